@@ -1,0 +1,5 @@
+"""fairseq-workbench: masked LMs, character LMs, GLUE, efficient fine-tuning and analysis, as plugins for fairseq."""
+
+from plugins import compat, criterions, hub, models, optim, tasks  # noqa: F401
+
+compat.install(adopt_checkpoint=models.architecture.adopt, hub_interface=hub.RobertaInterface)

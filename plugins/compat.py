@@ -1,0 +1,193 @@
+"""Everything that touches the insides of fairseq, torch and hydra, and nothing else.
+
+Each repair is a small wrapper, put in place by :func:`install` when the package is imported, and named in
+:data:`REPAIRS`. ``scripts/doctor.py`` prints that list.
+"""
+
+import argparse
+import functools
+import importlib.util
+import os
+import pickle
+import re
+import sys
+import zipfile
+
+import numpy as np
+import torch
+
+from plugins.errors import UserError, report_in_one_line
+
+REPAIRS = []  # (name, what it does), filled by install()
+
+# Plain data that fairseq's checkpoints hold beside tensors: options of the command line, and numbers of numpy.
+PLAIN_DATA = [
+    argparse.Namespace,
+    np.dtype,
+    np._core.multiarray.scalar,
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),  # its name before numpy 2
+    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")),
+]
+
+
+def install(adopt_checkpoint, hub_interface):
+    """Put every repair in place.
+
+    Args:
+        adopt_checkpoint: called with (state, overrides, path) on each checkpoint that fairseq reads.
+        hub_interface: the class that ``RobertaModel.from_pretrained`` returns.
+    """
+    from fairseq import checkpoint_utils, options
+    from fairseq.models.roberta import model as roberta
+    from fairseq.trainer import Trainer
+
+    if REPAIRS:
+        return
+    torch.serialization.add_safe_globals(PLAIN_DATA)
+    repaired("safe checkpoints", "torch's weights-only reader accepts the plain data in fairseq checkpoints, no code")
+    wrap(checkpoint_utils, "load_checkpoint_to_cpu", functools.partial(load_checkpoint, adopt_checkpoint))
+    repaired("checkpoint reading", "errors name the file; checkpoints of EIFY/fairseq become clap_roberta's")
+    roberta.RobertaHubInterface = hub_interface
+    repaired("fill_mask", "RobertaModel.from_pretrained pairs each score with its token and never downloads")
+    wrap(options, "parse_args_and_arch", parse_args)
+    repaired("--bf16", "means bfloat16 on a GPU; fairseq takes it for a request for a TPU")
+    wrap(Trainer, "__init__", checked_trainer)
+    repaired("preflight", "half precision without a GPU, and torchrun on a CPU, end with an explanation")
+    stand_where_the_user_stands()
+    repaired("hydra paths", "relative paths are read from where the user stands, not from hydra's output folder")
+    if any(name.startswith("fairseq_cli") for name in sys.modules):
+        os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # or hydra prints its own traceback and the hook sees nothing
+        report_in_one_line()
+
+
+def repaired(name, what):
+    REPAIRS.append((name, what))
+
+
+def wrap(owner, name, wrapper):
+    """Replace ``owner.name`` by ``wrapper(original, ...)``."""
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def wrapped(*args, **kwargs):
+        return wrapper(original, *args, **kwargs)
+
+    setattr(owner, name, wrapped)
+
+
+# Checkpoints
+
+
+def load_checkpoint(adopt, original, path, arg_overrides=None, load_on_all_ranks=False):
+    """Read a checkpoint as fairseq does, with errors that name the file, then let ``adopt`` look at it.
+
+    The overrides are applied after ``adopt``, which must see what the checkpoint itself says.
+    """
+    from fairseq.dataclass.utils import overwrite_args_by_name
+
+    with named_errors(path):
+        state = original(path, None, load_on_all_ranks)
+    overrides = arg_overrides or {}
+    adopt(state, overrides, path)
+    if state.get("args") is not None:
+        vars(state["args"]).update(overrides)
+    if state.get("cfg") is not None:
+        overwrite_args_by_name(state["cfg"], overrides)
+    return state
+
+
+def read_state(path):
+    """Return the raw content of a checkpoint, tensors mapped from the file rather than read.
+
+    Raises:
+        UserError: missing, truncated, or holding anything that could run code.
+    """
+    with named_errors(path):
+        try:
+            return torch.load(path, map_location="cpu", mmap=True)
+        except RuntimeError as error:
+            if "mmap" not in str(error):  # the format before torch 1.6 cannot be mapped
+                raise
+            return torch.load(path, map_location="cpu")
+
+
+class named_errors:
+    """Turn what torch raises on a bad checkpoint into one line that names the file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if isinstance(error, FileNotFoundError):
+            raise UserError(f"{self.path}: no such checkpoint") from error
+        if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
+            culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
+            what = culprit.group(1) if culprit else "an object"
+            raise UserError(
+                f"{self.path}: refused, it holds {what}, which is not plain data and could run code when loaded; "
+                "get the file from a source you trust as tensors and plain data"
+            ) from error
+        if isinstance(error, (pickle.UnpicklingError, EOFError, zipfile.BadZipFile, RuntimeError)):
+            raise UserError(f"{self.path}: truncated, or not a checkpoint; copy or download it again") from error
+
+
+def starting_checkpoint(save_dir, restore_file, finetune_from_model):
+    """Return the checkpoint that ``fairseq-train`` with these options will start from, or None.
+
+    Mirrors ``fairseq.checkpoint_utils.load_checkpoint``: a run that can be resumed is resumed.
+    """
+    candidates = [finetune_from_model]
+    if restore_file and save_dir:
+        is_default = restore_file == "checkpoint_last.pt"
+        candidates.insert(0, os.path.join(save_dir, restore_file) if is_default else restore_file)
+    for path in candidates:
+        if path and not path.startswith("${") and os.path.exists(path):
+            return path
+    return None
+
+
+# Command lines
+
+
+def parse_args(original, *args, **kwargs):
+    """Undo ``args.tpu = True``, which fairseq's parser sets whenever it meets --bf16."""
+    parsed = original(*args, **kwargs)
+    namespace = parsed[0] if isinstance(parsed, tuple) else parsed
+    if getattr(namespace, "bf16", False) and importlib.util.find_spec("torch_xla") is None:
+        namespace.tpu = False
+    return parsed
+
+
+def checked_trainer(original, self, cfg, *args, **kwargs):
+    """Refuse what would otherwise end in an assertion of CUDA, or in silence, before any training."""
+    check_precision(cfg.common)
+    check_world_size(cfg)
+    return original(self, cfg, *args, **kwargs)
+
+
+def check_precision(common):
+    if common.cpu or not torch.cuda.is_available():
+        why = "--cpu was given" if common.cpu else "torch sees no GPU"
+        for flag in ("fp16", "memory_efficient_fp16", "amp"):
+            if getattr(common, flag, False):
+                raise UserError(f"--{flag.replace('_', '-')} needs a GPU, and {why}; leave it out to train in float32")
+
+
+def check_world_size(cfg):
+    launched = int(os.environ.get("WORLD_SIZE", 1))
+    if launched > 1 and cfg.distributed_training.distributed_world_size == 1:
+        raise UserError(
+            f"{launched} processes were launched, but fairseq sees one and each would train a copy of its own; on a "
+            "CPU give every process --distributed-world-size, --distributed-rank, --distributed-no-spawn, "
+            "--distributed-init-method file://..., --distributed-backend gloo and --ddp-backend legacy_ddp"
+        )
+
+
+def stand_where_the_user_stands():
+    """Leave the folder that hydra changed to before this package could be imported."""
+    hydra = sys.modules.get("hydra.core.hydra_config")
+    if hydra is not None and hydra.HydraConfig.initialized():
+        os.chdir(hydra.HydraConfig.get().runtime.cwd)

@@ -1,0 +1,3 @@
+"""Registered criterions."""
+
+from . import clap_masked_lm  # noqa: F401

@@ -1,0 +1,69 @@
+"""Cross-entropy at the masked positions, in bits, with perplexity and the CLAP head's beta."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass import FairseqDataclass
+from fairseq.logging import metrics
+
+from plugins.errors import UserError
+
+DIGITS = 6  # of perplexity; fairseq rounds to two
+
+
+@dataclass
+class ClapMaskedLMCriterionConfig(FairseqDataclass):
+    pass
+
+
+@register_criterion("clap_masked_lm", dataclass=ClapMaskedLMCriterionConfig)
+class ClapMaskedLMCriterion(FairseqCriterion):
+    """Like fairseq's ``masked_lm``: a sum over masked positions, normalised by their number, logged to base 2."""
+
+    def forward(self, model, sample, reduce=True):
+        """Return the loss (a scalar, nats), the number of masked positions, and what to log.
+
+        Raises:
+            UserError: neither the task nor the model masks.
+        """
+        candidates = sample["target"] != self.padding_idx  # (B, T)
+        logits, extra = model(**sample["net_input"], masked_tokens=candidates)  # (N, V)
+        masked = extra["masked_tokens"]
+        if self.task.cfg.mask_prob == 0 and masked is candidates:
+            raise UserError("--mask-prob 0 leaves the masking to the model; give it --self-mask-prob")
+        target = sample["target"][masked]
+        loss = F.cross_entropy(logits.float(), target, reduction="sum")
+        log = {
+            "loss": loss.detach(),
+            "ntokens": sample["ntokens"],
+            "nsentences": sample["nsentences"],
+            "sample_size": target.numel(),
+        }
+        beta = clap_beta(model)
+        if beta is not None:
+            log.update(beta=beta, workers=1)
+        return loss, target.numel(), log
+
+    @staticmethod
+    def reduce_metrics(logging_outputs):
+        """Log the loss in bits, its perplexity and beta."""
+        total = {key: sum(log.get(key, 0) for log in logging_outputs) for key in ("loss", "sample_size", "beta", "workers")}
+        metrics.log_scalar("loss", total["loss"] / max(total["sample_size"], 1) / math.log(2), total["sample_size"], round=5)
+        metrics.log_derived("ppl", lambda meters: round(float(2 ** meters["loss"].avg), DIGITS))
+        if total["workers"]:
+            metrics.log_scalar("beta", total["beta"] / total["workers"], round=5)
+
+    @staticmethod
+    def logging_outputs_can_be_summed():
+        return True
+
+
+def clap_beta(model):
+    """Return the beta of a model's CLAP head, or None."""
+    model = getattr(model, "module", model)
+    head = getattr(model.encoder, "lm_head", None)
+    beta = getattr(head, "beta", None)
+    return beta.detach().float().sum() if torch.is_tensor(beta) else None

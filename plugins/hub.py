@@ -1,0 +1,146 @@
+"""What a Python user calls: load a checkpoint, fill masks, score words."""
+
+import os
+
+import torch
+from fairseq import utils
+from fairseq.data import data_utils
+from fairseq.models.roberta import RobertaModel
+from fairseq.models.roberta.hub_interface import RobertaHubInterface
+from omegaconf import OmegaConf, open_dict
+
+from plugins.data import bpe, dictionaries
+from plugins.errors import UserError
+
+MASK = dictionaries.MASK
+
+
+def load(path):
+    """Load a masked LM from a checkpoint in whose folder its dictionary and tokeniser lie.
+
+    Args:
+        path: the ``.pt`` file.
+
+    Returns:
+        A :class:`RobertaInterface` in evaluation mode, on the CPU.
+
+    Raises:
+        UserError: a file is missing, damaged, or does not fit the others.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    if not os.path.exists(path):
+        raise UserError(f"{path}: no such checkpoint")
+    return RobertaModel.from_pretrained(folder, name, folder).eval()
+
+
+class RobertaInterface(RobertaHubInterface):
+    """fairseq's interface to a RoBERTa, with a ``fill_mask`` that can be relied on.
+
+    The tokeniser is looked for beside the checkpoint and in the data folder. Nothing is downloaded.
+    """
+
+    def __init__(self, cfg, task, model):
+        with open_dict(cfg):
+            cfg.bpe = local_bpe(cfg)
+        super().__init__(cfg, task, model)
+
+    def fill_mask(self, masked_input, topk=5, targets=None):
+        """Predict what stands at each ``<mask>``.
+
+        Args:
+            masked_input: a sentence, or a list of sentences.
+            topk: how many answers for each mask; clamped to the number of words.
+            targets: words to score, in place of the best ones. Each must be a single token.
+
+        Returns:
+            For a sentence with one mask: a list of (sentence with the answer, probability, answer), best first. For
+            several masks: a list of such lists, one a mask. For a list of sentences: a list of results.
+
+        Probabilities are the softmax over the whole vocabulary. Special symbols, fillers and ``<mask>`` are never
+        answers.
+
+        Raises:
+            UserError: no mask, a sentence too long, or a target that is not one token.
+        """
+        if isinstance(masked_input, str):
+            return self.fill_mask([masked_input], topk, targets)[0]
+        batch = [self.encode_masked(sentence) for sentence in masked_input]
+        answers = self.answers() if targets is None else torch.tensor([self.single_token(t) for t in targets])
+        dictionary = self.task.source_dictionary
+        tokens = data_utils.collate_tokens(batch, dictionary.pad()).to(self.device)  # (B, T)
+        at_masks = tokens == dictionary.index(MASK)  # (B, T), with M masks in all
+        with utils.model_eval(self.model), torch.no_grad():
+            features, _ = self.model(tokens, features_only=True)  # (B, T, C)
+            logits = self.model.encoder.output_layer(features[at_masks])  # (M, V)
+        probabilities = logits.float().softmax(-1)[:, answers.to(logits.device)]  # (M, A)
+        values, order = probabilities.topk(min(topk, len(answers)) if targets is None else len(answers))
+        best = zip(values.tolist(), answers[order.cpu()].tolist(), strict=True)
+        results = []
+        for sentence in masked_input:
+            masks = [
+                [self.filled(sentence, m, p, index) for p, index in zip(*next(best), strict=True)]
+                for m in range(sentence.count(MASK))
+            ]
+            results.append(masks[0] if len(masks) == 1 else masks)
+        return results
+
+    def encode_masked(self, sentence):
+        """Return the tokens (T,) of a sentence in which ``<mask>`` stands for unknown tokens."""
+        if MASK not in sentence:
+            raise UserError(f"no {MASK} in {sentence!r}; put one where a word is to be predicted")
+        spans = [self.bpe.encode(span.rstrip()) for span in sentence.split(MASK)]
+        line = f"<s> {f' {MASK} '.join(spans).strip()} </s>"
+        tokens = self.task.source_dictionary.encode_line(line, append_eos=False, add_if_not_exist=False).long()
+        if len(tokens) > self.model.max_positions():
+            raise UserError(f"{len(tokens)} tokens exceed the model's {self.model.max_positions()} positions: {sentence[:60]!r}...")
+        return tokens
+
+    def answers(self):
+        """Return the indices (A,) of the words that can be an answer."""
+        dictionary = self.task.source_dictionary
+        never = {*range(dictionary.nspecial), dictionary.index(MASK), *dictionaries.unused_words(dictionary)}
+        return torch.tensor([i for i in range(len(dictionary)) if i not in never])
+
+    def single_token(self, target):
+        """Return the index of a target: a symbol of the dictionary, or a word that the tokeniser leaves whole."""
+        dictionary = self.task.source_dictionary
+        pieces = self.bpe.encode(target).split()
+        if len(pieces) == 1 and pieces[0] in dictionary:
+            return dictionary.index(pieces[0])
+        if target in dictionary:
+            return dictionary.index(target)
+        raise UserError(f"target {target!r} is {len(pieces)} tokens ({' '.join(pieces)}); a mask stands for one")
+
+    def filled(self, sentence, mask, probability, index):
+        """Return (sentence with its mask-th ``<mask>`` replaced, probability, answer)."""
+        symbol = self.task.source_dictionary[index]
+        answer = self.bpe.decode(symbol)
+        if symbol.startswith("\u2581"):  # the start of a word, whose space sentencepiece's decoder strips
+            answer = " " + answer
+        before, after = MASK.join(sentence.split(MASK)[: mask + 1]), MASK.join(sentence.split(MASK)[mask + 1 :])
+        return before.removesuffix(" ") + answer + after, probability, answer
+
+
+def local_bpe(cfg):
+    """Return the options of the tokeniser of a checkpoint, found on this machine.
+
+    Raises:
+        UserError: there is none in the folder of the checkpoint, nor in the data folder.
+    """
+    given = cfg.bpe if OmegaConf.is_config(cfg.bpe) else OmegaConf.create({"_name": cfg.bpe or "gpt2"})
+    paths = [given.get(key) for key in ("sentencepiece_model", "gpt2_encoder_json", "gpt2_vocab_bpe")]
+    named = [path for path in paths if path and path != "???" and not path.startswith("http")]
+    for path in named:
+        if not os.path.exists(path):
+            raise UserError(f"{path}: no such tokeniser file")
+    if named or given["_name"] not in ("gpt2", "sentencepiece"):
+        return given
+    checkpoint = (cfg.get("common_eval") or {}).get("path")
+    folders = [os.path.dirname(checkpoint)] if checkpoint else []
+    folders += utils.split_paths(cfg.task.data)
+    for folder in folders:
+        options = bpe.find(folder)
+        if options is not None:
+            return options
+    wanted = "sentencepiece.bpe.model, or encoder.json and vocab.bpe"
+    raise UserError(f"{' and '.join(dict.fromkeys(folders))}: no tokeniser ({wanted}); copy it there, or name it with bpe=")

@@ -1,0 +1,3 @@
+"""Registered models."""
+
+from . import clap_roberta  # noqa: F401

@@ -1,0 +1,170 @@
+"""What a checkpoint says about its own architecture, in the words of ``clap_roberta``, whoever wrote it.
+
+Options such as ALiBi's kind leave no trace in the state dict. They are read from the options stored beside it: ours,
+those of the EIFY/fairseq fork (``roberta`` with ``encoder_alibi``, ``contrastive_pretraining``, ...), and those of
+fairseq's own RoBERTa.
+"""
+
+import logging
+
+from omegaconf import OmegaConf, open_dict
+
+from plugins import compat
+from plugins.errors import UserError
+
+from .clap_roberta_config import ARCHITECTURE, BASE, DEFAULTS, SIZES, ClapRobertaConfig
+
+logger = logging.getLogger(__name__)
+
+TABLE = "encoder.sentence_encoder.embed_tokens.weight"
+FORK_OPTIONS = {"contrastive_pretraining", "encoder_alibi", "zero_masking", "omit_mask", "omit_mask_and_pad"}
+START = ("save_dir", "restore_file", "finetune_from_model")
+
+
+def flag(name):
+    return "--" + name.replace("_", "-")
+
+
+# From options to a complete architecture
+
+
+def resolve(cfg):
+    """Fill what was not given: from the checkpoint that training starts from, else from the defaults.
+
+    Raises:
+        UserError: an option contradicts the checkpoint, or the options contradict each other.
+    """
+    path = compat.starting_checkpoint(*(cfg[name] for name in START))
+    if path:
+        inherit(cfg, of_checkpoint(compat.read_state(path)), path)
+    for name, value in DEFAULTS.items():
+        if cfg[name] is None:
+            cfg[name] = value
+    if cfg.normalize_embeddings is None:
+        cfg.normalize_embeddings = cfg.head == "clap"
+    validate(cfg)
+
+
+def inherit(cfg, saved, source):
+    """Take the architecture of a checkpoint. What was given must agree: most slips would load without complaint."""
+    for name, value in saved.items():
+        given = cfg[name]
+        if given is not None and not same(given, value):
+            raise UserError(
+                f"{flag(name)} {given} contradicts {source}, which was trained with {value}; leave the option out "
+                "to take the checkpoint's (--arch clap_roberta leaves all sizes out)"
+            )
+        cfg[name] = value
+
+
+def same(a, b):
+    numbers = isinstance(a, int | float) and isinstance(b, int | float)
+    return a == b if numbers else str(a) == str(b)
+
+
+def validate(cfg):
+    """Refuse options that contradict each other, naming the flags."""
+    width, heads = cfg.encoder_embed_dim, cfg.encoder_attention_heads
+    if width % heads:
+        raise UserError(f"--encoder-attention-heads {heads} does not divide --encoder-embed-dim {width}")
+    if cfg.alibi_bos != "linear" and not str(cfg.positions).startswith("alibi"):
+        raise UserError(f"--alibi-bos {cfg.alibi_bos} needs --positions alibi or alibi_symmetric, not {cfg.positions}")
+    for name in ("beta_reference_dim", "max_logit_scale", "exclude_unused"):
+        if cfg[name] and cfg.head != "clap":
+            raise UserError(f"{flag(name)} belongs to --head clap; this model has --head {cfg.head}")
+    if not 0 <= cfg.self_mask_prob < 1:
+        raise UserError(f"--self-mask-prob {cfg.self_mask_prob} is not a probability below 1")
+    if cfg.spectral_norm_classification_head and cfg.quant_noise_pq:
+        raise UserError("--spectral-norm-classification-head and --quant-noise-pq exclude each other")
+
+
+# From a checkpoint
+
+
+def of_checkpoint(state):
+    """Return the architecture of a checkpoint as {option: value}; empty if it is no RoBERTa.
+
+    Args:
+        state: the content of the file.
+    """
+    model, task = stored_options(state)
+    name = model.get("_name") or model.get("arch") or ""
+    if name.startswith("clap_roberta"):
+        size = SIZES.get(name.removeprefix("clap_roberta_"), BASE)
+        saved = DEFAULTS | size | {k: model[k] for k in ARCHITECTURE if model.get(k) is not None}
+        saved.setdefault("normalize_embeddings", saved["head"] == "clap")
+        saved.setdefault("mask_embedding", "zero" if task.get("omit_mask") else "learned")
+    elif name.startswith("roberta") or FORK_OPTIONS & model.keys():
+        saved = of_roberta(name, model, task)
+    else:
+        return {}
+    if TABLE in state["model"]:
+        saved["vocab_size"] = state["model"][TABLE].size(0)
+    return saved
+
+
+def of_roberta(name, model, task):
+    """Translate the options of the fork, or of fairseq's RoBERTa, which has none of the fork's."""
+    clap, prenorm = bool(model.get("contrastive_pretraining")), name == "roberta_prenorm"
+    size = SIZES["large"] if name.startswith("roberta_large") else BASE
+    # The mask has no row only if the task left it out of the dictionary; before that option it was left out by another.
+    zero_mask = model.get("zero_masking") and task.get("omit_mask", True)
+    return DEFAULTS | {
+        **{k: model.get(k) or size[k] for k in BASE},
+        "positions": roberta_positions(model),
+        "head": "clap" if clap else "roberta",
+        "mask_embedding": "zero" if zero_mask else "learned",
+        "normalize_embeddings": clap and model.get("l2norm_embedding", True),
+        "scale_embeddings": not model.get("no_scale_embedding", True),
+        "layernorm_embedding": model.get("layernorm_embedding", not prenorm),
+        "encoder_normalize_before": model.get("encoder_normalize_before", prenorm),
+        "untie_weights_roberta": model.get("untie_weights_roberta", False) and not clap,
+        "activation_fn": model.get("activation_fn", "gelu"),
+        "pooler_activation_fn": model.get("pooler_activation_fn", "tanh"),
+    }
+
+
+def roberta_positions(model):
+    if model.get("encoder_alibi"):
+        return "alibi" if model.get("encoder_alibi_asymmetrical") else "alibi_symmetric"
+    return "learned" if model.get("encoder_learned_pos", True) else "sinusoidal"
+
+
+def stored_options(state):
+    """Return the options of the model and of the task of a checkpoint as two dicts."""
+    if state.get("args") is not None:
+        return vars(state["args"]), vars(state["args"])
+    cfg = state.get("cfg") or {}
+    return as_dict(cfg.get("model")), as_dict(cfg.get("task"))
+
+
+def as_dict(options):
+    if options is None:
+        return {}
+    if OmegaConf.is_config(options):
+        return OmegaConf.to_container(options)
+    return dict(options) if isinstance(options, dict) else vars(options)
+
+
+def adopt(state, overrides, path):
+    """Rewrite the options of a loaded checkpoint in place so that ``clap_roberta`` and its task are built from it.
+
+    Checkpoints of other models, and of fairseq's own RoBERTa, are left as they are.
+
+    Raises:
+        UserError: an override contradicts the architecture of the checkpoint.
+    """
+    cfg, (model, task) = state.get("cfg"), stored_options(state)
+    if cfg is None or not (
+        str(model.get("_name")).startswith("clap_roberta") or FORK_OPTIONS & (model.keys() | task.keys())
+    ):
+        return
+    saved = of_checkpoint(state)
+    inherit({k: overrides.get(k) for k in saved}, saved, path)
+    known = {k: v for k, v in model.items() if k in ClapRobertaConfig.__dataclass_fields__}
+    with open_dict(cfg):
+        cfg.model = ClapRobertaConfig(**known | saved | dict.fromkeys(START) | {"_name": "clap_roberta"})
+        if task.get("_name") == "masked_lm":
+            cfg.task = {**task, "_name": "clap_masked_lm", "omit_mask": saved["mask_embedding"] == "zero"}
+        if "common_eval" in cfg:
+            cfg.common_eval.path = path  # the hub looks for the tokeniser beside the checkpoint

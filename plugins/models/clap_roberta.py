@@ -1,0 +1,228 @@
+"""RoBERTa with ALiBi positions and a CLAP head, after EIFY/fairseq.
+
+What differs from fairseq's ``roberta``, each an option:
+
+1. ALiBi or sinusoidal positions instead of learned ones (``--positions``).
+2. A CLAP head instead of RoBERTa's (``--head``).
+3. Embeddings divided by their norm, and multiplied by sqrt(width) (``--normalize-embeddings``, ``--scale-embeddings``).
+4. A mask whose embedding is zero and has no row (``--mask-embedding zero``).
+5. Masking inside the model (``--self-mask-prob``).
+
+State-dict keys are those of fairseq's RoBERTa. The architecture that leaves no trace in them is read from the
+checkpoint that training starts from: see :mod:`plugins.models.architecture`.
+"""
+
+import torch
+from fairseq import utils
+from fairseq.dataclass.utils import gen_parser_from_dataclass
+from fairseq.distributed import fsdp_wrap
+from fairseq.models import FairseqEncoder, register_model, register_model_architecture
+from fairseq.models.roberta import RobertaModel
+from fairseq.modules import PositionalEmbedding
+from fairseq.modules.checkpoint_activations import checkpoint_wrapper
+from fairseq.modules.quant_noise import quant_noise
+from fairseq.modules.transformer_sentence_encoder import init_bert_params
+from omegaconf import open_dict
+from torch import nn
+
+from plugins.data import dictionaries
+from plugins.errors import UserError
+from plugins.modules.alibi import AlibiBias
+from plugins.modules.attention import SelfAttention
+from plugins.modules.clap_head import ClapHead, RobertaHead
+from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbedding, embedding_scale
+
+from . import architecture
+from .clap_roberta_config import SIZES, ClapRobertaConfig, add_tristate_flags
+
+NO_LIMIT = 10**9  # positions, for models that take inputs of any length
+
+
+@register_model("clap_roberta", dataclass=ClapRobertaConfig)
+class ClapRobertaModel(RobertaModel):
+    """See the module's docstring. Its interface is that of :class:`fairseq.models.roberta.RobertaModel`."""
+
+    @classmethod
+    def add_args(cls, parser):
+        add_tristate_flags(parser)
+        gen_parser_from_dataclass(parser, ClapRobertaConfig(), delete_default=True)
+
+    @classmethod
+    def build_model(cls, cfg, task):
+        """Build a model for the dictionary of a task.
+
+        Raises:
+            UserError: the options contradict each other, the checkpoint that training starts from, or the dictionary.
+        """
+        with open_dict(cfg):
+            architecture.resolve(cfg)
+            if cfg.max_positions is None:
+                cfg.max_positions = task.max_positions()
+            cfg.mask_embedding = agree_on_mask(cfg.mask_embedding, task.source_dictionary)
+            cfg.vocab_size = cfg.vocab_size or len(task.source_dictionary)
+        dictionaries.fit(task.source_dictionary, cfg.vocab_size)
+        return cls(cfg, ClapRobertaEncoder(cfg, task.source_dictionary))
+
+    def upgrade_state_dict_named(self, state_dict, name):
+        prefix = name + "." if name else ""
+        old_beta = prefix + "encoder.clap_head.beta"  # early checkpoints of the fork
+        if old_beta in state_dict:
+            state_dict[prefix + "encoder.lm_head.beta"] = state_dict.pop(old_beta)
+        super().upgrade_state_dict_named(state_dict, name)
+
+    def max_positions(self):
+        return self.encoder.max_positions()
+
+
+class ClapRobertaEncoder(FairseqEncoder):
+    """Sentence encoder and language-model head."""
+
+    def __init__(self, cfg, dictionary):
+        super().__init__(dictionary)
+        self.args = cfg
+        keep = cfg.encoder_layers_to_keep
+        if keep:
+            with open_dict(cfg):
+                cfg.encoder_layers = len(keep.split(","))
+        self.sentence_encoder = build_sentence_encoder(cfg, dictionary)
+        self.sentence_encoder.apply(init_bert_params)
+        self.lm_head = build_head(cfg, dictionary, self.sentence_encoder.embed_tokens.weight)
+
+    def forward(self, src_tokens, features_only=False, return_all_hiddens=False, masked_tokens=None, **unused):
+        """Encode a batch.
+
+        Args:
+            src_tokens: (B, T).
+            features_only: return features instead of logits.
+            return_all_hiddens: also return what goes into and out of each layer.
+            masked_tokens: (B, T) boolean, the positions to predict. With ``--self-mask-prob`` they are candidates,
+                some of which the model masks, and predicts, itself.
+
+        Returns:
+            Features (B, T, C), or logits (B, T, V), or (N, V) at the N masked positions; and a dict of
+            ``inner_states`` (a list of (T, B, C), or None) and ``masked_tokens`` (as given, or as drawn).
+        """
+        if masked_tokens is not None and self.args.self_mask_prob:
+            drawn = torch.rand(src_tokens.shape, device=src_tokens.device) < self.args.self_mask_prob
+            masked_tokens = masked_tokens & drawn
+            src_tokens = src_tokens.masked_fill(masked_tokens, self.sentence_encoder.token_embedding.mask_index)
+        x, extra = self.extract_features(src_tokens, return_all_hiddens)
+        extra["masked_tokens"] = masked_tokens
+        return x if features_only else self.output_layer(x, masked_tokens), extra
+
+    def extract_features(self, src_tokens, return_all_hiddens=False, **unused):
+        x, states = self.sentence_encoder(src_tokens)
+        states = [state.transpose(0, 1) for state in states] if return_all_hiddens else None  # (B, T, C) -> (T, B, C)
+        return x, {"inner_states": states}
+
+    def output_layer(self, features, masked_tokens=None, **unused):
+        if masked_tokens is not None:
+            chosen = masked_tokens.flatten().nonzero().squeeze(1)
+            features = features.flatten(0, 1).index_select(0, chosen)  # (B, T, C) -> (N, C)
+        return self.lm_head(features)
+
+    def max_positions(self):
+        return self.args.max_positions if self.args.positions == "learned" else NO_LIMIT
+
+
+def agree_on_mask(mask_embedding, dictionary):
+    """Return what the embedding of ``<mask>`` is, having made the dictionary agree.
+
+    Raises:
+        UserError: a learned embedding was asked for, and the task left its row out.
+    """
+    rowless = not getattr(dictionary, "mask_has_row", True)
+    if mask_embedding == "zero" and not rowless:
+        if not hasattr(dictionary, "omit_mask"):
+            raise UserError("--mask-embedding zero needs a task of this package, such as clap_masked_lm")
+        dictionary.omit_mask()
+    if mask_embedding == "learned" and rowless:
+        raise UserError("--mask-embedding learned contradicts --omit-mask, which leaves no row to learn; choose one")
+    return mask_embedding or ("zero" if rowless else "learned")
+
+
+def build_sentence_encoder(cfg, dictionary):
+    pad, width = dictionary.pad(), cfg.encoder_embed_dim
+    # A padding row that is kept at zero cannot be normalised; the fork does without wherever it may have to be.
+    plain = cfg.head == "roberta" and cfg.mask_embedding == "learned"
+    noise = quant_noise(nn.Linear(width, width, bias=False), cfg.quant_noise_pq, cfg.quant_noise_pq_block_size)
+    return SentenceEncoder(
+        nn.Embedding(cfg.vocab_size, width, pad if plain else None),
+        build_positions(cfg, pad),
+        build_alibi(cfg),
+        TokenEmbedding(
+            dictionary.index(dictionaries.MASK),
+            normalize=cfg.normalize_embeddings,
+            scale=embedding_scale(width, cfg.scale_embeddings),
+        ),
+        [build_layer(cfg) for _ in range(cfg.encoder_layers)],
+        padding_index=pad,
+        dropout=cfg.dropout,
+        layer_norm_embedding=cfg.layernorm_embedding,
+        pre_norm=cfg.encoder_normalize_before,
+        layer_drop=cfg.encoder_layerdrop,
+        embedding_noise=noise if cfg.quant_noise_pq else None,
+    )
+
+
+def build_positions(cfg, pad):
+    if cfg.positions not in ("learned", "sinusoidal"):
+        return None
+    return PositionalEmbedding(cfg.max_positions, cfg.encoder_embed_dim, pad, learned=cfg.positions == "learned")
+
+
+def build_alibi(cfg):
+    if cfg.positions not in ("alibi", "alibi_symmetric"):
+        return None
+    return AlibiBias(cfg.encoder_attention_heads, cfg.positions == "alibi_symmetric", str(cfg.alibi_bos))
+
+
+def build_layer(cfg):
+    layer = EncoderLayer(
+        cfg.encoder_embed_dim,
+        cfg.encoder_ffn_embed_dim,
+        cfg.encoder_attention_heads,
+        utils.get_activation_fn(str(cfg.activation_fn)),
+        dropout=cfg.dropout,
+        attention_dropout=cfg.attention_dropout,
+        activation_dropout=cfg.activation_dropout,
+        pre_norm=cfg.encoder_normalize_before,
+    )
+    if cfg.quant_noise_pq:
+        for part in (layer, layer.self_attn):
+            for linear in (m for m in part.children() if isinstance(m, nn.Linear)):
+                quant_noise(linear, cfg.quant_noise_pq, cfg.quant_noise_pq_block_size)
+    if cfg.compile_encoder:
+        layer.compile(dynamic=True)
+    if cfg.checkpoint_activations:
+        layer = checkpoint_wrapper(layer, offload_to_cpu=cfg.offload_activations)
+    return fsdp_wrap(layer, min_num_params=0 if cfg.checkpoint_activations else cfg.min_params_to_wrap)
+
+
+def build_head(cfg, dictionary, table):
+    if cfg.untie_weights_roberta:
+        table = nn.Linear(cfg.encoder_embed_dim, cfg.vocab_size, bias=False).weight
+        nn.init.normal_(table, std=0.02)
+    if cfg.head == "roberta":
+        return RobertaHead(table, utils.get_activation_fn(str(cfg.activation_fn)))
+    unused = torch.tensor(dictionaries.unused_words(dictionary)) if cfg.exclude_unused else None
+    return ClapHead(
+        table,
+        cfg.initial_beta,
+        normalize=cfg.normalize_embeddings,
+        reference_dim=cfg.beta_reference_dim,
+        max_scale=cfg.max_logit_scale,
+        excluded=unused,
+    )
+
+
+def register_size(size, sizes):
+    @register_model_architecture("clap_roberta", f"clap_roberta_{size}")
+    def fill_sizes(args):
+        for name, value in sizes.items():
+            if getattr(args, name, None) is None:
+                setattr(args, name, value)
+
+
+for _size, _sizes in SIZES.items():
+    register_size(_size, _sizes)

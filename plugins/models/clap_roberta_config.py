@@ -1,0 +1,148 @@
+"""The options of ``clap_roberta``: what they are, what they default to, and which of them a checkpoint decides.
+
+Only data: :mod:`plugins.models.architecture` fills in what was not given.
+"""
+
+import argparse
+from dataclasses import dataclass, field, fields
+from typing import Optional  # fairseq's parser does not read `int | None`
+
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.models.transformer import DEFAULT_MIN_PARAMS_TO_WRAP
+from fairseq.utils import get_available_activation_fns
+from omegaconf import II
+
+POSITIONS = ChoiceEnum(["learned", "sinusoidal", "alibi", "alibi_symmetric"])
+ALIBI_BOS = ChoiceEnum(["linear", "zero", "learned"])
+HEADS = ChoiceEnum(["clap", "roberta"])
+MASK_EMBEDDINGS = ChoiceEnum(["learned", "zero"])
+ACTIVATIONS = ChoiceEnum(get_available_activation_fns())
+
+
+def architecture(help):
+    """A field that decides what function the weights compute. None: as in the checkpoint, else the default."""
+    return field(default=None, metadata={"help": help, "architecture": True})
+
+
+def option(default, help):
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass
+class ClapRobertaConfig(FairseqDataclass):
+    # Size
+    encoder_layers: Optional[int] = architecture("layers (12)")
+    encoder_embed_dim: Optional[int] = architecture("width (768)")
+    encoder_ffn_embed_dim: Optional[int] = architecture("width of the feed-forward nets (3072)")
+    encoder_attention_heads: Optional[int] = architecture("attention heads; they must divide the width (12)")
+    vocab_size: Optional[int] = architecture("rows of the embedding table (as many as the dictionary has)")
+    max_positions: Optional[int] = option(
+        None, "longest input; only a model with learned positions is bound by it (default: --tokens-per-sample)"
+    )
+
+    # Positions
+    positions: Optional[POSITIONS] = architecture(
+        "learned: a vector for each position; sinusoidal: Vaswani et al., 2017; alibi: linear attention bias with "
+        "tokens to the right half a position nearer; alibi_symmetric: the same bias on both sides (learned)"
+    )
+    alibi_bos: Optional[ALIBI_BOS] = architecture(
+        "ALiBi bias from and to <s>: linear as for any token, zero, or one learned scalar a head (linear)"
+    )
+
+    # Input
+    mask_embedding: Optional[MASK_EMBEDDINGS] = architecture(
+        "embedding of <mask>: a learned row, or zeros and no row (learned, or zero with the task's --omit-mask)"
+    )
+    normalize_embeddings: Optional[bool] = architecture(
+        "divide embeddings by their L2 norm, at the input and in the CLAP head (on with --head clap)"
+    )
+    scale_embeddings: Optional[bool] = architecture("multiply input embeddings by sqrt(width) (off)")
+    layernorm_embedding: Optional[bool] = architecture("layer norm after the embedding (on)")
+
+    # Output
+    head: Optional[HEADS] = architecture(
+        "clap: beta times the inner product with the embeddings; roberta: dense, activation, layer norm, bias (clap)"
+    )
+    initial_beta: float = option(1.0, "CLAP head: beta at the start of training")
+    beta_reference_dim: Optional[int] = architecture(
+        "CLAP head: multiply logits by sqrt(N / width), N the width that --initial-beta suits (0: off, as published)"
+    )
+    max_logit_scale: Optional[float] = architecture(
+        "CLAP head: keep the scale of a cosine, beta * sqrt(width), within 0 and this; CLIP: 100 (0: off, as published)"
+    )
+    exclude_unused: Optional[bool] = architecture(
+        "CLAP head: never predict <s>, <pad> or madeupword fillers (off, as published)"
+    )
+    untie_weights_roberta: Optional[bool] = architecture("an output table of its own instead of the input's (off)")
+
+    # Layers
+    encoder_normalize_before: Optional[bool] = architecture("pre-norm layers (off)")
+    activation_fn: Optional[ACTIVATIONS] = architecture("activation of the feed-forward nets (gelu)")
+    pooler_activation_fn: Optional[ACTIVATIONS] = architecture("activation of classification heads (tanh)")
+    dropout: float = option(0.1, "dropout after the embedding, attention and feed-forward net")
+    attention_dropout: float = option(0.1, "dropout of attention weights")
+    activation_dropout: float = option(0.0, "dropout after the activation of the feed-forward net")
+    pooler_dropout: float = option(0.0, "dropout in classification heads")
+    encoder_layerdrop: float = option(0.0, "probability of skipping a layer in training (Fan et al., 2019)")
+    encoder_layers_to_keep: Optional[str] = option(None, "layers to keep of a model with more, comma-separated")
+    self_mask_prob: float = option(
+        0.0, "mask inside the model with this probability; for a task with --mask-prob 0 (self-masking ablation)"
+    )
+
+    # Noise and heads
+    quant_noise_pq: float = option(0.0, "iterative product quantisation noise in training (Fan et al., 2020)")
+    quant_noise_pq_block_size: int = option(8, "block size of quantisation noise")
+    quant_noise_scalar: float = option(0.0, "scalar quantisation noise, and scalar quantisation in training")
+    spectral_norm_classification_head: bool = option(False, "spectral normalisation of classification heads")
+    load_checkpoint_heads: bool = option(False, "register and load the classification heads found in a checkpoint")
+
+    # Memory and speed
+    checkpoint_activations: bool = option(False, "recompute activations in the backward pass: less memory")
+    offload_activations: bool = option(False, "with --checkpoint-activations: keep them on the CPU")
+    min_params_to_wrap: int = option(DEFAULT_MIN_PARAMS_TO_WRAP, "fully_sharded: smallest layer that is wrapped")
+    compile_encoder: bool = option(False, "compile the layers with torch.compile (pays on GPUs with a fixed length)")
+
+    # Where training starts from
+    save_dir: Optional[str] = II("checkpoint.save_dir")
+    restore_file: Optional[str] = II("checkpoint.restore_file")
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+
+
+TRISTATE = [f.name for f in fields(ClapRobertaConfig) if f.type == Optional[bool]]
+ARCHITECTURE = [f.name for f in fields(ClapRobertaConfig) if f.metadata.get("architecture")]
+
+BASE = {"encoder_layers": 12, "encoder_embed_dim": 768, "encoder_ffn_embed_dim": 3072, "encoder_attention_heads": 12}
+SIZES = {
+    "tiny": {
+        "encoder_layers": 4, "encoder_embed_dim": 128, "encoder_ffn_embed_dim": 512, "encoder_attention_heads": 4,
+    },
+    "small": {
+        "encoder_layers": 6, "encoder_embed_dim": 384, "encoder_ffn_embed_dim": 1536, "encoder_attention_heads": 6,
+    },
+    "base": BASE,
+    "large": {
+        "encoder_layers": 24, "encoder_embed_dim": 1024, "encoder_ffn_embed_dim": 4096, "encoder_attention_heads": 16,
+    },
+}  # fmt: skip
+DEFAULTS = BASE | {
+    "positions": "learned",
+    "alibi_bos": "linear",
+    "scale_embeddings": False,
+    "layernorm_embedding": True,
+    "head": "clap",
+    "beta_reference_dim": 0,
+    "max_logit_scale": 0.0,
+    "exclude_unused": False,
+    "untie_weights_roberta": False,
+    "encoder_normalize_before": False,
+    "activation_fn": "gelu",
+    "pooler_activation_fn": "tanh",
+}
+
+
+def add_tristate_flags(group):
+    """Give each on/off option a flag and its ``--no-`` twin, so that what was not given can be told from off."""
+    for f in fields(ClapRobertaConfig):
+        if f.name in TRISTATE:
+            name = "--" + f.name.replace("_", "-")
+            group.add_argument(name, action=argparse.BooleanOptionalAction, help=f.metadata["help"])

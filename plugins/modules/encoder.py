@@ -1,0 +1,171 @@
+"""RoBERTa's Transformer encoder with ALiBi, normalised embeddings and a zero mask embedding as options.
+
+Parameter names are fairseq's, so that checkpoints travel in both directions. Shapes: B sequences, T tokens,
+C channels, H heads, V words.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from .alibi import AlibiBias
+from .attention import SelfAttention
+from .clap_head import l2_normalize
+from .dropout import Dropout
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and a feed-forward net, each with a residual connection and a layer norm.
+
+    Args:
+        embed_dim: C.
+        ffn_dim: width of the feed-forward net.
+        num_heads: H.
+        activation: of the feed-forward net.
+        dropout, attention_dropout, activation_dropout: after each part; on attention weights; after the activation.
+        pre_norm: normalise the input of each part (pre-norm) instead of the sum after it (post-norm, as RoBERTa).
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        ffn_dim: int,
+        num_heads: int,
+        activation: Callable[[Tensor], Tensor],
+        *,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        activation_dropout: float = 0.0,
+        pre_norm: bool = False,
+    ):
+        super().__init__()
+        self.pre_norm = pre_norm
+        self.self_attn = SelfAttention(embed_dim, num_heads, attention_dropout)
+        self.self_attn_layer_norm = nn.LayerNorm(embed_dim)
+        self.fc1 = nn.Linear(embed_dim, ffn_dim)
+        self.fc2 = nn.Linear(ffn_dim, embed_dim)
+        self.final_layer_norm = nn.LayerNorm(embed_dim)
+        self.activation = activation
+        self.dropout = Dropout(dropout)
+        self.activation_dropout = Dropout(activation_dropout)
+
+    def forward(self, x: Tensor, bias: Tensor | None = None, padding: Tensor | None = None) -> Tensor:
+        """Map (B, T, C) to (B, T, C); ``bias`` and ``padding`` as in :class:`SelfAttention`."""
+        if self.pre_norm:
+            x = x + self.dropout(self.self_attn(self.self_attn_layer_norm(x), bias, padding))
+            return x + self.dropout(self.feed_forward(self.final_layer_norm(x)))
+        x = self.self_attn_layer_norm(x + self.dropout(self.self_attn(x, bias, padding)))
+        return self.final_layer_norm(x + self.dropout(self.feed_forward(x)))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.activation_dropout(self.activation(self.fc1(x))))
+
+
+class TokenEmbedding(nn.Module):
+    """What a token looks like before the first layer: its row, or zeros for a mask without a row.
+
+    It owns no parameters of its own, so that ``embed_tokens`` keeps fairseq's key.
+
+    Args:
+        mask_index: index of ``<mask>``. Where it equals V there is no row for it and its embedding is zero.
+        normalize: divide each row by its L2 norm.
+        scale: factor on the rows (1 or sqrt(C)).
+    """
+
+    def __init__(self, mask_index: int, normalize: bool = False, scale: float = 1.0):
+        super().__init__()
+        self.mask_index, self.normalize, self.scale = mask_index, normalize, scale
+
+    def forward(self, tokens: Tensor, table: nn.Embedding) -> Tensor:
+        """Map tokens (B, T) to (B, T, C).
+
+        Raises:
+            IndexError: (on a CPU) an index is neither a row of the table nor the mask.
+        """
+        rowless = self.mask_index >= table.num_embeddings
+        is_mask = tokens == self.mask_index
+        x = table(tokens.masked_fill(is_mask, 0) if rowless else tokens)
+        if self.normalize:
+            x = l2_normalize(x)
+        if rowless:
+            x = x.masked_fill(is_mask[..., None], 0)
+        return x if self.scale == 1 else x * self.scale
+
+    def extra_repr(self) -> str:
+        return f"mask_index={self.mask_index}, normalize={self.normalize}, scale={self.scale:.4g}"
+
+
+class SentenceEncoder(nn.Module):
+    """A stack of layers over embedded tokens.
+
+    Args:
+        embed_tokens: (V, C) table.
+        embed_positions: maps tokens (B, T) to position vectors (B, T, C); None for ALiBi.
+        alibi: the attention bias, or None.
+        token_embedding: how a row becomes an input.
+        layers: the layers.
+        padding_index: index of ``<pad>``.
+        dropout: after the embedding.
+        layer_norm_embedding: a layer norm before that dropout.
+        pre_norm: the layers are pre-norm, so the output needs a layer norm of its own.
+        layer_drop: probability of skipping a layer in training (Fan et al., 2019, arXiv 1909.11556).
+        embedding_noise: applied to the embedded input (quantisation noise), or None.
+    """
+
+    def __init__(
+        self,
+        embed_tokens: nn.Embedding,
+        embed_positions: nn.Module | None,
+        alibi: AlibiBias | None,
+        token_embedding: TokenEmbedding,
+        layers: Iterable[nn.Module],
+        *,
+        padding_index: int,
+        dropout: float = 0.1,
+        layer_norm_embedding: bool = True,
+        pre_norm: bool = False,
+        layer_drop: float = 0.0,
+        embedding_noise: nn.Module | None = None,
+    ):
+        super().__init__()
+        width = embed_tokens.embedding_dim
+        self.register_buffer("version", torch.tensor([3.0]))  # fairseq's checkpoints carry it
+        self.embed_tokens, self.embed_positions, self.alibi = embed_tokens, embed_positions, alibi
+        self.token_embedding = token_embedding
+        self.layernorm_embedding = nn.LayerNorm(width) if layer_norm_embedding else None
+        self.dropout = Dropout(dropout)
+        self.quant_noise = embedding_noise
+        self.layers = nn.ModuleList(layers)
+        self.layer_norm = nn.LayerNorm(width) if pre_norm else None
+        self.padding_index, self.layer_drop = padding_index, layer_drop
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Map tokens (B, T) to features (B, T, C) and the input of every layer plus the output of the last."""
+        padding = tokens == self.padding_index
+        x = self.embed(tokens).masked_fill(padding[..., None], 0)  # (B, T, C)
+        padding = padding if padding.any() else None
+        bias = self.alibi(tokens.size(1), tokens.device) if self.alibi is not None else None  # (1, H, T, T)
+        states = [x]
+        for layer in self.layers:
+            if self.training and self.layer_drop and torch.rand(()) < self.layer_drop:
+                continue
+            x = layer(x, bias, padding)
+            states.append(x)
+        return x if self.layer_norm is None else self.layer_norm(x), states
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Map tokens (B, T) to the input of the first layer, (B, T, C), padding not yet blanked."""
+        x = self.token_embedding(tokens, self.embed_tokens)
+        if self.embed_positions is not None:
+            x = x + self.embed_positions(tokens)
+        if self.layernorm_embedding is not None:
+            x = self.layernorm_embedding(x)
+        x = self.dropout(x)
+        return x if self.quant_noise is None else self.quant_noise(x)
+
+
+def embedding_scale(width: int, scaled: bool) -> float:
+    """Return sqrt(C), which brings unit-norm rows to the norm of a layer norm's output, or 1."""
+    return math.sqrt(width) if scaled else 1.0

@@ -1,0 +1,3 @@
+"""Registered optimisers."""
+
+from . import fused_adamw  # noqa: F401

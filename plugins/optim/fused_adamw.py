@@ -1,0 +1,63 @@
+"""AdamW in one kernel, with weight decay on matrices alone."""
+
+import ast
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any, List  # noqa: UP035 (fairseq's parser does not read `list[float]`)
+
+import torch
+from fairseq.dataclass import FairseqDataclass
+from fairseq.optim import FairseqOptimizer, register_optimizer
+from omegaconf import II, OmegaConf
+
+
+@dataclass
+class FusedAdamWConfig(FairseqDataclass):
+    adam_betas: Any = field(default="(0.9, 0.98)", metadata={"help": "decay of the two running means"})
+    adam_eps: float = field(default=1e-6, metadata={"help": "added to the denominator"})
+    weight_decay: float = field(default=0.0, metadata={"help": "decoupled weight decay of matrices"})
+    decay_all: bool = field(default=False, metadata={"help": "decay biases, gains and beta too, as fairseq's adam does"})
+    lr: List[float] = II("optimization.lr")  # noqa: UP006
+
+
+@register_optimizer("fused_adamw", dataclass=FusedAdamWConfig)
+class FusedAdamW(FairseqOptimizer):
+    """``torch.optim.AdamW(fused=True)`` (Loshchilov and Hutter, 2019, arXiv 1711.05101).
+
+    The update is that of fairseq's ``adam``, whose weight decay is decoupled too. Decay is for parameters of two and
+    more dimensions that do not say ``no_weight_decay``: no bias, no gain of a layer norm, no CLAP beta.
+    """
+
+    def __init__(self, cfg, params):
+        super().__init__(cfg)
+        decayed = [p for p in params if cfg.decay_all or is_decayed(p)]
+        chosen = set(map(id, decayed))
+        rest = [p for p in params if id(p) not in chosen]
+        groups = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}]
+        self._optimizer = torch.optim.AdamW([g for g in groups if g["params"]], fused=True, **self.optimizer_config)
+
+    @property
+    def optimizer_config(self):
+        betas, lr = self.cfg.adam_betas, self.cfg.lr
+        return {
+            "lr": lr[0] if isinstance(lr, Collection) else lr,
+            "betas": tuple(ast.literal_eval(betas) if isinstance(betas, str) else OmegaConf.to_container(betas)),
+            "eps": self.cfg.adam_eps,
+            "weight_decay": self.cfg.weight_decay,
+        }
+
+    def load_state_dict(self, state_dict, optimizer_overrides=None):
+        """Load a state. Learning rate, betas, eps and decay are those of this run, as with fairseq's optimisers."""
+        decays = [group["weight_decay"] for group in self._optimizer.param_groups]
+        self._optimizer.load_state_dict(state_dict)
+        config = self.optimizer_config | (optimizer_overrides or {})
+        for group, decay in zip(self._optimizer.param_groups, decays, strict=True):
+            group.update(config, weight_decay=decay)
+
+    @property
+    def supports_flat_params(self):
+        return False  # one flat vector does not tell a matrix from a bias
+
+
+def is_decayed(param):
+    return param.ndim >= 2 and not getattr(param, "no_weight_decay", False)

@@ -1,0 +1,3 @@
+"""Registered tasks."""
+
+from . import clap_masked_lm  # noqa: F401

@@ -1,0 +1,207 @@
+"""Masked language modelling as in fairseq's ``masked_lm``, with a mask that may have no row."""
+
+import hashlib
+import logging
+import os
+import shutil
+from dataclasses import dataclass, field
+
+import numpy as np
+from fairseq import utils
+from fairseq.data import PrependTokenDataset, TokenBlockDataset, data_utils
+from fairseq.data.shorten_dataset import maybe_shorten_dataset
+from fairseq.dataclass import FairseqDataclass
+from fairseq.tasks import FairseqTask, register_task
+from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES, SHORTEN_METHOD_CHOICES
+from omegaconf import II, MISSING
+
+from plugins.data import bpe, dictionaries, tokenizers
+from plugins.data.masking import MaskedBlocks, Masking
+from plugins.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def option(default, help):
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass
+class ClapMaskedLMConfig(FairseqDataclass):
+    data: str = option(MISSING, "data folders made by scripts/prepare_mlm.py, colon-separated; one an epoch, in turn")
+    sample_break_mode: SAMPLE_BREAK_MODE_CHOICES = option(
+        "none",
+        "none: blocks of --tokens-per-sample tokens; complete: the same, but whole lines; complete_doc: also within "
+        "a document; eos: a line each",
+    )
+    tokens_per_sample: int = option(512, "most tokens in a block, <s> included")
+    shorten_method: SHORTEN_METHOD_CHOICES = option("none", "how to shorten lines beyond --tokens-per-sample")
+    shorten_data_split_list: str = option("", "splits to shorten, comma-separated (default: all)")
+    mask_prob: float = option(0.15, "share of the tokens that are predicted; 0: the model masks (--self-mask-prob)")
+    leave_unmasked_prob: float = option(0.1, "share of those that stay as they are")
+    random_token_prob: float = option(0.1, "share of those that become a random word; the rest become <mask>")
+    freq_weighted_replacement: bool = option(False, "draw random words by their frequency")
+    mask_whole_words: bool = option(False, "mask all tokens of a word together")
+    omit_mask: bool = option(False, "give <mask> no row in the embedding table: its embedding is zero")
+    seed: int = II("common.seed")
+
+
+@register_task("clap_masked_lm", dataclass=ClapMaskedLMConfig)
+class ClapMaskedLMTask(FairseqTask):
+    """Predict masked tokens of blocks of text.
+
+    A data folder holds ``dict.txt``, ``{train,valid,...}.{bin,idx}`` and the files of its tokeniser. Dictionary and
+    tokeniser are copied beside the checkpoints, whose folder then is all that using them needs.
+    """
+
+    def __init__(self, cfg, dictionary=None):
+        super().__init__(cfg)
+        check_probabilities(cfg)
+        self.dictionary = dictionary or self.load_dict(cfg)
+        self.state.merge_state_dict({"dictionary_sha256": fingerprint(self.dictionary)})
+        if cfg.omit_mask:
+            self.dictionary.omit_mask()
+        else:
+            self.dictionary.add_mask()
+
+    @classmethod
+    def setup_task(cls, cfg, **kwargs):
+        return cls(cfg)
+
+    @classmethod
+    def load_dict(cls, cfg):
+        dictionary = dictionaries.MaskDictionary.load(os.path.join(data_folders(cfg)[0], "dict.txt"))
+        logger.info("dictionary: %d types", len(dictionary))
+        return dictionary
+
+    def load_state_dict(self, state_dict):
+        """Compare the dictionary with that of a checkpoint.
+
+        Raises:
+            UserError: they are of one size, but not the same.
+        """
+        saved = state_dict.get("dictionary_sha256")
+        if saved is not None and saved != self.state.dictionary_sha256:
+            path = os.path.join(data_folders(self.cfg)[0], "dict.txt")
+            raise UserError(f"{path} is not the dictionary of the checkpoint; use the dict.txt in the checkpoint's folder")
+
+    @property
+    def mask_idx(self):
+        return self.dictionary.index(dictionaries.MASK)
+
+    @property
+    def source_dictionary(self):
+        return self.dictionary
+
+    target_dictionary = source_dictionary
+
+    def max_positions(self):
+        return self.cfg.tokens_per_sample
+
+    def has_sharded_data(self, split):
+        return len(data_folders(self.cfg)) > 1
+
+    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
+        """Load a split, from the folder whose turn it is in this epoch.
+
+        Raises:
+            UserError: no such split, or it is empty.
+        """
+        folders = data_folders(self.cfg)
+        path = os.path.join(folders[(epoch - 1) % len(folders)], split)
+        lines = maybe_shorten_dataset(
+            load_lines(path, self.dictionary, combine),
+            split,
+            self.cfg.shorten_data_split_list,
+            self.cfg.shorten_method,
+            self.cfg.tokens_per_sample - 1,
+            self.cfg.seed,
+        )
+        blocks = TokenBlockDataset(
+            lines,
+            lines.sizes,
+            self.cfg.tokens_per_sample - 1,  # one less for <s>
+            pad=self.dictionary.pad(),
+            eos=self.dictionary.eos(),
+            break_mode=self.cfg.sample_break_mode,
+        )
+        logger.info("%s: %d blocks of at most %d tokens", path, len(blocks), self.cfg.tokens_per_sample)
+        blocks = PrependTokenDataset(blocks, self.dictionary.bos())
+        self.datasets[split] = MaskedBlocks(blocks, self.masking(), self.cfg.seed)
+
+    def masking(self):
+        """Return how to mask, as the options say."""
+        cfg, dictionary = self.cfg, self.dictionary
+        weights = np.array(dictionary.count if cfg.freq_weighted_replacement else np.ones(len(dictionary)), float)
+        weights[: dictionary.nspecial] = 0
+        if self.mask_idx < len(dictionary):
+            weights[self.mask_idx] = 0
+        starts = bpe.word_starts(data_folders(cfg)[0], dictionary) if cfg.mask_whole_words else None
+        return Masking(
+            cfg.mask_prob,
+            cfg.leave_unmasked_prob,
+            cfg.random_token_prob,
+            self.mask_idx,
+            dictionary.pad(),
+            weights,
+            starts,
+        )
+
+    def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
+        indices, too_long = dataset.filter_indices_by_size(indices, max_positions)
+        if len(too_long) and not ignore_invalid_inputs:
+            raise UserError(
+                f"{len(too_long)} blocks are longer than {max_positions} tokens, the first has "
+                f"{dataset.size(too_long[0])}; shorten them (--shorten-method truncate), take longer ones "
+                "(--tokens-per-sample, --max-positions), or leave them out (--skip-invalid-size-inputs-valid-test)"
+            )
+        if len(too_long):
+            logger.warning("%d blocks are longer than %s tokens and left out", len(too_long), max_positions)
+        return indices
+
+    def post_save(self, checkpoint_path, num_updates):
+        """Put the dictionary and the tokeniser beside a checkpoint that fairseq has just written."""
+        here = os.path.dirname(checkpoint_path)
+        for name in ("dict.txt", *tokenizers.TOKENIZER_FILES):
+            source, target = os.path.join(data_folders(self.cfg)[0], name), os.path.join(here, name)
+            if os.path.exists(source) and not os.path.exists(target):
+                shutil.copyfile(source, target + ".part")
+                os.replace(target + ".part", target)
+
+
+def check_probabilities(cfg):
+    for name in ("mask_prob", "leave_unmasked_prob", "random_token_prob"):
+        if not 0 <= getattr(cfg, name) <= 1:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(cfg, name)} is not a probability")
+    if cfg.leave_unmasked_prob + cfg.random_token_prob > 1:
+        raise UserError("--leave-unmasked-prob and --random-token-prob add up to more than 1")
+
+
+def data_folders(cfg):
+    return utils.split_paths(cfg.data)
+
+
+def load_lines(path, dictionary, combine):
+    """Open a binarised split.
+
+    Raises:
+        UserError: missing, empty, or damaged.
+    """
+    index = path + ".idx"
+    if not os.path.exists(index):
+        raise UserError(f"{index}: no such split; prepare the data with scripts/prepare_mlm.py")
+    if os.path.getsize(index) == 0 or os.path.getsize(path + ".bin") == 0:
+        raise UserError(f"{path}.bin: empty; prepare the data again")
+    try:
+        lines = data_utils.load_indexed_dataset(path, dictionary, combine=combine)
+    except (ValueError, AssertionError, RuntimeError) as error:
+        raise UserError(f"{index}: not a binarised split, or damaged; prepare the data again") from error
+    if lines is None or len(lines) == 0:
+        raise UserError(f"{index}: holds no text")
+    return lines
+
+
+def fingerprint(dictionary):
+    """Return the SHA-256 of the words in their order, without fillers, which are trimmed at times."""
+    words = [w for w in dictionary.symbols if w != dictionaries.MASK and not w.startswith(dictionaries.FILLER)]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
