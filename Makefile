@@ -1,0 +1,34 @@
+# `make` lists the targets. The environment lives in .venv; scripts/install.sh says what goes into it and why.
+
+PYTHON ?= python3.11
+ARGS ?=
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test quality clean
+
+help:
+	@echo 'make install   build .venv (about 5 minutes, 3 GB free; later calls do only what is missing)'
+	@echo '               PYTHON=/path/to/python3.11 names the Python to use'
+	@echo '               PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu fetches a smaller torch, without CUDA'
+	@echo 'make demo      install, then train a small masked LM and fill some masks'
+	@echo '               ARGS="--data FILE..." passes options; or call .venv/bin/python scripts/demo_mlm.py --data FILE...'
+	@echo 'make test      install, then run the tests; ARGS="-k mask -m '"'not slow'"'" passes options to pytest'
+	@echo 'make quality   install, then run ruff'
+	@echo 'make clean     remove what tests and builds leave behind; .venv and checkpoints stay'
+
+install:
+	@scripts/install.sh
+
+demo: install
+	.venv/bin/python scripts/demo_mlm.py $(ARGS)
+
+test: install
+	.venv/bin/python -m pytest tests $(ARGS)
+
+quality: install
+	.venv/bin/python -m ruff check .
+
+clean:
+	rm -rf build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -path ./.venv -prune -o -name __pycache__ -prune -exec rm -rf {} +

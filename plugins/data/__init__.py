@@ -1,0 +1,1 @@
+"""Text in, fairseq data folders out: corpora, tokenizers, datasets and their file formats."""

@@ -1,0 +1,68 @@
+"""English text that comes with every installation of this project, read without importing what holds it."""
+
+import ast
+import importlib.util
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+STANDARD_LIBRARY = "the standard library"
+# Dependencies of ours or of torch, so always there. The first give most prose a second.
+PACKAGES = ("numpy", "scipy", "sklearn", "networkx", STANDARD_LIBRARY, "sympy", "torch")
+_SKIPPED_FOLDERS = frozenset({"site-packages", "test", "tests", "testing", "idlelib", "lib2to3"})
+
+
+def installed_texts() -> Iterator[str]:
+    """Yield raw texts, markup included, in an order that depends only on what is installed.
+
+    First the language reference, then licences, then one text a module of :data:`PACKAGES`, which is ""
+    where a module has little or nothing to say.
+    """
+    yield from _language_reference()
+    yield from _licences()
+    for folder in _package_folders():
+        for path in sorted(folder.rglob("*.py")):
+            if _SKIPPED_FOLDERS.isdisjoint(path.relative_to(folder).parts):
+                yield _documentation(path)
+
+
+def _package_folders() -> Iterator[Path]:
+    for package in PACKAGES:
+        if package == STANDARD_LIBRARY:
+            yield Path(sysconfig.get_path("stdlib"))
+        else:
+            spec = importlib.util.find_spec(package)  # of a top-level name: locates it without importing
+            yield from map(Path, (spec and spec.submodule_search_locations) or ())
+
+
+def _language_reference() -> Iterator[str]:
+    from pydoc_data.topics import topics
+
+    for _, text in sorted(topics.items()):
+        yield text
+
+
+def _licences() -> Iterator[str]:
+    for folder in dict.fromkeys(map(sysconfig.get_path, ("purelib", "platlib"))):
+        for path in sorted(Path(folder).glob("*.dist-info/**/*LICEN[CS]E*")):
+            if path.is_file():
+                yield path.read_text("utf-8", errors="ignore")
+
+
+def _documentation(path: Path) -> str:
+    """Return the docstrings of a module, in order, or "" where it has none or is not valid source."""
+    source = path.read_bytes()
+    if source.count(b'"""') < 4:  # parsing is most of the time, and a lone docstring is rarely worth it
+        return ""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ""
+    return "\n\n".join(_docstrings(tree))
+
+
+def _docstrings(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+    yield ast.get_docstring(node) or ""
+    for child in node.body:
+        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _docstrings(child)

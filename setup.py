@@ -1,0 +1,33 @@
+"""Packaging. Every version pin stands once, in requirements/; scripts/install.sh reads the same files."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def pins(name):
+    """Requirement lines of requirements/NAME.txt, without comments."""
+    lines = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+setup(
+    name="fairseq-workbench",
+    version="0.1.0",
+    description="A fairseq plugin package: ALiBi and CLAP masked LMs, and tools to look inside them",
+    author="the fairseq-workbench authors",
+    license="MIT",
+    python_requires=">=3.11,<3.13",
+    # Only the package: fairseq has an `examples` of its own, and ours must not shadow it.
+    packages=find_packages(include=["plugins", "plugins.*"]),
+    # fairseq is absent on purpose: scripts/install.sh builds it, with --no-build-isolation --no-deps.
+    install_requires=pins("torch") + pins("core"),
+    extras_require={
+        "plots": pins("plots"),
+        "hf": pins("hf"),
+        "summarization": pins("summarization"),
+        "dev": pins("dev") + pins("plots"),
+    },
+)

@@ -1,0 +1,193 @@
+"""`make install` in a copy of the project with a made-up Python and PATH: nothing is downloaded."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOOLS = ["make", "sh", "bash", "env", "dirname", "cat", "cksum", "awk", "df", "mkdir", "tail", "cp", "rm"]
+
+# Plays both python3.11 and .venv/bin/python: notes what pip is asked for, and fails where $FAIL says so.
+FAKE_PYTHON = """#!/bin/sh
+case "$*" in
+    *"$FAIL"*) echo "made to fail: $*" >&2; exit 1 ;;
+    --version) echo "Python $FAKE_VERSION" ;;
+    "-m venv --clear .venv") rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
+    *sysconfig*) echo "$FAKE_INCLUDE" ;;
+    *"pip install"*) echo "$*" >>pip-calls ;;
+esac
+"""
+
+
+class Project:
+    """A copy of what `make install` needs, in a folder with a space in its name."""
+
+    def __init__(self, tmp_path):
+        self.root = tmp_path / "a copy"
+        self.bin = tmp_path / "bin"
+        self.bin.mkdir()
+        for tool in TOOLS:
+            (self.bin / tool).symlink_to(shutil.which(tool))
+        self.add_program("python3.11", FAKE_PYTHON)
+        self.add_program("c++", "#!/bin/sh\n")
+        (tmp_path / "Python.h").touch()
+        self.environment = {
+            "PATH": str(self.bin),
+            "CI": "true",
+            "FAIL": "nothing",
+            "FAKE_VERSION": "3.11.9",
+            "FAKE_INCLUDE": str(tmp_path),
+        }
+        shutil.copytree(ROOT / "requirements", self.root / "requirements")
+        (self.root / "scripts").mkdir()
+        for name in ("Makefile", "setup.py", "pyproject.toml", "scripts/install.sh"):
+            shutil.copy(ROOT / name, self.root / name)
+
+    def add_program(self, name, text):
+        (self.bin / name).write_text(text)
+        (self.bin / name).chmod(0o755)
+
+    def make_install(self, *args, **environment):
+        return subprocess.run(
+            [self.bin / "make", "install", *args],
+            cwd=self.root,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+
+    def pip_calls(self):
+        """What pip was asked for since the last look."""
+        calls = self.root / "pip-calls"
+        lines = calls.read_text().splitlines() if calls.exists() else []
+        calls.unlink(missing_ok=True)
+        return [re.sub(r".*--disable-pip-version-check ", "", line) for line in lines]
+
+
+@pytest.fixture
+def project(tmp_path):
+    if os.name != "posix" or shutil.which("make") is None:
+        pytest.skip("needs make and a POSIX shell")
+    return Project(tmp_path)
+
+
+TORCH = "-r requirements/torch.txt"
+BUILD = "-r requirements/build.txt"
+SELF = "--no-build-isolation -e .[dev]"
+FAIRSEQ = "--no-build-isolation --no-deps -r requirements/fairseq.txt"
+
+
+def assert_refused(result, *words):
+    """One line of the script's own, then make's."""
+    assert result.returncode != 0
+    [line] = [line for line in result.stderr.splitlines() if not line.startswith("make")]
+    assert line.startswith("install: ")
+    for word in words:
+        assert word in line
+
+
+# ---- what is refused before anything is written ----------------------------------------------------
+
+
+def test_a_wrong_python_is_refused(project):
+    result = project.make_install(FAKE_VERSION="3.9.18")
+    assert_refused(result, "Python 3.9.18", "3.11 or 3.12 is needed", "PYTHON=")
+    assert not (project.root / ".venv").exists()
+
+
+def test_a_missing_python_is_refused(project):
+    assert_refused(project.make_install("PYTHON=python3.77"), "python3.77 not found", "PYTHON=")
+
+
+def test_a_missing_compiler_is_refused(project):
+    (project.bin / "c++").unlink()
+    assert_refused(project.make_install(), "no C++ compiler", "apt-get install g++")
+    assert not (project.root / ".venv").exists()
+
+
+def test_too_little_disk_is_refused(project):
+    (project.bin / "df").unlink()
+    project.add_program("df", "#!/bin/sh\necho header\necho /dev/sda 9 8 1048576 90% /\n")
+    assert_refused(project.make_install(), "only 1024 MB free", "3072 MB needed")
+    assert not (project.root / ".venv").exists()
+
+
+def test_a_broken_venv_module_is_refused(project):
+    assert_refused(project.make_install(FAIL="-m venv"), "-m venv' failed", "python3.11-venv")
+
+
+def test_missing_headers_are_refused(project):
+    assert_refused(project.make_install(FAKE_INCLUDE="/nowhere"), "Python.h not found", "python3.11-dev")
+    assert project.pip_calls() == []
+
+
+# ---- what is done, and done once -------------------------------------------------------------------
+
+
+def test_the_steps_run_in_order_and_only_once(project):
+    first = project.make_install()
+    assert first.returncode == 0, first.stderr
+    assert re.findall(r"^\[(\d)/5\]", first.stdout, flags=re.MULTILINE) == ["1", "2", "3", "4", "5"]
+    assert project.pip_calls() == [TORCH, BUILD, SELF, FAIRSEQ]
+
+    (project.bin / "c++").unlink()  # nor does a finished environment need a compiler
+    second = project.make_install()
+    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
+    assert project.pip_calls() == []
+
+
+def test_an_interrupted_install_resumes_where_it_stopped(project):
+    broken = project.make_install(FAIL="fairseq.txt")
+    assert broken.returncode != 0
+    assert "made to fail" in broken.stderr
+    assert "step 'fairseq' failed" in broken.stderr
+    assert project.pip_calls() == [TORCH, BUILD, SELF]
+
+    resumed = project.make_install()
+    assert resumed.returncode == 0
+    assert resumed.stdout.startswith("[5/5] fairseq")
+    assert project.pip_calls() == [FAIRSEQ]
+
+
+def test_a_half_made_venv_is_made_again(project):
+    (project.root / ".venv" / "bin").mkdir(parents=True)
+    assert project.make_install().returncode == 0
+    assert project.pip_calls() == [TORCH, BUILD, SELF, FAIRSEQ]
+
+
+def test_a_changed_pin_repeats_what_depends_on_it(project):
+    project.make_install()
+    project.pip_calls()
+    with open(project.root / "requirements" / "dev.txt", "a") as file:
+        file.write("# changed\n")
+    project.make_install()
+    assert project.pip_calls() == [SELF]
+
+
+def test_a_moved_project_gets_a_new_venv(project):
+    project.make_install()
+    project.pip_calls()
+    project.root = project.root.rename(project.root.with_name("elsewhere"))
+    project.make_install()
+    assert project.pip_calls() == [TORCH, BUILD, SELF, FAIRSEQ]
+
+
+def test_a_fairseq_built_against_another_torch_is_built_again(project):
+    result = project.make_install(FAIL="import fairseq.libbleu")
+    assert result.returncode != 0
+    assert project.pip_calls()[3:] == [FAIRSEQ, f"--force-reinstall --no-cache-dir {FAIRSEQ}"]
+
+
+def test_each_pin_stands_once():
+    names = []
+    for path in (ROOT / "requirements").glob("*.txt"):
+        names += re.findall(r"^([\w-]+)[=~<>]", path.read_text(), flags=re.MULTILINE)
+    assert sorted(names) == sorted(set(names))
+    pin = re.compile(rf"\b({'|'.join(names)})[=~<>]=?\s*\d")
+    for user in ("setup.py", "Makefile", "scripts/install.sh", ".github/workflows/ci.yml"):
+        assert pin.findall((ROOT / user).read_text()) == [], f"{user} repeats a pin"

@@ -1,0 +1,141 @@
+"""A server on this machine stands in for the network."""
+
+import hashlib
+import importlib.util
+import io
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[3] / "scripts" / "get_data.py"
+TEXT = b"To be, or not to be" * 1000
+
+
+@pytest.fixture(scope="module")
+def get_data():
+    spec = importlib.util.spec_from_file_location("get_data", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serve ``server.files`` with byte ranges; ``server.ranges`` records those asked for."""
+
+    def do_GET(self):
+        content = self.server.files.get(self.path)
+        if content is None:
+            self.send_error(404)
+            return
+        asked = self.headers.get("Range")
+        self.server.ranges.append(asked)
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        status = 200 if not asked else 206 if start < len(content) else 416
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content[start:])))
+        self.end_headers()
+        self.wfile.write(content[start:])
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.files, server.ranges = {"/text": TEXT}, []
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def remote(get_data, server):
+    return get_data.RemoteFile(f"{server.url}/text", hashlib.sha256(TEXT).hexdigest())
+
+
+def test_a_download_arrives_whole_and_alone(get_data, remote, tmp_path):
+    assert get_data.download(remote, tmp_path).read_bytes() == TEXT
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+def test_a_file_that_is_there_is_not_fetched_again(get_data, remote, server, tmp_path):
+    get_data.download(remote, tmp_path)
+    get_data.download(remote, tmp_path)
+    assert server.ranges == [None]
+
+
+def test_a_broken_download_goes_on_where_it_stopped(get_data, remote, server, tmp_path):
+    (tmp_path / "text.part").write_bytes(TEXT[:7000])
+    assert get_data.download(remote, tmp_path).read_bytes() == TEXT
+    assert server.ranges == ["bytes=7000-"]
+
+
+def test_a_part_longer_than_the_file_is_thrown_away(get_data, remote, server, tmp_path):
+    (tmp_path / "text.part").write_bytes(TEXT + b"more")
+    assert get_data.download(remote, tmp_path).read_bytes() == TEXT
+    assert server.ranges == ["bytes=19004-", None]
+
+
+def test_without_a_hash_nothing_is_resumed(get_data, server, tmp_path):
+    (tmp_path / "text.part").write_bytes(b"of another version")
+    path = get_data.download(get_data.RemoteFile(f"{server.url}/text", None), tmp_path)
+    assert path.read_bytes() == TEXT
+    assert server.ranges == [None]
+
+
+def test_another_hash_is_refused_and_nothing_kept(get_data, server, tmp_path):
+    with pytest.raises(get_data.DownloadError, match="does not have the SHA-256 0{64}: not kept"):
+        get_data.download(get_data.RemoteFile(f"{server.url}/text", "0" * 64), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_refusal_is_told_with_its_status(get_data, server, tmp_path):
+    with pytest.raises(get_data.DownloadError, match="/nothing answers 404 Not Found"):
+        get_data.download(get_data.RemoteFile(f"{server.url}/nothing", None), tmp_path)
+
+
+def test_an_address_that_cannot_be_reached_says_so(get_data, tmp_path):
+    with pytest.raises(get_data.DownloadError, match="cannot reach 127.0.0.1 .*are you offline?"):
+        get_data.download(get_data.RemoteFile("http://127.0.0.1:9/text", None), tmp_path)
+
+
+def test_archives_are_unpacked(get_data, server, tmp_path):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("inner/a.txt", "one")
+    server.files["/a.zip"] = archive.getvalue()
+    dataset = get_data.Dataset("", (get_data.RemoteFile(f"{server.url}/a.zip", None),))
+    get_data.fetch(dataset, tmp_path)
+    assert (tmp_path / "inner" / "a.txt").read_text() == "one"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "inner"]
+
+
+def test_the_hash_of_an_unverified_file_is_printed(get_data, server, tmp_path, capsys):
+    get_data.fetch(get_data.Dataset("", (get_data.RemoteFile(f"{server.url}/text", None),)), tmp_path)
+    assert hashlib.sha256(TEXT).hexdigest() in capsys.readouterr().out
+
+
+def test_the_command_ends_with_one_line_on_error(get_data, monkeypatch, tmp_path):
+    unreachable = get_data.Dataset("", (get_data.RemoteFile("http://127.0.0.1:9/text", None),))
+    monkeypatch.setitem(get_data.DATASETS, "text8", unreachable)
+    with pytest.raises(SystemExit, match=r"^error: cannot reach 127\.0\.0\.1[^\n]*$"):
+        get_data.main(["text8", "-o", str(tmp_path)])
+
+
+def test_the_list_names_every_address(get_data, capsys):
+    get_data.main(["--list"])
+    out = capsys.readouterr().out
+    assert all(file.url in out for dataset in get_data.DATASETS.values() for file in dataset.files)
+
+
+def test_recorded_hashes_are_hashes(get_data):
+    hashes = [file.sha256 for dataset in get_data.DATASETS.values() for file in dataset.files if file.sha256]
+    assert len(set(hashes)) == len(hashes) == 7
+    assert all(len(value) == 64 and int(value, 16) for value in hashes)
