@@ -91,9 +91,10 @@ def batch_of(shape, device, padded):
 def stepper(variant, shape, dropout, args):
     """Return a function that does one training step, and the model."""
     import torch
-    import torch.nn.functional as F
+    from fairseq import modules
     from fairseq.optim.adam import FairseqAdam
 
+    from plugins.modules.cross_entropy import summed_cross_entropy
     from plugins.optim.fused_adamw import FusedAdamW
 
     torch.manual_seed(1)
@@ -108,7 +109,10 @@ def stepper(variant, shape, dropout, args):
 
     def step():
         logits, _ = model(source, masked_tokens=masked)
-        loss = F.cross_entropy(logits.float(), target[masked], reduction="sum")
+        if variant == PEER:
+            loss = modules.cross_entropy(logits, target[masked], reduction="sum", ignore_index=1)
+        else:
+            loss = summed_cross_entropy(logits.float(), target[masked])
         optimizer.zero_grad()
         loss.backward()
         optimizer.optimizer.step()

@@ -104,11 +104,14 @@ def read_state(path):
     """
     with named_errors(path):
         try:
-            return torch.load(path, map_location="cpu", mmap=True)
+            state = torch.load(path, map_location="cpu", mmap=True)
         except RuntimeError as error:
             if "mmap" not in str(error):  # the format before torch 1.6 cannot be mapped
                 raise
-            return torch.load(path, map_location="cpu")
+            state = torch.load(path, map_location="cpu")
+        if not isinstance(state, dict) or "model" not in state:
+            raise RuntimeError("no model in it")
+        return state
 
 
 class named_errors:
@@ -130,7 +133,7 @@ class named_errors:
                 f"{self.path}: refused, it holds {what}, which is not plain data and could run code when loaded; "
                 "get the file from a source you trust as tensors and plain data"
             ) from error
-        if isinstance(error, (pickle.UnpicklingError, EOFError, zipfile.BadZipFile, RuntimeError)):
+        if isinstance(error, (pickle.UnpicklingError, EOFError, zipfile.BadZipFile, RuntimeError, TypeError, KeyError)):
             raise UserError(f"{self.path}: truncated, or not a checkpoint; copy or download it again") from error
 
 

@@ -64,6 +64,8 @@ class RobertaInterface(RobertaHubInterface):
         """
         if isinstance(masked_input, str):
             return self.fill_mask([masked_input], topk, targets)[0]
+        if not masked_input:
+            return []
         batch = [self.encode_masked(sentence) for sentence in masked_input]
         answers = self.answers() if targets is None else torch.tensor([self.single_token(t) for t in targets])
         dictionary = self.task.source_dictionary
@@ -91,8 +93,9 @@ class RobertaInterface(RobertaHubInterface):
         spans = [self.bpe.encode(span.rstrip()) for span in sentence.split(MASK)]
         line = f"<s> {f' {MASK} '.join(spans).strip()} </s>"
         tokens = self.task.source_dictionary.encode_line(line, append_eos=False, add_if_not_exist=False).long()
-        if len(tokens) > self.model.max_positions():
-            raise UserError(f"{len(tokens)} tokens exceed the model's {self.model.max_positions()} positions: {sentence[:60]!r}...")
+        limit = self.model.max_positions()
+        if len(tokens) > limit:
+            raise UserError(f"{len(tokens)} tokens exceed the model's {limit} positions: {sentence[:60]!r}...")
         return tokens
 
     def answers(self):
@@ -102,14 +105,15 @@ class RobertaInterface(RobertaHubInterface):
         return torch.tensor([i for i in range(len(dictionary)) if i not in never])
 
     def single_token(self, target):
-        """Return the index of a target: a symbol of the dictionary, or a word that the tokeniser leaves whole."""
+        """Return the index of a target: a word that the tokeniser leaves whole, or a symbol of the dictionary."""
         dictionary = self.task.source_dictionary
         pieces = self.bpe.encode(target).split()
-        if len(pieces) == 1 and pieces[0] in dictionary:
-            return dictionary.index(pieces[0])
-        if target in dictionary:
-            return dictionary.index(target)
-        raise UserError(f"target {target!r} is {len(pieces)} tokens ({' '.join(pieces)}); a mask stands for one")
+        if len(pieces) != 1 and target not in dictionary:
+            raise UserError(f"target {target!r} is {len(pieces)} tokens ({' '.join(pieces)}); a mask stands for one")
+        index = dictionary.index(pieces[0] if len(pieces) == 1 and pieces[0] in dictionary else target)
+        if index not in self.answers():
+            raise UserError(f"target {target!r} is never an answer: not in the dictionary, or a special symbol")
+        return index
 
     def filled(self, sentence, mask, probability, index):
         """Return (sentence with its mask-th ``<mask>`` replaced, probability, answer)."""
@@ -142,5 +146,8 @@ def local_bpe(cfg):
         options = bpe.find(folder)
         if options is not None:
             return options
-    wanted = "sentencepiece.bpe.model, or encoder.json and vocab.bpe"
-    raise UserError(f"{' and '.join(dict.fromkeys(folders))}: no tokeniser ({wanted}); copy it there, or name it with bpe=")
+    raise UserError(
+        "no tokeniser (sentencepiece.bpe.model, or encoder.json and vocab.bpe) "
+        f"in {' or '.join(dict.fromkeys(folders))}; "
+        "copy it there, or name it: bpe='sentencepiece', sentencepiece_model=PATH"
+    )

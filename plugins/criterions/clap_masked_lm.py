@@ -4,12 +4,13 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
+from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
 from plugins.errors import UserError
+from plugins.modules.cross_entropy import summed_cross_entropy
 
 DIGITS = 6  # of perplexity; fairseq rounds to two
 
@@ -35,7 +36,7 @@ class ClapMaskedLMCriterion(FairseqCriterion):
         if self.task.cfg.mask_prob == 0 and masked is candidates:
             raise UserError("--mask-prob 0 leaves the masking to the model; give it --self-mask-prob")
         target = sample["target"][masked]
-        loss = F.cross_entropy(logits.float(), target, reduction="sum")
+        loss = summed_cross_entropy(logits.float(), target)
         log = {
             "loss": loss.detach(),
             "ntokens": sample["ntokens"],
@@ -50,11 +51,13 @@ class ClapMaskedLMCriterion(FairseqCriterion):
     @staticmethod
     def reduce_metrics(logging_outputs):
         """Log the loss in bits, its perplexity and beta."""
-        total = {key: sum(log.get(key, 0) for log in logging_outputs) for key in ("loss", "sample_size", "beta", "workers")}
-        metrics.log_scalar("loss", total["loss"] / max(total["sample_size"], 1) / math.log(2), total["sample_size"], round=5)
-        metrics.log_derived("ppl", lambda meters: round(float(2 ** meters["loss"].avg), DIGITS))
-        if total["workers"]:
-            metrics.log_scalar("beta", total["beta"] / total["workers"], round=5)
+        loss, predicted, beta, workers = (
+            sum(log.get(key, 0) for log in logging_outputs) for key in ("loss", "sample_size", "beta", "workers")
+        )
+        metrics.log_scalar("loss", loss / max(predicted, 1) / math.log(2), predicted, round=5)
+        metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["loss"].avg, round=DIGITS))
+        if workers:
+            metrics.log_scalar("beta", beta / workers, round=5)
 
     @staticmethod
     def logging_outputs_can_be_summed():

@@ -1,5 +1,6 @@
 """Dictionaries whose ``<mask>`` may have no row in the embedding table."""
 
+import hashlib
 import logging
 import os
 
@@ -35,13 +36,19 @@ class MaskDictionary(Dictionary):
             raise UserError(f"{path}: no such dictionary; prepare the data with scripts/prepare_mlm.py")
         try:
             return super().load(path, add_special_symbols)
-        except (ValueError, RuntimeError, UnicodeError) as error:
+        except Exception as error:  # fairseq raises plain Exception on a file that is not UTF-8
             reason = " ".join(str(error).split())
             raise UserError(f"{path}: not a fairseq dictionary of lines 'word count' ({reason})") from error
 
     def add_mask(self):
         """Give ``<mask>`` a row, the last one."""
-        self.add_symbol(MASK)
+        self.mask_has_row = True
+        super().add_symbol(MASK)
+
+    def add_symbol(self, word, n=1, overwrite=False):
+        if word == MASK and not self.mask_has_row:  # fairseq's own tasks add a mask to whatever dictionary they get
+            return len(self)
+        return super().add_symbol(word, n, overwrite)
 
     def omit_mask(self):
         """Take the row of ``<mask>`` away, if it has one."""
@@ -68,9 +75,24 @@ class MaskDictionary(Dictionary):
 
 
 def unused_words(dictionary):
-    """Return the indices of the words that no text contains: special symbols but ``<unk>`` and ``</s>``, and fillers."""
-    specials = {dictionary.bos(), dictionary.pad()}
-    return [i for i, word in enumerate(dictionary.symbols) if i in specials or word.startswith(FILLER)]
+    """Return the indices of the words that are never a target: ``<pad>`` and fillers."""
+    return [i for i, word in enumerate(dictionary.symbols) if i == dictionary.pad() or word.startswith(FILLER)]
+
+
+def fingerprint(dictionary):
+    """Return the SHA-256 of the words in their order, without the mask, and without fillers, which may be trimmed."""
+    words = [word for word in dictionary.symbols if word != MASK and not word.startswith(FILLER)]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
+
+
+def check_same(dictionary, saved_fingerprint, source):
+    """Compare a dictionary with that of a checkpoint, where the checkpoint says.
+
+    Raises:
+        UserError: they differ, so every word would be taken for another.
+    """
+    if saved_fingerprint is not None and saved_fingerprint != fingerprint(dictionary):
+        raise UserError(f"dict.txt is not the dictionary that {source} was trained with; use the one beside it")
 
 
 def fit(dictionary, rows):

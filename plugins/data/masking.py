@@ -118,14 +118,15 @@ def mask_batch(tokens, lengths, ids, masking, seed, epoch):
         return tokens, tokens
     unit, count = units(tokens, lengths, masking.word_starts)  # (B, T), (B,)
     rows = np.arange(len(tokens))[:, None]
-    draw = np.stack([uniform(seed, epoch, ids, tokens.shape[1] + 1, stream) for stream in range(3)])  # (3, B, T+1)
-    chosen = choose(draw[0, :, :-1], count, masking.prob, draw[0, :, -1])[rows, unit]  # (B, T), units back to tokens
+    choice, kind, word = (uniform(seed, epoch, ids, tokens.shape[1], stream) for stream in range(3))  # each (B, T)
+    rounding = uniform(seed, epoch, ids, 1, stream=3)[:, 0]  # (B,)
+    chosen = choose(choice, count, masking.prob, rounding)[rows, unit]  # (B, T): a unit's choice is its tokens'
     chosen &= np.arange(tokens.shape[1]) < lengths[:, None]
-    kind = draw[1][rows, unit]
+    kind = kind[rows, unit]
     random = chosen & (kind >= masking.leave) & (kind < masking.leave + masking.random)
     masked = chosen & (kind >= masking.leave + masking.random)
     inputs = np.where(masked, masking.mask_index, tokens)
-    inputs[random] = sample_words(draw[2, :, :-1][random], masking.word_weights)
+    inputs[random] = sample_words(word[random], masking.word_weights)
     return inputs, np.where(chosen, tokens, masking.pad_index)
 
 

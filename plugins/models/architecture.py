@@ -9,7 +9,6 @@ import logging
 
 from omegaconf import OmegaConf, open_dict
 
-from plugins import compat
 from plugins.errors import UserError
 
 from .clap_roberta_config import ARCHITECTURE, BASE, DEFAULTS, SIZES, ClapRobertaConfig
@@ -17,6 +16,7 @@ from .clap_roberta_config import ARCHITECTURE, BASE, DEFAULTS, SIZES, ClapRobert
 logger = logging.getLogger(__name__)
 
 TABLE = "encoder.sentence_encoder.embed_tokens.weight"
+POSITION_TABLE = "encoder.sentence_encoder.embed_positions.weight"
 FORK_OPTIONS = {"contrastive_pretraining", "encoder_alibi", "zero_masking", "omit_mask", "omit_mask_and_pad"}
 START = ("save_dir", "restore_file", "finetune_from_model")
 
@@ -28,15 +28,19 @@ def flag(name):
 # From options to a complete architecture
 
 
-def resolve(cfg):
-    """Fill what was not given: from the checkpoint that training starts from, else from the defaults.
+def resolve(cfg, state=None, source=None):
+    """Fill what was not given: from the checkpoint that training starts from, if any, else from the defaults.
+
+    Args:
+        cfg: the options of the model.
+        state: the content of that checkpoint.
+        source: its path, for messages.
 
     Raises:
         UserError: an option contradicts the checkpoint, or the options contradict each other.
     """
-    path = compat.starting_checkpoint(*(cfg[name] for name in START))
-    if path:
-        inherit(cfg, of_checkpoint(compat.read_state(path)), path)
+    if state is not None:
+        inherit(cfg, of_checkpoint(state), source)
     for name, value in DEFAULTS.items():
         if cfg[name] is None:
             cfg[name] = value
@@ -60,6 +64,14 @@ def inherit(cfg, saved, source):
 def same(a, b):
     numbers = isinstance(a, int | float) and isinstance(b, int | float)
     return a == b if numbers else str(a) == str(b)
+
+
+def record(cfg):
+    """Write the options of a model where checkpoints take them from: fairseq builds models from a merged copy."""
+    parent = cfg._get_parent()
+    if parent is not None and parent.get("model") is not None:
+        with open_dict(parent):
+            parent.model.update({name: cfg[name] for name in cfg if name != "_name"})
 
 
 def validate(cfg):
@@ -98,8 +110,9 @@ def of_checkpoint(state):
         saved = of_roberta(name, model, task)
     else:
         return {}
-    if TABLE in state["model"]:
-        saved["vocab_size"] = state["model"][TABLE].size(0)
+    saved["vocab_size"] = state["model"][TABLE].size(0)
+    if saved["positions"] == "learned":
+        saved["max_positions"] = state["model"][POSITION_TABLE].size(0) - 2  # positions count from pad + 1
     return saved
 
 

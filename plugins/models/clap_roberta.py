@@ -25,10 +25,10 @@ from fairseq.modules.transformer_sentence_encoder import init_bert_params
 from omegaconf import open_dict
 from torch import nn
 
+from plugins import compat
 from plugins.data import dictionaries
 from plugins.errors import UserError
 from plugins.modules.alibi import AlibiBias
-from plugins.modules.attention import SelfAttention
 from plugins.modules.clap_head import ClapHead, RobertaHead
 from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbedding, embedding_scale
 
@@ -54,14 +54,20 @@ class ClapRobertaModel(RobertaModel):
         Raises:
             UserError: the options contradict each other, the checkpoint that training starts from, or the dictionary.
         """
+        dictionary = task.source_dictionary
+        source = compat.starting_checkpoint(cfg.save_dir, cfg.restore_file, cfg.finetune_from_model)
+        state = compat.read_state(source) if source else None
         with open_dict(cfg):
-            architecture.resolve(cfg)
-            if cfg.max_positions is None:
-                cfg.max_positions = task.max_positions()
-            cfg.mask_embedding = agree_on_mask(cfg.mask_embedding, task.source_dictionary)
-            cfg.vocab_size = cfg.vocab_size or len(task.source_dictionary)
-        dictionaries.fit(task.source_dictionary, cfg.vocab_size)
-        return cls(cfg, ClapRobertaEncoder(cfg, task.source_dictionary))
+            architecture.resolve(cfg, state, source)
+            cfg.max_positions = cfg.max_positions or task.max_positions()
+            cfg.mask_embedding = agree_on_mask(cfg.mask_embedding, dictionary)
+            cfg.vocab_size = cfg.vocab_size or len(dictionary)
+        architecture.record(cfg)
+        dictionaries.fit(dictionary, cfg.vocab_size)
+        if state is not None:
+            saved = (state.get("task_state") or {}).get("dictionary_sha256")
+            dictionaries.check_same(dictionary, saved, source)
+        return cls(cfg, ClapRobertaEncoder(cfg, dictionary))
 
     def upgrade_state_dict_named(self, state_dict, name):
         prefix = name + "." if name else ""
@@ -106,9 +112,13 @@ class ClapRobertaEncoder(FairseqEncoder):
             drawn = torch.rand(src_tokens.shape, device=src_tokens.device) < self.args.self_mask_prob
             masked_tokens = masked_tokens & drawn
             src_tokens = src_tokens.masked_fill(masked_tokens, self.sentence_encoder.token_embedding.mask_index)
-        x, extra = self.extract_features(src_tokens, return_all_hiddens)
-        extra["masked_tokens"] = masked_tokens
-        return x if features_only else self.output_layer(x, masked_tokens), extra
+        if masked_tokens is None or features_only or return_all_hiddens:
+            x, extra = self.extract_features(src_tokens, return_all_hiddens)
+            x = x if features_only else self.output_layer(x, masked_tokens)
+        else:
+            features, _ = self.sentence_encoder(src_tokens, rows=masked_tokens.flatten().nonzero().squeeze(1))
+            x, extra = self.output_layer(features), {"inner_states": None}
+        return x, extra | {"masked_tokens": masked_tokens}
 
     def extract_features(self, src_tokens, return_all_hiddens=False, **unused):
         x, states = self.sentence_encoder(src_tokens)
@@ -116,10 +126,7 @@ class ClapRobertaEncoder(FairseqEncoder):
         return x, {"inner_states": states}
 
     def output_layer(self, features, masked_tokens=None, **unused):
-        if masked_tokens is not None:
-            chosen = masked_tokens.flatten().nonzero().squeeze(1)
-            features = features.flatten(0, 1).index_select(0, chosen)  # (B, T, C) -> (N, C)
-        return self.lm_head(features)
+        return self.lm_head(features if masked_tokens is None else features[masked_tokens])
 
     def max_positions(self):
         return self.args.max_positions if self.args.positions == "learned" else NO_LIMIT

@@ -71,7 +71,7 @@ class ClapRobertaConfig(FairseqDataclass):
         "CLAP head: keep the scale of a cosine, beta * sqrt(width), within 0 and this; CLIP: 100 (0: off, as published)"
     )
     exclude_unused: Optional[bool] = architecture(
-        "CLAP head: never predict <s>, <pad> or madeupword fillers (off, as published)"
+        "CLAP head: never predict <pad> or madeupword fillers (off, as published)"
     )
     untie_weights_roberta: Optional[bool] = architecture("an output table of its own instead of the input's (off)")
 

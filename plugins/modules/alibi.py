@@ -66,6 +66,7 @@ class AlibiBias(nn.Module):
             bias = torch.where(at_bos, self.bos_bias.float()[:, None, None], bias)
         return bias[None]
 
+    @torch.inference_mode(False)  # or a bias first built in inference mode could not be used in training
     def _build(self, length: int) -> Tensor:
         bias = linear_bias(self.num_heads, length, self.symmetric)
         if self.bos == "zero":

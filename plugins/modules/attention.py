@@ -32,23 +32,31 @@ class SelfAttention(nn.Module):
         self.q_proj = nn.Linear(embed_dim, embed_dim)
         self.out_proj = nn.Linear(embed_dim, embed_dim)
 
-    def forward(self, x: Tensor, bias: Tensor | None = None, padding: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, bias: Tensor | None = None, padding: Tensor | None = None, rows: Tensor | None = None
+    ) -> Tensor:
         """Attend within each sequence.
 
         Args:
             x: (B, T, C).
             bias: (1, H, T, T), added to the scores of every sequence.
             padding: (B, T) boolean, True at the keys that nobody may see.
+            rows: (N,) indices into the B * T positions, the only ones whose output is asked for; None for all.
 
         Returns:
-            (B, T, C).
+            (B, T, C), or (N, C).
         """
         q, k, v = (self._heads(projection(x)) for projection in (self.q_proj, self.k_proj, self.v_proj))
         out = attend(q, k, v, bias, padding, self.dropout if self.training else 0.0)  # (B, H, T, D)
-        return self.out_proj(out.transpose(1, 2).flatten(2))  # (B, T, H, D) -> (B, T, C)
+        return self.out_proj(take_rows(out.transpose(1, 2).flatten(2), rows))  # (B, T, H, D) -> (B, T, C) or (N, C)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, T, C) -> (B, H, T, D)
+
+
+def take_rows(x: Tensor, rows: Tensor | None) -> Tensor:
+    """Return the given rows (N, C) of (B, T, C), or all of it as it is."""
+    return x if rows is None else x.flatten(0, 1).index_select(0, rows)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, padding: Tensor | None, p: float = 0.0) -> Tensor:
@@ -84,5 +92,5 @@ def attend_with_cheap_dropout(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | No
     """The same attention written out. On a CPU the fused kernel has no dropout, and its fallback draws slowly."""
     scores = (q * scale) @ k.transpose(-1, -2)  # (B, H, T, T)
     if bias is not None:
-        scores = scores + bias.to(scores.dtype)
-    return dropout(scores.softmax(-1), p, training=True) @ v
+        scores = scores.to(bias.dtype).add_(bias)
+    return dropout(scores.softmax(-1).to(v.dtype), p, training=True) @ v

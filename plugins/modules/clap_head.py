@@ -11,39 +11,44 @@ from torch import Tensor, nn
 
 
 def norm_floor(dtype: torch.dtype) -> float:
-    """The smallest norm that is divided by. A row shorter than this shrinks towards zero instead of becoming NaN."""
+    """The shortest norm that is divided by: its inverse must exist in half precision."""
     return 1e-4 if dtype == torch.float16 else 1e-6
+
+
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
 
 
 def l2_normalize(x: Tensor) -> Tensor:
     """Divide the last dimension by its L2 norm, taken in float32; a zero vector stays zero in every precision."""
-    return F.normalize(x.float(), dim=-1, eps=norm_floor(x.dtype)).to(x.dtype)
+    return F.normalize(x.to(at_least_float32(x.dtype)), dim=-1, eps=norm_floor(x.dtype)).to(x.dtype)
 
 
 class _NormalizedLinear(torch.autograd.Function):
     """x (N, C), weight (V, C), scale (1,) -> scale * x ŵ^T (N, V), ŵ the rows of weight divided by their norm.
 
-    The columns of the product are scaled, so no normalised copy of the table (V x C) is made or kept.
+    The columns of the product are scaled, so no normalised copy of the table (V x C) is made or kept. A row that is
+    shorter than the floor counts as zero and gets no gradient.
     """
 
     @staticmethod
     def forward(ctx, x, weight, scale):
-        norm = torch.linalg.vector_norm(weight, dim=-1, dtype=torch.float32)  # (V,)
-        inverse = norm.clamp_min(norm_floor(weight.dtype)).reciprocal()
+        norm = torch.linalg.vector_norm(weight, dim=-1, dtype=at_least_float32(weight.dtype))  # (V,)
+        inverse = norm.reciprocal().masked_fill_(norm < norm_floor(weight.dtype), 0)
         ctx.save_for_backward(x, weight, scale, inverse)
-        return (x @ weight.t()).mul_((inverse * scale).to(x.dtype))
+        factor = (inverse * scale).clamp_max(torch.finfo(x.dtype).max)
+        return (x @ weight.t()).mul_(factor.to(x.dtype))
 
     @staticmethod
     def backward(ctx, grad):
         x, weight, scale, inverse = ctx.saved_tensors
-        grad = grad * (inverse * scale).to(grad.dtype)  # by the unnormalised product: (N, V)
-        grad_x = grad @ weight if ctx.needs_input_grad[0] else None
-        by_row = grad.t() @ x  # (V, C)
-        radial = torch.linalg.vecdot(by_row.float(), weight.float())  # (V,): along the row, which the norm takes out
-        grad_scale = (radial.sum() / scale).to(scale.dtype) if ctx.needs_input_grad[2] else None
-        if not ctx.needs_input_grad[1]:
-            return grad_x, None, grad_scale
-        return grad_x, by_row.addcmul_(weight, (radial * inverse**2).to(weight.dtype)[:, None], value=-1), grad_scale
+        grad = grad * inverse.to(grad.dtype)  # with respect to scale * x w^T: (N, V)
+        grad_x = (grad @ weight).mul_(scale.to(grad.dtype))
+        wide = weight.to(inverse.dtype)
+        by_row = (grad.t() @ x).to(inverse.dtype)  # (V, C)
+        radial = torch.linalg.vecdot(by_row, wide)  # (V,): along the row, which normalisation takes out
+        tangential = by_row.addcmul_(wide, (radial * inverse**2)[:, None], value=-1)
+        return grad_x, tangential.mul_(scale).to(weight.dtype), radial.sum().reshape(1)
 
 
 class ClapHead(nn.Module):
@@ -58,7 +63,7 @@ class ClapHead(nn.Module):
             of sqrt(reference_dim / C), which makes one beta mean the same scale at every width.
         max_scale: 0, as published, or the cap on the scale of a cosine (CLIP caps it at 100). With a cap beta cannot
             become negative either.
-        excluded: (K,) indices of words that are never an answer (``<pad>``, fillers): their logits are -inf.
+        excluded: (K,) indices of words that are never a target (``<pad>``, fillers): their logits are -inf.
     """
 
     def __init__(
@@ -84,17 +89,27 @@ class ClapHead(nn.Module):
         self.register_load_state_dict_pre_hook(_load_beta_of_any_shape)
 
     def scale(self) -> Tensor:
-        """Return the factor on the inner products, float32: (1,)."""
-        scale = self.beta.float() * self.width_factor
+        """Return the factor on the inner products, in at least float32: (1,)."""
+        scale = self.beta.to(at_least_float32(self.beta.dtype)) * self.width_factor
         return scale if self.max_beta is None else scale.clamp(0, self.max_beta)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (..., C) to logits (..., V)."""
         if self.normalize:
-            logits = _NormalizedLinear.apply(x.flatten(0, -2), self.weight, self.scale()).view(*x.shape[:-1], -1)
+            x, weight = cast_for_autocast(x, self.weight)
+            logits = _NormalizedLinear.apply(x.reshape(-1, x.size(-1)), weight, self.scale())
+            logits = logits.view(*x.shape[:-1], len(weight))
         else:
             logits = F.linear(x * self.scale().to(x.dtype), self.weight)
         return logits if self.excluded is None else logits.index_fill(-1, self.excluded, -math.inf)
+
+
+def cast_for_autocast(*tensors):
+    """Cast to the type of the surrounding ``torch.autocast``, which does not reach into a custom function."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return tensors
+    return tuple(tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors)
 
 
 def _save_beta_as_scalar(head, state_dict, prefix, local_metadata):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .alibi import AlibiBias
-from .attention import SelfAttention
+from .attention import SelfAttention, take_rows
 from .clap_head import l2_normalize
 from .dropout import Dropout
 
@@ -51,12 +51,15 @@ class EncoderLayer(nn.Module):
         self.dropout = Dropout(dropout)
         self.activation_dropout = Dropout(activation_dropout)
 
-    def forward(self, x: Tensor, bias: Tensor | None = None, padding: Tensor | None = None) -> Tensor:
-        """Map (B, T, C) to (B, T, C); ``bias`` and ``padding`` as in :class:`SelfAttention`."""
+    def forward(
+        self, x: Tensor, bias: Tensor | None = None, padding: Tensor | None = None, rows: Tensor | None = None
+    ) -> Tensor:
+        """Map (B, T, C) to (B, T, C), or to (N, C) at the given rows; arguments as in :class:`SelfAttention`."""
+        residual = take_rows(x, rows)
         if self.pre_norm:
-            x = x + self.dropout(self.self_attn(self.self_attn_layer_norm(x), bias, padding))
+            x = residual + self.dropout(self.self_attn(self.self_attn_layer_norm(x), bias, padding, rows))
             return x + self.dropout(self.feed_forward(self.final_layer_norm(x)))
-        x = self.self_attn_layer_norm(x + self.dropout(self.self_attn(x, bias, padding)))
+        x = self.self_attn_layer_norm(residual + self.dropout(self.self_attn(x, bias, padding, rows)))
         return self.final_layer_norm(x + self.dropout(self.feed_forward(x)))
 
     def feed_forward(self, x: Tensor) -> Tensor:
@@ -141,17 +144,27 @@ class SentenceEncoder(nn.Module):
         self.layer_norm = nn.LayerNorm(width) if pre_norm else None
         self.padding_index, self.layer_drop = padding_index, layer_drop
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Map tokens (B, T) to features (B, T, C) and the input of every layer plus the output of the last."""
+    def forward(self, tokens: Tensor, rows: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Encode a batch.
+
+        Args:
+            tokens: (B, T).
+            rows: (N,) indices into the B * T positions, the only ones whose features are asked for; None for all.
+                The last layer then works on those alone: of its output nothing else is ever read.
+
+        Returns:
+            Features (B, T, C), or (N, C), and the input of every layer followed by the output of the last.
+        """
         padding = tokens == self.padding_index
         x = self.embed(tokens).masked_fill(padding[..., None], 0)  # (B, T, C)
         padding = padding if padding.any() else None
         bias = self.alibi(tokens.size(1), tokens.device) if self.alibi is not None else None  # (1, H, T, T)
-        states = [x]
+        states, last = [x], self.layers[-1]
         for layer in self.layers:
             if self.training and self.layer_drop and torch.rand(()) < self.layer_drop:
+                x = take_rows(x, rows) if layer is last else x
                 continue
-            x = layer(x, bias, padding)
+            x = layer(x, bias, padding, rows if layer is last else None)
             states.append(x)
         return x if self.layer_norm is None else self.layer_norm(x), states
 

@@ -16,7 +16,7 @@ class FusedAdamWConfig(FairseqDataclass):
     adam_betas: Any = field(default="(0.9, 0.98)", metadata={"help": "decay of the two running means"})
     adam_eps: float = field(default=1e-6, metadata={"help": "added to the denominator"})
     weight_decay: float = field(default=0.0, metadata={"help": "decoupled weight decay of matrices"})
-    decay_all: bool = field(default=False, metadata={"help": "decay biases, gains and beta too, as fairseq's adam does"})
+    decay_all: bool = field(default=False, metadata={"help": "decay biases, gains and beta too, as adam does"})
     lr: List[float] = II("optimization.lr")  # noqa: UP006
 
 

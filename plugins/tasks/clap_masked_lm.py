@@ -1,6 +1,6 @@
 """Masked language modelling as in fairseq's ``masked_lm``, with a mask that may have no row."""
 
-import hashlib
+import filecmp
 import logging
 import os
 import shutil
@@ -20,6 +20,8 @@ from plugins.data.masking import MaskedBlocks, Masking
 from plugins.errors import UserError
 
 logger = logging.getLogger(__name__)
+
+SAMPLED_LINES = 1000  # of a split, looked at for words that the dictionary does not have
 
 
 def option(default, help):
@@ -58,7 +60,7 @@ class ClapMaskedLMTask(FairseqTask):
         super().__init__(cfg)
         check_probabilities(cfg)
         self.dictionary = dictionary or self.load_dict(cfg)
-        self.state.merge_state_dict({"dictionary_sha256": fingerprint(self.dictionary)})
+        self.state.merge_state_dict({"dictionary_sha256": dictionaries.fingerprint(self.dictionary)})
         if cfg.omit_mask:
             self.dictionary.omit_mask()
         else:
@@ -75,15 +77,7 @@ class ClapMaskedLMTask(FairseqTask):
         return dictionary
 
     def load_state_dict(self, state_dict):
-        """Compare the dictionary with that of a checkpoint.
-
-        Raises:
-            UserError: they are of one size, but not the same.
-        """
-        saved = state_dict.get("dictionary_sha256")
-        if saved is not None and saved != self.state.dictionary_sha256:
-            path = os.path.join(data_folders(self.cfg)[0], "dict.txt")
-            raise UserError(f"{path} is not the dictionary of the checkpoint; use the dict.txt in the checkpoint's folder")
+        dictionaries.check_same(self.dictionary, state_dict.get("dictionary_sha256"), "the checkpoint")
 
     @property
     def mask_idx(self):
@@ -117,7 +111,15 @@ class ClapMaskedLMTask(FairseqTask):
             self.cfg.tokens_per_sample - 1,
             self.cfg.seed,
         )
-        blocks = TokenBlockDataset(
+        blocks = PrependTokenDataset(self.blocks(lines), self.dictionary.bos())
+        logger.info("%s: %d blocks", path, len(blocks))
+        self.datasets[split] = MaskedBlocks(blocks, self.masking(), self.cfg.seed)
+
+    def blocks(self, lines):
+        """Join and cut lines into blocks, as --sample-break-mode says."""
+        if self.cfg.sample_break_mode == "eos":
+            return lines
+        return TokenBlockDataset(
             lines,
             lines.sizes,
             self.cfg.tokens_per_sample - 1,  # one less for <s>
@@ -125,9 +127,6 @@ class ClapMaskedLMTask(FairseqTask):
             eos=self.dictionary.eos(),
             break_mode=self.cfg.sample_break_mode,
         )
-        logger.info("%s: %d blocks of at most %d tokens", path, len(blocks), self.cfg.tokens_per_sample)
-        blocks = PrependTokenDataset(blocks, self.dictionary.bos())
-        self.datasets[split] = MaskedBlocks(blocks, self.masking(), self.cfg.seed)
 
     def masking(self):
         """Return how to mask, as the options say."""
@@ -149,7 +148,7 @@ class ClapMaskedLMTask(FairseqTask):
 
     def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
         indices, too_long = dataset.filter_indices_by_size(indices, max_positions)
-        if len(too_long) and not ignore_invalid_inputs:
+        if len(too_long) and (len(indices) == 0 or not ignore_invalid_inputs):
             raise UserError(
                 f"{len(too_long)} blocks are longer than {max_positions} tokens, the first has "
                 f"{dataset.size(too_long[0])}; shorten them (--shorten-method truncate), take longer ones "
@@ -164,9 +163,13 @@ class ClapMaskedLMTask(FairseqTask):
         here = os.path.dirname(checkpoint_path)
         for name in ("dict.txt", *tokenizers.TOKENIZER_FILES):
             source, target = os.path.join(data_folders(self.cfg)[0], name), os.path.join(here, name)
-            if os.path.exists(source) and not os.path.exists(target):
+            if os.path.exists(source) and not same_file(source, target):
                 shutil.copyfile(source, target + ".part")
                 os.replace(target + ".part", target)
+
+
+def same_file(a, b):
+    return os.path.exists(b) and filecmp.cmp(a, b, shallow=False)
 
 
 def check_probabilities(cfg):
@@ -188,20 +191,19 @@ def load_lines(path, dictionary, combine):
         UserError: missing, empty, or damaged.
     """
     index = path + ".idx"
-    if not os.path.exists(index):
-        raise UserError(f"{index}: no such split; prepare the data with scripts/prepare_mlm.py")
-    if os.path.getsize(index) == 0 or os.path.getsize(path + ".bin") == 0:
-        raise UserError(f"{path}.bin: empty; prepare the data again")
+    for file in (index, path + ".bin"):
+        if not os.path.exists(file):
+            raise UserError(f"{file}: no such file; prepare the data with scripts/prepare_mlm.py")
+        if os.path.getsize(file) == 0:
+            raise UserError(f"{file}: empty; prepare the data again")
     try:
         lines = data_utils.load_indexed_dataset(path, dictionary, combine=combine)
+        if lines is not None and len(lines):
+            lines[len(lines) - 1]  # the last line is where a truncated file shows
     except (ValueError, AssertionError, RuntimeError) as error:
-        raise UserError(f"{index}: not a binarised split, or damaged; prepare the data again") from error
+        raise UserError(f"{path}: its .idx and .bin are damaged or not fairseq's; prepare the data again") from error
     if lines is None or len(lines) == 0:
         raise UserError(f"{index}: holds no text")
+    if max(int(lines[i].max()) for i in np.linspace(0, len(lines) - 1, SAMPLED_LINES, dtype=int)) >= len(dictionary):
+        raise UserError(f"{path}.bin: holds words beyond dict.txt, so it was made with another; prepare the data again")
     return lines
-
-
-def fingerprint(dictionary):
-    """Return the SHA-256 of the words in their order, without fillers, which are trimmed at times."""
-    words = [w for w in dictionary.symbols if w != dictionaries.MASK and not w.startswith(dictionaries.FILLER)]
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()
