@@ -5,13 +5,13 @@ Each repair is a small wrapper, put in place by :func:`install` when the package
 """
 
 import argparse
+import contextlib
 import functools
 import importlib.util
 import os
 import pickle
 import re
 import sys
-import zipfile
 
 import numpy as np
 import torch
@@ -114,27 +114,24 @@ def read_state(path):
         return state
 
 
-class named_errors:
-    """Turn what torch raises on a bad checkpoint into one line that names the file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        if isinstance(error, FileNotFoundError):
-            raise UserError(f"{self.path}: no such checkpoint") from error
-        if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
-            culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
-            what = culprit.group(1) if culprit else "an object"
-            raise UserError(
-                f"{self.path}: refused, it holds {what}, which is not plain data and could run code when loaded; "
-                "get the file from a source you trust as tensors and plain data"
-            ) from error
-        if isinstance(error, (pickle.UnpicklingError, EOFError, zipfile.BadZipFile, RuntimeError, TypeError, KeyError)):
-            raise UserError(f"{self.path}: truncated, or not a checkpoint; copy or download it again") from error
+@contextlib.contextmanager
+def named_errors(path):
+    """Turn what torch and fairseq raise on a bad checkpoint into one line that names the file."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such checkpoint") from error
+    except (PermissionError, IsADirectoryError) as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except UserError:
+        raise
+    except (pickle.UnpicklingError, EOFError, OSError, RuntimeError, TypeError, KeyError, ValueError) as error:
+        culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if culprit is None:
+            raise UserError(f"{path}: truncated, or not a checkpoint of fairseq; get the file again") from error
+        raise UserError(
+            f"{path}: refused, for it holds {culprit.group(1)}, which is not plain data and could run code when loaded"
+        ) from error
 
 
 def starting_checkpoint(save_dir, restore_file, finetune_from_model):

@@ -13,6 +13,7 @@ from plugins.data import bpe, dictionaries
 from plugins.errors import UserError
 
 MASK = dictionaries.MASK
+TOKENISER_OPTIONS = {"gpt2": ("gpt2_encoder_json", "gpt2_vocab_bpe"), "sentencepiece": ("sentencepiece_model",)}
 
 
 def load(path):
@@ -132,12 +133,14 @@ def local_bpe(cfg):
         UserError: there is none in the folder of the checkpoint, nor in the data folder.
     """
     given = cfg.bpe if OmegaConf.is_config(cfg.bpe) else OmegaConf.create({"_name": cfg.bpe or "gpt2"})
-    paths = [given.get(key) for key in ("sentencepiece_model", "gpt2_encoder_json", "gpt2_vocab_bpe")]
-    named = [path for path in paths if path and path != "???" and not path.startswith("http")]
-    for path in named:
+    if given["_name"] not in TOKENISER_OPTIONS:
+        return given
+    paths = [given.get(option) or "" for option in TOKENISER_OPTIONS[given["_name"]]]
+    local = [path for path in paths if path not in ("", "???") and not path.startswith("http")]
+    for path in local:
         if not os.path.exists(path):
             raise UserError(f"{path}: no such tokeniser file")
-    if named or given["_name"] not in ("gpt2", "sentencepiece"):
+    if len(local) == len(paths):
         return given
     checkpoint = (cfg.get("common_eval") or {}).get("path")
     folders = [os.path.dirname(checkpoint)] if checkpoint else []
@@ -147,7 +150,6 @@ def local_bpe(cfg):
         if options is not None:
             return options
     raise UserError(
-        "no tokeniser (sentencepiece.bpe.model, or encoder.json and vocab.bpe) "
-        f"in {' or '.join(dict.fromkeys(folders))}; "
-        "copy it there, or name it: bpe='sentencepiece', sentencepiece_model=PATH"
+        f"{' and '.join(dict.fromkeys(folders))}: no tokeniser (sentencepiece.bpe.model, or encoder.json and "
+        "vocab.bpe); copy it there, or name it: bpe='sentencepiece', sentencepiece_model=PATH"
     )

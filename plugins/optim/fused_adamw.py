@@ -30,6 +30,7 @@ class FusedAdamW(FairseqOptimizer):
 
     def __init__(self, cfg, params):
         super().__init__(cfg)
+        params = list(params)
         decayed = [p for p in params if cfg.decay_all or is_decayed(p)]
         chosen = set(map(id, decayed))
         rest = [p for p in params if id(p) not in chosen]
@@ -47,12 +48,11 @@ class FusedAdamW(FairseqOptimizer):
         }
 
     def load_state_dict(self, state_dict, optimizer_overrides=None):
-        """Load a state. Learning rate, betas, eps and decay are those of this run, as with fairseq's optimisers."""
+        """Load a state; which parameters decay, and how much, stays as this run's options say."""
         decays = [group["weight_decay"] for group in self._optimizer.param_groups]
-        self._optimizer.load_state_dict(state_dict)
-        config = self.optimizer_config | (optimizer_overrides or {})
+        super().load_state_dict(state_dict, optimizer_overrides)
         for group, decay in zip(self._optimizer.param_groups, decays, strict=True):
-            group.update(config, weight_decay=decay)
+            group["weight_decay"] = decay
 
     @property
     def supports_flat_params(self):

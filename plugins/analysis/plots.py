@@ -1,0 +1,118 @@
+"""Drawings of what the rest of this package computes. matplotlib is imported when a drawing is asked for."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from plugins.errors import UserError
+
+# Okabe and Ito's colours, which remain distinct for colour-blind readers; markers tell them apart in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+GREY = "#555555"
+
+Curve = tuple[np.ndarray, np.ndarray]
+
+
+def validation_curves(
+    path: str | Path, curves: Mapping[str, Curve], title: str, subtitle: str = "", unigram: float | None = None
+) -> None:
+    """Draw validation perplexity (on a logarithmic axis) against updates, a labelled curve a model, into a file.
+
+    Args:
+        path: where to; the suffix chooses the format.
+        curves: (updates, perplexities), each (N,), by the model's name.
+        title: what the drawing shows, in a sentence.
+        subtitle: a smaller line under it.
+        unigram: a perplexity for scale, drawn as a dashed line.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    figure, axes = new_figure()
+    for index, (name, (updates, values)) in enumerate(curves.items()):
+        style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
+        axes.plot(updates, values, label=name, linewidth=1.8, markersize=4.5, **style)
+    if unigram is not None:
+        axes.axhline(unigram, color=GREY, linestyle="--", linewidth=1)
+    label_axes(axes, title, subtitle)
+    label_curves(axes, curves)
+    if unigram is not None:
+        _write(axes, f"unigram {unigram:.0f}", unigram, GREY, va="bottom")
+    figure.savefig(path)
+
+
+def new_figure():
+    """Return a figure of 1200 x 720 pixels and its axes, drawn without a display."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UserError("drawing needs matplotlib: pip install -e '.[plots]'") from None
+    figure = Figure(figsize=(8, 4.8), dpi=150)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    figure.subplots_adjust(left=0.085, right=0.83, top=0.85, bottom=0.115)
+    return figure, axes
+
+
+def label_axes(axes, title: str, subtitle: str) -> None:
+    """Name the axes, put round numbers on the logarithmic one, and take away what does not inform."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    # Over less than a decade the powers of ten alone would leave the axis bare.
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7) if high / low < 30 else (1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(left=0)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set(xlabel="updates", ylabel="validation perplexity (log scale)")
+    left = axes.get_position().x0
+    axes.figure.text(left, 0.94, title, fontsize=11.5, fontweight="bold")
+    axes.figure.text(left, 0.89, subtitle, fontsize=9, color=GREY)
+
+
+def label_curves(axes, curves: Mapping[str, Curve]) -> None:
+    """Write each curve's name and last value beside its end, moved up or down where two would overlap."""
+    low, high = np.log(axes.get_ylim())
+    ends = {name: values[-1] for name, (_, values) in curves.items() if len(values)}
+    places = spread([math.log(value) for value in ends.values()], 0.052 * (high - low))
+    colours = {line.get_label(): line.get_color() for line in axes.get_lines()}
+    for (name, value), place in zip(ends.items(), places, strict=True):
+        _write(axes, f"{name} {value:.0f}", math.exp(place), colours[name], va="center")
+
+
+def _write(axes, text: str, y: float, colour: str, va: str) -> None:
+    place = {"xy": (1, y), "xycoords": axes.get_yaxis_transform(), "xytext": (6, 0), "textcoords": "offset points"}
+    axes.annotate(text, **place, va=va, color=colour, fontsize=9.5, annotation_clip=False)
+
+
+def spread(places: Sequence[float], distance: float) -> list[float]:
+    """Return places near the given ones, in the same order, no two of them nearer than ``distance``.
+
+    Where some are too near each other, the group is centred on its mean.
+    """
+    order = np.argsort(places, kind="stable")
+    groups: list[list[float]] = []  # of neighbours at the least distance: [places given]
+    for place in np.asarray(places, dtype=float)[order]:
+        groups.append([place])
+        while len(groups) > 1 and _lowest(groups[-1], distance) - _highest(groups[-2], distance) < distance:
+            groups[-2:] = [groups[-2] + groups[-1]]
+    flat = [_lowest(group, distance) + distance * i for group in groups for i in range(len(group))]
+    moved = np.empty(len(flat))
+    moved[order] = flat
+    return moved.tolist()
+
+
+def _lowest(group: list[float], distance: float) -> float:
+    return sum(group) / len(group) - distance * (len(group) - 1) / 2
+
+
+def _highest(group: list[float], distance: float) -> float:
+    return sum(group) / len(group) + distance * (len(group) - 1) / 2

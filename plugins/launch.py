@@ -1,0 +1,83 @@
+"""Run ``fairseq-train`` as a child process: its output in a log file, its progress in a bar, its last error kept."""
+
+import os
+import shlex
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from tqdm import tqdm
+
+from plugins.analysis.runs import VALID, parse_line
+from plugins.errors import UserError
+
+# Left behind by a launcher of distributed jobs, these would make the child wait for others.
+_DISTRIBUTED = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR")
+_PATIENCE = 20  # seconds that an interrupted child gets to end by itself
+
+
+def fairseq_train(arguments: Sequence[str], log: str | Path, *, title: str, updates: int, threads: int) -> None:
+    """Run ``fairseq-train`` to its end; Ctrl-C ends it too.
+
+    Args:
+        arguments: the command line after the program's name, with ``--log-format json`` among it.
+        log: file that the command line and the output are appended to.
+        title: what errors and the bar call the run.
+        updates: the bar's length.
+        threads: CPU threads of the child.
+
+    Raises:
+        UserError: the exit status is not 0; the text holds the child's last error.
+    """
+    program = [sys.executable, os.path.join(sysconfig.get_path("scripts"), "fairseq-train")]
+    settings = {name: value for name, value in os.environ.items() if name not in _DISTRIBUTED}
+    settings |= {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    with open(log, "a", encoding="utf-8") as file:
+        print("$ fairseq-train", shlex.join(arguments), file=file, flush=True)
+        process = subprocess.Popen([*program, *arguments], env=settings, **pipes)
+        try:
+            error = _follow(process.stdout, file, title, updates)
+            process.wait()
+        finally:
+            _stop(process)
+    if process.returncode:
+        raise UserError(f"{title}: fairseq-train failed: {error} (everything it said: {log})")
+
+
+def _follow(lines: Iterable[str], log: TextIO, title: str, updates: int) -> str:
+    """Copy a run's output into its log and move a bar; return its last error, or else its last line."""
+    last = error = ""
+    with tqdm(total=updates, desc=title, unit=" updates", leave=False, disable=None) as bar:
+        for line in lines:
+            log.write(line)
+            log.flush()
+            last = line.strip() or last
+            if line.startswith("error: "):
+                error = last.removeprefix("error: ")
+            _show(bar, line)
+    return error or last or "no output"
+
+
+def _show(bar: tqdm, line: str) -> None:
+    record = parse_line(line)
+    if record is None:
+        return
+    bar.update(max(0, record.updates - bar.n))
+    if record.stage == VALID:
+        bar.set_postfix_str(f"validation perplexity {record.values['ppl']:.1f}")
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """End a child that is still running, as it is after an exception."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
