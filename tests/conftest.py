@@ -1,0 +1,47 @@
+"""What every test starts from: fixed seeds, float32, few threads, no leftovers of another test."""
+
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+for path in (str(ROOT / "tests"), str(ROOT)):  # so that `import toy` and `import plugins` work from anywhere
+    if path not in sys.path:
+        sys.path.insert(0, path)
+
+
+@pytest.fixture(autouse=True)
+def start_fresh():
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
+    yield
+    torch.set_default_dtype(dtype)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_threads():
+    torch.set_num_threads(1)  # toy tensors: a second thread only waits
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """The folder with checkpoints and outputs of the reference implementations."""
+    folder = ROOT.parent / "shared" / "golden"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared/golden: reference checkpoints, which are not in the repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def toy_data(tmp_path_factory):
+    """A data folder of a small grammar; read it, do not write to it."""
+    import toy
+
+    return toy.make_data(tmp_path_factory.mktemp("toy") / "data")

@@ -1,0 +1,181 @@
+"""A toy world: a data folder, models built through the real registries, and the real command lines."""
+
+import argparse
+import os
+import random
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import sentencepiece
+import torch
+from fairseq import models, tasks
+from fairseq.data import indexed_dataset
+from omegaconf import OmegaConf
+
+import plugins  # noqa: F401 (registers everything)
+from plugins.models.clap_roberta_config import ClapRobertaConfig
+from plugins.tasks.clap_masked_lm import ClapMaskedLMConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+THREADS = "1"
+
+SIZE = {"encoder_layers": 2, "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 4}
+VARIANTS = {
+    "baseline": {"head": "roberta"},
+    "learned_clap": {"head": "clap"},
+    "alibi": {"head": "roberta", "positions": "alibi"},
+    "zero_clap": {"head": "clap", "positions": "alibi", "mask_embedding": "zero"},
+}
+
+
+# Text and data folders
+
+
+def sentences(count, seed=0):
+    """Return sentences of a small grammar, the same for the same seed."""
+    draw = random.Random(seed)
+    nouns = "river mountain garden letter winter teacher machine window island story".split()
+    verbs = "follows watches remembers carries answers".split()
+    return [
+        f"the {draw.choice(nouns)} {draw.choice(verbs)} a {draw.choice(nouns)} near the {draw.choice(nouns)} ."
+        for _ in range(count)
+    ]
+
+
+def make_data(folder, lines=240, valid_lines=40):
+    """Fill a folder with ``dict.txt``, ``{train,valid}.{bin,idx}`` and ``sentencepiece.bpe.model``."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    splits = {"train": sentences(lines, 1), "valid": sentences(valid_lines, 2)}
+    prefix = folder / "spm"
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(splits["train"]), model_prefix=str(prefix), vocab_size=60, model_type="unigram",
+        minloglevel=2, num_threads=1, bos_id=-1, eos_id=-1, hard_vocab_limit=False,
+    )  # fmt: skip
+    (folder / "spm.vocab").unlink()
+    os.replace(folder / "spm.model", folder / "sentencepiece.bpe.model")
+    processor = sentencepiece.SentencePieceProcessor(str(folder / "sentencepiece.bpe.model"))
+    pieces = [processor.id_to_piece(i) for i in range(processor.get_piece_size()) if not processor.is_unknown(i)]
+    encoded = {name: [processor.encode(line, out_type=str) for line in text] for name, text in splits.items()}
+    count = {piece: sum(line.count(piece) for line in encoded["train"]) for piece in pieces}
+    pieces.sort(key=lambda piece: -count[piece])
+    words = [f"{piece} {count[piece]}\n" for piece in pieces] + [f"madeupword{i:04d} 0\n" for i in range(3)]
+    (folder / "dict.txt").write_text("".join(words), encoding="utf-8")
+    index = {piece: i + 4 for i, piece in enumerate(pieces)}
+    for name, text in encoded.items():
+        ids = [[index.get(piece, 3) for piece in line] + [2] for line in text]
+        write_split(folder / name, ids, vocabulary=len(words) + 5)
+    return folder
+
+
+def write_split(path, lines, vocabulary=None):
+    """Write lists of token ids as PATH.bin and PATH.idx in fairseq's format."""
+    builder = indexed_dataset.make_builder(f"{path}.bin", "mmap", vocabulary)
+    for line in lines:
+        builder.add_item(torch.tensor(line, dtype=torch.long))
+    builder.finalize(f"{path}.idx")
+
+
+# Models and tasks through the registries
+
+
+def make_task(data, **options):
+    """Return a clap_masked_lm task, set up as fairseq does."""
+    config = ClapMaskedLMConfig(data=str(data), **{"seed": 1, "tokens_per_sample": 32, **options})
+    config._name = "clap_masked_lm"
+    return tasks.setup_task(OmegaConf.structured(config))
+
+
+def make_model(task, seed=0, **options):
+    """Return a toy model for a task, built by ``task.build_model`` from a config of the real class."""
+    torch.manual_seed(seed)
+    config = ClapRobertaConfig(
+        **{**SIZE, "save_dir": None, "restore_file": None, "finetune_from_model": None, **options}
+    )
+    config._name = "clap_roberta"
+    return task.build_model(OmegaConf.structured(config)).eval()
+
+
+def make_stock_model(task, seed=0, **options):
+    """Return fairseq's own RoBERTa of the same size."""
+    torch.manual_seed(seed)
+    base = {"arch": "roberta_base", "tokens_per_sample": 32, "max_positions": 32, **SIZE, **options}
+    return models.build_model(argparse.Namespace(**base), task).eval()
+
+
+def randomize(model, seed=0, scale=0.2):
+    """Give every parameter random values, so that no bias is zero and no gain one."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in sorted(model.named_parameters()):
+            parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+# Command lines
+
+
+@dataclass
+class Outcome:
+    """What a command did."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def text(self):
+        return self.out + self.err
+
+    @property
+    def errors(self):
+        """The lines that say ``error: ...``."""
+        return [line for line in self.err.splitlines() if line.startswith("error: ")]
+
+
+def start_cli(arguments, cwd=None, **environment):
+    """Start a script of the environment, such as ``fairseq-train``, and return its process."""
+    command, *rest = map(str, arguments)
+    path = BIN / command
+    known = {k: v for k, v in os.environ.items() if k not in {"WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR"}}
+    settings = {**known, "OMP_NUM_THREADS": THREADS, "CUDA_VISIBLE_DEVICES": "", **environment}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, str(path), *rest], cwd=cwd or ROOT, env=settings, **pipes)
+
+
+def finish(process, timeout=180):
+    out, err = process.communicate(timeout=timeout)
+    return Outcome(process.returncode, out, err)
+
+
+def run_cli(arguments, cwd=None, **environment):
+    """Run a script of the environment and return its :class:`Outcome`."""
+    return finish(start_cli(arguments, cwd, **environment))
+
+
+def train_arguments(data, save_dir, *more, model=(), updates=4):
+    """The command line of a toy run of ``fairseq-train`` on a CPU; later arguments win."""
+    return [
+        "fairseq-train", data, "--user-dir", ROOT / "plugins", "--cpu", "--task", "clap_masked_lm",
+        "--criterion", "clap_masked_lm", "--arch", "clap_roberta", "--encoder-layers", 2, "--encoder-embed-dim", 32,
+        "--encoder-ffn-embed-dim", 64, "--encoder-attention-heads", 4, *model, "--tokens-per-sample", 32,
+        "--batch-size", 8, "--optimizer", "fused_adamw", "--lr", 1e-3, "--lr-scheduler", "polynomial_decay",
+        "--total-num-update", 100, "--warmup-updates", 2, "--max-update", updates, "--seed", 1, "--num-workers", 0,
+        "--log-format", "simple", "--log-interval", 1, "--save-dir", save_dir, "--no-epoch-checkpoints", *more,
+    ]  # fmt: skip
+
+
+def flags_of(variant):
+    """The model flags of a variant; its zero mask is asked of the task."""
+    options = {k: v for k, v in VARIANTS[variant].items() if k != "mask_embedding"}
+    flags = [part for name, value in options.items() for part in (f"--{name}", value)]
+    return flags + (["--omit-mask"] if "mask_embedding" in VARIANTS[variant] else [])
+
+
+def copy_folder(source, target, skip=()):
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*skip) if skip else None)
+    return Path(target)
