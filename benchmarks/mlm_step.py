@@ -64,7 +64,7 @@ def build(variant, shape, dropout, compiled=False):
 
     layers, width, heads, _, tokens, words = SHAPES[shape]
     dictionary = dictionary_of(words)
-    task = SimpleNamespace(source_dictionary=dictionary, max_positions=lambda: tokens)
+    task = SimpleNamespace(source_dictionary=dictionary, max_positions=lambda: tokens, cfg=None)
     size = dict(
         encoder_layers=layers, encoder_embed_dim=width, encoder_ffn_embed_dim=4 * width,
         encoder_attention_heads=heads, dropout=dropout, attention_dropout=dropout, max_positions=tokens,

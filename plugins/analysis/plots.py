@@ -8,8 +8,9 @@ import numpy as np
 
 from plugins.errors import UserError
 
-# Okabe and Ito's colours, which remain distinct for colour-blind readers; markers tell them apart in grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe and Ito's colours, which remain distinct for colour-blind readers (purple and yellow darker, as text is
+# written in them too); markers tell them apart in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#A3457F", "#B88600", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#555555"
 
@@ -23,7 +24,7 @@ def validation_curves(
 
     Args:
         path: where to; the suffix chooses the format.
-        curves: (updates, perplexities), each (N,), by the model's name.
+        curves: (updates, perplexities), each (N,) with N > 0, by the model's name.
         title: what the drawing shows, in a sentence.
         subtitle: a smaller line under it.
         unigram: a perplexity for scale, drawn as a dashed line.
@@ -32,15 +33,17 @@ def validation_curves(
         UserError: matplotlib is not installed.
     """
     figure, axes = new_figure()
+    ends = {}  # (value, colour) by label
     for index, (name, (updates, values)) in enumerate(curves.items()):
-        style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
-        axes.plot(updates, values, label=name, linewidth=1.8, markersize=4.5, **style)
+        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+        axes.plot(updates, values, color=colour, marker=marker, linewidth=1.8, markersize=4.5, clip_on=False)
+        ends[f"{name} {values[-1]:.0f}"] = values[-1], colour
     if unigram is not None:
         axes.axhline(unigram, color=GREY, linestyle="--", linewidth=1)
+        ends[f"unigram {unigram:.0f}"] = unigram, GREY
+    axes.set_xlim(0, max(updates[-1] for updates, _ in curves.values()))
     label_axes(axes, title, subtitle)
-    label_curves(axes, curves)
-    if unigram is not None:
-        _write(axes, f"unigram {unigram:.0f}", unigram, GREY, va="bottom")
+    label_ends(axes, ends)
     figure.savefig(path)
 
 
@@ -68,7 +71,6 @@ def label_axes(axes, title: str, subtitle: str) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7) if high / low < 30 else (1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlim(left=0)
     axes.grid(axis="y", color="#dddddd", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -78,19 +80,14 @@ def label_axes(axes, title: str, subtitle: str) -> None:
     axes.figure.text(left, 0.89, subtitle, fontsize=9, color=GREY)
 
 
-def label_curves(axes, curves: Mapping[str, Curve]) -> None:
-    """Write each curve's name and last value beside its end, moved up or down where two would overlap."""
+def label_ends(axes, ends: Mapping[str, tuple[float, str]]) -> None:
+    """Write labels at (value, colour) to the right of the axes, moved up or down where two would overlap."""
     low, high = np.log(axes.get_ylim())
-    ends = {name: values[-1] for name, (_, values) in curves.items() if len(values)}
-    places = spread([math.log(value) for value in ends.values()], 0.052 * (high - low))
-    colours = {line.get_label(): line.get_color() for line in axes.get_lines()}
-    for (name, value), place in zip(ends.items(), places, strict=True):
-        _write(axes, f"{name} {value:.0f}", math.exp(place), colours[name], va="center")
-
-
-def _write(axes, text: str, y: float, colour: str, va: str) -> None:
-    place = {"xy": (1, y), "xycoords": axes.get_yaxis_transform(), "xytext": (6, 0), "textcoords": "offset points"}
-    axes.annotate(text, **place, va=va, color=colour, fontsize=9.5, annotation_clip=False)
+    places = spread([math.log(value) for value, _ in ends.values()], 0.052 * (high - low))
+    where = {"xycoords": axes.get_yaxis_transform(), "xytext": (8, 0), "textcoords": "offset points"}
+    for (label, (_, colour)), place in zip(ends.items(), places, strict=True):
+        xy = (1, math.exp(place))
+        axes.annotate(label, xy, **where, va="center", color=colour, fontsize=9.5, annotation_clip=False)
 
 
 def spread(places: Sequence[float], distance: float) -> list[float]:

@@ -9,7 +9,6 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
-from plugins.errors import UserError
 from plugins.modules.cross_entropy import summed_cross_entropy
 
 DIGITS = 6  # of perplexity; fairseq rounds to two
@@ -25,16 +24,10 @@ class ClapMaskedLMCriterion(FairseqCriterion):
     """Like fairseq's ``masked_lm``: a sum over masked positions, normalised by their number, logged to base 2."""
 
     def forward(self, model, sample, reduce=True):
-        """Return the loss (a scalar, nats), the number of masked positions, and what to log.
-
-        Raises:
-            UserError: neither the task nor the model masks.
-        """
-        candidates = sample["target"] != self.padding_idx  # (B, T)
-        logits, extra = model(**sample["net_input"], masked_tokens=candidates)  # (N, V)
-        masked = extra["masked_tokens"]
-        if self.task.cfg.mask_prob == 0 and masked is candidates:
-            raise UserError("--mask-prob 0 leaves the masking to the model; give it --self-mask-prob")
+        """Return the loss (a scalar, nats), the number of masked positions, and what to log."""
+        masked = sample["target"] != self.padding_idx  # (B, T)
+        logits, extra = model(**sample["net_input"], masked_tokens=masked)  # (N, V)
+        masked = extra.get("masked_tokens", masked)  # those that a self-masking model has drawn
         target = sample["target"][masked]
         loss = summed_cross_entropy(logits.float(), target)
         log = {
@@ -66,7 +59,5 @@ class ClapMaskedLMCriterion(FairseqCriterion):
 
 def clap_beta(model):
     """Return the beta of a model's CLAP head, or None."""
-    model = getattr(model, "module", model)
-    head = getattr(model.encoder, "lm_head", None)
-    beta = getattr(head, "beta", None)
+    beta = getattr(getattr(model.encoder, "lm_head", None), "beta", None)
     return beta.detach().float().sum() if torch.is_tensor(beta) else None

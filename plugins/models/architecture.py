@@ -175,6 +175,7 @@ def adopt(state, overrides, path):
     saved = of_checkpoint(state)
     inherit({k: overrides.get(k) for k in saved}, saved, path)
     known = {k: v for k, v in model.items() if k in ClapRobertaConfig.__dataclass_fields__}
+    known.setdefault("self_mask_prob", model.get("mask_prob", 0.0))  # the fork's name for it
     with open_dict(cfg):
         cfg.model = ClapRobertaConfig(**known | saved | dict.fromkeys(START) | {"_name": "clap_roberta"})
         if task.get("_name") == "masked_lm":

@@ -62,6 +62,7 @@ class ClapRobertaModel(RobertaModel):
             cfg.max_positions = cfg.max_positions or task.max_positions()
             cfg.mask_embedding = agree_on_mask(cfg.mask_embedding, dictionary)
             cfg.vocab_size = cfg.vocab_size or len(dictionary)
+        check_masking(cfg, task)
         architecture.record(cfg)
         dictionaries.fit(dictionary, cfg.vocab_size)
         if state is not None:
@@ -146,6 +147,15 @@ def agree_on_mask(mask_embedding, dictionary):
     if mask_embedding == "learned" and rowless:
         raise UserError("--mask-embedding learned contradicts --omit-mask, which leaves no row to learn; choose one")
     return mask_embedding or ("zero" if rowless else "learned")
+
+
+def check_masking(cfg, task):
+    """Refuse that nobody masks, and that task and model both do."""
+    by_task = getattr(task.cfg, "mask_prob", None)
+    if by_task == 0 and not cfg.self_mask_prob:
+        raise UserError("--mask-prob 0 leaves the masking to the model; give it --self-mask-prob, such as 0.15")
+    if by_task and cfg.self_mask_prob:
+        raise UserError(f"--self-mask-prob {cfg.self_mask_prob} needs --mask-prob 0: the task masks {by_task} already")
 
 
 def build_sentence_encoder(cfg, dictionary):

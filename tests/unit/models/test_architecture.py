@@ -1,0 +1,158 @@
+"""Options given, options of a checkpoint, and their quarrels."""
+
+import argparse
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from plugins.errors import UserError
+from plugins.models import architecture
+from plugins.models.clap_roberta_config import ClapRobertaConfig
+
+
+def config(**options):
+    start = {"save_dir": None, "restore_file": None, "finetune_from_model": None}
+    return OmegaConf.structured(ClapRobertaConfig(**{**start, **options}))
+
+
+TABLES = {
+    "encoder.sentence_encoder.embed_tokens.weight": torch.empty(50, 0),
+    "encoder.sentence_encoder.embed_positions.weight": torch.empty(34, 0),  # 32 positions
+}
+
+
+def checkpoint(task=None, **model):
+    """The content of a checkpoint with these options."""
+    return {"args": None, "cfg": {"model": {"_name": "clap_roberta", **model}, "task": task or {}}, "model": TABLES}
+
+
+def resolved(start=None, **options):
+    """Resolve options, starting from the content of a checkpoint or from nothing."""
+    cfg = config(**options)
+    architecture.resolve(cfg, start, "start.pt")
+    return cfg
+
+
+def test_what_is_not_given_is_the_published_learned_clap_of_base_size():
+    cfg = resolved()
+    sizes = (cfg.encoder_layers, cfg.encoder_embed_dim, cfg.encoder_ffn_embed_dim, cfg.encoder_attention_heads)
+    assert sizes == (12, 768, 3072, 12)
+    assert (str(cfg.positions), str(cfg.head), cfg.normalize_embeddings, cfg.scale_embeddings) == (
+        "learned",
+        "clap",
+        True,
+        False,
+    )
+    assert (cfg.max_logit_scale, cfg.beta_reference_dim, cfg.exclude_unused) == (0, 0, False)
+
+
+def test_embeddings_are_not_normalised_under_robertas_head():
+    assert resolved(head="roberta").normalize_embeddings is False
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (
+            {"encoder_attention_heads": 7, "encoder_embed_dim": 32},
+            "--encoder-attention-heads 7 .*--encoder-embed-dim 32",
+        ),
+        ({"alibi_bos": "zero"}, "--alibi-bos zero needs --positions alibi or alibi_symmetric, not learned"),
+        ({"alibi_bos": "learned", "positions": "sinusoidal"}, "--alibi-bos learned.*sinusoidal"),
+        ({"head": "roberta", "max_logit_scale": 100.0}, "--max-logit-scale.*--head clap.*roberta"),
+        ({"head": "roberta", "exclude_unused": True}, "--exclude-unused.*--head clap.*roberta"),
+        ({"head": "roberta", "beta_reference_dim": 768}, "--beta-reference-dim.*--head clap.*roberta"),
+        ({"self_mask_prob": 1.5}, "--self-mask-prob 1.5"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused_by_their_flags(options, words):
+    with pytest.raises(UserError, match=words) as error:
+        resolved(**options)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_not_given_is_inherited():
+    cfg = resolved(checkpoint(positions="alibi", scale_embeddings=True, encoder_layers=3))
+    assert (str(cfg.positions), cfg.scale_embeddings, cfg.encoder_layers) == ("alibi", True, 3)
+    assert cfg.vocab_size == 50
+
+
+def test_the_number_of_learned_positions_is_inherited():
+    assert resolved(checkpoint()).max_positions == 32
+    with pytest.raises(UserError, match="--max-positions 64 contradicts start.pt.* 32"):
+        resolved(checkpoint(), max_positions=64)
+
+
+def test_a_default_of_the_checkpoint_counts_as_its_value():
+    """``positions`` was not given when the checkpoint was trained: it is learned, not open."""
+    with pytest.raises(UserError, match="--positions alibi contradicts start.pt.*learned"):
+        resolved(checkpoint(), positions="alibi")
+
+
+@pytest.mark.parametrize(
+    "name, given, stored",
+    [
+        ("positions", "alibi", "alibi_symmetric"),
+        ("normalize_embeddings", False, True),
+        ("scale_embeddings", True, False),
+        ("encoder_embed_dim", 64, 128),
+        ("head", "roberta", "clap"),
+        ("activation_fn", "relu", "gelu"),
+        ("max_logit_scale", 50.0, 100.0),
+    ],
+)
+def test_a_contradiction_names_the_flag_both_values_and_the_file(name, given, stored):
+    with pytest.raises(UserError) as error:
+        resolved(checkpoint(**{name: stored}), **{name: given})
+    message = str(error.value)
+    for part in ("--" + name.replace("_", "-"), str(given), str(stored), "start.pt"):
+        assert part in message
+    assert "\n" not in message
+
+
+def test_the_same_value_is_no_contradiction():
+    start = checkpoint(positions="alibi", max_logit_scale=100)
+    assert resolved(start, positions="alibi", max_logit_scale=100.0).max_logit_scale == 100
+
+
+@pytest.mark.parametrize("size, layers", [("tiny", 4), ("small", 6), ("base", 12), ("large", 24)])
+def test_the_sizes_of_an_architecture_are_known_from_its_name(size, layers):
+    state = {"cfg": {"model": {"_name": f"clap_roberta_{size}"}, "task": {}}, "model": TABLES}
+    assert architecture.of_checkpoint(state)["encoder_layers"] == layers
+
+
+FORK = {"_name": "roberta", "encoder_layers": 4, "contrastive_pretraining": True, "no_scale_embedding": True}
+
+
+@pytest.mark.parametrize(
+    "model, task, name, value",
+    [
+        ({"encoder_alibi": True, "encoder_alibi_asymmetrical": True}, {}, "positions", "alibi"),
+        ({"encoder_alibi": True, "encoder_alibi_asymmetrical": False}, {}, "positions", "alibi_symmetric"),
+        ({"encoder_learned_pos": True}, {}, "positions", "learned"),
+        ({"encoder_learned_pos": False}, {}, "positions", "sinusoidal"),
+        ({"l2norm_embedding": False}, {}, "normalize_embeddings", False),
+        ({"no_scale_embedding": False}, {}, "scale_embeddings", True),
+        ({"layernorm_embedding": False}, {}, "layernorm_embedding", False),
+        ({"zero_masking": True}, {"omit_mask": True}, "mask_embedding", "zero"),
+        ({"zero_masking": True}, {"omit_mask": False}, "mask_embedding", "learned"),
+        ({"zero_masking": False}, {"omit_mask": False}, "mask_embedding", "learned"),
+    ],
+)
+def test_each_option_of_the_fork_has_ours(model, task, name, value):
+    state = {"cfg": {"model": FORK | model, "task": task}, "model": TABLES}
+    assert architecture.of_checkpoint(state)[name] == value
+
+
+def test_fairseqs_own_roberta_is_read_too():
+    args = argparse.Namespace(arch="roberta_large", encoder_layers=24)
+    saved = architecture.of_checkpoint({"args": args, "cfg": None, "model": TABLES})
+    assert (saved["head"], saved["positions"], saved["encoder_embed_dim"]) == ("roberta", "learned", 1024)
+    assert architecture.of_checkpoint({"args": argparse.Namespace(arch="roberta_prenorm"), "model": TABLES})[
+        "encoder_normalize_before"
+    ]
+
+
+def test_another_model_says_nothing():
+    assert architecture.of_checkpoint({"cfg": {"model": {"_name": "transformer"}}, "model": {}}) == {}

@@ -1,0 +1,268 @@
+"""The model as fairseq sees it."""
+
+import argparse
+
+import pytest
+import torch
+import toy
+from omegaconf import open_dict
+
+from plugins.errors import UserError
+
+PAD = 1
+
+
+@pytest.fixture(scope="module")
+def task(toy_data):
+    return toy.make_task(toy_data)
+
+
+@pytest.fixture(scope="module")
+def rowless(toy_data):
+    return toy.make_task(toy_data, omit_mask=True)
+
+
+def batch(task, rows=3, length=16):
+    tokens = torch.randint(4, len(task.dictionary), (rows, length), generator=torch.Generator().manual_seed(1))
+    tokens[:, 0] = 0
+    tokens[0, 10:] = PAD
+    return tokens
+
+
+@pytest.mark.parametrize("variant", toy.VARIANTS)
+def test_only_the_masked_positions_are_projected(toy_data, variant):
+    options = toy.VARIANTS[variant]
+    task = toy.make_task(toy_data, omit_mask=options.get("mask_embedding") == "zero")
+    model = toy.make_model(task, **options)
+    tokens = batch(task)
+    masked = (tokens != PAD) & (torch.arange(16) % 5 == 2)
+    with torch.no_grad():
+        chosen, everything = model(tokens, masked_tokens=masked)[0], model(tokens)[0]
+    assert chosen.shape == (int(masked.sum()), len(task.dictionary))
+    torch.testing.assert_close(chosen, everything[masked], atol=1e-5, rtol=1e-4)
+
+
+def test_nothing_masked_gives_no_logits(task):
+    tokens = batch(task)
+    assert toy.make_model(task)(tokens, masked_tokens=torch.zeros_like(tokens, dtype=torch.bool))[0].shape[0] == 0
+
+
+def test_features_and_hidden_states_have_fairseqs_shapes(task):
+    features, extra = toy.make_model(task)(batch(task), features_only=True, return_all_hiddens=True)
+    assert features.shape == (3, 16, 32)
+    assert [state.shape for state in extra["inner_states"]] == [(16, 3, 32)] * 3
+
+
+def test_our_state_dict_loads_into_fairseqs_roberta_and_back(task):
+    ours, stock = toy.randomize(toy.make_model(task, head="roberta")), toy.make_stock_model(task)
+    stock.load_state_dict(ours.state_dict(), strict=True)
+    tokens = batch(task)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            ours(tokens)[0][tokens != PAD], stock(tokens)[0][tokens != PAD], atol=2e-5, rtol=1e-4
+        )
+    toy.randomize(stock, seed=5)
+    ours.load_state_dict(stock.state_dict(), strict=True)
+    assert torch.equal(ours.encoder.lm_head.dense.weight, stock.encoder.lm_head.dense.weight)
+
+
+def test_beta_is_0_dimensional_in_a_state_dict_and_a_published_one_loads(task):
+    model = toy.make_model(task, initial_beta=2.0)
+    state = model.state_dict()
+    assert state["encoder.lm_head.beta"].shape == ()
+    state["encoder.lm_head.beta"] = torch.tensor(0.75)
+    model.load_state_dict(state)
+    assert model.encoder.lm_head.beta.tolist() == [0.75]
+
+
+def test_the_forks_old_name_of_beta_loads(task):
+    model = toy.make_model(task)
+    state = model.state_dict()
+    del state["encoder.lm_head.beta"]
+    state["encoder.clap_head.beta"] = torch.tensor(4.0)
+    model.load_state_dict(state)
+    assert model.encoder.lm_head.beta.tolist() == [4.0]
+
+
+def test_the_head_shares_the_embedding_table_unless_untied(task):
+    tied, untied = (toy.make_model(task, untie_weights_roberta=u).encoder for u in (False, True))
+    assert tied.lm_head.weight is tied.sentence_encoder.embed_tokens.weight
+    assert untied.lm_head.weight is not untied.sentence_encoder.embed_tokens.weight
+
+
+def test_a_learned_bos_bias_is_saved(task):
+    keys = toy.make_model(task, positions="alibi", alibi_bos="learned").state_dict()
+    assert keys["encoder.sentence_encoder.alibi.bos_bias"].shape == (4,)
+
+
+def test_a_file_that_is_no_checkpoint_is_named(task, tmp_path):
+    for content in ([1, 2], {"weights": torch.ones(2)}, {"cfg": {"model": {"_name": "roberta"}}}):
+        torch.save(content, tmp_path / "odd.pt")
+        with pytest.raises(UserError, match="odd.pt"):
+            toy.make_model(task, finetune_from_model=str(tmp_path / "odd.pt"))
+
+
+@pytest.mark.slow
+def test_base_has_125_million_parameters_with_the_dictionary_of_gpt2(task):
+    model = toy.make_model(task, head="roberta", encoder_layers=12, encoder_embed_dim=768, encoder_ffn_embed_dim=3072,
+                           encoder_attention_heads=12, max_positions=512)  # fmt: skip
+    total = sum(p.numel() for p in model.parameters())
+    assert total + (50265 - len(task.dictionary)) * 769 == 124_696_665  # fairseq's roberta.base
+
+
+@pytest.mark.parametrize(
+    "mask, task_omits, expected", [("zero", False, "zero"), (None, True, "zero"), (None, False, "learned")]
+)
+def test_task_and_model_agree_on_the_mask(toy_data, mask, task_omits, expected):
+    task = toy.make_task(toy_data, omit_mask=task_omits)
+    words = len(task.dictionary)
+    model = toy.make_model(task, mask_embedding=mask)
+    rows = model.encoder.sentence_encoder.embed_tokens.num_embeddings
+    assert model.encoder.args.mask_embedding == expected
+    assert rows == len(task.dictionary) == words - (expected == "zero" and not task_omits)
+    assert task.mask_idx == (rows if expected == "zero" else rows - 1)
+
+
+def test_a_learned_mask_without_a_row_is_refused(rowless):
+    with pytest.raises(UserError, match="--mask-embedding learned contradicts --omit-mask"):
+        toy.make_model(rowless, mask_embedding="learned")
+
+
+def test_a_zero_mask_needs_a_dictionary_that_can_do_without():
+    from fairseq.data import Dictionary
+
+    task = argparse.Namespace(source_dictionary=Dictionary(), max_positions=lambda: 8)
+    from plugins.models.clap_roberta import agree_on_mask
+
+    with pytest.raises(UserError, match="--mask-embedding zero needs a task of this package"):
+        agree_on_mask("zero", task.source_dictionary)
+
+
+def test_inputs_of_a_zero_mask_reach_the_first_layer_as_zeros(rowless):
+    model = toy.make_model(rowless, layernorm_embedding=False, positions="alibi")
+    tokens = torch.tensor([[0, 5, rowless.mask_idx, 6, 2]])
+    states = model(tokens, return_all_hiddens=True)[1]["inner_states"]
+    assert states[0][2, 0].tolist() == [0.0] * 32
+    assert states[0][1, 0].abs().sum() > 0
+
+
+@pytest.fixture
+def unmasked_task(toy_data):
+    return toy.make_task(toy_data, mask_prob=0.0)
+
+
+def test_self_masking_predicts_only_what_it_drew_and_masked(unmasked_task):
+    model, tokens = toy.make_model(unmasked_task, self_mask_prob=0.5), batch(unmasked_task, rows=8)
+    seen = []
+    model.encoder.sentence_encoder.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    candidates = tokens != PAD
+    logits, extra = model(tokens, masked_tokens=candidates)
+    drawn = extra["masked_tokens"]
+    assert (drawn & ~candidates).sum() == 0
+    assert 0.3 < drawn.sum().item() / candidates.sum().item() < 0.7
+    assert torch.equal(seen[0] != tokens, drawn & (tokens != unmasked_task.mask_idx))
+    assert (seen[0][drawn] == unmasked_task.mask_idx).all()
+    assert len(logits) == drawn.sum()
+
+
+def test_self_masking_leaves_inference_alone(unmasked_task):
+    model, tokens = toy.make_model(unmasked_task, self_mask_prob=0.5), batch(unmasked_task)
+    assert torch.equal(model(tokens)[0], model(tokens)[0])
+
+
+def test_learned_positions_bound_the_length_and_alibi_does_not(task):
+    assert toy.make_model(task, max_positions=20).max_positions() == 20
+    assert toy.make_model(task).max_positions() == 32  # --tokens-per-sample
+    assert toy.make_model(task, positions="alibi").max_positions() > 10**6
+    assert toy.make_model(task, positions="sinusoidal").max_positions() > 10**6
+
+
+@pytest.mark.parametrize("positions", ["alibi", "alibi_symmetric", "sinusoidal"])
+def test_inputs_beyond_the_trained_length_run(task, positions):
+    model = toy.make_model(task, positions=positions)
+    tokens = torch.randint(4, len(task.dictionary), (1, 200))
+    assert model(tokens)[0].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"checkpoint_activations": True},
+        {"quant_noise_pq": 0.1},
+        {"encoder_layerdrop": 0.5},
+        {"encoder_normalize_before": True},
+        {"positions": "alibi", "alibi_bos": "learned", "checkpoint_activations": True},
+        {"positions": "alibi", "alibi_bos": "zero"},
+        {"exclude_unused": True, "max_logit_scale": 100.0, "beta_reference_dim": 768},
+    ],
+    ids=lambda options: "+".join(options),
+)
+def test_each_option_trains(task, options):
+    model, tokens = toy.make_model(task, **options).train(), batch(task)
+    masked = (tokens > 3) & (torch.arange(16) % 3 == 1)
+    loss = model(tokens, masked_tokens=masked)[0].logsumexp(-1).sum()
+    loss.backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert loss.isfinite() and all(g.isfinite().all() for g in gradients)
+    assert model.encoder.sentence_encoder.embed_tokens.weight.grad.abs().sum() > 0
+
+
+def test_checkpointed_activations_change_no_gradient(task):
+    gradients = []
+    for checkpointed in (False, True):
+        model = toy.make_model(task, checkpoint_activations=checkpointed, positions="alibi").train()
+        tokens = batch(task)
+        torch.manual_seed(3)
+        model(tokens, masked_tokens=tokens > 20)[0].logsumexp(-1).sum().backward()
+        gradients.append(
+            {name.replace("_checkpoint_wrapped_module.", ""): p.grad for name, p in model.named_parameters()}
+        )
+    for name in gradients[0]:
+        torch.testing.assert_close(gradients[0][name], gradients[1][name], atol=1e-6, rtol=1e-5)
+
+
+def test_a_classification_head_is_registered_saved_loaded_and_used(task):
+    model = toy.make_model(task)
+    model.register_classification_head("mood", num_classes=3)
+    toy.randomize(model)
+    tokens, state = batch(task), model.state_dict()
+    logits = model(tokens, features_only=True, classification_head_name="mood")[0]
+    assert logits.shape == (3, 3)
+
+    other = toy.make_model(task, seed=9)
+    with open_dict(other.args):
+        other.args.load_checkpoint_heads = True
+    other.load_state_dict(state)
+    assert torch.equal(other(tokens, features_only=True, classification_head_name="mood")[0], logits)
+
+    headless = toy.make_model(task, seed=9)
+    headless.load_state_dict(dict(state))
+    assert "mood" not in headless.classification_heads
+
+
+def test_layers_to_keep_prunes_a_larger_checkpoint(task):
+    large = toy.randomize(toy.make_model(task, encoder_layers=4))
+    small = toy.make_model(task, encoder_layers=4, encoder_layers_to_keep="0,3")
+    small.load_state_dict(large.state_dict(), model_cfg=small.args)
+    layers = small.encoder.sentence_encoder.layers
+    assert len(layers) == 2
+    assert torch.equal(layers[1].fc1.weight, large.encoder.sentence_encoder.layers[3].fc1.weight)
+
+
+def test_a_dictionary_of_another_size_is_an_error_that_names_both(task):
+    with pytest.raises(UserError, match=f"{len(task.dictionary)} words.*7 rows"):
+        toy.make_model(task, vocab_size=7)
+
+
+@pytest.mark.parametrize("cast", ["half", "bfloat16"])
+@pytest.mark.parametrize("variant", toy.VARIANTS)
+def test_half_precision_stays_near_float32(toy_data, variant, cast):
+    options = toy.VARIANTS[variant]
+    task = toy.make_task(toy_data, omit_mask=options.get("mask_embedding") == "zero")
+    model, tokens = toy.make_model(task, **options), batch(task)
+    with torch.no_grad():
+        full = model(tokens)[0]
+        low = getattr(model, cast)()(tokens)[0]
+    assert low.dtype != torch.float32
+    where = tokens != PAD
+    assert (low.float() - full)[where].abs().max() < (0.02 if cast == "half" else 0.15)
