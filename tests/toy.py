@@ -111,7 +111,7 @@ def randomize(model, seed=0, scale=0.2):
     """Give every parameter random values, so that no bias is zero and no gain one."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, parameter in sorted(model.named_parameters()):
+        for _, parameter in sorted(model.named_parameters()):
             parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
     return model
 

@@ -68,9 +68,19 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, padding: Tensor
         q, k, v = hide_padding(q, k, v, padding)
     if p and q.device.type == "cpu":
         return attend_with_cheap_dropout(q, k, v, bias, p, scale)[..., :width]
-    if bias is not None and q.device.type != "cpu":
-        bias = bias.to(q.dtype)  # a copy for the kernel; on a CPU the kernel adds float32 to scores of any type
-    return F.scaled_dot_product_attention(q, k, v, bias, dropout_p=p, scale=scale)[..., :width]
+    dtype = q.dtype
+    if bias is not None and q.device.type != "cpu":  # on a CPU the kernel adds a float32 bias to scores of any type
+        q, k, v, bias = match_types(q, k, v, bias)
+    return F.scaled_dot_product_attention(q, k, v, bias, dropout_p=p, scale=scale)[..., :width].to(dtype)
+
+
+def match_types(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Give q, k, v and the bias one type, as GPU kernels want it, without losing what the bias says.
+
+    bfloat16 would: beyond a distance of about 130 it has no room for half a position, so attention is done in float32.
+    """
+    dtype = torch.float32 if q.dtype == torch.bfloat16 and bias.dtype == torch.float32 else q.dtype
+    return q.to(dtype), k.to(dtype), v.to(dtype), bias.to(dtype)
 
 
 def hide_padding(q: Tensor, k: Tensor, v: Tensor, padding: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,226 @@
+"""What users and checkpoints rely on: names, flags, state-dict keys, imports. A change here changes the interface.
+
+To accept one: ``python tests/contracts/test_registry.py`` rewrites the JSON files beside this one.
+"""
+
+import argparse
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+for folder in (ROOT, ROOT / "tests"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+HEAVY = ["matplotlib", "plotly", "pandas", "transformers", "peft", "tokenizers", "safetensors", "rouge_score"]
+ALLOWED = {  # importer: the parts of ours that it may import
+    "modules": {"modules"},
+    "errors": set(),
+    "launch": {"analysis", "errors"},
+    "compat": {"errors"},
+    "data": {"data", "errors", "compat"},
+    "peft": {"peft", "modules", "errors"},
+    "models": {"models", "modules", "peft", "data", "errors", "compat"},
+    "tasks": {"tasks", "data", "errors", "compat"},
+    "criterions": {"criterions", "modules", "data", "errors", "compat"},
+    "optim": {"optim", "errors"},
+    "analysis": {"analysis", "modules", "models", "data", "errors", "compat"},
+    "diagnostics": {"diagnostics", "analysis", "modules", "models", "data", "errors", "compat"},
+}
+
+
+def registered():
+    """Return {kind: {name: class}} of what this package registers."""
+    from fairseq.criterions import CRITERION_REGISTRY
+    from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
+    from fairseq.optim import OPTIMIZER_REGISTRY
+    from fairseq.tasks import TASK_REGISTRY
+
+    import plugins  # noqa: F401
+
+    registries = {"models": MODEL_REGISTRY, "architectures": ARCH_MODEL_REGISTRY, "tasks": TASK_REGISTRY,
+                  "criterions": CRITERION_REGISTRY, "optimizers": OPTIMIZER_REGISTRY}  # fmt: skip
+    return {
+        kind: {name: cls for name, cls in registry.items() if cls.__module__.startswith("plugins.")}
+        for kind, registry in registries.items()
+    }
+
+
+def flags_of(cls):
+    """Return the flags that a registered class adds to a command line of its own."""
+    parser = argparse.ArgumentParser(add_help=False)
+    cls.add_args(parser)
+    return sorted(option for action in parser._actions for option in action.option_strings)
+
+
+def flags():
+    classes = registered()
+    chosen = {"clap_roberta": classes["models"]["clap_roberta"], "clap_masked_lm": classes["tasks"]["clap_masked_lm"],
+              "clap_masked_lm criterion": classes["criterions"]["clap_masked_lm"],
+              "fused_adamw": classes["optimizers"]["fused_adamw"]}  # fmt: skip
+    return {name: flags_of(cls) for name, cls in chosen.items()}
+
+
+def state_dict_keys(data):
+    import toy
+
+    shapes = {}
+    for variant, options in toy.VARIANTS.items():
+        task = toy.make_task(data, omit_mask="mask_embedding" in options)
+        words = len(task.dictionary)
+        state = toy.make_model(task, **options).state_dict()
+        shapes[variant] = {k: ["V" if n == words else n for n in v.shape] for k, v in state.items()}
+    return shapes
+
+
+def check(name, actual):
+    expected = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
+    assert json.loads(json.dumps(actual)) == expected
+
+
+def test_registered_names():
+    check("names", {kind: sorted(classes) for kind, classes in registered().items()})
+
+
+def test_every_name_we_mean_to_register_is_ours():
+    """A clash would silently keep fairseq's own class."""
+    classes = registered()
+    assert {
+        "clap_roberta",
+        "clap_roberta_tiny",
+        "clap_roberta_small",
+        "clap_roberta_base",
+        "clap_roberta_large",
+    } <= set(classes["architectures"])
+    for kind, name in (
+        ("models", "clap_roberta"),
+        ("tasks", "clap_masked_lm"),
+        ("criterions", "clap_masked_lm"),
+        ("optimizers", "fused_adamw"),
+    ):
+        assert classes[kind][name].__module__.startswith("plugins.")
+
+
+def test_flags():
+    check("flags", flags())
+
+
+def test_no_flag_is_shared_by_model_task_and_criterion():
+    """One slot of the command line would serve both. (Links to fairseq's own options are meant.)"""
+    from fairseq.dataclass.configs import FairseqConfig
+
+    given = flags()
+    common = set()
+    for section in FairseqConfig.__dataclass_fields__.values():
+        if hasattr(section.type, "__dataclass_fields__"):
+            common |= {"--" + name.replace("_", "-") for name in section.type.__dataclass_fields__}
+    seen = {}
+    for owner in ("clap_roberta", "clap_masked_lm", "clap_masked_lm criterion", "fused_adamw"):
+        for flag in given[owner]:
+            if flag in common:
+                continue
+            assert flag not in seen, f"{flag} of {owner} is a flag of {seen.get(flag)} too"
+            seen[flag] = owner
+    links = {flag for owner in given.values() for flag in owner if flag in common}
+    assert links <= {"--save-dir", "--restore-file", "--finetune-from-model", "--seed", "--lr"}
+
+
+def test_every_flag_has_a_help():
+    for cls in (registered()["models"]["clap_roberta"], registered()["tasks"]["clap_masked_lm"]):
+        for field in cls.__dataclass.__dataclass_fields__.values():
+            linked = isinstance(field.default, str) and field.default.startswith("${")
+            assert linked or field.name == "_name" or field.metadata.get("help"), field.name
+
+
+def test_state_dict_keys(toy_data):
+    check("state_dict_keys", state_dict_keys(toy_data))
+
+
+def modules_after(code):
+    result = subprocess.run(
+        [sys.executable, "-c", code + "\nimport sys; print('MODULES', *sorted(sys.modules))"],
+        capture_output=True, text=True, timeout=180, cwd=ROOT,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("MODULES")]
+    return set(line.split()[1:])
+
+
+@pytest.mark.slow
+def test_importing_the_package_pulls_in_nothing_heavy():
+    ours = {name.split(".")[0] for name in modules_after("import plugins")}
+    fairseqs = {name.split(".")[0] for name in modules_after(
+        "import fairseq, fairseq.tasks, fairseq.models, fairseq.criterions, fairseq.optim, fairseq.models.roberta"
+    )}  # fmt: skip
+    assert not ours & set(HEAVY) - fairseqs
+    assert ours - fairseqs - {"plugins"} <= {"sentencepiece", "_sentencepiece", "google", "pydoc_data"} | set(
+        sys.stdlib_module_names
+    )
+
+
+def our_imports(path):
+    """Return the top-level parts of the package that a file imports."""
+    parts = set()
+    package = path.relative_to(ROOT).parts[:-1]  # ("plugins", "models")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            base = list(package[: len(package) - node.level + 1]) if node.level else []
+            base += node.module.split(".") if node.module else []
+            targets = [".".join([*base, alias.name]) for alias in node.names]
+        elif isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        else:
+            continue
+        parts |= {target.split(".")[1] for target in targets if target.startswith("plugins.")}
+    return parts
+
+
+FILES = sorted(
+    path for path in (ROOT / "plugins").rglob("*.py") if path.name != "__init__.py" or path.parent.name != "plugins"
+)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_import_arrows(path):
+    part = path.relative_to(ROOT / "plugins").parts[0].removesuffix(".py")
+    if part == "hub":
+        return  # sits on top
+    assert our_imports(path) <= ALLOWED[part]
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if p.relative_to(ROOT / "plugins").parts[0] == "modules"], ids=lambda p: p.name
+)
+def test_modules_are_plain_torch(path):
+    names = {
+        (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name) or ""
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom) and not getattr(node, "level", 0)
+    }
+    assert not [name for name in names if name.split(".")[0] in ("fairseq", "omegaconf", "hydra", "plugins")]
+
+
+@pytest.mark.parametrize("folder", ["examples", "scripts", "tests"])
+def test_folders_that_fairseq_could_import_are_no_packages(folder):
+    assert not list((ROOT / folder).rglob("__init__.py"))
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    import toy
+
+    contents = {
+        "names": {kind: sorted(classes) for kind, classes in registered().items()},
+        "flags": flags(),
+        "state_dict_keys": state_dict_keys(toy.make_data(tempfile.mkdtemp())),
+    }
+    for name, value in contents.items():
+        text = json.dumps(value, indent=1, ensure_ascii=False)
+        (HERE / f"{name}.json").write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,26 @@
+"""Drawings: the arithmetic of labels, and that a file comes out."""
+
+import numpy as np
+import pytest
+
+from plugins.analysis import plots
+
+
+def test_places_far_apart_stay():
+    assert plots.spread([3.0, 1.0, 5.0], 1.0) == [3.0, 1.0, 5.0]
+
+
+def test_places_too_near_are_moved_apart_around_their_mean():
+    assert plots.spread([2.0, 2.0], 1.0) == [1.5, 2.5]
+    assert plots.spread([0.0, 0.1, 0.2], 1.0) == pytest.approx([-0.9, 0.1, 1.1])
+
+
+def test_a_group_that_grows_into_another_takes_it_in():
+    assert plots.spread([0.0, 0.0, 1.2], 1.0) == pytest.approx([-0.6, 0.4, 1.4])
+
+
+def test_curves_become_a_png(tmp_path):
+    pytest.importorskip("matplotlib")
+    curves = {"a": (np.array([1, 2]), np.array([90.0, 60.0])), "b": (np.array([2]), np.array([61.0]))}
+    plots.validation_curves(tmp_path / "p.png", curves, "title", unigram=99.0)
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")

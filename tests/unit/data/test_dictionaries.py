@@ -1,0 +1,118 @@
+"""Dictionaries with a mask that has no row."""
+
+import pytest
+
+from plugins.data.dictionaries import MaskDictionary, fit, unused_words
+from plugins.errors import UserError
+
+
+def dictionary(words="a b c", fillers=0):
+    d = MaskDictionary()
+    for word in words.split() + [f"madeupword{i:04d}" for i in range(fillers)]:
+        d.add_symbol(word)
+    return d
+
+
+def test_a_mask_with_a_row_is_the_last_word():
+    d = dictionary()
+    d.add_mask()
+    assert (len(d), d.index("<mask>"), d[7]) == (8, 7, "<mask>")
+
+
+def test_a_mask_without_a_row_is_found_by_word_and_by_index_and_does_not_count():
+    d = dictionary()
+    d.omit_mask()
+    assert (len(d), d.index("<mask>"), d[7], "<mask>" in d) == (7, 7, "<mask>", True)
+    assert len(d.symbols) == len(d.count) == len(d.indices) == 7
+
+
+def test_a_mask_without_a_row_is_encoded_and_written():
+    d = dictionary()
+    d.omit_mask()
+    assert d.encode_line("a <mask> zzz", append_eos=False, add_if_not_exist=False).tolist() == [4, 7, 3]
+    assert d.string([4, 7, 5]) == "a <mask> b"
+
+
+def test_a_row_once_given_can_be_taken():
+    d = dictionary()
+    d.add_mask()
+    d.omit_mask()
+    assert (len(d), d.index("<mask>")) == (7, 7)
+
+
+def test_asking_for_a_mask_that_is_there_adds_no_row():
+    """fairseq's own tasks call ``add_symbol("<mask>")`` on whatever dictionary they get."""
+    d = dictionary()
+    d.omit_mask()
+    assert d.add_symbol("<mask>") == d.index("<mask>") == 7
+    assert len(d) == 7
+
+
+def test_a_row_of_its_own_among_the_words_cannot_be_taken():
+    d = dictionary("a <mask> b")
+    with pytest.raises(UserError, match="<mask> is a word of dict.txt"):
+        d.omit_mask()
+
+
+def test_an_index_beyond_the_mask_is_unknown():
+    d = dictionary()
+    d.omit_mask()
+    assert d[8] == "<unk>"
+    assert d.index("nothing") == d.unk()
+
+
+def test_truncating_forgets_the_last_words_and_moves_the_mask():
+    d = dictionary(fillers=2)
+    d.omit_mask()
+    d.truncate(7)
+    assert (len(d), d.index("<mask>"), d.index("madeupword0000"), d.index("c")) == (7, 7, 3, 6)
+
+
+def test_unused_words_are_padding_and_fillers():
+    assert unused_words(dictionary(fillers=2)) == [1, 7, 8]
+
+
+@pytest.mark.parametrize("fillers", [2, 3])
+def test_two_or_three_fillers_are_trimmed(fillers):
+    d = dictionary(fillers=fillers)
+    d.omit_mask()
+    fit(d, 7)
+    assert len(d) == 7
+
+
+@pytest.mark.parametrize("fillers, rows", [(1, 7), (4, 7), (3, 6), (0, 8), (2, 8)])
+def test_any_other_difference_names_both_sizes(fillers, rows):
+    d = dictionary(fillers=fillers)
+    d.omit_mask()
+    with pytest.raises(UserError, match=f"{7 + fillers} words.*{rows} rows"):
+        fit(d, rows)
+
+
+def test_fillers_are_not_trimmed_where_the_mask_has_a_row():
+    d = dictionary(fillers=2)
+    d.add_mask()
+    with pytest.raises(UserError, match="10 words.*8 rows"):
+        fit(d, 8)
+
+
+def test_a_file_is_read_in_its_order(tmp_path):
+    (tmp_path / "dict.txt").write_text("b 5\na 2\n")
+    d = MaskDictionary.load(str(tmp_path / "dict.txt"))
+    assert (d.symbols[4:], d.count[4:]) == (["b", "a"], [5, 2])
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=f"{tmp_path}/dict.txt: no such dictionary"):
+        MaskDictionary.load(str(tmp_path / "dict.txt"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"just some prose here\n", b"word\n", b"a 1\na 2\n", "w\u00f6rd 1\n".encode("latin-1"), b'{"a": 1}'],
+    ids=["prose", "no count", "twice the same word", "not UTF-8", "json"],
+)
+def test_a_foreign_file_gives_one_line_that_names_it(tmp_path, content):
+    (tmp_path / "dict.txt").write_bytes(content)
+    with pytest.raises(UserError, match="dict.txt: not a fairseq dictionary") as error:
+        MaskDictionary.load(str(tmp_path / "dict.txt"))
+    assert "\n" not in str(error.value)

@@ -1,0 +1,180 @@
+"""Self-attention with a bias and padding."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from plugins.modules.alibi import AlibiBias
+from plugins.modules.attention import SelfAttention, attend, match_types
+
+CPU = torch.device("cpu")
+B, H, T, D = 3, 4, 11, 8
+
+
+def reference(q, k, v, bias=None, padding=None):
+    """Attention as textbooks write it, in float64, with -inf at padded keys."""
+    q, k, v = q.double(), k.double(), v.double()
+    scores = torch.einsum("bhid,bhjd->bhij", q, k) / math.sqrt(q.size(-1))
+    if bias is not None:
+        scores = scores + bias.double()
+    if padding is not None:
+        scores = scores.masked_fill(padding[:, None, None], -math.inf)
+    return torch.einsum("bhij,bhjd->bhid", scores.softmax(-1), v)
+
+
+def inputs(length=T, dtype=torch.float32):
+    q, k, v = torch.randn(3, B, H, length, D).to(dtype).unbind()
+    padding = torch.zeros(B, length, dtype=torch.bool)
+    padding[0, -4:] = padding[1, -1:] = True
+    return [x.requires_grad_() for x in (q, k, v)], AlibiBias(H)(length, CPU), padding
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("p", [0.0, 1e-12])  # the second takes the path that is written out for dropout
+def test_equals_the_textbook_in_float64(biased, padded, p):
+    (q, k, v), bias, padding = inputs()
+    bias, padding = bias if biased else None, padding if padded else None
+    out = attend(q, k, v, bias, padding, p)
+    assert out.shape == (B, H, T, D)
+    torch.testing.assert_close(out.double(), reference(q, k, v, bias, padding), atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("p", [0.0, 1e-12])
+def test_gradients_equal_the_textbooks(p):
+    (q, k, v), bias, padding = inputs()
+    grad = torch.randn(B, H, T, D)
+    ours = torch.autograd.grad(attend(q, k, v, bias, padding, p), (q, k, v), grad)
+    theirs = torch.autograd.grad(reference(q, k, v, bias, padding), (q, k, v), grad.double())
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, atol=5e-6, rtol=1e-4)
+
+
+def test_gradients_equal_torchs_own_attention_with_a_repeated_mask():
+    (q, k, v), bias, padding = inputs()
+    mask = bias.expand(B, -1, -1, -1).masked_fill(padding[:, None, None], -math.inf)
+    ours = torch.autograd.grad(attend(q, k, v, bias, padding).square().sum(), (q, k, v))
+    theirs = torch.autograd.grad(F.scaled_dot_product_attention(q, k, v, mask).square().sum(), (q, k, v))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, atol=5e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("p", [0.0, 1e-12])
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_padded_keys_never_matter(dtype, biased, p):
+    (q, k, v), bias, padding = inputs(dtype=dtype)
+    at_padding = padding[:, None, :, None]
+    wild = [x.detach().masked_fill(at_padding, 50.0) for x in (k, v)]
+    tame = [x.detach().masked_fill(at_padding, -1.0) for x in (k, v)]
+    bias = bias if biased else None
+    assert torch.equal(attend(q, *wild, bias, padding, p), attend(q, *tame, bias, padding, p))
+
+
+def test_padded_keys_never_matter_beside_keys_that_are_far_away():
+    (q, k, v), bias, padding = inputs(1024)
+    padding[0] = torch.arange(1024) >= 1000
+    padding[0, 1] = False
+    wild, tame = v.detach().clone(), v.detach().clone()
+    wild[padding[:, None, :, None].expand_as(v)] = 1e4
+    assert torch.equal(
+        attend(q, k, wild, bias, padding), attend(q, k, tame * ~padding[:, None, :, None], bias, padding)
+    )
+
+
+def test_the_bias_is_not_repeated_over_the_batch(monkeypatch):
+    seen = []
+    original = F.scaled_dot_product_attention
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *a, **k: seen.append(a[3].shape) or original(*a, **k))
+    (q, k, v), bias, padding = inputs()
+    attend(q, k, v, bias, padding)
+    assert seen == [(1, H, T, T)]
+
+
+def test_a_learned_bias_gets_the_textbooks_gradient():
+    (q, k, v), bias, padding = inputs()
+    bias = bias.clone().requires_grad_()
+    double = bias.detach().double().requires_grad_()
+    for p in (0.0, 1e-12):
+        (ours,) = torch.autograd.grad(attend(q, k, v, bias, padding, p).square().sum(), bias)
+        (theirs,) = torch.autograd.grad(reference(q, k, v, double, padding).square().sum(), double)
+        torch.testing.assert_close(ours.double(), theirs, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("p", [0.0, 1e-12], ids=["evaluation", "training with dropout"])
+def test_bfloat16_keeps_the_half_slope_shift_at_distance_200(p):
+    """Query 200 scores 0 everywhere, so its weights 200 to the left and to the right differ by the shift alone."""
+    q = torch.zeros(1, 1, 401, 8, dtype=torch.bfloat16)
+    bias = AlibiBias(1)(401, CPU) * 256  # a slope of 1 (exactly)
+
+    def weight(key):
+        v = torch.zeros_like(q)
+        v[0, 0, key] = 1
+        return attend(q, q, v, bias * 2**-4, None, p)[0, 0, 200, 0].item()
+
+    assert weight(400) / weight(0) == pytest.approx(1.0317, abs=0.012)  # exp(0.5 / 16)
+
+
+def test_a_fully_padded_row_stays_finite():
+    (q, k, v), bias, padding = inputs()
+    padding[2] = True
+    for given in (None, bias):
+        assert attend(q, k, v, given, padding).isfinite().all()
+
+
+def test_dropout_keeps_the_mean():
+    attention = SelfAttention(16, 4, dropout=0.3).train()
+    x = torch.randn(1, 6, 16)
+    with torch.no_grad():
+        mean = attention(x.expand(20_000, -1, -1)).mean(0, keepdim=True)
+        torch.testing.assert_close(mean, attention.eval()(x), atol=0.01, rtol=0)
+
+
+def test_dropout_is_off_in_evaluation():
+    attention = SelfAttention(16, 4, dropout=0.9).eval()
+    x = torch.randn(2, 6, 16)
+    assert torch.equal(attention(x), attention(x))
+
+
+def test_equals_torchs_multi_head_attention_with_the_same_weights():
+    ours = SelfAttention(32, 4).eval()
+    theirs = torch.nn.MultiheadAttention(32, 4, batch_first=True).eval()
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat([ours.q_proj.weight, ours.k_proj.weight, ours.v_proj.weight]))
+        theirs.in_proj_bias.copy_(torch.cat([ours.q_proj.bias, ours.k_proj.bias, ours.v_proj.bias]))
+        theirs.out_proj.load_state_dict(ours.out_proj.state_dict())
+    x, (_, bias, padding) = torch.randn(B, T, 32), inputs()
+    mask = bias.expand(B, -1, -1, -1).masked_fill(padding[:, None, None], -math.inf).flatten(0, 1)
+    torch.testing.assert_close(ours(x, bias, padding), theirs(x, x, x, attn_mask=mask)[0], atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_asking_for_some_rows_gives_those_rows(dropout):
+    attention, x, (_, bias, padding) = SelfAttention(32, 4, dropout).train(), torch.randn(B, T, 32), inputs()
+    rows = torch.tensor([0, 5, T, 2 * T + 3])
+    torch.manual_seed(1)
+    everything = attention(x, bias, padding).flatten(0, 1)
+    torch.manual_seed(1)
+    torch.testing.assert_close(attention(x, bias, padding, rows), everything[rows])
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(ValueError, match="5 heads do not divide a width of 32"):
+        SelfAttention(32, 5)
+
+
+def test_kernels_that_want_one_type_get_a_bias_that_keeps_the_half_position_in_bfloat16():
+    q = torch.randn(1, 2, 4, 8, dtype=torch.bfloat16)
+    bias = torch.tensor([-200.0, -199.5]).repeat(2, 4, 2)[None]
+    *qkv, matched = match_types(q, q, q, bias)
+    assert {t.dtype for t in (*qkv, matched)} == {torch.float32}
+    assert torch.equal(matched, bias)
+
+
+def test_kernels_that_want_one_type_get_half_precision_where_it_is_enough():
+    q = torch.randn(1, 2, 4, 8, dtype=torch.float16)
+    assert {t.dtype for t in match_types(q, q, q, torch.zeros(1, 2, 4, 4))} == {torch.float16}
+    q = q.bfloat16()
+    assert {t.dtype for t in match_types(q, q, q, q.new_zeros(1, 1, 1, 4))} == {torch.bfloat16}

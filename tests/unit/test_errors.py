@@ -1,0 +1,75 @@
+"""One line for what the user can put right, a traceback for everything else."""
+
+import subprocess
+import sys
+
+import pytest
+
+from plugins.errors import UserError, find_user_error
+
+
+def caught(function):
+    try:
+        function()
+    except Exception as error:
+        return error
+
+
+def plain():
+    raise UserError("the file x is empty")
+
+
+def wrapped_with_a_cause():
+    try:
+        plain()
+    except UserError as error:
+        raise RuntimeError("cannot load") from error
+
+
+def wrapped_while_handling():
+    try:
+        plain()
+    except UserError:
+        raise Exception("cannot load")  # noqa: B904 (as fairseq does)
+
+
+def wrapped_twice():
+    try:
+        wrapped_while_handling()
+    except Exception as error:
+        raise KeyError("y") from error
+
+
+@pytest.mark.parametrize("function", [plain, wrapped_with_a_cause, wrapped_while_handling, wrapped_twice])
+def test_a_users_error_is_found_in_what_others_made_of_it(function):
+    assert str(find_user_error(caught(function))) == "the file x is empty"
+
+
+def test_another_error_is_none():
+    assert find_user_error(ZeroDivisionError()) is None
+    assert find_user_error(None) is None
+
+
+def run(body):
+    script = f"import sys; sys.path.insert(0, {str(sys.path[0])!r})\n"
+    script += f"sys.path.insert(0, {str(__import__('toy').ROOT)!r})\n"
+    script += "import importlib.util as u\n"
+    script += f"spec = u.spec_from_file_location('errors', {str(__import__('toy').ROOT / 'plugins' / 'errors.py')!r})\n"
+    script += "errors = u.module_from_spec(spec); spec.loader.exec_module(errors)\n"
+    return subprocess.run([sys.executable, "-c", script + body], capture_output=True, text=True, timeout=60)
+
+
+def test_a_command_line_ends_with_one_line_and_status_1():
+    result = run("errors.report_in_one_line(); errors.report_in_one_line()\nraise errors.UserError('no such file: x')")
+    assert (result.returncode, result.stderr) == (1, "error: no such file: x\n")
+
+
+def test_a_defect_keeps_its_traceback():
+    result = run("errors.report_in_one_line()\n1 / 0")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr and "ZeroDivisionError" in result.stderr
+    assert "error: " not in result.stderr
+
+
+def test_a_users_error_is_a_value_error():
+    assert issubclass(UserError, ValueError)

@@ -1,0 +1,144 @@
+"""``plugins.hub``: a checkpoint and its folder are all that is needed."""
+
+import shutil
+
+import pytest
+import torch
+import toy
+from fairseq.models.roberta import RobertaModel
+from omegaconf import OmegaConf
+
+import plugins
+from plugins import hub
+from plugins.errors import UserError
+
+
+@pytest.fixture(scope="module", params=["learned_clap", "zero_clap"])
+def folder(request, toy_data, tmp_path_factory):
+    """A folder as training leaves it: checkpoint, dictionary, tokeniser."""
+    folder = tmp_path_factory.mktemp(request.param)
+    options = toy.VARIANTS[request.param]
+    task = toy.make_task(toy_data, omit_mask="mask_embedding" in options)
+    model = toy.randomize(toy.make_model(task, **options))
+    model.register_classification_head("mood", num_classes=3)
+    cfg = {
+        "common": {}, "common_eval": {"path": None}, "bpe": None, "tokenizer": None,
+        "model": {"_name": "clap_roberta", **toy.SIZE, **options}, "criterion": {"_name": "clap_masked_lm"},
+        "task": OmegaConf.to_container(OmegaConf.structured(task.cfg), enum_to_str=True),
+    }  # fmt: skip
+    cfg["task"]["data"] = "/nowhere"
+    cfg["task"]["_name"] = "clap_masked_lm"
+    history = [{"criterion_name": "x", "optimizer_name": "y", "lr_scheduler_state": {}, "num_updates": 1}]
+    state = {"args": None, "cfg": cfg, "model": model.state_dict(), "task_state": task.state_dict()}
+    state |= {"extra_state": {"train_iterator": {"epoch": 1}}, "optimizer_history": history}
+    torch.save(state, folder / "checkpoint_best.pt")
+    task.post_save(str(folder / "checkpoint_best.pt"), 1)
+    return folder
+
+
+def test_load_needs_no_other_argument(folder):
+    interface = hub.load(folder / "checkpoint_best.pt")
+    answers = interface.fill_mask("the river <mask> a garden", topk=4)
+    assert len(answers) == 4
+    assert not interface.model.training
+
+
+def test_a_relative_path_loads_from_where_the_user_stands(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert len(hub.load("checkpoint_best.pt").fill_mask("the <mask>", topk=2)) == 2
+
+
+def test_fairseqs_own_call_needs_no_tokeniser_either(folder):
+    interface = RobertaModel.from_pretrained(str(folder), "checkpoint_best.pt", str(folder))
+    assert isinstance(interface, hub.RobertaInterface)
+    assert len(interface.fill_mask("the <mask>")) == 5
+
+
+def test_fill_mask_leaves_the_model_in_its_mode(folder):
+    interface = RobertaModel.from_pretrained(str(folder), "checkpoint_best.pt", str(folder)).train()
+    first = interface.fill_mask("the <mask>")
+    assert interface.model.training
+    assert interface.fill_mask("the <mask>") == first  # no dropout
+
+
+def test_the_answer_takes_the_place_of_the_mask_as_fairseq_writes_it(folder):
+    interface = hub.load(folder / "checkpoint_best.pt")
+    everything = interface.fill_mask("the <mask> near", topk=1000)
+    for text, score, word in everything:
+        assert text == "the" + word + " near"
+        assert 0 <= score <= 1
+    assert len({text for text, _, _ in everything}) == len(everything)
+
+
+def test_topk_of_one_and_targets_agree(folder):
+    interface = hub.load(folder / "checkpoint_best.pt")
+    everything = {word: score for _, score, word in interface.fill_mask("the <mask>", topk=1000)}
+    (best,) = interface.fill_mask("the <mask>", topk=1)
+    assert best[1] == max(everything.values())
+    symbols = interface.task.source_dictionary.symbols
+    words = [s[1:] for s in symbols if s.startswith("\u2581") and len(s) > 1 and interface.bpe.encode(s[1:]) == s][:2]
+    answers = interface.fill_mask("the <mask>", targets=words)
+    assert sorted(word for _, _, word in answers) == sorted(" " + word for word in words)
+    for _, score, word in answers:
+        assert score == pytest.approx(everything[word], abs=1e-7)
+
+
+def test_a_classification_head_comes_along_and_fill_mask_still_works(folder):
+    interface = RobertaModel.from_pretrained(str(folder), "checkpoint_best.pt", str(folder)).eval()
+    tokens = interface.encode("the river watches a garden")
+    logits = interface.predict("mood", tokens, return_logits=True)
+    saved = torch.load(folder / "checkpoint_best.pt")["model"]
+    torch.testing.assert_close(
+        interface.model.classification_heads["mood"].out_proj.weight, saved["classification_heads.mood.out_proj.weight"]
+    )
+    assert logits.shape == (1, 3)
+    assert len(interface.fill_mask("the <mask>")) == 5
+
+
+def test_encode_and_decode_round_trip(folder):
+    interface = hub.load(folder / "checkpoint_best.pt")
+    assert interface.decode(interface.encode("the river watches a garden .")) == "the river watches a garden ."
+
+
+def test_features_have_one_row_a_token(folder):
+    interface = hub.load(folder / "checkpoint_best.pt")
+    tokens = interface.encode("the river")
+    assert interface.extract_features(tokens).shape == (1, len(tokens), 32)
+    assert len(interface.extract_features(tokens, return_all_hiddens=True)) == 3
+
+
+@pytest.mark.parametrize("missing, words", [
+    ("checkpoint_best.pt", "no such checkpoint"), ("dict.txt", "dict.txt: no such dictionary"),
+    ("sentencepiece.bpe.model", "no tokeniser"),
+])  # fmt: skip
+def test_what_is_missing_is_named(folder, tmp_path, missing, words):
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / missing).unlink()
+    with pytest.raises(UserError, match=words) as error:
+        hub.load(tmp_path / "copy" / "checkpoint_best.pt")
+    assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_dictionary_of_the_same_size_in_another_order_is_refused(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    path = tmp_path / "copy" / "dict.txt"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join([lines[1], lines[0], *lines[2:]]), encoding="utf-8")
+    with pytest.raises(UserError, match="dict.txt is not the dictionary"):
+        hub.load(tmp_path / "copy" / "checkpoint_best.pt")
+
+
+def test_half_of_gpt2s_files_is_no_licence_to_download_the_other(tmp_path):
+    (tmp_path / "encoder.json").write_text("{}")
+    given = {
+        "_name": "gpt2",
+        "gpt2_encoder_json": str(tmp_path / "encoder.json"),
+        "gpt2_vocab_bpe": "https://dl.fbaipublicfiles.com/x",
+    }
+    cfg = OmegaConf.create({"bpe": given, "common_eval": {"path": None}, "task": {"data": str(tmp_path)}})
+    with pytest.raises(UserError, match="no tokeniser|vocab.bpe"):
+        hub.local_bpe(cfg)
+
+
+def test_the_package_offers_the_hub():
+    assert plugins.hub is hub
