@@ -171,7 +171,7 @@ def checked_trainer(original, self, cfg, *args, **kwargs):
 def check_precision(common):
     if common.cpu or not torch.cuda.is_available():
         why = "--cpu was given" if common.cpu else "torch sees no GPU"
-        for flag in ("fp16", "memory_efficient_fp16", "amp"):
+        for flag in ("fp16", "memory_efficient_fp16", "bf16", "memory_efficient_bf16", "amp"):
             if getattr(common, flag, False):
                 raise UserError(f"--{flag.replace('_', '-')} needs a GPU, and {why}; leave it out to train in float32")
 

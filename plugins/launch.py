@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -11,6 +12,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from plugins import compat
 from plugins.analysis.runs import VALID, parse_line
 from plugins.errors import UserError
 
@@ -35,6 +37,8 @@ def fairseq_train(arguments: Sequence[str], log: str | Path, *, title: str, upda
     program = [sys.executable, os.path.join(sysconfig.get_path("scripts"), "fairseq-train")]
     settings = {name: value for name, value in os.environ.items() if name not in _DISTRIBUTED}
     settings |= {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+    # Threads that wait for each other in a loop slow a small model down tenfold where other programs want the cores.
+    settings.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     with open(log, "a", encoding="utf-8") as file:
         print("$ fairseq-train", shlex.join(arguments), file=file, flush=True)
@@ -46,6 +50,25 @@ def fairseq_train(arguments: Sequence[str], log: str | Path, *, title: str, upda
             _stop(process)
     if process.returncode:
         raise UserError(f"{title}: fairseq-train failed: {error} (everything it said: {log})")
+
+
+def resumable(save_dir: str | Path) -> bool:
+    """Make sure that ``checkpoint_last.pt`` is whole, if need be from a later copy, and say whether there is one.
+
+    fairseq writes a checkpoint under its number and then copies it; a run that ends meanwhile leaves half a copy.
+    """
+    last = Path(save_dir) / "checkpoint_last.pt"
+    numbered = sorted(last.parent.glob("checkpoint_*_*.pt"), key=os.path.getmtime, reverse=True)
+    for path in (last, *numbered):
+        try:
+            compat.read_state(str(path))
+        except UserError:
+            continue
+        if path != last:
+            shutil.copyfile(path, last.with_suffix(".part"))
+            os.replace(last.with_suffix(".part"), last)
+        return True
+    return False
 
 
 def _follow(lines: Iterable[str], log: TextIO, title: str, updates: int) -> str:

@@ -34,11 +34,11 @@ def parse():
     parser.add_argument("data", type=Path, help="data folder made by scripts/prepare_mlm.py")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for a log a run, and results.json")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--updates", type=int, default=300)
+    parser.add_argument("--updates", type=int, default=150)
     parser.add_argument("--batch-size", type=int, default=32, help="blocks an update")
     parser.add_argument("--tokens", type=int, default=64, help="tokens a block")
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--valid-steps", type=int, default=40, help="validation batches")
+    parser.add_argument("--valid-steps", type=int, default=20, help="validation batches")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time, one thread each")
     return parser.parse_args()
 
@@ -61,7 +61,7 @@ def run(args, cell, seed):
     perplexity = finished(log, args.updates)
     if perplexity is None:
         with log.open("w") as file:
-            environment = os.environ | {"OMP_NUM_THREADS": "1"}
+            environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
             line = [*command(args, cell, seed), "--save-dir", str(args.output.resolve() / "unused")]
             subprocess.run(line, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, env=environment)
         perplexity = finished(log, args.updates)

@@ -143,7 +143,7 @@ def common(**given):
     )
 
 
-@pytest.mark.parametrize("flag", ["fp16", "memory_efficient_fp16", "amp"])
+@pytest.mark.parametrize("flag", ["fp16", "memory_efficient_fp16", "bf16", "memory_efficient_bf16", "amp"])
 def test_half_precision_on_a_cpu_is_refused(flag):
     with pytest.raises(UserError, match=f"--{flag.replace('_', '-')} needs a GPU, and --cpu was given"):
         compat.check_precision(common(cpu=True, **{flag: True}))
@@ -153,9 +153,9 @@ def test_half_precision_without_a_gpu_is_refused_and_with_one_it_is_not(monkeypa
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="torch sees no GPU"):
         compat.check_precision(common(fp16=True))
-    compat.check_precision(common(bf16=True))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     compat.check_precision(common(fp16=True))
+    compat.check_precision(common(bf16=True))
 
 
 def test_processes_that_fairseq_does_not_see_are_refused(monkeypatch):
