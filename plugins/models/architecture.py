@@ -5,15 +5,12 @@ those of the EIFY/fairseq fork (``roberta`` with ``encoder_alibi``, ``contrastiv
 fairseq's own RoBERTa.
 """
 
-import logging
-
+import torch
 from omegaconf import OmegaConf, open_dict
 
 from plugins.errors import UserError
 
 from .clap_roberta_config import ARCHITECTURE, BASE, DEFAULTS, SIZES, ClapRobertaConfig
-
-logger = logging.getLogger(__name__)
 
 TABLE = "encoder.sentence_encoder.embed_tokens.weight"
 POSITION_TABLE = "encoder.sentence_encoder.embed_positions.weight"
@@ -86,6 +83,11 @@ def validate(cfg):
             raise UserError(f"{flag(name)} belongs to --head clap; this model has --head {cfg.head}")
     if not 0 <= cfg.self_mask_prob < 1:
         raise UserError(f"--self-mask-prob {cfg.self_mask_prob} is not a probability below 1")
+    if cfg.quant_noise_scalar and (cfg.positions == "learned" or not torch.cuda.is_available()):
+        raise UserError(
+            "--quant-noise-scalar needs a GPU, and positions that are not learned: fairseq's quantised layers are made "
+            "on a GPU, and there is none for position tables"
+        )
     if cfg.spectral_norm_classification_head and cfg.quant_noise_pq:
         raise UserError("--spectral-norm-classification-head and --quant-noise-pq exclude each other")
 

@@ -266,3 +266,19 @@ def test_half_precision_stays_near_float32(toy_data, variant, cast):
     assert low.dtype != torch.float32
     where = tokens != PAD
     assert (low.float() - full)[where].abs().max() < (0.02 if cast == "half" else 0.15)
+
+
+def test_scalar_quantisation_noise_without_a_gpu_or_with_learned_positions_is_refused(task):
+    with pytest.raises(UserError, match="--quant-noise-scalar needs a GPU"):
+        toy.make_model(task, quant_noise_scalar=0.5)
+
+
+@pytest.mark.parametrize("option", [{"checkpoint_activations": True}, {"offload_activations": True}])
+def test_recomputed_activations_change_no_gradient(task, option):
+    tokens = batch(task)
+    gradients = []
+    for options in ({}, {"checkpoint_activations": True, **option}):
+        model = toy.make_model(task, dropout=0.0, attention_dropout=0.0, **options).train()
+        model(tokens, masked_tokens=tokens != PAD)[0].sum().backward()
+        gradients.append([p.grad for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
