@@ -2,7 +2,9 @@
 
 PYTHON ?= python3.11
 ARGS ?=
-export PYTHON
+# Threads that wait for each other in a loop make small models crawl where other programs want the cores too.
+OMP_WAIT_POLICY ?= PASSIVE
+export PYTHON OMP_WAIT_POLICY
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test quality clean

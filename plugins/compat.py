@@ -38,6 +38,7 @@ def install(adopt_checkpoint, hub_interface):
         hub_interface: the class that ``RobertaModel.from_pretrained`` returns.
     """
     from fairseq import checkpoint_utils, options
+    from fairseq.file_io import PathManager
     from fairseq.models.roberta import model as roberta
     from fairseq.trainer import Trainer
 
@@ -49,8 +50,11 @@ def install(adopt_checkpoint, hub_interface):
     repaired("checkpoint reading", "errors name the file; checkpoints of EIFY/fairseq become clap_roberta's")
     roberta.RobertaHubInterface = hub_interface
     repaired("fill_mask", "RobertaModel.from_pretrained pairs each score with its token and never downloads")
+    PathManager.copy = staticmethod(functools.partial(copy_whole, PathManager.copy))
+    repaired("checkpoint_last.pt", "is replaced as a whole; fairseq copies into it, and a killed run leaves half")
     wrap(options, "parse_args_and_arch", parse_args)
     repaired("--bf16", "means bfloat16 on a GPU; fairseq takes it for a request for a TPU")
+    repaired("--help", "shows the options of the model, task, criterion and optimiser that were chosen")
     wrap(Trainer, "__init__", checked_trainer)
     repaired("preflight", "half precision without a GPU, and torchrun on a CPU, end with an explanation")
     stand_where_the_user_stands()
@@ -134,6 +138,14 @@ def named_errors(path):
         ) from error
 
 
+def copy_whole(original, source, target, *args, **kwargs):
+    """Copy to a temporary name, then rename."""
+    part = f"{target}.part"
+    done = original(source, part, *args, **kwargs)
+    os.replace(part, target)
+    return done
+
+
 def starting_checkpoint(save_dir, restore_file, finetune_from_model):
     """Return the checkpoint that ``fairseq-train`` with these options will start from, or None.
 
@@ -152,13 +164,34 @@ def starting_checkpoint(save_dir, restore_file, finetune_from_model):
 # Command lines
 
 
-def parse_args(original, *args, **kwargs):
-    """Undo ``args.tpu = True``, which fairseq's parser sets whenever it meets --bf16."""
-    parsed = original(*args, **kwargs)
+def parse_args(original, parser, input_args=None, *args, modify_parser=None, **kwargs):
+    """Parse as fairseq does, but print the help when the parser is complete, and take --bf16 for what it says.
+
+    fairseq parses once to learn which model and task are meant, and prints the help then, without their options. And
+    it sets ``args.tpu = True`` whenever it meets --bf16.
+    """
+    given = sys.argv[1:] if input_args is None else list(input_args)
+    if {"-h", "--help"} & set(given):
+        given = [argument for argument in given if argument not in ("-h", "--help")]
+        modify_parser = print_help_when_complete()
+    parsed = original(parser, given, *args, modify_parser=modify_parser, **kwargs)
     namespace = parsed[0] if isinstance(parsed, tuple) else parsed
     if getattr(namespace, "bf16", False) and importlib.util.find_spec("torch_xla") is None:
         namespace.tpu = False
     return parsed
+
+
+def print_help_when_complete():
+    """Return a function that fairseq calls on its parser twice: before and after the options of the parts are added."""
+    parsers = []
+
+    def modify(parser):
+        parsers.append(parser)
+        if len(parsers) == 2:
+            parser.print_help()
+            parser.exit()
+
+    return modify
 
 
 def checked_trainer(original, self, cfg, *args, **kwargs):

@@ -12,7 +12,6 @@ import itertools
 import json
 import os
 import statistics
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,31 +43,26 @@ def parse():
 
 
 def command(args, cell, seed):
-    options = f"""--user-dir plugins --task clap_masked_lm --criterion clap_masked_lm --arch clap_roberta_tiny --cpu
+    options = f"""--task clap_masked_lm --criterion clap_masked_lm --arch clap_roberta_tiny --cpu
         --optimizer fused_adamw --weight-decay 0.01 --clip-norm 1 --lr {args.lr} --lr-scheduler polynomial_decay
         --warmup-updates {args.updates // 10} --total-num-update {args.updates} --max-update {args.updates}
         --tokens-per-sample {args.tokens} --batch-size {args.batch_size} --num-workers 0
         --max-valid-steps {args.valid_steps} --no-save --log-format json --log-interval 50 --seed {seed}
         {" ".join(AXES[axis][level] for axis, level in zip(AXES, cell, strict=True))}"""
-    return [str(Path(sys.executable).with_name("fairseq-train")), str(args.data.resolve()), *options.split()]
+    return [str(args.data), "--user-dir", str(ROOT / "plugins"), *options.split()]
 
 
 def run(args, cell, seed):
     """Do one run, unless its log is complete, and return its validation perplexity."""
-    from plugins.errors import UserError
+    from plugins.launch import fairseq_train
 
-    log = args.output.resolve() / f"{'_'.join(cell)}_{seed}.log"
-    perplexity = finished(log, args.updates)
-    if perplexity is None:
-        with log.open("w") as file:
-            environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-            line = [*command(args, cell, seed), "--save-dir", str(args.output.resolve() / "unused")]
-            subprocess.run(line, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, env=environment)
-        perplexity = finished(log, args.updates)
-    if perplexity is None:
-        last = log.read_text().strip().splitlines()[-1:]
-        raise UserError(f"{log}: the run did not finish: {' '.join(last)}")
-    return perplexity
+    name = f"{'_'.join(cell)}_{seed}"
+    log = args.output / f"{name}.log"
+    if finished(log, args.updates) is None:
+        log.unlink(missing_ok=True)
+        arguments = [*command(args, cell, seed), "--save-dir", str(args.output / "unused")]
+        fairseq_train(arguments, log, title=name, updates=args.updates, threads=1)
+    return finished(log, args.updates)
 
 
 def finished(log, updates):

@@ -4,12 +4,14 @@ import argparse
 import os
 import pickle
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from fairseq import checkpoint_utils, options
+from fairseq.file_io import PathManager
 
 from plugins import compat
 from plugins.errors import UserError
@@ -185,3 +187,29 @@ def test_training_starts_from_the_run_to_resume_else_from_the_model_named(tmp_pa
     assert start(str(tmp_path), default, str(other)) == str(last)
     assert start(None, None, None) is None
     assert start("${checkpoint.save_dir}", default, None) is None
+
+
+def test_help_shows_the_options_of_the_chosen_parts(capsys):
+    parser = options.get_training_parser()
+    chosen = ["--task", "clap_masked_lm", "--arch", "clap_roberta_tiny", "--optimizer", "fused_adamw"]
+    with pytest.raises(SystemExit) as end:
+        options.parse_args_and_arch(parser, [*chosen, "--help"])
+    shown = capsys.readouterr().out
+    assert end.value.code == 0
+    assert all(flag in shown for flag in ("--alibi-bos", "--omit-mask", "--decay-all", "--max-update"))
+
+
+def test_a_checkpoint_is_replaced_as_a_whole(tmp_path, monkeypatch):
+    source, target = tmp_path / "new.pt", tmp_path / "checkpoint_last.pt"
+    source.write_text("new")
+    target.write_text("old")
+
+    def killed(src_path, dst_path, overwrite=False):
+        Path(dst_path).write_text("ne")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compat.copy_whole(killed, source, target)
+    assert target.read_text() == "old"
+    assert PathManager.copy(str(source), str(target), overwrite=True)
+    assert target.read_text() == "new"

@@ -1,0 +1,131 @@
+"""README.md keeps its promises: every command in it runs at toy size, or its real parser takes it.
+
+Commands are the lines of fenced ``bash`` blocks, Python the fenced ``python`` blocks. A new kind of command makes
+``test_every_command_is_known`` fail until it is given a test here.
+"""
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+import toy
+from fairseq import options as fairseq_options
+
+README = (toy.ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.M | re.S)
+
+
+def commands(program):
+    """Return the commands that begin with a program, as lists of words."""
+    lines = "".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [line for line in words if line and line[0] == program]
+
+
+PROGRAMS = {"make", "source", "python", "fairseq-train", "fairseq-hydra-train"}
+HARMLESS = {"scripts/doctor.py", "scripts/get_data.py"}
+SCRIPTS = HARMLESS | {"scripts/demo_mlm.py", "scripts/prepare_mlm.py"}
+
+
+def run(words, **options):
+    environment = {**os.environ, "PATH": f"{toy.BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, cwd=toy.ROOT, env=environment, capture_output=True, text=True, timeout=300, **options)
+    return done.returncode, done.stdout + done.stderr
+
+
+def replaced(words, **values):
+    """Return a command line with the values of some options replaced."""
+    words = list(words)
+    for name, value in values.items():
+        words[words.index("--" + name.replace("_", "-")) + 1] = str(value)
+    return words
+
+
+def test_every_command_is_known():
+    lines = "".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    assert {words[0] for line in lines if (words := shlex.split(line, comments=True))} <= PROGRAMS
+    assert {words[1] for words in commands("python")} <= SCRIPTS
+
+
+@pytest.mark.parametrize("words", commands("make"), ids=shlex.join)
+def test_make_targets_exist(words):
+    status, output = run(["make", "--dry-run", *words[1:]])
+    assert status == 0, output
+
+
+@pytest.mark.parametrize("words", commands("source"), ids=shlex.join)
+def test_the_environment_is_where_install_puts_it(words):
+    assert f'{words[1].removesuffix("/bin/activate")}/bin/python' in (toy.ROOT / "scripts/install.sh").read_text()
+
+
+@pytest.mark.parametrize("words", [w for w in commands("python") if w[1] not in HARMLESS], ids=shlex.join)
+def test_scripts_take_their_options(words):
+    """Their own parsers, which end with status 2 at an option that they do not know."""
+    parse = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='parsed')['parse_args'](sys.argv[2:])"
+    status, output = run([sys.executable, "-c", parse, *words[1:]])
+    assert status == 0, output
+
+
+@pytest.mark.parametrize("words", [w for w in commands("python") if w[1] in HARMLESS], ids=shlex.join)
+def test_scripts_that_only_print(words):
+    assert words[1] != "scripts/get_data.py" or words[2:] == ["--list"]  # all else downloads
+    status, output = run([sys.executable, *words[1:]])
+    assert status == 0, output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", commands("fairseq-train"), ids=" ".join)
+def test_fairseq_train(words, toy_data, tmp_path):
+    words = replaced(words, max_update=2, batch_size=4, tokens_per_sample=32, save_dir=tmp_path)
+    status, output = run([words[0], str(toy_data), *words[2:], "--cpu"])
+    assert status == 0, output
+    assert (tmp_path / "checkpoint_best.pt").exists()
+
+
+def test_the_options_in_the_table_exist():
+    words = ["data", "--task", "clap_masked_lm", "--arch", "clap_roberta_tiny", "--optimizer", "fused_adamw"]
+    for row in re.findall(r"^\| (`--.*?) \|", README, flags=re.M):
+        for option in re.findall(r"--[\w-]+", row):
+            # Given without its value: an option that exists asks for it, or needs none.
+            with contextlib.redirect_stderr(io.StringIO()) as complaint, contextlib.suppress(SystemExit):
+                fairseq_options.parse_args_and_arch(fairseq_options.get_training_parser(), [*words, option])
+            assert "unrecognized arguments" not in complaint.getvalue(), option
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", commands("fairseq-hydra-train"), ids=shlex.join)
+def test_fairseq_hydra_train(words, toy_data, tmp_path):
+    own = [f"task.data={toy_data}", f"checkpoint.save_dir={tmp_path}", "optimization.max_update=2"]
+    small = ["dataset.batch_size=4", "task.tokens_per_sample=32", "dataset.num_workers=0", "common.cpu=true"]
+    status, output = run([*words, *own, *small])
+    assert status == 0, output
+    assert (tmp_path / "checkpoint_best.pt").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.strip().splitlines()[-1][:40])
+def test_python(code, toy_data, tmp_path):
+    train = toy.train_arguments(toy_data, tmp_path, "--tokens-per-sample", 64, updates=2)
+    outcome = toy.run_cli([*train, "--omit-mask"])
+    assert outcome.status == 0, outcome.text
+    (tmp_path / "zero_clap.pt").write_bytes((tmp_path / "checkpoint_best.pt").read_bytes())
+    for folder in ("checkpoints/demo/zero-clap", "path/to/published"):
+        code = code.replace(folder, str(tmp_path))
+    code = code.replace("path/to/sp.model", str(toy_data / "sentencepiece.bpe.model"))
+    status, output = run([sys.executable, "-c", code])
+    assert status == 0, output
+    assert "<mask>" not in output.splitlines()[-1]
+
+
+def test_paths_named_in_the_text_exist():
+    names = re.findall(r"`((?:plugins|scripts|examples|benchmarks|tests|requirements)/[\w/.-]*)`", README)
+    assert len(names) > 5
+    assert [name for name in names if not (toy.ROOT / name).exists()] == []
