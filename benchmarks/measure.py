@@ -49,6 +49,15 @@ def summary(values):
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
+def peak_memory_of_process():
+    """Return the peak resident memory of this process in MB (Linux).
+
+    Not ``getrusage``: what that reports survives from the process that started this one.
+    """
+    line = next(text for text in Path("/proc/self/status").read_text().splitlines() if text.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
 def matrix_rate(device, dtype=torch.float32, size=2048, repeats=7):
     """Return the FLOP/s of this machine's own matrix product, the ceiling of everything else."""
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))

@@ -8,7 +8,6 @@ clap_roberta is faster. The peer trains with fairseq's ``adam``, clap_roberta wi
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -129,16 +128,17 @@ def peak_memory(variant, shape, dropout, args):
 
 def measure_memory(args):
     import torch
+    from measure import peak_memory_of_process
 
     import plugins  # noqa: F401
 
-    idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    idle = peak_memory_of_process()
     step, _ = stepper(args.memory_of, args.shape[0], args.dropout[0], args)
     for _ in range(3):
         step()
     if args.device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - idle) / 1024
+    return peak_memory_of_process() - idle
 
 
 def compare(shape, dropout, args, ceiling):

@@ -146,7 +146,7 @@ def local_bpe(cfg):
     folders = [os.path.dirname(checkpoint)] if checkpoint else []
     folders += utils.split_paths(cfg.task.data)
     for folder in folders:
-        options = bpe.find(folder)
+        options = bpe.find(folder, preferred=given["_name"])
         if options is not None:
             return options
     raise UserError(

@@ -12,13 +12,16 @@ from .dictionaries import FILLER
 from .tokenizers import SENTENCEPIECE_FILE
 
 
-def find(folder):
-    """Return fairseq's options of the tokeniser in a folder; None if there is none."""
-    model, encoder, merges = (os.path.join(folder, n) for n in (SENTENCEPIECE_FILE, "encoder.json", "vocab.bpe"))
-    if os.path.exists(model):
-        return OmegaConf.create({"_name": "sentencepiece", "sentencepiece_model": model})
-    if os.path.exists(encoder) and os.path.exists(merges):
-        return OmegaConf.create({"_name": "gpt2", "gpt2_encoder_json": encoder, "gpt2_vocab_bpe": merges})
+def find(folder, preferred="sentencepiece"):
+    """Return fairseq's options of the tokeniser in a folder, the preferred one if there are two; None if none."""
+    kinds = {
+        "sentencepiece": {"sentencepiece_model": SENTENCEPIECE_FILE},
+        "gpt2": {"gpt2_encoder_json": "encoder.json", "gpt2_vocab_bpe": "vocab.bpe"},
+    }
+    for kind in sorted(kinds, key=lambda kind: kind != preferred):
+        paths = {option: os.path.join(folder, name) for option, name in kinds[kind].items()}
+        if all(map(os.path.exists, paths.values())):
+            return OmegaConf.create({"_name": kind} | paths)
     return None
 
 

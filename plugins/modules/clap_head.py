@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+BLOCK = 1 << 20  # elements
+
 
 def norm_floor(dtype: torch.dtype) -> float:
     """The shortest norm that is divided by: its inverse must exist in half precision."""
@@ -43,12 +45,19 @@ class _NormalizedLinear(torch.autograd.Function):
     def backward(ctx, grad):
         x, weight, scale, inverse = ctx.saved_tensors
         grad = grad * inverse.to(grad.dtype)  # with respect to scale * x w^T: (N, V)
-        grad_x = (grad @ weight).mul_(scale.to(grad.dtype))
-        wide = weight.to(inverse.dtype)
-        by_row = (grad.t() @ x).to(inverse.dtype)  # (V, C)
-        radial = torch.linalg.vecdot(by_row, wide)  # (V,): along the row, which normalisation takes out
-        tangential = by_row.addcmul_(wide, (radial * inverse**2)[:, None], value=-1)
-        return grad_x, tangential.mul_(scale).to(weight.dtype), radial.sum().reshape(1)
+        grad_x = grad @ weight
+        grad_scale = (grad_x * x).sum(dtype=scale.dtype).reshape(1)
+        grad_weight = (grad.t() @ (x * scale.to(x.dtype))).to(inverse.dtype)  # (V, C)
+        remove_radial(grad_weight, weight.to(inverse.dtype), inverse)
+        return grad_x.mul_(scale.to(grad.dtype)), grad_weight.to(weight.dtype), grad_scale
+
+
+def remove_radial(grad: Tensor, weight: Tensor, inverse_norm: Tensor):
+    """Take from each row of a gradient (V, C), in place, its part along the row of the weight, which normalisation
+    ignores. A block of rows at a time stays in the cache and needs no (V, C) of its own."""
+    rows = max(1, BLOCK // weight.size(-1))
+    for g, w, inverse in zip(grad.split(rows), weight.split(rows), inverse_norm.split(rows), strict=True):
+        g.addcmul_(w, (torch.linalg.vecdot(g, w) * inverse**2)[:, None], value=-1)
 
 
 class ClapHead(nn.Module):
