@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BLOCK = 1 << 20  # elements
+BLOCK = 1024  # words
 
 
 def norm_floor(dtype: torch.dtype) -> float:
@@ -44,20 +44,20 @@ class _NormalizedLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         x, weight, scale, inverse = ctx.saved_tensors
-        grad = grad * inverse.to(grad.dtype)  # with respect to scale * x w^T: (N, V)
-        grad_x = grad @ weight
+        scaled_x = x * scale.to(x.dtype)
+        grad_x, grad_weight = torch.zeros_like(x), torch.empty_like(weight)
+        # A block of words at a time, which is still in the cache at the end; no second (N, V) or (V, C) is needed.
+        for start in range(0, len(weight), BLOCK):
+            words = slice(start, start + BLOCK)
+            w, inv = weight[words], inverse[words]
+            g = grad[:, words] * inv.to(grad.dtype)  # with respect to scale * x w^T
+            grad_x.addmm_(g, w)
+            by_word = (g.t() @ scaled_x).to(inv.dtype)
+            w = w.to(inv.dtype)
+            radial = torch.linalg.vecdot(by_word, w) * inv**2  # along the row, which normalisation takes out
+            grad_weight[words] = by_word.addcmul_(w, radial[:, None], value=-1)
         grad_scale = (grad_x * x).sum(dtype=scale.dtype).reshape(1)
-        grad_weight = (grad.t() @ (x * scale.to(x.dtype))).to(inverse.dtype)  # (V, C)
-        remove_radial(grad_weight, weight.to(inverse.dtype), inverse)
-        return grad_x.mul_(scale.to(grad.dtype)), grad_weight.to(weight.dtype), grad_scale
-
-
-def remove_radial(grad: Tensor, weight: Tensor, inverse_norm: Tensor):
-    """Take from each row of a gradient (V, C), in place, its part along the row of the weight, which normalisation
-    ignores. A block of rows at a time stays in the cache and needs no (V, C) of its own."""
-    rows = max(1, BLOCK // weight.size(-1))
-    for g, w, inverse in zip(grad.split(rows), weight.split(rows), inverse_norm.split(rows), strict=True):
-        g.addcmul_(w, (torch.linalg.vecdot(g, w) * inverse**2)[:, None], value=-1)
+        return grad_x.mul_(scale.to(x.dtype)), grad_weight, grad_scale
 
 
 class ClapHead(nn.Module):
