@@ -33,7 +33,7 @@ RECIPE = (
     "--log-format json --no-epoch-checkpoints --keep-interval-updates 1 --save-interval 1000000 "
     "--validate-interval 1000000"
 )
-UPDATES, VALIDATIONS, VOCABULARY = 800, 10, 2000
+UPDATES, VALIDATIONS, VOCABULARY = 500, 10, 2000
 MOST_TEXT = 20_000_000  # bytes read of the user's text: more than the updates can use
 VALID_TEXT = 100_000  # bytes, about: enough for two digits of perplexity
 SENTENCES = [
