@@ -1,6 +1,7 @@
 """What every test starts from: fixed seeds, float32, few threads, no leftovers of another test."""
 
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 for path in (str(ROOT / "tests"), str(ROOT)):  # so that `import toy` and `import plugins` work from anywhere
     if path not in sys.path:
         sys.path.insert(0, path)
+
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a background job: the tests of Ctrl-C would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
