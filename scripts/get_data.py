@@ -3,9 +3,11 @@
 
     python scripts/get_data.py --list
     python scripts/get_data.py wikitext-2 -o data
+    python scripts/get_data.py enwik8 --from ~/enwik8.zip -o data
 
 Files whose SHA-256 is published are checked, and resumed after a broken download.
-Archives are unpacked. All other commands read local files, so what you already have needs no download.
+Archives are unpacked, and character corpora cut into their standard splits: train.txt, valid.txt and test.txt.
+All other commands read local files, so what you already have needs no download.
 """
 
 import argparse
@@ -39,12 +41,26 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
+class Split:
+    """How a file is cut into consecutive parts."""
+
+    source: str
+    """Name of the file, after unpacking."""
+    sizes: tuple[tuple[str, int], ...]
+    """File names of the parts, and their sizes in bytes; together they are the whole file."""
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A named dataset; its files go into a folder of that name."""
 
     description: str
     files: tuple[RemoteFile, ...]
+    split: Split | None = None
 
+
+# Of 100,000,000 bytes, 90 % to train on, as in the papers that report bits per character on these two.
+HUNDRED_MILLION = (("train.txt", 90_000_000), ("valid.txt", 5_000_000), ("test.txt", 5_000_000))
 
 # fmt: off
 DATASETS = {
@@ -54,15 +70,19 @@ DATASETS = {
     "wikitext-2": Dataset("Wikipedia articles, raw text, 13 MB (CC BY-SA)", (
         RemoteFile("https://wikitext.smerity.com/wikitext-2-raw-v1.zip",
                    "ef7edb566e3e2b2d31b29c1fdb0c89a4cc683597484c3dc2517919c615435a11"),)),
-    "enwik8": Dataset("first 100 MB of a Wikipedia dump, with markup (CC BY-SA)", (
+    "enwik8": Dataset("first 100 MB of a Wikipedia dump, with markup, split 90/5/5 million bytes (CC BY-SA)", (
         RemoteFile("http://mattmahoney.net/dc/enwik8.zip",
-                   "547994d9980ebed1288380d652999f38a14fe291a6247c157c3d33d4932534bc"),)),
-    "text8": Dataset("100 MB of Wikipedia text, a-z and blanks only (CC BY-SA)", (
+                   "547994d9980ebed1288380d652999f38a14fe291a6247c157c3d33d4932534bc"),),
+        Split("enwik8", HUNDRED_MILLION)),
+    "text8": Dataset("100 MB of Wikipedia text, a-z and blanks only, split 90/5/5 million bytes (CC BY-SA)", (
         RemoteFile("http://mattmahoney.net/dc/text8.zip",
-                   "a6640522afe85d1963ad56c05b0ede0a0c000dddc9671758a6cc09b7a38e5232"),)),
-    "tinyshakespeare": Dataset("Shakespeare's plays in part, 1.1 MB (public domain)", (
+                   "a6640522afe85d1963ad56c05b0ede0a0c000dddc9671758a6cc09b7a38e5232"),),
+        Split("text8", HUNDRED_MILLION)),
+    # The split is nanoGPT's: the first nine tenths, and the rest.
+    "shakespeare_char": Dataset("Shakespeare's plays in part, 1.1 MB, split 90/10 (public domain)", (
         RemoteFile("https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
-                   "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"),)),
+                   "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"),),
+        Split("input.txt", (("train.txt", 1_003_854), ("valid.txt", 111_540)))),
     # OpenAI's encoder.json and vocab.bpe have published hashes; those of fairseq's copies are not published.
     "gpt2-bpe": Dataset("GPT-2's byte-pair encoding with fairseq's dictionary, 2 MB (MIT)", tuple(
         RemoteFile(f"{FAIRSEQ}/fairseq/gpt2_bpe/{name}", None)
@@ -93,7 +113,8 @@ def fetch(dataset: Dataset, folder: Path) -> None:
     """Bring all files of a dataset into ``folder``, leaving alone those that are there and sound.
 
     Raises:
-        DownloadError: an address cannot be reached, refuses, or sends something of another SHA-256.
+        DownloadError: an address cannot be reached, refuses, or sends something of another SHA-256; or the file to
+            be split has another size than it should.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for file in dataset.files:
@@ -102,6 +123,45 @@ def fetch(dataset: Dataset, folder: Path) -> None:
             print(f"{path}: sha256 {pooch.file_hash(path)} (no published value to compare with)")
         if path.suffix == ".zip":
             unpack(path, folder)
+    if dataset.split is not None:
+        cut(folder / dataset.split.source, dataset.split, folder)
+
+
+def take(dataset: Dataset, source: Path, folder: Path) -> None:
+    """Do with a local file what :func:`fetch` does with a downloaded one: unpack an archive, cut the text.
+
+    Raises:
+        DownloadError: the file is not there, is no archive, or has another size than it should.
+    """
+    if not source.is_file():
+        raise DownloadError(f"--from {source}: no such file")
+    folder.mkdir(parents=True, exist_ok=True)
+    if source.suffix == ".zip":
+        unpack(source, folder)
+        source = folder / dataset.split.source
+    cut(source, dataset.split, folder)
+
+
+def cut(source: Path, split: Split, folder: Path) -> None:
+    """Write the parts of a file into ``folder``, each of which appears under its name once it is whole.
+
+    Raises:
+        DownloadError: the file is not there, or its size is not that of its parts together.
+    """
+    total = sum(size for _, size in split.sizes)
+    if not source.is_file():
+        raise DownloadError(f"{source}: not found, though the archive should hold it; delete the archive and try again")
+    if source.stat().st_size != total:
+        found = source.stat().st_size
+        raise DownloadError(f"{source} has {found:,} bytes, not {total:,}: it is another file, or broken")
+    with source.open("rb") as file:
+        for name, size in split.sizes:
+            temporary = folder / f"{name}.part"
+            with temporary.open("wb") as part:
+                left = size
+                while left:
+                    left -= part.write(file.read(min(left, 2**20)))
+            os.replace(temporary, folder / name)
 
 
 def download(file: RemoteFile, folder: Path) -> Path:
@@ -209,6 +269,8 @@ def main(argv: list[str] | None = None) -> None:
     add = parser.add_argument
     add("name", nargs="?", choices=DATASETS, metavar="NAME", help=", ".join(DATASETS))
     add("--list", action="store_true", help="say what there is, and where from")
+    add("--from", dest="source", type=Path, metavar="FILE", help="cut this local copy, downloading nothing: "
+        + ", ".join(name for name, dataset in DATASETS.items() if dataset.split))  # fmt: skip
     add("-o", "--output", default="data", metavar="DIR", help="files go to DIR/NAME (default: %(default)s)")
     args = parser.parse_args(argv)
     if args.list:
@@ -216,9 +278,14 @@ def main(argv: list[str] | None = None) -> None:
         return
     if args.name is None:
         parser.error("name a dataset, or see --list")
-    folder = Path(args.output) / args.name
+    dataset, folder = DATASETS[args.name], Path(args.output) / args.name
+    if args.source and dataset.split is None:
+        parser.error(f"--from is for corpora with a standard split; {args.name} has none: use your copy as it is")
     try:
-        fetch(DATASETS[args.name], folder)
+        if args.source:
+            take(dataset, args.source, folder)
+        else:
+            fetch(dataset, folder)
     except DownloadError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -139,3 +139,72 @@ def test_recorded_hashes_are_hashes(get_data):
     hashes = [file.sha256 for dataset in get_data.DATASETS.values() for file in dataset.files if file.sha256]
     assert len(set(hashes)) == len(hashes) == 7
     assert all(len(value) == 64 and int(value, 16) for value in hashes)
+
+
+# Standard splits
+
+
+@pytest.fixture
+def letters(get_data):
+    sizes = (("train.txt", 6), ("valid.txt", 3), ("test.txt", 1))
+    return get_data.Dataset("", (), get_data.Split("letters", sizes))
+
+
+def parts(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+CUT = {"train.txt": "abcdef", "valid.txt": "ghi", "test.txt": "j"}
+
+
+def test_a_local_file_is_cut_into_consecutive_parts(get_data, letters, tmp_path):
+    (tmp_path / "mine").write_text("abcdefghij")
+    get_data.take(letters, tmp_path / "mine", tmp_path / "out")
+    assert parts(tmp_path / "out") == CUT
+
+
+def test_a_local_archive_is_unpacked_and_cut(get_data, letters, tmp_path):
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as file:
+        file.writestr("letters", "abcdefghij")
+    get_data.take(letters, tmp_path / "mine.zip", tmp_path / "out")
+    assert parts(tmp_path / "out") == CUT | {"letters": "abcdefghij"}
+
+
+def test_a_downloaded_file_is_cut(get_data, server, tmp_path):
+    split = get_data.Split("text", (("train.txt", 18_000), ("valid.txt", 1_000)))
+    get_data.fetch(get_data.Dataset("", (get_data.RemoteFile(f"{server.url}/text", None),), split), tmp_path)
+    assert (tmp_path / "train.txt").read_bytes() + (tmp_path / "valid.txt").read_bytes() == TEXT
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["text", "train.txt", "valid.txt"]
+
+
+def test_a_file_of_another_size_is_not_cut(get_data, letters, tmp_path):
+    (tmp_path / "mine").write_text("abcdefghi")
+    with pytest.raises(get_data.DownloadError, match="mine has 9 bytes, not 10"):
+        get_data.take(letters, tmp_path / "mine", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_the_splits_are_the_standard_ones(get_data):
+    sizes = {name: [size for _, size in set_.split.sizes] for name, set_ in get_data.DATASETS.items() if set_.split}
+    hundred_million = [90_000_000, 5_000_000, 5_000_000]
+    shakespeare = [1_003_854, 111_540]
+    assert sizes == {"enwik8": hundred_million, "text8": hundred_million, "shakespeare_char": shakespeare}
+
+
+def test_the_shakespeare_of_the_tests_splits_like_nano_gpt(get_data, tmp_path):
+    text = SCRIPT.parents[2] / "shared" / "data" / "tinyshakespeare.txt"
+    if not text.exists():
+        pytest.skip("needs ../shared/data, which is not in the repository")
+    get_data.main(["shakespeare_char", "--from", str(text), "-o", str(tmp_path)])
+    folder = tmp_path / "shakespeare_char"
+    assert (folder / "train.txt").read_bytes() + (folder / "valid.txt").read_bytes() == text.read_bytes()
+    assert len(set((folder / "train.txt").read_text())) == 65
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["text8", "--from", "nowhere"], "error: --from nowhere: no such file"),
+    (["glue", "--from", "x"], "2"),
+])  # fmt: skip
+def test_from_needs_a_file_and_a_split(get_data, tmp_path, arguments, message):
+    with pytest.raises(SystemExit, match=message):
+        get_data.main([*arguments, "-o", str(tmp_path)])
