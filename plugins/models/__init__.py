@@ -1,3 +1,3 @@
 """Registered models."""
 
-from . import clap_roberta  # noqa: F401
+from . import char_lm, clap_roberta  # noqa: F401

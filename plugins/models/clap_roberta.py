@@ -33,7 +33,8 @@ from plugins.modules.clap_head import ClapHead, RobertaHead
 from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbedding, embedding_scale
 
 from . import architecture
-from .clap_roberta_config import SIZES, ClapRobertaConfig, add_tristate_flags
+from .clap_roberta_config import SIZES, ClapRobertaConfig
+from .options import add_tristate_flags
 
 NO_LIMIT = 10**9  # positions, for models that take inputs of any length
 
@@ -44,7 +45,7 @@ class ClapRobertaModel(RobertaModel):
 
     @classmethod
     def add_args(cls, parser):
-        add_tristate_flags(parser)
+        add_tristate_flags(parser, ClapRobertaConfig)
         gen_parser_from_dataclass(parser, ClapRobertaConfig(), delete_default=True)
 
     @classmethod

@@ -3,8 +3,7 @@
 Only data: :mod:`plugins.models.architecture` fills in what was not given.
 """
 
-import argparse
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Optional  # fairseq's parser does not read `int | None`
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
@@ -12,20 +11,13 @@ from fairseq.models.transformer import DEFAULT_MIN_PARAMS_TO_WRAP
 from fairseq.utils import get_available_activation_fns
 from omegaconf import II
 
+from .options import architecture, architecture_names, option
+
 POSITIONS = ChoiceEnum(["learned", "sinusoidal", "alibi", "alibi_symmetric"])
 ALIBI_BOS = ChoiceEnum(["linear", "zero", "learned"])
 HEADS = ChoiceEnum(["clap", "roberta"])
 MASK_EMBEDDINGS = ChoiceEnum(["learned", "zero"])
 ACTIVATIONS = ChoiceEnum(get_available_activation_fns())
-
-
-def architecture(help):
-    """A field that decides what function the weights compute. None: as in the checkpoint, else the default."""
-    return field(default=None, metadata={"help": help, "architecture": True})
-
-
-def option(default, help):
-    return field(default=default, metadata={"help": help})
 
 
 @dataclass
@@ -108,8 +100,7 @@ class ClapRobertaConfig(FairseqDataclass):
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
 
 
-TRISTATE = [f.name for f in fields(ClapRobertaConfig) if f.type == Optional[bool]]
-ARCHITECTURE = [f.name for f in fields(ClapRobertaConfig) if f.metadata.get("architecture")]
+ARCHITECTURE = architecture_names(ClapRobertaConfig)
 
 BASE = {"encoder_layers": 12, "encoder_embed_dim": 768, "encoder_ffn_embed_dim": 3072, "encoder_attention_heads": 12}
 SIZES = {
@@ -139,10 +130,3 @@ DEFAULTS = BASE | {
     "pooler_activation_fn": "tanh",
 }
 
-
-def add_tristate_flags(group):
-    """Give each on/off option a flag and its ``--no-`` twin, so that what was not given can be told from off."""
-    for f in fields(ClapRobertaConfig):
-        if f.name in TRISTATE:
-            name = "--" + f.name.replace("_", "-")
-            group.add_argument(name, action=argparse.BooleanOptionalAction, help=f.metadata["help"])

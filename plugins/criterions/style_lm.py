@@ -1,0 +1,110 @@
+"""Next-character cross-entropy, plus a weighted loss that teaches a Multi-Style Adapter its styles."""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from fairseq import utils
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass import FairseqDataclass
+from fairseq.logging import metrics
+
+from plugins.modules.cross_entropy import summed_cross_entropy
+
+DIGITS = 6
+
+
+@dataclass
+class StyleLMCriterionConfig(FairseqDataclass):
+    style_weight: float = field(default=0.1, metadata={"help": "weight of the style loss; 0 leaves it out"})
+    unsupervised_styles: bool = field(
+        default=False, metadata={"help": "learn styles without labels, as is done where the corpus has none"}
+    )
+
+
+@register_criterion("style_lm", dataclass=StyleLMCriterionConfig)
+class StyleLMCriterion(FairseqCriterion):
+    """Language-model loss + ``style_weight`` * style loss, each logged alone; ``loss`` is that of the language model.
+
+    With labels the style loss is the classifier's cross-entropy at every position, so that it learns to tell as early
+    as can be. Without, it is minus the mutual information of window and style (Krause et al., 2010, "RIM"): each
+    window's style should be certain, and all styles should be used alike.
+    """
+
+    def __init__(self, task, style_weight, unsupervised_styles):
+        super().__init__(task)
+        self.style_weight, self.unsupervised = style_weight, unsupervised_styles
+
+    def forward(self, model, sample, reduce=True):
+        """Return the objective (a scalar, nats), the number of characters, and what to log."""
+        target, count = sample["target"], sample["ntokens"]
+        logits, extra = model(**sample["net_input"])  # (B, T, V)
+        real = None if count == target.numel() else target != self.padding_idx  # (B, T); None where nothing is padded
+        flat = logits.flatten(0, 1) if real is None else logits[real]  # (N, V)
+        loss = summed_cross_entropy(flat.float(), target.flatten() if real is None else target[real])
+        log = {
+            "loss": loss.detach(),
+            "ntokens": count,
+            "nsentences": sample["nsentences"],
+            "sample_size": count,
+        }
+        style_logits = extra["style_logits"]
+        if style_logits is not None and style_logits.size(-1) > 1:
+            labels = None if self.unsupervised else sample["net_input"].get("style_labels")
+            real = style_logits.new_ones(style_logits.shape[:2]) if real is None else real[:, : style_logits.size(1)]
+            if labels is None:
+                style_loss, style_log = mutual_information_loss(style_logits, real.float())
+            else:
+                style_loss, style_log = label_loss(style_logits, labels, real.float())
+            loss = loss + self.style_weight * style_loss * count
+            log |= style_log
+        return loss, count, log
+
+    @staticmethod
+    def reduce_metrics(logging_outputs):
+        """Log bits and nats per character, perplexity, and how the styles do."""
+
+        def total(key):
+            return sum(log.get(key, 0) for log in logging_outputs)
+
+        characters = max(total("ntokens"), 1)
+        metrics.log_scalar("loss", total("loss") / characters / math.log(2), characters, round=5)
+        metrics.log_derived("bpc", lambda meters: round(float(meters["loss"].avg), DIGITS))
+        metrics.log_derived("nats", lambda meters: round(float(meters["loss"].avg) * math.log(2), DIGITS))
+        metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["loss"].avg, round=DIGITS))
+        for name in ("style_loss", "style_accuracy", "style_confidence"):
+            weight = total(f"{name}_count")
+            if weight > 0:
+                metrics.log_scalar(name, total(name) / weight, weight, round=4)
+
+    @staticmethod
+    def logging_outputs_can_be_summed():
+        return True
+
+
+def label_loss(logits, labels, real):
+    """Return the mean cross-entropy of labels (B,) at every real position of logits (B, T, K), and what to log."""
+    known = real * (labels >= 0)[:, None]  # (B, T)
+    expanded = labels.clamp(min=0)[:, None].expand(known.shape)
+    losses = F.cross_entropy(logits.flatten(0, 1), expanded.flatten(), reduction="none").view_as(known)
+    count = known.sum()
+    summed = (losses * known).sum()
+    hits = ((logits.argmax(-1) == expanded) * known).sum()
+    log = {"style_loss": summed.detach(), "style_accuracy": hits}
+    return summed / count.clamp(min=1), log | dict.fromkeys(("style_loss_count", "style_accuracy_count"), count)
+
+
+def mutual_information_loss(logits, real):
+    """Return H(style | window) - H(style) for logits (B, T, K), in nats, and what to log.
+
+    A window's style is the mean of its positions' probabilities, the styles' shares are the mean over the batch: as
+    part of the loss these may look at the whole batch, which the forward pass may not.
+    """
+    weights = real / real.sum(1, keepdim=True).clamp(min=1)
+    windows = (logits.softmax(-1) * weights[..., None]).sum(1)  # (B, K)
+    certainty = torch.special.entr(windows).sum(-1).mean()
+    evenness = torch.special.entr(windows.mean(0)).sum()
+    loss, batch = certainty - evenness, len(logits)
+    log = {"style_loss": loss.detach() * batch, "style_confidence": windows.detach().amax(-1).sum()}
+    return loss, log | dict.fromkeys(("style_loss_count", "style_confidence_count"), batch)

@@ -1,0 +1,264 @@
+"""A GPT-2 style decoder with a key-value cache (Radford et al., 2019, section 2.3).
+
+Shapes: B sequences, T tokens, S tokens in the cache and this chunk, C channels, H heads of D = C / H channels.
+Parameter names are GPT-2's (``wte``, ``wpe``, ``h``, ``c_attn``, ...), so checkpoints in its names load as they are.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .alibi import linear_bias
+from .attention import attend
+from .dropout import Dropout
+
+POSITIONS = ("learned", "sinusoidal", "alibi")
+INITIALISATIONS = ("gpt2", "xavier")
+
+
+class Cache:
+    """Keys and values of the tokens seen so far, one pair of tensors a layer, allocated once.
+
+    Args:
+        layers: how many.
+        shape: (B, H, capacity, D) of each.
+        like: a tensor of the wanted type and device.
+    """
+
+    def __init__(self, layers: int, shape: tuple[int, int, int, int], like: Tensor):
+        self.keys = [like.new_empty(shape) for _ in range(layers)]
+        self.values = [like.new_empty(shape) for _ in range(layers)]
+        self.capacity = shape[2]
+        self.reset()
+
+    def reset(self) -> None:
+        self.length = 0  # tokens held; the decoder moves it when all layers have appended
+        self.style = {}  # what an adapter remembers of them
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store (B, H, T, D) of new tokens and return those of all tokens, (B, H, S, D)."""
+        count = k.size(2)
+        self.keys[layer].narrow(2, self.length, count).copy_(k)
+        self.values[layer].narrow(2, self.length, count).copy_(v)
+        return tuple(tensors[layer].narrow(2, 0, self.length + count) for tensors in (self.keys, self.values))
+
+
+class CausalSelfAttention(nn.Module):
+    """Attention to the past, with one fused, callable input projection.
+
+    Args:
+        width: C.
+        heads: H, a divisor of C.
+        bias: biases in both projections.
+        dropout: probability of dropping an attention weight.
+    """
+
+    def __init__(self, width: int, heads: int, *, bias: bool = True, dropout: float = 0.0):
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"{heads} heads do not divide a width of {width}")
+        self.heads, self.dropout = heads, dropout
+        self.c_attn = nn.Linear(width, 3 * width, bias=bias)
+        self.c_proj = nn.Linear(width, width, bias=bias)
+
+    def forward(self, x: Tensor, mask: Tensor | None, layer: int, cache: Cache | None) -> Tensor:
+        """Map (B, T, C) to (B, T, C); ``mask`` is what :class:`CausalMask` returned for this chunk."""
+        q, k, v = self.c_attn(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # 3 x (B, H, T, D)
+        if cache is not None:
+            k, v = cache.append(layer, k, v)  # (B, H, S, D)
+        p = self.dropout if self.training else 0.0
+        if mask is None:  # the kernel's own causal mask skips what is not seen; one query alone sees all
+            out = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=q.size(2) > 1)
+        else:
+            out = attend(q, k, v, mask, None, p)
+        return self.c_proj(out.transpose(1, 2).flatten(2))  # (B, H, T, D) -> (B, T, C)
+
+
+class CausalMask(nn.Module):
+    """What is added to the scores of a chunk of T queries, the last of S tokens: minus infinity for the future.
+
+    Args:
+        alibi_heads: H, to add ALiBi's linear bias (Press et al., 2022, section 3); 0 for none.
+        explicit: return a mask even where the attention kernel has its own (dropout on a CPU is written out).
+    """
+
+    def __init__(self, alibi_heads: int = 0):
+        super().__init__()
+        self.alibi_heads = alibi_heads
+        self._mask = torch.empty(1, 1, 0, 0)  # float32 and no buffer: `.half()` must not reach it
+
+    def forward(self, queries: int, keys: int, device: torch.device, explicit: bool = False) -> Tensor | None:
+        """Return (1, H or 1, T, S), or None where ``is_causal`` of the kernel says the same."""
+        if not (self.alibi_heads or explicit) and (queries == keys or queries == 1):
+            return None
+        if self._mask.size(-1) < keys or self._mask.device != device:
+            self._mask = self._build(keys).to(device)
+        return self._mask[:, :, keys - queries : keys, :keys]
+
+    @torch.inference_mode(False)  # or a mask first built in inference mode could not be used in training
+    def _build(self, length: int) -> Tensor:
+        mask = torch.full((1, length, length), -math.inf).triu(1)
+        return (mask + linear_bias(self.alibi_heads, length, symmetric=True) if self.alibi_heads else mask)[None]
+
+
+class FeedForward(nn.Module):
+    def __init__(self, width: int, inner: int, activation: Callable[[Tensor], Tensor], *, bias: bool = True):
+        super().__init__()
+        self.c_fc = nn.Linear(width, inner, bias=bias)
+        self.c_proj = nn.Linear(inner, width, bias=bias)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c_proj(self.activation(self.c_fc(x)))
+
+
+class Block(nn.Module):
+    """A pre-norm layer. Without ``residual`` each half replaces its input instead of adding to it."""
+
+    def __init__(self, width, inner, heads, activation, bias=True, dropout=0.0, attention_dropout=0.0, residual=True):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(width, bias=bias)
+        self.attn = CausalSelfAttention(width, heads, bias=bias, dropout=attention_dropout)
+        self.ln_2 = nn.LayerNorm(width, bias=bias)
+        self.mlp = FeedForward(width, inner, activation, bias=bias)
+        self.dropout = Dropout(dropout)
+        self.residual = residual
+
+    def forward(self, x: Tensor, mask: Tensor | None, layer: int, cache: Cache | None) -> Tensor:
+        y = self.dropout(self.attn(self.ln_1(x), mask, layer, cache))
+        x = x + y if self.residual else y
+        y = self.dropout(self.mlp(self.ln_2(x)))
+        return x + y if self.residual else y
+
+
+class Decoder(nn.Module):
+    """Token and position embedding, layers, final layer norm.
+
+    Args:
+        words: V, rows of the token table.
+        block_size: the longest context.
+        width: C.
+        inner: width of the feed-forward nets.
+        layers: how many.
+        heads: H, a divisor of C.
+        activation: of the feed-forward nets.
+        positions: ``learned``; ``sinusoidal`` (Vaswani et al., 2017, section 3.5, with its sqrt(C) on embeddings); or
+            ``alibi``.
+        bias: biases in linear layers and layer norms.
+        dropout: at the end of each half of a layer.
+        embedding_dropout: after the embedding.
+        attention_dropout: on attention weights.
+        residual: residual connections.
+    """
+
+    def __init__(
+        self,
+        words: int,
+        block_size: int,
+        width: int,
+        inner: int,
+        layers: int,
+        heads: int,
+        activation: Callable[[Tensor], Tensor] = F.gelu,
+        *,
+        positions: str = "learned",
+        bias: bool = True,
+        dropout: float = 0.0,
+        embedding_dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        residual: bool = True,
+    ):
+        super().__init__()
+        if positions not in POSITIONS:
+            raise ValueError(f"positions is one of {', '.join(POSITIONS)}, not {positions!r}")
+        self.block_size, self.heads, self.attention_dropout = block_size, heads, attention_dropout
+        self.wte = nn.Embedding(words, width)
+        self.wpe = nn.Embedding(block_size, width) if positions == "learned" else None
+        table = sinusoids(block_size, width) if positions == "sinusoidal" else None
+        self.register_buffer("sinusoids", table, persistent=False)
+        self.mask = CausalMask(heads if positions == "alibi" else 0)
+        self.dropout = Dropout(embedding_dropout)
+        options = dict(bias=bias, dropout=dropout, attention_dropout=attention_dropout, residual=residual)
+        self.h = nn.ModuleList(Block(width, inner, heads, activation, **options) for _ in range(layers))
+        self.ln_f = nn.LayerNorm(width, bias=bias)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        cache: Cache | None = None,
+        after_layer: Callable[[int, Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """Map tokens (B, T) to features (B, T, C).
+
+        Args:
+            tokens: with a cache, those that follow what it holds; they are added to it.
+            cache: of :meth:`new_cache`.
+            after_layer: (layer, (B, T, C)) -> (B, T, C), put behind each layer.
+
+        Raises:
+            ValueError: more tokens than ``block_size``, those in the cache included.
+        """
+        past = 0 if cache is None else cache.length
+        length = past + tokens.size(1)
+        if length > self.block_size:
+            raise ValueError(f"{length} tokens exceed the block size of {self.block_size}")
+        x = self.embed(tokens, past)
+        on_cpu = x.device.type == "cpu"  # where dropout of attention weights is written out
+        mask = self.mask(tokens.size(1), length, x.device, on_cpu and self.training and self.attention_dropout > 0)
+        for layer, block in enumerate(self.h):
+            x = block(x, mask, layer, cache)
+            if after_layer is not None:
+                x = after_layer(layer, x)
+        if cache is not None:
+            cache.length = length
+        return self.ln_f(x)
+
+    def embed(self, tokens: Tensor, past: int = 0) -> Tensor:
+        """Map tokens (B, T), ``past`` of which came before, to the input of the first layer, (B, T, C)."""
+        x, end = self.wte(tokens), past + tokens.size(1)
+        if self.wpe is not None:
+            x = x + self.wpe.weight[past:end]
+        elif self.sinusoids is not None:
+            x = x * math.sqrt(x.size(-1)) + self.sinusoids[past:end]
+        return self.dropout(x)
+
+    def new_cache(self, batch: int) -> Cache:
+        """Return an empty cache for ``batch`` sequences."""
+        like = self.wte.weight.detach()
+        return Cache(len(self.h), (batch, self.heads, self.block_size, like.size(1) // self.heads), like)
+
+
+def sinusoids(length: int, width: int) -> Tensor:
+    """Return the (T, C) position vectors of Vaswani et al., 2017, section 3.5: sines, then cosines."""
+    rates = torch.exp(torch.arange(0, width, 2) * (-math.log(1e4) / width))  # (C/2,)
+    angles = torch.arange(length)[:, None] * rates  # (T, C/2)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)[:, :width]
+
+
+def initialize(module: nn.Module, scheme: str = "gpt2") -> None:
+    """Draw the parameters of a decoder and its output projection anew.
+
+    ``gpt2``: normal with deviation 0.02, and 0.02 / sqrt(2 L) for what is added to the residual stream (Radford et al.,
+    2019, section 2.3). ``xavier``: Xavier-uniform linear layers, embeddings normal with deviation 0.02. In both, biases
+    are 0 and gains 1.
+    """
+    if scheme not in INITIALISATIONS:
+        raise ValueError(f"scheme is one of {', '.join(INITIALISATIONS)}, not {scheme!r}")
+    layers = sum(isinstance(m, Block) for m in module.modules())
+    tables = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}  # one may be tied to the output
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Embedding):
+            nn.init.normal_(part.weight, std=0.02)
+        if not isinstance(part, nn.Linear):
+            continue
+        if part.bias is not None:
+            nn.init.zeros_(part.bias)
+        if id(part.weight) in tables:
+            continue
+        if scheme == "xavier":
+            nn.init.xavier_uniform_(part.weight)
+        else:
+            nn.init.normal_(part.weight, std=0.02 / math.sqrt(2 * layers) if name.endswith("c_proj") else 0.02)

@@ -1,0 +1,58 @@
+"""The Multi-Style Adapter as published (AI-Scientist, "multi_style_adapter", runs 1 to 5): for comparison only.
+
+It is not a language model. The style is classified from the last position, which has seen the whole input, and
+multiplies the hidden states of every position, so each prediction depends on what it predicts. Its loss is no
+likelihood; :mod:`plugins.modules.style_adapter` is the causal form.
+
+Shapes: B sequences, T tokens, C channels, K styles.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class PublishedStyle(nn.Module):
+    """Classifier, style embeddings and one gate a modulated layer, with the published names and initialisation.
+
+    Args:
+        width: C.
+        layers: the modulated layers, from 0.
+        gates: how many gates there are; with every other layer the published model has one that nothing uses.
+        styles: K.
+        style_dim: width of a style embedding.
+    """
+
+    def __init__(self, width: int, layers: list[int], gates: int, styles: int = 4, style_dim: int = 64):
+        super().__init__()
+        self.layers, self.styles = list(layers), styles
+        self.style_embeddings = nn.Parameter(torch.randn(styles, style_dim))
+        self.style_proj = nn.Linear(style_dim, width)
+        self.style_classifier = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, styles))
+        self.style_adapters = nn.ModuleList(nn.ModuleDict({"linear": nn.Linear(width, width)}) for _ in range(gates))
+
+    def begin(self, styles=None, labels=None, cache=None, lengths=None) -> "PublishedPass":
+        """Start a pass over a batch of (B,) lengths; ``styles`` (B, K) replaces what the classifier says."""
+        return PublishedPass(self, styles, lengths)
+
+
+class PublishedPass:
+    """One pass of a decoder.
+
+    Attributes:
+        logits: (B, 1, K) style logits behind the last modulated layer.
+    """
+
+    def __init__(self, adapter: PublishedStyle, styles, lengths):
+        self.adapter, self.styles, self.lengths = adapter, styles, lengths
+        self.logits = None
+
+    def __call__(self, layer: int, x: Tensor) -> Tensor:
+        adapter = self.adapter
+        if layer not in adapter.layers:
+            return x
+        ends = -1 if self.lengths is None else self.lengths - 1
+        last = x[torch.arange(len(x), device=x.device), ends]  # (B, C)
+        self.logits = adapter.style_classifier(last)[:, None]  # (B, 1, K)
+        weights = self.logits.softmax(-1) if self.styles is None else self.styles[:, None].to(x)
+        style = adapter.style_proj(weights @ adapter.style_embeddings)  # (B, 1, C)
+        return x * adapter.style_adapters[adapter.layers.index(layer)]["linear"](style)

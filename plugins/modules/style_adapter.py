@@ -1,0 +1,199 @@
+"""The Multi-Style Adapter, causal: each position is modulated by the style that its own prefix suggests.
+
+The published adapter (:mod:`plugins.modules.published_style`) classified the style from the last position and
+multiplied every position with the result, so that each saw its own future, and no cache was possible. Here, with h the
+hidden states behind one early layer,
+
+    z_t = mean of h_1 ... h_t                      what the prefix is like (other decays: one token, moving average)
+    p_t = softmax(classifier(z_t))                 K probabilities, once a position
+    x  <- x * (1 + p_t G_l) + p_t B_l              behind that layer and later ones (FiLM, Perez et al., 2018)
+
+G_l and B_l (K x C) are projections of K style embeddings, zero at the start, so that an untrained adapter changes
+nothing (adaLN-Zero, Peebles and Xie, 2023). They do not depend on the token and are computed once for all positions:
+what is left for each is one product with K numbers for all layers, and one multiply-add a layer. Modulating from layer
+l0 on by the state of layer l0 itself needs one pass; the state is a sum and a count, so it fits a key-value cache.
+
+Shapes: B sequences, T tokens, C channels, K styles, N modulated layers.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+INFERENCES = ("running_mean", "token", "ema", "prefix", "given", "constant")
+
+
+class StyleAdapter(nn.Module):
+    """See the module's docstring.
+
+    Args:
+        width: C.
+        layers: the modulated layers, from 0, none before ``source``.
+        styles: K.
+        style_dim: width of a style embedding.
+        hidden: width of the classifier's hidden layer.
+        source: the layer whose output the style is read from.
+        inference: where p_t comes from: ``running_mean`` of the prefix; ``token``, its last state alone; ``ema``, a
+            moving average; ``prefix``, the running mean at token ``prefix``, held from there on, with no modulation
+            before; ``given``, labels alone; ``constant``, 1 / K everywhere: as many parameters and no style.
+        decay: weight of the past in ``ema``.
+        prefix: how many tokens ``prefix`` reads.
+        null_prob: in training, the share of sequences without modulation.
+        true_prob: in training, the share of sequences modulated by their true label, if they have one.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        layers: list[int],
+        styles: int = 4,
+        style_dim: int = 64,
+        hidden: int = 32,
+        *,
+        source: int = 0,
+        inference: str = "running_mean",
+        decay: float = 0.9,
+        prefix: int = 16,
+        null_prob: float = 0.1,
+        true_prob: float = 0.5,
+    ):
+        super().__init__()
+        if inference not in INFERENCES:
+            raise ValueError(f"inference is one of {', '.join(INFERENCES)}, not {inference!r}")
+        if min(layers, default=-1) < source:
+            raise ValueError(f"layers {layers} begin before layer {source}, which the style is read from")
+        self.layers, self.styles, self.source, self.inference = list(layers), styles, source, inference
+        self.decay = {"token": 0.0, "ema": decay}.get(inference, 1.0)
+        self.prefix = prefix if inference == "prefix" else 0
+        self.null_prob, self.true_prob = null_prob, true_prob
+        self.style_embeddings = nn.Parameter(torch.randn(styles, style_dim))
+        self.modulation = nn.Linear(style_dim, 2 * len(layers) * width, bias=False)  # G and B of each layer
+        nn.init.zeros_(self.modulation.weight)
+        infers = inference not in ("given", "constant")
+        self.classifier = StyleClassifier(width, hidden, styles) if infers else None
+        identity = torch.tensor([1.0, 0.0]).repeat(len(layers)).repeat_interleave(width)  # (2NC,)
+        self.register_buffer("identity", identity, persistent=False)
+
+    def begin(self, styles=None, labels=None, cache=None) -> "StylePass":
+        """Start a pass over a batch; call the result behind each layer.
+
+        Args:
+            styles: (B, K) mixture that is forced on every position, a row of zeros for no style; None to infer it.
+            labels: (B,) true styles, -1 where unknown: used in training, and by ``inference="given"``.
+            cache: that of the decoder.
+        """
+        return StylePass(self, styles, labels, cache)
+
+    def modulations(self, weights: Tensor, cache=None) -> tuple[Tensor, ...]:
+        """Map style weights (B, T or 1, K) to gain and shift of each layer in turn: 2N x (B, T or 1, C)."""
+        table = None if cache is None else cache.style.get("table")
+        if table is None:
+            table = self.modulation(self.style_embeddings).t()  # (2NC, K)
+        if cache is not None:
+            cache.style["table"] = table
+        flat = F.linear(weights, table, self.identity)  # (B, T, 2NC)
+        return flat.unflatten(-1, (2 * len(self.layers), -1)).unbind(-2)
+
+    def summarize(self, h: Tensor, cache=None) -> Tensor:
+        """Return the mean of each prefix of (B, T, C), weighted by ``decay`` to the power of the distance."""
+        h = h.float()
+        powers = self.decay ** torch.arange(1, h.size(1) + 1, device=h.device, dtype=h.dtype)  # (T,)
+        if self.decay == 1:
+            sums, counts = h.cumsum(1), torch.arange(1, h.size(1) + 1, device=h.device, dtype=h.dtype)
+        elif self.decay == 0:
+            sums, counts = h, torch.ones_like(powers)
+        else:
+            distance = torch.arange(h.size(1), device=h.device)
+            distance = (distance[:, None] - distance).clamp(min=-1)  # (T, T), -1 for the future
+            weights = (self.decay ** distance.to(h.dtype)).masked_fill(distance < 0, 0)
+            sums, counts = weights @ h, weights.sum(-1)
+        if cache is not None:
+            if "sum" in cache.style:
+                sums = sums + powers[:, None] * cache.style["sum"]
+                counts = counts + powers * cache.style["count"]
+            cache.style.update(sum=sums[:, -1:], count=counts[-1])
+        return sums / counts[:, None]
+
+    def infer(self, h: Tensor, cache=None) -> tuple[Tensor, Tensor]:
+        """Return the style logits of every prefix and the weights that modulate, both (B, T, K)."""
+        past = 0 if cache is None else cache.length
+        logits = self.classifier(self.summarize(h, cache))
+        if not self.prefix:
+            return logits, logits.softmax(-1).to(h.dtype)
+        last = self.prefix - 1 - past  # where in this chunk the prefix ends
+        frozen = logits[:, last : last + 1] if 0 <= last < h.size(1) else None
+        if cache is not None:
+            frozen = cache.style.setdefault("frozen", frozen) if frozen is not None else cache.style.get("frozen")
+        if frozen is None:
+            return logits, torch.zeros_like(logits, dtype=h.dtype)
+        after = torch.arange(past, past + h.size(1), device=h.device) >= self.prefix  # (T,)
+        return logits, (frozen.softmax(-1) * after[:, None]).to(h.dtype)
+
+
+class StyleClassifier(nn.Module):
+    """A small MLP from a prefix summary (..., C) to style logits (..., K).
+
+    The summary is normalised first: hidden states are tiny at the start of training, and means of many shrink.
+    """
+
+    def __init__(self, width: int, hidden: int, styles: int):
+        super().__init__()
+        self.hidden = nn.Linear(width, hidden)
+        self.out = nn.Linear(hidden, styles)
+
+    def forward(self, z: Tensor) -> Tensor:
+        z = F.layer_norm(z, z.shape[-1:]).to(self.hidden.weight.dtype)
+        return self.out(F.gelu(self.hidden(z))).float()
+
+
+class StylePass:
+    """One pass of a decoder: infers behind the source layer, modulates behind the layers that are.
+
+    Attributes:
+        logits: (B, T, K) style logits once the source layer is passed; None where nothing was inferred.
+    """
+
+    def __init__(self, adapter: StyleAdapter, styles, labels, cache):
+        self.adapter, self.styles, self.labels, self.cache = adapter, styles, labels, cache
+        self.logits = self.modulations = None
+
+    def __call__(self, layer: int, x: Tensor) -> Tensor:
+        """Map the output (B, T, C) of a layer to what the next one gets."""
+        adapter = self.adapter
+        if layer == adapter.source:
+            modulations = adapter.modulations(self.weights(x), self.cache)
+            pairs = zip(modulations[::2], modulations[1::2], strict=True)
+            self.modulations = dict(zip(adapter.layers, pairs, strict=True))
+        if layer not in (self.modulations or ()):
+            return x
+        gain, shift = self.modulations[layer]
+        return torch.addcmul(shift, x, gain)
+
+    def weights(self, h: Tensor) -> Tensor:
+        """Return the style weights (B, T or 1, K) of a batch, given the source layer's output."""
+        adapter, batch = self.adapter, len(h)
+        if self.styles is not None:
+            return self.styles[:, None].to(h)
+        if adapter.inference == "constant":
+            weights = h.new_full((batch, 1, adapter.styles), 1 / adapter.styles)
+        elif adapter.inference == "given":
+            weights = self.true_styles(h)
+        else:
+            self.logits, weights = adapter.infer(h, self.cache)
+        return self.mixed(weights, h) if adapter.training else weights
+
+    def true_styles(self, h: Tensor) -> Tensor:
+        """Return the labels as weights (B, 1, K): zeros where they are unknown."""
+        if self.labels is None:
+            return h.new_zeros(len(h), 1, self.adapter.styles)
+        rows = torch.eye(self.adapter.styles + 1, device=h.device, dtype=h.dtype)[:, :-1]  # -1 is the row of zeros
+        return rows[self.labels][:, None]
+
+    def mixed(self, weights: Tensor, h: Tensor) -> Tensor:
+        """Draw for each sequence whether its style is inferred, given or absent, so that a model can do all three."""
+        adapter = self.adapter
+        draw = torch.rand(len(h), 1, 1, device=h.device)
+        if self.labels is not None and self.logits is not None:
+            given = (draw < adapter.null_prob + adapter.true_prob) & (self.labels >= 0)[:, None, None]
+            weights = torch.where(given, self.true_styles(h), weights)
+        return weights * (draw >= adapter.null_prob)
