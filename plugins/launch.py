@@ -18,6 +18,7 @@ from plugins.errors import UserError
 
 # Left behind by a launcher of distributed jobs, these would make the child wait for others.
 _DISTRIBUTED = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR")
+_RUNNING: set[subprocess.Popen] = set()
 _PATIENCE = 20  # seconds that an interrupted child gets to end by itself
 
 
@@ -43,13 +44,21 @@ def fairseq_train(arguments: Sequence[str], log: str | Path, *, title: str, upda
     with open(log, "a", encoding="utf-8") as file:
         print("$ fairseq-train", shlex.join(arguments), file=file, flush=True)
         process = subprocess.Popen([*program, *arguments], env=settings, **pipes)
+        _RUNNING.add(process)
         try:
             error = _follow(process.stdout, file, title, updates)
             process.wait()
         finally:
+            _RUNNING.discard(process)
             _stop(process)
     if process.returncode:
         raise UserError(f"{title}: fairseq-train failed: {error} (everything it said: {log})")
+
+
+def stop_all() -> None:
+    """End the children that other threads of this process wait for; those threads see them fail."""
+    for process in list(_RUNNING):
+        process.terminate()
 
 
 def resumable(save_dir: str | Path) -> bool:

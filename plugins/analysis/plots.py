@@ -47,6 +47,67 @@ def validation_curves(
     figure.savefig(path)
 
 
+def bands(
+    path: str | Path, curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], title: str, ylabel: str
+) -> None:
+    """Draw curves with a band of one standard error on either side into a file.
+
+    Args:
+        path: where to; the suffix chooses the format.
+        curves: (updates, means, standard errors), each (N,), by name.
+        title: what the drawing shows.
+        ylabel: what the means are.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    figure, axes = new_figure()
+    styles = ("-", "--", ":", "-.")
+    for index, (name, (x, mean, error)) in enumerate(curves.items()):
+        colour, dashes = COLOURS[index % len(COLOURS)], styles[index // len(COLOURS) % len(styles)]
+        axes.plot(x, mean, color=colour, linestyle=dashes, linewidth=1.5, label=name)
+        axes.fill_between(x, mean - error, mean + error, color=colour, alpha=0.2, linewidth=0)
+    axes.set(title=title, xlabel="updates", ylabel=ylabel)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.7)
+    axes.spines[["top", "right"]].set_visible(False)
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
+    figure.savefig(path, bbox_inches="tight", bbox_extra_artists=[legend])
+
+
+def heat_map(
+    path: str | Path,
+    values: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+    names: tuple[str, str],
+) -> None:
+    """Draw a matrix as coloured cells with their values into a file; NaN stays white.
+
+    Args:
+        path: where to; the suffix chooses the format.
+        values: (R, C).
+        rows, columns: R and C labels.
+        title: what the drawing shows.
+        names: what the rows are, and what the columns are.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    figure, axes = new_figure()
+    image = axes.imshow(values, cmap="cividis", aspect="auto")
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set(title=title, ylabel=names[0], xlabel=names[1])
+    middle = (np.nanmin(values) + np.nanmax(values)) / 2
+    for (i, j), value in np.ndenumerate(values):
+        if not math.isnan(value):
+            colour = "black" if value > middle else "white"
+            axes.text(j, i, f"{value:.3f}", ha="center", va="center", color=colour, fontsize=9)
+    figure.colorbar(image)
+    figure.savefig(path)
+
+
 def new_figure():
     """Return a figure of 1200 x 720 pixels and its axes, drawn without a display."""
     try:

@@ -17,6 +17,8 @@ INNER, TRAIN, VALID = "train_inner", "train", "valid"  # fairseq's names: every 
 
 _LINE = re.compile(r"\| (train_inner|train|valid\w*) \| (\{.*\})\s*$")
 
+_PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+)")
+
 
 @dataclass(frozen=True)
 class Record:
@@ -108,6 +110,27 @@ def summarize(records: list[Record]) -> Summary:
         tokens_per_second=float(np.median(speed[speed > 0])) if (speed > 0).any() else math.nan,
         seconds=seconds[-1] if seconds else math.nan,
     )
+
+
+def count_parameters(lines: Iterable[str]) -> int | None:
+    """Return how many parameters the model has, as fairseq says before it trains; None if it has not yet."""
+    for line in lines:
+        match = _PARAMETERS.search(line)
+        if match:
+            return int(match.group(1).replace(",", ""))
+    return None
+
+
+def average(curves: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (updates, means, standard errors), each (N,), of several runs' curves where all of them have a value.
+
+    The standard error of one run is 0, so that a band around its curve has no width.
+    """
+    curves = [dict(zip(*map(np.ndarray.tolist, points), strict=True)) for points in curves]
+    shared = sorted(set.intersection(*(set(points) for points in curves)))
+    values = np.array([[points[x] for x in shared] for points in curves])  # (runs, N)
+    deviation = values.std(0, ddof=1) if len(curves) > 1 else np.zeros(len(shared))
+    return np.array(shared, dtype=int), values.mean(0), deviation / math.sqrt(len(curves))
 
 
 def unigram_perplexity(train_counts: np.ndarray, valid_counts: np.ndarray) -> float:

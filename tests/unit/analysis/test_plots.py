@@ -24,3 +24,12 @@ def test_curves_become_a_png(tmp_path):
     curves = {"a": (np.array([1, 2]), np.array([90.0, 60.0])), "b": (np.array([2]), np.array([61.0]))}
     plots.validation_curves(tmp_path / "p.png", curves, "title", unigram=99.0)
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bands_and_heat_maps_become_pngs(tmp_path):
+    pytest.importorskip("matplotlib")
+    curve = np.array([1, 2]), np.array([3.0, 2.0]), np.array([0.1, 0.1])
+    plots.bands(tmp_path / "b.png", {f"run {i}": curve for i in range(9)}, "title", "loss")
+    plots.heat_map(tmp_path / "h.png", np.array([[1.0, np.nan]]), ["5"], ["1", "2"], "title", ("rows", "columns"))
+    for name in ("b.png", "h.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

@@ -75,3 +75,21 @@ def test_unigram_perplexity():
     # Frequencies 3/4 and 1/4 after one is added to each; the text holds each word once: 1 / sqrt(3/16).
     assert runs.unigram_perplexity(np.array([2, 0]), np.array([1, 1])) == pytest.approx(2.3094011)
     assert runs.unigram_perplexity(np.full(7, 3), np.array([5, 0, 0, 0, 0, 0, 0])) == pytest.approx(7.0)
+
+
+def test_parameters_are_counted_as_the_log_says():
+    line = PREFIX + "fairseq_cli.train | num. shared model params: 1,234,567 (num. trained: 1,000)"
+    assert runs.count_parameters(["", line]) == 1_234_567
+    assert runs.count_parameters([""]) is None
+
+
+def test_curves_of_several_runs_are_averaged_where_all_have_a_value():
+    a = np.array([1, 2, 3]), np.array([1.0, 2.0, 3.0])
+    b = np.array([2, 3, 4]), np.array([4.0, 3.0, 9.0])
+    updates, means, errors = runs.average([a, b])
+    assert updates.tolist() == [2, 3] and means.tolist() == [3.0, 3.0]
+    assert errors.tolist() == pytest.approx([1.0, 0.0])
+
+
+def test_the_band_of_one_run_has_no_width():
+    assert runs.average([(np.array([1]), np.array([2.0]))])[2].tolist() == [0.0]
