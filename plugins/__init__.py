@@ -2,4 +2,8 @@
 
 from plugins import compat, criterions, hub, models, optim, tasks  # noqa: F401
 
-compat.install(adopt_checkpoint=models.architecture.adopt, hub_interface=hub.RobertaInterface)
+compat.install(
+    adopt_checkpoint=models.architecture.adopt,
+    hub_interface=hub.RobertaInterface,
+    complete_options=tasks.recipes.complete,
+)

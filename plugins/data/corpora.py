@@ -68,7 +68,7 @@ def read_documents(paths: Iterable[str | Path], jsonl_key: str = "text") -> Iter
 
 def _text_documents(path: Path) -> Iterator[str]:
     lines: list[str] = []
-    for _, line in _numbered_lines(path):
+    for _, line in numbered_lines(path):
         if line:
             lines.append(line)
         elif lines:
@@ -79,26 +79,40 @@ def _text_documents(path: Path) -> Iterator[str]:
 
 
 def _jsonl_documents(path: Path, key: str) -> Iterator[str]:
-    for number, line in _numbered_lines(path):
+    for number, line in numbered_lines(path):
         if not line:
             continue
-        text = _field(line, key, f"{path}:{number}")
+        place = f"{path}:{number}"
+        text = text_under(key, read_record(line, place), place)
         document = "\n".join(stripped for part in text.split("\n") if (stripped := part.strip()))
         if document:
             yield document
 
 
-def _field(line: str, key: str, place: str) -> str:
-    """Return the text under ``key`` of the JSON object in ``line``; ``place`` is its ``file:line``."""
+def read_record(line: str, place: str) -> dict:
+    """Return the JSON object in ``line``; ``place`` is its ``file:line``.
+
+    Raises:
+        UserError: it is not JSON, or not an object.
+    """
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
         raise UserError(f"{place}: not JSON ({error.msg} at column {error.colno})") from None
     if not isinstance(record, dict):
         raise UserError(f"{place}: expected a JSON object, found {line[:40]}")
+    return record
+
+
+def text_under(key: str, record: dict, place: str, flag: str = "--jsonl-key", what: str = "text") -> str:
+    """Return the string under ``key`` of a record; ``flag`` is the option that names the key of a ``what``.
+
+    Raises:
+        UserError: there is no such key, or no string under it, or half a surrogate pair in the string.
+    """
     if key not in record:
         keys = ", ".join(map(repr, record)) or "none"
-        raise UserError(f"{place}: no key {key!r} (it has {keys}); name the text field with --jsonl-key")
+        raise UserError(f"{place}: no key {key!r} (it has {keys}); name the {what} field with {flag}")
     text = record[key]
     if not isinstance(text, str):
         raise UserError(f"{place}: the value under {key!r} is not a string but {json.dumps(text)[:40]}")
@@ -107,7 +121,7 @@ def _field(line: str, key: str, place: str) -> str:
     return text
 
 
-def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield (line number from 1, stripped line) of a UTF-8 file.
 
     The file is split on ``\\n`` alone: ``str.splitlines`` would also break lines at form feeds and at U+2028.

@@ -1,0 +1,225 @@
+"""A corpus of characters: written to disk once, read from there through a memory map."""
+
+import hashlib
+import json
+import logging
+import mmap
+import os
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from plugins.data.char_dictionary import CharDictionary, describe
+from plugins.data.char_encoding import Sources, encode, pieces
+from plugins.data.char_sources import CorpusSpec
+from plugins.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1  # of the files in the cache
+
+
+def open_corpus(spec: CorpusSpec, cache: str) -> "CharCorpus":
+    """Return a corpus, from the folder ``cache`` if it was written there before and no file has changed since.
+
+    Raises:
+        UserError: a source is missing, empty, not UTF-8 or has no style, or the cache cannot be written.
+    """
+    sources = spec.sources()
+    key = _key(spec, sources)
+    folder = os.path.join(cache, hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16])
+    if not os.path.exists(_description(folder)):
+        try:
+            _write(spec, sources, key, folder)
+            _remove_outdated(cache, key, folder)
+        except OSError as error:
+            raise UserError(
+                f"{cache}: the encoded text cannot be written here ({error.strerror}); name a folder with --data-cache"
+            ) from error
+    return CharCorpus(spec, sources, folder)
+
+
+def _description(folder: str) -> str:
+    return os.path.join(folder, "corpus.json")
+
+
+def _key(spec: CorpusSpec, sources: Sources) -> dict:
+    def stamp(path):
+        info = os.stat(path)
+        return [path, info.st_size, info.st_mtime_ns]
+
+    options = {**asdict(spec.reading), "shares": list(map(str, spec.shares()))}
+    files = {split: [[*stamp(source.path), source.style] for source in files] for split, files in sources.items()}
+    return {"format": FORMAT, "options": options, "files": files}
+
+
+def _write(spec: CorpusSpec, sources: Sources, key: dict, folder: str) -> None:
+    """Write a corpus under a temporary name, then rename it; of several processes the first to finish wins."""
+    part = f"{folder}.{secrets.token_hex(4)}.part"
+    os.makedirs(part)
+    try:
+        content = {"key": key, **encode(spec, sources, part)}
+        with open(_description(part), "w", encoding="utf-8") as file:
+            json.dump(content, file)
+        try:
+            os.rename(part, folder)
+        except OSError:
+            if not os.path.exists(_description(folder)):
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _remove_outdated(cache: str, key: dict, folder: str) -> None:
+    """Remove what was made of the same files, with the same options, before they changed."""
+
+    def names_only(key):
+        return {**key, "files": {split: [file[0] for file in files] for split, files in key["files"].items()}}
+
+    for entry in os.scandir(cache):
+        try:
+            with open(_description(entry.path), encoding="utf-8") as file:
+                old = json.load(file)["key"]
+        except (OSError, ValueError, KeyError):
+            continue
+        if entry.path != folder and names_only(old) == names_only(key):
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+
+class CharCorpus:
+    """The splits of a corpus, and its styles.
+
+    Attributes:
+        styles: names in sorted order; empty without labels.
+    """
+
+    def __init__(self, spec: CorpusSpec, sources: Sources, folder: str):
+        with open(_description(folder), encoding="utf-8") as file:
+            self._content = json.load(file)
+        self._spec, self._sources, self._folder = spec, sources, folder
+        self.styles: list[str] = self._content["styles"]
+
+    def dictionary(self) -> CharDictionary:
+        """Return the dictionary of the training split.
+
+        Raises:
+            UserError: it is empty.
+        """
+        if self._spec.reading.unit == "byte":
+            return CharDictionary.of_bytes()
+        if not self._content["splits"]["train"]["length"]:
+            raise UserError(f"{self._names('train')}: nothing left to train on; lower --valid-fraction")
+        return CharDictionary(chr(code) for code in self._codes("train"))
+
+    def _codes(self, split: str) -> list[int]:
+        """Return the code points that occur in a split."""
+        return [self._content["alphabet"][index] for index in self._content["splits"][split]["used"]]
+
+    def _names(self, split: str) -> str:
+        files = self._sources[split] or self._sources["train"]
+        return files[0].path + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+
+    def split(
+        self,
+        name: str,
+        dictionary: CharDictionary,
+        styles: Sequence[str],
+        window: int,
+        trained_on: str = "training text",
+    ) -> "CharSplit":
+        """Return a split, its ids those of a dictionary and its style labels those of a list of names.
+
+        Args:
+            window: its longest windows have this many characters.
+            trained_on: where the dictionary comes from, for the error.
+
+        Raises:
+            UserError: the split is shorter than a window and the character after it, or holds a character or a style
+                that the dictionary or the list lacks.
+        """
+        info = self._content["splits"].get(name)
+        if info is None:
+            raise UserError(f"no split {name!r}: there are {', '.join(self._content['splits'])}")
+        if info["length"] <= window:
+            raise UserError(
+                f"{self._names(name)}: the {name} split has {info['length']} characters, and a window needs "
+                f"{window + 1}; give more text, change --valid-fraction or --test-fraction, or lower --block-size"
+            )
+        table = dictionary.ids_of(self._content["alphabet"][-1])[self._content["alphabet"]]  # (alphabet,)
+        self._check_seen(name, table[info["used"]] == len(dictionary), trained_on)
+        prefix = os.path.join(self._folder, name)
+        labels = np.load(prefix + ".styles.npy", mmap_mode="r")
+        return CharSplit(
+            ids=np.memmap(prefix + ".bin", info["dtype"], "r", shape=(info["length"],)),
+            starts=np.load(prefix + ".starts.npy"),
+            labels=self._style_ids(styles, trained_on)[labels] if self.styles else None,
+            table=None if (table == np.arange(len(table))).all() else table,
+        )
+
+    def _style_ids(self, styles: Sequence[str], trained_on: str) -> np.ndarray:
+        unknown = sorted(set(self.styles) - set(styles))
+        if unknown:
+            raise UserError(
+                f"{self._names('train')}: style {unknown[0]!r} is not one of {', '.join(styles)} in {trained_on}; "
+                "rename it, or leave --style-from out"
+            )
+        return np.array([styles.index(style) for style in self.styles], np.int64)
+
+    def _check_seen(self, name: str, unseen: np.ndarray, trained_on: str) -> None:
+        """Raise an error that points at the first character of a split that a dictionary lacks, if any does."""
+        if not unseen.any():
+            return
+        codes = [code for code, is_unseen in zip(self._codes(name), unseen, strict=True) if is_unseen]
+        lengths = self._lengths()
+        for piece in pieces(self._spec, self._sources, lengths):
+            hits = np.flatnonzero(np.isin(piece.codes, codes)) if piece.split == name else ()
+            if len(hits):
+                character = chr(piece.codes[hits[0]])
+                raise UserError(
+                    f"{piece.document.place}: {describe(character)}, character {piece.offset + hits[0] + 1}, is in the "
+                    f"{name} split but not in {trained_on}; replace it, add text that has it, or use --unit byte"
+                )
+        raise UserError(f"{self._names(name)}: changed while it was read; start again")
+
+    def _lengths(self) -> dict:
+        return {(path, style): length for path, style, length in self._content["lengths"]}
+
+
+class CharSplit:
+    """A split: one long array of ids, cut into documents.
+
+    Attributes:
+        ids: (length,) unsigned, mapped from disk, in the numbering of the corpus.
+        table: (alphabet,) int64, the dictionary's id of each of those; None where they are the same.
+        starts: (documents,) int64, where each document starts; ``ends`` likewise.
+        labels: (documents,) int64 style of each, or None.
+    """
+
+    RELEASE_AFTER = 2048  # windows: at 64 KiB mapped around each, 128 MiB
+
+    def __init__(self, ids, starts, labels=None, table=None):
+        self.ids, self.starts, self.labels, self.table = ids, starts, labels, table
+        self.ends = np.append(starts[1:], len(ids))
+        self._windows_read = 0
+
+    def __len__(self):
+        return len(self.ids)
+
+    def read(self, starts: np.ndarray, length: int) -> np.ndarray:
+        """Return windows, (windows, length) int64; what lies beyond the end of the text repeats its last character."""
+        self._windows_read += len(starts)
+        if self._windows_read > self.RELEASE_AFTER:
+            self._release()
+        positions = starts[:, None] + np.arange(length)  # (windows, length)
+        ids = self.ids[np.minimum(positions, len(self.ids) - 1, out=positions)]
+        return ids.astype(np.int64) if self.table is None else self.table[ids]
+
+    def _release(self) -> None:
+        """Unmap the pages that were read, or the whole file would in time count as this process' memory."""
+        self._windows_read = 0
+        mapped = getattr(self.ids, "_mmap", None)
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)

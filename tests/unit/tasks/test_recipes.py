@@ -1,0 +1,106 @@
+"""Options that are added to a command line."""
+
+import pytest
+import torch
+from fairseq import options
+
+from plugins import compat
+from plugins.tasks import recipes
+
+
+@pytest.fixture
+def parse(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    def parse(*arguments, parser=options.get_training_parser):
+        return options.parse_args_and_arch(parser(), ["text.txt", *arguments])
+
+    return parse
+
+
+NANO = ("--task", "char_lm", "--arch", "char_lm_nano")
+
+
+def test_a_bare_command_line_trains_as_nanogpt_does(parse):
+    args = parse("--task", "char_lm", "--arch", "char_lm_small")
+    assert (args.criterion, args.optimizer, args.lr_scheduler) == ("style_lm", "fused_adamw", "cosine")
+    assert (args.adam_betas, args.adam_eps, args.weight_decay, args.clip_norm) == ("(0.9,0.99)", 1e-8, 0.1, 1.0)
+    assert (args.lr, args.min_lr, args.warmup_updates) == ([1e-3], 1e-4, 100)
+    assert args.warmup_init_lr == pytest.approx(9.90099e-06, rel=1e-5)
+    assert (args.batch_size, args.max_update, args.validate_interval_updates) == (64, 5000, 250)
+    assert (args.num_workers, args.no_epoch_checkpoints, args.cpu) == (0, True, True)
+
+
+def test_the_smallest_model_has_nanogpts_recipe_for_a_cpu(parse):
+    args = parse(*NANO)
+    assert (args.batch_size, args.max_update) == (12, 2000)
+
+
+def test_what_the_user_gives_stands(parse):
+    args = parse(*NANO, "--lr=1e-4", "--max-sentences", "3", "--max-update", "50", "--criterion", "style_lm")
+    assert (args.lr, args.batch_size, args.max_update) == ([1e-4], 3, 50)
+    assert (args.min_lr, args.warmup_updates) == (1e-5, 10)
+
+
+def test_options_of_another_optimiser_or_schedule_are_not_added(parse):
+    args = parse(*NANO, "--optimizer", "sgd", "--lr-scheduler", "fixed")
+    assert (args.optimizer, args.lr_scheduler, args.weight_decay) == ("sgd", "fixed", 0.0)
+    assert not hasattr(args, "adam_betas")
+
+
+def test_a_limit_in_characters_replaces_the_batch_size(parse):
+    args = parse(*NANO, "--max-tokens", "4096")
+    assert (args.batch_size, args.max_tokens) == (None, 4096)
+
+
+def test_a_gpu_is_used_where_there_is_one(parse, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert not parse(*NANO).cpu
+
+
+def test_other_tasks_are_left_alone(parse):
+    args = parse("--task", "clap_masked_lm", "--arch", "clap_roberta_tiny")
+    assert (args.optimizer, args.batch_size, args.max_update) == (None, None, 0)
+
+
+def test_validating_needs_no_batch_size(parse):
+    args = parse("--task", "char_lm", "--path", "x.pt", parser=options.get_validation_parser)
+    assert args.batch_size == 64
+
+
+def save(path, **task):
+    torch.save({"model": {}, "cfg": {"task": {"_name": "char_lm", "valid_fraction": 0.2, **task}}}, path)
+    return str(path)
+
+
+def test_evaluation_reads_a_text_as_the_checkpoint_did(parse, tmp_path):
+    args = parse("--path", save(tmp_path / "x.pt", unit="byte"), parser=options.get_eval_lm_parser)
+    assert (args.task, args.gen_subset, args.unit, args.valid_fraction) == ("char_lm", "valid", "byte", 0.2)
+    path = save(tmp_path / "y.pt", test_fraction=0.1)
+    assert parse("--path", path, parser=options.get_eval_lm_parser).gen_subset == "test"
+    args = parse("--path", path, "--gen-subset", "train", parser=options.get_eval_lm_parser)
+    assert args.gen_subset == "train"
+
+
+def test_evaluation_of_another_task_is_left_alone(parse, tmp_path):
+    path = save(tmp_path / "x.pt", _name="language_modeling")
+    args = parse("--path", path, parser=options.get_eval_lm_parser)
+    assert (args.task, args.gen_subset) == ("language_modeling", "test")
+
+
+def test_help_shows_all_the_options_of_a_bare_command_line(parse, capsys):
+    with pytest.raises(SystemExit):
+        parse(*NANO, "--help")
+    shown = capsys.readouterr().out
+    assert all(flag in shown for flag in ("--style-from", "--block-size", "--style-weight", "--decay-all", "--min-lr"))
+
+
+@pytest.mark.parametrize("text, value", [("1e-4", 1e-4), ("[0.5, 0.1]", 0.5), ("", 7), ("a", 7), (None, 7), ("[]", 7)])
+def test_numbers_are_read_as_fairseq_writes_them(text, value):
+    assert recipes.number(text, 7) == value
+
+
+def test_options_are_found_in_every_spelling():
+    parser = options.get_training_parser()
+    given = compat.options_given(parser, ["text", "-a", "x", "--lr=1", "--lr", "2", "--adam-betas", "(0,1)", "--cpu"])
+    assert given == {"arch": "x", "lr": "2", "adam_betas": "(0,1)", "cpu": ""}
