@@ -139,24 +139,27 @@ class CharDecoder(FairseqDecoder):
         return self.transformer.block_size
 
 
+def modulated_layers(cfg):
+    """Return which layers, from 0, are modulated; in the published every-other-layer form never the last."""
+    published, every = cfg.style_inference == "published", cfg.style_layers == "every"
+    first = 0 if published else cfg.style_source - 1
+    end = cfg.decoder_layers - (published and not every)
+    return [layer for layer in range(first, end) if every or layer % 2]
+
+
 def build_style(cfg):
     if cfg.style_layers == "none":
         return None
-    layers, width = cfg.decoder_layers, cfg.decoder_embed_dim
-    every_other = cfg.style_layers == "every_other"
-    if cfg.style_inference == "published":  # never the last layer, and so one gate too many in models of even depth
-        modulated = list(range(1, layers - 1, 2)) if every_other else list(range(layers))
-        gates = layers // 2 if every_other else layers
-        return PublishedStyle(width, modulated, gates, cfg.num_styles, cfg.style_dim)
-    source = cfg.style_source - 1
-    modulated = [layer for layer in range(source, layers) if layer % 2 or not every_other]
+    if cfg.style_inference == "published":  # with every other layer of an even number, one gate is never used
+        gates = cfg.decoder_layers if cfg.style_layers == "every" else cfg.decoder_layers // 2
+        return PublishedStyle(cfg.decoder_embed_dim, modulated_layers(cfg), gates, cfg.num_styles, cfg.style_dim)
     return StyleAdapter(
-        width,
-        modulated,
+        cfg.decoder_embed_dim,
+        modulated_layers(cfg),
         cfg.num_styles,
         cfg.style_dim,
         cfg.style_hidden,
-        source=source,
+        source=cfg.style_source - 1,
         inference=str(cfg.style_inference),
         decay=cfg.style_decay,
         prefix=cfg.style_prefix,
@@ -204,7 +207,7 @@ def validate(cfg):
         return
     if not 1 <= cfg.style_source <= layers:
         raise UserError(f"--style-source {cfg.style_source} is not one of the {layers} layers")
-    if cfg.style_layers == "every_other" and layers < (3 if cfg.style_inference == "published" else 2):
+    if not modulated_layers(cfg):
         raise UserError(f"--style-layers every_other modulates none of {layers} layers; take every, or more layers")
     if cfg.style_null_prob + cfg.style_true_prob > 1:
         raise UserError("--style-null-prob and --style-true-prob add up to more than 1")

@@ -96,7 +96,9 @@ class ClapRobertaEncoder(FairseqEncoder):
         self.sentence_encoder.apply(init_bert_params)
         self.lm_head = build_head(cfg, dictionary, self.sentence_encoder.embed_tokens.weight)
 
-    def forward(self, src_tokens, features_only=False, return_all_hiddens=False, masked_tokens=None, **unused):
+    def forward(
+        self, src_tokens, features_only=False, return_all_hiddens=False, masked_tokens=None, target=None, **unused
+    ):
         """Encode a batch.
 
         Args:
@@ -105,9 +107,11 @@ class ClapRobertaEncoder(FairseqEncoder):
             return_all_hiddens: also return what goes into and out of each layer.
             masked_tokens: (B, T) boolean, the positions to predict. With ``--self-mask-prob`` they are candidates,
                 some of which the model masks, and predicts, itself.
+            target: (B, T), to be given the loss at the masked positions rather than their logits, which cost more.
 
         Returns:
-            Features (B, T, C), or logits (B, T, V), or (N, V) at the N masked positions; and a dict of
+            Features (B, T, C), or logits (B, T, V), or (N, V) at the N masked positions, or the loss, summed over
+            them, in nats; and a dict of
             ``inner_states`` (a list of (T, B, C), or None) and ``masked_tokens`` (as given, or as drawn).
         """
         if masked_tokens is not None and self.args.self_mask_prob:
@@ -118,8 +122,9 @@ class ClapRobertaEncoder(FairseqEncoder):
             x, extra = self.extract_features(src_tokens, return_all_hiddens)
             x = x if features_only else self.output_layer(x, masked_tokens)
         else:
-            features, _ = self.sentence_encoder(src_tokens, rows=masked_tokens.flatten().nonzero().squeeze(1))
-            x, extra = self.output_layer(features), {"inner_states": None}
+            rows, extra = masked_tokens.flatten().nonzero().squeeze(1), {"inner_states": None}
+            x, _ = self.sentence_encoder(src_tokens, rows=rows)
+            x = self.lm_head(x) if target is None else self.lm_head.cross_entropy(x, target.flatten()[rows])
         return x, extra | {"masked_tokens": masked_tokens}
 
     def extract_features(self, src_tokens, return_all_hiddens=False, **unused):

@@ -4,16 +4,17 @@ The published adapter (:mod:`plugins.modules.published_style`) classified the st
 multiplied every position with the result, so that each saw its own future, and no cache was possible. Here, with h the
 hidden states behind one early layer,
 
-    z_t = mean of h_1 ... h_t                      what the prefix is like (other decays: one token, moving average)
+    z_t = mean of W h_1 ... W h_t                  R numbers: what the prefix is like (or a moving average, one token)
     p_t = softmax(classifier(z_t))                 K probabilities, once a position
     x  <- x * (1 + p_t G_l) + p_t B_l              behind that layer and later ones (FiLM, Perez et al., 2018)
 
 G_l and B_l (K x C) are projections of K style embeddings, zero at the start, so that an untrained adapter changes
 nothing (adaLN-Zero, Peebles and Xie, 2023). They do not depend on the token and are computed once for all positions:
 what is left for each is one product with K numbers for all layers, and one multiply-add a layer. Modulating from layer
-l0 on by the state of layer l0 itself needs one pass; the state is a sum and a count, so it fits a key-value cache.
+l0 on by the state of layer l0 itself needs one pass; the state is a sum of R numbers and a count, so a key-value cache
+holds it too.
 
-Shapes: B sequences, T tokens, C channels, K styles, N modulated layers.
+Shapes: B sequences, T tokens, C channels, R channels of the classifier, K styles, N modulated layers.
 """
 
 import torch
@@ -31,7 +32,7 @@ class StyleAdapter(nn.Module):
         layers: the modulated layers, from 0, none before ``source``.
         styles: K.
         style_dim: width of a style embedding.
-        hidden: width of the classifier's hidden layer.
+        hidden: R, width of the classifier.
         source: the layer whose output the style is read from.
         inference: where p_t comes from: ``running_mean`` of the prefix; ``token``, its last state alone; ``ema``, a
             moving average; ``prefix``, the running mean at token ``prefix``, held from there on, with no modulation
@@ -70,8 +71,9 @@ class StyleAdapter(nn.Module):
         self.modulation = nn.Linear(style_dim, 2 * len(layers) * width, bias=False)  # G and B of each layer
         nn.init.zeros_(self.modulation.weight)
         infers = inference not in ("given", "constant")
-        self.classifier = StyleClassifier(width, hidden, styles) if infers else None
-        identity = torch.tensor([1.0, 0.0]).repeat(len(layers)).repeat_interleave(width)  # (2NC,)
+        self.summary = nn.Linear(width, hidden, bias=False) if infers else None  # W
+        self.classifier = StyleClassifier(hidden, styles) if infers else None
+        identity = torch.tensor([1.0, 0.0]).repeat(len(layers)).repeat_interleave(width)[None]  # (1, 2NC)
         self.register_buffer("identity", identity, persistent=False)
 
     def begin(self, styles=None, labels=None, cache=None) -> "StylePass":
@@ -84,18 +86,22 @@ class StyleAdapter(nn.Module):
         """
         return StylePass(self, styles, labels, cache)
 
-    def modulations(self, weights: Tensor, cache=None) -> tuple[Tensor, ...]:
-        """Map style weights (B, T or 1, K) to gain and shift of each layer in turn: 2N x (B, T or 1, C)."""
-        table = None if cache is None else cache.style.get("table")
-        if table is None:
-            table = self.modulation(self.style_embeddings).t()  # (2NC, K)
-        if cache is not None:
-            cache.style["table"] = table
-        flat = F.linear(weights, table, self.identity)  # (B, T, 2NC)
-        return flat.unflatten(-1, (2 * len(self.layers), -1)).unbind(-2)
+    def tables(self, cache=None) -> dict[int, Tensor]:
+        """Return {layer: (K + 1, 2C)}: gain and shift of each style, and below them those that hold without any.
+
+        Nothing in them depends on a token.
+        """
+        if cache is None or "tables" not in cache.style:
+            flat = self.modulation(self.style_embeddings)  # (K, 2NC)
+            flat = torch.cat([flat, self.identity.to(flat.dtype)])  # (K + 1, 2NC)
+            tables = dict(zip(self.layers, flat.chunk(len(self.layers), dim=1), strict=True))
+            if cache is None:
+                return tables
+            cache.style["tables"] = tables
+        return cache.style["tables"]
 
     def summarize(self, h: Tensor, cache=None) -> Tensor:
-        """Return the mean of each prefix of (B, T, C), weighted by ``decay`` to the power of the distance."""
+        """Return the mean of each prefix of (B, T, R), weighted by ``decay`` to the power of the distance."""
         h = h.float()
         powers = self.decay ** torch.arange(1, h.size(1) + 1, device=h.device, dtype=h.dtype)  # (T,)
         if self.decay == 1:
@@ -117,7 +123,8 @@ class StyleAdapter(nn.Module):
     def infer(self, h: Tensor, cache=None) -> tuple[Tensor, Tensor]:
         """Return the style logits of every prefix and the weights that modulate, both (B, T, K)."""
         past = 0 if cache is None else cache.length
-        logits = self.classifier(self.summarize(h, cache))
+        # The mean of projections is the projection of the mean, and has R numbers to add up instead of C.
+        logits = self.classifier(self.summarize(self.summary(h), cache))
         if not self.prefix:
             return logits, logits.softmax(-1).to(h.dtype)
         last = self.prefix - 1 - past  # where in this chunk the prefix ends
@@ -130,20 +137,41 @@ class StyleAdapter(nn.Module):
         return logits, (frozen.softmax(-1) * after[:, None]).to(h.dtype)
 
 
+class _Modulate(torch.autograd.Function):
+    """x (N, C), weights (N, K), table (K, 2C) -> x * gain + shift, which lie side by side in weights @ table.
+
+    The gain is computed again in the backward pass: K products a number are cheaper than keeping it.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weights, table):
+        ctx.save_for_backward(x, weights, table)
+        gain, shift = (weights @ table).chunk(2, dim=1)
+        return torch.addcmul(shift, x, gain)
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, weights, table = ctx.saved_tensors
+        by_modulation = torch.cat([grad * x, grad], dim=1)  # (N, 2C)
+        by_x = (weights @ table[:, : x.size(1)]).mul_(grad)
+        return by_x, by_modulation @ table.t(), weights.t() @ by_modulation
+
+
 class StyleClassifier(nn.Module):
-    """A small MLP from a prefix summary (..., C) to style logits (..., K).
+    """From prefix summaries (B, T, R) to style logits (B, T, K), in float32.
 
     The summary is normalised first: hidden states are tiny at the start of training, and means of many shrink.
     """
 
-    def __init__(self, width: int, hidden: int, styles: int):
+    def __init__(self, hidden: int, styles: int):
         super().__init__()
-        self.hidden = nn.Linear(width, hidden)
+        self.norm = nn.LayerNorm(hidden)
+        self.hidden = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, styles)
 
     def forward(self, z: Tensor) -> Tensor:
-        z = F.layer_norm(z, z.shape[-1:]).to(self.hidden.weight.dtype)
-        return self.out(F.gelu(self.hidden(z))).float()
+        z = self.norm(z.to(self.norm.weight.dtype))
+        return self.out(F.relu(self.hidden(z))).float()
 
 
 class StylePass:
@@ -155,21 +183,19 @@ class StylePass:
 
     def __init__(self, adapter: StyleAdapter, styles, labels, cache):
         self.adapter, self.styles, self.labels, self.cache = adapter, styles, labels, cache
-        self.logits = self.modulations = None
+        self.logits, self.tables = None, {}
 
     def __call__(self, layer: int, x: Tensor) -> Tensor:
         """Map the output (B, T, C) of a layer to what the next one gets."""
-        adapter = self.adapter
-        if layer == adapter.source:
-            modulations = adapter.modulations(self.weights(x), self.cache)
-            pairs = zip(modulations[::2], modulations[1::2], strict=True)
-            self.modulations = dict(zip(adapter.layers, pairs, strict=True))
-        if layer not in (self.modulations or ()):
+        if layer == self.adapter.source:
+            weights = F.pad(self.style_weights(x), (0, 1), value=1.0)  # (B, T or 1, K + 1), for the identity
+            self.weights = weights.expand(*x.shape[:2], -1).flatten(0, 1)  # (BT, K + 1)
+            self.tables = self.adapter.tables(self.cache)
+        if layer not in self.tables:
             return x
-        gain, shift = self.modulations[layer]
-        return torch.addcmul(shift, x, gain)
+        return _Modulate.apply(x.flatten(0, 1), self.weights, self.tables[layer].to(x.dtype)).view_as(x)
 
-    def weights(self, h: Tensor) -> Tensor:
+    def style_weights(self, h: Tensor) -> Tensor:
         """Return the style weights (B, T or 1, K) of a batch, given the source layer's output."""
         adapter, batch = self.adapter, len(h)
         if self.styles is not None:

@@ -1,0 +1,138 @@
+"""The criterion: nats, bits and perplexity of one loss, and the two ways to learn styles."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from fairseq.logging import metrics
+
+from plugins.criterions.style_lm import StyleLMCriterion, label_loss, mutual_information_loss
+
+PAD, WORDS, STYLES = 7, 7, 3
+
+
+def criterion(weight=0.1, unsupervised=False):
+    return StyleLMCriterion(SimpleNamespace(target_dictionary=SimpleNamespace(pad=lambda: PAD)), weight, unsupervised)
+
+
+class Model(torch.nn.Module):
+    """Returns what it was given."""
+
+    def __init__(self, logits, style_logits=None):
+        super().__init__()
+        self.answer = logits, {"style_logits": style_logits}
+
+    def forward(self, src_tokens, style_labels=None):
+        return self.answer
+
+
+def sample(target, labels=None):
+    inputs = {"src_tokens": target.clamp(max=WORDS - 1)}
+    if labels is not None:
+        inputs["style_labels"] = torch.tensor(labels)
+    return {
+        "net_input": inputs, "target": target, "ntokens": int((target != PAD).sum()), "nsentences": len(target),
+    }  # fmt: skip
+
+
+def reduced(logs):
+    with metrics.aggregate() as aggregator:
+        StyleLMCriterion.reduce_metrics(logs)
+    return aggregator.get_smoothed_values()
+
+
+def test_the_loss_is_the_summed_cross_entropy_of_what_is_not_padding():
+    logits, target = torch.randn(2, 5, WORDS), torch.randint(WORDS, (2, 5))
+    target[1, 3:] = PAD
+    loss, count, log = criterion()(Model(logits), sample(target))
+    expected = F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=PAD, reduction="sum")
+    torch.testing.assert_close(loss, expected)
+    assert count == log["sample_size"] == 8
+
+
+def test_one_loss_is_logged_as_bits_nats_and_perplexity():
+    values = reduced([{"loss": torch.tensor(8 * math.log(5)), "ntokens": 8}])
+    assert values["loss"] == pytest.approx(math.log2(5), abs=1e-5)
+    assert values["bpc"] == pytest.approx(math.log2(5), abs=1e-5)
+    assert values["nats"] == pytest.approx(math.log(5), abs=1e-5)
+    assert values["ppl"] == pytest.approx(5, abs=1e-4)
+
+
+def test_batches_count_by_their_characters():
+    values = reduced([{"loss": torch.tensor(1.0), "ntokens": 1}, {"loss": torch.tensor(6.0), "ntokens": 9}])
+    assert values["nats"] == pytest.approx(0.7, abs=1e-5)
+
+
+def test_the_style_loss_is_added_with_its_weight_and_logged_apart():
+    logits, style = torch.randn(2, 4, WORDS), torch.randn(2, 4, STYLES)
+    target = torch.randint(WORDS, (2, 4))
+    plain = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="sum")
+    by_style = F.cross_entropy(style.flatten(0, 1), torch.tensor([0] * 4 + [2] * 4))
+    loss, count, log = criterion(weight=0.3)(Model(logits, style), sample(target, [0, 2]))
+    torch.testing.assert_close(loss, plain + 0.3 * 8 * by_style)
+    torch.testing.assert_close(log["loss"], plain)
+    assert reduced([log])["style_loss"] == pytest.approx(by_style.item(), abs=1e-4)
+
+
+def test_accuracy_counts_positions_and_leaves_out_padding_and_unknown_labels():
+    style = F.one_hot(torch.tensor([[0, 1, 1], [2, 2, 0], [1, 1, 1]]), STYLES).float()
+    real = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 1, 1]]).float()
+    _, log = label_loss(style, torch.tensor([1, 2, -1]), real)
+    assert log["style_accuracy"] == 4
+    assert log["style_accuracy_count"] == 5
+
+
+def test_a_batch_without_any_label_has_no_style_loss():
+    loss, log = label_loss(torch.randn(2, 3, STYLES), torch.tensor([-1, -1]), torch.ones(2, 3))
+    assert loss == 0
+    assert "style_loss" not in reduced([log | {"loss": 1.0, "ntokens": 1}])
+
+
+@pytest.mark.parametrize(
+    ("styles", "expected"),
+    [
+        ([0, 1, 2], -math.log(3)),  # certain and even: the best there is
+        ([0, 0, 0], 0.0),  # certain and all alike
+        ([None, None, None], 0.0),  # even and uncertain
+    ],
+)
+def test_mutual_information_rewards_windows_that_are_certain_and_differ(styles, expected):
+    rows = [torch.zeros(STYLES) if s is None else 100.0 * F.one_hot(torch.tensor(s), STYLES) for s in styles]
+    loss, _ = mutual_information_loss(torch.stack(rows)[:, None], torch.ones(3, 1))
+    assert loss.item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_without_labels_styles_are_learned_that_are_even_and_certain():
+    torch.manual_seed(0)
+    features = torch.randn(300, 1, 6)
+    layer = torch.nn.Linear(6, STYLES)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
+    for _ in range(200):
+        loss, log = mutual_information_loss(layer(features), torch.ones(300, 1))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    shares = layer(features).argmax(-1).flatten().bincount(minlength=STYLES) / 300
+    assert shares.min() > 0.2
+    assert log["style_confidence"] / 300 > 0.9
+
+
+def test_unsupervised_ignores_labels():
+    logits, style = torch.randn(2, 4, WORDS), torch.randn(2, 4, STYLES)
+    target = torch.randint(WORDS, (2, 4))
+    one, other = (
+        criterion(unsupervised=True)(Model(logits, style), sample(target, labels))[0] for labels in ([0, 1], [2, 2])
+    )
+    assert torch.equal(one, other)
+
+
+def test_gradients_reach_the_classifier_only_through_its_loss_when_its_weight_is_not_zero():
+    style = torch.randn(2, 4, STYLES, requires_grad=True)
+    target = torch.randint(WORDS, (2, 4))
+    for weight, moved in ((0.0, False), (0.1, True)):
+        style.grad = None
+        model = Model(torch.randn(2, 4, WORDS, requires_grad=True), style)
+        criterion(weight)(model, sample(target, [0, 1]))[0].backward()
+        assert bool(style.grad.abs().sum() > 0) == moved

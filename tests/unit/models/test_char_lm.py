@@ -1,0 +1,178 @@
+"""The registered character LM: causal in every option, sized as named, and clear about what does not fit."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from plugins.errors import UserError
+from plugins.models.char_lm import CharLanguageModel
+from plugins.models.char_lm_config import SIZES, CharLMConfig
+from plugins.modules.style_adapter import INFERENCES
+
+WORDS, BLOCK = 13, 20
+TINY = {"decoder_layers": 4, "decoder_attention_heads": 2, "decoder_embed_dim": 16, "block_size": BLOCK}
+
+
+class Characters:
+    def __len__(self):
+        return WORDS
+
+    def pad(self):
+        return WORDS
+
+
+def make(names=(), **options):
+    torch.manual_seed(2)
+    config = CharLMConfig(save_dir=None, restore_file=None, finetune_from_model=None, **{**TINY, **options})
+    task = SimpleNamespace(source_dictionary=Characters(), style_names=list(names))
+    return CharLanguageModel.build_model(OmegaConf.structured(config), task).eval()
+
+
+def shaken(model):
+    for parameter in model.parameters():
+        parameter.data.add_(0.2 * torch.randn_like(parameter))
+    return model
+
+
+def logits(model, tokens, **options):
+    with torch.no_grad():
+        return model(tokens, **options)[0]
+
+
+OPTIONS = [
+    *({"positions": positions} for positions in ("learned", "sinusoidal", "alibi")),
+    {"residual": False},
+    {"bias": True},
+    {"tie_embeddings": False},
+    {"init": "xavier"},
+    {"activation_fn": "relu"},
+    *({"style_layers": "every", "style_inference": inference} for inference in INFERENCES),
+    {"style_layers": "every_other", "style_source": 3},
+    {"style_layers": "every", "num_styles": 1},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_a_change_of_any_character_leaves_every_earlier_logit_bit_for_bit_unchanged(options):
+    model, tokens = shaken(make(**options)), torch.randint(WORDS, (2, BLOCK))
+    before = logits(model, tokens)
+    for place in range(BLOCK):
+        changed = tokens.clone()
+        changed[:, place] = (changed[:, place] + 1) % WORDS
+        after = logits(model, changed)
+        assert torch.equal(before[:, :place], after[:, :place])
+        assert not torch.equal(before[:, place], after[:, place])
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("twin", [{}, {"style_layers": "every"}], ids=["plain", "style"])
+def test_every_architecture_is_causal(size, twin):
+    model = make(**SIZES[size], **twin)
+    tokens = torch.randint(WORDS, (1, model.max_positions()))
+    changed = tokens.clone()
+    changed[:, 40] = (changed[:, 40] + 1) % WORDS
+    before, after = logits(model, tokens), logits(model, changed)
+    assert torch.equal(before[:, :40], after[:, :40])
+    assert not torch.equal(before[:, 40:], after[:, 40:])
+
+
+def test_the_published_form_leaks_and_says_so_once(caplog):
+    model = shaken(make(style_layers="every", style_inference="published"))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "lets every position see the end" in caplog.text
+    tokens = torch.randint(WORDS, (1, BLOCK))
+    changed = tokens.clone()
+    changed[:, -1] = (changed[:, -1] + 1) % WORDS
+    assert not torch.equal(logits(model, tokens)[:, 0], logits(model, changed)[:, 0])
+
+
+def test_the_published_form_has_no_cache():
+    with pytest.raises(UserError, match="has no cache"):
+        make(style_layers="every", style_inference="published").new_cache(1)
+
+
+def test_an_untrained_adapter_is_the_plain_model_to_the_last_bit():
+    plain, styled = make(), make(style_layers="every")
+    styled.load_state_dict(plain.state_dict(), strict=False)
+    tokens = torch.randint(WORDS, (2, BLOCK))
+    assert torch.equal(logits(plain, tokens), logits(styled, tokens))
+
+
+@pytest.mark.parametrize(
+    ("size", "words", "parameters"),
+    [
+        # nanoGPT prints 0.80M and 10.65M, without its position table of 64 x 128 and 256 x 384 numbers
+        ("nano", 65, 795_904 + 64 * 128),
+        ("small", 65, 10_646_784 + 256 * 384),
+    ],
+)
+def test_as_many_parameters_as_nanogpt_has(size, words, parameters, monkeypatch):
+    monkeypatch.setattr(Characters, "__len__", lambda self: words)
+    assert sum(p.numel() for p in make(**SIZES[size]).parameters()) == parameters
+
+
+def test_xavier_leaves_a_tied_table_to_the_embedding():
+    model = make(init="xavier", decoder_embed_dim=128)
+    assert model.decoder.lm_head.weight is model.decoder.transformer.wte.weight
+    assert model.decoder.lm_head.weight.std().item() == pytest.approx(0.02, rel=0.05)
+
+
+def test_untied_tables_are_two():
+    model = make(tie_embeddings=False)
+    assert model.decoder.lm_head.weight is not model.decoder.transformer.wte.weight
+
+
+def test_the_cache_gives_the_logits_of_one_pass():
+    model, tokens = shaken(make(style_layers="every")), torch.randint(WORDS, (2, BLOCK))
+    cache = model.new_cache(2)
+    parts = [logits(model, part, cache=cache) for part in tokens.split([4, 1, 1, 8, 6], dim=1)]
+    torch.testing.assert_close(torch.cat(parts, 1), logits(model, tokens), atol=1e-5, rtol=0)
+
+
+def test_probabilities_have_a_column_for_padding_that_is_never_predicted():
+    model, tokens = make(), torch.randint(WORDS, (1, 4))
+    probabilities = model.get_normalized_probs(model(tokens), log_probs=False)
+    assert probabilities.shape == (1, 4, WORDS + 1)
+    torch.testing.assert_close(probabilities.sum(-1), torch.ones(1, 4))
+    assert probabilities[..., -1].max() == 0
+    assert model.get_normalized_probs(model(tokens), log_probs=True)[..., -1].max() == -math.inf
+
+
+def test_as_many_styles_as_the_corpus_names_else_four():
+    assert make(["drama", "novel"], style_layers="every").num_styles == 2
+    assert make(style_layers="every").num_styles == 4
+    assert make().num_styles == 0
+
+
+def test_one_style_is_a_control_that_ignores_labels():
+    model = make(["drama", "novel"], style_layers="every", num_styles=1).train()
+    model(torch.randint(WORDS, (2, 5)), style_labels=torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"decoder_attention_heads": 3}, "--decoder-attention-heads 3 does not divide --decoder-embed-dim 16"),
+        ({"block_size": 0}, "--block-size 0 is not positive"),
+        ({"dropout": 1.5}, "--dropout 1.5 is not between 0 and 1"),
+        ({"vocab_size": 9}, "--vocab-size 9 contradicts the dictionary, which has 13 characters"),
+        ({"style_layers": "every", "style_source": 5}, "--style-source 5 is not one of the 4 layers"),
+        ({"style_layers": "every", "num_styles": 3}, "--num-styles 3 contradicts the corpus, which has 2"),
+        ({"style_layers": "every", "style_true_prob": 0.95}, "--style-true-prob add up to more than 1"),
+        ({"style_layers": "every", "style_prefix": 20}, "--style-prefix 20 is not between 1 and the block size"),
+        ({"style_layers": "every_other", "decoder_layers": 1}, "every_other modulates none of 1 layers"),
+        ({"style_layers": "every_other", "style_source": 4, "decoder_layers": 4}, None),
+        ({"style_layers": "every_other", "style_source": 3, "decoder_layers": 3}, "modulates none of 3 layers"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_line_that_names_the_flag(options, message):
+    if message is None:
+        make(["drama", "novel"], **options)
+        return
+    with pytest.raises(UserError) as error:
+        make(["drama", "novel"], **options)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,161 @@
+"""The decoder: what it sees, what its cache holds, how it starts."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from plugins.modules.decoder import CausalMask, Decoder, initialize, sinusoids
+
+WORDS, BLOCK = 11, 24
+POSITIONS = ["learned", "sinusoidal", "alibi"]
+
+
+def make(positions="learned", **options):
+    torch.manual_seed(1)
+    decoder = Decoder(WORDS, BLOCK, 16, 32, 3, 4, positions=positions, **options)
+    for parameter in decoder.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    return decoder.eval()
+
+
+def draw(batch=2, length=BLOCK):
+    return torch.randint(WORDS, (batch, length))
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("residual", [True, False])
+def test_no_position_sees_a_later_one_bit_for_bit(positions, residual):
+    decoder, tokens = make(positions, residual=residual), draw()
+    changed = tokens.clone()
+    changed[:, 13] = (changed[:, 13] + 1) % WORDS
+    with torch.no_grad():
+        before, after = decoder(tokens), decoder(changed)
+    assert torch.equal(before[:, :13], after[:, :13])
+    assert not torch.equal(before[:, 13], after[:, 13])
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_training_with_dropout_of_attention_weights_sees_no_later_position_either(positions):
+    decoder, tokens = make(positions, attention_dropout=0.5).train(), draw(1)
+    changed = tokens.clone()
+    changed[:, 13] = (changed[:, 13] + 1) % WORDS
+    outputs = []
+    for text in (tokens, changed):
+        torch.manual_seed(5)
+        outputs.append(decoder(text).detach())
+    assert torch.equal(outputs[0][:, :13], outputs[1][:, :13])
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("chunks", [[BLOCK], [7, 1, 1, 9, 6], [1] * BLOCK])
+def test_any_chunks_through_a_cache_give_the_features_of_one_pass(positions, chunks):
+    decoder, tokens = make(positions), draw()
+    cache = decoder.new_cache(2)
+    with torch.no_grad():
+        parts = [decoder(part, cache) for part in tokens.split(chunks, dim=1)]
+        torch.testing.assert_close(torch.cat(parts, 1), decoder(tokens), atol=1e-5, rtol=0)
+    assert cache.length == BLOCK
+
+
+def test_a_cache_that_was_reset_is_as_new():
+    decoder, tokens = make(), draw()
+    cache = decoder.new_cache(2)
+    with torch.no_grad():
+        decoder(draw(), cache)
+        cache.reset()
+        torch.testing.assert_close(decoder(tokens, cache), decoder(tokens), atol=1e-5, rtol=0)
+
+
+def test_more_tokens_than_the_block_holds_are_an_error_that_names_both():
+    decoder = make()
+    cache = decoder.new_cache(1)
+    decoder(draw(1, 20), cache)
+    with pytest.raises(ValueError, match="25 tokens exceed the block size of 24"):
+        decoder(draw(1, 5), cache)
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(ValueError, match="5 heads do not divide a width of 16"):
+        Decoder(WORDS, BLOCK, 16, 32, 1, 5)
+
+
+def test_mask_of_a_chunk_is_the_last_rows_of_the_whole_mask():
+    mask = CausalMask()
+    assert mask(4, 4, torch.device("cpu")) is None, "the kernel's own causal mask serves"
+    assert mask(1, 4, torch.device("cpu")) is None, "one query sees all"
+    inf = -math.inf
+    # fmt: off
+    expected = torch.tensor([[[[0, 0, 0, inf],
+                               [0, 0, 0, 0]]]])
+    # fmt: on
+    assert torch.equal(mask(2, 4, torch.device("cpu")), expected)
+
+
+def test_alibi_mask_of_two_heads():
+    inf = -math.inf
+    # fmt: off
+    expected = torch.tensor([[[[0, inf, inf], [-1 / 16, 0, inf], [-2 / 16, -1 / 16, 0]],
+                              [[0, inf, inf], [-1 / 256, 0, inf], [-2 / 256, -1 / 256, 0]]]])
+    # fmt: on
+    assert torch.equal(CausalMask(alibi_heads=2)(3, 3, torch.device("cpu")), expected)
+
+
+def test_sinusoids_are_sines_then_cosines_of_falling_rate():
+    table = sinusoids(3, 4)
+    expected = [math.sin(2), math.sin(0.02), math.cos(2), math.cos(0.02)]
+    torch.testing.assert_close(table[2], torch.tensor(expected))
+
+
+def test_without_residual_a_block_forgets_its_input():
+    decoder = make(residual=False)
+    for block in decoder.h:
+        torch.nn.init.zeros_(block.mlp.c_proj.weight)
+        torch.nn.init.zeros_(block.mlp.c_proj.bias)
+    features = decoder(draw())
+    assert torch.equal(features, features[:1, :1].expand_as(features))
+
+
+def test_no_bias_means_none_anywhere():
+    assert not [name for name, _ in make(bias=False).named_parameters() if name.endswith("bias")]
+
+
+def test_gpt2_initialisation_divides_residual_projections_by_the_root_of_twice_the_layers():
+    torch.manual_seed(0)
+    decoder = Decoder(500, 64, 128, 512, 8, 4)
+    initialize(decoder, "gpt2")
+    assert decoder.wte.weight.std().item() == pytest.approx(0.02, rel=0.03)
+    assert decoder.h[3].mlp.c_fc.weight.std().item() == pytest.approx(0.02, rel=0.03)
+    assert decoder.h[3].mlp.c_proj.weight.std().item() == pytest.approx(0.005, rel=0.03)
+    assert decoder.h[3].attn.c_proj.weight.std().item() == pytest.approx(0.005, rel=0.03)
+    assert decoder.h[3].attn.c_attn.bias.abs().max() == 0
+
+
+def test_xavier_initialisation_is_uniform_within_its_bound():
+    torch.manual_seed(0)
+    decoder = Decoder(500, 64, 128, 512, 2, 4)
+    initialize(decoder, "xavier")
+    weight, bound = decoder.h[0].mlp.c_fc.weight, math.sqrt(6 / 640)
+    assert weight.abs().max() <= bound
+    assert weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.02)
+    assert decoder.wte.weight.std().item() == pytest.approx(0.02, rel=0.03)
+    assert torch.equal(decoder.ln_f.weight, torch.ones(128))
+
+
+def test_the_attention_input_projection_is_called_so_that_it_can_be_replaced():
+    decoder, tokens = make(), draw()
+    before = decoder(tokens)
+    inner = decoder.h[1].attn.c_attn
+    decoder.h[1].attn.c_attn = torch.nn.Sequential(inner, torch.nn.Tanh())
+    assert not torch.equal(decoder(tokens), before)
+
+
+def test_agrees_with_attention_written_out():
+    decoder, tokens = make(), draw(1, 9)
+    attention = decoder.h[0].attn
+    x = decoder.embed(tokens)
+    q, k, v = (t.view(1, 9, 4, 4).transpose(1, 2) for t in attention.c_attn(x).chunk(3, dim=-1))
+    scores = (q @ k.transpose(-1, -2) / 2).masked_fill(torch.ones(9, 9).triu(1).bool(), -math.inf)
+    expected = attention.c_proj(F.softmax(scores, -1).matmul(v).transpose(1, 2).reshape(1, 9, 16))
+    torch.testing.assert_close(attention(x, None, 0, None), expected, atol=1e-6, rtol=0)

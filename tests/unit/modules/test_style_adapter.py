@@ -1,0 +1,150 @@
+"""The causal Multi-Style Adapter: identity at the start, no view of the future, labels, styles that are forced."""
+
+import pytest
+import torch
+
+from plugins.modules.decoder import Decoder
+from plugins.modules.style_adapter import INFERENCES, StyleAdapter, _Modulate
+
+WORDS, BLOCK, LAYERS, STYLES = 11, 24, 4, 3
+
+
+def make(trained=True, layers=range(LAYERS), **options):
+    torch.manual_seed(1)
+    decoder = Decoder(WORDS, BLOCK, 16, 32, LAYERS, 4).eval()
+    adapter = StyleAdapter(16, list(layers), STYLES, 8, 6, prefix=5, **options).eval()
+    for parameter in [*decoder.parameters(), *(adapter.parameters() if trained else ())]:
+        parameter.data.add_(0.3 * torch.randn_like(parameter))
+    return decoder, adapter
+
+
+def run(decoder, adapter, tokens, styles=None, labels=None, cache=None):
+    style = adapter.begin(styles, labels, cache)
+    with torch.no_grad():
+        return decoder(tokens, cache, after_layer=style), style.logits
+
+
+def draw(batch=2, length=BLOCK):
+    return torch.randint(WORDS, (batch, length))
+
+
+@pytest.mark.parametrize("inference", INFERENCES)
+def test_an_untrained_adapter_changes_nothing_to_the_last_bit(inference):
+    decoder, adapter = make(trained=False, inference=inference)
+    tokens = draw()
+    features, _ = run(decoder, adapter, tokens, labels=torch.tensor([0, 2]))
+    assert torch.equal(features, decoder(tokens))
+
+
+@pytest.mark.parametrize("source", [0, 2])
+@pytest.mark.parametrize("inference", INFERENCES)
+def test_no_position_sees_a_later_one_bit_for_bit(inference, source):
+    decoder, adapter = make(inference=inference, source=source, layers=range(source, LAYERS))
+    tokens = draw()
+    before, _ = run(decoder, adapter, tokens)
+    for place in range(BLOCK):
+        changed = tokens.clone()
+        changed[:, place] = (changed[:, place] + 1) % WORDS
+        after, _ = run(decoder, adapter, changed)
+        assert torch.equal(before[:, :place], after[:, :place])
+
+
+@pytest.mark.parametrize("inference", INFERENCES)
+@pytest.mark.parametrize("chunks", [[3, 1, 1, 1, 12, 6], [1] * BLOCK])
+def test_the_state_in_the_cache_stands_for_the_text_that_it_replaces(inference, chunks):
+    decoder, adapter = make(inference=inference)
+    tokens, cache = draw(), decoder.new_cache(2)
+    parts = [run(decoder, adapter, part, cache=cache)[0] for part in tokens.split(chunks, dim=1)]
+    torch.testing.assert_close(torch.cat(parts, 1), run(decoder, adapter, tokens)[0], atol=1e-5, rtol=0)
+
+
+def test_running_mean_of_one_two_and_three():
+    _, adapter = make()
+    h = torch.tensor([1.0, 3.0, 8.0])[None, :, None]
+    assert adapter.summarize(h).flatten().tolist() == [1, 2, 4]
+
+
+def test_moving_average_halves_the_weight_at_each_step():
+    _, adapter = make(inference="ema", decay=0.5)
+    h = torch.tensor([1.0, 4.0, 0.0])[None, :, None]
+    expected = [1, (4 + 0.5) / 1.5, (0 + 2 + 0.25) / 1.75]
+    assert adapter.summarize(h).flatten().tolist() == pytest.approx(expected)
+
+
+def test_token_is_the_last_state_alone():
+    _, adapter = make(inference="token")
+    h = torch.tensor([1.0, 4.0, 0.0])[None, :, None]
+    assert torch.equal(adapter.summarize(h), h)
+
+
+def test_prefix_holds_its_style_and_modulates_nothing_before():
+    decoder, adapter = make(inference="prefix")
+    h = torch.randn(2, BLOCK, 16)
+    logits, weights = adapter.infer(h)
+    assert weights[:, :5].abs().max() == 0
+    torch.testing.assert_close(weights[:, 5:], logits[:, 4:5].softmax(-1).expand(-1, BLOCK - 5, -1))
+
+
+def test_a_row_of_zeros_is_no_style():
+    decoder, adapter = make()
+    tokens = draw()
+    features, logits = run(decoder, adapter, tokens, styles=torch.zeros(2, STYLES))
+    assert torch.equal(features, decoder(tokens))
+    assert logits is None
+
+
+def test_each_sequence_gets_the_style_that_is_forced_on_it():
+    decoder, adapter = make()
+    tokens = draw(1).expand(2, -1)
+    both, _ = run(decoder, adapter, tokens, styles=torch.eye(STYLES)[:2])
+    alone, _ = run(decoder, adapter, tokens[:1], styles=torch.eye(STYLES)[1:2])
+    torch.testing.assert_close(both[1:], alone)
+    assert not torch.allclose(both[0], both[1])
+
+
+def test_labels_stand_for_styles_where_they_are_given_and_minus_one_for_none():
+    decoder, adapter = make(inference="given")
+    tokens = draw()
+    by_label, _ = run(decoder, adapter, tokens, labels=torch.tensor([2, -1]))
+    forced, _ = run(decoder, adapter, tokens, styles=torch.tensor([[0.0, 0, 1], [0, 0, 0]]))
+    assert torch.equal(by_label, forced)
+
+
+def test_labels_are_not_looked_at_outside_training():
+    decoder, adapter = make()
+    tokens = draw()
+    assert torch.equal(run(decoder, adapter, tokens, labels=torch.tensor([0, 1]))[0], run(decoder, adapter, tokens)[0])
+
+
+def test_training_mixes_absent_given_and_inferred_styles_in_their_shares():
+    _, adapter = make(null_prob=0.2, true_prob=0.5)
+    h, labels = torch.randn(4000, 2, 16), torch.ones(4000, dtype=torch.long)
+    weights = adapter.train().begin(labels=labels).style_weights(h)[:, 0]
+    absent = (weights.sum(-1) == 0).double().mean().item()
+    given = (weights == torch.tensor([0.0, 1, 0])).all(-1).double().mean().item()
+    assert absent == pytest.approx(0.2, abs=0.025)  # four standard errors
+    assert given == pytest.approx(0.5, abs=0.032)
+
+
+def test_a_sequence_without_label_is_never_given_one():
+    _, adapter = make(null_prob=0.0, true_prob=1.0)
+    h = torch.randn(50, 2, 16)
+    weights = adapter.train().begin(labels=torch.full((50,), -1)).style_weights(h)
+    torch.testing.assert_close(weights, adapter.infer(h)[1])
+
+
+def test_constant_has_no_classifier_and_equal_weights():
+    _, adapter = make(inference="constant")
+    assert adapter.classifier is None
+    assert torch.equal(adapter.begin().style_weights(torch.randn(2, 5, 16)), torch.full((2, 1, STYLES), 1 / 3))
+
+
+def test_gradients_of_the_modulation_are_those_of_finite_differences():
+    torch.manual_seed(0)
+    inputs = [torch.randn(n, m, dtype=torch.double, requires_grad=True) for n, m in ((5, 3), (5, 4), (4, 6))]
+    assert torch.autograd.gradcheck(_Modulate.apply, inputs)
+
+
+def test_layers_before_the_source_cannot_be_modulated():
+    with pytest.raises(ValueError, match="begin before layer 2"):
+        StyleAdapter(16, [1, 2, 3], source=2)
