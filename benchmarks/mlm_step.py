@@ -93,7 +93,6 @@ def stepper(variant, shape, dropout, args):
     from fairseq import modules
     from fairseq.optim.adam import FairseqAdam
 
-    from plugins.modules.cross_entropy import summed_cross_entropy
     from plugins.optim.fused_adamw import FusedAdamW
 
     torch.manual_seed(1)
@@ -107,11 +106,11 @@ def stepper(variant, shape, dropout, args):
     masked = target != 1
 
     def step():
-        logits, _ = model(source, masked_tokens=masked)
         if variant == PEER:
+            logits, _ = model(source, masked_tokens=masked)
             loss = modules.cross_entropy(logits, target[masked], reduction="sum", ignore_index=1)
         else:
-            loss = summed_cross_entropy(logits.float(), target[masked])
+            loss, _ = model(source, masked_tokens=masked, target=target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.optimizer.step()

@@ -4,12 +4,11 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
-
-from plugins.modules.cross_entropy import summed_cross_entropy
 
 DIGITS = 6  # of perplexity; fairseq rounds to two
 
@@ -26,20 +25,21 @@ class ClapMaskedLMCriterion(FairseqCriterion):
     def forward(self, model, sample, reduce=True):
         """Return the loss (a scalar, nats), the number of masked positions, and what to log."""
         masked = sample["target"] != self.padding_idx  # (B, T)
-        logits, extra = model(**sample["net_input"], masked_tokens=masked)  # (N, V)
+        loss, extra = model(**sample["net_input"], masked_tokens=masked, target=sample["target"])
         masked = extra.get("masked_tokens", masked)  # those that a self-masking model has drawn
-        target = sample["target"][masked]
-        loss = summed_cross_entropy(logits.float(), target)
+        predicted = int(masked.sum())
+        if loss.ndim:  # fairseq's own models give logits (N, V)
+            loss = F.cross_entropy(loss.float(), sample["target"][masked], reduction="sum")
         log = {
             "loss": loss.detach(),
             "ntokens": sample["ntokens"],
             "nsentences": sample["nsentences"],
-            "sample_size": target.numel(),
+            "sample_size": predicted,
         }
         beta = clap_beta(model)
         if beta is not None:
             log.update(beta=beta, workers=1)
-        return loss, target.numel(), log
+        return loss, predicted, log
 
     @staticmethod
     def reduce_metrics(logging_outputs):

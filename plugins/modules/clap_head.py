@@ -1,4 +1,5 @@
-"""The CLAP head: word logits as scaled inner products with L2-normalised embeddings (EIFY/fairseq, README).
+"""Language-model heads: CLAP's, word logits as scaled inner products with L2-normalised embeddings (EIFY/fairseq,
+README), and RoBERTa's.
 
 Shapes: N predictions, C channels, V words.
 """
@@ -9,58 +10,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BLOCK = 1024  # words
+from .linear_cross_entropy import linear_cross_entropy
+from .norm import at_least_float32, inverse_norm
 
 
-def norm_floor(dtype: torch.dtype) -> float:
-    """The shortest norm that is divided by: its inverse must exist in half precision."""
-    return 1e-4 if dtype == torch.float16 else 1e-6
+class Head(nn.Module):
+    """Something done to the features, then their product with a table (V, C), ``self.weight``."""
+
+    normalize = False  # divide the rows of the table by their norm
+
+    def prepare(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Map features (..., C) to what the table is multiplied by, (..., C), and the bias (V,) or None."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map features (..., C) to logits (..., V)."""
+        x, bias = self.prepare(x)
+        if not self.normalize:
+            return F.linear(x, self.weight, bias)
+        logits = F.linear(x, self.weight)
+        logits = logits * inverse_norm(self.weight).to(logits.dtype)  # no normalised copy of the table is made
+        return logits if bias is None else logits + bias
+
+    def cross_entropy(self, x: Tensor, target: Tensor) -> Tensor:
+        """Return the sum over N of -log softmax(logits)[target], in nats, from features (N, C) and target (N,)."""
+        if torch.is_grad_enabled() and x.device.type == "cpu" and is_full_precision(x, self.weight):
+            x, bias = self.prepare(x)
+            return linear_cross_entropy(x, self.weight, target, bias, self.normalize)
+        return F.cross_entropy(self(x).float(), target, reduction="sum")
 
 
-def at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
+def is_full_precision(*tensors: Tensor) -> bool:
+    full = all(t.dtype == at_least_float32(t.dtype) for t in tensors)
+    return full and not torch.is_autocast_enabled(tensors[0].device.type)
 
 
-def l2_normalize(x: Tensor) -> Tensor:
-    """Divide the last dimension by its L2 norm, taken in float32; a zero vector stays zero in every precision."""
-    return F.normalize(x.to(at_least_float32(x.dtype)), dim=-1, eps=norm_floor(x.dtype)).to(x.dtype)
-
-
-class _NormalizedLinear(torch.autograd.Function):
-    """x (N, C), weight (V, C), scale (1,) -> scale * x ŵ^T (N, V), ŵ the rows of weight divided by their norm.
-
-    The columns of the product are scaled, so no normalised copy of the table (V x C) is made or kept. A row that is
-    shorter than the floor counts as zero and gets no gradient.
-    """
-
-    @staticmethod
-    def forward(ctx, x, weight, scale):
-        norm = torch.linalg.vector_norm(weight, dim=-1, dtype=at_least_float32(weight.dtype))  # (V,)
-        inverse = norm.reciprocal().masked_fill_(norm < norm_floor(weight.dtype), 0)
-        ctx.save_for_backward(x, weight, scale, inverse)
-        factor = (inverse * scale).clamp_max(torch.finfo(x.dtype).max)
-        return (x @ weight.t()).mul_(factor.to(x.dtype))
-
-    @staticmethod
-    def backward(ctx, grad):
-        x, weight, scale, inverse = ctx.saved_tensors
-        scaled_x = x * scale.to(x.dtype)
-        grad_x, grad_weight = torch.zeros_like(x), torch.empty_like(weight)
-        # A block of words at a time, which is still in the cache at the end; no second (N, V) or (V, C) is needed.
-        for start in range(0, len(weight), BLOCK):
-            words = slice(start, start + BLOCK)
-            w, inv = weight[words], inverse[words]
-            g = grad[:, words] * inv.to(grad.dtype)  # with respect to scale * x w^T
-            grad_x.addmm_(g, w)
-            by_word = (g.t() @ scaled_x).to(inv.dtype)
-            w = w.to(inv.dtype)
-            radial = torch.linalg.vecdot(by_word, w) * inv**2  # along the row, which normalisation takes out
-            grad_weight[words] = by_word.addcmul_(w, radial[:, None], value=-1)
-        grad_scale = (grad_x * x).sum(dtype=scale.dtype).reshape(1)
-        return grad_x.mul_(scale.to(x.dtype)), grad_weight, grad_scale
-
-
-class ClapHead(nn.Module):
+class ClapHead(Head):
     """beta * x ŵ^T, with nothing else: no dense layer, no activation, no layer norm, no bias.
 
     Args:
@@ -102,23 +87,11 @@ class ClapHead(nn.Module):
         scale = self.beta.to(at_least_float32(self.beta.dtype)) * self.width_factor
         return scale if self.max_beta is None else scale.clamp(0, self.max_beta)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map features (..., C) to logits (..., V)."""
-        if self.normalize:
-            x, weight = cast_for_autocast(x, self.weight)
-            logits = _NormalizedLinear.apply(x.reshape(-1, x.size(-1)), weight, self.scale())
-            logits = logits.view(*x.shape[:-1], len(weight))
-        else:
-            logits = F.linear(x * self.scale().to(x.dtype), self.weight)
-        return logits if self.excluded is None else logits.index_fill(-1, self.excluded, -math.inf)
-
-
-def cast_for_autocast(*tensors):
-    """Cast to the type of the surrounding ``torch.autocast``, which does not reach into a custom function."""
-    device = tensors[0].device.type
-    if not torch.is_autocast_enabled(device):
-        return tensors
-    return tuple(tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors)
+    def prepare(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        x = x * self.scale().to(x.dtype)
+        if self.excluded is None:
+            return x, None
+        return x, x.new_zeros(len(self.weight)).index_fill_(0, self.excluded, -math.inf)
 
 
 def _save_beta_as_scalar(head, state_dict, prefix, local_metadata):
@@ -131,7 +104,7 @@ def _load_beta_of_any_shape(head, state_dict, prefix, *unused):
         state_dict[prefix + "beta"] = state_dict[prefix + "beta"].reshape(1)
 
 
-class RobertaHead(nn.Module):
+class RobertaHead(Head):
     """RoBERTa's head: dense, activation, layer norm, then the embedding table and a bias for each word.
 
     Args:
@@ -148,6 +121,5 @@ class RobertaHead(nn.Module):
         self.weight = weight
         self.bias = nn.Parameter(torch.zeros(words))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map features (..., C) to logits (..., V)."""
-        return F.linear(self.layer_norm(self.activation(self.dense(x))), self.weight, self.bias)
+    def prepare(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.layer_norm(self.activation(self.dense(x))), self.bias

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from .alibi import AlibiBias
 from .attention import SelfAttention, take_rows
-from .clap_head import l2_normalize
 from .dropout import Dropout
+from .norm import l2_normalize
 
 
 class EncoderLayer(nn.Module):

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from plugins.modules.clap_head import ClapHead, RobertaHead, l2_normalize
+from plugins.modules.clap_head import ClapHead, RobertaHead
 
 WORDS, WIDTH = 7, 16
 
@@ -155,15 +155,6 @@ def test_beta_says_that_it_takes_no_weight_decay():
     assert ClapHead(table()).beta.no_weight_decay
 
 
-def test_normalising_a_zero_vector_leaves_it_in_every_precision():
-    for dtype in (torch.float16, torch.bfloat16, torch.float32):
-        assert l2_normalize(torch.zeros(2, 4, dtype=dtype)).tolist() == [[0.0] * 4] * 2
-
-
-def test_normalised_rows_have_length_one():
-    torch.testing.assert_close(l2_normalize(torch.tensor([[3.0, 4.0]])), torch.tensor([[0.6, 0.8]]))
-
-
 def test_robertas_head_is_dense_activation_norm_and_the_table():
     head = RobertaHead(table(), F.gelu)
     with torch.no_grad():
@@ -179,3 +170,45 @@ def test_robertas_head_is_dense_activation_norm_and_the_table():
 def test_the_length_of_a_row_does_not_matter():
     head = ClapHead(nn.Parameter(torch.eye(WIDTH) * 5), 2.0)
     torch.testing.assert_close(head(torch.full((1, WIDTH), 3.0)), torch.full((1, WIDTH), 6.0))
+
+
+HEADS = {
+    "clap": lambda: ClapHead(table(), 1.7),
+    "unnormalised": lambda: ClapHead(table(), 1.7, normalize=False),
+    "capped": lambda: ClapHead(table(), 1.7, max_scale=4.0, reference_dim=64),
+    "with excluded words": lambda: ClapHead(table(), excluded=torch.tensor([5, 6])),
+    "roberta": lambda: RobertaHead(table(), F.gelu),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_loss_and_its_gradients_are_those_of_the_logits(name):
+    head, x, target = HEADS[name](), torch.randn(9, WIDTH, requires_grad=True), torch.randint(5, (9,))
+    losses = head.cross_entropy(x, target), F.cross_entropy(head(x), target, reduction="sum")
+    torch.testing.assert_close(*losses)
+    for a, b in zip(*(torch.autograd.grad(loss, (x, *head.parameters())) for loss in losses), strict=True):
+        torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_loss_in_half_precision_is_finite_with_a_zero_row(dtype):
+    head = ClapHead(table(zero_row=2)).to(dtype)
+    loss = head.cross_entropy(torch.randn(3, WIDTH).to(dtype), torch.tensor([0, 2, 5]))
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert all(value.isfinite().all() for value in (loss, head.weight.grad, head.beta.grad))
+
+
+def test_the_loss_is_the_same_in_training_and_evaluation():
+    head, x, target = ClapHead(table()), torch.randn(4, WIDTH), torch.randint(WORDS, (4,))
+    with torch.no_grad():
+        evaluated = head.cross_entropy(x, target)
+    torch.testing.assert_close(head.cross_entropy(x, target).detach(), evaluated)
+
+
+def test_the_loss_works_under_autocast():
+    head = nn.Sequential(nn.Linear(WIDTH, WIDTH), ClapHead(table()))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = head[1].cross_entropy(head[0](torch.randn(4, WIDTH)), torch.randint(WORDS, (4,)))
+    loss.backward()
+    assert head[1].weight.grad.isfinite().all()

@@ -1,0 +1,95 @@
+"""A head's last product and its cross-entropy in one function, by blocks of words.
+
+It costs fewer passes over memory than a product followed by ``F.cross_entropy``, and never holds the logits together
+with their softmax or their gradient (as in Cut Your Losses, Wijmans et al., 2024, arXiv 2411.09009, and Liger-Kernel).
+Shapes: N predictions, C channels, V words, W words of a block.
+"""
+
+import torch
+from torch import Tensor
+
+from .norm import inverse_norm
+
+BLOCK = 1024  # words: a block's logits and its rows of the table stay in the cache between one step and the next
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """See :func:`linear_cross_entropy`.
+
+    Between the passes it keeps exp(logit - the block's largest) of every word. Where they fit, N <= C, they lie in
+    the memory of the table's gradient: that of a block is written just after they were last read.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, target, bias, normalize):
+        grad_weight = torch.empty_like(weight)
+        room = grad_weight if len(x) <= len(weight[0]) else weight.new_empty(len(weight), len(x))
+        inverse = weight.new_ones(len(weight))
+        tops, log_sums = [], []
+        for block in blocks(weight):
+            w = weight[block]
+            logits = torch.mm(x, w.t(), out=reuse(room[block], len(x)))  # (N, W)
+            if normalize:
+                inverse[block] = inverse_norm(w)
+                logits *= inverse[block]
+            if bias is not None:
+                logits += bias[block]
+            top = logits.amax(1).clamp_min_(torch.finfo(x.dtype).min)  # not -inf, where all are excluded
+            log_sums.append(logits.sub_(top[:, None]).exp_().sum(1).log_().add_(top))
+            tops.append(top)
+        log_sum = torch.stack(log_sums).logsumexp(0)  # (N,)
+        logit = torch.linalg.vecdot(x, weight[target]) * inverse[target]  # (N,)
+        ctx.normalize, ctx.room = normalize, (room, grad_weight)
+        ctx.save_for_backward(x, weight, target, bias, inverse, (torch.stack(tops) - log_sum).exp_())
+        return (log_sum - (logit if bias is None else logit + bias[target])).sum()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        x, weight, target, bias, inverse, shares = ctx.saved_tensors
+        if ctx.room is None:
+            raise RuntimeError("the gradient of linear_cross_entropy was taken already, and can be but once")
+        (room, grad_weight), ctx.room = ctx.room, None
+        grad_x, scaled_x = torch.zeros_like(x), x * grad
+        grad_bias = torch.empty_like(bias) if ctx.needs_input_grad[3] else None
+        for block, share in zip(blocks(weight), shares, strict=True):
+            w, inv = weight[block], inverse[block]
+            g = reuse(room[block], len(x)).mul_(share[:, None])  # probabilities (N, W)
+            predicted = ((target >= block.start) & (target < block.start + len(w))).nonzero().squeeze(1)
+            g[predicted, target[predicted] - block.start] -= 1  # and now the gradient of the logits
+            if grad_bias is not None:
+                grad_bias[block] = g.sum(0) * grad
+            if ctx.normalize:
+                g *= inv
+            grad_x.addmm_(g, w)
+            by_word = g.t() @ scaled_x  # (W, C)
+            if ctx.normalize:  # which takes out what lies along the row
+                by_word.addcmul_(w, (torch.linalg.vecdot(by_word, w) * inv**2)[:, None], value=-1)
+            grad_weight[block] = by_word
+        return grad_x.mul_(grad), grad_weight, None, grad_bias, None
+
+
+def blocks(weight):
+    return [slice(start, start + BLOCK) for start in range(0, len(weight), BLOCK)]
+
+
+def reuse(rows, predictions):
+    """View the start of contiguous rows (W, at least N) as (N, W)."""
+    return rows.view(-1)[: len(rows) * predictions].view(predictions, len(rows))
+
+
+def linear_cross_entropy(
+    x: Tensor, weight: Tensor, target: Tensor, bias: Tensor | None = None, normalize: bool = False
+) -> Tensor:
+    """Return the sum over N of -log softmax(x weight^T + bias)[target], a scalar, in nats.
+
+    Its gradient can be taken once. Meant for the CPU: on a GPU so many small kernels would not pay.
+
+    Args:
+        x: (N, C) features in float32 or float64, as are weight and bias.
+        weight: (V, C) table.
+        target: (N,) indices of words.
+        bias: (V,); -inf excludes a word.
+        normalize: divide the rows of the table by their norm, as :func:`plugins.modules.norm.inverse_norm` does.
+    """
+    return _LinearCrossEntropy.apply(x, weight, target, bias, normalize)

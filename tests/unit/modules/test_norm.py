@@ -1,0 +1,26 @@
+"""L2 norms."""
+
+import pytest
+import torch
+
+from plugins.modules.norm import inverse_norm, l2_normalize
+
+
+def test_normalising_a_zero_vector_leaves_it_in_every_precision():
+    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+        assert l2_normalize(torch.zeros(2, 4, dtype=dtype)).tolist() == [[0.0] * 4] * 2
+
+
+def test_normalised_rows_have_length_one():
+    torch.testing.assert_close(l2_normalize(torch.tensor([[3.0, 4.0]])), torch.tensor([[0.6, 0.8]]))
+
+
+def test_the_inverse_of_a_norm_is_zero_for_a_row_shorter_than_the_floor():
+    rows = torch.tensor([[3.0, 4.0], [0.0, 0.0], [3e-7, 4e-7]])
+    assert inverse_norm(rows).tolist() == pytest.approx([0.2, 0.0, 0.0])
+
+
+def test_the_inverse_norm_of_a_zero_row_has_a_gradient_of_zero():
+    rows = torch.tensor([[3.0, 4.0], [0.0, 0.0]], requires_grad=True)
+    inverse_norm(rows).sum().backward()
+    torch.testing.assert_close(rows.grad, torch.tensor([[-0.024, -0.032], [0.0, 0.0]]))  # -w / |w|^3
