@@ -1,4 +1,4 @@
-"""What a Python user calls: load a checkpoint, fill masks, score words."""
+"""Masked LMs: fill masks, score words."""
 
 import os
 
@@ -17,20 +17,8 @@ TOKENISER_OPTIONS = {"gpt2": ("gpt2_encoder_json", "gpt2_vocab_bpe"), "sentencep
 
 
 def load(path):
-    """Load a masked LM from a checkpoint in whose folder its dictionary and tokeniser lie.
-
-    Args:
-        path: the ``.pt`` file.
-
-    Returns:
-        A :class:`RobertaInterface` in evaluation mode, on the CPU.
-
-    Raises:
-        UserError: a file is missing, damaged, or does not fit the others.
-    """
+    """Load a masked LM from a checkpoint in whose folder its dictionary and tokeniser lie; see ``plugins.hub.load``."""
     folder, name = os.path.split(os.path.abspath(path))
-    if not os.path.exists(path):
-        raise UserError(f"{path}: no such checkpoint")
     return RobertaModel.from_pretrained(folder, name, folder).eval()
 
 

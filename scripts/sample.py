@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""Continue a text with a character LM, character by character as they come.
+
+    python scripts/sample.py checkpoints/drama/checkpoint_best.pt --prompt "ROMEO:" --length 500
+    python scripts/sample.py checkpoints/styles --start FILE:prompt.txt --num-samples 3 --style drama:0.7,novel:0.3
+
+The checkpoint of a run of fairseq-train --task char_lm holds all that is needed. Options may be written as in
+nanoGPT's sample.py (--start, --num_samples, --max_new_tokens, ...).
+"""
+
+import argparse
+import re
+import signal
+import sys
+
+SEPARATOR = "---------------"
+AT_ONCE = 32  # samples drawn side by side: each needs a cache of its own
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
+    add("--prompt", "--start", default="", metavar="TEXT", help="what to continue, or FILE:prompt.txt (a line break)")
+    add("--length", "--max-new-tokens", type=int, default=500, metavar="N", help="characters to draw (%(default)s)")
+    add("--num-samples", type=int, default=1, metavar="N", help="samples; a single one is shown as it comes (1)")
+    add("--temperature", type=float, default=0.8, metavar="X", help="0: the likeliest character always (%(default)s)")
+    add("--top-k", type=int, default=200, metavar="K", help="draw from the likeliest K; 0 for all (%(default)s)")
+    add("--top-p", type=float, metavar="P", help="draw from the likeliest that together have probability P (all)")
+    add("--seed", type=int, default=1337, metavar="N", help="of the random numbers (%(default)s)")
+    add("--style", metavar="S", help="NAME, NAME:WEIGHT,NAME:WEIGHT,... or none (inferred from the text)")
+    refresh = "past the block, start the cache anew every N characters; 1: exact, but slow (an eighth of the block)"
+    add("--refresh", type=int, metavar="N", help=refresh)
+    add("--device", default="cpu", metavar="D", help="such as cuda; each has its own random numbers (%(default)s)")
+    given = sys.argv[1:] if argv is None else argv
+    args = parser.parse_args([re.sub(r"^--\w+", lambda m: m[0].replace("_", "-"), argument) for argument in given])
+    if args.num_samples < 1:
+        parser.error(f"--num-samples must be at least 1, but is {args.num_samples}")
+    return args
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly when the reader of a pipe does
+    import logging
+
+    logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
+    import plugins.hub  # seconds, so not before the arguments are checked
+    from plugins.errors import report_in_one_line
+
+    report_in_one_line()
+    prompt = read_prompt(args.prompt)
+    model = plugins.hub.CharLM.from_pretrained(args.checkpoint).to(args.device)
+    options = {
+        "temperature": args.temperature,
+        "top_k": args.top_k or None,
+        "top_p": args.top_p,
+        "style": read_style(args.style, model.styles),
+        "refresh": args.refresh,
+    }
+    sys.stdout.reconfigure(errors="replace")
+    for text in samples(model, prompt, args, options):
+        print(text, end="", flush=True)
+
+
+def samples(model, prompt: str, args: argparse.Namespace, options: dict):
+    """Yield what to print: piece by piece for one sample, sample by sample for several."""
+    if args.num_samples == 1:
+        pieces = model.stream(prompt, args.length, seed=args.seed, **options)
+        yield prompt
+        yield from pieces
+        yield "\n"
+        return
+    for first in range(0, args.num_samples, AT_ONCE):
+        count = min(AT_ONCE, args.num_samples - first)
+        texts = model.sample(prompt, args.length, seed=args.seed + first, n=count, **options)
+        for i, text in enumerate([texts] if count == 1 else texts, start=first):
+            yield (f"{SEPARATOR}\n" if i else "") + f"{prompt}{text}\n"
+
+
+def read_prompt(prompt: str) -> str:
+    """Return the prompt, which stands in a file where it says ``FILE:``."""
+    from plugins.errors import UserError
+
+    if not prompt.startswith("FILE:"):
+        return prompt
+    path = prompt.removeprefix("FILE:")
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return file.read()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}; convert it") from error
+
+
+def read_style(text: str | None, names: list[str]):
+    """Return the style that ``--style`` asks for, as :class:`plugins.hub.CharLM` takes it."""
+    from plugins.errors import UserError
+
+    if text is None or text in names or ":" not in text:
+        return text
+    mixture = {}
+    for part in text.split(","):
+        name, _, weight = part.rpartition(":")
+        try:
+            mixture[name.strip()] = float(weight)
+        except ValueError:
+            raise UserError(f"--style {text}: {part!r} is not NAME:WEIGHT, such as drama:0.7") from None
+    return mixture
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted")

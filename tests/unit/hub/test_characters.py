@@ -1,0 +1,66 @@
+"""The characters of models that come without a dictionary."""
+
+import io
+import json
+import pickle
+
+import pytest
+
+from plugins.errors import UserError
+from plugins.hub.characters import read_characters
+
+META = {"vocab_size": 3, "itos": {0: "a", 1: "b", 2: "c"}, "stoi": {"a": 0, "b": 1, "c": 2}}
+
+
+@pytest.mark.parametrize(
+    "source", ["abc", ["a", "b", "c"], {0: "a", 1: "b", 2: "c"}, {"2": "c", "0": "a", "1": "b"}, META]
+)
+def test_every_form_gives_the_list(source, tmp_path):
+    path = tmp_path / "itos.json"
+    path.write_text(json.dumps(source))
+    assert read_characters(source) == read_characters(path) == read_characters(str(path)) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_nanogpts_meta_is_read(protocol, tmp_path):
+    (tmp_path / "meta.pkl").write_bytes(pickle.dumps(META, protocol))
+    assert read_characters(tmp_path / "meta.pkl") == ["a", "b", "c"]
+
+
+class Bomb:
+    def __reduce__(self):
+        return io.open, ("ran.txt", "w")
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "meta.pkl").write_bytes(pickle.dumps({"itos": Bomb()}))
+    with pytest.raises(UserError, match=r"meta.pkl: refused, for it holds .*open, which is not plain data"):
+        read_characters("meta.pkl")
+    assert not (tmp_path / "ran.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "source, message",
+    [
+        ({0: "a", 2: "b"}, "no character has index 1"),
+        ({"x": "a"}, "not the indices"),
+        (["ab"], "'ab' is not a single character"),
+        ([1, 2], "1 is not a single character"),
+        ("aab", "'a' stands there twice"),
+        ("ba", "not in the order"),
+        (7, "int found"),
+    ],
+)
+def test_what_are_no_characters(source, message):
+    with pytest.raises(UserError, match=message):
+        read_characters(source)
+
+
+@pytest.mark.parametrize("name, content", [("a.json", b"{"), ("meta.pkl", b"\x80"), ("meta.pkl", b"")])
+def test_damaged_files_are_named(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=f"{name}: damaged"):
+        read_characters(tmp_path / name)
+    with pytest.raises(UserError, match="No such file"):
+        read_characters(tmp_path / "none.json")

@@ -1,0 +1,123 @@
+"""Drawing the next token, and the loop over it."""
+
+import pytest
+import torch
+
+from plugins.modules.sampling import draw, generate, keep_likeliest
+
+LOGITS = torch.tensor([[0.5, 0.1, 0.3, 0.1]]).log()
+
+
+def kept(logits):
+    return (logits > -torch.inf).tolist()
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ({}, [True, True, True, True]),
+        ({"top_k": 1}, [True, False, False, False]),
+        ({"top_k": 2}, [True, False, True, False]),
+        ({"top_k": 3}, [True, True, True, True]),  # the third and the fourth tie
+        ({"top_k": 4}, [True, True, True, True]),
+        ({"top_p": 0.4}, [True, False, False, False]),
+        ({"top_p": 0.7}, [True, False, True, False]),
+        ({"top_p": 1.0}, [True, True, True, True]),
+        ({"top_p": 1e-9}, [True, False, False, False]),
+        ({"top_k": 1, "top_p": 0.9}, [True, False, False, False]),
+    ],
+)
+def test_what_can_be_drawn(options, expected):
+    options = {"top_k": min(options["top_k"], 4), **options} if "top_k" in options else options
+    assert kept(keep_likeliest(LOGITS, **options)) == [expected]
+
+
+def test_what_is_kept_keeps_its_logits():
+    assert keep_likeliest(LOGITS, top_k=2)[0, [0, 2]].tolist() == LOGITS[0, [0, 2]].tolist()
+
+
+def test_each_row_is_filtered_by_itself():
+    rows = torch.tensor([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0]])
+    assert kept(keep_likeliest(rows, top_k=1)) == [[True, False, False], [False, False, True]]
+    assert kept(keep_likeliest(rows, top_p=0.5)) == [[True, False, False], [False, False, True]]
+
+
+def test_a_limit_above_the_number_of_tokens_is_none():
+    assert draw(LOGITS, top_k=200).shape == (1, 1)
+
+
+def test_temperature_zero_takes_the_likeliest():
+    assert draw(torch.tensor([[1.0, 3.0, 2.0], [5.0, 0.0, 0.0]]), temperature=0).tolist() == [[1], [0]]
+
+
+@pytest.mark.parametrize("temperature, share", [(1.0, 0.5), (0.5, 0.25 / 0.36)])
+def test_tokens_come_as_often_as_they_are_likely(temperature, share):
+    count = 40_000
+    drawn = draw(LOGITS.expand(count, -1), temperature, generator=torch.Generator().manual_seed(0))
+    assert (drawn == 0).double().mean().item() == pytest.approx(share, abs=5 * 0.5 / count**0.5)
+
+
+# The loop
+
+
+class Counter:
+    """A model whose next token is the number of tokens in its context; it keeps what it was called with."""
+
+    def __init__(self, cached):
+        self.cached, self.length, self.calls = cached, 0, []
+
+    def reset(self):
+        self.length = 0
+
+    def __call__(self, tokens):
+        self.calls.append(tokens.tolist()[0])
+        self.length = self.length + tokens.size(1) if self.cached else tokens.size(1)
+        return torch.full((tokens.size(0), 1), float(self.length))
+
+    def run(self, prompt, length, block_size, refresh=1):
+        cache = self if self.cached else None
+        steps = generate(self, lambda logits: logits.long(), torch.tensor([prompt]), length, block_size, refresh, cache)
+        return [step.item() for step in steps]
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize(
+    "refresh, contexts", [(1, [3, 4, 4, 4, 4, 4]), (2, [3, 4, 3, 4, 3, 4]), (4, [3, 4, 1, 2, 3, 4])]
+)
+def test_the_context_past_the_block(cached, refresh, contexts):
+    assert Counter(cached).run([7, 8, 9], 6, block_size=4, refresh=refresh) == contexts
+
+
+def test_a_cache_is_fed_each_token_once():
+    model = Counter(cached=True)
+    assert model.run([7, 8], 3, block_size=9) == [2, 3, 4]
+    assert model.calls == [[7, 8], [2], [3]]
+
+
+def test_a_full_cache_starts_anew_with_the_last_tokens():
+    model = Counter(cached=True)
+    model.run([7, 8, 9], 4, block_size=4, refresh=2)
+    assert model.calls == [[7, 8, 9], [3], [9, 3, 4], [3]]
+
+
+def test_without_a_cache_the_whole_context_is_encoded():
+    model = Counter(cached=False)
+    model.run([7, 8], 2, block_size=9)
+    assert model.calls == [[7, 8], [7, 8, 2]]
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_of_a_long_prompt_the_last_block_counts(cached):
+    model = Counter(cached)
+    model.run([1, 2, 3, 4, 5], 1, block_size=4)
+    assert model.calls == [[2, 3, 4, 5]]
+
+
+def test_nothing_is_computed_for_no_tokens():
+    model = Counter(cached=True)
+    assert model.run([7], 0, block_size=4) == [] and model.calls == []
+
+
+def test_a_cache_in_use_is_emptied_first():
+    model = Counter(cached=True)
+    assert model.run([7, 8], 1, block_size=4) == model.run([7, 8], 1, block_size=4) == [2]
