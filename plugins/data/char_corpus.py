@@ -103,16 +103,17 @@ class CharCorpus:
         self.styles: list[str] = self._content["styles"]
 
     def dictionary(self) -> CharDictionary:
-        """Return the dictionary of the training split.
+        """Return the dictionary of the text that training was given, the share that is held out included (as nanoGPT).
 
         Raises:
-            UserError: it is empty.
+            UserError: the training split is empty.
         """
         if self._spec.reading.unit == "byte":
             return CharDictionary.of_bytes()
         if not self._content["splits"]["train"]["length"]:
             raise UserError(f"{self._names('train')}: nothing left to train on; lower --valid-fraction")
-        return CharDictionary(chr(code) for code in self._codes("train"))
+        cut_from_it = [split for split in self._content["splits"] if split == "train" or not self._sources[split]]
+        return CharDictionary(map(chr, sorted(set().union(*map(self._codes, cut_from_it)))))
 
     def _codes(self, split: str) -> list[int]:
         """Return the code points that occur in a split."""
@@ -148,6 +149,9 @@ class CharCorpus:
                 f"{self._names(name)}: the {name} split has {info['length']} characters, and a window needs "
                 f"{window + 1}; give more text, change --valid-fraction or --test-fraction, or lower --block-size"
             )
+        if name == "train":
+            for style, place in self._content["untrained"].items():
+                raise UserError(f"{place}: style {style!r} has no text to train on; give it more or leave it out")
         table = dictionary.ids_of(self._content["alphabet"][-1])[self._content["alphabet"]]  # (alphabet,)
         self._check_seen(name, table[info["used"]] == len(dictionary), trained_on)
         prefix = os.path.join(self._folder, name)
@@ -198,7 +202,9 @@ class CharSplit:
         labels: (documents,) int64 style of each, or None.
     """
 
-    RELEASE_AFTER = 2048  # windows: at 64 KiB mapped around each, 128 MiB
+    # The kernel maps up to 2 MiB around each character that is read, and all of it counts as this process' memory.
+    RELEASE_AFTER = 64  # windows
+    SMALL = 1 << 26  # bytes of an array that may stay mapped as a whole
 
     def __init__(self, ids, starts, labels=None, table=None):
         self.ids, self.starts, self.labels, self.table = ids, starts, labels, table
@@ -211,14 +217,14 @@ class CharSplit:
     def read(self, starts: np.ndarray, length: int) -> np.ndarray:
         """Return windows, (windows, length) int64; what lies beyond the end of the text repeats its last character."""
         self._windows_read += len(starts)
-        if self._windows_read > self.RELEASE_AFTER:
+        if self._windows_read >= self.RELEASE_AFTER and self.ids.nbytes > self.SMALL:
             self._release()
         positions = starts[:, None] + np.arange(length)  # (windows, length)
         ids = self.ids[np.minimum(positions, len(self.ids) - 1, out=positions)]
         return ids.astype(np.int64) if self.table is None else self.table[ids]
 
     def _release(self) -> None:
-        """Unmap the pages that were read, or the whole file would in time count as this process' memory."""
+        """Unmap the pages that were read; they stay in the system's cache."""
         self._windows_read = 0
         mapped = getattr(self.ids, "_mmap", None)
         if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):

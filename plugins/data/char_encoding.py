@@ -51,7 +51,7 @@ def encode(spec: CorpusSpec, sources: Sources, folder: str) -> dict:
     """Write the arrays of every split into a folder, and return what they are, as plain data.
 
     Raises:
-        UserError: a file is not UTF-8, has no text, or no style; a style has nothing to train on.
+        UserError: a file is not UTF-8, has no text, or no style.
     """
     total = 2 * sum(os.path.getsize(source.path) for files in sources.values() for source in files)
     # disable=None: no bar where the output is not a terminal
@@ -62,14 +62,11 @@ def encode(spec: CorpusSpec, sources: Sources, folder: str) -> dict:
         writers = {split: _SplitWriter(os.path.join(folder, split), alphabet, names) for split in SPLITS}
         for piece in pieces(spec, sources, survey.lengths, bar.update):
             writers[piece.split].add(piece)
-    untrained = set(range(len(names))) - set(writers["train"].labels)
-    for name in (names[index] for index in sorted(untrained)):
-        raise UserError(
-            f"{survey.styles[name]}: style {name!r} has no text to train on; give it more text or leave it out"
-        )
+    trained = {names[index] for index in set(writers["train"].labels) if index >= 0}
     return {
         "alphabet": alphabet.tolist(),
         "styles": names,
+        "untrained": {name: place for name, place in survey.styles.items() if name not in trained},
         "lengths": [[*which, length] for which, length in survey.lengths.items()],
         "splits": {split: writer.finish() for split, writer in writers.items()},
     }

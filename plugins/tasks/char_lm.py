@@ -220,7 +220,7 @@ def corpus_spec(cfg, unit) -> CorpusSpec:
         raise UserError("no text to read: name a file or a folder")
     return CorpusSpec(
         paths(cfg.data),
-        Reading(unit, str(cfg.style_from), cfg.style_key, cfg.jsonl_key),
+        Reading(str(unit), str(cfg.style_from), cfg.style_key, cfg.jsonl_key),
         cfg.valid_fraction,
         cfg.test_fraction,
         paths(cfg.valid_data),

@@ -185,11 +185,20 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path, text):
         open_corpus(spec(text), str(tmp_path / "file" / "cache"))
 
 
-def test_a_character_unseen_in_training_is_pointed_at(tmp_path, cache):
+def test_a_character_of_the_share_that_is_held_out_is_in_the_dictionary_as_in_nanogpts(tmp_path, cache):
     path = tmp_path / "a.txt"
-    path.write_text("abcde\n" * 15 + "abéde\nabé\n", encoding="utf-8")
+    path.write_text("abcde" * 18 + "abcdefghij", encoding="utf-8")
     corpus = open_corpus(spec(path), cache)
-    with pytest.raises(UserError, match=r"a.txt: 'é' \(U\+00E9\), character 93, is in the valid split") as error:
+    assert corpus.dictionary().characters == list("abcdefghij")
+    assert content(corpus, "valid") == [(None, "abcdefghij")]
+
+
+def test_a_character_that_only_a_validation_file_has_is_pointed_at(tmp_path, cache):
+    train, valid = tmp_path / "a.txt", tmp_path / "b.txt"
+    train.write_text("abcde\n" * 15, encoding="utf-8")
+    valid.write_text("abc\nabéde\nabé\n", encoding="utf-8")
+    corpus = open_corpus(spec(train, valid_data=(str(valid),)), cache)
+    with pytest.raises(UserError, match=r"b.txt: 'é' \(U\+00E9\), character 7, is in the valid split") as error:
         corpus.split("valid", corpus.dictionary(), [], 4)
     assert "\n" not in str(error.value)
 
@@ -217,7 +226,7 @@ def test_a_split_that_nobody_knows_is_refused(text, cache):
 def test_a_style_without_text_to_train_on_is_refused(tmp_path, cache):
     path = records(tmp_path / "a.jsonl", ("x", "aaaa"), ("x", "bbbb"), ("y", "abab"))
     with pytest.raises(UserError, match="a.jsonl:3: style 'y' has no text to train on"):
-        open_corpus(spec(path, reading={"style_from": "jsonl"}), cache)
+        content(open_corpus(spec(path, reading={"style_from": "jsonl"}), cache), "train")
 
 
 def test_a_file_of_nothing_but_a_byte_order_mark_holds_no_text(tmp_path, cache):

@@ -150,5 +150,6 @@ def test_pages_are_given_back_and_read_again(tmp_path, monkeypatch):
     np.arange(10_000, dtype=np.uint16).tofile(tmp_path / "ids")
     text = CharSplit(np.memmap(tmp_path / "ids", np.uint16, "r"), np.array([0]))
     monkeypatch.setattr(CharSplit, "RELEASE_AFTER", 3)
+    monkeypatch.setattr(CharSplit, "SMALL", 0)
     for _ in range(5):
         assert text.read(np.array([0, 9_990]), 3).tolist() == [[0, 1, 2], [9_990, 9_991, 9_992]]
