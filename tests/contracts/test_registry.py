@@ -59,18 +59,45 @@ def flags_of(cls):
     return sorted(option for action in parser._actions for option in action.option_strings)
 
 
+STACKS = {  # what shares a command line: model, task, criterion, optimiser
+    "masked LM": ("clap_roberta", "clap_masked_lm", "clap_masked_lm", "fused_adamw"),
+    "character LM": ("char_lm", "char_lm", "style_lm", "fused_adamw"),
+}
+KINDS = ("models", "tasks", "criterions", "optimizers")
+
+
 def flags():
+    """Return {"models clap_roberta": flags, ...} of all that is registered."""
     classes = registered()
-    chosen = {"clap_roberta": classes["models"]["clap_roberta"], "clap_masked_lm": classes["tasks"]["clap_masked_lm"],
-              "clap_masked_lm criterion": classes["criterions"]["clap_masked_lm"],
-              "fused_adamw": classes["optimizers"]["fused_adamw"]}  # fmt: skip
-    return {name: flags_of(cls) for name, cls in chosen.items()}
+    return {f"{kind} {name}": flags_of(cls) for kind in KINDS for name, cls in sorted(classes[kind].items())}
+
+
+CHAR_LMS = {
+    "char_lm": {"bias": True},
+    "char_lm with styles": {"style_layers": "every"},
+    "char_lm as published": {"style_layers": "every_other", "style_inference": "published"},
+}
+
+
+def char_lm_keys(options):
+    from types import SimpleNamespace
+
+    from omegaconf import OmegaConf
+
+    from plugins.models.char_lm import CharLanguageModel
+    from plugins.models.char_lm_config import CharLMConfig
+
+    start = dict.fromkeys(("save_dir", "restore_file", "finetune_from_model"))
+    sizes = {"decoder_layers": 4, "decoder_attention_heads": 2, "decoder_embed_dim": 32, "block_size": 48}
+    config = OmegaConf.structured(CharLMConfig(**start, **sizes, **options))
+    task = SimpleNamespace(source_dictionary=range(65), style_names=[])
+    return {k: list(v.shape) for k, v in CharLanguageModel.build_model(config, task).state_dict().items()}
 
 
 def state_dict_keys(data):
     import toy
 
-    shapes = {}
+    shapes = {name: char_lm_keys(options) for name, options in CHAR_LMS.items()}
     for variant, options in toy.VARIANTS.items():
         task = toy.make_task(data, omit_mask="mask_embedding" in options)
         words = len(task.dictionary)
@@ -91,27 +118,20 @@ def test_registered_names():
 def test_every_name_we_mean_to_register_is_ours():
     """A clash would silently keep fairseq's own class."""
     classes = registered()
-    assert {
-        "clap_roberta",
-        "clap_roberta_tiny",
-        "clap_roberta_small",
-        "clap_roberta_base",
-        "clap_roberta_large",
-    } <= set(classes["architectures"])
-    for kind, name in (
-        ("models", "clap_roberta"),
-        ("tasks", "clap_masked_lm"),
-        ("criterions", "clap_masked_lm"),
-        ("optimizers", "fused_adamw"),
-    ):
-        assert classes[kind][name].__module__.startswith("plugins.")
+    sizes = {f"clap_roberta_{size}" for size in ("tiny", "small", "base", "large")}
+    sizes |= {f"{twin}char_lm_{size}" for twin in ("", "style_") for size in ("nano", "small", "deep")}
+    assert sizes <= set(classes["architectures"])
+    for stack in STACKS.values():
+        for kind, name in zip(KINDS, stack, strict=True):
+            assert classes[kind][name].__module__.startswith("plugins.")
 
 
 def test_flags():
     check("flags", flags())
 
 
-def test_no_flag_is_shared_by_model_task_and_criterion():
+@pytest.mark.parametrize("stack", STACKS)
+def test_no_flag_is_shared_by_model_task_and_criterion(stack):
     """One slot of the command line would serve both. (Links to fairseq's own options are meant.)"""
     from fairseq.dataclass.configs import FairseqConfig
 
@@ -121,18 +141,20 @@ def test_no_flag_is_shared_by_model_task_and_criterion():
         if hasattr(section.type, "__dataclass_fields__"):
             common |= {"--" + name.replace("_", "-") for name in section.type.__dataclass_fields__}
     seen = {}
-    for owner in ("clap_roberta", "clap_masked_lm", "clap_masked_lm criterion", "fused_adamw"):
+    owners = [f"{kind} {name}" for kind, name in zip(KINDS, STACKS[stack], strict=True)]
+    for owner in owners:
         for flag in given[owner]:
             if flag in common:
                 continue
             assert flag not in seen, f"{flag} of {owner} is a flag of {seen.get(flag)} too"
             seen[flag] = owner
-    links = {flag for owner in given.values() for flag in owner if flag in common}
+    links = {flag for owner in owners for flag in given[owner] if flag in common}
     assert links <= {"--save-dir", "--restore-file", "--finetune-from-model", "--seed", "--lr"}
 
 
 def test_every_flag_has_a_help():
-    for cls in (registered()["models"]["clap_roberta"], registered()["tasks"]["clap_masked_lm"]):
+    classes = registered()
+    for cls in (cls for kind in KINDS for cls in classes[kind].values()):
         for field in cls.__dataclass.__dataclass_fields__.values():
             linked = isinstance(field.default, str) and field.default.startswith("${")
             assert linked or field.name == "_name" or field.metadata.get("help"), field.name

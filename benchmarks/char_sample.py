@@ -1,0 +1,70 @@
+"""Characters per second in sampling, batch 1: with the key-value cache, without it, and with a Multi-Style Adapter.
+
+The peer is the same module that encodes its whole context for every character, as nanoGPT does. All contestants sample
+in turn from an untrained model, beginning with one character; the ratio is taken pair by pair: above 1, faster than the
+peer, and for the adapter: above 1, faster than without one.
+
+    python benchmarks/char_sample.py --size small --length 256
+"""
+
+import argparse
+import sys
+
+CONTESTANTS = ("no cache", "cache", "cache, every_other", "cache, every", "cache, style given")
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="small", choices=["nano", "small", "deep"])
+    parser.add_argument("--length", type=int, default=256, help="characters; past the block size the window slides")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, help="default: all cores")
+    parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.json")
+    return parser.parse_args()
+
+
+def contestant(name, args):
+    """Return a function that samples once."""
+    import torch
+    from char_train import build
+
+    from plugins.data.char_dictionary import CharDictionary
+    from plugins.hub import CharLM
+
+    kind = name.removeprefix("cache").strip(", ")
+    layers = {"every_other": "every_other", "every": "every", "style given": "every"}.get(kind, "none")
+    torch.manual_seed(1)
+    model, _ = build(args.size, 65, layers)
+    names = [] if layers == "none" else ["a", "b", "c", "d"]
+    lm = CharLM(model.eval(), CharDictionary(map(chr, range(48, 48 + 65))), names)
+    style = "a" if kind == "style given" else None
+    return lambda: lm.sample("0", args.length, style=style, cached=name != "no cache")
+
+
+def main():
+    args = parse()
+    import logging
+
+    import torch
+    from measure import interleaved, ratios, save, summary
+
+    logging.disable(logging.INFO)
+    torch.set_num_threads(args.threads or torch.get_num_threads())
+    seconds = interleaved({name: contestant(name, args) for name in CONTESTANTS}, args.repeats, warmup=1)
+    rows = []
+    for name in CONTESTANTS:
+        speed = summary([args.length / s for s in seconds[name]])
+        row = {"contestant": name, "characters_per_second": speed}
+        row["to_no_cache"] = summary(ratios(seconds["no cache"], seconds[name]))
+        row["to_cache"] = summary(ratios(seconds["cache"], seconds[name]))
+        rows.append(row)
+        print(
+            f"{name:20} {speed['median']:7.0f} characters/s   x {row['to_no_cache']['median']:6.1f} of no cache   "
+            f"x {row['to_cache']['median']:.3f} of cache"
+        )
+    if args.save:
+        print("written:", save(args.save, {"command": " ".join(sys.argv), "size": args.size, "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()
