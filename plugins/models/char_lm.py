@@ -211,7 +211,7 @@ def validate(cfg):
         raise UserError(f"--style-layers every_other modulates none of {layers} layers; take every, or more layers")
     if cfg.style_null_prob + cfg.style_true_prob > 1:
         raise UserError("--style-null-prob and --style-true-prob add up to more than 1")
-    if not 1 <= cfg.style_prefix < cfg.block_size:
+    if cfg.style_inference == "prefix" and not 1 <= cfg.style_prefix < cfg.block_size:
         raise UserError(f"--style-prefix {cfg.style_prefix} is not between 1 and the block size of {cfg.block_size}")
 
 

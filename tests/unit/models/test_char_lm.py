@@ -162,7 +162,10 @@ def test_one_style_is_a_control_that_ignores_labels():
         ({"style_layers": "every", "style_source": 5}, "--style-source 5 is not one of the 4 layers"),
         ({"style_layers": "every", "num_styles": 3}, "--num-styles 3 contradicts the corpus, which has 2"),
         ({"style_layers": "every", "style_true_prob": 0.95}, "--style-true-prob add up to more than 1"),
-        ({"style_layers": "every", "style_prefix": 20}, "--style-prefix 20 is not between 1 and the block size"),
+        (
+            {"style_layers": "every", "style_inference": "prefix", "style_prefix": 20},
+            "--style-prefix 20 is not between 1 and the block size",
+        ),
         ({"style_layers": "every_other", "decoder_layers": 1}, "every_other modulates none of 1 layers"),
         ({"style_layers": "every_other", "style_source": 4, "decoder_layers": 4}, None),
         ({"style_layers": "every_other", "style_source": 3, "decoder_layers": 3}, "modulates none of 3 layers"),
