@@ -41,14 +41,21 @@ class SelfAttention(nn.Module):
             x: (B, T, C).
             bias: (1, H, T, T), added to the scores of every sequence.
             padding: (B, T) boolean, True at the keys that nobody may see.
-            rows: (N,) indices into the B * T positions, the only ones whose output is asked for; None for all.
+            rows: (N,) indices into the B * T positions, ascending, the only ones whose output is asked for; None
+                for all.
 
         Returns:
             (B, T, C), or (N, C).
         """
-        q, k, v = (self._heads(projection(x)) for projection in (self.q_proj, self.k_proj, self.v_proj))
-        out = attend(q, k, v, bias, padding, self.dropout if self.training else 0.0)  # (B, H, T, D)
-        return self.out_proj(take_rows(out.transpose(1, 2).flatten(2), rows))  # (B, T, H, D) -> (B, T, C) or (N, C)
+        k, v = self._heads(self.k_proj(x)), self._heads(self.v_proj(x))
+        asking, taken = x, None  # (B, Q, C) of Q queries in each sequence, as many as the one with the most rows has
+        if rows is not None:
+            positions, taken = group_by_sequence(rows, len(x), x.size(1))  # (B, Q), (N,)
+            asking = x.gather(1, positions[..., None].expand(-1, -1, x.size(2)))
+            bias = None if bias is None else bias[0].transpose(0, 1)[positions].transpose(1, 2)  # (B, H, Q, T)
+        q = self._heads(self.q_proj(asking))
+        out = attend(q, k, v, bias, padding, self.dropout if self.training else 0.0)  # (B, H, Q, D)
+        return self.out_proj(take_rows(out.transpose(1, 2).flatten(2), taken))  # (B, Q, H, D) -> (B, T, C) or (N, C)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, T, C) -> (B, H, T, D)
@@ -57,6 +64,21 @@ class SelfAttention(nn.Module):
 def take_rows(x: Tensor, rows: Tensor | None) -> Tensor:
     """Return the given rows (N, C) of (B, T, C), or all of it as it is."""
     return x if rows is None else x.flatten(0, 1).index_select(0, rows)
+
+
+def group_by_sequence(rows: Tensor, sequences: int, length: int) -> tuple[Tensor, Tensor]:
+    """Lay ascending rows (N,) of B sequences of T positions out by sequence.
+
+    Returns:
+        Positions in the sequence, (B, Q), Q the most rows in any, filled up with 0; and where in its B * Q entries
+        each row is, (N,).
+    """
+    sequence = rows // length
+    count = torch.bincount(sequence, minlength=sequences)  # (B,)
+    most = int(count.max())
+    rank = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[sequence]
+    taken = sequence * most + rank
+    return rows.new_zeros(sequences * most).index_copy_(0, taken, rows % length).view(sequences, most), taken
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, padding: Tensor | None, p: float = 0.0) -> Tensor:
