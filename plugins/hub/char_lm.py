@@ -6,11 +6,11 @@ import functools
 import torch
 import torch.nn.functional as F
 
-from plugins.errors import UserError
 from plugins.modules import sampling
 
 from . import checkpoints
 from .characters import read_characters
+from .styles import check, weights_of
 
 SCORED_AT_ONCE = 8192  # characters in a forward pass of loss and logits
 
@@ -284,26 +284,8 @@ class CharLM:
         check(self.styles, "this model has no styles; one that is trained with --arch style_char_lm_... has")
 
     def style_weights(self, style, count):
-        """Return the weights (count, K) of the styles, or None for the model to infer them.
-
-        Raises:
-            UserError: a style that the model does not have, or weights that are no mixture.
-        """
+        """Return the weights (count, K) of the styles, or None for the model to infer them."""
         if style is None or (not self.styles and style in (False, "none")):
             return None
         self.check_styles()
-        absent = style is False or (style == "none" and "none" not in self.styles)
-        if absent:
-            return torch.zeros(count, len(self.styles), device=self.device)
-        weights = style if isinstance(style, dict) else {style: 1.0}
-        unknown = next((name for name in weights if name not in self.styles), None)
-        check(unknown is None, f"no style {unknown!r}; this model has {', '.join(self.styles)}, and none")
-        row = torch.tensor([float(weights.get(name, 0)) for name in self.styles], device=self.device)
-        check(bool((row >= 0).all()), f"style {style!r}: weights cannot be negative")
-        check(bool(row.sum() > 0), f"style {style!r}: the weights sum to 0; style='none' means no style")
-        return (row / row.sum()).expand(count, -1)
-
-
-def check(condition, message):
-    if not condition:
-        raise UserError(message)
+        return torch.tensor(weights_of(style, self.styles), device=self.device).expand(count, -1)

@@ -1,0 +1,30 @@
+"""The ways in which a caller says which style is meant."""
+
+from plugins.errors import UserError
+
+
+def weights_of(style, names):
+    """Return the weight of each named style, a list of floats.
+
+    Args:
+        style: a name; a mixture {name: weight}, whose weights are divided by their sum; False, or ``"none"`` where no
+            style has that name, for no style at all, which is a list of zeros.
+        names: of the styles of the model.
+
+    Raises:
+        UserError: a name that the model does not have, or weights that are no mixture.
+    """
+    if style is False or (style == "none" and "none" not in names):
+        return [0.0] * len(names)
+    weights = style if isinstance(style, dict) else {style: 1.0}
+    unknown = next((name for name in weights if name not in names), None)
+    check(unknown is None, f"no style {unknown!r}; this model has {', '.join(names)}, and none")
+    check(all(weight >= 0 for weight in weights.values()), f"style {style!r}: weights cannot be negative")
+    total = sum(weights.values())
+    check(0 < total < float("inf"), f"style {style!r}: the weights sum to {total}; style='none' means no style")
+    return [weights.get(name, 0.0) / total for name in names]
+
+
+def check(condition, message):
+    if not condition:
+        raise UserError(message)
