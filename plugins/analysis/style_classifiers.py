@@ -1,0 +1,160 @@
+"""Classifiers of style that know nothing of the language model: the judges of what it writes.
+
+Two families, so that a peculiarity of one does not pass for style: a linear support vector machine on TF-IDF of
+character n-grams (discriminative), and multinomial naive Bayes on the same kind of features (generative; chosen over a
+small neural network because it is as accurate here as the first, and takes seconds on a CPU).
+
+Both can say "none of them". Beside the styles they learn text that has none, made from the same training text:
+random letters, its own characters in random order (the right letters, no words), and mixtures, in which stretches of
+several styles alternate. Without these, every text has a style, and random letters are a perfectly consistent one.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from plugins.errors import UserError
+
+NONE = -1  # the label of text that has none of the styles
+LENGTHS = (50, 100, 200, 500, 1000)  # characters of a window
+KINDS = ("letters", "shuffled", "mixture")  # of text without style
+_UNSEEN = "\x00"  # stands for every character that the training text lacks
+_PRINTABLE = np.array([*(chr(code) for code in range(32, 127)), _UNSEEN])
+_LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz "))
+
+
+class StyleClassifier:
+    """A classifier of windows of text, for K styles and none.
+
+    Args:
+        kind: "svm" or "bayes".
+        styles: their names; labels are indices into it.
+        seed: of the windows it is trained on.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+
+    def __init__(self, kind: str, styles: Sequence[str], seed: int = 0):
+        if kind not in ("svm", "bayes"):
+            raise ValueError(f"kind is svm or bayes, not {kind!r}")
+        self.kind, self.styles, self.seed = kind, list(styles), seed
+        self._pipeline, self._alphabet = None, ""
+
+    def fit(self, texts: Mapping[str, str], lengths: Iterable[int] = LENGTHS) -> "StyleClassifier":
+        """Learn from a text of each style, cut into windows of every length.
+
+        Args:
+            texts: training text by style.
+
+        Raises:
+            UserError: one is shorter than the longest window.
+        """
+        lengths = list(lengths)
+        short = next((style for style in self.styles if len(texts[style]) < max(lengths)), None)
+        if short is not None:
+            found = f"{len(texts[short])} characters of style {short!r} are left to learn it from"
+            raise UserError(f"{found}, less than a window of {max(lengths)}: give more text, or shorter --lengths")
+        draw = np.random.default_rng(self.seed)
+        self._alphabet = "".join(sorted(set("".join(texts.values()))))
+        windows, labels = [], []
+        for length in lengths:
+            per_style = [cut(texts[style], length) for style in self.styles]
+            for label, found in enumerate(per_style):
+                windows += found
+                labels += [label] * len(found)
+            count = max(len(found) for found in per_style)
+            for offset, kind in enumerate(KINDS):
+                windows += styleless(kind, [texts[style] for style in self.styles], length, count, draw)
+                labels += [len(self.styles) + offset] * count
+        self._pipeline = _pipeline(self.kind, self.seed).fit(self._known(windows), labels)
+        return self
+
+    def predict(self, windows: Sequence[str]) -> np.ndarray:
+        """Return the style of each window, (N,) int64: 0 to K - 1, or :data:`NONE`."""
+        if not len(windows):
+            return np.empty(0, np.int64)
+        found = self._pipeline.predict(self._known(windows))
+        return np.where(found < len(self.styles), found, NONE).astype(np.int64)
+
+    def _known(self, windows):
+        """Return windows with one symbol for all characters that the training text lacks, or nothing would count."""
+        other = re.compile(f"[^{re.escape(self._alphabet)}]")
+        return [other.sub(_UNSEEN, window) for window in windows]
+
+
+def _pipeline(kind, seed):
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.naive_bayes import MultinomialNB
+    from sklearn.pipeline import make_pipeline
+    from sklearn.svm import LinearSVC
+
+    features = TfidfVectorizer(
+        analyzer="char", lowercase=False, ngram_range=(1, 4), min_df=3, max_features=50_000, sublinear_tf=True,
+        dtype=np.float32,
+    )  # fmt: skip
+    judge = LinearSVC(random_state=seed) if kind == "svm" else MultinomialNB(alpha=0.1, fit_prior=False)
+    return make_pipeline(features, judge)
+
+
+def cut(text: str, length: int) -> list[str]:
+    """Return the windows of a text, side by side; what is left over at its end is dropped."""
+    return [text[start : start + length] for start in range(0, len(text) - length + 1, length)]
+
+
+def styleless(kind: str, texts: Sequence[str], length: int, count: int, draw: np.random.Generator) -> list[str]:
+    """Return windows that have no style.
+
+    Args:
+        kind: ``letters``, random ones, each window of few or many different characters; ``shuffled``, a window of a
+            text with its characters in random order; ``mixture``, stretches of several texts in turn.
+        texts: K texts, each longer than ``length``.
+        draw: source of randomness.
+    """
+    make = {"letters": _letters, "shuffled": _shuffled, "mixture": _mixture}[kind]
+    return [make(texts, length, draw) for _ in range(count)]
+
+
+def _letters(texts, length, draw):
+    symbols = _PRINTABLE if draw.random() < 0.5 else _LETTERS
+    symbols = draw.choice(symbols, draw.integers(1, len(symbols) + 1), replace=False)
+    return "".join(draw.choice(symbols, length))
+
+
+def _shuffled(texts, length, draw):
+    return "".join(draw.permutation(list(_stretch(texts[draw.integers(len(texts))], length, draw))))
+
+
+def _mixture(texts, length, draw):
+    """Take turns between 2 to K texts, in stretches of a tenth to a quarter of the window."""
+    turns = draw.permutation(len(texts))[: draw.integers(2, len(texts) + 1)] if len(texts) > 2 else range(len(texts))
+    return mix([texts[i] for i in turns], length, max(5, int(length * draw.uniform(0.1, 0.25))), draw)
+
+
+def mix(texts: Sequence[str], length: int, stretch: int, draw: np.random.Generator) -> str:
+    """Return a text of ``length`` characters that takes turns between texts, ``stretch`` characters at a time."""
+    turns = (texts[i % len(texts)] for i in range(-(-length // stretch)))
+    return "".join(_stretch(text, stretch, draw) for text in turns)[:length]
+
+
+def _stretch(text, length, draw):
+    start = draw.integers(len(text) - length + 1)
+    return text[start : start + length]
+
+
+def partition(documents: Sequence[str], shares: Sequence[float]) -> list[str]:
+    """Return the text of documents in disjoint parts, in order: by document, or within them where they are few.
+
+    Args:
+        documents: of one style.
+        shares: of the parts, about; they sum to 1.
+    """
+    lengths = np.array([len(document) for document in documents])
+    ends = np.round(np.cumsum(shares) * lengths.sum()).astype(int)
+    if len(documents) < 5 * len(shares):
+        text = "".join(documents)
+        return [text[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    middles = np.cumsum(lengths) - lengths / 2
+    homes = np.minimum(np.searchsorted(ends, middles), len(shares) - 1)
+    return ["".join(d for d, home in zip(documents, homes, strict=True) if home == part) for part in range(len(shares))]

@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""Say what the styles of a character LM are worth: is text of a style recognised, by judges that are not the model?
+
+    python scripts/evaluate_style.py checkpoints/styles --style-from file -o style.json
+    python scripts/evaluate_style.py MODEL.pt --data data/styles --style-from file --seeds 1 2 3 -o style.json
+
+Text that the model was not trained on (the validation split, as the checkpoint's own options cut it) is divided per
+style in three: the judges, two classifiers of different families, learn from the first part and are tested on the
+second; the third is real text for the model to continue, classify and predict. With several documents a style the
+parts hold different documents; with one file a style they are disjoint stretches of it.
+
+Reported: the judges' accuracy on unseen text; consistency of real, generated, mixed and random text; success in style
+transfer; the model's own style head; the loss under a true, inferred, wrong and no style; and the loss in one pass
+beside the honest one, of each character from its prefix alone. A checkpoint without styles gets what applies to it.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+SHARES = (0.6, 0.2, 0.2)  # of the text: judges learn, judges are tested, the model is judged
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("checkpoint", type=Path, help="checkpoint file of the task char_lm, or its folder")
+    add("--data", nargs="+", metavar="PATH", help="files or folders with text (default: what it was trained on)")
+    add("--style-from", choices=("file", "folder", "jsonl", "none"), help="what tells a document's style (as trained)")
+    add("-o", "--output", type=Path, required=True, metavar="FILE", help="JSON with all numbers")
+    add("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of judges and samples (default: 1 2 3)")
+    add("--samples", type=int, default=4, help="texts a style and seed (default: %(default)s)")
+    add("--sample-length", type=int, default=2000, help="characters of each (default: %(default)s)")
+    add("--lengths", type=int, nargs="+", default=[50, 100, 200, 500, 1000], help="windows (default: 50 ... 1000)")
+    add("--window", type=int, default=200, help="window of transfer and confusion (default: %(default)s)")
+    add("--temperature", type=float, default=0.8, help="default: %(default)s")
+    add("--top-k", type=int, default=200, help="default: %(default)s")
+    add("--cost-windows", type=int, default=128, help="blocks a style to predict (default: %(default)s)")
+    add("--honest-tokens", type=int, default=8192, help="characters predicted from their prefix alone; 0: none "
+        "(default: %(default)s)")  # fmt: skip
+    add("--device", default="cpu", help="default: %(default)s")
+    args = parser.parse_args()
+    if args.sample_length < 2 * max(args.lengths) or args.window > args.sample_length:
+        parser.error("--sample-length is at least twice the longest of --lengths, and no less than --window")
+    if min(args.samples, args.cost_windows, *args.lengths) < 1 or args.honest_tokens < 0:
+        parser.error("--samples, --cost-windows and --lengths are at least 1, --honest-tokens at least 0")
+    return args
+
+
+def held_out(args, lm):
+    """Return {style: its held-out documents}; the one style is "" where the data has none."""
+    from omegaconf import OmegaConf
+
+    from plugins import compat
+    from plugins.data.char_corpus import open_corpus
+    from plugins.errors import UserError
+    from plugins.hub import find_checkpoint
+    from plugins.tasks.char_lm import CharLMConfig, corpus_spec
+
+    path = find_checkpoint(str(args.checkpoint))
+    trained = compat.read_state(path)["cfg"]["task"]
+    names = CharLMConfig.__dataclass_fields__
+    cfg = OmegaConf.create({name: trained[name] for name in names if name in trained})
+    if args.data:
+        cfg.data, cfg.valid_data = ":".join(args.data), None
+        cfg.valid_fraction = cfg.valid_fraction or 0.1
+    if args.style_from:
+        cfg.style_from = args.style_from
+    with tempfile.TemporaryDirectory() as cache:
+        corpus = open_corpus(corpus_spec(cfg, lm.dictionary.unit), cache)
+        split = corpus.split("valid", lm.dictionary, corpus.styles, lm.block_size, str(path))
+        labels = [0] * len(split.starts) if split.labels is None else split.labels.tolist()
+        found = {style: [] for style in corpus.styles or [""]}
+        for start, end, label in zip(split.starts, split.ends, labels, strict=True):
+            ids = split.ids[start:end] if split.table is None else split.table[split.ids[start:end]]
+            found[(corpus.styles or [""])[label]].append(lm.dictionary.decode(ids))
+    empty = next((style for style, documents in found.items() if not documents), None)
+    if empty is not None:
+        raise UserError(f"style {empty!r} has no held-out text: raise --valid-fraction in training")
+    return found
+
+
+def blocks(lm, text, count):
+    """Return up to ``count`` windows of text as tokens (N, block + 1), evenly spread."""
+    import torch
+
+    tokens = lm.dictionary.encode(text)
+    size = lm.block_size + 1
+    rows = tokens[: len(tokens) // size * size].view(-1, size)
+    return rows[torch.linspace(0, len(rows) - 1, min(count, len(rows))).long()].to(lm.device)
+
+
+def generate(args, lm, real, styles, given):
+    """Return {condition: {seed: {style: texts}}}, continuing real text or nothing, with a style given or not.
+
+    Conditions: ``free``, no prompt and no style; ``prompted``, a prompt of the style; ``given``, no prompt and the
+    style; ``transfer``, a prompt of another style and the style.
+    """
+    from tqdm import tqdm
+
+    k_all = range(len(styles))
+    names = ["free", "prompted", *(["given", "transfer"] if given else [])]
+    made = {name: {seed: {} for seed in args.seeds} for name in names}
+    jobs = [(name, seed, k) for name in names for seed in args.seeds for k in (k_all if name != "free" else [None])]
+    for name, seed, k in tqdm(jobs, desc="samples", unit="batch", leave=False, disable=None):
+        options = {"temperature": args.temperature, "top_k": args.top_k, "seed": 1000 * seed + (k or 0)}
+        if name == "free":  # nothing tells the styles apart: all at once
+            texts = sample(lm, "", args, args.samples * len(styles), options)
+            made[name][seed] = {style: texts[style :: len(styles)] for style in k_all}
+            continue
+        others = [other for other in k_all if other != k]
+        source = {"prompted": k, "transfer": others[seed % len(others)]}.get(name)
+        prompt = "" if source is None else prompt_from(real[source], seed, lm.block_size)
+        options["style"] = None if name == "prompted" else styles[k]
+        made[name][seed][k] = sample(lm, prompt, args, args.samples, options)
+    return made
+
+
+def sample(lm, prompt, args, count, options):
+    texts = lm.sample(prompt, args.sample_length, n=count, **options)
+    return [texts] if isinstance(texts, str) else texts
+
+
+def prompt_from(text, seed, length):
+    """Return a stretch of a text, another for every seed."""
+    start = (7919 * seed) % max(1, len(text) - length)
+    return text[start : start + length]
+
+
+def own_numbers(args, lm, real, styles, given):
+    """Return what the model says of real text: its style head, the cost of styles, the honest loss."""
+    import torch
+
+    from plugins.analysis import style_evaluation as evaluation
+
+    found = {}
+    windows = [blocks(lm, text, args.cost_windows) for text in real]
+    if given:
+        labels = [torch.full((len(rows),), lm.styles.index(style)) for rows, style in zip(windows, styles, strict=True)]
+        together, labels = torch.cat(windows)[:, :-1], torch.cat(labels).to(lm.device)
+        if lm.model(together[:1, :1])[1]["style_logits"] is not None:
+            asked = sorted({1, 8, 16, 32, 64, 128, lm.block_size})
+            found["head"] = evaluation.head_accuracy(lm.model, together, labels, asked) | {"styles": lm.styles}
+        found["cost"] = {
+            style: evaluation.style_cost(losses_of(lm, rows), lm.styles.index(style), len(lm.styles))
+            for rows, style in zip(windows, styles, strict=True)
+        }
+    if args.honest_tokens:
+        count = math.ceil(args.honest_tokens / lm.block_size / len(windows))
+        rows = torch.cat([blocks(lm, text, count) for text in real])
+        found["loss"] = evaluation.honest_loss(lm.model, rows, progress=True)
+    return found
+
+
+def losses_of(lm, rows):
+    from plugins.analysis import style_evaluation as evaluation
+
+    return lambda style: evaluation.nats(lm.model, rows, None if style is None else style.to(lm.device)).cpu()
+
+
+def main():
+    args = parse()
+    from plugins.analysis import style_report
+    from plugins.analysis.grids import without_nan
+    from plugins.analysis.style_classifiers import partition
+    from plugins.errors import UserError, report_in_one_line
+    from plugins.hub import CharLM
+
+    report_in_one_line()
+    lm = CharLM.from_pretrained(str(args.checkpoint)).to(args.device)
+    documents = held_out(args, lm)
+    styles = [style for style in documents if style]
+    parts = list(zip(*(partition(documents[style], SHARES) for style in documents), strict=True))
+    short = min(len(text) for text in parts[2])
+    if short <= max(lm.block_size, args.sample_length if styles else 0):
+        raise UserError(
+            f"only {short} characters of held-out text to judge the model by: more than a block ({lm.block_size}), and "
+            "than --sample-length where there are styles, are needed; give more text, or a shorter --sample-length"
+        )
+    given = bool(styles) and sorted(lm.styles) == sorted(styles) and lm.model.num_styles == len(styles)
+    result = {
+        "checkpoint": str(args.checkpoint),
+        "options": {name: value for name, value in vars(args).items() if name not in ("checkpoint", "output")},
+        "styles": styles,
+        "chance": 1 / len(styles) if styles else None,
+        "model_has_these_styles": given,
+        "sees_the_future": lm.sees_the_future,
+        "characters": {name: dict(zip(documents, map(len, part), strict=True))
+                       for name, part in zip(("judges_learn", "judges_tested", "model_judged"), parts, strict=True)},
+        **own_numbers(args, lm, parts[2], styles, given),
+    }  # fmt: skip
+    if len(styles) > 1:
+        texts = generate(args, lm, parts[2], styles, given)
+        report = style_report.Judging(styles, args.lengths, args.window, args.seeds[0])
+        result |= report.judge(parts, texts, args.sample_length, args.samples * len(args.seeds))
+        result["samples"] = texts
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = args.output.with_name(f".{args.output.name}.part")
+    temporary.write_text(json.dumps(without_nan(result), indent=1, default=str) + "\n", encoding="utf-8")
+    os.replace(temporary, args.output)
+    print(style_report.tables(result))
+    print(f"all numbers, and the samples, are in {args.output}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
