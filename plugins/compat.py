@@ -18,6 +18,7 @@ import torch
 
 from plugins.errors import UserError, report_in_one_line
 
+ALIASES = {"--finetune-from": "--finetune-from-model"}
 REPAIRS = []  # (name, what it does), filled by install()
 
 # Plain data that fairseq's checkpoints hold beside tensors: options of the command line, and numbers of numpy.
@@ -54,6 +55,7 @@ def install(adopt_checkpoint, hub_interface):
     repaired("checkpoint_last.pt", "is replaced as a whole; fairseq copies into it, and a killed run leaves half")
     wrap(options, "parse_args_and_arch", parse_args)
     repaired("--bf16", "means bfloat16 on a GPU; fairseq takes it for a request for a TPU")
+    repaired("--finetune-from", "is short for --finetune-from-model")
     repaired("--help", "shows the options of the model, task, criterion and optimiser that were chosen")
     wrap(Trainer, "__init__", checked_trainer)
     repaired("preflight", "half precision without a GPU, and torchrun on a CPU, end with an explanation")
@@ -170,7 +172,7 @@ def parse_args(original, parser, input_args=None, *args, modify_parser=None, **k
     fairseq parses once to learn which model and task are meant, and prints the help then, without their options. And
     it sets ``args.tpu = True`` whenever it meets --bf16.
     """
-    given = sys.argv[1:] if input_args is None else list(input_args)
+    given = [unalias(argument) for argument in (sys.argv[1:] if input_args is None else input_args)]
     if {"-h", "--help"} & set(given):
         given = [argument for argument in given if argument not in ("-h", "--help")]
         modify_parser = print_help_when_complete()
@@ -179,6 +181,12 @@ def parse_args(original, parser, input_args=None, *args, modify_parser=None, **k
     if getattr(namespace, "bf16", False) and importlib.util.find_spec("torch_xla") is None:
         namespace.tpu = False
     return parsed
+
+
+def unalias(argument):
+    """Spell the short forms of fairseq's flags out."""
+    name, equals, value = str(argument).partition("=")
+    return ALIASES[name] + equals + value if name in ALIASES else argument
 
 
 def print_help_when_complete():

@@ -28,7 +28,7 @@ ALLOWED = {  # importer: the parts of ours that it may import
     "peft": {"peft", "modules", "errors"},
     "models": {"models", "modules", "peft", "data", "errors", "compat"},
     "tasks": {"tasks", "data", "errors", "compat"},
-    "criterions": {"criterions", "modules", "data", "errors", "compat"},
+    "criterions": {"criterions", "modules", "data", "analysis", "errors", "compat"},
     "optim": {"optim", "errors"},
     "analysis": {"analysis", "modules", "models", "data", "errors", "compat"},
     "diagnostics": {"diagnostics", "analysis", "modules", "models", "data", "errors", "compat"},
