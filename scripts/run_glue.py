@@ -125,7 +125,9 @@ def finish(results, setting):
     perplexity = report.pretraining_perplexity(setting.checkpoint)
     paper, official = report.paper_table(by_task, perplexity), report.official_table(by_task)
     title = "The published table's columns (CoLA: accuracy, STS-B: squared error of label / 5 over ln 2)"
-    print(f"\n{title}\n{report.aligned(paper)}\n\nOfficial metrics\n{report.aligned(official)}\n")
+    if set(by_task) & set(report.PAPER):
+        print(f"\n{title}\n{report.aligned(paper)}")
+    print(f"\nOfficial metrics, in percent\n{report.aligned(official)}\n")
     warnings = report.warnings(by_task)
     for line in warnings:
         print(f"warning: {line}")

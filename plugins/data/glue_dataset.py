@@ -1,8 +1,10 @@
 """Tokenised sentences and pairs: made once and cached by content, truncated, and batched by length."""
 
+import contextlib
 import hashlib
 import logging
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,7 +133,7 @@ def read_cache(path):
         with np.load(path, allow_pickle=False) as arrays:
             labels = arrays["labels"] if "labels" in arrays else None
             return Tokenised(arrays["tokens"], arrays["offsets"], labels, arrays["index"], int(arrays["skipped"]))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except Exception as error:  # numpy and zipfile raise many kinds on a damaged file
         logger.warning("%s: damaged (%s), made again", path, error)
@@ -140,7 +142,7 @@ def read_cache(path):
 
 def write_cache(path, data):
     """Write under a temporary name, then rename; a folder that cannot be written only costs the time next time."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     arrays = {"tokens": data.tokens, "offsets": data.offsets, "index": data.index, "skipped": np.int64(data.skipped)}
     if data.labels is not None:
         arrays["labels"] = data.labels
@@ -150,7 +152,8 @@ def write_cache(path, data):
             np.savez(file, **arrays)
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         logger.warning("%s: not cached (%s)", path, error.strerror)
 
 

@@ -109,6 +109,10 @@ def do_all(planned, setting, jobs):
     for device in range(jobs):
         devices.put(None if setting.cpu else str(device))
     first = {run.intermediate for run in planned} - {None}
+    tokeniser = glue_dataset.Tokeniser(os.path.dirname(setting.checkpoint))
+    for task in dict.fromkeys(run.task for run in planned):  # once, and before anything is trained
+        for split in (glue_specs.TRAIN, *setting.specs[task].valid_splits):
+            load(setting, setting.specs[task], split, tokeniser)
     stages = [[r for r in planned if r.task in first], [r for r in planned if r.task not in first]]
     with tqdm(total=len(planned), desc="runs", unit="run", disable=None) as bar:
         for stage in filter(None, stages):
@@ -141,7 +145,7 @@ def start_of(run, results, setting):
 def do(run, setting, start, devices):
     """Fine-tune and evaluate, unless that has been done; go on with what was interrupted. Returns the result."""
     folder, spec = setting.output / run.name, setting.specs[run.task]
-    tokeniser = glue_dataset.Tokeniser(os.path.dirname(os.path.abspath(setting.checkpoint)))
+    tokeniser = glue_dataset.Tokeniser(os.path.dirname(setting.checkpoint))
     train = load(setting, spec, glue_specs.TRAIN, tokeniser)
     options = recipe.command(
         run, setting.glue_dir, start, folder, len(train), {"spec": spec, "flags": setting.flags[run.task]}, setting.cpu

@@ -63,7 +63,8 @@ def flags():
     classes = registered()
     chosen = {"clap_roberta": classes["models"]["clap_roberta"], "clap_masked_lm": classes["tasks"]["clap_masked_lm"],
               "clap_masked_lm criterion": classes["criterions"]["clap_masked_lm"],
-              "fused_adamw": classes["optimizers"]["fused_adamw"]}  # fmt: skip
+              "fused_adamw": classes["optimizers"]["fused_adamw"], "glue": classes["tasks"]["glue"],
+              "glue criterion": classes["criterions"]["glue"]}  # fmt: skip
     return {name: flags_of(cls) for name, cls in chosen.items()}
 
 
@@ -101,7 +102,9 @@ def test_every_name_we_mean_to_register_is_ours():
     for kind, name in (
         ("models", "clap_roberta"),
         ("tasks", "clap_masked_lm"),
+        ("tasks", "glue"),
         ("criterions", "clap_masked_lm"),
+        ("criterions", "glue"),
         ("optimizers", "fused_adamw"),
     ):
         assert classes[kind][name].__module__.startswith("plugins.")
@@ -111,7 +114,8 @@ def test_flags():
     check("flags", flags())
 
 
-def test_no_flag_is_shared_by_model_task_and_criterion():
+@pytest.mark.parametrize("task", ["clap_masked_lm", "glue"])
+def test_no_flag_is_shared_by_model_task_and_criterion(task):
     """One slot of the command line would serve both. (Links to fairseq's own options are meant.)"""
     from fairseq.dataclass.configs import FairseqConfig
 
@@ -121,7 +125,7 @@ def test_no_flag_is_shared_by_model_task_and_criterion():
         if hasattr(section.type, "__dataclass_fields__"):
             common |= {"--" + name.replace("_", "-") for name in section.type.__dataclass_fields__}
     seen = {}
-    for owner in ("clap_roberta", "clap_masked_lm", "clap_masked_lm criterion", "fused_adamw"):
+    for owner in ("clap_roberta", task, f"{task} criterion", "fused_adamw"):
         for flag in given[owner]:
             if flag in common:
                 continue
@@ -132,7 +136,8 @@ def test_no_flag_is_shared_by_model_task_and_criterion():
 
 
 def test_every_flag_has_a_help():
-    for cls in (registered()["models"]["clap_roberta"], registered()["tasks"]["clap_masked_lm"]):
+    classes = registered()
+    for cls in (classes["models"]["clap_roberta"], classes["tasks"]["clap_masked_lm"], classes["tasks"]["glue"]):
         for field in cls.__dataclass.__dataclass_fields__.values():
             linked = isinstance(field.default, str) and field.default.startswith("${")
             assert linked or field.name == "_name" or field.metadata.get("help"), field.name
@@ -189,7 +194,7 @@ FILES = sorted(
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_import_arrows(path):
     part = path.relative_to(ROOT / "plugins").parts[0].removesuffix(".py")
-    if part in ("hub", "launch"):
+    if part in ("hub", "launch", "glue"):
         return  # they sit on top
     assert our_imports(path) <= ALLOWED[part]
 
