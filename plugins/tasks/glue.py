@@ -258,7 +258,9 @@ def tokeniser_folder(cfg, run, from_checkpoint):
         wanted = start.get("finetune_from_model")
         if wanted and not path:
             raise UserError(f"--finetune-from {wanted}: no such checkpoint")
-    folders = [os.path.dirname(os.path.abspath(path))] if path else []
+    # A run that ended just after its first checkpoint was written has no dictionary beside it yet.
+    paths = [path, None if from_checkpoint else wanted]
+    folders = list(dict.fromkeys(os.path.dirname(os.path.abspath(p)) for p in paths if p))
     folders += [cfg.data] + ([cfg.tokenizer_dir] if cfg.tokenizer_dir else [])
     for folder in folders:
         if os.path.exists(os.path.join(folder, "dict.txt")):
@@ -272,14 +274,16 @@ def tokeniser_folder(cfg, run, from_checkpoint):
 def start_afresh(model, prefixes):
     """Keep the initial values of some parameters when a checkpoint is loaded for the first time."""
 
-    def hook(module, state_dict, prefix, *unused):
-        own = module.state_dict()
-        for name in own:
-            if name.startswith(tuple(prefixes)):
-                state_dict[prefix + name] = own[name].detach().clone()
-        handle.remove()
+    pending = list(prefixes)
 
-    handle = model.register_load_state_dict_pre_hook(hook) if prefixes else None
+    def hook(module, state_dict, prefix, *unused):
+        own = module.state_dict() if pending else {}
+        for name in own:
+            if name.startswith(tuple(pending)):
+                state_dict[prefix + name] = own[name].detach().clone()
+        pending.clear()
+
+    model.register_load_state_dict_pre_hook(hook)
 
 
 def scale_learning_rates(model, decay):

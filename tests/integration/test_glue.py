@@ -223,7 +223,7 @@ def test_hydra_reads_the_same_options(world):
     config = toy.ROOT / "examples" / "glue" / "config"
     own = [
         f"task.data={world}/glue", f"checkpoint.finetune_from_model={world}/zero_clap/checkpoint_best.pt",
-        f"checkpoint.save_dir={world}/hydra", f"task.cache_dir={world}/cache", "optimization.max_update=2",
+        f"checkpoint.save_dir={world}/hydra", f"+task.cache_dir={world}/cache", "optimization.max_update=2",
         "dataset.num_workers=0", "common.cpu=true", "lr_scheduler.warmup_updates=1", f"hydra.run.dir={world}/hydra",
     ]  # fmt: skip
     outcome = toy.run_cli(["fairseq-hydra-train", "--config-dir", config, "--config-name", "rte", *own])
