@@ -7,7 +7,7 @@ taken pair by pair: above 1, ours is faster. What counts is the training loop fr
 validation and no checkpoint on either side.
 
     python scripts/demo_mlm.py --variants baseline --updates 1 -o checkpoints/bench      # a dictionary and a tokeniser
-    pip install -r requirements/hf.txt accelerate
+    pip install -r requirements/hf.txt -r requirements/bench.txt
     python benchmarks/glue_train.py GLUE --tokenizer-dir checkpoints/bench/data --repeats 3
 """
 

@@ -15,6 +15,7 @@ import sys
 
 import numpy as np
 import torch
+from omegaconf import open_dict
 
 from plugins.errors import UserError, report_in_one_line
 
@@ -59,6 +60,7 @@ def install(adopt_checkpoint, hub_interface):
     repaired("--help", "shows the options of the model, task, criterion and optimiser that were chosen")
     wrap(Trainer, "__init__", checked_trainer)
     repaired("preflight", "half precision without a GPU, and torchrun on a CPU, end with an explanation")
+    repaired("several workers", "each reads the checkpoint; fairseq would send options that the safe reader refuses")
     stand_where_the_user_stands()
     repaired("hydra paths", "relative paths are read from where the user stands, not from hydra's output folder")
     if any(name.startswith("fairseq_cli") for name in sys.modules):
@@ -206,6 +208,8 @@ def checked_trainer(original, self, cfg, *args, **kwargs):
     """Refuse what would otherwise end in an assertion of CUDA, or in silence, before any training."""
     check_precision(cfg.common)
     check_world_size(cfg)
+    with open_dict(cfg):
+        cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
     return original(self, cfg, *args, **kwargs)
 
 

@@ -139,6 +139,9 @@ class GlueTask(FairseqTask):
         )
         return self.datasets[split]
 
+    def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
+        return indices  # inputs are truncated already, and batch_by_size refuses a --max-tokens that they exceed
+
     # Model
 
     def build_model(self, cfg, from_checkpoint=False):
