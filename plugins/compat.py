@@ -40,6 +40,7 @@ def install(adopt_checkpoint, hub_interface):
         hub_interface: the class that ``RobertaModel.from_pretrained`` returns.
     """
     from fairseq import checkpoint_utils, options
+    from fairseq.distributed import utils as distributed_utils
     from fairseq.file_io import PathManager
     from fairseq.models.roberta import model as roberta
     from fairseq.trainer import Trainer
@@ -60,6 +61,8 @@ def install(adopt_checkpoint, hub_interface):
     repaired("--help", "shows the options of the model, task, criterion and optimiser that were chosen")
     wrap(Trainer, "__init__", checked_trainer)
     repaired("preflight", "half precision without a GPU, and torchrun on a CPU, end with an explanation")
+    wrap(distributed_utils, "all_gather_list", all_gather_list)
+    repaired("gathering", "works on a CPU too; fairseq gathers in buffers on a GPU")
     repaired("several workers", "each reads the checkpoint; fairseq would send options that the safe reader refuses")
     stand_where_the_user_stands()
     repaired("hydra paths", "relative paths are read from where the user stands, not from hydra's output folder")
@@ -229,6 +232,15 @@ def check_world_size(cfg):
             "CPU give every process --distributed-world-size, --distributed-rank, --distributed-no-spawn, "
             "--distributed-init-method file://..., --distributed-backend gloo and --ddp-backend legacy_ddp"
         )
+
+
+def all_gather_list(original, data, group=None, max_size=16384):
+    """Return what each worker gives, in the order of their ranks."""
+    if torch.cuda.is_available():
+        return original(data, group=group, max_size=max_size)
+    gathered = [None] * torch.distributed.get_world_size(group)
+    torch.distributed.all_gather_object(gathered, data, group=group)
+    return gathered
 
 
 def stand_where_the_user_stands():

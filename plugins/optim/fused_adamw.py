@@ -40,7 +40,6 @@ class FusedAdamW(FairseqOptimizer):
             {"params": groups[kind], "lr_scale": -kind[1], **({"weight_decay": 0.0} if kind[0] else {})}
             for kind in sorted(groups)
         ]
-        self._lr = self.optimizer_config["lr"]
         self._optimizer = torch.optim.AdamW(kinds, fused=True, **self.optimizer_config)
 
     @property
@@ -54,11 +53,11 @@ class FusedAdamW(FairseqOptimizer):
         }
 
     def get_lr(self):
-        return self._lr
+        first = self.param_groups[0]
+        return first["lr"] / first["lr_scale"]
 
     def set_lr(self, lr):
         """Set the learning rate; each group gets it times its own scale (layer-wise decay)."""
-        self._lr = lr
         for group in self.param_groups:
             group["lr"] = lr * group["lr_scale"]
 
@@ -66,8 +65,10 @@ class FusedAdamW(FairseqOptimizer):
         """Load a state; which parameters decay, and how much, stays as this run's options say."""
         own = [{name: group[name] for name in ("weight_decay", "lr_scale")} for group in self._optimizer.param_groups]
         super().load_state_dict(state_dict, optimizer_overrides)
-        for group, options in zip(self._optimizer.param_groups, own, strict=True):
+        lr = self.param_groups[0]["lr"] / self.param_groups[0].get("lr_scale", 1.0)
+        for group, options in zip(self.param_groups, own, strict=True):
             group.update(options)
+        self.set_lr(lr)
 
     @property
     def supports_flat_params(self):

@@ -21,6 +21,7 @@ import plugins
 from plugins.glue import predict
 
 pytestmark = pytest.mark.slow
+LAYERS = ("--layer-lr-decay", 0.5, "--reinit-layers", 1, "--clip-norm", 1, "--seed", 7)
 STSB_COLUMNS = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore"
 
 
@@ -100,7 +101,7 @@ def tuned(world):
         "cola": tune(world, "CoLA", "cola", "--pooler-type", "attention"),
         "stsb": tune(world, "STS-B", "stsb", "--max-positions", 40, variant="baseline"),
         "mnli": tune(world, "MNLI", "mnli", "--pooler-type", "mean", *mnli),
-        "layers": tune(world, "RTE", "layers", "--layer-lr-decay", 0.5, "--reinit-layers", 1, "--clip-norm", 1, "--seed", 7),
+        "layers": tune(world, "RTE", "layers", *LAYERS),
     })  # fmt: skip
     for name, outcome in outcomes.items():
         assert outcome.status == 0, f"{name}: {outcome.err[-3000:]}"
@@ -203,8 +204,7 @@ def test_reinitialised_layers_start_afresh_and_lower_layers_learn_less(world, tu
 
 
 def test_resuming_takes_the_checkpoint_as_it_is(world, tuned):
-    outcome = toy.run_cli(tune(world, "RTE", "layers", "--layer-lr-decay", 0.5, "--reinit-layers", 1, "--clip-norm", 1,
-                               "--seed", 7, "--max-update", 9))  # fmt: skip
+    outcome = toy.run_cli(tune(world, "RTE", "layers", *LAYERS, "--max-update", 9))
     assert outcome.status == 0, outcome.err[-2000:]
     assert logged(outcome, "train_inner")["num_updates"] == "9"
     assert "Loaded checkpoint" in outcome.text
