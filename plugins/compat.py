@@ -15,9 +15,11 @@ import sys
 
 import numpy as np
 import torch
+from omegaconf import open_dict
 
 from plugins.errors import UserError, report_in_one_line
 
+ALIASES = {"--finetune-from": "--finetune-from-model"}
 REPAIRS = []  # (name, what it does), filled by install()
 
 # Plain data that fairseq's checkpoints hold beside tensors: options of the command line, and numbers of numpy.
@@ -40,6 +42,7 @@ def install(adopt_checkpoint, hub_interface, complete_options=None):
     """
     from fairseq import checkpoint_utils, options
     from fairseq.data import data_utils
+    from fairseq.distributed import utils as distributed_utils
     from fairseq.file_io import PathManager
     from fairseq.models.roberta import model as roberta
     from fairseq.trainer import Trainer
@@ -56,12 +59,16 @@ def install(adopt_checkpoint, hub_interface, complete_options=None):
     repaired("checkpoint_last.pt", "is replaced as a whole; fairseq copies into it, and a killed run leaves half")
     wrap(options, "parse_args_and_arch", functools.partial(parse_args, complete_options))
     repaired("--bf16", "means bfloat16 on a GPU; fairseq takes it for a request for a TPU")
+    repaired("--finetune-from", "is short for --finetune-from-model")
     repaired("--help", "shows the options of the model, task, criterion and optimiser that were chosen")
     repaired("recipes", "a task sets the options that its paper trained with and the command line does not give")
     wrap(data_utils, "raise_if_valid_subsets_unintentionally_ignored", look_for_subsets)
     repaired("data in a file", "fairseq lists the folder that data names to look for validation subsets")
     wrap(Trainer, "__init__", checked_trainer)
     repaired("preflight", "half precision without a GPU, and torchrun on a CPU, end with an explanation")
+    wrap(distributed_utils, "all_gather_list", all_gather_list)
+    repaired("gathering", "works on a CPU too; fairseq gathers in buffers on a GPU")
+    repaired("several workers", "each reads the checkpoint; fairseq would send options that the safe reader refuses")
     stand_where_the_user_stands()
     repaired("hydra paths", "relative paths are read from where the user stands, not from hydra's output folder")
     if any(name.startswith("fairseq_cli") for name in sys.modules):
@@ -177,7 +184,7 @@ def parse_args(complete_options, original, parser, input_args=None, *args, modif
     fairseq parses once to learn which model and task are meant, and prints the help then, without their options. And
     it sets ``args.tpu = True`` whenever it meets --bf16.
     """
-    given = sys.argv[1:] if input_args is None else list(input_args)
+    given = [unalias(argument) for argument in (sys.argv[1:] if input_args is None else input_args)]
     if {"-h", "--help"} & set(given):
         given = [argument for argument in given if argument not in ("-h", "--help")]
         modify_parser = print_help_when_complete()
@@ -221,6 +228,12 @@ def look_for_subsets(original, cfg):
         original(cfg)
 
 
+def unalias(argument):
+    """Spell the short forms of fairseq's flags out."""
+    name, equals, value = str(argument).partition("=")
+    return ALIASES[name] + equals + value if name in ALIASES else argument
+
+
 def print_help_when_complete():
     """Return a function that fairseq calls on its parser twice: before and after the options of the parts are added."""
     parsers = []
@@ -238,6 +251,8 @@ def checked_trainer(original, self, cfg, *args, **kwargs):
     """Refuse what would otherwise end in an assertion of CUDA, or in silence, before any training."""
     check_precision(cfg.common)
     check_world_size(cfg)
+    with open_dict(cfg):
+        cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
     return original(self, cfg, *args, **kwargs)
 
 
@@ -257,6 +272,15 @@ def check_world_size(cfg):
             "CPU give every process --distributed-world-size, --distributed-rank, --distributed-no-spawn, "
             "--distributed-init-method file://..., --distributed-backend gloo and --ddp-backend legacy_ddp"
         )
+
+
+def all_gather_list(original, data, group=None, max_size=16384):
+    """Return what each worker gives, in the order of their ranks."""
+    if torch.cuda.is_available():
+        return original(data, group=group, max_size=max_size)
+    gathered = [None] * torch.distributed.get_world_size(group)
+    torch.distributed.all_gather_object(gathered, data, group=group)
+    return gathered
 
 
 def stand_where_the_user_stands():

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -22,7 +22,16 @@ _RUNNING: set[subprocess.Popen] = set()
 _PATIENCE = 20  # seconds that an interrupted child gets to end by itself
 
 
-def fairseq_train(arguments: Sequence[str], log: str | Path, *, title: str, updates: int, threads: int) -> None:
+def fairseq_train(
+    arguments: Sequence[str],
+    log: str | Path,
+    *,
+    title: str,
+    updates: int,
+    threads: int,
+    bar: bool = True,
+    environment: Mapping[str, str] | None = None,
+) -> None:
     """Run ``fairseq-train`` to its end; Ctrl-C ends it too.
 
     Args:
@@ -31,6 +40,8 @@ def fairseq_train(arguments: Sequence[str], log: str | Path, *, title: str, upda
         title: what errors and the bar call the run.
         updates: the bar's length.
         threads: CPU threads of the child.
+        bar: show one.
+        environment: variables for the child.
 
     Raises:
         UserError: the exit status is not 0; the text holds the child's last error.
@@ -40,17 +51,18 @@ def fairseq_train(arguments: Sequence[str], log: str | Path, *, title: str, upda
     settings |= {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
     # Threads that wait for each other in a loop slow a small model down tenfold where other programs want the cores.
     settings.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    settings |= environment or {}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     with open(log, "a", encoding="utf-8") as file:
         print("$ fairseq-train", shlex.join(arguments), file=file, flush=True)
         process = subprocess.Popen([*program, *arguments], env=settings, **pipes)
         _RUNNING.add(process)
         try:
-            error = _follow(process.stdout, file, title, updates)
+            error = _follow(process.stdout, file, title, updates if bar else None)
             process.wait()
         finally:
-            _RUNNING.discard(process)
             _stop(process)
+            _RUNNING.discard(process)
     if process.returncode:
         raise UserError(f"{title}: fairseq-train failed: {error} (everything it said: {log})")
 
@@ -58,7 +70,7 @@ def fairseq_train(arguments: Sequence[str], log: str | Path, *, title: str, upda
 def stop_all() -> None:
     """End the children that other threads of this process wait for; those threads see them fail."""
     for process in list(_RUNNING):
-        process.terminate()
+        _stop(process)
 
 
 def resumable(save_dir: str | Path) -> bool:
@@ -80,10 +92,10 @@ def resumable(save_dir: str | Path) -> bool:
     return False
 
 
-def _follow(lines: Iterable[str], log: TextIO, title: str, updates: int) -> str:
+def _follow(lines: Iterable[str], log: TextIO, title: str, updates: int | None) -> str:
     """Copy a run's output into its log and move a bar; return its last error, or else its last line."""
     last = error = ""
-    with tqdm(total=updates, desc=title, unit=" updates", leave=False, disable=None) as bar:
+    with tqdm(total=updates, desc=title, unit=" updates", leave=False, disable=updates is None or None) as bar:
         for line in lines:
             log.write(line)
             log.flush()
@@ -99,7 +111,7 @@ def _show(bar: tqdm, line: str) -> None:
     if record is None:
         return
     bar.update(max(0, record.updates - bar.n))
-    if record.stage == VALID:
+    if record.stage == VALID and "ppl" in record.values:
         bar.set_postfix_str(f"validation perplexity {record.values['ppl']:.1f}")
 
 

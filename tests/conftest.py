@@ -45,6 +45,15 @@ def golden():
 
 
 @pytest.fixture(scope="session")
+def glue():
+    """A folder with the official files of CoLA, RTE and MRPC."""
+    folder = ROOT.parent / "shared" / "data" / "glue"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared/data/glue: files of GLUE, which are not in the repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def toy_data(tmp_path_factory):
     """A data folder of a small grammar; read it, do not write to it."""
     import toy

@@ -1,6 +1,8 @@
 """The tokeniser that lies in a folder, in the terms of fairseq's ``--bpe``."""
 
+import filecmp
 import os
+import shutil
 
 import numpy as np
 from fairseq.data import encoders
@@ -9,7 +11,7 @@ from omegaconf import OmegaConf
 from plugins.errors import UserError
 
 from .dictionaries import FILLER
-from .tokenizers import SENTENCEPIECE_FILE
+from .tokenizers import SENTENCEPIECE_FILE, TOKENIZER_FILES
 
 
 def find(folder, preferred="sentencepiece"):
@@ -23,6 +25,15 @@ def find(folder, preferred="sentencepiece"):
         if all(map(os.path.exists, paths.values())):
             return OmegaConf.create({"_name": kind} | paths)
     return None
+
+
+def copy(source, target):
+    """Put the dictionary and the tokeniser of a folder into another, whole or not at all."""
+    for name in TOKENIZER_FILES:
+        old, new = os.path.join(source, name), os.path.join(target, name)
+        if os.path.exists(old) and not (os.path.exists(new) and filecmp.cmp(old, new, shallow=False)):
+            shutil.copyfile(old, new + ".part")
+            os.replace(new + ".part", new)
 
 
 def word_starts(folder, dictionary):

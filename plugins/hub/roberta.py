@@ -75,6 +75,28 @@ class RobertaInterface(RobertaHubInterface):
             results.append(masks[0] if len(masks) == 1 else masks)
         return results
 
+    def predict(self, head, tokens, return_logits=False):
+        """Classify sentences, or score them.
+
+        Args:
+            head: name of a classification head.
+            tokens: (T,) or (B, T), padded with the dictionary's ``pad()``.
+
+        Returns:
+            Log-probabilities (B, K), or what the head gives.
+
+        Raises:
+            UserError: no such head, or an input too long.
+        """
+        heads = self.model.classification_heads
+        if head not in heads:
+            raise UserError(f"no classification head {head!r}; the checkpoint has {', '.join(heads) or 'none'}")
+        tokens = tokens.unsqueeze(0) if tokens.dim() == 1 else tokens
+        if tokens.size(1) > self.model.max_positions():
+            raise UserError(f"{tokens.size(1)} tokens exceed the model's {self.model.max_positions()} positions")
+        logits, _ = self.model(tokens.to(self.device), classification_head_name=head)
+        return logits if return_logits else logits.log_softmax(-1)
+
     def encode_masked(self, sentence):
         """Return the tokens (T,) of a sentence in which ``<mask>`` stands for unknown tokens."""
         if MASK not in sentence:

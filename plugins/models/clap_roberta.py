@@ -31,6 +31,7 @@ from plugins.errors import UserError
 from plugins.modules.alibi import AlibiBias
 from plugins.modules.clap_head import ClapHead, RobertaHead
 from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbedding, embedding_scale
+from plugins.modules.pooler import ClassificationHead
 
 from . import architecture
 from .clap_roberta_config import SIZES, ClapRobertaConfig
@@ -70,6 +71,35 @@ class ClapRobertaModel(RobertaModel):
             saved = (state.get("task_state") or {}).get("dictionary_sha256")
             dictionaries.check_same(dictionary, saved, source)
         return cls(cfg, ClapRobertaEncoder(cfg, dictionary))
+
+    def forward(
+        self, src_tokens, features_only=False, return_all_hiddens=False, classification_head_name=None, **kwargs
+    ):
+        """As fairseq's; a head that reads ``<s>`` alone gets it from a last layer that works on nothing else."""
+        if classification_head_name is None:
+            return super().forward(src_tokens, features_only, return_all_hiddens, **kwargs)
+        head = self.classification_heads[classification_head_name]
+        if head.pooler_type == "bos" and not return_all_hiddens:
+            return head.classify(self.encoder.first_features(src_tokens)), {"inner_states": None}
+        x, extra = self.encoder(src_tokens, True, return_all_hiddens, **kwargs)
+        return head(x, src_tokens == self.encoder.dictionary.pad()), extra
+
+    def register_classification_head(self, name, num_classes=None, inner_dim=None, **kwargs):
+        """Add a head, or replace the one of that name; see :class:`ClassificationHead`."""
+        cfg = self.args
+        head = ClassificationHead(
+            cfg.encoder_embed_dim,
+            inner_dim or cfg.encoder_embed_dim,
+            num_classes,
+            utils.get_activation_fn(str(cfg.pooler_activation_fn)),
+            cfg.pooler_dropout,
+            str(cfg.pooler_type),
+        )
+        if cfg.quant_noise_pq:
+            quant_noise(head.out_proj, cfg.quant_noise_pq, cfg.quant_noise_pq_block_size)
+        if cfg.spectral_norm_classification_head:
+            nn.utils.spectral_norm(head.out_proj)
+        self.classification_heads[name] = head
 
     def upgrade_state_dict_named(self, state_dict, name):
         prefix = name + "." if name else ""
@@ -131,6 +161,11 @@ class ClapRobertaEncoder(FairseqEncoder):
         x, states = self.sentence_encoder(src_tokens)
         states = [state.transpose(0, 1) for state in states] if return_all_hiddens else None  # (B, T, C) -> (T, B, C)
         return x, {"inner_states": states}
+
+    def first_features(self, src_tokens):
+        """Map tokens (B, T) to the features of the first of each row, (B, C)."""
+        batch, length = src_tokens.shape
+        return self.sentence_encoder(src_tokens, rows=torch.arange(batch, device=src_tokens.device) * length)[0]
 
     def output_layer(self, features, masked_tokens=None, **unused):
         return self.lm_head(features if masked_tokens is None else features[masked_tokens])

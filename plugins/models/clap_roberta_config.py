@@ -11,12 +11,15 @@ from fairseq.models.transformer import DEFAULT_MIN_PARAMS_TO_WRAP
 from fairseq.utils import get_available_activation_fns
 from omegaconf import II
 
+from plugins.modules.pooler import POOLERS
+
 from .options import architecture, architecture_names, option
 
 POSITIONS = ChoiceEnum(["learned", "sinusoidal", "alibi", "alibi_symmetric"])
 ALIBI_BOS = ChoiceEnum(["linear", "zero", "learned"])
 HEADS = ChoiceEnum(["clap", "roberta"])
 MASK_EMBEDDINGS = ChoiceEnum(["learned", "zero"])
+POOLER_TYPES = ChoiceEnum(list(POOLERS))
 ACTIVATIONS = ChoiceEnum(get_available_activation_fns())
 
 
@@ -86,6 +89,11 @@ class ClapRobertaConfig(FairseqDataclass):
     quant_noise_pq_block_size: int = option(8, "block size of quantisation noise")
     quant_noise_scalar: float = option(0.0, "scalar quantisation noise, and scalar quantisation in training")
     spectral_norm_classification_head: bool = option(False, "spectral normalisation of classification heads")
+    pooler_type: POOLER_TYPES = option(
+        "bos",
+        "what classification heads see: bos: the features of <s>, as RoBERTa; mean or max over all tokens; attention: "
+        "a mean with learned weights",
+    )
     load_checkpoint_heads: bool = option(False, "register and load the classification heads found in a checkpoint")
 
     # Memory and speed

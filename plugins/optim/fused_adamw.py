@@ -26,16 +26,21 @@ class FusedAdamW(FairseqOptimizer):
 
     The update is that of fairseq's ``adam``, whose weight decay is decoupled too. Decay is for parameters of two and
     more dimensions that do not say ``no_weight_decay``: no bias, no gain of a layer norm, no CLAP beta.
+    A parameter with an attribute ``lr_scale`` learns at that multiple of the learning rate.
     """
 
     def __init__(self, cfg, params):
         super().__init__(cfg)
         params = list(params)
-        decayed = [p for p in params if cfg.decay_all or is_decayed(p)]
-        chosen = set(map(id, decayed))
-        rest = [p for p in params if id(p) not in chosen]
-        groups = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}]
-        self._optimizer = torch.optim.AdamW([g for g in groups if g["params"]], fused=True, **self.optimizer_config)
+        groups = {}
+        for p in params:  # decayed ones first, as checkpoints know them; then by the scale of the learning rate
+            kind = (not (cfg.decay_all or is_decayed(p)), -lr_scale(p))
+            groups.setdefault(kind, []).append(p)
+        kinds = [
+            {"params": groups[kind], "lr_scale": -kind[1], **({"weight_decay": 0.0} if kind[0] else {})}
+            for kind in sorted(groups)
+        ]
+        self._optimizer = torch.optim.AdamW(kinds, fused=True, **self.optimizer_config)
 
     @property
     def optimizer_config(self):
@@ -47,12 +52,23 @@ class FusedAdamW(FairseqOptimizer):
             "weight_decay": self.cfg.weight_decay,
         }
 
+    def get_lr(self):
+        first = self.param_groups[0]
+        return first["lr"] / first["lr_scale"]
+
+    def set_lr(self, lr):
+        """Set the learning rate; each group gets it times its own scale (layer-wise decay)."""
+        for group in self.param_groups:
+            group["lr"] = lr * group["lr_scale"]
+
     def load_state_dict(self, state_dict, optimizer_overrides=None):
         """Load a state; which parameters decay, and how much, stays as this run's options say."""
-        decays = [group["weight_decay"] for group in self._optimizer.param_groups]
+        own = [{name: group[name] for name in ("weight_decay", "lr_scale")} for group in self._optimizer.param_groups]
         super().load_state_dict(state_dict, optimizer_overrides)
-        for group, decay in zip(self._optimizer.param_groups, decays, strict=True):
-            group["weight_decay"] = decay
+        lr = self.param_groups[0]["lr"] / self.param_groups[0].get("lr_scale", 1.0)
+        for group, options in zip(self.param_groups, own, strict=True):
+            group.update(options)
+        self.set_lr(lr)
 
     @property
     def supports_flat_params(self):
@@ -61,3 +77,7 @@ class FusedAdamW(FairseqOptimizer):
 
 def is_decayed(param):
     return param.ndim >= 2 and not getattr(param, "no_weight_decay", False)
+
+
+def lr_scale(param):
+    return float(getattr(param, "lr_scale", 1.0))

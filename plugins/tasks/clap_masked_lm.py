@@ -1,9 +1,7 @@
 """Masked language modelling as in fairseq's ``masked_lm``, with a mask that may have no row."""
 
-import filecmp
 import logging
 import os
-import shutil
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +13,7 @@ from fairseq.tasks import FairseqTask, register_task
 from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES, SHORTEN_METHOD_CHOICES
 from omegaconf import II, MISSING
 
-from plugins.data import bpe, dictionaries, tokenizers
+from plugins.data import bpe, dictionaries
 from plugins.data.masking import MaskedBlocks, Masking
 from plugins.errors import UserError
 
@@ -160,16 +158,7 @@ class ClapMaskedLMTask(FairseqTask):
 
     def post_save(self, checkpoint_path, num_updates):
         """Put the dictionary and the tokeniser beside a checkpoint that fairseq has just written."""
-        here = os.path.dirname(checkpoint_path)
-        for name in ("dict.txt", *tokenizers.TOKENIZER_FILES):
-            source, target = os.path.join(data_folders(self.cfg)[0], name), os.path.join(here, name)
-            if os.path.exists(source) and not same_file(source, target):
-                shutil.copyfile(source, target + ".part")
-                os.replace(target + ".part", target)
-
-
-def same_file(a, b):
-    return os.path.exists(b) and filecmp.cmp(a, b, shallow=False)
+        bpe.copy(data_folders(self.cfg)[0], os.path.dirname(checkpoint_path))
 
 
 def check_probabilities(cfg):

@@ -32,7 +32,9 @@ def commands(program):
 
 PROGRAMS = {"make", "source", "python", "fairseq-train", "fairseq-hydra-train"}
 HARMLESS = {"scripts/doctor.py", "scripts/get_data.py"}
-SCRIPTS = HARMLESS | {"scripts/demo_mlm.py", "scripts/prepare_mlm.py"}
+SCRIPTS = HARMLESS | {
+    "scripts/demo_mlm.py", "scripts/predict_glue.py", "scripts/prepare_mlm.py", "scripts/run_glue.py",
+}  # fmt: skip
 
 
 def run(words, **options):

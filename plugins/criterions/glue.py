@@ -1,0 +1,91 @@
+"""Cross-entropy or squared error of a classification head, and GLUE's metrics over whole splits."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass import FairseqDataclass
+from fairseq.logging import metrics
+
+from plugins.analysis import glue_metrics
+
+ANSWERS = "_answers"  # a meter of (N, 2) predictions and targets; the underscore keeps it out of the log
+
+
+@dataclass
+class GlueCriterionConfig(FairseqDataclass):
+    pass
+
+
+@register_criterion("glue", dataclass=GlueCriterionConfig)
+class GlueCriterion(FairseqCriterion):
+    """Sums over sentences, normalised by their number.
+
+    ``loss`` of a classification is logged in bits, as all of fairseq's, and ``nll`` in nats. That of a regression is
+    the mean squared error on the labels' own scale, logged as ``loss`` and ``mse``; ``published_loss`` is what the
+    published tables give for STS-B.
+    """
+
+    def __init__(self, task):
+        super().__init__(task)
+        self.spec, self.head = task.spec, task.head_name
+
+    def forward(self, model, sample, reduce=True):
+        """Return the loss (a scalar), the number of sentences, and what to log."""
+        logits, _ = model(**sample["net_input"], classification_head_name=self.head)  # (B, K)
+        target, logits = sample["target"], logits.float()
+        if self.spec.is_regression:
+            predictions = logits.squeeze(-1)  # (B,)
+            loss = F.mse_loss(predictions, target.to(predictions), reduction="sum")
+        else:
+            predictions = logits.argmax(-1)
+            loss = F.cross_entropy(logits, target, reduction="sum")
+        size = len(target)
+        log = {"loss": loss.detach(), "ntokens": sample["ntokens"], "nsentences": size, "sample_size": size}
+        kind = "squared" if self.spec.is_regression else "correct"
+        log[kind] = log["loss"] if self.spec.is_regression else (predictions == target).sum()
+        if not self.training:
+            log["answers"] = torch.stack([predictions.double(), target.double()], 1).cpu().numpy()  # (B, 2)
+        return loss, size, log
+
+    @staticmethod
+    def reduce_metrics(logging_outputs):
+        """Log the loss and, while training, the accuracy."""
+        loss, size = (sum(log.get(key, 0) for log in logging_outputs) for key in ("loss", "sample_size"))
+        size = max(size, 1)
+        regression = any("squared" in log for log in logging_outputs)
+        metrics.log_scalar("loss", loss / size / (1 if regression else math.log(2)), size, round=5)
+        metrics.log_scalar("mse" if regression else "nll", loss / size, size, round=5)
+        if not regression and not any("answers" in log for log in logging_outputs):
+            metrics.log_scalar("accuracy", sum(log.get("correct", 0) for log in logging_outputs) / size, size, round=4)
+
+    def log_scores(self, logging_outputs):
+        """Log the metrics of validation, each computed from all predictions so far."""
+        answers = [log["answers"] for log in logging_outputs if "answers" in log]
+        if not answers:
+            return
+        metrics.log_concat_tensor(ANSWERS, torch.from_numpy(np.concatenate(answers)))
+        for name in self.spec.metrics:
+            metrics.log_derived(name, lambda meters, name=name: self.score(name, meters))
+        if self.spec.is_regression:
+            metrics.log_derived("published_loss", self.published_loss)
+        else:
+            metrics.log_derived("top_class_share", lambda meters: glue_metrics.top_share(answers_in(meters)[0]))
+
+    def score(self, name, meters):
+        return glue_metrics.scores(self.spec.metrics, *answers_in(meters))[name]
+
+    def published_loss(self, meters):
+        return glue_metrics.published_loss(glue_metrics.mean_squared_error(*answers_in(meters)), self.spec.scale)
+
+    @staticmethod
+    def logging_outputs_can_be_summed():
+        return False  # GlueTask, which fairseq asks, says when they can
+
+
+def answers_in(meters):
+    """Return predictions and targets, (N,) each."""
+    return meters[ANSWERS].tensor.numpy().T

@@ -1,0 +1,137 @@
+"""Predictions of a fine-tuned model on a split, and the files they are written to."""
+
+import os
+import zipfile
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from plugins.analysis import glue_metrics
+from plugins.data import glue_dataset, glue_reader
+from plugins.errors import UserError
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says about a split of N rows.
+
+    Attributes:
+        spec: the task's row of the table.
+        index: N names of the rows.
+        outputs: (N, K) logits, or (N, 1) scores.
+        targets: (N,) or None.
+        loss: mean cross-entropy in nats, or mean squared error; None without targets.
+    """
+
+    spec: object
+    index: np.ndarray
+    outputs: np.ndarray
+    targets: np.ndarray | None
+    loss: float | None
+
+    @property
+    def predictions(self):
+        """Class ids or scores, (N,)."""
+        return self.outputs[:, 0] if self.spec.is_regression else self.outputs.argmax(1)
+
+    def scores(self):
+        """Return the official metrics, and for a regression its two losses."""
+        found = glue_metrics.scores(self.spec.metrics, self.predictions, self.targets)
+        if self.spec.is_regression:
+            mse = glue_metrics.mean_squared_error(self.predictions, self.targets)
+            found |= {"mse": mse, "published_loss": glue_metrics.published_loss(mse, self.spec.scale)}
+        return found
+
+    def collapsed(self):
+        return glue_metrics.collapsed(self.predictions, self.spec.scale)
+
+
+def answers(model, glue_dir, split, spec=None, cache=None, skip_bad_rows=False):
+    """Let a model answer a split.
+
+    Args:
+        model: what :func:`plugins.hub.load` returns for a checkpoint of the task ``glue``.
+        spec: another task for the same head (the diagnostics, for a model of MNLI); default: the checkpoint's.
+
+    Raises:
+        UserError: no such file, a bad row, or a model without the head.
+    """
+    task = model.task
+    own = getattr(task, "spec", None)
+    if own is None:
+        raise UserError("the checkpoint was not fine-tuned by --task glue: it has no classification head to use")
+    spec = spec or own
+    if spec.name != own.name and spec.id2label != own.id2label:
+        raise UserError(f"the checkpoint answers {own.name} ({', '.join(own.id2label)}), not {spec.name}")
+    path = glue_reader.locate(glue_dir, spec, split)
+    data = glue_dataset.load(path, spec, split, task.tokeniser, cache, skip_bad_rows)
+    pairs = glue_dataset.SentencePairs(data, task.dictionary, task.max_positions(), pad_multiple=4)
+    outputs = np.zeros((len(pairs), own.outputs), np.float32)
+    with torch.inference_mode():
+        for rows in pairs.batch_by_size(pairs.ordered_indices(), max_sentences=BATCH):
+            tokens = pairs.collater([pairs[i] for i in rows])["net_input"]["src_tokens"]
+            outputs[rows] = model.predict(task.head_name, tokens, return_logits=True).float().cpu().numpy()
+    return Answers(spec, pairs.index, outputs, pairs.labels, loss_of(spec, outputs, pairs.labels))
+
+
+def loss_of(spec, outputs, targets):
+    if targets is None:
+        return None
+    outputs, targets = torch.from_numpy(outputs).double(), torch.from_numpy(targets)
+    if spec.is_regression:
+        return float(torch.nn.functional.mse_loss(outputs[:, 0], targets.double()))
+    return float(torch.nn.functional.cross_entropy(outputs, targets))
+
+
+# Files
+
+
+def prediction_lines(given, names):
+    """Return the lines ``index<TAB>prediction`` of some answers.
+
+    Args:
+        names: how class ids are written.
+    """
+    if given.spec.is_regression:
+        written = [f"{score:.3f}" for score in given.predictions.clip(*given.spec.scale)]
+    else:
+        written = [names[i] for i in given.predictions]
+    return ["index\tprediction", *(f"{row}\t{text}" for row, text in zip(given.index, written, strict=True))]
+
+
+def write_predictions(path, given):
+    """Write predictions as Hugging Face's ``predict_results_TASK.txt`` has them: readable names."""
+    write_text(path, prediction_lines(given, given.spec.id2label))
+
+
+def write_valid(path, given):
+    """Write predictions beside true labels, by id and in full precision, for anyone to compute the metrics again."""
+    values = [
+        f"{row}\t{float(p)!r}\t{float(t)!r}" if given.spec.is_regression else f"{row}\t{p}\t{t}"
+        for row, p, t in zip(given.index, given.predictions, given.targets, strict=True)
+    ]
+    write_text(path, ["index\tprediction\tlabel", *values])
+
+
+def write_submission(path, files):
+    """Write the zip that gluebenchmark.com takes.
+
+    Args:
+        files: {name in the zip: :class:`Answers`}, labels as the official files write them.
+    """
+    part = f"{path}.part"
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, given in files.items():
+            archive.writestr(name, "\n".join(prediction_lines(given, given.spec.labels)) + "\n")
+    os.replace(part, path)
+
+
+def write_text(path, lines):
+    """Write a file as a whole."""
+    part = f"{path}.part"
+    with open(part, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+    os.replace(part, path)

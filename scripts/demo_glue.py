@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""Fine-tune a small masked LM and set its score against the majority class.
+
+    python scripts/demo_glue.py --glue-dir GLUE
+    python scripts/demo_glue.py
+
+With a GLUE folder the tasks are CoLA and RTE. Without, it is a task made of prose in this installation: is a sentence
+as it was written, or are its words shuffled? The model is the best of scripts/demo_mlm.py, which is called first if it
+has not run yet. What is already done is not done again.
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = "checkpoints/demo"
+# A model this small takes, and needs, a much higher learning rate than RoBERTa.
+RECIPE = ["--lr", "5e-4", "--batch-size", "32", "--clip-norm", "1", "--max-positions", "128"]
+EPOCHS = {"glue": 3, "embedded": 5}
+TRAIN, VALID = 4000, 1000  # sentences of the embedded task
+SPEC = """# Is a sentence as it was written, or are its words shuffled? Made by scripts/demo_glue.py.
+name: word-order
+files: {train: train.tsv, valid: dev.tsv}
+text: sentence
+label: label
+labels: [shuffled, written]
+metrics: [accuracy]
+"""
+
+
+def parse_args(argv=None):
+    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--glue-dir", metavar="DIR", help="folder with CoLA/ and RTE/ of the official files (default: embedded task)")
+    add("--checkpoint", metavar="CKPT", help=f"pretrained model (default: the best of {DEMO})")
+    add("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="N", help="(default: 1 2 3)")
+    add("--epochs", type=int, metavar="N", help=f"(default: {EPOCHS['glue']}, embedded task {EPOCHS['embedded']})")
+    add("--pretrain-updates", type=int, default=500, metavar="N", help="if pretraining is needed (default: 500)")
+    add("-o", "--output", default="checkpoints/glue-demo", metavar="DIR", help="folder to write (default: %(default)s)")
+    return parser.parse_args(argv)
+
+
+def main():
+    args = parse_args()
+    output = Path(args.output)
+    checkpoint = args.checkpoint or pretrained(args)
+    if args.glue_dir:
+        data, tasks, epochs = args.glue_dir, ["CoLA", "RTE"], EPOCHS["glue"]
+    else:
+        data = output / "word-order-data"
+        make_task(data)
+        tasks, epochs = [str(data / "spec.yaml")], EPOCHS["embedded"]
+    command = [
+        "--glue-dir", str(data), "--checkpoint", str(checkpoint), "--tasks", *tasks, "--output", str(output),
+        "--seeds", *map(str, args.seeds), "--epochs", str(args.epochs or epochs), *RECIPE,
+    ]  # fmt: skip
+    return run("run_glue.py", command)
+
+
+def run(script, arguments):
+    """Call another script of this folder, showing its command, and return its exit status."""
+    path = os.path.relpath(ROOT / "scripts" / script)
+    print(f"$ python {path} {' '.join(arguments)}", flush=True)
+    process = subprocess.Popen([sys.executable, path, *arguments])
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # which the child got too, and answers
+            process.send_signal(2)
+
+
+def pretrained(args):
+    """Return the checkpoint of the demo with the lowest perplexity, having trained them if there is none."""
+    note = Path(DEMO) / "results.json"
+    if not note.exists():
+        status = run("demo_mlm.py", ["-o", DEMO, "--updates", str(args.pretrain_updates)])
+        if status:
+            sys.exit(status)
+    models = json.loads(note.read_text(encoding="utf-8"))["models"]
+    best = min(models, key=lambda name: models[name]["perplexity"])
+    print(f"fine-tuning {best}, perplexity {models[best]['perplexity']:.0f}")
+    return Path(DEMO) / best / "checkpoint_best.pt"
+
+
+# The embedded task
+
+
+def make_task(folder):
+    """Write the task's files, unless they are there."""
+    if (folder / "spec.yaml").exists():
+        return
+    print("reading the prose in this installation", flush=True)
+    sys.path.insert(0, str(ROOT))
+    import logging
+
+    logging.disable(logging.INFO)
+    from plugins.data.corpora import embedded_corpus
+    from plugins.data.mlm_folder import split_documents
+
+    documents = split_documents(list(embedded_corpus()), 0.2)  # no sentence of a document on both sides
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, part, count in zip(("train", "dev"), documents, (TRAIN, VALID), strict=True):
+        rows = labelled(sentences(part), count, random.Random(name))
+        write(folder / f"{name}.tsv", "label\tsentence\n" + "".join(f"{label}\t{text}\n" for label, text in rows))
+    write(folder / "spec.yaml", SPEC)  # last: it says that the others are whole
+
+
+def sentences(documents):
+    """Return the words of sentences of 6 to 20 words, without what would betray their order."""
+    found = (s for d in documents for line in d.split("\n") for s in re.split(r"(?<=[.!?])\s+", line))
+    found = (s for s in found if re.fullmatch(r"[A-Z][a-zA-Z',;: ]+[.!?]", s))
+    plain = (re.findall(r"[a-z]+(?:'[a-z]+)?", s.lower()) for s in found)
+    return [list(words) for words in dict.fromkeys(tuple(words) for words in plain if 6 <= len(words) <= 20)]
+
+
+def labelled(texts, count, draw):
+    """Return (label, sentence) pairs, as many of either label."""
+    chosen = draw.sample(texts, min(count, len(texts)))
+    rows = []
+    for i, words in enumerate(chosen):
+        if i % 2:
+            rows.append(("written", " ".join(words)))
+        else:
+            rows.append(("shuffled", " ".join(shuffled(words, draw))))
+    return rows
+
+
+def shuffled(words, draw):
+    """Return the words in another order."""
+    while True:
+        order = draw.sample(words, len(words))
+        if order != words or len(set(words)) == 1:
+            return order
+
+
+def write(path, text):
+    """Write a file as a whole."""
+    part = Path(f"{path}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

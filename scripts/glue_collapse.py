@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Why do ALiBi models end at the majority class? Fine-tune several models under several recipes; count such runs.
+
+    python scripts/demo_mlm.py --updates 3000 -o checkpoints/demo
+    python scripts/glue_collapse.py --glue-dir GLUE --models checkpoints/demo -o checkpoints/collapse
+
+Each cell is one call of scripts/run_glue.py with a recipe of examples/glue/recipes, its tables in OUTPUT/MODEL/RECIPE.
+Finished runs are not done again. The bias to <s> is decided in pretraining: pretrain with --alibi-bos zero or learned
+and add that folder to --models.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPES = ROOT / "examples" / "glue" / "recipes"
+
+
+def parse_args(argv=None):
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    add("--glue-dir", required=True, metavar="DIR", help="folder with CoLA/, MRPC/ and RTE/")
+    add("--models", nargs="+", required=True, metavar="DIR", help="folders that hold MODEL/checkpoint_best.pt")
+    add("--recipes", nargs="+", default=names, choices=names, metavar="NAME", help=f"among {', '.join(names)}")
+    add("--tasks", nargs="+", default=["CoLA", "RTE", "MRPC"], metavar="TASK", help="(default: CoLA RTE MRPC)")
+    add("--options", nargs=argparse.REMAINDER, default=[], help="last: more options of run_glue.py, as --seeds 1")
+    add("-o", "--output", required=True, metavar="DIR", help="folder to write")
+    return parser.parse_args(argv)
+
+
+def main():
+    args = parse_args()
+    checkpoints = {p.parent.name: p for d in args.models for p in sorted(Path(d).glob("*/checkpoint_best.pt"))}
+    if not checkpoints:
+        sys.exit(f"error: {', '.join(args.models)}: no MODEL/checkpoint_best.pt in it")
+    rows = []
+    for recipe in args.recipes:
+        for model, checkpoint in checkpoints.items():
+            folder = Path(args.output) / model / recipe
+            command = [sys.executable, str(ROOT / "scripts" / "run_glue.py"), "--glue-dir", args.glue_dir,
+                       "--checkpoint", str(checkpoint), "--tasks", *args.tasks, "--config",
+                       str(RECIPES / f"{recipe}.yaml"), "--output", str(folder), *args.options]  # fmt: skip
+            print(f"{model}, {recipe}", flush=True)
+            if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
+                sys.exit(f"error: {model}, {recipe} failed")
+            rows += summarised(json.loads((folder / "results.json").read_text(encoding="utf-8")), model, recipe)
+    text = table(rows)
+    (Path(args.output) / "collapse.md").write_text(text + "\n", encoding="utf-8")
+    (Path(args.output) / "collapse.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    print(text)
+
+
+def summarised(results, model, recipe):
+    """Return one row a task and learning rate: median and range of the score over seeds, and the failed runs."""
+    grouped = defaultdict(list)
+    for run in results["runs"]:
+        grouped[run["task"], run["lr"]].append(run)
+    return [
+        {
+            "model": model, "recipe": recipe, "task": task, "lr": lr, "perplexity": results["perplexity"],
+            "accuracy": [run["valid"]["valid"]["accuracy"] for run in runs],
+            "majority": runs[0]["baseline"]["valid"]["accuracy"], "failed": sum(run["collapsed"] for run in runs),
+            "seeds": [run["seed"] for run in runs],
+        }
+        for (task, lr), runs in grouped.items()
+    ]  # fmt: skip
+
+
+def table(rows):
+    """Return the rows as a Markdown table, accuracies in percent."""
+    lines = ["| recipe | model | task | lr | accuracy, median | range | majority | failed runs |", "|---" * 8 + "|"]
+    for r in rows:
+        values = [100 * value for value in r["accuracy"]]
+        lines.append(
+            f"| {r['recipe']} | {r['model']} | {r['task']} | {r['lr']:g} | {statistics.median(values):.1f} | "
+            f"{min(values):.1f}-{max(values):.1f} | {100 * r['majority']:.1f} | {r['failed']}/{len(values)} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

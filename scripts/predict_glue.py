@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Write the predictions of fine-tuned models, for one split or as a submission to gluebenchmark.com.
+
+    python scripts/predict_glue.py --checkpoint DIR/RTE/RUN/checkpoint_best.pt --glue-dir GLUE -o rte.tsv
+    python scripts/predict_glue.py --checkpoint DIR/MNLI/RUN/checkpoint_best.pt --glue-dir GLUE --task AX -o ax.tsv
+    python scripts/predict_glue.py --runs DIR --glue-dir GLUE --submission submission.zip
+
+DIR is the --output of scripts/run_glue.py, of which each task's best run is taken. Metrics are printed where the split
+has labels.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def parse_args(argv=None):
+    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--checkpoint", metavar="CKPT", help="one fine-tuned model")
+    which.add_argument("--runs", metavar="DIR", help="what scripts/run_glue.py wrote")
+    add("--glue-dir", required=True, metavar="DIR", help="folder with CoLA/, RTE/, ... of the official files")
+    add("--task", metavar="TASK", help="another task for the same labels: AX, for a model of MNLI")
+    add("--split", default="test", help="valid, test, valid_mismatched, test_mismatched (default: %(default)s)")
+    add("-o", "--output", metavar="FILE", help="with --checkpoint: file to write (default: print)")
+    add("--submission", metavar="ZIP", help="with --runs: file to write")
+    add("--official-labels", action="store_true", help="write labels as the files do (0, 1) and not by name")
+    add("--skip-bad-rows", action="store_true", help="leave out malformed rows, and count them")
+    args = parser.parse_args(argv)
+    if bool(args.runs) != bool(args.submission):
+        parser.error("--runs and --submission go together")
+    return args
+
+
+def main():
+    args = parse_args()
+    import logging
+
+    logging.disable(logging.INFO)
+    from plugins.errors import report_in_one_line
+
+    report_in_one_line()
+    submit(args) if args.runs else predict_one(args)
+
+
+def predict_one(args):
+    from plugins import hub
+    from plugins.data import glue_specs
+    from plugins.glue import predict
+
+    spec = glue_specs.find(args.task) if args.task else None
+    given = predict.answers(hub.load(args.checkpoint), args.glue_dir, args.split, spec, None, args.skip_bad_rows)
+    lines = predict.prediction_lines(given, given.spec.labels if args.official_labels else given.spec.id2label)
+    if args.output:
+        predict.write_text(args.output, lines)
+    else:
+        print("\n".join(lines))
+    if given.targets is not None:
+        scores = {name: round(value, 6) for name, value in given.scores().items()}
+        print(json.dumps({"task": given.spec.name, "split": args.split, **scores}), file=sys.stderr)
+
+
+def submit(args):
+    """Write the leaderboard's zip from the best run of each task."""
+    from plugins import hub
+    from plugins.data import glue_specs
+    from plugins.errors import UserError
+    from plugins.glue import predict
+
+    path = Path(args.runs) / "results.json"
+    if not path.exists():
+        raise UserError(f"{path}: no such file; --runs takes the --output of a finished scripts/run_glue.py")
+    best = json.loads(path.read_text(encoding="utf-8"))["best"]
+    files, missing = {}, []
+    for spec in glue_specs.SPECS.values():
+        checkpoint = best.get("MNLI" if spec.name == "AX" else spec.name)
+        for split, name in spec.submission.items():
+            if checkpoint is None:
+                missing.append(name)
+                continue
+            try:
+                model = hub.load(checkpoint)
+                files[name] = predict.answers(model, args.glue_dir, split, spec, None, args.skip_bad_rows)
+                print(f"{name}: {len(files[name].index)} predictions", flush=True)
+            except UserError as error:
+                print(f"{name}: left out ({error})")
+                missing.append(name)
+    if not files:
+        raise UserError(f"{args.runs}: no task of GLUE with a test split; nothing to submit")
+    predict.write_submission(args.submission, files)
+    print(f"{args.submission}: {len(files)} files")
+    if missing:
+        print(f"warning: the leaderboard wants {', '.join(missing)} too")
+
+
+if __name__ == "__main__":
+    main()

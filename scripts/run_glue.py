@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""Fine-tune a masked LM on GLUE: every task, learning rate and seed asked for, then the tables.
+
+    python scripts/run_glue.py --glue-dir GLUE --checkpoint CKPT --tasks all --seeds 1 2 3 --output DIR
+    python scripts/run_glue.py --glue-dir GLUE --checkpoint CKPT --tasks RTE MRPC --lr 1e-5 2e-5 3e-5 --output DIR
+
+Each run is the fairseq-train command that its train.log begins with. The recipe is RoBERTa's (10 epochs, 6 % warm-up,
+polynomial decay, dropout 0.1, weight decay 0.1; learning rate and batch size by task), or what --config and the options
+below make of it. Finished runs are not done again; interrupted ones go on. Dictionary and tokeniser lie beside CKPT.
+
+DIR gets results.json, .csv and .md; DIR/TASK, for the best run, {train,eval,all}_results.json, the model card README.md
+and predict_results_TASK.txt if there is a test split; DIR/TASK/RUN its checkpoint and its validation predictions.
+"""
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+NUMBERS = {"epochs": int, "warmup": float, "dropout": float, "weight_decay": float, "clip_norm": float,
+           "layer_lr_decay": float, "reinit_layers": int, "max_positions": int, "max_tokens": int}  # fmt: skip
+WORDS = {
+    "epochs": "passes over the training data (default: 10)",
+    "warmup": "share of the updates in which the learning rate grows (default: 0.06)",
+    "dropout": "of the encoder, its attention and the head (default: 0.1)",
+    "weight_decay": "of matrices (default: 0.1)",
+    "clip_norm": "largest norm of a gradient; 0: no limit (default: 0)",
+    "layer_lr_decay": "learning rate of each layer relative to the one above it (default: 1)",
+    "reinit_layers": "top layers that start from random values (default: 0)",
+    "max_positions": "longest input in tokens (default: the model's, or 512)",
+    "max_tokens": "most tokens in a batch, padding included (default: no limit)",
+}
+
+
+def parse_args(argv=None):
+    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--glue-dir", required=True, metavar="DIR", help="folder with CoLA/, RTE/, ... of the official files")
+    add("--checkpoint", required=True, metavar="CKPT", help="pretrained model, its tokeniser beside it")
+    add("--output", required=True, metavar="DIR", help="folder to write")
+    add("--tasks", nargs="+", default=["all"], metavar="TASK", help="names, YAML files of your own, or all (default)")
+    add("--seeds", nargs="+", type=int, metavar="N", help="(default: 1 2 3)")
+    add("--lr", nargs="+", type=float, metavar="LR", help="peak learning rates to try (default: 1e-5, RTE, STS-B 2e-5)")
+    add("--batch-size", nargs="+", type=int, metavar="N", help="to try (default: 16, or 32 for the four large tasks)")
+    for name, kind in NUMBERS.items():
+        add("--" + name.replace("_", "-"), type=kind, metavar="N", help=WORDS[name])
+    pools = ["bos", "mean", "max", "attention"]
+    add("--pooler-type", choices=pools, help="what the classification head sees (default: bos)")
+    add("--intermediate", metavar="TASK", help="fine-tune on this task first, and start others from its model")
+    add("--intermediate-for", nargs="+", metavar="TASK", help="which others (default: RTE MRPC STS-B)")
+    add("--config", metavar="YAML", help="changes of the recipe; see examples/glue/recipes")
+    add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
+    add("--skip-bad-rows", action="store_true", help="leave out malformed rows, and count them")
+    add("--cache-dir", metavar="DIR", help="cache of tokenised files, or none (default: under ~/.cache)")
+    add("--jobs", type=int, metavar="N", help="runs at a time (default: one a GPU, else as cores and memory allow)")
+    add("--threads", type=int, default=1, metavar="N", help="CPU threads of each run (default: 1)")
+    add("--cpu", action="store_true", help="do not use a GPU")
+    args = parser.parse_args(argv)
+    for name in ("jobs", "threads"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            parser.error(f"--{name} must be at least 1, but is {getattr(args, name)}")
+    return args
+
+
+def main():
+    args = parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the runs are ended then too
+    import logging
+
+    logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
+    from plugins.errors import report_in_one_line
+    from plugins.glue import runs
+
+    report_in_one_line()
+    planned, setting = prepare(args)
+    jobs = args.jobs or min(len(planned), runs.how_many(args.checkpoint, args.threads, setting.cpu))
+    print(f"{len(planned)} runs, {jobs} at a time", flush=True)
+    results = runs.do_all(planned, setting, jobs)
+    finish(results, setting)
+
+
+def prepare(args):
+    """Return the runs and what they share; every mistake in the options is found here."""
+    import torch
+
+    from plugins.data import glue_dataset
+    from plugins.errors import UserError
+    from plugins.glue import recipe, runs
+
+    if not os.path.exists(args.checkpoint):
+        raise UserError(f"--checkpoint {args.checkpoint}: no such file")
+    content = recipe.read_yaml(args.config) if args.config else {}
+    intermediate = args.intermediate or content.get("intermediate")
+    specs, flags = runs.choose_tasks(args.glue_dir, args.tasks)
+    if intermediate:
+        found, words = runs.choose_tasks(args.glue_dir, [intermediate])
+        (intermediate,) = found
+        specs, flags = found | specs, words | flags
+    given = {name: getattr(args, name) for name in recipe.RECIPE}
+    seeds = args.seeds or content.get("seeds") or [1, 2, 3]
+    receivers = args.intermediate_for or recipe.INTERMEDIATE_FOR
+    planned = recipe.plan(list(specs), seeds, given, content, intermediate, receivers)
+    cache = args.cache_dir or glue_dataset.default_cache()
+    more = ["--cache-dir", cache] + ["--skip-bad-rows"] * args.skip_bad_rows
+    setting = runs.Setting(
+        Path(args.glue_dir).resolve(), Path(args.checkpoint).resolve(), Path(args.output), specs, flags, tuple(more),
+        args.threads, args.cpu or not torch.cuda.is_available(), None if cache == "none" else cache,
+        args.skip_bad_rows,
+    )  # fmt: skip
+    setting.output.mkdir(parents=True, exist_ok=True)
+    return planned, setting
+
+
+def finish(results, setting):
+    """Print the tables and write every file."""
+    from plugins.glue import report, runs
+    from plugins.glue.predict import write_text
+
+    by_task = report.cells(results, setting.specs)
+    perplexity = report.pretraining_perplexity(setting.checkpoint)
+    paper, official = report.paper_table(by_task, perplexity), report.official_table(by_task)
+    title = "The published table's columns (CoLA: accuracy, STS-B: squared error of label / 5 over ln 2)"
+    if set(by_task) & set(report.PAPER):
+        print(f"\n{title}\n{report.aligned(paper)}")
+    print(f"\nOfficial metrics, in percent\n{report.aligned(official)}\n")
+    warnings = report.warnings(by_task)
+    for line in warnings:
+        print(f"warning: {line}")
+    command = shlex.join(["python", *sys.argv])
+    lines = [f"    {command}", "", title + ".", "", report.markdown(paper), "", "Official metrics, in percent.", "",
+             report.markdown(official), *(f"\nWarning: {line}." for line in warnings)]  # fmt: skip
+    write_text(setting.output / "results.md", lines)
+    write_text(setting.output / "results.csv", report.as_csv(results, setting.specs).splitlines())
+    rows = [{**{k: getattr(run, k) for k in ("task", "lr", "batch_size", "seed", "intermediate", "recipe")}, **result}
+            for run, result in results.items()]  # fmt: skip
+    best = {task: found[0].best[1]["checkpoint"] for task, found in by_task.items()}
+    runs.write_json(setting.output / "results.json", {"command": command, "checkpoint": str(setting.checkpoint),
+                    "perplexity": perplexity, "best": best, "warnings": warnings, "runs": rows})  # fmt: skip
+    for found in by_task.values():
+        write_task(found[0], setting)
+    print(f"everything is in {setting.output}/")
+
+
+def write_task(cell, setting):
+    """Write what Hugging Face users look for, about the best run of a task."""
+    from plugins import hub
+    from plugins.errors import UserError
+    from plugins.glue import predict, report, runs
+
+    folder, result = setting.output / cell.spec.name, cell.best[1]
+    for kind, content in report.hugging_face_results(result).items():
+        runs.write_json(folder / f"{kind}_results.json", content)
+    predict.write_text(folder / "README.md", report.model_card(cell, setting.checkpoint).splitlines())
+    model = hub.load(result["checkpoint"])
+    for split in cell.spec.test_splits:
+        try:
+            given = predict.answers(model, setting.glue_dir, split, None, setting.cache, setting.skip_bad_rows)
+        except UserError as error:
+            print(f"no predictions for {split}: {error}")
+            continue
+        predict.write_predictions(folder / f"predict_results_{report.hugging_face_name(cell.spec, split)}.txt", given)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command goes on from here")

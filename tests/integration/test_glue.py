@@ -1,0 +1,467 @@
+"""GLUE by its real command lines, at toy size: training, two workers, many runs, predictions, and what goes wrong."""
+
+import csv
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+import toy
+from fairseq.models.roberta import RobertaModel
+
+import plugins
+from plugins.glue import predict
+
+pytestmark = pytest.mark.slow
+LAYERS = ("--layer-lr-decay", 0.5, "--reinit-layers", 1, "--clip-norm", 1, "--seed", 7)
+STSB_COLUMNS = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore"
+
+
+def write(path, lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+
+def make_glue(folder):
+    """Write tiny files in GLUE's own formats; two sentences entail each other if they begin with the same words."""
+    draw, texts = random.Random(0), toy.sentences(400)
+
+    def pair(same):
+        first, other = draw.choice(texts), draw.choice(texts)
+        return first, first if same else other
+
+    for split, count in (("train", 64), ("dev", 21), ("test", 9)):
+        label = [] if split == "test" else ["label"]
+        rte, cola, stsb, mnli = [["\t".join(["index", "sentence1", "sentence2", *label])], [], [STSB_COLUMNS], []]
+        for i in range(count):
+            same = i % 3 != 0
+            a, b = pair(same)
+            rte.append("\t".join([str(i), a, b] + ["entailment" if same else "not_entailment"] * len(label)))
+            cola.append("\t".join(["gj04", str(int(same)), "", a if same else " ".join(reversed(a.split()))]))
+            stsb.append("\t".join([str(i), "g", "f", "y", "o", "s", "s", a, b, f"{5.0 * same:.3f}"]))
+            mnli.append("\t".join([str(i), a, b, ("entailment", "neutral", "contradiction")[i % 3]]))
+        if split == "test":
+            cola = ["index\tsentence", *(f"{i}\t{line.split(chr(9))[3]}" for i, line in enumerate(cola))]
+            stsb = [line.rsplit("\t", 1)[0] for line in stsb]
+        write(folder / "RTE" / f"{split}.tsv", rte)
+        write(folder / "CoLA" / f"{split}.tsv", cola)
+        write(folder / "STS-B" / f"{split}.tsv", stsb)
+        names = {"train": ["train"], "dev": ["dev_matched", "dev_mismatched"], "test": []}[split]
+        for name in names:
+            write(folder / "MNLI" / f"{name}.tsv", ["index\tsentence1\tsentence2\tgold_label", *mnli])
+    write(folder / "diagnostic" / "diagnostic.tsv", ["index\tsentence1\tsentence2", "0\ta\tb", "1\tc\td"])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def world(toy_data, tmp_path_factory):
+    """A folder with ``glue`` and pretrained models of two variants."""
+    folder = tmp_path_factory.mktemp("world")
+    make_glue(folder / "glue")
+    for variant in ("zero_clap", "baseline"):
+        outcome = toy.run_cli(
+            toy.train_arguments(
+                toy_data, folder / variant, "--tokens-per-sample", 128, model=toy.flags_of(variant), updates=3
+            )
+        )
+        assert outcome.status == 0, outcome.err[-2000:]
+    return folder
+
+
+def tune(world, task, name, *more, variant="zero_clap"):
+    """The command line of a toy fine-tuning; later arguments win."""
+    return [
+        "fairseq-train", world / "glue", "--user-dir", toy.ROOT / "plugins", "--cpu", "--task", "glue", "--glue-task",
+        task, "--criterion", "glue", "--arch", "clap_roberta", "--finetune-from",
+        world / variant / "checkpoint_best.pt", "--optimizer", "fused_adamw", "--lr", 1e-3, "--batch-size", 8,
+        "--max-update", 8, "--lr-scheduler", "fixed", "--num-workers", 0, "--no-epoch-checkpoints", "--log-format",
+        "json", "--log-interval", 1, "--cache-dir", world / "cache", "--seed", 1, "--save-dir", world / name, *more,
+    ]  # fmt: skip
+
+
+def run_all(commands):
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(commands, pool.map(toy.run_cli, commands.values()), strict=True))
+
+
+@pytest.fixture(scope="session")
+def tuned(world):
+    """Outcomes of fine-tuning runs by the name of their folder."""
+    mnli = ["--valid-subset", "valid,valid_mismatched"]
+    outcomes = run_all({
+        "rte": tune(world, "RTE", "rte"),
+        "cola": tune(world, "CoLA", "cola", "--pooler-type", "attention"),
+        "stsb": tune(world, "STS-B", "stsb", "--max-positions", 40, variant="baseline"),
+        "mnli": tune(world, "MNLI", "mnli", "--pooler-type", "mean", *mnli),
+        "layers": tune(world, "RTE", "layers", *LAYERS),
+    })  # fmt: skip
+    for name, outcome in outcomes.items():
+        assert outcome.status == 0, f"{name}: {outcome.err[-3000:]}"
+    return outcomes
+
+
+def logged(outcome, stage="valid"):
+    """The last record of a stage."""
+    return json.loads(re.findall(rf"\| {stage} \| (\{{.*\}})", outcome.text)[-1])
+
+
+def read(path):
+    return torch.load(path, map_location="cpu")
+
+
+# One run
+
+
+@pytest.mark.parametrize(
+    "name, metrics",
+    [
+        ("rte", {"accuracy", "top_class_share"}),
+        ("cola", {"matthews_correlation", "accuracy"}),
+        ("stsb", {"pearson", "spearmanr", "combined_score", "mse", "published_loss"}),
+        ("mnli", {"accuracy"}),
+    ],
+)
+def test_official_metrics_are_logged(tuned, name, metrics):
+    assert {f"valid_{metric}" for metric in metrics} <= logged(tuned[name]).keys()
+
+
+@pytest.mark.parametrize("name, split", [("rte", "valid"), ("cola", "valid"), ("stsb", "valid"), ("mnli", "valid")])
+def test_logged_metrics_are_those_of_all_predictions(world, tuned, name, split):
+    """21 rows in batches of 8: the mean over batches would be another number."""
+    model = plugins.hub.load(world / name / "checkpoint_last.pt")
+    scores = predict.answers(model, world / "glue", split).scores()
+    record = logged(tuned[name])
+    for metric, value in scores.items():
+        assert float(record[f"valid_{metric}"]) == pytest.approx(value, abs=2e-5), metric
+
+
+def test_mnli_has_two_validation_splits(tuned):
+    assert "valid_mismatched_accuracy" in logged(tuned["mnli"], "valid_mismatched")
+
+
+def test_the_tasks_metric_picks_the_best_checkpoint(world, tuned):
+    options = read(world / "cola" / "checkpoint_best.pt")["cfg"]["checkpoint"]
+    assert (options["best_checkpoint_metric"], options["maximize_best_checkpoint_metric"]) == (
+        "matthews_correlation", True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name, labels",
+    [("rte", ["entailment", "not_entailment"]), ("mnli", ["entailment", "neutral", "contradiction"]), ("stsb", [])],
+)
+def test_label_names_are_stored_in_glues_order(world, tuned, name, labels):
+    state = read(world / name / "checkpoint_last.pt")
+    assert state["task_state"]["id2label"] == labels
+    assert state["cfg"]["task"]["label_names"] == ",".join(labels)
+
+
+def test_heads_load_through_fairseqs_own_class_and_masks_can_still_be_filled(world, tuned):
+    folder = str(world / "rte")
+    roberta = RobertaModel.from_pretrained(folder, "checkpoint_last.pt", folder).eval()
+    tokens = roberta.encode("the river follows a winter", "the river")
+    assert roberta.predict("rte", tokens).exp().sum().item() == pytest.approx(1)
+    assert len(roberta.fill_mask("the river <mask> a garden", topk=3)) == 3
+
+
+@pytest.mark.parametrize("name, head", [("rte", "rte"), ("cola", "cola"), ("mnli", "mnli")])
+def test_a_padded_batch_is_predicted_as_its_rows_are(world, tuned, name, head):
+    model = plugins.hub.load(world / name / "checkpoint_last.pt")
+    rows = [model.encode("the river"), model.encode("the river follows a winter near the island .")]
+    padded = torch.nn.utils.rnn.pad_sequence(rows, True, model.task.source_dictionary.pad())
+    with torch.no_grad():
+        together = model.predict(head, padded)
+        for row, expected in zip(rows, together, strict=True):
+            torch.testing.assert_close(model.predict(head, row)[0], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_language_model_head_is_not_trained(world, tuned):
+    before, after = (read(world / name / "checkpoint_last.pt")["model"] for name in ("baseline", "stsb"))
+    for name in ("dense.weight", "bias", "layer_norm.weight"):
+        assert torch.equal(before[f"encoder.lm_head.{name}"], after[f"encoder.lm_head.{name}"])
+    assert not torch.equal(before["encoder.sentence_encoder.layers.0.fc1.weight"],
+                           after["encoder.sentence_encoder.layers.0.fc1.weight"])  # fmt: skip
+
+
+def test_reinitialised_layers_start_afresh_and_lower_layers_learn_less(world, tuned):
+    names = ("zero_clap", "rte", "layers")
+    before, plain, layers = (read(world / name / "checkpoint_last.pt")["model"] for name in names)
+
+    def moved(state, layer):
+        key = f"encoder.sentence_encoder.layers.{layer}.fc1.weight"
+        return (state[key] - before[key]).norm().item()
+
+    assert moved(layers, 1) > 3 * moved(plain, 1)  # layer 1 is the top one
+    assert moved(layers, 0) < 0.5 * moved(plain, 0)  # 0.5 ** 2 of the learning rate
+
+
+def test_resuming_takes_the_checkpoint_as_it_is(world, tuned):
+    outcome = toy.run_cli(tune(world, "RTE", "layers", *LAYERS, "--max-update", 9))
+    assert outcome.status == 0, outcome.err[-2000:]
+    assert logged(outcome, "train_inner")["num_updates"] == "9"
+    assert "Loaded checkpoint" in outcome.text
+
+
+def test_the_intermediate_tasks_head_is_left_behind(world, tuned):
+    start = ["--finetune-from", world / "mnli" / "checkpoint_best.pt", "--max-update", 1]
+    outcome = toy.run_cli(tune(world, "RTE", "after", *start))
+    assert outcome.status == 0, outcome.err[-2000:]
+    state = read(world / "after" / "checkpoint_last.pt")["model"]
+    assert state["classification_heads.rte.out_proj.weight"].shape[0] == 2
+    assert not [key for key in state if key.startswith("classification_heads.mnli")]
+
+
+def test_hydra_reads_the_same_options(world):
+    config = toy.ROOT / "examples" / "glue" / "config"
+    own = [
+        f"task.data={world}/glue", f"checkpoint.finetune_from_model={world}/zero_clap/checkpoint_best.pt",
+        f"checkpoint.save_dir={world}/hydra", f"+task.cache_dir={world}/cache", "optimization.max_update=2",
+        "dataset.num_workers=0", "common.cpu=true", "lr_scheduler.warmup_updates=1", f"hydra.run.dir={world}/hydra",
+    ]  # fmt: skip
+    outcome = toy.run_cli(["fairseq-hydra-train", "--config-dir", config, "--config-name", "rte", *own])
+    assert outcome.status == 0, outcome.text[-3000:]
+    saved = read(world / "hydra" / "checkpoint_best.pt")["cfg"]
+    assert saved["checkpoint"]["best_checkpoint_metric"] == "accuracy"
+    assert saved["model"]["positions"] == "alibi"
+
+
+@pytest.mark.parametrize("task, name", [("CoLA", "cola2"), ("STS-B", "stsb2")])
+def test_two_workers_compute_the_metrics_of_the_whole_split(world, tuned, task, name):
+    command = tune(
+        world, task, name, "--max-epoch", 1, "--max-update", 0, "--distributed-world-size", 2, "--distributed-no-spawn",
+        "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp",
+        "--distributed-init-method", f"file://{world}/meeting-{name}",
+    )  # fmt: skip
+    processes = [toy.start_cli([*command, "--distributed-rank", rank], GLOO_SOCKET_IFNAME="lo") for rank in (0, 1)]
+    outcomes = [toy.finish(process) for process in processes]
+    assert [outcome.status for outcome in outcomes] == [0, 0], outcomes[0].text[-3000:]
+    model = plugins.hub.load(world / name / "checkpoint_last.pt")
+    given = predict.answers(model, world / "glue", "valid")
+    assert len(given.index) == 21
+    for metric, value in given.scores().items():
+        assert float(logged(outcomes[0])[f"valid_{metric}"]) == pytest.approx(value, abs=2e-5), metric
+
+
+# What goes wrong
+
+
+def test_mistakes_end_with_one_line(world, tuned):
+    bad = world / "bad"
+    write(bad / "RTE" / "train.tsv", ["index\tsentence1\tsentence2\tlabel", "0\ta\tb\tentailment", "1\ta\tb\tmaybe"])
+    write(bad / "RTE" / "dev.tsv", ["index\tsentence1\tsentence2\tlabel", "0\ta\tb\tentailment"])
+    bare = world / "bare"
+    bare.mkdir()
+    (bare / "checkpoint_best.pt").write_bytes((world / "zero_clap" / "checkpoint_best.pt").read_bytes())
+    rte = tune(world, "RTE", "wrong")
+    swapped = ["--label-names", "not_entailment,entailment"]
+    commands = {
+        "unknown task": (tune(world, "RTEE", "wrong"), ["--glue-task RTEE", "RTE"]),
+        "bad row": ([rte[0], bad, *rte[2:]], ["RTE/train.tsv:3", "unknown label 'maybe'", "--skip-bad-rows"]),
+        "no tokeniser": (tune(world, "RTE", "wrong", "--finetune-from", bare / "checkpoint_best.pt"),
+                         ["no dict.txt", "--tokenizer-dir"]),
+        "no checkpoint": (tune(world, "RTE", "wrong", "--finetune-from", world / "none.pt"), ["none.pt", "no such"]),
+        "labels": (tune(world, "RTE", "wrong", *swapped), ["--label-names", "entailment, not_entailment"]),
+        "long": (tune(world, "RTE", "wrong", "--max-positions", 999, variant="baseline"), ["999", "128 positions"]),
+        "tokens": (tune(world, "RTE", "wrong", "--max-tokens", 16), ["--max-tokens 16"]),
+        "adam": (tune(world, "RTE", "wrong", "--layer-lr-decay", 0.9, "--optimizer", "adam"), ["fused_adamw"]),
+        "no data": ([rte[0], world / "cache", *rte[2:]], ["RTE/dev.tsv", "no such file"]),
+    }  # fmt: skip
+    outcomes = run_all({name: command for name, (command, _) in commands.items()})
+    for name, (_, parts) in commands.items():
+        outcome = outcomes[name]
+        assert outcome.status == 1, name
+        assert len(outcome.errors) == 1 and "Traceback" not in outcome.text, f"{name}: {outcome.text[-1500:]}"
+        for part in parts:
+            assert part in outcome.errors[0], f"{name}: {outcome.errors[0]}"
+
+
+def test_bad_rows_can_be_left_out(world):
+    bad = world / "skip" / "RTE"
+    rows = (world / "glue" / "RTE" / "train.tsv").read_text().splitlines()
+    write(bad / "train.tsv", [*rows, "9\tonly this"])
+    write(bad / "dev.tsv", rows[:12])
+    command = tune(world, "RTE", "skipped", "--skip-bad-rows", "--max-update", 1)
+    outcome = toy.run_cli([command[0], bad.parent, *command[2:]])
+    assert outcome.status == 0, outcome.err[-2000:]
+    assert "1 bad rows left out, the first is line 66: 2 columns, 4 expected" in outcome.text
+
+
+# Many runs
+
+
+def script(name, *arguments, **options):
+    words = [sys.executable, toy.ROOT / "scripts" / name, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(toy.ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(list(map(str, words)), cwd=toy.ROOT, env=environment, **pipes, **options)
+
+
+def glue_command(world, output, *more):
+    return ["--glue-dir", world / "glue", "--checkpoint", world / "zero_clap" / "checkpoint_best.pt", "--output",
+            world / output, "--cache-dir", world / "cache", "--cpu", "--epochs", 1, "--batch-size", 16, "--lr", 1e-3,
+            *more]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def many(world):
+    """The options of a call of run_glue.py, and what it printed."""
+    options = glue_command(world, "runs", "--tasks", "RTE", "STS-B", "MNLI", "--seeds", 1, 2, "--intermediate", "MNLI")
+    outcome = toy.finish(script("run_glue.py", *options), 600)
+    assert outcome.status == 0, outcome.text[-3000:]
+    return options, outcome
+
+
+def test_the_tables(many):
+    lines = many[1].out.splitlines()
+    header = next(line for line in lines if "PPL" in line)
+    assert header.split() == "PPL ↓ CoLA MNLI MRPC QNLI QQP RTE SST-2 STS-B ↓".split()
+    for row in ("median", "range", "majority", "failed runs"):
+        assert [line for line in lines if line.startswith(row)]
+    assert [line.split()[:2] for line in lines if line.startswith("STS-B")] == [
+        ["STS-B", name] for name in ("pearson", "spearmanr", "combined_score", "mse", "published_loss")
+    ]
+    (majority,) = [line.split() for line in lines if line.startswith("majority")]
+    assert majority[7] == "66.7"  # RTE: 14 of 21
+
+
+def test_the_files_beside_the_table(world, many):
+    output = world / "runs"
+    names = {path.name for path in output.iterdir()}
+    assert names == {"results.json", "results.csv", "results.md", "RTE", "STS-B", "MNLI"}
+    rows = list(csv.DictReader((output / "results.csv").open()))
+    assert [(row["task"], row["split"], row["seed"]) for row in rows if row["task"] == "MNLI"] == [
+        ("MNLI", "valid", "1"), ("MNLI", "valid_mismatched", "1"), ("MNLI", "valid", "2"),
+        ("MNLI", "valid_mismatched", "2"),
+    ]  # fmt: skip
+    assert "| median |" in (output / "results.md").read_text()
+
+
+def test_what_hugging_face_users_look_for(world, many):
+    folder = world / "runs" / "MNLI"
+    found = {kind: json.loads((folder / f"{kind}_results.json").read_text()) for kind in ("train", "eval", "all")}
+    assert {"epoch", "train_loss", "train_runtime", "train_samples"} <= found["train"].keys()
+    assert {"eval_loss", "eval_accuracy", "eval_samples", "eval_runtime", "eval_accuracy_mm"} <= found["eval"].keys()
+    assert found["all"] == found["train"] | found["eval"]
+    card = (world / "runs" / "RTE" / "README.md").read_text()
+    import yaml
+
+    (index,) = yaml.safe_load(card.split("---")[1])["model-index"]
+    assert index["results"][0]["dataset"] == {"name": "GLUE RTE", "type": "glue", "args": "rte"}
+    lines = (world / "runs" / "RTE" / "predict_results_rte.txt").read_text().splitlines()
+    assert lines[0] == "index\tprediction"
+    assert len(lines) == 10
+    assert {line.split("\t")[1] for line in lines[1:]} <= {"entailment", "not_entailment"}
+    scores = (world / "runs" / "STS-B" / "predict_results_stsb.txt").read_text().splitlines()[1:]
+    assert all(re.fullmatch(r"\d+\t\d\.\d{3}", line) for line in scores)
+
+
+def test_saved_predictions_give_the_reported_metrics(world, many):
+    from scipy import stats
+    from sklearn import metrics
+
+    for row in json.loads((world / "runs" / "results.json").read_text())["runs"]:
+        path = world / "runs" / row["task"] / f"lr0.001_b16_s{row['seed']}" / "valid_predictions.tsv"
+        predicted, true = np.array([line.split("\t")[1:] for line in path.read_text().splitlines()[1:]], float).T
+        if row["task"] == "STS-B":
+            assert row["valid"]["valid"]["pearson"] == pytest.approx(stats.pearsonr(predicted, true)[0], abs=1e-6)
+            assert row["valid"]["valid"]["spearmanr"] == pytest.approx(stats.spearmanr(predicted, true)[0], abs=1e-6)
+        else:
+            assert row["valid"]["valid"]["accuracy"] == pytest.approx(metrics.accuracy_score(true, predicted), abs=1e-6)
+
+
+def test_an_intermediate_model_is_where_the_others_start(world, many):
+    log = (world / "runs" / "RTE" / "lr0.001_b16_s2" / "train.log").read_text()
+    assert f"--finetune-from-model {world}/runs/MNLI/lr0.001_b16_s2/checkpoint_best.pt" in log
+
+
+def test_finished_runs_are_kept_small_and_not_done_again(world, many):
+    folder = world / "runs" / "RTE" / "lr0.001_b16_s1"
+    assert not (folder / "checkpoint_last.pt").exists()
+    assert read(folder / "checkpoint_best.pt")["last_optimizer_state"] is None
+    before = (folder / "train.log").read_text()
+    outcome = toy.finish(script("run_glue.py", *many[0]), 600)
+    assert outcome.status == 0, outcome.text[-3000:]
+    assert (folder / "train.log").read_text() == before
+    assert outcome.out == many[1].out
+
+
+def test_an_interrupted_call_goes_on(world):
+    options = glue_command(world, "stopped", "--tasks", "RTE", "--seeds", 1, "--epochs", 40)
+    process = script("run_glue.py", *options, start_new_session=True)
+    run = world / "stopped" / "RTE" / "lr0.001_b16_s1"
+    while process.poll() is None and not (run / "checkpoint_last.pt").exists():
+        os.sched_yield()
+    os.kill(process.pid, signal.SIGINT)  # the script alone, which must end its child
+    outcome = toy.finish(process)
+    assert outcome.status == 1
+    assert outcome.err.strip().splitlines()[-1] == "interrupted; the same command goes on from here"
+    outcome = toy.finish(script("run_glue.py", *options), 600)
+    assert outcome.status == 0, outcome.text[-2000:]
+    log = (run / "train.log").read_text()
+    assert log.count("$ fairseq-train") == 2
+    assert "Loaded checkpoint" in log
+
+
+def test_a_collapsed_run_is_counted_and_warned_of(world):
+    options = glue_command(world, "collapsed", "--tasks", "RTE", "--seeds", 1, "--lr", 1e-9)
+    outcome = toy.finish(script("run_glue.py", *options), 600)
+    assert outcome.status == 0, outcome.text[-2000:]
+    result = json.loads((world / "collapsed" / "results.json").read_text())
+    collapsed = result["runs"][0]["collapsed"]
+    predictions = (world / "collapsed" / "RTE" / "lr1e-09_b16_s1" / "valid_predictions.tsv").read_text()
+    assert collapsed == (len({line.split("\t")[1] for line in predictions.splitlines()[1:]}) == 1)
+    assert ("1 of 1 runs ended at one class" in outcome.out) == collapsed
+
+
+def test_a_task_of_the_users_own(world):
+    folder = world / "own"
+    write(folder / "train.csv", ["text,mood", *(f'"{t}, yes",{i % 2}' for i, t in enumerate(toy.sentences(32)))])
+    write(folder / "dev.csv", ["text,mood", *(f'"{t}, yes",{i % 2}' for i, t in enumerate(toy.sentences(10, 3)))])
+    write(folder / "mood.yaml", ["name: mood", "files: {train: train.csv, valid: dev.csv}", "text: text",
+                                 "label: mood", "labels: [0, 1]", "metrics: [f1, accuracy]"])  # fmt: skip
+    options = glue_command(world, "mood", "--tasks", folder / "mood.yaml", "--seeds", 1)
+    options[1] = folder
+    outcome = toy.finish(script("run_glue.py", *options), 600)
+    assert outcome.status == 0, outcome.text[-2000:]
+    assert re.search(r"^mood +f1 ", outcome.out, re.M)
+    (folder / "mood.yaml").unlink()  # the checkpoint holds it too
+    model = plugins.hub.load(world / "mood" / "mood" / "lr0.001_b16_s1" / "checkpoint_best.pt")
+    assert model.task.spec.name == "mood"
+
+
+# Predictions
+
+
+def test_a_submission(world, many):
+    outcome = toy.finish(script("predict_glue.py", "--runs", world / "runs", "--glue-dir", world / "glue",
+                                "--submission", world / "submission.zip"), 600)  # fmt: skip
+    assert outcome.status == 0, outcome.text[-2000:]
+    with zipfile.ZipFile(world / "submission.zip") as archive:
+        assert sorted(archive.namelist()) == ["AX.tsv", "RTE.tsv", "STS-B.tsv"]
+        assert archive.read("AX.tsv").decode().splitlines()[0] == "index\tprediction"
+    assert "the leaderboard wants CoLA.tsv, SST-2.tsv, MRPC.tsv, QQP.tsv, MNLI-m.tsv" in outcome.out
+
+
+def test_one_checkpoint_on_one_split(world, tuned):
+    outcome = toy.finish(script("predict_glue.py", "--checkpoint", world / "cola" / "checkpoint_best.pt", "--glue-dir",
+                                world / "glue", "--split", "valid", "--official-labels"), 600)  # fmt: skip
+    assert outcome.status == 0, outcome.text[-2000:]
+    lines = outcome.out.splitlines()
+    assert (lines[0], len(lines)) == ("index\tprediction", 22)
+    assert {line.split("\t")[1] for line in lines[1:]} <= {"0", "1"}
+    assert json.loads(outcome.err.splitlines()[-1])["task"] == "CoLA"
+
+
+def test_a_model_of_another_task_is_refused(world, tuned):
+    outcome = toy.finish(script("predict_glue.py", "--checkpoint", world / "rte" / "checkpoint_best.pt", "--glue-dir",
+                                world / "glue", "--task", "AX"), 600)  # fmt: skip
+    assert outcome.status == 1
+    assert outcome.errors == ["error: the checkpoint answers RTE (entailment, not_entailment), not AX"]
