@@ -65,6 +65,9 @@ def bands(
     styles = ("-", "--", ":", "-.")
     for index, (name, (x, mean, error)) in enumerate(curves.items()):
         colour, dashes = COLOURS[index % len(COLOURS)], styles[index // len(COLOURS) % len(styles)]
+        if len(x) == 1:  # neither a line nor a band of one point can be seen
+            axes.errorbar(x, mean, error, color=colour, marker="o", markersize=4, capsize=3, label=name)
+            continue
         axes.plot(x, mean, color=colour, linestyle=dashes, linewidth=1.5, label=name)
         axes.fill_between(x, mean - error, mean + error, color=colour, alpha=0.2, linewidth=0)
     axes.set(title=title, xlabel="updates", ylabel=ylabel)

@@ -33,3 +33,11 @@ def test_bands_and_heat_maps_become_pngs(tmp_path):
     plots.heat_map(tmp_path / "h.png", np.array([[1.0, np.nan]]), ["5"], ["1", "2"], "title", ("rows", "columns"))
     for name in ("b.png", "h.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_curve_of_one_point_can_be_seen(tmp_path):
+    one = np.array([1.0])
+    for error in (0.1, 0.4):  # the scale has room for both, so only the mark itself can differ
+        room = {"room": (np.array([0.0, 2.0]), np.array([0.0, 2.0]), np.zeros(2))}
+        plots.bands(tmp_path / f"{error}.png", room | {"point": (one, one, error * one)}, "title", "loss")
+    assert (tmp_path / "0.1.png").read_bytes() != (tmp_path / "0.4.png").read_bytes()
