@@ -234,7 +234,7 @@ def test_hydra_reads_the_same_options(world):
 
 
 @pytest.mark.parametrize("task, name", [("CoLA", "cola2"), ("STS-B", "stsb2")])
-def test_two_workers_compute_the_metrics_of_the_whole_split(world, tuned, task, name):
+def test_two_workers_compute_the_metrics_of_the_whole_split(world, task, name):
     command = tune(
         world, task, name, "--max-epoch", 1, "--max-update", 0, "--distributed-world-size", 2, "--distributed-no-spawn",
         "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp",
@@ -253,7 +253,7 @@ def test_two_workers_compute_the_metrics_of_the_whole_split(world, tuned, task, 
 # What goes wrong
 
 
-def test_mistakes_end_with_one_line(world, tuned):
+def test_mistakes_end_with_one_line(world):
     bad = world / "bad"
     write(bad / "RTE" / "train.tsv", ["index\tsentence1\tsentence2\tlabel", "0\ta\tb\tentailment", "1\ta\tb\tmaybe"])
     write(bad / "RTE" / "dev.tsv", ["index\tsentence1\tsentence2\tlabel", "0\ta\tb\tentailment"])
