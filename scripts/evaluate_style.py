@@ -98,37 +98,61 @@ def generate(args, lm, real, styles, given):
     """Return {condition: {seed: {style: texts}}}, continuing real text or nothing, with a style given or not.
 
     Conditions: ``free``, no prompt and no style; ``prompted``, a prompt of the style; ``given``, no prompt and the
-    style; ``transfer``, a prompt of another style and the style.
+    style; ``transfer``, a prompt of another style and the style. A prompt is a block of real text, each sample's own.
     """
+    import torch
     from tqdm import tqdm
 
-    k_all = range(len(styles))
+    asked = [k for k in range(len(styles)) for _ in range(args.samples)]  # (n,) of the samples of a seed
     names = ["free", "prompted", *(["given", "transfer"] if given else [])]
-    made = {name: {seed: {} for seed in args.seeds} for name in names}
-    jobs = [(name, seed, k) for name in names for seed in args.seeds for k in (k_all if name != "free" else [None])]
-    for name, seed, k in tqdm(jobs, desc="samples", unit="batch", leave=False, disable=None):
-        options = {"temperature": args.temperature, "top_k": args.top_k, "seed": 1000 * seed + (k or 0)}
-        if name == "free":  # nothing tells the styles apart: all at once
-            texts = sample(lm, "", args, args.samples * len(styles), options)
-            made[name][seed] = {style: texts[style :: len(styles)] for style in k_all}
-            continue
-        others = [other for other in k_all if other != k]
-        source = {"prompted": k, "transfer": others[seed % len(others)]}.get(name)
-        prompt = "" if source is None else prompt_from(real[source], seed, lm.block_size)
-        options["style"] = None if name == "prompted" else styles[k]
-        made[name][seed][k] = sample(lm, prompt, args, args.samples, options)
+    made = {name: {} for name in names}
+    jobs = [(name, seed) for name in names for seed in args.seeds]
+    for name, seed in tqdm(jobs, desc="samples", unit="batch", leave=False, disable=None):
+        sources = {"prompted": asked, "transfer": [(k + 1 + seed % (len(styles) - 1)) % len(styles) for k in asked]}
+        prompts = start_tokens(lm, len(asked))
+        if name in sources:
+            prompts = torch.stack([prompt_from(lm, real[k], seed, i) for i, k in enumerate(sources[name])])
+        mixture = None
+        if name in ("given", "transfer"):
+            mixture = torch.eye(len(styles), device=lm.device)[[lm.styles.index(styles[k]) for k in asked]]
+        texts = sample(args, lm, prompts, mixture, seed)
+        made[name][seed] = {k: [text for text, of in zip(texts, asked, strict=True) if of == k] for k in set(asked)}
     return made
 
 
-def sample(lm, prompt, args, count, options):
-    texts = lm.sample(prompt, args.sample_length, n=count, **options)
-    return [texts] if isinstance(texts, str) else texts
+def start_tokens(lm, count):
+    """Return the start of a text without a prompt (count, 1): a line break, or the first character there is."""
+    return lm.encode("\n" if "\n" in lm.characters else lm.characters[0]).expand(count, 1)
 
 
-def prompt_from(text, seed, length):
-    """Return a stretch of a text, another for every seed."""
-    start = (7919 * seed) % max(1, len(text) - length)
-    return text[start : start + length]
+def prompt_from(lm, text, seed, number):
+    """Return a block (T,) of a text, another for every seed and sample."""
+    tokens = lm.encode(text)
+    start = 7919 * (seed + 101 * number) % (len(tokens) - lm.block_size)
+    return tokens[start : start + lm.block_size]
+
+
+def sample(args, lm, prompts, mixture, seed):
+    """Return texts that continue prompts (n, T), each row with its own mixture of styles (n, K), or as inferred.
+
+    :meth:`plugins.hub.CharLM.sample` draws one prompt and one style at a time; here all go side by side.
+    """
+    import functools
+
+    import torch
+
+    from plugins.modules import sampling
+
+    generator = torch.Generator(lm.device)
+    generator.manual_seed(seed)
+    cache = None if lm.sees_the_future else lm.model.new_cache(len(prompts))
+    options = {"temperature": args.temperature, "top_k": args.top_k, "generator": generator}
+    steps = sampling.generate(
+        lambda tokens: lm.model(tokens, cache=cache, styles=mixture)[0][:, -1],  # (n, T, V) -> (n, V)
+        functools.partial(sampling.draw, **options), prompts, args.sample_length, lm.block_size, lm.default_refresh,
+        cache,
+    )  # fmt: skip
+    return [lm.dictionary.decode(row) for row in torch.stack(list(steps), dim=1).cpu()]
 
 
 def own_numbers(args, lm, real, styles, given):

@@ -78,6 +78,19 @@ class StyleClassifier:
         found = self._pipeline.predict(self._known(windows))
         return np.where(found < len(self.styles), found, NONE).astype(np.int64)
 
+    def nearest(self, windows: Sequence[str]) -> np.ndarray:
+        """Return for each window the style that it is most like, (N,) int64, even if it has none of them.
+
+        This says something only beside the style that was asked for, where every style is asked for alike: text
+        without style then meets it at chance, 1/K. By itself it finds a perfectly consistent style in random letters.
+        """
+        if not len(windows):
+            return np.empty(0, np.int64)
+        judge = self._pipeline[-1]
+        score = judge.decision_function if self.kind == "svm" else judge.predict_joint_log_proba
+        scores = score(self._pipeline[:-1].transform(self._known(windows)))  # (N, K + kinds without style)
+        return scores[:, : len(self.styles)].argmax(1)
+
     def _known(self, windows):
         """Return windows with one symbol for all characters that the training text lacks, or nothing would count."""
         other = re.compile(f"[^{re.escape(self._alphabet)}]")

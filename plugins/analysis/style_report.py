@@ -45,11 +45,12 @@ class Judging:
         compared = references(real, length, count, self.seed)
         reports, labels = {}, []
         for kind in tqdm(JUDGES, desc="judges", leave=False, disable=None):
-            predict = StyleClassifier(kind, self.styles, self.seed)
-            predict = predict.fit(dict(zip(self.styles, learn, strict=True)), self.lengths).predict
-            reports[kind] = self.test(predict, test) | self.of_references(predict, compared)
+            judge = StyleClassifier(kind, self.styles, self.seed)
+            judge.fit(dict(zip(self.styles, learn, strict=True)), self.lengths)
+            predict, nearest = remembering(judge.predict), remembering(judge.nearest)
+            reports[kind] = self.test(predict, test) | self.of_references(predict, nearest, compared)
             for condition, by_seed in samples.items():
-                self.of_condition(reports[kind], condition, by_seed, predict)
+                self.of_condition(reports[kind], condition, by_seed, predict, nearest)
             texts = {"real": real, "generated": [text for by in samples.values() for text, _ in flat(by)]}
             labels.append({name: self.label(predict, of_name) for name, of_name in texts.items()})
         agreement = {name: evaluation.agreement(labels[0][name], labels[1][name]) for name in labels[0]}
@@ -61,17 +62,18 @@ class Judging:
         none = {kind: float((predict(styleless(kind, texts, self.window, 200, draw)) < 0).mean()) for kind in KINDS}
         return {"accuracy": evaluation.accuracy_by_length(texts, predict, self.lengths), "called_none": none}
 
-    def of_references(self, predict, compared) -> dict:
-        scores = {name: self.consistency(predict, *texts_and_styles) for name, texts_and_styles in compared.items()}
+    def of_references(self, predict, nearest, compared) -> dict:
+        scores = {name: self.consistency(predict, texts, asked, nearest) for name, (texts, asked) in compared.items()}
         return {"consistency": scores, "transfer": {}}
 
-    def consistency(self, predict, texts, asked=None) -> dict:
+    def consistency(self, predict, texts, asked=None, nearest=None) -> dict:
         scores = {"own_style": evaluation.consistency_by_length(texts, predict, self.lengths)}
         if asked is not None:
             scores["asked_style"] = evaluation.consistency_by_length(texts, predict, self.lengths, asked)
+            scores["nearest_is_asked"] = evaluation.consistency_by_length(texts, nearest, self.lengths, asked)
         return scores
 
-    def of_condition(self, report, condition, by_seed, predict) -> None:
+    def of_condition(self, report, condition, by_seed, predict, nearest) -> None:
         """Add what a judge says of the text that was generated under a condition."""
         texts, asked = zip(*flat(by_seed), strict=True)
         if condition == "free":  # nothing was asked for: what style comes by itself
@@ -79,21 +81,35 @@ class Judging:
             report["base_rates"] = dict(zip([*self.styles, "none"], rates.tolist(), strict=True))
             report["consistency"][condition] = self.consistency(predict, texts)
             return
-        report["consistency"][condition] = self.consistency(predict, texts, asked)
+        report["consistency"][condition] = self.consistency(predict, texts, asked, nearest)
         base = list(report["base_rates"].values()) if "base_rates" in report else None
-        by_style = {
-            k: [text for text, style in zip(texts, asked, strict=True) if style == k] for k in dict.fromkeys(asked)
+        report["transfer"][condition] = self.transfer(predict, by_seed, base) | {
+            "nearest": self.transfer(nearest, by_seed)
         }
-        found = evaluation.transfer(by_style, predict, self.window, base)
-        per_seed = [
-            evaluation.transfer(of_seed, predict, self.window)["success"]["mean"] for of_seed in by_seed.values()
-        ]
-        report["transfer"][condition] = found | {
-            "over_seeds": evaluation.mean_and_error(per_seed) | {"values": per_seed}
-        }
+
+    def transfer(self, label, by_seed, base=None) -> dict:
+        """Return success over all texts, with the means of the seeds beside."""
+        styles = dict.fromkeys(style for _, style in flat(by_seed))
+        by_style = {k: [text for text, style in flat(by_seed) if style == k] for k in styles}
+        found = evaluation.transfer(by_style, label, self.window, base)
+        seeds = [evaluation.transfer(of_seed, label, self.window)["success"]["mean"] for of_seed in by_seed.values()]
+        return found | {"over_seeds": evaluation.mean_and_error(seeds) | {"values": seeds}}
 
     def label(self, predict, texts) -> np.ndarray:
         return predict([window for text in texts for window in cut(text, self.window)])
+
+
+def remembering(predict):
+    """Return a judge that reads no windows twice, as several measures look at the same ones."""
+    known = {}
+
+    def label(windows):
+        key = tuple(windows)
+        if key not in known:
+            known[key] = predict(windows)
+        return known[key]
+
+    return label
 
 
 def flat(by_seed) -> list[tuple[str, int]]:
@@ -161,8 +177,12 @@ def _judge_tables(name, report, chance) -> list[str]:
     head = [f"judge: {name}; chance {chance:.2f}; windows of", *lengths]
     made = [table(head, lines)]
     if report["transfer"]:
-        rows = [[kind, shown(of["success"]), shown(of["over_seeds"])] for kind, of in report["transfer"].items()]
-        made.append(table([f"judge: {name}; asked style reached", "over texts", "over seeds"], rows))
+        rows = [
+            [kind, *(shown(of_kind[over]) for of_kind in (of, of["nearest"]) for over in ("success", "over_seeds"))]
+            for kind, of in report["transfer"].items()
+        ]
+        head = ["over texts", "over seeds", "nearest style, over texts", "over seeds"]
+        made.append(table([f"judge: {name}; style reached (nearest: chance {chance:.2f})", *head], rows))
     return made
 
 

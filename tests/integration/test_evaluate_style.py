@@ -69,6 +69,7 @@ def test_random_letters_and_mixtures_score_no_more_than_chance_and_real_text_hig
         assert scores["random letters"][kind]["100"]["mean"] < 0.1
         assert scores["mixture, 25 at a time"][kind]["100"]["mean"] <= 0.55
         assert scores["real"][kind]["100"]["mean"] > 0.9
+    assert scores["random letters"]["nearest_is_asked"]["100"]["mean"] == pytest.approx(0.5, abs=0.25)
 
 
 def test_a_model_with_styles_is_asked_for_each(report):
@@ -77,7 +78,7 @@ def test_a_model_with_styles_is_asked_for_each(report):
     assert set(result["judges"]["svm"]["transfer"]) == {"prompted", "given", "transfer"}
     transfer = result["judges"]["svm"]["transfer"]["given"]
     assert transfer["success"]["n"] == 8 and len(transfer["over_seeds"]["values"]) == 2
-    assert np.shape(transfer["confusion"]) == (2, 3)
+    assert np.shape(transfer["confusion"]) == (2, 3) and 0 <= transfer["nearest"]["success"]["mean"] <= 1
     assert set(result["cost"]["letters"]) == {"true", "inferred", "none", "wrong", "wrong_minus_true"}
     assert np.shape(result["head"]["confusion"]) == (2, 2) and "32" in result["head"]["accuracy"]
     assert set(result["agreement"]) == {"real", "generated"}

@@ -47,6 +47,18 @@ def test_random_letters_have_no_style(judge, alphabet):
     assert share(judge, windows, judges.NONE) > 0.9
 
 
+def test_the_nearest_style_of_random_letters_is_that_asked_for_by_chance(judge):
+    draw = np.random.default_rng(3)
+    windows = ["".join(draw.choice(list(string.ascii_lowercase), 100)) for _ in range(60)]
+    asked = np.arange(60) % 2
+    assert (judge.nearest(windows) == asked).mean() == pytest.approx(0.5, abs=0.2)
+
+
+def test_the_nearest_style_of_text_is_its_own(judge):
+    windows = [*judges.cut(prose("letters", 2000, 8), 100), *judges.cut(prose("recipes", 2000, 9), 100)]
+    assert (judge.nearest(windows) == np.repeat([0, 1], 20)).mean() > 0.9
+
+
 def test_shuffled_text_has_no_style(judge):
     draw = np.random.default_rng(4)
     windows = judges.styleless("shuffled", [prose(style, 4000, 5) for style in STYLES], 200, 50, draw)
