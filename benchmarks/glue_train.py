@@ -1,10 +1,10 @@
 """Time fine-tuning: examples per second of ``fairseq-train --task glue`` against Hugging Face's ``Trainer``.
 
 Both train a RoBERTa of the same shape with random weights on the same rows and the same token ids, cut to the same
-length, with AdamW in one kernel and the same batch size, for one epoch of rows drawn once for both. ``Trainer`` pads
-each batch to its longest input (dynamic padding), which is what its own examples recommend; ours also builds batches
-by length. Runs alternate; the ratio is taken pair by pair: above 1, ours is faster. What counts is the training loop
-from its first batch to its last, with no validation and no checkpoint on either side.
+length, with AdamW in one kernel and the same batch size, for one epoch of rows that are drawn once for both.
+``Trainer`` pads each batch to its longest input (dynamic padding), as its own examples recommend; ours also builds
+batches by length. Runs alternate; the ratio is taken pair by pair: above 1, ours is faster. What counts is the training
+loop from its first batch to its last, with no validation and no checkpoint on either side.
 
     python scripts/demo_mlm.py --variants baseline --updates 1 -o checkpoints/bench      # a dictionary and a tokeniser
     pip install -r requirements/hf.txt -r requirements/bench.txt
