@@ -124,7 +124,7 @@ def fairseq_train(args, batch, block):
         run = subprocess.run(
             [program, str(Path(args.text).resolve()), *options.split()], cwd=ROOT, capture_output=True, text=True
         )
-    logged = [json.loads(found.group()) for found in re.finditer(r"\{.*\}", run.stdout + run.stderr)]
+    logged = [json.loads(text) for text in re.findall(r"\| (?:train_inner|valid) \| (\{.*\})", run.stdout + run.stderr)]
     speed = [float(line["wps"]) for line in logged if "wps" in line]
     nats = [float(line["valid_nats"]) for line in logged if "valid_nats" in line]
     if run.returncode or not speed or not nats:

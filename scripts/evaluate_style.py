@@ -25,7 +25,7 @@ from pathlib import Path
 SHARES = (0.6, 0.2, 0.2)  # of the text: judges learn, judges are tested, the model is judged
 
 
-def parse():
+def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", type=Path, help="checkpoint file of the task char_lm, or its folder")
@@ -43,7 +43,7 @@ def parse():
     add("--honest-tokens", type=int, default=8192, help="characters predicted from their prefix alone; 0: none "
         "(default: %(default)s)")  # fmt: skip
     add("--device", default="cpu", help="default: %(default)s")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.sample_length < 2 * max(args.lengths) or args.window > args.sample_length:
         parser.error("--sample-length is at least twice the longest of --lengths, and no less than --window")
     if min(args.samples, args.cost_windows, *args.lengths) < 1 or args.honest_tokens < 0:
@@ -187,7 +187,7 @@ def losses_of(lm, rows):
 
 
 def main():
-    args = parse()
+    args = parse_args()
     from plugins.analysis import style_report
     from plugins.analysis.grids import without_nan
     from plugins.analysis.style_classifiers import partition

@@ -33,8 +33,13 @@ def commands(program):
 PROGRAMS = {"make", "source", "python", "fairseq-train", "fairseq-hydra-train"}
 HARMLESS = {"scripts/doctor.py", "scripts/get_data.py"}
 SCRIPTS = HARMLESS | {
-    "scripts/demo_mlm.py", "scripts/predict_glue.py", "scripts/prepare_mlm.py", "scripts/run_glue.py",
-}  # fmt: skip
+    "scripts/demo_mlm.py",
+    "scripts/evaluate_style.py",
+    "scripts/predict_glue.py",
+    "scripts/prepare_mlm.py",
+    "scripts/run_glue.py",
+    "scripts/sample.py",
+}
 
 
 def run(words, **options):
@@ -83,8 +88,29 @@ def test_scripts_that_only_print(words):
     assert status == 0, output
 
 
+def of_task(task):
+    return [words for words in commands("fairseq-train") if words[words.index("--task") + 1] == task]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("words", commands("fairseq-train"), ids=" ".join)
+@pytest.mark.parametrize("words", of_task("char_lm"), ids=" ".join)
+def test_character_models(words, tmp_path):
+    folder = tmp_path / "text"
+    folder.mkdir()
+    for name in ("drama", "novel"):
+        (folder / f"{name}.txt").write_text(f"a line of {name}\n" * 100, encoding="utf-8")
+    words = replaced(words, save_dir=tmp_path / "out")
+    if "--valid-data" in words:
+        words = replaced(words, valid_data=folder / "drama.txt")
+    data = folder if "--style-from" in words else folder / "drama.txt"
+    small = ["--max-update", "2", "--batch-size", "2", "--block-size", "16", "--decoder-embed-dim", "16"]
+    status, output = run([words[0], str(data), *words[2:], *small])
+    assert status == 0, output
+    assert (tmp_path / "out" / "checkpoint_best.pt").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", of_task("clap_masked_lm"), ids=" ".join)
 def test_fairseq_train(words, toy_data, tmp_path):
     words = replaced(words, max_update=2, batch_size=4, tokens_per_sample=32, save_dir=tmp_path)
     status, output = run([words[0], str(toy_data), *words[2:], "--cpu"])
