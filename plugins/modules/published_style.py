@@ -30,7 +30,7 @@ class PublishedStyle(nn.Module):
         self.style_classifier = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, styles))
         self.style_adapters = nn.ModuleList(nn.ModuleDict({"linear": nn.Linear(width, width)}) for _ in range(gates))
 
-    def begin(self, styles=None, labels=None, cache=None, lengths=None) -> "PublishedPass":
+    def begin(self, styles=None, lengths=None) -> "PublishedPass":
         """Start a pass over a batch of (B,) lengths; ``styles`` (B, K) replaces what the classifier says."""
         return PublishedPass(self, styles, lengths)
 

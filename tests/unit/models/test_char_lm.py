@@ -89,6 +89,12 @@ def test_the_published_form_leaks_and_says_so_once(caplog):
     assert not torch.equal(logits(model, tokens)[:, 0], logits(model, changed)[:, 0])
 
 
+def test_the_published_form_reads_the_style_from_the_last_character_not_from_padding():
+    model, tokens = shaken(make(style_layers="every", style_inference="published")), torch.randint(WORDS, (2, BLOCK))
+    padded = logits(model, tokens, src_lengths=torch.tensor([BLOCK, 9]))
+    torch.testing.assert_close(padded[1, :9], logits(model, tokens[1:, :9])[0])
+
+
 def test_the_published_form_has_no_cache():
     with pytest.raises(UserError, match="has no cache"):
         make(style_layers="every", style_inference="published").new_cache(1)
