@@ -18,10 +18,10 @@ from plugins.errors import UserError
 from plugins.modules.decoder import Decoder, initialize
 from plugins.modules.published_style import PublishedStyle
 from plugins.modules.style_adapter import StyleAdapter
+from plugins.options import add_tristate_flags
 
 from .architecture import as_dict, flag, inherit, record
 from .char_lm_config import ARCHITECTURE, DEFAULTS, SIZES, UNLABELLED_STYLES, CharLMConfig
-from .options import add_tristate_flags
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,7 @@ from fairseq.utils import get_available_activation_fns
 from omegaconf import II
 
 from plugins.modules import decoder, style_adapter
-
-from .options import architecture, architecture_names, option
+from plugins.options import architecture, architecture_names, option
 
 POSITIONS = ChoiceEnum(list(decoder.POSITIONS))
 INITIALISATIONS = ChoiceEnum(list(decoder.INITIALISATIONS))

@@ -32,10 +32,10 @@ from plugins.modules.alibi import AlibiBias
 from plugins.modules.clap_head import ClapHead, RobertaHead
 from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbedding, embedding_scale
 from plugins.modules.pooler import ClassificationHead
+from plugins.options import add_tristate_flags
 
 from . import architecture
 from .clap_roberta_config import SIZES, ClapRobertaConfig
-from .options import add_tristate_flags
 
 NO_LIMIT = 10**9  # positions, for models that take inputs of any length
 

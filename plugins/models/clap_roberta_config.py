@@ -12,8 +12,7 @@ from fairseq.utils import get_available_activation_fns
 from omegaconf import II
 
 from plugins.modules.pooler import POOLERS
-
-from .options import architecture, architecture_names, option
+from plugins.options import architecture, architecture_names, option
 
 POSITIONS = ChoiceEnum(["learned", "sinusoidal", "alibi", "alibi_symmetric"])
 ALIBI_BOS = ChoiceEnum(["linear", "zero", "learned"])

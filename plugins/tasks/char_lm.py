@@ -2,7 +2,7 @@
 
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Optional  # fairseq's parser does not read `str | None`
 
 from fairseq import utils
@@ -17,15 +17,12 @@ from plugins.data.char_dictionary import UNITS, CharDictionary
 from plugins.data.char_sources import STYLE_SOURCES, CorpusSpec, Reading
 from plugins.data.char_windows import ConsecutiveWindows, RandomWindows
 from plugins.errors import UserError
+from plugins.options import option
 
 logger = logging.getLogger(__name__)
 
 UNIT = ChoiceEnum(list(UNITS))
 STYLE_FROM = ChoiceEnum(list(STYLE_SOURCES))
-
-
-def option(default, help):
-    return field(default=default, metadata={"help": help})
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from fairseq import utils
@@ -16,14 +16,11 @@ from omegaconf import II, MISSING
 from plugins.data import bpe, dictionaries
 from plugins.data.masking import MaskedBlocks, Masking
 from plugins.errors import UserError
+from plugins.options import option
 
 logger = logging.getLogger(__name__)
 
 SAMPLED_LINES = 1000  # of a split, looked at for words that the dictionary does not have
-
-
-def option(default, help):
-    return field(default=default, metadata={"help": help})
 
 
 @dataclass

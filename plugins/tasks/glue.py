@@ -2,7 +2,7 @@
 
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Optional  # fairseq's parser does not read `str | None`
 
 from fairseq.dataclass import FairseqDataclass
@@ -13,6 +13,9 @@ from omegaconf import II, MISSING, open_dict
 from plugins import compat
 from plugins.data import bpe, dictionaries, glue_dataset, glue_reader, glue_specs
 from plugins.errors import UserError
+from plugins.options import option
+
+from .finetuning import scale_learning_rates, start_afresh
 
 logger = logging.getLogger(__name__)
 
@@ -20,10 +23,6 @@ DEFAULT_POSITIONS = 512  # of models that are not bound to a length
 START = ("save_dir", "restore_file", "finetune_from_model")  # options that say where training starts from
 BY_DEFAULT = "loss"  # fairseq's --best-checkpoint-metric where none is given
 NO_CACHE = "none"
-
-
-def option(default, help):
-    return field(default=default, metadata={"help": help})
 
 
 @dataclass
@@ -272,35 +271,3 @@ def tokeniser_folder(cfg, run, from_checkpoint):
         f"{' and '.join(folders)}: no dict.txt; start from a checkpoint with its dictionary and tokeniser beside it "
         "(--finetune-from CKPT), or name their folder: --tokenizer-dir"
     )
-
-
-def start_afresh(model, prefixes):
-    """Keep the initial values of some parameters when a checkpoint is loaded for the first time."""
-
-    pending = list(prefixes)
-
-    def hook(module, state_dict, prefix, *unused):
-        own = module.state_dict() if pending else {}
-        for name in own:
-            if name.startswith(tuple(pending)):
-                state_dict[prefix + name] = own[name].detach().clone()
-        pending.clear()
-
-    model.register_load_state_dict_pre_hook(hook)
-
-
-def scale_learning_rates(model, decay):
-    """Mark each parameter with the share of the learning rate that it gets: decay ** (layers above it).
-
-    The embeddings count as the layer below the first; the head has the full rate (Howard and Ruder, 2018; Clark et al.,
-    2020, ELECTRA).
-    """
-    if decay == 1:
-        return
-    encoder = model.encoder.sentence_encoder
-    depth = len(encoder.layers)
-    for parameter in encoder.parameters():
-        parameter.lr_scale = decay ** (depth + 1)
-    for i, layer in enumerate(encoder.layers):
-        for parameter in layer.parameters():
-            parameter.lr_scale = decay ** (depth - i)

@@ -1,18 +1,14 @@
 """Every YAML under examples/char_lm/config as ``fairseq-hydra-train`` reads it: an update at toy size; its numbers."""
 
-import functools
 import math
 
 import pytest
 import toy
 from fairseq import tasks
 from fairseq.data.iterators import GroupedIterator
-from fairseq.dataclass.initialize import add_defaults, hydra_init
-from fairseq.dataclass.utils import omegaconf_no_object_check
 from fairseq.trainer import Trainer
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf, open_dict
+from hydra_configs import composed, resolved
+from omegaconf import OmegaConf
 
 FOLDER = toy.ROOT / "examples" / "char_lm" / "config"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
@@ -31,26 +27,6 @@ PUBLISHED = {  # by corpus: unit, batch, updates, learning rate, its end, warm-u
     "enwik8": ("byte", 32, 100_000, 5e-4, 5e-5, 200),
     "text8": ("char", 32, 100_000, 5e-4, 5e-5, 200),
 }
-
-
-@functools.cache
-def composed(path):
-    """Return the config that hydra and ``fairseq_cli.hydra_train`` make of a file."""
-    hydra_init(path.stem)
-    with initialize_config_dir(str(path.parent), job_name="hydra_train", version_base="1.1"):
-        cfg = compose(path.stem, return_hydra_config=True)
-    HydraConfig.instance().set_config(cfg)
-    with open_dict(cfg):
-        cfg.checkpoint.save_dir = cfg.checkpoint.save_dir  # resolved while hydra's own part is there
-        del cfg["hydra"]
-    HydraConfig.instance().cfg = None
-    add_defaults(cfg)
-    return cfg
-
-
-def resolved(cfg):
-    with omegaconf_no_object_check():
-        return OmegaConf.create(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
 
 
 @pytest.fixture(scope="module")

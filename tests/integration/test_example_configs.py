@@ -1,6 +1,5 @@
 """Every YAML under examples/clap_roberta/config as ``fairseq-hydra-train`` reads it, at toy size."""
 
-import functools
 import math
 import shutil
 
@@ -9,12 +8,9 @@ import torch
 import toy
 from fairseq import tasks
 from fairseq.data.iterators import GroupedIterator
-from fairseq.dataclass.initialize import add_defaults, hydra_init
-from fairseq.dataclass.utils import omegaconf_no_object_check
 from fairseq.trainer import Trainer
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf, open_dict
+from hydra_configs import composed, resolved
+from omegaconf import OmegaConf
 
 from plugins.models import architecture
 
@@ -33,26 +29,6 @@ SMALL = [
 @pytest.fixture(autouse=True)
 def one_thread():
     torch.set_num_threads(1)  # toy models only wait for a second one
-
-
-@functools.cache
-def composed(path):
-    """Return the config that hydra and ``fairseq_cli.hydra_train`` make of a file, interpolations not yet resolved."""
-    hydra_init(path.stem)
-    with initialize_config_dir(str(path.parent), job_name="hydra_train", version_base="1.1"):
-        cfg = compose(path.stem, return_hydra_config=True)
-    HydraConfig.instance().set_config(cfg)
-    with open_dict(cfg):
-        cfg.checkpoint.save_dir = cfg.checkpoint.save_dir  # resolved while hydra's own part is there
-        del cfg["hydra"]
-    HydraConfig.instance().cfg = None
-    add_defaults(cfg)
-    return cfg
-
-
-def resolved(cfg):
-    with omegaconf_no_object_check():
-        return OmegaConf.create(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
 
 
 def test_there_are_configs():

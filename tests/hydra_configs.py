@@ -1,0 +1,29 @@
+"""Example configs as ``fairseq-hydra-train`` reads them."""
+
+import functools
+
+from fairseq.dataclass.initialize import add_defaults, hydra_init
+from fairseq.dataclass.utils import omegaconf_no_object_check
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf, open_dict
+
+
+@functools.cache
+def composed(path):
+    """Return the config that hydra and ``fairseq_cli.hydra_train`` make of a file, interpolations not yet resolved."""
+    hydra_init(path.stem)
+    with initialize_config_dir(str(path.parent), job_name="hydra_train", version_base="1.1"):
+        cfg = compose(path.stem, return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    with open_dict(cfg):
+        cfg.checkpoint.save_dir = cfg.checkpoint.save_dir  # resolved while hydra's own part is there
+        del cfg["hydra"]
+    HydraConfig.instance().cfg = None
+    add_defaults(cfg)
+    return cfg
+
+
+def resolved(cfg):
+    with omegaconf_no_object_check():
+        return OmegaConf.create(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
