@@ -28,6 +28,6 @@ setup(
         "plots": pins("plots"),
         "hf": pins("hf"),
         "summarization": pins("summarization"),
-        "dev": pins("dev") + pins("plots"),
+        "dev": pins("dev") + pins("plots") + pins("hf") + pins("summarization"),
     },
 )
