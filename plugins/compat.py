@@ -41,7 +41,7 @@ def install(adopt_checkpoint, hub_interface, complete_options=None):
         complete_options: called with (program, {option: value}) of a command line; returns options to add to it.
     """
     from fairseq import checkpoint_utils, options
-    from fairseq.data import data_utils
+    from fairseq.data import data_utils, iterators
     from fairseq.distributed import utils as distributed_utils
     from fairseq.file_io import PathManager
     from fairseq.models.roberta import model as roberta
@@ -69,6 +69,8 @@ def install(adopt_checkpoint, hub_interface, complete_options=None):
     wrap(distributed_utils, "all_gather_list", all_gather_list)
     repaired("gathering", "works on a CPU too; fairseq gathers in buffers on a GPU")
     repaired("several workers", "each reads the checkpoint; fairseq would send options that the safe reader refuses")
+    wrap(iterators.BufferedIterator, "__next__", next_or_join)
+    repaired("reading ahead", "its thread has ended when its last batch has been taken")
     stand_where_the_user_stands()
     repaired("hydra paths", "relative paths are read from where the user stands, not from hydra's output folder")
     if any(name.startswith("fairseq_cli") for name in sys.modules):
@@ -281,6 +283,15 @@ def all_gather_list(original, data, group=None, max_size=16384):
     gathered = [None] * torch.distributed.get_world_size(group)
     torch.distributed.all_gather_object(gathered, data, group=group)
     return gathered
+
+
+def next_or_join(original, self):
+    """Wait at the end for the thread that reads ahead: one that still runs when Python ends can abort the program."""
+    try:
+        return original(self)
+    except StopIteration:
+        self._consumer.join()
+        raise
 
 
 def stand_where_the_user_stands():

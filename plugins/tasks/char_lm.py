@@ -178,7 +178,6 @@ class CharLMTask(FairseqTask):
         shard_id=0,
         num_workers=0,
         epoch=1,
-        data_buffer_size=0,
         **unused,
     ):
         """Return an iterator over batches of windows, without the sorting and filtering that windows do not need."""
@@ -194,7 +193,7 @@ class CharLMTask(FairseqTask):
             shard_id=shard_id,
             num_workers=num_workers,
             epoch=epoch,
-            buffer_size=data_buffer_size if num_workers else 0,  # a thread that reads ahead costs more than it saves
+            buffer_size=0,  # a thread that reads ahead costs more than it saves
             disable_shuffling=True,  # the windows are random, or their order does not matter
             persistent_workers=False,  # or workers would not hear of a new epoch
         )

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from fairseq import checkpoint_utils, options
+from fairseq.data import iterators
 from fairseq.file_io import PathManager
 
 from plugins import compat
@@ -213,3 +214,11 @@ def test_a_checkpoint_is_replaced_as_a_whole(tmp_path, monkeypatch):
     assert target.read_text() == "old"
     assert PathManager.copy(str(source), str(target), overwrite=True)
     assert target.read_text() == "new"
+
+
+def test_the_thread_that_reads_ahead_is_waited_for_after_the_last_batch():
+    batches, waited = iterators.BufferedIterator(2, range(3)), []
+    assert next(batches) == 0
+    batches._consumer = SimpleNamespace(join=lambda: waited.append(True))
+    assert list(batches) == [1, 2]
+    assert waited == [True]
