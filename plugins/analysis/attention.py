@@ -79,13 +79,20 @@ def attention_of(lm, text: str) -> tuple[list[str], list[Tensor]]:
     return tokens_of(lm, ids), [weights.float().cpu() for weights in layers]
 
 
-def encode(lm, text: str) -> Tensor:
+def encode(lm, text: str, most: int | None = None) -> Tensor:
     """Return the ids (T,) of a text; a masked LM's begin with ``<s>`` and end with ``</s>``.
+
+    Args:
+        lm, text: as in :func:`attention_of`.
+        most: how many tokens to keep of a longer text; the last one is a masked LM's ``</s>`` still.
 
     Raises:
         UserError: as in :func:`attention_of`.
     """
     ids = lm.encode_masked(text) if MASK in text and hasattr(lm, "encode_masked") else lm.encode(text)
+    if most is not None and len(ids) > most:
+        end = ids[-1:] if dictionary_of(lm).nspecial else ids[:0]
+        ids = torch.cat([ids[: most - len(end)], end])
     if not len(ids):
         raise UserError("the text is empty: there is nothing to attend to")
     if len(ids) > lm.model.max_positions():

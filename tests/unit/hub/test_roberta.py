@@ -6,6 +6,7 @@ import pytest
 import torch
 import toy
 from fairseq.models.roberta import RobertaModel
+from omegaconf import OmegaConf
 
 import plugins
 from plugins import hub
