@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from plugins.analysis import style_evaluation as evaluation
+from plugins.analysis.attention import capture
 from plugins.errors import UserError
 from plugins.modules.published_style import PublishedStyle
 
@@ -202,8 +203,6 @@ def modulation(lm) -> Modulation:
 @torch.inference_mode()
 def attention_under_styles(lm, tokens: torch.Tensor) -> np.ndarray:
     """Return the attention weights (K, L, H, T, T) of tokens (T,) when each style is forced on them in turn."""
-    from plugins.analysis.attention import capture
-
     adapter_of(lm)
     styles = torch.eye(lm.model.num_styles, device=lm.device)
     with capture(lm.model) as layers:
