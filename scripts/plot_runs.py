@@ -66,7 +66,7 @@ def draw_curves(args, configurations):
     Raises:
         UserError: no run has the metric.
     """
-    from plugins.analysis import plots, run_groups
+    from plugins.analysis import run_groups, run_plots
     from plugins.analysis.training_logs import TRAIN, VALID
     from plugins.errors import UserError
 
@@ -92,7 +92,7 @@ def draw_curves(args, configurations):
     shown = {headings[stage]: curves for stage, curves in panels.items() if curves}
     several = any(len(c.runs) > 1 for c in configurations)
     note = "mean over seeds, band: one standard error" if several else ""
-    plots.band_panels(args.output / "loss.png", shown, args.title, LABELS.get(args.metric, args.metric), note)
+    run_plots.band_panels(args.output / "loss.png", shown, args.title, LABELS.get(args.metric, args.metric), note)
     return entries
 
 
@@ -114,7 +114,7 @@ def warn_of_short(name, of_runs, averaged, metric):
 
 def draw_consistency(args, configurations):
     """Draw consistency.png, and return what it shows."""
-    from plugins.analysis import plots, run_bars, run_groups
+    from plugins.analysis import run_bars, run_groups, run_plots
     from plugins.errors import UserError
 
     called = {run.path.absolute(): c.name for c in configurations for run in c.runs}
@@ -134,8 +134,8 @@ def draw_consistency(args, configurations):
     windows = sorted({e["options"]["window"] for of_one in evaluations.values() for e in of_one})
     line = (chances.pop(), "chance") if len(chances) == 1 else None
     note = f"judge: {args.judge}, windows of {', '.join(map(str, windows))} characters; standard errors"
-    what = "share of windows that have the text's style"
-    plots.bars(args.output / "consistency.png", list(evaluations), series, "Style consistency", what, note, line)
+    path, what = args.output / "consistency.png", run_bars.CONSISTENCY
+    run_plots.bars(path, list(evaluations), series, "Style consistency", what, note, line)
     return {"judge": args.judge, "configurations": list(evaluations)} | as_series(series)
 
 
@@ -145,11 +145,11 @@ def as_series(series):
 
 def draw_speed(args):
     """Draw speed.png, and return what it shows."""
-    from plugins.analysis import plots, run_bars
+    from plugins.analysis import run_bars, run_plots
 
     contestants, unit, bars = run_bars.read_speeds(args.speed)
     title, note = "Inference speed", "median, and the least and most of the repeats"
-    plots.bars(args.output / "speed.png", contestants, {unit: bars}, title, unit, note)
+    run_plots.bars(args.output / "speed.png", contestants, {unit: bars}, title, unit, note)
     return {"contestants": contestants} | as_series({unit: bars})
 
 

@@ -18,6 +18,8 @@ CONDITIONS = {  # of evaluate_style.py: what to call them, and which consistency
     "transfer": ("with the style given, and a prompt of another", "asked_style"),
 }
 
+CONSISTENCY = "share of windows that have the text's style"
+
 Bars = tuple[np.ndarray, np.ndarray]
 """Values (G,), and how far they reach down and up, (2, G)."""
 
@@ -99,3 +101,9 @@ def _over_seeds(evaluations, judge, condition, kind) -> dict:
     if len(scores) == 1:
         return {name: math.nan if value is None else value for name, value in scores[0].items()}
     return mean_and_error([math.nan if score["mean"] is None else score["mean"] for score in scores])
+
+
+def one_by_one(series: Mapping[str, Bars]) -> tuple[list[str], Bars]:
+    """Return series of a single value each as the names and the values of one."""
+    values, errors = zip(*series.values(), strict=True)
+    return list(series), (np.concatenate(values), np.concatenate(errors, axis=1))

@@ -6,7 +6,7 @@ Shapes: T characters, C channels, H heads, K styles, L layers, M modulated layer
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,8 +84,7 @@ def summaries(lm, windows: torch.Tensor) -> np.ndarray:
     Raises:
         UserError: the model infers no style from a text.
     """
-    adapter = adapter_of(lm)
-    classifier = adapter.style_classifier if isinstance(adapter, PublishedStyle) else adapter.classifier
+    classifier = classifier_of(lm)
     if classifier is None:
         raise infers_nothing(lm)
     read = []  # once a pass, or in the published form once a modulated layer
@@ -99,6 +98,12 @@ def summaries(lm, windows: torch.Tensor) -> np.ndarray:
     finally:
         hook.remove()
     return torch.cat(rows).float().cpu().numpy()
+
+
+def classifier_of(lm) -> torch.nn.Module | None:
+    """Return what tells a text's style, or None where the model infers none (``--style-inference given``, ...)."""
+    adapter = adapter_of(lm)
+    return adapter.style_classifier if isinstance(adapter, PublishedStyle) else adapter.classifier
 
 
 def infers_nothing(lm) -> UserError:
@@ -265,8 +270,3 @@ def confusion(lm, windows: Mapping[str, torch.Tensor]) -> np.ndarray:
     labels = torch.cat([torch.full((len(part),), lm.styles.index(name)) for name, part in windows.items()])
     head = evaluation.head_accuracy(lm.model, rows, labels.to(rows.device), [rows.size(1)])
     return np.array(head["confusion"])
-
-
-def matrix(table: Mapping[str, Mapping], columns: Sequence[str]) -> np.ndarray:
-    """Return the means (R, C) of a table of means, a row an entry, in the order of the columns."""
-    return np.array([[row[name]["mean"] for name in columns] for row in table.values()])
