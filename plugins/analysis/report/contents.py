@@ -13,11 +13,12 @@ import numpy as np
 from tqdm import tqdm
 
 from plugins.analysis import styles
-from plugins.analysis.attention import attention_of, encode
+from plugins.analysis.attention import attention_of
 from plugins.data.dictionaries import MASK
 from plugins.errors import UserError
 
 from .card import model_card
+from .head_maps import head_maps
 
 ANSWERS = 5  # for each mask
 MASKED = 8  # words of a passage, one at a time
@@ -59,6 +60,7 @@ def gather(
     with named(source):
         text = text.strip()
         start = excerpt(lm, text, tokens)
+        maps = head_maps(lm, text, pattern_texts, seed) if pattern_texts else None
     shown, weights = attention_of(lm, start)
     card = model_card(lm, state)
     return {
@@ -66,6 +68,7 @@ def gather(
         "lead": lead(card["card"]),
         "model": card,
         "attention": {"tokens": shown, "weights": np.concatenate([layer.numpy() for layer in weights])},
+        "patterns": maps,
         "styles": style_ribbon(lm, text[:RIBBON]),
         "masks": fill_masks(lm, start, masked),
         "samples": samples(lm, prompt, temperatures, length, seed),
@@ -104,7 +107,7 @@ def excerpt(lm, text: str, limit: int) -> str:
         ends = [word.end() for word, _ in zip(re.finditer(r"\S+", text), range(limit), strict=False)]
     else:
         ends = range(1, min(len(text), limit) + 1)
-    count = bisect.bisect_right(ends, limit, key=lambda end: len(encode(lm, text[:end])))
+    count = bisect.bisect_right(ends, limit, key=lambda end: len(lm.encode(text[:end])))
     if not count:
         raise UserError("the text is empty" if not ends else f"its first word is more than {limit} tokens: take more")
     return text[: ends[count - 1]]

@@ -41,7 +41,7 @@ function readColours() {
 function paint(node, q) {
   const [r, g, b] = [0, 8, 16].map((bits) => (palette[q] >> bits) & 255);
   node.style.backgroundColor = q ? `rgb(${r} ${g} ${b})` : "";
-  node.style.color = q ? (0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#15181b" : "#ffffff") : "";
+  node.style.color = q ? (0.299 * r + 0.587 * g + 0.114 * b > 117 ? "#000000" : "#ffffff") : "";
 }
 
 /** Draw at(row, column) in 0 ... 255, a pixel an entry. */
@@ -132,8 +132,9 @@ function attention({ tokens, layers, heads, weights }) {
   const title = (i) => `Layer ${Math.floor(i / heads) + 1}, head ${(i % heads) + 1}`;
   const mirrored = isRightToLeft(tokens); // keys from right to left, as the text is read
   const column = (key) => (mirrored ? size - 1 - key : key); // and back
-  const grid = $("heads"), matrix = $("matrix"), axes = $("cell").textContent + (mirrored ? ", right to left." : ".");
-  const margin = tokens.some((t) => [...t].length > 1) ? 44 : 8; // of the labels of the large picture
+  const grid = $("heads"), matrix = $("matrix");
+  const axes = ($("cell").textContent += mirrored ? ", right to left." : ".");
+  const margin = tokens.some((text) => [...text].length > 1) ? 44 : 8; // room for labels
   let head = 0, token = 0, incoming = false;
 
   const buttons = range(layers * heads).map((i) => el("button", {
@@ -143,7 +144,7 @@ function attention({ tokens, layers, heads, weights }) {
   const rows = range(layers).map((layer) => [
     header("rowheader")(layer + 1), ...buttons.slice(layer * heads, (layer + 1) * heads).map(cell),
   ]);
-  grid.style.gridTemplateColumns = `1.4em repeat(${heads}, minmax(0, 72px))`;
+  grid.style.gridTemplateColumns = `1.4em repeat(${heads}, minmax(0, 88px))`;
   rows.unshift(["", ...range(heads).map((i) => i + 1)].map(header("columnheader")));
   grid.append(...rows.map((row) => el("div", { role: "row" }, ...row)));
   const step = (by) => () => {
@@ -222,14 +223,13 @@ function attention({ tokens, layers, heads, weights }) {
   matrix.addEventListener("pointermove", (event) => point(event, look));
   matrix.addEventListener("click", (event) => point(event, text.choose));
   matrix.addEventListener("pointerleave", () => { $("cell").textContent = axes; look(token, false); });
-  $("cell").textContent = axes;
   redraw.push(() => {
     drawPixels($("legend"), 1, 256, (_, q) => q);
     buttons.forEach((b, i) => drawPixels(b.firstChild, size, size, (q, k) => at(i, q, column(k))));
     look(token, false);
   });
   show(0);
-  showHead = (i) => { show(i); $("attention").scrollIntoView(); };
+  showHead = (i) => { show(i); $("attention").scrollIntoView(); buttons[i].focus({ preventScroll: true }); };
 }
 
 function patterns({ note, layers, heads, items }) {
@@ -239,24 +239,23 @@ function patterns({ note, layers, heads, items }) {
     const canvas = el("canvas", { "aria-hidden": true, click: ({ offsetX, offsetY }) => showHead(
       part(offsetY, canvas.clientHeight, layers) * heads + part(offsetX, canvas.clientWidth, heads)) });
     canvas.style.aspectRatio = `${heads} / ${layers}`;
-    redraw.push(() => drawPixels(canvas, layers, heads, (l, h) => Math.round(255 * clamp(score[l * heads + h], 1))));
+    const at = (layer, head) => Math.round(255 * Math.sqrt(clamp(score[layer * heads + head], 1)));
+    redraw.push(() => drawPixels(canvas, layers, heads, at));
     return el("article", {}, el("h3", {}, title), el("p", {}, what), canvas,
       el("button", { type: "button", click: () => showHead(best) }, most));
   }));
 }
 
 function styles({ names, tokens, probabilities }) {
-  const shares = names.map(() => el("span")), colour = (k) => STYLES[k % STYLES.length];
+  const shares = names.map(() => el("span")), squares = names.map(() => el("i"));
+  const colour = (k) => STYLES[k % STYLES.length];
   const ribbon = strip($("ribbon"), tokens, "Text, with the style after each character", (i, settled) => {
     shares.forEach((share, k) => share.replaceChildren(probabilities[i][k].toFixed(2)));
     const said = names.map((style, k) => `${style} ${probabilities[i][k].toFixed(2)}`).join(", ");
     if (settled) $("style-spoken").textContent = `After ${name(tokens[i])}, character ${i + 1}: ${said}`;
   });
-  $("style-keys").append(...names.map((style, k) => {
-    const square = el("i");
-    square.style.background = colour(k);
-    return el("li", {}, square, el("bdi", {}, style), " ", shares[k]);
-  }));
+  squares.forEach((square, k) => { square.style.background = colour(k); });
+  $("style-keys").append(...names.map((style, k) => el("li", {}, squares[k], el("bdi", {}, style), " ", shares[k])));
   ribbon.spans.forEach((span, i) => {
     let sum = 0;
     const stops = probabilities[i].map((p, k) => `${colour(k)} ${100 * sum}% ${100 * (sum += p)}%`);
