@@ -13,9 +13,7 @@ It writes loss.png and runs.json, speed.png for --speed, and consistency.png for
 """  # noqa: E501
 
 import argparse
-import json
 import math
-import os
 import sys
 from pathlib import Path
 
@@ -158,6 +156,7 @@ def main():
     import logging
 
     logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
+    from plugins.analysis.files import write_json
     from plugins.analysis.grids import without_nan
     from plugins.errors import report_in_one_line
 
@@ -171,10 +170,7 @@ def main():
         result["consistency"] = draw_consistency(args, configurations)
     if args.speed:
         result["speed"] = draw_speed(args)
-    path = args.output / "runs.json"
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(without_nan(result)) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_json(args.output / "runs.json", without_nan(result))
     for entry in result.get("configurations", ()):
         last = {stage: entry[stage]["values"][-1] for stage in ("train", "valid") if stage in entry}
         said = ", ".join(f"{stage} {value:.4f}" for stage, value in last.items() if not math.isnan(value))

@@ -18,8 +18,6 @@ It writes styles.json with all arrays, and
 """
 
 import argparse
-import json
-import os
 import sys
 from pathlib import Path
 
@@ -46,14 +44,11 @@ def parse_args(argv=None):
 
 
 def read_text(path):
+    from plugins.analysis.files import opened
     from plugins.errors import UserError
 
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}; convert it") from error
+    with opened(path) as file:
+        text = file.read().removeprefix("\ufeff")
     if not text:
         raise UserError(f"{path}: empty")
     return text
@@ -109,6 +104,7 @@ def main():
     logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
     from tqdm import tqdm
 
+    from plugins.analysis.files import write_json
     from plugins.analysis.grids import without_nan
     from plugins.analysis.style_figures import StyleFigures, plain
     from plugins.errors import report_in_one_line
@@ -127,10 +123,7 @@ def main():
     for reason in figures.missing:
         print(reason, file=sys.stderr)
     found = {"checkpoint": args.checkpoint} | without_nan(plain(figures.found))
-    path = args.output / "styles.json"
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_json(args.output / "styles.json", found)
     print(f"drawings and styles.json are in {args.output}")
 
 

@@ -37,7 +37,7 @@ def read_json(path: str | Path) -> dict:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: no JSON, or damaged; write it again") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: an object was expected, and a {type(content).__name__} found")
+        raise UserError(f"{path}: an object was expected, a {type(content).__name__} found")
     return content
 
 

@@ -1,6 +1,7 @@
 """Drawings of what :mod:`plugins.analysis.styles` computes. matplotlib is imported when a drawing is asked for.
 
-Shapes: T characters, C channels, H heads, K styles, L layers, M modulated layers, N points.
+Shapes: T characters, C channels, H heads, K styles, L layers, M modulated layers, N points. Layers and heads count from
+0, as in the arrays.
 """
 
 import math
@@ -149,7 +150,7 @@ def modulation(path: str | Path, found: Modulation, styles: Sequence[str]) -> No
             image = axes.imshow(values[row], cmap=DIVERGING, vmin=middle - reach, vmax=middle + reach, aspect="auto",
                                 interpolation="nearest")  # fmt: skip
             axes.set_yticks(range(len(styles)), styles if column == 0 else [""] * len(styles), fontsize=8)
-            axes.set_title(f"layer {found.layers[row] + 1}", fontsize=9, loc="left", pad=3)
+            axes.set_title(f"layer {found.layers[row]}", fontsize=9, loc="left", pad=3)
             axes.tick_params(labelbottom=row == rows - 1, labelsize=8)
         grid[-1, column].set_xlabel("channel")
         figure.colorbar(image, ax=grid[:, column].tolist(), label=name, fraction=0.05, pad=0.01)
@@ -165,17 +166,15 @@ def modulation_strength(path: str | Path, found: Modulation, styles: Sequence[st
     for place, (kind, values) in enumerate(zip(names, found.strength(), strict=True), start=1):
         first = axes = figure.add_subplot(1, 2, place, sharey=first)
         for index, (name, colour) in enumerate(colours_of(styles).items()):
-            axes.plot([layer + 1 for layer in found.layers], values[:, index], color=colour, label=name,
+            axes.plot(found.layers, values[:, index], color=colour, label=name,
                       marker=MARKERS[index % len(MARKERS)], linewidth=1.5)  # fmt: skip
-        axes.set(
-            title=kind, xlabel="layer", ylabel="distance from no change (RMS over channels)" if place == 1 else None
-        )
-        axes.set_xticks([layer + 1 for layer in found.layers])
+        axes.set(title=kind, xlabel="layer, from 0", ylabel="distance from no change (RMS)" if place == 1 else None)
+        axes.set_xticks(found.layers)
         axes.grid(axis="y", color="#dddddd", linewidth=0.7)
         axes.spines[["top", "right"]].set_visible(False)
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
-    figure.suptitle("How much each style changes", fontsize=11.5, fontweight="bold")
+    figure.suptitle("How much each style changes, over all channels", fontsize=11.5, fontweight="bold")
     figure.tight_layout()
     figure.savefig(path, bbox_inches="tight")
 
@@ -199,11 +198,11 @@ def attention_differences(path: str | Path, moved: np.ndarray, styles: Sequence[
     for axes, name, values in zip(grid.flat, styles, moved, strict=False):
         image = axes.imshow(values, cmap="cividis", vmin=0, vmax=moved.max() or 1.0, aspect="auto")
         axes.set_title(name, fontsize=10)
-        axes.set_xticks(range(heads), range(1, heads + 1), fontsize=8)
-        axes.set_yticks(range(layers), range(1, layers + 1), fontsize=8)
-        axes.set_xlabel("head")
+        axes.set_xticks(range(heads))
+        axes.set_yticks(range(layers))
+        axes.set_xlabel("head, from 0")
     for axes in grid[:, 0]:
-        axes.set_ylabel("layer")
+        axes.set_ylabel("layer, from 0")
     figure.colorbar(image, ax=grid.ravel().tolist(), label="share of attention moved", fraction=0.03, pad=0.02)
     figure.suptitle(
         "Attention that a forced style moves, from the mean of all styles", fontsize=11.5, fontweight="bold"
@@ -242,6 +241,6 @@ def attention_of_head(
         axes.tick_params(length=0, pad=1)
         axes.set(xlabel="key (looked at)", ylabel="query (looking)")
     figure.colorbar(image, ax=grid.ravel().tolist(), label="attention weight, less the mean", fraction=0.03, pad=0.02)
-    figure.suptitle(f"Layer {head[0] + 1}, head {head[1] + 1}: where each forced style makes it look",
+    figure.suptitle(f"Layer {head[0]}, head {head[1]}: where each forced style makes it look",
                     fontsize=11.5, fontweight="bold")  # fmt: skip
     figure.savefig(path, bbox_inches="tight")
