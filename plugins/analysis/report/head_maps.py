@@ -53,7 +53,7 @@ def head_map(name: str, scores: dict) -> dict:
     title, what = DESCRIPTIONS.get(name, (name.removesuffix("_head").replace("_", " ").capitalize(), ""))
     score, low, high = (np.asarray(scores[key]) for key in ("score", "low", "high"))  # (L, H)
     best, heads = int(score.argmax()), score.shape[1]
-    most = f"Layer {best // heads + 1}, head {best % heads + 1}: {score.flat[best]:.2f}"
+    most = f"Layer {best // heads}, head {best % heads}: {score.flat[best]:.2f}"
     if np.isfinite(low).all():
         most += f" [{low.flat[best]:.2f}, {high.flat[best]:.2f}]"
     return {"title": title, "what": what, "score": np.round(score, 4).flatten().tolist(), "best": best, "most": most}

@@ -129,7 +129,7 @@ function fillBars(list, rows) { // rows: [text, share, small print, right?]
 function attention({ tokens, layers, heads, weights }) {
   const size = tokens.length, bytes = Uint8Array.from(atob(weights), (c) => c.charCodeAt(0));
   const at = (head, query, key) => bytes[(head * size + query) * size + key]; // heads of all layers, one after another
-  const title = (i) => `Layer ${Math.floor(i / heads) + 1}, head ${(i % heads) + 1}`;
+  const title = (i) => `Layer ${Math.floor(i / heads)}, head ${i % heads}`;
   const mirrored = isRightToLeft(tokens); // keys from right to left, as the text is read
   const column = (key) => (mirrored ? size - 1 - key : key); // and back
   const grid = $("heads"), matrix = $("matrix");
@@ -142,10 +142,10 @@ function attention({ tokens, layers, heads, weights }) {
   }, el("canvas")));
   const header = (role) => (text) => el("span", { role }, text), cell = (b) => el("div", { role: "gridcell" }, b);
   const rows = range(layers).map((layer) => [
-    header("rowheader")(layer + 1), ...buttons.slice(layer * heads, (layer + 1) * heads).map(cell),
+    header("rowheader")(layer), ...buttons.slice(layer * heads, (layer + 1) * heads).map(cell),
   ]);
   grid.style.gridTemplateColumns = `1.4em repeat(${heads}, minmax(0, 88px))`;
-  rows.unshift(["", ...range(heads).map((i) => i + 1)].map(header("columnheader")));
+  rows.unshift(["", ...range(heads)].map(header("columnheader")));
   grid.append(...rows.map((row) => el("div", { role: "row" }, ...row)));
   const step = (by) => () => {
     if (head + by in buttons) show(head + by);

@@ -93,7 +93,7 @@ def _card(group: Mapping) -> str:
 def _scores(patterns: Mapping) -> str:
     heads, items = patterns["heads"], patterns["items"]
     rows = [
-        (f"layer {i // heads + 1}, head {i % heads + 1}", *(f"{item['score'][i]:.3f}" for item in items))
+        (f"layer {i // heads}, head {i % heads}", *(f"{item['score'][i]:.3f}" for item in items))
         for i in range(patterns["layers"] * heads)
     ]
     return table(("Head", *(item["title"] for item in items)), rows)

@@ -1,0 +1,156 @@
+"""The real command line of scripts/report.py, on each kind of model."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import toy
+from omegaconf import OmegaConf
+
+from plugins import hub
+from plugins.data.char_dictionary import CharDictionary
+from plugins.models.char_lm import CharLanguageModel
+from plugins.models.char_lm_config import CharLMConfig
+
+pytestmark = pytest.mark.slow
+STYLES = ["drama", "novel"]
+SCRIPT = toy.ROOT / "scripts" / "report.py"
+
+
+@pytest.fixture(scope="module")
+def char_lm(tmp_path_factory):
+    """A folder with a checkpoint, as training leaves it, of a character LM with random weights."""
+    folder = tmp_path_factory.mktemp("characters")
+    sizes = {"decoder_layers": 2, "decoder_attention_heads": 2, "decoder_embed_dim": 16, "block_size": 32}
+    start = dict.fromkeys(("save_dir", "restore_file", "finetune_from_model"))
+    cfg = OmegaConf.structured(CharLMConfig(**sizes, **start, style_layers="every"))
+    dictionary = CharDictionary(sorted("\n <>/abcdefghmskרומ"))
+    task = SimpleNamespace(source_dictionary=dictionary, style_names=STYLES)
+    model = toy.randomize(CharLanguageModel.build_model(cfg, task), scale=0.5)
+    options = {**OmegaConf.to_container(cfg, enum_to_str=True), "_name": "char_lm"}
+    state = {"args": None, "cfg": {"model": options, "task": {"_name": "char_lm"}}, "model": model.state_dict()}
+    state["task_state"] = {"dictionary": dictionary.state(), "styles": STYLES}
+    torch.save(state, folder / "checkpoint_best.pt")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def masked_lm(tmp_path_factory, toy_data):
+    return toy.save_masked_lm(tmp_path_factory.mktemp("masked"), toy_data, **toy.VARIANTS["zero_clap"])
+
+
+@pytest.fixture
+def text(tmp_path):
+    def write(content):
+        path = tmp_path / "text.txt"
+        path.write_text(content, encoding="utf-8")
+        return path
+
+    return write
+
+
+def run(*arguments):
+    return toy.finish(toy.start_cli([SCRIPT, *arguments]))
+
+
+def data_of(path):
+    """Return what the script of a page reads."""
+    return json.loads(re.search(r'id="report">(.*?)</script>', path.read_text(encoding="utf-8"))[1])
+
+
+def test_a_character_model_with_styles(char_lm, text, tmp_path):
+    output = tmp_path / "new" / "report.html"
+    done = run(char_lm, "--text", text("\n abc <mask> רום\n" * 40), "-o", output, "--tokens", 20, "--prompt", "abc",
+               "--temperatures", 0.5, 1, "--sample-length", 9, "--seed", 4)  # fmt: skip
+    assert done.status == 0 and done.err == "", done.text
+    assert done.out == f"{output}: 0.1 MB; open it in a browser\n"
+    page, lm = data_of(output), hub.load(char_lm)
+    assert page["attention"]["tokens"] == list("abc <mask> רום\n abc ")
+    assert (page["attention"]["layers"], page["attention"]["heads"]) == (2, 2)
+    assert page["samples"]["styles"] == ["inferred", "drama", "novel", "none"]
+    assert page["samples"]["texts"][1][0] == lm.sample("abc", 9, temperature=0.5, seed=4, style="drama")
+    assert np.shape(page["styles"]["probabilities"]) == (400, 2)
+    assert "Induction" in [item["title"] for item in page["patterns"]["items"]]
+    assert "masks" not in page
+    assert not [path for path in output.parent.iterdir() if path != output]  # no temporary file is left
+
+
+def test_a_masked_lm(masked_lm, text, tmp_path):
+    output = tmp_path / "report.html"
+    sentence = "the <mask> follows a <mask> ."
+    done = run(masked_lm, "--text", text("\n".join(toy.sentences(60))), "-o", output, "--mask", sentence)
+    assert done.status == 0, done.text
+    page, lm = data_of(output), hub.load(masked_lm)
+    tokens = page["attention"]["tokens"]
+    assert tokens[0] == "<s>" and tokens[-1] == "</s>" and len(tokens) <= 32
+    assert page["masks"][1]["pieces"] == ["the ", {"slot": 0}, " follows a ", {"slot": 1}, " ."]
+    expected = [[word for _, _, word in slot] for slot in lm.fill_mask(sentence)]
+    assert [[word for word, _ in slot["answers"]] for slot in page["masks"][1]["slots"]] == expected
+    assert "Next token" in [item["title"] for item in page["patterns"]["items"]]
+    assert "samples" not in page and "styles" not in page
+
+
+def test_a_text_with_masks_keeps_them(masked_lm, text, tmp_path):
+    output = tmp_path / "report.html"
+    path = text("the <mask> watches a garden near the <mask> .")
+    done = run(masked_lm, "--text", path, "-o", output, "--pattern-texts", 0)
+    assert done.status == 0, done.text
+    page = data_of(output)
+    assert page["attention"]["tokens"].count("<mask>") == 2
+    assert [slot["truth"] for slot in page["masks"][0]["slots"]] == [None, None]
+    assert "patterns" not in page
+
+
+@pytest.mark.parametrize("name", ["baseline", "learned_clap", "alibi", "zero_clap"])
+def test_published_checkpoints(golden, text, tmp_path, name):
+    for source, target in (("sp.model", "sentencepiece.bpe.model"), ("dict.txt", "dict.txt")):
+        shutil.copy(golden / source, tmp_path / target)
+    shutil.copy(golden / f"{name}.pt", tmp_path)
+    output = tmp_path / "report.html"
+    path = text("The king of France is here, and the queen of England is dead. " * 9)
+    done = run(tmp_path / f"{name}.pt", "--text", path, "-o", output, "--pattern-texts", 4)
+    assert done.status == 0, done.text
+    assert "4 layers of 4 heads" in output.read_text(encoding="utf-8")
+    assert data_of(output)["attention"]["layers"] == 4
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [("abz", "text.txt: 'z' (U+007A) at character 3"), (" \n", "text.txt: the text is empty")],
+)
+def test_a_bad_text_is_named_and_nothing_is_written(char_lm, text, tmp_path, content, message):
+    done = run(char_lm, "--text", text(content), "-o", tmp_path / "report.html")
+    assert done.status == 1 and done.out == ""
+    assert done.err.count("\n") == 1 and message in done.errors[0]
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_files_that_cannot_be_read_or_written(char_lm, text, tmp_path):
+    missing = run(char_lm, "--text", tmp_path / "none.txt", "-o", tmp_path / "report.html")
+    assert missing.errors == [f"error: {tmp_path / 'none.txt'}: No such file or directory"]
+    (tmp_path / "latin.txt").write_bytes("abc é".encode("latin-1"))
+    latin = run(char_lm, "--text", tmp_path / "latin.txt", "-o", tmp_path / "report.html")
+    assert latin.status == 1 and "latin.txt: not UTF-8" in latin.errors[0]
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "report.html"
+    unwritable = run(char_lm, "--text", text("abc"), "-o", path, "--sample-length", 0)
+    assert unwritable.status == 1 and unwritable.errors[0].startswith(f"error: {path}: ")
+
+
+def test_help_needs_nothing_heavy():
+    code = f"""
+import runpy, sys
+sys.argv = ["report.py", "--help"]
+try:
+    runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
+except SystemExit:
+    print("HEAVY", "torch" in sys.modules or "fairseq" in sys.modules)
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert "--temperatures" in out and "HEAVY False" in out
