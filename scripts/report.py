@@ -9,7 +9,6 @@ start of the text. Samples and answers are computed now; the page holds them all
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -48,11 +47,13 @@ def main():
 
     logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
     from plugins import compat, hub
+    from plugins.analysis import files
     from plugins.analysis.report import contents, page
     from plugins.errors import report_in_one_line
 
     report_in_one_line()
-    text = read_text(args.text)
+    with files.opened(args.text) as file:
+        text = file.read()
     path = Path(hub.find_checkpoint(args.checkpoint))
     lm = hub.load(str(path))
     title = args.title or f"{path.resolve().parent.name}/{path.name}"
@@ -61,32 +62,8 @@ def main():
         pattern_texts=args.pattern_texts, prompt=args.prompt, temperatures=args.temperatures,
         length=args.sample_length, seed=args.seed, masked=args.mask,
     )  # fmt: skip
-    write(args.output, page.render(report))
+    files.write_text(args.output, page.render(report))
     print(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB; open it in a browser")
-
-
-def read_text(path):
-    from plugins.errors import UserError
-
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}; convert it") from error
-
-
-def write(path, text):
-    """Write a file whole or not at all."""
-    from plugins.errors import UserError
-
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Texts in and JSON out, with errors in one line."""
+"""Texts in, texts and JSON out, with errors in one line."""
 
 import json
 import os
@@ -26,6 +26,11 @@ def opened(path: str | Path) -> Iterator:
 
 
 def write_json(path: str | Path, content) -> None:
+    """Write data as JSON; see :func:`write_text`."""
+    write_text(path, json.dumps(content) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> None:
     """Write a file whole or not at all.
 
     Raises:
@@ -35,7 +40,7 @@ def write_json(path: str | Path, content) -> None:
     temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error

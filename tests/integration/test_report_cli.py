@@ -30,7 +30,7 @@ def char_lm(tmp_path_factory):
     sizes = {"decoder_layers": 2, "decoder_attention_heads": 2, "decoder_embed_dim": 16, "block_size": 32}
     start = dict.fromkeys(("save_dir", "restore_file", "finetune_from_model"))
     cfg = OmegaConf.structured(CharLMConfig(**sizes, **start, style_layers="every"))
-    dictionary = CharDictionary(sorted("\n <>/abcdefghmskרומ"))
+    dictionary = CharDictionary(sorted("\n <>/abcdefghmskרום"))
     task = SimpleNamespace(source_dictionary=dictionary, style_names=STYLES)
     model = toy.randomize(CharLanguageModel.build_model(cfg, task), scale=0.5)
     options = {**OmegaConf.to_container(cfg, enum_to_str=True), "_name": "char_lm"}

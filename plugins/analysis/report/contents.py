@@ -58,6 +58,8 @@ def gather(
         UserError: the text is empty, or holds what the model does not know.
     """
     with named(source):
+        if not hasattr(lm, "bpe"):
+            lm.encode(text)  # an unknown character is named by its place in the whole text
         text = text.strip()
         start = excerpt(lm, text, tokens)
         maps = head_maps(lm, text, pattern_texts, seed) if pattern_texts else None
@@ -133,6 +135,8 @@ def fill_masks(lm, text: str, masked: Sequence[str]) -> list[dict] | None:
     Words of the text are masked one at a time, the rest being seen. Sentences that come with masks keep them all.
     """
     if not hasattr(lm, "fill_mask"):
+        if masked:
+            raise UserError(f"--mask {masked[0]!r}: this model fills no masks; leave it out")
         return None
     own = [] if MASK in text else [passage_of_words(lm, text)]
     given = [text] if MASK in text else []
@@ -183,7 +187,11 @@ def answers(best: Sequence[tuple]) -> list[tuple[str, float]]:
 
 def samples(lm, prompt: str, temperatures: Sequence[float], length: int, seed: int) -> dict | None:
     """Return a sample for each temperature and, of a model with styles, each style, the inferred one first."""
-    if not hasattr(lm, "sample") or not length or not temperatures:
+    if not hasattr(lm, "sample"):
+        if prompt:
+            raise UserError(f"--prompt {prompt!r}: this model continues no text; leave it out")
+        return None
+    if not length:
         return None
     forced = {"inferred": None, **{name: name for name in lm.styles}, "none": False} if lm.styles else {"": None}
     jobs = [(style, temperature) for style in forced.values() for temperature in temperatures]

@@ -121,8 +121,8 @@ function fillBars(list, rows) { // rows: [text, share, small print, right?]
   list.replaceChildren(...rows.map(([text, share, small, right]) => {
     const bar = el("i");
     bar.style.width = `${100 * share}%`;
-    const what = el("bdi", {}, name(text), el("small", {}, small));
-    return el("li", { class: right ? "right" : null }, what, el("span", {}, bar), el("data", {}, share.toFixed(2)));
+    const what = el("span", {}, el("bdi", {}, name(text)), el("small", {}, small));
+    return el("li", { class: right ? "right" : null }, what, el("div", {}, bar), el("data", {}, share.toFixed(2)));
   }));
 }
 

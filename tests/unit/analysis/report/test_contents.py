@@ -93,6 +93,15 @@ def test_a_model_without_styles_has_one_row_of_samples(make_char_lm):
     assert contents.samples(make_char_lm(), "", [0, 1], 0, seed=1) is None
 
 
+def test_what_a_model_cannot_do_is_not_asked_of_it(make_char_lm):
+    with pytest.raises(UserError, match="--mask 'a <mask>': this model fills no masks"):
+        contents.fill_masks(make_char_lm(), "abc", ["a <mask>"])
+    with pytest.raises(UserError, match="--prompt 'abc': this model continues no text"):
+        contents.samples(Subwords(), "abc", [1.0], 5, seed=1)
+    assert contents.fill_masks(make_char_lm(), "abc", []) is None
+    assert contents.samples(Subwords(), "", [1.0], 5, seed=1) is None
+
+
 def test_the_ribbon_is_the_style_after_each_character(make_char_lm):
     lm = make_char_lm(styles=["drama", "novel", "verse"])
     ribbon = contents.style_ribbon(lm, "abc ab")
