@@ -85,6 +85,8 @@ def draw_curves(args, configurations):
         entries.append(entry | {stage: as_lists(*curve) for stage, curve in averaged.items()})
     if not any(panels.values()):
         there = sorted({name for c in configurations for run in c.runs for r in run.records for name in r.values})
+        if args.metric in there:
+            raise UserError(f"--metric {args.metric}: no two seeds have it at the same update; draw one of them alone")
         raise UserError(f"--metric {args.metric}: no such number in any run; there are {', '.join(there)}")
     headings = {TRAIN: "training", VALID: "validation"}
     shown = {headings[stage]: curves for stage, curves in panels.items() if curves}

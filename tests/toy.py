@@ -143,6 +143,15 @@ def save_masked_lm(folder, data, heads=(), **options):
     return folder
 
 
+def save_char_lm(lm, path, **more):
+    """Write a :class:`plugins.hub.CharLM` as ``fairseq-train --task char_lm`` does; return the path."""
+    options = OmegaConf.to_container(lm.model.cfg, enum_to_str=True)
+    task = {"dictionary": lm.dictionary.state(), "styles": lm.styles}
+    cfg = {"model": {**options, "_name": "char_lm"}, "task": {"_name": "char_lm"}}
+    torch.save({"args": None, "cfg": cfg, "model": lm.model.state_dict(), "task_state": task, **more}, path)
+    return path
+
+
 # Command lines
 
 
