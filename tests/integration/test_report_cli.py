@@ -1,7 +1,9 @@
 """The real command line of scripts/report.py, on each kind of model."""
 
 import json
+import logging
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -13,8 +15,10 @@ import torch
 import toy
 from omegaconf import OmegaConf
 
-from plugins import hub
+from plugins import compat, hub
+from plugins.analysis.report import contents, page
 from plugins.data.char_dictionary import CharDictionary
+from plugins.errors import UserError
 from plugins.models.char_lm import CharLanguageModel
 from plugins.models.char_lm_config import CharLMConfig
 
@@ -70,14 +74,14 @@ def test_a_character_model_with_styles(char_lm, text, tmp_path):
                "--temperatures", 0.5, 1, "--sample-length", 9, "--seed", 4)  # fmt: skip
     assert done.status == 0 and done.err == "", done.text
     assert done.out == f"{output}: 0.1 MB; open it in a browser\n"
-    page, lm = data_of(output), hub.load(char_lm)
-    assert page["attention"]["tokens"] == list("abc <mask> רום\n abc ")
-    assert (page["attention"]["layers"], page["attention"]["heads"]) == (2, 2)
-    assert page["samples"]["styles"] == ["inferred", "drama", "novel", "none"]
-    assert page["samples"]["texts"][1][0] == lm.sample("abc", 9, temperature=0.5, seed=4, style="drama")
-    assert np.shape(page["styles"]["probabilities"]) == (400, 2)
-    assert "Induction" in [item["title"] for item in page["patterns"]["items"]]
-    assert "masks" not in page
+    shown, lm = data_of(output), hub.load(char_lm)
+    assert shown["attention"]["tokens"] == list("abc <mask> רום\n\n abc")
+    assert (shown["attention"]["layers"], shown["attention"]["heads"]) == (2, 2)
+    assert shown["samples"]["styles"] == ["inferred", "drama", "novel", "none"]
+    assert shown["samples"]["texts"][1][0] == lm.sample("abc", 9, temperature=0.5, seed=4, style="drama")
+    assert np.shape(shown["styles"]["probabilities"]) == (400, 2)
+    assert "Induction" in [item["title"] for item in shown["patterns"]["items"]]
+    assert "masks" not in shown
     assert not [path for path in output.parent.iterdir() if path != output]  # no temporary file is left
 
 
@@ -86,61 +90,75 @@ def test_a_masked_lm(masked_lm, text, tmp_path):
     sentence = "the <mask> follows a <mask> ."
     done = run(masked_lm, "--text", text("\n".join(toy.sentences(60))), "-o", output, "--mask", sentence)
     assert done.status == 0, done.text
-    page, lm = data_of(output), hub.load(masked_lm)
-    tokens = page["attention"]["tokens"]
-    assert tokens[0] == "<s>" and tokens[-1] == "</s>" and len(tokens) <= 32
-    assert page["masks"][1]["pieces"] == ["the ", {"slot": 0}, " follows a ", {"slot": 1}, " ."]
+    shown, lm = data_of(output), hub.load(masked_lm)
+    tokens = shown["attention"]["tokens"]
+    assert tokens[0] == "<s>" and tokens[-1] == "</s>" and tokens.count("<s>") == 1 and len(tokens) <= 64
+    assert shown["masks"][1]["pieces"] == ["the ", {"slot": 0}, " follows a ", {"slot": 1}, " ."]
     expected = [[word for _, _, word in slot] for slot in lm.fill_mask(sentence)]
-    assert [[word for word, _ in slot["answers"]] for slot in page["masks"][1]["slots"]] == expected
-    assert "Next token" in [item["title"] for item in page["patterns"]["items"]]
-    assert "samples" not in page and "styles" not in page
+    assert [[word for word, _ in slot["answers"]] for slot in shown["masks"][1]["slots"]] == expected
+    assert "Next token" in [item["title"] for item in shown["patterns"]["items"]]
+    assert "samples" not in shown and "styles" not in shown
 
 
-def test_a_text_with_masks_keeps_them(masked_lm, text, tmp_path):
-    output = tmp_path / "report.html"
-    path = text("the <mask> watches a garden near the <mask> .")
-    done = run(masked_lm, "--text", path, "-o", output, "--pattern-texts", 0)
-    assert done.status == 0, done.text
-    page = data_of(output)
-    assert page["attention"]["tokens"].count("<mask>") == 2
-    assert [slot["truth"] for slot in page["masks"][0]["slots"]] == [None, None]
-    assert "patterns" not in page
+def test_a_text_with_masks_keeps_them(masked_lm):
+    text = "the <mask> watches a garden near the <mask> ."
+    report = contents.gather(hub.load(masked_lm), {"model": {}}, "title", text, pattern_texts=0)
+    assert report["attention"]["tokens"].count("<mask>") == 2
+    assert [slot["truth"] for slot in report["masks"][0]["slots"]] == [None, None]
+    assert report["patterns"] is None
 
 
 @pytest.mark.parametrize("name", ["baseline", "learned_clap", "alibi", "zero_clap"])
-def test_published_checkpoints(golden, text, tmp_path, name):
+def test_published_checkpoints(golden, tmp_path, name):
     for source, target in (("sp.model", "sentencepiece.bpe.model"), ("dict.txt", "dict.txt")):
         shutil.copy(golden / source, tmp_path / target)
-    shutil.copy(golden / f"{name}.pt", tmp_path)
-    output = tmp_path / "report.html"
-    path = text("The king of France is here, and the queen of England is dead. " * 9)
-    done = run(tmp_path / f"{name}.pt", "--text", path, "-o", output, "--pattern-texts", 4)
-    assert done.status == 0, done.text
-    assert "4 layers of 4 heads" in output.read_text(encoding="utf-8")
-    assert data_of(output)["attention"]["layers"] == 4
+    path = shutil.copy(golden / f"{name}.pt", tmp_path)
+    text = "The king of France is here, and the queen of England is dead. " * 9
+    report = contents.gather(hub.load(path), compat.read_state(path), name, text, pattern_texts=4)
+    assert "4 layers of 4 heads" in report["lead"] and "60 updates" in report["lead"]
+    assert report["attention"]["weights"].shape[:2] == (4, 4)
+    assert "<dd><bdi>4</bdi></dd>" in page.render(report)
 
 
-@pytest.mark.parametrize(
-    "content, message",
-    [("abz", "text.txt: 'z' (U+007A) at character 3"), (" \n", "text.txt: the text is empty")],
-)
-def test_a_bad_text_is_named_and_nothing_is_written(char_lm, text, tmp_path, content, message):
-    done = run(char_lm, "--text", text(content), "-o", tmp_path / "report.html")
-    assert done.status == 1 and done.out == ""
-    assert done.err.count("\n") == 1 and message in done.errors[0]
+def test_a_bad_text_is_one_line_and_nothing_is_written(char_lm, text, tmp_path):
+    path = text("abz")
+    done = run(char_lm, "--text", path, "-o", tmp_path / "report.html")
+    assert done.status == 1 and done.out == "" and done.err.count("\n") == 1
+    assert done.err.startswith(f"error: {path}: 'z' (U+007A) at character 3")
     assert not (tmp_path / "report.html").exists()
 
 
-def test_files_that_cannot_be_read_or_written(char_lm, text, tmp_path):
-    missing = run(char_lm, "--text", tmp_path / "none.txt", "-o", tmp_path / "report.html")
-    assert missing.errors == [f"error: {tmp_path / 'none.txt'}: No such file or directory"]
+def main(monkeypatch, *arguments):
+    """Run the script in this process, which has imported all it needs."""
+    monkeypatch.setattr(sys, "argv", ["report.py", *map(str, arguments)])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # what it changes is as before after the test
+    monkeypatch.setattr(logging, "disable", lambda level: None)
+    runpy.run_path(str(SCRIPT))["main"]()
+
+
+def test_errors_name_the_file(char_lm, text, tmp_path, monkeypatch):
+    def error(*arguments):
+        with pytest.raises(UserError) as raised:
+            main(monkeypatch, *arguments)
+        return str(raised.value)
+
+    output = tmp_path / "report.html"
+    assert error(char_lm, "--text", tmp_path / "none.txt", "-o", output).startswith(f"{tmp_path / 'none.txt'}: No such")
     (tmp_path / "latin.txt").write_bytes("abc é".encode("latin-1"))
-    latin = run(char_lm, "--text", tmp_path / "latin.txt", "-o", tmp_path / "report.html")
-    assert latin.status == 1 and "latin.txt: not UTF-8" in latin.errors[0]
+    assert "latin.txt: not UTF-8" in error(char_lm, "--text", tmp_path / "latin.txt", "-o", output)
+    assert error(char_lm, "--text", text(" \n"), "-o", output).endswith("text.txt: the text is empty")
+    assert "--mask 'a'" in error(char_lm, "--text", text("abc"), "-o", output, "--mask", "a", "--sample-length", 0)
+    assert not output.exists()
     (tmp_path / "file").write_text("")
-    path = tmp_path / "file" / "report.html"
-    unwritable = run(char_lm, "--text", text("abc"), "-o", path, "--sample-length", 0)
-    assert unwritable.status == 1 and unwritable.errors[0].startswith(f"error: {path}: ")
+    below = tmp_path / "file" / "report.html"
+    assert error(char_lm, "--text", text("abc"), "-o", below, "--sample-length", 0).startswith(f"{below}: ")
+
+
+@pytest.mark.parametrize("wrong", [("--tokens", "0"), ("--sample-length", "-1"), ("--pattern-texts", "-1")])
+def test_flags_that_make_no_sense_are_named(wrong, capsys):
+    with pytest.raises(SystemExit) as raised:
+        runpy.run_path(str(SCRIPT))["parse_args"](["model.pt", "--text", "t", "-o", "r", *wrong])
+    assert raised.value.code == 2 and wrong[0] in capsys.readouterr().err
 
 
 def test_help_needs_nothing_heavy():
