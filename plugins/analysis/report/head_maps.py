@@ -13,7 +13,7 @@ DESCRIPTIONS = {
     "current_token_head": ("Current token", "Looks at the token itself."),
     "next_token_head": ("Next token", "Looks at the token just behind."),
     "first_token_head": ("First token", "Looks at the start of the text, often to rest there."),
-    "duplicate_token_head": ("Same token elsewhere", "Looks at other places with the same token."),
+    "duplicate_token_head": ("Duplicate token", "Looks at other places with the same token."),
     "same_token_head": ("Same token", "Looks at all places with the same token, its own among them."),
     "word_start_head": ("Start of the word", "Looks at the first token of the word that it is in."),
     "delimiter_head": ("Delimiter", "Looks at punctuation and the end of the text."),
@@ -41,7 +41,7 @@ def head_maps(lm, text: str, count: int, seed: int) -> dict:
     note = (
         "A head scores the share of its attention that a pattern gets, less what it would get if the head looked at "
         "everything alike: 0 for no preference, near 1 for nothing else. Colours are those of the attention above, "
-        f"layers downwards and heads across. Read from {len(texts):,} stretches of the text; brackets hold 95 % "
+        f"layers downwards and heads across. Read from {len(texts):,} stretches of the text; brackets hold 95\u00a0% "
         "intervals over them. Choose a cell of a map to see the head."
     )
     items = [head_map(name, of) for name, of in found.items()]
