@@ -53,10 +53,14 @@ def head_map(name: str, scores: dict) -> dict:
     title, what = DESCRIPTIONS.get(name, (name.removesuffix("_head").replace("_", " ").capitalize(), ""))
     score, low, high = (np.asarray(scores[key]) for key in ("score", "low", "high"))  # (L, H)
     best, heads = int(score.argmax()), score.shape[1]
-    most = f"Layer {best // heads}, head {best % heads}: {score.flat[best]:.2f}"
+    most = f"Layer {best // heads}, head {best % heads}: {two_digits(score.flat[best])}"
     if np.isfinite(low).all():
-        most += f" [{low.flat[best]:.2f}, {high.flat[best]:.2f}]"
+        most += f" [{two_digits(low.flat[best])}, {two_digits(high.flat[best])}]"
     return {"title": title, "what": what, "score": np.round(score, 4).flatten().tolist(), "best": best, "most": most}
+
+
+def two_digits(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}"  # not -0.00
 
 
 def stretches(lm, text: str, count: int) -> Iterator[str]:

@@ -136,6 +136,8 @@ def test_maps_name_the_head_that_scores_most():
     found = head_maps.head_map("previous_token_head", scores)
     assert (found["title"], found["best"], found["most"]) == ("Previous token", 1, "Layer 0, head 1: 0.70 [0.05, 0.75]")
     assert found["score"] == [0.1, 0.7, 0.3, 0.2]
+    none = {name: np.full((1, 1), -0.001) for name in scores}
+    assert head_maps.head_map("induction_head", none)["most"] == "Layer 0, head 0: 0.00 [0.00, 0.00]"
     one_text = scores | {"low": np.full((2, 2), np.nan)}
     assert head_maps.head_map("some_other_head", one_text)["most"] == "Layer 0, head 1: 0.70"
 
