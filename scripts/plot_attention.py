@@ -53,7 +53,8 @@ def main() -> None:
     lm.model.to(args.device)
     tokens, attention = attention_of(lm, text)
     if args.layer is None:
-        title = f"Attention, {len(attention)} layers of {attention[0].size(1)} heads"
+        read = "".join(map(attention_plots.visible, tokens))
+        title = f"All heads, reading {read[:50]}{' ...' * (len(read) > 50)}"
         attention_plots.attention_grid(args.output, tokens, attention, title)
     else:
         weights = head_of(attention, args.layer, args.head)

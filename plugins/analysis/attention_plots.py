@@ -197,7 +197,7 @@ def label_heads(axes, found: Mapping) -> None:
 def new_figure(width: float, height: float, title: str):
     """Return an empty figure of a size in inches that leaves room for whatever labels it gets."""
     figure = new_canvas(width, height)
-    figure.set_layout_engine("constrained")
+    figure.set_layout_engine("constrained", w_pad=0.07)
     figure.suptitle(title, fontsize=11, fontweight="bold", parse_math=False)
     return figure
 
