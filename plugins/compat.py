@@ -294,6 +294,12 @@ def next_or_join(original, self):
         raise
 
 
+def uncompiled(model):
+    """Return a context in which a model runs as it is written, though parts of it may be compiled: hooks need that."""
+    compiled = any(part._compiled_call_impl is not None for part in model.modules())
+    return torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()
+
+
 def stand_where_the_user_stands():
     """Leave the folder that hydra changed to before this package could be imported."""
     hydra = sys.modules.get("hydra.core.hydra_config")

@@ -13,7 +13,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from plugins import compat
-from plugins.analysis.runs import VALID, parse_line
+from plugins.analysis.training_logs import VALID, parse_line
 from plugins.errors import UserError
 
 # Left behind by a launcher of distributed jobs, these would make the child wait for others.

@@ -223,7 +223,7 @@ def command(args: argparse.Namespace, name: str, output: Path) -> list[str]:
 def report(args: argparse.Namespace, output: Path, data: dict) -> None:
     """Print the table and the filled masks, draw the curves, write results.json."""
     from plugins import hub
-    from plugins.analysis import runs
+    from plugins.analysis import runs, training_logs
 
     unigram_level = data["unigram_perplexity"]
     print(f"\n{'model':<14}{'parameters':>12}{'valid. ppl':>12}{'tokens/s':>10}{'seconds':>9}")
@@ -231,7 +231,7 @@ def report(args: argparse.Namespace, output: Path, data: dict) -> None:
     results, curves = {}, {}
     for name in args.variants:
         with open(output / name / "train.log", encoding="utf-8") as log:
-            records = runs.read_log(log)
+            records = training_logs.read_log(log)
         model = hub.load(str(output / name / "checkpoint_best.pt"))
         parameters = sum(p.numel() for p in model.parameters())
         s, curves[name] = runs.summarize(records), runs.curve(records, "ppl")

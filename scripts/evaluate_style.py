@@ -84,16 +84,6 @@ def held_out(args, lm):
     return found
 
 
-def blocks(lm, text, count):
-    """Return up to ``count`` windows of text as tokens (N, block + 1), evenly spread."""
-    import torch
-
-    tokens = lm.dictionary.encode(text)
-    size = lm.block_size + 1
-    rows = tokens[: len(tokens) // size * size].view(-1, size)
-    return rows[torch.linspace(0, len(rows) - 1, min(count, len(rows))).long()].to(lm.device)
-
-
 def generate(args, lm, real, styles, given):
     """Return {condition: {seed: {style: texts}}}, continuing real text or nothing, with a style given or not.
 
@@ -160,9 +150,10 @@ def own_numbers(args, lm, real, styles, given):
     import torch
 
     from plugins.analysis import style_evaluation as evaluation
+    from plugins.analysis.styles import windows_of
 
     found = {}
-    windows = [blocks(lm, text, args.cost_windows) for text in real]
+    windows = [windows_of(lm, text, args.cost_windows) for text in real]
     if given:
         labels = [torch.full((len(rows),), lm.styles.index(style)) for rows, style in zip(windows, styles, strict=True)]
         together, labels = torch.cat(windows)[:, :-1], torch.cat(labels).to(lm.device)
@@ -175,7 +166,7 @@ def own_numbers(args, lm, real, styles, given):
         }
     if args.honest_tokens:
         count = math.ceil(args.honest_tokens / lm.block_size / len(windows))
-        rows = torch.cat([blocks(lm, text, count) for text in real])
+        rows = torch.cat([windows_of(lm, text, count) for text in real])
         found["loss"] = evaluation.honest_loss(lm.model, rows, progress=True)
     return found
 

@@ -114,11 +114,11 @@ def train_all(todo, args):
 
 
 def log_of(folder):
-    from plugins.analysis import runs
+    from plugins.analysis import training_logs
 
     with (folder / "log").open(encoding="utf-8", errors="replace") as lines:
         lines = list(lines)
-    return runs.read_log(lines), runs.count_parameters(lines)
+    return training_logs.read_log(lines), training_logs.count_parameters(lines)
 
 
 def report(grid, done, args):

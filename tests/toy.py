@@ -116,6 +116,42 @@ def randomize(model, seed=0, scale=0.2):
     return model
 
 
+def save_masked_lm(folder, data, heads=(), **options):
+    """Fill a folder as training leaves it: a checkpoint with random weights, dictionary, tokeniser; return the folder.
+
+    Args:
+        data: of :func:`make_data`.
+        heads: {name: classes} of classification heads.
+        options: of the model.
+    """
+    task = make_task(data, omit_mask="mask_embedding" in options)
+    model = randomize(make_model(task, **options))
+    for name, classes in dict(heads).items():
+        model.register_classification_head(name, num_classes=classes)
+    cfg = {
+        "common": {}, "common_eval": {"path": None}, "bpe": None, "tokenizer": None,
+        "model": {"_name": "clap_roberta", **SIZE, **options}, "criterion": {"_name": "clap_masked_lm"},
+        "task": OmegaConf.to_container(OmegaConf.structured(task.cfg), enum_to_str=True),
+    }  # fmt: skip
+    cfg["task"]["data"] = "/nowhere"
+    cfg["task"]["_name"] = "clap_masked_lm"
+    history = [{"criterion_name": "x", "optimizer_name": "y", "lr_scheduler_state": {}, "num_updates": 1}]
+    state = {"args": None, "cfg": cfg, "model": model.state_dict(), "task_state": task.state_dict()}
+    state |= {"extra_state": {"train_iterator": {"epoch": 1}}, "optimizer_history": history}
+    torch.save(state, folder / "checkpoint_best.pt")
+    task.post_save(str(folder / "checkpoint_best.pt"), 1)
+    return folder
+
+
+def save_char_lm(lm, path, **more):
+    """Write a :class:`plugins.hub.CharLM` as ``fairseq-train --task char_lm`` does; return the path."""
+    options = OmegaConf.to_container(lm.model.cfg, enum_to_str=True)
+    task = {"dictionary": lm.dictionary.state(), "styles": lm.styles}
+    cfg = {"model": {**options, "_name": "char_lm"}, "task": {"_name": "char_lm"}}
+    torch.save({"args": None, "cfg": cfg, "model": lm.model.state_dict(), "task_state": task, **more}, path)
+    return path
+
+
 # Command lines
 
 

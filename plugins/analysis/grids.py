@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from plugins.analysis import runs
+from plugins.analysis.training_logs import Record
 from plugins.errors import UserError
 
 OURS = ("--seed", "--save-dir", "--log-format")
@@ -169,7 +170,7 @@ def _split(path, where, arguments) -> list[str]:
 # Results
 
 
-def numbers(records: list[runs.Record], parameters: int | None) -> dict[str, float]:
+def numbers(records: list[Record], parameters: int | None) -> dict[str, float]:
     """Return what a run came to, by the names of :data:`COLUMNS`; what its log does not say is NaN.
 
     Losses are those of the validation set, a token; fairseq's ``loss`` is in bits.

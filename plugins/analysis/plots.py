@@ -62,19 +62,25 @@ def bands(
         UserError: matplotlib is not installed.
     """
     figure, axes = new_figure()
-    styles = ("-", "--", ":", "-.")
-    for index, (name, (x, mean, error)) in enumerate(curves.items()):
-        colour, dashes = COLOURS[index % len(COLOURS)], styles[index // len(COLOURS) % len(styles)]
-        if len(x) == 1:  # neither a line nor a band of one point can be seen
-            axes.errorbar(x, mean, error, color=colour, marker="o", markersize=4, capsize=3, label=name)
-            continue
-        axes.plot(x, mean, color=colour, linestyle=dashes, linewidth=1.5, label=name)
-        axes.fill_between(x, mean - error, mean + error, color=colour, alpha=0.2, linewidth=0)
+    draw_bands(axes, curves, list(curves))
     axes.set(title=title, xlabel="updates", ylabel=ylabel)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.7)
-    axes.spines[["top", "right"]].set_visible(False)
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
     figure.savefig(path, bbox_inches="tight", bbox_extra_artists=[legend])
+
+
+def draw_bands(axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], names: Sequence[str]) -> None:
+    """Draw curves and their bands, in the colour and dashes of a name's place among all names."""
+    dashes = ("-", "--", ":", "-.")
+    for name, (x, mean, error) in curves.items():
+        index = names.index(name)
+        look = {"color": COLOURS[index % len(COLOURS)], "label": name}
+        if len(x) == 1:  # neither a line nor a band of one point can be seen
+            axes.errorbar(x, mean, error, marker="o", markersize=4, capsize=3, **look)
+            continue
+        axes.plot(x, mean, linestyle=dashes[index // len(COLOURS) % len(dashes)], linewidth=1.5, **look)
+        axes.fill_between(x, mean - error, mean + error, color=look["color"], alpha=0.2, linewidth=0)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.7)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def heat_map(
@@ -84,6 +90,11 @@ def heat_map(
     columns: Sequence[str],
     title: str,
     names: tuple[str, str],
+    *,
+    note: str = "",
+    label: str = "",
+    errors: np.ndarray | None = None,
+    decimals: int = 3,
 ) -> None:
     """Draw a matrix as coloured cells with their values into a file; NaN stays white.
 
@@ -93,36 +104,57 @@ def heat_map(
         rows, columns: R and C labels.
         title: what the drawing shows.
         names: what the rows are, and what the columns are.
+        note: a smaller line under the title.
+        label: what the values are.
+        errors: (R, C) standard errors, written under the values; NaN for none.
+        decimals: of what is written.
 
     Raises:
         UserError: matplotlib is not installed.
     """
-    figure, axes = new_figure()
+    figure = new_canvas(max(8.0, 2.6 + 1.15 * len(columns)), max(4.8, 1.7 + 0.55 * len(rows)))
+    axes = figure.add_subplot()
     image = axes.imshow(values, cmap="cividis", aspect="auto")
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
-    axes.set(title=title, ylabel=names[0], xlabel=names[1])
+    axes.set(ylabel=names[0], xlabel=names[1])
+    put_title(axes, title, note)
     middle = (np.nanmin(values) + np.nanmax(values)) / 2
     for (i, j), value in np.ndenumerate(values):
-        if not math.isnan(value):
-            colour = "black" if value > middle else "white"
-            axes.text(j, i, f"{value:.3f}", ha="center", va="center", color=colour, fontsize=9)
-    figure.colorbar(image)
-    figure.savefig(path)
+        if math.isnan(value):
+            continue
+        said = f"{value:.{decimals}f}"
+        if errors is not None and not math.isnan(errors[i, j]):
+            said += f"\n± {errors[i, j]:.{decimals}f}"
+        axes.text(j, i, said, ha="center", va="center", color="black" if value > middle else "white", fontsize=9)
+    figure.colorbar(image, label=label)
+    figure.savefig(path, bbox_inches="tight")
+
+
+def put_title(axes, title: str, note: str = "") -> None:
+    """Write a title, and a smaller line under it, above axes."""
+    axes.set_title(f"{title}\n" if note else title, fontsize=11.5, fontweight="bold")
+    axes.annotate(note, (0.5, 1), (0, 6), "axes fraction", "offset points", ha="center", fontsize=8.5, color=GREY)
 
 
 def new_figure():
     """Return a figure of 1200 x 720 pixels and its axes, drawn without a display."""
+    figure = new_canvas(8, 4.8)
+    axes = figure.add_subplot()
+    figure.subplots_adjust(left=0.085, right=0.83, top=0.85, bottom=0.115)
+    return figure, axes
+
+
+def new_canvas(width: float, height: float):
+    """Return an empty figure of a size in inches of 150 pixels, drawn without a display."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         raise UserError("drawing needs matplotlib: pip install -e '.[plots]'") from None
-    figure = Figure(figsize=(8, 4.8), dpi=150)
+    figure = Figure(figsize=(width, height), dpi=150)
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    figure.subplots_adjust(left=0.085, right=0.83, top=0.85, bottom=0.115)
-    return figure, axes
+    return figure
 
 
 def label_axes(axes, title: str, subtitle: str) -> None:

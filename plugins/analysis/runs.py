@@ -1,77 +1,12 @@
-"""What a run of ``fairseq-train --log-format json`` says about itself: curves and summaries from its log.
+"""What the records of a run amount to: curves, summaries, and means over several runs."""
 
-A line of such a log has a prefix, the stage and one JSON object whose values are all strings::
-
-    2026-01-31 12:00:00 | INFO | valid | {"epoch": 1, "valid_ppl": "300.1", "valid_num_updates": "80"}
-"""
-
-import json
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-INNER, TRAIN, VALID = "train_inner", "train", "valid"  # fairseq's names: every few updates, every epoch, validation
-
-_LINE = re.compile(r"\| (train_inner|train|valid\w*) \| (\{.*\})\s*$")
-
-_PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+)")
-
-
-@dataclass(frozen=True)
-class Record:
-    """One line of numbers.
-
-    Attributes:
-        stage: :data:`INNER`, :data:`TRAIN`, or the name of a validation split.
-        values: numbers by name, without the ``train_`` or ``valid_`` that fairseq puts before some.
-    """
-
-    stage: str
-    values: dict[str, float]
-
-    @property
-    def updates(self) -> int:
-        """Updates made when the line was written."""
-        return int(self.values.get("num_updates", 0))
-
-
-def parse_line(line: str) -> Record | None:
-    """Return the record in a line of a log, or None if the line holds something else."""
-    match = _LINE.search(line)
-    if match is None:
-        return None
-    stage, text = match.groups()
-    try:
-        pairs = json.loads(text)
-    except json.JSONDecodeError:  # cut off in the middle, as at the end of an interrupted run
-        return None
-    values = {name.removeprefix(f"{stage}_"): _number(value) for name, value in pairs.items()}
-    return Record(stage, {name: value for name, value in values.items() if value is not None})
-
-
-def _number(value) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def read_log(lines: Iterable[str]) -> list[Record]:
-    """Return the records of a log in the order of their updates.
-
-    A resumed run goes on from its last checkpoint and repeats the updates after that, so a line takes the place
-    of all earlier ones of its stage that were not before it.
-    """
-    kept: dict[str, list[Record]] = {}
-    for record in filter(None, map(parse_line, lines)):
-        stage = kept.setdefault(record.stage, [])
-        while stage and stage[-1].updates >= record.updates:
-            stage.pop()
-        stage.append(record)
-    return sorted((r for stage in kept.values() for r in stage), key=lambda r: r.updates)
+from plugins.analysis.training_logs import INNER, VALID, Record
 
 
 def curve(records: Iterable[Record], name: str, stage: str = VALID) -> tuple[np.ndarray, np.ndarray]:
@@ -110,15 +45,6 @@ def summarize(records: list[Record]) -> Summary:
         tokens_per_second=float(np.median(speed[speed > 0])) if (speed > 0).any() else math.nan,
         seconds=seconds[-1] if seconds else math.nan,
     )
-
-
-def count_parameters(lines: Iterable[str]) -> int | None:
-    """Return how many parameters the model has, as fairseq says before it trains; None if it has not yet."""
-    for line in lines:
-        match = _PARAMETERS.search(line)
-        if match:
-            return int(match.group(1).replace(",", ""))
-    return None
 
 
 def average(curves: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

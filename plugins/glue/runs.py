@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from plugins import compat, hub, launch
-from plugins.analysis import glue_metrics, runs
+from plugins.analysis import glue_metrics, training_logs
 from plugins.data import glue_dataset, glue_reader, glue_specs
 from plugins.errors import UserError
 
@@ -203,7 +203,7 @@ def evaluate(run, setting, train):
             baseline[split] |= {"mse": mse, "published_loss": glue_metrics.published_loss(mse, spec.scale)}
         collapsed |= given.collapsed()
     with open(folder / "train.log", encoding="utf-8") as log:
-        records = runs.read_log(log)
+        records = training_logs.read_log(log)
     said = from_log(records)
     collapsed |= said.pop("last_share") >= 0.99
     return {
@@ -220,8 +220,8 @@ def evaluate(run, setting, train):
 
 def from_log(records):
     """Return what a run's log says that a report needs."""
-    train = [r.values for r in records if r.stage == runs.TRAIN]
-    valid = [r.values for r in records if r.stage == runs.VALID]
+    train = [r.values for r in records if r.stage == training_logs.TRAIN]
+    valid = [r.values for r in records if r.stage == training_logs.VALID]
     return {
         "last_share": valid[-1].get("top_class_share", 0.0) if valid else 0.0,
         "train_loss": train[-1].get("nll", train[-1].get("mse")) if train else None,

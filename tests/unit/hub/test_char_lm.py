@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from omegaconf import OmegaConf
+import toy
 
 from plugins import hub
 from plugins.errors import UserError
@@ -22,13 +22,7 @@ def styled(make_char_lm):
     return make_char_lm(styles=STYLES)
 
 
-def save(lm, path, **more):
-    """Write a checkpoint as ``fairseq-train --task char_lm`` does."""
-    options = {k: v for k, v in OmegaConf.to_container(lm.model.cfg, enum_to_str=True).items()}
-    task = {"dictionary": lm.dictionary.state(), "styles": lm.styles}
-    cfg = {"model": {**options, "_name": "char_lm"}, "task": {"_name": "char_lm"}}
-    torch.save({"args": None, "cfg": cfg, "model": lm.model.state_dict(), "task_state": task, **more}, path)
-    return path
+save = toy.save_char_lm
 
 
 # Sampling

@@ -16,24 +16,8 @@ from plugins.errors import UserError
 @pytest.fixture(scope="module", params=["learned_clap", "zero_clap"])
 def folder(request, toy_data, tmp_path_factory):
     """A folder as training leaves it: checkpoint, dictionary, tokeniser."""
-    folder = tmp_path_factory.mktemp(request.param)
     options = toy.VARIANTS[request.param]
-    task = toy.make_task(toy_data, omit_mask="mask_embedding" in options)
-    model = toy.randomize(toy.make_model(task, **options))
-    model.register_classification_head("mood", num_classes=3)
-    cfg = {
-        "common": {}, "common_eval": {"path": None}, "bpe": None, "tokenizer": None,
-        "model": {"_name": "clap_roberta", **toy.SIZE, **options}, "criterion": {"_name": "clap_masked_lm"},
-        "task": OmegaConf.to_container(OmegaConf.structured(task.cfg), enum_to_str=True),
-    }  # fmt: skip
-    cfg["task"]["data"] = "/nowhere"
-    cfg["task"]["_name"] = "clap_masked_lm"
-    history = [{"criterion_name": "x", "optimizer_name": "y", "lr_scheduler_state": {}, "num_updates": 1}]
-    state = {"args": None, "cfg": cfg, "model": model.state_dict(), "task_state": task.state_dict()}
-    state |= {"extra_state": {"train_iterator": {"epoch": 1}}, "optimizer_history": history}
-    torch.save(state, folder / "checkpoint_best.pt")
-    task.post_save(str(folder / "checkpoint_best.pt"), 1)
-    return folder
+    return toy.save_masked_lm(tmp_path_factory.mktemp(request.param), toy_data, heads={"mood": 3}, **options)
 
 
 def test_load_needs_no_other_argument(folder):

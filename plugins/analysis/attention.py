@@ -1,0 +1,167 @@
+"""The attention weights of every layer and head of a model that runs as it always does.
+
+Shapes: B sequences, H heads of D channels, T queries, S keys: the T of this call, and before them those in a cache.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator
+
+import torch
+from fairseq import utils
+from torch import Tensor, nn
+
+from plugins import compat
+from plugins.data.dictionaries import MASK
+from plugins.errors import UserError
+from plugins.modules.attention import PADDED_KEY, SelfAttention
+from plugins.modules.decoder import CausalSelfAttention
+from plugins.modules.norm import at_least_float32
+
+
+@contextlib.contextmanager
+def capture(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Record the attention weights of each forward pass of a model, or of a part of it, inside a ``with`` block.
+
+        with capture(model) as attention:
+            model(tokens)
+        attention[layer][sequence, head, query, key]
+
+    The model computes what it computes without: its attention kernel runs as before, and the weights are derived once
+    more from the layer's input. They are the softmax of all scores, bias and padding included, before dropout, and of
+    all T queries even where a layer is asked for some rows alone. Rows sum to 1, and times the values they are what
+    the kernel returned. A compiled model runs as it is written meanwhile, for compiled code has no hooks.
+
+    Yields:
+        A list that holds, after each forward pass, one (B, H, T, S) tensor for each layer that ran: on the model's
+        device, detached, in float32 at least. The next pass replaces them; those of the last one stay when the block
+        is left, and so do all that were copied from the list.
+
+    Raises:
+        UserError: there is no attention of this package in the model.
+    """
+    layers = [part for part in model.modules() if weights_of(part)]
+    if not layers:
+        raise UserError(f"{type(model).__name__} has no attention layer whose weights could be captured")
+    record, place = [], -1
+
+    def hook(layer: nn.Module, arguments: tuple, options: dict, output: Tensor) -> None:
+        nonlocal place
+        before, place = place, layers.index(layer)
+        if place <= before:  # a new pass
+            record.clear()
+        with torch.no_grad():
+            record.append(weights_of(layer)(layer, *arguments, **options))
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(compat.uncompiled(model))
+        for layer in layers:
+            stack.enter_context(layer.register_forward_hook(hook, with_kwargs=True))
+        yield record
+
+
+def attention_of(lm, text: str) -> tuple[list[str], list[Tensor]]:
+    """Return what every head of a language model looks at in a text, in the form that bertviz's ``head_view`` takes.
+
+    Args:
+        lm: what ``plugins.hub.load`` returned.
+        text: for a masked LM, ``<mask>`` may stand in it.
+
+    Returns:
+        The T tokens, see :func:`tokens_of`; and for each layer the weights, (1, H, T, T) float32 on the CPU.
+
+    Raises:
+        UserError: no text, more than the model takes, or a character that it does not know.
+    """
+    ids = encode(lm, text)
+    with utils.model_eval(lm.model), torch.no_grad(), capture(lm.model) as layers:
+        lm.model(ids[None].to(next(lm.model.parameters()).device))
+    return tokens_of(lm, ids), [weights.float().cpu() for weights in layers]
+
+
+def encode(lm, text: str, most: int | None = None) -> Tensor:
+    """Return the ids (T,) of a text; a masked LM's begin with ``<s>`` and end with ``</s>``.
+
+    Args:
+        lm, text: as in :func:`attention_of`.
+        most: how many tokens to keep of a longer text; the last one is a masked LM's ``</s>`` still.
+
+    Raises:
+        UserError: as in :func:`attention_of`.
+    """
+    ids = lm.encode_masked(text) if MASK in text and hasattr(lm, "encode_masked") else lm.encode(text)
+    if most is not None and len(ids) > most:
+        end = ids[-1:] if dictionary_of(lm).nspecial else ids[:0]
+        ids = torch.cat([ids[: most - len(end)], end])
+    if not len(ids):
+        raise UserError("the text is empty: there is nothing to attend to")
+    if len(ids) > lm.model.max_positions():
+        raise UserError(f"{len(ids)} tokens, but the model takes {lm.model.max_positions()} at most: {text[:40]!r}...")
+    return ids
+
+
+def tokens_of(lm, ids: Tensor) -> list[str]:
+    """Return ids (T,) as people read them, one string a token.
+
+    Characters as they are, so that they join to the text; of bytes, ASCII as it is and others as two hexadecimal
+    digits; subwords with a space in front where a word starts; special tokens by their names, such as ``<s>``.
+    """
+    dictionary = dictionary_of(lm)
+    symbols = [dictionary[i] for i in ids.tolist()]
+    if getattr(dictionary, "unit", None) == "byte":
+        return [symbol if symbol.isascii() else f"{ord(symbol):02x}" for symbol in symbols]
+    bpe = getattr(lm, "bpe", None)
+    if bpe is None:
+        return symbols
+    special = {*dictionary.symbols[: dictionary.nspecial], MASK}
+    return [symbol if symbol in special else _readable(bpe, symbol) for symbol in symbols]
+
+
+def dictionary_of(lm):
+    """Return the fairseq dictionary of what ``plugins.hub.load`` returned."""
+    return lm.task.source_dictionary if hasattr(lm, "task") else lm.dictionary
+
+
+def sees_both_ways(model: nn.Module) -> bool:
+    """Tell whether tokens attend to what follows them, as in a masked LM."""
+    return any(isinstance(part, SelfAttention) for part in model.modules())
+
+
+def _causal(layer: CausalSelfAttention, x: Tensor, mask: Tensor | None, index: int, cache) -> Tensor:
+    q, k, _ = layer.c_attn(x).unflatten(-1, (3, layer.heads, -1)).permute(2, 0, 3, 1, 4)  # 3 x (B, H, T, D)
+    if cache is not None:  # the layer has appended to it; the decoder counts what it holds when all layers have
+        k = cache.keys[index].narrow(2, 0, cache.length + k.size(2))  # (B, H, S, D)
+    if mask is None and q.size(2) > 1:  # what the kernel does by itself
+        mask = torch.full((q.size(2), q.size(2)), -math.inf, device=q.device).triu(1)
+    return _softmax(q, k, mask)
+
+
+def _both_ways(layer: SelfAttention, x: Tensor, bias=None, padding=None, rows=None) -> Tensor:
+    q, k = (projection(x).unflatten(-1, (layer.num_heads, -1)).transpose(1, 2)  # (B, H, T, D)
+            for projection in (layer.q_proj, layer.k_proj))  # fmt: skip
+    return _softmax(q, k, bias, padding)
+
+
+def _softmax(q: Tensor, k: Tensor, bias: Tensor | None, padding: Tensor | None = None) -> Tensor:
+    """Return softmax(q k^T / sqrt(D) + bias), (B, H, T, S), in float32 at least, as the kernel computes it inside."""
+    dtype = at_least_float32(q.dtype)
+    with torch.autocast(q.device.type, enabled=False):
+        scores = (q.to(dtype) * q.size(-1) ** -0.5) @ k.to(dtype).transpose(-1, -2)  # (B, H, T, S)
+    if bias is not None:
+        scores += bias
+    if padding is not None:
+        scores += padding[:, None, None] * PADDED_KEY
+    return scores.softmax(-1)
+
+
+def weights_of(part: nn.Module):
+    """Return the function that derives a layer's weights from the arguments of its call; None for other modules."""
+    kinds = {CausalSelfAttention: _causal, SelfAttention: _both_ways}
+    return next((function for kind, function in kinds.items() if isinstance(part, kind)), None)
+
+
+def _readable(bpe, symbol: str) -> str:
+    text = bpe.decode(symbol)
+    if "\ufffd" in text and symbol.startswith("<"):  # sentencepiece's name of a byte, <0xD7>, says more
+        return symbol
+    return " " + text if symbol.startswith("\u2581") else text  # a space that sentencepiece's decoder strips

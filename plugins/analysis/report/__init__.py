@@ -1,0 +1,1 @@
+"""One HTML file that shows what a model is and where its heads look: ``contents`` gathers, ``page`` draws."""

@@ -1,0 +1,251 @@
+"""Read what a run of ``fairseq-train`` says of itself: its log, in each of fairseq's formats, or else its checkpoints.
+
+A record in a log of ``--log-format json`` has a prefix, the stage and one JSON object whose values are all strings; in
+one of ``simple``, and of ``tqdm`` where no terminal is there, numbers behind their names::
+
+    2026-01-31 12:00:00 | INFO | valid | {"epoch": 1, "valid_ppl": "300.1", "valid_num_updates": "80"}
+    2026-01-31 12:00:00 | INFO | train_inner | epoch 001:     50 / 400 loss=5.1, ppl=34.3, num_updates=50, wall=9
+    2026-01-31 12:00:00 | INFO | valid | epoch 001 | valid on 'valid' subset | loss 4.2 | num_updates 80
+
+hydra's log has another prefix, and the file of ``--log-file`` none; so the stage is read from the record itself.
+"""
+
+import ast
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from plugins import compat
+from plugins.errors import UserError
+
+INNER, TRAIN, VALID = "train_inner", "train", "valid"  # fairseq's names: every few updates, every epoch, validation
+LOG_NAMES = ("log", "*.log", "log.txt", "train.txt", "*.log.txt")
+"""What a log in the folder of a run may be called."""
+
+_JSON = re.compile(r"(?:^|\s)(\{\"\w+\": .*\})\s*$")
+_PROGRESS = re.compile(r"epoch \d+: .*?\d+ ?/ ?\d+ (.*)$")  # simple's train_inner, and a bar of tqdm
+_END = re.compile(r"epoch \d+ \| (?:valid on '([^']+)' subset \| )?(\w+ .*)$")
+_PAIR = re.compile(r"(\w+)[= ]\s*([^\s,|\]]+)")
+_UPDATES = "num_updates"
+_OPTIONS = re.compile(r"fairseq_cli\.\w+(?: \||\]\[INFO\] -) (\{'_name'.*\})\s*$")
+_PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+)")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of numbers.
+
+    Attributes:
+        stage: :data:`INNER`, :data:`TRAIN`, or the name of a validation split.
+        values: numbers by name, without the ``train_`` or ``valid_`` that fairseq puts before some.
+    """
+
+    stage: str
+    values: dict[str, float]
+
+    @property
+    def updates(self) -> int:
+        """Updates made when the line was written."""
+        return int(self.values.get(_UPDATES, 0))
+
+
+def parse_line(line: str) -> Record | None:
+    """Return the record in a line of a log, or None if the line holds something else."""
+    found = _parse_json(line) if "{" in line else _parse_text(line)
+    if found is None:
+        return None
+    stage, pairs = found
+    values = {name.removeprefix(f"{stage}_"): _number(value) for name, value in pairs.items()}
+    values = {name: value for name, value in values.items() if value is not None}
+    return Record(stage, values) if _UPDATES in values else None
+
+
+def _parse_json(line):
+    match = _JSON.search(line)
+    try:
+        pairs = json.loads(match[1]) if match else {}
+    except json.JSONDecodeError:  # cut off in the middle, as at the end of an interrupted run
+        return None
+    if _UPDATES in pairs:
+        return INNER, pairs
+    counted = next((name for name in pairs if name.endswith(f"_{_UPDATES}")), None)
+    return (counted.removesuffix(f"_{_UPDATES}"), pairs) if counted else None
+
+
+def _parse_text(line):
+    if _UPDATES not in line:
+        return None
+    if match := _PROGRESS.search(line):
+        return INNER, dict(_PAIR.findall(match[1]))
+    if match := _END.search(line):
+        return match[1] or TRAIN, dict(_PAIR.findall(match[2]))
+    return None
+
+
+def _number(value) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def read_log(lines: Iterable[str]) -> list[Record]:
+    """Return the records of a log in the order of their updates.
+
+    A resumed run goes on from its last checkpoint and repeats the updates after that, so a line takes the place
+    of all earlier ones of its stage that were not before it.
+    """
+    return join(filter(None, map(parse_line, lines)))
+
+
+def join(records: Iterable[Record]) -> list[Record]:
+    """Return records in the order of their updates, where a later one takes the place of those it repeats."""
+    kept: dict[str, list[Record]] = {}
+    for record in records:
+        stage = kept.setdefault(record.stage, [])
+        while stage and stage[-1].updates >= record.updates:
+            stage.pop()
+        stage.append(record)
+    return sorted((r for stage in kept.values() for r in stage), key=lambda r: r.updates)
+
+
+def count_parameters(lines: Iterable[str]) -> int | None:
+    """Return how many parameters the model has, as fairseq says before it trains; None if it has not yet."""
+    for line in lines:
+        match = _PARAMETERS.search(line)
+        if match:
+            return int(match.group(1).replace(",", ""))
+    return None
+
+
+def read_options(lines: Iterable[str]) -> dict | None:
+    """Return the options that fairseq prints before it trains, {group: {option: value}}; None if they are not there.
+
+    Of a log with several starts, those of the last.
+    """
+    found = None
+    for line in lines:
+        match = _OPTIONS.search(line)
+        if match:
+            found = match[1]
+    try:
+        return ast.literal_eval(_Plain().visit(ast.parse(found, mode="eval"))) if found else None
+    except (SyntaxError, ValueError):  # cut off, or objects among the options
+        return None
+
+
+class _Plain(ast.NodeTransformer):
+    """Makes literals of the two things in printed options that are none: ``Namespace(a=1)`` and ``inf``."""
+
+    def visit_Call(self, node):
+        if getattr(node.func, "id", None) != "Namespace":
+            return node
+        names = [ast.Constant(keyword.arg) for keyword in node.keywords]
+        return ast.Dict(names, [self.visit(keyword.value) for keyword in node.keywords])
+
+    def visit_Name(self, node):
+        return ast.Constant(float(node.id)) if node.id in ("inf", "nan") else node
+
+
+# A run's files
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run has left behind.
+
+    Attributes:
+        path: of its folder, or its log.
+        records: in the order of their updates.
+        options: {group: {option: value}}, or None if neither log nor checkpoint tells.
+        source: ``log`` or ``checkpoints``.
+    """
+
+    path: Path
+    records: list[Record]
+    options: Mapping | None
+    source: str
+
+
+def read_run(path: str | Path) -> Run:
+    """Read a run's log, or several if it was interrupted and began another, or else the numbers in its checkpoints.
+
+    Args:
+        path: the run's folder, or a log.
+
+    Raises:
+        UserError: nothing is there, or neither logs nor checkpoints hold any number.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such run; name its folder (--save-dir), or its log")
+    logs = find_logs(path) if path.is_dir() else [path]
+    lines = [line for log in logs for line in _lines_of(log)]
+    records, options = read_log(lines), read_options(lines)
+    if records and options is None and path.is_dir():
+        options = next((state["cfg"] for state in _checkpoints(path) if state.get("cfg")), None)
+    if records:
+        return Run(path, records, options, "log")
+    read = [state for state in _checkpoints(path) if state.get("optimizer_history")] if path.is_dir() else []
+    records = join(sorted((r for state in read for r in records_of(state)), key=lambda r: r.updates))
+    if not records:
+        raise UserError(
+            f"{path}: no log of fairseq-train, and no checkpoint with losses; keep the log with "
+            "--log-file FILE, or with `| tee FILE`, in the folder of the run"
+        )
+    return Run(path, records, read[-1].get("cfg"), "checkpoints")
+
+
+def find_logs(folder: Path) -> list[Path]:
+    """Return the logs in a folder, the oldest first."""
+    found = {file for name in LOG_NAMES for file in folder.glob(name) if file.is_file()}
+    return sorted(found, key=lambda file: (file.stat().st_mtime_ns, file.name))
+
+
+def _lines_of(log: Path) -> list[str]:
+    try:
+        with log.open(encoding="utf-8", errors="replace") as lines:  # also ends lines where a bar was drawn anew
+            return list(lines)
+    except OSError as error:
+        raise UserError(f"{log}: {error.strerror}") from error
+
+
+def _checkpoints(folder: Path) -> Iterable[dict]:
+    """Yield the content of the checkpoints in a folder that can be read, weights left in the file, the newest last."""
+    for file in sorted(folder.glob("checkpoint*.pt"), key=lambda file: file.stat().st_mtime_ns):
+        try:
+            yield compat.read_state(str(file))
+        except UserError:  # half of one, from a run that was killed
+            continue
+
+
+def records_of(state: Mapping) -> list[Record]:
+    """Return what a checkpoint says of the losses when it was saved.
+
+    That is the mean over the epoch so far in training, and the validation before it was saved, if there was one.
+    """
+    extra, updates = state.get("extra_state") or {}, state["optimizer_history"][-1].get(_UPDATES, 0)
+    meters = extra.get("metrics") or {}
+    records = []
+    for stage in (TRAIN, VALID):
+        values = {name: mean for _, name, _, meter in meters.get(stage, ()) if (mean := _mean(meter)) is not None}
+        if stage == VALID and extra.get("val_loss") is None:  # these are of an earlier validation
+            continue
+        if stage == VALID:
+            metric = ((state.get("cfg") or {}).get("checkpoint") or {}).get("best_checkpoint_metric", "loss")
+            values.setdefault(metric, float(extra["val_loss"]))
+        if values:
+            records.append(Record(stage, values | {_UPDATES: float(updates)}))
+    return records
+
+
+def _mean(meter) -> float | None:
+    """Return the mean that a meter of fairseq holds, if it is one of means."""
+    total, count = meter.get("sum"), meter.get("count")
+    if total is None or count is None or not count > 0:
+        return None
+    mean = float(total) / float(count)
+    return mean if math.isfinite(mean) else None

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Find out what each attention head of a model does: score it on named patterns, over many texts.
+
+    python scripts/find_heads.py checkpoints/nano data/shakespeare_char/valid.txt
+    python scripts/find_heads.py checkpoints/mlm valid.txt --texts 500 --json heads.json -o heads.png
+
+A score is the share of a head's attention that lies on the pattern, less what a uniform head would put there: 0 for a
+head that does nothing of the kind, near 1 for one that does nothing else. In parentheses: its 95 % bootstrap interval
+over texts. A masked LM reads lines, any other model stretches of --length characters. Layers and heads count from 0.
+"""
+
+import argparse
+import itertools
+import sys
+from pathlib import Path
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
+    add("files", metavar="TEXTS", nargs="+", help="files of text, in UTF-8")
+    add("--texts", type=int, default=200, metavar="N", help="texts from the start of each file (%(default)s)")
+    add("--length", type=int, default=128, metavar="N", help="tokens of a text at most; no more than the model takes "
+        "(%(default)s)")  # fmt: skip
+    add("--best", type=int, default=3, metavar="N", help="heads to print for each pattern (%(default)s)")
+    add("--json", type=Path, metavar="FILE", help="write all scores, [layer][head], too")
+    add("-o", "--output", type=Path, default=Path("heads.png"), metavar="FILE", help="drawing; default: %(default)s")
+    add("--seed", type=int, default=0, metavar="N", help="of the intervals and of random sequences (%(default)s)")
+    add("--device", default="cpu", metavar="D", help="such as cuda (%(default)s)")
+    args = parser.parse_args(argv)
+    if min(args.texts, args.best) < 1 or args.length < 4:
+        parser.error("--texts and --best are at least 1, --length at least 4")
+    return args
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    import logging
+
+    logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
+    import plugins.hub  # seconds, so not before the arguments are checked
+    from plugins.analysis import attention_plots
+    from plugins.analysis.attention import sees_both_ways
+    from plugins.analysis.files import write_json
+    from plugins.analysis.grids import without_nan
+    from plugins.analysis.patterns import score_heads
+    from plugins.errors import report_in_one_line
+
+    report_in_one_line()
+    lm = plugins.hub.load(args.checkpoint)
+    lm.model.to(args.device)
+    length = min(args.length, lm.model.max_positions())
+    size = 0 if sees_both_ways(lm.model) else length
+    texts = itertools.chain.from_iterable(read(path, size, args.texts) for path in args.files)
+    scores = score_heads(lm, texts, length=length, seed=args.seed, bar=sys.stderr.isatty())
+    print(table(scores, args.best))
+    title = f"What the heads of {Path(args.checkpoint).name} look at"
+    attention_plots.pattern_maps(args.output, scores, title)
+    print(f"drawn: {args.output}")
+    if args.json:
+        arrays = {name: {key: value.tolist() for key, value in found.items()} for name, found in scores.items()}
+        options = {"checkpoint": args.checkpoint, "texts": args.files, "texts_of_each": args.texts, "length": length}
+        write_json(args.json, {**options, "seed": args.seed, "patterns": without_nan(arrays)})
+        print(f"written: {args.json}")
+
+
+def read(path: str, size: int, count: int):
+    """Yield the first texts of a file: stretches of ``size`` characters, or lines that are not blank for size 0."""
+    from plugins.analysis.files import opened
+
+    with opened(path) as file:
+        texts = iter(lambda: file.read(size), "") if size else (line.strip() for line in file if line.strip())
+        yield from itertools.islice(texts, count)
+
+
+def table(scores, count: int) -> str:
+    """Return a line for each pattern: how many queries and texts have it, and the best heads."""
+    from plugins.analysis.attention_plots import best_heads, readable
+
+    rows = [("pattern", "queries", "texts", "best heads: score (95 % interval)")]
+    for name, found in scores.items():
+        rows.append(
+            (readable(name), f"{found['items']:,}", f"{found['texts']:,}", " | ".join(best_heads(found, count)))
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return "\n".join(f"{a:{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d}" for a, b, c, d in rows)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted")

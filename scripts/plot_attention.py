@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Draw what the attention heads of a model look at in a text: all of them, or one large.
+
+    python scripts/plot_attention.py checkpoints/nano "To be, or not to be"
+    python scripts/plot_attention.py checkpoints/nano "To be, or not to be" --layer 2 --head 1 -o head.png
+    python scripts/plot_attention.py checkpoints/mlm "The <mask> is green." --json attention.json
+
+Query position runs down, key position across, from right to left where the text does. Layers and heads count from 0.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
+    add("text", metavar="TEXT", help="what is read, or FILE:text.txt; in a masked LM's, <mask> may stand")
+    add("--layer", type=int, metavar="L", help="with --head: draw this one alone, large")
+    add("--head", type=int, metavar="H")
+    add("-o", "--output", type=Path, default=Path("attention.png"), metavar="FILE", help="default: %(default)s")
+    add("--json", type=Path, metavar="FILE", help="write tokens and weights, [layer][head][query][key], too")
+    add("--device", default="cpu", metavar="D", help="such as cuda (%(default)s)")
+    args = parser.parse_args(argv)
+    if (args.layer is None) != (args.head is None):
+        parser.error("--layer and --head go together: they name one head")
+    return args
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    import logging
+
+    logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
+    import numpy as np
+
+    import plugins.hub  # seconds, so not before the arguments are checked
+    from plugins.analysis import attention_plots
+    from plugins.analysis.attention import attention_of
+    from plugins.analysis.files import opened, write_json
+    from plugins.errors import report_in_one_line
+
+    report_in_one_line()
+    text = args.text
+    if text.startswith("FILE:"):
+        with opened(text.removeprefix("FILE:")) as file:
+            text = file.read()
+    lm = plugins.hub.load(args.checkpoint)
+    lm.model.to(args.device)
+    tokens, attention = attention_of(lm, text)
+    if args.layer is None:
+        read = "".join(map(attention_plots.visible, tokens))
+        title = f"All heads, reading {read[:50]}{' ...' * (len(read) > 50)}"
+        attention_plots.attention_grid(args.output, tokens, attention, title)
+    else:
+        weights = head_of(attention, args.layer, args.head)
+        attention_plots.attention_map(
+            args.output, tokens, weights, f"Attention of layer {args.layer}, head {args.head}"
+        )
+    print(f"drawn: {args.output}")
+    if args.json:
+        weights = np.concatenate([layer.numpy() for layer in attention]).astype(float)  # (L, H, T, T)
+        write_json(args.json, {"tokens": tokens, "attention": weights.round(6).tolist()})
+        print(f"written: {args.json}")
+
+
+def head_of(attention, layer: int, head: int):
+    """Return the weights (T, T) of one head."""
+    from plugins.errors import UserError
+
+    layers, heads = len(attention), attention[0].size(1)
+    if not (0 <= layer < layers and 0 <= head < heads):
+        raise UserError(
+            f"--layer {layer} --head {head}: the model has layers 0 to {layers - 1} and heads 0 to {heads - 1}"
+        )
+    return attention[layer][0, head]
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted")

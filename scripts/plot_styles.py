@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Draw what the styles of a character LM are and do: where they lie, which one a text has, and what each changes.
+
+    python scripts/plot_styles.py checkpoints/styles --text drama.txt novel.txt -o plots
+    python scripts/plot_styles.py checkpoints/styles --text drama.txt novel.txt --evaluation style.json -o plots
+
+A text that is called as a style (drama.txt) counts as text of it. Take text that the model was not trained on. What
+scripts/evaluate_style.py -o style.json has found of the same model adds the judges' verdict on what it writes.
+
+It writes styles.json with all arrays, and
+    embeddings.png, texts.png   the style embeddings, and windows of the texts as the style classifier sees them
+    ribbon_TEXT.png             the probabilities of the styles along the start of each text
+    modulation.png, modulation_strength.png   what each style multiplies and adds, by layer
+    attention.png, attention_head.png         how much of each head's attention a style moves; the head it moves most
+    perplexity.png              of each text under each forced style
+    confusion.png               which style the model takes a text's windows for
+    consistency.png, confusion_given.png      with --evaluation: the judges on real and generated text
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("checkpoint", metavar="CKPT", help="checkpoint of the task char_lm with styles, or its folder")
+    add("--text", type=Path, nargs="+", required=True, metavar="FILE", help="texts in UTF-8")
+    add("-o", "--output", type=Path, default=Path("plots"), metavar="DIR", help="where to (default: %(default)s)")
+    add("--evaluation", type=Path, metavar="JSON", help="what scripts/evaluate_style.py wrote about the checkpoint")
+    add("--judge", choices=("svm", "bayes"), default="svm", help="whose verdict is drawn (default: %(default)s)")
+    add("--windows", type=int, default=100, metavar="N", help="blocks of each text to look at (default: %(default)s)")
+    add("--characters", type=int, default=360, metavar="N", help="of each text in its ribbon (default: %(default)s)")
+    add("--device", default="cpu", help="default: %(default)s")
+    args = parser.parse_args(argv)
+    if args.windows < 1 or args.characters < 1:
+        parser.error("--windows and --characters are at least 1")
+    names = [path.stem for path in args.text]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        parser.error(f"--text: two texts are called {twice}; rename one")
+    return args
+
+
+def read_text(path):
+    from plugins.analysis.files import opened
+    from plugins.errors import UserError
+
+    with opened(path) as file:
+        text = file.read().removeprefix("\ufeff")
+    if not text:
+        raise UserError(f"{path}: empty")
+    return text
+
+
+def windows_by_text(args, lm, texts):
+    """Return blocks (N, block + 1) of each text that is as long as one.
+
+    Raises:
+        UserError: a text holds a character that the model does not know, or all are too short.
+    """
+    from plugins.analysis import styles
+    from plugins.errors import UserError
+
+    windows = {}
+    for path, (name, text) in zip(args.text, texts.items(), strict=True):
+        try:
+            length = len(lm.encode(text))
+            if length > lm.block_size:
+                windows[name] = styles.windows_of(lm, text, args.windows)
+                continue
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+        print(f"{path}: {length} characters, no more than the block of {lm.block_size}: in its ribbon alone",
+              file=sys.stderr)  # fmt: skip
+    if not windows:
+        raise UserError(f"--text: a text of more than {lm.block_size} characters is needed")
+    return windows
+
+
+def read_evaluation(path, lm):
+    """Return what an evaluation holds, or nothing where none is given.
+
+    Raises:
+        UserError: it is of another model.
+    """
+    from plugins.analysis import run_bars
+    from plugins.errors import UserError
+
+    if path is None:
+        return {}
+    found = run_bars.read_evaluation(path)
+    if found["model_has_these_styles"] != (sorted(found["styles"]) == sorted(lm.styles)):
+        said = f"styles {', '.join(found['styles']) or 'none'}; the model has {', '.join(lm.styles)}"
+        raise UserError(f"{path}: of another model, with {said}")
+    return found
+
+
+def main():
+    args = parse_args()
+    import logging
+
+    logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
+    from tqdm import tqdm
+
+    from plugins.analysis.files import write_json
+    from plugins.analysis.grids import without_nan
+    from plugins.analysis.style_figures import StyleFigures, plain
+    from plugins.errors import report_in_one_line
+    from plugins.hub import CharLM
+
+    report_in_one_line()
+    texts = {path.stem: read_text(path) for path in args.text}
+    lm = CharLM.from_pretrained(args.checkpoint).to(args.device)
+    lm.check_styles()
+    windows, evaluation = windows_by_text(args, lm, texts), read_evaluation(args.evaluation, lm)
+    args.output.mkdir(parents=True, exist_ok=True)
+    figures = StyleFigures(lm, texts, windows, args.output, evaluation, args.judge, args.characters)
+    for name, draw in (bar := tqdm(figures.steps().items(), unit="step", leave=False, disable=None)):
+        bar.set_description(name)
+        draw()
+    for reason in figures.missing:
+        print(reason, file=sys.stderr)
+    found = {"checkpoint": args.checkpoint} | without_nan(plain(figures.found))
+    write_json(args.output / "styles.json", found)
+    print(f"drawings and styles.json are in {args.output}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

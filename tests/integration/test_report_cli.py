@@ -1,0 +1,174 @@
+"""The real command line of scripts/report.py, on each kind of model."""
+
+import json
+import logging
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import toy
+from omegaconf import OmegaConf
+
+from plugins import compat, hub
+from plugins.analysis.report import contents, page
+from plugins.data.char_dictionary import CharDictionary
+from plugins.errors import UserError
+from plugins.models.char_lm import CharLanguageModel
+from plugins.models.char_lm_config import CharLMConfig
+
+pytestmark = pytest.mark.slow
+STYLES = ["drama", "novel"]
+SCRIPT = toy.ROOT / "scripts" / "report.py"
+
+
+@pytest.fixture(scope="module")
+def char_lm(tmp_path_factory):
+    """A folder with a checkpoint, as training leaves it, of a character LM with random weights."""
+    folder = tmp_path_factory.mktemp("characters")
+    sizes = {"decoder_layers": 2, "decoder_attention_heads": 2, "decoder_embed_dim": 16, "block_size": 32}
+    start = dict.fromkeys(("save_dir", "restore_file", "finetune_from_model"))
+    cfg = OmegaConf.structured(CharLMConfig(**sizes, **start, style_layers="every"))
+    dictionary = CharDictionary(sorted("\n <>/abcdefghmskרום"))
+    task = SimpleNamespace(source_dictionary=dictionary, style_names=STYLES)
+    model = toy.randomize(CharLanguageModel.build_model(cfg, task), scale=0.5)
+    options = {**OmegaConf.to_container(cfg, enum_to_str=True), "_name": "char_lm"}
+    state = {"args": None, "cfg": {"model": options, "task": {"_name": "char_lm"}}, "model": model.state_dict()}
+    state["task_state"] = {"dictionary": dictionary.state(), "styles": STYLES}
+    torch.save(state, folder / "checkpoint_best.pt")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def masked_lm(tmp_path_factory, toy_data):
+    return toy.save_masked_lm(tmp_path_factory.mktemp("masked"), toy_data, **toy.VARIANTS["zero_clap"])
+
+
+@pytest.fixture
+def text(tmp_path):
+    def write(content):
+        path = tmp_path / "text.txt"
+        path.write_text(content, encoding="utf-8")
+        return path
+
+    return write
+
+
+def run(*arguments):
+    return toy.finish(toy.start_cli([SCRIPT, *arguments]))
+
+
+def data_of(path):
+    """Return what the script of a page reads."""
+    return json.loads(re.search(r'id="report">(.*?)</script>', path.read_text(encoding="utf-8"))[1])
+
+
+def test_a_character_model_with_styles(char_lm, text, tmp_path):
+    output = tmp_path / "new" / "report.html"
+    done = run(char_lm, "--text", text("\n abc <mask> רום\n" * 40), "-o", output, "--tokens", 20, "--prompt", "abc",
+               "--temperatures", 0.5, 1, "--sample-length", 9, "--seed", 4)  # fmt: skip
+    assert done.status == 0 and done.err == "", done.text
+    assert done.out == f"{output}: 0.1 MB; open it in a browser\n"
+    shown, lm = data_of(output), hub.load(char_lm)
+    assert shown["attention"]["tokens"] == list("abc <mask> רום\n\n abc")
+    assert (shown["attention"]["layers"], shown["attention"]["heads"]) == (2, 2)
+    assert shown["samples"]["styles"] == ["inferred", "drama", "novel", "none"]
+    assert shown["samples"]["texts"][1][0] == lm.sample("abc", 9, temperature=0.5, seed=4, style="drama")
+    assert np.shape(shown["styles"]["probabilities"]) == (400, 2)
+    assert "Induction" in [item["title"] for item in shown["patterns"]["items"]]
+    assert "masks" not in shown
+    assert not [path for path in output.parent.iterdir() if path != output]  # no temporary file is left
+
+
+def test_a_masked_lm(masked_lm, text, tmp_path):
+    output = tmp_path / "report.html"
+    sentence = "the <mask> follows a <mask> ."
+    done = run(masked_lm, "--text", text("\n".join(toy.sentences(60))), "-o", output, "--mask", sentence)
+    assert done.status == 0, done.text
+    shown, lm = data_of(output), hub.load(masked_lm)
+    tokens = shown["attention"]["tokens"]
+    assert tokens[0] == "<s>" and tokens[-1] == "</s>" and tokens.count("<s>") == 1 and len(tokens) <= 64
+    assert shown["masks"][1]["pieces"] == ["the ", {"slot": 0}, " follows a ", {"slot": 1}, " ."]
+    expected = [[word for _, _, word in slot] for slot in lm.fill_mask(sentence)]
+    assert [[word for word, _ in slot["answers"]] for slot in shown["masks"][1]["slots"]] == expected
+    assert "Next token" in [item["title"] for item in shown["patterns"]["items"]]
+    assert "samples" not in shown and "styles" not in shown
+
+
+def test_a_text_with_masks_keeps_them(masked_lm):
+    text = "the <mask> watches a garden near the <mask> ."
+    report = contents.gather(hub.load(masked_lm), {"model": {}}, "title", text, pattern_texts=0)
+    assert report["attention"]["tokens"].count("<mask>") == 2
+    assert [slot["truth"] for slot in report["masks"][0]["slots"]] == [None, None]
+    assert report["patterns"] is None
+
+
+@pytest.mark.parametrize("name", ["baseline", "learned_clap", "alibi", "zero_clap"])
+def test_published_checkpoints(golden, tmp_path, name):
+    for source, target in (("sp.model", "sentencepiece.bpe.model"), ("dict.txt", "dict.txt")):
+        shutil.copy(golden / source, tmp_path / target)
+    path = shutil.copy(golden / f"{name}.pt", tmp_path)
+    text = "The king of France is here, and the queen of England is dead. " * 9
+    report = contents.gather(hub.load(path), compat.read_state(path), name, text, pattern_texts=4)
+    assert "4 layers of 4 heads" in report["lead"] and "60 updates" in report["lead"]
+    assert report["attention"]["weights"].shape[:2] == (4, 4)
+    assert "<dd><bdi>4</bdi></dd>" in page.render(report)
+
+
+def test_a_bad_text_is_one_line_and_nothing_is_written(char_lm, text, tmp_path):
+    path = text("abz")
+    done = run(char_lm, "--text", path, "-o", tmp_path / "report.html")
+    assert done.status == 1 and done.out == "" and done.err.count("\n") == 1
+    assert done.err.startswith(f"error: {path}: 'z' (U+007A) at character 3")
+    assert not (tmp_path / "report.html").exists()
+
+
+def main(monkeypatch, *arguments):
+    """Run the script in this process, which has imported all it needs."""
+    monkeypatch.setattr(sys, "argv", ["report.py", *map(str, arguments)])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # what it changes is as before after the test
+    monkeypatch.setattr(logging, "disable", lambda level: None)
+    runpy.run_path(str(SCRIPT))["main"]()
+
+
+def test_errors_name_the_file(char_lm, text, tmp_path, monkeypatch):
+    def error(*arguments):
+        with pytest.raises(UserError) as raised:
+            main(monkeypatch, *arguments)
+        return str(raised.value)
+
+    output = tmp_path / "report.html"
+    assert error(char_lm, "--text", tmp_path / "none.txt", "-o", output).startswith(f"{tmp_path / 'none.txt'}: No such")
+    (tmp_path / "latin.txt").write_bytes("abc é".encode("latin-1"))
+    assert "latin.txt: not UTF-8" in error(char_lm, "--text", tmp_path / "latin.txt", "-o", output)
+    assert error(char_lm, "--text", text(" \n"), "-o", output).endswith("text.txt: the text is empty")
+    assert "--mask 'a'" in error(char_lm, "--text", text("abc"), "-o", output, "--mask", "a", "--sample-length", 0)
+    assert not output.exists()
+    (tmp_path / "file").write_text("")
+    below = tmp_path / "file" / "report.html"
+    assert error(char_lm, "--text", text("abc"), "-o", below, "--sample-length", 0).startswith(f"{below}: ")
+
+
+@pytest.mark.parametrize("wrong", [("--tokens", "0"), ("--sample-length", "-1"), ("--pattern-texts", "-1")])
+def test_flags_that_make_no_sense_are_named(wrong, capsys):
+    with pytest.raises(SystemExit) as raised:
+        runpy.run_path(str(SCRIPT))["parse_args"](["model.pt", "--text", "t", "-o", "r", *wrong])
+    assert raised.value.code == 2 and wrong[0] in capsys.readouterr().err
+
+
+def test_help_needs_nothing_heavy():
+    code = f"""
+import runpy, sys
+sys.argv = ["report.py", "--help"]
+try:
+    runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
+except SystemExit:
+    print("HEAVY", "torch" in sys.modules or "fairseq" in sys.modules)
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert "--temperatures" in out and "HEAVY False" in out

@@ -1,0 +1,92 @@
+"""The model card says what the checkpoint says."""
+
+from types import SimpleNamespace
+
+import torch
+from torch import nn
+
+from plugins.analysis.report import card
+
+STATE = {
+    "cfg": {
+        "model": {"_name": "char_lm_nano", "decoder_layers": None, "dropout": 0.1, "style_layers": "none"},
+        "criterion": {"_name": "style_lm"},
+        "optimizer": {"_name": "fused_adamw", "weight_decay": 0.01},
+        "lr_scheduler": {"_name": "cosine", "warmup_updates": 100, "lr": None},
+        "optimization": {"lr": [0.001], "clip_norm": 0.0, "update_freq": [4]},
+        "dataset": {"batch_size": 12},
+        "common": {"seed": 7},
+        "checkpoint": {"best_checkpoint_metric": "loss"},
+    },
+    "optimizer_history": [{"num_updates": 500}, {"num_updates": 2000}],
+    "extra_state": {
+        "previous_training_time": 3725.4,
+        "train_iterator": {"epoch": 2},
+        "val_loss": 3.0,
+        "best": 2.5,
+        "metrics": {"train": [
+            (10, "loss", "AverageMeter", {"val": 1.0, "sum": torch.tensor(70.0), "count": torch.tensor(20)}),
+            (20, "wpb", "AverageMeter", {"val": 768, "sum": 1536.0, "count": 2}),
+            (30, "wps", "TimeMeter", {"n": 10}),
+        ]},
+    },
+}  # fmt: skip
+
+
+def test_training():
+    assert dict(card.training(STATE)) == {
+        "Updates": "2,000", "Epoch": "2", "Objective": "style_lm", "Optimiser": "fused_adamw",
+        "Peak learning rate": "0.001", "Schedule": "cosine", "Warm-up updates": "100", "Batch": "12 sequences",
+        "Batches an update": "4", "Tokens an update": "768", "Dropout": "0.1", "Weight decay": "0.01", "Seed": "7",
+        "Time": "1 h 2 min",
+    }  # fmt: skip
+
+
+def test_losses_are_in_bits_and_nats():
+    assert card.losses(STATE) == [
+        ("Validation", "3.000 bits"), ("Validation, in nats", "2.079"), ("Perplexity", "8.00"),
+        ("Best validation, loss", "2.500"), ("Training, mean of the epoch", "3.500 bits"),
+    ]  # fmt: skip
+
+
+def test_another_metric_is_named_and_is_no_loss():
+    extra = STATE["extra_state"] | {"val_loss": 0.9, "best": 0.9, "metrics": {}}
+    state = {"cfg": {"checkpoint": {"best_checkpoint_metric": "accuracy"}}, "extra_state": extra}
+    assert card.losses(state) == [("Validation, accuracy", "0.900")]
+
+
+def test_what_a_checkpoint_does_not_say_is_left_out():
+    assert card.training({"model": {}}) == []
+    assert card.losses({"model": {}}) == []
+    assert card.options({"model": {}}) == []
+
+
+def test_a_parameter_that_is_used_twice_counts_once():
+    model = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 10, bias=False), nn.Linear(4, 3))
+    model[1].weight = model[0].weight
+    model[2].weight.requires_grad = False
+    assert card.parameters(model) == [
+        ("All", "55"), ("Embeddings", "40"), ("Everything else", "15"), ("Frozen", "12"),
+    ]  # fmt: skip
+
+
+def test_architecture_is_what_was_built_not_what_was_left_to_defaults():
+    built = SimpleNamespace(cfg={"decoder_layers": 4, "num_styles": 4, "positions": "alibi"})
+    facts = dict(card.architecture(SimpleNamespace(model=built, styles=[]), STATE))
+    assert facts == {
+        "Architecture": "char_lm_nano",
+        "Layers": "4",
+        "Positions": "alibi",
+    }  # no styles, so not their number
+    assert dict(card.architecture(SimpleNamespace(model=built, styles=["a"]), STATE))["Styles"] == "4"
+
+
+def test_options_name_their_group():
+    found = dict(card.options(STATE))
+    assert found["optimization.update_freq"] == "4"
+    assert found["model.style_layers"] == "none"
+    assert "lr_scheduler.lr" not in found and "common.seed" not in found
+
+
+def test_durations():
+    assert [card.duration(s) for s in (5, 75.4, 3599.6)] == ["0 min 5 s", "1 min 15 s", "1 h 0 min"]

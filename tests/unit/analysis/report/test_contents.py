@@ -1,0 +1,159 @@
+"""What a report shows is what the model says."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from plugins.analysis.report import contents, head_maps
+from plugins.errors import UserError
+
+
+class Subwords:
+    """A stand-in for a masked LM: a token for every three letters of a word, and answers that are known."""
+
+    bpe = object()
+    model = SimpleNamespace(max_positions=lambda: 10)
+
+    def encode(self, text):
+        return torch.zeros(2 + sum(-(-len(word) // 3) for word in text.split()))
+
+    def single_token(self, word):
+        if len(word.strip()) > 3:
+            raise UserError("more than one token")
+        return 5
+
+    def fill_mask(self, masked, topk):
+        if isinstance(masked, list):
+            return [self.fill_mask(sentence, topk) for sentence in masked]
+        slots = [[(f"{masked} {i}", 0.123456, f" word{i}")] * topk for i in range(masked.count("<mask>"))]
+        return slots[0] if len(slots) == 1 else slots
+
+
+def test_the_excerpt_is_as_many_characters_as_there_may_be(make_char_lm):
+    assert contents.excerpt(make_char_lm(), "abc abc", 5) == "abc a"
+    assert contents.excerpt(make_char_lm(), "abc" * 20, 64) == ("abc" * 20)[:16]  # the block
+
+
+def test_the_excerpt_of_bytes_counts_bytes_and_cuts_no_character(make_char_lm):
+    assert contents.excerpt(make_char_lm(unit="byte"), "aאבג", 6) == "aאב"
+
+
+def test_the_excerpt_of_words_ends_with_one():
+    assert contents.excerpt(Subwords(), "abc abcdef abc  abc abcdefghij", 64) == "abc abcdef abc  abc"  # 7 of 10
+    assert contents.excerpt(Subwords(), "abc abcdef abc", 5) == "abc abcdef"
+
+
+@pytest.mark.parametrize("text, message", [("", "the text is empty"), ("a" * 40, "first word is more than 10 tokens")])
+def test_no_excerpt(text, message):
+    with pytest.raises(UserError, match=message):
+        contents.excerpt(Subwords(), text, 64)
+
+
+def test_errors_name_the_text(make_char_lm):
+    with pytest.raises(UserError, match=r"poem.txt: .*'z'"):
+        contents.gather(make_char_lm(), {"model": {}}, "t", "abz", source="poem.txt")
+
+
+def test_words_of_a_text_are_masked_one_at_a_time():
+    passage = contents.passage_of_words(Subwords(), "the river, and sea")
+    assert passage["pieces"] == ["", {"slot": 0}, " river, ", {"slot": 1}, " ", {"slot": 2}, ""]
+    assert [slot["truth"] for slot in passage["slots"]] == ["the", "and", "sea"]
+    assert passage["slots"][0]["answers"] == [(" word0", 0.1235)] * 5
+
+
+def test_of_many_words_eight_are_masked():
+    passage = contents.passage_of_words(Subwords(), " ".join(f"w{i}" for i in range(50)))
+    assert [slot["truth"] for slot in passage["slots"]] == ["w0", "w7", "w14", "w21", "w28", "w35", "w42", "w49"]
+
+
+def test_a_text_without_a_word_to_mask():
+    assert contents.passage_of_words(Subwords(), "elephants !") is None
+
+
+def test_masks_in_a_sentence_are_kept():
+    one, two = contents.fill_masks(Subwords(), "a <mask>", ["<mask> b <mask>."])
+    assert one["pieces"] == ["a ", {"slot": 0}, ""] and one["slots"][0]["truth"] is None
+    assert two["pieces"] == ["", {"slot": 0}, " b ", {"slot": 1}, "."]
+    assert [slot["answers"][0][0] for slot in two["slots"]] == [" word0", " word1"]
+
+
+def test_samples_are_the_models_own(make_char_lm):
+    lm = make_char_lm(styles=["drama", "novel"])
+    found = contents.samples(lm, "abc", [0.5, 1.0], 12, seed=3)
+    assert found["styles"] == ["inferred", "drama", "novel", "none"] and found["temperatures"] == ["0.5", "1"]
+    assert found["texts"][2][1] == lm.sample("abc", 12, temperature=1.0, seed=3, style="novel")
+    assert found["texts"][3][0] == lm.sample("abc", 12, temperature=0.5, seed=3, style=False)
+    assert found["chosen"] == 1  # 1.0 is nearer to 0.8
+
+
+def test_a_model_without_styles_has_one_row_of_samples(make_char_lm):
+    assert np.shape(contents.samples(make_char_lm(), "", [0, 1], 4, seed=1)["texts"]) == (1, 2)
+    assert contents.samples(make_char_lm(), "", [0, 1], 0, seed=1) is None
+
+
+def test_what_a_model_cannot_do_is_not_asked_of_it(make_char_lm):
+    with pytest.raises(UserError, match="--mask 'a <mask>': this model fills no masks"):
+        contents.fill_masks(make_char_lm(), "abc", ["a <mask>"])
+    with pytest.raises(UserError, match="--prompt 'abc': this model continues no text"):
+        contents.samples(Subwords(), "abc", [1.0], 5, seed=1)
+    assert contents.fill_masks(make_char_lm(), "abc", []) is None
+    assert contents.samples(Subwords(), "", [1.0], 5, seed=1) is None
+
+
+def test_the_ribbon_is_the_style_after_each_character(make_char_lm):
+    lm = make_char_lm(styles=["drama", "novel", "verse"])
+    ribbon = contents.style_ribbon(lm, "abc ab")
+    assert ribbon["tokens"] == list("abc ab") and ribbon["names"] == ["drama", "novel", "verse"]
+    assert np.sum(ribbon["probabilities"], axis=1) == pytest.approx([1] * 6, abs=0.002)
+    assert dict(zip(lm.styles, ribbon["probabilities"][2], strict=True)) == pytest.approx(
+        lm.classify_style("abc"), abs=0.001
+    )
+
+
+def test_no_ribbon_where_no_style_is_inferred(make_char_lm):
+    assert contents.style_ribbon(make_char_lm(), "abc") is None
+    assert contents.style_ribbon(make_char_lm(styles=["a", "b"], style_inference="given"), "abc") is None
+
+
+def test_gather_shows_the_attention_of_the_start(make_char_lm):
+    lm = make_char_lm()
+    report = contents.gather(lm, {"model": {}}, "name", " abc\nabcdefgh" * 9, tokens=8, pattern_texts=3, length=5)
+    weights = report["attention"]["weights"]
+    assert report["attention"]["tokens"] == list("abc\nabcd")  # without the space in front
+    assert weights.shape == (2, 2, 8, 8) and weights.sum(-1) == pytest.approx(1, abs=1e-5)
+    assert weights[..., 3, 4:].max() == 0  # causal
+    assert (
+        report["lead"]
+        == f"CharLanguageModel · 2 layers of 2 heads · {report['model']['card'][1]['facts'][0][1]} parameters"
+    )
+    assert report["masks"] is None and report["styles"] is None
+
+
+def test_maps_name_the_head_that_scores_most():
+    scores = {"score": np.array([[0.1, 0.7], [0.3, 0.2]]), "low": np.full((2, 2), 0.05), "high": np.full((2, 2), 0.75)}
+    found = head_maps.head_map("previous_token_head", scores)
+    assert (found["title"], found["best"], found["most"]) == ("Previous token", 1, "Layer 0, head 1: 0.70 [0.05, 0.75]")
+    assert found["score"] == [0.1, 0.7, 0.3, 0.2]
+    none = {name: np.full((1, 1), -0.001) for name in scores}
+    assert head_maps.head_map("induction_head", none)["most"] == "Layer 0, head 0: 0.00 [0.00, 0.00]"
+    one_text = scores | {"low": np.full((2, 2), np.nan)}
+    assert head_maps.head_map("some_other_head", one_text)["most"] == "Layer 0, head 1: 0.70"
+
+
+def test_every_pattern_has_a_description():
+    from plugins.analysis import patterns
+
+    assert {*patterns.BOTH_WAYS, *patterns.REPEATED, patterns.UNIFORM} == set(head_maps.DESCRIPTIONS)
+
+
+def test_stretches_are_spread_over_the_text(make_char_lm):
+    text = "".join("abcdefgh"[i // 16 % 8] for i in range(160))  # ten blocks of 16, each of one letter
+    assert list(head_maps.stretches(make_char_lm(), text, 3)) == ["a" * 16, "e" * 16, "b" * 16]
+    assert list(head_maps.stretches(make_char_lm(), "abc", 3)) == ["abc"]
+
+
+def test_stretches_of_subwords_begin_with_a_word():
+    found = list(head_maps.stretches(Subwords(), "some words " * 40, 4))
+    assert len(found) == 4 and all(part.split()[0] in ("some", "words") for part in found)

@@ -1,0 +1,170 @@
+"""Logs and checkpoints of fairseq-train, as it writes them."""
+
+import os
+from collections import OrderedDict
+
+import pytest
+import torch
+
+from plugins.analysis import runs, training_logs
+from plugins.analysis.training_logs import INNER, TRAIN, VALID, Record
+from plugins.errors import UserError
+
+PREFIX = "2026-01-31 12:00:00 | INFO | "
+
+
+def inner(updates, wps="100", wall="1"):
+    return PREFIX + f'train_inner | {{"epoch": 1, "wps": "{wps}", "num_updates": "{updates}", "wall": "{wall}"}}\n'
+
+
+def valid(updates, ppl):
+    return PREFIX + f'valid | {{"epoch": 1, "valid_ppl": "{ppl}", "valid_num_updates": "{updates}"}}\n'
+
+
+def test_values_are_numbers_without_the_prefix_of_their_stage():
+    record = training_logs.parse_line(valid(80, "300.125"))
+    assert record == Record("valid", {"epoch": 1.0, "ppl": 300.125, "num_updates": 80.0})
+    assert record.updates == 80
+
+
+def test_a_value_that_is_no_number_is_left_out():
+    line = PREFIX + 'train | {"epoch": 2, "train_loss": "None", "train_ppl": "inf", "train_num_updates": "5"}'
+    assert training_logs.parse_line(line).values == {"epoch": 2.0, "ppl": float("inf"), "num_updates": 5.0}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        PREFIX + "fairseq_cli.train | training on 1 devices",
+        PREFIX + 'fairseq_cli.train | {"common": {"seed": 1}}',
+        PREFIX + 'valid | {"epoch": 1, "valid_ppl": "30',
+        'train_inner: {"loss": "1"}',
+        PREFIX + "fairseq_cli.train | Stopping training due to num_updates: 80 >= max_update: 80",
+        PREFIX + "train_inner | epoch 001:     50 / 400 loss=5.1, ppl=34.3",  # cut off before the updates
+        "epoch 001 | valid on 'valid' subset:  40%|####      | 2/5 [00:00<00:00, 11.1it/s]",
+    ],
+)
+def test_other_lines_hold_no_record(line):
+    assert training_logs.parse_line(line) is None
+
+
+def test_a_resumed_run_takes_the_place_of_what_it_repeats():
+    first = [inner(5, "10"), valid(8, "400"), inner(10, "20"), inner(15, "30")]  # stopped after the checkpoint at 8
+    again = [inner(10, "21"), inner(15, "31"), valid(16, "300")]
+    records = training_logs.read_log(first + again)
+    assert runs.curve(records, "wps", INNER)[1].tolist() == [10, 21, 31]
+    assert runs.curve(records, "ppl")[0].tolist() == [8, 16]
+
+
+def test_parameters_are_counted_as_the_log_says():
+    line = PREFIX + "fairseq_cli.train | num. shared model params: 1,234,567 (num. trained: 1,000)"
+    assert training_logs.count_parameters(["", line]) == 1_234_567
+    assert training_logs.count_parameters([""]) is None
+
+
+HYDRA = "[2026-01-31 12:00:00,123]"
+SIMPLE = "epoch 001:     50 / 400 loss=5.25, ppl=38.1, num_updates=50, lr=0.0005, wall=9"
+JSON = '{"epoch": 1, "update": 0.125, "loss": "5.25", "num_updates": "50"}'
+
+
+@pytest.mark.parametrize(
+    ("line", "stage"),
+    [
+        (PREFIX + "train_inner | " + SIMPLE, INNER),
+        (PREFIX + "valid1 | epoch 001 | valid on 'valid1' subset | loss 5.25 | wps 9 | num_updates 50", "valid1"),
+        (PREFIX + "train | epoch 001 | loss 5.25 | wps 9 | num_updates 50 | wall 0", TRAIN),
+        (HYDRA + "[train_inner][INFO] - " + JSON, INNER),
+        (HYDRA + '[test][INFO] - {"epoch": 1, "test_loss": "5.25", "test_num_updates": "50"}', "test"),
+        (JSON, INNER),  # --log-file
+        ('{"epoch": 1, "valid_loss": "5.25", "valid_num_updates": "50"}', VALID),
+        (SIMPLE, INNER),
+        ("epoch 001:  12%|#2       | 50/400 [00:05<00:35, 10.0it/s, loss=5.25, ppl=38.1, num_updates=50]", INNER),
+    ],
+)
+def test_every_format_of_fairseq_is_read(line, stage):
+    record = training_logs.parse_line(line + "\n")
+    assert (record.stage, record.updates, record.values["loss"]) == (stage, 50, 5.25)
+
+
+def test_a_log_file_that_repeats_each_line_gives_it_once():
+    # fairseq adds the file once more every epoch, and from then on each line appears twice, three times, ...
+    assert len(training_logs.read_log([inner(5), inner(10), inner(10), inner(15), inner(15), inner(15)])) == 3
+
+
+# Options
+
+
+def start(options):
+    return PREFIX + f"fairseq_cli.train | {options}\n"
+
+
+def test_the_options_of_the_last_start_are_read():
+    lines = [start({"_name": None, "common": {"seed": 1}}), inner(5), start({"_name": None, "common": {"seed": 2}})]
+    assert training_logs.read_options(lines) == {"_name": None, "common": {"seed": 2}}
+
+
+def test_options_may_hold_a_namespace_and_infinity():
+    line = start("{'_name': None, 'model': Namespace(arch='x', sizes=[1, 2]), 'max': inf}")
+    found = training_logs.read_options([line])
+    assert found == {"_name": None, "model": {"arch": "x", "sizes": [1, 2]}, "max": float("inf")}
+
+
+@pytest.mark.parametrize("line", ["", start("{'_name': None, 'common': {"), start("{'_name': run('x')}")])
+def test_options_that_are_cut_off_or_no_plain_data_are_none(line):
+    assert training_logs.read_options([line]) is None
+
+
+# Folders
+
+
+def save(path, updates, train=3.0, valid=4.0, validated=True):
+    meter = {"val": None, "round": 5}
+    meters = {
+        "train": [(10, "loss", "AverageMeter", meter | {"sum": torch.tensor(2 * train), "count": 2})],
+        "valid": [(10, "loss", "AverageMeter", meter | {"sum": 3 * valid, "count": torch.tensor(3)})],
+    }
+    extra = {"metrics": OrderedDict(meters), "val_loss": valid if validated else None}
+    history = [{"num_updates": updates - 1}, {"num_updates": updates}]
+    state = {"model": {}, "cfg": {"common": {"seed": 7}}, "extra_state": extra, "optimizer_history": history}
+    torch.save(state, path)
+
+
+def test_a_run_is_read_from_its_log(tmp_path):
+    (tmp_path / "train.log").write_text(start({"_name": None, "common": {"seed": 3}}) + valid(8, "4"))
+    run = training_logs.read_run(tmp_path)
+    assert (run.source, run.options["common"]["seed"], run.records[0].values["ppl"]) == ("log", 3, 4.0)
+    assert training_logs.read_run(tmp_path / "train.log").records == run.records
+
+
+def test_the_logs_of_an_interrupted_run_are_joined_by_their_age(tmp_path):
+    for age, name, lines in ((100, "z.log", [valid(8, "400"), valid(16, "300")]), (50, "a.log", [valid(16, "299")])):
+        (tmp_path / name).write_text("".join(lines))
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+    assert runs.curve(training_logs.read_run(tmp_path).records, "ppl")[1].tolist() == [400, 299]
+
+
+def test_a_run_without_a_log_is_read_from_its_checkpoints(tmp_path):
+    save(tmp_path / "checkpoint_1_50.pt", 50, 3.0, 4.0)
+    save(tmp_path / "checkpoint_2_100.pt", 100, 2.0, 3.5)
+    save(tmp_path / "checkpoint_last.pt", 120, 1.5, 3.5, validated=False)
+    (tmp_path / "checkpoint_best.pt").write_bytes(b"half of one")
+    run = training_logs.read_run(tmp_path)
+    assert run.source == "checkpoints" and run.options == {"common": {"seed": 7}}
+    assert [a.tolist() for a in runs.curve(run.records, "loss", TRAIN)] == [[50, 100, 120], [3, 2, 1.5]]
+    assert [a.tolist() for a in runs.curve(run.records, "loss", VALID)] == [[50, 100], [4, 3.5]]
+
+
+def test_a_log_without_options_takes_those_of_a_checkpoint(tmp_path):
+    (tmp_path / "train.log").write_text(valid(8, "4"))
+    save(tmp_path / "checkpoint_last.pt", 8)
+    run = training_logs.read_run(tmp_path)
+    assert run.source == "log" and run.options == {"common": {"seed": 7}}
+
+
+def test_a_folder_with_neither_says_how_to_keep_a_log(tmp_path):
+    (tmp_path / "notes.log").write_text("nothing of fairseq's\n")
+    with pytest.raises(UserError, match=r"no log of fairseq-train.*--log-file"):
+        training_logs.read_run(tmp_path)
+    with pytest.raises(UserError, match="no such run"):
+        training_logs.read_run(tmp_path / "nowhere")

@@ -1,0 +1,74 @@
+"""scripts/find_heads.py: the table, the drawing and the JSON agree with the scores; what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+import toy
+
+from plugins import hub
+from plugins.analysis.patterns import score_heads
+from plugins.errors import UserError
+
+pytest.importorskip("matplotlib")
+TEXT = "abac abad\nface bad cab egg hagbad bead\n" * 5
+
+
+@pytest.fixture
+def checkpoint(make_char_lm, tmp_path):
+    return toy.save_char_lm(make_char_lm(), tmp_path / "checkpoint_best.pt")
+
+
+@pytest.fixture
+def texts(tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_text(TEXT)
+    return path
+
+
+def test_a_char_lm_reads_stretches_and_table_json_and_drawing_say_the_same(
+    run_script, checkpoint, texts, tmp_path, capsys
+):
+    output = ("-o", tmp_path / "h.png", "--json", tmp_path / "h.json")
+    run_script("find_heads", checkpoint, texts, "--texts", 7, "--best", 1, "--seed", 3, *output)
+    expected = score_heads(hub.load(checkpoint), [TEXT[i : i + 16] for i in range(0, 7 * 16, 16)], seed=3)
+    written = json.loads((tmp_path / "h.json").read_text())
+    assert list(written["patterns"]) == list(expected) and written["length"] == 16
+    for name, found in expected.items():
+        np.testing.assert_allclose(written["patterns"][name]["score"], found["score"], atol=1e-6)
+        np.testing.assert_allclose(written["patterns"][name]["low"], found["low"], atol=1e-6)
+    lines = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
+    layer, head = np.unravel_index(expected["uniform_head"]["score"].argmax(), (2, 2))
+    best = expected["uniform_head"]["score"][layer, head]
+    assert f"layer {layer} head {head}: {best:.2f} (" in lines["uniform"] and " 105 " in lines["uniform"]
+    assert (tmp_path / "h.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_masked_lm_reads_lines_that_are_not_blank(run_script, toy_data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lines.txt").write_text("\n\n".join(toy.sentences(9)) + "\n")
+    run_script("find_heads", toy.save_masked_lm(tmp_path, toy_data), "lines.txt", "--texts", 6, "--json", "h.json")
+    patterns = json.loads((tmp_path / "h.json").read_text())["patterns"]
+    assert patterns["next_token_head"]["texts"] == 6 and "delimiter_head" in patterns
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [(None, "texts.txt: No such file"), ("", "no text of two tokens"), ("abé", "'é'"), (b"\xff\xfe", "not UTF-8")],
+)
+def test_bad_texts_are_one_line_and_leave_no_file(run_script, checkpoint, tmp_path, monkeypatch, content, message):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    if content is not None:
+        data = content if isinstance(content, bytes) else content.encode()
+        (tmp_path / "texts.txt").write_bytes(data)
+    with pytest.raises(UserError, match=message) as error:
+        run_script("find_heads", checkpoint, "../texts.txt", "--json", "h.json")
+    assert "\n" not in str(error.value) and not list((tmp_path / "here").iterdir())
+
+
+def test_numbers_that_make_no_sense_are_refused_before_anything_is_loaded(run_script, capsys):
+    for option in (["--texts", "0"], ["--length", "3"], ["--best", "0"]):
+        with pytest.raises(SystemExit, match="2"):
+            run_script("find_heads", "nowhere", "nothing", *option)
+        assert "at least" in capsys.readouterr().err

@@ -1,0 +1,123 @@
+"""scripts/plot_styles.py on toy models: what it draws and writes, and what it refuses."""
+
+import importlib.util
+import json
+import random
+import sys
+
+import numpy as np
+import pytest
+import toy
+
+from plugins.errors import UserError
+
+STYLES = ["calm", "wild"]
+ALWAYS = {"embeddings", "modulation", "modulation_strength", "attention", "attention_head", "perplexity"}
+INFERRED = {"texts", "ribbon_calm", "ribbon_odd_one", "confusion"}
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """The command line, in this process: it returns nothing, or raises what ends it."""
+    spec = importlib.util.spec_from_file_location("plot_styles", toy.ROOT / "scripts" / "plot_styles.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+        monkeypatch.setattr(sys, "argv", ["plot_styles.py", *map(str, arguments)])
+        module.main()
+
+    return run
+
+
+@pytest.fixture
+def texts(tmp_path):
+    draw = random.Random(0)
+    for name in ("calm", "odd one"):
+        (tmp_path / f"{name}.txt").write_text("".join(draw.choices("abc de\n", k=400)))
+    return [tmp_path / "calm.txt", tmp_path / "odd one.txt"]
+
+
+def evaluation(styles=STYLES):
+    scores = {kind: {"50": {"mean": 0.7, "standard_error": 0.1, "n": 4}} for kind in ("own_style", "asked_style")}
+    given = {"confusion": [[3, 1, 0], [0, 4, 0]]}
+    judge = {"consistency": {"real": scores, "given": scores, "free": scores}, "transfer": {"given": given}}
+    head = {"styles": styles, "confusion": [[9, 1], [2, 8]]}
+    return {"checkpoint": "x", "styles": styles, "chance": 0.5, "model_has_these_styles": True,
+            "sees_the_future": False, "options": {"window": 50}, "head": head, "judges": {"svm": judge}}  # fmt: skip
+
+
+def drawn(folder):
+    return {path.stem for path in folder.glob("*.png") if path.read_bytes().startswith(b"\x89PNG")}
+
+
+def test_everything_is_drawn_and_the_arrays_are_written(command, make_char_lm, texts, tmp_path, capsys):
+    path, out = toy.save_char_lm(make_char_lm(styles=STYLES), tmp_path / "m.pt"), tmp_path / "new" / "out"
+    command(path, "--text", *texts, "-o", out, "--windows", 20, "--characters", 60)
+    assert drawn(out) == ALWAYS | INFERRED and capsys.readouterr().err == ""
+    found = json.loads((out / "styles.json").read_text())
+    assert found["styles"] == STYLES and np.shape(found["embeddings"]["points"]) == (2, 2)
+    assert found["windows"]["method"] == "t-SNE" and len(found["windows"]["text"]) == 40
+    assert np.shape(found["probabilities"]["odd one"]["probabilities"]) == (60, 2)
+    assert np.shape(found["modulation"]["gain"]) == (2, 2, 16) and np.shape(found["attention"]["moved"]) == (2, 2, 2)
+    assert set(found["perplexity"]["calm"]) == {*STYLES, "(inferred)", "(none)"}
+    assert np.sum(found["confusion"]["counts"], axis=1).tolist() == [20, 0]
+    assert not list(out.glob(".*"))
+
+
+def test_an_evaluation_adds_what_the_judges_say(command, make_char_lm, texts, tmp_path):
+    path = toy.save_char_lm(make_char_lm(styles=STYLES), tmp_path / "m.pt")
+    (tmp_path / "e.json").write_text(json.dumps(evaluation()))
+    out, small = tmp_path / "out", ["--windows", 3, "--characters", 9]
+    command(path, "--text", texts[0], "--evaluation", tmp_path / "e.json", "-o", out, *small)
+    assert {"consistency", "confusion_given"} < drawn(out)
+    found = json.loads((out / "styles.json").read_text())
+    assert found["confusion"]["counts"] == [[9, 1], [2, 8]]  # those of the evaluation
+    assert found["consistency"]["values"] == [0.7] * 3 and found["confusion_given"]["columns"] == [*STYLES, "none"]
+
+
+def test_a_model_that_infers_nothing_gets_the_rest(command, make_char_lm, texts, tmp_path, capsys):
+    path = toy.save_char_lm(make_char_lm(styles=STYLES, style_inference="given"), tmp_path / "m.pt")
+    command(path, "--text", *texts, "-o", tmp_path / "out", "--windows", 3)
+    assert drawn(tmp_path / "out") == ALWAYS
+    assert "--style-inference given infers no style from a text: no ribbons" in capsys.readouterr().err
+
+
+def test_a_short_text_has_a_ribbon_alone_of_the_published_form_too(command, make_char_lm, texts, tmp_path, capsys):
+    options = {"style_inference": "published", "style_layers": "every_other", "decoder_layers": 4}
+    path = toy.save_char_lm(make_char_lm(styles=STYLES, **options), tmp_path / "m.pt")
+    (tmp_path / "short.txt").write_text("abc")
+    small = ["--windows", 2, "--characters", 20]
+    command(path, "--text", tmp_path / "short.txt", texts[1], "-o", tmp_path / "out", *small)
+    said = capsys.readouterr().err
+    assert "short.txt: 3 characters, no more than the block of 16: in its ribbon alone" in said
+    assert "no text is called as a style, calm, wild: no confusion.png" in said
+    assert "ribbon_short" in drawn(tmp_path / "out")
+
+
+def test_mistakes_are_told_before_anything_is_drawn(command, make_char_lm, texts, tmp_path):
+    plain = toy.save_char_lm(make_char_lm(), tmp_path / "plain.pt")
+    path = toy.save_char_lm(make_char_lm(styles=STYLES), tmp_path / "m.pt")
+    (tmp_path / "e.json").write_text(json.dumps(evaluation(["x", "y"])))
+    (tmp_path / "greek.txt").write_text("abc" * 9 + "λ")
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    for arguments, message in {
+        (plain, "--text", texts[0]): "no styles",
+        (tmp_path / "none.pt", "--text", texts[0]): "none.pt: no such checkpoint",
+        (path, "--text", tmp_path / "none.txt"): "none.txt: No such file",
+        (path, "--text", tmp_path / "greek.txt"): "greek.txt: .*λ",
+        (path, "--text", tmp_path / "empty.txt"): "empty.txt: empty",
+        (path, "--text", tmp_path / "latin.txt"): "latin.txt: not UTF-8",
+        (path, "--text", texts[0], "--evaluation", tmp_path / "e.json"): "e.json: of another model, with styles x, y",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            command(*arguments, "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_texts_of_one_name_are_refused(command, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        command("m.pt", "--text", "a/x.txt", "b/x.txt")
+    assert "two texts are called x; rename one" in capsys.readouterr().err
