@@ -215,7 +215,7 @@ class Decoder(nn.Module):
         return self.ln_f(x)
 
     def embed(self, tokens: Tensor, past: int = 0, places: Tensor | None = None) -> Tensor:
-        """Map tokens (B, T) to the input of the first layer, (B, T, C); positions begin at ``past``, or are ``places``."""
+        """Map tokens (B, T) to the first layer's input (B, T, C); positions count from ``past``, or are ``places``."""
         x, at = self.wte(tokens), slice(past, past + tokens.size(1)) if places is None else places
         if self.wpe is not None:
             x = x + self.wpe.weight[at]
