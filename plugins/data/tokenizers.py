@@ -64,8 +64,8 @@ class SentencePieceTokenizer:
             RuntimeError: ``model`` is not a sentencepiece model.
         """
         self._model = model
-        self._processor = sentencepiece.SentencePieceProcessor()
-        self._processor.LoadFromSerializedProto(model)
+        self.processor = sentencepiece.SentencePieceProcessor()
+        self.processor.LoadFromSerializedProto(model)
 
     @classmethod
     def from_file(cls, path: str | Path) -> "SentencePieceTokenizer":
@@ -120,14 +120,14 @@ class SentencePieceTokenizer:
     def encode(self, line: str) -> list[str]:
         """Return the pieces of ``line``, with unknown characters as they stand."""
         # The hub joins pieces by blanks and splits them again, which matters where a piece holds white space.
-        return tokenize_line(" ".join(self._processor.Encode(line, out_type=str)))
+        return tokenize_line(" ".join(self.processor.Encode(line, out_type=str)))
 
     def dictionary(self) -> Dictionary:
         """Return a dictionary of all pieces, with counts of 0, in the model's order."""
         dictionary = Dictionary()
-        for index in range(self._processor.GetPieceSize()):
-            if not (self._processor.IsControl(index) or self._processor.IsUnknown(index)):
-                dictionary.add_symbol(self._processor.IdToPiece(index), n=0)
+        for index in range(self.processor.GetPieceSize()):
+            if not (self.processor.IsControl(index) or self.processor.IsUnknown(index)):
+                dictionary.add_symbol(self.processor.IdToPiece(index), n=0)
         return dictionary
 
     def files(self) -> dict[str, bytes]:
