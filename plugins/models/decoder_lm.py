@@ -19,7 +19,9 @@ from plugins.modules.cross_entropy import summed_cross_entropy
 from plugins.modules.decoder import Decoder, initialize
 from plugins.modules.linear_cross_entropy import linear_cross_entropy
 from plugins.options import add_tristate_flags, architecture_names
+from plugins.peft import Parts
 
+from . import tuning
 from .architecture import as_dict, flag, inherit, record
 
 FUSED = {"gelu": F.gelu, "gelu_tanh": functools.partial(F.gelu, approximate="tanh")}  # fairseq's take several passes
@@ -48,12 +50,15 @@ class DecoderLanguageModel(FairseqLanguageModel):
             UserError: the options contradict each other, the task, or the checkpoint that training starts from.
         """
         source = compat.starting_checkpoint(cfg.save_dir, cfg.restore_file, cfg.finetune_from_model)
+        state = compat.read_state(source) if source else None
         with open_dict(cfg):
             if source:
-                inherit(cfg, cls.saved_architecture(compat.read_state(source), task, source), source)
+                inherit(cfg, cls.saved_architecture(state, task, source), source)
             cls.complete(cfg, task)
+            tuning.resolve(cfg, state, source)
+            model = tuning.tune(cls(cfg, task.source_dictionary), cfg, task)
         record(cfg)
-        return cls(cfg, task.source_dictionary)
+        return model
 
     @classmethod
     def saved_architecture(cls, state, task, source):
@@ -69,6 +74,21 @@ class DecoderLanguageModel(FairseqLanguageModel):
     def forward(self, src_tokens, src_lengths=None, **options):
         """Map tokens (B, T) to logits (B, T, V) and a dict; see the decoder's ``forward``."""
         return self.decoder(src_tokens, src_lengths=src_lengths, **options)
+
+    def peft_parts(self):
+        """Return where in the model ``--peft`` acts."""
+        decoder = self.decoder.transformer
+        return Parts(
+            body=decoder,
+            table=decoder.wte,
+            prompt_at=0,
+            blocks=decoder.h,
+            norm=decoder.ln_f,
+            head=self.decoder.lm_head,
+            attention=("attn.c_attn",),
+            scaled=("attn.c_attn", "mlp.c_proj"),
+            feedforward=("mlp.c_proj",),
+        )
 
     def new_cache(self, batch):
         """Return an empty key-value cache for ``batch`` sequences of up to ``max_positions()`` tokens."""
@@ -143,7 +163,7 @@ class LMDecoder(FairseqDecoder):
         return F.pad(probs, (0, 1), value=-torch.inf if log_probs else 0.0)
 
     def max_positions(self):
-        return self.transformer.block_size
+        return self.transformer.max_tokens
 
 
 def fill(cfg, defaults, symbols):

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Optional  # fairseq's parser does not read `int | None`
 
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.dataclass import ChoiceEnum
 from fairseq.utils import get_available_activation_fns
 from omegaconf import II
 
 from plugins.modules import decoder
 from plugins.options import architecture, option
+from plugins.peft import PeftConfig
 
 POSITIONS = ChoiceEnum(list(decoder.POSITIONS))
 INITIALISATIONS = ChoiceEnum(list(decoder.INITIALISATIONS))
@@ -16,7 +17,7 @@ ACTIVATIONS = ChoiceEnum([*get_available_activation_fns(), "gelu_tanh"])
 
 
 @dataclass
-class DecoderLMConfig(FairseqDataclass):
+class DecoderLMConfig(PeftConfig):
     # Size
     decoder_layers: Optional[int] = architecture("layers (by architecture)")
     decoder_attention_heads: Optional[int] = architecture("attention heads; they must divide the width (likewise)")

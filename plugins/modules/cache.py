@@ -29,6 +29,7 @@ class Cache:
 
     def reset(self) -> None:
         self.length = 0  # tokens in the longest row; the decoder moves it when all layers have appended
+        self.prompted = 0  # how many of them are no tokens but vectors of a prompt, which begins every row
         self.lengths = None  # (B,) tokens in each row, or None where all have as many
         self.style = {}  # what an adapter remembers of them
 

@@ -15,6 +15,7 @@ from .alibi import linear_bias
 from .attention import attend
 from .cache import Cache
 from .dropout import Dropout
+from .soft_prompt import SoftPrompt
 
 POSITIONS = ("learned", "sinusoidal", "alibi")
 INITIALISATIONS = ("gpt2", "xavier")
@@ -171,6 +172,7 @@ class Decoder(nn.Module):
         self.block_size, self.heads, self.attention_dropout = block_size, heads, attention_dropout
         self.wte = nn.Embedding(words, width)
         self.wpe = nn.Embedding(block_size, width) if positions == "learned" else None
+        self.prompt = None  # a SoftPrompt, which takes the first positions
         table = sinusoids(block_size, width) if positions == "sinusoidal" else None
         self.register_buffer("sinusoids", table, persistent=False)
         self.mask = CausalMask(heads if positions == "alibi" else 0)
@@ -195,33 +197,54 @@ class Decoder(nn.Module):
             after_layer: (layer, (B, T, C)) -> (B, T, C), put behind each layer.
 
         Raises:
-            ValueError: more tokens than ``block_size``, those in the cache included.
+            ValueError: more tokens than :attr:`max_tokens`, those in the cache included.
         """
         past = 0 if cache is None else cache.length
-        length = past + tokens.size(1)
+        prompt = self.prompt if past == 0 else None  # later, the cache holds it
+        count = tokens.size(1) + (0 if prompt is None else len(prompt))
+        length = past + count
         if length > self.block_size:
-            raise ValueError(f"{length} tokens exceed the block size of {self.block_size}")
+            prompted = "" if self.prompt is None else f", {len(self.prompt)} vectors of a prompt among them,"
+            raise ValueError(f"{length} tokens{prompted} exceed the block size of {self.block_size}")
         places = None if cache is None or cache.lengths is None else cache.places(tokens.size(1))  # (B, T)
-        x = self.embed(tokens, past, places)
+        x = self.embed(tokens, past, places, prompt)  # (B, P + T, C), P being 0 without a prompt
         on_cpu = x.device.type == "cpu"  # where dropout of attention weights is written out
         explicit = on_cpu and self.training and self.attention_dropout > 0
-        mask = self.mask(tokens.size(1), length, x.device, explicit, places)
+        mask = self.mask(count, length, x.device, explicit, places)
         for layer, block in enumerate(self.h):
             x = block(x, mask, layer, cache)
-            if after_layer is not None:
+            if after_layer is not None and prompt is None:
                 x = after_layer(layer, x)
+            elif after_layer is not None:
+                x = torch.cat([x[:, : len(prompt)], after_layer(layer, prompt.remove(x))], dim=1)
         if cache is not None:
-            cache.advance(tokens.size(1))
-        return self.ln_f(x)
+            cache.advance(count)
+            cache.prompted = cache.prompted if prompt is None else len(prompt)
+        return self.ln_f(x if prompt is None else prompt.remove(x))
 
-    def embed(self, tokens: Tensor, past: int = 0, places: Tensor | None = None) -> Tensor:
-        """Map tokens (B, T) to the first layer's input (B, T, C); positions count from ``past``, or are ``places``."""
-        x, at = self.wte(tokens), slice(past, past + tokens.size(1)) if places is None else places
+    @property
+    def max_tokens(self) -> int:
+        """The longest context that leaves room for the prompt."""
+        return self.block_size - (0 if self.prompt is None else len(self.prompt))
+
+    def embed(
+        self, tokens: Tensor, past: int = 0, places: Tensor | None = None, prompt: SoftPrompt | None = None
+    ) -> Tensor:
+        """Map tokens (B, T) to the first layer's input (B, T, C), or with a prompt in front of them (B, P + T, C).
+
+        Positions count from ``past``, or are ``places`` (B, T).
+        """
+        x = self.wte(tokens) if prompt is None else prompt.insert(self.wte(tokens))
+        at = slice(past, past + x.size(1)) if places is None else places
         if self.wpe is not None:
             x = x + self.wpe.weight[at]
         elif self.sinusoids is not None:
             x = x * math.sqrt(x.size(-1)) + self.sinusoids[at]
         return self.dropout(x)
+
+    def look_up(self, tokens: Tensor) -> Tensor:
+        """Return the embeddings (T, C) of tokens (T,), positions left out: what a prompt of these words is."""
+        return self.wte(tokens)
 
     def new_cache(self, batch: int) -> Cache:
         """Return an empty cache for ``batch`` sequences."""

@@ -26,7 +26,7 @@ ALLOWED = {  # importer: the parts of ours that it may import
     "launch": {"analysis", "errors"},
     "compat": {"errors"},
     "data": {"data", "errors", "compat"},
-    "peft": {"peft", "modules", "errors"},
+    "peft": {"peft", "modules", "errors", "options"},
     "models": {"models", "modules", "peft", "data", "errors", "options", "compat"},
     "tasks": {"tasks", "data", "errors", "options", "compat"},
     "criterions": {"criterions", "modules", "data", "analysis", "errors", "compat"},

@@ -1,0 +1,79 @@
+"""LoRA (Hu et al., 2021, arXiv 2106.09685) and its kin, by the peft library's own layers: ``--peft lora``."""
+
+import contextlib
+
+from torch import nn
+
+from plugins.errors import UserError
+
+from .tuning import Method, Parts
+
+
+class LoRA(Method):
+    """Layers of the peft library around linear layers of the model. At the start they change nothing."""
+
+    def install(self, model, parts: Parts) -> None:
+        """Raises: UserError: the peft library is missing, or a target is no linear layer of the model."""
+        try:
+            from peft import inject_adapter_in_model
+        except ImportError as error:
+            raise UserError("--peft lora needs the peft library: pip install -e '.[hf]'") from error
+        config = peft_config(self.cfg, parts)
+        frozen = {name for name, _ in parts.blocks.named_parameters()}
+        try:
+            inject_adapter_in_model(config, parts.blocks)
+        except ValueError as error:
+            linear = {n.partition(".")[2] for n, m in parts.blocks.named_modules() if isinstance(m, nn.Linear)}
+            raise UserError(
+                f"--lora-targets {','.join(sorted(config.target_modules))}: not among the linear layers of this model, "
+                f"{', '.join(sorted(linear))}"
+            ) from error
+        del parts.blocks.peft_config  # the options are those of the model's config
+        for name, parameter in parts.blocks.named_parameters():
+            parameter.requires_grad_(name.replace(".base_layer.", ".") not in frozen)
+
+    def layers(self, model):
+        return [name for name, _ in adapters(model)]
+
+    def merge(self, model):
+        for _, layer in adapters(model):
+            layer.merge()
+
+    def unmerge(self, model):
+        for _, layer in adapters(model):
+            layer.unmerge()
+
+    @contextlib.contextmanager
+    def disabled(self, model):
+        for _, layer in adapters(model):
+            layer.enable_adapters(False)
+        try:
+            yield
+        finally:
+            for _, layer in adapters(model):
+                layer.enable_adapters(True)
+
+
+def adapters(model):
+    """Return [(name, layer)] of the peft library's layers in a model."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
+
+
+def peft_config(cfg, parts: Parts):
+    """Return the peft library's config of some options."""
+    from peft import IA3Config, LoraConfig
+
+    targets = [target.strip() for target in (cfg.lora_targets or "").split(",") if target.strip()]
+    if cfg.lora_variant == "ia3":
+        scaled = targets or list(parts.scaled)
+        return IA3Config(target_modules=scaled, feedforward_modules=[t for t in scaled if t in parts.feedforward])
+    return LoraConfig(
+        r=cfg.lora_rank,
+        lora_alpha=cfg.lora_alpha,
+        lora_dropout=cfg.lora_dropout,
+        target_modules=targets or list(parts.attention),
+        use_rslora=cfg.lora_variant == "rslora",
+        use_dora=cfg.lora_variant == "dora",
+    )
