@@ -30,27 +30,27 @@ class CharDecoder(LMDecoder):
         super().__init__(cfg, dictionary)
         self.style = build_style(cfg)
 
-    def forward(self, tokens, src_lengths=None, styles=None, style_labels=None, cache=None):
-        """Predict the next character at every position.
+    def extract_features(self, tokens, src_lengths=None, styles=None, style_labels=None, cache=None):
+        """Map tokens (B, T) to features (B, T, C).
 
         Args:
-            tokens: (B, T), padded on the right; with a cache, those that follow what it holds.
+            tokens: padded on the right; with a cache, those that follow what it holds.
             src_lengths: (B,) without padding; the causal forms do not need them.
             styles: (B, K) mixture forced on every position, zeros for no style. None: the model infers it.
             style_labels: (B,) true styles, -1 where unknown, for training.
             cache: of :meth:`CharLanguageModel.new_cache`.
 
         Returns:
-            Logits (B, T, V) and ``{"style_logits": (B, T, K) or None}``; (B, 1, K) in the published form.
+            The features and ``{"style_logits": (B, T, K) or None}``; (B, 1, K) in the published form.
         """
         if self.style is None:
-            return self.lm_head(self.transformer(tokens, cache)), {"style_logits": None}
+            return self.transformer(tokens, cache), {"style_logits": None}
         if isinstance(self.style, PublishedStyle):
             style = self.style.begin(styles, src_lengths)
         else:
             style = self.style.begin(styles, style_labels if self.style.styles > 1 else None, cache)
         x = self.transformer(tokens, cache, after_layer=style)
-        return self.lm_head(x), {"style_logits": style.logits}
+        return x, {"style_logits": style.logits}
 
 
 @register_model("char_lm", dataclass=CharLMConfig)

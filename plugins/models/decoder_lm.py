@@ -121,28 +121,29 @@ class LMDecoder(FairseqDecoder):
             self.lm_head.weight = self.transformer.wte.weight
         initialize(self, str(cfg.init))
 
-    def forward(self, tokens, src_lengths=None, cache=None, target=None, features_only=False):
+    def forward(self, tokens, target=None, **inputs):
         """Predict the next token at every position.
 
         Args:
             tokens: (B, T), padded on the right; with a cache, those that follow what it holds.
-            src_lengths: (B,) without padding; not needed, for no position sees what is behind it.
-            cache: of :meth:`DecoderLanguageModel.new_cache`.
             target: (B, T), ``pad()`` where there is none, to be given the loss rather than logits, which cost more.
-            features_only: leave the output projection out.
+            inputs: those of :meth:`extract_features`.
 
         Returns:
-            Logits (B, T, V), or the loss, a scalar in nats, summed over all targets, or features (B, T, C); and an
-            empty dict.
+            Logits (B, T, V), or the loss, a scalar in nats, summed over all targets; and the dict of
+            :meth:`extract_features`.
         """
-        x = self.transformer(tokens, cache)  # (B, T, C)
-        if target is not None:
-            return self.loss(x, target), {}
-        return (x if features_only else self.output_layer(x)), {}
+        x, extra = self.extract_features(tokens, **inputs)
+        return (self.output_layer(x) if target is None else self.loss(x, target)), extra
 
-    def extract_features(self, tokens, **options):
-        """Map tokens (B, T) to features (B, T, C) and an empty dict."""
-        return self(tokens, features_only=True, **options)
+    def extract_features(self, tokens, src_lengths=None, cache=None):
+        """Map tokens (B, T) to features (B, T, C) and an empty dict.
+
+        Args:
+            src_lengths: (B,) without padding; not needed, for no position sees what is behind it.
+            cache: of :meth:`DecoderLanguageModel.new_cache`.
+        """
+        return self.transformer(tokens, cache), {}
 
     def output_layer(self, features):
         return self.lm_head(features)
