@@ -74,4 +74,5 @@ def not_utf8(path: Path) -> UserError:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
         content = content[: error.start]
-    return UserError(f"{path}:{content.count(b'\n') + 1}: not UTF-8; convert the file")
+    line = content.count(b"\n") + 1
+    return UserError(f"{path}:{line}: not UTF-8; convert the file")
