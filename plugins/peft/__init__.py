@@ -5,7 +5,9 @@ frozen. ``state_dict()`` of a tuned model holds nothing but the former and the S
 """
 
 from .config import METHODS, OPTIONS, PeftConfig, complete
+from .lora import library_config
 from .methods import tune
+from .prompt import NO_MERGE
 from .tuning import (
     IDENTITY,
     Count,
@@ -15,6 +17,7 @@ from .tuning import (
     disabled,
     fingerprint,
     merge,
+    merged_state,
     tuned_names,
     unmerge,
     whole_state,
@@ -23,6 +26,7 @@ from .tuning import (
 __all__ = [
     "IDENTITY",
     "METHODS",
+    "NO_MERGE",
     "OPTIONS",
     "Count",
     "Parts",
@@ -32,7 +36,9 @@ __all__ = [
     "count",
     "disabled",
     "fingerprint",
+    "library_config",
     "merge",
+    "merged_state",
     "tune",
     "tuned_names",
     "unmerge",

@@ -18,14 +18,18 @@ class LoRA(Method):
             from peft import inject_adapter_in_model
         except ImportError as error:
             raise UserError("--peft lora needs the peft library: pip install -e '.[hf]'") from error
-        config = peft_config(self.cfg, parts)
+        ia3 = self.cfg.lora_variant == "ia3"
+        targets = [t.strip() for t in (self.cfg.lora_targets or "").split(",") if t.strip()]
+        targets = targets or list(parts.scaled if ia3 else parts.attention)
+        self.cfg.lora_targets = ",".join(targets)  # so that a checkpoint says them
+        config = library_config(self.cfg, [t for t in targets if t in parts.feedforward])
         frozen = {name for name, _ in parts.blocks.named_parameters()}
         try:
             inject_adapter_in_model(config, parts.blocks)
         except ValueError as error:
             linear = {n.partition(".")[2] for n, m in parts.blocks.named_modules() if isinstance(m, nn.Linear)}
             raise UserError(
-                f"--lora-targets {','.join(sorted(config.target_modules))}: not among the linear layers of this model, "
+                f"--lora-targets {self.cfg.lora_targets}: not all among the linear layers of this model, "
                 f"{', '.join(sorted(linear))}"
             ) from error
         del parts.blocks.peft_config  # the options are those of the model's config
@@ -61,19 +65,22 @@ def adapters(model):
     return [(name, module) for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
 
 
-def peft_config(cfg, parts: Parts):
-    """Return the peft library's config of some options."""
+def library_config(cfg, feedforward=()):
+    """Return the peft library's config of some options, which name their targets.
+
+    Args:
+        feedforward: those of the targets whose input, not output, IA3 scales.
+    """
     from peft import IA3Config, LoraConfig
 
-    targets = [target.strip() for target in (cfg.lora_targets or "").split(",") if target.strip()]
+    targets = cfg.lora_targets.split(",")
     if cfg.lora_variant == "ia3":
-        scaled = targets or list(parts.scaled)
-        return IA3Config(target_modules=scaled, feedforward_modules=[t for t in scaled if t in parts.feedforward])
+        return IA3Config(target_modules=targets, feedforward_modules=list(feedforward))
     return LoraConfig(
         r=cfg.lora_rank,
         lora_alpha=cfg.lora_alpha,
         lora_dropout=cfg.lora_dropout,
-        target_modules=targets or list(parts.attention),
+        target_modules=targets,
         use_rslora=cfg.lora_variant == "rslora",
         use_dora=cfg.lora_variant == "dora",
     )

@@ -9,6 +9,8 @@ from plugins.modules.soft_prompt import SoftPrompt
 
 from .tuning import Method, Parts
 
+NO_MERGE = "a prompt cannot be merged: it stands in the input, and no weights do the same; use it with its base"
+
 
 class Prompt(Method):
     """Learned vectors in the input.
@@ -34,9 +36,7 @@ class Prompt(Method):
         parts.body.prompt = SoftPrompt(parts.body.look_up(words), parts.prompt_at)
 
     def merge(self, model):
-        raise UserError(
-            "a prompt cannot be merged: it stands in the input, and no weights do the same; use it with its base"
-        )
+        raise UserError(NO_MERGE)
 
     unmerge = merge
 

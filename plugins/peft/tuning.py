@@ -160,6 +160,17 @@ def whole_state(model: nn.Module) -> dict[str, Tensor]:
         model.peft.saves_all = False
 
 
+def merged_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state dict of a plain model that computes what a merged one does."""
+    layers = tuple(layer + "." for layer in model.peft.layers(model))
+    added = [
+        plain_name(model, name)
+        for name, _ in model.named_parameters()
+        if name.startswith(layers) and ".base_layer." not in name
+    ]
+    return {name: tensor for name, tensor in whole_state(model).items() if name not in (*added, IDENTITY)}
+
+
 def plain_name(model: nn.Module, name: str) -> str:
     """Return the name of a tensor without the layers that a method has put in."""
     method = getattr(model, "peft", None)
