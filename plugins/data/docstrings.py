@@ -18,6 +18,7 @@ from tqdm import tqdm
 from plugins.data import prose_sources
 from plugins.data.prose import paragraphs, without_markup
 
+FORMAT = 1  # of the pairs; a change makes what was cached unused
 SPLITS = ("train", "valid", "test")
 FEWEST_WORDS = 20  # of a body
 SUMMARY_WORDS = range(4, 31)
