@@ -16,7 +16,7 @@ from plugins.models.architecture import stored_options
 from plugins.models.causal_lm import CausalLanguageModel
 
 from .adapters import adapter_state
-from .checkpoints import build_model, find_checkpoint, write_causal_lm
+from .checkpoints import find_checkpoint, new_model, write_causal_lm
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 OURS, THEIRS = "decoder.", "base_model.model."  # what stands before transformer.h.0. ...
@@ -118,7 +118,7 @@ def read(folder, base):
     options, _ = stored_options(compat.read_state(base))
     options |= our_options(config, os.path.join(folder, CONFIG)) | {"peft_base": os.path.abspath(base)}
     dictionary = TokenDictionary.from_files(os.path.dirname(os.path.abspath(base)))
-    model = build_model(CausalLanguageModel, options, None, weights, dictionary)
+    model = new_model(CausalLanguageModel, options, dictionary)
     try:
         model.load_state_dict(tensors | {peft.IDENTITY: model.peft.base})
     except RuntimeError as error:

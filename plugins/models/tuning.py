@@ -66,6 +66,11 @@ def tune(model, cfg, task):
     if cfg.peft == "prompt":
         words = tokens_of(cfg.prompt_words, task) if cfg.prompt_words else None
         cfg.prompt_tokens = cfg.prompt_tokens or (24 if words is None else len(words))
+        if cfg.prompt_tokens >= model.max_positions():
+            room = model.max_positions()
+            raise UserError(
+                f"--prompt-tokens {cfg.prompt_tokens} leaves no room for text: the model takes {room} tokens"
+            )
         cfg.prompt_words = None  # the checkpoint will hold the vectors; using it takes no tokenizer
     logger.info("%s of %s: %s", cfg.peft, cfg.peft_base, peft.tune(model, cfg, words, state["model"]))
     return model

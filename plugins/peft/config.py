@@ -74,6 +74,8 @@ def complete(cfg):
             raise UserError(f"{flag(name)} belongs to --peft {method}; this is --peft {cfg.peft}")
     if cfg.peft == "last_layer":
         cfg.peft_blocks = cfg.peft_blocks or 0
+        if cfg.peft_blocks < 0:
+            raise UserError(f"--peft-blocks {cfg.peft_blocks} is negative")
     if cfg.peft == "lora":
         complete_lora(cfg)
     for name in ("lora_rank", "prompt_tokens"):
