@@ -230,8 +230,9 @@ class SummaryDataset(ByLength):
     def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
         """Cut ordered indices into batches, those of the sample apart from the others."""
         sampled = np.isin(indices, self.sample)
-        apart = [part for part in (indices[sampled], indices[~sampled]) if len(part)]
-        return [batch for part in apart for batch in super().batch_by_size(part, max_tokens, max_sentences)]
+        parts = [super(SummaryDataset, self).batch_by_size(part, max_tokens, max_sentences)
+                 for part in (indices[sampled], indices[~sampled])]  # fmt: skip
+        return sum(parts, [])
 
 
 def describe(dataset: SummaryDataset) -> str:
