@@ -6,6 +6,7 @@
 import json
 import os
 import secrets
+from pathlib import Path
 from types import SimpleNamespace
 
 from plugins import compat, peft
@@ -109,7 +110,7 @@ def read(folder, base):
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    config, weights = read_json(os.path.join(folder, CONFIG), dict), os.path.join(folder, WEIGHTS)
+    config, weights = read_json(Path(folder) / CONFIG, dict), os.path.join(folder, WEIGHTS)
     try:
         tensors = {our_name(name): tensor for name, tensor in load_file(weights).items()}
     except (OSError, SafetensorError) as error:

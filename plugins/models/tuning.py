@@ -32,8 +32,8 @@ def resolve(cfg, state, source):
         inherit(cfg, {name: saved[name] for name in peft.OPTIONS if saved.get(name) is not None}, source)
     peft.complete(cfg)
     if cfg.peft != "none":
-        places = [cfg.peft_base] if cfg.peft_base else [saved.get("peft_base"), None if is_adapter else source]
-        cfg.peft_base = find_base(places + [cfg.finetune_from_model], cfg.peft)
+        elsewhere = [saved.get("peft_base"), None if is_adapter else source, cfg.finetune_from_model]
+        cfg.peft_base = find_base([cfg.peft_base] if cfg.peft_base else elsewhere, cfg.peft)
 
 
 def find_base(places, method):

@@ -82,9 +82,7 @@ def complete(cfg):
         if cfg[name] is not None and cfg[name] < 1:
             raise UserError(f"{flag(name)} {cfg[name]} is not positive")
     if cfg.peft == "none" and cfg.peft_base:
-        raise UserError(
-            "--peft-base is the base of an adapter, and there is none; start from it: --finetune-from-model"
-        )
+        raise UserError("--peft-base is the base of an adapter, and this is --peft none; see --finetune-from-model")
 
 
 def complete_lora(cfg):

@@ -22,16 +22,9 @@ class LoRA(Method):
         targets = [t.strip() for t in (self.cfg.lora_targets or "").split(",") if t.strip()]
         targets = targets or list(parts.scaled if ia3 else parts.attention)
         self.cfg.lora_targets = ",".join(targets)  # so that a checkpoint says them
-        config = library_config(self.cfg, [t for t in targets if t in parts.feedforward])
+        check_targets(targets, parts.blocks)
         frozen = {name for name, _ in parts.blocks.named_parameters()}
-        try:
-            inject_adapter_in_model(config, parts.blocks)
-        except ValueError as error:
-            linear = {n.partition(".")[2] for n, m in parts.blocks.named_modules() if isinstance(m, nn.Linear)}
-            raise UserError(
-                f"--lora-targets {self.cfg.lora_targets}: not all among the linear layers of this model, "
-                f"{', '.join(sorted(linear))}"
-            ) from error
+        inject_adapter_in_model(library_config(self.cfg, [t for t in targets if t in parts.feedforward]), parts.blocks)
         del parts.blocks.peft_config  # the options are those of the model's config
         for name, parameter in parts.blocks.named_parameters():
             parameter.requires_grad_(name.replace(".base_layer.", ".") not in frozen)
@@ -56,6 +49,15 @@ class LoRA(Method):
         finally:
             for _, layer in adapters(model):
                 layer.enable_adapters(True)
+
+
+def check_targets(targets, blocks):
+    """Refuse what is no linear layer within the layers: the library passes over it where another target is one."""
+    linear = [name for name, module in blocks.named_modules() if isinstance(module, nn.Linear)]
+    for target in targets:
+        if not any(name.endswith("." + target) for name in linear):
+            known = ", ".join(sorted({name.partition(".")[2] for name in linear}))
+            raise UserError(f"--lora-targets: {target} is none of this model's linear layers, {known}")
 
 
 def adapters(model):

@@ -1,13 +1,14 @@
 """Options of tuning: defaults, and what contradicts itself."""
 
 import pytest
+from omegaconf import OmegaConf
 
 from plugins.errors import UserError
 from plugins.peft import PeftConfig, complete
 
 
 def completed(**options):
-    cfg = PeftConfig(**options)
+    cfg = OmegaConf.structured(PeftConfig(**options))
     complete(cfg)
     return cfg
 

@@ -18,7 +18,7 @@ def test_a_fingerprint_tells_names_types_shapes_and_contents():
     own = peft.fingerprint(tensors)
     assert own == peft.fingerprint({"b": torch.tensor(1.0), "a": torch.arange(12.0)[::2].div(2)})
     assert len({own, *map(peft.fingerprint, changed)}) == 5
-    assert own.hex() == "HEX"
+    assert own.hex() == "495465a4db75e319ea94cbcf5bd24630bf9b46cf6dd1340250d7534303a10cdd"
 
 
 @pytest.mark.parametrize("name", ["causal_lm", "char_lm", "clap_roberta", "clap_roberta with alibi"])
@@ -88,17 +88,15 @@ def test_a_head_that_is_registered_later_is_trained_and_saved():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "options", [METHODS["lora"], {"peft": "lora", "lora_targets": "mlp.c_fc,mlp.c_proj,attn.c_proj"}]
-)
-def test_every_target_is_called_when_it_is_replaced(options, tmp_path):
+@pytest.mark.parametrize("targets", ["attn.c_attn", "mlp.c_fc,mlp.c_proj,attn.c_proj"])
+def test_every_target_is_called_when_it_is_replaced(targets, tmp_path):
     """A fused path that read ``weight`` directly would not see the addition."""
-    model, cfg = build("causal_lm", finetune_from_model=str(make_base(tmp_path, "causal_lm")), **options)
-    tokens = tokens_for("causal_lm")
+    path, tokens = make_base(tmp_path, "causal_lm"), tokens_for("causal_lm")
+    model, _ = build("causal_lm", finetune_from_model=str(path), peft="lora", lora_targets=targets)
     for name, parameter in list(model.named_parameters()):
         if ".lora_B." in name:
             before = logits(model, tokens)
             with torch.no_grad():
-                parameter.fill_(0.1)
+                parameter.normal_()  # not a constant, which layer norms take out again
             assert not torch.allclose(logits(model, tokens), before, atol=1e-4), name
-    assert len(peft.tuned_names(model)) == 2 * 2 * len(cfg.lora_targets.split(","))
+    assert len(peft.tuned_names(model)) == 2 * 2 * len(targets.split(","))
