@@ -78,7 +78,15 @@ def mean(scores: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def intervals(scores: Sequence[Mapping[str, float]], seed: int = 1) -> dict[str, tuple[float, float]]:
-    """Return the 95 % interval of each kind's mean, by 1000 bootstrap samples of the texts."""
+    """Return the 95 % interval of each kind's mean, by 1000 bootstrap samples of the texts.
+
+    Of differences between two systems' scores of the same texts, it is that of the difference (a paired bootstrap).
+    """
     rows = np.random.default_rng(seed).integers(len(scores), size=(_SAMPLES, len(scores)))  # (samples, N)
     values = {kind: np.array([entry[kind] for entry in scores]) for kind in KINDS}
     return {kind: tuple(np.quantile(values[kind][rows].mean(1), (0.025, 0.975)).tolist()) for kind in KINDS}
+
+
+def differences(scores: Sequence[Mapping[str, float]], base: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
+    """Return the scores of texts less those of another system for the same texts."""
+    return [{kind: own[kind] - other[kind] for kind in KINDS} for own, other in zip(scores, base, strict=True)]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from fairseq.criterions import register_criterion
 from fairseq.logging import metrics
-from omegaconf import II
 
 from plugins.analysis import rouge
 from plugins.errors import UserError
@@ -26,17 +25,16 @@ class SummarizationCriterionConfig(CausalLMCriterionConfig):
         "how summaries are written for ROUGE, as JSON: temperature, top_k, top_p, beam, length_penalty, seed, "
         'min_length, no_repeat_ngram, such as \'{"beam": 4, "no_repeat_ngram": 3}\' (greedily)',
     )
-    rouge_max_length: int = II("task.rouge_max_length")
 
 
 @register_criterion("summarization", dataclass=SummarizationCriterionConfig)
 class SummarizationCriterion(CausalLMCriterion):
     """The loss of ``causal_lm``; batches with prompts and references are summarised, and scored."""
 
-    def __init__(self, task, rouge_search, rouge_max_length):
+    def __init__(self, task, rouge_search):
         super().__init__(task)
         self.dictionary = task.target_dictionary
-        self.rules, self.search = read_search(rouge_search, rouge_max_length, self.dictionary.eos())
+        self.rules, self.search = read_search(rouge_search, task.cfg.rouge_max_length, self.dictionary.eos())
 
     def forward(self, model, sample, reduce=True):
         """Return the loss (a scalar, nats), the number of targets, and what to log."""
