@@ -17,7 +17,7 @@ INNER, TRAIN, VALID = "train_inner", "train", "valid"  # fairseq's names: every 
 
 _LINE = re.compile(r"\| (train_inner|train|valid\w*) \| (\{.*\})\s*$")
 
-_PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+)")
+_PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+) \(num\. trained: ([\d,]+)\)")
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,16 @@ def summarize(records: list[Record]) -> Summary:
     )
 
 
-def count_parameters(lines: Iterable[str]) -> int | None:
-    """Return how many parameters the model has, as fairseq says before it trains; None if it has not yet."""
+def count_parameters(lines: Iterable[str], trained: bool = False) -> int | None:
+    """Return how many parameters the model has, as fairseq says before it trains; None if it has not yet.
+
+    Args:
+        trained: count those alone that move.
+    """
     for line in lines:
         match = _PARAMETERS.search(line)
         if match:
-            return int(match.group(1).replace(",", ""))
+            return int(match.group(2 if trained else 1).replace(",", ""))
     return None
 
 
