@@ -5,6 +5,7 @@ import itertools
 from plugins import compat
 from plugins.analysis import rouge
 from plugins.data.summary_dataset import Layout
+from plugins.errors import UserError
 from plugins.modules import generation
 from plugins.modules.constraints import Constraints
 
@@ -83,7 +84,7 @@ class Summarizer:
         check(batch_size > 0, f"a batch of {batch_size} documents summarises none")
         room = min(room, (document_tokens or room) + len(self.layout.separator))
         force = tuple(self.ways(word) for word in force)
-        forbid = tuple(way for word in forbid for way in self.ways(word, word.capitalize()))
+        forbid = tuple(way for word in forbid for way in (*self.ways(word), *self.ways(word.capitalize(), known=False)))
         try:
             rules = Constraints(self.layout.end, max_length, min_length, no_repeat_ngram, forbid, force)
             search = generation.Search(**search)
@@ -92,10 +93,19 @@ class Summarizer:
         named = zip(itertools.count() if names is None else names, documents)  # noqa: B905 (the names may go on)
         return self.in_order(named, room, rules, search, batch_size)
 
-    def ways(self, *words):
-        """Return the tokens of words, each as it begins a text and as it stands within one."""
+    def ways(self, word, known=True):
+        """Return the tokens of a word as it begins a text and as it stands within one.
+
+        Args:
+            known: whether it is an error that the model cannot write it; else there are no ways.
+        """
         encode = self.lm.dictionary.tokenizer.encode
-        return tuple(dict.fromkeys(tuple(encode(blank + word)) for word in words for blank in ("", " ")))
+        try:
+            return tuple(dict.fromkeys(tuple(encode(blank + word)) for blank in ("", " ")))
+        except UserError:
+            if known:
+                raise
+            return ()
 
     def in_order(self, named, room, rules, search, batch_size):
         while some := list(itertools.islice(named, SORTED_AT_ONCE * batch_size)):
