@@ -9,11 +9,12 @@ from .roberta import MASK, RobertaInterface, local_bpe
 __all__ = ["MASK", "CausalLM", "CharLM", "RobertaInterface", "load", "local_bpe"]
 
 
-def load(path):
+def load(path, base=None):
     """Load a model from a checkpoint, on the CPU and in evaluation mode.
 
     Args:
         path: the ``.pt`` file, or the folder with ``checkpoint_best.pt`` or ``checkpoint_last.pt``.
+        base: the checkpoint that an adapter (of ``--peft``) belongs to, if it is no longer where it was.
 
     Returns:
         A :class:`CharLM` for a character LM, which needs nothing but the file; a :class:`CausalLM` for a causal LM or
@@ -24,4 +25,4 @@ def load(path):
     """
     path = find_checkpoint(path)
     loaders = {"char_lm": CharLM.from_pretrained, "causal_lm": CausalLM.from_pretrained, "masked_lm": roberta.load}
-    return loaders[kind_of(path)](path)
+    return loaders[kind_of(path)](path, base)

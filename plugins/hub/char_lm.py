@@ -30,16 +30,17 @@ class CharLM(LanguageModel):
         self.styles = list(styles) if named else [str(i) for i in range(model.num_styles)]
 
     @classmethod
-    def from_pretrained(cls, path):
+    def from_pretrained(cls, path, base=None):
         """Load what ``fairseq-train --task char_lm`` has saved: nothing but the checkpoint is needed.
 
         Args:
             path: the ``.pt`` file, or the folder with ``checkpoint_best.pt`` or ``checkpoint_last.pt``.
+            base: the checkpoint that an adapter belongs to, if it is no longer where it was.
 
         Raises:
             UserError: it is missing, damaged, or of another kind of model.
         """
-        return cls(*checkpoints.read_char_lm(checkpoints.find_checkpoint(path)))
+        return cls(*checkpoints.read_char_lm(checkpoints.find_checkpoint(path), base))
 
     @classmethod
     def from_nanogpt(cls, checkpoint, itos_or_meta):

@@ -46,8 +46,11 @@ def kind_of(path):
     return "causal_lm" if name.startswith("causal_lm") else "masked_lm"
 
 
-def read_char_lm(path):
+def read_char_lm(path, base=None):
     """Return (model, dictionary, names of its styles) of a checkpoint of the task ``char_lm``.
+
+    Args:
+        base: the checkpoint that an adapter belongs to, if it is no longer where it was.
 
     Raises:
         UserError: it is damaged, or of another kind of model.
@@ -60,6 +63,7 @@ def read_char_lm(path):
     if "dictionary" not in task:
         raise UserError(f"{path}: no checkpoint of the task char_lm: it does not hold its characters")
     options, _ = stored_options(state)
+    options = {**options, "peft_base": base or options.get("peft_base")}
     dictionary = CharDictionary.from_state(task["dictionary"])
     styles = task.get("styles") or []
     model = build_model(CharLanguageModel, options, state["model"], path, dictionary, style_names=styles)
