@@ -42,12 +42,12 @@ class CausalLM(LanguageModel):
         """Return the text of tokens (N,)."""
         return self.dictionary.decode(ids)
 
-    def generate(self, prompts, max_length=100, min_length=0, no_repeat_ngram=0, **search):
+    def generate(self, prompts, max_length=None, min_length=0, no_repeat_ngram=0, **search):
         """Return what follows prompts, up to the end of the document, which the model finds itself.
 
         Args:
             prompts: a text, or a list of texts, which are continued side by side.
-            max_length: most tokens of a continuation.
+            max_length: most tokens of a continuation; None for as many as fit the model behind the longest prompt.
             min_length: fewest tokens.
             no_repeat_ngram: no n-gram of this length occurs twice; 0 for no such rule.
             search: ``temperature``, ``top_k``, ``top_p``, ``beam``, ``length_penalty`` and ``seed`` of
@@ -63,6 +63,7 @@ class CausalLM(LanguageModel):
             return self.generate([prompts], max_length, min_length, no_repeat_ngram, **search)[0]
         tokens = [self.encode(prompt if len(prompt) else self.opening) for prompt in prompts]  # (T,) each
         longest = max(map(len, tokens), default=0)
+        max_length = max(self.block_size - longest, 1) if max_length is None else max_length
         check(
             longest + max_length <= self.block_size,
             f"a prompt of {longest} tokens and max_length={max_length} exceed the model's {self.block_size}",
