@@ -181,8 +181,8 @@ YAML = """
 common: {user_dir: USER_DIR, cpu: true, seed: 1}
 checkpoint: {save_dir: SAVE_DIR, finetune_from_model: BASE, no_epoch_checkpoints: true}
 dataset: {batch_size: 8, num_workers: 0, disable_validation: true}
-optimization: {max_update: 4, lr: [0.01]}
-optimizer: {_name: fused_adamw}
+optimization: {max_update: 4, lr: [0.01], clip_norm: CLIP}
+optimizer: {_name: fused_adamw, OPTIONS}
 lr_scheduler: {_name: fixed}
 """
 PARTS = {
@@ -198,13 +198,12 @@ def config_of(case, save_dir, text, toy_data):
     flags = iter(map(str, METHODS[case.method]))
     options = "".join(f", {flag[2:].replace('-', '_')}: {value}" for flag, value in zip(flags, flags, strict=True))
     content = YAML + PARTS[case.model] + f"model: {{_name: {case.model}{options}}}\n"
-    places = {
-        "USER_DIR": toy.ROOT / "plugins",
-        "SAVE_DIR": save_dir,
-        "BASE": case.base,
-        "TEXT": text,
-        "FOLDER": toy_data,
-    }
+    places = {"USER_DIR": toy.ROOT / "plugins", "SAVE_DIR": save_dir, "BASE": case.base, "TEXT": text}
+    # what the tasks of decoders add to a command line
+    betas = "(0.9,0.95)" if case.model == "causal_lm" else "(0.9,0.99)"
+    recipe = f'adam_betas: "{betas}", adam_eps: 1.0e-8, weight_decay: 0.1'
+    decoder = case.model != "clap_roberta"
+    places |= {"FOLDER": toy_data, "CLIP": float(decoder), "OPTIONS": recipe if decoder else "weight_decay: 0.0"}
     for name, place in places.items():
         content = content.replace(name, str(place))
     return content
@@ -262,6 +261,7 @@ def test_a_base_that_has_moved_can_be_named_and_another_is_refused(runs, bases, 
         adapters.load_with_task(orphan)
     moved.write_bytes(bases["char_lm"].read_bytes())
     adapters.load_with_task(orphan, str(moved))
+    assert hub.load(orphan, base=str(moved)).block_size == 24
     other = train("char_lm", tmp_path / "other", *SIZES["char_lm"], "--seed", 2, updates=1)
     with pytest.raises(peft.WrongBase, match="SHA-256"):
         adapters.load_with_task(orphan, str(other))
