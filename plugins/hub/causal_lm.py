@@ -8,6 +8,8 @@ from . import checkpoints, gpt2
 from .language_model import LanguageModel
 from .styles import check
 
+CONTEXT = 8  # tokens, with which a piece of text is decoded: alone, sentencepiece would drop its first blank
+
 
 class CausalLM(LanguageModel):
     """A causal LM with its tokenizer. Where a text is asked for, its tokens may be given too."""
@@ -41,6 +43,26 @@ class CausalLM(LanguageModel):
     def decode(self, ids):
         """Return the text of tokens (N,)."""
         return self.dictionary.decode(ids)
+
+    def stream(self, prompt="", length=500, *args, **options):
+        """Return an iterator over the text that continues a prompt, in pieces: joined, what :meth:`sample` returns.
+
+        Its arguments are those of :meth:`steps`, which are checked now, not when the first piece is asked for.
+        """
+        steps = self.steps(prompt, length, *args, **options)
+        return self.decoded((int(token) for token in steps), self.encode(prompt)[-CONTEXT:].tolist())
+
+    def decoded(self, tokens, before=()):
+        """Yield the text of tokens (int) as soon as its characters are whole; ``before`` are those in front of them."""
+        shown, held = list(before), []
+        for token in tokens:
+            held.append(token)
+            text = self.decode(shown + held)[len(self.decode(shown)) :]
+            if not text.endswith("\ufffd"):
+                yield text
+                shown, held = (shown + held)[-CONTEXT:], []
+        if held:
+            yield self.decode(shown + held)[len(self.decode(shown)) :]
 
     def generate(self, prompts, max_length=None, min_length=0, no_repeat_ngram=0, **search):
         """Return what follows prompts, up to the end of the document, which the model finds itself.

@@ -8,6 +8,8 @@ import toy
 
 from plugins import hub
 from plugins.data.causal_tokenizers import Characters
+from plugins.data.char_sources import CorpusSpec
+from plugins.data.token_corpus import learn
 from plugins.data.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.hub import checkpoints
@@ -70,6 +72,24 @@ def test_the_same_seed_draws_the_same(lm):
 def test_a_sample_has_the_length_that_was_asked_for_and_may_leave_the_block(lm):
     assert len(list(lm.steps("ab", 60, seed=1))) == 60
     assert lm.sample("", 5, n=2, seed=1) == lm.sample("", 5, n=2, seed=1)
+
+
+def test_a_stream_is_the_sample_in_pieces(lm):
+    pieces = list(lm.stream("ab", 30, seed=3))
+    assert len(pieces) > 5
+    assert "".join(pieces) == lm.sample("ab", 30, seed=3)
+
+
+def test_a_piece_holds_whole_characters_and_its_blank(tmp_path):
+    text = "the river watches a garden\n" * 30
+    (tmp_path / "text.txt").write_text(text)
+    dictionary = learn("sentencepiece", 330, CorpusSpec((str(tmp_path / "text.txt"),)), str(tmp_path / "cache"))
+    lm = hub.CausalLM(checkpoints.new_model(CausalLanguageModel, TINY, dictionary), dictionary)
+    written = "the river ½ 🙂 a"  # of which two characters are bytes
+    pieces = list(lm.decoded(dictionary.encode(written).tolist()))
+    assert "".join(pieces) == written
+    assert "🙂" in "".join(piece for piece in pieces if "\ufffd" not in piece)
+    assert len(pieces) > 4
 
 
 @pytest.mark.parametrize(
