@@ -121,19 +121,36 @@ def read_state(path):
         UserError: missing, truncated, or holding anything that could run code.
     """
     with named_errors(path):
-        try:
-            state = torch.load(path, map_location="cpu", mmap=True)
-        except RuntimeError as error:
-            if "mmap" not in str(error):  # the format before torch 1.6 cannot be mapped
-                raise
-            state = torch.load(path, map_location="cpu")
+        state = load_mapped(path)
         if not isinstance(state, dict) or "model" not in state:
             raise RuntimeError("no model in it")
         return state
 
 
+def read_tensors(path):
+    """Return {name: tensor} of a file that holds nothing else, mapped from the file.
+
+    Raises:
+        UserError: as :func:`read_state`.
+    """
+    with named_errors(path, "a file of tensors"):
+        tensors = load_mapped(path)
+        if not isinstance(tensors, dict) or not all(map(torch.is_tensor, tensors.values())):
+            raise RuntimeError("something else in it")
+        return tensors
+
+
+def load_mapped(path):
+    try:
+        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except RuntimeError as error:
+        if "mmap" not in str(error):  # the format before torch 1.6 cannot be mapped
+            raise
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
 @contextlib.contextmanager
-def named_errors(path):
+def named_errors(path, what="a checkpoint of fairseq"):
     """Turn what torch and fairseq raise on a bad checkpoint into one line that names the file."""
     try:
         yield
@@ -146,7 +163,7 @@ def named_errors(path):
     except (pickle.UnpicklingError, EOFError, OSError, RuntimeError, TypeError, KeyError, ValueError) as error:
         culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
         if culprit is None:
-            raise UserError(f"{path}: truncated, or not a checkpoint of fairseq; get the file again") from error
+            raise UserError(f"{path}: truncated, or not {what}; get the file again") from error
         raise UserError(
             f"{path}: refused, for it holds {culprit.group(1)}, which is not plain data and could run code when loaded"
         ) from error

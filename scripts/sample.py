@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Continue a text with a character LM, character by character as they come.
+"""Continue a text with a character LM or a causal LM, as it comes.
 
     python scripts/sample.py checkpoints/drama/checkpoint_best.pt --prompt "ROMEO:" --length 500
     python scripts/sample.py checkpoints/styles --start FILE:prompt.txt --num-samples 3 --style drama:0.7,novel:0.3
 
-The checkpoint of a run of fairseq-train --task char_lm holds all that is needed. Options may be written as in
-nanoGPT's sample.py (--start, --num_samples, --max_new_tokens, ...).
+The checkpoint of a run of fairseq-train --task char_lm holds all that is needed; the tokenizer of a causal LM lies
+beside it. Options may be written as in nanoGPT's sample.py (--start, --num_samples, --max_new_tokens, ...).
 """
 
 import argparse
@@ -25,7 +25,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
     add("--prompt", "--start", default="", metavar="TEXT", help="what to continue, or FILE:prompt.txt (a line break)")
-    add("--length", "--max-new-tokens", type=int, default=500, metavar="N", help="characters to draw (%(default)s)")
+    add(
+        "--length",
+        "--max-new-tokens",
+        type=int,
+        default=500,
+        metavar="N",
+        help="characters, or tokens, to draw (%(default)s)",
+    )
     add("--num-samples", type=int, default=1, metavar="N", help="samples; a single one is shown as it comes (1)")
     add("--temperature", type=float, default=0.8, metavar="X", help="0: the likeliest character always (%(default)s)")
     add("--top-k", type=int, default=200, metavar="K", help="draw from the likeliest K; 0 for all (%(default)s)")
@@ -55,17 +62,31 @@ def main() -> None:
 
     report_in_one_line()
     prompt = read_prompt(args.prompt)
-    model = plugins.hub.CharLM.from_pretrained(args.checkpoint).to(args.device)
+    model = plugins.hub.load(args.checkpoint)
+    check_kind(model, args)
     options = {
         "temperature": args.temperature,
         "top_k": args.top_k or None,
         "top_p": args.top_p,
-        "style": read_style(args.style, model.styles),
         "refresh": args.refresh,
     }
+    if isinstance(model, plugins.hub.CharLM):
+        options["style"] = read_style(args.style, model.styles)
+    model.to(args.device)
     sys.stdout.reconfigure(errors="replace")
     for text in samples(model, prompt, args, options):
         print(text, end="", flush=True)
+
+
+def check_kind(model, args: argparse.Namespace) -> None:
+    """Refuse a model that writes no text, and a style for one that has none."""
+    from plugins import hub
+    from plugins.errors import UserError
+
+    if isinstance(model, hub.RobertaInterface):
+        raise UserError(f"{args.checkpoint}: a masked LM, which fills masks and continues no text")
+    if args.style and not isinstance(model, hub.CharLM):
+        raise UserError(f"--style {args.style}: {args.checkpoint} is no character LM, which alone have styles")
 
 
 def samples(model, prompt: str, args: argparse.Namespace, options: dict):

@@ -118,7 +118,8 @@ def log_of(folder):
 
     with (folder / "log").open(encoding="utf-8", errors="replace") as lines:
         lines = list(lines)
-    return training_logs.read_log(lines), training_logs.count_parameters(lines)
+    count = training_logs.count_parameters
+    return training_logs.read_log(lines), count(lines), count(lines, trained=True)
 
 
 def report(grid, done, args):
@@ -126,7 +127,7 @@ def report(grid, done, args):
     from plugins.analysis import grids
 
     logs = [(run, *log_of(folder)) for run, folder in done]
-    results = [(run, grids.numbers(records, parameters)) for run, records, parameters in logs]
+    results = [(run, grids.numbers(*of_run)) for run, *of_run in logs]
     cells = grids.aggregate(results)
     about = {"grid": str(args.grid), "command": shlex.join(["scripts/sweep.py", *args.asked]), "jobs": args.jobs,
              "threads": args.threads, "cores": os.cpu_count()}  # fmt: skip
@@ -146,7 +147,7 @@ def draw(grid, logs, cells, folder):
     from plugins.analysis import grids, plots, runs
 
     points = {}  # (updates, nats) of each seed, by cell
-    for run, records, _ in logs:
+    for run, records, *_ in logs:
         updates, bits = runs.curve(records, "loss")
         points.setdefault(run.title, []).append((updates, bits * math.log(2)))
     curves = {title: runs.average(of_seeds) for title, of_seeds in points.items()}

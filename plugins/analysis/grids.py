@@ -37,10 +37,16 @@ COLUMNS = {  # name of a number: heading in tables, decimals
     "perplexity": ("best perplexity", 1),
     "last_perplexity": ("last perplexity", 1),
     "parameters": ("parameters", 0),
+    "trained": ("trained parameters", 0),
     "updates": ("updates", 0),
     "seconds": ("seconds", 0),
     "tokens_per_second": ("tokens/s", 0),
+    "rouge1": ("ROUGE-1", 4),  # at the best loss, as the next ones
+    "rouge2": ("ROUGE-2", 4),
+    "rougeL": ("ROUGE-L", 4),
+    "rougeLsum": ("ROUGE-Lsum", 4),
 }
+ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 DEFAULT_COLUMNS = ("nats", "bits", "last_nats", "parameters", "seconds", "tokens_per_second")
 ROW = "row"  # the axis of what stands under `rows`
 
@@ -170,7 +176,7 @@ def _split(path, where, arguments) -> list[str]:
 # Results
 
 
-def numbers(records: list[Record], parameters: int | None) -> dict[str, float]:
+def numbers(records: list[Record], parameters: int | None, trained: int | None = None) -> dict[str, float]:
     """Return what a run came to, by the names of :data:`COLUMNS`; what its log does not say is NaN.
 
     Losses are those of the validation set, a token; fairseq's ``loss`` is in bits.
@@ -187,10 +193,16 @@ def numbers(records: list[Record], parameters: int | None) -> dict[str, float]:
         "perplexity": summary.perplexity,
         "last_perplexity": float(perplexity[-1]) if len(perplexity) else math.nan,
         "parameters": math.nan if parameters is None else parameters,
+        "trained": math.nan if trained is None else trained,
         "updates": summary.updates,
         "seconds": summary.seconds,
         "tokens_per_second": summary.tokens_per_second,
+        **{kind: _at_lowest(nats, runs.curve(records, kind)[1]) for kind in ROUGE},
     }
+
+
+def _at_lowest(losses, values) -> float:
+    return float(values[losses.argmin()]) if len(values) and len(values) == len(losses) else math.nan
 
 
 def _last(values):

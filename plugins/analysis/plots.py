@@ -48,22 +48,27 @@ def validation_curves(
 
 
 def bands(
-    path: str | Path, curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], title: str, ylabel: str
+    path: str | Path,
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+    title: str,
+    ylabel: str,
+    xlabel: str = "updates",
 ) -> None:
     """Draw curves with a band of one standard error on either side into a file.
 
     Args:
         path: where to; the suffix chooses the format.
-        curves: (updates, means, standard errors), each (N,), by name.
+        curves: (places on the x axis, means, standard errors), each (N,), by name.
         title: what the drawing shows.
         ylabel: what the means are.
+        xlabel: what the places are.
 
     Raises:
         UserError: matplotlib is not installed.
     """
     figure, axes = new_figure()
     draw_bands(axes, curves, list(curves))
-    axes.set(title=title, xlabel="updates", ylabel=ylabel)
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
     figure.savefig(path, bbox_inches="tight", bbox_extra_artists=[legend])
 
@@ -81,6 +86,33 @@ def draw_bands(axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarr
         axes.fill_between(x, mean - error, mean + error, color=look["color"], alpha=0.2, linewidth=0)
     axes.grid(axis="y", color="#dddddd", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def ranges(path: str | Path, groups: Mapping[str, Mapping[str, tuple[float, float, float]]], title: str, xlabel: str):
+    """Draw values with their intervals, a row a name and a colour a group, into a file.
+
+    Args:
+        path: where to; the suffix chooses the format.
+        groups: {group: {name: (low, value, high)}}, the same names in each.
+        title: what the drawing shows.
+        xlabel: what the values are.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    figure, axes = new_figure()
+    names = list(next(iter(groups.values())))
+    for index, (group, members) in enumerate(groups.items()):
+        low, value, high = np.array([members[name] for name in names]).T
+        rows = np.arange(len(names)) + (index - (len(groups) - 1) / 2) * 0.15
+        style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)], "linestyle": "none"}
+        axes.errorbar(value, rows, xerr=(value - low, high - value), markersize=5, capsize=3, label=group, **style)
+    axes.set(title=title, xlabel=xlabel, yticks=range(len(names)), yticklabels=names)
+    axes.invert_yaxis()
+    axes.grid(axis="x", color="#dddddd", linewidth=0.7)
+    axes.spines[["top", "right"]].set_visible(False)
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
+    figure.savefig(path, bbox_inches="tight", bbox_extra_artists=[legend])
 
 
 def heat_map(

@@ -31,7 +31,7 @@ _END = re.compile(r"epoch \d+ \| (?:valid on '([^']+)' subset \| )?(\w+ .*)$")
 _PAIR = re.compile(r"(\w+)[= ]\s*([^\s,|\]]+)")
 _UPDATES = "num_updates"
 _OPTIONS = re.compile(r"fairseq_cli\.\w+(?: \||\]\[INFO\] -) (\{'_name'.*\})\s*$")
-_PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+)")
+_PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+) \(num\. trained: ([\d,]+)\)")
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,16 @@ def join(records: Iterable[Record]) -> list[Record]:
     return sorted((r for stage in kept.values() for r in stage), key=lambda r: r.updates)
 
 
-def count_parameters(lines: Iterable[str]) -> int | None:
-    """Return how many parameters the model has, as fairseq says before it trains; None if it has not yet."""
+def count_parameters(lines: Iterable[str], trained: bool = False) -> int | None:
+    """Return how many parameters the model has, as fairseq says before it trains; None if it has not yet.
+
+    Args:
+        trained: count those alone that move.
+    """
     for line in lines:
         match = _PARAMETERS.search(line)
         if match:
-            return int(match.group(1).replace(",", ""))
+            return int(match.group(2 if trained else 1).replace(",", ""))
     return None
 
 

@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
 from plugins.modules.cross_entropy import summed_cross_entropy
 
-DIGITS = 6
+from .causal_lm import DIGITS, log_nats_and_perplexity
 
 
 @dataclass
@@ -71,8 +70,7 @@ class StyleLMCriterion(FairseqCriterion):
         characters = max(total("ntokens"), 1)
         metrics.log_scalar("loss", total("loss") / characters / math.log(2), characters, round=5)
         metrics.log_derived("bpc", lambda meters: round(float(meters["loss"].avg), DIGITS))
-        metrics.log_derived("nats", lambda meters: round(float(meters["loss"].avg) * math.log(2), DIGITS))
-        metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["loss"].avg, round=DIGITS))
+        log_nats_and_perplexity()
         for name in ("style_loss", "style_accuracy", "style_confidence"):
             weight = total(f"{name}_count")
             if weight > 0:

@@ -1,20 +1,16 @@
 """A corpus of characters: written to disk once, read from there through a memory map."""
 
-import hashlib
-import json
 import logging
 import mmap
 import os
-import secrets
-import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import numpy as np
 
 from plugins.data.char_dictionary import CharDictionary, describe
 from plugins.data.char_encoding import Sources, encode, pieces
 from plugins.data.char_sources import CorpusSpec
+from plugins.data.text_cache import cached, describe_sources
 from plugins.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -29,64 +25,9 @@ def open_corpus(spec: CorpusSpec, cache: str) -> "CharCorpus":
         UserError: a source is missing, empty, not UTF-8 or has no style, or the cache cannot be written.
     """
     sources = spec.sources()
-    key = _key(spec, sources)
-    folder = os.path.join(cache, hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16])
-    if not os.path.exists(_description(folder)):
-        try:
-            _write(spec, sources, key, folder)
-            _remove_outdated(cache, key, folder)
-        except OSError as error:
-            raise UserError(
-                f"{cache}: the encoded text cannot be written here ({error.strerror}); name a folder with --data-cache"
-            ) from error
-    return CharCorpus(spec, sources, folder)
-
-
-def _description(folder: str) -> str:
-    return os.path.join(folder, "corpus.json")
-
-
-def _key(spec: CorpusSpec, sources: Sources) -> dict:
-    def stamp(path):
-        info = os.stat(path)
-        return [path, info.st_size, info.st_mtime_ns]
-
-    options = {**asdict(spec.reading), "shares": list(map(str, spec.shares()))}
-    files = {split: [[*stamp(source.path), source.style] for source in files] for split, files in sources.items()}
-    return {"format": FORMAT, "options": options, "files": files}
-
-
-def _write(spec: CorpusSpec, sources: Sources, key: dict, folder: str) -> None:
-    """Write a corpus under a temporary name, then rename it; of several processes the first to finish wins."""
-    part = f"{folder}.{secrets.token_hex(4)}.part"
-    os.makedirs(part)
-    try:
-        content = {"key": key, **encode(spec, sources, part)}
-        with open(_description(part), "w", encoding="utf-8") as file:
-            json.dump(content, file)
-        try:
-            os.rename(part, folder)
-        except OSError:
-            if not os.path.exists(_description(folder)):
-                raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _remove_outdated(cache: str, key: dict, folder: str) -> None:
-    """Remove what was made of the same files, with the same options, before they changed."""
-
-    def names_only(key):
-        return {**key, "files": {split: [file[0] for file in files] for split, files in key["files"].items()}}
-
-    for entry in os.scandir(cache):
-        try:
-            with open(_description(entry.path), encoding="utf-8") as file:
-                old = json.load(file)["key"]
-        except (OSError, ValueError, KeyError):
-            continue
-        if entry.path != folder and names_only(old) == names_only(key):
-            shutil.rmtree(entry.path, ignore_errors=True)
+    key = {"format": FORMAT, **describe_sources(spec, sources)}
+    folder, content = cached(cache, key, lambda part: encode(spec, sources, part))
+    return CharCorpus(spec, sources, folder, content)
 
 
 class CharCorpus:
@@ -96,10 +37,8 @@ class CharCorpus:
         styles: names in sorted order; empty without labels.
     """
 
-    def __init__(self, spec: CorpusSpec, sources: Sources, folder: str):
-        with open(_description(folder), encoding="utf-8") as file:
-            self._content = json.load(file)
-        self._spec, self._sources, self._folder = spec, sources, folder
+    def __init__(self, spec: CorpusSpec, sources: Sources, folder: str, content: dict):
+        self._spec, self._sources, self._folder, self._content = spec, sources, folder, content
         self.styles: list[str] = self._content["styles"]
 
     def dictionary(self) -> CharDictionary:

@@ -6,7 +6,7 @@ record is a document.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from plugins.data.prose import paragraphs
@@ -16,7 +16,7 @@ from plugins.errors import UserError
 EMBEDDED_BYTES = 5_000_000  # enough for a tokenizer and a small model, read in about 12 s on one core
 
 
-def embedded_corpus(limit: int = EMBEDDED_BYTES) -> Iterator[str]:
+def embedded_corpus(limit: int = EMBEDDED_BYTES, skipped: Container[str] = ()) -> Iterator[str]:
     """Yield documents of English prose found in this Python installation, one paragraph a line.
 
     The sources are the language reference, licence texts, and the docstrings of the standard library and of
@@ -25,10 +25,11 @@ def embedded_corpus(limit: int = EMBEDDED_BYTES) -> Iterator[str]:
 
     Args:
         limit: stop after the document that brings the total to this many bytes of UTF-8.
+        skipped: names of modules to leave out, see :func:`plugins.data.prose_sources.modules`.
     """
     seen: set[str] = set()
     size = 0
-    for text in installed_texts():
+    for text in installed_texts(skipped):
         # dict.fromkeys: a paragraph may also repeat within its document
         fresh = [p for p in dict.fromkeys(paragraphs(text)) if p not in seen]
         if not fresh:

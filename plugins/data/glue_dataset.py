@@ -10,20 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fairseq.data import FairseqDataset, encoders
+from fairseq.data import encoders
 from tqdm import tqdm
 
 from plugins.errors import UserError
 
 from . import bpe, glue_reader
+from .by_length import ByLength
 from .dictionaries import MaskDictionary
 from .tokenizers import DICTIONARY_FILE, TOKENIZER_FILES
 
 logger = logging.getLogger(__name__)
 
 FORMAT = b"1"  # of the cache; a change makes old files unused
-LENGTH_NOISE = 0.1  # lengths count up to this much more or less, so that batches differ from epoch to epoch
-LARGEST_BATCH = 512  # sentences; fairseq gathers what validation returns in messages of 16 kB
 
 
 # Text to tokens
@@ -181,7 +180,7 @@ def truncated(first, second, budget):
     return kept_first, kept_second
 
 
-class SentencePairs(FairseqDataset):
+class SentencePairs(ByLength):
     """Model inputs ``<s> A </s>`` or ``<s> A </s> </s> B </s>``, with labels where there are any.
 
     Args:
@@ -193,17 +192,13 @@ class SentencePairs(FairseqDataset):
     """
 
     def __init__(self, data, dictionary, max_positions, pad_multiple=1, shuffle=False):
-        self.dictionary, self.max_positions, self.shuffle = dictionary, max_positions, shuffle
-        self.pad_multiple, self.labels = pad_multiple, data.labels
-        self.index, self.skipped = data.index, data.skipped
+        self.dictionary, self.labels, self.index, self.skipped = dictionary, data.labels, data.index, data.skipped
         texts = (len(data.offsets) - 1) // max(1, len(data))
         self.parts = parts(data, texts, max_positions)
         self.tokens = data.tokens
         # <s> and </s>, and two </s> more before a second text
-        self.sizes = sum(stop - start for start, stop in self.parts) + (2 if texts == 1 else 4)
-
-    def __len__(self):
-        return len(self.sizes)
+        sizes = sum(stop - start for start, stop in self.parts) + (2 if texts == 1 else 4)
+        super().__init__(sizes, max_positions, pad_multiple, shuffle)
 
     def __getitem__(self, i):
         """Return the tokens (T,) of an input, its label and its number."""
@@ -231,55 +226,6 @@ class SentencePairs(FairseqDataset):
         if self.labels is not None:
             batch["target"] = torch.from_numpy(np.array([sample["label"] for sample in samples]))
         return batch
-
-    def padded(self, size):
-        return min(-(-int(size) // self.pad_multiple) * self.pad_multiple, self.max_positions)
-
-    def num_tokens(self, i):
-        return int(self.sizes[i])
-
-    size = num_tokens
-
-    def num_tokens_vec(self, indices):
-        return self.sizes[indices]
-
-    @property
-    def can_reuse_epoch_itr_across_epochs(self):
-        return not self.shuffle
-
-    @property
-    def supports_prefetch(self):
-        return False
-
-    def ordered_indices(self):
-        """Return all indices, short inputs first. fairseq seeds numpy by the epoch before it calls this."""
-        if not self.shuffle:
-            return np.argsort(self.sizes, kind="stable")
-        noise = np.random.uniform(1 - LENGTH_NOISE, 1 + LENGTH_NOISE, len(self))
-        return np.argsort(self.sizes * noise, kind="stable")
-
-    def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
-        """Cut ordered indices into batches; not by ``required_batch_size_multiple``, for which fairseq drops rows.
-
-        Args:
-            max_tokens: most tokens in a batch, padding included.
-            max_sentences: most inputs in a batch.
-
-        Raises:
-            UserError: an input is longer than ``max_tokens``.
-        """
-        most = min(max_sentences or LARGEST_BATCH, LARGEST_BATCH)
-        batches, batch, longest = [], [], 0
-        for i in indices:
-            length = max(longest, self.padded(self.sizes[i]))
-            if batch and (len(batch) == most or (max_tokens and length * (len(batch) + 1) > max_tokens)):
-                batches.append(np.array(batch))
-                batch, length = [], self.padded(self.sizes[i])
-            if max_tokens and length > max_tokens:
-                raise UserError(f"--max-tokens {max_tokens}: an input has {length}; raise it, or lower --max-positions")
-            batch.append(i)
-            longest = length
-        return [*batches, np.array(batch)] if batch else batches
 
 
 def parts(data, texts, max_positions):

@@ -1,7 +1,5 @@
 """Rows of GLUE's files and of the user's own: TSV without quoting, CSV with it, JSON lines."""
 
-import csv
-import io
 import json
 import logging
 from dataclasses import dataclass
@@ -12,10 +10,9 @@ import numpy as np
 from plugins.errors import UserError
 
 from .glue_specs import ALIASES, TEST
+from .tables import BadRow, json_rows, table_rows
 
 logger = logging.getLogger(__name__)
-
-csv.field_size_limit(2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -33,10 +30,6 @@ class Examples:
     labels: np.ndarray | None
     index: list
     skipped: int = 0
-
-
-class BadRow(ValueError):
-    """A row that cannot be used; the text says why."""
 
 
 def locate(data, spec, split):
@@ -165,43 +158,3 @@ def check_header(path, header, spec, split):
     if missing:
         found = ", ".join(header)[:200]
         raise UserError(f"{path}:1: no column {', '.join(map(repr, missing))} in the header, which has: {found}")
-
-
-def table_rows(path):
-    """Yield (line number, cells) of a CSV or TSV."""
-    if path.suffix == ".csv":
-        reader = csv.reader(io.StringIO(decoded(path), newline=""), strict=True)
-        try:
-            yield from ((reader.line_num, cells) for cells in reader if cells)
-        except csv.Error as error:
-            raise UserError(f"{path}:{reader.line_num}: {error}") from None
-        return
-    yield from ((number, line.split("\t")) for number, line in text_lines(path))
-
-
-def json_rows(path):
-    for number, line in text_lines(path):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            yield number, BadRow(f"not JSON ({error.msg})")
-            continue
-        yield number, row if isinstance(row, dict) else BadRow("not a JSON object")
-
-
-def text_lines(path):
-    """Yield (line number, line); only line feeds end a line, for other separators occur inside sentences."""
-    lines = decoded(path).split("\n")
-    while lines and not lines[-1].strip("\r"):
-        lines.pop()
-    yield from enumerate((line.removesuffix("\r") for line in lines), start=1)
-
-
-def decoded(path):
-    """Return a file's text without its byte-order mark."""
-    content = path.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}:{line}: not UTF-8; convert the file") from None

@@ -25,7 +25,7 @@ _FUNCTION_WORDS = frozenset(
 def paragraphs(text: str) -> Iterator[str]:
     """Yield the paragraphs of prose in a docstring, a reStructuredText page or a licence, one line each."""
     for block in _blocks(inspect.cleandoc(text)):
-        line = _without_markup(block)
+        line = without_markup(block)
         if _is_prose(line):
             yield line
 
@@ -54,7 +54,7 @@ def _blocks(text: str) -> Iterator[str]:
         lines.append(stripped)
 
 
-def _without_markup(block: str) -> str:
+def without_markup(block: str) -> str:
     """Return reStructuredText as a reader would see it: no roles, links, emphasis or citation marks."""
     for pattern in (_ROLE, _LINK, _EMPHASIS):
         block = pattern.sub(r"\1", block)

@@ -3,7 +3,7 @@
 import ast
 import importlib.util
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 STANDARD_LIBRARY = "the standard library"
@@ -12,27 +12,57 @@ PACKAGES = ("numpy", "scipy", "sklearn", "networkx", STANDARD_LIBRARY, "sympy", 
 _SKIPPED_FOLDERS = frozenset({"site-packages", "test", "tests", "testing", "idlelib", "lib2to3"})
 
 
-def installed_texts() -> Iterator[str]:
+def installed_texts(skipped: Container[str] = ()) -> Iterator[str]:
     """Yield raw texts, markup included, in an order that depends only on what is installed.
 
     First the language reference, then licences, then one text a module of :data:`PACKAGES`, which is ""
     where a module has little or nothing to say.
+
+    Args:
+        skipped: names of modules, as :func:`modules` gives them, to leave out.
     """
     yield from _language_reference()
     yield from _licences()
-    for folder in _package_folders():
+    for name, path in modules():
+        if name not in skipped:
+            yield "\n\n".join(docstrings(path))
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Yield the modules of :data:`PACKAGES` but tests: a name such as ``numpy/linalg/_linalg.py``, and its file."""
+    for package, folder in _package_folders():
         for path in sorted(folder.rglob("*.py")):
-            if _SKIPPED_FOLDERS.isdisjoint(path.relative_to(folder).parts):
-                yield _documentation(path)
+            within = path.relative_to(folder)
+            if _SKIPPED_FOLDERS.isdisjoint(within.parts):
+                yield f"{package}/{within.as_posix()}", path
 
 
-def _package_folders() -> Iterator[Path]:
+def docstrings(path: Path) -> list[str]:
+    """Return the docstrings of a module, in order, "" for each that is missing; none where it is no valid source."""
+    source = path.read_bytes()
+    if source.count(b'"""') < 4:  # parsing is most of the time, and a lone docstring is rarely worth it
+        return []
+    try:
+        return list(_docstrings(ast.parse(source)))
+    except (SyntaxError, ValueError):
+        return []
+
+
+def _docstrings(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+    yield ast.get_docstring(node) or ""
+    for child in node.body:
+        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _docstrings(child)
+
+
+def _package_folders() -> Iterator[tuple[str, Path]]:
     for package in PACKAGES:
         if package == STANDARD_LIBRARY:
-            yield Path(sysconfig.get_path("stdlib"))
+            yield "python", Path(sysconfig.get_path("stdlib"))
         else:
             spec = importlib.util.find_spec(package)  # of a top-level name: locates it without importing
-            yield from map(Path, (spec and spec.submodule_search_locations) or ())
+            for folder in (spec and spec.submodule_search_locations) or ():
+                yield package, Path(folder)
 
 
 def _language_reference() -> Iterator[str]:
@@ -47,22 +77,3 @@ def _licences() -> Iterator[str]:
         for path in sorted(Path(folder).glob("*.dist-info/**/*LICEN[CS]E*")):
             if path.is_file():
                 yield path.read_text("utf-8", errors="ignore")
-
-
-def _documentation(path: Path) -> str:
-    """Return the docstrings of a module, in order, or "" where it has none or is not valid source."""
-    source = path.read_bytes()
-    if source.count(b'"""') < 4:  # parsing is most of the time, and a lone docstring is rarely worth it
-        return ""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return ""
-    return "\n\n".join(_docstrings(tree))
-
-
-def _docstrings(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
-    yield ast.get_docstring(node) or ""
-    for child in node.body:
-        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            yield from _docstrings(child)

@@ -64,8 +64,8 @@ class SentencePieceTokenizer:
             RuntimeError: ``model`` is not a sentencepiece model.
         """
         self._model = model
-        self._processor = sentencepiece.SentencePieceProcessor()
-        self._processor.LoadFromSerializedProto(model)
+        self.processor = sentencepiece.SentencePieceProcessor()
+        self.processor.LoadFromSerializedProto(model)
 
     @classmethod
     def from_file(cls, path: str | Path) -> "SentencePieceTokenizer":
@@ -94,25 +94,38 @@ class SentencePieceTokenizer:
         Raises:
             UserError: the text cannot fill ``vocab_size`` pieces, or has more distinct characters than that.
         """
-        model = io.BytesIO()
+        pieces = vocab_size - _FAIRSEQ_SYMBOLS + _SENTENCEPIECE_SYMBOLS
+        options = {"required_chars": _REQUIRED_CHARACTERS, "byte_fallback": False, "hard_vocab_limit": exact}
         try:
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(_sample(lines, seed)),
-                model_writer=model,
-                model_type="unigram",
-                vocab_size=vocab_size - _FAIRSEQ_SYMBOLS + _SENTENCEPIECE_SYMBOLS,
-                bos_id=-1,  # fairseq adds its own <s> and </s>
-                eos_id=-1,
-                required_chars=_REQUIRED_CHARACTERS,
-                byte_fallback=False,
-                hard_vocab_limit=exact,
-                max_sentence_length=2**30,  # bytes; longer lines are left out: by default, those above 4192
-                num_threads=_TRAINING_THREADS,
-                minloglevel=2,
-            )
+            return cls(_train(lines, pieces, seed, options))
         except RuntimeError as error:
             raise UserError(_training_error(str(error), vocab_size)) from None
-        return cls(model.getvalue())
+
+    @classmethod
+    def train_lossless(cls, lines: Sequence[str], size: int, *, seed: int = 1) -> "SentencePieceTokenizer":
+        """Train a unigram model that gives every text back as it was: a line break is a piece, a rare character bytes.
+
+        Args:
+            lines: text, without line breaks. Of more than 20 MB a random sample is used.
+            size: most pieces; little text gives less.
+            seed: chooses the sample.
+
+        Raises:
+            UserError: there are too few pieces for the bytes and the characters of the text.
+        """
+        options = {
+            "normalization_rule_name": "identity",
+            "remove_extra_whitespaces": False,
+            "add_dummy_prefix": False,
+            "allow_whitespace_only_pieces": True,
+            "user_defined_symbols": ["\n"],
+            "byte_fallback": True,
+            "hard_vocab_limit": False,
+        }
+        try:
+            return cls(_train([line for line in lines if line.strip()], size, seed, options))
+        except RuntimeError as error:
+            raise UserError(f"sentencepiece failed with {size} pieces: {' '.join(str(error).split())}") from None
 
     def __reduce__(self):
         return SentencePieceTokenizer, (self._model,)
@@ -120,14 +133,14 @@ class SentencePieceTokenizer:
     def encode(self, line: str) -> list[str]:
         """Return the pieces of ``line``, with unknown characters as they stand."""
         # The hub joins pieces by blanks and splits them again, which matters where a piece holds white space.
-        return tokenize_line(" ".join(self._processor.Encode(line, out_type=str)))
+        return tokenize_line(" ".join(self.processor.Encode(line, out_type=str)))
 
     def dictionary(self) -> Dictionary:
         """Return a dictionary of all pieces, with counts of 0, in the model's order."""
         dictionary = Dictionary()
-        for index in range(self._processor.GetPieceSize()):
-            if not (self._processor.IsControl(index) or self._processor.IsUnknown(index)):
-                dictionary.add_symbol(self._processor.IdToPiece(index), n=0)
+        for index in range(self.processor.GetPieceSize()):
+            if not (self.processor.IsControl(index) or self.processor.IsUnknown(index)):
+                dictionary.add_symbol(self.processor.IdToPiece(index), n=0)
         return dictionary
 
     def files(self) -> dict[str, bytes]:
@@ -183,6 +196,28 @@ def _read(path: Path, hint: str = "") -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}{hint}") from None
+
+
+def _train(lines: Sequence[str], size: int, seed: int, options: dict) -> bytes:
+    """Train a unigram model of ``size`` pieces and return it.
+
+    Raises:
+        RuntimeError: of sentencepiece.
+    """
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(_sample(lines, seed)),
+        model_writer=model,
+        model_type="unigram",
+        vocab_size=size,
+        bos_id=-1,  # fairseq, or the dictionary, has its own
+        eos_id=-1,
+        max_sentence_length=2**30,  # bytes; longer lines are left out: by default, those above 4192
+        num_threads=_TRAINING_THREADS,
+        minloglevel=2,
+        **options,
+    )
+    return model.getvalue()
 
 
 def _sample(lines: Sequence[str], seed: int) -> list[str]:

@@ -1,18 +1,23 @@
 """Checkpoint files: which one is meant, and what it holds."""
 
 import os
+import secrets
 from types import SimpleNamespace
 
+import torch
 from omegaconf import OmegaConf
 
 from plugins import compat
+from plugins.data import dictionaries
 from plugins.data.char_dictionary import CharDictionary
+from plugins.data.token_dictionary import TokenDictionary, check_size
 from plugins.errors import UserError
 from plugins.models.architecture import stored_options
+from plugins.models.causal_lm import CausalLanguageModel
 from plugins.models.char_lm import CharLanguageModel
-from plugins.models.char_lm_config import CharLMConfig
 
 IN_A_FOLDER = ("checkpoint_best.pt", "checkpoint_last.pt")
+START = ("save_dir", "restore_file", "finetune_from_model")
 
 
 def find_checkpoint(path):
@@ -31,15 +36,21 @@ def find_checkpoint(path):
     raise UserError(f"{path}: neither {' nor '.join(IN_A_FOLDER)} in this folder; name the checkpoint file")
 
 
-def holds_char_lm(path):
-    """Tell whether a checkpoint is a character LM's, ours or nanoGPT's."""
+def kind_of(path):
+    """Tell what a checkpoint holds: "char_lm" (ours or nanoGPT's), "causal_lm", or "masked_lm"."""
     state = compat.read_state(path)
     model, _ = stored_options(state)
-    return "model_args" in state or "char_lm" in str(model.get("_name") or model.get("arch"))
+    name = str(model.get("_name") or model.get("arch"))
+    if "model_args" in state or "char_lm" in name:
+        return "char_lm"
+    return "causal_lm" if name.startswith("causal_lm") else "masked_lm"
 
 
-def read_char_lm(path):
+def read_char_lm(path, base=None):
     """Return (model, dictionary, names of its styles) of a checkpoint of the task ``char_lm``.
+
+    Args:
+        base: the checkpoint that an adapter belongs to, if it is no longer where it was.
 
     Raises:
         UserError: it is damaged, or of another kind of model.
@@ -52,9 +63,32 @@ def read_char_lm(path):
     if "dictionary" not in task:
         raise UserError(f"{path}: no checkpoint of the task char_lm: it does not hold its characters")
     options, _ = stored_options(state)
+    options = {**options, "peft_base": base or options.get("peft_base")}
     dictionary = CharDictionary.from_state(task["dictionary"])
-    model = build_model(options, state["model"], dictionary, task.get("styles") or [], path)
-    return model, dictionary, task.get("styles") or []
+    styles = task.get("styles") or []
+    model = build_model(CharLanguageModel, options, state["model"], path, dictionary, style_names=styles)
+    return model, dictionary, styles
+
+
+def read_causal_lm(path, base=None):
+    """Return (model, dictionary) of a checkpoint of a causal LM, whose tokenizer lies beside it.
+
+    Args:
+        base: the checkpoint that an adapter belongs to, if it is no longer where it was.
+
+    Raises:
+        UserError: a file is missing, damaged, or does not fit the others.
+    """
+    state = compat.read_state(path)
+    options, _ = stored_options(state)
+    if not str(options.get("_name") or options.get("arch")).startswith("causal_lm"):
+        raise UserError(f"{path}: holds no causal_lm; plugins.hub.load loads the others")
+    dictionary = TokenDictionary.from_files(os.path.dirname(os.path.abspath(path)))
+    check_size(dictionary, options["vocab_size"], path)
+    if (state.get("task_state") or {}).get("dictionary_sha256") not in (None, dictionaries.fingerprint(dictionary)):
+        raise UserError(f"{path}: the tokenizer beside it is not the one that it was trained with")
+    options = {**options, "peft_base": base or options.get("peft_base")}
+    return build_model(CausalLanguageModel, options, state["model"], path, dictionary), dictionary
 
 
 def read_nanogpt(path, characters):
@@ -109,22 +143,73 @@ def build_from_nanogpt(path, state, characters, adapter):
     prefix = {name: "decoder." + ("style." if name.startswith("style_") else "") for name in weights}
     weights = {prefix[name] + name: tensor for name, tensor in weights.items()}
     dictionary = CharDictionary(characters)
-    return build_model(options | adapter, weights, dictionary, [], path), dictionary, []
+    model = build_model(CharLanguageModel, options | adapter, weights, path, dictionary, style_names=[])
+    return model, dictionary, []
 
 
-def build_model(options, weights, dictionary, styles, path):
-    """Return the CharLanguageModel of some options and weights.
+def build_model(kind, options, weights, path, dictionary, **task):
+    """Return the model of some options and weights; see :func:`new_model`.
 
     Args:
-        options: {name: value}; those that :class:`CharLMConfig` does not have are ignored.
         path: named in errors.
     """
-    known = {k: v for k, v in options.items() if k in CharLMConfig.__dataclass_fields__}
-    start = dict.fromkeys(("save_dir", "restore_file", "finetune_from_model"))
-    cfg = OmegaConf.structured(CharLMConfig(**known | start))
-    model = CharLanguageModel.build_model(cfg, SimpleNamespace(source_dictionary=dictionary, style_names=styles))
+    model = new_model(kind, options, dictionary, **task)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(f"{path}: its weights do not fit its options: {' '.join(str(error).split())[:200]}") from error
     return model
+
+
+def new_model(kind, options, dictionary, **task):
+    """Return a model with random weights.
+
+    Args:
+        kind: its class, a decoder LM.
+        options: {name: value}; those that its config does not have are ignored.
+        task: what ``kind`` asks of a task, besides the dictionary.
+    """
+    known = {k: v for k, v in options.items() if k in kind.config.__dataclass_fields__}
+    cfg = OmegaConf.structured(kind.config(**known | dict.fromkeys(START)))
+    return kind.build_model(cfg, SimpleNamespace(source_dictionary=dictionary, **task))
+
+
+def write_causal_lm(path, model):
+    """Write a causal LM as a checkpoint that fairseq can start from and :class:`plugins.hub.CausalLM` reads.
+
+    The files of its tokenizer are put beside it.
+
+    Args:
+        path: of the ``.pt`` file; missing folders are made.
+        model: a CausalLanguageModel without an adapter.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    cfg, dictionary = OmegaConf.to_container(model.cfg, enum_to_str=True), model.decoder.dictionary
+    history = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
+    state = {
+        "args": None,
+        "cfg": {
+            "model": cfg | dict.fromkeys(START) | {"_name": "causal_lm"},
+            "task": {"_name": "causal_lm", "data": "", **dict.fromkeys(("path", *START))},
+            "criterion": {"_name": "causal_lm"},
+            **{part: {} for part in ("common", "common_eval", "checkpoint")},
+        },
+        "model": model.state_dict(),
+        "task_state": {"dictionary_sha256": dictionaries.fingerprint(dictionary)},
+        "optimizer_history": [history],
+        "last_optimizer_state": None,
+        "extra_state": {"train_iterator": {"epoch": 1}},
+    }
+    folder, part = os.path.dirname(os.path.abspath(path)), f"{path}.{secrets.token_hex(4)}.part"
+    try:
+        os.makedirs(folder, exist_ok=True)
+        dictionary.save_files(folder)
+        torch.save(state, part)
+        os.replace(part, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        if os.path.exists(part):
+            os.remove(part)

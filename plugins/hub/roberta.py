@@ -16,10 +16,11 @@ MASK = dictionaries.MASK
 TOKENISER_OPTIONS = {"gpt2": ("gpt2_encoder_json", "gpt2_vocab_bpe"), "sentencepiece": ("sentencepiece_model",)}
 
 
-def load(path):
+def load(path, base=None):
     """Load a masked LM from a checkpoint in whose folder its dictionary and tokeniser lie; see ``plugins.hub.load``."""
     folder, name = os.path.split(os.path.abspath(path))
-    return RobertaModel.from_pretrained(folder, name, folder).eval()
+    moved = {"peft_base": base} if base else {}
+    return RobertaModel.from_pretrained(folder, name, folder, **moved).eval()
 
 
 class RobertaInterface(RobertaHubInterface):

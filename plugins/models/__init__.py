@@ -1,3 +1,3 @@
 """Registered models."""
 
-from . import char_lm, clap_roberta  # noqa: F401
+from . import causal_lm, char_lm, clap_roberta  # noqa: F401

@@ -112,9 +112,11 @@ def of_checkpoint(state):
         saved = of_roberta(name, model, task)
     else:
         return {}
-    saved["vocab_size"] = state["model"][TABLE].size(0)
-    if saved["positions"] == "learned":
-        saved["max_positions"] = state["model"][POSITION_TABLE].size(0) - 2  # positions count from pad + 1
+    tables = state["model"]
+    if TABLE in tables:  # an adapter has none, and its options say how many rows its base has
+        saved["vocab_size"] = tables[TABLE].size(0)
+    if saved["positions"] == "learned":  # positions count from pad + 1
+        saved["max_positions"] = tables[POSITION_TABLE].size(0) - 2 if TABLE in tables else model["max_positions"]
     return saved
 
 

@@ -33,8 +33,9 @@ from plugins.modules.clap_head import ClapHead, RobertaHead
 from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbedding, embedding_scale
 from plugins.modules.pooler import ClassificationHead
 from plugins.options import add_tristate_flags
+from plugins.peft import Parts
 
-from . import architecture
+from . import architecture, tuning
 from .clap_roberta_config import SIZES, ClapRobertaConfig
 
 NO_LIMIT = 10**9  # positions, for models that take inputs of any length
@@ -64,13 +65,16 @@ class ClapRobertaModel(RobertaModel):
             cfg.max_positions = cfg.max_positions or task.max_positions()
             cfg.mask_embedding = agree_on_mask(cfg.mask_embedding, dictionary)
             cfg.vocab_size = cfg.vocab_size or len(dictionary)
+            tuning.resolve(cfg, state, source)
         check_masking(cfg, task)
-        architecture.record(cfg)
         dictionaries.fit(dictionary, cfg.vocab_size)
         if state is not None:
             saved = (state.get("task_state") or {}).get("dictionary_sha256")
             dictionaries.check_same(dictionary, saved, source)
-        return cls(cfg, ClapRobertaEncoder(cfg, dictionary))
+        with open_dict(cfg):
+            model = tuning.tune(cls(cfg, ClapRobertaEncoder(cfg, dictionary)), cfg, task)
+        architecture.record(cfg)
+        return model
 
     def forward(
         self, src_tokens, features_only=False, return_all_hiddens=False, classification_head_name=None, **kwargs
@@ -100,6 +104,25 @@ class ClapRobertaModel(RobertaModel):
         if cfg.spectral_norm_classification_head:
             nn.utils.spectral_norm(head.out_proj)
         self.classification_heads[name] = head
+
+    def peft_parts(self):
+        """Return where in the model ``--peft`` acts.
+
+        A prompt stands behind ``<s>``, which so keeps its position, what ALiBi says about it, and its row of features,
+        which classification heads read.
+        """
+        encoder = self.encoder.sentence_encoder
+        return Parts(
+            body=encoder,
+            table=encoder.embed_tokens,
+            prompt_at=1,
+            blocks=encoder.layers,
+            norm=encoder.layer_norm,
+            head=self.encoder.lm_head,
+            attention=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+            scaled=("self_attn.k_proj", "self_attn.v_proj", "fc2"),
+            feedforward=("fc2",),
+        )
 
     def upgrade_state_dict_named(self, state_dict, name):
         prefix = name + "." if name else ""
@@ -171,7 +194,9 @@ class ClapRobertaEncoder(FairseqEncoder):
         return self.lm_head(features if masked_tokens is None else features[masked_tokens])
 
     def max_positions(self):
-        return self.args.max_positions if self.args.positions == "learned" else NO_LIMIT
+        prompt = self.sentence_encoder.prompt
+        taken = 0 if prompt is None else len(prompt)
+        return self.args.max_positions - taken if self.args.positions == "learned" else NO_LIMIT
 
 
 def agree_on_mask(mask_embedding, dictionary):

@@ -6,13 +6,14 @@ Only data: :mod:`plugins.models.architecture` fills in what was not given.
 from dataclasses import dataclass
 from typing import Optional  # fairseq's parser does not read `int | None`
 
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.dataclass import ChoiceEnum
 from fairseq.models.transformer import DEFAULT_MIN_PARAMS_TO_WRAP
 from fairseq.utils import get_available_activation_fns
 from omegaconf import II
 
 from plugins.modules.pooler import POOLERS
 from plugins.options import architecture, architecture_names, option
+from plugins.peft import PeftConfig
 
 POSITIONS = ChoiceEnum(["learned", "sinusoidal", "alibi", "alibi_symmetric"])
 ALIBI_BOS = ChoiceEnum(["linear", "zero", "learned"])
@@ -23,7 +24,7 @@ ACTIVATIONS = ChoiceEnum(get_available_activation_fns())
 
 
 @dataclass
-class ClapRobertaConfig(FairseqDataclass):
+class ClapRobertaConfig(PeftConfig):
     # Size
     encoder_layers: Optional[int] = architecture("layers (12)")
     encoder_embed_dim: Optional[int] = architecture("width (768)")
@@ -136,4 +137,3 @@ DEFAULTS = BASE | {
     "activation_fn": "gelu",
     "pooler_activation_fn": "tanh",
 }
-

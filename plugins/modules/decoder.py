@@ -13,37 +13,12 @@ from torch import Tensor, nn
 
 from .alibi import linear_bias
 from .attention import attend
+from .cache import Cache
 from .dropout import Dropout
+from .soft_prompt import SoftPrompt
 
 POSITIONS = ("learned", "sinusoidal", "alibi")
 INITIALISATIONS = ("gpt2", "xavier")
-
-
-class Cache:
-    """Keys and values of the tokens seen so far, one pair of tensors a layer, allocated once.
-
-    Args:
-        layers: how many.
-        shape: (B, H, capacity, D) of each.
-        like: a tensor of the wanted type and device.
-    """
-
-    def __init__(self, layers: int, shape: tuple[int, int, int, int], like: Tensor):
-        self.keys = [like.new_empty(shape) for _ in range(layers)]
-        self.values = [like.new_empty(shape) for _ in range(layers)]
-        self.capacity = shape[2]
-        self.reset()
-
-    def reset(self) -> None:
-        self.length = 0  # tokens held; the decoder moves it when all layers have appended
-        self.style = {}  # what an adapter remembers of them
-
-    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store (B, H, T, D) of new tokens and return those of all tokens, (B, H, S, D)."""
-        count = k.size(2)
-        self.keys[layer].narrow(2, self.length, count).copy_(k)
-        self.values[layer].narrow(2, self.length, count).copy_(v)
-        return tuple(tensors[layer].narrow(2, 0, self.length + count) for tensors in (self.keys, self.values))
 
 
 class CausalSelfAttention(nn.Module):
@@ -90,12 +65,19 @@ class CausalMask(nn.Module):
         self.alibi_heads = alibi_heads
         self._mask = torch.empty(1, 1, 0, 0)  # float32 and no buffer: `.half()` must not reach it
 
-    def forward(self, queries: int, keys: int, device: torch.device, explicit: bool = False) -> Tensor | None:
-        """Return (1, H or 1, T, S), or None where ``is_causal`` of the kernel says the same."""
-        if not (self.alibi_heads or explicit) and (queries == keys or queries == 1):
+    def forward(
+        self, queries: int, keys: int, device: torch.device, explicit: bool = False, places: Tensor | None = None
+    ) -> Tensor | None:
+        """Return (1, H or 1, T, S), or None where ``is_causal`` of the kernel says the same.
+
+        ``places`` (B, T) are the positions of the queries where rows differ; then it returns (B, H or 1, T, S).
+        """
+        if places is None and not (self.alibi_heads or explicit) and (queries == keys or queries == 1):
             return None
         if self._mask.size(-1) < keys or self._mask.device != device:
             self._mask = self._build(keys).to(device)
+        if places is not None:
+            return self._mask[0, :, :, :keys][:, places].transpose(0, 1)  # (H or 1, B, T, S) -> (B, H or 1, T, S)
         return self._mask[:, :, keys - queries : keys, :keys]
 
     @torch.inference_mode(False)  # or a mask first built in inference mode could not be used in training
@@ -118,11 +100,22 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """A pre-norm layer. Without ``residual`` each half replaces its input instead of adding to it."""
 
-    def __init__(self, width, inner, heads, activation, bias=True, dropout=0.0, attention_dropout=0.0, residual=True):
+    def __init__(
+        self,
+        width,
+        inner,
+        heads,
+        activation,
+        bias=True,
+        dropout=0.0,
+        attention_dropout=0.0,
+        residual=True,
+        norm_eps=1e-5,
+    ):
         super().__init__()
-        self.ln_1 = nn.LayerNorm(width, bias=bias)
+        self.ln_1 = nn.LayerNorm(width, norm_eps, bias=bias)
         self.attn = CausalSelfAttention(width, heads, bias=bias, dropout=attention_dropout)
-        self.ln_2 = nn.LayerNorm(width, bias=bias)
+        self.ln_2 = nn.LayerNorm(width, norm_eps, bias=bias)
         self.mlp = FeedForward(width, inner, activation, bias=bias)
         self.dropout = Dropout(dropout)
         self.residual = residual
@@ -152,6 +145,7 @@ class Decoder(nn.Module):
         embedding_dropout: after the embedding.
         attention_dropout: on attention weights.
         residual: residual connections.
+        norm_eps: added to the variance in layer norms.
     """
 
     def __init__(
@@ -170,6 +164,7 @@ class Decoder(nn.Module):
         embedding_dropout: float = 0.0,
         attention_dropout: float = 0.0,
         residual: bool = True,
+        norm_eps: float = 1e-5,
     ):
         super().__init__()
         if positions not in POSITIONS:
@@ -177,13 +172,16 @@ class Decoder(nn.Module):
         self.block_size, self.heads, self.attention_dropout = block_size, heads, attention_dropout
         self.wte = nn.Embedding(words, width)
         self.wpe = nn.Embedding(block_size, width) if positions == "learned" else None
+        self.prompt = None  # a SoftPrompt, which takes the first positions
         table = sinusoids(block_size, width) if positions == "sinusoidal" else None
         self.register_buffer("sinusoids", table, persistent=False)
         self.mask = CausalMask(heads if positions == "alibi" else 0)
         self.dropout = Dropout(embedding_dropout)
-        options = dict(bias=bias, dropout=dropout, attention_dropout=attention_dropout, residual=residual)
+        options = dict(
+            bias=bias, dropout=dropout, attention_dropout=attention_dropout, residual=residual, norm_eps=norm_eps
+        )
         self.h = nn.ModuleList(Block(width, inner, heads, activation, **options) for _ in range(layers))
-        self.ln_f = nn.LayerNorm(width, bias=bias)
+        self.ln_f = nn.LayerNorm(width, norm_eps, bias=bias)
 
     def forward(
         self,
@@ -199,31 +197,54 @@ class Decoder(nn.Module):
             after_layer: (layer, (B, T, C)) -> (B, T, C), put behind each layer.
 
         Raises:
-            ValueError: more tokens than ``block_size``, those in the cache included.
+            ValueError: more tokens than :attr:`max_tokens`, those in the cache included.
         """
         past = 0 if cache is None else cache.length
-        length = past + tokens.size(1)
+        prompt = self.prompt if past == 0 else None  # later, the cache holds it
+        count = tokens.size(1) + (0 if prompt is None else len(prompt))
+        length = past + count
         if length > self.block_size:
-            raise ValueError(f"{length} tokens exceed the block size of {self.block_size}")
-        x = self.embed(tokens, past)
+            prompted = "" if self.prompt is None else f", {len(self.prompt)} vectors of a prompt among them,"
+            raise ValueError(f"{length} tokens{prompted} exceed the block size of {self.block_size}")
+        places = None if cache is None or cache.lengths is None else cache.places(tokens.size(1))  # (B, T)
+        x = self.embed(tokens, past, places, prompt)  # (B, P + T, C), P being 0 without a prompt
         on_cpu = x.device.type == "cpu"  # where dropout of attention weights is written out
-        mask = self.mask(tokens.size(1), length, x.device, on_cpu and self.training and self.attention_dropout > 0)
+        explicit = on_cpu and self.training and self.attention_dropout > 0
+        mask = self.mask(count, length, x.device, explicit, places)
         for layer, block in enumerate(self.h):
             x = block(x, mask, layer, cache)
-            if after_layer is not None:
+            if after_layer is not None and prompt is None:
                 x = after_layer(layer, x)
+            elif after_layer is not None:
+                x = torch.cat([x[:, : len(prompt)], after_layer(layer, prompt.remove(x))], dim=1)
         if cache is not None:
-            cache.length = length
-        return self.ln_f(x)
+            cache.advance(count)
+            cache.prompted = cache.prompted if prompt is None else len(prompt)
+        return self.ln_f(x if prompt is None else prompt.remove(x))
 
-    def embed(self, tokens: Tensor, past: int = 0) -> Tensor:
-        """Map tokens (B, T), ``past`` of which came before, to the input of the first layer, (B, T, C)."""
-        x, end = self.wte(tokens), past + tokens.size(1)
+    @property
+    def max_tokens(self) -> int:
+        """The longest context that leaves room for the prompt."""
+        return self.block_size - (0 if self.prompt is None else len(self.prompt))
+
+    def embed(
+        self, tokens: Tensor, past: int = 0, places: Tensor | None = None, prompt: SoftPrompt | None = None
+    ) -> Tensor:
+        """Map tokens (B, T) to the first layer's input (B, T, C), or with a prompt in front of them (B, P + T, C).
+
+        Positions count from ``past``, or are ``places`` (B, T).
+        """
+        x = self.wte(tokens) if prompt is None else prompt.insert(self.wte(tokens))
+        at = slice(past, past + x.size(1)) if places is None else places
         if self.wpe is not None:
-            x = x + self.wpe.weight[past:end]
+            x = x + self.wpe.weight[at]
         elif self.sinusoids is not None:
-            x = x * math.sqrt(x.size(-1)) + self.sinusoids[past:end]
+            x = x * math.sqrt(x.size(-1)) + self.sinusoids[at]
         return self.dropout(x)
+
+    def look_up(self, tokens: Tensor) -> Tensor:
+        """Return the embeddings (T, C) of tokens (T,), positions left out: what a prompt of these words is."""
+        return self.wte(tokens)
 
     def new_cache(self, batch: int) -> Cache:
         """Return an empty cache for ``batch`` sequences."""

@@ -143,6 +143,7 @@ class SentenceEncoder(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.layer_norm = nn.LayerNorm(width) if pre_norm else None
         self.padding_index, self.layer_drop = padding_index, layer_drop
+        self.prompt = None  # a SoftPrompt, of which nothing is seen in what comes out
 
     def forward(self, tokens: Tensor, rows: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
         """Encode a batch.
@@ -155,8 +156,12 @@ class SentenceEncoder(nn.Module):
         Returns:
             Features (B, T, C), or (N, C), and the input of every layer followed by the output of the last.
         """
+        prompt, x = self.prompt, self.embed(tokens)  # (B, T, C), or with a prompt (B, T + P, C), as up to the end
+        if prompt is not None:
+            rows = None if rows is None else prompt.move_rows(rows, tokens.size(1))
+            tokens = prompt.make_room(tokens)
         padding = tokens == self.padding_index
-        x = self.embed(tokens).masked_fill(padding[..., None], 0)  # (B, T, C)
+        x = x.masked_fill(padding[..., None], 0)
         padding = padding if padding.any() else None
         bias = self.alibi(tokens.size(1), tokens.device) if self.alibi is not None else None  # (1, H, T, T)
         states, last = [x], self.layers[-1]
@@ -166,11 +171,23 @@ class SentenceEncoder(nn.Module):
                 continue
             x = layer(x, bias, padding, rows if layer is last else None)
             states.append(x)
-        return x if self.layer_norm is None else self.layer_norm(x), states
+        x = x if self.layer_norm is None else self.layer_norm(x)
+        if prompt is not None:
+            x, *states = (t if t.ndim == 2 else prompt.remove(t) for t in (x, *states))  # (N, C) are tokens' alone
+        return x, states
+
+    def look_up(self, tokens: Tensor) -> Tensor:
+        """Return the embeddings (T, C) of tokens (T,), positions left out: what a prompt of these words is."""
+        return self.token_embedding(tokens, self.embed_tokens)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Map tokens (B, T) to the input of the first layer, (B, T, C), padding not yet blanked."""
+        """Map tokens (B, T) to the input of the first layer, (B, T, C), padding not yet blanked.
+
+        With a prompt of P vectors (B, T + P, C).
+        """
         x = self.token_embedding(tokens, self.embed_tokens)
+        if self.prompt is not None:
+            x, tokens = self.prompt.insert(x), self.prompt.make_room(tokens)
         if self.embed_positions is not None:
             x = x + self.embed_positions(tokens)
         if self.layernorm_embedding is not None:

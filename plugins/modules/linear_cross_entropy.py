@@ -17,18 +17,22 @@ class _LinearCrossEntropy(torch.autograd.Function):
     """See :func:`linear_cross_entropy`.
 
     Between the passes it keeps exp(logit - the block's largest) of every word. Where they fit, N <= C, they lie in
-    the memory of the table's gradient: that of a block is written just after they were last read.
+    the memory of the table's gradient: that of a block is written just after they were last read. Where no gradient is
+    asked for, a block is all that is kept; and what is frozen, features or table, costs no gradient.
     """
 
     @staticmethod
     def forward(ctx, x, weight, target, bias, normalize):
-        grad_weight = torch.empty_like(weight)
-        room = grad_weight if len(x) <= len(weight[0]) else weight.new_empty(len(weight), len(x))
+        grad_weight = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
+        fits = grad_weight is not None and len(x) <= len(weight[0])
+        kept = len(weight) if any(ctx.needs_input_grad) else BLOCK
+        room = grad_weight if fits else weight.new_empty(kept, len(x))
         inverse = weight.new_ones(len(weight))
         tops, log_sums = [], []
         for block in blocks(weight):
             w = weight[block]
-            logits = torch.mm(x, w.t(), out=reuse(room[block], len(x)))  # (N, W)
+            rows = room[block] if kept == len(weight) else room[: len(w)]
+            logits = torch.mm(x, w.t(), out=reuse(rows, len(x)))  # (N, W)
             if normalize:
                 inverse[block] = inverse_norm(w)
                 logits *= inverse[block]
@@ -50,7 +54,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if ctx.room is None:
             raise RuntimeError("the gradient of linear_cross_entropy was taken already, and can be but once")
         (room, grad_weight), ctx.room = ctx.room, None
-        grad_x, scaled_x = torch.zeros_like(x), x * grad
+        grad_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
+        scaled_x = None if grad_weight is None else x * grad
         grad_bias = torch.empty_like(bias) if ctx.needs_input_grad[3] else None
         for block, share in zip(blocks(weight), shares, strict=True):
             w, inv = weight[block], inverse[block]
@@ -61,12 +66,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 grad_bias[block] = g.sum(0) * grad
             if ctx.normalize:
                 g *= inv
-            grad_x.addmm_(g, w)
+            if grad_x is not None:
+                grad_x.addmm_(g, w)
+            if grad_weight is None:
+                continue
             by_word = g.t() @ scaled_x  # (W, C)
             if ctx.normalize:  # which takes out what lies along the row
                 by_word.addcmul_(w, (torch.linalg.vecdot(by_word, w) * inv**2)[:, None], value=-1)
             grad_weight[block] = by_word
-        return grad_x.mul_(grad), grad_weight, None, grad_bias, None
+        return grad_x if grad_x is None else grad_x.mul_(grad), grad_weight, None, grad_bias, None
 
 
 def blocks(weight):
@@ -92,4 +100,6 @@ def linear_cross_entropy(
         bias: (V,); -inf excludes a word.
         normalize: divide the rows of the table by their norm, as :func:`plugins.modules.norm.inverse_norm` does.
     """
+    if not torch.is_grad_enabled():  # which the function itself cannot see
+        x, weight, bias = x.detach(), weight.detach(), bias if bias is None else bias.detach()
     return _LinearCrossEntropy.apply(x, weight, target, bias, normalize)

@@ -57,6 +57,22 @@ def draw(
     return torch.multinomial(logits.softmax(-1), 1, generator=generator)
 
 
+def pick(logits: Tensor, uniform: Tensor) -> Tensor:
+    """Return the token of each row that a number between 0 and 1 falls on, where tokens lie side by side.
+
+    Each row has its own number, so what is drawn does not depend on the rows beside it.
+
+    Args:
+        logits: (B, V).
+        uniform: (B,) float64, from 0 up to but not 1.
+
+    Returns:
+        (B,) int64.
+    """
+    ends = logits.double().softmax(-1).cumsum(-1)  # (B, V)
+    return (ends <= uniform[:, None] * ends[:, -1:]).sum(-1)
+
+
 @torch.inference_mode()
 def generate(
     next_logits: Callable[[Tensor], Tensor],

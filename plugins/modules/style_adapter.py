@@ -122,7 +122,7 @@ class StyleAdapter(nn.Module):
 
     def infer(self, h: Tensor, cache=None) -> tuple[Tensor, Tensor]:
         """Return the style logits of every prefix and the weights that modulate, both (B, T, K)."""
-        past = 0 if cache is None else cache.length
+        past = 0 if cache is None else cache.length - cache.prompted
         # The mean of projections is the projection of the mean, and has R numbers to add up instead of C.
         logits = self.classifier(self.summarize(self.summary(h), cache))
         if not self.prefix:

@@ -181,7 +181,8 @@ class GlueTask(FairseqTask):
         scale_learning_rates(model, self.cfg.layer_lr_decay)
         table = model.encoder.sentence_encoder.embed_tokens.weight
         for parameter in model.encoder.lm_head.parameters():  # stays as it is, so that the model can still fill masks
-            parameter.requires_grad_(parameter is table)
+            if parameter is not table:
+                parameter.requires_grad_(False)
 
     # Validation: predictions are gathered, for no metric but accuracy is a mean over batches
 

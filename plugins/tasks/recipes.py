@@ -9,9 +9,8 @@ import torch
 
 from plugins import compat
 
-# nanoGPT, config/train_shakespeare_char.py, and its README for the CPU ("nano")
-CHAR_LM = {
-    "criterion": "style_lm",
+# Language models on windows of text
+WINDOWS = {
     "optimizer": "fused_adamw",
     "lr_scheduler": "cosine",
     "clip_norm": 1.0,
@@ -23,17 +22,33 @@ CHAR_LM = {
     "validate_interval": 10**6,
     "save_interval": 10**6,
     "no_epoch_checkpoints": True,
-    "batch_size_valid": 64,
     "log_interval": 50,
 }
-BY_OPTIMIZER = {"fused_adamw": {"adam_betas": "(0.9,0.99)", "adam_eps": 1e-8, "weight_decay": 0.1}}
+ADAM = {"adam_eps": 1e-8, "weight_decay": 0.1}
+BY_TASK = {
+    # nanoGPT, config/train_shakespeare_char.py, and its README for the CPU ("nano")
+    "char_lm": {
+        "criterion": "style_lm",
+        "lr": 1e-3,
+        "adam_betas": "(0.9,0.99)",
+        "batch_size": 64,
+        "batch_size_valid": 64,
+        "max_update": 5000,
+    },
+    # nanoGPT, config/train_gpt2.py; but few updates of few windows, which a CPU can do
+    "causal_lm": {
+        "criterion": "causal_lm",
+        "lr": 6e-4,
+        "adam_betas": "(0.9,0.95)",
+        "batch_size": 8,
+        "batch_size_valid": 8,
+        "max_update": 2000,
+    },
+}
 # All of the validation text, evaluated every 250 updates of 768 characters, would take a quarter of the time.
 NANO = {"batch_size": 12, "max_update": 2000, "validate_interval_updates": 1000, "save_interval_updates": 1000}
-OTHERS = {"batch_size": 64, "max_update": 5000}
-LEARNING_RATE = 1e-3
 MOST_WARMUP = 100  # updates; a fifth of a run that is shorter than five times that
 
-TASK = "char_lm"
 # of the task: how a checkpoint's text was read and split, which evaluation must do alike
 INHERITED = ("unit", "style_from", "style_key", "jsonl_key", "valid_fraction", "test_fraction")
 
@@ -49,10 +64,10 @@ def complete(program, given):
         {option: value}; the user's own options are left out.
     """
     chosen = {}
-    if program == "eval_lm" and given.get("task", TASK) == TASK and given.get("path"):
+    if program == "eval_lm" and given.get("task") in (None, *BY_TASK) and given.get("path"):
         chosen = evaluation(given)
-    elif given.get("task") == TASK:
-        chosen = training(given) if program == "train" else {"batch_size": 64}
+    elif given.get("task") in BY_TASK:
+        chosen = training(given) if program == "train" else {"batch_size": BY_TASK[given["task"]]["batch_size"]}
     if "max_tokens" in given:
         chosen.pop("batch_size", None)
     return {name: value for name, value in chosen.items() if name not in given}
@@ -60,11 +75,13 @@ def complete(program, given):
 
 def training(given):
     """Return nanoGPT's way to train, without options of another optimiser or schedule than the user's."""
-    options = CHAR_LM | (NANO if "nano" in given.get("arch", "") else OTHERS)
+    options = WINDOWS | BY_TASK[given["task"]] | (NANO if "nano" in given.get("arch", "") else {})
+    betas = {"adam_betas": options.pop("adam_betas")}
     if not torch.cuda.is_available():
         options["cpu"] = True
-    options |= BY_OPTIMIZER.get(given.get("optimizer", options["optimizer"]), {})
-    rate = number(given.get("lr"), LEARNING_RATE)
+    if given.get("optimizer", options["optimizer"]) == "fused_adamw":
+        options |= betas | ADAM
+    rate = number(given.get("lr"), options["lr"])
     options["lr"] = rate
     if given.get("lr_scheduler", options["lr_scheduler"]) == "cosine":
         updates = int(number(given.get("max_update"), options["max_update"]))
@@ -74,13 +91,13 @@ def training(given):
 
 
 def evaluation(given):
-    """Return how the checkpoint's task read its text, if it is a ``char_lm``, and the split that there is."""
+    """Return how the checkpoint's task read its text, if it is one of these, and the split that there is."""
     saved = ((compat.read_state(given["path"]).get("cfg") or {}).get("task")) or {}
-    if saved.get("_name") != TASK:
+    if saved.get("_name") not in BY_TASK or given.get("task") not in (None, saved["_name"]):
         return {}
     options = {name: saved[name] for name in INHERITED if saved.get(name) is not None}
     has_test = given.get("test_data") or float(given.get("test_fraction", options.get("test_fraction", 0)))
-    return options | {"task": TASK, "gen_subset": "test" if has_test else "valid"}
+    return options | {"task": saved["_name"], "gen_subset": "test" if has_test else "valid"}
 
 
 def number(text, default):

@@ -26,7 +26,7 @@ ALLOWED = {  # importer: the parts of ours that it may import
     "launch": {"analysis", "errors"},
     "compat": {"errors"},
     "data": {"data", "errors", "compat"},
-    "peft": {"peft", "modules", "errors"},
+    "peft": {"peft", "modules", "errors", "options"},
     "models": {"models", "modules", "peft", "data", "errors", "options", "compat"},
     "tasks": {"tasks", "data", "errors", "options", "compat"},
     "criterions": {"criterions", "modules", "data", "analysis", "errors", "compat"},
@@ -64,6 +64,8 @@ STACKS = {  # what shares a command line: model, task, criterion, optimiser
     "masked LM": ("clap_roberta", "clap_masked_lm", "clap_masked_lm", "fused_adamw"),
     "GLUE": ("clap_roberta", "glue", "glue", "fused_adamw"),
     "character LM": ("char_lm", "char_lm", "style_lm", "fused_adamw"),
+    "causal LM": ("causal_lm", "causal_lm", "causal_lm", "fused_adamw"),
+    "summarization": ("causal_lm", "summarization", "summarization", "fused_adamw"),
 }
 KINDS = ("models", "tasks", "criterions", "optimizers")
 

@@ -162,7 +162,7 @@ def test_of_two_processes_the_first_to_finish_wins(text, cache, monkeypatch):
         raise FileExistsError(17, "File exists")
 
     monkeypatch.setattr(os, "rename", beaten)
-    monkeypatch.setattr("plugins.data.char_corpus._description", Once(folder))
+    monkeypatch.setattr("plugins.data.text_cache.description", Once(folder))
     second = open_corpus(spec(text), cache)
     assert content(second, "train") == content(first, "train")
     assert [entry.path for entry in os.scandir(cache)] == [folder]

@@ -164,7 +164,7 @@ def by_hand(lm, text, context):
 @pytest.mark.parametrize("length", [2, 16, 17, 18, 33, 50])
 @pytest.mark.parametrize("batch", [16, 8192])
 def test_loss_counts_every_character_once_in_blocks(lm, monkeypatch, length, batch):
-    monkeypatch.setattr(hub.char_lm, "SCORED_AT_ONCE", batch)
+    monkeypatch.setattr(hub.language_model, "SCORED_AT_ONCE", batch)
     text = ("abcdefgh gfedcba\n" * 4)[:length]
     assert lm.loss(text) == pytest.approx(by_hand(lm, text, lambda t: (t - 1) // 16 * 16), abs=1e-5)
 

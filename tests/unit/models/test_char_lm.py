@@ -164,7 +164,7 @@ def test_one_style_is_a_control_that_ignores_labels():
         ({"decoder_attention_heads": 3}, "--decoder-attention-heads 3 does not divide --decoder-embed-dim 16"),
         ({"block_size": 0}, "--block-size 0 is not positive"),
         ({"dropout": 1.5}, "--dropout 1.5 is not between 0 and 1"),
-        ({"vocab_size": 9}, "--vocab-size 9 contradicts the dictionary, which has 13 characters"),
+        ({"vocab_size": 9}, "--vocab-size 9 contradicts the dictionary, which has 13 symbols"),
         ({"style_layers": "every", "style_source": 5}, "--style-source 5 is not one of the 4 layers"),
         ({"style_layers": "every", "num_styles": 3}, "--num-styles 3 contradicts the corpus, which has 2"),
         ({"style_layers": "every", "style_true_prob": 0.95}, "--style-true-prob add up to more than 1"),

@@ -41,6 +41,34 @@ def test_equals_torchs_in_float64(block, predictions, scale, with_bias, normaliz
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * scale**2)
 
 
+@pytest.mark.parametrize("predictions", [6, 30], ids=["fewer than channels", "more than channels"])
+@pytest.mark.parametrize("frozen", ["features", "table", "both"])
+def test_what_is_frozen_gets_no_gradient_and_changes_nothing_else(block, predictions, frozen):
+    x, weight, target = torch.randn(predictions, 16), torch.randn(WORDS, 16), torch.randint(WORDS, (predictions,))
+    loss, grad_x, grad_weight = both(x, weight, target)[1]
+    x.requires_grad_(frozen == "table")
+    weight.requires_grad_(frozen == "features")
+    ours = linear_cross_entropy(x, weight, target)
+    assert ours.item() == pytest.approx(loss.item(), rel=1e-5)
+    if frozen == "both":
+        assert not ours.requires_grad
+        return
+    (ours * 3).backward()
+    tensor, other, expected = (x, weight, grad_x) if frozen == "table" else (weight, x, grad_weight)
+    assert other.grad is None
+    torch.testing.assert_close(tensor.grad.double(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_without_gradients_memory_holds_one_block(monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 7)
+    made, new_empty = [], torch.Tensor.new_empty
+    monkeypatch.setattr(torch.Tensor, "new_empty", lambda self, *size: made.append(size) or new_empty(self, *size))
+    x, weight = torch.randn(30, 16, requires_grad=True), torch.randn(WORDS, 16, requires_grad=True)
+    with torch.no_grad():
+        linear_cross_entropy(x, weight, torch.randint(WORDS, (30,)))
+    assert made == [(7, 30)]
+
+
 def test_a_target_of_vanishing_probability_costs_its_distance():
     loss = linear_cross_entropy(torch.tensor([[1.0]]), torch.tensor([[0.0], [-500.0]]), torch.tensor([1]))
     assert loss.item() == 500.0

@@ -1,0 +1,54 @@
+"""Next-token cross-entropy, in bits as fairseq logs it, in nats, and as perplexity."""
+
+import math
+from dataclasses import dataclass
+
+from fairseq import utils
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass import FairseqDataclass
+from fairseq.logging import metrics
+
+DIGITS = 6
+
+
+@dataclass
+class CausalLMCriterionConfig(FairseqDataclass):
+    pass
+
+
+@register_criterion("causal_lm", dataclass=CausalLMCriterionConfig)
+class CausalLMCriterion(FairseqCriterion):
+    """The sum over all targets that are not ``pad()``, normalised by their number.
+
+    The model makes the loss itself: it projects no feature that has no target, and holds no logits.
+    """
+
+    def forward(self, model, sample, reduce=True):
+        """Return the loss (a scalar, nats), the number of targets, and what to log."""
+        target = sample["target"]  # (B, T)
+        loss, _ = model(**sample["net_input"], target=target)
+        predicted = int((target != self.padding_idx).sum())
+        log = {
+            "loss": loss.detach(),
+            "ntokens": sample["ntokens"],
+            "nsentences": sample["nsentences"],
+            "sample_size": predicted,
+        }
+        return loss, predicted, log
+
+    @staticmethod
+    def reduce_metrics(logging_outputs):
+        """Log the loss in bits and in nats, and perplexity."""
+        loss, predicted = (sum(log.get(key, 0) for log in logging_outputs) for key in ("loss", "sample_size"))
+        metrics.log_scalar("loss", loss / max(predicted, 1) / math.log(2), predicted, round=5)
+        log_nats_and_perplexity()
+
+    @staticmethod
+    def logging_outputs_can_be_summed():
+        return True
+
+
+def log_nats_and_perplexity():
+    """Log what follows from the loss in bits."""
+    metrics.log_derived("nats", lambda meters: round(float(meters["loss"].avg) * math.log(2), DIGITS))
+    metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["loss"].avg, round=DIGITS))

@@ -1,0 +1,77 @@
+"""Batches of rows of similar length, as many as fit into a number of tokens."""
+
+import numpy as np
+from fairseq.data import FairseqDataset
+
+from plugins.errors import UserError
+
+LENGTH_NOISE = 0.1  # lengths count up to this much more or less, so that batches differ from epoch to epoch
+LARGEST_BATCH = 512  # rows; fairseq gathers what validation returns in messages of 16 kB
+
+
+class ByLength(FairseqDataset):
+    """A dataset of rows of tokens.
+
+    Args:
+        sizes: (N,) tokens of each row.
+        longest: row that batches are padded to at most.
+        pad_multiple: batches are padded to a multiple of this length.
+        shuffle: vary the batches from epoch to epoch (training).
+    """
+
+    shorter = "--max-positions"  # the option that makes rows shorter
+
+    def __init__(self, sizes, longest, pad_multiple=1, shuffle=False):
+        self.sizes, self.longest, self.pad_multiple, self.shuffle = sizes, longest, pad_multiple, shuffle
+
+    def __len__(self):
+        return len(self.sizes)
+
+    def padded(self, size):
+        return min(-(-int(size) // self.pad_multiple) * self.pad_multiple, self.longest)
+
+    def num_tokens(self, i):
+        return int(self.sizes[i])
+
+    size = num_tokens
+
+    def num_tokens_vec(self, indices):
+        return self.sizes[indices]
+
+    @property
+    def can_reuse_epoch_itr_across_epochs(self):
+        return not self.shuffle
+
+    @property
+    def supports_prefetch(self):
+        return False
+
+    def ordered_indices(self):
+        """Return all indices, short rows first. fairseq seeds numpy by the epoch before it calls this."""
+        if not self.shuffle:
+            return np.argsort(self.sizes, kind="stable")
+        noise = np.random.uniform(1 - LENGTH_NOISE, 1 + LENGTH_NOISE, len(self))
+        return np.argsort(self.sizes * noise, kind="stable")
+
+    def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
+        """Cut ordered indices into batches; not by ``required_batch_size_multiple``, for which fairseq drops rows.
+
+        Args:
+            max_tokens: most tokens in a batch, padding included.
+            max_sentences: most rows in a batch.
+
+        Raises:
+            UserError: a row is longer than ``max_tokens``.
+        """
+        most = min(max_sentences or LARGEST_BATCH, LARGEST_BATCH)
+        batches, batch, longest = [], [], 0
+        for i in indices:
+            length = max(longest, self.padded(self.sizes[i]))
+            if batch and (len(batch) == most or (max_tokens and length * (len(batch) + 1) > max_tokens)):
+                batches.append(np.array(batch))
+                batch, length = [], self.padded(self.sizes[i])
+            if max_tokens and length > max_tokens:
+                raise UserError(f"--max-tokens {max_tokens}: an input has {length}; raise it, or lower {self.shorter}")
+            batch.append(i)
+            longest = length
+        return [*batches, np.array(batch)] if batch else batches

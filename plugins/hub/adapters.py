@@ -1,0 +1,75 @@
+"""Adapters, the checkpoints of ``--peft``, and their merging into plain ones."""
+
+import os
+import secrets
+
+import torch
+from fairseq import checkpoint_utils
+
+from plugins import compat, peft
+from plugins.errors import UserError
+
+from .checkpoints import find_checkpoint
+
+
+def merge_checkpoint(path, output, base=None):
+    """Write an adapter and its base as one plain checkpoint, with the files of its dictionary and tokeniser beside it.
+
+    Args:
+        path: the adapter.
+        output: the file to write.
+        base: the checkpoint that it was trained on, if that is no longer where it was.
+
+    Raises:
+        UserError: it is no adapter or a prompt, which cannot be merged, or its base is missing or another.
+    """
+    path = find_checkpoint(path)
+    state = adapter_state(path)
+    if state["cfg"]["model"]["peft"] == "prompt":
+        raise UserError(f"{path}: {peft.NO_MERGE}")
+    model, task = load_with_task(path, base)
+    untied = state["cfg"]["model"]["peft"] == "last_layer" and not state["cfg"]["model"].get("peft_blocks")
+    options = state["cfg"]["model"]
+    options.update(dict.fromkeys([*peft.OPTIONS, "peft_base"]) | {"peft": "none", "lora_dropout": 0.0})
+    if untied:
+        options.update({"tie_embeddings": False} if "tie_embeddings" in options else {"untie_weights_roberta": True})
+    peft.merge(model)
+    state.update(model=peft.merged_state(model), last_optimizer_state=None)
+    write(output, state)
+    if hasattr(task, "post_save"):
+        task.post_save(os.path.abspath(output), 0)
+
+
+def adapter_state(path):
+    """Return the content of an adapter's checkpoint.
+
+    Raises:
+        UserError: it is no adapter's.
+    """
+    state = compat.read_state(path)
+    if peft.IDENTITY not in state["model"]:
+        raise UserError(f"{path}: holds no adapter but a whole model")
+    return state
+
+
+def load_with_task(path, base=None):
+    """Return (model, task) of a checkpoint of any kind, which needs nothing but what lies beside it, and its base."""
+    overrides = dict.fromkeys(("save_dir", "restore_file", "finetune_from_model"))
+    overrides |= {"path": path, "data": os.path.dirname(os.path.abspath(path))}
+    if base:
+        overrides["peft_base"] = base
+    (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([path], overrides)
+    return model, task
+
+
+def write(path, state):
+    """Write a checkpoint, whole or not at all."""
+    part = f"{path}.{secrets.token_hex(4)}.part"
+    try:
+        torch.save(state, part)
+        os.replace(part, path)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+    finally:
+        if os.path.exists(part):
+            os.unlink(part)

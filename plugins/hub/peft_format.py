@@ -1,0 +1,154 @@
+"""Adapters of a causal LM in the peft library's files, which transformers' GPT-2 takes: a folder to ours, and back.
+
+``adapter_model.safetensors`` and ``adapter_config.json``. LoRA, rsLoRA, DoRA, IA3 and prompt tuning.
+"""
+
+import json
+import os
+import secrets
+from pathlib import Path
+from types import SimpleNamespace
+
+from plugins import compat, peft
+from plugins.data.causal_tokenizers import read_json
+from plugins.data.token_dictionary import TokenDictionary
+from plugins.errors import UserError
+from plugins.models.architecture import stored_options
+from plugins.models.causal_lm import CausalLanguageModel
+
+from .adapters import adapter_state
+from .checkpoints import find_checkpoint, new_model, write_causal_lm
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+OURS, THEIRS = "decoder.", "base_model.model."  # what stands before transformer.h.0. ...
+PROMPT = ("decoder.transformer.prompt.weight", "prompt_embeddings")
+DORA = ("lora_magnitude_vector.weight", "lora_magnitude_vector")
+FIXED = {  # what our options cannot say, and what it has to be
+    "bias": ("none",),
+    "modules_to_save": (None, []),
+    "rank_pattern": (None, {}),
+    "alpha_pattern": (None, {}),
+    "layers_to_transform": (None, []),
+    "trainable_token_indices": (None, []),
+    "target_parameters": (None, []),
+    "num_transformer_submodules": (None, 1),
+}
+
+
+def export(path, folder, base_model=None):
+    """Write an adapter so that ``PeftModel.from_pretrained(gpt2, folder)`` loads it onto transformers' GPT-2.
+
+    Args:
+        path: the adapter, of a ``causal_lm``.
+        folder: gets the two files; it is made.
+        base_model: Hugging Face's name or folder of the base, which the config names.
+
+    Raises:
+        UserError: it is no adapter, or of a kind that the library does not have.
+    """
+    from safetensors.torch import save_file
+
+    path = find_checkpoint(path)
+    state = adapter_state(path)
+    options = SimpleNamespace(**stored_options(state)[0])
+    if options.peft == "last_layer" or not str(options._name).startswith("causal_lm"):
+        raise UserError(f"{path}: --peft {options.peft} of {options._name} has no form in the peft library; merge it")
+    tensors = {name: tensor.contiguous() for name, tensor in state["model"].items() if name != peft.IDENTITY}
+    config = library_config(options, tensors)
+    config.base_model_name_or_path = base_model
+    os.makedirs(folder, exist_ok=True)
+    part = os.path.join(folder, f"{WEIGHTS}.{secrets.token_hex(4)}.part")
+    save_file({their_name(name): tensor for name, tensor in tensors.items()}, part, metadata={"format": "pt"})
+    os.replace(part, os.path.join(folder, WEIGHTS))
+    config.save_pretrained(folder)
+
+
+def library_config(options, tensors):
+    """Return the peft library's config of an adapter."""
+    from peft import PromptTuningConfig
+
+    if options.peft == "lora":
+        config = peft.library_config(options, [t for t in options.lora_targets.split(",") if t == "mlp.c_proj"])
+        config.task_type, config.inference_mode, config.fan_in_fan_out = "CAUSAL_LM", True, True  # GPT-2's Conv1D
+        return config
+    vectors, width = tensors[PROMPT[0]].shape
+    return PromptTuningConfig(
+        task_type="CAUSAL_LM",
+        inference_mode=True,
+        num_virtual_tokens=vectors,
+        token_dim=width,
+        num_transformer_submodules=1,
+        num_attention_heads=options.decoder_attention_heads,
+        num_layers=options.decoder_layers,
+    )
+
+
+def their_name(name):
+    if name == PROMPT[0]:
+        return PROMPT[1]
+    name = THEIRS + name.removeprefix(OURS)
+    return name.replace(*DORA) if name.endswith(DORA[0]) else name
+
+
+def our_name(name):
+    if name == PROMPT[1]:
+        return PROMPT[0]
+    name = OURS + name.removeprefix(THEIRS)
+    return name.replace(*DORA[::-1]) if name.endswith(DORA[1]) else name
+
+
+def read(folder, base):
+    """Return the tuned CausalLanguageModel of a folder of the peft library's, on its base.
+
+    Args:
+        folder: holds the two files.
+        base: the checkpoint of the GPT-2 that it was trained on, see ``scripts/import_hf.py``.
+
+    Raises:
+        UserError: a file is missing or damaged, or the adapter is of a kind that this package does not have.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    config, weights = read_json(Path(folder) / CONFIG, dict), os.path.join(folder, WEIGHTS)
+    try:
+        tensors = {our_name(name): tensor for name, tensor in load_file(weights).items()}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{weights}: missing, or no safetensors file") from error
+    base = find_checkpoint(base)
+    options, _ = stored_options(compat.read_state(base))
+    options |= our_options(config, os.path.join(folder, CONFIG)) | {"peft_base": os.path.abspath(base)}
+    dictionary = TokenDictionary.from_files(os.path.dirname(os.path.abspath(base)))
+    model = new_model(CausalLanguageModel, options, dictionary)
+    try:
+        model.load_state_dict(tensors | {peft.IDENTITY: model.peft.base})
+    except RuntimeError as error:
+        raise UserError(f"{weights}: not an adapter of {base}: {' '.join(str(error).split())[:200]}") from error
+    return model
+
+
+def convert(folder, base, output):
+    """Write an adapter of the peft library's as a checkpoint, and the tokeniser of its base beside it.
+
+    Args:
+        output: the file to write; see :func:`read` for the others and for errors.
+    """
+    write_causal_lm(output, read(folder, base))
+
+
+def our_options(config, path):
+    """Return the options of ``--peft`` for a config of the peft library's."""
+    for name, values in FIXED.items():
+        if config.get(name, values[0]) not in values:
+            raise UserError(f"{path}: {name} {json.dumps(config[name])} is not what --peft does")
+    kind = config.get("peft_type")
+    if kind == "PROMPT_TUNING":
+        return {"peft": "prompt", "prompt_tokens": config["num_virtual_tokens"]}
+    if kind not in ("LORA", "IA3") or not isinstance(config.get("target_modules"), list):
+        known = "LORA and IA3 with a list of target_modules, or PROMPT_TUNING"
+        raise UserError(f"{path}: peft_type {kind} is not {known}")
+    options = {"peft": "lora", "lora_targets": ",".join(sorted(config["target_modules"]))}
+    if kind == "IA3":
+        return options | {"lora_variant": "ia3"}
+    variant = "dora" if config.get("use_dora") else "rslora" if config.get("use_rslora") else "lora"
+    return options | {"lora_variant": variant, "lora_rank": config["r"], "lora_alpha": config["lora_alpha"]}

@@ -1,0 +1,137 @@
+"""Summaries by a causal LM, or by copying the first sentences."""
+
+import itertools
+
+from plugins import compat
+from plugins.analysis import rouge
+from plugins.data.summary_dataset import Layout
+from plugins.errors import UserError
+from plugins.modules import generation
+from plugins.modules.constraints import Constraints
+
+from .causal_lm import CausalLM
+from .checkpoints import find_checkpoint
+from .gpt2 import is_folder
+from .styles import check
+
+SORTED_AT_ONCE = 16  # batches, within which documents are sorted by length so that little is padding
+
+
+class Summarizer:
+    """A causal LM that continues a document and a separator with a summary.
+
+    Args:
+        lm: a :class:`plugins.hub.CausalLM`.
+        separator: a token that the model knows, written ``<|...|>``; words, or "" for nothing.
+
+    Raises:
+        UserError: the model has no such token.
+    """
+
+    def __init__(self, lm, separator):
+        known = len(lm.dictionary)
+        self.lm, self.layout = lm, Layout.of(separator, lm.dictionary)
+        check(
+            len(lm.dictionary) == known,
+            f"--separator {separator}: the model has no such token; take the one that it was trained with, or words",
+        )
+
+    @classmethod
+    def from_pretrained(cls, path, separator=None, base=None):
+        """Load a checkpoint, by default with the separator that it was trained with.
+
+        Args:
+            path, base: those of :meth:`plugins.hub.CausalLM.from_pretrained`.
+            separator: see the class; needed where the model was not trained to summarise.
+
+        Raises:
+            UserError: a file is missing or damaged, or nothing says what the separator is.
+        """
+        if separator is None and not is_folder(path):
+            separator = (compat.read_state(find_checkpoint(path)).get("task_state") or {}).get("separator")
+        check(
+            separator is not None,
+            f"{path}: was not trained by --task summarization; say what comes before a summary, such as "
+            "--separator 'TL;DR:'",
+        )
+        return cls(CausalLM.from_pretrained(path, base), separator)
+
+    def summaries(
+        self, documents, names=None, max_length=64, min_length=0, no_repeat_ngram=0, force=(), forbid=(),
+        document_tokens=None, batch_size=8, **search,
+    ):  # fmt: skip
+        """Check the arguments, and return an iterator over the summaries of documents, in their order.
+
+        Args:
+            documents: any iterable of texts; they are read as they are needed.
+            names: an iterable of their names, which seed what is drawn for each (their numbers).
+            max_length, min_length: most and fewest tokens of a summary.
+            no_repeat_ngram: no n-gram of this length occurs twice in a summary; 0 for no such rule.
+            force, forbid: words that every summary holds, or none, as the tokenizer writes them at the beginning of a
+                text and within it.
+            document_tokens: cut documents to so many tokens (as many as fit the model).
+            batch_size: documents side by side.
+            search: the fields of :class:`plugins.modules.generation.Search`.
+
+        Raises:
+            UserError: an argument makes no sense, or leaves no room for a document.
+        """
+        room = self.lm.block_size - max_length
+        check(
+            room > len(self.layout.separator),
+            f"a summary of {max_length} tokens leaves no room for a document: the model takes {self.lm.block_size}",
+        )
+        check(batch_size > 0, f"a batch of {batch_size} documents summarises none")
+        room = min(room, (document_tokens or room) + len(self.layout.separator))
+        force = tuple(self.ways(word) for word in force)
+        forbid = tuple(way for word in forbid for way in (*self.ways(word), *self.ways(word.capitalize(), known=False)))
+        try:
+            rules = Constraints(self.layout.end, max_length, min_length, no_repeat_ngram, forbid, force)
+            search = generation.Search(**search)
+        except (ValueError, TypeError) as error:
+            check(False, str(error))
+        named = zip(itertools.count() if names is None else names, documents)  # noqa: B905 (the names may go on)
+        return self.in_order(named, room, rules, search, batch_size)
+
+    def ways(self, word, known=True):
+        """Return the tokens of a word as it begins a text and as it stands within one.
+
+        Args:
+            known: whether it is an error that the model cannot write it; else there are no ways.
+        """
+        encode = self.lm.dictionary.tokenizer.encode
+        try:
+            return tuple(dict.fromkeys(tuple(encode(blank + word)) for blank in ("", " ")))
+        except UserError:
+            if known:
+                raise
+            return ()
+
+    def in_order(self, named, room, rules, search, batch_size):
+        while some := list(itertools.islice(named, SORTED_AT_ONCE * batch_size)):
+            prompts = [self.prompt(document, room) for _, document in some]
+            order = sorted(range(len(some)), key=lambda i: len(prompts[i]))
+            found = {}
+            for first in range(0, len(order), batch_size):
+                batch = order[first : first + batch_size]
+                texts = generation.generate(
+                    self.lm.model, [prompts[i] for i in batch], rules, search, [some[i][0] for i in batch]
+                )
+                found |= {i: self.lm.decode(text).strip() for i, text in zip(batch, texts, strict=True)}
+            yield from (found[i] for i in range(len(some)))
+
+    def prompt(self, document, room):
+        tokens = self.layout.prompt(self.lm.dictionary.tokenizer.encode(document), room)
+        return tokens.to(self.lm.device)
+
+
+class Lead:
+    """The baseline that every summary is compared with: the first sentences of the document."""
+
+    def __init__(self, sentences):
+        self.sentences = sentences
+
+    def summaries(self, documents):
+        """Yield the first sentences of documents."""
+        for document in documents:
+            yield "\n".join(itertools.islice(rouge.sentences(document), self.sentences))

@@ -1,0 +1,58 @@
+"""GPT-2 and its like: the decoder of the character LMs over a dictionary of any symbols."""
+
+import torch
+from fairseq.models import register_model
+
+from plugins.errors import UserError
+
+from .causal_lm_config import DEFAULTS, SIZES, CausalLMConfig
+from .decoder_lm import DecoderLanguageModel, LMDecoder, fill, register_size, validate
+
+TABLES = ("transformer.wte.weight", "lm_head.weight")
+
+
+class CausalDecoder(LMDecoder):
+    """Takes weights for a dictionary that has had symbols added since."""
+
+    def upgrade_state_dict_named(self, state_dict, name):
+        """Append a row for each new symbol to the tables of a checkpoint, in place.
+
+        A new row is the mean of the others: the model then gives the new symbol no more than about its share, and the
+        others keep the probabilities that they had (Hewitt, 2021, "Initializing New Word Embeddings").
+        """
+        for key in (f"{name}.{table}" for table in TABLES):
+            table = state_dict.get(key)
+            new = 0 if table is None else len(self.dictionary) - len(table)
+            if 0 < new <= len(added_symbols(self.dictionary)):
+                mean = table.float().mean(0, keepdim=True).to(table.dtype)
+                state_dict[key] = torch.cat([table, mean.expand(new, -1)])
+        return state_dict
+
+
+@register_model("causal_lm", dataclass=CausalLMConfig)
+class CausalLanguageModel(DecoderLanguageModel):
+    """See the module's docstring."""
+
+    config, decoder_type = CausalLMConfig, CausalDecoder
+
+    @classmethod
+    def saved_architecture(cls, state, task, source):
+        saved = super().saved_architecture(state, task, source)
+        rows, symbols = saved.pop("vocab_size"), len(task.source_dictionary)  # which may have had symbols added
+        if not symbols - len(added_symbols(task.source_dictionary)) <= rows <= symbols:
+            raise UserError(f"{source}: its table has {rows} rows, but the dictionary {symbols} symbols; use its own")
+        return saved
+
+    @classmethod
+    def complete(cls, cfg, task):
+        fill(cfg, DEFAULTS, len(task.source_dictionary))
+        validate(cfg)
+
+
+def added_symbols(dictionary):
+    """Return the symbols that were added to a dictionary, which may have no row in a checkpoint's table."""
+    return getattr(dictionary, "added", ())
+
+
+for _size, _sizes in SIZES.items():
+    register_size("causal_lm", f"causal_lm_{_size}", _sizes)

@@ -1,0 +1,210 @@
+"""What all language models with a GPT-2 style decoder share: options to weights, features to logits and loss.
+
+State-dict keys are ``decoder.`` and GPT-2's names (``transformer.h.0.attn.c_attn.weight``, ..., ``lm_head.weight``).
+"""
+
+import functools
+
+import torch
+import torch.nn.functional as F
+from fairseq import utils
+from fairseq.dataclass.utils import gen_parser_from_dataclass
+from fairseq.models import FairseqDecoder, FairseqLanguageModel, register_model_architecture
+from omegaconf import open_dict
+from torch import nn
+
+from plugins import compat
+from plugins.errors import UserError
+from plugins.modules.cross_entropy import summed_cross_entropy
+from plugins.modules.decoder import Decoder, initialize
+from plugins.modules.linear_cross_entropy import linear_cross_entropy
+from plugins.options import add_tristate_flags, architecture_names
+from plugins.peft import Parts
+
+from . import tuning
+from .architecture import as_dict, flag, inherit, record
+
+FUSED = {"gelu": F.gelu, "gelu_tanh": functools.partial(F.gelu, approximate="tanh")}  # fairseq's take several passes
+
+
+class DecoderLanguageModel(FairseqLanguageModel):
+    """Base of the registered models.
+
+    A subclass names its ``config`` class and its ``decoder_type``, and completes the options in :meth:`complete`.
+    """
+
+    def __init__(self, cfg, dictionary):
+        super().__init__(self.decoder_type(cfg, dictionary))
+        self.cfg = cfg
+
+    @classmethod
+    def add_args(cls, parser):
+        add_tristate_flags(parser, cls.config)
+        gen_parser_from_dataclass(parser, cls.config(), delete_default=True)
+
+    @classmethod
+    def build_model(cls, cfg, task):
+        """Build a model for the dictionary of a task.
+
+        Raises:
+            UserError: the options contradict each other, the task, or the checkpoint that training starts from.
+        """
+        source = compat.starting_checkpoint(cfg.save_dir, cfg.restore_file, cfg.finetune_from_model)
+        state = compat.read_state(source) if source else None
+        with open_dict(cfg):
+            if source:
+                inherit(cfg, cls.saved_architecture(state, task, source), source)
+            cls.complete(cfg, task)
+            tuning.resolve(cfg, state, source)
+            model = tuning.tune(cls(cfg, task.source_dictionary), cfg, task)
+        record(cfg)
+        return model
+
+    @classmethod
+    def saved_architecture(cls, state, task, source):
+        """Return {option: value} of what a checkpoint, whose content is ``state``, says about its architecture."""
+        saved = as_dict(state["cfg"]["model"])
+        return {name: saved[name] for name in architecture_names(cls.config) if saved.get(name) is not None}
+
+    @classmethod
+    def complete(cls, cfg, task):
+        """Fill what was not given, and refuse what contradicts itself."""
+        raise NotImplementedError
+
+    def forward(self, src_tokens, src_lengths=None, **options):
+        """Map tokens (B, T) to logits (B, T, V) and a dict; see the decoder's ``forward``."""
+        return self.decoder(src_tokens, src_lengths=src_lengths, **options)
+
+    def peft_parts(self):
+        """Return where in the model ``--peft`` acts."""
+        decoder = self.decoder.transformer
+        return Parts(
+            body=decoder,
+            table=decoder.wte,
+            prompt_at=0,
+            blocks=decoder.h,
+            norm=decoder.ln_f,
+            head=self.decoder.lm_head,
+            attention=("attn.c_attn",),
+            scaled=("attn.c_attn", "mlp.c_proj"),
+            feedforward=("mlp.c_proj",),
+        )
+
+    def new_cache(self, batch):
+        """Return an empty key-value cache for ``batch`` sequences of up to ``max_positions()`` tokens."""
+        return self.decoder.transformer.new_cache(batch)
+
+
+class LMDecoder(FairseqDecoder):
+    """Decoder and output projection."""
+
+    def __init__(self, cfg, dictionary):
+        super().__init__(dictionary)
+        self.transformer = Decoder(
+            cfg.vocab_size,
+            cfg.block_size,
+            cfg.decoder_embed_dim,
+            cfg.decoder_ffn_embed_dim,
+            cfg.decoder_layers,
+            cfg.decoder_attention_heads,
+            FUSED.get(str(cfg.activation_fn)) or utils.get_activation_fn(str(cfg.activation_fn)),
+            positions=str(cfg.positions),
+            bias=cfg.bias,
+            norm_eps=cfg.norm_eps,
+            dropout=cfg.dropout,
+            embedding_dropout=cfg.embedding_dropout,
+            attention_dropout=cfg.attention_dropout,
+            residual=cfg.residual,
+        )
+        self.lm_head = nn.Linear(cfg.decoder_embed_dim, cfg.vocab_size, bias=False)
+        if cfg.tie_embeddings:
+            self.lm_head.weight = self.transformer.wte.weight
+        initialize(self, str(cfg.init))
+
+    def forward(self, tokens, target=None, **inputs):
+        """Predict the next token at every position.
+
+        Args:
+            tokens: (B, T), padded on the right; with a cache, those that follow what it holds.
+            target: (B, T), ``pad()`` where there is none, to be given the loss rather than logits, which cost more.
+            inputs: those of :meth:`extract_features`.
+
+        Returns:
+            Logits (B, T, V), or the loss, a scalar in nats, summed over all targets; and the dict of
+            :meth:`extract_features`.
+        """
+        x, extra = self.extract_features(tokens, **inputs)
+        return (self.output_layer(x) if target is None else self.loss(x, target)), extra
+
+    def extract_features(self, tokens, src_lengths=None, cache=None):
+        """Map tokens (B, T) to features (B, T, C) and an empty dict.
+
+        Args:
+            src_lengths: (B,) without padding; not needed, for no position sees what is behind it.
+            cache: of :meth:`DecoderLanguageModel.new_cache`.
+        """
+        return self.transformer(tokens, cache), {}
+
+    def output_layer(self, features):
+        return self.lm_head(features)
+
+    def loss(self, features, target):
+        """Return the summed cross-entropy of targets (B, T), ``pad()`` excepted, given features (B, T, C)."""
+        real = target != self.dictionary.pad()
+        x, target = features[real], target[real]  # (N, C), (N,): only these are projected
+        head = self.lm_head
+        if x.device.type == "cpu" and type(head) is nn.Linear:  # an adapter's layer must be called
+            return linear_cross_entropy(x.float(), head.weight.float(), target, head.bias)
+        return summed_cross_entropy(head(x).float(), target)
+
+    def get_normalized_probs(self, net_output, log_probs, sample=None):
+        """Return (log-)probabilities (B, T, V + 1), the last column for padded targets, which are no symbol."""
+        logits = net_output[0].float()
+        probs = utils.log_softmax(logits, dim=-1) if log_probs else utils.softmax(logits, dim=-1)
+        return F.pad(probs, (0, 1), value=-torch.inf if log_probs else 0.0)
+
+    def max_positions(self):
+        return self.transformer.max_tokens
+
+
+def fill(cfg, defaults, symbols):
+    """Fill what was not given.
+
+    Args:
+        cfg: the options of the model.
+        defaults: {option: value}.
+        symbols: how many the dictionary holds.
+
+    Raises:
+        UserError: --vocab-size contradicts the dictionary.
+    """
+    for name, value in defaults.items():
+        if cfg[name] is None:
+            cfg[name] = value
+    cfg.decoder_ffn_embed_dim = cfg.decoder_ffn_embed_dim or 4 * cfg.decoder_embed_dim
+    for name in ("embedding_dropout", "attention_dropout"):
+        cfg[name] = cfg.dropout if cfg[name] is None else cfg[name]
+    if cfg.vocab_size not in (None, symbols):
+        raise UserError(f"--vocab-size {cfg.vocab_size} contradicts the dictionary, which has {symbols} symbols")
+    cfg.vocab_size = symbols
+
+
+def validate(cfg, probabilities=()):
+    """Refuse options that make no sense, naming the flag; ``probabilities`` are the names of some more of these."""
+    width, heads = cfg.decoder_embed_dim, cfg.decoder_attention_heads
+    for name in ("decoder_layers", "decoder_attention_heads", "decoder_embed_dim", "block_size", "norm_eps"):
+        if cfg[name] <= 0:
+            raise UserError(f"{flag(name)} {cfg[name]} is not positive")
+    if width % heads:
+        raise UserError(f"--decoder-attention-heads {heads} does not divide --decoder-embed-dim {width}")
+    for name in ("dropout", "embedding_dropout", "attention_dropout", *probabilities):
+        if not 0 <= cfg[name] <= 1:
+            raise UserError(f"{flag(name)} {cfg[name]} is not between 0 and 1")
+
+
+def register_size(model, name, sizes):
+    @register_model_architecture(model, name)
+    def fill_sizes(args):
+        for option, value in sizes.items():
+            if getattr(args, option, None) is None:
+                setattr(args, option, value)

@@ -1,0 +1,70 @@
+"""The options that all language models with a GPT-2 style decoder have."""
+
+from dataclasses import dataclass
+from typing import Optional  # fairseq's parser does not read `int | None`
+
+from fairseq.dataclass import ChoiceEnum
+from fairseq.utils import get_available_activation_fns
+from omegaconf import II
+
+from plugins.modules import decoder
+from plugins.options import architecture, option
+from plugins.peft import PeftConfig
+
+POSITIONS = ChoiceEnum(list(decoder.POSITIONS))
+INITIALISATIONS = ChoiceEnum(list(decoder.INITIALISATIONS))
+ACTIVATIONS = ChoiceEnum([*get_available_activation_fns(), "gelu_tanh"])
+
+
+@dataclass
+class DecoderLMConfig(PeftConfig):
+    # Size
+    decoder_layers: Optional[int] = architecture("layers (by architecture)")
+    decoder_attention_heads: Optional[int] = architecture("attention heads; they must divide the width (likewise)")
+    decoder_embed_dim: Optional[int] = architecture("width (likewise)")
+    decoder_ffn_embed_dim: Optional[int] = architecture("width of the feed-forward nets (four times the width)")
+    block_size: Optional[int] = architecture("longest context, in tokens (by architecture)")
+    vocab_size: Optional[int] = architecture("rows of the embedding table (as many as the dictionary has symbols)")
+
+    # Layers
+    positions: Optional[POSITIONS] = architecture(
+        "learned: a vector for each position; sinusoidal: Vaswani et al., 2017; alibi: linear attention bias (learned)"
+    )
+    residual: Optional[bool] = architecture("residual connections (on)")
+    bias: Optional[bool] = architecture(
+        "biases in linear layers and layer norms (on in causal_lm, as GPT-2; off in char_lm, as nanoGPT's models)"
+    )
+    tie_embeddings: Optional[bool] = architecture("one table for input and output (on)")
+    activation_fn: Optional[ACTIVATIONS] = architecture(
+        "activation of the feed-forward nets; gelu_tanh is GPT-2's approximation (gelu_tanh in causal_lm, else gelu)"
+    )
+    norm_eps: Optional[float] = architecture("added to the variance in layer norms (1e-5)")
+    init: INITIALISATIONS = option(
+        "gpt2",
+        "gpt2: normal 0.02, residual projections divided by sqrt(2 layers); xavier: Xavier-uniform linear layers, "
+        "embeddings normal 0.02",
+    )
+
+    # Dropout
+    dropout: Optional[float] = option(None, "after attention and after the feed-forward net (by architecture, else 0)")
+    embedding_dropout: Optional[float] = option(None, "after the embedding (as --dropout)")
+    attention_dropout: Optional[float] = option(None, "of attention weights (as --dropout)")
+
+    # Where training starts from
+    save_dir: Optional[str] = II("checkpoint.save_dir")
+    restore_file: Optional[str] = II("checkpoint.restore_file")
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+
+
+def size(layers, heads, width, block, dropout):
+    """Return the options of an architecture."""
+    return {
+        "decoder_layers": layers,
+        "decoder_attention_heads": heads,
+        "decoder_embed_dim": width,
+        "block_size": block,
+        "dropout": dropout,
+    }
+
+
+DEFAULTS = {"positions": "learned", "residual": True, "tie_embeddings": True, "norm_eps": 1e-5}

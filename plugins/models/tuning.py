@@ -1,0 +1,97 @@
+"""``--peft`` in a registered model: where its base is found, loaded and recorded. The methods are in plugins.peft."""
+
+import logging
+import os
+
+from fairseq import utils
+from fairseq.data import encoders
+
+from plugins import compat, peft
+from plugins.data import bpe
+from plugins.errors import UserError
+
+from .architecture import inherit, stored_options
+
+logger = logging.getLogger(__name__)
+
+
+def resolve(cfg, state, source):
+    """Fill the options of tuning: from the adapter that training starts from, if it is one, else from the defaults.
+
+    Args:
+        cfg: the options of the model.
+        state: the content of the checkpoint that training starts from, or None.
+        source: its path.
+
+    Raises:
+        UserError: options that contradict the adapter or each other, or no base.
+    """
+    saved = stored_options(state)[0] if state else {}
+    is_adapter = saved.get("peft") not in (None, "none")
+    if is_adapter:
+        inherit(cfg, {name: saved[name] for name in peft.OPTIONS if saved.get(name) is not None}, source)
+    peft.complete(cfg)
+    if cfg.peft != "none":
+        elsewhere = [saved.get("peft_base"), None if is_adapter else source, cfg.finetune_from_model]
+        cfg.peft_base = find_base([cfg.peft_base] if cfg.peft_base else elsewhere, cfg.peft)
+
+
+def find_base(places, method):
+    """Return the first of some paths, absolute, at which there is a file."""
+    places = [path for path in places if path and not path.startswith("${")]
+    for path in places:
+        if os.path.exists(path):
+            return os.path.abspath(path)
+    if places:
+        raise UserError(f"{places[0]}: no such checkpoint, and it is the base of --peft {method}; name it: --peft-base")
+    raise UserError(f"--peft {method} tunes a model that is trained already; name it: --finetune-from-model CKPT")
+
+
+def tune(model, cfg, task):
+    """Load the base into a new model and tune it as ``cfg``, which :func:`resolve` has filled, says; return the model.
+
+    Raises:
+        UserError: the base is damaged, an adapter itself, or of another architecture.
+    """
+    if cfg.peft == "none":
+        return model
+    state = compat.read_state(cfg.peft_base)
+    if peft.IDENTITY in state["model"]:
+        raise UserError(f"{cfg.peft_base}: holds an adapter without its base; merge it first: scripts/merge_peft.py")
+    try:
+        model.load_state_dict(dict(state["model"]), model_cfg=cfg)
+    except RuntimeError as error:
+        raise UserError(f"{cfg.peft_base}: not the base of this model: {' '.join(str(error).split())[:200]}") from error
+    words = None
+    if cfg.peft == "prompt":
+        words = tokens_of(cfg.prompt_words, task) if cfg.prompt_words else None
+        cfg.prompt_tokens = cfg.prompt_tokens or (24 if words is None else len(words))
+        if cfg.prompt_tokens >= model.max_positions():
+            room = model.max_positions()
+            raise UserError(
+                f"--prompt-tokens {cfg.prompt_tokens} leaves no room for text: the model takes {room} tokens"
+            )
+        cfg.prompt_words = None  # the checkpoint will hold the vectors; using it takes no tokenizer
+    logger.info("%s of %s: %s", cfg.peft, cfg.peft_base, peft.tune(model, cfg, words, state["model"]))
+    return model
+
+
+def tokens_of(text, task):
+    """Return the tokens (N,) of a text.
+
+    Raises:
+        UserError: there are none, or the task has no tokenizer.
+    """
+    dictionary = task.source_dictionary
+    if hasattr(dictionary, "encode"):
+        tokens = dictionary.encode(text)
+    else:
+        folder = task.tokeniser.folder if hasattr(task, "tokeniser") else utils.split_paths(task.cfg.data)[0]
+        options = bpe.find(folder)
+        if options is None:
+            raise UserError(f"{folder}: no tokeniser, which --prompt-words needs; take --prompt-tokens alone")
+        pieces = encoders.build_bpe(options).encode(text)
+        tokens = dictionary.encode_line(pieces, append_eos=False, add_if_not_exist=False)
+    if len(tokens) == 0:
+        raise UserError(f"--prompt-words {text!r}: no token in it")
+    return tokens.tolist()

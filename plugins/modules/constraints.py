@@ -1,0 +1,142 @@
+"""What generated text must and must not hold: lengths, repeated n-grams, forced and forbidden sequences of tokens.
+
+All of it is about the tokens that were generated; the prompt does not count.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Tokens = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """Which sequences of tokens may be generated.
+
+    Attributes:
+        end: the token that ends a sequence.
+        max_length: most tokens, the end token not counted.
+        min_length: fewest tokens.
+        no_repeat_ngram: no n-gram of this length occurs twice; 0 for no such rule.
+        forbidden: sequences of tokens that do not occur.
+        forced: groups of sequences, of each of which at least one occurs, such as the ways to write a word.
+
+    Raises:
+        ValueError: they contradict each other.
+    """
+
+    end: int
+    max_length: int
+    min_length: int = 0
+    no_repeat_ngram: int = 0
+    forbidden: tuple[Tokens, ...] = ()
+    forced: tuple[tuple[Tokens, ...], ...] = ()
+
+    def __post_init__(self):
+        if not 0 <= self.min_length <= self.max_length:
+            raise ValueError(f"a length of at least {self.min_length} and at most {self.max_length} is impossible")
+        if any(not words for words in (*self.forbidden, *(way for group in self.forced for way in group))):
+            raise ValueError("a forced or forbidden sequence without a token")
+        room = sum(min(map(len, group)) for group in self.forced)
+        if room > self.max_length:
+            raise ValueError(f"the forced sequences have {room} tokens, more than {self.max_length}")
+
+    def banned(self, tokens: Sequence[int]) -> set[int]:
+        """Return the tokens that would break a rule behind ``tokens``, forced sequences aside."""
+        banned = self.forbidden_after(tokens) | self.repeating(tokens)
+        return banned | {self.end} if len(tokens) < self.min_length else banned
+
+    def forbidden_after(self, tokens: Sequence[int]) -> set[int]:
+        """Return the tokens that would complete a forbidden sequence."""
+        return {words[-1] for words in self.forbidden if ends_with(tokens, words[:-1])}
+
+    def repeating(self, tokens: Sequence[int]) -> set[int]:
+        """Return the tokens that would complete an n-gram for the second time."""
+        n, size = self.no_repeat_ngram, len(tokens)
+        last = tuple(tokens[size - n + 1 :]) if n > 1 else ()
+        places = range(size - n + 1) if n else ()
+        return {tokens[i + n - 1] for i in places if tuple(tokens[i : i + n - 1]) == last}
+
+    def missing(self, tokens: Sequence[int]) -> list[tuple[Tokens, ...]]:
+        """Return the forced groups of which none occurs in a text."""
+        return [group for group in self.forced if not any(contains(tokens, way) for way in group)]
+
+    def needed(self, tokens: Sequence[int]) -> int:
+        """Return how many more tokens a text needs at least to hold what is forced."""
+        missing = self.missing(tokens)
+        whole = [min(map(len, group)) for group in missing]
+        rest = [min(len(way) - begun_of(tokens, way) for way in group) for group in missing]
+        # A text can end in the beginning of several, but only one of them goes on.
+        return sum(whole) - max((w - r for w, r in zip(whole, rest, strict=True)), default=0)
+
+    def openings(self, tokens: Sequence[int]) -> list[int]:
+        """Return the tokens that begin a missing sequence, or go on with one."""
+        ways = [way for group in self.missing(tokens) for way in group]
+        return sorted({way[0] for way in ways} | {way[begun_of(tokens, way)] for way in ways})
+
+    def mask(self, logits: Tensor, texts: Sequence[Sequence[int]]) -> Tensor:
+        """Return logits (B, V) with minus infinity for what must not follow each of B texts.
+
+        Where the rules leave nothing, as when every token would repeat an n-gram, the text may end.
+        """
+        places = [(row, token) for row, tokens in enumerate(texts) for token in self.banned(tokens)]
+        if not places and not self.forced:
+            return logits
+        masked = logits.clone()
+        if places:
+            rows, columns = torch.tensor(places, device=logits.device).T
+            masked[rows, columns] = -torch.inf
+        for row, tokens in enumerate(texts if self.forced else ()):
+            self._force(masked[row], logits[row], tokens)
+        stuck = masked.isneginf().all(-1)  # (B,)
+        masked[:, self.end] = torch.where(stuck, logits[:, self.end], masked[:, self.end])
+        return masked
+
+    def _force(self, masked: Tensor, logits: Tensor, tokens: Sequence[int]) -> None:
+        """Keep masked logits (V,), in place, to what leaves room for missing sequences, which an end does not.
+
+        With no room left for anything else, they may repeat an n-gram.
+        """
+        missing = self.missing(tokens)
+        if not missing:
+            return
+        masked[self.end] = -torch.inf
+        room = self.max_length - len(tokens) - 1
+        if sum(min(map(len, group)) for group in missing) > room:
+            masked.fill_(-torch.inf)
+            forbidden = self.forbidden_after(tokens)
+            for token in self.openings(tokens):
+                if token not in forbidden and self.needed([*tokens, token]) <= room:
+                    masked[token] = logits[token]
+
+    def invite(self, logits: Tensor, texts: Sequence[Sequence[int]]) -> Tensor:
+        """Give the probability of an end, which is forbidden, to what begins missing sequences: (B, V) to (B, V).
+
+        So a model writes them where it finds them likely, or at the latest where it would stop.
+        """
+        if not self.forced:
+            return logits
+        logits = logits.clone()
+        for row, tokens in enumerate(texts):
+            openings = self.openings(tokens)
+            if openings:
+                share = logits[row, self.end] - math.log(len(openings))
+                logits[row, openings] = torch.logaddexp(logits[row, openings], share)
+        return logits
+
+
+def ends_with(tokens: Sequence[int], words: Tokens) -> bool:
+    return not words or tuple(tokens[-len(words) :]) == words
+
+
+def contains(tokens: Sequence[int], words: Tokens) -> bool:
+    return any(tuple(tokens[i : i + len(words)]) == words for i in range(len(tokens) - len(words) + 1))
+
+
+def begun_of(tokens: Sequence[int], words: Tokens) -> int:
+    """Return how many of the first tokens of ``words`` the text ends in."""
+    return next(count for count in range(len(words) - 1, -1, -1) if ends_with(tokens, words[:count]))

@@ -1,0 +1,47 @@
+"""Learned vectors in a model's input (prompt tuning: Lester et al., 2021, arXiv 2104.08691, section 2).
+
+Shapes: B sequences, T tokens, C channels, P vectors of the prompt.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class SoftPrompt(nn.Module):
+    """Vectors that stand behind the first ``at`` tokens of every sequence, as if they were the embeddings of tokens.
+
+    Args:
+        vectors: (P, C), where learning starts.
+        at: 0 for the very beginning; 1 for behind ``<s>``.
+    """
+
+    def __init__(self, vectors: Tensor, at: int = 0):
+        super().__init__()
+        self.at = at
+        self.weight = nn.Parameter(vectors.detach().clone())
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def insert(self, x: Tensor) -> Tensor:
+        """Map embedded tokens (B, T, C) to (B, T + P, C)."""
+        prompt = self.weight.to(x.dtype).expand(len(x), -1, -1)
+        return torch.cat([x[:, : self.at], prompt, x[:, self.at :]], dim=1)
+
+    def remove(self, x: Tensor) -> Tensor:
+        """Map features (B, T + P, C) to those of the tokens, (B, T, C)."""
+        behind = x[:, self.at + len(self) :]
+        return behind if self.at == 0 else torch.cat([x[:, : self.at], behind], dim=1)
+
+    def make_room(self, tokens: Tensor) -> Tensor:
+        """Map tokens (B, T) to (B, T + P): in the prompt's place the first of each sequence, which is no padding."""
+        places = tokens[:, :1].expand(-1, len(self))
+        return torch.cat([tokens[:, : self.at], places, tokens[:, self.at :]], dim=1)
+
+    def move_rows(self, rows: Tensor, length: int) -> Tensor:
+        """Map indices (N,) into B * T positions, T being ``length``, to those of the same tokens in B * (T + P)."""
+        sequence, place = rows // length, rows % length
+        return sequence * (length + len(self)) + place + len(self) * (place >= self.at)
+
+    def extra_repr(self) -> str:
+        return f"{len(self)} vectors, at={self.at}"

@@ -1,0 +1,59 @@
+"""Tuning of the output projection alone, or of the last layers: ``--peft last_layer``."""
+
+import contextlib
+
+import torch
+from torch import nn
+
+from plugins.errors import UserError
+
+from .tuning import Method, Parts
+
+
+class LastLayer(Method):
+    """Lets the output projection move, as a copy where it is also the embedding table, which stays as it is.
+
+    With ``--peft-blocks K`` the last K layers move instead, and the layer norm behind them.
+
+    Args:
+        base: {name: tensor} of the base's checkpoint, mapped from its file, so that :meth:`disabled` needs no copy in
+            memory; None to keep one.
+    """
+
+    def __init__(self, cfg, identity, base=None):
+        super().__init__(cfg, identity)
+        self.base_state = base or {}
+
+    def install(self, model: nn.Module, parts: Parts) -> None:
+        blocks = self.cfg.peft_blocks
+        if blocks > len(parts.blocks):
+            raise UserError(f"--peft-blocks {blocks}: the model has {len(parts.blocks)} layers")
+        head, table = parts.head, parts.table.weight
+        was_table = not blocks and head.weight is table
+        if blocks:
+            moving = [p for part in (*parts.blocks[-blocks:], parts.norm) if part for p in part.parameters()]
+        else:
+            head.weight = nn.Parameter(head.weight.detach().clone())
+            moving = [p for p in (head.weight, getattr(head, "bias", None)) if p is not None]
+        names = {id(p): name for name, p in model.named_parameters()}
+        self.originals = [(p, self.original(names[id(p)], p)) for p in moving[was_table:]]
+        self.originals += [(head.weight, table)] * was_table
+        for parameter in moving:
+            parameter.requires_grad_(True)
+
+    def original(self, name, parameter):
+        saved = self.base_state.get(name)
+        return parameter.detach().clone() if saved is None or saved.shape != parameter.shape else saved
+
+    @contextlib.contextmanager
+    def disabled(self, model):
+        tuned = [parameter.detach().clone() for parameter, _ in self.originals]
+        with torch.no_grad():
+            for parameter, original in self.originals:
+                parameter.copy_(original)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for (parameter, _), value in zip(self.originals, tuned, strict=True):
+                    parameter.copy_(value)

@@ -1,0 +1,226 @@
+"""What all methods share: freezing, the state dict of a tuned model, the identity of its base, merging.
+
+A tuned model has a child ``peft``, a :class:`Method`. In state dicts the layers of an adapter are left out of names:
+parameters of the base keep theirs, and what a method adds has names beside them.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from plugins.errors import UserError
+
+IDENTITY = "peft.base"  # key of the SHA-256 of the base, (32,) uint8
+
+
+class WrongBase(UserError):
+    """Tensors that belong to another base than the one that the model has."""
+
+
+@dataclass
+class Parts:
+    """Where in a model the methods act; models return it from ``peft_parts()``.
+
+    Attributes:
+        body: embeds tokens; it has an attribute ``prompt`` and a method ``look_up`` from tokens (T,) to (T, C).
+        table: (V, C) the token embeddings.
+        prompt_at: how many tokens stand before a prompt.
+        blocks: the layers.
+        norm: the layer norm behind the last, or None.
+        head: has the output projection: ``weight`` (V, C), and ``bias`` (V,) or None or nothing.
+        attention: names, within a layer, of the input projections of attention.
+        scaled: names of what IA3 scales, and ``feedforward``, those of them whose input it scales.
+    """
+
+    body: nn.Module
+    table: nn.Embedding
+    prompt_at: int
+    blocks: nn.ModuleList
+    norm: nn.Module | None
+    head: nn.Module
+    attention: tuple[str, ...]
+    scaled: tuple[str, ...]
+    feedforward: tuple[str, ...] = field(default=())
+
+
+class Method(nn.Module):
+    """A method at work in a model, whose child ``peft`` it is.
+
+    Args:
+        cfg: the options of :class:`plugins.peft.PeftConfig`, completed.
+        identity: the SHA-256 of the base.
+    """
+
+    def __init__(self, cfg, identity: bytes):
+        super().__init__()
+        self.cfg = cfg
+        self.register_buffer("base", torch.tensor(list(identity), dtype=torch.uint8))
+
+    def install(self, model: nn.Module, parts: Parts) -> None:
+        """Add to a frozen model, or let parameters of it move."""
+        raise NotImplementedError
+
+    def layers(self, model: nn.Module) -> list[str]:
+        """Return the names of the modules that now stand for modules of the base."""
+        return []
+
+    def merge(self, model: nn.Module) -> None:
+        """Put what was learned into the weights of the base."""
+
+    def unmerge(self, model: nn.Module) -> None:
+        """Take it out again."""
+
+    def disabled(self, model: nn.Module) -> contextlib.AbstractContextManager:
+        """Return a context in which the model is its base."""
+        raise NotImplementedError
+
+
+def attach(model: nn.Module, method: Method) -> None:
+    """Freeze a model and install a method in it. The model must hold the weights of its base already."""
+    if getattr(model, "peft", None) is not None:
+        raise ValueError("the model is tuned already")
+    model.requires_grad_(False)
+    method.install(model, model.peft_parts())
+    model.peft = method
+    model.register_state_dict_post_hook(_save)
+    model.register_load_state_dict_pre_hook(_load)
+
+
+def merge(model: nn.Module) -> None:
+    """Put what a model has learned into the weights of its base: the same function, as fast as the base.
+
+    Raises:
+        UserError: a prompt, which no weights can stand for.
+    """
+    model.peft.merge(model)
+
+
+def unmerge(model: nn.Module) -> None:
+    """Undo :func:`merge`."""
+    model.peft.unmerge(model)
+
+
+def disabled(model: nn.Module) -> contextlib.AbstractContextManager:
+    """Return a context in which a tuned model is its base."""
+    return model.peft.disabled(model)
+
+
+# Which parameters
+
+
+def tuned_names(model: nn.Module) -> set[str]:
+    """Return the names of the parameters that move, get gradients and optimiser state, and are saved."""
+    names = (name for name, p in model.named_parameters(remove_duplicate=False) if p.requires_grad)
+    return {plain_name(model, name) for name in names}
+
+
+@dataclass
+class Count:
+    """Parameters of a model."""
+
+    trainable: int
+    total: int
+
+    def __str__(self) -> str:
+        """The line that the peft library prints."""
+        percent = 100 * self.trainable / max(self.total, 1)
+        return f"trainable params: {self.trainable:,} || all params: {self.total:,} || trainable%: {percent:.4f}"
+
+
+def count(model: nn.Module) -> Count:
+    parameters = list(model.parameters())
+    return Count(sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters))
+
+
+# State dicts
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> bytes:
+    """Return the SHA-256 of the names, types, shapes and contents of tensors; of tensors without content, zeros."""
+    if any(tensor.is_meta for tensor in tensors.values()):
+        return bytes(32)
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.digest()
+
+
+def whole_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return all that a tuned model consists of, base and addition, under the names of its state dict."""
+    model.peft.saves_all = True
+    try:
+        return dict(model.state_dict())
+    finally:
+        model.peft.saves_all = False
+
+
+def merged_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state dict of a plain model that computes what a merged one does."""
+    layers = tuple(layer + "." for layer in model.peft.layers(model))
+    added = [
+        plain_name(model, name)
+        for name, _ in model.named_parameters()
+        if name.startswith(layers) and ".base_layer." not in name
+    ]
+    return {name: tensor for name, tensor in whole_state(model).items() if name not in (*added, IDENTITY)}
+
+
+def plain_name(model: nn.Module, name: str) -> str:
+    """Return the name of a tensor without the layers that a method has put in."""
+    method = getattr(model, "peft", None)
+    for layer in [] if method is None else method.layers(model):
+        if name.startswith(layer + "."):
+            inner = name.removeprefix(layer + ".").split(".")
+            return ".".join([layer, *(part for part in inner if part not in ("base_layer", "default"))])
+    return name
+
+
+def _save(model, state, prefix, metadata):
+    """Rename to plain names, and leave out what belongs to the base."""
+    kept = tuned_names(model) | {IDENTITY}
+    for name in [name for name in state if name.startswith(prefix)]:
+        tensor, plain = state.pop(name), plain_name(model, name.removeprefix(prefix))
+        if plain in kept or getattr(model.peft, "saves_all", False):
+            state[prefix + plain] = tensor
+
+
+def _load(model, state, prefix, *unused):
+    """Complete what is loaded, an adapter or the base, by what is there already.
+
+    Raises:
+        WrongBase: the adapter is another base's, or what is loaded is another base.
+    """
+    own, tuned = whole_state(model), tuned_names(model)
+    adapter = prefix + IDENTITY in state
+    if adapter:
+        check_identity(bytes(state[prefix + IDENTITY].tolist()), bytes(model.peft.base.tolist()))
+    for name, tensor in own.items():
+        given = state.get(prefix + name)
+        if name in tuned and (adapter or given is not None):
+            continue  # what an adapter lacks is reported as missing
+        if given is not None and name not in tuned and name != IDENTITY and given.shape == tensor.shape:
+            check_equal(name, given, tensor)
+        state.setdefault(prefix + name, tensor)
+    for name in [key for key, _ in model.named_parameters(remove_duplicate=False)]:
+        plain = plain_name(model, name)
+        if plain != name and prefix + plain in state:
+            state[prefix + name] = state.pop(prefix + plain)
+
+
+def check_identity(wanted, actual):
+    if wanted != actual:
+        raise WrongBase(
+            f"this adapter was trained on a base with SHA-256 {wanted.hex()}, and this one has {actual.hex()}; name "
+            "the right one: --peft-base CKPT"
+        )
+
+
+def check_equal(name, given, own):
+    if not torch.equal(given.to(own), own):
+        raise WrongBase(f"{name}: not the base that is tuned; load an adapter, or tune this model from the start")

@@ -1,0 +1,110 @@
+"""Causal language modelling, from text files, without a preprocessing step."""
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import Optional  # fairseq's parser does not read `str | None`
+
+from fairseq import utils
+from fairseq.tasks import register_task
+
+from plugins import compat
+from plugins.data import dictionaries
+from plugins.data.char_sources import Reading
+from plugins.data.token_corpus import TokenCorpus, learn
+from plugins.data.token_dictionary import TokenDictionary
+from plugins.errors import UserError
+from plugins.options import option
+
+from .windows import WindowsConfig, WindowsTask, cache_folder, corpus_spec
+
+logger = logging.getLogger(__name__)
+
+LEARNED = ("char", "sentencepiece")
+
+
+@dataclass
+class CausalLMTaskConfig(WindowsConfig):
+    vocabulary: Optional[str] = option(
+        None,
+        "what turns text into tokens: a folder with GPT-2's vocab.json and merges.txt, a tokenizer.json or a "
+        "sentencepiece .model; or, of the training text, char or sentencepiece (that of the checkpoint that training "
+        "starts from, else sentencepiece)",
+    )
+    pieces: int = option(8000, "most symbols of a sentencepiece vocabulary that is learned")
+
+
+class WithVocabulary:
+    """Mixin for tasks: a dictionary of tokens that is found before there is a model, and kept beside checkpoints."""
+
+    def use(self, dictionary: TokenDictionary) -> TokenDictionary:
+        """Keep a dictionary, and have its fingerprint stored in checkpoints."""
+        self.state.merge_state_dict({"dictionary_sha256": dictionaries.fingerprint(dictionary)})
+        logger.info("dictionary: %d symbols", len(dictionary))
+        return dictionary
+
+    def load_state_dict(self, state_dict):
+        saved = state_dict.get("dictionary_sha256")
+        if saved not in (None, dictionaries.fingerprint(self.source_dictionary)):
+            raise UserError(
+                "the vocabulary is not the one that the checkpoint was trained with; use what lies beside it"
+            )
+
+    def post_save(self, checkpoint_path, num_updates):
+        """Put the files of the tokenizer beside a checkpoint that fairseq has just written."""
+        self.source_dictionary.save_files(os.path.dirname(checkpoint_path))
+
+
+def checkpoint_folder(cfg) -> str | None:
+    """Return the folder of the checkpoint that is evaluated or that training starts from, or None."""
+    if cfg.path:
+        return os.path.dirname(utils.split_paths(cfg.path)[0]) or "."
+    source = compat.starting_checkpoint(cfg.save_dir, cfg.restore_file, cfg.finetune_from_model)
+    return source and (os.path.dirname(source) or ".")
+
+
+@register_task("causal_lm", dataclass=CausalLMTaskConfig)
+class CausalLMTask(WithVocabulary, WindowsTask):
+    """Predict the next token of windows of text.
+
+    The dictionary is that of the checkpoint that training starts from or that is evaluated, else what --vocabulary
+    says. Its files are copied beside the checkpoints, whose folder then is all that using them needs.
+    """
+
+    def __init__(self, cfg):
+        super().__init__(cfg)
+        self._dictionary = self._corpus = None
+
+    @property
+    def dictionary(self) -> TokenDictionary:
+        if self._dictionary is None:
+            self._dictionary = self.use(self.find_dictionary())
+        return self._dictionary
+
+    source_dictionary = target_dictionary = dictionary
+
+    def find_dictionary(self):
+        """Return the dictionary that the checkpoint or the options name.
+
+        Raises:
+            UserError: they contradict each other, or there is none.
+        """
+        cfg, beside = self.cfg, checkpoint_folder(self.cfg)
+        if beside is None and cfg.vocabulary in (None, *LEARNED):
+            return learn(cfg.vocabulary or "sentencepiece", cfg.pieces, self.spec(), cache_folder(cfg))
+        if beside is None:
+            return TokenDictionary.from_files(cfg.vocabulary)
+        known = TokenDictionary.from_files(beside)
+        if cfg.vocabulary not in (None, *LEARNED):
+            given = TokenDictionary.from_files(cfg.vocabulary)
+            if dictionaries.fingerprint(given) != dictionaries.fingerprint(known):
+                raise UserError(f"--vocabulary {cfg.vocabulary} is not the one in {beside}; leave the option out")
+        return known
+
+    def spec(self):
+        return corpus_spec(self.cfg, Reading(jsonl_key=self.cfg.jsonl_key))
+
+    def read(self, split, length):
+        if self._corpus is None:
+            self._corpus = TokenCorpus(self.spec(), self.dictionary, cache_folder(self.cfg))
+        return self._corpus.split(split, length)

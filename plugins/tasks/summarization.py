@@ -1,0 +1,207 @@
+"""Summarisation by a causal language model, straight from files of documents and summaries."""
+
+import importlib.metadata
+import logging
+import os
+import platform
+from dataclasses import dataclass
+from typing import Optional  # fairseq's parser does not read `str | None`
+
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.tasks import FairseqTask, register_task
+from omegaconf import II, MISSING, open_dict
+
+from plugins import compat
+from plugins.data import dictionaries, docstrings, prose_sources, summary_dataset
+from plugins.data.summaries import Columns, locate
+from plugins.data.text_cache import cached
+from plugins.data.token_dictionary import TokenDictionary
+from plugins.errors import UserError
+from plugins.options import option
+
+from .causal_lm import WithVocabulary, checkpoint_folder
+from .windows import cache_folder
+
+logger = logging.getLogger(__name__)
+
+SEPARATOR = "<|sep|>"
+EMBEDDED = "docstrings"
+LOSS_ON = ChoiceEnum(["summary", "all"])
+ROUGE = "rouge"  # how the names of its scores begin
+
+
+@dataclass
+class SummarizationConfig(FairseqDataclass):
+    data: str = option(
+        MISSING,
+        "folder with train, valid (or validation) and test as .csv, .tsv or .jsonl; one such file, of which a part is "
+        f"for validation; or {EMBEDDED}: those of the installed packages, body to first line",
+    )
+    document_column: Optional[str] = option(None, "column of the documents (article, document or text)")
+    summary_column: Optional[str] = option(None, "column of the summaries (highlights or summary)")
+    valid_fraction: float = option(0.1, "of a single file, the share of the records that is for validation")
+    skip_bad_rows: bool = option(
+        False, "leave out records without a document or summary, or whose summary is too long, and count them"
+    )
+    separator: str = option(
+        SEPARATOR,
+        "what stands between a document and its summary: a token, written <|...|>, which gets a row of its own; words, "
+        "such as TL;DR:; or '' for nothing",
+    )
+    loss_on: LOSS_ON = option("summary", "where the loss is: on the summary and its end, or on all tokens")
+    document_tokens: Optional[int] = option(None, "cut documents to this many tokens (as many as fit with the summary)")
+    vocabulary: Optional[str] = option(
+        None, "folder of the tokenizer, to start without a checkpoint (that of the checkpoint)"
+    )
+    data_cache: Optional[str] = option(
+        None, "folder for the encoded text, which several runs may share (data, in the folder of the checkpoints)"
+    )
+    rouge_sample: int = option(0, "in validation, summarise this many documents, drawn with the seed, and log ROUGE")
+    rouge_max_length: int = option(64, "most tokens of a summary written in validation")
+    seed: int = II("common.seed")
+    path: Optional[str] = II("common_eval.path")
+    save_dir: Optional[str] = II("checkpoint.save_dir")
+    restore_file: Optional[str] = II("checkpoint.restore_file")
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+
+
+@register_task("summarization", dataclass=SummarizationConfig)
+class SummarizationTask(WithVocabulary, FairseqTask):
+    """Continue a document and a separator with its summary.
+
+    The dictionary is that of the checkpoint that training starts from or that is evaluated; a separator that is a new
+    token is added to it. Its files are copied beside the checkpoints, which record the separator.
+    """
+
+    def __init__(self, cfg):
+        super().__init__(cfg)
+        dictionary = find_dictionary(cfg)
+        self.fingerprints = [dictionaries.fingerprint(dictionary)]
+        self.layout = summary_dataset.Layout.of(cfg.separator, dictionary)
+        self.dictionary = self.use(dictionary)
+        self.fingerprints.append(dictionaries.fingerprint(dictionary))
+        self.state.merge_state_dict({"separator": cfg.separator})
+        self.longest = None  # text, known once there is a model
+
+    @classmethod
+    def setup_task(cls, cfg, **kwargs):
+        """Set up from options.
+
+        Raises:
+            UserError: contradicting options, or no tokenizer.
+        """
+        check(cfg, cfg._get_parent())
+        return cls(cfg)
+
+    @property
+    def source_dictionary(self):
+        return self.dictionary
+
+    target_dictionary = source_dictionary
+
+    def load_state_dict(self, state_dict):
+        """Compare a checkpoint's vocabulary, which may lack the separator, with ours."""
+        if state_dict.get("dictionary_sha256") not in self.fingerprints:
+            super().load_state_dict(state_dict)
+        saved = state_dict.get("separator", self.cfg.separator)
+        if saved != self.cfg.separator:
+            logger.warning("the checkpoint was trained with --separator %r, not %r", saved, self.cfg.separator)
+
+    # Model and data
+
+    def build_model(self, cfg, from_checkpoint=False):
+        model = super().build_model(cfg, from_checkpoint)
+        self.longest = model.max_positions()
+        if self.cfg.rouge_sample and self.cfg.rouge_max_length + len(self.layout.separator) >= self.longest:
+            raise UserError(
+                f"--rouge-max-length {self.cfg.rouge_max_length}: no room for a document, for the model takes "
+                f"{self.longest} tokens"
+            )
+        return model
+
+    def max_positions(self):
+        return self.longest
+
+    def load_dataset(self, split, combine=False, **kwargs):
+        """Load a split.
+
+        Raises:
+            UserError: the file is missing, or a record is bad.
+        """
+        cfg, cache = self.cfg, cache_folder(self.cfg)
+        path = locate(embedded(cache) if cfg.data == EMBEDDED else cfg.data, split)
+        encoded = summary_dataset.load(
+            path, Columns(cfg.document_column, cfg.summary_column), self.layout, self.dictionary, cache,
+            skip_bad_rows=cfg.skip_bad_rows, part=self.part(path, split),
+        )  # fmt: skip
+        training = split == "train" and not cfg.path
+        self.datasets[split] = summary_dataset.SummaryDataset(
+            encoded, self.layout, self.dictionary.pad(), self.longest,
+            document_tokens=cfg.document_tokens, loss_on=str(cfg.loss_on), skip_too_long=cfg.skip_bad_rows,
+            shuffle=training, sampled=0 if training else cfg.rouge_sample, seed=cfg.seed,
+            prompt_room=self.longest - cfg.rouge_max_length,
+        )  # fmt: skip
+        logger.info("%s (%s): %s", path, split, summary_dataset.describe(self.datasets[split]))
+        return self.datasets[split]
+
+    def part(self, path, split):
+        """Return which records of a file are a split's, see :func:`.summary_dataset.load`."""
+        if os.path.isdir(self.cfg.data) or self.cfg.data == EMBEDDED:
+            return 0.0, 1.0
+        fraction = self.cfg.valid_fraction
+        if split not in ("train", "valid"):
+            raise UserError(f"{path}: a single file has no {split} split; give a folder with one file each")
+        return (fraction, 1.0) if split == "train" else (0.0, fraction)
+
+    def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
+        return indices  # texts fit already, and batch_by_size refuses a --max-tokens that they exceed
+
+
+def check(cfg, run):
+    """Refuse options that contradict each other; the best ROUGE is the highest."""
+    if cfg.rouge_sample < 0 or cfg.rouge_max_length < 1 or (cfg.document_tokens or 1) < 1:
+        raise UserError("--rouge-sample is at least 0, --rouge-max-length and --document-tokens are at least 1")
+    if not 0 < cfg.valid_fraction < 1:
+        raise UserError(f"--valid-fraction {cfg.valid_fraction} is not between 0 and 1")
+    if run is None or not str(run.checkpoint.best_checkpoint_metric).startswith(ROUGE):
+        return
+    if not cfg.rouge_sample or (run.get("criterion") or {}).get("_name") != "summarization":
+        metric = run.checkpoint.best_checkpoint_metric
+        raise UserError(f"--best-checkpoint-metric {metric} needs --rouge-sample N and --criterion summarization")
+    with open_dict(run):
+        run.checkpoint.maximize_best_checkpoint_metric = True
+
+
+def find_dictionary(cfg) -> TokenDictionary:
+    """Return the dictionary beside the checkpoint, or that of --vocabulary.
+
+    Raises:
+        UserError: there is none.
+    """
+    start = compat.starting_checkpoint(cfg.save_dir, cfg.restore_file, cfg.finetune_from_model)
+    if cfg.finetune_from_model and not start and not cfg.path:
+        raise UserError(f"--finetune-from-model {cfg.finetune_from_model}: no such checkpoint")
+    folder = checkpoint_folder(cfg) or cfg.vocabulary
+    if not folder:
+        raise UserError(
+            "a pretrained model is needed: --finetune-from-model CKPT, with its tokenizer beside it; or to train one "
+            "from nothing, --vocabulary DIR"
+        )
+    return TokenDictionary.from_files(folder)
+
+
+def embedded(cache: str) -> str:
+    """Return the folder with the docstrings of the installed packages, read where it was not yet."""
+    versions = [["python", platform.python_version()]]
+    for name in prose_sources.PACKAGES:
+        if name != prose_sources.STANDARD_LIBRARY:
+            versions.append([name, version_of(name)])
+    key = {"format": docstrings.FORMAT, "files": {EMBEDDED: versions}}
+    return cached(cache, key, docstrings.write)[0]
+
+
+def version_of(package: str) -> str:
+    try:
+        return importlib.metadata.version("scikit-learn" if package == "sklearn" else package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,174 @@
+"""What language models that read windows of one long text share: options, batches, evaluation."""
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import Optional  # fairseq's parser does not read `str | None`
+
+from fairseq import utils
+from fairseq.data.iterators import EpochBatchIterator
+from fairseq.dataclass import FairseqDataclass
+from fairseq.tasks import FairseqTask
+from omegaconf import II, MISSING
+
+from plugins.data.char_sources import CorpusSpec, Reading
+from plugins.data.char_windows import ConsecutiveWindows, RandomWindows
+from plugins.errors import UserError
+from plugins.options import option
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class WindowsConfig(FairseqDataclass):
+    data: str = option(MISSING, "text files in UTF-8, .jsonl files, or folders of them, colon-separated: one corpus")
+    jsonl_key: str = option("text", "field of a JSONL record that holds its text")
+    valid_fraction: float = option(0.1, "the end of each file that is for validation, as a part of its characters")
+    test_fraction: float = option(0.0, "the end of each file that is for testing, after the part for validation")
+    valid_data: Optional[str] = option(None, "files or folders for validation, colon-separated, instead of a fraction")
+    test_data: Optional[str] = option(None, "files or folders for testing, colon-separated, instead of a fraction")
+    data_cache: Optional[str] = option(
+        None, "folder for the encoded text, which several runs may share (data, in the folder of the checkpoints)"
+    )
+    tokens_per_sample: int = option(0, "tokens of a window; 0: the block size of the model, less: that many less")
+    epoch_windows: int = option(65536, "most windows in an epoch; less, if fewer hold the text")
+    seed: int = II("common.seed")
+    path: Optional[str] = II("common_eval.path")
+    save_dir: Optional[str] = II("checkpoint.save_dir")
+    restore_file: Optional[str] = II("checkpoint.restore_file")
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+
+
+class WindowsTask(FairseqTask):
+    """Predict the next token of windows of text.
+
+    A subclass gives the text of a split in :meth:`read`. Nothing is read before it is needed.
+    """
+
+    def __init__(self, cfg):
+        super().__init__(cfg)
+        check(cfg)
+        self.block_size = None  # of the model, once there is one
+
+    @classmethod
+    def setup_task(cls, cfg, **kwargs):
+        return cls(cfg)
+
+    def read(self, split, length):
+        """Return a :class:`.char_corpus.CharSplit`, which must hold a window of ``length`` tokens.
+
+        Raises:
+            UserError: it is shorter, or holds what the model does not know.
+        """
+        raise NotImplementedError
+
+    def build_model(self, cfg, from_checkpoint=False):
+        model = super().build_model(cfg, from_checkpoint)
+        self.block_size = model.max_positions()
+        return model
+
+    def max_positions(self):
+        return self.block_size
+
+    @property
+    def window(self) -> int:
+        """Tokens of the longest window.
+
+        Raises:
+            UserError: more than the model's block size, or none.
+        """
+        asked = self.cfg.tokens_per_sample
+        length = asked if asked > 0 else self.block_size + asked
+        if not 1 <= length <= self.block_size:
+            raise UserError(
+                f"--tokens-per-sample {asked} does not fit the model, whose block size is {self.block_size}"
+            )
+        return length
+
+    def has_sharded_data(self, split):
+        return False  # several files are one corpus
+
+    def load_dataset(self, split, combine=False, task_cfg=None, **kwargs):
+        """Load a split: random windows of "train" when training, else all of it, window by window.
+
+        Raises:
+            UserError: see :meth:`read`.
+        """
+        length, pad = self.window, self.target_dictionary.pad()
+        text = self.read(split, length)
+        evaluated = task_cfg is not None or self.cfg.path  # fairseq-validate, fairseq-eval-lm
+        if split == "train" and not evaluated:
+            windows = RandomWindows(text, length, pad, self.cfg.seed, self.cfg.epoch_windows)
+        else:
+            windows = ConsecutiveWindows(text, length, pad)
+        logger.info("%s: %d tokens in %d documents", split, len(text), len(text.starts))
+        self.datasets[split] = windows
+
+    def get_batch_iterator(
+        self,
+        dataset,
+        max_tokens=None,
+        max_sentences=None,
+        seed=1,
+        num_shards=1,
+        shard_id=0,
+        num_workers=0,
+        epoch=1,
+        **unused,
+    ):
+        """Return an iterator over batches of windows, without the sorting and filtering that windows do not need."""
+        dataset.set_epoch(epoch)
+        by_tokens = max(1, max_tokens // dataset.length) if max_tokens else None
+        size = min(number for number in (by_tokens, max_sentences) if number)
+        return EpochBatchIterator(
+            dataset,
+            dataset.collater,
+            dataset.batches(size, num_shards),
+            seed=seed,
+            num_shards=num_shards,
+            shard_id=shard_id,
+            num_workers=num_workers,
+            epoch=epoch,
+            buffer_size=0,  # a thread that reads ahead costs more than it saves
+            disable_shuffling=True,  # the windows are random, or their order does not matter
+            persistent_workers=False,  # or workers would not hear of a new epoch
+        )
+
+    def eval_lm_dataloader(self, dataset, batch_size=None, context_window=0, **options):
+        """Return batches for ``fairseq-eval-lm``; context is read from the window's own document.
+
+        fairseq has taken ``--context-window`` off ``tokens_per_sample``, so windows and context fit the block.
+        """
+        context = min(context_window, self.block_size - dataset.length)
+        windows = ConsecutiveWindows(dataset.text, dataset.length, dataset.pad, context)
+        return self.get_batch_iterator(windows, max_sentences=batch_size, **options).next_epoch_itr(shuffle=False)
+
+
+def corpus_spec(cfg, reading: Reading) -> CorpusSpec:
+    """Return the files of a corpus and how they are split, as the options say."""
+
+    def paths(value):
+        return tuple(path for path in utils.split_paths(value or "") if path)
+
+    if not paths(cfg.data):
+        raise UserError("no text to read: name a file or a folder")
+    return CorpusSpec(
+        paths(cfg.data), reading, cfg.valid_fraction, cfg.test_fraction, paths(cfg.valid_data), paths(cfg.test_data)
+    )
+
+
+def cache_folder(cfg) -> str:
+    """Return where the encoded text is kept: beside the checkpoint that is evaluated, or that training writes."""
+    if cfg.data_cache:
+        return cfg.data_cache
+    beside = os.path.dirname(utils.split_paths(cfg.path)[0]) if cfg.path else cfg.save_dir
+    return os.path.join(beside or ".", "data")
+
+
+def check(cfg):
+    if cfg.epoch_windows < 1:
+        raise UserError(f"--epoch-windows {cfg.epoch_windows} is not positive")
+    for name in ("valid", "test"):
+        fraction = getattr(cfg, f"{name}_fraction")
+        if not 0 <= fraction <= 1:
+            raise UserError(f"--{name}-fraction {fraction} is not between 0 and 1")

@@ -1,0 +1,62 @@
+"""Write an adapter (of --peft lora or last_layer) and its base as one plain checkpoint.
+
+The result is used, and tuned again, like any other: the same function, without the adapter's cost. The files of its
+dictionary and tokeniser are put beside it. A prompt cannot be merged.
+
+    python scripts/merge_peft.py checkpoints/lora/checkpoint_best.pt -o checkpoints/merged/model.pt
+
+Adapters of a causal_lm also travel to and from the peft library's folders, prompts too:
+
+    python scripts/merge_peft.py checkpoints/lora/checkpoint_best.pt --export FOLDER
+    python scripts/merge_peft.py --import FOLDER --base gpt2/model.pt -o checkpoints/imported/adapter.pt
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+
+def parse(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("adapter", nargs="?", help="its checkpoint, or a folder with checkpoint_best.pt")
+    parser.add_argument("-o", "--output", metavar="CKPT", help="the checkpoint to write")
+    parser.add_argument("--base", metavar="CKPT", help="what it was trained on, if that is no longer where it was")
+    parser.add_argument(
+        "--export", metavar="FOLDER", help="write adapter_model.safetensors and adapter_config.json there"
+    )
+    parser.add_argument("--base-model", metavar="NAME", help="with --export: transformers' name or folder of the base")
+    parser.add_argument("--import", dest="folder", metavar="FOLDER", help="a folder of the peft library, for --output")
+    args = parser.parse_args(arguments)
+    if bool(args.adapter) == bool(args.folder):
+        parser.error("give either an adapter's checkpoint or --import FOLDER")
+    if args.folder and not (args.base and args.output):
+        parser.error("--import needs --base CKPT and --output CKPT")
+    if args.adapter and bool(args.output) == bool(args.export):
+        parser.error("give either --output CKPT, to merge, or --export FOLDER")
+    return args
+
+
+def main():
+    args = parse()
+    import logging
+
+    logging.disable(logging.INFO)
+    from plugins.errors import UserError
+    from plugins.hub import adapters, peft_format
+
+    try:
+        if args.folder:
+            peft_format.convert(args.folder, args.base, args.output)
+        elif args.export:
+            peft_format.export(args.adapter, args.export, args.base_model)
+        else:
+            adapters.merge_checkpoint(args.adapter, args.output, args.base)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    print("written:", args.output or args.export)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Summarise the documents of a file: a line of JSON each, with ROUGE where the file has summaries too.
+
+    python scripts/summarize.py checkpoints/lora test.csv -o summaries.jsonl --beam 4 --no-repeat-ngram 3
+    python scripts/summarize.py checkpoints/lora articles.jsonl --temperature 0.7 --top-p 0.9
+    python scripts/summarize.py gpt2/ test.csv --separator "TL;DR:"     # a hard prompt, for a model as it comes
+    python scripts/summarize.py lead-3 test.csv                         # the first three sentences
+
+FILE is .csv (with quoting), .tsv (without), .jsonl, or a folder with test.csv or the like. Lines go to the standard
+output or to --output, the mean scores with their 95 % intervals to the standard error output. Scores are F-measures
+from 0 to 1.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("checkpoint", metavar="CKPT", help="checkpoint, its folder, a GPT-2's folder, or lead-N for N first sentences")
+    add("file", metavar="FILE", help="documents, and summaries where there are any")
+    add("-o", "--output", type=Path, metavar="FILE", help="file to write, whole or not at all (default: print)")
+    add("--document-column", metavar="NAME", help="column of the documents (article, document or text)")
+    add("--summary-column", metavar="NAME", help="column of the summaries (highlights or summary)")
+    add("--split", default="test", help="which file of a folder: train, valid or test (default: %(default)s)")
+    add("--limit", type=int, metavar="N", help="stop after N documents (all)")
+    add("--skip-bad-rows", action="store_true", help="leave out records without a document, and count them")
+    add("--separator", metavar="TEXT", help="what comes before a summary: <|token|> or words (the checkpoint's)")
+    add("--peft-base", metavar="CKPT", help="the checkpoint that an adapter belongs to, if it was moved")
+    search = parser.add_argument_group("search")
+    add = search.add_argument
+    add("--temperature", type=float, default=0.0, metavar="X", help="draw tokens; 0: the likeliest always (0)")
+    add("--top-k", type=int, metavar="K", help="draw from the likeliest K (all)")
+    add("--top-p", type=float, metavar="P", help="draw from the likeliest that together have probability P (all)")
+    add("--beam", type=int, default=1, metavar="N", help="look for the likeliest summary with N hypotheses (1)")
+    add("--length-penalty", type=float, default=1.0, metavar="X", help="of beam search; above 1 for longer ones (1)")
+    add("--seed", type=int, default=1, metavar="N", help="of the random numbers; each document has its own (1)")
+    rules = parser.add_argument_group("rules")
+    add = rules.add_argument
+    add("--max-length", type=int, default=64, metavar="N", help="most tokens of a summary (%(default)s)")
+    add("--min-length", type=int, default=0, metavar="N", help="fewest tokens (%(default)s)")
+    add("--no-repeat-ngram", type=int, default=0, metavar="N", help="no N tokens in a row occur twice (off: 0)")
+    add("--force", nargs="+", default=[], metavar="WORD", help="words that every summary shall hold")
+    add("--forbid", nargs="+", default=[], metavar="WORD", help="words that none shall hold")
+    add("--document-tokens", type=int, metavar="N", help="cut documents to N tokens (as many as fit)")
+    speed = parser.add_argument_group("speed")
+    speed.add_argument("--batch-size", type=int, default=8, metavar="N", help="documents side by side (%(default)s)")
+    speed.add_argument("--device", default="cpu", metavar="D", help="such as cuda (%(default)s)")
+    args = parser.parse_args(argv)
+    if args.limit is not None and args.limit < 1:
+        parser.error(f"--limit {args.limit}: at least one document")
+    return args
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    import logging
+
+    logging.disable(logging.INFO)
+    from plugins.errors import report_in_one_line
+
+    report_in_one_line()
+    if args.output is None:
+        scores = [write(sys.stdout, line) for line in lines(args)]
+    else:
+        part = args.output.with_name(f".{args.output.name}.{os.getpid()}.part")
+        try:
+            with part.open("w", encoding="utf-8") as file:
+                scores = [write(file, line) for line in lines(args)]
+            os.replace(part, args.output)
+        finally:
+            part.unlink(missing_ok=True)
+    scores = [score for score in scores if score]
+    if scores:
+        print(json.dumps(summary(scores)), file=sys.stderr)
+
+
+def write(file, line: dict) -> dict | None:
+    """Write a line and return its scores."""
+    print(json.dumps(line, ensure_ascii=False), file=file, flush=True)
+    return line.get("rouge")
+
+
+def lines(args):
+    """Yield what to write for each document: its id, its summary, and the reference and the scores if there is one."""
+    import itertools
+
+    from tqdm import tqdm
+
+    from plugins.analysis import rouge
+    from plugins.data.summaries import Columns, locate, read
+
+    columns = Columns(args.document_column, args.summary_column)
+    records = read(locate(args.file, args.split), columns, args.summary_column is not None, args.skip_bad_rows)
+    records = list(tqdm(itertools.islice(records, args.limit), "reading", leave=False, unit=" documents", disable=None))
+    found = summaries(args, records)
+    # Without a terminal no bar; with one it stays below the lines.
+    for record, text in zip(tqdm(records, "summarising", unit=" documents", disable=None), found, strict=True):
+        line = {"id": record.name, "summary": text}
+        if record.summary is not None:
+            line |= {"reference": record.summary, "rouge": rouge.score(text, record.summary)}
+        yield line
+
+
+def summaries(args, records):
+    """Return an iterator over the summaries of records."""
+    from plugins.hub.summarizer import Lead, Summarizer
+
+    documents = [record.document for record in records]
+    lead = re.fullmatch(r"lead-([1-9]\d*)", args.checkpoint)
+    if lead and not os.path.exists(args.checkpoint):
+        return Lead(int(lead[1])).summaries(documents)
+    model = Summarizer.from_pretrained(args.checkpoint, args.separator, args.peft_base)
+    model.lm.to(args.device)
+    same = ("max_length", "min_length", "no_repeat_ngram", "force", "forbid", "document_tokens", "batch_size",
+            "temperature", "top_k", "top_p", "beam", "length_penalty", "seed")  # fmt: skip
+    options = {name: getattr(args, name) for name in same}
+    return model.summaries(documents, [record.name for record in records], **options)
+
+
+def summary(scores: list[dict]) -> dict:
+    """Return the mean of scores, with intervals and how they were computed."""
+    from plugins.analysis import rouge
+
+    means, spread = rouge.mean(scores), rouge.intervals(scores)
+    rows = {
+        kind: {"mean": round(means[kind], 4), "interval": [round(end, 4) for end in spread[kind]]} for kind in means
+    }
+    return {"documents": len(scores), **rows, "settings": rouge.SETTINGS}
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted")

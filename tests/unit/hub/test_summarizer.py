@@ -1,0 +1,132 @@
+"""Summaries from the interface that the script uses, and the search behind them against transformers' own."""
+
+import pytest
+import torch
+import toy
+
+from plugins.data.causal_tokenizers import Characters
+from plugins.data.token_dictionary import TokenDictionary
+from plugins.errors import UserError
+from plugins.hub import CausalLM, gpt2
+from plugins.hub.checkpoints import new_model, write_causal_lm
+from plugins.hub.summarizer import Lead, Summarizer
+from plugins.models.causal_lm import CausalLanguageModel
+from plugins.modules.constraints import Constraints
+from plugins.modules.generation import Search, generate
+
+SIZE = {"decoder_layers": 2, "decoder_attention_heads": 2, "decoder_embed_dim": 16, "block_size": 40}
+DOCUMENTS = ["abcdeab", "c" * 60, "ddeea", "b", "edcba" * 3]
+
+
+def make(added=("<|sep|>",), scale=0.3):
+    dictionary = TokenDictionary(Characters(sorted("\n :abcde")), added)
+    torch.manual_seed(2)
+    return toy.randomize(new_model(CausalLanguageModel, SIZE, dictionary), scale=scale)
+
+
+@pytest.fixture(scope="module")
+def lm():
+    model = make()
+    return CausalLM(model, model.decoder.dictionary)
+
+
+def test_summaries_come_in_order_and_do_not_depend_on_the_batch(lm):
+    summarizer = Summarizer(lm, "<|sep|>")
+    options = {"max_length": 8, "temperature": 1.0, "names": ["v", "w", "x", "y", "z"]}
+    together = list(summarizer.summaries(DOCUMENTS, batch_size=2, **options))
+    assert together == list(summarizer.summaries(DOCUMENTS, batch_size=5, **options))
+    assert together == list(summarizer.summaries(iter(DOCUMENTS), batch_size=1, **options))
+    assert len(set(together)) > 1
+
+
+def test_a_summary_continues_the_document_and_the_separator(lm):
+    (found,) = Summarizer(lm, "a:").summaries(["abcd"], max_length=8)
+    assert found == lm.generate("abcd\na:", max_length=8).strip()
+
+
+def test_long_documents_are_cut_so_that_the_summary_fits(lm):
+    summarizer = Summarizer(lm, "<|sep|>")
+    (found,) = summarizer.summaries(["c" * 60], max_length=10)
+    assert [found] == list(summarizer.summaries(["c" * 29], max_length=10))
+    (short,) = summarizer.summaries(["abcdeab"], max_length=10, document_tokens=3)
+    assert [short] == list(summarizer.summaries(["abc"], max_length=10))
+
+
+def test_words_are_forced_and_forbidden(lm):
+    summarizer = Summarizer(lm, "<|sep|>")
+    for search in ({}, {"temperature": 1.5}, {"beam": 3}):
+        texts = list(summarizer.summaries(DOCUMENTS, max_length=12, force=["dad", "eb"], forbid=["c"], **search))
+        assert all("dad" in text and "eb" in text and "c" not in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"max_length": 40}, "leaves no room for a document: the model takes 40"),
+        ({"max_length": 5, "min_length": 6}, "at least 6 and at most 5"),
+        ({"beam": 2, "temperature": 1.0}, "takes no temperature"),
+        ({"force": ["abc"] * 9, "max_length": 20}, "forced sequences have 27 tokens"),
+        ({"force": ["x"]}, "'x'"),
+        ({"batch_size": 0}, "a batch of 0"),
+    ],
+)
+def test_arguments_that_make_no_sense(lm, options, message):
+    with pytest.raises(UserError, match=message):
+        Summarizer(lm, "<|sep|>").summaries(DOCUMENTS, **{"max_length": 8, **options})
+
+
+def test_the_separator_must_be_known(lm, tmp_path):
+    with pytest.raises(UserError, match=r"--separator <\|other\|>: the model has no such token"):
+        Summarizer(CausalLM(make(), make().decoder.dictionary), "<|other|>")
+    path = str(tmp_path / "model.pt")
+    write_causal_lm(path, make())
+    with pytest.raises(UserError, match="was not trained by --task summarization"):
+        Summarizer.from_pretrained(path)
+    assert Summarizer.from_pretrained(path, "<|sep|>").layout.separator == (len(make().decoder.dictionary) - 2,)
+
+
+def test_first_sentences():
+    documents = ["One. Two. Three.", "A line\nand more."]
+    assert list(Lead(2).summaries(documents)) == ["One.\nTwo.", "A line\nand more."]
+    assert list(Lead(1).summaries(documents)) == ["One.", "A line"]
+
+
+@pytest.fixture(scope="module")
+def both():
+    """A model and its twin in transformers."""
+    transformers = pytest.importorskip("transformers")
+    model = make(scale=0.4).eval()
+    words, end = len(model.decoder.dictionary), model.decoder.dictionary.eos()
+    config = transformers.GPT2Config(
+        vocab_size=words, n_layer=2, n_head=2, n_embd=16, n_positions=40, bos_token_id=end, eos_token_id=end
+    )
+    twin = transformers.GPT2LMHeadModel(config).eval()
+    twin.load_state_dict(gpt2.tensors_of(model), strict=False)
+    tokens = torch.arange(words)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(twin(tokens).logits, model(tokens)[0], atol=1e-4, rtol=0)
+    return model, twin, end
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "ours, theirs",
+    [
+        (Search(), {}),
+        (Search(beam=4), {"num_beams": 4, "early_stopping": "never"}),
+        (Search(beam=4, length_penalty=0.0), {"num_beams": 4, "length_penalty": 0.0, "early_stopping": "never"}),
+        (Search(beam=3, length_penalty=2.0), {"num_beams": 3, "length_penalty": 2.0, "early_stopping": "never"}),
+    ],
+    ids=["greedy", "beam", "beam, by sum", "beam, for long texts"],
+)
+def test_transformers_finds_the_same_texts(both, ours, theirs):
+    model, twin, end = both
+    draws = torch.Generator().manual_seed(3)
+    prompts = [torch.randint(end, (length,), generator=draws) for length in range(1, 13)]
+    found = generate(model, prompts, Constraints(end, 12, min_length=2, forbidden=((3,),)), ours)
+    for prompt, text in zip(prompts, found, strict=True):
+        rules = {"max_new_tokens": 12, "min_new_tokens": 2, "bad_words_ids": [[3]], "pad_token_id": end}
+        expected = twin.generate(prompt[None], do_sample=False, **rules, **theirs)[0, len(prompt) :].tolist()
+        expected = expected[: expected.index(end)] if end in expected else expected
+        assert text == expected
+    assert len({len(text) for text in found}) > 1, "some texts end, some do not"

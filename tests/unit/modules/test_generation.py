@@ -1,0 +1,198 @@
+"""Greedy texts, sampled ones and beam search, against texts made one at a time and against all texts there are."""
+
+import itertools
+
+import pytest
+import torch
+
+from plugins.modules.constraints import Constraints, contains
+from plugins.modules.decoder import POSITIONS, Decoder
+from plugins.modules.generation import Search, generate
+
+END, WORDS, BLOCK = 0, 6, 40
+
+
+class Model:
+    """A decoder with random weights and a tied output; it counts the rows that it is given."""
+
+    def __init__(self, words=WORDS, positions="learned", scale=0.5, seed=1):
+        torch.manual_seed(seed)
+        self.decoder = Decoder(words, BLOCK, 16, 32, 2, 2, positions=positions).eval()
+        for parameter in self.decoder.parameters():
+            parameter.data.add_(scale * torch.randn_like(parameter))
+        self.new_cache, self.rows = self.decoder.new_cache, []
+
+    def extract_features(self, tokens, cache=None):
+        self.rows.append(len(tokens))
+        return self.decoder(tokens, cache), {}
+
+    def output_layer(self, features):
+        return features @ self.decoder.wte.weight.T / 4
+
+    @torch.no_grad()
+    def log_probs(self, text):
+        """Return the log-probabilities (T, V) of what follows each token of a text, without a cache."""
+        return self.output_layer(self.decoder(torch.tensor([text]))[0]).log_softmax(-1)
+
+
+def prompts_of(*lengths):
+    return [torch.randint(1, WORDS, (length,), generator=torch.Generator().manual_seed(length)) for length in lengths]
+
+
+SEEDS = {"learned": 2, "sinusoidal": 1, "alibi": 1}  # of models whose texts do not all have the same length
+
+
+def greedy_by_hand(model, prompt, length):
+    text = prompt.tolist()
+    for _ in range(length):
+        token = int(model.log_probs(text)[-1].argmax())
+        if token == END:
+            break
+        text.append(token)
+    return text[len(prompt) :]
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_greedy_texts_of_prompts_of_different_lengths_are_those_of_each_without_a_cache(positions):
+    model, prompts = Model(positions=positions, seed=SEEDS[positions]), prompts_of(3, 17, 1, 9, 4)
+    found = generate(model, prompts, Constraints(END, 12), Search())
+    assert found == [greedy_by_hand(model, prompt, 12) for prompt in prompts]
+    assert len({len(text) for text in found}) > 1, "some end, some do not"
+    assert model.rows[0] == 5 and model.rows[-1] < 5, "rows whose text has ended are dropped"
+
+
+@pytest.mark.parametrize("search", [Search(temperature=0.9, top_k=4, seed=3), Search(beam=3)], ids=["sampled", "beam"])
+def test_a_text_does_not_depend_on_those_beside_it(search):
+    model, prompts, rules = Model(), prompts_of(3, 17, 1, 9), Constraints(END, 10, no_repeat_ngram=3)
+    together = generate(model, prompts, rules, search, names="abcd")
+    alone = [
+        generate(model, [prompt], rules, search, names=[name])[0] for prompt, name in zip(prompts, "abcd", strict=True)
+    ]
+    assert together == alone
+
+
+def test_samples_follow_the_seed_and_the_name():
+    model, prompts, rules = Model(), prompts_of(4) * 2, Constraints(END, 12)
+    same = generate(model, prompts, rules, Search(temperature=1.0), names=["a", "a"])
+    assert same[0] == same[1]
+    other = generate(model, prompts, rules, Search(temperature=1.0), names=["a", "b"])
+    assert other[0] == same[0] and other[1] != same[1]
+    assert generate(model, prompts, rules, Search(temperature=1.0, seed=2), names=["a", "a"]) != same
+
+
+@pytest.mark.parametrize("temperature, top_k", [(1.0, None), (0.5, None), (2.0, 3)])
+def test_first_tokens_come_as_often_as_they_are_likely(temperature, top_k):
+    model, prompt, count = Model(), prompts_of(5)[0], 4000
+    expected = model.log_probs(prompt.tolist())[-1] / temperature
+    if top_k:
+        expected[expected < expected.topk(top_k).values[-1]] = -torch.inf
+    expected = expected.softmax(-1) * count
+    search = Search(temperature=temperature, top_k=top_k)
+    texts = generate(model, [prompt] * count, Constraints(END, 1), search)
+    found = torch.bincount(torch.tensor([text[0] if text else END for text in texts]), minlength=WORDS)
+    assert (found[expected == 0] == 0).all()
+    seen = expected > 0
+    chi_squared = ((found - expected)[seen] ** 2 / expected[seen]).sum().item()
+    assert chi_squared < 25, "of 5 degrees of freedom, less than one time in 5000"
+
+
+def score_of(model, prompt, text, rules, penalty=1.0):
+    whole = [*text, END] if len(text) < rules.max_length else list(text)
+    log_probs = model.log_probs([*prompt, *whole])[len(prompt) - 1 : -1]
+    return log_probs[torch.arange(len(whole)), whole].sum().item() / len(whole) ** penalty
+
+
+@torch.no_grad()
+def scores_of_all(model, prompt, rules, penalty):
+    """Return {text: score} of every text that is no longer than the rules say."""
+    longest = list(itertools.product(range(1, WORDS), repeat=rules.max_length))
+    tokens = torch.cat([torch.tensor(prompt).expand(len(longest), -1), torch.tensor(longest)], dim=1)
+    log_probs = model.output_layer(model.decoder(tokens)).log_softmax(-1)[:, len(prompt) - 1 : -1]  # (N, L, V)
+    scores = {}
+    for text, table in zip(longest, log_probs.double().tolist(), strict=True):
+        total = 0.0
+        for length, (token, row) in enumerate(zip(text, table, strict=True)):
+            scores[text[:length]] = (total + row[END]) / (length + 1) ** penalty
+            total += row[token]
+        scores[text] = total / len(text) ** penalty
+    return scores
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
+def test_a_beam_that_holds_everything_finds_the_best_text_of_all(penalty):
+    rules, prompt = Constraints(END, 4), prompts_of(5)[0]
+    for seed in range(3):
+        model = Model(scale=0.3, seed=seed)
+        (found,) = generate(model, [prompt], rules, Search(beam=5**4, length_penalty=penalty))
+        scores = scores_of_all(model, prompt.tolist(), rules, penalty)
+        assert scores[tuple(found)] == pytest.approx(max(scores.values()), abs=1e-5)
+        assert scores[tuple(found)] == pytest.approx(score_of(model, prompt.tolist(), found, rules, penalty), abs=1e-5)
+
+
+def test_a_beam_that_holds_everything_finds_the_best_text_that_keeps_the_rules():
+    forced, forbidden = (((3, 3),), ((4,), (2, 1))), ((5,), (1, 2))
+    rules, prompt = Constraints(END, 4, min_length=3, forced=forced, forbidden=forbidden), prompts_of(5)[0]
+
+    def allowed(text):
+        held = all(any(contains(text, way) for way in group) for group in forced)
+        return len(text) >= 3 and held and not any(contains(text, words) for words in forbidden)
+
+    for seed in range(3):
+        model = Model(scale=0.3, seed=seed)
+        (found,) = generate(model, [prompt], rules, Search(beam=5**4))
+        scores = scores_of_all(model, prompt.tolist(), rules, 1.0)
+        best = max(score for text, score in scores.items() if allowed(text))
+        assert allowed(found) and scores[tuple(found)] == pytest.approx(best, abs=1e-5)
+
+
+def test_a_wider_beam_finds_likelier_texts_on_average():
+    model, rules, prompts = Model(), Constraints(END, 8), prompts_of(*range(1, 20))
+    means = []
+    for beam in (1, 4):
+        texts = generate(model, prompts, rules, Search(beam=beam))
+        means.append(sum(score_of(model, p.tolist(), t, rules) for p, t in zip(prompts, texts, strict=True)))
+    assert means[1] > means[0]
+
+
+SEARCHES = {"greedy": Search(), "sampled": Search(temperature=1.5), "beam": Search(beam=4)}
+
+
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+def test_what_is_generated_keeps_the_rules(search):
+    forced = (((3, 4),), ((2, 2), (4, 4)))
+    rules = Constraints(END, 12, min_length=6, forbidden=((5,), (1, 2)), forced=forced)
+    for text in generate(Model(), prompts_of(*range(1, 25)), rules, search):
+        pairs = list(itertools.pairwise(text))
+        assert 6 <= len(text) <= 12
+        assert 5 not in text and (1, 2) not in pairs
+        assert (3, 4) in pairs and ((2, 2) in pairs or (4, 4) in pairs)
+
+
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+def test_no_pair_of_tokens_comes_twice(search):
+    free, strict = (Constraints(END, 12, no_repeat_ngram=n) for n in (0, 2))
+    repeats = []
+    for rules in (free, strict):
+        texts = generate(Model(), prompts_of(*range(1, 25)), rules, search)
+        pairs = [list(itertools.pairwise(text)) for text in texts]
+        repeats.append(sum(len(some) - len(set(some)) for some in pairs))
+    assert repeats[0] > 0 and repeats[1] == 0
+
+
+def test_no_prompts_give_no_texts():
+    assert generate(Model(), [], Constraints(END, 5), Search()) == []
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"temperature": -1.0}, "below 0"),
+        ({"top_k": 0}, "leaves no token"),
+        ({"top_p": 0.0}, "no probability"),
+        ({"beam": 0}, "holds no text"),
+        ({"beam": 2, "temperature": 1.0}, "takes no temperature"),
+    ],
+)
+def test_settings_that_make_no_sense(options, message):
+    with pytest.raises(ValueError, match=message):
+        Search(**options)

@@ -1,0 +1,102 @@
+"""Identity of a base; names; what the methods do to a model that the contract matrix cannot see."""
+
+import pytest
+import torch
+from peft_models import METHODS, build, logits, make_base, tokens_for
+
+from plugins import peft
+
+
+def test_a_fingerprint_tells_names_types_shapes_and_contents():
+    tensors = {"a": torch.arange(6.0), "b": torch.tensor(1.0)}
+    changed = [
+        {"a": torch.arange(6.0), "c": torch.tensor(1.0)},
+        {"a": torch.arange(6.0).half(), "b": torch.tensor(1.0)},
+        {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(1.0)},
+        {"a": torch.arange(6.0), "b": torch.tensor(1.0 + 2**-20)},
+    ]
+    own = peft.fingerprint(tensors)
+    assert own == peft.fingerprint({"b": torch.tensor(1.0), "a": torch.arange(12.0)[::2].div(2)})
+    assert len({own, *map(peft.fingerprint, changed)}) == 5
+    assert own.hex() == "495465a4db75e319ea94cbcf5bd24630bf9b46cf6dd1340250d7534303a10cdd"
+
+
+@pytest.mark.parametrize("name", ["causal_lm", "char_lm", "clap_roberta", "clap_roberta with alibi"])
+def test_a_prompt_of_words_does_what_the_words_do(name, tmp_path):
+    """Its positions, its padding and the bias of its attention are those of tokens that stand there."""
+    path, tokens, words = make_base(tmp_path, name), tokens_for(name), [6, 7, 8]
+    model, cfg = build(name, finetune_from_model=str(path))
+    at = int(name.startswith("clap"))
+    hard = torch.cat([tokens[:, :at], torch.tensor(words).expand(len(tokens), -1), tokens[:, at:]], dim=1)
+    model.load_state_dict(torch.load(path)["model"])
+    expected = logits(model, hard)
+    cfg.peft, cfg.prompt_tokens = "prompt", 3
+    peft.tune(model, cfg, words)
+    kept = [i for i in range(hard.size(1)) if not at <= i < at + 3]
+    torch.testing.assert_close(logits(model, tokens), expected[:, kept], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("words, expected", [([6], [6, 6, 6]), ([6, 7], [6, 7, 6]), ([6, 7, 8, 9], [6, 7, 8])])
+def test_words_are_repeated_or_cut_to_fit(words, expected):
+    model, cfg = build("causal_lm")
+    cfg.peft, cfg.prompt_tokens = "prompt", 3
+    peft.tune(model, cfg, words)
+    table = model.decoder.transformer.wte.weight
+    assert torch.equal(model.decoder.transformer.prompt.weight, table[expected])
+
+
+@pytest.mark.parametrize("name", ["causal_lm", "char_lm with styles"])
+def test_a_cache_holds_the_prompt(name, tmp_path):
+    model, _ = build(name, finetune_from_model=str(make_base(tmp_path, name)), **METHODS["prompt"])
+    tokens, cache = tokens_for(name), model.new_cache(4)
+    whole = logits(model, tokens)
+    with torch.no_grad():
+        for _ in range(2):  # the second time after a reset
+            parts = [model(part, cache=cache)[0] for part in tokens.split([4, 1, 5], dim=1)]
+            torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=1e-4, atol=1e-5)
+            assert cache.length == 10 + 3
+            cache.reset()
+    assert model.max_positions() == 16 - 3
+    with pytest.raises(ValueError, match="17 tokens, 3 vectors of a prompt among them, exceed the block size of 16"):
+        model(torch.zeros(1, 14, dtype=torch.long))
+
+
+def test_a_head_that_reads_the_first_token_sees_no_prompt_there():
+    model, cfg = build("clap_roberta")
+    model.register_classification_head("label", num_classes=2)
+    cfg.peft, cfg.prompt_tokens = "prompt", 3
+    peft.tune(model, cfg, [6, 7, 8])
+    tokens = tokens_for("clap_roberta")
+    with torch.no_grad():
+        features = model(tokens, features_only=True)[0]
+        assert features.shape[:2] == tokens.shape
+        expected = model.classification_heads["label"].classify(features[:, 0])
+        torch.testing.assert_close(model(tokens, classification_head_name="label")[0], expected)
+    states = model(tokens, features_only=True, return_all_hiddens=True)[1]["inner_states"]
+    assert {tuple(state.shape) for state in states} == {(10, 4, 16)}
+
+
+def test_a_head_that_is_registered_later_is_trained_and_saved():
+    model, cfg = build("clap_roberta")
+    cfg.peft = "lora"
+    peft.complete(cfg)
+    peft.tune(model, cfg)
+    model.register_classification_head("label", num_classes=2)
+    saved = {name for name in model.state_dict() if name.startswith("classification_heads.label")}
+    assert len(saved) == 4
+    assert saved < peft.tuned_names(model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("targets", ["attn.c_attn", "mlp.c_fc,mlp.c_proj,attn.c_proj"])
+def test_every_target_is_called_when_it_is_replaced(targets, tmp_path):
+    """A fused path that read ``weight`` directly would not see the addition."""
+    path, tokens = make_base(tmp_path, "causal_lm"), tokens_for("causal_lm")
+    model, _ = build("causal_lm", finetune_from_model=str(path), peft="lora", lora_targets=targets)
+    for name, parameter in list(model.named_parameters()):
+        if ".lora_B." in name:
+            before = logits(model, tokens)
+            with torch.no_grad():
+                parameter.normal_()  # not a constant, which layer norms take out again
+            assert not torch.allclose(logits(model, tokens), before, atol=1e-4), name
+    assert len(peft.tuned_names(model)) == 2 * 2 * len(targets.split(","))

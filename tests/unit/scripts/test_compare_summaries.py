@@ -1,0 +1,71 @@
+"""scripts/compare_summaries.py: what it says of files with known scores."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from plugins.analysis import rouge
+from plugins.errors import UserError
+
+SCRIPT = Path(__file__).parents[3] / "scripts" / "compare_summaries.py"
+
+
+@pytest.fixture
+def script():
+    spec = importlib.util.spec_from_file_location("compare_summaries", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write(path, values, ids=None):
+    lines = [
+        {"id": str(i), "summary": "", "rouge": dict.fromkeys(rouge.KINDS, value)}
+        for i, value in zip(ids or range(len(values)), values, strict=True)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_means_intervals_and_paired_differences(script, tmp_path):
+    paths = {
+        "base": write(tmp_path / "a", [0.1, 0.5, 0.3]),
+        "better": write(tmp_path / "b", [0.6, 0.4, 0.2], [1, 2, 0]),
+    }
+    results = script.compare({name: script.read_scores(path) for name, path in paths.items()}, paths)
+    better = results["better"]["rouge1"]
+    assert better["mean"] == pytest.approx(0.4) and better["difference"] == pytest.approx(0.1)
+    assert better["difference_interval"] == pytest.approx((0.1, 0.1)), "each document gains as much"
+    assert better["interval"][0] < 0.4 < better["interval"][1]
+    table = script.markdown(results)
+    assert "| better | 40.0 (" in table and "| 10.0 (10.0 to 10.0) |" in table and table.startswith("3 documents;")
+
+
+def test_a_drawing_of_each_kind(script, tmp_path):
+    paths = {"0.1": write(tmp_path / "a", [0.1, 0.5]), "1": write(tmp_path / "b", [0.2, 0.3])}
+    results = script.compare({name: script.read_scores(path) for name, path in paths.items()}, paths)
+    for axis in (None, "temperature"):
+        script.draw(results, axis, tmp_path / f"{axis}.png")
+        assert (tmp_path / f"{axis}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_other_documents_are_refused(script, tmp_path):
+    paths = {"a": write(tmp_path / "a", [0.1]), "b": write(tmp_path / "b", [0.1], ["z"])}
+    with pytest.raises(UserError, match="b: about other documents than .*a$"):
+        script.compare({name: script.read_scores(path) for name, path in paths.items()}, paths)
+
+
+@pytest.mark.parametrize("text", ["{}\n", "x\n", '{"id": "a", "summary": ""}\n'])
+def test_files_without_scores_are_named(script, tmp_path, text):
+    (tmp_path / "a").write_text(text)
+    with pytest.raises(UserError, match="a: not what scripts/summarize.py writes"):
+        script.read_scores(tmp_path / "a")
+
+
+@pytest.mark.parametrize("arguments", [["a"], ["=x"], ["a=x", "a=y"], ["a=x", "--axis", "temperature"]])
+def test_names_that_make_no_sense(script, arguments, capsys):
+    with pytest.raises(SystemExit):
+        script.parse_args([*arguments, "-o", "out"])
+    assert "error:" in capsys.readouterr().err
