@@ -185,7 +185,7 @@ def test_importing_the_package_pulls_in_nothing_heavy():
         "import fairseq, fairseq.tasks, fairseq.models, fairseq.criterions, fairseq.optim, fairseq.models.roberta"
     )}  # fmt: skip
     assert not ours & set(HEAVY) - fairseqs
-    assert ours - fairseqs - {"plugins"} <= {"sentencepiece", "_sentencepiece", "google", "pydoc_data"} | set(
+    assert ours - fairseqs - {"plugins"} <= {"sentencepiece", "_sentencepiece", "google", "pydoc_data", "regex"} | set(
         sys.stdlib_module_names
     )
 
