@@ -29,7 +29,8 @@ def parse_args(argv=None):
     add("--prompt", default="", metavar="TEXT", help="what samples continue (default: a line break)")
     add("--temperatures", type=float, nargs="+", default=[0.2, 0.5, 0.8, 1.0, 1.2], metavar="X", help="of samples "
         "(0.2 0.5 0.8 1 1.2)")  # fmt: skip
-    add("--sample-length", type=int, default=400, metavar="N", help="characters a sample; 0: no samples (%(default)s)")
+    add("--sample-length", type=int, default=400, metavar="N", help="tokens a sample, characters of a character LM; "
+        "0: none (%(default)s)")  # fmt: skip
     add("--seed", type=int, default=1, metavar="N", help="of samples and intervals (%(default)s)")
     add("--mask", action="append", default=[], metavar="SENTENCE", help="with <mask> in it, for a masked LM to fill; "
         "may be repeated (default: words of the text are masked)")  # fmt: skip

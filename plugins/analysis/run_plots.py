@@ -39,7 +39,7 @@ def band_panels(
         draw_bands(axes, curves, names)
         axes.set_title(heading, fontsize=10)
         axes.set(xlabel="updates", ylabel=ylabel if place == 1 else None)
-        handles |= {name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+        handles = {name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)} | handles
     figure.tight_layout(rect=(0, 0, 1, 0.92))
     figure.text(0.5, 0.97, title, ha="center", fontsize=11.5, fontweight="bold")
     figure.text(0.5, 0.925, note, ha="center", fontsize=9, color=GREY)

@@ -142,7 +142,7 @@ def read_options(lines: Iterable[str]) -> dict | None:
 
 
 class _Plain(ast.NodeTransformer):
-    """Makes literals of the two things in printed options that are none: ``Namespace(a=1)`` and ``inf``."""
+    """Makes literals of what is none in printed options: ``Namespace(a=1)``, ``inf``, and choices without quotes."""
 
     def visit_Call(self, node):
         if getattr(node.func, "id", None) != "Namespace":
@@ -151,7 +151,10 @@ class _Plain(ast.NodeTransformer):
         return ast.Dict(names, [self.visit(keyword.value) for keyword in node.keywords])
 
     def visit_Name(self, node):
-        return ast.Constant(float(node.id)) if node.id in ("inf", "nan") else node
+        return ast.Constant(float(node.id) if node.id in ("inf", "nan") else node.id)
+
+    def visit_BinOp(self, node):  # a choice with a hyphen
+        return ast.Constant(ast.unparse(node).replace(" ", ""))
 
 
 # A run's files
@@ -188,19 +191,19 @@ def read_run(path: str | Path) -> Run:
         raise UserError(f"{path}: no such run; name its folder (--save-dir), or its log")
     logs = find_logs(path) if path.is_dir() else [path]
     lines = [line for log in logs for line in _lines_of(log)]
-    records, options = read_log(lines), read_options(lines)
-    if records and options is None and path.is_dir():
-        options = next((state["cfg"] for state in _checkpoints(path) if state.get("cfg")), None)
-    if records:
-        return Run(path, records, options, "log")
-    read = [state for state in _checkpoints(path) if state.get("optimizer_history")] if path.is_dir() else []
+    records = read_log(lines)
+    states = _checkpoints(path) if path.is_dir() else iter(())
+    if records:  # a log has options as they were given, a checkpoint as they were understood, so these come first
+        saved = next(filter(None, (state.get("cfg") for state in states)), None)
+        return Run(path, records, saved or read_options(lines), "log")
+    read = [state for state in states if state.get("optimizer_history")]
     records = join(sorted((r for state in read for r in records_of(state)), key=lambda r: r.updates))
     if not records:
         raise UserError(
             f"{path}: no log of fairseq-train, and no checkpoint with losses; keep the log with "
             "--log-file FILE, or with `| tee FILE`, in the folder of the run"
         )
-    return Run(path, records, read[-1].get("cfg"), "checkpoints")
+    return Run(path, records, read[0].get("cfg"), "checkpoints")
 
 
 def find_logs(folder: Path) -> list[Path]:
@@ -218,8 +221,8 @@ def _lines_of(log: Path) -> list[str]:
 
 
 def _checkpoints(folder: Path) -> Iterable[dict]:
-    """Yield the content of the checkpoints in a folder that can be read, weights left in the file, the newest last."""
-    for file in sorted(folder.glob("checkpoint*.pt"), key=lambda file: file.stat().st_mtime_ns):
+    """Yield the content of the checkpoints in a folder that can be read, weights left in the file, the newest first."""
+    for file in sorted(folder.glob("checkpoint*.pt"), key=lambda file: file.stat().st_mtime_ns, reverse=True):
         try:
             yield compat.read_state(str(file))
         except UserError:  # half of one, from a run that was killed
@@ -229,21 +232,16 @@ def _checkpoints(folder: Path) -> Iterable[dict]:
 def records_of(state: Mapping) -> list[Record]:
     """Return what a checkpoint says of the losses when it was saved.
 
-    That is the mean over the epoch so far in training, and the validation before it was saved, if there was one.
+    In training, that is the mean over the epoch so far; in validation, the number by which the best checkpoint is
+    chosen, if there was one before saving: fairseq's meters of validation are means over all those of an epoch.
     """
     extra, updates = state.get("extra_state") or {}, state["optimizer_history"][-1].get(_UPDATES, 0)
-    meters = extra.get("metrics") or {}
-    records = []
-    for stage in (TRAIN, VALID):
-        values = {name: mean for _, name, _, meter in meters.get(stage, ()) if (mean := _mean(meter)) is not None}
-        if stage == VALID and extra.get("val_loss") is None:  # these are of an earlier validation
-            continue
-        if stage == VALID:
-            metric = ((state.get("cfg") or {}).get("checkpoint") or {}).get("best_checkpoint_metric", "loss")
-            values.setdefault(metric, float(extra["val_loss"]))
-        if values:
-            records.append(Record(stage, values | {_UPDATES: float(updates)}))
-    return records
+    meters = (extra.get("metrics") or {}).get(TRAIN, ())
+    train = {name: mean for _, name, _, meter in meters if (mean := _mean(meter)) is not None}
+    metric = ((state.get("cfg") or {}).get("checkpoint") or {}).get("best_checkpoint_metric", "loss")
+    valid = {metric: float(extra["val_loss"])} if extra.get("val_loss") is not None else {}
+    found = {TRAIN: train, VALID: valid}
+    return [Record(stage, values | {_UPDATES: float(updates)}) for stage, values in found.items() if values]
 
 
 def _mean(meter) -> float | None:

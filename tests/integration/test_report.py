@@ -155,6 +155,8 @@ def test_a_change_of_the_colour_scheme_draws_anew(show):
     page = show(hand_built.report())
     light = page.run(PICTURE, "#heads canvas")
     page.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    # A page is told of the change with its next frame.
+    page.run("return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     assert page.run(PICTURE, "#heads canvas") != light
 
 

@@ -18,7 +18,7 @@ from plugins.data.dictionaries import MASK
 from plugins.errors import UserError
 
 from .card import model_card
-from .head_maps import head_maps
+from .head_maps import head_maps, reads_characters
 
 ANSWERS = 5  # for each mask
 MASKED = 8  # words of a passage, one at a time
@@ -58,7 +58,7 @@ def gather(
         UserError: the text is empty, or holds what the model does not know.
     """
     with named(source):
-        if not hasattr(lm, "bpe"):
+        if reads_characters(lm):
             lm.encode(text)  # an unknown character is named by its place in the whole text
         text = text.strip()
         start = excerpt(lm, text, tokens)
@@ -105,10 +105,10 @@ def excerpt(lm, text: str, limit: int) -> str:
         UserError: the text is empty, or its first word is too long.
     """
     limit = min(limit, lm.model.max_positions())
-    if hasattr(lm, "bpe"):
-        ends = [word.end() for word, _ in zip(re.finditer(r"\S+", text), range(limit), strict=False)]
-    else:
+    if reads_characters(lm):
         ends = range(1, min(len(text), limit) + 1)
+    else:
+        ends = [word.end() for word, _ in zip(re.finditer(r"\S+", text), range(limit), strict=False)]
     count = bisect.bisect_right(ends, limit, key=lambda end: len(lm.encode(text[:end])))
     if not count:
         raise UserError("the text is empty" if not ends else f"its first word is more than {limit} tokens: take more")
@@ -193,13 +193,14 @@ def samples(lm, prompt: str, temperatures: Sequence[float], length: int, seed: i
         return None
     if not length:
         return None
-    forced = {"inferred": None, **{name: name for name in lm.styles}, "none": False} if lm.styles else {"": None}
-    jobs = [(style, temperature) for style in forced.values() for temperature in temperatures]
+    names = getattr(lm, "styles", None)
+    forced = {"inferred": None, **{name: name for name in names}, "none": False} if names else {"": None}
+    jobs = [({"style": style} if names else {}, t) for style in forced.values() for t in temperatures]
     progress = tqdm(jobs, desc="samples", unit="sample", leave=False, disable=None)
-    texts = [lm.sample(prompt, length, temperature=t, seed=seed, style=style) for style, t in progress]
+    texts = [lm.sample(prompt, length, temperature=t, seed=seed, **style) for style, t in progress]
     rows = [texts[i : i + len(temperatures)] for i in range(0, len(texts), len(temperatures))]
     nearest = min(range(len(temperatures)), key=lambda i: abs(temperatures[i] - 0.8))
-    note = f"{length} characters each, drawn from the model when this page was made, with seed {seed}"
+    note = f"Drawn from the model when this page was made, with seed {seed}"
     return {
         "note": note + (", after the prompt in grey." if prompt else "."),
         "prompt": prompt,

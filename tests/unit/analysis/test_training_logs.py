@@ -104,10 +104,11 @@ def test_the_options_of_the_last_start_are_read():
     assert training_logs.read_options(lines) == {"_name": None, "common": {"seed": 2}}
 
 
-def test_options_may_hold_a_namespace_and_infinity():
-    line = start("{'_name': None, 'model': Namespace(arch='x', sizes=[1, 2]), 'max': inf}")
+def test_options_may_hold_a_namespace_infinity_and_choices_without_quotes():
+    line = start("{'_name': None, 'model': Namespace(arch='x', sizes=[1, 2]), 'max': inf, 'a': none, 'b': two-fold}")
     found = training_logs.read_options([line])
-    assert found == {"_name": None, "model": {"arch": "x", "sizes": [1, 2]}, "max": float("inf")}
+    known = {"_name": None, "model": {"arch": "x", "sizes": [1, 2]}, "a": "none", "b": "two-fold"}
+    assert found == known | {"max": float("inf")}
 
 
 @pytest.mark.parametrize("line", ["", start("{'_name': None, 'common': {"), start("{'_name': run('x')}")])
@@ -122,7 +123,7 @@ def save(path, updates, train=3.0, valid=4.0, validated=True):
     meter = {"val": None, "round": 5}
     meters = {
         "train": [(10, "loss", "AverageMeter", meter | {"sum": torch.tensor(2 * train), "count": 2})],
-        "valid": [(10, "loss", "AverageMeter", meter | {"sum": 3 * valid, "count": torch.tensor(3)})],
+        "valid": [(10, "loss", "AverageMeter", meter | {"sum": 99, "count": 9})],  # of all validations of the epoch
     }
     extra = {"metrics": OrderedDict(meters), "val_loss": valid if validated else None}
     history = [{"num_updates": updates - 1}, {"num_updates": updates}]
@@ -158,6 +159,9 @@ def test_a_run_without_a_log_is_read_from_its_checkpoints(tmp_path):
 def test_a_log_without_options_takes_those_of_a_checkpoint(tmp_path):
     (tmp_path / "train.log").write_text(valid(8, "4"))
     save(tmp_path / "checkpoint_last.pt", 8)
+    state = torch.load(tmp_path / "checkpoint_last.pt")
+    torch.save(state | {"cfg": {"common": {"seed": 8}}}, tmp_path / "checkpoint_1_4.pt")
+    os.utime(tmp_path / "checkpoint_1_4.pt", (1e9, 1e9))
     run = training_logs.read_run(tmp_path)
     assert run.source == "log" and run.options == {"common": {"seed": 7}}
 

@@ -13,7 +13,6 @@ from plugins.errors import UserError
 class Subwords:
     """A stand-in for a masked LM: a token for every three letters of a word, and answers that are known."""
 
-    bpe = object()
     model = SimpleNamespace(max_positions=lambda: 10)
 
     def encode(self, text):
@@ -100,6 +99,11 @@ def test_what_a_model_cannot_do_is_not_asked_of_it(make_char_lm):
         contents.samples(Subwords(), "abc", [1.0], 5, seed=1)
     assert contents.fill_masks(make_char_lm(), "abc", []) is None
     assert contents.samples(Subwords(), "", [1.0], 5, seed=1) is None
+
+
+def test_a_model_that_knows_nothing_of_styles_is_not_given_one():
+    lm = SimpleNamespace(sample=lambda prompt, length, temperature, seed: f"{prompt}{length} {temperature} {seed}")
+    assert contents.samples(lm, "abc", [1.0], 5, seed=2)["texts"] == [["abc5 1.0 2"]]
 
 
 def test_the_ribbon_is_the_style_after_each_character(make_char_lm):
