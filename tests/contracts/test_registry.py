@@ -29,7 +29,7 @@ ALLOWED = {  # importer: the parts of ours that it may import
     "peft": {"peft", "modules", "errors", "options"},
     "models": {"models", "modules", "peft", "data", "errors", "options", "compat"},
     "tasks": {"tasks", "data", "errors", "options", "compat"},
-    "criterions": {"criterions", "modules", "data", "analysis", "errors", "compat"},
+    "criterions": {"criterions", "modules", "data", "analysis", "errors", "options", "compat"},
     "optim": {"optim", "errors"},
     "analysis": {"analysis", "modules", "models", "data", "errors", "compat"},
     "diagnostics": {"diagnostics", "analysis", "modules", "models", "data", "errors", "compat"},
