@@ -139,10 +139,12 @@ def stepper(name, method, shape, args):
         )
         optimizer = FusedAdamW(options, trained).optimizer
     source, target = text[:, :-1], text[:, 1:]
+    labels = text.clone()
+    labels[:, 0] = -100  # the peft library would have the prompt predict it
 
     def step():
         if name == PEER:
-            loss = model(input_ids=text, labels=text).loss
+            loss = model(input_ids=text, labels=labels).loss
         else:
             loss = model(source, target=target)[0] / target.numel()
         optimizer.zero_grad()

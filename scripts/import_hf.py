@@ -54,6 +54,8 @@ def main() -> None:
         checkpoints.write_causal_lm(output, model)
     size = sum(p.numel() for p in model.parameters())
     print(f"{output}: {size:,} parameters, {len(model.decoder.dictionary):,} symbols")
+    if args.export and not os.path.exists(os.path.join(output, "tokenizer_config.json")):
+        print("transformers does not read its tokenizer, which is no byte-level BPE: give it tokens, not text")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 
 from plugins import compat
-from plugins.data.causal_tokenizers import read_json
+from plugins.data.causal_tokenizers import ByteLevelBPE, read_json
 from plugins.data.dictionaries import FILLER
 from plugins.data.token_dictionary import TokenDictionary
 from plugins.errors import UserError
@@ -200,19 +200,23 @@ def safetensors():
 def write(model, folder):
     """Write a causal LM as a folder that Hugging Face transformers loads; the folder appears whole or not at all.
 
+    A tokenizer that is no byte-level BPE goes along in its own files, which transformers does not read but we do.
+
     Raises:
         UserError: GPT-2 has no place for an option of the model, or the folder is there already.
     """
     folder = Path(folder)
     if folder.exists():
         raise UserError(f"{folder}: is there already; name a new folder")
-    files, weights = config_files(model), tensors_of(model)
+    files, weights, dictionary = config_files(model), tensors_of(model), model.decoder.dictionary
+    if isinstance(dictionary.tokenizer, ByteLevelBPE):
+        files["tokenizer_config.json"] = tokenizer_config(dictionary, model.max_positions())
     part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
     try:
         part.mkdir(parents=True)
         for name, content in files.items():
             (part / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        for name, content in tokenizer_files(model.decoder.dictionary).items():
+        for name, content in tokenizer_files(dictionary).items():
             (part / name).write_bytes(content)
         safetensors().save_file(weights, part / WEIGHTS[0], {"format": "pt"})
         part.rename(folder)
@@ -254,14 +258,18 @@ def config_files(model):
         "tie_word_embeddings": cfg.tie_embeddings,
         **ends,
     }
+    return {CONFIG: config, "generation_config.json": ends}
+
+
+def tokenizer_config(dictionary, length):
+    """Return the contents of tokenizer_config.json."""
     end = dictionary[dictionary.eos()]
-    tokenizer = {
+    return {
         "tokenizer_class": "GPT2Tokenizer",
         **dict.fromkeys(("bos_token", "eos_token", "unk_token"), end),
-        "model_max_length": cfg.block_size,
+        "model_max_length": length,
         "add_prefix_space": False,
     }
-    return {CONFIG: config, "generation_config.json": ends, "tokenizer_config.json": tokenizer}
 
 
 def tokenizer_files(dictionary):

@@ -53,7 +53,7 @@ def inherit(cfg, saved, source):
         if given is not None and not same(given, value):
             raise UserError(
                 f"{flag(name)} {given} contradicts {source}, which was trained with {value}; leave the option out "
-                "to take the checkpoint's (--arch clap_roberta leaves all sizes out)"
+                "to take the checkpoint's (an --arch without a size leaves all sizes out)"
             )
         cfg[name] = value
 

@@ -6,7 +6,7 @@ parameters of the base keep theirs, and what a method adds has names beside them
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -57,7 +57,7 @@ class Method(nn.Module):
 
     def __init__(self, cfg, identity: bytes):
         super().__init__()
-        self.cfg = cfg
+        self.cfg, self.saves_all = cfg, False
         self.register_buffer("base", torch.tensor(list(identity), dtype=torch.uint8))
 
     def install(self, model: nn.Module, parts: Parts) -> None:
@@ -115,7 +115,7 @@ def disabled(model: nn.Module) -> contextlib.AbstractContextManager:
 def tuned_names(model: nn.Module) -> set[str]:
     """Return the names of the parameters that move, get gradients and optimiser state, and are saved."""
     names = (name for name, p in model.named_parameters(remove_duplicate=False) if p.requires_grad)
-    return {plain_name(model, name) for name in names}
+    return set(plain_names(model, names).values())
 
 
 @dataclass
@@ -163,30 +163,31 @@ def whole_state(model: nn.Module) -> dict[str, Tensor]:
 def merged_state(model: nn.Module) -> dict[str, Tensor]:
     """Return the state dict of a plain model that computes what a merged one does."""
     layers = tuple(layer + "." for layer in model.peft.layers(model))
-    added = [
-        plain_name(model, name)
-        for name, _ in model.named_parameters()
-        if name.startswith(layers) and ".base_layer." not in name
-    ]
-    return {name: tensor for name, tensor in whole_state(model).items() if name not in (*added, IDENTITY)}
+    added = [n for n, _ in model.named_parameters() if n.startswith(layers) and ".base_layer." not in n]
+    left_out = {IDENTITY, *plain_names(model, added).values()}
+    return {name: tensor for name, tensor in whole_state(model).items() if name not in left_out}
 
 
-def plain_name(model: nn.Module, name: str) -> str:
-    """Return the name of a tensor without the layers that a method has put in."""
-    method = getattr(model, "peft", None)
-    for layer in [] if method is None else method.layers(model):
-        if name.startswith(layer + "."):
-            inner = name.removeprefix(layer + ".").split(".")
-            return ".".join([layer, *(part for part in inner if part not in ("base_layer", "default"))])
-    return name
+def plain_names(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
+    """Return {name: the name without the layers that a method has put in}."""
+    method, plain = getattr(model, "peft", None), {}
+    layers = set() if method is None else set(method.layers(model))
+    for name in names:
+        parts = name.split(".")
+        depth = next((i for i in range(1, len(parts)) if ".".join(parts[:i]) in layers), len(parts))
+        plain[name] = ".".join(
+            parts[:depth] + [part for part in parts[depth:] if part not in ("base_layer", "default")]
+        )
+    return plain
 
 
 def _save(model, state, prefix, metadata):
     """Rename to plain names, and leave out what belongs to the base."""
     kept = tuned_names(model) | {IDENTITY}
-    for name in [name for name in state if name.startswith(prefix)]:
-        tensor, plain = state.pop(name), plain_name(model, name.removeprefix(prefix))
-        if plain in kept or getattr(model.peft, "saves_all", False):
+    names = [name.removeprefix(prefix) for name in state if name.startswith(prefix)]
+    for name, plain in plain_names(model, names).items():
+        tensor = state.pop(prefix + name)
+        if plain in kept or model.peft.saves_all:
             state[prefix + plain] = tensor
 
 
@@ -207,8 +208,8 @@ def _load(model, state, prefix, *unused):
         if given is not None and name not in tuned and name != IDENTITY and given.shape == tensor.shape:
             check_equal(name, given, tensor)
         state.setdefault(prefix + name, tensor)
-    for name in [key for key, _ in model.named_parameters(remove_duplicate=False)]:
-        plain = plain_name(model, name)
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    for name, plain in plain_names(model, names).items():
         if plain != name and prefix + plain in state:
             state[prefix + name] = state.pop(prefix + plain)
 

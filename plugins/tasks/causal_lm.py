@@ -71,6 +71,8 @@ class CausalLMTask(WithVocabulary, WindowsTask):
     says. Its files are copied beside the checkpoints, whose folder then is all that using them needs.
     """
 
+    others = ("char_lm", "--task char_lm")
+
     def __init__(self, cfg):
         super().__init__(cfg)
         self._dictionary = self._corpus = None

@@ -40,6 +40,8 @@ class CharLMTask(WindowsTask):
     evaluated, else those of the training text. Both are stored in every checkpoint.
     """
 
+    others = ("causal_lm", "--task causal_lm --vocabulary char")
+
     def __init__(self, cfg):
         super().__init__(cfg)
         self._origin = "the training text"  # of the dictionary and the styles

@@ -24,6 +24,17 @@ WINDOWS = {
     "no_epoch_checkpoints": True,
     "log_interval": 50,
 }
+# Fine-tuning on documents and summaries
+SUMMARIZATION = {
+    "criterion": "summarization",
+    "optimizer": "fused_adamw",
+    "lr": 1e-3,  # of LoRA and prompts in the report; full tuning wants less
+    "clip_norm": 1.0,
+    "max_tokens": 4096,
+    "num_workers": 0,
+    "no_epoch_checkpoints": True,
+    "log_interval": 50,
+}
 ADAM = {"adam_eps": 1e-8, "weight_decay": 0.1}
 BY_TASK = {
     # nanoGPT, config/train_shakespeare_char.py, and its README for the CPU ("nano")
@@ -68,9 +79,20 @@ def complete(program, given):
         chosen = evaluation(given)
     elif given.get("task") in BY_TASK:
         chosen = training(given) if program == "train" else {"batch_size": BY_TASK[given["task"]]["batch_size"]}
+    elif given.get("task") == "summarization":
+        chosen = summarization(program, given)
     if "max_tokens" in given:
         chosen.pop("batch_size", None)
     return {name: value for name, value in chosen.items() if name not in given}
+
+
+def summarization(program, given):
+    """Return how summaries are learned, or evaluated."""
+    options = SUMMARIZATION if program == "train" else {"max_tokens": SUMMARIZATION["max_tokens"]}
+    options = options | ({} if torch.cuda.is_available() else {"cpu": True})
+    if "batch_size" in given:
+        del options["max_tokens"]
+    return options
 
 
 def training(given):

@@ -43,7 +43,12 @@ class WindowsTask(FairseqTask):
     """Predict the next token of windows of text.
 
     A subclass gives the text of a split in :meth:`read`. Nothing is read before it is needed.
+
+    Attributes:
+        others: what a model's name may not contain, and how such a model is trained instead.
     """
+
+    others: tuple[str, str]
 
     def __init__(self, cfg):
         super().__init__(cfg)
@@ -63,6 +68,9 @@ class WindowsTask(FairseqTask):
         raise NotImplementedError
 
     def build_model(self, cfg, from_checkpoint=False):
+        name, instead = self.others
+        if name in str(getattr(cfg, "_name", None)):
+            raise UserError(f"--arch {cfg._name} is no model for this task; it is trained by {instead}")
         model = super().build_model(cfg, from_checkpoint)
         self.block_size = model.max_positions()
         return model

@@ -29,7 +29,7 @@ ALLOWED = {  # importer: the parts of ours that it may import
     "peft": {"peft", "modules", "errors", "options"},
     "models": {"models", "modules", "peft", "data", "errors", "options", "compat"},
     "tasks": {"tasks", "data", "errors", "options", "compat"},
-    "criterions": {"criterions", "modules", "data", "analysis", "errors", "compat"},
+    "criterions": {"criterions", "modules", "data", "analysis", "errors", "options", "compat"},
     "optim": {"optim", "errors"},
     "analysis": {"analysis", "modules", "models", "data", "errors", "compat"},
     "diagnostics": {"diagnostics", "analysis", "modules", "models", "data", "errors", "compat"},
@@ -98,10 +98,21 @@ def char_lm_keys(options):
     return {k: list(v.shape) for k, v in CharLanguageModel.build_model(config, task).state_dict().items()}
 
 
+def causal_lm_keys():
+    from plugins.data.causal_tokenizers import Characters
+    from plugins.data.token_dictionary import TokenDictionary
+    from plugins.hub.checkpoints import new_model
+    from plugins.models.causal_lm import CausalLanguageModel
+
+    sizes = {"decoder_layers": 2, "decoder_attention_heads": 2, "decoder_embed_dim": 32, "block_size": 48}
+    model = new_model(CausalLanguageModel, sizes, TokenDictionary(Characters(map(chr, range(65)))))
+    return {k: list(v.shape) for k, v in model.state_dict().items()}
+
+
 def state_dict_keys(data):
     import toy
 
-    shapes = {name: char_lm_keys(options) for name, options in CHAR_LMS.items()}
+    shapes = {name: char_lm_keys(options) for name, options in CHAR_LMS.items()} | {"causal_lm": causal_lm_keys()}
     for variant, options in toy.VARIANTS.items():
         task = toy.make_task(data, omit_mask="mask_embedding" in options)
         words = len(task.dictionary)
@@ -124,6 +135,7 @@ def test_every_name_we_mean_to_register_is_ours():
     classes = registered()
     sizes = {f"clap_roberta_{size}" for size in ("tiny", "small", "base", "large")}
     sizes |= {f"{twin}char_lm_{size}" for twin in ("", "style_") for size in ("nano", "small", "deep")}
+    sizes |= {f"causal_lm_{size}" for size in ("tiny", "small", "medium", "large", "xl")}
     assert sizes <= set(classes["architectures"])
     for stack in STACKS.values():
         for kind, name in zip(KINDS, stack, strict=True):

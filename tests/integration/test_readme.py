@@ -35,6 +35,7 @@ HARMLESS = {"scripts/doctor.py", "scripts/get_data.py"}
 SCRIPTS = HARMLESS | {
     "scripts/demo_mlm.py",
     "scripts/evaluate_style.py",
+    "scripts/import_hf.py",
     "scripts/predict_glue.py",
     "scripts/prepare_mlm.py",
     "scripts/run_glue.py",
@@ -93,13 +94,15 @@ def of_task(task):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", of_task("char_lm"), ids=" ".join)
-def test_character_models(words, tmp_path):
+@pytest.mark.parametrize("words", of_task("char_lm") + of_task("causal_lm"), ids=" ".join)
+def test_models_of_text_files(words, tmp_path):
     folder = tmp_path / "text"
     folder.mkdir()
     for name in ("drama", "novel"):
         (folder / f"{name}.txt").write_text(f"a line of {name}\n" * 100, encoding="utf-8")
     words = replaced(words, save_dir=tmp_path / "out")
+    if "--pieces" in words:
+        words = replaced(words, pieces=330)
     if "--valid-data" in words:
         words = replaced(words, valid_data=folder / "drama.txt")
     data = folder if "--style-from" in words else folder / "drama.txt"

@@ -1,14 +1,17 @@
 """The task summarization through the real command lines: training, validation with ROUGE, writing summaries."""
 
 import csv
+import importlib.util
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
 import toy
-from fairseq import tasks
+from fairseq import options, tasks
 from fairseq.data.iterators import GroupedIterator
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.trainer import Trainer
 from hydra_configs import composed, resolved
 from omegaconf import OmegaConf
@@ -129,8 +132,8 @@ def test_summaries_of_a_file_a_line_each_with_their_scores(world, tuned):
     expected = np.mean([line["rouge"]["rouge1"] for line in lines])
     assert mean["rouge1"]["mean"] == pytest.approx(expected, abs=1e-4)
     model = Summarizer.from_pretrained(str(world / "tuned"))
-    options = {"max_length": LENGTH, "beam": 3, "no_repeat_ngram": 3, "force": ["river"], "batch_size": 1}
-    assert [line["summary"] for line in lines] == list(model.summaries([r.document for r in records], **options))
+    how = {"max_length": LENGTH, "beam": 3, "no_repeat_ngram": 3, "force": ["river"], "batch_size": 1}
+    assert [line["summary"] for line in lines] == list(model.summaries([r.document for r in records], **how))
 
 
 def test_first_sentences_are_a_baseline_that_needs_no_model(world):
@@ -156,17 +159,41 @@ def test_one_update_of_each_config(world, tmp_path, path):
     assert trainer.get_num_updates() == 1 and np.isfinite(log["loss"])
 
 
+def parse_training(arguments):
+    arguments = [part.replace("plugins", str(toy.ROOT / "plugins")) for part in arguments]
+    args = options.parse_args_and_arch(options.get_training_parser(), arguments)
+    return convert_namespace_to_omegaconf(args).task._name
+
+
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
 def test_grids_name_flags_that_there_are(path):
-    from fairseq import options
-    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-
     grid = grids.read_grid(path, "DATA")
     assert len(grid.runs) > 2
-    for run in grid.runs:
-        arguments = [part.replace("plugins", str(toy.ROOT / "plugins")) for part in run.arguments]
-        args = options.parse_args_and_arch(options.get_training_parser(), arguments)
-        assert convert_namespace_to_omegaconf(args).task._name == "summarization"
+    assert {parse_training(run.arguments) for run in grid.runs} == {"summarization"}
+
+
+def test_the_readme_names_flags_and_files_that_there_are():
+    text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    blocks = "".join(re.findall(r"^```bash\n(.*?)^```", text, flags=re.M | re.S))
+    values = {"$method": "lora", "${method%% *}": "lora", '"${files[@]}"': "1=x", "$t": "0.7", "$name": "lora"}
+    for shell, value in values.items():
+        blocks = blocks.replace(shell, value)
+    seen = set()
+    for program, *words in map(shlex.split, blocks.replace("\\\n", " ").splitlines()):
+        seen.add(program)
+        if program == "fairseq-train":
+            assert parse_training(words) in ("causal_lm", "summarization")
+        elif program == "fairseq-hydra-train":
+            assert (toy.ROOT / words[1] / f"{words[3]}.yaml") in CONFIGS
+        elif program == "python" and words[0] == "scripts/sweep.py":
+            assert toy.ROOT / words[1] in GRIDS
+        elif program == "python":
+            spec = importlib.util.spec_from_file_location("script", toy.ROOT / words[0])
+            script = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(script)
+            script.parse_args(words[1:])
+    loop = {"for", "done", "files=()", "files+=(0.7=data/t0.7.jsonl)"}
+    assert seen == {"python", "fairseq-train", "fairseq-hydra-train"} | loop
 
 
 def test_what_a_user_gets_wrong_is_one_line_and_leaves_no_file(world):

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from plugins import hub
+from plugins.data.causal_tokenizers import Characters
+from plugins.data.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.hub import checkpoints, gpt2
 
@@ -202,6 +204,19 @@ def test_causal_masks_of_older_files_are_left_out(transformers, tokenizer, tmp_p
     masks = {"transformer.h.0.attn.bias": torch.ones(1, 1, 32, 32), "transformer.h.0.attn.masked_bias": torch.ones(1)}
     change_weights(folder, lambda weights: weights.update(masks))
     gpt2.read(folder)
+
+
+def test_another_tokenizer_goes_along_for_us_and_is_not_said_to_be_gpt2s(tmp_path):
+    pytest.importorskip("safetensors")
+    options = {"decoder_layers": 2, "decoder_attention_heads": 2, "decoder_embed_dim": 16, "block_size": 32}
+    dictionary = TokenDictionary(Characters("\n abc"))
+    model = checkpoints.new_model(gpt2.CausalLanguageModel, options, dictionary)
+    gpt2.write(model, tmp_path / "hf")
+    assert not (tmp_path / "hf" / "tokenizer_config.json").exists()
+    back = gpt2.read(tmp_path / "hf")
+    assert back.decoder.dictionary.symbols == dictionary.symbols
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(back.state_dict()[name], tensor), name
 
 
 def test_weights_in_parts(transformers, tokenizer, tmp_path):

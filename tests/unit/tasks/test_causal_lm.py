@@ -1,5 +1,7 @@
 """The task: its vocabulary, from the options, the text or the checkpoint; the files that it leaves beside."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from fairseq import tasks
@@ -8,7 +10,8 @@ from omegaconf import OmegaConf
 from plugins.data.causal_tokenizers import Characters
 from plugins.data.token_dictionary import TokenDictionary
 from plugins.errors import UserError
-from plugins.tasks.causal_lm import CausalLMTaskConfig
+from plugins.tasks.causal_lm import CausalLMTask, CausalLMTaskConfig
+from plugins.tasks.char_lm import CharLMTask
 
 NOTHING = {"path": None, "restore_file": "checkpoint_last.pt", "finetune_from_model": None}
 TEXT = "the quick brown fox jumps over the lazy dog\n" * 20
@@ -99,3 +102,15 @@ def test_the_files_of_the_vocabulary_are_put_beside_checkpoints(make_task, tmp_p
 def test_a_window_beyond_the_block_is_refused(make_task):
     with pytest.raises(UserError, match="--tokens-per-sample 17 does not fit the model, whose block size is 16"):
         make_task(vocabulary="char", tokens_per_sample=17).load_dataset("train")
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "message"),
+    [
+        (CausalLMTask, "style_char_lm_nano", "is trained by --task char_lm"),
+        (CharLMTask, "causal_lm_tiny", "is trained by --task causal_lm --vocabulary char"),
+    ],
+)
+def test_a_model_of_another_task_is_refused(task, model, message):
+    with pytest.raises(UserError, match=f"--arch {model} is no model for this task; it {message}"):
+        task.build_model(SimpleNamespace(others=task.others), SimpleNamespace(_name=model))

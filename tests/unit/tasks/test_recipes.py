@@ -104,3 +104,11 @@ def test_options_are_found_in_every_spelling():
     parser = options.get_training_parser()
     given = compat.options_given(parser, ["text", "-a", "x", "--lr=1", "--lr", "2", "--adam-betas", "(0,1)", "--cpu"])
     assert given == {"arch": "x", "lr": "2", "adam_betas": "(0,1)", "cpu": ""}
+
+
+def test_a_bare_command_line_learns_to_summarise(parse):
+    args = parse("--task", "summarization", "--arch", "causal_lm")
+    assert (args.criterion, args.optimizer, args.lr, args.max_tokens) == ("summarization", "fused_adamw", [1e-3], 4096)
+    assert (args.cpu, args.no_epoch_checkpoints, args.batch_size) == (True, True, None)
+    args = parse("--task", "summarization", "--arch", "causal_lm", "--batch-size", "8", "--lr", "1e-4")
+    assert (args.batch_size, args.max_tokens, args.lr) == (8, None, [1e-4])
