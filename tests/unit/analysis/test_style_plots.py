@@ -1,0 +1,27 @@
+"""Drawings of styles: which way a ribbon runs, and enough colours."""
+
+import numpy as np
+import pytest
+
+from plugins.analysis import style_plots
+
+
+@pytest.mark.parametrize(
+    ("text", "backwards"), [("בראשית ברא", True), ("To be", False), ("בראשית ברא, in the", True), ("12, 3!", False)]
+)
+def test_a_text_runs_the_way_most_of_its_letters_are_written(text, backwards):
+    assert style_plots.reads_backwards(text) is backwards
+
+
+def test_a_ribbon_runs_from_right_to_left_in_hebrew(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(style_plots, "draw_ribbon", lambda axes, text, *_: seen.append((axes, text)))
+    for text in ("אבגדה", "abcde"):
+        style_plots.ribbon(tmp_path / "r.png", text, np.full((5, 2), 0.5), ["a", "b"], "title", width=3)
+    assert [text for _, text in seen] == ["אבג", "דה", "abc", "de"]
+    assert [axes.get_xlim() for axes, _ in seen] == [(3, 0), (3, 0), (0, 3), (0, 3)]
+
+
+def test_every_style_has_a_colour_of_its_own():
+    for count in (2, 7, 20):
+        assert len(set(style_plots.colours_of([str(i) for i in range(count)]).values())) == count
