@@ -17,6 +17,7 @@ from plugins.errors import UserError
 from plugins.modules.attention import PADDED_KEY, SelfAttention
 from plugins.modules.decoder import CausalSelfAttention
 from plugins.modules.norm import at_least_float32
+from plugins.modules.soft_prompt import SoftPrompt
 
 
 @contextlib.contextmanager
@@ -68,7 +69,8 @@ def attention_of(lm, text: str) -> tuple[list[str], list[Tensor]]:
         text: for a masked LM, ``<mask>`` may stand in it.
 
     Returns:
-        The T tokens, see :func:`tokens_of`; and for each layer the weights, (1, H, T, T) float32 on the CPU.
+        The T tokens, see :func:`tokens_of`; and for each layer the weights, (1, H, T, T) float32 on the CPU. The
+        vectors of a tuned prompt count among the tokens, as ``[1]``, ``[2]``, ...
 
     Raises:
         UserError: no text, more than the model takes, or a character that it does not know.
@@ -76,7 +78,10 @@ def attention_of(lm, text: str) -> tuple[list[str], list[Tensor]]:
     ids = encode(lm, text)
     with utils.model_eval(lm.model), torch.no_grad(), capture(lm.model) as layers:
         lm.model(ids[None].to(next(lm.model.parameters()).device))
-    return tokens_of(lm, ids), [weights.float().cpu() for weights in layers]
+    tokens, prompt = tokens_of(lm, ids), prompt_of(lm.model)
+    if prompt is not None:
+        tokens[prompt.at : prompt.at] = [f"[{i}]" for i in range(1, len(prompt) + 1)]
+    return tokens, [weights.float().cpu() for weights in layers]
 
 
 def encode(lm, text: str, most: int | None = None) -> Tensor:
@@ -110,16 +115,24 @@ def tokens_of(lm, ids: Tensor) -> list[str]:
     symbols = [dictionary[i] for i in ids.tolist()]
     if getattr(dictionary, "unit", None) == "byte":
         return [symbol if symbol.isascii() else f"{ord(symbol):02x}" for symbol in symbols]
+    if hasattr(dictionary, "tokenizer"):  # a causal LM's
+        texts = [dictionary.decode([i]) for i in ids.tolist()]
+        return [_readable(text, symbol) for text, symbol in zip(texts, symbols, strict=True)]
     bpe = getattr(lm, "bpe", None)
     if bpe is None:
         return symbols
     special = {*dictionary.symbols[: dictionary.nspecial], MASK}
-    return [symbol if symbol in special else _readable(bpe, symbol) for symbol in symbols]
+    return [symbol if symbol in special else _readable(bpe.decode(symbol), symbol) for symbol in symbols]
 
 
 def dictionary_of(lm):
     """Return the fairseq dictionary of what ``plugins.hub.load`` returned."""
     return lm.task.source_dictionary if hasattr(lm, "task") else lm.dictionary
+
+
+def prompt_of(model: nn.Module) -> SoftPrompt | None:
+    """Return what prompt tuning has put into a model's input."""
+    return next((part for part in model.modules() if isinstance(part, SoftPrompt)), None)
 
 
 def sees_both_ways(model: nn.Module) -> bool:
@@ -160,8 +173,7 @@ def weights_of(part: nn.Module):
     return next((function for kind, function in kinds.items() if isinstance(part, kind)), None)
 
 
-def _readable(bpe, symbol: str) -> str:
-    text = bpe.decode(symbol)
-    if "\ufffd" in text and symbol.startswith("<"):  # sentencepiece's name of a byte, <0xD7>, says more
+def _readable(text: str, symbol: str) -> str:
+    if "\ufffd" in text and not symbol.isdigit():  # a part of a character, whose name, such as <0xD7>, says more
         return symbol
     return " " + text if symbol.startswith("\u2581") else text  # a space that sentencepiece's decoder strips

@@ -21,7 +21,7 @@ from fairseq import utils
 from torch import Tensor
 from tqdm import tqdm
 
-from plugins.analysis.attention import capture, dictionary_of, encode, sees_both_ways, tokens_of
+from plugins.analysis.attention import capture, dictionary_of, encode, prompt_of, sees_both_ways, tokens_of
 from plugins.analysis.bootstrap import StreamingBootstrap
 from plugins.data.dictionaries import MASK, unused_words
 from plugins.errors import UserError
@@ -171,8 +171,10 @@ def score_heads(
         A masked LM has next token and delimiter, too.
 
     Raises:
-        UserError: no text of two tokens, or a character that the model does not know.
+        UserError: no text of two tokens, a character that the model does not know, or a model with a tuned prompt.
     """
+    if prompt_of(lm.model) is not None:
+        raise UserError("the patterns are about a text alone, and this model has a tuned prompt in front of it")
     length = min(length, lm.model.max_positions())
     natural = BOTH_WAYS if sees_both_ways(lm.model) else CAUSAL
     texts = tqdm(texts, "texts", unit=" texts", leave=False, disable=not bar)

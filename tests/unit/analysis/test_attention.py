@@ -7,9 +7,15 @@ from torch import nn
 
 from plugins import hub
 from plugins.analysis.attention import attention_of, capture, encode, tokens_of
+from plugins.analysis.patterns import score_heads
+from plugins.data.causal_tokenizers import ByteLevelBPE, Characters
+from plugins.data.token_dictionary import TokenDictionary
 from plugins.errors import UserError
+from plugins.hub import checkpoints
+from plugins.models.causal_lm import CausalLanguageModel
 from plugins.modules.attention import SelfAttention
 from plugins.modules.decoder import CausalSelfAttention
+from plugins.modules.soft_prompt import SoftPrompt
 
 STYLES = ["drama", "novel"]
 TEXT = "abc abc\nhagbed"
@@ -253,3 +259,27 @@ def test_a_text_too_long_for_learned_positions_is_one_line(toy_data, tmp_path):
     lm = hub.load(toy.save_masked_lm(tmp_path, toy_data, positions="learned", max_positions=32))
     with pytest.raises(UserError, match="the model takes 32 at most"):
         attention_of(lm, "the river follows a garden . " * 20)
+
+
+def causal_lm(tokenizer):
+    dictionary, size = TokenDictionary(tokenizer), {"decoder_layers": 2, "decoder_embed_dim": 16, "block_size": 24}
+    model = checkpoints.new_model(CausalLanguageModel, size | {"decoder_attention_heads": 2}, dictionary)
+    return hub.CausalLM(toy.randomize(model, scale=0.3), dictionary)
+
+
+def test_a_causal_lms_subwords_are_shown_as_text_and_parts_of_characters_by_their_names():
+    symbols = ["a", "b", "Ġ", "Ã", "©", "Ġa", "<|endoftext|>"]
+    lm = causal_lm(ByteLevelBPE({symbol: i for i, symbol in enumerate(symbols)}, [("Ġ", "a")]))
+    tokens, layers = attention_of(lm, "ab aé")
+    assert tokens == ["a", "b", " a", "Ã", "©"]
+    assert [weights.shape for weights in layers] == [(1, 2, 5, 5)] * 2
+
+
+def test_the_vectors_of_a_tuned_prompt_are_numbered_tokens():
+    lm = causal_lm(Characters("abc"))
+    lm.model.decoder.transformer.prompt = SoftPrompt(torch.randn(3, 16))
+    tokens, layers = attention_of(lm, "abca")
+    assert tokens == ["[1]", "[2]", "[3]", "a", "b", "c", "a"]
+    assert [weights.shape for weights in layers] == [(1, 2, 7, 7)] * 2
+    with pytest.raises(UserError, match="tuned prompt"):
+        score_heads(lm, ["abca"])
