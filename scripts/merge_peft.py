@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
-def parse(arguments=None):
+def parse_args(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("adapter", nargs="?", help="its checkpoint, or a folder with checkpoint_best.pt")
     parser.add_argument("-o", "--output", metavar="CKPT", help="the checkpoint to write")
@@ -39,7 +39,7 @@ def parse(arguments=None):
 
 
 def main():
-    args = parse()
+    args = parse_args()
     import logging
 
     logging.disable(logging.INFO)

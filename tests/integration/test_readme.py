@@ -35,11 +35,19 @@ HARMLESS = {"scripts/doctor.py", "scripts/get_data.py"}
 SCRIPTS = HARMLESS | {
     "scripts/demo_mlm.py",
     "scripts/evaluate_style.py",
+    "scripts/find_heads.py",
     "scripts/import_hf.py",
+    "scripts/merge_peft.py",
+    "scripts/plot_attention.py",
+    "scripts/plot_runs.py",
+    "scripts/plot_styles.py",
     "scripts/predict_glue.py",
     "scripts/prepare_mlm.py",
+    "scripts/prepare_summaries.py",
+    "scripts/report.py",
     "scripts/run_glue.py",
     "scripts/sample.py",
+    "scripts/summarize.py",
 }
 
 
