@@ -10,6 +10,7 @@ timed.
 """
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -219,9 +220,13 @@ def main():
     if args.memory_of:
         print(json.dumps(measure_memory(args)))
         return
-    rows = [compare(method, shape, args) for shape in args.shape for method in args.method]
+    rows = []
+    for shape, method in itertools.product(args.shape, args.method):
+        rows.append(compare(method, shape, args))
+        if args.save:  # after each row, for all of them take a while
+            path = save(args.save, {"command": " ".join(sys.argv), "rows": rows})
     if args.save:
-        print("written:", save(args.save, {"command": " ".join(sys.argv), "rows": rows}))
+        print("written:", path)
 
 
 if __name__ == "__main__":
