@@ -5,13 +5,17 @@ Each repair is a small wrapper, put in place by :func:`install` when the package
 """
 
 import argparse
+import atexit
 import contextlib
 import functools
 import importlib.util
 import os
 import pickle
+import queue
 import re
 import sys
+import time
+import weakref
 
 import numpy as np
 import torch
@@ -21,6 +25,7 @@ from plugins.errors import UserError, report_in_one_line
 
 ALIASES = {"--finetune-from": "--finetune-from-model"}
 REPAIRS = []  # (name, what it does), filled by install()
+READERS = weakref.WeakSet()  # threads that read batches ahead
 
 # Plain data that fairseq's checkpoints hold beside tensors: options of the command line, and numbers of numpy.
 PLAIN_DATA = [
@@ -69,8 +74,9 @@ def install(adopt_checkpoint, hub_interface, complete_options=None):
     wrap(distributed_utils, "all_gather_list", all_gather_list)
     repaired("gathering", "works on a CPU too; fairseq gathers in buffers on a GPU")
     repaired("several workers", "each reads the checkpoint; fairseq would send options that the safe reader refuses")
-    wrap(iterators.BufferedIterator, "__next__", next_or_join)
-    repaired("reading ahead", "its thread has ended when its last batch has been taken")
+    wrap(iterators.BufferedIterator, "_create_consumer", note_reader)
+    atexit.register(stop_reading_ahead)
+    repaired("reading ahead", "its threads end before the program does, which they could abort")
     stand_where_the_user_stands()
     repaired("hydra paths", "relative paths are read from where the user stands, not from hydra's output folder")
     if any(name.startswith("fairseq_cli") for name in sys.modules):
@@ -302,13 +308,20 @@ def all_gather_list(original, data, group=None, max_size=16384):
     return gathered
 
 
-def next_or_join(original, self):
-    """Wait at the end for the thread that reads ahead: one that still runs when Python ends can abort the program."""
-    try:
-        return original(self)
-    except StopIteration:
-        self._consumer.join()
-        raise
+def note_reader(original, self):
+    """Start the thread that reads batches ahead for a ``BufferedIterator``, and know of it."""
+    original(self)
+    READERS.add(self._consumer)
+
+
+def stop_reading_ahead(patience=5.0):
+    """End those threads before Python does: one that handles tensors then aborts the program, its work long done."""
+    deadline = time.monotonic() + patience
+    for reader in READERS:
+        reader._max_len = 0  # the batch that it is at is its last
+        while reader.is_alive() and time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
+                reader._queue.get(timeout=0.01)  # it waits for room, or is done
 
 
 def uncompiled(model):
