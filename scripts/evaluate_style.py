@@ -59,7 +59,8 @@ def held_out(args, lm):
     from plugins.data.char_corpus import open_corpus
     from plugins.errors import UserError
     from plugins.hub import find_checkpoint
-    from plugins.tasks.char_lm import CharLMConfig, corpus_spec
+    from plugins.tasks.char_lm import CharLMConfig, reading
+    from plugins.tasks.windows import corpus_spec
 
     path = find_checkpoint(str(args.checkpoint))
     trained = compat.read_state(path)["cfg"]["task"]
@@ -71,7 +72,7 @@ def held_out(args, lm):
     if args.style_from:
         cfg.style_from = args.style_from
     with tempfile.TemporaryDirectory() as cache:
-        corpus = open_corpus(corpus_spec(cfg, lm.dictionary.unit), cache)
+        corpus = open_corpus(corpus_spec(cfg, reading(cfg, lm.dictionary.unit)), cache)
         split = corpus.split("valid", lm.dictionary, corpus.styles, lm.block_size, str(path))
         labels = [0] * len(split.starts) if split.labels is None else split.labels.tolist()
         found = {style: [] for style in corpus.styles or [""]}

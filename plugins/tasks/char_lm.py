@@ -99,11 +99,14 @@ class CharLMTask(WindowsTask):
 
     def corpus(self, unit):
         if self._corpus is None:
-            cfg = self.cfg
-            reading = Reading(str(unit), str(cfg.style_from), cfg.style_key, cfg.jsonl_key)
-            self._corpus = open_corpus(corpus_spec(cfg, reading), cache_folder(cfg))
+            self._corpus = open_corpus(corpus_spec(self.cfg, reading(self.cfg, unit)), cache_folder(self.cfg))
         return self._corpus
 
     def read(self, split, length):
         dictionary = self.dictionary
         return self.corpus(dictionary.unit).split(split, dictionary, self.style_names, length, self._origin)
+
+
+def reading(cfg, unit) -> Reading:
+    """Return how the files are read: their unit, and where a document's style comes from."""
+    return Reading(str(unit), str(cfg.style_from), cfg.style_key, cfg.jsonl_key)
