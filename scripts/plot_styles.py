@@ -18,6 +18,7 @@ It writes styles.json with all arrays, and
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -40,7 +41,16 @@ def parse_args(argv=None):
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         parser.error(f"--text: two texts are called {twice}; rename one")
+    files = {}
+    for name in names:  # "a b" and "a_b" would share a drawing
+        if (other := files.setdefault(file_name(name), name)) != name:
+            parser.error(f"--text: {other} and {name} would both be drawn in ribbon_{file_name(name)}.png; rename one")
     return args
+
+
+def file_name(text):
+    """Return the name of a text as its ribbon's file has it."""
+    return re.sub(r"[^\w.-]+", "_", text)
 
 
 def read_text(path):

@@ -131,3 +131,9 @@ def test_two_texts_of_one_name_are_refused(command, tmp_path, capsys):
     with pytest.raises(SystemExit):
         command("m.pt", "--text", "a/x.txt", "b/x.txt")
     assert "two texts are called x; rename one" in capsys.readouterr().err
+
+
+def test_two_texts_whose_ribbons_would_be_one_file_are_refused(command, capsys):
+    with pytest.raises(SystemExit):
+        command("m.pt", "--text", "a b.txt", "a_b.txt")
+    assert "a b and a_b would both be drawn in ribbon_a_b.png; rename one" in capsys.readouterr().err
