@@ -54,7 +54,7 @@ def main() -> None:
     lm.model.to(args.device)
     length = min(args.length, lm.model.max_positions())
     size = 0 if sees_both_ways(lm.model) else length
-    texts = itertools.chain.from_iterable(read(path, size, args.texts) for path in args.files)
+    texts = itertools.chain.from_iterable(read(lm, path, size, args.texts) for path in args.files)
     scores = score_heads(lm, texts, length=length, seed=args.seed, bar=sys.stderr.isatty())
     print(table(scores, args.best))
     title = f"What the heads of {Path(args.checkpoint).name} look at"
@@ -67,13 +67,26 @@ def main() -> None:
         print(f"written: {args.json}")
 
 
-def read(path: str, size: int, count: int):
-    """Yield the first texts of a file: stretches of ``size`` characters, or lines that are not blank for size 0."""
+def read(lm, path: str, size: int, count: int):
+    """Yield the first texts of a file: stretches of ``size`` characters, or lines that are not blank for size 0.
+
+    Raises:
+        UserError: the file cannot be read, or a text in it holds what the model does not know.
+    """
+    from plugins.analysis.attention import encode
     from plugins.analysis.files import opened
+    from plugins.errors import UserError
+
+    kind = f"stretch of {size} characters, number" if size else "text"
 
     with opened(path) as file:
         texts = iter(lambda: file.read(size), "") if size else (line.strip() for line in file if line.strip())
-        yield from itertools.islice(texts, count)
+        for number, text in enumerate(itertools.islice(texts, count), start=1):
+            try:
+                encode(lm, text, lm.model.max_positions())
+            except UserError as error:
+                raise UserError(f"{path}, {kind} {number}: {error}") from error
+            yield text
 
 
 def table(scores, count: int) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 LABELS = {  # of metrics; others are called as in the log
     "loss": "loss, as logged (bits)",
-    "nats": "loss (nats a character)",
+    "nats": "loss (nats a token)",
     "bpc": "loss (bits a character)",
     "ppl": "perplexity",
 }
@@ -158,13 +158,18 @@ def main():
     import logging
 
     logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
-    from plugins.analysis.files import write_json
+    from plugins.analysis import run_bars
+    from plugins.analysis.files import make_folder, write_json
     from plugins.analysis.grids import without_nan
     from plugins.errors import report_in_one_line
 
     report_in_one_line()
     configurations, skipped = read_runs(args.runs)
-    args.output.mkdir(parents=True, exist_ok=True)
+    for path in args.evaluation:  # before anything is drawn
+        run_bars.read_evaluation(path)
+    if args.speed:
+        run_bars.read_speeds(args.speed)
+    make_folder(args.output)
     result = {"metric": args.metric, "skipped": skipped}
     if configurations:
         result["configurations"] = draw_curves(args, configurations)

@@ -18,6 +18,7 @@ It writes styles.json with all arrays, and
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -40,7 +41,16 @@ def parse_args(argv=None):
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         parser.error(f"--text: two texts are called {twice}; rename one")
+    files = {}
+    for name in names:  # "a b" and "a_b" would share a drawing
+        if (other := files.setdefault(file_name(name), name)) != name:
+            parser.error(f"--text: {other} and {name} would both be drawn in ribbon_{file_name(name)}.png; rename one")
     return args
+
+
+def file_name(text):
+    """Return the name of a text as its ribbon's file has it."""
+    return re.sub(r"[^\w.-]+", "_", text)
 
 
 def read_text(path):
@@ -79,11 +89,11 @@ def windows_by_text(args, lm, texts):
     return windows
 
 
-def read_evaluation(path, lm):
+def read_evaluation(path, lm, judge):
     """Return what an evaluation holds, or nothing where none is given.
 
     Raises:
-        UserError: it is of another model.
+        UserError: it is of another model, or without the judge.
     """
     from plugins.analysis import run_bars
     from plugins.errors import UserError
@@ -94,6 +104,8 @@ def read_evaluation(path, lm):
     if found["model_has_these_styles"] != (sorted(found["styles"]) == sorted(lm.styles)):
         said = f"styles {', '.join(found['styles']) or 'none'}; the model has {', '.join(lm.styles)}"
         raise UserError(f"{path}: of another model, with {said}")
+    if found.get("judges") and not found["judges"].get(judge, {}).get("consistency"):
+        raise UserError(f"{path}: no verdict of --judge {judge} in it; there are {', '.join(found['judges'])}")
     return found
 
 
@@ -104,7 +116,7 @@ def main():
     logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
     from tqdm import tqdm
 
-    from plugins.analysis.files import write_json
+    from plugins.analysis.files import make_folder, write_json
     from plugins.analysis.grids import without_nan
     from plugins.analysis.style_figures import StyleFigures, plain
     from plugins.errors import report_in_one_line
@@ -114,8 +126,8 @@ def main():
     texts = {path.stem: read_text(path) for path in args.text}
     lm = CharLM.from_pretrained(args.checkpoint).to(args.device)
     lm.check_styles()
-    windows, evaluation = windows_by_text(args, lm, texts), read_evaluation(args.evaluation, lm)
-    args.output.mkdir(parents=True, exist_ok=True)
+    windows, evaluation = windows_by_text(args, lm, texts), read_evaluation(args.evaluation, lm, args.judge)
+    make_folder(args.output)
     figures = StyleFigures(lm, texts, windows, args.output, evaluation, args.judge, args.characters)
     for name, draw in (bar := tqdm(figures.steps().items(), unit="step", leave=False, disable=None)):
         bar.set_description(name)

@@ -25,7 +25,7 @@ def parse_args(argv=None):
     add("--title", help="heading of the page (default: folder and name of the checkpoint)")
     add("--tokens", type=int, default=64, metavar="N", help="of the text to show; the file grows with its square (64)")
     add("--pattern-texts", type=int, default=100, metavar="N", help="stretches of the text to read for the patterns of "
-        "the heads; 0 leaves them out (%(default)s)")  # fmt: skip
+        "the heads; 0 leaves them out, and so does a tuned prompt (%(default)s)")  # fmt: skip
     add("--prompt", default="", metavar="TEXT", help="what samples continue (default: a line break)")
     add("--temperatures", type=float, nargs="+", default=[0.2, 0.5, 0.8, 1.0, 1.2], metavar="X", help="of samples "
         "(0.2 0.5 0.8 1 1.2)")  # fmt: skip

@@ -176,4 +176,5 @@ def weights_of(part: nn.Module):
 def _readable(text: str, symbol: str) -> str:
     if "\ufffd" in text and not symbol.isdigit():  # a part of a character, whose name, such as <0xD7>, says more
         return symbol
-    return " " + text if symbol.startswith("\u2581") else text  # a space that sentencepiece's decoder strips
+    stripped = symbol.startswith("\u2581") and not text.startswith(" ")  # as by sentencepiece's decoder
+    return " " + text if stripped else text

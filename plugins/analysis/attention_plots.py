@@ -4,7 +4,6 @@ Shapes: L layers, H heads, T tokens. Layers and heads count from 0, as in the ar
 as Hebrew runs from right to left; within a label, matplotlib puts the letters in order by itself.
 """
 
-import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -12,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from plugins.analysis.plots import GREY, new_canvas
-from plugins.errors import UserError
+from plugins.analysis.plots import GREY, new_canvas, save
 
 LABELLED = 16  # tokens up to which every picture of a grid has them beside it
 SHOWN_AS = str.maketrans({" ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍"})
@@ -108,11 +106,12 @@ def best_heads(found: Mapping, count: int) -> list[str]:
         found: ``score``, ``low`` and ``high``, (L, H) each.
         count: how many at most.
     """
-    keys = ("score", "low", "high")
-    return [
-        "layer {} head {}: {} ({} to {})".format(*place, *(two_digits(found[key][place]) for key in keys))
-        for place in heads_in_order(found)[:count]
-    ] or ["no head"]
+    said = []
+    for layer, head in heads_in_order(found)[:count]:
+        score, low, high = (found[key][layer, head] for key in ("score", "low", "high"))
+        interval = "no interval" if np.isnan(low) else f"{two_digits(low)} to {two_digits(high)}"  # of a single text
+        said.append(f"layer {layer} head {head}: {two_digits(score)} ({interval})")
+    return said or ["no head"]
 
 
 def heads_in_order(found: Mapping) -> list[tuple[int, int]]:
@@ -206,22 +205,3 @@ def colour_bar(figure, image, axes, name: str, ticks: Sequence[float] = (0, 0.05
     bar = figure.colorbar(image, ax=axes, ticks=ticks, shrink=0.5, aspect=25, fraction=0.05)
     bar.set_label(name, fontsize=8, color=GREY)
     bar.ax.tick_params(labelsize=7)
-
-
-def save(figure, path: str | Path) -> None:
-    """Write a figure, whole or not at all; a path without a suffix becomes a PNG.
-
-    Raises:
-        UserError: it cannot be written, or matplotlib does not know the format.
-    """
-    path = Path(path)
-    kind = path.suffix.lstrip(".").lower() or "png"
-    if kind not in figure.canvas.get_supported_filetypes():
-        raise UserError(f"{path}: matplotlib cannot write .{kind}; take .png, .svg or .pdf")
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(temporary, format=kind)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error

@@ -25,6 +25,18 @@ def opened(path: str | Path) -> Iterator:
         raise UserError(f"{path}: not UTF-8 ({error.reason}); convert it") from error
 
 
+def make_folder(path: str | Path) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        UserError: it cannot be made, or a file has its name.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; name a folder to write to") from error
+
+
 def write_json(path: str | Path, content) -> None:
     """Write data as JSON; see :func:`write_text`."""
     write_text(path, json.dumps(content) + "\n")

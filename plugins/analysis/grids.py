@@ -271,12 +271,12 @@ def csv(results: Iterable[tuple[Run, Mapping]], axes: Sequence[str]) -> str:
 
 
 def without_nan(value):
-    """Return nested lists and dicts with None for NaN, which JSON does not know."""
+    """Return nested lists and dicts with None for NaN and infinities, which JSON does not know."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list):
         return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def matrices(entries: Sequence[Mapping], axes: Sequence[str], name: str = "nats"):

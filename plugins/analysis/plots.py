@@ -1,6 +1,7 @@
 """Drawings of what the rest of this package computes. matplotlib is imported when a drawing is asked for."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def validation_curves(
     axes.set_xlim(0, max(updates[-1] for updates, _ in curves.values()))
     label_axes(axes, title, subtitle)
     label_ends(axes, ends)
-    figure.savefig(path)
+    save(figure, path)
 
 
 def bands(
@@ -70,7 +71,7 @@ def bands(
     draw_bands(axes, curves, list(curves))
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
-    figure.savefig(path, bbox_inches="tight", bbox_extra_artists=[legend])
+    save(figure, path, bbox_inches="tight", bbox_extra_artists=[legend])
 
 
 def draw_bands(axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], names: Sequence[str]) -> None:
@@ -112,7 +113,7 @@ def ranges(path: str | Path, groups: Mapping[str, Mapping[str, tuple[float, floa
     axes.grid(axis="x", color="#dddddd", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
-    figure.savefig(path, bbox_inches="tight", bbox_extra_artists=[legend])
+    save(figure, path, bbox_inches="tight", bbox_extra_artists=[legend])
 
 
 def heat_map(
@@ -160,7 +161,7 @@ def heat_map(
             said += f"\n± {errors[i, j]:.{decimals}f}"
         axes.text(j, i, said, ha="center", va="center", color="black" if value > middle else "white", fontsize=9)
     figure.colorbar(image, label=label)
-    figure.savefig(path, bbox_inches="tight")
+    save(figure, path, bbox_inches="tight")
 
 
 def put_title(axes, title: str, note: str = "") -> None:
@@ -187,6 +188,34 @@ def new_canvas(width: float, height: float):
     figure = Figure(figsize=(width, height), dpi=150)
     FigureCanvasAgg(figure)
     return figure
+
+
+def save(figure, path: str | Path, **options) -> None:
+    """Write a figure, whole or not at all; a path without a suffix becomes a PNG. Dollars in its texts are dollars.
+
+    Args:
+        figure: the figure.
+        path: where to; the suffix chooses the format.
+        options: of matplotlib's ``savefig``.
+
+    Raises:
+        UserError: it cannot be written, or matplotlib does not know the format.
+    """
+    from matplotlib.text import Text
+
+    path = Path(path)
+    kind = path.suffix.lstrip(".").lower() or "png"
+    if kind not in figure.canvas.get_supported_filetypes():
+        raise UserError(f"{path}: matplotlib cannot write .{kind}; take .png, .svg or .pdf")
+    for text in figure.findobj(Text):  # names and texts of users, which need not be sound formulas
+        text.set_parse_math(False)
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(temporary, format=kind, **options)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
 
 
 def label_axes(axes, title: str, subtitle: str) -> None:

@@ -51,7 +51,7 @@ def read_speeds(path: str | Path) -> tuple[list[str], str, Bars]:
         UserError: it holds no speeds.
     """
     rows = read_json(path).get("rows")
-    rows = rows if isinstance(rows, list) else []
+    rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
     unit = next((key for row in rows for key in row if key.endswith("_per_second")), None)
     if unit is None:
         raise UserError(f"{path}: no speeds in it; give what benchmarks/char_sample.py --save NAME has written")
@@ -67,7 +67,7 @@ def read_evaluation(path: str | Path) -> dict:
         UserError: the file holds something else.
     """
     content = read_json(path)
-    if not {"checkpoint", "styles", "sees_the_future"} <= content.keys():
+    if not {"checkpoint", "options", "styles", "chance", "model_has_these_styles", "sees_the_future"} <= content.keys():
         raise UserError(f"{path}: no evaluation; give what scripts/evaluate_style.py -o FILE has written")
     return content
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from plugins.analysis.plots import COLOURS, GREY, draw_bands, new_canvas, put_title
+from plugins.analysis.plots import COLOURS, GREY, draw_bands, new_canvas, put_title, save
 
 
 def band_panels(
@@ -46,7 +46,7 @@ def band_panels(
     below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "ncols": min(3, len(handles))}
     figure.legend(handles.values(), handles, frameon=False, fontsize=9, **below)
     figure.axes[0].set_ylim(top=top_of(panels))
-    figure.savefig(path, bbox_inches="tight")
+    save(figure, path, bbox_inches="tight")
 
 
 def top_of(panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]) -> float | None:
@@ -105,4 +105,4 @@ def bars(
     axes.spines[["top", "right"]].set_visible(False)
     if len(series) > 1 or line is not None:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
-    figure.savefig(path, bbox_inches="tight")
+    save(figure, path, bbox_inches="tight")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from plugins.analysis.plots import COLOURS, GREY, MARKERS, new_canvas, put_title
+from plugins.analysis.plots import COLOURS, GREY, MARKERS, new_canvas, put_title, save
 from plugins.analysis.styles import Modulation, Plane
 
 DIVERGING = "PuOr"  # told apart by colour-blind readers, white in the middle
@@ -61,7 +61,7 @@ def plane(path: str | Path, laid_out: Plane, groups: Sequence[str], title: str, 
     axes.spines[["top", "right"]].set_visible(False)
     if not named:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, title="text")
-    figure.savefig(path, bbox_inches="tight")
+    save(figure, path, bbox_inches="tight")
 
 
 # Along a text
@@ -100,7 +100,7 @@ def ribbon(
     figure.legend(handles=handles, loc="center", bbox_to_anchor=(0.5, 1 - 0.52 / high), **what)
     axis = "characters, the first of each line numbered; height: probability of the style after the character, 0 to 1"
     figure.text(0.5, 0.12 / high, axis, ha="center", fontsize=8, color=GREY)
-    figure.savefig(path)
+    save(figure, path)
 
 
 def draw_ribbon(axes, text: str, probabilities: np.ndarray, colours: Sequence) -> None:
@@ -155,7 +155,7 @@ def modulation(path: str | Path, found: Modulation, styles: Sequence[str]) -> No
         grid[-1, column].set_xlabel("channel")
         figure.colorbar(image, ax=grid[:, column].tolist(), label=name, fraction=0.05, pad=0.01)
     figure.suptitle("What each style multiplies hidden states by and adds to them", fontsize=11.5, fontweight="bold")
-    figure.savefig(path, bbox_inches="tight")
+    save(figure, path, bbox_inches="tight")
 
 
 def modulation_strength(path: str | Path, found: Modulation, styles: Sequence[str]) -> None:
@@ -176,7 +176,7 @@ def modulation_strength(path: str | Path, found: Modulation, styles: Sequence[st
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
     figure.suptitle("How much each style changes, over all channels", fontsize=11.5, fontweight="bold")
     figure.tight_layout()
-    figure.savefig(path, bbox_inches="tight")
+    save(figure, path, bbox_inches="tight")
 
 
 def attention_differences(path: str | Path, moved: np.ndarray, styles: Sequence[str]) -> None:
@@ -207,7 +207,7 @@ def attention_differences(path: str | Path, moved: np.ndarray, styles: Sequence[
     figure.suptitle(
         "Attention that a forced style moves, from the mean of all styles", fontsize=11.5, fontweight="bold"
     )
-    figure.savefig(path, bbox_inches="tight")
+    save(figure, path, bbox_inches="tight")
 
 
 def attention_of_head(
@@ -243,4 +243,4 @@ def attention_of_head(
     figure.colorbar(image, ax=grid.ravel().tolist(), label="attention weight, less the mean", fraction=0.03, pad=0.02)
     figure.suptitle(f"Layer {head[0]}, head {head[1]}: where each forced style makes it look",
                     fontsize=11.5, fontweight="bold")  # fmt: skip
-    figure.savefig(path, bbox_inches="tight")
+    save(figure, path, bbox_inches="tight")

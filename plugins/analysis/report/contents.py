@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from plugins.analysis import styles
-from plugins.analysis.attention import attention_of
+from plugins.analysis.attention import attention_of, prompt_of
 from plugins.data.dictionaries import MASK
 from plugins.errors import UserError
 
@@ -49,7 +49,8 @@ def gather(
         text: its start is shown; all of it is read for the patterns of the heads.
         source: what errors call the text.
         tokens: how many are shown at most.
-        pattern_texts: stretches of the text to read for the patterns of the heads; 0 leaves them out.
+        pattern_texts: stretches of the text to read for the patterns of the heads; 0 leaves them
+            out, and so does a tuned prompt, which is no text.
         prompt: what samples continue.
         temperatures, length, seed: of the samples; no length leaves them out.
         masked: sentences with ``<mask>`` to fill beside the text's own words.
@@ -62,7 +63,8 @@ def gather(
             lm.encode(text)  # an unknown character is named by its place in the whole text
         text = text.strip()
         start = excerpt(lm, text, tokens)
-        maps = head_maps(lm, text, pattern_texts, seed) if pattern_texts else None
+        patterned = pattern_texts and prompt_of(lm.model) is None  # the patterns are about a text alone
+        maps = head_maps(lm, text, pattern_texts, seed) if patterned else None
     shown, weights = attention_of(lm, start)
     card = model_card(lm, state)
     return {

@@ -8,8 +8,10 @@ from torch import nn
 from plugins import hub
 from plugins.analysis.attention import attention_of, capture, encode, tokens_of
 from plugins.analysis.patterns import score_heads
-from plugins.data.causal_tokenizers import ByteLevelBPE, Characters
+from plugins.analysis.report import contents
+from plugins.data.causal_tokenizers import ByteLevelBPE, Characters, SentencePieceVocabulary
 from plugins.data.token_dictionary import TokenDictionary
+from plugins.data.tokenizers import SentencePieceTokenizer
 from plugins.errors import UserError
 from plugins.hub import checkpoints
 from plugins.models.causal_lm import CausalLanguageModel
@@ -283,3 +285,18 @@ def test_the_vectors_of_a_tuned_prompt_are_numbered_tokens():
     assert [weights.shape for weights in layers] == [(1, 2, 7, 7)] * 2
     with pytest.raises(UserError, match="tuned prompt"):
         score_heads(lm, ["abca"])
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_sentencepieces_words_begin_with_one_space(toy_data, lossless):
+    lines, model = toy.sentences(50), toy_data / "sentencepiece.bpe.model"
+    pieces = SentencePieceTokenizer.train_lossless(lines, 300) if lossless else SentencePieceTokenizer.from_file(model)
+    tokens, _ = attention_of(causal_lm(SentencePieceVocabulary(pieces)), "the river a")
+    assert "".join(tokens).strip() == "the river a"
+
+
+def test_the_report_of_a_tuned_prompt_has_no_patterns():
+    lm = causal_lm(Characters("abc"))
+    lm.model.decoder.transformer.prompt = SoftPrompt(torch.randn(3, 16))
+    report = contents.gather(lm, {"model": {}}, "t", "abcabc", length=0)
+    assert report["patterns"] is None and report["attention"]["tokens"][:3] == ["[1]", "[2]", "[3]"]

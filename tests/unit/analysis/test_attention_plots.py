@@ -111,7 +111,7 @@ def test_the_best_heads_are_those_whose_interval_is_above_zero():
     assert plots.best_heads(scores, 3) == ["layer 0 head 1: 0.50 (0.49 to 0.51)", "layer 0 head 0: 0.20 (0.19 to 0.21)"]
     assert plots.best_heads(found([[0.0, -0.2]]), 3) == ["no head"]
     assert plots.best_heads(found([[np.nan]]), 3) == ["no head"]
-    assert plots.best_heads(found([[0.5]], low=[[np.nan]]), 1) == ["layer 0 head 0: 0.50 (nan to 0.51)"]
+    assert plots.best_heads(found([[0.5]], low=[[np.nan]]), 1) == ["layer 0 head 0: 0.50 (no interval)"]
 
 
 def test_numbers_near_zero_have_no_sign():

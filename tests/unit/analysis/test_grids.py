@@ -124,7 +124,7 @@ def test_mean_and_standard_error_are_over_seeds(results):
 
 def test_one_seed_has_no_spread():
     assert math.isnan(grids.spread([1.0])["standard_error"])
-    assert grids.without_nan([{"a": math.nan}, 1.0]) == [{"a": None}, 1.0]
+    assert grids.without_nan([{"a": math.nan}, 1.0, -math.inf]) == [{"a": None}, 1.0, None]
 
 
 def test_the_table_leaves_absent_axes_empty(results):

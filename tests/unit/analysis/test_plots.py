@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from plugins.analysis import plots
+from plugins.analysis import plots, run_plots, style_plots
 
 
 def test_places_far_apart_stay():
@@ -41,3 +41,27 @@ def test_a_curve_of_one_point_can_be_seen(tmp_path):
         room = {"room": (np.array([0.0, 2.0]), np.array([0.0, 2.0]), np.zeros(2))}
         plots.bands(tmp_path / f"{error}.png", room | {"point": (one, one, error * one)}, "title", "loss")
     assert (tmp_path / "0.1.png").read_bytes() != (tmp_path / "0.4.png").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["$\\frac{$", "cost_$5$"])
+def test_dollars_in_names_are_dollars_and_nothing_is_left_beside_the_drawing(tmp_path, name):
+    pytest.importorskip("matplotlib")
+    from matplotlib.text import Text
+
+    figure, axes = plots.new_figure()
+    axes.set_yticks([0], [name])
+    axes.set_title(name)
+    plots.save(figure, tmp_path / "p.png", bbox_inches="tight")
+    assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
+    assert not any(text.get_parse_math() for text in figure.findobj(Text) if text.get_text() == name)
+
+
+@pytest.mark.parametrize("name", ["$\\frac{$"])
+def test_so_they_are_in_every_drawing_of_runs_and_styles(tmp_path, name):
+    pytest.importorskip("matplotlib")
+    curve = np.array([1, 2]), np.array([90.0, 60.0]), np.zeros(2)
+    run_plots.band_panels(tmp_path / "r.png", {"training": {name: curve}}, name, "y")
+    run_plots.bars(tmp_path / "b.png", [name], {"": (np.ones(1), np.ones((2, 1)))}, name, "x")
+    style_plots.ribbon(tmp_path / "s.png", "abc", np.full((3, 2), 0.5), [name, "b"], name)
+    plots.heat_map(tmp_path / "h.png", np.eye(2), [name, "b"], ["c", "d"], name, ("e", "f"))
+    assert len(list(tmp_path.iterdir())) == 4

@@ -47,7 +47,13 @@ def test_speeds_reach_from_least_to_most(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "no JSON"), ("[]", "a list found"), ("{}", "no evaluation"), (None, "No such file")],
+    [
+        ("{", "no JSON"),
+        ("[]", "a list found"),
+        ("{}", "no evaluation"),
+        ('{"checkpoint": "c", "styles": [], "sees_the_future": false}', "no evaluation"),
+        (None, "No such file"),
+    ],
 )
 def test_what_is_no_evaluation_is_refused(tmp_path, content, message):
     path = tmp_path / "e.json"
@@ -57,7 +63,8 @@ def test_what_is_no_evaluation_is_refused(tmp_path, content, message):
         run_bars.read_evaluation(path)
 
 
-def test_a_file_without_speeds_is_refused(tmp_path):
-    (tmp_path / "s.json").write_text('{"rows": [{"contestant": "x"}]}')
+@pytest.mark.parametrize("rows", ['[{"contestant": "x"}]', "[3]", "null"])
+def test_a_file_without_speeds_is_refused(tmp_path, rows):
+    (tmp_path / "s.json").write_text(f'{{"rows": {rows}}}')
     with pytest.raises(UserError, match="s.json: no speeds"):
         run_bars.read_speeds(tmp_path / "s.json")

@@ -54,7 +54,12 @@ def test_a_masked_lm_reads_lines_that_are_not_blank(run_script, toy_data, tmp_pa
 
 @pytest.mark.parametrize(
     "content, message",
-    [(None, "texts.txt: No such file"), ("", "no text of two tokens"), ("abé", "'é'"), (b"\xff\xfe", "not UTF-8")],
+    [
+        (None, "texts.txt: No such file"),
+        ("", "no text of two tokens"),
+        ("abé", "texts.txt, stretch of 16 characters, number 1: 'é'"),
+        (b"\xff\xfe", "not UTF-8"),
+    ],
 )
 def test_bad_texts_are_one_line_and_leave_no_file(run_script, checkpoint, tmp_path, monkeypatch, content, message):
     (tmp_path / "here").mkdir()

@@ -100,6 +100,7 @@ def test_mistakes_are_told_before_anything_is_drawn(command, make_char_lm, texts
     plain = toy.save_char_lm(make_char_lm(), tmp_path / "plain.pt")
     path = toy.save_char_lm(make_char_lm(styles=STYLES), tmp_path / "m.pt")
     (tmp_path / "e.json").write_text(json.dumps(evaluation(["x", "y"])))
+    (tmp_path / "judged.json").write_text(json.dumps(evaluation()))
     (tmp_path / "greek.txt").write_text("abc" * 9 + "λ")
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
@@ -111,6 +112,15 @@ def test_mistakes_are_told_before_anything_is_drawn(command, make_char_lm, texts
         (path, "--text", tmp_path / "empty.txt"): "empty.txt: empty",
         (path, "--text", tmp_path / "latin.txt"): "latin.txt: not UTF-8",
         (path, "--text", texts[0], "--evaluation", tmp_path / "e.json"): "e.json: of another model, with styles x, y",
+        (
+            path,
+            "--text",
+            texts[0],
+            "--evaluation",
+            tmp_path / "judged.json",
+            "--judge",
+            "bayes",
+        ): "judged.json: no verdict of --judge bayes in it; there are svm",
     }.items():
         with pytest.raises(UserError, match=message):
             command(*arguments, "-o", tmp_path / "out")
@@ -121,3 +131,9 @@ def test_two_texts_of_one_name_are_refused(command, tmp_path, capsys):
     with pytest.raises(SystemExit):
         command("m.pt", "--text", "a/x.txt", "b/x.txt")
     assert "two texts are called x; rename one" in capsys.readouterr().err
+
+
+def test_two_texts_whose_ribbons_would_be_one_file_are_refused(command, capsys):
+    with pytest.raises(SystemExit):
+        command("m.pt", "--text", "a b.txt", "a_b.txt")
+    assert "a b and a_b would both be drawn in ribbon_a_b.png; rename one" in capsys.readouterr().err
