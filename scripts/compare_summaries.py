@@ -11,8 +11,10 @@ drawing is a curve against them. DIR gets results.md, results.json and rouge.png
 
 import argparse
 import json
+import math
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 
@@ -33,15 +35,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("two files have the same name")
     if args.axis and not all(is_number(name) for name in args.files):
         parser.error(f"with --axis {args.axis} the names are numbers, such as 0.1=FILE")
+    if args.axis and len({float(name) for name in args.files}) < len(pairs):
+        parser.error("two names are the same number")
     return args
 
 
 def is_number(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True
 
 
 def main() -> None:
@@ -50,9 +53,11 @@ def main() -> None:
     import logging
 
     logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
-    from plugins.errors import report_in_one_line
+    from plugins.errors import UserError, report_in_one_line
 
     report_in_one_line()
+    if args.output.exists() and not args.output.is_dir():
+        raise UserError(f"--output {args.output}: is no folder; name another")
     results = compare({name: read_scores(path) for name, path in args.files.items()}, args.files)
     args.output.mkdir(parents=True, exist_ok=True)
     table = markdown(results)
@@ -68,18 +73,24 @@ def read_scores(path: Path) -> dict[str, dict]:
     """Return {id: scores} of a file.
 
     Raises:
-        UserError: it cannot be read, or has no scores.
+        UserError: it cannot be read, has no scores, or two documents with the same id.
     """
+    from plugins.analysis import rouge
     from plugins.errors import UserError
 
     try:
         with path.open(encoding="utf-8") as file:
             lines = [json.loads(line) for line in file]
-        return {line["id"]: line["rouge"] for line in lines}
+        scores = [(line["id"], {kind: float(line["rouge"][kind]) for kind in rouge.KINDS}) for line in lines]
+        found = dict(scores)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path}: not what scripts/summarize.py writes for documents that have summaries") from None
+    if len(found) < len(scores):
+        twice = Counter(name for name, _ in scores).most_common(1)[0][0]
+        raise UserError(f"{path}: two documents have the id {twice!r}; summarise a file in which each has its own")
+    return found
 
 
 def compare(scores: dict[str, dict], paths: dict) -> dict:
@@ -122,7 +133,9 @@ def markdown(results: dict) -> str:
             [name, *cells, "" if name == first else shown(change["difference"], change["difference_interval"])]
         )
     about = f"{results[first]['documents']} documents; percent with 95 % intervals; {rouge.SETTINGS}.\n\n"
-    return about + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return (
+        about + "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines) + "\n"
+    )
 
 
 def shown(mean: float, interval) -> str:

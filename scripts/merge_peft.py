@@ -35,6 +35,10 @@ def parse_args(arguments=None):
         parser.error("--import needs --base CKPT and --output CKPT")
     if args.adapter and bool(args.output) == bool(args.export):
         parser.error("give either --output CKPT, to merge, or --export FOLDER")
+    if args.base_model and not args.export:
+        parser.error("--base-model is for --export FOLDER")
+    if args.export and (args.base or args.folder):
+        parser.error("--export writes the adapter alone: it takes neither --base nor --import")
     return args
 
 

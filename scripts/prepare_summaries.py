@@ -26,8 +26,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.output.exists():
         parser.error(f"{args.output} is there already: remove it, or name another folder")
-    if args.megabytes <= 0:
-        parser.error(f"--megabytes {args.megabytes} is not positive")
+    if not 0 < args.megabytes < float("inf"):
+        parser.error(f"--megabytes {args.megabytes} is no positive number")
     return args
 
 

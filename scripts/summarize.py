@@ -66,9 +66,12 @@ def main() -> None:
     import logging
 
     logging.disable(logging.INFO)
-    from plugins.errors import report_in_one_line
+    from plugins.errors import UserError, report_in_one_line
 
     report_in_one_line()
+    if args.output is not None and (args.output.is_dir() or not args.output.parent.is_dir()):
+        why = "is a folder" if args.output.is_dir() else "no such folder"
+        raise UserError(f"--output {args.output}: {why}; name a file in a folder that there is")
     if args.output is None:
         scores = [write(sys.stdout, line) for line in lines(args)]
     else:

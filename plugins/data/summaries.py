@@ -97,12 +97,19 @@ def record_of(row: dict, line: int, columns: Columns, summaries: bool, number: i
         raise BadRow(f"no text under {document_column!r}")
     if summary is None and summaries:
         raise BadRow(f"no text under {summary_column!r}")
-    return Record(line, str(row.get(ID_COLUMN) or number), document, summary)
+    name = row.get(ID_COLUMN)
+    return Record(line, str(number if name in (None, "") else name), document, summary)
 
 
 def text_of(row: dict, name: str) -> str | None:
     value = row.get(name)
-    return value.strip() or None if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # JSON can write half of a character: "\\ud800"
+        raise BadRow(f"{value[error.start]!a} under {name!r} is half a character") from None
+    return value.strip() or None
 
 
 def find(asked: str | None, usual: tuple[str, ...], names) -> str:

@@ -177,7 +177,12 @@ class SummaryDataset(ByLength):
         self.rows = np.flatnonzero((room > 0) & (documents > 0))  # of the records, those that are used
         self.skipped = len(encoded) - len(self.rows)
         if self.skipped and not skip_too_long or not len(self.rows):
-            i = int(np.flatnonzero(room <= 0)[0]) if (room <= 0).any() else 0
+            i = int(np.flatnonzero((room <= 0) | (documents == 0))[0])
+            if documents[i] == 0:
+                raise UserError(
+                    f"{encoded.path}:{encoded.lines[i]}: the tokenizer finds nothing in the document; mend it, or "
+                    "leave such records out: --skip-bad-rows"
+                )
             raise UserError(
                 f"{encoded.path}:{encoded.lines[i]}: the summary's {summaries[i]} tokens and a document do not "
                 f"fit the model, which takes {longest}; shorten it, or leave such records out: --skip-bad-rows"
@@ -238,4 +243,5 @@ class SummaryDataset(ByLength):
 def describe(dataset: SummaryDataset) -> str:
     """Return what a log says of a dataset."""
     text = f"{len(dataset)} records, {dataset.cut} documents cut"
-    return text + (f", {dataset.skipped} records left out whose summary is too long" if dataset.skipped else "")
+    why = "whose summary is too long, or whose document has no token"
+    return text + (f", {dataset.skipped} records left out {why}" if dataset.skipped else "")

@@ -7,9 +7,10 @@ import torch
 from fairseq import checkpoint_utils
 
 from plugins import compat, peft
+from plugins.data.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 
-from .checkpoints import find_checkpoint
+from .checkpoints import check_place, find_checkpoint
 
 
 def merge_checkpoint(path, output, base=None):
@@ -21,13 +22,16 @@ def merge_checkpoint(path, output, base=None):
         base: the checkpoint that it was trained on, if that is no longer where it was.
 
     Raises:
-        UserError: it is no adapter or a prompt, which cannot be merged, or its base is missing or another.
+        UserError: it is no adapter or a prompt, which cannot be merged; its base is missing or another; or checkpoints
+            with another tokenizer are where it would be written.
     """
     path = find_checkpoint(path)
     state = adapter_state(path)
     if state["cfg"]["model"]["peft"] == "prompt":
         raise UserError(f"{path}: {peft.NO_MERGE}")
     model, task = load_with_task(path, base)
+    if isinstance(task.source_dictionary, TokenDictionary):
+        check_place(output, task.source_dictionary)
     untied = state["cfg"]["model"]["peft"] == "last_layer" and not state["cfg"]["model"].get("peft_blocks")
     options = state["cfg"]["model"]
     options.update(dict.fromkeys([*peft.OPTIONS, "peft_base"]) | {"peft": "none", "lora_dropout": 0.0})
@@ -63,9 +67,10 @@ def load_with_task(path, base=None):
 
 
 def write(path, state):
-    """Write a checkpoint, whole or not at all."""
+    """Write a checkpoint, whole or not at all; missing folders are made."""
     part = f"{path}.{secrets.token_hex(4)}.part"
     try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         torch.save(state, part)
         os.replace(part, path)
     except OSError as error:

@@ -70,4 +70,3 @@ class PlainUnpickler(pickle.Unpickler):
 
     def persistent_load(self, pid):
         raise UserError("refused, for it refers to other files")
-

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
@@ -174,6 +175,22 @@ def new_model(kind, options, dictionary, **task):
     return kind.build_model(cfg, SimpleNamespace(source_dictionary=dictionary, **task))
 
 
+def check_place(path, dictionary):
+    """Refuse to put a causal LM beside others whose tokenizer, which its own would replace, is another.
+
+    Raises:
+        UserError: they are there.
+    """
+    folder = Path(path).absolute().parent
+    others = sorted(other for other in folder.glob("*.pt") if other.name != Path(path).name)
+    try:
+        known = TokenDictionary.from_files(folder) if others else dictionary
+    except UserError:
+        return  # there is nothing to replace
+    if dictionaries.fingerprint(known) != dictionaries.fingerprint(dictionary):
+        raise UserError(f"{path}: {others[0].name} in this folder has another tokenizer; write to another folder")
+
+
 def write_causal_lm(path, model):
     """Write a causal LM as a checkpoint that fairseq can start from and :class:`plugins.hub.CausalLM` reads.
 
@@ -184,7 +201,7 @@ def write_causal_lm(path, model):
         model: a CausalLanguageModel without an adapter.
 
     Raises:
-        UserError: it cannot be written there.
+        UserError: it cannot be written there, or checkpoints with another tokenizer are there.
     """
     cfg, dictionary = OmegaConf.to_container(model.cfg, enum_to_str=True), model.decoder.dictionary
     history = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
@@ -203,6 +220,7 @@ def write_causal_lm(path, model):
         "extra_state": {"train_iterator": {"epoch": 1}},
     }
     folder, part = os.path.dirname(os.path.abspath(path)), f"{path}.{secrets.token_hex(4)}.part"
+    check_place(path, dictionary)
     try:
         os.makedirs(folder, exist_ok=True)
         dictionary.save_files(folder)

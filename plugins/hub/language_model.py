@@ -5,6 +5,7 @@ import functools
 import torch
 import torch.nn.functional as F
 
+from plugins.errors import UserError
 from plugins.modules import sampling
 
 from .styles import check
@@ -39,8 +40,15 @@ class LanguageModel:
         return next(self.model.parameters()).device
 
     def to(self, device):
-        """Move the model to a device and return self."""
-        self.model.to(device)
+        """Move the model to a device and return self.
+
+        Raises:
+            UserError: there is no such device, or it is full.
+        """
+        try:
+            self.model.to(device)
+        except (RuntimeError, AssertionError) as error:  # the latter where torch was built without CUDA
+            raise UserError(f"device {device}: {str(error).splitlines()[0]}") from error
         return self
 
     # Sampling

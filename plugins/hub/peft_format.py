@@ -32,6 +32,7 @@ FIXED = {  # what our options cannot say, and what it has to be
     "trainable_token_indices": (None, []),
     "target_parameters": (None, []),
     "num_transformer_submodules": (None, 1),
+    "alora_invocation_tokens": (None, []),
 }
 
 
@@ -56,7 +57,10 @@ def export(path, folder, base_model=None):
     tensors = {name: tensor.contiguous() for name, tensor in state["model"].items() if name != peft.IDENTITY}
     config = library_config(options, tensors)
     config.base_model_name_or_path = base_model
-    os.makedirs(folder, exist_ok=True)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
     part = os.path.join(folder, f"{WEIGHTS}.{secrets.token_hex(4)}.part")
     save_file({their_name(name): tensor for name, tensor in tensors.items()}, part, metadata={"format": "pt"})
     os.replace(part, os.path.join(folder, WEIGHTS))
@@ -150,5 +154,7 @@ def our_options(config, path):
     options = {"peft": "lora", "lora_targets": ",".join(sorted(config["target_modules"]))}
     if kind == "IA3":
         return options | {"lora_variant": "ia3"}
+    if config.get("use_dora") and config.get("use_rslora"):
+        raise UserError(f"{path}: use_dora together with use_rslora is not what --peft does")
     variant = "dora" if config.get("use_dora") else "rslora" if config.get("use_rslora") else "lora"
     return options | {"lora_variant": variant, "lora_rank": config["r"], "lora_alpha": config["lora_alpha"]}

@@ -82,6 +82,7 @@ class Summarizer:
             f"a summary of {max_length} tokens leaves no room for a document: the model takes {self.lm.block_size}",
         )
         check(batch_size > 0, f"a batch of {batch_size} documents summarises none")
+        check(document_tokens is None or document_tokens > 0, f"documents cut to {document_tokens} tokens say nothing")
         room = min(room, (document_tokens or room) + len(self.layout.separator))
         force = tuple(self.ways(word) for word in force)
         forbid = tuple(way for word in forbid for way in (*self.ways(word), *self.ways(word.capitalize(), known=False)))

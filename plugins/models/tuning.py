@@ -33,6 +33,8 @@ def resolve(cfg, state, source):
     peft.complete(cfg)
     if cfg.peft != "none":
         elsewhere = [saved.get("peft_base"), None if is_adapter else source, cfg.finetune_from_model]
+        if is_adapter and cfg.finetune_from_model == source:
+            elsewhere.pop()  # the adapter itself, which is no base
         cfg.peft_base = find_base([cfg.peft_base] if cfg.peft_base else elsewhere, cfg.peft)
 
 

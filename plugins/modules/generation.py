@@ -10,6 +10,7 @@ Prompts of different lengths are continued side by side, each as if it were alon
 Shapes: B prompts, R texts in the making, T tokens, V kinds of tokens.
 """
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -48,9 +49,13 @@ class Search:
     def __post_init__(self):
         for wrong, message in (
             (self.temperature < 0, f"a temperature of {self.temperature} is below 0"),
+            (not math.isfinite(self.temperature), f"a temperature of {self.temperature} is no number"),
             (self.top_k is not None and self.top_k < 1, f"top-k of {self.top_k} leaves no token"),
             (self.top_p is not None and not 0 < self.top_p <= 1, f"top-p of {self.top_p} is no probability above 0"),
+            (not isinstance(self.top_k, int | None), f"top-k of {self.top_k} is no whole number"),
+            (not isinstance(self.beam, int), f"a beam of {self.beam} is no whole number"),
             (self.beam < 1, f"a beam of {self.beam} holds no text"),
+            (not math.isfinite(self.length_penalty), f"a length penalty of {self.length_penalty} is no number"),
             (self.beam > 1 and self.temperature > 0, "beam search draws nothing: it takes no temperature"),
         ):
             if wrong:

@@ -259,6 +259,8 @@ def test_a_base_that_has_moved_can_be_named_and_another_is_refused(runs, bases, 
     orphan = str(path.with_name("orphan.pt"))
     with pytest.raises(UserError, match="/nowhere/base.pt: no such checkpoint, and it is the base.*--peft-base"):
         adapters.load_with_task(orphan)
+    with pytest.raises(UserError, match="/nowhere/base.pt: no such checkpoint, and it is the base.*--peft-base"):
+        train("char_lm", tmp_path / "further", "--finetune-from-model", orphan)
     moved.write_bytes(bases["char_lm"].read_bytes())
     adapters.load_with_task(orphan, str(moved))
     assert hub.load(orphan, base=str(moved)).block_size == 24

@@ -203,3 +203,10 @@ def test_what_a_user_gets_wrong_is_one_line_and_leaves_no_file(world):
     assert not list(world.glob("*none.jsonl*"))
     done = toy.run_cli(tune(world, "wrong", "--rouge-sample", 0))
     assert done.status == 1 and "needs --rouge-sample N and --criterion summarization" in done.errors[0]
+    for wrong, said in (
+        (["-o", world / "gone" / "x.jsonl"], "no such folder"),
+        (["-o", world / "data"], "is a folder"),
+        (["--separator", "", "--device", "nowhere"], "device nowhere: "),
+    ):
+        done = toy.run_cli([SUMMARIZE, world / "base" / "model.pt", world / "data", *wrong])
+        assert done.status != 0 and said in done.err and "Traceback" not in done.err

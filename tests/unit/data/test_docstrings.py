@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import runpy
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +104,13 @@ def test_text_for_pretraining_leaves_out_the_modules_that_are_held_out(installed
 def test_modules_are_named_by_package_and_path():
     for name, path in itertools.islice(prose_sources.modules(), 50):
         assert name.startswith("numpy/") and path.as_posix().endswith("/" + name)
+
+
+@pytest.mark.parametrize("size", ["nan", "inf", "0"])
+def test_a_size_that_is_no_number_is_told_before_anything_is_read(size, tmp_path, monkeypatch, capsys):
+    script = Path(__file__).parents[3] / "scripts" / "prepare_summaries.py"
+    monkeypatch.setattr("sys.argv", [str(script), "-o", str(tmp_path / "out"), "--megabytes", size])
+    monkeypatch.setattr(docstrings, "write", lambda folder: pytest.fail("read"))
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(script), run_name="__main__")
+    assert f"--megabytes {float(size)} is no positive number" in capsys.readouterr().err

@@ -59,6 +59,7 @@ def test_summaries_may_be_missing_where_they_are_not_asked_for(tmp_path):
         ("a.jsonl", "[1]\n", r"a.jsonl:1: not a JSON object"),
         ("a.jsonl", "{\n", r"a.jsonl:1: not JSON"),
         ("a.csv", b"article,highlights\na,b\n\xff,c\n", r"a.csv:3: not UTF-8; convert the file"),
+        ("a.jsonl", '{"article": "a\\ud800", "highlights": "b"}\n', r"a.jsonl:1: '.ud800' under 'article' is half"),
         ("a.csv", "article,highlights\n", r"a.csv: no usable records"),
         ("a.csv", "", r"a.csv:1: no column 'article'"),
     ],
@@ -66,6 +67,12 @@ def test_summaries_may_be_missing_where_they_are_not_asked_for(tmp_path):
 def test_what_is_wrong_is_named_with_its_line(tmp_path, name, text, message):
     with pytest.raises(UserError, match=message):
         list(read(write(tmp_path, name, text)))
+
+
+def test_zero_is_a_name(tmp_path):
+    text = "".join(f'{{"id": {name}, "article": "a"}}\n' for name in ("1", "0", '""'))
+    path = write(tmp_path, "a.jsonl", text)
+    assert [record.name for record in read(path, summaries=False)] == ["1", "0", "2"]
 
 
 def test_a_file_that_is_not_there(tmp_path):

@@ -89,6 +89,15 @@ def test_a_summary_that_leaves_no_room_is_an_error_or_left_out(make):
     assert len(dataset) == 5 and "1 records left out" in describe(dataset)
 
 
+def test_a_document_without_a_token_is_named_with_its_own_line(make, dictionary, monkeypatch):
+    encode = dictionary.tokenizer.encode
+    monkeypatch.setattr(dictionary.tokenizer, "encode", lambda text: [] if text == "cc" else encode(text))
+    records = [*RECORDS, ("cc", "a")]  # as sentencepiece makes nothing of a zero-width space
+    with pytest.raises(UserError, match="train.csv:7: the tokenizer finds nothing in the document"):
+        make(records)
+    assert len(make(records, skip_too_long=True)) == 5
+
+
 def test_the_sample_is_drawn_by_the_seed_and_has_batches_of_its_own(make):
     dataset = make(sampled=2, seed=3)
     batches = dataset.batch_by_size(dataset.ordered_indices(), max_sentences=8)

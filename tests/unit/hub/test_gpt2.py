@@ -145,6 +145,17 @@ def test_rows_without_a_symbol_get_fillers(transformers, tokenizer, tmp_path):
     assert lm.dictionary[319] == "madeupword0319"
 
 
+def test_a_symbol_behind_fillers_keeps_its_row(tmp_path):
+    dictionary = TokenDictionary(Characters("abc"))
+    dictionary.fill(8)
+    row = dictionary.add_symbol("<|sep|>")
+    dictionary.fill(12)
+    options = {"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_embed_dim": 16, "block_size": 8}
+    gpt2.write(checkpoints.new_model(gpt2.CausalLanguageModel, options, dictionary), tmp_path / "out")
+    back = gpt2.read(tmp_path / "out").decoder.dictionary
+    assert row == 8 and back.index("<|sep|>") == row and back.symbols == dictionary.symbols
+
+
 def change_config(folder, **options):
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | options))

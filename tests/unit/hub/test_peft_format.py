@@ -1,15 +1,19 @@
 """Adapters in the peft library's files: equal logits on transformers' GPT-2, both directions."""
 
 import json
+import runpy
 import shutil
 
 import pytest
 import torch
+import toy
 from peft_models import train
 
 from plugins import hub
+from plugins.data.causal_tokenizers import Characters
+from plugins.data.token_dictionary import TokenDictionary
 from plugins.errors import UserError
-from plugins.hub import checkpoints, gpt2, peft_format
+from plugins.hub import adapters, checkpoints, gpt2, peft_format
 
 pytestmark = pytest.mark.slow  # transformers and peft take seconds to import
 METHODS = {
@@ -22,6 +26,7 @@ METHODS = {
     "ia3": {"peft": "lora", "lora_variant": "ia3"},
     "prompt": {"peft": "prompt", "prompt_tokens": 5},
 }  # fmt: skip
+SIZE = {"decoder_layers": 2, "decoder_attention_heads": 2, "decoder_embed_dim": 16, "block_size": 32}
 TOKENS = torch.randint(300, (2, 32 - 5), generator=torch.Generator().manual_seed(0))
 
 
@@ -108,6 +113,8 @@ def test_what_the_library_saves_is_imported_with_equal_logits(peft, transformers
         ({"peft_type": "LOHA"}, "adapter_config.json: peft_type LOHA is not LORA"),
         ({"bias": "all"}, 'adapter_config.json: bias "all" is not what --peft does'),
         ({"rank_pattern": {"c_attn": 2}}, "adapter_config.json: rank_pattern"),
+        ({"use_dora": True, "use_rslora": True}, "adapter_config.json: use_dora together with use_rslora"),
+        ({"alora_invocation_tokens": [1]}, "adapter_config.json: alora_invocation_tokens"),
         ({"r": 7}, "adapter_model.safetensors: not an adapter of"),
     ],
 )
@@ -125,3 +132,35 @@ def test_an_adapter_that_does_not_fit_is_named(base, tmp_path, change, words):
     shutil.rmtree(tmp_path / "folder")
     with pytest.raises(UserError, match="adapter_config.json"):
         peft_format.convert(tmp_path / "folder", base[1], tmp_path / "out" / "x.pt")
+
+
+def test_folders_are_made_and_checkpoints_with_another_tokenizer_are_left_alone(base, tmp_path):
+    untuned, dictionary = checkpoints.read_causal_lm(base[1])
+    options = {**untuned.cfg, "peft": "lora", "lora_rank": 2, "peft_base": str(base[1])}
+    path = tmp_path / "lora" / "adapter.pt"
+    checkpoints.write_causal_lm(path, checkpoints.new_model(checkpoints.CausalLanguageModel, options, dictionary))
+    adapters.merge_checkpoint(str(path), str(tmp_path / "new" / "merged.pt"))
+    assert checkpoints.read_causal_lm(tmp_path / "new" / "merged.pt")
+    other = checkpoints.new_model(checkpoints.CausalLanguageModel, SIZE, TokenDictionary(Characters("abc")))
+    checkpoints.write_causal_lm(tmp_path / "other" / "a.pt", other)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "other").iterdir()}
+    with pytest.raises(UserError, match="b.pt: a.pt in this folder has another tokenizer"):
+        adapters.merge_checkpoint(str(path), str(tmp_path / "other" / "b.pt"))
+    with pytest.raises(UserError, match="b.pt: a.pt in this folder has another tokenizer"):
+        checkpoints.write_causal_lm(tmp_path / "other" / "b.pt", untuned)
+    assert before == {file.name: file.read_bytes() for file in (tmp_path / "other").iterdir()}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["a.pt", "-o", "b.pt", "--base-model", "gpt2"],
+        ["a.pt", "--export", "folder", "--base", "c.pt"],
+        ["--import", "folder", "--base", "c.pt", "-o", "b.pt", "--export", "other"],
+    ],
+)
+def test_flags_that_would_do_nothing_are_refused(arguments, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["merge_peft.py", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(toy.ROOT / "scripts" / "merge_peft.py"), run_name="__main__")
+    assert stopped.value.code == 2 and "error: --" in capsys.readouterr().err

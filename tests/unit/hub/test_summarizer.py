@@ -68,6 +68,8 @@ def test_words_are_forced_and_forbidden(lm):
         ({"force": ["abc"] * 9, "max_length": 20}, "forced sequences have 27 tokens"),
         ({"force": ["x"]}, "'x'"),
         ({"batch_size": 0}, "a batch of 0"),
+        ({"document_tokens": 0}, "documents cut to 0 tokens"),
+        ({"document_tokens": -3}, "documents cut to -3 tokens"),
     ],
 )
 def test_arguments_that_make_no_sense(lm, options, message):

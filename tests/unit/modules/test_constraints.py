@@ -93,11 +93,13 @@ def test_where_the_rules_leave_nothing_the_text_ends():
         ({"forced": (((1, 2, 3),), ((4, 5, 6),))}, "6 tokens, more than 5"),
         ({"forbidden": ((),)}, "without a token"),
         ({"forced": (((),),)}, "without a token"),
+        ({"max_length": 0}, "at most 0 leaves no text"),
+        ({"no_repeat_ngram": -1}, "n-grams of -1 tokens"),
     ],
 )
 def test_rules_that_contradict_each_other(options, message):
     with pytest.raises(ValueError, match=message):
-        Constraints(END, 5, **options)
+        Constraints(END, **{"max_length": 5, **options})
 
 
 def test_other_rows_and_the_logits_that_were_given_are_left_alone():

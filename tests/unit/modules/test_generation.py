@@ -191,6 +191,11 @@ def test_no_prompts_give_no_texts():
         ({"top_p": 0.0}, "no probability"),
         ({"beam": 0}, "holds no text"),
         ({"beam": 2, "temperature": 1.0}, "takes no temperature"),
+        ({"temperature": float("nan")}, "temperature of nan is no number"),
+        ({"temperature": float("inf")}, "temperature of inf is no number"),
+        ({"length_penalty": float("nan")}, "length penalty of nan is no number"),
+        ({"beam": 2.5}, "beam of 2.5 is no whole number"),
+        ({"top_k": 1.5}, "top-k of 1.5 is no whole number"),
     ],
 )
 def test_settings_that_make_no_sense(options, message):

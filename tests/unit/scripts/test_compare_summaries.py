@@ -57,14 +57,37 @@ def test_other_documents_are_refused(script, tmp_path):
         script.compare({name: script.read_scores(path) for name, path in paths.items()}, paths)
 
 
-@pytest.mark.parametrize("text", ["{}\n", "x\n", '{"id": "a", "summary": ""}\n'])
+def test_documents_of_the_same_id_are_refused(script, tmp_path):
+    with pytest.raises(UserError, match="a: two documents have the id '7'"):
+        script.read_scores(write(tmp_path / "a", [0.1, 0.2, 0.3], [7, 8, 7]))
+
+
+def test_a_name_does_not_break_the_table(script, tmp_path):
+    paths = {"a|b": write(tmp_path / "a", [0.1, 0.5])}
+    table = script.markdown(script.compare({"a|b": script.read_scores(paths["a|b"])}, paths))
+    assert r"| a\|b | 30.0" in table
+
+
+@pytest.mark.parametrize(
+    "text", ["{}\n", "x\n", '{"id": "a", "rouge": {"rouge1": 1}}\n', '{"id": "a", "summary": ""}\n']
+)
 def test_files_without_scores_are_named(script, tmp_path, text):
     (tmp_path / "a").write_text(text)
     with pytest.raises(UserError, match="a: not what scripts/summarize.py writes"):
         script.read_scores(tmp_path / "a")
 
 
-@pytest.mark.parametrize("arguments", [["a"], ["=x"], ["a=x", "a=y"], ["a=x", "--axis", "temperature"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["a"],
+        ["=x"],
+        ["a=x", "a=y"],
+        ["a=x", "--axis", "temperature"],
+        ["nan=x", "--axis", "temperature"],
+        ["0.1=x", "0.10=y", "--axis", "temperature"],
+    ],
+)
 def test_names_that_make_no_sense(script, arguments, capsys):
     with pytest.raises(SystemExit):
         script.parse_args([*arguments, "-o", "out"])
