@@ -76,7 +76,8 @@ def test_bars_need_no_runs(command, tmp_path):
     scores = {"own_style": {"50": {"mean": 0.7, "standard_error": 0.1, "n": 4}}}
     for seed, name in ((1, "wide"), (2, "wide"), (1, "narrow")):
         judged = {"checkpoint": f"runs/{name}_seed{seed}", "styles": ["x"], "sees_the_future": False, "chance": 0.5,
-                  "model_has_these_styles": True, "options": {"window": 50}, "judges": {"svm": {"consistency": {"free": scores}}}}  # fmt: skip
+                  "model_has_these_styles": True, "options": {"window": 50},
+                  "judges": {"svm": {"consistency": {"free": scores}}}}  # fmt: skip
         (tmp_path / f"{name}{seed}.json").write_text(json.dumps(judged))
     found = sorted(tmp_path.glob("*[12].json"))
     command("--speed", tmp_path / "speed.json", "--evaluation", *found, "-o", tmp_path / "out")
