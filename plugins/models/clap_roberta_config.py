@@ -100,7 +100,7 @@ class ClapRobertaConfig(PeftConfig):
     checkpoint_activations: bool = option(False, "recompute activations in the backward pass: less memory")
     offload_activations: bool = option(False, "with --checkpoint-activations: keep them on the CPU")
     min_params_to_wrap: int = option(DEFAULT_MIN_PARAMS_TO_WRAP, "fully_sharded: smallest layer that is wrapped")
-    compile_encoder: bool = option(False, "compile the layers with torch.compile (pays on GPUs with a fixed length)")
+    compile_encoder: bool = option(False, "compile the layers with torch.compile (on a CPU it does not pay)")
 
     # Where training starts from
     save_dir: Optional[str] = II("checkpoint.save_dir")
