@@ -12,7 +12,6 @@ drawing is a curve against them. DIR gets results.md, results.json and rouge.png
 import argparse
 import json
 import math
-import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -54,17 +53,15 @@ def main() -> None:
 
     logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
     from plugins.errors import UserError, report_in_one_line
+    from plugins.files import write_json, write_text
 
     report_in_one_line()
     if args.output.exists() and not args.output.is_dir():
         raise UserError(f"--output {args.output}: is no folder; name another")
     results = compare({name: read_scores(path) for name, path in args.files.items()}, args.files)
-    args.output.mkdir(parents=True, exist_ok=True)
     table = markdown(results)
-    for name, text in (("results.md", table), ("results.json", json.dumps(results, indent=1) + "\n")):
-        part = args.output / f".{name}.part"
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, args.output / name)
+    write_text(args.output / "results.md", table)
+    write_json(args.output / "results.json", results, indent=1)
     draw(results, args.axis, args.output / "rouge.png")
     print(table, end="")
 

@@ -105,13 +105,14 @@ def make_task(folder):
     logging.disable(logging.INFO)
     from plugins.data.corpora import embedded_corpus
     from plugins.data.mlm_folder import split_documents
+    from plugins.files import write_text
 
     documents = split_documents(list(embedded_corpus()), 0.2)  # no sentence of a document on both sides
     folder.mkdir(parents=True, exist_ok=True)
     for name, part, count in zip(("train", "dev"), documents, (TRAIN, VALID), strict=True):
         rows = labelled(sentences(part), count, random.Random(name))
-        write(folder / f"{name}.tsv", "label\tsentence\n" + "".join(f"{label}\t{text}\n" for label, text in rows))
-    write(folder / "spec.yaml", SPEC)  # last: it says that the others are whole
+        write_text(folder / f"{name}.tsv", "label\tsentence\n" + "".join(f"{label}\t{text}\n" for label, text in rows))
+    write_text(folder / "spec.yaml", SPEC)  # last: it says that the others are whole
 
 
 def sentences(documents):
@@ -140,13 +141,6 @@ def shuffled(words, draw):
         order = draw.sample(words, len(words))
         if order != words or len(set(words)) == 1:
             return order
-
-
-def write(path, text):
-    """Write a file as a whole."""
-    part = Path(f"{path}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
 
 
 if __name__ == "__main__":

@@ -93,6 +93,7 @@ def main() -> None:
 def prepare(args: argparse.Namespace, output: Path) -> dict:
     """Make OUTPUT/data unless it is there, and return what is known about it."""
     from plugins.data.mlm_folder import check_output
+    from plugins.files import write_json
 
     note = output / "data.json"
     files = [[str(path), *fingerprint(Path(path))] for path in map(os.path.abspath, args.data or [])]
@@ -104,7 +105,7 @@ def prepare(args: argparse.Namespace, output: Path) -> dict:
     print(f"reading {', '.join(args.data) if args.data else 'the prose in this installation'}", flush=True)
     check_output(output / "data", force=True)
     facts = {"options": options, **write_data(args, output / "data")}
-    write_json(note, facts)
+    write_json(note, facts, indent=1)
     print(f"{output}/data: {facts['train_tokens']:,} tokens, {facts['valid_tokens']:,} to validate on")
     return facts
 
@@ -183,6 +184,7 @@ def unigram(folder: Path) -> float:
 
 def train(args: argparse.Namespace, name: str, output: Path, data: dict) -> None:
     """Train a model with fairseq-train unless that has been done; go on with a run that was interrupted."""
+    from plugins.files import write_json
     from plugins.launch import fairseq_train, resumable
 
     folder = output / name
@@ -196,13 +198,13 @@ def train(args: argparse.Namespace, name: str, output: Path, data: dict) -> None
         claim(folder, note)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        write_json(note, {"options": options})
+        write_json(note, {"options": options}, indent=1)
     log = folder / "train.log"
     print(f"{name}: {'resuming' if resumed else 'training'}, {args.updates} updates (log: {log})", flush=True)
     fairseq_train(options["recipe"], log, title=name, updates=args.updates, threads=args.threads)
     for path in folder.glob("checkpoint_*_*.pt"):  # copies of earlier stages
         path.unlink()
-    write_json(note, {"options": options, "finished": True})
+    write_json(note, {"options": options, "finished": True}, indent=1)
 
 
 def command(args: argparse.Namespace, name: str, output: Path) -> list[str]:
@@ -224,6 +226,7 @@ def report(args: argparse.Namespace, output: Path, data: dict) -> None:
     """Print the table and the filled masks, draw the curves, write results.json."""
     from plugins import hub
     from plugins.analysis import runs, training_logs
+    from plugins.files import write_json
 
     unigram_level = data["unigram_perplexity"]
     print(f"\n{'model':<14}{'parameters':>12}{'valid. ppl':>12}{'tokens/s':>10}{'seconds':>9}")
@@ -240,7 +243,7 @@ def report(args: argparse.Namespace, output: Path, data: dict) -> None:
     best = min(results, key=lambda name: results[name]["perplexity"])
     print_masks(data["sentences"], output / best / "checkpoint_best.pt", best)
     draw(output / "validation_curves.png", curves, unigram_level, best)
-    write_json(output / "results.json", {"threads": args.threads, "data": data, "models": results})
+    write_json(output / "results.json", {"threads": args.threads, "data": data, "models": results}, indent=1)
 
 
 def print_masks(sentences: list[str], checkpoint: Path, name: str) -> None:
@@ -283,14 +286,6 @@ def read_json(path: Path) -> dict:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write a file as a whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
 
 
 if __name__ == "__main__":

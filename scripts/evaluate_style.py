@@ -17,7 +17,6 @@ beside the honest one, of each character from its prefix alone. A checkpoint wit
 import argparse
 import json
 import math
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -184,6 +183,7 @@ def main():
     from plugins.analysis.grids import without_nan
     from plugins.analysis.style_classifiers import partition
     from plugins.errors import UserError, report_in_one_line
+    from plugins.files import write_text
     from plugins.hub import CharLM
 
     report_in_one_line()
@@ -214,10 +214,7 @@ def main():
         report = style_report.Judging(styles, args.lengths, args.window, args.seeds[0])
         result |= report.judge(parts, texts, args.sample_length, args.samples * len(args.seeds))
         result["samples"] = texts
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = args.output.with_name(f".{args.output.name}.part")
-    temporary.write_text(json.dumps(without_nan(result), indent=1, default=str) + "\n", encoding="utf-8")
-    os.replace(temporary, args.output)
+    write_text(args.output, json.dumps(without_nan(result), indent=1, default=str) + "\n")
     print(style_report.tables(result))
     print(f"all numbers, and the samples, are in {args.output}")
 

@@ -44,10 +44,10 @@ def main() -> None:
     import plugins.hub  # seconds, so not before the arguments are checked
     from plugins.analysis import attention_plots
     from plugins.analysis.attention import sees_both_ways
-    from plugins.analysis.files import write_json
     from plugins.analysis.grids import without_nan
     from plugins.analysis.patterns import score_heads
     from plugins.errors import report_in_one_line
+    from plugins.files import write_json
 
     report_in_one_line()
     lm = plugins.hub.load(args.checkpoint)
@@ -74,8 +74,8 @@ def read(lm, path: str, size: int, count: int):
         UserError: the file cannot be read, or a text in it holds what the model does not know.
     """
     from plugins.analysis.attention import encode
-    from plugins.analysis.files import opened
     from plugins.errors import UserError
+    from plugins.files import opened
 
     kind = f"stretch of {size} characters, number" if size else "text"
 

@@ -41,8 +41,8 @@ def main() -> None:
     import plugins.hub  # seconds, so not before the arguments are checked
     from plugins.analysis import attention_plots
     from plugins.analysis.attention import attention_of
-    from plugins.analysis.files import opened, write_json
     from plugins.errors import report_in_one_line
+    from plugins.files import opened, write_json
 
     report_in_one_line()
     text = args.text

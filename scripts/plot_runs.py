@@ -159,9 +159,9 @@ def main():
 
     logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
     from plugins.analysis import run_bars
-    from plugins.analysis.files import make_folder, write_json
     from plugins.analysis.grids import without_nan
     from plugins.errors import report_in_one_line
+    from plugins.files import make_folder, write_json
 
     report_in_one_line()
     configurations, skipped = read_runs(args.runs)

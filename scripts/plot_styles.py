@@ -54,8 +54,8 @@ def file_name(text):
 
 
 def read_text(path):
-    from plugins.analysis.files import opened
     from plugins.errors import UserError
+    from plugins.files import opened
 
     with opened(path) as file:
         text = file.read().removeprefix("\ufeff")
@@ -116,10 +116,10 @@ def main():
     logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
     from tqdm import tqdm
 
-    from plugins.analysis.files import make_folder, write_json
     from plugins.analysis.grids import without_nan
     from plugins.analysis.style_figures import StyleFigures, plain
     from plugins.errors import report_in_one_line
+    from plugins.files import make_folder, write_json
     from plugins.hub import CharLM
 
     report_in_one_line()

@@ -51,13 +51,14 @@ def main():
 def predict_one(args):
     from plugins import hub
     from plugins.data import glue_specs
+    from plugins.files import write_text
     from plugins.glue import predict
 
     spec = glue_specs.find(args.task) if args.task else None
     given = predict.answers(hub.load(args.checkpoint), args.glue_dir, args.split, spec, None, args.skip_bad_rows)
     lines = predict.prediction_lines(given, given.spec.labels if args.official_labels else given.spec.id2label)
     if args.output:
-        predict.write_text(args.output, lines)
+        write_text(args.output, "\n".join(lines) + "\n")
     else:
         print("\n".join(lines))
     if given.targets is not None:

@@ -47,8 +47,7 @@ def main():
     import logging
 
     logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
-    from plugins import compat, hub
-    from plugins.analysis import files
+    from plugins import compat, files, hub
     from plugins.analysis.report import contents, page
     from plugins.errors import report_in_one_line
 

@@ -118,8 +118,8 @@ def prepare(args):
 
 def finish(results, setting):
     """Print the tables and write every file."""
-    from plugins.glue import report, runs
-    from plugins.glue.predict import write_text
+    from plugins.files import write_json, write_text
+    from plugins.glue import report
 
     by_task = report.cells(results, setting.specs)
     perplexity = report.pretraining_perplexity(setting.checkpoint)
@@ -134,13 +134,14 @@ def finish(results, setting):
     command = shlex.join(["python", *sys.argv])
     lines = [f"    {command}", "", title + ".", "", report.markdown(paper), "", "Official metrics, in percent.", "",
              report.markdown(official), *(f"\nWarning: {line}." for line in warnings)]  # fmt: skip
-    write_text(setting.output / "results.md", lines)
-    write_text(setting.output / "results.csv", report.as_csv(results, setting.specs).splitlines())
+    write_text(setting.output / "results.md", "\n".join(lines) + "\n")
+    write_text(setting.output / "results.csv", "\n".join(report.as_csv(results, setting.specs).splitlines()) + "\n")
     rows = [{**{k: getattr(run, k) for k in ("task", "lr", "batch_size", "seed", "intermediate", "recipe")}, **result}
             for run, result in results.items()]  # fmt: skip
     best = {task: found[0].best[1]["checkpoint"] for task, found in by_task.items()}
-    runs.write_json(setting.output / "results.json", {"command": command, "checkpoint": str(setting.checkpoint),
-                    "perplexity": perplexity, "best": best, "warnings": warnings, "runs": rows})  # fmt: skip
+    everything = {"command": command, "checkpoint": str(setting.checkpoint), "perplexity": perplexity, "best": best,
+                  "warnings": warnings, "runs": rows}  # fmt: skip
+    write_json(setting.output / "results.json", everything, indent=1)
     for found in by_task.values():
         write_task(found[0], setting)
     print(f"everything is in {setting.output}/")
@@ -150,12 +151,13 @@ def write_task(cell, setting):
     """Write what Hugging Face users look for, about the best run of a task."""
     from plugins import hub
     from plugins.errors import UserError
-    from plugins.glue import predict, report, runs
+    from plugins.files import write_json, write_text
+    from plugins.glue import predict, report
 
     folder, result = setting.output / cell.spec.name, cell.best[1]
     for kind, content in report.hugging_face_results(result).items():
-        runs.write_json(folder / f"{kind}_results.json", content)
-    predict.write_text(folder / "README.md", report.model_card(cell, setting.checkpoint).splitlines())
+        write_json(folder / f"{kind}_results.json", content, indent=1)
+    write_text(folder / "README.md", "\n".join(report.model_card(cell, setting.checkpoint).splitlines()) + "\n")
     model = hub.load(result["checkpoint"])
     for split in cell.spec.test_splits:
         try:

@@ -67,6 +67,7 @@ def main() -> None:
 
     logging.disable(logging.INFO)
     from plugins.errors import UserError, report_in_one_line
+    from plugins.files import replacing
 
     report_in_one_line()
     if args.output is not None and (args.output.is_dir() or not args.output.parent.is_dir()):
@@ -75,13 +76,8 @@ def main() -> None:
     if args.output is None:
         scores = [write(sys.stdout, line) for line in lines(args)]
     else:
-        part = args.output.with_name(f".{args.output.name}.{os.getpid()}.part")
-        try:
-            with part.open("w", encoding="utf-8") as file:
-                scores = [write(file, line) for line in lines(args)]
-            os.replace(part, args.output)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(args.output) as part, part.open("w", encoding="utf-8") as file:
+            scores = [write(file, line) for line in lines(args)]
     scores = [score for score in scores if score]
     if scores:
         print(json.dumps(summary(scores)), file=sys.stderr)

@@ -55,13 +55,6 @@ def state_of(folder):
         return None
 
 
-def write(path, text):
-    """Write a file that appears whole."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def prepare(run, folder, force):
     """Make a run's folder; return False if it is finished.
 
@@ -69,6 +62,7 @@ def prepare(run, folder, force):
         UserError: it holds another command's run.
     """
     from plugins.errors import UserError
+    from plugins.files import write_json
 
     state = state_of(folder)
     if state is not None and state["command"] != list(run.arguments):
@@ -79,19 +73,20 @@ def prepare(run, folder, force):
     if state is not None and state["finished"]:
         return False
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "run.json", json.dumps({"command": list(run.arguments), "finished": False}))
+    write_json(folder / "run.json", {"command": list(run.arguments), "finished": False})
     return True
 
 
 def train(run, folder, threads):
     """Do what is left of a run."""
     from plugins import launch
+    from plugins.files import write_json
 
     if not launch.resumable(folder):  # it starts afresh, and so does its log
         (folder / "log").unlink(missing_ok=True)
         (folder / "checkpoint_last.pt").unlink(missing_ok=True)  # half of one
     launch.fairseq_train(command(run, folder), folder / "log", title=run.name, updates=run.updates, threads=threads)
-    write(folder / "run.json", json.dumps({"command": list(run.arguments), "finished": True}))
+    write_json(folder / "run.json", {"command": list(run.arguments), "finished": True})
 
 
 def train_all(todo, args):
@@ -125,16 +120,17 @@ def log_of(folder):
 def report(grid, done, args):
     """Write the tables and the drawings of finished runs [(run, folder)]."""
     from plugins.analysis import grids
+    from plugins.files import write_json, write_text
 
     logs = [(run, *log_of(folder)) for run, folder in done]
     results = [(run, grids.numbers(*of_run)) for run, *of_run in logs]
     cells = grids.aggregate(results)
     about = {"grid": str(args.grid), "command": shlex.join(["scripts/sweep.py", *args.asked]), "jobs": args.jobs,
              "threads": args.threads, "cores": os.cpu_count()}  # fmt: skip
-    write(args.output / "results.json", json.dumps(about | {"cells": grids.without_nan(cells)}, indent=1) + "\n")
-    write(args.output / "results.csv", grids.csv(results, grid.axes))
+    write_json(args.output / "results.json", about | {"cells": grids.without_nan(cells)}, indent=1)
+    write_text(args.output / "results.csv", grids.csv(results, grid.axes))
     table = grids.markdown(cells, grid.axes, grid.columns)
-    write(args.output / "results.md", table)
+    write_text(args.output / "results.md", table)
     print(table, end="")
     draw(grid, logs, cells, args.output)
     print(f"results and drawings are in {args.output}")

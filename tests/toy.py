@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import sentencepiece
 import torch
@@ -16,6 +17,10 @@ from fairseq.data import indexed_dataset
 from omegaconf import OmegaConf
 
 import plugins  # noqa: F401 (registers everything)
+from plugins.data.char_dictionary import CharDictionary
+from plugins.hub import CharLM
+from plugins.models.char_lm import CharLanguageModel
+from plugins.models.char_lm_config import CharLMConfig
 from plugins.models.clap_roberta_config import ClapRobertaConfig
 from plugins.tasks.clap_masked_lm import ClapMaskedLMConfig
 
@@ -24,6 +29,10 @@ BIN = Path(sys.executable).parent
 THREADS = "1"
 
 SIZE = {"encoder_layers": 2, "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 4}
+DECODER_SIZE = {
+    "decoder_layers": 2, "decoder_attention_heads": 2, "decoder_embed_dim": 16, "block_size": 16, "style_prefix": 5
+}  # fmt: skip
+CHARACTERS = "\n abcdefgh"
 VARIANTS = {
     "baseline": {"head": "roberta"},
     "learned_clap": {"head": "clap"},
@@ -143,6 +152,19 @@ def save_masked_lm(folder, data, heads=(), **options):
     return folder
 
 
+def make_char_lm(characters=CHARACTERS, styles=(), unit="char", seed=0, **options):
+    """Return a CharLM with random weights, large enough that styles and contexts make a difference."""
+    dictionary = CharDictionary.of_bytes() if unit == "byte" else CharDictionary(characters)
+    start = dict.fromkeys(("save_dir", "restore_file", "finetune_from_model"))
+    if styles:
+        options = {"style_layers": "every", **options}
+    cfg = OmegaConf.structured(CharLMConfig(**{**DECODER_SIZE, **start, **options}))
+    task = SimpleNamespace(source_dictionary=dictionary, style_names=list(styles))
+    torch.manual_seed(seed)
+    model = randomize(CharLanguageModel.build_model(cfg, task), seed, scale=0.5)
+    return CharLM(model, dictionary, list(styles))
+
+
 def save_char_lm(lm, path, **more):
     """Write a :class:`plugins.hub.CharLM` as ``fairseq-train --task char_lm`` does; return the path."""
     options = OmegaConf.to_container(lm.model.cfg, enum_to_str=True)
@@ -150,6 +172,23 @@ def save_char_lm(lm, path, **more):
     cfg = {"model": {**options, "_name": "char_lm"}, "task": {"_name": "char_lm"}}
     torch.save({"args": None, "cfg": cfg, "model": lm.model.state_dict(), "task_state": task, **more}, path)
     return path
+
+
+# Logs
+
+
+LOG_PREFIX = "2026-01-31 12:00:00 | INFO | "
+
+
+def inner_line(updates, wps="100", wall="1"):
+    """Return what fairseq-train logs within an epoch."""
+    numbers = f'{{"epoch": 1, "wps": "{wps}", "num_updates": "{updates}", "wall": "{wall}"}}'
+    return f"{LOG_PREFIX}train_inner | {numbers}\n"
+
+
+def valid_line(updates, ppl):
+    """Return what fairseq-train logs of a validation."""
+    return f'{LOG_PREFIX}valid | {{"epoch": 1, "valid_ppl": "{ppl}", "valid_num_updates": "{updates}"}}\n'
 
 
 # Command lines

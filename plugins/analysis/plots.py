@@ -1,13 +1,13 @@
 """Drawings of what the rest of this package computes. matplotlib is imported when a drawing is asked for."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from plugins.errors import UserError
+from plugins.files import replacing
 
 # Okabe and Ito's colours, which remain distinct for colour-blind readers (purple and yellow darker, as text is
 # written in them too); markers tell them apart in grey.
@@ -209,13 +209,8 @@ def save(figure, path: str | Path, **options) -> None:
         raise UserError(f"{path}: matplotlib cannot write .{kind}; take .png, .svg or .pdf")
     for text in figure.findobj(Text):  # names and texts of users, which need not be sound formulas
         text.set_parse_math(False)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(temporary, format=kind, **options)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
+    with replacing(path) as part:
+        figure.savefig(part, format=kind, **options)
 
 
 def label_axes(axes, title: str, subtitle: str) -> None:

@@ -1,10 +1,8 @@
 """Tokenised sentences and pairs: made once and cached by content, truncated, and batched by length."""
 
-import contextlib
 import hashlib
 import logging
 import os
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from fairseq.data import encoders
 from tqdm import tqdm
 
 from plugins.errors import UserError
+from plugins.files import replacing
 
 from . import bpe, glue_reader
 from .by_length import ByLength
@@ -141,19 +140,14 @@ def read_cache(path):
 
 def write_cache(path, data):
     """Write under a temporary name, then rename; a folder that cannot be written only costs the time next time."""
-    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     arrays = {"tokens": data.tokens, "offsets": data.offsets, "index": data.index, "skipped": np.int64(data.skipped)}
     if data.labels is not None:
         arrays["labels"] = data.labels
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as file:
+        with replacing(path) as part, open(part, "wb") as file:
             np.savez(file, **arrays)
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        logger.warning("%s: not cached (%s)", path, error.strerror)
+    except UserError as error:
+        logger.warning("%s; not cached", error)
 
 
 def default_cache():

@@ -53,9 +53,7 @@ class SplitReport:
     seconds: float
 
 
-def split_documents(
-    documents: Sequence[str], valid_fraction: float, seed: int = 1
-) -> tuple[list[str], list[str]]:
+def split_documents(documents: Sequence[str], valid_fraction: float, seed: int = 1) -> tuple[list[str], list[str]]:
     """Set a random part of whole documents aside for validation; both parts keep their order.
 
     Args:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from fairseq.data import Dictionary
 from plugins.data.causal_tokenizers import CausalTokenizer, in_order, read_json, read_tokenizer
 from plugins.data.dictionaries import FILLER
 from plugins.errors import UserError
+from plugins.files import replacing
 
 ADDED_FILE = "added_tokens.json"  # Hugging Face's name: {symbol: index}
 END = "<|endoftext|>"
@@ -102,9 +102,8 @@ class TokenDictionary(Dictionary):
         for name, content in self.files().items():
             path = os.path.join(folder, name)
             if not (os.path.exists(path) and Path(path).read_bytes() == content):
-                part = f"{path}.{secrets.token_hex(4)}.part"
-                Path(part).write_bytes(content)
-                os.replace(part, path)
+                with replacing(path) as part:
+                    part.write_bytes(content)
 
     @classmethod
     def from_files(cls, path) -> "TokenDictionary":

@@ -1,6 +1,5 @@
 """Predictions of a fine-tuned model on a split, and the files they are written to."""
 
-import os
 import zipfile
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import torch
 from plugins.analysis import glue_metrics
 from plugins.data import glue_dataset, glue_reader
 from plugins.errors import UserError
+from plugins.files import replacing, write_text
 
 BATCH = 64
 
@@ -104,7 +104,7 @@ def prediction_lines(given, names):
 
 def write_predictions(path, given):
     """Write predictions as Hugging Face's ``predict_results_TASK.txt`` has them: readable names."""
-    write_text(path, prediction_lines(given, given.spec.id2label))
+    write_text(path, "\n".join(prediction_lines(given, given.spec.id2label)) + "\n")
 
 
 def write_valid(path, given):
@@ -113,7 +113,7 @@ def write_valid(path, given):
         f"{row}\t{float(p)!r}\t{float(t)!r}" if given.spec.is_regression else f"{row}\t{p}\t{t}"
         for row, p, t in zip(given.index, given.predictions, given.targets, strict=True)
     ]
-    write_text(path, ["index\tprediction\tlabel", *values])
+    write_text(path, "\n".join(["index\tprediction\tlabel", *values]) + "\n")
 
 
 def write_submission(path, files):
@@ -122,16 +122,6 @@ def write_submission(path, files):
     Args:
         files: {name in the zip: :class:`Answers`}, labels as the official files write them.
     """
-    part = f"{path}.part"
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+    with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, given in files.items():
             archive.writestr(name, "\n".join(prediction_lines(given, given.spec.labels)) + "\n")
-    os.replace(part, path)
-
-
-def write_text(path, lines):
-    """Write a file as a whole."""
-    part = f"{path}.part"
-    with open(part, "w", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
-    os.replace(part, path)

@@ -16,6 +16,7 @@ from plugins import compat, hub, launch
 from plugins.analysis import glue_metrics, training_logs
 from plugins.data import glue_dataset, glue_reader, glue_specs
 from plugins.errors import UserError
+from plugins.files import replacing, write_json
 
 from . import predict, recipe
 
@@ -159,7 +160,7 @@ def do(run, setting, start, devices):
     if not (same and launch.resumable(folder)):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    write_json(folder / NOTE, {"identity": identity})
+    write_json(folder / NOTE, {"identity": identity}, indent=1)
     device = devices.get()
     try:
         began = time.monotonic()
@@ -172,7 +173,7 @@ def do(run, setting, start, devices):
     finally:
         devices.put(device)
     slim(folder)
-    write_json(folder / NOTE, {"identity": identity, "result": result})
+    write_json(folder / NOTE, {"identity": identity, "result": result}, indent=1)
     return result
 
 
@@ -234,9 +235,8 @@ def slim(folder):
     """Drop what only resuming needs: the last checkpoint, and the optimiser's state in the best one."""
     state = torch.load(folder / BEST, map_location="cpu", mmap=True)
     state["last_optimizer_state"] = None
-    part = folder / (BEST + ".part")
-    torch.save(state, part)
-    os.replace(part, folder / BEST)
+    with replacing(folder / BEST) as part, part.open("wb") as file:
+        torch.save(state, file)
     (folder / LAST).unlink(missing_ok=True)
 
 
@@ -258,10 +258,3 @@ def read_json(path):
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-
-
-def write_json(path, content):
-    """Write a file as a whole."""
-    part = Path(f"{path}.part")
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)

@@ -1,7 +1,6 @@
 """Adapters, the checkpoints of ``--peft``, and their merging into plain ones."""
 
 import os
-import secrets
 
 import torch
 from fairseq import checkpoint_utils
@@ -9,6 +8,7 @@ from fairseq import checkpoint_utils
 from plugins import compat, peft
 from plugins.data.token_dictionary import TokenDictionary
 from plugins.errors import UserError
+from plugins.files import replacing
 
 from .checkpoints import check_place, find_checkpoint
 
@@ -39,7 +39,8 @@ def merge_checkpoint(path, output, base=None):
         options.update({"tie_embeddings": False} if "tie_embeddings" in options else {"untie_weights_roberta": True})
     peft.merge(model)
     state.update(model=peft.merged_state(model), last_optimizer_state=None)
-    write(output, state)
+    with replacing(output) as part, part.open("wb") as file:
+        torch.save(state, file)
     if hasattr(task, "post_save"):
         task.post_save(os.path.abspath(output), 0)
 
@@ -64,17 +65,3 @@ def load_with_task(path, base=None):
         overrides["peft_base"] = base
     (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([path], overrides)
     return model, task
-
-
-def write(path, state):
-    """Write a checkpoint, whole or not at all; missing folders are made."""
-    part = f"{path}.{secrets.token_hex(4)}.part"
-    try:
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        torch.save(state, part)
-        os.replace(part, path)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
-    finally:
-        if os.path.exists(part):
-            os.unlink(part)

@@ -1,7 +1,6 @@
 """Checkpoint files: which one is meant, and what it holds."""
 
 import os
-import secrets
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +12,7 @@ from plugins.data import dictionaries
 from plugins.data.char_dictionary import CharDictionary
 from plugins.data.token_dictionary import TokenDictionary, check_size
 from plugins.errors import UserError
+from plugins.files import replacing
 from plugins.models.architecture import stored_options
 from plugins.models.causal_lm import CausalLanguageModel
 from plugins.models.char_lm import CharLanguageModel
@@ -219,15 +219,7 @@ def write_causal_lm(path, model):
         "last_optimizer_state": None,
         "extra_state": {"train_iterator": {"epoch": 1}},
     }
-    folder, part = os.path.dirname(os.path.abspath(path)), f"{path}.{secrets.token_hex(4)}.part"
     check_place(path, dictionary)
-    try:
-        os.makedirs(folder, exist_ok=True)
-        dictionary.save_files(folder)
-        torch.save(state, part)
-        os.replace(part, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        if os.path.exists(part):
-            os.remove(part)
+    with replacing(path) as part, part.open("wb") as file:
+        dictionary.save_files(os.path.dirname(os.path.abspath(path)))
+        torch.save(state, file)

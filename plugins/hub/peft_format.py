@@ -5,7 +5,6 @@
 
 import json
 import os
-import secrets
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +12,7 @@ from plugins import compat, peft
 from plugins.data.causal_tokenizers import read_json
 from plugins.data.token_dictionary import TokenDictionary
 from plugins.errors import UserError
+from plugins.files import replacing
 from plugins.models.architecture import stored_options
 from plugins.models.causal_lm import CausalLanguageModel
 
@@ -57,13 +57,8 @@ def export(path, folder, base_model=None):
     tensors = {name: tensor.contiguous() for name, tensor in state["model"].items() if name != peft.IDENTITY}
     config = library_config(options, tensors)
     config.base_model_name_or_path = base_model
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
-    part = os.path.join(folder, f"{WEIGHTS}.{secrets.token_hex(4)}.part")
-    save_file({their_name(name): tensor for name, tensor in tensors.items()}, part, metadata={"format": "pt"})
-    os.replace(part, os.path.join(folder, WEIGHTS))
+    with replacing(os.path.join(folder, WEIGHTS)) as part:
+        save_file({their_name(name): tensor for name, tensor in tensors.items()}, part, metadata={"format": "pt"})
     config.save_pretrained(folder)
 
 

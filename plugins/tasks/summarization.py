@@ -7,9 +7,9 @@ import platform
 from dataclasses import dataclass
 from typing import Optional  # fairseq's parser does not read `str | None`
 
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks import FairseqTask, register_task
-from omegaconf import II, MISSING, open_dict
+from omegaconf import MISSING, open_dict
 
 from plugins import compat
 from plugins.data import dictionaries, docstrings, prose_sources, summary_dataset
@@ -20,7 +20,7 @@ from plugins.errors import UserError
 from plugins.options import option
 
 from .causal_lm import WithVocabulary, checkpoint_folder
-from .windows import cache_folder
+from .windows import TextConfig, cache_folder
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ ROUGE = "rouge"  # how the names of its scores begin
 
 
 @dataclass
-class SummarizationConfig(FairseqDataclass):
+class SummarizationConfig(TextConfig):
     data: str = option(
         MISSING,
         "folder with train, valid (or validation) and test as .csv, .tsv or .jsonl; one such file, of which a part is "
@@ -53,16 +53,8 @@ class SummarizationConfig(FairseqDataclass):
     vocabulary: Optional[str] = option(
         None, "folder of the tokenizer, to start without a checkpoint (that of the checkpoint)"
     )
-    data_cache: Optional[str] = option(
-        None, "folder for the encoded text, which several runs may share (data, in the folder of the checkpoints)"
-    )
     rouge_sample: int = option(0, "in validation, summarise this many documents, drawn with the seed, and log ROUGE")
     rouge_max_length: int = option(64, "most tokens of a summary written in validation")
-    seed: int = II("common.seed")
-    path: Optional[str] = II("common_eval.path")
-    save_dir: Optional[str] = II("checkpoint.save_dir")
-    restore_file: Optional[str] = II("checkpoint.restore_file")
-    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
 
 
 @register_task("summarization", dataclass=SummarizationConfig)

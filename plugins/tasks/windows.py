@@ -20,23 +20,29 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class WindowsConfig(FairseqDataclass):
+class TextConfig(FairseqDataclass):
+    """What a task needs to keep encoded text beside its checkpoints and to find the vocabulary of one."""
+
+    data_cache: Optional[str] = option(
+        None, "folder for the encoded text, which several runs may share (data, in the folder of the checkpoints)"
+    )
+    seed: int = II("common.seed")
+    path: Optional[str] = II("common_eval.path")
+    save_dir: Optional[str] = II("checkpoint.save_dir")
+    restore_file: Optional[str] = II("checkpoint.restore_file")
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+
+
+@dataclass
+class WindowsConfig(TextConfig):
     data: str = option(MISSING, "text files in UTF-8, .jsonl files, or folders of them, colon-separated: one corpus")
     jsonl_key: str = option("text", "field of a JSONL record that holds its text")
     valid_fraction: float = option(0.1, "the end of each file that is for validation, as a part of its characters")
     test_fraction: float = option(0.0, "the end of each file that is for testing, after the part for validation")
     valid_data: Optional[str] = option(None, "files or folders for validation, colon-separated, instead of a fraction")
     test_data: Optional[str] = option(None, "files or folders for testing, colon-separated, instead of a fraction")
-    data_cache: Optional[str] = option(
-        None, "folder for the encoded text, which several runs may share (data, in the folder of the checkpoints)"
-    )
     tokens_per_sample: int = option(0, "tokens of a window; 0: the block size of the model, less: that many less")
     epoch_windows: int = option(65536, "most windows in an epoch; less, if fewer hold the text")
-    seed: int = II("common.seed")
-    path: Optional[str] = II("common_eval.path")
-    save_dir: Optional[str] = II("checkpoint.save_dir")
-    restore_file: Optional[str] = II("checkpoint.restore_file")
-    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
 
 
 class WindowsTask(FairseqTask):

@@ -79,7 +79,7 @@ def test_make_targets_exist(words):
 
 @pytest.mark.parametrize("words", commands("source"), ids=shlex.join)
 def test_the_environment_is_where_install_puts_it(words):
-    assert f'{words[1].removesuffix("/bin/activate")}/bin/python' in (toy.ROOT / "scripts/install.sh").read_text()
+    assert f"{words[1].removesuffix('/bin/activate')}/bin/python" in (toy.ROOT / "scripts/install.sh").read_text()
 
 
 @pytest.mark.parametrize("words", [w for w in commands("python") if w[1] not in HARMLESS], ids=shlex.join)

@@ -7,20 +7,14 @@ import runpy
 import shutil
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 import toy
-from omegaconf import OmegaConf
 
 from plugins import compat, hub
 from plugins.analysis.report import contents, page
-from plugins.data.char_dictionary import CharDictionary
 from plugins.errors import UserError
-from plugins.models.char_lm import CharLanguageModel
-from plugins.models.char_lm_config import CharLMConfig
 
 pytestmark = pytest.mark.slow
 STYLES = ["drama", "novel"]
@@ -31,16 +25,8 @@ SCRIPT = toy.ROOT / "scripts" / "report.py"
 def char_lm(tmp_path_factory):
     """A folder with a checkpoint, as training leaves it, of a character LM with random weights."""
     folder = tmp_path_factory.mktemp("characters")
-    sizes = {"decoder_layers": 2, "decoder_attention_heads": 2, "decoder_embed_dim": 16, "block_size": 32}
-    start = dict.fromkeys(("save_dir", "restore_file", "finetune_from_model"))
-    cfg = OmegaConf.structured(CharLMConfig(**sizes, **start, style_layers="every"))
-    dictionary = CharDictionary(sorted("\n <>/abcdefghmskרום"))
-    task = SimpleNamespace(source_dictionary=dictionary, style_names=STYLES)
-    model = toy.randomize(CharLanguageModel.build_model(cfg, task), scale=0.5)
-    options = {**OmegaConf.to_container(cfg, enum_to_str=True), "_name": "char_lm"}
-    state = {"args": None, "cfg": {"model": options, "task": {"_name": "char_lm"}}, "model": model.state_dict()}
-    state["task_state"] = {"dictionary": dictionary.state(), "styles": STYLES}
-    torch.save(state, folder / "checkpoint_best.pt")
+    lm = toy.make_char_lm(sorted("\n <>/abcdefghmskרום"), STYLES, block_size=32)
+    toy.save_char_lm(lm, folder / "checkpoint_best.pt")
     return folder
 
 

@@ -4,17 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-import torch
 import toy
-from omegaconf import OmegaConf
 
 import plugins
-from plugins.data.char_dictionary import CharDictionary
-from plugins.models.char_lm import CharLanguageModel
-from plugins.models.char_lm_config import CharLMConfig
 
 ROOT = Path(__file__).parents[2]
 STYLES = ["drama", "novel"]
@@ -24,16 +18,8 @@ STYLES = ["drama", "novel"]
 def folder(tmp_path_factory):
     """A folder with a checkpoint, as training leaves it, of a model with random weights."""
     folder = tmp_path_factory.mktemp("run")
-    sizes = {"decoder_layers": 2, "decoder_attention_heads": 2, "decoder_embed_dim": 16, "block_size": 32}
-    start = dict.fromkeys(("save_dir", "restore_file", "finetune_from_model"))
-    cfg = OmegaConf.structured(CharLMConfig(**sizes, **start, style_layers="every"))
-    dictionary = CharDictionary(sorted("\n :abcdefghרומ"))
-    task = SimpleNamespace(source_dictionary=dictionary, style_names=STYLES)
-    model = toy.randomize(CharLanguageModel.build_model(cfg, task), scale=0.5)
-    options = {**OmegaConf.to_container(cfg, enum_to_str=True), "_name": "char_lm"}
-    state = {"args": None, "cfg": {"model": options, "task": {"_name": "char_lm"}}, "model": model.state_dict()}
-    state["task_state"] = {"dictionary": dictionary.state(), "styles": STYLES}
-    torch.save(state, folder / "checkpoint_best.pt")
+    lm = toy.make_char_lm(sorted("\n :abcdefghרומ"), STYLES, block_size=32)
+    toy.save_char_lm(lm, folder / "checkpoint_best.pt")
     return folder
 
 

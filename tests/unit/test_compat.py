@@ -225,4 +225,3 @@ def test_threads_that_read_ahead_end_when_the_program_does(monkeypatch):
     assert reader.is_alive()  # it waits for room
     compat.stop_reading_ahead()
     assert not reader.is_alive()
-

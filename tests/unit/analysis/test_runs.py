@@ -2,19 +2,11 @@
 
 import numpy as np
 import pytest
+from toy import inner_line as inner
+from toy import valid_line as valid
 
 from plugins.analysis import runs
 from plugins.analysis.training_logs import read_log
-
-PREFIX = "2026-01-31 12:00:00 | INFO | "
-
-
-def inner(updates, wps="100", wall="1"):
-    return PREFIX + f'train_inner | {{"epoch": 1, "wps": "{wps}", "num_updates": "{updates}", "wall": "{wall}"}}\n'
-
-
-def valid(updates, ppl):
-    return PREFIX + f'valid | {{"epoch": 1, "valid_ppl": "{ppl}", "valid_num_updates": "{updates}"}}\n'
 
 
 def test_a_curve_is_two_arrays():

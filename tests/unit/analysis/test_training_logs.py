@@ -5,20 +5,13 @@ from collections import OrderedDict
 
 import pytest
 import torch
+from toy import LOG_PREFIX
+from toy import inner_line as inner
+from toy import valid_line as valid
 
 from plugins.analysis import runs, training_logs
 from plugins.analysis.training_logs import INNER, TRAIN, VALID, Record
 from plugins.errors import UserError
-
-PREFIX = "2026-01-31 12:00:00 | INFO | "
-
-
-def inner(updates, wps="100", wall="1"):
-    return PREFIX + f'train_inner | {{"epoch": 1, "wps": "{wps}", "num_updates": "{updates}", "wall": "{wall}"}}\n'
-
-
-def valid(updates, ppl):
-    return PREFIX + f'valid | {{"epoch": 1, "valid_ppl": "{ppl}", "valid_num_updates": "{updates}"}}\n'
 
 
 def test_values_are_numbers_without_the_prefix_of_their_stage():
@@ -28,7 +21,7 @@ def test_values_are_numbers_without_the_prefix_of_their_stage():
 
 
 def test_a_value_that_is_no_number_is_left_out():
-    line = PREFIX + 'train | {"epoch": 2, "train_loss": "None", "train_ppl": "inf", "train_num_updates": "5"}'
+    line = LOG_PREFIX + 'train | {"epoch": 2, "train_loss": "None", "train_ppl": "inf", "train_num_updates": "5"}'
     assert training_logs.parse_line(line).values == {"epoch": 2.0, "ppl": float("inf"), "num_updates": 5.0}
 
 
@@ -36,12 +29,12 @@ def test_a_value_that_is_no_number_is_left_out():
     "line",
     [
         "",
-        PREFIX + "fairseq_cli.train | training on 1 devices",
-        PREFIX + 'fairseq_cli.train | {"common": {"seed": 1}}',
-        PREFIX + 'valid | {"epoch": 1, "valid_ppl": "30',
+        LOG_PREFIX + "fairseq_cli.train | training on 1 devices",
+        LOG_PREFIX + 'fairseq_cli.train | {"common": {"seed": 1}}',
+        LOG_PREFIX + 'valid | {"epoch": 1, "valid_ppl": "30',
         'train_inner: {"loss": "1"}',
-        PREFIX + "fairseq_cli.train | Stopping training due to num_updates: 80 >= max_update: 80",
-        PREFIX + "train_inner | epoch 001:     50 / 400 loss=5.1, ppl=34.3",  # cut off before the updates
+        LOG_PREFIX + "fairseq_cli.train | Stopping training due to num_updates: 80 >= max_update: 80",
+        LOG_PREFIX + "train_inner | epoch 001:     50 / 400 loss=5.1, ppl=34.3",  # cut off before the updates
         "epoch 001 | valid on 'valid' subset:  40%|####      | 2/5 [00:00<00:00, 11.1it/s]",
     ],
 )
@@ -58,7 +51,7 @@ def test_a_resumed_run_takes_the_place_of_what_it_repeats():
 
 
 def test_parameters_are_counted_as_the_log_says():
-    line = PREFIX + "fairseq_cli.train | num. shared model params: 1,234,567 (num. trained: 1,000)"
+    line = LOG_PREFIX + "fairseq_cli.train | num. shared model params: 1,234,567 (num. trained: 1,000)"
     assert training_logs.count_parameters(["", line]) == 1_234_567
     assert training_logs.count_parameters([""]) is None
 
@@ -71,9 +64,9 @@ JSON = '{"epoch": 1, "update": 0.125, "loss": "5.25", "num_updates": "50"}'
 @pytest.mark.parametrize(
     ("line", "stage"),
     [
-        (PREFIX + "train_inner | " + SIMPLE, INNER),
-        (PREFIX + "valid1 | epoch 001 | valid on 'valid1' subset | loss 5.25 | wps 9 | num_updates 50", "valid1"),
-        (PREFIX + "train | epoch 001 | loss 5.25 | wps 9 | num_updates 50 | wall 0", TRAIN),
+        (LOG_PREFIX + "train_inner | " + SIMPLE, INNER),
+        (LOG_PREFIX + "valid1 | epoch 001 | valid on 'valid1' subset | loss 5.25 | wps 9 | num_updates 50", "valid1"),
+        (LOG_PREFIX + "train | epoch 001 | loss 5.25 | wps 9 | num_updates 50 | wall 0", TRAIN),
         (HYDRA + "[train_inner][INFO] - " + JSON, INNER),
         (HYDRA + '[test][INFO] - {"epoch": 1, "test_loss": "5.25", "test_num_updates": "50"}', "test"),
         (JSON, INNER),  # --log-file
@@ -96,7 +89,7 @@ def test_a_log_file_that_repeats_each_line_gives_it_once():
 
 
 def start(options):
-    return PREFIX + f"fairseq_cli.train | {options}\n"
+    return LOG_PREFIX + f"fairseq_cli.train | {options}\n"
 
 
 def test_the_options_of_the_last_start_are_read():

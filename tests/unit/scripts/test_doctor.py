@@ -116,9 +116,7 @@ def test_text_names_devices_extras_and_repairs(doctor):
         {
             "python": {"version": "3.11.7", "executable": "/x/python", "in_venv": True},
             "packages": {"numpy": {"name": "numpy", "version": "2.4.6"}},
-            "extras": {
-                "hf": {"installed": {"peft": "0.21.2"}, "missing": ["tokenizers"], "install": "pip install X"}
-            },
+            "extras": {"hf": {"installed": {"peft": "0.21.2"}, "missing": ["tokenizers"], "install": "pip install X"}},
             "devices": {
                 "cpu_count": 8,
                 "cpu_capability": "AVX2",

@@ -1,28 +1,16 @@
 """scripts/plot_runs.py on logs written here; tests/integration has it read those of real runs."""
 
-import importlib.util
+import functools
 import json
-import sys
 
 import pytest
-import toy
 
 from plugins.errors import UserError
 
 
 @pytest.fixture
-def command(monkeypatch):
-    """The command line, in this process: it returns nothing, or raises what ends it."""
-    spec = importlib.util.spec_from_file_location("plot_runs", toy.ROOT / "scripts" / "plot_runs.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-        monkeypatch.setattr(sys, "argv", ["plot_runs.py", *map(str, arguments)])
-        module.main()
-
-    return run
+def command(run_script):
+    return functools.partial(run_script, "plot_runs")
 
 
 def write_log(folder, losses, seed=1, lr=0.1, every=10):

@@ -1,9 +1,8 @@
 """scripts/plot_styles.py on toy models: what it draws and writes, and what it refuses."""
 
-import importlib.util
+import functools
 import json
 import random
-import sys
 
 import numpy as np
 import pytest
@@ -17,18 +16,8 @@ INFERRED = {"texts", "ribbon_calm", "ribbon_odd_one", "confusion"}
 
 
 @pytest.fixture
-def command(monkeypatch):
-    """The command line, in this process: it returns nothing, or raises what ends it."""
-    spec = importlib.util.spec_from_file_location("plot_styles", toy.ROOT / "scripts" / "plot_styles.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-        monkeypatch.setattr(sys, "argv", ["plot_styles.py", *map(str, arguments)])
-        module.main()
-
-    return run
+def command(run_script):
+    return functools.partial(run_script, "plot_styles")
 
 
 @pytest.fixture

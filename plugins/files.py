@@ -1,9 +1,10 @@
-"""Texts in, texts and JSON out, with errors in one line."""
+"""Files that are read or written whole, with errors in one line."""
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from plugins.errors import UserError
@@ -37,22 +38,34 @@ def make_folder(path: str | Path) -> None:
         raise UserError(f"{path}: {error.strerror}; name a folder to write to") from error
 
 
-def write_json(path: str | Path, content) -> None:
-    """Write data as JSON; see :func:`write_text`."""
-    write_text(path, json.dumps(content) + "\n")
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a path beside this one to write to, which replaces it when the block ends well and is gone when it does not.
 
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a file whole or not at all.
+    Folders above it are made.
 
     Raises:
         UserError: it cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        yield part
+        os.replace(part, path)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        with suppress(OSError):  # it was renamed, or never made
+            part.unlink()
+
+
+def write_json(path: str | Path, content, indent: int | None = None) -> None:
+    """Write data as JSON; see :func:`replacing`."""
+    write_text(path, json.dumps(content, indent=indent) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text in UTF-8; see :func:`replacing`."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
