@@ -12,13 +12,13 @@ from plugins.errors import UserError
 
 @contextmanager
 def opened(path: str | Path) -> Iterator:
-    """Open a text in UTF-8, its line breaks as they are.
+    """Open a text in UTF-8, its line breaks as they are, without a byte-order mark.
 
     Raises:
         UserError: it cannot be read, or is not UTF-8.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(path, encoding="utf-8-sig", newline="") as file:
             yield file
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error

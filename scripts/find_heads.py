@@ -48,10 +48,11 @@ def main() -> None:
     from plugins.analysis.patterns import score_heads
     from plugins.errors import report_in_one_line
     from plugins.files import write_json
+    from plugins.hub.language_model import move
 
     report_in_one_line()
     lm = plugins.hub.load(args.checkpoint)
-    lm.model.to(args.device)
+    move(lm.model, args.device)
     length = min(args.length, lm.model.max_positions())
     size = 0 if sees_both_ways(lm.model) else length
     texts = itertools.chain.from_iterable(read(lm, path, size, args.texts) for path in args.files)

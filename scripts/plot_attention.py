@@ -43,6 +43,7 @@ def main() -> None:
     from plugins.analysis.attention import attention_of
     from plugins.errors import report_in_one_line
     from plugins.files import opened, write_json
+    from plugins.hub.language_model import move
 
     report_in_one_line()
     text = args.text
@@ -50,7 +51,7 @@ def main() -> None:
         with opened(text.removeprefix("FILE:")) as file:
             text = file.read()
     lm = plugins.hub.load(args.checkpoint)
-    lm.model.to(args.device)
+    move(lm.model, args.device)
     tokens, attention = attention_of(lm, text)
     if args.layer is None:
         read = "".join(map(attention_plots.visible, tokens))

@@ -68,7 +68,7 @@ class Source:
 
     @property
     def is_jsonl(self) -> bool:
-        return self.path.endswith(".jsonl")
+        return self.path.lower().endswith(".jsonl")
 
 
 @dataclass
@@ -128,7 +128,7 @@ def _style_of(file: str, path: str, files: Sequence[str], reading: Reading) -> s
                 f"{file}: has no style; --style-from folder wants it in a folder of its style within {path}"
             )
         return os.path.basename(parent)
-    if reading.style_from == "jsonl" and not file.endswith(".jsonl"):
+    if reading.style_from == "jsonl" and not file.lower().endswith(".jsonl"):
         raise UserError(f"{file}: has no style; --style-from jsonl reads .jsonl files, --style-from file its name")
     return None
 

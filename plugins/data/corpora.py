@@ -58,7 +58,7 @@ def read_documents(paths: Iterable[str | Path], jsonl_key: str = "text") -> Iter
             with text under ``jsonl_key``.
     """
     for path in map(Path, paths):
-        read = _jsonl_documents(path, jsonl_key) if path.suffix == ".jsonl" else _text_documents(path)
+        read = _jsonl_documents(path, jsonl_key) if path.suffix.lower() == ".jsonl" else _text_documents(path)
         empty = True
         for document in read:
             empty = False

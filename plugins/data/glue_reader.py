@@ -134,7 +134,7 @@ def as_array(labels, spec):
 
 def numbered_rows(path, spec, split):
     """Yield (line number, {column: value}, or BadRow) of a file of any kind."""
-    if path.suffix in (".jsonl", ".json"):
+    if path.suffix.lower() in (".jsonl", ".json"):
         yield from json_rows(path)
         return
     header, table = None, table_rows(path)

@@ -120,7 +120,7 @@ def find(asked: str | None, usual: tuple[str, ...], names) -> str:
 def rows(path: Path, columns: Columns, summaries: bool) -> Iterator[tuple[int, dict | BadRow]]:
     """Yield (line number, {column: value}, or :class:`BadRow`)."""
     try:
-        if path.suffix in (".jsonl", ".json"):
+        if path.suffix.lower() in (".jsonl", ".json"):
             yield from json_rows(path)
             return
         table = table_rows(path)
@@ -134,7 +134,7 @@ def rows(path: Path, columns: Columns, summaries: bool) -> Iterator[tuple[int, d
 
 
 def miscounted(path: Path, cells: list[str], header: list[str]) -> BadRow:
-    hint = " (a .tsv has no quoting: cells with line breaks or tabs need a .csv)" if path.suffix != ".csv" else ""
+    hint = " (a .tsv has no quoting: cells with line breaks or tabs need a .csv)" if path.suffix.lower() != ".csv" else ""
     return BadRow(f"{len(cells)} columns, {len(header)} expected: {', '.join(header)}{hint}")
 
 

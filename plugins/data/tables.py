@@ -20,7 +20,7 @@ def table_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     Raises:
         UserError: it is not UTF-8, or no CSV.
     """
-    if path.suffix != ".csv":
+    if path.suffix.lower() != ".csv":
         yield from ((number, line.split("\t")) for number, line in text_lines(path))
         return
     with path.open(encoding="utf-8-sig", newline="") as file:

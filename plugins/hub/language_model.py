@@ -14,6 +14,18 @@ SCORED_AT_ONCE = 8192  # tokens in a forward pass of loss and logits,
 LOGITS_AT_ONCE = 1 << 26  # unless their logits would be more numbers than these
 
 
+def move(model, device):
+    """Move a model to a device, in place.
+
+    Raises:
+        UserError: there is no such device, or it is full.
+    """
+    try:
+        model.to(device)
+    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without CUDA
+        raise UserError(f"device {device}: {str(error).splitlines()[0]}") from error
+
+
 class LanguageModel:
     """A language model with its dictionary.
 
@@ -40,15 +52,8 @@ class LanguageModel:
         return next(self.model.parameters()).device
 
     def to(self, device):
-        """Move the model to a device and return self.
-
-        Raises:
-            UserError: there is no such device, or it is full.
-        """
-        try:
-            self.model.to(device)
-        except (RuntimeError, AssertionError) as error:  # the latter where torch was built without CUDA
-            raise UserError(f"device {device}: {str(error).splitlines()[0]}") from error
+        """Move the model to a device, see :func:`move`, and return self."""
+        move(self.model, device)
         return self
 
     # Sampling

@@ -57,6 +57,7 @@ class Search:
             (self.beam < 1, f"a beam of {self.beam} holds no text"),
             (not math.isfinite(self.length_penalty), f"a length penalty of {self.length_penalty} is no number"),
             (self.beam > 1 and self.temperature > 0, "beam search draws nothing: it takes no temperature"),
+            (not self.temperature and (self.top_k or self.top_p), "top-k and top-p want a temperature above 0"),
         ):
             if wrong:
                 raise ValueError(message)

@@ -42,6 +42,9 @@ def test_texts_are_read_as_they_are(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"a\r\nb\rc\n")
     with files.opened(tmp_path / "a.txt") as file:
         assert file.read() == "a\r\nb\rc\n"
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfa")
+    with files.opened(tmp_path / "a.txt") as file:
+        assert file.read() == "a", "without the byte-order mark"
     (tmp_path / "b.txt").write_bytes(b"\xff")
     with pytest.raises(UserError, match="b.txt: not UTF-8"), files.opened(tmp_path / "b.txt") as file:
         file.read()

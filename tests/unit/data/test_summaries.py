@@ -69,6 +69,14 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path, name, text, message):
         list(read(write(tmp_path, name, text)))
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("A.CSV", 'article,highlights\n"a\nb",c\n'), ("A.JSONL", '{"article": "a\\nb", "highlights": "c"}\n')],
+)
+def test_the_case_of_a_suffix_does_not_matter(tmp_path, name, text):
+    assert [(record.document, record.summary) for record in read(write(tmp_path, name, text))] == [("a\nb", "c")]
+
+
 def test_zero_is_a_name(tmp_path):
     text = "".join(f'{{"id": {name}, "article": "a"}}\n' for name in ("1", "0", '""'))
     path = write(tmp_path, "a.jsonl", text)

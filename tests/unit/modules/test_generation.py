@@ -191,6 +191,8 @@ def test_no_prompts_give_no_texts():
         ({"top_p": 0.0}, "no probability"),
         ({"beam": 0}, "holds no text"),
         ({"beam": 2, "temperature": 1.0}, "takes no temperature"),
+        ({"top_k": 5}, "want a temperature above 0"),
+        ({"top_p": 0.9}, "want a temperature above 0"),
         ({"temperature": float("nan")}, "temperature of nan is no number"),
         ({"temperature": float("inf")}, "temperature of inf is no number"),
         ({"length_penalty": float("nan")}, "length penalty of nan is no number"),

@@ -56,6 +56,7 @@ def test_a_masked_lm_shows_its_special_tokens(run_script, toy_data, tmp_path):
         (["ab", "--layer", 2, "--head", 0], "--layer 2 --head 0: the model has layers 0 to 1 and heads 0 to 1"),
         (["ab", "--layer", 0, "--head", -1], "--head -1"),
         (["FILE:nowhere.txt"], "nowhere.txt: No such file"),
+        (["ab", "--device", "nowhere"], "device nowhere: "),
         (["ab", "-o", "a.docx"], "a.docx: matplotlib cannot write .docx"),
     ],
 )
