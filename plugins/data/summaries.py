@@ -134,7 +134,8 @@ def rows(path: Path, columns: Columns, summaries: bool) -> Iterator[tuple[int, d
 
 
 def miscounted(path: Path, cells: list[str], header: list[str]) -> BadRow:
-    hint = " (a .tsv has no quoting: cells with line breaks or tabs need a .csv)" if path.suffix.lower() != ".csv" else ""
+    quoting = path.suffix.lower() == ".csv"
+    hint = "" if quoting else " (a .tsv has no quoting: cells with line breaks or tabs need a .csv)"
     return BadRow(f"{len(cells)} columns, {len(header)} expected: {', '.join(header)}{hint}")
 
 
