@@ -10,7 +10,7 @@ peer, and for the adapter: above 1, faster than without one.
 import argparse
 import sys
 
-CONTESTANTS = ("no cache", "cache", "cache, every_other", "cache, every", "cache, style given")
+CONTESTANTS = ("no cache", "cache", "cache, every_other", "cache, every", "cache, style given", "cache, bfloat16")
 
 
 def parse():
@@ -38,6 +38,8 @@ def contestant(name, args):
     names = [] if layers == "none" else ["a", "b", "c", "d"]
     lm = CharLM(model.eval(), CharDictionary(map(chr, range(48, 48 + 65))), names)
     style = "a" if kind == "style given" else None
+    if kind == "bfloat16":
+        lm.to(dtype=torch.bfloat16)
     return lambda: lm.sample("0", args.length, style=style, cached=name != "no cache")
 
 

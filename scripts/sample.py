@@ -41,6 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--style", metavar="S", help="NAME, NAME:WEIGHT,NAME:WEIGHT,... or none (inferred from the text)")
     refresh = "past the block, start the cache anew every N characters; 1: exact, but slow (an eighth of the block)"
     add("--refresh", type=int, metavar="N", help=refresh)
+    add("--dtype", default="float32", choices=["float32", "bfloat16"], help="of the weights (%(default)s)")
     add("--device", default="cpu", metavar="D", help="such as cuda; each has its own random numbers (%(default)s)")
     given = sys.argv[1:] if argv is None else argv
     args = parser.parse_args([re.sub(r"^--\w+", lambda m: m[0].replace("_", "-"), argument) for argument in given])
@@ -57,6 +58,8 @@ def main() -> None:
     import logging
 
     logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
+    import torch
+
     import plugins.hub  # seconds, so not before the arguments are checked
     from plugins.errors import report_in_one_line
 
@@ -72,7 +75,7 @@ def main() -> None:
     }
     if isinstance(model, plugins.hub.CharLM):
         options["style"] = read_style(args.style, model.styles)
-    model.to(args.device)
+    model.to(args.device, torch.bfloat16 if args.dtype == "bfloat16" else None)
     sys.stdout.reconfigure(errors="replace")
     for text in samples(model, prompt, args, options):
         print(text, end="", flush=True)

@@ -53,6 +53,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--document-tokens", type=int, metavar="N", help="cut documents to N tokens (as many as fit)")
     speed = parser.add_argument_group("speed")
     speed.add_argument("--batch-size", type=int, default=8, metavar="N", help="documents side by side (%(default)s)")
+    dtypes = ["float32", "bfloat16"]
+    speed.add_argument("--dtype", default="float32", choices=dtypes, help="of the weights (%(default)s)")
     speed.add_argument("--device", default="cpu", metavar="D", help="such as cuda (%(default)s)")
     args = parser.parse_args(argv)
     if args.limit is not None and args.limit < 1:
@@ -112,6 +114,8 @@ def lines(args):
 
 def summaries(args, records):
     """Return an iterator over the summaries of records."""
+    import torch
+
     from plugins.hub.summarizer import Lead, Summarizer
 
     documents = [record.document for record in records]
@@ -119,7 +123,7 @@ def summaries(args, records):
     if lead and not os.path.exists(args.checkpoint):
         return Lead(int(lead[1])).summaries(documents)
     model = Summarizer.from_pretrained(args.checkpoint, args.separator, args.peft_base)
-    model.lm.to(args.device)
+    model.lm.to(args.device, torch.bfloat16 if args.dtype == "bfloat16" else None)
     same = ("max_length", "min_length", "no_repeat_ngram", "force", "forbid", "document_tokens", "batch_size",
             "temperature", "top_k", "top_p", "beam", "length_penalty", "seed")  # fmt: skip
     options = {name: getattr(args, name) for name in same}

@@ -14,14 +14,14 @@ SCORED_AT_ONCE = 8192  # tokens in a forward pass of loss and logits,
 LOGITS_AT_ONCE = 1 << 26  # unless their logits would be more numbers than these
 
 
-def move(model, device):
-    """Move a model to a device, in place.
+def move(model, device=None, dtype=None):
+    """Move a model to a device, and turn its weights into a type, in place.
 
     Raises:
         UserError: there is no such device, or it is full.
     """
     try:
-        model.to(device)
+        model.to(device=device, dtype=dtype)
     except (RuntimeError, AssertionError) as error:  # the latter where torch was built without CUDA
         raise UserError(f"device {device}: {str(error).splitlines()[0]}") from error
 
@@ -51,9 +51,13 @@ class LanguageModel:
     def device(self):
         return next(self.model.parameters()).device
 
-    def to(self, device):
-        """Move the model to a device, see :func:`move`, and return self."""
-        move(self.model, device)
+    def to(self, device=None, dtype=None):
+        """Move the model to a device, turn its weights into a type, see :func:`move`, and return self.
+
+        ``torch.bfloat16`` samples one text at twice the speed where the CPU knows the type, for reading the weights is
+        what takes the time; the probabilities are rounded then.
+        """
+        move(self.model, device, dtype)
         return self
 
     # Sampling

@@ -86,19 +86,23 @@ class StyleAdapter(nn.Module):
         """
         return StylePass(self, styles, labels, cache)
 
-    def tables(self, cache=None) -> dict[int, Tensor]:
-        """Return {layer: (K + 1, 2C)}: gain and shift of each style, and below them those that hold without any.
+    def tables(self) -> dict[int, Tensor]:
+        """Return {layer: (K + 1, 2C)}: gain and shift of each style, and below them those that hold without any."""
+        return self.by_layer(self.table())
 
-        Nothing in them depends on a token.
-        """
-        if cache is None or "tables" not in cache.style:
-            flat = self.modulation(self.style_embeddings)  # (K, 2NC)
-            flat = torch.cat([flat, self.identity.to(flat.dtype)])  # (K + 1, 2NC)
-            tables = dict(zip(self.layers, flat.chunk(len(self.layers), dim=1), strict=True))
-            if cache is None:
-                return tables
-            cache.style["tables"] = tables
-        return cache.style["tables"]
+    def table(self, cache=None) -> Tensor:
+        """Return the tables of all layers side by side, (K + 1, 2NC). Nothing in them depends on a token."""
+        if cache is not None and "table" in cache.style:
+            return cache.style["table"]
+        flat = self.modulation(self.style_embeddings)  # (K, 2NC)
+        flat = torch.cat([flat, self.identity.to(flat.dtype)])  # (K + 1, 2NC)
+        if cache is not None:
+            cache.style["table"] = flat
+        return flat
+
+    def by_layer(self, flat: Tensor) -> dict[int, Tensor]:
+        """Return {layer: (..., 2C)} of (..., 2NC)."""
+        return dict(zip(self.layers, flat.chunk(len(self.layers), dim=-1), strict=True))
 
     def summarize(self, h: Tensor, cache=None) -> Tensor:
         """Return the mean of each prefix of (B, T, R), weighted by ``decay`` to the power of the distance."""
@@ -176,6 +180,11 @@ class StyleClassifier(nn.Module):
         return self.out(F.relu(self.hidden(z))).float()
 
 
+def one_step(x: Tensor) -> bool:
+    """Tell whether (B, T, C) is a step of sampling: calls cost more than numbers then, so layers share a product."""
+    return x.size(1) == 1 and not torch.is_grad_enabled()
+
+
 class StylePass:
     """One pass of a decoder: infers behind the source layer, modulates behind the layers that are.
 
@@ -185,17 +194,24 @@ class StylePass:
 
     def __init__(self, adapter: StyleAdapter, styles, labels, cache):
         self.adapter, self.styles, self.labels, self.cache = adapter, styles, labels, cache
-        self.logits, self.tables = None, {}
+        self.logits, self.modulations = None, {}
 
     def __call__(self, layer: int, x: Tensor) -> Tensor:
         """Map the output (B, T, C) of a layer to what the next one gets."""
         if layer == self.adapter.source:
             weights = F.pad(self.style_weights(x), (0, 1), value=1.0)  # (B, T or 1, K + 1), for the identity
-            self.weights = weights.expand(*x.shape[:2], -1).flatten(0, 1)  # (BT, K + 1)
-            self.tables = self.adapter.tables(self.cache)
-        if layer not in self.tables:
+            table = self.adapter.table(self.cache).to(x.dtype)
+            if one_step(x):
+                self.modulations = self.adapter.by_layer(weights @ table)  # {layer: (B, 1, 2C)}
+            else:
+                self.weights = weights.expand(*x.shape[:2], -1).flatten(0, 1)  # (BT, K + 1)
+                self.modulations = self.adapter.by_layer(table)  # {layer: (K + 1, 2C)}
+        if layer not in self.modulations:
             return x
-        return _Modulate.apply(x.flatten(0, 1), self.weights, self.tables[layer].to(x.dtype)).view_as(x)
+        if one_step(x):
+            gain, shift = self.modulations[layer].chunk(2, dim=-1)
+            return torch.addcmul(shift, x, gain)
+        return _Modulate.apply(x.flatten(0, 1), self.weights, self.modulations[layer]).view_as(x)
 
     def style_weights(self, h: Tensor) -> Tensor:
         """Return the style weights (B, T or 1, K) of a batch, given the source layer's output."""

@@ -326,5 +326,14 @@ def test_weights_that_do_not_fit_name_the_file(lm, tmp_path):
         hub.load(save(lm, tmp_path / "a.pt", model=weights))
 
 
+@pytest.mark.parametrize("styles", [(), STYLES], ids=["plain", "styles"])
+def test_in_half_precision_probabilities_are_rounded(make_char_lm, styles):
+    lm = make_char_lm(styles=styles)
+    exact = lm.logits("abcdabcd").softmax(-1)
+    rounded = lm.to(dtype=torch.bfloat16).logits("abcdabcd").float().softmax(-1)
+    assert 0 < (rounded - exact).abs().max() < 0.1
+    assert len(lm.sample("abc", 40)) == 40
+
+
 def test_moving_to_a_device_returns_the_model(lm):
     assert lm.to("cpu") is lm and lm.device == torch.device("cpu")
