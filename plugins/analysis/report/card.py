@@ -21,6 +21,8 @@ ARCHITECTURE = {
     "Styles": ("num_styles",),
     "Style inference": ("style_inference",),
     "Style layers": ("style_layers",),
+    "Tuned by": ("peft",),
+    "On top of": ("peft_base",),
 }
 GROUPS = ("model", "task", "criterion", "optimizer", "lr_scheduler", "optimization", "dataset")
 
@@ -51,7 +53,7 @@ def architecture(lm, state: Mapping) -> list[tuple[str, str]]:
     hidden = () if getattr(lm, "styles", None) else ("Styles", "Style inference", "Style layers")
     for name, candidates in ARCHITECTURE.items():
         value = next((known[option] for option in candidates if known.get(option) is not None), None)
-        if value is not None and name not in hidden:
+        if value not in (None, "none") and name not in hidden:
             facts.append((name, shown(value)))
     return facts
 

@@ -81,6 +81,14 @@ def test_architecture_is_what_was_built_not_what_was_left_to_defaults():
     assert dict(card.architecture(SimpleNamespace(model=built, styles=["a"]), STATE))["Styles"] == "4"
 
 
+def test_an_adapter_names_its_method_and_its_base():
+    tuned = SimpleNamespace(cfg={"peft": "lora", "peft_base": "base.pt"})
+    facts = dict(card.architecture(SimpleNamespace(model=tuned), STATE))
+    assert (facts["Tuned by"], facts["On top of"]) == ("lora", "base.pt")
+    plain = SimpleNamespace(cfg={"peft": "none", "peft_base": None})
+    assert not {"Tuned by", "On top of"} & set(dict(card.architecture(SimpleNamespace(model=plain), STATE)))
+
+
 def test_options_name_their_group():
     found = dict(card.options(STATE))
     assert found["optimization.update_freq"] == "4"
