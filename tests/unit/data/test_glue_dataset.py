@@ -1,6 +1,7 @@
 """Tokenised pairs: fairseq's own format, truncation, the cache, and batches by length."""
 
 import os
+import random
 
 import numpy as np
 import pytest
@@ -47,6 +48,22 @@ def test_inputs_are_those_of_fairseqs_hub_interface(train, tokeniser, toy_data, 
     found = pairs(train, tokeniser, max_positions=200)
     for i, (_, first, second, _) in enumerate(rows):
         assert found[i]["tokens"].tolist() == hub.encode(first, second).tolist()
+
+
+def test_gpt2s_tokeniser_gives_the_ids_of_fairseqs_own(train, tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    learned = tokenizers.ByteLevelBPETokenizer()
+    learned.train_from_iterator(toy.sentences(200), vocab_size=330, show_progress=False)
+    learned.save_model(str(tmp_path))
+    (tmp_path / "vocab.json").rename(tmp_path / "encoder.json")
+    (tmp_path / "merges.txt").rename(tmp_path / "vocab.bpe")
+    words = random.Random(0).sample(range(330), 330)  # dict.txt is ordered by frequency, not by id
+    (tmp_path / "dict.txt").write_text("".join(f"{word} 1\n" for word in words))
+    tokeniser = glue_dataset.Tokeniser(tmp_path)
+    text = train.read_text().splitlines()[1].split("\t")[1]
+    ids = tokeniser.encode(text)
+    assert [int(tokeniser.dictionary[i]) for i in ids] == learned.encode(text).ids
+    assert len(ids) < len(text) and tokeniser.dictionary.unk() not in ids
 
 
 def test_a_single_sentence_stands_between_bos_and_eos(tokeniser, tmp_path):
