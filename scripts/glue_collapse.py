@@ -39,6 +39,13 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
+    import logging
+
+    logging.disable(logging.INFO)
+    from plugins.errors import report_in_one_line
+    from plugins.files import write_json, write_text
+
+    report_in_one_line()
     checkpoints = {p.parent.name: p for d in args.models for p in sorted(Path(d).glob("*/checkpoint_best.pt"))}
     if not checkpoints:
         sys.exit(f"error: {', '.join(args.models)}: no MODEL/checkpoint_best.pt in it")
@@ -54,8 +61,8 @@ def main():
                 sys.exit(f"error: {model}, {recipe} failed")
             rows += summarised(json.loads((folder / "results.json").read_text(encoding="utf-8")), model, recipe)
     text = table(rows)
-    (Path(args.output) / "collapse.md").write_text(text + "\n", encoding="utf-8")
-    (Path(args.output) / "collapse.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    write_text(Path(args.output, "collapse.md"), text + "\n")
+    write_json(Path(args.output, "collapse.json"), rows, indent=1)
     print(text)
 
 

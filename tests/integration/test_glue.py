@@ -421,6 +421,31 @@ def test_a_collapsed_run_is_counted_and_warned_of(world):
     assert ("1 of 1 runs ended at one class" in outcome.out) == collapsed
 
 
+def test_recipes_are_compared_over_models(world):
+    for variant in ("zero_clap", "baseline"):
+        toy.copy_folder(world / variant, world / "models" / variant)
+    output = world / "collapse"
+    options = ["--recipes", "base", "clip", "--tasks", "RTE", "-o", output, "--options", "--cpu", "--epochs", 1]
+    command = ["--glue-dir", world / "glue", "--models", world / "models", *options, "--seeds", 1, 2, "--lr", 1e-3]
+    outcome = toy.finish(script("glue_collapse.py", *command), 600)
+    assert outcome.status == 0, outcome.err
+    rows = json.loads((output / "collapse.json").read_text())
+    assert {(row["recipe"], row["model"]) for row in rows} == {
+        (recipe, model) for recipe in ("base", "clip") for model in ("zero_clap", "baseline")
+    }
+    assert all(row["seeds"] == [1, 2] and 0 < row["majority"] < 1 for row in rows)
+    assert len((output / "collapse.md").read_text().splitlines()) == 2 + 4
+
+
+def test_the_demo_fine_tunes_any_model(world):
+    options = ["--checkpoint", world / "baseline" / "checkpoint_best.pt", "--seeds", 1, "--epochs", 1]
+    outcome = toy.finish(
+        script("demo_glue.py", "--glue-dir", world / "glue", *options, "-o", world / "glue_demo"), 600
+    )
+    assert outcome.status == 0, outcome.err
+    assert re.search("CoLA +matthews", outcome.out) and re.search("RTE +accuracy", outcome.out), outcome.out
+
+
 def test_a_task_of_the_users_own(world):
     folder = world / "own"
     write(folder / "train.csv", ["text,mood", *(f'"{t}, yes",{i % 2}' for i, t in enumerate(toy.sentences(32)))])
