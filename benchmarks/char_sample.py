@@ -45,12 +45,9 @@ def contestant(name, args):
 
 def main():
     args = parse()
-    import logging
-
     import torch
     from measure import interleaved, ratios, save, summary
 
-    logging.disable(logging.INFO)
     torch.set_num_threads(args.threads or torch.get_num_threads())
     seconds = interleaved({name: contestant(name, args) for name in CONTESTANTS}, args.repeats, warmup=1)
     rows = []

@@ -150,9 +150,6 @@ def adapter_cost(args, batch, block):
 
 def main():
     args = parse()
-    import logging
-
-    logging.disable(logging.INFO)
     from measure import ratios, save, summary
 
     batch, block = SIZES[args.size]

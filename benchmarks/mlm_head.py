@@ -73,9 +73,6 @@ def measure_memory(head, shape):
 
 def main():
     args = parse()
-    import logging
-
-    logging.disable(logging.INFO)
     if args.memory_of:
         print(json.dumps(measure_memory(*args.memory_of)))
         return

@@ -170,9 +170,6 @@ def compare(shape, dropout, args, ceiling):
 
 def main():
     args = parse()
-    import logging
-
-    logging.disable(logging.INFO)
     import torch
     from measure import matrix_rate, save
 

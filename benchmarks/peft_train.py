@@ -208,11 +208,9 @@ def compare(method, shape, args):
 
 def main():
     args = parse()
-    import logging
     import os
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    logging.disable(logging.INFO)
     from measure import save
 
     import plugins  # noqa: F401

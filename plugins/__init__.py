@@ -1,6 +1,10 @@
 """fairseq-workbench: masked LMs, character LMs, GLUE, efficient fine-tuning and analysis, as plugins for fairseq."""
 
-from plugins import compat, criterions, hub, models, optim, tasks  # noqa: F401
+from plugins import compat
+
+compat.import_fairseq()
+
+from plugins import criterions, hub, models, optim, tasks  # noqa: E402, F401
 
 compat.install(
     adopt_checkpoint=models.architecture.adopt,

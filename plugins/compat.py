@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import functools
 import importlib.util
+import logging
 import os
 import pickle
 import queue
@@ -35,6 +36,19 @@ PLAIN_DATA = [
     (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),  # its name before numpy 2
     *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")),
 ]
+
+
+def import_fairseq():
+    """Import fairseq, keeping the root logger as it is: one of its speech models sets it to DEBUG for everyone."""
+    root, disabled = logging.root, logging.root.manager.disable
+    level, handlers = root.level, root.handlers[:]
+    logging.disable(logging.INFO)  # it announces each optional package that it does not find
+    try:
+        import fairseq  # noqa: F401
+    finally:
+        logging.disable(disabled)
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 def install(adopt_checkpoint, hub_interface, complete_options=None):

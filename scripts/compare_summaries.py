@@ -49,9 +49,6 @@ def is_number(text: str) -> bool:
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    import logging
-
-    logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
     from plugins.errors import UserError, report_in_one_line
     from plugins.files import write_json, write_text
 

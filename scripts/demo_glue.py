@@ -100,9 +100,6 @@ def make_task(folder):
         return
     print("reading the prose in this installation", flush=True)
     sys.path.insert(0, str(ROOT))
-    import logging
-
-    logging.disable(logging.INFO)
     from plugins.data.corpora import embedded_corpus
     from plugins.data.mlm_folder import split_documents
     from plugins.files import write_text

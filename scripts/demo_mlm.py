@@ -73,9 +73,6 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the child is stopped then too
     start, output = time.monotonic(), Path(args.output)
     print("loading fairseq", flush=True)
-    import logging
-
-    logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
     import plugins  # noqa: F401  (seconds, so not before the arguments are checked)
     from plugins.errors import report_in_one_line
 

@@ -9,7 +9,6 @@ import contextlib
 import importlib
 import importlib.metadata
 import json
-import logging
 import os
 import re
 import shlex
@@ -29,7 +28,6 @@ def main(argv=None):
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     args = parser.parse_args(argv)
-    logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
     report = examine()
     print(json.dumps(report, indent=2) if args.json else as_text(report))
     return 1 if report["problems"] else 0

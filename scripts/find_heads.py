@@ -38,9 +38,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    import logging
-
-    logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
     import plugins.hub  # seconds, so not before the arguments are checked
     from plugins.analysis import attention_plots
     from plugins.analysis.attention import sees_both_ways

@@ -33,10 +33,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    import logging
     import os
 
-    logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
     from plugins import hub  # seconds, so not before the arguments are checked
     from plugins.errors import UserError, report_in_one_line
     from plugins.hub import checkpoints, gpt2

@@ -44,9 +44,6 @@ def parse_args(arguments=None):
 
 def main():
     args = parse_args()
-    import logging
-
-    logging.disable(logging.INFO)
     from plugins.errors import UserError
     from plugins.hub import adapters, peft_format
 

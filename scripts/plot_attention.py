@@ -33,9 +33,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    import logging
-
-    logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
     import numpy as np
 
     import plugins.hub  # seconds, so not before the arguments are checked

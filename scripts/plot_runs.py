@@ -155,9 +155,6 @@ def draw_speed(args):
 
 def main():
     args = parse_args()
-    import logging
-
-    logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
     from plugins.analysis import run_bars
     from plugins.analysis.grids import without_nan
     from plugins.errors import report_in_one_line

@@ -111,9 +111,6 @@ def read_evaluation(path, lm, judge):
 
 def main():
     args = parse_args()
-    import logging
-
-    logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
     from tqdm import tqdm
 
     from plugins.analysis.grids import without_nan

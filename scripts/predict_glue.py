@@ -39,9 +39,6 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
-    import logging
-
-    logging.disable(logging.INFO)
     from plugins.errors import report_in_one_line
 
     report_in_one_line()

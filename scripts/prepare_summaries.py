@@ -34,9 +34,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Write everything beside the folder, then rename it."""
     args = parse_args()
-    import logging
-
-    logging.disable(logging.INFO)
     from plugins.data import corpora, docstrings
     from plugins.errors import report_in_one_line
 

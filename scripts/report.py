@@ -44,9 +44,6 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
-    import logging
-
-    logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
     from plugins import compat, files, hub
     from plugins.analysis.report import contents, page
     from plugins.errors import report_in_one_line

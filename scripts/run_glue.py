@@ -70,9 +70,6 @@ def parse_args(argv=None):
 def main():
     args = parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the runs are ended then too
-    import logging
-
-    logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
     from plugins.errors import report_in_one_line
     from plugins.glue import runs
 

@@ -55,9 +55,6 @@ def main() -> None:
     args = parse_args()
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly when the reader of a pipe does
-    import logging
-
-    logging.disable(logging.INFO)  # fairseq announces each optional package that it does not find
     import torch
 
     import plugins.hub  # seconds, so not before the arguments are checked

@@ -65,9 +65,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    import logging
-
-    logging.disable(logging.INFO)
     from plugins.errors import UserError, report_in_one_line
     from plugins.files import replacing
 

@@ -192,6 +192,13 @@ def modules_after(code):
 
 
 @pytest.mark.slow
+def test_importing_the_package_leaves_logging_as_it_was():
+    code = "import logging, plugins; assert (logging.root.level, logging.root.handlers) == (logging.WARNING, [])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180, cwd=ROOT)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+@pytest.mark.slow
 def test_importing_the_package_pulls_in_nothing_heavy():
     ours = {name.split(".")[0] for name in modules_after("import plugins")}
     fairseqs = {name.split(".")[0] for name in modules_after(
