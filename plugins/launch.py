@@ -15,6 +15,7 @@ from tqdm import tqdm
 from plugins import compat
 from plugins.analysis.training_logs import VALID, parse_line
 from plugins.errors import UserError
+from plugins.files import replacing
 
 # Left behind by a launcher of distributed jobs, these would make the child wait for others.
 _DISTRIBUTED = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR")
@@ -86,8 +87,8 @@ def resumable(save_dir: str | Path) -> bool:
         except UserError:
             continue
         if path != last:
-            shutil.copyfile(path, last.with_suffix(".part"))
-            os.replace(last.with_suffix(".part"), last)
+            with replacing(last) as part:
+                shutil.copyfile(path, part)
         return True
     return False
 

@@ -9,6 +9,7 @@ from fairseq.data import encoders
 from omegaconf import OmegaConf
 
 from plugins.errors import UserError
+from plugins.files import replacing
 
 from .dictionaries import FILLER
 from .tokenizers import SENTENCEPIECE_FILE, TOKENIZER_FILES
@@ -32,8 +33,8 @@ def copy(source, target):
     for name in TOKENIZER_FILES:
         old, new = os.path.join(source, name), os.path.join(target, name)
         if os.path.exists(old) and not (os.path.exists(new) and filecmp.cmp(old, new, shallow=False)):
-            shutil.copyfile(old, new + ".part")
-            os.replace(new + ".part", new)
+            with replacing(new) as part:
+                shutil.copyfile(old, part)
 
 
 def word_starts(folder, dictionary):

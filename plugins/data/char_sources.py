@@ -102,7 +102,7 @@ def _files_in(folder: str) -> list[str]:
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [os.path.join(root, name) for name in names if not name.startswith(".")]
-    texts = sorted(file for file in found if file.endswith(TEXT_SUFFIXES))
+    texts = sorted(file for file in found if file.lower().endswith(TEXT_SUFFIXES))
     if not texts:
         raise UserError(f"{folder}: no text in this folder (files named *{', *'.join(TEXT_SUFFIXES)})")
     return texts

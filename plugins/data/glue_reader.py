@@ -10,7 +10,7 @@ import numpy as np
 from plugins.errors import UserError
 
 from .glue_specs import ALIASES, TEST
-from .tables import BadRow, json_rows, table_rows
+from .tables import BadRow, is_json, json_rows, table_rows
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ def as_array(labels, spec):
 
 def numbered_rows(path, spec, split):
     """Yield (line number, {column: value}, or BadRow) of a file of any kind."""
-    if path.suffix.lower() in (".jsonl", ".json"):
+    if is_json(path):
         yield from json_rows(path)
         return
     header, table = None, table_rows(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from plugins.errors import UserError
 
-from .tables import BadRow, json_rows, table_rows
+from .tables import BadRow, is_csv, is_json, json_rows, table_rows
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def find(asked: str | None, usual: tuple[str, ...], names) -> str:
 def rows(path: Path, columns: Columns, summaries: bool) -> Iterator[tuple[int, dict | BadRow]]:
     """Yield (line number, {column: value}, or :class:`BadRow`)."""
     try:
-        if path.suffix.lower() in (".jsonl", ".json"):
+        if is_json(path):
             yield from json_rows(path)
             return
         table = table_rows(path)
@@ -134,8 +134,7 @@ def rows(path: Path, columns: Columns, summaries: bool) -> Iterator[tuple[int, d
 
 
 def miscounted(path: Path, cells: list[str], header: list[str]) -> BadRow:
-    quoting = path.suffix.lower() == ".csv"
-    hint = "" if quoting else " (a .tsv has no quoting: cells with line breaks or tabs need a .csv)"
+    hint = "" if is_csv(path) else " (a .tsv has no quoting: cells with line breaks or tabs need a .csv)"
     return BadRow(f"{len(cells)} columns, {len(header)} expected: {', '.join(header)}{hint}")
 
 

@@ -14,13 +14,23 @@ class BadRow(ValueError):
     """A row that cannot be used; the text says why."""
 
 
+def is_json(path: Path) -> bool:
+    """Tell whether a file holds JSON lines, by its name."""
+    return path.suffix.lower() in (".jsonl", ".json")
+
+
+def is_csv(path: Path) -> bool:
+    """Tell whether a file has quoting, by its name; else it is a TSV."""
+    return path.suffix.lower() == ".csv"
+
+
 def table_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, cells) of a ``.csv``, whose cells may hold line breaks, or else of a TSV.
 
     Raises:
         UserError: it is not UTF-8, or no CSV.
     """
-    if path.suffix.lower() != ".csv":
+    if not is_csv(path):
         yield from ((number, line.split("\t")) for number, line in text_lines(path))
         return
     with path.open(encoding="utf-8-sig", newline="") as file:
