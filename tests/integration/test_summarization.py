@@ -176,6 +176,7 @@ def test_the_readme_names_flags_and_files_that_there_are():
     text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     blocks = "".join(re.findall(r"^```bash\n(.*?)^```", text, flags=re.M | re.S))
     values = {"$method": "lora", "${method%% *}": "lora", '"${files[@]}"': "1=x", "$t": "0.7", "$name": "lora"}
+    values["$grid"] = "ranks"
     for shell, value in values.items():
         blocks = blocks.replace(shell, value)
     seen = set()
@@ -192,8 +193,8 @@ def test_the_readme_names_flags_and_files_that_there_are():
             script = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(script)
             script.parse_args(words[1:])
-    loop = {"for", "done", "files=()", "files+=(0.7=data/t0.7.jsonl)"}
-    assert seen == {"python", "fairseq-train", "fairseq-hydra-train"} | loop
+    shell = {"for", "done", "mkdir", "files=()", "files+=(0.7=data/t0.7.jsonl)"}
+    assert seen == {"python", "fairseq-train", "fairseq-hydra-train"} | shell
 
 
 def test_what_a_user_gets_wrong_is_one_line_and_leaves_no_file(world):
