@@ -199,7 +199,7 @@ def modulation(lm) -> Modulation:
         shift = torch.zeros_like(gain)
     else:
         tables = adapter.tables()
-        rows = torch.stack([tables[layer][:-1] for layer in adapter.layers])  # (M, K, 2C)
+        rows = torch.stack([tables[layer] for layer in adapter.layers])  # (M, K, 2C)
         gain, shift = rows.chunk(2, dim=-1)
         gain = 1 + gain
     return Modulation(tuple(adapter.layers), gain.float().cpu().numpy(), shift.float().cpu().numpy())

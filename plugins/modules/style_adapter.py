@@ -6,7 +6,7 @@ hidden states behind one early layer,
 
     z_t = mean of W h_1 ... W h_t                  R numbers: what the prefix is like (or a moving average, one token)
     p_t = softmax(classifier(z_t))                 K probabilities, once a position
-    x  <- x * (1 + p_t G_l) + p_t B_l              behind that layer and later ones (FiLM, Perez et al., 2018)
+    x  <- x + x * (p_t G_l) + p_t B_l              behind that layer and later ones (FiLM, Perez et al., 2018)
 
 G_l and B_l (K x C) are projections of K style embeddings, zero at the start, so that an untrained adapter changes
 nothing (adaLN-Zero, Peebles and Xie, 2023). They do not depend on the token and are computed once for all positions:
@@ -73,8 +73,6 @@ class StyleAdapter(nn.Module):
         infers = inference not in ("given", "constant")
         self.summary = nn.Linear(width, hidden, bias=False) if infers else None  # W
         self.classifier = StyleClassifier(hidden, styles) if infers else None
-        identity = torch.tensor([1.0, 0.0]).repeat(len(layers)).repeat_interleave(width)[None]  # (1, 2NC)
-        self.register_buffer("identity", identity, persistent=False)
 
     def begin(self, styles=None, labels=None, cache=None) -> "StylePass":
         """Start a pass over a batch; call the result behind each layer.
@@ -87,15 +85,14 @@ class StyleAdapter(nn.Module):
         return StylePass(self, styles, labels, cache)
 
     def tables(self) -> dict[int, Tensor]:
-        """Return {layer: (K + 1, 2C)}: gain and shift of each style, and below them those that hold without any."""
+        """Return {layer: (K, 2C)}: gain and shift of each style."""
         return self.by_layer(self.table())
 
     def table(self, cache=None) -> Tensor:
-        """Return the tables of all layers side by side, (K + 1, 2NC). Nothing in them depends on a token."""
+        """Return the tables of all layers side by side, (K, 2NC). Nothing in them depends on a token."""
         if cache is not None and "table" in cache.style:
             return cache.style["table"]
         flat = self.modulation(self.style_embeddings)  # (K, 2NC)
-        flat = torch.cat([flat, self.identity.to(flat.dtype)])  # (K + 1, 2NC)
         if cache is not None:
             cache.style["table"] = flat
         return flat
@@ -107,11 +104,11 @@ class StyleAdapter(nn.Module):
     def summarize(self, h: Tensor, cache=None) -> Tensor:
         """Return the mean of each prefix of (B, T, R), weighted by ``decay`` to the power of the distance."""
         h = h.float()
-        powers = self.decay ** torch.arange(1, h.size(1) + 1, device=h.device, dtype=h.dtype)  # (T,)
+        steps = torch.arange(1, h.size(1) + 1, device=h.device, dtype=h.dtype)  # (T,)
         if self.decay == 1:
-            sums, counts = h.cumsum(1), torch.arange(1, h.size(1) + 1, device=h.device, dtype=h.dtype)
+            sums, counts = h.cumsum(1), steps
         elif self.decay == 0:
-            sums, counts = h, torch.ones_like(powers)
+            sums, counts = h, torch.ones_like(steps)
         else:
             distance = torch.arange(h.size(1), device=h.device)
             distance = (distance[:, None] - distance).clamp(min=-1)  # (T, T), -1 for the future
@@ -119,6 +116,7 @@ class StyleAdapter(nn.Module):
             sums, counts = weights @ h, weights.sum(-1)
         if cache is not None:
             if "sum" in cache.style:
+                powers = self.decay**steps
                 sums = sums + powers[:, None] * cache.style["sum"]
                 counts = counts + powers * cache.style["count"]
             cache.style.update(sum=sums[:, -1:], count=counts[-1])
@@ -142,7 +140,7 @@ class StyleAdapter(nn.Module):
 
 
 class _Modulate(torch.autograd.Function):
-    """x (N, C), weights (N, K), table (K, 2C) -> x * (weights @ gains) + weights @ shifts, the halves of the table.
+    """x (N, C), weights (N, K), table (K, 2C) -> x + x * (weights @ gains) + weights @ shifts, the table's halves.
 
     Written out because it is all that the adapter costs: no tensor but the gain is kept, and none is wider than x.
     """
@@ -152,7 +150,7 @@ class _Modulate(torch.autograd.Function):
         gains, shifts = table.chunk(2, dim=1)
         gain = weights @ gains  # (N, C)
         ctx.save_for_backward(x, weights, table, gain)
-        return (weights @ shifts).addcmul_(x, gain)
+        return torch.addcmul(x, x, gain).addmm_(weights, shifts)  # in place: not rounded by autocast
 
     @staticmethod
     def backward(ctx, grad):
@@ -160,7 +158,8 @@ class _Modulate(torch.autograd.Function):
         gains, shifts = table.chunk(2, dim=1)
         by_gain = grad * x
         by_weights = torch.addmm(grad @ shifts.t(), by_gain, gains.t())
-        return grad * gain, by_weights, torch.cat([weights.t() @ by_gain, weights.t() @ grad], dim=1)
+        by_table = torch.cat([weights.t() @ by_gain, weights.t() @ grad], dim=1)
+        return torch.addcmul(grad, grad, gain), by_weights, by_table
 
 
 class StyleClassifier(nn.Module):
@@ -199,18 +198,18 @@ class StylePass:
     def __call__(self, layer: int, x: Tensor) -> Tensor:
         """Map the output (B, T, C) of a layer to what the next one gets."""
         if layer == self.adapter.source:
-            weights = F.pad(self.style_weights(x), (0, 1), value=1.0)  # (B, T or 1, K + 1), for the identity
+            weights = self.style_weights(x)  # (B, T or 1, K)
             table = self.adapter.table(self.cache).to(x.dtype)
             if one_step(x):
                 self.modulations = self.adapter.by_layer(weights @ table)  # {layer: (B, 1, 2C)}
             else:
-                self.weights = weights.expand(*x.shape[:2], -1).flatten(0, 1)  # (BT, K + 1)
-                self.modulations = self.adapter.by_layer(table)  # {layer: (K + 1, 2C)}
+                self.weights = weights.expand(*x.shape[:2], -1).flatten(0, 1)  # (BT, K)
+                self.modulations = self.adapter.by_layer(table)  # {layer: (K, 2C)}
         if layer not in self.modulations:
             return x
         if one_step(x):
             gain, shift = self.modulations[layer].chunk(2, dim=-1)
-            return torch.addcmul(shift, x, gain)
+            return torch.addcmul(x + shift, x, gain)
         return _Modulate.apply(x.flatten(0, 1), self.weights, self.modulations[layer]).view_as(x)
 
     def style_weights(self, h: Tensor) -> Tensor:
