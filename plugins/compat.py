@@ -64,6 +64,7 @@ def install(adopt_checkpoint, hub_interface, complete_options=None):
     from fairseq.distributed import utils as distributed_utils
     from fairseq.file_io import PathManager
     from fairseq.models.roberta import model as roberta
+    from fairseq.optim import AMPOptimizer, FP16Optimizer
     from fairseq.trainer import Trainer
 
     if REPAIRS:
@@ -85,6 +86,10 @@ def install(adopt_checkpoint, hub_interface, complete_options=None):
     repaired("data in a file", "fairseq lists the folder that data names to look for validation subsets")
     wrap(Trainer, "__init__", checked_trainer)
     repaired("preflight", "half precision without a GPU, and torchrun on a CPU, end with an explanation")
+    wrap(FP16Optimizer, "build_fp32_params", build_fp32_params)
+    repaired("half precision", "fused_adamw's groups hold with --fp16 and --bf16, whose float32 copies lose them")
+    wrap(AMPOptimizer, "step", amp_step)
+    repaired("--amp", "undoes the scale of the gradients once; fairseq does so again if they were clipped")
     wrap(distributed_utils, "all_gather_list", all_gather_list)
     repaired("gathering", "works on a CPU too; fairseq gathers in buffers on a GPU")
     repaired("several workers", "each reads the checkpoint; fairseq would send options that the safe reader refuses")
@@ -292,7 +297,26 @@ def checked_trainer(original, self, cfg, *args, **kwargs):
     check_world_size(cfg)
     with open_dict(cfg):
         cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
+        if getattr(cfg.optimizer, "_name", None) == "fused_adamw":
+            cfg.common.fp16_no_flatten_grads = True  # one flat vector does not tell a matrix from a bias
     return original(self, cfg, *args, **kwargs)
+
+
+def build_fp32_params(original, args, params, flatten=True):
+    """Copy what ``fused_adamw`` groups parameters by to their float32 copies, unless they are one flat vector."""
+    copies = original(args, params, flatten=flatten)
+    if not flatten:
+        for copy, param in zip(copies, params, strict=True):
+            for mark in ("no_weight_decay", "lr_scale"):
+                if hasattr(param, mark):
+                    setattr(copy, mark, getattr(param, mark))
+    return copies
+
+
+def amp_step(original, self):
+    """Step the optimiser whose gradients ``clip_grad_norm`` unscaled: the scaler knows torch's, not fairseq's."""
+    self.scaler.step(self.optimizer)
+    self.scaler.update()
 
 
 def check_precision(common):

@@ -209,10 +209,8 @@ def check(cfg, run):
         raise UserError("--reinit-layers must be at least 0, --pad-to-multiple at least 1")
     if cfg.layer_lr_decay != 1 and run is not None:
         name = (run.get("optimizer") or {}).get("_name")
-        half = run.common.fp16 or run.common.bf16
-        if name != "fused_adamw" or half:
-            given = "--fp16 or --bf16" if half else f"--optimizer {name}"  # half precision trains copies without marks
-            raise UserError(f"--layer-lr-decay needs --optimizer fused_adamw in float32 or with --amp, not {given}")
+        if name != "fused_adamw":
+            raise UserError(f"--layer-lr-decay needs --optimizer fused_adamw, not {name}")
 
 
 def choose_spec(cfg, from_checkpoint):

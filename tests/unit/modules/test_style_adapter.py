@@ -148,3 +148,13 @@ def test_gradients_of_the_modulation_are_those_of_finite_differences():
 def test_layers_before_the_source_cannot_be_modulated():
     with pytest.raises(ValueError, match="begin before layer 2"):
         StyleAdapter(16, [1, 2, 3], source=2)
+
+
+def test_autocast_rounds_neither_the_residual_stream_nor_its_gradient():
+    torch.manual_seed(0)
+    x, weights, table = (torch.randn(n, m, requires_grad=True) for n, m in ((5, 3), (5, 4), (4, 6)))
+    with torch.autocast("cpu", torch.bfloat16):
+        out = _Modulate.apply(x, weights, 0 * table)
+    out.backward(x.detach())
+    assert torch.equal(out, x)
+    assert torch.equal(x.grad, x)
