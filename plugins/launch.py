@@ -1,15 +1,17 @@
 """Run ``fairseq-train`` as a child process: its output in a log file, its progress in a bar, its last error kept."""
 
 import os
+import queue
 import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TextIO
 
+import torch
 from tqdm import tqdm
 
 from plugins import compat
@@ -31,7 +33,7 @@ def fairseq_train(
     updates: int,
     threads: int,
     bar: bool = True,
-    environment: Mapping[str, str] | None = None,
+    device: str | None = None,
 ) -> None:
     """Run ``fairseq-train`` to its end; Ctrl-C ends it too.
 
@@ -42,7 +44,7 @@ def fairseq_train(
         updates: the bar's length.
         threads: CPU threads of the child.
         bar: show one.
-        environment: variables for the child.
+        device: of :func:`devices`; the child sees no other GPU. None: all of them.
 
     Raises:
         UserError: the exit status is not 0; the text holds the child's last error.
@@ -52,7 +54,8 @@ def fairseq_train(
     settings |= {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
     # Threads that wait for each other in a loop slow a small model down tenfold where other programs want the cores.
     settings.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    settings |= environment or {}
+    if device is not None and device != "cpu":
+        settings["CUDA_VISIBLE_DEVICES"] = visible_gpus()[torch.device(device).index]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     with open(log, "a", encoding="utf-8") as file:
         print("$ fairseq-train", shlex.join(arguments), file=file, flush=True)
@@ -68,6 +71,25 @@ def fairseq_train(
         raise UserError(f"{title}: fairseq-train failed: {error} (everything it said: {log})")
 
 
+def visible_gpus() -> list[str]:
+    """Return the names of this process's GPUs, ``cuda:0`` and on, as ``CUDA_VISIBLE_DEVICES`` has them."""
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return [name.strip() for name in named.split(",")][:count] if named else [str(i) for i in range(count)]
+
+
+def devices(runs: int, cpu: bool = False) -> queue.SimpleQueue:
+    """Return a queue that holds a device for each of ``runs`` at a time: the GPUs in turn, or ``cpu`` without any.
+
+    fairseq takes every GPU it sees and multiplies the batch by their number, so runs that are compared get one each.
+    """
+    gpus = 0 if cpu else len(visible_gpus())
+    free = queue.SimpleQueue()
+    for i in range(runs):
+        free.put(f"cuda:{i % gpus}" if gpus else "cpu")
+    return free
+
+
 def stop_all() -> None:
     """End the children that other threads of this process wait for; those threads see them fail."""
     for process in list(_RUNNING):
@@ -75,9 +97,9 @@ def stop_all() -> None:
 
 
 def resumable(save_dir: str | Path) -> bool:
-    """Make sure that ``checkpoint_last.pt`` is whole, if need be from a later copy, and say whether there is one.
+    """Make sure that ``checkpoint_last.pt`` is whole, if need be from a numbered one, and say whether there is one.
 
-    fairseq writes a checkpoint under its number and then copies it; a run that ends meanwhile leaves half a copy.
+    A full disk, or fairseq without this package, leaves half of it behind.
     """
     last = Path(save_dir) / "checkpoint_last.pt"
     numbered = sorted(last.parent.glob("checkpoint_*_*.pt"), key=os.path.getmtime, reverse=True)

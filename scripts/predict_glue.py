@@ -30,6 +30,7 @@ def parse_args(argv=None):
     add("-o", "--output", metavar="FILE", help="with --checkpoint: file to write (default: print)")
     add("--submission", metavar="ZIP", help="with --runs: file to write")
     add("--official-labels", action="store_true", help="write labels as the files do (0, 1) and not by name")
+    add("--device", default="cpu", metavar="D", help="such as cuda (%(default)s)")
     add("--skip-bad-rows", action="store_true", help="leave out malformed rows, and count them")
     args = parser.parse_args(argv)
     if bool(args.runs) != bool(args.submission):
@@ -46,13 +47,12 @@ def main():
 
 
 def predict_one(args):
-    from plugins import hub
     from plugins.data import glue_specs
     from plugins.files import write_text
     from plugins.glue import predict
 
     spec = glue_specs.find(args.task) if args.task else None
-    given = predict.answers(hub.load(args.checkpoint), args.glue_dir, args.split, spec, None, args.skip_bad_rows)
+    given = answers(args, args.checkpoint, args.split, spec)
     lines = predict.prediction_lines(given, given.spec.labels if args.official_labels else given.spec.id2label)
     if args.output:
         write_text(args.output, "\n".join(lines) + "\n")
@@ -63,9 +63,19 @@ def predict_one(args):
         print(json.dumps({"task": given.spec.name, "split": args.split, **scores}), file=sys.stderr)
 
 
+def answers(args, checkpoint, split, spec):
+    """Return what a checkpoint answers to a split of a task."""
+    from plugins import hub
+    from plugins.glue import predict
+    from plugins.hub.language_model import move
+
+    model = hub.load(checkpoint)
+    move(model, args.device)
+    return predict.answers(model, args.glue_dir, split, spec, None, args.skip_bad_rows)
+
+
 def submit(args):
     """Write the leaderboard's zip from the best run of each task."""
-    from plugins import hub
     from plugins.data import glue_specs
     from plugins.errors import UserError
     from plugins.glue import predict
@@ -82,8 +92,7 @@ def submit(args):
                 missing.append(name)
                 continue
             try:
-                model = hub.load(checkpoint)
-                files[name] = predict.answers(model, args.glue_dir, split, spec, None, args.skip_bad_rows)
+                files[name] = answers(args, checkpoint, split, spec)
                 print(f"{name}: {len(files[name].index)} predictions", flush=True)
             except UserError as error:
                 print(f"{name}: left out ({error})")

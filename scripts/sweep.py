@@ -77,15 +77,21 @@ def prepare(run, folder, force):
     return True
 
 
-def train(run, folder, threads):
-    """Do what is left of a run."""
+def train(run, folder, threads, devices):
+    """Do what is left of a run, on a device that is free."""
     from plugins import launch
     from plugins.files import write_json
 
     if not launch.resumable(folder):  # it starts afresh, and so does its log
         (folder / "log").unlink(missing_ok=True)
         (folder / "checkpoint_last.pt").unlink(missing_ok=True)  # half of one
-    launch.fairseq_train(command(run, folder), folder / "log", title=run.name, updates=run.updates, threads=threads)
+    device = devices.get()
+    try:
+        launch.fairseq_train(
+            command(run, folder), folder / "log", title=run.name, updates=run.updates, threads=threads, device=device
+        )
+    finally:
+        devices.put(device)
     write_json(folder / "run.json", {"command": list(run.arguments), "finished": True})
 
 
@@ -98,7 +104,8 @@ def train_all(todo, args):
     from plugins import launch
 
     with ThreadPoolExecutor(args.jobs) as pool:
-        futures = [pool.submit(train, run, folder, args.threads) for run, folder in todo]
+        devices = launch.devices(args.jobs)
+        futures = [pool.submit(train, run, folder, args.threads, devices) for run, folder in todo]
         try:
             for future in tqdm(as_completed(futures), total=len(futures), unit="run", desc="sweep", disable=None):
                 future.result()

@@ -205,7 +205,7 @@ def observe(lm, ids: Tensor) -> tuple[list[Tensor], Batch]:
     device = next(lm.model.parameters()).device
     with utils.model_eval(lm.model), torch.inference_mode(), capture(lm.model) as layers:
         lm.model(ids.to(device))
-    return [weights.cpu() for weights in layers], Batch.of(lm, ids)
+    return [weights.cpu() for weights in layers], Batch.of(lm, ids.cpu())
 
 
 def batches(texts: Iterable[Tensor], size: int) -> Iterator[Tensor]:

@@ -26,8 +26,8 @@ class CausalLMCriterion(FairseqCriterion):
     def forward(self, model, sample, reduce=True):
         """Return the loss (a scalar, nats), the number of targets, and what to log."""
         target = sample["target"]  # (B, T)
+        predicted = int((target != self.padding_idx).sum())  # before the model runs, or a GPU would be waited for
         loss, _ = model(**sample["net_input"], target=target)
-        predicted = int((target != self.padding_idx).sum())
         log = {
             "loss": loss.detach(),
             "ntokens": sample["ntokens"],

@@ -21,7 +21,7 @@ class Examples:
 
     Attributes:
         texts: a list of N texts for each column of text.
-        labels: (N,) ids (int64) or scores (float32); None where the split is unlabelled.
+        labels: (N,) ids (int64) or scores (float64); None where the split is unlabelled.
         index: N names of the rows, as the leaderboard wants them.
         skipped: how many bad rows were left out.
     """
@@ -126,7 +126,8 @@ def parse_label(value, spec):
 def as_array(labels, spec):
     if any(label is None for label in labels):
         return None
-    return np.array(labels, np.float32 if spec.is_regression else np.int64)
+    # float64, for half precision turns every float32 tensor of a batch into its own type, and rounds the labels
+    return np.array(labels, np.float64 if spec.is_regression else np.int64)
 
 
 # Rows

@@ -2,7 +2,6 @@
 
 import json
 import os
-import queue
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -17,6 +16,7 @@ from plugins.analysis import glue_metrics, training_logs
 from plugins.data import glue_dataset, glue_reader, glue_specs
 from plugins.errors import UserError
 from plugins.files import replacing, write_json
+from plugins.hub.language_model import move
 
 from . import predict, recipe
 
@@ -84,7 +84,7 @@ def choose_tasks(glue_dir, names):
 def how_many(checkpoint, threads, cpu):
     """Return how many runs fit at a time: one a GPU, else what cores and free memory allow."""
     if not cpu:
-        return torch.cuda.device_count()
+        return len(launch.visible_gpus())
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     weights = sum(tensor.numel() for tensor in compat.read_state(str(checkpoint))["model"].values())
     need = PROCESS + BYTES_A_PARAMETER * weights
@@ -106,9 +106,7 @@ def do_all(planned, setting, jobs):
     Raises:
         UserError: a run failed; the others have ended by then, and are not done again next time.
     """
-    results, devices = {}, queue.SimpleQueue()
-    for device in range(jobs):
-        devices.put(None if setting.cpu else str(device))
+    results, devices = {}, launch.devices(jobs, setting.cpu)
     first = {run.intermediate for run in planned} - {None}
     tokeniser = glue_dataset.Tokeniser(os.path.dirname(setting.checkpoint))
     for task in dict.fromkeys(run.task for run in planned):  # once, and before anything is trained
@@ -164,12 +162,11 @@ def do(run, setting, start, devices):
     device = devices.get()
     try:
         began = time.monotonic()
-        environment = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
         launch.fairseq_train(
             options, folder / "train.log", title=run.name, updates=recipe.updates(len(train), run),
-            threads=setting.threads, bar=False, environment=environment,
+            threads=setting.threads, bar=False, device=device,
         )  # fmt: skip
-        result = evaluate(run, setting, train) | {"train_seconds": time.monotonic() - began}
+        result = evaluate(run, setting, train, device) | {"train_seconds": time.monotonic() - began}
     finally:
         devices.put(device)
     slim(folder)
@@ -182,7 +179,7 @@ def load(setting, spec, split, tokeniser):
     return glue_dataset.load(path, spec, split, tokeniser, setting.cache, setting.skip_bad_rows)
 
 
-def evaluate(run, setting, train):
+def evaluate(run, setting, train, device="cpu"):
     """Evaluate the best epoch of a run on each validation split, and write the predictions beside it.
 
     Returns:
@@ -191,6 +188,7 @@ def evaluate(run, setting, train):
     """
     folder, spec = setting.output / run.name, setting.specs[run.task]
     model = hub.load(str(folder / BEST))
+    move(model, device)
     valid, baseline, collapsed = {}, {}, False
     for split in spec.valid_splits:
         began = time.monotonic()
@@ -233,7 +231,7 @@ def from_log(records):
 
 def slim(folder):
     """Drop what only resuming needs: the last checkpoint, and the optimiser's state in the best one."""
-    state = torch.load(folder / BEST, map_location="cpu", mmap=True)
+    state = compat.read_state(folder / BEST)
     state["last_optimizer_state"] = None
     with replacing(folder / BEST) as part, part.open("wb") as file:
         torch.save(state, file)

@@ -16,6 +16,7 @@ from plugins.files import replacing
 from plugins.models.architecture import stored_options
 from plugins.models.causal_lm import CausalLanguageModel
 
+from . import gpt2
 from .adapters import adapter_state
 from .checkpoints import find_checkpoint, new_model, write_causal_lm
 
@@ -47,8 +48,6 @@ def export(path, folder, base_model=None):
     Raises:
         UserError: it is no adapter, or of a kind that the library does not have.
     """
-    from safetensors.torch import save_file
-
     path = find_checkpoint(path)
     state = adapter_state(path)
     options = SimpleNamespace(**stored_options(state)[0])
@@ -58,18 +57,21 @@ def export(path, folder, base_model=None):
     config = library_config(options, tensors)
     config.base_model_name_or_path = base_model
     with replacing(os.path.join(folder, WEIGHTS)) as part:
-        save_file({their_name(name): tensor for name, tensor in tensors.items()}, part, metadata={"format": "pt"})
+        theirs = {their_name(name): tensor for name, tensor in tensors.items()}
+        gpt2.safetensors().save_file(theirs, part, metadata={"format": "pt"})
     config.save_pretrained(folder)
 
 
 def library_config(options, tensors):
     """Return the peft library's config of an adapter."""
-    from peft import PromptTuningConfig
-
     if options.peft == "lora":
         config = peft.library_config(options, [t for t in options.lora_targets.split(",") if t == "mlp.c_proj"])
         config.task_type, config.inference_mode, config.fan_in_fan_out = "CAUSAL_LM", True, True  # GPT-2's Conv1D
         return config
+    try:
+        from peft import PromptTuningConfig
+    except ImportError as error:
+        raise UserError("the format is the peft library's own: pip install -e '.[hf]'") from error
     vectors, width = tensors[PROMPT[0]].shape
     return PromptTuningConfig(
         task_type="CAUSAL_LM",
@@ -106,14 +108,8 @@ def read(folder, base):
     Raises:
         UserError: a file is missing or damaged, or the adapter is of a kind that this package does not have.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    config, weights = read_json(Path(folder) / CONFIG, dict), os.path.join(folder, WEIGHTS)
-    try:
-        tensors = {our_name(name): tensor for name, tensor in load_file(weights).items()}
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{weights}: missing, or no safetensors file") from error
+    config, weights = read_json(Path(folder) / CONFIG, dict), Path(folder) / WEIGHTS
+    tensors = {our_name(name): tensor for name, tensor in gpt2.read_tensors(weights).items()}
     base = find_checkpoint(base)
     options, _ = stored_options(compat.read_state(base))
     options |= our_options(config, os.path.join(folder, CONFIG)) | {"peft_base": os.path.abspath(base)}
@@ -141,6 +137,9 @@ def our_options(config, path):
         if config.get(name, values[0]) not in values:
             raise UserError(f"{path}: {name} {json.dumps(config[name])} is not what --peft does")
     kind = config.get("peft_type")
+    needed = {"PROMPT_TUNING": {"num_virtual_tokens"}, "LORA": {"r", "lora_alpha"}}.get(kind, set())
+    if needed - config.keys():
+        raise UserError(f"{path}: no {min(needed - config.keys())} in it, which {kind} needs")
     if kind == "PROMPT_TUNING":
         return {"peft": "prompt", "prompt_tokens": config["num_virtual_tokens"]}
     if kind not in ("LORA", "IA3") or not isinstance(config.get("target_modules"), list):

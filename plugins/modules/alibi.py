@@ -33,6 +33,11 @@ def linear_bias(num_heads: int, length: int, symmetric: bool) -> Tensor:
     return by_offset.unfold(1, length, 1).flip(1)  # window r holds the offsets of query T-1-r: (H, T, T)
 
 
+def power_of_two(n: int) -> int:
+    """Return the next power of two from ``n`` on."""
+    return 1 << (n - 1).bit_length()
+
+
 class AlibiBias(nn.Module):
     """The bias of a whole stack of layers, built for whatever length comes.
 
@@ -44,7 +49,8 @@ class AlibiBias(nn.Module):
             ``learned``, one scalar a head (LittleBird, arXiv 2210.11870).
 
     The float32 bias is kept as a plain attribute, not as a buffer: ``.half()`` and ``.bfloat16()`` must not reach it,
-    for bfloat16 has no room for half a position beyond a distance of about 130.
+    for bfloat16 has no room for half a position beyond a distance of about 130. It is built for the next power of two,
+    and cut: batches differ in length, and a shorter bias is the corner of a longer one.
     """
 
     def __init__(self, num_heads: int, symmetric: bool = False, bos: str = "linear"):
@@ -57,9 +63,9 @@ class AlibiBias(nn.Module):
 
     def forward(self, length: int, device: torch.device) -> Tensor:
         """Return the (1, H, T, T) float32 bias of a sequence of ``length`` tokens, one for the whole batch."""
-        if self._bias.size(-1) != length or self._bias.device != device:
-            self._bias = self._build(length).to(device)
-        bias = self._bias
+        if self._bias.size(-1) < length or self._bias.device != device:
+            self._bias = self._build(power_of_two(length)).to(device)
+        bias = self._bias[:, :length, :length]
         if self.bos_bias is not None:
             at_bos = torch.zeros(length, length, dtype=torch.bool, device=device)
             at_bos[0] = at_bos[:, 0] = True

@@ -90,10 +90,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, padding: Tensor
         q, k, v = hide_padding(q, k, v, padding)
     if p and q.device.type == "cpu":
         return attend_with_cheap_dropout(q, k, v, bias, p, scale)[..., :width]
+    if bias is None or q.device.type == "cpu":  # there the kernel adds a float32 bias to scores of any type
+        return F.scaled_dot_product_attention(q, k, v, bias, dropout_p=p, scale=scale)[..., :width]
     dtype = q.dtype
-    if bias is not None and q.device.type != "cpu":  # on a CPU the kernel adds a float32 bias to scores of any type
-        q, k, v, bias = match_types(q, k, v, bias)
-    return F.scaled_dot_product_attention(q, k, v, bias, dropout_p=p, scale=scale)[..., :width].to(dtype)
+    q, k, v, bias = match_types(q, k, v, bias)
+    with torch.autocast(q.device.type, enabled=False):  # it would undo that
+        return F.scaled_dot_product_attention(q, k, v, bias, dropout_p=p, scale=scale)[..., :width].to(dtype)
 
 
 def match_types(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .alibi import linear_bias
+from .alibi import linear_bias, power_of_two
 from .attention import attend
 from .cache import Cache
 from .dropout import Dropout
@@ -57,7 +57,6 @@ class CausalMask(nn.Module):
 
     Args:
         alibi_heads: H, to add ALiBi's linear bias (Press et al., 2022, section 3); 0 for none.
-        explicit: return a mask even where the attention kernel has its own (dropout on a CPU is written out).
     """
 
     def __init__(self, alibi_heads: int = 0):
@@ -70,12 +69,13 @@ class CausalMask(nn.Module):
     ) -> Tensor | None:
         """Return (1, H or 1, T, S), or None where ``is_causal`` of the kernel says the same.
 
-        ``places`` (B, T) are the positions of the queries where rows differ; then it returns (B, H or 1, T, S).
+        ``explicit`` asks for a mask even there (dropout on a CPU is written out). ``places`` (B, T) are the positions
+        of the queries where rows differ; then it returns (B, H or 1, T, S).
         """
         if places is None and not (self.alibi_heads or explicit) and (queries == keys or queries == 1):
             return None
         if self._mask.size(-1) < keys or self._mask.device != device:
-            self._mask = self._build(keys).to(device)
+            self._mask = self._build(power_of_two(keys)).to(device)  # not anew for each token that is generated
         if places is not None:
             return self._mask[0, :, :, :keys][:, places].transpose(0, 1)  # (H or 1, B, T, S) -> (B, H or 1, T, S)
         return self._mask[:, :, keys - queries : keys, :keys]

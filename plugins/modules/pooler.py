@@ -60,7 +60,7 @@ class ClassificationHead(nn.Module):
         if self.pooler_type == "max":
             return features.masked_fill(padding[..., None], -math.inf).amax(1)
         if self.pooler_type == "mean":
-            weights = (~padding).to(features.dtype)
+            weights = (~padding).float()
         else:
             weights = self.attention(features).squeeze(-1).float().masked_fill(padding, -math.inf).softmax(-1)  # (B, T)
         weights = (weights / weights.sum(1, keepdim=True)).to(features.dtype)

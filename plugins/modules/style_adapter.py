@@ -163,7 +163,7 @@ class _Modulate(torch.autograd.Function):
 
 
 class StyleClassifier(nn.Module):
-    """From prefix summaries (B, T, R) to style logits (B, T, K), in float32.
+    """From prefix summaries (B, T, R) to float32 style logits (B, T, K).
 
     The summary is normalised first: hidden states are tiny at the start of training, and means of many shrink.
     """

@@ -439,9 +439,7 @@ def test_recipes_are_compared_over_models(world):
 
 def test_the_demo_fine_tunes_any_model(world):
     options = ["--checkpoint", world / "baseline" / "checkpoint_best.pt", "--seeds", 1, "--epochs", 1]
-    outcome = toy.finish(
-        script("demo_glue.py", "--glue-dir", world / "glue", *options, "-o", world / "glue_demo"), 600
-    )
+    outcome = toy.finish(script("demo_glue.py", "--glue-dir", world / "glue", *options, "-o", world / "glue_demo"), 600)
     assert outcome.status == 0, outcome.err
     assert re.search("CoLA +matthews", outcome.out) and re.search("RTE +accuracy", outcome.out), outcome.out
 

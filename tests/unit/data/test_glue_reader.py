@@ -51,7 +51,7 @@ def test_columns_are_found_by_name_wherever_they_stand(tmp_path):
 
 def test_scores_are_read_as_they_stand(tmp_path):
     found = read(tmp_path, "sentence1\tsentence2\tscore\na\tb\t5.000\nc\td\t2.4\n", STSB)
-    assert found.labels.dtype == np.float32
+    assert found.labels.dtype == np.float64
     assert found.labels.tolist() == pytest.approx([5, 2.4])
 
 
