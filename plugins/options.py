@@ -4,6 +4,13 @@ import argparse
 from dataclasses import field, fields
 from typing import Optional  # fairseq's parser does not read `bool | None`
 
+START = ("save_dir", "restore_file", "finetune_from_model")  # options that say where training starts from
+
+
+def flag(name):
+    """Return how an option is written on the command line."""
+    return "--" + name.replace("_", "-")
+
 
 def architecture(help):
     """A field that decides what function the weights compute. None: as in the checkpoint, else the default."""
@@ -23,5 +30,4 @@ def add_tristate_flags(group, config):
     """Give each on/off option a flag and its ``--no-`` twin, so that what was not given can be told from off."""
     for f in fields(config):
         if f.type == Optional[bool]:
-            name = "--" + f.name.replace("_", "-")
-            group.add_argument(name, action=argparse.BooleanOptionalAction, help=f.metadata["help"])
+            group.add_argument(flag(f.name), action=argparse.BooleanOptionalAction, help=f.metadata["help"])

@@ -16,9 +16,9 @@ from plugins.files import replacing
 from plugins.models.architecture import stored_options
 from plugins.models.causal_lm import CausalLanguageModel
 from plugins.models.char_lm import CharLanguageModel
+from plugins.options import START
 
 IN_A_FOLDER = ("checkpoint_best.pt", "checkpoint_last.pt")
-START = ("save_dir", "restore_file", "finetune_from_model")
 
 
 def find_checkpoint(path):

@@ -6,20 +6,17 @@ fairseq's own RoBERTa.
 """
 
 import torch
+from fairseq.models import register_model_architecture
 from omegaconf import OmegaConf, open_dict
 
 from plugins.errors import UserError
+from plugins.options import START, flag
 
 from .clap_roberta_config import ARCHITECTURE, BASE, DEFAULTS, SIZES, ClapRobertaConfig
 
 TABLE = "encoder.sentence_encoder.embed_tokens.weight"
 POSITION_TABLE = "encoder.sentence_encoder.embed_positions.weight"
 FORK_OPTIONS = {"contrastive_pretraining", "encoder_alibi", "zero_masking", "omit_mask", "omit_mask_and_pad"}
-START = ("save_dir", "restore_file", "finetune_from_model")
-
-
-def flag(name):
-    return "--" + name.replace("_", "-")
 
 
 # From options to a complete architecture
@@ -186,3 +183,16 @@ def adopt(state, overrides, path):
             cfg.task = {**task, "_name": "clap_masked_lm", "omit_mask": saved["mask_embedding"] == "zero"}
         if "common_eval" in cfg:
             cfg.common_eval.path = path  # the hub looks for the tokeniser beside the checkpoint
+
+
+# Sizes
+
+
+def register_size(model, name, sizes):
+    """Register the architecture ``name`` of a model: {option: value} where the command line gives none."""
+
+    @register_model_architecture(model, name)
+    def fill_sizes(args):
+        for option, value in sizes.items():
+            if getattr(args, option, None) is None:
+                setattr(args, option, value)

@@ -5,8 +5,9 @@ from fairseq.models import register_model
 
 from plugins.errors import UserError
 
+from .architecture import register_size
 from .causal_lm_config import DEFAULTS, SIZES, CausalLMConfig
-from .decoder_lm import DecoderLanguageModel, LMDecoder, fill, register_size, validate
+from .decoder_lm import DecoderLanguageModel, LMDecoder, fill, validate
 
 TABLES = ("transformer.wte.weight", "lm_head.weight")
 

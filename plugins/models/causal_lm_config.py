@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from plugins.options import architecture_names
-
 from .decoder_lm_config import DEFAULTS as COMMON
 from .decoder_lm_config import DecoderLMConfig, size
 
@@ -13,7 +11,6 @@ class CausalLMConfig(DecoderLMConfig):
     pass
 
 
-ARCHITECTURE = architecture_names(CausalLMConfig)
 SIZES = {
     "tiny": size(4, 4, 256, 512, 0.1),  # trains on a CPU
     # Radford et al., 2019, table 2, with 64 channels a head

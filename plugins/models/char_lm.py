@@ -11,8 +11,9 @@ from plugins.errors import UserError
 from plugins.modules.published_style import PublishedStyle
 from plugins.modules.style_adapter import StyleAdapter
 
+from .architecture import register_size
 from .char_lm_config import DEFAULTS, SIZES, UNLABELLED_STYLES, CharLMConfig
-from .decoder_lm import DecoderLanguageModel, LMDecoder, fill, register_size
+from .decoder_lm import DecoderLanguageModel, LMDecoder, fill
 from .decoder_lm import validate as validate_decoder
 
 logger = logging.getLogger(__name__)

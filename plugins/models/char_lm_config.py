@@ -6,7 +6,7 @@ from typing import Optional  # fairseq's parser does not read `int | None`
 from fairseq.dataclass import ChoiceEnum
 
 from plugins.modules import style_adapter
-from plugins.options import architecture, architecture_names, option
+from plugins.options import architecture, option
 
 from .decoder_lm_config import DEFAULTS as COMMON
 from .decoder_lm_config import DecoderLMConfig, size
@@ -34,9 +34,6 @@ class CharLMConfig(DecoderLMConfig):
     style_prefix: Optional[int] = architecture("characters that prefix reads (16)")
     style_null_prob: float = option(0.1, "share of training windows without a style, so that sampling can do without")
     style_true_prob: float = option(0.5, "share of training windows modulated by their label, not the inferred style")
-
-
-ARCHITECTURE = architecture_names(CharLMConfig)
 
 
 SIZES = {

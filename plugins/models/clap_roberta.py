@@ -16,7 +16,7 @@ import torch
 from fairseq import utils
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq.distributed import fsdp_wrap
-from fairseq.models import FairseqEncoder, register_model, register_model_architecture
+from fairseq.models import FairseqEncoder, register_model
 from fairseq.models.roberta import RobertaModel
 from fairseq.modules import PositionalEmbedding
 from fairseq.modules.checkpoint_activations import checkpoint_wrapper
@@ -299,13 +299,5 @@ def build_head(cfg, dictionary, table):
     )
 
 
-def register_size(size, sizes):
-    @register_model_architecture("clap_roberta", f"clap_roberta_{size}")
-    def fill_sizes(args):
-        for name, value in sizes.items():
-            if getattr(args, name, None) is None:
-                setattr(args, name, value)
-
-
 for _size, _sizes in SIZES.items():
-    register_size(_size, _sizes)
+    architecture.register_size("clap_roberta", f"clap_roberta_{_size}", _sizes)

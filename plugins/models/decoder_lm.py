@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from fairseq import utils
 from fairseq.dataclass.utils import gen_parser_from_dataclass
-from fairseq.models import FairseqDecoder, FairseqLanguageModel, register_model_architecture
+from fairseq.models import FairseqDecoder, FairseqLanguageModel
 from omegaconf import open_dict
 from torch import nn
 
@@ -18,11 +18,11 @@ from plugins.errors import UserError
 from plugins.modules.cross_entropy import summed_cross_entropy
 from plugins.modules.decoder import Decoder, initialize
 from plugins.modules.linear_cross_entropy import linear_cross_entropy
-from plugins.options import add_tristate_flags, architecture_names
+from plugins.options import add_tristate_flags, architecture_names, flag
 from plugins.peft import Parts
 
 from . import tuning
-from .architecture import as_dict, flag, inherit, record
+from .architecture import as_dict, inherit, record
 
 FUSED = {"gelu": F.gelu, "gelu_tanh": functools.partial(F.gelu, approximate="tanh")}  # fairseq's take several passes
 
@@ -200,11 +200,3 @@ def validate(cfg, probabilities=()):
     for name in ("dropout", "embedding_dropout", "attention_dropout", *probabilities):
         if not 0 <= cfg[name] <= 1:
             raise UserError(f"{flag(name)} {cfg[name]} is not between 0 and 1")
-
-
-def register_size(model, name, sizes):
-    @register_model_architecture(model, name)
-    def fill_sizes(args):
-        for option, value in sizes.items():
-            if getattr(args, option, None) is None:
-                setattr(args, option, value)

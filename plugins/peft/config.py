@@ -6,7 +6,7 @@ from typing import Optional  # fairseq's parser does not read `int | None`
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 
 from plugins.errors import UserError
-from plugins.options import option
+from plugins.options import flag, option
 
 METHODS = ("none", "lora", "prompt", "last_layer")
 VARIANTS = ("lora", "rslora", "dora", "ia3")
@@ -96,7 +96,3 @@ def complete_lora(cfg):
     cfg.lora_alpha = 2.0 * cfg.lora_rank if cfg.lora_alpha is None else cfg.lora_alpha
     if not 0 <= cfg.lora_dropout < 1:
         raise UserError(f"--lora-dropout {cfg.lora_dropout} is not a probability below 1")
-
-
-def flag(name):
-    return "--" + name.replace("_", "-")

@@ -13,14 +13,13 @@ from omegaconf import II, MISSING, open_dict
 from plugins import compat
 from plugins.data import bpe, dictionaries, glue_dataset, glue_reader, glue_specs
 from plugins.errors import UserError
-from plugins.options import option
+from plugins.options import START, option
 
 from .finetuning import scale_learning_rates, start_afresh
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_POSITIONS = 512  # of models that are not bound to a length
-START = ("save_dir", "restore_file", "finetune_from_model")  # options that say where training starts from
 BY_DEFAULT = "loss"  # fairseq's --best-checkpoint-metric where none is given
 NO_CACHE = "none"
 
