@@ -33,7 +33,6 @@ ALLOWED = {  # importer: the parts of ours that it may import
     "criterions": {"criterions", "modules", "data", "analysis", "errors", "options", "compat"},
     "optim": {"optim", "errors"},
     "analysis": {"analysis", "modules", "models", "data", "errors", "files", "compat"},
-    "diagnostics": {"diagnostics", "analysis", "modules", "models", "data", "errors", "compat"},
 }
 
 
