@@ -159,3 +159,12 @@ def test_agrees_with_attention_written_out():
     scores = (q @ k.transpose(-1, -2) / 2).masked_fill(torch.ones(9, 9).triu(1).bool(), -math.inf)
     expected = attention.c_proj(F.softmax(scores, -1).matmul(v).transpose(1, 2).reshape(1, 9, 16))
     torch.testing.assert_close(attention(x, None, 0, None), expected, atol=1e-6, rtol=0)
+
+
+def test_alibis_mask_is_not_built_anew_for_each_token(monkeypatch):
+    mask, built = CausalMask(2), []
+    build = mask._build
+    monkeypatch.setattr(mask, "_build", lambda length: built.append(length) or build(length))
+    for keys in range(1, 101):
+        assert torch.equal(mask(1, keys, torch.device("cpu"))[0], build(keys)[0, :, -1:])
+    assert len(built) <= 8

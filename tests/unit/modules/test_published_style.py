@@ -41,3 +41,13 @@ def test_a_forced_style_takes_the_classifiers_place():
     adapter, x = make([1]), torch.randn(1, 6, 8)
     first, second = (run(adapter, x, styles=torch.eye(3)[i : i + 1])[0] for i in (0, 1))
     assert not torch.allclose(first, second)
+
+
+def test_every_trained_parameter_gets_a_gradient_as_several_workers_need():
+    adapter = PublishedStyle(8, [0, 2], gates=3, styles=4, style_dim=5)
+    x = torch.randn(2, 6, 8)
+    style = adapter.begin()
+    for layer in range(4):
+        x = style(layer, x)
+    x.sum().backward()
+    assert all((p.grad is not None) == p.requires_grad for p in adapter.parameters())
