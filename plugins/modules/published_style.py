@@ -29,7 +29,7 @@ class PublishedStyle(nn.Module):
         self.style_proj = nn.Linear(style_dim, width)
         self.style_classifier = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, styles))
         self.style_adapters = nn.ModuleList(nn.ModuleDict({"linear": nn.Linear(width, width)}) for _ in range(gates))
-        self.style_adapters[len(layers) :].requires_grad_(False)  # or several workers wait for gradients that never come
+        self.style_adapters[len(layers) :].requires_grad_(False)  # or several workers wait for its gradient
 
     def begin(self, styles=None, lengths=None) -> "PublishedPass":
         """Start a pass over a batch of (B,) lengths; ``styles`` (B, K) replaces what the classifier says."""
