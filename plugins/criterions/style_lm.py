@@ -9,6 +9,7 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
+from plugins.errors import UserError
 from plugins.modules.cross_entropy import summed_cross_entropy
 
 from .causal_lm import DIGITS, log_nats_and_perplexity
@@ -37,6 +38,8 @@ class StyleLMCriterion(FairseqCriterion):
 
     def __init__(self, task, style_weight, unsupervised_styles):
         super().__init__(task)
+        if not 0 <= style_weight < math.inf:
+            raise UserError(f"--style-weight {style_weight} is not a number of 0 or more")
         self.style_weight, self.unsupervised = style_weight, unsupervised_styles
 
     def forward(self, model, sample, reduce=True):

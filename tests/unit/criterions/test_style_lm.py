@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from fairseq.logging import metrics
 
 from plugins.criterions.style_lm import StyleLMCriterion, label_loss, mutual_information_loss
+from plugins.errors import UserError
 
 PAD, WORDS, STYLES = 7, 7, 3
 
@@ -161,3 +162,9 @@ def test_gradients_reach_the_classifier_only_through_its_loss_when_its_weight_is
         model = Model(torch.randn(2, 4, WORDS, requires_grad=True), style)
         criterion(weight)(model, sample(target, [0, 1]))[0].backward()
         assert bool(style.grad.abs().sum() > 0) == moved
+
+
+@pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
+def test_a_weight_that_makes_no_sense_is_refused(weight):
+    with pytest.raises(UserError, match=f"--style-weight {weight} is not"):
+        criterion(weight)
