@@ -11,7 +11,8 @@ parts hold different documents; with one file a style they are disjoint stretche
 
 Reported: the judges' accuracy on unseen text; consistency of real, generated, mixed and random text; success in style
 transfer; the model's own style head; the loss under a true, inferred, wrong and no style; and the loss in one pass
-beside the honest one, of each character from its prefix alone. A checkpoint without styles gets what applies to it.
+beside the honest one, of each character from its prefix alone. A checkpoint without styles gets what applies to it;
+one that sees the future (--style-inference published) gets no judgement of what it writes.
 """
 
 import argparse
@@ -135,7 +136,7 @@ def sample(args, lm, prompts, mixture, seed):
 
     generator = torch.Generator(lm.device)
     generator.manual_seed(seed)
-    cache = None if lm.sees_the_future else lm.model.new_cache(len(prompts))
+    cache = lm.model.new_cache(len(prompts))
     options = {"temperature": args.temperature, "top_k": args.top_k, "generator": generator}
     steps = sampling.generate(
         lambda tokens: lm.model(tokens, cache=cache, styles=mixture)[0][:, -1],  # (n, T, V) -> (n, V)
@@ -190,12 +191,13 @@ def main():
     lm = CharLM.from_pretrained(str(args.checkpoint)).to(args.device)
     documents = held_out(args, lm)
     styles = [style for style in documents if style]
+    judged = len(styles) > 1 and not lm.sees_the_future  # what it writes is no claim about a language model
     parts = list(zip(*(partition(documents[style], SHARES) for style in documents), strict=True))
     short = min(len(text) for text in parts[2])
-    if short <= max(lm.block_size, args.sample_length if styles else 0):
+    if short <= max(lm.block_size, args.sample_length if judged else 0):
         raise UserError(
             f"only {short} characters of held-out text to judge the model by: more than a block ({lm.block_size}), and "
-            "than --sample-length where there are styles, are needed; give more text, or a shorter --sample-length"
+            "than --sample-length where samples are judged, are needed; give more text, or a shorter --sample-length"
         )
     given = bool(styles) and sorted(lm.styles) == sorted(styles) and lm.model.num_styles == len(styles)
     result = {
@@ -209,7 +211,7 @@ def main():
                        for name, part in zip(("judges_learn", "judges_tested", "model_judged"), parts, strict=True)},
         **own_numbers(args, lm, parts[2], styles, given),
     }  # fmt: skip
-    if len(styles) > 1:
+    if judged:
         texts = generate(args, lm, parts[2], styles, given)
         report = style_report.Judging(styles, args.lengths, args.window, args.seeds[0])
         result |= report.judge(parts, texts, args.sample_length, args.samples * len(args.seeds))

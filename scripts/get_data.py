@@ -11,10 +11,12 @@ All other commands read local files, so what you already have needs no download.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import sys
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -131,15 +133,36 @@ def take(dataset: Dataset, source: Path, folder: Path) -> None:
     """Do with a local file what :func:`fetch` does with a downloaded one: unpack an archive, cut the text.
 
     Raises:
-        DownloadError: the file is not there, is no archive, or has another size than it should.
+        DownloadError: the file is not there, is not the archive, or has another size than it should; nothing is made.
     """
     if not source.is_file():
         raise DownloadError(f"--from {source}: no such file")
+    size = size_in(source, dataset.split.source) if source.suffix == ".zip" else source.stat().st_size
+    check_size(source, size, dataset.split)
     folder.mkdir(parents=True, exist_ok=True)
     if source.suffix == ".zip":
         unpack(source, folder)
         source = folder / dataset.split.source
     cut(source, dataset.split, folder)
+
+
+def size_in(archive: Path, name: str) -> int:
+    """Return the bytes of a file in a zip archive that is whole.
+
+    Raises:
+        DownloadError: the archive is damaged, or holds no such file.
+    """
+    with contextlib.suppress(zipfile.BadZipFile, zlib.error, EOFError, KeyError), zipfile.ZipFile(archive) as file:
+        if file.testzip() is None:
+            return file.getinfo(name).file_size
+    raise DownloadError(f"--from {archive}: damaged, or not the archive that holds {name}; name that one")
+
+
+def check_size(source: Path, found: int, split: Split) -> None:
+    """Raise DownloadError if a file has not the size of its parts together."""
+    total = sum(size for _, size in split.sizes)
+    if found != total:
+        raise DownloadError(f"{source} has {found:,} bytes, not {total:,}: it is another file, or broken")
 
 
 def cut(source: Path, split: Split, folder: Path) -> None:
@@ -148,12 +171,9 @@ def cut(source: Path, split: Split, folder: Path) -> None:
     Raises:
         DownloadError: the file is not there, or its size is not that of its parts together.
     """
-    total = sum(size for _, size in split.sizes)
     if not source.is_file():
         raise DownloadError(f"{source}: not found, though the archive should hold it; delete the archive and try again")
-    if source.stat().st_size != total:
-        found = source.stat().st_size
-        raise DownloadError(f"{source} has {found:,} bytes, not {total:,}: it is another file, or broken")
+    check_size(source, source.stat().st_size, split)
     with source.open("rb") as file:
         for name, size in split.sizes:
             temporary = folder / f"{name}.part"

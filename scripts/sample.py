@@ -106,18 +106,12 @@ def samples(model, prompt: str, args: argparse.Namespace, options: dict):
 
 def read_prompt(prompt: str) -> str:
     """Return the prompt, which stands in a file where it says ``FILE:``."""
-    from plugins.errors import UserError
+    from plugins.files import opened
 
     if not prompt.startswith("FILE:"):
         return prompt
-    path = prompt.removeprefix("FILE:")
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return file.read()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}; convert it") from error
+    with opened(prompt.removeprefix("FILE:")) as file:
+        return file.read()
 
 
 def read_style(text: str | None, names: list[str]):

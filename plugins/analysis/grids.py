@@ -70,10 +70,15 @@ class Run:
         return re.sub(r"[^\w.=+-]+", "_", f"{self.title}_seed={self.seed}")
 
     @property
+    def max_update(self) -> str:
+        """What is given for ``--max-update``, else 0."""
+        backwards = itertools.pairwise(reversed(self.arguments))
+        return next((value for value, flag in backwards if flag == "--max-update"), "0")
+
+    @property
     def updates(self) -> int:
         """How many updates it makes; 0 where ``--max-update`` is not given."""
-        backwards = itertools.pairwise(reversed(self.arguments))
-        return next((int(value) for value, flag in backwards if flag == "--max-update"), 0)
+        return int(self.max_update)
 
 
 @dataclass(frozen=True)
@@ -104,13 +109,15 @@ def read_grid(
     unknown = set(content) - {"title", "base", "seeds", "axes", "rows", "columns"}
     _check(not unknown, path, f"unknown key {', '.join(sorted(map(str, unknown)))}")
     _check("base" in content, path, "no `base`: the arguments of fairseq-train that all runs share")
+    _check(isinstance(content.get("axes") or {}, dict), path, "`axes` maps flags or names to their levels")
+    _check(isinstance(content.get("columns") or [], list), path, f"`columns` is a list of {', '.join(COLUMNS)}")
     axes = {_axis(name): _levels(path, name, levels) for name, levels in (content.get("axes") or {}).items()}
     rows = _levels(path, "rows", content.get("rows") or {})
     seeds = list(seeds) if seeds else content.get("seeds", [1])
     whole = isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)
     _check(whole, path, "`seeds` is a list of whole numbers")
     columns = tuple(content.get("columns") or DEFAULT_COLUMNS)
-    wrong = next((name for name in columns if name not in COLUMNS), None)
+    wrong = next((name for name in columns if name not in list(COLUMNS)), None)  # a list, for a name may be anything
     _check(wrong is None, path, f"no column {wrong!r}: there are {', '.join(COLUMNS)}")
     cells = [dict(zip(axes, levels, strict=True)) for levels in itertools.product(*axes.values())] if axes else []
     cells += [{ROW: row} for row in rows]
@@ -123,7 +130,10 @@ def read_grid(
         _check(not open_data, path, "it says {data}: give --data PATH")
         taken = next((part for part in arguments if part.split("=")[0] in OURS), None)
         _check(taken is None, path, f"{taken} is set for every run: take it out")
-        made.append(Run(tuple(cell.items()), seed, tuple(part.replace("{data}", data or "") for part in arguments)))
+        run = Run(tuple(cell.items()), seed, tuple(part.replace("{data}", data or "") for part in arguments))
+        whole = run.max_update.isdecimal()
+        _check(whole, path, f"{run.title}: --max-update {run.max_update}: a whole number is needed")
+        made.append(run)
     names = [run.name for run in made]
     twice = next((name for name in names if names.count(name) > 1), None)
     _check(twice is None, path, f"two runs are called {twice}: name their levels apart, in letters or digits")
@@ -156,6 +166,7 @@ def _axis(name) -> str:
 
 def _levels(path, axis, levels) -> dict[str, list[str]]:
     """Return the arguments of each level of an axis by its name."""
+    _check(levels or axis == "rows", path, f"{axis}: no levels; give some, or take it out")
     if isinstance(levels, list) and str(axis).startswith("--"):
         return {str(value): [axis, str(value)] for value in levels}
     flag = "a list of values needs a flag for a name, such as --decoder-layers; else give {name: arguments}"
@@ -167,6 +178,7 @@ def _split(path, where, arguments) -> list[str]:
     """Return arguments as a list: a list is taken as it is, a string split as a shell does."""
     if isinstance(arguments, list):
         return [str(part) for part in arguments]
+    _check(not isinstance(arguments, dict), path, f"{where}: a mapping, but a string or a list of arguments is needed")
     try:
         return shlex.split(str(arguments if arguments is not None else ""))
     except ValueError as error:

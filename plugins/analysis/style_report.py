@@ -142,6 +142,10 @@ def tables(result: Mapping) -> str:
     parts = [f"{result['checkpoint']}, styles: {', '.join(result['styles']) or 'none'}"]
     if "loss" in result:
         parts.append(_loss_table(result["loss"], result["sees_the_future"]))
+    if result["sees_the_future"]:
+        parts.append(
+            "No samples are judged: this model learned with the future in sight, which sampling does not have."
+        )
     if "head" in result:
         rows = result["head"]["accuracy"].items()
         parts.append(table(["the model's own head, after characters", "accuracy"], [[n, shown(v)] for n, v in rows]))

@@ -9,9 +9,12 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
+from plugins.errors import UserError
 from plugins.modules.cross_entropy import summed_cross_entropy
 
 from .causal_lm import DIGITS, log_nats_and_perplexity
+
+ENTROPY, SHARES = "_style_entropy", "_style_shares"  # of windows, and (K,); the underscore keeps them out of the log
 
 
 @dataclass
@@ -28,11 +31,15 @@ class StyleLMCriterion(FairseqCriterion):
 
     With labels the style loss is the classifier's cross-entropy at every position, so that it learns to tell as early
     as can be. Without, it is minus the mutual information of window and style (Krause et al., 2010, "RIM"): each
-    window's style should be certain, and all styles should be used alike.
+    window's style should be certain, and all styles should be used alike. Logged are this loss over all windows, not
+    batch by batch, the mean probability of a window's likeliest style (``style_confidence``), and the perplexity of the
+    styles' shares divided by their number (``style_evenness``): 1 where all are used alike, 1/K where one is.
     """
 
     def __init__(self, task, style_weight, unsupervised_styles):
         super().__init__(task)
+        if not 0 <= style_weight < math.inf:
+            raise UserError(f"--style-weight {style_weight} is not a number of 0 or more")
         self.style_weight, self.unsupervised = style_weight, unsupervised_styles
 
     def forward(self, model, sample, reduce=True):
@@ -71,10 +78,15 @@ class StyleLMCriterion(FairseqCriterion):
         metrics.log_scalar("loss", total("loss") / characters / math.log(2), characters, round=5)
         metrics.log_derived("bpc", lambda meters: round(float(meters["loss"].avg), DIGITS))
         log_nats_and_perplexity()
-        for name in ("style_loss", "style_accuracy", "style_confidence"):
+        for name in ("style_loss", "style_accuracy", "style_confidence", ENTROPY, SHARES):
             weight = total(f"{name}_count")
             if weight > 0:
-                metrics.log_scalar(name, total(name) / weight, weight, round=4)
+                metrics.log_scalar(name, total(name) / weight, weight, round=None if name.startswith("_") else 4)
+        if total(f"{SHARES}_count") > 0:  # of all windows so far, however they were batched
+            metrics.log_derived("style_loss", lambda meters: round(float(meters[ENTROPY].avg - evenness(meters)), 4))
+            metrics.log_derived(
+                "style_evenness", lambda meters: round(float(evenness(meters).exp() / len(meters[SHARES].avg)), 4)
+            )
 
     @staticmethod
     def logging_outputs_can_be_summed():
@@ -97,12 +109,16 @@ def mutual_information_loss(logits, real):
     """Return H(style | window) - H(style) for logits (B, T, K), in nats, and what to log.
 
     A window's style is the mean of its positions' probabilities, the styles' shares are the mean over the batch: as
-    part of the loss these may look at the whole batch, which the forward pass may not.
+    part of the loss these may look at the whole batch, which the forward pass may not. Logged are sums over windows.
     """
     weights = real / real.sum(1, keepdim=True).clamp(min=1)
     windows = (logits.softmax(-1) * weights[..., None]).sum(1)  # (B, K)
-    certainty = torch.special.entr(windows).sum(-1).mean()
-    evenness = torch.special.entr(windows.mean(0)).sum()
-    loss, batch = certainty - evenness, len(logits)
-    log = {"style_loss": loss.detach() * batch, "style_confidence": windows.detach().amax(-1).sum()}
-    return loss, log | dict.fromkeys(("style_loss_count", "style_confidence_count"), batch)
+    entropy, shares, batch = torch.special.entr(windows).sum(), windows.sum(0), len(logits)
+    loss = entropy / batch - torch.special.entr(shares / batch).sum()
+    log = {ENTROPY: entropy.detach(), SHARES: shares.detach(), "style_confidence": windows.detach().amax(-1).sum()}
+    return loss, log | {f"{name}_count": batch for name in log}
+
+
+def evenness(meters):
+    """Return the entropy of the styles' shares, in nats."""
+    return torch.special.entr(meters[SHARES].avg).sum()

@@ -84,8 +84,10 @@ class CharCorpus:
         if info is None:
             raise UserError(f"no split {name!r}: there are {', '.join(self._content['splits'])}")
         if info["length"] <= window:
+            files = [source.path for source in self._sources[name] or self._sources["train"]]
+            whole = sum(length for path, _, length in self._content["lengths"] if path in files)
             raise UserError(
-                f"{self._names(name)}: the {name} split has {info['length']} characters, and a window needs "
+                f"{self._names(name)}: {whole} characters, of which the {name} split has {info['length']} but needs "
                 f"{window + 1}; give more text, change --valid-fraction or --test-fraction, or lower --block-size"
             )
         if name == "train":

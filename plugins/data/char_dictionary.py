@@ -13,7 +13,7 @@ UNITS = ("char", "byte")
 
 
 class CharDictionary(Dictionary):
-    """Characters in the order of their code points, at 0 to V-1; or all 256 bytes.
+    """Characters in any order, at 0 to V-1; or all 256 bytes.
 
     No special symbol has a row in the embedding table: ``pad() == eos() == bos() == unk() == len(self) == V``.
 

@@ -86,14 +86,16 @@ def find_sources(paths: Sequence[str], reading: Reading) -> list[Source]:
     """Return the files that paths name, folders searched in sorted order, each with its style.
 
     Raises:
-        UserError: missing, a folder without text, a file without a style.
+        UserError: missing, a folder without text, a file without a style, or with one that is no name.
     """
     sources = []
     for path in paths:
         files = _files_in(path) if os.path.isdir(path) else [path]
         for file in files:
             _check(file)
-            sources.append(Source(os.path.abspath(file), _style_of(file, path, files, reading)))
+            style = _style_of(file, path, files, reading)
+            _check_style(style, file)
+            sources.append(Source(os.path.abspath(file), style))
     return sources
 
 
@@ -133,6 +135,11 @@ def _style_of(file: str, path: str, files: Sequence[str], reading: Reading) -> s
     return None
 
 
+def _check_style(style: str | None, place: str) -> None:
+    if style is not None and style.strip() in ("", "none"):
+        raise UserError(f"{place}: {style!r} cannot name a style, as 'none' asks for no style; rename it")
+
+
 def read_documents(source: Source, reading: Reading, progress=None) -> Iterator[Document]:
     """Yield the documents of a file; each is to be read before the next.
 
@@ -143,7 +150,7 @@ def read_documents(source: Source, reading: Reading, progress=None) -> Iterator[
         progress: called with the number of bytes after each piece that was read.
 
     Raises:
-        UserError: not UTF-8, or a JSONL line without text or style.
+        UserError: not UTF-8, or a JSONL line without text or style, or with a style that is no name.
     """
     progress = progress or (lambda count: None)
     if source.is_jsonl:
@@ -164,6 +171,7 @@ def _records(source: Source, reading: Reading, progress) -> Iterator[Document]:
         style = source.style
         if reading.style_from == "jsonl":
             style = text_under(reading.style_key, record, place, "--style-key", "style")
+            _check_style(style, place)
         codes = np.frombuffer(text.encode(), np.uint8) if reading.unit == "byte" else code_points(text)
         yield Document(style, place, iter([codes]))
 

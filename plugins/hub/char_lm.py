@@ -120,6 +120,7 @@ class CharLM(LanguageModel):
     ):  # fmt: skip
         """See :meth:`.LanguageModel.steps`, and the class for ``style``."""
         cached = cached and not self.sees_the_future
+        self.check_count(n)
         return super().steps(
             prompt, length, temperature, top_k, top_p, seed, n, refresh, cached, styles=self.style_weights(style, n)
         )

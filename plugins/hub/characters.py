@@ -34,8 +34,6 @@ def read_characters(source):
     if len(set(characters)) != len(characters):
         twice = next(c for c in characters if characters.count(c) > 1)
         raise UserError(f"{name}: {twice!r} stands there twice")
-    if characters != sorted(characters):
-        raise UserError(f"{name}: not in the order of their code points, as nanoGPT writes them; are they its own?")
     return characters
 
 

@@ -95,6 +95,8 @@ def read_causal_lm(path, base=None):
 def read_nanogpt(path, characters):
     """Return (model, dictionary, []) of a checkpoint of nanoGPT, which stores nothing but options and weights."""
     state = read_nanogpt_state(path)
+    if "style_embeddings" in state["model"]:
+        raise UserError(f"{path}: has a Multi-Style Adapter: use plugins.hub.CharLM.from_multi_style")
     return build_from_nanogpt(path, state, characters, {})
 
 

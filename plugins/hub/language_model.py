@@ -1,6 +1,7 @@
 """What the interfaces to character LMs and to causal LMs share: sampling and scoring."""
 
 import functools
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from plugins.errors import UserError
 from plugins.modules import sampling
 
-from .styles import check
+from .styles import check, is_number
 
 SCORED_AT_ONCE = 8192  # tokens in a forward pass of loss and logits,
 LOGITS_AT_ONCE = 1 << 26  # unless their logits would be more numbers than these
@@ -105,15 +106,19 @@ class LanguageModel:
             cached: False to encode the whole context for every token: the same text, but slow.
         """
         refresh = self.default_refresh if refresh is None else refresh
-        check(length >= 0, f"length={length}: the number of {self.unit} to draw, 0 or more, is needed")
-        check(temperature >= 0, f"temperature={temperature}: 0 (the likeliest always) or more is needed")
-        check(top_k is None or top_k >= 1, f"top_k={top_k}: at least 1 is needed, or None for all")
-        check(top_p is None or 0 < top_p <= 1, f"top_p={top_p}: a probability above 0 is needed, or None for all")
-        check(n >= 1, f"n={n}: at least one sample is needed")
+        check(is_number(length), f"length={length!r}: the number of {self.unit} to draw, 0 or more, is needed")
+        check(is_number(temperature, Real), f"temperature={temperature!r}: 0 (the likeliest always) or more is needed")
+        check(top_k is None or is_number(top_k, least=1), f"top_k={top_k!r}: 1, 2, ... is needed, or None for all")
+        fits = top_p is None or (is_number(top_p, Real) and 0 < top_p <= 1)
+        check(fits, f"top_p={top_p!r}: a probability above 0 is needed, or None for all")
+        fits = seed is None or (is_number(seed, least=-(2**63)) and seed < 2**64)
+        check(fits, f"seed={seed!r}: a whole number of 64 bits is needed, or None for others each time")
+        self.check_count(n)
         self.check_refresh(refresh)
-        tokens = self.encode(prompt if len(prompt) else self.opening)  # (T,)
+        tokens = self.encode(prompt)  # (T,)
+        tokens = tokens if len(tokens) else self.encode(self.opening)
         generator = torch.Generator(self.device)
-        generator.seed() if seed is None else generator.manual_seed(seed)
+        generator.seed() if seed is None else generator.manual_seed(int(seed))
         cache = self.model.new_cache(n) if cached else None
 
         def next_logits(tokens):
@@ -195,13 +200,25 @@ class LanguageModel:
 
     def encode(self, text):
         """Return the tokens (T,) of a text, on the model's device; tokens stay what they are."""
-        return (self.dictionary.encode(text) if isinstance(text, str) else torch.as_tensor(text)).to(self.device)
+        if isinstance(text, str):
+            return self.dictionary.encode(text).to(self.device)
+        try:
+            tokens = torch.as_tensor(text)  # (T,)
+        except (TypeError, ValueError, RuntimeError):
+            tokens = None
+        fits = tokens is not None and tokens.ndim == 1
+        check(fits, f"{type(text).__name__} found, but a text (str) or its tokens are needed")
+        return tokens.to(self.device)
 
     def encode_some(self, text, least):
         tokens = self.encode(text)
         check(len(tokens) >= least, f"{text!r} is too short: at least {least} {self.unit} are needed")
         return tokens
 
+    def check_count(self, n):
+        check(is_number(n, least=1), f"n={n!r}: a whole number of samples, at least one, is needed")
+
     def check_refresh(self, refresh):
         limit = self.block_size
-        check(1 <= refresh <= limit, f"refresh={refresh}: a number from 1 to the block size, {limit}, is needed")
+        fits = is_number(refresh, least=1) and refresh <= limit
+        check(fits, f"refresh={refresh!r}: a whole number from 1 to the block size, {limit}, is needed")

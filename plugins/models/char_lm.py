@@ -120,17 +120,20 @@ def resolve(cfg, characters, styles):
     """
     fill(cfg, DEFAULTS, characters)
     if cfg.style_layers != "none":
-        cfg.num_styles = cfg.num_styles or styles or UNLABELLED_STYLES
+        if cfg.num_styles is None:
+            cfg.num_styles = styles or UNLABELLED_STYLES
         if styles and cfg.num_styles not in (1, styles):
             raise UserError(f"--num-styles {cfg.num_styles} contradicts the corpus, which has {styles}; leave it out")
     validate(cfg)
 
 
 def validate(cfg):
-    validate_decoder(cfg, ("style_null_prob", "style_true_prob", "style_decay"))
+    validate_decoder(cfg, ("style_dim", "style_hidden"), ("style_null_prob", "style_true_prob", "style_decay"))
     layers = cfg.decoder_layers
     if cfg.style_layers == "none":
         return
+    if cfg.num_styles < 1:
+        raise UserError(f"--num-styles {cfg.num_styles} is not positive")
     if not 1 <= cfg.style_source <= layers:
         raise UserError(f"--style-source {cfg.style_source} is not one of the {layers} layers")
     if not modulated_layers(cfg):

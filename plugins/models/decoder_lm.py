@@ -25,6 +25,7 @@ from . import tuning
 from .architecture import as_dict, inherit, record
 
 FUSED = {"gelu": F.gelu, "gelu_tanh": functools.partial(F.gelu, approximate="tanh")}  # fairseq's take several passes
+SIZES = ("decoder_layers", "decoder_attention_heads", "decoder_embed_dim", "decoder_ffn_embed_dim", "block_size")
 
 
 class DecoderLanguageModel(FairseqLanguageModel):
@@ -181,7 +182,8 @@ def fill(cfg, defaults, symbols):
     for name, value in defaults.items():
         if cfg[name] is None:
             cfg[name] = value
-    cfg.decoder_ffn_embed_dim = cfg.decoder_ffn_embed_dim or 4 * cfg.decoder_embed_dim
+    if cfg.decoder_ffn_embed_dim is None:
+        cfg.decoder_ffn_embed_dim = 4 * cfg.decoder_embed_dim
     for name in ("embedding_dropout", "attention_dropout"):
         cfg[name] = cfg.dropout if cfg[name] is None else cfg[name]
     if cfg.vocab_size not in (None, symbols):
@@ -189,11 +191,11 @@ def fill(cfg, defaults, symbols):
     cfg.vocab_size = symbols
 
 
-def validate(cfg, probabilities=()):
-    """Refuse options that make no sense, naming the flag; ``probabilities`` are the names of some more of these."""
+def validate(cfg, positive=(), probabilities=()):
+    """Refuse options that make no sense, naming the flag; the arguments are the names of some more of these."""
     width, heads = cfg.decoder_embed_dim, cfg.decoder_attention_heads
-    for name in ("decoder_layers", "decoder_attention_heads", "decoder_embed_dim", "block_size", "norm_eps"):
-        if cfg[name] <= 0:
+    for name in (*SIZES, "norm_eps", *positive):
+        if not cfg[name] > 0:
             raise UserError(f"{flag(name)} {cfg[name]} is not positive")
     if width % heads:
         raise UserError(f"--decoder-attention-heads {heads} does not divide --decoder-embed-dim {width}")

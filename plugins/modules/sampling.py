@@ -44,7 +44,7 @@ def draw(
 
     Args:
         logits: (B, V).
-        temperature: divides the logits before anything else; 0 takes the likeliest token.
+        temperature: divides the logits before anything else; 0, or next to nothing, takes the likeliest token.
         top_k, top_p: see :func:`keep_likeliest`.
         generator: the random numbers, on the device of the logits.
 
@@ -53,7 +53,9 @@ def draw(
     """
     if temperature == 0:
         return logits.argmax(-1, keepdim=True)
-    logits = keep_likeliest(logits.float() / temperature, top_k, top_p)
+    logits = logits.float()
+    logits = logits - logits.amax(-1, keepdim=True)  # or a tiny temperature would make infinities of the likeliest
+    logits = keep_likeliest(logits / max(temperature, torch.finfo(logits.dtype).tiny), top_k, top_p)
     return torch.multinomial(logits.softmax(-1), 1, generator=generator)
 
 

@@ -100,6 +100,7 @@ def test_the_published_form_is_evaluated_with_its_honest_loss(train, tmp_path):
     result, out = evaluate(folder, tmp_path / "p.json")
     assert result["sees_the_future"] and "no likelihood: it sees the future" in out
     assert result["loss"]["gap"]["mean"] != 0
+    assert "No samples are judged" in out and not {"judges", "agreement", "samples"} & set(result)
 
 
 def test_a_checkpoint_without_styles_gets_what_applies(train, text, tmp_path):

@@ -71,3 +71,5 @@ def test_files_that_do_not_belong_together(golden, itos):
         plugins.hub.CharLM.from_nanogpt(golden / "baseline.pt", itos)
     with pytest.raises(UserError, match="CharLM.from_multi_style"):
         plugins.hub.load(golden / "multi_style" / "style_every_layer.pt")
+    with pytest.raises(UserError, match="style_every_layer.pt: has a Multi-Style Adapter: .*CharLM.from_multi_style"):
+        plugins.hub.CharLM.from_nanogpt(golden / "multi_style" / "style_every_layer.pt", itos)

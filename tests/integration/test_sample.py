@@ -46,7 +46,7 @@ def test_one_sample_is_the_prompt_and_its_continuation(folder):
 
 
 def test_several_samples_with_nanogpts_options(folder, tmp_path):
-    (tmp_path / "prompt.txt").write_text("רומ\n", encoding="utf-8")
+    (tmp_path / "prompt.txt").write_text("\ufeffרומ\n", encoding="utf-8")  # the mark is dropped
     status, out, err = run(
         folder / "checkpoint_best.pt", f"--start=FILE:{tmp_path / 'prompt.txt'}", "--num_samples=3",
         "--max_new_tokens=20", "--top_k=5", "--temperature=1.0", "--seed=1", "--style", "novel",

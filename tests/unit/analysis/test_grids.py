@@ -73,6 +73,16 @@ def test_other_seeds_replace_those_of_the_file(read):
     ("base: x\naxes: {layers: [1, 2]}", "layers: a list of values needs a flag"),
     ("base: x\nseeds: 3", "`seeds` is a list of whole numbers"),
     ("base: x\ncolumns: [loss]", "no column 'loss': there are nats"),
+    ("base: x\naxes: [1]", "`axes` maps flags or names to their levels"),
+    ("base: x\naxes: 3", "`axes` maps flags or names to their levels"),
+    ("base: x\naxes: {--layers: }", "--layers: no levels"),
+    ("base: x\naxes: {--layers: []}", "--layers: no levels"),
+    ("base: x\nrows: [1]", "rows: a list of values needs a flag"),
+    ("base: x\ncolumns: 3", "`columns` is a list of nats"),
+    ("base: x\ncolumns: [[nats]]", "no column ['nats']: there are nats"),
+    ("base: {a: b}", "base: a mapping, but a string or a list of arguments is needed"),
+    ("base: a --max-update x", "base: --max-update x: a whole number is needed"),
+    ("base: a\naxes: {--max-update: [1.5]}", "max-update=1.5: --max-update 1.5: a whole number is needed"),
     ("base: x\nrows: {a b: y, 'a?b': z}", "two runs are called a_b_seed=1"),
 ])  # fmt: skip
 def test_mistakes_are_named_in_one_line(read, text, message):

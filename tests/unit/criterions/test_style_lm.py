@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from fairseq.logging import metrics
 
 from plugins.criterions.style_lm import StyleLMCriterion, label_loss, mutual_information_loss
+from plugins.errors import UserError
 
 PAD, WORDS, STYLES = 7, 7, 3
 
@@ -119,6 +120,31 @@ def test_without_labels_styles_are_learned_that_are_even_and_certain():
     assert log["style_confidence"] / 300 > 0.9
 
 
+@pytest.mark.parametrize("size", [1, 5, 12])
+def test_without_labels_the_log_is_of_all_windows_however_they_are_batched(size):
+    torch.manual_seed(0)
+    logits = torch.cat([torch.randn(12, 1, STYLES) + 3 * F.one_hot(torch.tensor(k), STYLES) for k in (0, 0, 2)])
+    whole, _ = mutual_information_loss(logits, torch.ones(36, 1))
+    with metrics.aggregate() as aggregator:
+        for batch in logits.split(size):
+            log = {"loss": 1.0, "ntokens": 1} | mutual_information_loss(batch, torch.ones(len(batch), 1))[1]
+            StyleLMCriterion.reduce_metrics([log])
+    values = aggregator.get_smoothed_values()
+    windows = logits[:, 0].softmax(-1)
+    evenness = torch.special.entr(windows.mean(0)).sum().exp() / STYLES
+    assert values["style_loss"] == pytest.approx(whole.item(), abs=1e-4)
+    assert values["style_evenness"] == pytest.approx(evenness.item(), abs=1e-4)
+    assert values["style_confidence"] == pytest.approx(windows.amax(-1).mean().item(), abs=1e-4)
+    assert not any(name.startswith("_") for name in values)
+
+
+@pytest.mark.parametrize(("styles", "evenness"), [([0, 1, 2], 1.0), ([1, 1, 1], 1 / 3)])
+def test_evenness_is_one_where_all_styles_are_used_alike(styles, evenness):
+    logits = 100.0 * F.one_hot(torch.tensor(styles), STYLES)[:, None].float()
+    values = reduced([{"loss": 1.0, "ntokens": 1} | mutual_information_loss(logits, torch.ones(3, 1))[1]])
+    assert values["style_evenness"] == pytest.approx(evenness, abs=1e-4)
+
+
 def test_unsupervised_ignores_labels():
     logits, style = torch.randn(2, 4, WORDS), torch.randn(2, 4, STYLES)
     target = torch.randint(WORDS, (2, 4))
@@ -136,3 +162,9 @@ def test_gradients_reach_the_classifier_only_through_its_loss_when_its_weight_is
         model = Model(torch.randn(2, 4, WORDS, requires_grad=True), style)
         criterion(weight)(model, sample(target, [0, 1]))[0].backward()
         assert bool(style.grad.abs().sum() > 0) == moved
+
+
+@pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
+def test_a_weight_that_makes_no_sense_is_refused(weight):
+    with pytest.raises(UserError, match=f"--style-weight {weight} is not"):
+        criterion(weight)

@@ -212,7 +212,9 @@ def test_a_character_that_a_checkpoint_lacks_is_pointed_at(tmp_path, cache):
 def test_a_split_shorter_than_a_window_is_refused(text, cache):
     corpus = open_corpus(spec(text), cache)
     assert len(corpus.split("valid", corpus.dictionary(), [], 9)) == 10
-    with pytest.raises(UserError, match="text.txt: the valid split has 10 characters, and a window needs 11") as error:
+    with pytest.raises(
+        UserError, match="text.txt: 100 characters, of which the valid split has 10 but needs 11;"
+    ) as error:
         corpus.split("valid", corpus.dictionary(), [], 10)
     assert "\n" not in str(error.value)
 

@@ -23,6 +23,14 @@ def test_text_becomes_ids_and_ids_become_text():
     assert dictionary.encode("").tolist() == []
 
 
+def test_any_order_of_the_characters_is_kept():
+    dictionary = CharDictionary("cab")
+    assert dictionary.encode("abc").tolist() == [1, 2, 0]
+    assert dictionary.decode([0, 1, 2]) == "cab"
+    with pytest.raises(UserError, match="'z'"):
+        dictionary.encode("az")
+
+
 def test_padding_is_no_text():
     assert CharDictionary("ab").decode([1, 2, 0]) == "ba"
 

@@ -98,6 +98,16 @@ BAD_FILES = {
     "record without style": (
         {"a_jsonl": '{"text": "x"}'}, "a.jsonl", {"style_from": "jsonl"}, "a.jsonl:1: no key 'style'.*--style-key"
     ),
+    "record whose style is empty": (
+        {"a_jsonl": '{"text": "x", "style": "a"}\n{"text": "x", "style": ""}'}, "a.jsonl", {"style_from": "jsonl"},
+        "a.jsonl:2: '' cannot name a style",
+    ),
+    "record whose style is none": (
+        {"a_jsonl": '{"text": "x", "style": "none"}'}, "a.jsonl", {"style_from": "jsonl"},
+        "a.jsonl:1: 'none' cannot name a style",
+    ),
+    "file called none": ({"none_txt": "x"}, "none.txt", {"style_from": "file"}, "none.txt: 'none' cannot name"),
+    "folder called none": ({"none__a_txt": "x"}, "none", {"style_from": "folder"}, "a.txt: 'none' cannot name"),
     "record without text": ({"a_jsonl": '{"body": "x"}'}, "a.jsonl", {}, "a.jsonl:1: no key 'text'.*--jsonl-key"),
     "record that is no JSON": ({"a_jsonl": '{"text": "x"}\n{'}, "a.jsonl", {}, "a.jsonl:2: not JSON"),
 }  # fmt: skip

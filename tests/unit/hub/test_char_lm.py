@@ -101,6 +101,16 @@ def test_an_empty_prompt_stands_for_a_line_break_or_else_the_first_character(mak
         ({"refresh": 0}, "refresh=0"),
         ({"refresh": 17}, "refresh=17: .* 16"),
         ({"style": "drama"}, "no styles"),
+        ({"prompt": None}, "NoneType found, but a text"),
+        ({"prompt": b"ab"}, "bytes found, but a text"),
+        ({"length": 2.5}, "length=2.5"),
+        ({"temperature": "hot"}, "temperature='hot'"),
+        ({"top_k": 2.5}, "top_k=2.5"),
+        ({"top_p": "x"}, "top_p='x'"),
+        ({"n": 2.0}, "n=2.0"),
+        ({"seed": "x"}, "seed='x'"),
+        ({"seed": 2**64}, "seed=18446744073709551616"),
+        ({"refresh": 2.5}, "refresh=2.5"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(lm, options, message):
@@ -213,6 +223,11 @@ def test_a_style_can_be_forced(styled):
     assert texts["none"] == styled.sample("ab", 40, style=False)
 
 
+def test_the_number_of_samples_is_checked_before_styles_are_made_for_each(styled):
+    with pytest.raises(UserError, match="n=2.0"):
+        styled.sample("a", 1, n=2.0, style="drama")
+
+
 def test_a_mixture_is_divided_by_its_sum(styled):
     mixed = styled.style_weights({"drama": 7, "reviews": 3}, 2)
     torch.testing.assert_close(mixed, torch.tensor([[0.7, 0.0, 0.3]] * 2))
@@ -236,6 +251,8 @@ def test_forced_styles_change_scores_too(styled):
         ("poem", "no style 'poem'; this model has drama, novel, reviews"),
         ({"drama": 1, "poem": 1}, "no style 'poem'"),
         ({"drama": -1, "novel": 2}, "cannot be negative"),
+        ({"drama": "x"}, "weights must be numbers"),
+        (["drama", "novel"], "style=.'drama', 'novel'.: a name or a mixture"),
         ({"drama": 0}, "sum to 0"),
         ({}, "sum to 0"),
     ],

@@ -163,6 +163,11 @@ def test_one_style_is_a_control_that_ignores_labels():
     [
         ({"decoder_attention_heads": 3}, "--decoder-attention-heads 3 does not divide --decoder-embed-dim 16"),
         ({"block_size": 0}, "--block-size 0 is not positive"),
+        ({"decoder_ffn_embed_dim": 0}, "--decoder-ffn-embed-dim 0 is not positive"),
+        ({"decoder_ffn_embed_dim": -1}, "--decoder-ffn-embed-dim -1 is not positive"),
+        ({"style_layers": "every", "style_dim": 0}, "--style-dim 0 is not positive"),
+        ({"style_layers": "every", "style_hidden": -1}, "--style-hidden -1 is not positive"),
+        ({"style_layers": "every", "num_styles": 0}, "--num-styles 0 contradicts the corpus, which has 2"),
         ({"dropout": 1.5}, "--dropout 1.5 is not between 0 and 1"),
         ({"vocab_size": 9}, "--vocab-size 9 contradicts the dictionary, which has 13 symbols"),
         ({"style_layers": "every", "style_source": 5}, "--style-source 5 is not one of the 4 layers"),
@@ -185,3 +190,9 @@ def test_options_that_do_not_fit_are_one_line_that_names_the_flag(options, messa
         make(["drama", "novel"], **options)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_a_number_of_styles_that_is_not_positive_is_refused_without_labels_too(count):
+    with pytest.raises(UserError, match=f"--num-styles {count} is not positive"):
+        make(style_layers="every", num_styles=count)

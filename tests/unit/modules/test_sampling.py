@@ -50,6 +50,13 @@ def test_temperature_zero_takes_the_likeliest():
     assert draw(torch.tensor([[1.0, 3.0, 2.0], [5.0, 0.0, 0.0]]), temperature=0).tolist() == [[1], [0]]
 
 
+@pytest.mark.parametrize("options", [{}, {"top_k": 2}, {"top_p": 0.9}], ids=str)
+@pytest.mark.parametrize("temperature", [1e-30, 1e-38, 1e-320])
+def test_a_tiny_temperature_takes_the_likeliest(temperature, options):
+    rows = torch.tensor([[1.0, 3.0, 2.0], [-5.0, -70.0, -80.0]])
+    assert draw(rows, temperature, **options).tolist() == [[1], [0]]
+
+
 @pytest.mark.parametrize("temperature, share", [(1.0, 0.5), (0.5, 0.25 / 0.36)])
 def test_tokens_come_as_often_as_they_are_likely(temperature, share):
     count = 40_000

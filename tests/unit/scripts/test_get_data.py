@@ -180,8 +180,26 @@ def test_a_downloaded_file_is_cut(get_data, server, tmp_path):
 def test_a_file_of_another_size_is_not_cut(get_data, letters, tmp_path):
     (tmp_path / "mine").write_text("abcdefghi")
     with pytest.raises(get_data.DownloadError, match="mine has 9 bytes, not 10"):
-        get_data.take(letters, tmp_path / "mine", tmp_path / "out")
-    assert not list((tmp_path / "out").iterdir())
+        get_data.take(letters, tmp_path / "mine", tmp_path / "data" / "out")
+    assert not (tmp_path / "data").exists()
+
+
+def archive(path, name, content):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(name, content)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("case", ["no archive", "another archive", "damaged", "another size"])
+def test_a_local_archive_that_is_another_one_is_not_unpacked(get_data, letters, tmp_path, case):
+    path = tmp_path / "mine.zip"
+    whole = archive(
+        path, "other" if case == "another archive" else "letters", "abc" if case == "another size" else "abcdefghij"
+    )
+    path.write_bytes({"no archive": b"x", "damaged": whole.replace(b"abcdefghij", b"abcdefghix")}.get(case, whole))
+    with pytest.raises(get_data.DownloadError, match="mine.zip") as error:
+        get_data.take(letters, path, tmp_path / "data" / "out")
+    assert "delete" not in str(error.value) and not (tmp_path / "data").exists()
 
 
 def test_the_splits_are_the_standard_ones(get_data):
