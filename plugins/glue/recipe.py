@@ -1,10 +1,14 @@
 """How to fine-tune: RoBERTa's recipe, what a YAML file or the command line changes of it, and the command it makes."""
 
+import argparse
 import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from plugins.data import glue_dataset
 from plugins.errors import UserError
+from plugins.options import flag
+from plugins.tasks.glue import GlueConfig
 
 # Liu et al., 2019 (arXiv 1907.11692), table 10; learning rates and batch sizes by task are those of fairseq's
 # examples/roberta/config/finetuning, with which the published table was made.
@@ -114,25 +118,58 @@ def plan(tasks, seeds, given, from_yaml, intermediate=None, intermediate_for=INT
     return runs
 
 
-def updates(rows, run):
-    """Return how many updates a run makes; fairseq's schedule needs to know. With --max-tokens it is an estimate."""
-    return -(-rows // run.batch_size) * int(run.recipe["epochs"])
+COUNTED = ("max_epoch", "max_update", "batch_size", "max_tokens", "max_positions", "pad_to_multiple")
 
 
-def command(run, glue_dir, checkpoint, folder, rows, task_options, cpu):
-    """Return what follows ``fairseq-train`` on the command line of a run.
+def frequencies(text):
+    """Read what --update-freq takes, a number for each epoch: ``2``, ``4,2`` or ``[4, 2]``."""
+    return [max(1, int(number)) for number in text.strip("[]").split(",")]
+
+
+def updates(words, data, longest):
+    """Return how many updates a run makes, which fairseq's schedule needs to know; one GPU, or the CPU, makes them.
+
+    With --max-tokens that is a close estimate, for batches vary from epoch to epoch.
+
+    Args:
+        words: what follows ``fairseq-train`` on the command line.
+        data: :class:`plugins.data.glue_dataset.Tokenised`, to train on.
+        longest: input where --max-positions is not among the words.
+
+    Raises:
+        UserError: a value is no number, or an input is longer than --max-tokens.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in COUNTED:
+        parser.add_argument(flag(name), *["--max-sentences"] * (name == "batch_size"), type=int)
+    parser.add_argument("--update-freq", type=frequencies, default=[1])
+    parser.set_defaults(pad_to_multiple=GlueConfig.pad_to_multiple)
+    try:
+        found, _ = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise UserError(f"--options: {error}") from None
+    pairs = glue_dataset.SentencePairs(data, None, found.max_positions or longest, found.pad_to_multiple)
+    batches = len(pairs.batch_by_size(pairs.ordered_indices(), found.max_tokens, found.batch_size))
+    last = len(found.update_freq) - 1
+    total = sum(-(-batches // found.update_freq[min(epoch, last)]) for epoch in range(found.max_epoch))
+    return min(total, found.max_update or total)
+
+
+def command(run, glue_dir, checkpoint, folder, data, longest, task_options, cpu):
+    """Return what follows ``fairseq-train`` on the command line of a run, and how many updates it makes.
 
     Args:
         checkpoint: where it starts.
-        rows: of training data.
+        data, longest: as :func:`updates`.
         task_options: what names the task.
+
+    Raises:
+        UserError: as :func:`updates`.
     """
-    r, total = run.recipe, updates(rows, run)
-    spec = task_options["spec"]
+    r, spec = run.recipe, task_options["spec"]
     options = f"""--task glue --criterion glue --arch clap_roberta --optimizer fused_adamw --adam-betas (0.9,0.98)
         --adam-eps 1e-6 --weight-decay {r["weight_decay"]} --clip-norm {r["clip_norm"]} --lr {run.lr}
-        --lr-scheduler polynomial_decay --total-num-update {total} --warmup-updates {round(float(r["warmup"]) * total)}
-        --max-epoch {r["epochs"]} --batch-size {run.batch_size} --dropout {r["dropout"]}
+        --lr-scheduler polynomial_decay --max-epoch {r["epochs"]} --batch-size {run.batch_size} --dropout {r["dropout"]}
         --attention-dropout {r["dropout"]} --pooler-dropout {r["dropout"]} --pooler-type {r["pooler_type"]}
         --layer-lr-decay {r["layer_lr_decay"]} --reinit-layers {r["reinit_layers"]} --seed {run.seed} --num-workers 0
         --valid-subset {",".join(spec.valid_splits)} --no-epoch-checkpoints --log-format json --log-interval 50"""
@@ -140,5 +177,8 @@ def command(run, glue_dir, checkpoint, folder, rows, task_options, cpu):
     words += ["--finetune-from-model", str(checkpoint), "--save-dir", str(folder), *task_options["flags"]]
     for name in ("max_positions", "max_tokens"):
         if r[name] is not None:
-            words += ["--" + name.replace("_", "-"), str(r[name])]
-    return [*words, *(["--cpu"] if cpu else []), *str(r["options"]).split()]
+            words += [flag(name), str(r[name])]
+    more = str(r["options"]).split()
+    total = updates([*words, *more], data, longest)
+    schedule = ["--total-num-update", str(total), "--warmup-updates", str(round(float(r["warmup"]) * total))]
+    return [*words, *schedule, *(["--cpu"] if cpu else []), *more], total

@@ -17,6 +17,8 @@ from plugins.data import glue_dataset, glue_reader, glue_specs
 from plugins.errors import UserError
 from plugins.files import replacing, write_json
 from plugins.hub.language_model import move
+from plugins.models import architecture
+from plugins.tasks.glue import DEFAULT_POSITIONS
 
 from . import predict, recipe
 
@@ -146,9 +148,10 @@ def do(run, setting, start, devices):
     folder, spec = setting.output / run.name, setting.specs[run.task]
     tokeniser = glue_dataset.Tokeniser(os.path.dirname(setting.checkpoint))
     train = load(setting, spec, glue_specs.TRAIN, tokeniser)
-    options = recipe.command(
-        run, setting.glue_dir, start, folder, len(train), {"spec": spec, "flags": setting.flags[run.task]}, setting.cpu
-    ) + list(setting.more)
+    longest = architecture.of_checkpoint(compat.read_state(start)).get("max_positions", DEFAULT_POSITIONS)
+    named = {"spec": spec, "flags": setting.flags[run.task]}
+    options, updates = recipe.command(run, setting.glue_dir, start, folder, train, longest, named, setting.cpu)
+    options += setting.more
     known = read_json(folder / NOTE)
     identity = {"options": options, "start": fingerprint(start)}
     same = known.get("identity") == identity
@@ -163,8 +166,8 @@ def do(run, setting, start, devices):
     try:
         began = time.monotonic()
         launch.fairseq_train(
-            options, folder / "train.log", title=run.name, updates=recipe.updates(len(train), run),
-            threads=setting.threads, bar=False, device=device,
+            options, folder / "train.log", title=run.name, updates=updates, threads=setting.threads,
+            bar=False, device=device,
         )  # fmt: skip
         result = evaluate(run, setting, train, device) | {"train_seconds": time.monotonic() - began}
     finally:

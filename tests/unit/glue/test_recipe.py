@@ -1,8 +1,9 @@
 """Recipes: what wins, and the command line they make."""
 
+import numpy as np
 import pytest
 
-from plugins.data import glue_specs
+from plugins.data import glue_dataset, glue_specs
 from plugins.errors import UserError
 from plugins.glue import recipe
 
@@ -54,12 +55,44 @@ def test_example_recipes_are_read(path):
     assert len(recipe.plan(["RTE"], content["seeds"], {}, content)) == 6
 
 
+def command(data, **given):
+    (run,) = recipe.plan(["RTE"], [1], given, {})
+    task = {"spec": glue_specs.SPECS["RTE"], "flags": ["--glue-task", "RTE"]}
+    return recipe.command(run, "G", "C", "O", data, 64, task, cpu=True)
+
+
+def rows(*sizes):
+    """A training split of pairs: so many tokens in the first text of each, none in the second."""
+    offsets = np.cumsum([0, *(size for first in sizes for size in (first, 0))])
+    return glue_dataset.Tokenised(np.zeros(offsets[-1], np.int32), offsets, None, np.array(["0"] * len(sizes)), 0)
+
+
 def test_updates_and_warm_up_follow_from_the_rows():
     """RTE: 2,490 rows in batches of 16 are 156 updates an epoch; 6 % of ten epochs are 94."""
-    (run,) = recipe.plan(["RTE"], [1], {}, {})
-    spec = glue_specs.SPECS["RTE"]
-    words = recipe.command(run, "G", "C", "O", 2490, {"spec": spec, "flags": ["--glue-task", "RTE"]}, cpu=True)
-    assert recipe.updates(2490, run) == 1560
+    words, total = command(rows(*[4] * 2490))
+    assert total == 1560
     for flag, value in (("--total-num-update", "1560"), ("--warmup-updates", "94"), ("--lr", "2e-05")):
         assert words[words.index(flag) + 1] == value
     assert words[-1] == "--cpu"
+
+
+@pytest.mark.parametrize(
+    "given, total",
+    [
+        ({"batch_size": [1000]}, 2),  # by_length.LARGEST_BATCH
+        ({"batch_size": [8], "max_tokens": 128}, 125 + 250),  # rows of 16 tokens, and of 32
+        ({"batch_size": [8], "max_tokens": 128, "max_positions": 16}, 125),
+        ({"options": "--update-freq 2"}, 32),  # 63 batches of 16
+        ({"options": "--max-sentences 50"}, 20),
+        ({"options": "--update-freq 2,1", "epochs": 3}, 32 + 2 * 63),
+        ({"options": "--max-update 7"}, 7),
+    ],
+)
+def test_whatever_decides_the_batches_is_counted(given, total):
+    data = rows(*[12] * 1000) if "max_positions" in given or "max_tokens" not in given else rows(*[12, 28] * 1000)
+    assert command(data, **{"epochs": 1, **given})[1] == total
+
+
+def test_an_option_that_is_no_number_is_named():
+    with pytest.raises(UserError, match="--options: argument --update-freq: .*two"):
+        command(rows(4), options="--update-freq two")
