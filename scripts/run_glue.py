@@ -103,11 +103,9 @@ def prepare(args):
     receivers = args.intermediate_for or recipe.INTERMEDIATE_FOR
     planned = recipe.plan(list(specs), seeds, given, content, intermediate, receivers)
     cache = args.cache_dir or glue_dataset.default_cache()
-    more = ["--cache-dir", cache] + ["--skip-bad-rows"] * args.skip_bad_rows
     setting = runs.Setting(
-        Path(args.glue_dir).resolve(), Path(args.checkpoint).resolve(), Path(args.output), specs, flags, tuple(more),
-        args.threads, args.cpu or not torch.cuda.is_available(), None if cache == "none" else cache,
-        args.skip_bad_rows,
+        Path(args.glue_dir).resolve(), Path(args.checkpoint).resolve(), Path(args.output), specs, flags, args.threads,
+        args.cpu or not torch.cuda.is_available(), None if cache == "none" else cache, args.skip_bad_rows,
     )  # fmt: skip
     setting.output.mkdir(parents=True, exist_ok=True)
     return planned, setting

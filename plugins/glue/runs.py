@@ -18,7 +18,7 @@ from plugins.errors import UserError
 from plugins.files import replacing, write_json
 from plugins.hub.language_model import move
 from plugins.models import architecture
-from plugins.tasks.glue import DEFAULT_POSITIONS
+from plugins.tasks.glue import DEFAULT_POSITIONS, NO_CACHE
 
 from . import predict, recipe
 
@@ -35,7 +35,6 @@ class Setting:
         glue_dir, checkpoint, output: paths; the checkpoint is the pretrained model.
         specs: {task name: spec}.
         flags: {task name: what names the task on the command line}.
-        more: further options of each run.
         threads: CPU threads of a run.
         cpu: train on the CPU.
         cache: folder of tokenised files, or None.
@@ -47,7 +46,6 @@ class Setting:
     output: Path
     specs: dict
     flags: dict
-    more: tuple
     threads: int
     cpu: bool
     cache: str | None
@@ -151,17 +149,26 @@ def do(run, setting, start, devices):
     longest = architecture.of_checkpoint(compat.read_state(start)).get("max_positions", DEFAULT_POSITIONS)
     named = {"spec": spec, "flags": setting.flags[run.task]}
     options, updates = recipe.command(run, setting.glue_dir, start, folder, train, longest, named, setting.cpu)
-    options += setting.more
     known = read_json(folder / NOTE)
-    identity = {"options": options, "start": fingerprint(start)}
+    # Where files lie, and whether the data is cached, makes no difference to the result; what is in them does.
+    places = {*map(str, (setting.glue_dir, start, folder)), *named["flags"]}
+    identity = {
+        "options": [word for word in options if word not in places],
+        "data": [key(setting, spec, split, tokeniser) for split in (glue_specs.TRAIN, *spec.valid_splits)],
+        "start": fingerprint(start),
+    }
     same = known.get("identity") == identity
     if same and known.get("result") and (folder / BEST).exists():
         return known["result"]
+    if known.get("result"):
+        changed = [name for name in identity if known["identity"].get(name) != identity[name]]
+        tqdm.write(f"{run.name} is done again: other {' and '.join(changed) or 'files'} than before")
     claim(folder)
     if not (same and launch.resumable(folder)):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     write_json(folder / NOTE, {"identity": identity}, indent=1)
+    options += ["--cache-dir", setting.cache or NO_CACHE, *["--skip-bad-rows"] * setting.skip_bad_rows]
     device = devices.get()
     try:
         began = time.monotonic()
@@ -175,6 +182,11 @@ def do(run, setting, start, devices):
     slim(folder)
     write_json(folder / NOTE, {"identity": identity, "result": result}, indent=1)
     return result
+
+
+def key(setting, spec, split, tokeniser):
+    path = glue_reader.locate(setting.glue_dir, spec, split)
+    return glue_dataset.key(path, spec, split, tokeniser, setting.skip_bad_rows)
 
 
 def load(setting, spec, split, tokeniser):
@@ -244,7 +256,7 @@ def slim(folder):
 def fingerprint(path):
     """Return what changes when a checkpoint does."""
     stat = os.stat(path)
-    return [os.path.abspath(path), stat.st_size, stat.st_mtime_ns]
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 def claim(folder):
