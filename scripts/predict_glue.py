@@ -92,7 +92,7 @@ def submit(args):
                 missing.append(name)
                 continue
             try:
-                files[name] = answers(args, checkpoint, split, spec)
+                files[name] = answers(args, Path(args.runs, checkpoint), split, spec)
                 print(f"{name}: {len(files[name].index)} predictions", flush=True)
             except UserError as error:
                 print(f"{name}: left out ({error})")

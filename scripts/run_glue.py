@@ -153,7 +153,7 @@ def write_task(cell, setting):
     for kind, content in report.hugging_face_results(result).items():
         write_json(folder / f"{kind}_results.json", content, indent=1)
     write_text(folder / "README.md", "\n".join(report.model_card(cell, setting.checkpoint).splitlines()) + "\n")
-    model = hub.load(result["checkpoint"])
+    model = hub.load(str(setting.output / result["checkpoint"]))
     for split in cell.spec.test_splits:
         try:
             given = predict.answers(model, setting.glue_dir, split, None, setting.cache, setting.skip_bad_rows)

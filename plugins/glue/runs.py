@@ -227,7 +227,7 @@ def evaluate(run, setting, train, device="cpu"):
         "collapsed": bool(collapsed),
         "train_samples": len(train),
         "skipped_rows": train.skipped,
-        "checkpoint": str(folder / BEST),
+        "checkpoint": f"{run.name}/{BEST}",  # inside the output folder, which may be moved
         **said,
     }
 

@@ -342,6 +342,7 @@ def test_the_files_beside_the_table(world, many):
         ("MNLI", "valid_mismatched", "2"),
     ]  # fmt: skip
     assert "| median |" in (output / "results.md").read_text()
+    assert all((output / path).exists() for path in json.loads((output / "results.json").read_text())["best"].values())
 
 
 def test_what_hugging_face_users_look_for(world, many):
@@ -463,8 +464,9 @@ def test_a_task_of_the_users_own(world):
 # Predictions
 
 
-def test_a_submission(world, many):
-    outcome = toy.finish(script("predict_glue.py", "--runs", world / "runs", "--glue-dir", world / "glue",
+def test_a_submission_from_a_folder_that_was_moved(world, many):
+    toy.copy_folder(world / "runs", world / "moved")
+    outcome = toy.finish(script("predict_glue.py", "--runs", world / "moved", "--glue-dir", world / "glue",
                                 "--submission", world / "submission.zip"), 600)  # fmt: skip
     assert outcome.status == 0, outcome.text[-2000:]
     with zipfile.ZipFile(world / "submission.zip") as archive:
