@@ -8,8 +8,9 @@ Each run is the fairseq-train command that its train.log begins with. The recipe
 polynomial decay, dropout 0.1, weight decay 0.1; learning rate and batch size by task), or what --config and the options
 below make of it. Finished runs are not done again; interrupted ones go on. Dictionary and tokeniser lie beside CKPT.
 
-DIR gets results.json, .csv and .md; DIR/TASK, for the best run, {train,eval,all}_results.json, the model card README.md
-and predict_results_TASK.txt if there is a test split; DIR/TASK/RUN its checkpoint and its validation predictions.
+DIR gets results.json, .csv and .md, which keep the tasks of earlier calls for the same CKPT; DIR/TASK, for the best
+run, {train,eval,all}_results.json, the model card README.md and predict_results_TASK.txt if there is a test split;
+DIR/TASK/RUN its checkpoint and its validation predictions.
 """
 
 import argparse
@@ -114,9 +115,11 @@ def prepare(args):
 def finish(results, setting):
     """Print the tables and write every file."""
     from plugins.files import write_json, write_text
-    from plugins.glue import report
+    from plugins.glue import report, runs
 
-    by_task = report.cells(results, setting.specs)
+    others, specs = runs.of_other_tasks(setting)
+    results, specs = results | others, setting.specs | specs
+    by_task = report.cells(results, specs)
     perplexity = report.pretraining_perplexity(setting.checkpoint)
     paper, official = report.paper_table(by_task, perplexity), report.official_table(by_task)
     title = "The published table's columns (CoLA: accuracy, STS-B: squared error of label / 5 over ln 2)"
@@ -130,15 +133,15 @@ def finish(results, setting):
     lines = [f"    {command}", "", title + ".", "", report.markdown(paper), "", "Official metrics, in percent.", "",
              report.markdown(official), *(f"\nWarning: {line}." for line in warnings)]  # fmt: skip
     write_text(setting.output / "results.md", "\n".join(lines) + "\n")
-    write_text(setting.output / "results.csv", "\n".join(report.as_csv(results, setting.specs).splitlines()) + "\n")
+    write_text(setting.output / "results.csv", "\n".join(report.as_csv(results, specs).splitlines()) + "\n")
     rows = [{**{k: getattr(run, k) for k in ("task", "lr", "batch_size", "seed", "intermediate", "recipe")}, **result}
             for run, result in results.items()]  # fmt: skip
     best = {task: found[0].best[1]["checkpoint"] for task, found in by_task.items()}
     everything = {"command": command, "checkpoint": str(setting.checkpoint), "perplexity": perplexity, "best": best,
                   "warnings": warnings, "runs": rows}  # fmt: skip
-    write_json(setting.output / "results.json", everything, indent=1)
-    for found in by_task.values():
-        write_task(found[0], setting)
+    write_json(setting.output / runs.RESULTS, everything, indent=1)
+    for task in setting.specs:
+        write_task(by_task[task][0], setting)
     print(f"everything is in {setting.output}/")
 
 

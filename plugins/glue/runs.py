@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -22,7 +22,7 @@ from plugins.tasks.glue import DEFAULT_POSITIONS, NO_CACHE
 
 from . import predict, recipe
 
-BEST, LAST, NOTE = "checkpoint_best.pt", "checkpoint_last.pt", "run.json"
+BEST, LAST, NOTE, RESULTS = "checkpoint_best.pt", "checkpoint_last.pt", "run.json", "results.json"
 BYTES_A_PARAMETER = 20  # weights, gradients, two moments, activations of a small batch
 PROCESS = 1.2e9  # bytes that a process takes before it has a model
 
@@ -127,6 +127,20 @@ def do_all(planned, setting, jobs):
                     launch.stop_all()
                     raise
     return {run: results[run] for run in planned}
+
+
+def of_other_tasks(setting):
+    """Return {run: result} of tasks that an earlier call did for the same checkpoint, and {task name: spec} of them."""
+    results, specs = {}, {}
+    content = read_json(setting.output / RESULTS)
+    for row in content.get("runs", ()) if content.get("checkpoint") == str(setting.checkpoint) else ():
+        path = setting.output / row["checkpoint"]
+        if row["task"] in setting.specs or not path.exists():
+            continue
+        run = recipe.Run(**{field.name: row.pop(field.name) for field in fields(recipe.Run)})
+        results[run] = row
+        specs[run.task] = glue_specs.from_plain(compat.read_state(path)["task_state"]["spec"])
+    return results, specs
 
 
 def start_of(run, results, setting):

@@ -394,6 +394,17 @@ def test_finished_runs_are_kept_small_and_not_done_again(world, many):
     assert outcome.out == many[1].out
 
 
+def test_another_task_later_stands_beside_the_first(world, many):
+    output = toy.copy_folder(world / "runs", world / "later")
+    (one,) = [
+        line for line in (output / "results.csv").read_text().splitlines() if line.startswith("RTE,valid,0.001,16,2")
+    ]
+    outcome = toy.finish(script("run_glue.py", *glue_command(world, "later", "--tasks", "CoLA", "--seeds", 1)), 600)
+    assert outcome.status == 0, outcome.text[-3000:]
+    assert one in (output / "results.csv").read_text().splitlines()
+    assert json.loads((output / "results.json").read_text())["best"].keys() == {"CoLA", "RTE", "STS-B", "MNLI"}
+
+
 def test_an_interrupted_call_goes_on(world):
     options = glue_command(world, "stopped", "--tasks", "RTE", "--seeds", 1, "--epochs", 40)
     process = script("run_glue.py", *options, start_new_session=True)

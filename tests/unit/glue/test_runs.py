@@ -2,13 +2,15 @@
 
 import os
 import queue
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
+import torch
 import toy
 
 from plugins import launch
 from plugins.data import glue_specs
+from plugins.files import write_json
 from plugins.glue import recipe, runs
 
 HEADER = "index\tsentence1\tsentence2\tlabel\n"
@@ -97,3 +99,28 @@ def test_a_run_with_other_options_is_done_again(setting, trained, capsys):
     do(setting, epochs=3)
     assert len(trained) == 2
     assert "other options than before" in capsys.readouterr().out
+
+
+def finished(setting, task, seed):
+    """A row of results.json, with the checkpoint that it speaks of."""
+    (run,) = recipe.plan([task], [seed], {}, {})
+    path = setting.output / run.name / runs.BEST
+    path.parent.mkdir(parents=True)
+    torch.save({"model": {}, "task_state": {"spec": glue_specs.SPECS[task].plain()}}, path)
+    return {**asdict(run), "score": 0.5, "checkpoint": f"{run.name}/{runs.BEST}"}
+
+
+def test_other_tasks_of_earlier_calls_are_kept_while_their_runs_exist(setting):
+    rows = [finished(setting, "CoLA", 1), finished(setting, "CoLA", 2), finished(setting, "RTE", 1)]
+    (setting.output / rows[1]["checkpoint"]).unlink()
+    content = {"checkpoint": str(setting.checkpoint), "runs": rows}
+    write_json(setting.output / runs.RESULTS, content)
+    results, specs = runs.of_other_tasks(setting)
+    assert {run.name: result["score"] for run, result in results.items()} == {"CoLA/lr1e-05_b16_s1": 0.5}
+    assert specs == {"CoLA": glue_specs.SPECS["CoLA"]}
+    write_json(setting.output / runs.RESULTS, content | {"checkpoint": "another"})
+    assert runs.of_other_tasks(setting) == ({}, {})
+
+
+def test_there_may_be_no_earlier_call(setting):
+    assert runs.of_other_tasks(setting) == ({}, {})
