@@ -63,7 +63,7 @@ class Run:
 
     @property
     def name(self):
-        return f"{self.task}/lr{self.lr:g}_b{self.batch_size}_s{self.seed}"
+        return f"{self.task}/lr{self.lr}_b{self.batch_size}_s{self.seed}"
 
     @property
     def cell(self):
@@ -115,7 +115,7 @@ def plan(tasks, seeds, given, from_yaml, intermediate=None, intermediate_for=INT
         start = intermediate if task in intermediate_for and task != intermediate else None
         for lr, size, seed in itertools.product(map(float, recipe["lr"]), recipe["batch_size"], seeds):
             runs.append(Run(task, lr, int(size), int(seed), start, recipe))
-    return runs
+    return list(dict.fromkeys(runs))
 
 
 COUNTED = ("max_epoch", "max_update", "batch_size", "max_tokens", "max_positions", "pad_to_multiple")

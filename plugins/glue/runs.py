@@ -71,7 +71,8 @@ def choose_tasks(glue_dir, names):
             if everything:
                 continue
             raise
-        specs[spec.name] = spec
+        if specs.setdefault(spec.name, spec) != spec:
+            raise UserError(f"--tasks {name}: its name is {spec.name}, as another task's; rename it")
         flags[spec.name] = ["--spec", str(name)] if is_file else ["--glue-task", spec.name]
     if not specs:
         raise UserError(f"{glue_dir}: no folder of any GLUE task with its training data in it")

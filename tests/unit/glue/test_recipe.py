@@ -26,6 +26,16 @@ def test_a_grid_has_every_cell_and_seed():
     assert len({run.cell for run in runs}) == 4
 
 
+def test_what_is_given_twice_is_run_once():
+    given = {"lr": [1e-4, 0.0001], "batch_size": [16, 16]}
+    assert [run.name for run in recipe.plan(["RTE"], [1, 1], given, {})] == ["RTE/lr0.0001_b16_s1"]
+
+
+def test_learning_rates_that_differ_a_little_have_folders_of_their_own():
+    runs = recipe.plan(["RTE"], [1], {"lr": [1e-5, 1.0000001e-5]}, {})
+    assert len({run.name for run in runs}) == 2
+
+
 def test_an_intermediate_task_serves_the_small_ones():
     runs = recipe.plan(["MNLI", "RTE", "CoLA"], [1], {}, {}, "MNLI")
     assert {run.task: run.intermediate for run in runs} == {"MNLI": None, "RTE": "MNLI", "CoLA": None}

@@ -10,6 +10,7 @@ import toy
 
 from plugins import launch
 from plugins.data import glue_specs
+from plugins.errors import UserError
 from plugins.files import write_json
 from plugins.glue import recipe, runs
 
@@ -124,3 +125,13 @@ def test_other_tasks_of_earlier_calls_are_kept_while_their_runs_exist(setting):
 
 def test_there_may_be_no_earlier_call(setting):
     assert runs.of_other_tasks(setting) == ({}, {})
+
+
+def test_two_tasks_of_one_name_are_an_error(setting, tmp_path):
+    glue = tmp_path / "glue"
+    own = glue / "own.yaml"
+    own.write_text("{name: RTE, files: {train: RTE/train.tsv, valid: RTE/dev.tsv}, text: sentence1, label: label, "
+                   "labels: [entailment, not_entailment], metrics: [accuracy]}")  # fmt: skip
+    assert list(runs.choose_tasks(glue, ["RTE", "rte"])[0]) == ["RTE"]
+    with pytest.raises(UserError, match="own.yaml: its name is RTE"):
+        runs.choose_tasks(glue, ["RTE", str(own)])
