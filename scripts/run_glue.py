@@ -86,23 +86,24 @@ def prepare(args):
     """Return the runs and what they share; every mistake in the options is found here."""
     import torch
 
-    from plugins.data import glue_dataset
+    from plugins.data import glue_dataset, glue_specs
     from plugins.errors import UserError
     from plugins.glue import recipe, runs
 
     if not os.path.exists(args.checkpoint):
         raise UserError(f"--checkpoint {args.checkpoint}: no such file")
-    content = recipe.read_yaml(args.config) if args.config else {}
-    intermediate = args.intermediate or content.get("intermediate")
     specs, flags = runs.choose_tasks(args.glue_dir, args.tasks)
+    chosen = specs.values()
+    content = recipe.read_yaml(args.config, chosen) if args.config else {}
+    receivers = [glue_specs.find(name, "--intermediate-for", chosen).name for name in args.intermediate_for or ()]
+    intermediate = args.intermediate or content.get("intermediate")
     if intermediate:
-        found, words = runs.choose_tasks(args.glue_dir, [intermediate])
+        found, words = runs.choose_tasks(args.glue_dir, [intermediate], "--intermediate", chosen)
         (intermediate,) = found
         specs, flags = found | specs, words | flags
     given = {name: getattr(args, name) for name in recipe.RECIPE}
     seeds = args.seeds or content.get("seeds") or [1, 2, 3]
-    receivers = args.intermediate_for or recipe.INTERMEDIATE_FOR
-    planned = recipe.plan(list(specs), seeds, given, content, intermediate, receivers)
+    planned = recipe.plan(list(specs), seeds, given, content, intermediate, receivers or recipe.INTERMEDIATE_FOR)
     cache = args.cache_dir or glue_dataset.default_cache()
     setting = runs.Setting(
         Path(args.glue_dir).resolve(), Path(args.checkpoint).resolve(), Path(args.output), specs, flags, args.threads,

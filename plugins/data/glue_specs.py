@@ -128,8 +128,12 @@ SPECS = {spec.name: spec for spec in _TABLE}
 ALIASES = {"premise": "sentence1", "hypothesis": "sentence2"}  # of columns, in diagnostic-full.tsv
 
 
-def find(name):
-    """Return the spec of a GLUE task, however its name is written (``SST-2``, ``sst2``).
+def find(name, source="--glue-task", own=()):
+    """Return the spec of a task, however its name is written (``SST-2``, ``sst2``).
+
+    Args:
+        source: what gave the name, for the error.
+        own: specs besides GLUE's.
 
     Raises:
         UserError: no such task.
@@ -138,12 +142,13 @@ def find(name):
     def plain(text):
         return text.lower().replace("-", "").replace("_", "")
 
-    for spec in _TABLE:
+    specs = {spec.name: spec for spec in (*own, *_TABLE)}
+    for spec in specs.values():
         if plain(spec.name) == plain(name):
             return spec
-    near = difflib.get_close_matches(name.upper(), SPECS, n=1)
+    near = difflib.get_close_matches(name.upper(), specs, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise UserError(f"--glue-task {name}: {hint}there are {', '.join(SPECS)}; --spec FILE.yaml describes others")
+    raise UserError(f"{source} {name}: {hint}there are {', '.join(specs)}; a YAML file (--spec) describes others")
 
 
 # Tasks of the user's own

@@ -52,17 +52,20 @@ class Setting:
     skip_bad_rows: bool
 
 
-def choose_tasks(glue_dir, names):
+def choose_tasks(glue_dir, names, source="--tasks", own=()):
     """Return {name: spec} and {name: flags} of tasks: names of GLUE's, YAML files, or ``all`` that the folder has.
 
+    Args:
+        source, own: as :func:`plugins.data.glue_specs.find`.
+
     Raises:
-        UserError: no such task, or no training data for it.
+        UserError: no such task, no training data for it, or two of one name.
     """
     specs, flags = {}, {}
-    everything = [name.lower() for name in names] == ["all"]
+    everything = source == "--tasks" and [name.lower() for name in names] == ["all"]
     for name in glue_specs.SPECS if everything else names:
         is_file = str(name).endswith((".yaml", ".yml"))
-        spec = glue_specs.read(name) if is_file else glue_specs.find(name)
+        spec = glue_specs.read(name) if is_file else glue_specs.find(name, source, own)
         try:
             glue_reader.locate(glue_dir, spec, glue_specs.TRAIN)
             for split in spec.valid_splits:
@@ -72,7 +75,7 @@ def choose_tasks(glue_dir, names):
                 continue
             raise
         if specs.setdefault(spec.name, spec) != spec:
-            raise UserError(f"--tasks {name}: its name is {spec.name}, as another task's; rename it")
+            raise UserError(f"{source} {name}: its name is {spec.name}, as another task's; rename it")
         flags[spec.name] = ["--spec", str(name)] if is_file else ["--glue-task", spec.name]
     if not specs:
         raise UserError(f"{glue_dir}: no folder of any GLUE task with its training data in it")
