@@ -217,7 +217,7 @@ def choose_spec(cfg, from_checkpoint):
         # The checkpoint holds it too, and load_state_dict takes it from there.
         return glue_specs.GlueSpec("", {}, ("",), "", ("0", "1"), (), "")
     spec = glue_specs.read(cfg.spec) if cfg.spec else glue_specs.find(cfg.glue_task)
-    if cfg.label_names:
+    if cfg.label_names and cfg.label_names != ",".join(spec.id2label):  # a name may hold a comma itself
         source = "the checkpoint's options" if from_checkpoint else "--label-names"
         check_labels(spec, cfg.label_names.split(","), source)
     return spec

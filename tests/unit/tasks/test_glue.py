@@ -1,0 +1,27 @@
+"""The task ``glue``: what it refuses, without training."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from plugins.errors import UserError
+from plugins.tasks import glue
+
+SPEC = """
+name: mood
+files: {train: train.csv, valid: dev.csv}
+text: sentence
+label: mood
+labels: ["sad, angry", glad]
+metrics: [accuracy]
+"""
+
+
+@pytest.mark.parametrize("from_checkpoint", [True, False])
+def test_a_label_may_hold_a_comma(tmp_path, from_checkpoint):
+    (tmp_path / "own.yaml").write_text(SPEC)
+    cfg = SimpleNamespace(spec=str(tmp_path / "own.yaml"), label_names="sad, angry,glad")
+    assert glue.choose_spec(cfg, from_checkpoint).labels == ("sad, angry", "glad")
+    cfg.label_names = "glad,sad, angry"
+    with pytest.raises(UserError, match="in this order, are not those of mood"):
+        glue.choose_spec(cfg, from_checkpoint)
