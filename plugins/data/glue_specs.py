@@ -5,6 +5,7 @@ own lists, which Hugging Face's ``nyu-mll/glue`` has too. Metrics carry Hugging 
 """
 
 import difflib
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -16,6 +17,7 @@ METRICS = (ACCURACY, F1, MATTHEWS, PEARSON, SPEARMAN, COMBINED)
 REGRESSION_METRICS = (PEARSON, SPEARMAN, COMBINED)
 TRAIN, VALID, TEST = "train", "valid", "test"
 MISMATCHED = "_mismatched"
+SPLIT_NAMES = (TRAIN, VALID, TEST, VALID + MISMATCHED, TEST + MISMATCHED)
 
 SPLITS = {TRAIN: "train.tsv", VALID: "dev.tsv", TEST: "test.tsv"}
 
@@ -185,9 +187,30 @@ def read(path):
 
 def _checked(path, row):
     row = dict(row)
+    for name in ("name", "label", "best", "head"):
+        if not isinstance(row.get(name, ""), str):
+            raise UserError(f"{path}: {name} must be one text")
+    for name in ("name", "head"):  # they name folders and parameters
+        if row.get(name) and not re.fullmatch("[A-Za-z0-9_-]+", row[name]):
+            raise UserError(f"{path}: {name} {row[name]!r} may hold letters, digits, - and _ alone")
+    for name in ("files", "headless", "submission"):
+        if not isinstance(row.get(name) or {}, dict) or not (row.get(name) or {}).keys() <= set(SPLIT_NAMES):
+            raise UserError(f"{path}: {name} must be a mapping with keys among {', '.join(SPLIT_NAMES)}")
+    if not all(isinstance(file, str) and file for file in row["files"].values()):
+        raise UserError(f"{path}: files must name one file a split")
+    for name in (TRAIN, VALID):
+        if name not in row["files"]:
+            raise UserError(f"{path}: files: no {name!r} split; train and valid are needed")
     for name in ("text", "labels", "names", "metrics", "folders", "scale"):
-        value = row.get(name, ())
-        row[name] = (value,) if isinstance(value, str) else tuple(value)
+        value = row.get(name, [])
+        value = [value] if isinstance(value, str) else value
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise UserError(f"{path}: {name} must be a list of texts")
+        row[name] = tuple(value)
+        if len(set(row[name])) < len(row[name]):
+            raise UserError(f"{path}: {name} says one thing twice: {', '.join(row[name])}")
+    if row["label"] in row["text"]:
+        raise UserError(f"{path}: {row['label']!r} is both a text and the label")
     try:
         row["scale"] = tuple(map(float, row["scale"]))
     except ValueError:
@@ -209,6 +232,8 @@ def _checked(path, row):
             raise UserError(f"{path}: no metric {metric!r} for this kind of task; there are {', '.join(possible)}")
     if row["best"] not in row["metrics"]:
         raise UserError(f"{path}: best is {row['best']}, which is not among the metrics")
+    if row["metrics"] == (COMBINED,):
+        raise UserError(f"{path}: {COMBINED} is the mean of other metrics; name those too")
     if F1 in row["metrics"] and len(row["labels"]) != 2:
         raise UserError(f"{path}: f1 is for two classes, of which the second counts as positive")
     return GlueSpec(**row)
