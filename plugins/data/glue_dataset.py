@@ -21,7 +21,7 @@ from .tokenizers import DICTIONARY_FILE, TOKENIZER_FILES
 
 logger = logging.getLogger(__name__)
 
-FORMAT = b"1"  # of the cache; a change makes old files unused
+FORMAT = b"2"  # of the cache; a change makes old files unused
 
 
 # Text to tokens
