@@ -146,7 +146,7 @@ class GlueTask(FairseqTask):
         """Build a model with a head for this task.
 
         Raises:
-            UserError: a checkpoint to be resumed has other label ids.
+            UserError: a checkpoint to be resumed is of another task, or has other label ids.
         """
         asked = None
         if not from_checkpoint and "positions" in cfg:  # clap_roberta, which would take it for its number of positions
@@ -164,9 +164,19 @@ class GlueTask(FairseqTask):
         return model
 
     def prepare(self, model, cfg):
-        """Make a new model ready for fine-tuning."""
+        """Make a new model ready for fine-tuning.
+
+        Raises:
+            UserError: ``--save-dir`` holds a run of another task, or the checkpoint has other label ids.
+        """
         source = compat.starting_checkpoint(*(cfg.get(name) for name in START))
         saved = (compat.read_state(source).get("task_state") or {}) if source else {}
+        other, folder = saved.get("spec", {}).get("name", self.spec.name), cfg.get("save_dir")
+        if other != self.spec.name and source == os.path.join(folder, "checkpoint_last.pt"):
+            raise UserError(
+                f"--save-dir {folder}: the run in it is of {other}, not of {self.spec.name}; choose another folder "
+                f"(and --finetune-from {source} to start from its model)"
+            )
         if saved.get("head") == self.head_name:
             check_labels(self.spec, saved["id2label"], source)
         layers = model.encoder.sentence_encoder.layers
