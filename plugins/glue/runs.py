@@ -194,7 +194,8 @@ def do(run, setting, start, devices):
             options, folder / "train.log", title=run.name, updates=updates, threads=setting.threads,
             bar=False, device=device,
         )  # fmt: skip
-        result = evaluate(run, setting, train, device) | {"train_seconds": time.monotonic() - began}
+        seconds = {"train_seconds": time.monotonic() - began}
+        result = seconds | evaluate(run, setting, train, device)
     finally:
         devices.put(device)
     slim(folder)
@@ -251,10 +252,12 @@ def evaluate(run, setting, train, device="cpu"):
 
 
 def from_log(records):
-    """Return what a run's log says that a report needs."""
+    """Return what a run's log says that a report needs; ``train_seconds`` unless they all were rounded to 0."""
     train = [r.values for r in records if r.stage == training_logs.TRAIN]
     valid = [r.values for r in records if r.stage == training_logs.VALID]
-    return {
+    # Of every epoch, also of those before an interruption, and without validation.
+    seconds = sum(values.get("train_wall", 0.0) for values in train)
+    return ({"train_seconds": seconds} if seconds else {}) | {
         "last_share": valid[-1].get("top_class_share", 0.0) if valid else 0.0,
         "train_loss": train[-1].get("nll", train[-1].get("mse")) if train else None,
         "epochs": int(train[-1]["epoch"]) if train else 0,

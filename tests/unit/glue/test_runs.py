@@ -1,5 +1,6 @@
 """Many runs: what is done again, and what is not."""
 
+import json
 import os
 import queue
 from dataclasses import asdict, replace
@@ -9,6 +10,7 @@ import torch
 import toy
 
 from plugins import launch
+from plugins.analysis import training_logs
 from plugins.data import glue_specs
 from plugins.errors import UserError
 from plugins.files import write_json
@@ -135,3 +137,15 @@ def test_two_tasks_of_one_name_are_an_error(setting, tmp_path):
     assert list(runs.choose_tasks(glue, ["RTE", "rte"])[0]) == ["RTE"]
     with pytest.raises(UserError, match="own.yaml: its name is RTE"):
         runs.choose_tasks(glue, ["RTE", str(own)])
+
+
+def epoch(number, wall):
+    values = {"epoch": number, "train_nll": "0.5", "train_train_wall": str(wall), "train_num_updates": str(10 * number)}
+    return f"{toy.LOG_PREFIX}train | {json.dumps(values)}\n"
+
+
+def test_training_time_is_that_of_all_epochs_also_before_an_interruption():
+    lines = ["$ fairseq-train\n", epoch(1, 3), "$ fairseq-train\n", epoch(2, 4)]
+    said = runs.from_log(training_logs.read_log(lines))
+    assert (said["train_seconds"], said["epochs"], said["updates"]) == (7, 2, 20)
+    assert "train_seconds" not in runs.from_log(training_logs.read_log([epoch(1, 0)]))
