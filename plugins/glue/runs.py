@@ -182,6 +182,7 @@ def do(run, setting, start, devices):
         changed = [name for name in identity if known["identity"].get(name) != identity[name]]
         tqdm.write(f"{run.name} is done again: other {' and '.join(changed) or 'files'} than before")
     claim(folder)
+    launch.check_ended(folder / "train.log")
     if not (same and launch.resumable(folder)):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
