@@ -1,5 +1,6 @@
 """Run ``fairseq-train`` as a child process: its output in a log file, its progress in a bar, its last error kept."""
 
+import fcntl
 import os
 import queue
 import shlex
@@ -47,7 +48,8 @@ def fairseq_train(
         device: of :func:`devices`; the child sees no other GPU. None: all of them.
 
     Raises:
-        UserError: the exit status is not 0; the text holds the child's last error.
+        UserError: the exit status is not 0, and the text holds the child's last error; or an earlier child is still
+            writing to the log, for it outlives a parent that is killed.
     """
     program = [sys.executable, os.path.join(sysconfig.get_path("scripts"), "fairseq-train")]
     settings = {name: value for name, value in os.environ.items() if name not in _DISTRIBUTED}
@@ -58,8 +60,9 @@ def fairseq_train(
         settings["CUDA_VISIBLE_DEVICES"] = visible_gpus()[torch.device(device).index]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     with open(log, "a", encoding="utf-8") as file:
+        _lock(file)
         print("$ fairseq-train", shlex.join(arguments), file=file, flush=True)
-        process = subprocess.Popen([*program, *arguments], env=settings, **pipes)
+        process = subprocess.Popen([*program, *arguments], env=settings, pass_fds=[file.fileno()], **pipes)
         _RUNNING.add(process)
         try:
             error = _follow(process.stdout, file, title, updates if bar else None)
@@ -69,6 +72,27 @@ def fairseq_train(
             _RUNNING.discard(process)
     if process.returncode:
         raise UserError(f"{title}: fairseq-train failed: {error} (everything it said: {log})")
+
+
+def check_ended(log: str | Path) -> None:
+    """Make sure that no child is writing to a log, before its folder is touched.
+
+    Raises:
+        UserError: one is.
+    """
+    if os.path.exists(log):
+        with open(log, "a", encoding="utf-8") as file:
+            _lock(file)
+
+
+def _lock(log: TextIO) -> None:
+    """Lock an open log until this process and each child that inherits it have closed it, or ended."""
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"{log.name}: a run is still writing to it; wait for its end, or end it") from None
+    except OSError:  # a file system without locks
+        pass
 
 
 def visible_gpus() -> list[str]:

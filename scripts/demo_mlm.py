@@ -182,9 +182,10 @@ def unigram(folder: Path) -> float:
 def train(args: argparse.Namespace, name: str, output: Path, data: dict) -> None:
     """Train a model with fairseq-train unless that has been done; go on with a run that was interrupted."""
     from plugins.files import write_json
-    from plugins.launch import fairseq_train, resumable
+    from plugins.launch import check_ended, fairseq_train, resumable
 
     folder = output / name
+    check_ended(folder / "train.log")
     note, options = folder / "run.json", {"recipe": command(args, name, output), "data": data}
     known = read_json(note)
     same = not args.force and known.get("options") == options

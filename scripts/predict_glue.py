@@ -51,7 +51,7 @@ def predict_one(args):
     from plugins.files import write_text
     from plugins.glue import predict
 
-    spec = glue_specs.find(args.task) if args.task else None
+    spec = glue_specs.find(args.task, "--task") if args.task else None
     given = answers(args, args.checkpoint, args.split, spec)
     lines = predict.prediction_lines(given, given.spec.labels if args.official_labels else given.spec.id2label)
     if args.output:
@@ -92,7 +92,7 @@ def submit(args):
                 missing.append(name)
                 continue
             try:
-                files[name] = answers(args, checkpoint, split, spec)
+                files[name] = answers(args, Path(args.runs, checkpoint), split, spec)
                 print(f"{name}: {len(files[name].index)} predictions", flush=True)
             except UserError as error:
                 print(f"{name}: left out ({error})")

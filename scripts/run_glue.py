@@ -8,8 +8,9 @@ Each run is the fairseq-train command that its train.log begins with. The recipe
 polynomial decay, dropout 0.1, weight decay 0.1; learning rate and batch size by task), or what --config and the options
 below make of it. Finished runs are not done again; interrupted ones go on. Dictionary and tokeniser lie beside CKPT.
 
-DIR gets results.json, .csv and .md; DIR/TASK, for the best run, {train,eval,all}_results.json, the model card README.md
-and predict_results_TASK.txt if there is a test split; DIR/TASK/RUN its checkpoint and its validation predictions.
+DIR gets results.json, .csv and .md, which keep the tasks of earlier calls for the same CKPT; DIR/TASK, for the best
+run, {train,eval,all}_results.json, the model card README.md and predict_results_TASK.txt if there is a test split;
+DIR/TASK/RUN its checkpoint and its validation predictions.
 """
 
 import argparse
@@ -85,29 +86,28 @@ def prepare(args):
     """Return the runs and what they share; every mistake in the options is found here."""
     import torch
 
-    from plugins.data import glue_dataset
+    from plugins.data import glue_dataset, glue_specs
     from plugins.errors import UserError
     from plugins.glue import recipe, runs
 
     if not os.path.exists(args.checkpoint):
         raise UserError(f"--checkpoint {args.checkpoint}: no such file")
-    content = recipe.read_yaml(args.config) if args.config else {}
-    intermediate = args.intermediate or content.get("intermediate")
     specs, flags = runs.choose_tasks(args.glue_dir, args.tasks)
+    chosen = specs.values()
+    content = recipe.read_yaml(args.config, chosen) if args.config else {}
+    receivers = [glue_specs.find(name, "--intermediate-for", chosen).name for name in args.intermediate_for or ()]
+    intermediate = args.intermediate or content.get("intermediate")
     if intermediate:
-        found, words = runs.choose_tasks(args.glue_dir, [intermediate])
+        found, words = runs.choose_tasks(args.glue_dir, [intermediate], "--intermediate", chosen)
         (intermediate,) = found
         specs, flags = found | specs, words | flags
     given = {name: getattr(args, name) for name in recipe.RECIPE}
     seeds = args.seeds or content.get("seeds") or [1, 2, 3]
-    receivers = args.intermediate_for or recipe.INTERMEDIATE_FOR
-    planned = recipe.plan(list(specs), seeds, given, content, intermediate, receivers)
+    planned = recipe.plan(list(specs), seeds, given, content, intermediate, receivers or recipe.INTERMEDIATE_FOR)
     cache = args.cache_dir or glue_dataset.default_cache()
-    more = ["--cache-dir", cache] + ["--skip-bad-rows"] * args.skip_bad_rows
     setting = runs.Setting(
-        Path(args.glue_dir).resolve(), Path(args.checkpoint).resolve(), Path(args.output), specs, flags, tuple(more),
-        args.threads, args.cpu or not torch.cuda.is_available(), None if cache == "none" else cache,
-        args.skip_bad_rows,
+        Path(args.glue_dir).resolve(), Path(args.checkpoint).resolve(), Path(args.output), specs, flags, args.threads,
+        args.cpu or not torch.cuda.is_available(), None if cache == "none" else cache, args.skip_bad_rows,
     )  # fmt: skip
     setting.output.mkdir(parents=True, exist_ok=True)
     return planned, setting
@@ -116,9 +116,11 @@ def prepare(args):
 def finish(results, setting):
     """Print the tables and write every file."""
     from plugins.files import write_json, write_text
-    from plugins.glue import report
+    from plugins.glue import report, runs
 
-    by_task = report.cells(results, setting.specs)
+    others, specs = runs.of_other_tasks(setting)
+    results, specs = results | others, setting.specs | specs
+    by_task = report.cells(results, specs)
     perplexity = report.pretraining_perplexity(setting.checkpoint)
     paper, official = report.paper_table(by_task, perplexity), report.official_table(by_task)
     title = "The published table's columns (CoLA: accuracy, STS-B: squared error of label / 5 over ln 2)"
@@ -132,15 +134,15 @@ def finish(results, setting):
     lines = [f"    {command}", "", title + ".", "", report.markdown(paper), "", "Official metrics, in percent.", "",
              report.markdown(official), *(f"\nWarning: {line}." for line in warnings)]  # fmt: skip
     write_text(setting.output / "results.md", "\n".join(lines) + "\n")
-    write_text(setting.output / "results.csv", "\n".join(report.as_csv(results, setting.specs).splitlines()) + "\n")
+    write_text(setting.output / "results.csv", "\n".join(report.as_csv(results, specs).splitlines()) + "\n")
     rows = [{**{k: getattr(run, k) for k in ("task", "lr", "batch_size", "seed", "intermediate", "recipe")}, **result}
             for run, result in results.items()]  # fmt: skip
     best = {task: found[0].best[1]["checkpoint"] for task, found in by_task.items()}
     everything = {"command": command, "checkpoint": str(setting.checkpoint), "perplexity": perplexity, "best": best,
                   "warnings": warnings, "runs": rows}  # fmt: skip
-    write_json(setting.output / "results.json", everything, indent=1)
-    for found in by_task.values():
-        write_task(found[0], setting)
+    write_json(setting.output / runs.RESULTS, everything, indent=1)
+    for task in setting.specs:
+        write_task(by_task[task][0], setting)
     print(f"everything is in {setting.output}/")
 
 
@@ -155,7 +157,7 @@ def write_task(cell, setting):
     for kind, content in report.hugging_face_results(result).items():
         write_json(folder / f"{kind}_results.json", content, indent=1)
     write_text(folder / "README.md", "\n".join(report.model_card(cell, setting.checkpoint).splitlines()) + "\n")
-    model = hub.load(result["checkpoint"])
+    model = hub.load(str(setting.output / result["checkpoint"]))
     for split in cell.spec.test_splits:
         try:
             given = predict.answers(model, setting.glue_dir, split, None, setting.cache, setting.skip_bad_rows)

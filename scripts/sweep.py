@@ -59,11 +59,13 @@ def prepare(run, folder, force):
     """Make a run's folder; return False if it is finished.
 
     Raises:
-        UserError: it holds another command's run.
+        UserError: it holds another command's run, or one that is still going.
     """
+    from plugins import launch
     from plugins.errors import UserError
     from plugins.files import write_json
 
+    launch.check_ended(folder / "log")
     state = state_of(folder)
     if state is not None and state["command"] != list(run.arguments):
         if not force:

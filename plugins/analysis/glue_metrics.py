@@ -82,13 +82,13 @@ def mean_squared_error(predictions, targets):
 
 
 def published_loss(mse, scale):
-    """Return what fairseq's recipe logs for STS-B: labels divided by 5, and the loss by ln 2, as if it were bits.
+    """Return what fairseq's recipe logs for STS-B: labels from 0 to 1, the loss divided by ln 2, as if in bits.
 
     Args:
         mse: mean squared error on the labels' own scale.
         scale: (lowest, highest) label.
     """
-    return mse / scale[1] ** 2 / math.log(2)
+    return mse / (scale[1] - scale[0]) ** 2 / math.log(2)
 
 
 # What a model that learned nothing reaches

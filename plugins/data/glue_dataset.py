@@ -21,7 +21,7 @@ from .tokenizers import DICTIONARY_FILE, TOKENIZER_FILES
 
 logger = logging.getLogger(__name__)
 
-FORMAT = b"1"  # of the cache; a change makes old files unused
+FORMAT = b"2"  # of the cache; a change makes old files unused
 
 
 # Text to tokens
@@ -183,6 +183,9 @@ class SentencePairs(ByLength):
         max_positions: longest input; texts are truncated to fit.
         pad_multiple: batches are padded to a multiple of this length.
         shuffle: vary the batches from epoch to epoch (training).
+
+    Raises:
+        UserError: ``max_positions`` leaves no room for a token of each text.
     """
 
     def __init__(self, data, dictionary, max_positions, pad_multiple=1, shuffle=False):
@@ -190,8 +193,7 @@ class SentencePairs(ByLength):
         texts = (len(data.offsets) - 1) // max(1, len(data))
         self.parts = parts(data, texts, max_positions)
         self.tokens = data.tokens
-        # <s> and </s>, and two </s> more before a second text
-        sizes = sum(stop - start for start, stop in self.parts) + (2 if texts == 1 else 4)
+        sizes = sum(stop - start for start, stop in self.parts) + 2 * texts
         super().__init__(sizes, max_positions, pad_multiple, shuffle)
 
     def __getitem__(self, i):
@@ -223,11 +225,18 @@ class SentencePairs(ByLength):
 
 
 def parts(data, texts, max_positions):
-    """Return [(start, stop)] of each text's kept tokens, arrays of (N,)."""
+    """Return [(start, stop)] of each text's kept tokens, arrays of (N,).
+
+    Raises:
+        UserError: ``max_positions`` leaves no room for a token of each text.
+    """
+    special = 2 * texts  # <s> and </s>, and two </s> more before a second text
+    if max_positions < special + texts:
+        raise UserError(f"--max-positions {max_positions}: an input takes at least {special + texts}; raise it")
     starts = data.offsets[:-1].reshape(-1, texts)  # (N, K)
     sizes = np.diff(data.offsets).reshape(-1, texts)
     if texts == 1:
-        kept = (np.minimum(sizes[:, 0], max_positions - 2),)
+        kept = (np.minimum(sizes[:, 0], max_positions - special),)
     else:
-        kept = truncated(sizes[:, 0], sizes[:, 1], max_positions - 4)
+        kept = truncated(sizes[:, 0], sizes[:, 1], max_positions - special)
     return [(starts[:, k], starts[:, k] + size) for k, size in enumerate(kept)]

@@ -22,7 +22,7 @@ class Examples:
     Attributes:
         texts: a list of N texts for each column of text.
         labels: (N,) ids (int64) or scores (float64); None where the split is unlabelled.
-        index: N names of the rows, as the leaderboard wants them.
+        index: N names of the rows, as the leaderboard wants them; their place in the file, from 0, where it names none.
         skipped: how many bad rows were left out.
     """
 
@@ -65,7 +65,7 @@ def read(path, spec, split, skip_bad_rows=False):
     rows = numbered_rows(path, spec, split)
     labelled = None if split.startswith(TEST) else True  # None: not known yet
     texts, labels, index, bad = [[] for _ in spec.text], [], [], []
-    for line, row in rows:
+    for number, (line, row) in enumerate(rows):
         try:
             if isinstance(row, BadRow):
                 raise row
@@ -80,7 +80,7 @@ def read(path, spec, split, skip_bad_rows=False):
         for column, field in zip(texts, fields, strict=True):
             column.append(field)
         labels.append(label)
-        index.append(str(row.get("index", row.get("id", len(index)))))
+        index.append(str(row.get("index", row.get("id", number))))
     if not index:
         raise UserError(f"{path}: no usable rows")
     if bad:

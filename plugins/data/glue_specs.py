@@ -5,6 +5,7 @@ own lists, which Hugging Face's ``nyu-mll/glue`` has too. Metrics carry Hugging 
 """
 
 import difflib
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -16,6 +17,7 @@ METRICS = (ACCURACY, F1, MATTHEWS, PEARSON, SPEARMAN, COMBINED)
 REGRESSION_METRICS = (PEARSON, SPEARMAN, COMBINED)
 TRAIN, VALID, TEST = "train", "valid", "test"
 MISMATCHED = "_mismatched"
+SPLIT_NAMES = (TRAIN, VALID, TEST, VALID + MISMATCHED, TEST + MISMATCHED)
 
 SPLITS = {TRAIN: "train.tsv", VALID: "dev.tsv", TEST: "test.tsv"}
 
@@ -128,8 +130,12 @@ SPECS = {spec.name: spec for spec in _TABLE}
 ALIASES = {"premise": "sentence1", "hypothesis": "sentence2"}  # of columns, in diagnostic-full.tsv
 
 
-def find(name):
-    """Return the spec of a GLUE task, however its name is written (``SST-2``, ``sst2``).
+def find(name, source="--glue-task", own=()):
+    """Return the spec of a task, however its name is written (``SST-2``, ``sst2``).
+
+    Args:
+        source: what gave the name, for the error.
+        own: specs besides GLUE's.
 
     Raises:
         UserError: no such task.
@@ -138,12 +144,13 @@ def find(name):
     def plain(text):
         return text.lower().replace("-", "").replace("_", "")
 
-    for spec in _TABLE:
+    specs = {spec.name: spec for spec in (*own, *_TABLE)}
+    for spec in specs.values():
         if plain(spec.name) == plain(name):
             return spec
-    near = difflib.get_close_matches(name.upper(), SPECS, n=1)
+    near = difflib.get_close_matches(name.upper(), specs, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise UserError(f"--glue-task {name}: {hint}there are {', '.join(SPECS)}; --spec FILE.yaml describes others")
+    raise UserError(f"{source} {name}: {hint}there are {', '.join(specs)}; a YAML file (--spec) describes others")
 
 
 # Tasks of the user's own
@@ -180,9 +187,30 @@ def read(path):
 
 def _checked(path, row):
     row = dict(row)
+    for name in ("name", "label", "best", "head"):
+        if not isinstance(row.get(name, ""), str):
+            raise UserError(f"{path}: {name} must be one text")
+    for name in ("name", "head"):  # they name folders and parameters
+        if row.get(name) and not re.fullmatch("[A-Za-z0-9_-]+", row[name]):
+            raise UserError(f"{path}: {name} {row[name]!r} may hold letters, digits, - and _ alone")
+    for name in ("files", "headless", "submission"):
+        if not isinstance(row.get(name) or {}, dict) or not (row.get(name) or {}).keys() <= set(SPLIT_NAMES):
+            raise UserError(f"{path}: {name} must be a mapping with keys among {', '.join(SPLIT_NAMES)}")
+    if not all(isinstance(file, str) and file for file in row["files"].values()):
+        raise UserError(f"{path}: files must name one file a split")
+    for name in (TRAIN, VALID):
+        if name not in row["files"]:
+            raise UserError(f"{path}: files: no {name!r} split; train and valid are needed")
     for name in ("text", "labels", "names", "metrics", "folders", "scale"):
-        value = row.get(name, ())
-        row[name] = (value,) if isinstance(value, str) else tuple(value)
+        value = row.get(name, [])
+        value = [value] if isinstance(value, str) else value
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise UserError(f"{path}: {name} must be a list of texts")
+        row[name] = tuple(value)
+        if len(set(row[name])) < len(row[name]):
+            raise UserError(f"{path}: {name} says one thing twice: {', '.join(row[name])}")
+    if row["label"] in row["text"]:
+        raise UserError(f"{path}: {row['label']!r} is both a text and the label")
     try:
         row["scale"] = tuple(map(float, row["scale"]))
     except ValueError:
@@ -204,6 +232,8 @@ def _checked(path, row):
             raise UserError(f"{path}: no metric {metric!r} for this kind of task; there are {', '.join(possible)}")
     if row["best"] not in row["metrics"]:
         raise UserError(f"{path}: best is {row['best']}, which is not among the metrics")
+    if row["metrics"] == (COMBINED,):
+        raise UserError(f"{path}: {COMBINED} is the mean of other metrics; name those too")
     if F1 in row["metrics"] and len(row["labels"]) != 2:
         raise UserError(f"{path}: f1 is for two classes, of which the second counts as positive")
     return GlueSpec(**row)

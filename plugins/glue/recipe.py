@@ -1,10 +1,17 @@
 """How to fine-tune: RoBERTa's recipe, what a YAML file or the command line changes of it, and the command it makes."""
 
+import argparse
 import itertools
+import math
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from plugins.data import glue_dataset, glue_specs
 from plugins.errors import UserError
+from plugins.modules.pooler import POOLERS
+from plugins.options import flag
+from plugins.tasks.glue import GlueConfig
 
 # Liu et al., 2019 (arXiv 1907.11692), table 10; learning rates and batch sizes by task are those of fairseq's
 # examples/roberta/config/finetuning, with which the published table was made.
@@ -28,22 +35,121 @@ BY_TASK = {
     **dict.fromkeys(("SST-2", "QNLI", "QQP", "MNLI"), {"batch_size": [32]}),
 }
 INTERMEDIATE_FOR = ("RTE", "MRPC", "STS-B")  # as in RoBERTa, section 5.1, and in STILTs (Phang et al., 2018)
-LISTS = ("lr", "batch_size")
-HELP = {
-    "epochs": "passes over the training data",
-    "lr": "peak learning rates to try",
-    "batch_size": "sentences in an update, to try",
-    "warmup": "share of the updates in which the learning rate grows",
-    "dropout": "of the encoder, its attention and the head",
-    "weight_decay": "of matrices",
-    "clip_norm": "largest norm of a gradient; 0: no limit",
-    "pooler_type": "what the head sees: bos, mean, max or attention",
-    "layer_lr_decay": "learning rate of each layer relative to the one above it",
-    "reinit_layers": "top layers that start from random values",
-    "max_positions": "longest input (default: the model's, or 512)",
-    "max_tokens": "most tokens in a batch, padding included",
-    "options": "more options of fairseq-train, in one string",
+
+
+# What may be given
+
+
+def whole(value):
+    if float(value) != int(float(value)):
+        raise ValueError
+    return int(float(value))
+
+
+def text(value):
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def in_words(value):
+    shlex.split(text(value))
+    return value
+
+
+COUNT = (whole, lambda n: n >= 1, "a whole number of at least 1")
+FROM_0 = (whole, lambda n: n >= 0, "a whole number of at least 0")
+SHARE = (float, lambda x: 0 <= x < 1, "a number from 0 to below 1")
+AMOUNT = (float, lambda x: 0 <= x < math.inf, "a number of at least 0")
+KEYS = {
+    "epochs": COUNT,
+    "lr": (float, lambda x: 0 < x < math.inf, "a number above 0"),
+    "batch_size": COUNT,
+    "warmup": SHARE,
+    "dropout": SHARE,
+    "weight_decay": AMOUNT,
+    "clip_norm": AMOUNT,
+    "pooler_type": (text, POOLERS.__contains__, f"one of {', '.join(POOLERS)}"),
+    "layer_lr_decay": (float, lambda x: 0 < x <= 1, "a number above 0 and at most 1"),
+    "reinit_layers": FROM_0,
+    "max_positions": COUNT,
+    "max_tokens": COUNT,
+    "options": (in_words, lambda _: True, "options of fairseq-train in one string, its quotes in pairs"),
+    "seeds": FROM_0,
+    "intermediate": (text, bool, "the name of a task"),
 }
+LISTS = ("lr", "batch_size", "seeds")
+OPTIONAL = ("max_positions", "max_tokens", "intermediate")
+
+
+def checked(key, value, source):
+    """Return a setting in its type; of those in :data:`LISTS` each different value once, of one or a list of them.
+
+    Args:
+        source: what errors call it.
+
+    Raises:
+        UserError: it is of another type, or out of range.
+    """
+    kind, allowed, words = KEYS[key]
+
+    def one(value):
+        if value is None and key in OPTIONAL:
+            return None
+        try:
+            found = None if isinstance(value, bool) else kind(value)
+        except (TypeError, ValueError, OverflowError):
+            found = None
+        if found is None or not allowed(found):
+            raise UserError(f"{source}: {value!r} is not {words}")
+        return found
+
+    if key not in LISTS:
+        return one(value)
+    if value == []:
+        raise UserError(f"{source}: the list is empty; give at least one")
+    return list(dict.fromkeys(map(one, value if isinstance(value, list) else [value])))
+
+
+def read_yaml(path, own=()):
+    """Read what a YAML file changes of the recipe: :data:`KEYS`, and ``tasks: {RTE: {...}}`` with those of one task.
+
+    Args:
+        own: specs of tasks that are not GLUE's.
+
+    Raises:
+        UserError: unreadable, an unknown key or task, or a value that :func:`checked` refuses.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    content = checked_mapping({} if content is None else content, KEYS, path, more=("tasks",))
+    tasks = content.get("tasks") or {}
+    if not isinstance(tasks, dict):
+        raise UserError(f"{path}: tasks: a mapping of tasks to their settings is expected")
+    content["tasks"] = {}
+    for name, part in tasks.items():
+        task = glue_specs.find(str(name), f"{path}: tasks:", own).name
+        content["tasks"][task] = checked_mapping(part, RECIPE, f"{path}: tasks: {name}")
+    return content
+
+
+def checked_mapping(content, known, source, more=()):
+    names = ", ".join(sorted({*known, *more}))
+    if not isinstance(content, dict):
+        raise UserError(f"{source}: a mapping of {names} is expected")
+    for key in content:
+        if key not in known and key not in more:
+            raise UserError(f"{source}: unknown key {key!r}; there are {names}")
+    return {k: v if k in more else checked(k, v, f"{source}: {k}") for k, v in content.items()}
+
+
+# What is run
 
 
 @dataclass(frozen=True)
@@ -59,37 +165,12 @@ class Run:
 
     @property
     def name(self):
-        return f"{self.task}/lr{self.lr:g}_b{self.batch_size}_s{self.seed}"
+        return f"{self.task}/lr{self.lr}_b{self.batch_size}_s{self.seed}"
 
     @property
     def cell(self):
         """What runs with different seeds share."""
         return (self.task, self.lr, self.batch_size)
-
-
-def read_yaml(path):
-    """Read what a YAML file changes of the recipe: keys of :data:`RECIPE`, and ``tasks: {RTE: {...}}``.
-
-    Raises:
-        UserError: unreadable, or an unknown key.
-    """
-    import yaml
-
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    known = {*RECIPE, "tasks", "seeds", "intermediate"}
-    parts = [content, *(content.get("tasks") or {}).values()] if isinstance(content, dict) else [None]
-    for part in parts:
-        if not isinstance(part, dict):
-            raise UserError(f"{path}: a mapping of {', '.join(sorted(known))} is expected")
-        for key in part:
-            if key not in known:
-                raise UserError(f"{path}: unknown key {key!r}; there are {', '.join(sorted(known))}")
-    return content
 
 
 def plan(tasks, seeds, given, from_yaml, intermediate=None, intermediate_for=INTERMEDIATE_FOR):
@@ -98,41 +179,77 @@ def plan(tasks, seeds, given, from_yaml, intermediate=None, intermediate_for=INT
     Args:
         tasks: names.
         given: what the command line says, None for what it does not; it wins over the YAML, and that over the recipe.
+        from_yaml: of :func:`read_yaml`.
         intermediate: the task whose fine-tuned checkpoint those in ``intermediate_for`` start from.
+
+    Raises:
+        UserError: what the command line says is out of range.
     """
-    own = from_yaml.get("tasks") or {}
+    given = {key: checked(key, value, flag(key)) for key, value in given.items() if value is not None}
+    seeds = checked("seeds", seeds, "--seeds")
+    own = from_yaml.get("tasks", {})
     general = {k: v for k, v in from_yaml.items() if k in RECIPE}
     runs = []
     for task in tasks:
-        recipe = RECIPE | BY_TASK.get(task, {}) | general | own.get(task, {})
-        recipe |= {k: v for k, v in given.items() if v is not None}
-        for key in LISTS:
-            recipe[key] = recipe[key] if isinstance(recipe[key], list) else [recipe[key]]
+        recipe = RECIPE | BY_TASK.get(task, {}) | general | own.get(task, {}) | given
         start = intermediate if task in intermediate_for and task != intermediate else None
-        for lr, size, seed in itertools.product(map(float, recipe["lr"]), recipe["batch_size"], seeds):
-            runs.append(Run(task, lr, int(size), int(seed), start, recipe))
+        for lr, size, seed in itertools.product(recipe["lr"], recipe["batch_size"], seeds):
+            runs.append(Run(task, lr, size, seed, start, recipe))
     return runs
 
 
-def updates(rows, run):
-    """Return how many updates a run makes; fairseq's schedule needs to know. With --max-tokens it is an estimate."""
-    return -(-rows // run.batch_size) * int(run.recipe["epochs"])
+COUNTED = ("max_epoch", "max_update", "batch_size", "max_tokens", "max_positions", "pad_to_multiple")
 
 
-def command(run, glue_dir, checkpoint, folder, rows, task_options, cpu):
-    """Return what follows ``fairseq-train`` on the command line of a run.
+def frequencies(text):
+    """Read what --update-freq takes, a number for each epoch: ``2``, ``4,2`` or ``[4, 2]``."""
+    return [max(1, int(number)) for number in text.strip("[]").split(",")]
+
+
+def updates(words, data, longest):
+    """Return how many updates a run makes, which fairseq's schedule needs to know; one GPU, or the CPU, makes them.
+
+    With --max-tokens that is a close estimate, for batches vary from epoch to epoch.
+
+    Args:
+        words: what follows ``fairseq-train`` on the command line.
+        data: :class:`plugins.data.glue_dataset.Tokenised`, to train on.
+        longest: input where --max-positions is not among the words.
+
+    Raises:
+        UserError: a value is no number, or an input is longer than --max-tokens.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in COUNTED:
+        parser.add_argument(flag(name), *["--max-sentences"] * (name == "batch_size"), type=int)
+    parser.add_argument("--update-freq", type=frequencies, default=[1])
+    parser.set_defaults(pad_to_multiple=GlueConfig.pad_to_multiple)
+    try:
+        found, _ = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise UserError(f"--options: {error}") from None
+    pairs = glue_dataset.SentencePairs(data, None, found.max_positions or longest, found.pad_to_multiple)
+    batches = len(pairs.batch_by_size(pairs.ordered_indices(), found.max_tokens, found.batch_size))
+    last = len(found.update_freq) - 1
+    total = sum(-(-batches // found.update_freq[min(epoch, last)]) for epoch in range(found.max_epoch))
+    return min(total, found.max_update or total)
+
+
+def command(run, glue_dir, checkpoint, folder, data, longest, task_options, cpu):
+    """Return what follows ``fairseq-train`` on the command line of a run, and how many updates it makes.
 
     Args:
         checkpoint: where it starts.
-        rows: of training data.
+        data, longest: as :func:`updates`.
         task_options: what names the task.
+
+    Raises:
+        UserError: as :func:`updates`.
     """
-    r, total = run.recipe, updates(rows, run)
-    spec = task_options["spec"]
+    r, spec = run.recipe, task_options["spec"]
     options = f"""--task glue --criterion glue --arch clap_roberta --optimizer fused_adamw --adam-betas (0.9,0.98)
         --adam-eps 1e-6 --weight-decay {r["weight_decay"]} --clip-norm {r["clip_norm"]} --lr {run.lr}
-        --lr-scheduler polynomial_decay --total-num-update {total} --warmup-updates {round(float(r["warmup"]) * total)}
-        --max-epoch {r["epochs"]} --batch-size {run.batch_size} --dropout {r["dropout"]}
+        --lr-scheduler polynomial_decay --max-epoch {r["epochs"]} --batch-size {run.batch_size} --dropout {r["dropout"]}
         --attention-dropout {r["dropout"]} --pooler-dropout {r["dropout"]} --pooler-type {r["pooler_type"]}
         --layer-lr-decay {r["layer_lr_decay"]} --reinit-layers {r["reinit_layers"]} --seed {run.seed} --num-workers 0
         --valid-subset {",".join(spec.valid_splits)} --no-epoch-checkpoints --log-format json --log-interval 50"""
@@ -140,5 +257,8 @@ def command(run, glue_dir, checkpoint, folder, rows, task_options, cpu):
     words += ["--finetune-from-model", str(checkpoint), "--save-dir", str(folder), *task_options["flags"]]
     for name in ("max_positions", "max_tokens"):
         if r[name] is not None:
-            words += ["--" + name.replace("_", "-"), str(r[name])]
-    return [*words, *(["--cpu"] if cpu else []), *str(r["options"]).split()]
+            words += [flag(name), str(r[name])]
+    more = shlex.split(r["options"])
+    total = updates([*words, *more], data, longest)
+    schedule = ["--total-num-update", str(total), "--warmup-updates", str(round(float(r["warmup"]) * total))]
+    return [*words, *schedule, *(["--cpu"] if cpu else []), *more], total

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from plugins import compat
 from plugins.data.glue_specs import MISMATCHED, VALID
 
+from .predict import BATCH
+
 # Column of the published table: (task, what it shows). CoLA's is accuracy, STS-B's a loss; see examples/glue/README.md.
 PAPER = {
     "CoLA": "accuracy", "MNLI": "accuracy", "MRPC": "accuracy", "QNLI": "accuracy", "QQP": "accuracy",
@@ -191,7 +193,9 @@ def hugging_face_results(result):
     for split, values in result["valid"].items():
         mm = "_mm" if split.endswith(MISMATCHED) else ""
         found |= {f"eval_{name}{mm}": value for name, value in values.items()}
-        found[f"eval_samples_per_second{mm}"] = values["samples"] / max(values["runtime"], 1e-9)
+        seconds = max(values["runtime"], 1e-9)
+        found[f"eval_samples_per_second{mm}"] = values["samples"] / seconds
+        found[f"eval_steps_per_second{mm}"] = -(-values["samples"] // BATCH) / seconds
     return {"train": train, "eval": found, "all": train | found}
 
 

@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -17,10 +17,12 @@ from plugins.data import glue_dataset, glue_reader, glue_specs
 from plugins.errors import UserError
 from plugins.files import replacing, write_json
 from plugins.hub.language_model import move
+from plugins.models import architecture
+from plugins.tasks.glue import DEFAULT_POSITIONS, NO_CACHE
 
 from . import predict, recipe
 
-BEST, LAST, NOTE = "checkpoint_best.pt", "checkpoint_last.pt", "run.json"
+BEST, LAST, NOTE, RESULTS = "checkpoint_best.pt", "checkpoint_last.pt", "run.json", "results.json"
 BYTES_A_PARAMETER = 20  # weights, gradients, two moments, activations of a small batch
 PROCESS = 1.2e9  # bytes that a process takes before it has a model
 
@@ -33,7 +35,6 @@ class Setting:
         glue_dir, checkpoint, output: paths; the checkpoint is the pretrained model.
         specs: {task name: spec}.
         flags: {task name: what names the task on the command line}.
-        more: further options of each run.
         threads: CPU threads of a run.
         cpu: train on the CPU.
         cache: folder of tokenised files, or None.
@@ -45,24 +46,26 @@ class Setting:
     output: Path
     specs: dict
     flags: dict
-    more: tuple
     threads: int
     cpu: bool
     cache: str | None
     skip_bad_rows: bool
 
 
-def choose_tasks(glue_dir, names):
+def choose_tasks(glue_dir, names, source="--tasks", own=()):
     """Return {name: spec} and {name: flags} of tasks: names of GLUE's, YAML files, or ``all`` that the folder has.
 
+    Args:
+        source, own: as :func:`plugins.data.glue_specs.find`.
+
     Raises:
-        UserError: no such task, or no training data for it.
+        UserError: no such task, no training data for it, or two of one name.
     """
     specs, flags = {}, {}
-    everything = [name.lower() for name in names] == ["all"]
+    everything = source == "--tasks" and [name.lower() for name in names] == ["all"]
     for name in glue_specs.SPECS if everything else names:
         is_file = str(name).endswith((".yaml", ".yml"))
-        spec = glue_specs.read(name) if is_file else glue_specs.find(name)
+        spec = glue_specs.read(name) if is_file else glue_specs.find(name, source, own)
         try:
             glue_reader.locate(glue_dir, spec, glue_specs.TRAIN)
             for split in spec.valid_splits:
@@ -71,7 +74,8 @@ def choose_tasks(glue_dir, names):
             if everything:
                 continue
             raise
-        specs[spec.name] = spec
+        if specs.setdefault(spec.name, spec) != spec:
+            raise UserError(f"{source} {name}: its name is {spec.name}, as another task's; rename it")
         flags[spec.name] = ["--spec", str(name)] if is_file else ["--glue-task", spec.name]
     if not specs:
         raise UserError(f"{glue_dir}: no folder of any GLUE task with its training data in it")
@@ -129,6 +133,20 @@ def do_all(planned, setting, jobs):
     return {run: results[run] for run in planned}
 
 
+def of_other_tasks(setting):
+    """Return {run: result} of tasks that an earlier call did for the same checkpoint, and {task name: spec} of them."""
+    results, specs = {}, {}
+    content = read_json(setting.output / RESULTS)
+    for row in content.get("runs", ()) if content.get("checkpoint") == str(setting.checkpoint) else ():
+        path = setting.output / row["checkpoint"]
+        if row["task"] in setting.specs or not path.exists():
+            continue
+        run = recipe.Run(**{field.name: row.pop(field.name) for field in fields(recipe.Run)})
+        results[run] = row
+        specs[run.task] = glue_specs.from_plain(compat.read_state(path)["task_state"]["spec"])
+    return results, specs
+
+
 def start_of(run, results, setting):
     """Return the checkpoint that a run starts from: the pretrained one, or the intermediate task's of the same seed."""
     if run.intermediate is None:
@@ -146,32 +164,49 @@ def do(run, setting, start, devices):
     folder, spec = setting.output / run.name, setting.specs[run.task]
     tokeniser = glue_dataset.Tokeniser(os.path.dirname(setting.checkpoint))
     train = load(setting, spec, glue_specs.TRAIN, tokeniser)
-    options = recipe.command(
-        run, setting.glue_dir, start, folder, len(train), {"spec": spec, "flags": setting.flags[run.task]}, setting.cpu
-    ) + list(setting.more)
+    longest = architecture.of_checkpoint(compat.read_state(start)).get("max_positions", DEFAULT_POSITIONS)
+    named = {"spec": spec, "flags": setting.flags[run.task]}
+    options, updates = recipe.command(run, setting.glue_dir, start, folder, train, longest, named, setting.cpu)
     known = read_json(folder / NOTE)
-    identity = {"options": options, "start": fingerprint(start)}
+    # Where files lie, and whether the data is cached, makes no difference to the result; what is in them does.
+    places = {*map(str, (setting.glue_dir, start, folder)), *named["flags"]}
+    identity = {
+        "options": [word for word in options if word not in places],
+        "data": [key(setting, spec, split, tokeniser) for split in (glue_specs.TRAIN, *spec.valid_splits)],
+        "start": fingerprint(start),
+    }
     same = known.get("identity") == identity
     if same and known.get("result") and (folder / BEST).exists():
         return known["result"]
+    if known.get("result"):
+        changed = [name for name in identity if known["identity"].get(name) != identity[name]]
+        tqdm.write(f"{run.name} is done again: other {' and '.join(changed) or 'files'} than before")
     claim(folder)
+    launch.check_ended(folder / "train.log")
     if not (same and launch.resumable(folder)):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     write_json(folder / NOTE, {"identity": identity}, indent=1)
+    options += ["--cache-dir", setting.cache or NO_CACHE, *["--skip-bad-rows"] * setting.skip_bad_rows]
     device = devices.get()
     try:
         began = time.monotonic()
         launch.fairseq_train(
-            options, folder / "train.log", title=run.name, updates=recipe.updates(len(train), run),
-            threads=setting.threads, bar=False, device=device,
+            options, folder / "train.log", title=run.name, updates=updates, threads=setting.threads,
+            bar=False, device=device,
         )  # fmt: skip
-        result = evaluate(run, setting, train, device) | {"train_seconds": time.monotonic() - began}
+        seconds = {"train_seconds": time.monotonic() - began}
+        result = seconds | evaluate(run, setting, train, device)
     finally:
         devices.put(device)
     slim(folder)
     write_json(folder / NOTE, {"identity": identity, "result": result}, indent=1)
     return result
+
+
+def key(setting, spec, split, tokeniser):
+    path = glue_reader.locate(setting.glue_dir, spec, split)
+    return glue_dataset.key(path, spec, split, tokeniser, setting.skip_bad_rows)
 
 
 def load(setting, spec, split, tokeniser):
@@ -212,16 +247,18 @@ def evaluate(run, setting, train, device="cpu"):
         "collapsed": bool(collapsed),
         "train_samples": len(train),
         "skipped_rows": train.skipped,
-        "checkpoint": str(folder / BEST),
+        "checkpoint": f"{run.name}/{BEST}",  # inside the output folder, which may be moved
         **said,
     }
 
 
 def from_log(records):
-    """Return what a run's log says that a report needs."""
+    """Return what a run's log says that a report needs; ``train_seconds`` unless they all were rounded to 0."""
     train = [r.values for r in records if r.stage == training_logs.TRAIN]
     valid = [r.values for r in records if r.stage == training_logs.VALID]
-    return {
+    # Of every epoch, also of those before an interruption, and without validation.
+    seconds = sum(values.get("train_wall", 0.0) for values in train)
+    return ({"train_seconds": seconds} if seconds else {}) | {
         "last_share": valid[-1].get("top_class_share", 0.0) if valid else 0.0,
         "train_loss": train[-1].get("nll", train[-1].get("mse")) if train else None,
         "epochs": int(train[-1]["epoch"]) if train else 0,
@@ -241,7 +278,7 @@ def slim(folder):
 def fingerprint(path):
     """Return what changes when a checkpoint does."""
     stat = os.stat(path)
-    return [os.path.abspath(path), stat.st_size, stat.st_mtime_ns]
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 def claim(folder):

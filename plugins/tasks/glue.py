@@ -146,7 +146,7 @@ class GlueTask(FairseqTask):
         """Build a model with a head for this task.
 
         Raises:
-            UserError: a checkpoint to be resumed has other label ids.
+            UserError: a checkpoint to be resumed is of another task, or has other label ids.
         """
         asked = None
         if not from_checkpoint and "positions" in cfg:  # clap_roberta, which would take it for its number of positions
@@ -164,9 +164,19 @@ class GlueTask(FairseqTask):
         return model
 
     def prepare(self, model, cfg):
-        """Make a new model ready for fine-tuning."""
+        """Make a new model ready for fine-tuning.
+
+        Raises:
+            UserError: ``--save-dir`` holds a run of another task, or the checkpoint has other label ids.
+        """
         source = compat.starting_checkpoint(*(cfg.get(name) for name in START))
         saved = (compat.read_state(source).get("task_state") or {}) if source else {}
+        other, folder = saved.get("spec", {}).get("name", self.spec.name), cfg.get("save_dir")
+        if other != self.spec.name and source == os.path.join(folder, "checkpoint_last.pt"):
+            raise UserError(
+                f"--save-dir {folder}: the run in it is of {other}, not of {self.spec.name}; choose another folder "
+                f"(and --finetune-from {source} to start from its model)"
+            )
         if saved.get("head") == self.head_name:
             check_labels(self.spec, saved["id2label"], source)
         layers = model.encoder.sentence_encoder.layers
@@ -217,7 +227,7 @@ def choose_spec(cfg, from_checkpoint):
         # The checkpoint holds it too, and load_state_dict takes it from there.
         return glue_specs.GlueSpec("", {}, ("",), "", ("0", "1"), (), "")
     spec = glue_specs.read(cfg.spec) if cfg.spec else glue_specs.find(cfg.glue_task)
-    if cfg.label_names:
+    if cfg.label_names and cfg.label_names != ",".join(spec.id2label):  # a name may hold a comma itself
         source = "the checkpoint's options" if from_checkpoint else "--label-names"
         check_labels(spec, cfg.label_names.split(","), source)
     return spec

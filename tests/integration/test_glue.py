@@ -342,6 +342,7 @@ def test_the_files_beside_the_table(world, many):
         ("MNLI", "valid_mismatched", "2"),
     ]  # fmt: skip
     assert "| median |" in (output / "results.md").read_text()
+    assert all((output / path).exists() for path in json.loads((output / "results.json").read_text())["best"].values())
 
 
 def test_what_hugging_face_users_look_for(world, many):
@@ -391,6 +392,17 @@ def test_finished_runs_are_kept_small_and_not_done_again(world, many):
     assert outcome.status == 0, outcome.text[-3000:]
     assert (folder / "train.log").read_text() == before
     assert outcome.out == many[1].out
+
+
+def test_another_task_later_stands_beside_the_first(world, many):
+    output = toy.copy_folder(world / "runs", world / "later")
+    (one,) = [
+        line for line in (output / "results.csv").read_text().splitlines() if line.startswith("RTE,valid,0.001,16,2")
+    ]
+    outcome = toy.finish(script("run_glue.py", *glue_command(world, "later", "--tasks", "CoLA", "--seeds", 1)), 600)
+    assert outcome.status == 0, outcome.text[-3000:]
+    assert one in (output / "results.csv").read_text().splitlines()
+    assert json.loads((output / "results.json").read_text())["best"].keys() == {"CoLA", "RTE", "STS-B", "MNLI"}
 
 
 def test_an_interrupted_call_goes_on(world):
@@ -463,8 +475,9 @@ def test_a_task_of_the_users_own(world):
 # Predictions
 
 
-def test_a_submission(world, many):
-    outcome = toy.finish(script("predict_glue.py", "--runs", world / "runs", "--glue-dir", world / "glue",
+def test_a_submission_from_a_folder_that_was_moved(world, many):
+    toy.copy_folder(world / "runs", world / "moved")
+    outcome = toy.finish(script("predict_glue.py", "--runs", world / "moved", "--glue-dir", world / "glue",
                                 "--submission", world / "submission.zip"), 600)  # fmt: skip
     assert outcome.status == 0, outcome.text[-2000:]
     with zipfile.ZipFile(world / "submission.zip") as archive:

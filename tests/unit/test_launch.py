@@ -1,8 +1,15 @@
-"""Which GPU each of several runs gets."""
+"""Which GPU each of several runs gets, and that no two write to one log."""
 
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
 import torch
 
 from plugins import launch
+from plugins.errors import UserError
 
 
 def taken(queue):
@@ -49,3 +56,28 @@ class Finished:
 
     def poll(self):
         return 0
+
+
+def test_a_child_that_outlives_its_parent_keeps_its_log(monkeypatch, tmp_path):
+    log, pid = tmp_path / "log", tmp_path / "pid"
+    script = f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()) + '.')\ntime.sleep(60)\n"
+    (tmp_path / "fairseq-train").write_text(script)
+    monkeypatch.setattr(launch.sysconfig, "get_path", lambda _: str(tmp_path))
+
+    def train():
+        launch.fairseq_train([], log, title="a run", updates=1, threads=1)
+
+    launch.check_ended(log)  # there is none yet
+    parent = multiprocessing.get_context("fork").Process(target=train)
+    parent.start()
+    while parent.is_alive() and not (pid.exists() and pid.read_text().endswith(".")):
+        time.sleep(0.01)
+    parent.kill()
+    parent.join()
+    try:
+        for start in (train, lambda: launch.check_ended(log)):
+            with pytest.raises(UserError, match=f"{log}: a run is still writing to it"):
+                start()
+    finally:
+        os.kill(int(pid.read_text()[:-1]), signal.SIGKILL)
+    assert log.read_text().count("$ fairseq-train") == 1

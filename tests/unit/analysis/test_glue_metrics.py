@@ -66,11 +66,11 @@ def test_f1_without_positives_is_0():
     assert glue_metrics.f1(np.zeros(3), np.zeros(3)) == 0
 
 
-def test_the_published_loss_of_stsb():
+@pytest.mark.parametrize("low", [0, -5])
+def test_the_published_loss_of_stsb(low):
     """A constant 2.5 for labels 0 and 5 is off by half of the scale: 0.25 / ln 2."""
-    assert glue_metrics.published_loss(glue_metrics.mean_squared_error([2.5, 2.5], [0, 5]), (0, 5)) == pytest.approx(
-        0.25 / math.log(2)
-    )
+    mse = glue_metrics.mean_squared_error([low + 2.5, low + 2.5], [low, low + 5])
+    assert glue_metrics.published_loss(mse, (low, low + 5)) == pytest.approx(0.25 / math.log(2))
 
 
 def test_the_baseline_answers_the_training_labels_majority():

@@ -111,6 +111,17 @@ def test_no_input_is_longer_than_max_positions(train, tokeniser):
     assert all(found[i]["tokens"][-1] == 2 for i in range(len(found)))
 
 
+@pytest.mark.parametrize("task, least", [("SST-2", 3), ("RTE", 6)])
+def test_an_input_has_room_for_a_token_of_each_text(tokeniser, tmp_path, task, least):
+    path = tmp_path / "t.tsv"
+    path.write_text("sentence\tsentence1\tsentence2\tlabel\n" + "the river\tthe river\ta garden\t{}\n" * 2)
+    path.write_text(path.read_text().replace("{}", glue_specs.SPECS[task].labels[0]))
+    data = glue_dataset.load(path, glue_specs.SPECS[task], "train", tokeniser)
+    assert glue_dataset.SentencePairs(data, tokeniser.dictionary, least).sizes.tolist() == [least, least]
+    with pytest.raises(UserError, match=f"--max-positions {least - 1}: an input takes at least {least}"):
+        glue_dataset.SentencePairs(data, tokeniser.dictionary, least - 1)
+
+
 def test_a_batch_is_padded_to_a_small_multiple_and_has_its_labels(train, tokeniser):
     found = pairs(train, tokeniser, pad_multiple=8)
     batch = found.collater([found[0], found[1]])

@@ -85,6 +85,11 @@ def test_a_bad_row_is_an_error_with_file_and_line_or_left_out_and_counted(tmp_pa
     assert "1 bad rows left out, the first is line 3" in caplog.text
 
 
+def test_rows_without_a_name_are_numbered_as_they_stand_in_the_file(tmp_path):
+    content = "sentence1\tsentence2\na\tb\nonly this\nc\td\n"
+    assert read(tmp_path, content, split="test", skip_bad_rows=True).index == ["0", "2"]
+
+
 @pytest.mark.parametrize("score", ["high", "5.1", "-0.5", "nan"])
 def test_a_score_off_the_scale_is_an_error(tmp_path, score):
     with pytest.raises(UserError, match="train.tsv:2: score"):

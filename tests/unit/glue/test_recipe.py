@@ -1,8 +1,11 @@
 """Recipes: what wins, and the command line they make."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
-from plugins.data import glue_specs
+from plugins.data import glue_dataset, glue_specs
 from plugins.errors import UserError
 from plugins.glue import recipe
 
@@ -25,6 +28,16 @@ def test_a_grid_has_every_cell_and_seed():
     assert len({run.cell for run in runs}) == 4
 
 
+def test_what_is_given_twice_is_run_once():
+    given = {"lr": [1e-4, 0.0001], "batch_size": [16, 16]}
+    assert [run.name for run in recipe.plan(["RTE"], [1, 1], given, {})] == ["RTE/lr0.0001_b16_s1"]
+
+
+def test_learning_rates_that_differ_a_little_have_folders_of_their_own():
+    runs = recipe.plan(["RTE"], [1], {"lr": [1e-5, 1.0000001e-5]}, {})
+    assert len({run.name for run in runs}) == 2
+
+
 def test_an_intermediate_task_serves_the_small_ones():
     runs = recipe.plan(["MNLI", "RTE", "CoLA"], [1], {}, {}, "MNLI")
     assert {run.task: run.intermediate for run in runs} == {"MNLI": None, "RTE": "MNLI", "CoLA": None}
@@ -36,15 +49,76 @@ def test_learning_rates_that_yaml_takes_for_text(tmp_path):
     assert [run.lr for run in recipe.plan(["RTE"], [1], {}, recipe.read_yaml(path))] == [1e-5, 3e-5]
 
 
-BAD = [("lrr: 1", "unknown key 'lrr'"), ("[1]", "a mapping"), ("a: [", "not YAML")]
+def read(tmp_path, text, own=()):
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    return recipe.read_yaml(path, own)
+
+
+BAD = [
+    ("lrr: 1", "unknown key 'lrr'"),
+    ("[1]", "a mapping"),
+    ("0", "a mapping"),
+    ("a: [", "not YAML"),
+    ("tasks: [RTE]", "tasks: a mapping"),
+    ("tasks: {RTE: 3}", "tasks: RTE: a mapping"),
+    ("tasks: {RTE: {seeds: 1}}", "tasks: RTE: unknown key 'seeds'"),
+    ("tasks: {RTEE: {lr: 1e-5}}", "tasks: RTEE: did you mean RTE"),
+    ("tasks: {5: {lr: 1e-5}}", "tasks: 5: there are"),
+    ("tasks: {RTE: {lr: fast}}", "tasks: RTE: lr: 'fast' is not a number above 0"),
+    ("epochs: ten", "epochs: 'ten' is not a whole number of at least 1"),
+    ("epochs: 0", "epochs: 0 is not"),
+    ("epochs: 2.5", "epochs: 2.5 is not"),
+    ("epochs: .inf", "epochs: inf is not"),
+    ("epochs: true", "epochs: True is not"),
+    ("lr: null", "lr: None is not"),
+    ("lr: []", "lr: the list is empty"),
+    ("lr: -1", "lr: -1 is not"),
+    ("lr: .nan", "lr: nan is not"),
+    ("lr: [1e-5, [1]]", "lr: \\[1\\] is not"),
+    ("seeds: [a]", "seeds: 'a' is not a whole number of at least 0"),
+    ("batch_size: 0", "batch_size: 0 is not"),
+    ("intermediate: 5", "intermediate: 5 is not the name of a task"),
+    ("warmup: 2", "warmup: 2 is not a number from 0 to below 1"),
+    ("pooler_type: men", "pooler_type: 'men' is not one of bos, mean, max, attention"),
+    ("dropout: x", "dropout: 'x' is not"),
+    ("clip_norm: null", "clip_norm: None is not"),
+    ("reinit_layers: -1", "reinit_layers: -1 is not"),
+    ('options: "--user \'a"', "options: .* is not options of fairseq-train"),
+]
 
 
 @pytest.mark.parametrize("text, complaint", BAD)
 def test_a_bad_yaml_is_an_error_that_names_the_file(tmp_path, text, complaint):
-    path = tmp_path / "r.yaml"
-    path.write_text(text)
-    with pytest.raises(UserError, match=f"r.yaml: {complaint}"):
-        recipe.read_yaml(path)
+    with pytest.raises(UserError, match=f"r.yaml: {complaint}") as error:
+        read(tmp_path, text)
+    assert "\n" not in str(error.value)
+
+
+def test_one_value_stands_for_a_list_of_one(tmp_path):
+    content = read(tmp_path, "{seeds: 1, lr: 1e-4, batch_size: 8, max_tokens: null}")
+    (run,) = recipe.plan(["RTE"], content["seeds"], {}, content)
+    assert (run.lr, run.batch_size, run.seed, run.recipe["max_tokens"]) == (1e-4, 8, 1, None)
+
+
+def test_tasks_are_found_however_they_are_written(tmp_path):
+    own = replace(glue_specs.SPECS["RTE"], name="mood")
+    content = read(tmp_path, "tasks: {sst2: {epochs: 3}, Mood: {epochs: 4}}", [own])
+    runs = recipe.plan(["SST-2", "mood"], [1], {}, content)
+    assert [run.recipe["epochs"] for run in runs] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    "given, complaint",
+    [
+        ({"lr": [0.0]}, "--lr: 0.0 is not"),
+        ({"epochs": 0}, "--epochs: 0 is not"),
+        ({"batch_size": [0]}, "--batch-size: 0 is not"),
+    ],
+)
+def test_what_the_command_line_says_is_checked_too(given, complaint):
+    with pytest.raises(UserError, match=complaint):
+        recipe.plan(["RTE"], [1], given, {})
 
 
 @pytest.mark.parametrize("path", sorted((recipe.Path(__file__).parents[3] / "examples/glue/recipes").glob("*.yaml")),
@@ -54,12 +128,48 @@ def test_example_recipes_are_read(path):
     assert len(recipe.plan(["RTE"], content["seeds"], {}, content)) == 6
 
 
+def command(data, **given):
+    (run,) = recipe.plan(["RTE"], [1], given, {})
+    task = {"spec": glue_specs.SPECS["RTE"], "flags": ["--glue-task", "RTE"]}
+    return recipe.command(run, "G", "C", "O", data, 64, task, cpu=True)
+
+
+def rows(*sizes):
+    """A training split of pairs: so many tokens in the first text of each, none in the second."""
+    offsets = np.cumsum([0, *(size for first in sizes for size in (first, 0))])
+    return glue_dataset.Tokenised(np.zeros(offsets[-1], np.int32), offsets, None, np.array(["0"] * len(sizes)), 0)
+
+
 def test_updates_and_warm_up_follow_from_the_rows():
     """RTE: 2,490 rows in batches of 16 are 156 updates an epoch; 6 % of ten epochs are 94."""
-    (run,) = recipe.plan(["RTE"], [1], {}, {})
-    spec = glue_specs.SPECS["RTE"]
-    words = recipe.command(run, "G", "C", "O", 2490, {"spec": spec, "flags": ["--glue-task", "RTE"]}, cpu=True)
-    assert recipe.updates(2490, run) == 1560
+    words, total = command(rows(*[4] * 2490))
+    assert total == 1560
     for flag, value in (("--total-num-update", "1560"), ("--warmup-updates", "94"), ("--lr", "2e-05")):
         assert words[words.index(flag) + 1] == value
     assert words[-1] == "--cpu"
+
+
+@pytest.mark.parametrize(
+    "given, total",
+    [
+        ({"batch_size": [1000]}, 2),  # by_length.LARGEST_BATCH
+        ({"batch_size": [8], "max_tokens": 128}, 125 + 250),  # rows of 16 tokens, and of 32
+        ({"batch_size": [8], "max_tokens": 128, "max_positions": 16}, 125),
+        ({"options": "--update-freq 2"}, 32),  # 63 batches of 16
+        ({"options": "--max-sentences 50"}, 20),
+        ({"options": "--update-freq 2,1", "epochs": 3}, 32 + 2 * 63),
+        ({"options": "--max-update 7"}, 7),
+    ],
+)
+def test_whatever_decides_the_batches_is_counted(given, total):
+    data = rows(*[12] * 1000) if "max_positions" in given or "max_tokens" not in given else rows(*[12, 28] * 1000)
+    assert command(data, **{"epochs": 1, **given})[1] == total
+
+
+def test_options_are_split_as_a_shell_does():
+    assert command(rows(4), options="--log-file 'my log'")[0][-2:] == ["--log-file", "my log"]
+
+
+def test_an_option_that_is_no_number_is_named():
+    with pytest.raises(UserError, match="--options: argument --update-freq: .*two"):
+        command(rows(4), options="--update-freq two")

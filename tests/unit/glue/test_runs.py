@@ -1,0 +1,151 @@
+"""Many runs: what is done again, and what is not."""
+
+import json
+import os
+import queue
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+import toy
+
+from plugins import launch
+from plugins.analysis import training_logs
+from plugins.data import glue_specs
+from plugins.errors import UserError
+from plugins.files import write_json
+from plugins.glue import recipe, runs
+
+HEADER = "index\tsentence1\tsentence2\tlabel\n"
+
+
+@pytest.fixture
+def setting(toy_data, tmp_path):
+    """A checkpoint, and RTE with two rows in each split."""
+    (tmp_path / "pretrained").mkdir()
+    folder = toy.save_masked_lm(tmp_path / "pretrained", toy_data)
+    (tmp_path / "glue" / "RTE").mkdir(parents=True)
+    for split in ("train", "dev"):
+        write_rows(tmp_path / "glue", split, "entailment")
+    return runs.Setting(
+        tmp_path / "glue", folder / "checkpoint_best.pt", tmp_path / "out", {"RTE": glue_specs.SPECS["RTE"]},
+        {"RTE": ["--glue-task", "RTE"]}, 1, True, None, False,
+    )  # fmt: skip
+
+
+def write_rows(glue, split, label):
+    text = HEADER + "0\tthe river\ta garden\tnot_entailment\n" + f"1\tthe river\tthe river\t{label}\n"
+    (glue / "RTE" / f"{split}.tsv").write_text(text)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The command lines of the runs that are trained; nothing is, really."""
+    commands = []
+
+    def train(options, log, **_):
+        commands.append(options)
+        (log.parent / runs.BEST).touch()
+
+    monkeypatch.setattr(launch, "fairseq_train", train)
+    monkeypatch.setattr(runs, "evaluate", lambda *_: {"score": 1.0})
+    monkeypatch.setattr(runs, "slim", lambda folder: None)
+    return commands
+
+
+def do(setting, **given):
+    (run,) = recipe.plan(["RTE"], [1], given, {})
+    devices = queue.SimpleQueue()
+    devices.put("cpu")
+    return runs.do(run, setting, setting.checkpoint, devices)
+
+
+def test_a_finished_run_is_not_done_again_wherever_its_files_lie(setting, trained, tmp_path, monkeypatch, capsys):
+    do(setting)
+    do(replace(setting, cache=str(tmp_path / "cache")))
+    toy.copy_folder(tmp_path / "glue", tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    do(replace(setting, glue_dir=tmp_path / "elsewhere", output=(tmp_path / "out").relative_to(tmp_path)))
+    assert len(trained) == 1
+    assert "again" not in capsys.readouterr().out
+
+
+def other_labels(setting):
+    write_rows(setting.glue_dir, "train", "not_entailment")
+
+
+def other_validation(setting):
+    write_rows(setting.glue_dir, "dev", "not_entailment")
+
+
+def other_spec(setting):
+    setting.specs["RTE"] = replace(setting.specs["RTE"], labels=("not_entailment", "entailment"))
+
+
+def other_start(setting):
+    os.utime(setting.checkpoint, (1, 1))
+
+
+@pytest.mark.parametrize(
+    "change, what", [(other_labels, "data"), (other_validation, "data"), (other_spec, "data"), (other_start, "start")]
+)
+def test_a_run_on_something_else_is_done_again_and_says_so(setting, trained, capsys, change, what):
+    do(setting)
+    change(setting)
+    do(setting)
+    assert len(trained) == 2
+    assert capsys.readouterr().out == f"RTE/lr2e-05_b16_s1 is done again: other {what} than before\n"
+
+
+def test_a_run_with_other_options_is_done_again(setting, trained, capsys):
+    do(setting)
+    do(setting, epochs=3)
+    assert len(trained) == 2
+    assert "other options than before" in capsys.readouterr().out
+
+
+def finished(setting, task, seed):
+    """A row of results.json, with the checkpoint that it speaks of."""
+    (run,) = recipe.plan([task], [seed], {}, {})
+    path = setting.output / run.name / runs.BEST
+    path.parent.mkdir(parents=True)
+    torch.save({"model": {}, "task_state": {"spec": glue_specs.SPECS[task].plain()}}, path)
+    return {**asdict(run), "score": 0.5, "checkpoint": f"{run.name}/{runs.BEST}"}
+
+
+def test_other_tasks_of_earlier_calls_are_kept_while_their_runs_exist(setting):
+    rows = [finished(setting, "CoLA", 1), finished(setting, "CoLA", 2), finished(setting, "RTE", 1)]
+    (setting.output / rows[1]["checkpoint"]).unlink()
+    content = {"checkpoint": str(setting.checkpoint), "runs": rows}
+    write_json(setting.output / runs.RESULTS, content)
+    results, specs = runs.of_other_tasks(setting)
+    assert {run.name: result["score"] for run, result in results.items()} == {"CoLA/lr1e-05_b16_s1": 0.5}
+    assert specs == {"CoLA": glue_specs.SPECS["CoLA"]}
+    write_json(setting.output / runs.RESULTS, content | {"checkpoint": "another"})
+    assert runs.of_other_tasks(setting) == ({}, {})
+
+
+def test_there_may_be_no_earlier_call(setting):
+    assert runs.of_other_tasks(setting) == ({}, {})
+
+
+def test_two_tasks_of_one_name_are_an_error(setting, tmp_path):
+    glue = tmp_path / "glue"
+    own = glue / "own.yaml"
+    own.write_text("{name: RTE, files: {train: RTE/train.tsv, valid: RTE/dev.tsv}, text: sentence1, label: label, "
+                   "labels: [entailment, not_entailment], metrics: [accuracy]}")  # fmt: skip
+    assert list(runs.choose_tasks(glue, ["RTE", "rte"])[0]) == ["RTE"]
+    with pytest.raises(UserError, match="own.yaml: its name is RTE"):
+        runs.choose_tasks(glue, ["RTE", str(own)])
+
+
+def epoch(number, wall):
+    values = {"epoch": number, "train_nll": "0.5", "train_train_wall": str(wall), "train_num_updates": str(10 * number)}
+    return f"{toy.LOG_PREFIX}train | {json.dumps(values)}\n"
+
+
+def test_training_time_is_that_of_all_epochs_also_before_an_interruption():
+    lines = ["$ fairseq-train\n", epoch(1, 3), "$ fairseq-train\n", epoch(2, 4)]
+    said = runs.from_log(training_logs.read_log(lines))
+    assert (said["train_seconds"], said["epochs"], said["updates"]) == (7, 2, 20)
+    assert "train_seconds" not in runs.from_log(training_logs.read_log([epoch(1, 0)]))
