@@ -6,7 +6,7 @@ length, with AdamW in one kernel and the same batch size, for one epoch of rows 
 batches by length. Runs alternate; the ratio is taken pair by pair: above 1, ours is faster. What counts is the training
 loop from its first batch to its last, with no validation and no checkpoint on either side.
 
-    python scripts/demo_mlm.py --variants baseline --updates 1 -o checkpoints/bench      # a dictionary and a tokeniser
+    python scripts/demo_mlm.py --variants baseline --updates 1 -o checkpoints/bench      # a dictionary and a tokenizer
     pip install -r requirements/hf.txt -r requirements/bench.txt
     python benchmarks/glue_train.py GLUE --tokenizer-dir checkpoints/bench/data --repeats 3
 """
@@ -28,7 +28,7 @@ ADAM = {"lr": 1e-5, "weight_decay": 0.1, "eps": 1e-6, "betas": (0.9, 0.98)}
 def parse(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("glue_dir", help="folder with RTE/ and CoLA/")
-    parser.add_argument("--tokenizer-dir", required=True, help="folder with dict.txt and a tokeniser")
+    parser.add_argument("--tokenizer-dir", required=True, help="folder with dict.txt and a tokenizer")
     parser.add_argument("--tasks", nargs="+", default=["RTE", "CoLA"])
     parser.add_argument("--shape", default="small", choices=SIZES)
     parser.add_argument("--batch-size", type=int, default=16)
@@ -88,13 +88,13 @@ def tokens_of(args, task, path, glue_dir):
 
     from plugins.data import glue_dataset, glue_reader, glue_specs
 
-    spec, tokeniser = glue_specs.find(task), glue_dataset.Tokeniser(args.tokenizer_dir)
-    data = glue_dataset.load(glue_reader.locate(glue_dir, spec, "train"), spec, "train", tokeniser)
-    tokeniser.dictionary.add_mask()
-    pairs = glue_dataset.SentencePairs(data, tokeniser.dictionary, args.max_positions)
+    spec, tokenizer = glue_specs.find(task), glue_dataset.Tokenizer(args.tokenizer_dir)
+    data = glue_dataset.load(glue_reader.locate(glue_dir, spec, "train"), spec, "train", tokenizer)
+    tokenizer.dictionary.add_mask()
+    pairs = glue_dataset.SentencePairs(data, tokenizer.dictionary, args.max_positions)
     inputs = [pairs[i]["tokens"] for i in range(len(pairs))]
     np.savez(path, tokens=np.concatenate(inputs), sizes=pairs.sizes, labels=pairs.labels,
-             words=len(tokeniser.dictionary), classes=spec.outputs)  # fmt: skip
+             words=len(tokenizer.dictionary), classes=spec.outputs)  # fmt: skip
 
 
 def theirs(args, task, npz):

@@ -1,7 +1,7 @@
 """Write an adapter (of --peft lora or last_layer) and its base as one plain checkpoint.
 
 The result is used, and tuned again, like any other: the same function, without the adapter's cost. The files of its
-dictionary and tokeniser are put beside it. A prompt cannot be merged.
+dictionary and tokenizer are put beside it. A prompt cannot be merged.
 
     python scripts/merge_peft.py checkpoints/lora/checkpoint_best.pt -o checkpoints/merged/model.pt
 

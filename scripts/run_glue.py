@@ -6,7 +6,7 @@
 
 Each run is the fairseq-train command that its train.log begins with. The recipe is RoBERTa's (10 epochs, 6 % warm-up,
 polynomial decay, dropout 0.1, weight decay 0.1; learning rate and batch size by task), or what --config and the options
-below make of it. Finished runs are not done again; interrupted ones go on. Dictionary and tokeniser lie beside CKPT.
+below make of it. Finished runs are not done again; interrupted ones go on. Dictionary and tokenizer lie beside CKPT.
 
 DIR gets results.json, .csv and .md, which keep the tasks of earlier calls for the same CKPT; DIR/TASK, for the best
 run, {train,eval,all}_results.json, the model card README.md and predict_results_TASK.txt if there is a test split;
@@ -42,7 +42,7 @@ def parse_args(argv=None):
     )
     add = parser.add_argument
     add("--glue-dir", required=True, metavar="DIR", help="folder with CoLA/, RTE/, ... of the official files")
-    add("--checkpoint", required=True, metavar="CKPT", help="pretrained model, its tokeniser beside it")
+    add("--checkpoint", required=True, metavar="CKPT", help="pretrained model, its tokenizer beside it")
     add("--output", required=True, metavar="DIR", help="folder to write")
     add("--tasks", nargs="+", default=["all"], metavar="TASK", help="names, YAML files of your own, or all (default)")
     add("--seeds", nargs="+", type=int, metavar="N", help="(default: 1 2 3)")
@@ -57,7 +57,7 @@ def parse_args(argv=None):
     add("--config", metavar="YAML", help="changes of the recipe; see examples/glue/recipes")
     add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
     add("--skip-bad-rows", action="store_true", help="leave out malformed rows, and count them")
-    add("--cache-dir", metavar="DIR", help="cache of tokenised files, or none (default: under ~/.cache)")
+    add("--cache-dir", metavar="DIR", help="cache of tokenized files, or none (default: under ~/.cache)")
     add("--jobs", type=int, metavar="N", help="runs at a time (default: one a GPU, else as cores and memory allow)")
     add("--threads", type=int, default=1, metavar="N", help="CPU threads of each run (default: 1)")
     add("--cpu", action="store_true", help="do not use a GPU")

@@ -126,7 +126,7 @@ def randomize(model, seed=0, scale=0.2):
 
 
 def save_masked_lm(folder, data, heads=(), **options):
-    """Fill a folder as training leaves it: a checkpoint with random weights, dictionary, tokeniser; return the folder.
+    """Fill a folder as training leaves it: a checkpoint with random weights, dictionary, tokenizer; return the folder.
 
     Args:
         data: of :func:`make_data`.

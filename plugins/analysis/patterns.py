@@ -80,7 +80,7 @@ def previous_token_head(batch: Batch) -> Tensor:
 
 
 def next_token_head(batch: Batch) -> Tensor:
-    """The token behind the query."""
+    """The token after the query."""
     return batch.itself().roll(1, dims=1).triu(1)[None]
 
 
@@ -108,7 +108,7 @@ def same_token_head(batch: Batch) -> Tensor:
 
 
 def word_start_head(batch: Batch) -> Tensor:
-    """The first token of the query's word, for queries at least two tokens behind it.
+    """The first token of the query's word, for queries at least two tokens after it.
 
     For nearer ones it is the query itself or the token before it, which have patterns of their own.
     """

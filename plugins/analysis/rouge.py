@@ -1,6 +1,6 @@
 """ROUGE (Lin, 2004) as the rouge-score package computes it, for text in any script.
 
-The package's own tokeniser keeps a to z and 0 to 9 alone, so that identical texts in another script score 0. Ours gives
+The package's own tokenizer keeps a to z and 0 to 9 alone, so that identical texts in another script score 0. Ours gives
 the same tokens for such text, keeps letters and digits of every script, and takes each character of scripts that write
 no blanks for a word. Scores are F-measures from 0 to 1; papers give them times 100.
 """
@@ -24,7 +24,7 @@ _SAMPLES = 1000  # of the bootstrap
 
 
 class Words:
-    """The tokeniser, in the shape that rouge-score asks for."""
+    """The tokenizer, in the shape that rouge-score asks for."""
 
     def __init__(self, stem: bool = True):
         from nltk.stem.porter import PorterStemmer

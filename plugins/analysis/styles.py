@@ -172,7 +172,7 @@ def windows_of(lm, text: str, count: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Modulation:
-    """What hidden states x are changed to behind each modulated layer where a style is certain: x * gain + shift.
+    """What hidden states x are changed to after each modulated layer where a style is certain: x * gain + shift.
 
     Attributes:
         layers: the M layers, from 0.

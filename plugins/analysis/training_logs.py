@@ -1,7 +1,7 @@
 """Read what a run of ``fairseq-train`` says of itself: its log, in each of fairseq's formats, or else its checkpoints.
 
 A record in a log of ``--log-format json`` has a prefix, the stage and one JSON object whose values are all strings; in
-one of ``simple``, and of ``tqdm`` where no terminal is there, numbers behind their names::
+one of ``simple``, and of ``tqdm`` where no terminal is there, numbers after their names::
 
     2026-01-31 12:00:00 | INFO | valid | {"epoch": 1, "valid_ppl": "300.1", "valid_num_updates": "80"}
     2026-01-31 12:00:00 | INFO | train_inner | epoch 001:     50 / 400 loss=5.1, ppl=34.3, num_updates=50, wall=9

@@ -1,4 +1,4 @@
-"""The tokeniser that lies in a folder, in the terms of fairseq's ``--bpe``."""
+"""The tokenizer that lies in a folder, in the terms of fairseq's ``--bpe``."""
 
 import filecmp
 import os
@@ -16,7 +16,7 @@ from .tokenizers import SENTENCEPIECE_FILE, TOKENIZER_FILES
 
 
 def find(folder, preferred="sentencepiece"):
-    """Return fairseq's options of the tokeniser in a folder, the preferred one if there are two; None if none."""
+    """Return fairseq's options of the tokenizer in a folder, the preferred one if there are two; None if none."""
     kinds = {
         "sentencepiece": {"sentencepiece_model": SENTENCEPIECE_FILE},
         "gpt2": {"gpt2_encoder_json": "encoder.json", "gpt2_vocab_bpe": "vocab.bpe"},
@@ -29,7 +29,7 @@ def find(folder, preferred="sentencepiece"):
 
 
 def copy(source, target):
-    """Put the dictionary and the tokeniser of a folder into another, whole or not at all."""
+    """Put the dictionary and the tokenizer of a folder into another, whole or not at all."""
     for name in TOKENIZER_FILES:
         old, new = os.path.join(source, name), os.path.join(target, name)
         if os.path.exists(old) and not (os.path.exists(new) and filecmp.cmp(old, new, shallow=False)):
@@ -41,11 +41,11 @@ def word_starts(folder, dictionary):
     """Return (V,) booleans, True for the words of the dictionary that start a word of the text.
 
     Raises:
-        UserError: no tokeniser in the folder.
+        UserError: no tokenizer in the folder.
     """
     options = find(folder)
     if options is None:
-        raise UserError(f"{folder}: no tokeniser, which --mask-whole-words needs to know where words start")
+        raise UserError(f"{folder}: no tokenizer, which --mask-whole-words needs to know where words start")
     bpe = encoders.build_bpe(options)
     special = dictionary.nspecial
     return np.array([i < special or starts_word(bpe, w) for i, w in enumerate(dictionary.symbols)])

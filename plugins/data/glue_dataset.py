@@ -1,4 +1,4 @@
-"""Tokenised sentences and pairs: made once and cached by content, truncated, and batched by length."""
+"""Tokenized sentences and pairs: made once and cached by content, truncated, and batched by length."""
 
 import hashlib
 import logging
@@ -28,7 +28,7 @@ FORMAT = b"2"  # of the cache; a change makes old files unused
 
 
 @dataclass(frozen=True)
-class Tokenised:
+class Tokenized:
     """A split as token ids, without special symbols, not truncated: N rows of K texts.
 
     Attributes:
@@ -49,11 +49,11 @@ class Tokenised:
         return len(self.index)
 
 
-class Tokeniser:
-    """The tokeniser and the dictionary of a folder, which is that of a checkpoint as a rule.
+class Tokenizer:
+    """The tokenizer and the dictionary of a folder, which is that of a checkpoint as a rule.
 
     Raises:
-        UserError: the folder lacks ``dict.txt`` or the tokeniser.
+        UserError: the folder lacks ``dict.txt`` or the tokenizer.
     """
 
     def __init__(self, folder):
@@ -62,7 +62,7 @@ class Tokeniser:
         self.options = bpe.find(folder)
         if self.options is None:
             raise UserError(
-                f"{folder}: no tokeniser (sentencepiece.bpe.model, or encoder.json and vocab.bpe) beside dict.txt; "
+                f"{folder}: no tokenizer (sentencepiece.bpe.model, or encoder.json and vocab.bpe) beside dict.txt; "
                 "copy it there, or name its folder: --tokenizer-dir"
             )
         self._bpe = None
@@ -83,19 +83,19 @@ class Tokeniser:
         return digest.hexdigest()
 
 
-def tokenise(examples, tokeniser):
-    """Return :class:`Tokenised` of :class:`glue_reader.Examples`."""
+def tokenize(examples, tokenizer):
+    """Return :class:`Tokenized` of :class:`glue_reader.Examples`."""
     rows = zip(*examples.texts, strict=True)
-    encoded = [tokeniser.encode(text) for row in tqdm(rows, "tokenising", len(examples.index), False, disable=None)
+    encoded = [tokenizer.encode(text) for row in tqdm(rows, "tokenizing", len(examples.index), False, disable=None)
                for text in row]  # fmt: skip
     sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
     offsets = np.concatenate([[0], sizes.cumsum()])
     tokens = np.fromiter((token for ids in encoded for token in ids), np.int32, offsets[-1])
-    return Tokenised(tokens, offsets, examples.labels, np.array(examples.index, str), examples.skipped)
+    return Tokenized(tokens, offsets, examples.labels, np.array(examples.index, str), examples.skipped)
 
 
-def load(path, spec, split, tokeniser, cache=None, skip_bad_rows=False):
-    """Read and tokenise a split, or take it from the cache.
+def load(path, spec, split, tokenizer, cache=None, skip_bad_rows=False):
+    """Read and tokenize a split, or take it from the cache.
 
     Args:
         path: the file.
@@ -104,22 +104,22 @@ def load(path, spec, split, tokeniser, cache=None, skip_bad_rows=False):
     Raises:
         UserError: as :func:`glue_reader.read`.
     """
-    place = cache and Path(cache, f"{spec.name}-{split}-{key(path, spec, split, tokeniser, skip_bad_rows)[:32]}.npz")
+    place = cache and Path(cache, f"{spec.name}-{split}-{key(path, spec, split, tokenizer, skip_bad_rows)[:32]}.npz")
     found = place and read_cache(place)
     if found:
         logger.info("%s: %d rows from %s", path, len(found), place)
         return found
-    data = tokenise(glue_reader.read(path, spec, split, skip_bad_rows), tokeniser)
+    data = tokenize(glue_reader.read(path, spec, split, skip_bad_rows), tokenizer)
     logger.info("%s: %d rows", path, len(data))
     if place:
         write_cache(place, data)
     return data
 
 
-def key(path, spec, split, tokeniser, skip_bad_rows):
+def key(path, spec, split, tokenizer, skip_bad_rows):
     """Return a SHA-256 of everything that decides what :func:`load` returns."""
     digest = hashlib.sha256(FORMAT)
-    for part in (str(sorted(spec.plain().items())), split, Path(path).suffix, tokeniser.fingerprint(), skip_bad_rows):
+    for part in (str(sorted(spec.plain().items())), split, Path(path).suffix, tokenizer.fingerprint(), skip_bad_rows):
         digest.update(str(part).encode() + b"\0")
     digest.update(Path(path).read_bytes())
     return digest.hexdigest()
@@ -130,7 +130,7 @@ def read_cache(path):
     try:
         with np.load(path, allow_pickle=False) as arrays:
             labels = arrays["labels"] if "labels" in arrays else None
-            return Tokenised(arrays["tokens"], arrays["offsets"], labels, arrays["index"], int(arrays["skipped"]))
+            return Tokenized(arrays["tokens"], arrays["offsets"], labels, arrays["index"], int(arrays["skipped"]))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except Exception as error:  # numpy and zipfile raise many kinds on a damaged file
@@ -178,7 +178,7 @@ class SentencePairs(ByLength):
     """Model inputs ``<s> A </s>`` or ``<s> A </s> </s> B </s>``, with labels where there are any.
 
     Args:
-        data: :class:`Tokenised`, with one text or two a row.
+        data: :class:`Tokenized`, with one text or two a row.
         dictionary: of fairseq.
         max_positions: longest input; texts are truncated to fit.
         pad_multiple: batches are padded to a multiple of this length.

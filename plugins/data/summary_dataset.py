@@ -211,7 +211,7 @@ class SummaryDataset(ByLength):
         if not samples:
             return {}
         sizes = np.array([len(sample["tokens"]) - 1 for sample in samples])
-        tokens = np.full((len(samples), sizes.max()), self.layout.end, np.int64)  # nothing sees what is behind a text
+        tokens = np.full((len(samples), sizes.max()), self.layout.end, np.int64)  # nothing sees what is after a text
         target = np.full_like(tokens, self.pad)
         for i, (sample, size) in enumerate(zip(samples, sizes, strict=True)):
             tokens[i, :size] = sample["tokens"][:-1]

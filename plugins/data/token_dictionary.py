@@ -28,7 +28,7 @@ class TokenDictionary(Dictionary):
 
     Attributes:
         tokenizer: what turns text into indices.
-        added: symbols behind those of the tokenizer, such as a separator; no text becomes one of them.
+        added: symbols after those of the tokenizer, such as a separator; no text becomes one of them.
     """
 
     def __init__(self, tokenizer: CausalTokenizer, added: Iterable[str] = ()):
@@ -67,7 +67,7 @@ class TokenDictionary(Dictionary):
             self.add_symbol(f"{FILLER}{i:04d}")
 
     def encode(self, text: str) -> torch.Tensor:
-        """Return the indices of a text, (N,) int64; no end of the document is put behind it.
+        """Return the indices of a text, (N,) int64; no end of the document is appended.
 
         Raises:
             UserError: a part of the text has no symbol.

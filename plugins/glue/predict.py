@@ -67,7 +67,7 @@ def answers(model, glue_dir, split, spec=None, cache=None, skip_bad_rows=False):
     if spec.name != own.name and spec.id2label != own.id2label:
         raise UserError(f"the checkpoint answers {own.name} ({', '.join(own.id2label)}), not {spec.name}")
     path = glue_reader.locate(glue_dir, spec, split)
-    data = glue_dataset.load(path, spec, split, task.tokeniser, cache, skip_bad_rows)
+    data = glue_dataset.load(path, spec, split, task.tokenizer, cache, skip_bad_rows)
     pairs = glue_dataset.SentencePairs(data, task.dictionary, task.max_positions(), pad_multiple=4)
     outputs = np.zeros((len(pairs), own.outputs), np.float32)
     with torch.inference_mode():

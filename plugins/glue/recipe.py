@@ -213,7 +213,7 @@ def updates(words, data, longest):
 
     Args:
         words: what follows ``fairseq-train`` on the command line.
-        data: :class:`plugins.data.glue_dataset.Tokenised`, to train on.
+        data: :class:`plugins.data.glue_dataset.Tokenized`, to train on.
         longest: input where --max-positions is not among the words.
 
     Raises:

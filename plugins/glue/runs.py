@@ -37,7 +37,7 @@ class Setting:
         flags: {task name: what names the task on the command line}.
         threads: CPU threads of a run.
         cpu: train on the CPU.
-        cache: folder of tokenised files, or None.
+        cache: folder of tokenized files, or None.
         skip_bad_rows: as the task's option.
     """
 
@@ -112,10 +112,10 @@ def do_all(planned, setting, jobs):
     """
     results, devices = {}, launch.devices(jobs, setting.cpu)
     first = {run.intermediate for run in planned} - {None}
-    tokeniser = glue_dataset.Tokeniser(os.path.dirname(setting.checkpoint))
+    tokenizer = glue_dataset.Tokenizer(os.path.dirname(setting.checkpoint))
     for task in dict.fromkeys(run.task for run in planned):  # once, and before anything is trained
         for split in (glue_specs.TRAIN, *setting.specs[task].valid_splits):
-            load(setting, setting.specs[task], split, tokeniser)
+            load(setting, setting.specs[task], split, tokenizer)
     stages = [[r for r in planned if r.task in first], [r for r in planned if r.task not in first]]
     with tqdm(total=len(planned), desc="runs", unit="run", disable=None) as bar:
         for stage in filter(None, stages):
@@ -162,8 +162,8 @@ def start_of(run, results, setting):
 def do(run, setting, start, devices):
     """Fine-tune and evaluate, unless that has been done; go on with what was interrupted. Returns the result."""
     folder, spec = setting.output / run.name, setting.specs[run.task]
-    tokeniser = glue_dataset.Tokeniser(os.path.dirname(setting.checkpoint))
-    train = load(setting, spec, glue_specs.TRAIN, tokeniser)
+    tokenizer = glue_dataset.Tokenizer(os.path.dirname(setting.checkpoint))
+    train = load(setting, spec, glue_specs.TRAIN, tokenizer)
     longest = architecture.of_checkpoint(compat.read_state(start)).get("max_positions", DEFAULT_POSITIONS)
     named = {"spec": spec, "flags": setting.flags[run.task]}
     options, updates = recipe.command(run, setting.glue_dir, start, folder, train, longest, named, setting.cpu)
@@ -172,7 +172,7 @@ def do(run, setting, start, devices):
     places = {*map(str, (setting.glue_dir, start, folder)), *named["flags"]}
     identity = {
         "options": [word for word in options if word not in places],
-        "data": [key(setting, spec, split, tokeniser) for split in (glue_specs.TRAIN, *spec.valid_splits)],
+        "data": [key(setting, spec, split, tokenizer) for split in (glue_specs.TRAIN, *spec.valid_splits)],
         "start": fingerprint(start),
     }
     same = known.get("identity") == identity
@@ -204,14 +204,14 @@ def do(run, setting, start, devices):
     return result
 
 
-def key(setting, spec, split, tokeniser):
+def key(setting, spec, split, tokenizer):
     path = glue_reader.locate(setting.glue_dir, spec, split)
-    return glue_dataset.key(path, spec, split, tokeniser, setting.skip_bad_rows)
+    return glue_dataset.key(path, spec, split, tokenizer, setting.skip_bad_rows)
 
 
-def load(setting, spec, split, tokeniser):
+def load(setting, spec, split, tokenizer):
     path = glue_reader.locate(setting.glue_dir, spec, split)
-    return glue_dataset.load(path, spec, split, tokeniser, setting.cache, setting.skip_bad_rows)
+    return glue_dataset.load(path, spec, split, tokenizer, setting.cache, setting.skip_bad_rows)
 
 
 def evaluate(run, setting, train, device="cpu"):

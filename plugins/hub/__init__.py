@@ -18,7 +18,7 @@ def load(path, base=None):
 
     Returns:
         A :class:`CharLM` for a character LM, which needs nothing but the file; a :class:`CausalLM` for a causal LM or
-        a :class:`RobertaInterface` for a masked LM, whose dictionary and tokeniser are read from the folder.
+        a :class:`RobertaInterface` for a masked LM, whose dictionary and tokenizer are read from the folder.
 
     Raises:
         UserError: a file is missing, damaged, or does not fit the others.

@@ -14,7 +14,7 @@ from .checkpoints import check_place, find_checkpoint
 
 
 def merge_checkpoint(path, output, base=None):
-    """Write an adapter and its base as one plain checkpoint, with the files of its dictionary and tokeniser beside it.
+    """Write an adapter and its base as one plain checkpoint, with the files of its dictionary and tokenizer beside it.
 
     Args:
         path: the adapter.

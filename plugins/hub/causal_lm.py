@@ -69,7 +69,7 @@ class CausalLM(LanguageModel):
 
         Args:
             prompts: a text, or a list of texts, which are continued side by side.
-            max_length: most tokens of a continuation; None for as many as fit the model behind the longest prompt.
+            max_length: most tokens of a continuation; None for as many as fit the model after the longest prompt.
             min_length: fewest tokens.
             no_repeat_ngram: no n-gram of this length occurs twice; 0 for no such rule.
             search: ``temperature``, ``top_k``, ``top_p``, ``beam``, ``length_penalty`` and ``seed`` of

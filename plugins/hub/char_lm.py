@@ -81,7 +81,7 @@ class CharLM(LanguageModel):
 
     @property
     def sees_the_future(self):
-        """True for the published style adapter, whose styles at a position depend on the text behind it."""
+        """True for the published style adapter, whose styles at a position depend on the text after it."""
         return self.model.num_styles > 0 and self.model.cfg.style_inference == "published"
 
     # Sampling

@@ -275,7 +275,7 @@ def tokenizer_config(dictionary, length):
 def tokenizer_files(dictionary):
     """Return the contents of the tokenizer's files, without the fillers of the last rows, which have no symbol.
 
-    Fillers with a symbol behind them stay, or it would get the row of the first of them.
+    Fillers with a symbol after them stay, or it would get the row of the first of them.
     """
     real = max((i for i, symbol in enumerate(dictionary.added, 1) if not symbol.startswith(FILLER)), default=0)
     return TokenDictionary(dictionary.tokenizer, dictionary.added[:real]).files()

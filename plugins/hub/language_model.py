@@ -181,7 +181,7 @@ class LanguageModel:
             refresh: how far a window is from the one before it; only what the first does not cover is yielded.
         """
         size, left = min(self.block_size, len(tokens)), len(tokens)
-        padding = -(left - size) % refresh  # causal, so what stands behind the text changes nothing
+        padding = -(left - size) % refresh  # causal, so what stands after the text changes nothing
         windows = F.pad(tokens, (0, padding)).unfold(0, size, refresh)  # (W, size)
         tokens_at_once = min(SCORED_AT_ONCE, LOGITS_AT_ONCE // len(self.dictionary))
         for i, batch in enumerate(windows.split(max(1, tokens_at_once // size))):

@@ -123,7 +123,7 @@ def read(folder, base):
 
 
 def convert(folder, base, output):
-    """Write an adapter of the peft library's as a checkpoint, and the tokeniser of its base beside it.
+    """Write an adapter of the peft library's as a checkpoint, and the tokenizer of its base beside it.
 
     Args:
         output: the file to write; see :func:`read` for the others and for errors.

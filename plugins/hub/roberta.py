@@ -17,7 +17,7 @@ TOKENISER_OPTIONS = {"gpt2": ("gpt2_encoder_json", "gpt2_vocab_bpe"), "sentencep
 
 
 def load(path, base=None):
-    """Load a masked LM from a checkpoint in whose folder its dictionary and tokeniser lie; see ``plugins.hub.load``."""
+    """Load a masked LM from a checkpoint in whose folder its dictionary and tokenizer lie; see ``plugins.hub.load``."""
     folder, name = os.path.split(os.path.abspath(path))
     moved = {"peft_base": base} if base else {}
     return RobertaModel.from_pretrained(folder, name, folder, **moved).eval()
@@ -26,7 +26,7 @@ def load(path, base=None):
 class RobertaInterface(RobertaHubInterface):
     """fairseq's interface to a RoBERTa, with a ``fill_mask`` that can be relied on.
 
-    The tokeniser is looked for beside the checkpoint and in the data folder. Nothing is downloaded.
+    The tokenizer is looked for beside the checkpoint and in the data folder. Nothing is downloaded.
     """
 
     def __init__(self, cfg, task, model):
@@ -117,7 +117,7 @@ class RobertaInterface(RobertaHubInterface):
         return torch.tensor([i for i in range(len(dictionary)) if i not in never])
 
     def single_token(self, target):
-        """Return the index of a target: a word that the tokeniser leaves whole, or a symbol of the dictionary."""
+        """Return the index of a target: a word that the tokenizer leaves whole, or a symbol of the dictionary."""
         dictionary = self.task.source_dictionary
         pieces = self.bpe.encode(target).split()
         if len(pieces) != 1 and target not in dictionary:
@@ -138,7 +138,7 @@ class RobertaInterface(RobertaHubInterface):
 
 
 def local_bpe(cfg):
-    """Return the options of the tokeniser of a checkpoint, found on this machine.
+    """Return the options of the tokenizer of a checkpoint, found on this machine.
 
     Raises:
         UserError: there is none in the folder of the checkpoint, nor in the data folder.
@@ -150,7 +150,7 @@ def local_bpe(cfg):
     local = [path for path in paths if path not in ("", "???") and not path.startswith("http")]
     for path in local:
         if not os.path.exists(path):
-            raise UserError(f"{path}: no such tokeniser file")
+            raise UserError(f"{path}: no such tokenizer file")
     if len(local) == len(paths):
         return given
     checkpoint = (cfg.get("common_eval") or {}).get("path")
@@ -161,6 +161,6 @@ def local_bpe(cfg):
         if options is not None:
             return options
     raise UserError(
-        f"{' and '.join(dict.fromkeys(folders))}: no tokeniser (sentencepiece.bpe.model, or encoder.json and "
+        f"{' and '.join(dict.fromkeys(folders))}: no tokenizer (sentencepiece.bpe.model, or encoder.json and "
         "vocab.bpe); copy it there, or name it: bpe='sentencepiece', sentencepiece_model=PATH"
     )

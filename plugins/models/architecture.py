@@ -182,7 +182,7 @@ def adopt(state, overrides, path):
         if task.get("_name") == "masked_lm":
             cfg.task = {**task, "_name": "clap_masked_lm", "omit_mask": saved["mask_embedding"] == "zero"}
         if "common_eval" in cfg:
-            cfg.common_eval.path = path  # the hub looks for the tokeniser beside the checkpoint
+            cfg.common_eval.path = path  # the hub looks for the tokenizer beside the checkpoint
 
 
 # Sizes

@@ -108,7 +108,7 @@ class ClapRobertaModel(RobertaModel):
     def peft_parts(self):
         """Return where in the model ``--peft`` acts.
 
-        A prompt stands behind ``<s>``, which so keeps its position, what ALiBi says about it, and its row of features,
+        A prompt stands after ``<s>``, which so keeps its position, what ALiBi says about it, and its row of features,
         which classification heads read.
         """
         encoder = self.encoder.sentence_encoder

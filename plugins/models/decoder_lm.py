@@ -141,7 +141,7 @@ class LMDecoder(FairseqDecoder):
         """Map tokens (B, T) to features (B, T, C) and an empty dict.
 
         Args:
-            src_lengths: (B,) without padding; not needed, for no position sees what is behind it.
+            src_lengths: (B,) without padding; not needed, for no position sees what is after it.
             cache: of :meth:`DecoderLanguageModel.new_cache`.
         """
         return self.transformer(tokens, cache), {}

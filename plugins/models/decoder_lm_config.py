@@ -12,7 +12,7 @@ from plugins.options import architecture, option
 from plugins.peft import PeftConfig
 
 POSITIONS = ChoiceEnum(list(decoder.POSITIONS))
-INITIALISATIONS = ChoiceEnum(list(decoder.INITIALISATIONS))
+INITIALIZATIONS = ChoiceEnum(list(decoder.INITIALIZATIONS))
 ACTIVATIONS = ChoiceEnum([*get_available_activation_fns(), "gelu_tanh"])
 
 
@@ -39,7 +39,7 @@ class DecoderLMConfig(PeftConfig):
         "activation of the feed-forward nets; gelu_tanh is GPT-2's approximation (gelu_tanh in causal_lm, else gelu)"
     )
     norm_eps: Optional[float] = architecture("added to the variance in layer norms (1e-5)")
-    init: INITIALISATIONS = option(
+    init: INITIALIZATIONS = option(
         "gpt2",
         "gpt2: normal 0.02, residual projections divided by sqrt(2 layers); xavier: Xavier-uniform linear layers, "
         "embeddings normal 0.02",

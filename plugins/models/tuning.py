@@ -88,10 +88,10 @@ def tokens_of(text, task):
     if hasattr(dictionary, "encode"):
         tokens = dictionary.encode(text)
     else:
-        folder = task.tokeniser.folder if hasattr(task, "tokeniser") else utils.split_paths(task.cfg.data)[0]
+        folder = task.tokenizer.folder if hasattr(task, "tokenizer") else utils.split_paths(task.cfg.data)[0]
         options = bpe.find(folder)
         if options is None:
-            raise UserError(f"{folder}: no tokeniser, which --prompt-words needs; take --prompt-tokens alone")
+            raise UserError(f"{folder}: no tokenizer, which --prompt-words needs; take --prompt-tokens alone")
         pieces = encoders.build_bpe(options).encode(text)
         tokens = dictionary.encode_line(pieces, append_eos=False, add_if_not_exist=False)
     if len(tokens) == 0:

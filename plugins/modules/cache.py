@@ -34,7 +34,7 @@ class Cache:
         self.style = {}  # what an adapter remembers of them
 
     def set_lengths(self, lengths: Tensor) -> None:
-        """Say how many tokens (B,) of each row count: those behind them, padding, are as if never seen."""
+        """Say how many tokens (B,) of each row count: those after them, padding, are as if never seen."""
         shortest, self.length = (int(length) for length in lengths.aminmax())
         self.lengths = None if shortest == self.length else lengths
 
@@ -72,7 +72,7 @@ class Cache:
         if end <= tensor.size(2):
             return tensor
         batch, heads, _, width = tensor.shape
-        # Zeros, since what stands behind a short row is multiplied by a weight of 0, which would let NaN through.
+        # Zeros, since what stands after a short row is multiplied by a weight of 0, which would let NaN through.
         roomy = tensor.new_zeros(batch, heads, max(end, min(self.capacity, end + max(SPARE, end // 4))), width)
         roomy[:, :, : self.length] = tensor[:, :, : self.length]
         return roomy

@@ -50,7 +50,7 @@ class Constraints:
             raise ValueError(f"the forced sequences have {room} tokens, more than {self.max_length}")
 
     def banned(self, tokens: Sequence[int]) -> set[int]:
-        """Return the tokens that would break a rule behind ``tokens``, forced sequences aside."""
+        """Return the tokens that would break a rule after ``tokens``, forced sequences aside."""
         banned = self.forbidden_after(tokens) | self.repeating(tokens)
         return banned | {self.end} if len(tokens) < self.min_length else banned
 

@@ -18,7 +18,7 @@ from .dropout import Dropout
 from .soft_prompt import SoftPrompt
 
 POSITIONS = ("learned", "sinusoidal", "alibi")
-INITIALISATIONS = ("gpt2", "xavier")
+INITIALIZATIONS = ("gpt2", "xavier")
 
 
 class CausalSelfAttention(nn.Module):
@@ -194,7 +194,7 @@ class Decoder(nn.Module):
         Args:
             tokens: with a cache, those that follow what it holds; they are added to it.
             cache: of :meth:`new_cache`.
-            after_layer: (layer, (B, T, C)) -> (B, T, C), put behind each layer.
+            after_layer: (layer, (B, T, C)) -> (B, T, C), applied after each layer.
 
         Raises:
             ValueError: more tokens than :attr:`max_tokens`, those in the cache included.
@@ -266,8 +266,8 @@ def initialize(module: nn.Module, scheme: str = "gpt2") -> None:
     2019, section 2.3). ``xavier``: Xavier-uniform linear layers, embeddings normal with deviation 0.02. In both, biases
     are 0 and gains 1.
     """
-    if scheme not in INITIALISATIONS:
-        raise ValueError(f"scheme is one of {', '.join(INITIALISATIONS)}, not {scheme!r}")
+    if scheme not in INITIALIZATIONS:
+        raise ValueError(f"scheme is one of {', '.join(INITIALIZATIONS)}, not {scheme!r}")
     layers = sum(isinstance(m, Block) for m in module.modules())
     tables = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}  # one may be tied to the output
     for name, part in module.named_modules():

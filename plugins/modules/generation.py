@@ -209,13 +209,13 @@ class BeamSearch:
         candidates.sort(key=lambda candidate: -candidate.score)
         for candidate in candidates[:size]:
             if candidate.tokens[-1] == self.rules.end:
-                beam.finish(candidate.tokens[:-1], self.normalised(candidate.score, len(candidate.tokens)))
+                beam.finish(candidate.tokens[:-1], self.normalized(candidate.score, len(candidate.tokens)))
         going = [candidate for candidate in candidates if candidate.tokens[-1] != self.rules.end]
         beam.live = self.share_out(going) if self.rules.forced else going[:size]
         length = len(beam.live[0].tokens) if beam.live else 0
         if length == self.rules.max_length:
             for held in beam.live:
-                beam.finish(held.tokens, self.normalised(held.score, length))
+                beam.finish(held.tokens, self.normalized(held.score, length))
             beam.live = []
         elif beam.live and beam.best_score >= self.attainable(max(held.score for held in beam.live), length):
             beam.live = []
@@ -229,13 +229,13 @@ class BeamSearch:
         ranked.sort(key=lambda entry: entry[:2])
         return [candidate for _, _, candidate in ranked[: self.search.beam]]
 
-    def normalised(self, score: float, length: int) -> float:
+    def normalized(self, score: float, length: int) -> float:
         return score / length**self.search.length_penalty
 
     def attainable(self, score: float, length: int) -> float:
         """Return a bound of what a text in the making, of this score and length, can come to."""
         longest = self.rules.max_length if self.search.length_penalty > 0 else length + 1
-        return self.normalised(score, longest)
+        return self.normalized(score, longest)
 
     def step(self, rows: int) -> None:
         """Let the cache follow the hypotheses, and look one token further."""

@@ -40,7 +40,7 @@ class PublishedPass:
     """One pass of a decoder.
 
     Attributes:
-        logits: (B, 1, K) style logits behind the last modulated layer.
+        logits: (B, 1, K) style logits after the last modulated layer.
     """
 
     def __init__(self, adapter: PublishedStyle, styles, lengths):

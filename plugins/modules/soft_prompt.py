@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 
 class SoftPrompt(nn.Module):
-    """Vectors that stand behind the first ``at`` tokens of every sequence, as if they were the embeddings of tokens.
+    """Vectors that stand after the first ``at`` tokens of every sequence, as if they were the embeddings of tokens.
 
     Args:
         vectors: (P, C), where learning starts.
-        at: 0 for the very beginning; 1 for behind ``<s>``.
+        at: 0 for the very beginning; 1 for after ``<s>``.
     """
 
     def __init__(self, vectors: Tensor, at: int = 0):

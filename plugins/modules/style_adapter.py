@@ -2,11 +2,11 @@
 
 The published adapter (:mod:`plugins.modules.published_style`) classified the style from the last position and
 multiplied every position with the result, so that each saw its own future, and no cache was possible. Here, with h the
-hidden states behind one early layer,
+hidden states after one early layer,
 
     z_t = mean of W h_1 ... W h_t                  R numbers: what the prefix is like (or a moving average, one token)
     p_t = softmax(classifier(z_t))                 K probabilities, once a position
-    x  <- x + x * (p_t G_l) + p_t B_l              behind that layer and later ones (FiLM, Perez et al., 2018)
+    x  <- x + x * (p_t G_l) + p_t B_l              after that layer and later ones (FiLM, Perez et al., 2018)
 
 G_l and B_l (K x C) are projections of K style embeddings, zero at the start, so that an untrained adapter changes
 nothing (adaLN-Zero, Peebles and Xie, 2023). They do not depend on the token and are computed once for all positions:
@@ -75,7 +75,7 @@ class StyleAdapter(nn.Module):
         self.classifier = StyleClassifier(hidden, styles) if infers else None
 
     def begin(self, styles=None, labels=None, cache=None) -> "StylePass":
-        """Start a pass over a batch; call the result behind each layer.
+        """Start a pass over a batch; call the result after each layer.
 
         Args:
             styles: (B, K) mixture that is forced on every position, a row of zeros for no style; None to infer it.
@@ -185,7 +185,7 @@ def one_step(x: Tensor) -> bool:
 
 
 class StylePass:
-    """One pass of a decoder: infers behind the source layer, modulates behind the layers that are.
+    """One pass of a decoder: infers after the source layer, modulates after the layers that are.
 
     Attributes:
         logits: (B, T, K) style logits once the source layer is passed; None where nothing was inferred.

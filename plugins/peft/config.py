@@ -29,7 +29,7 @@ class PeftConfig(FairseqDataclass):
         "where the checkpoint is that was tuned, if it is no longer where it was (by default --finetune-from-model)",
     )
     peft_blocks: Optional[int] = adapter(
-        "--peft last_layer: tune this many of the last layers, and the layer norm behind them, instead of the output "
+        "--peft last_layer: tune this many of the last layers, and the layer norm after them, instead of the output "
         "projection (0)"
     )
     lora_variant: Optional[VARIANT] = adapter(

@@ -13,7 +13,7 @@ from .tuning import Method, Parts
 class LastLayer(Method):
     """Lets the output projection move, as a copy where it is also the embedding table, which stays as it is.
 
-    With ``--peft-blocks K`` the last K layers move instead, and the layer norm behind them.
+    With ``--peft-blocks K`` the last K layers move instead, and the layer norm after them.
 
     Args:
         base: {name: tensor} of the base's checkpoint, mapped from its file, so that :meth:`disabled` needs no copy in

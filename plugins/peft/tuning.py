@@ -30,7 +30,7 @@ class Parts:
         table: (V, C) the token embeddings.
         prompt_at: how many tokens stand before a prompt.
         blocks: the layers.
-        norm: the layer norm behind the last, or None.
+        norm: the layer norm after the last, or None.
         head: has the output projection: ``weight`` (V, C), and ``bias`` (V,) or None or nothing.
         attention: names, within a layer, of the input projections of attention.
         scaled: names of what IA3 scales, and ``feedforward``, those of them whose input it scales.

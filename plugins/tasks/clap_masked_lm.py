@@ -47,8 +47,8 @@ class ClapMaskedLMConfig(FairseqDataclass):
 class ClapMaskedLMTask(FairseqTask):
     """Predict masked tokens of blocks of text.
 
-    A data folder holds ``dict.txt``, ``{train,valid,...}.{bin,idx}`` and the files of its tokeniser. Dictionary and
-    tokeniser are copied beside the checkpoints, whose folder then is all that using them needs.
+    A data folder holds ``dict.txt``, ``{train,valid,...}.{bin,idx}`` and the files of its tokenizer. Dictionary and
+    tokenizer are copied beside the checkpoints, whose folder then is all that using them needs.
     """
 
     def __init__(self, cfg, dictionary=None):
@@ -154,7 +154,7 @@ class ClapMaskedLMTask(FairseqTask):
         return indices
 
     def post_save(self, checkpoint_path, num_updates):
-        """Put the dictionary and the tokeniser beside a checkpoint that fairseq has just written."""
+        """Put the dictionary and the tokenizer beside a checkpoint that fairseq has just written."""
         bpe.copy(data_folders(self.cfg)[0], os.path.dirname(checkpoint_path))
 
 

@@ -31,7 +31,7 @@ class GlueConfig(FairseqDataclass):
     spec: Optional[str] = option(None, "YAML file that describes a task of your own, in place of --glue-task")
     skip_bad_rows: bool = option(False, "leave out rows with missing columns or unknown labels, and count them")
     tokenizer_dir: Optional[str] = option(
-        None, "folder of dict.txt and the tokeniser (default: that of the checkpoint that training starts from)"
+        None, "folder of dict.txt and the tokenizer (default: that of the checkpoint that training starts from)"
     )
     classification_head_name: Optional[str] = option(None, "name of the classification head (default: rte, mnli, ...)")
     label_names: Optional[str] = option(
@@ -39,7 +39,7 @@ class GlueConfig(FairseqDataclass):
     )
     pad_to_multiple: int = option(4, "pad batches to a multiple of this length")
     cache_dir: Optional[str] = option(
-        None, "folder for tokenised files; 'none': do not keep any (default: ~/.cache/fairseq-workbench/glue)"
+        None, "folder for tokenized files; 'none': do not keep any (default: ~/.cache/fairseq-workbench/glue)"
     )
     layer_lr_decay: float = option(
         1.0, "learning rate of each layer relative to that of the layer above it; the head has the full one (off: 1)"
@@ -53,12 +53,12 @@ class GlueTask(FairseqTask):
     """Sentence classification or regression.
 
     Splits are ``train``, ``valid`` and ``test``, and for MNLI also ``valid_mismatched`` and ``test_mismatched``.
-    Dictionary, tokeniser and label names are stored with each checkpoint.
+    Dictionary, tokenizer and label names are stored with each checkpoint.
     """
 
-    def __init__(self, cfg, spec, tokeniser):
+    def __init__(self, cfg, spec, tokenizer):
         super().__init__(cfg)
-        self.spec, self.tokeniser, self.dictionary = spec, tokeniser, tokeniser.dictionary
+        self.spec, self.tokenizer, self.dictionary = spec, tokenizer, tokenizer.dictionary
         self.state.merge_state_dict({"dictionary_sha256": dictionaries.fingerprint(self.dictionary)} | self.labelling())
         self.dictionary.add_mask()
         self.longest = None  # input, known once there is a model
@@ -71,7 +71,7 @@ class GlueTask(FairseqTask):
             from_checkpoint: the options are those of a finished checkpoint, which is only to be used.
 
         Raises:
-            UserError: no such task, contradicting options, or no dictionary and tokeniser.
+            UserError: no such task, contradicting options, or no dictionary and tokenizer.
         """
         run = cfg._get_parent()
         check(cfg, run)
@@ -80,7 +80,7 @@ class GlueTask(FairseqTask):
             choose_metric(run, spec)
             with open_dict(run):
                 run.task.label_names = ",".join(spec.id2label)
-        return cls(cfg, spec, glue_dataset.Tokeniser(tokeniser_folder(cfg, run, from_checkpoint)))
+        return cls(cfg, spec, glue_dataset.Tokenizer(tokenizer_folder(cfg, run, from_checkpoint)))
 
     # What a checkpoint holds
 
@@ -107,8 +107,8 @@ class GlueTask(FairseqTask):
         return self.cfg.classification_head_name or self.spec.head_name
 
     def post_save(self, checkpoint_path, num_updates):
-        """Put the dictionary and the tokeniser beside a checkpoint that fairseq has just written."""
-        bpe.copy(self.tokeniser.folder, os.path.dirname(checkpoint_path))
+        """Put the dictionary and the tokenizer beside a checkpoint that fairseq has just written."""
+        bpe.copy(self.tokenizer.folder, os.path.dirname(checkpoint_path))
 
     # Data
 
@@ -122,7 +122,7 @@ class GlueTask(FairseqTask):
         return self.longest or DEFAULT_POSITIONS
 
     def load_dataset(self, split, combine=False, **kwargs):
-        """Load a split, tokenised by the checkpoint's own tokeniser.
+        """Load a split, tokenized by the checkpoint's own tokenizer.
 
         Raises:
             UserError: the file is missing, or a row is bad.
@@ -130,7 +130,7 @@ class GlueTask(FairseqTask):
         path = glue_reader.locate(self.cfg.data, self.spec, split)
         cache = self.cfg.cache_dir or glue_dataset.default_cache()
         data = glue_dataset.load(
-            path, self.spec, split, self.tokeniser, None if cache == NO_CACHE else cache, self.cfg.skip_bad_rows
+            path, self.spec, split, self.tokenizer, None if cache == NO_CACHE else cache, self.cfg.skip_bad_rows
         )
         self.datasets[split] = glue_dataset.SentencePairs(
             data, self.dictionary, self.max_positions(), self.cfg.pad_to_multiple, shuffle=split == glue_specs.TRAIN
@@ -252,8 +252,8 @@ def choose_metric(run, spec):
     logger.info("checkpoint_best.pt is chosen by %s", checkpoint.best_checkpoint_metric)
 
 
-def tokeniser_folder(cfg, run, from_checkpoint):
-    """Return the folder of the dictionary and the tokeniser.
+def tokenizer_folder(cfg, run, from_checkpoint):
+    """Return the folder of the dictionary and the tokenizer.
 
     Raises:
         UserError: nothing says which.
@@ -276,6 +276,6 @@ def tokeniser_folder(cfg, run, from_checkpoint):
         if os.path.exists(os.path.join(folder, "dict.txt")):
             return folder
     raise UserError(
-        f"{' and '.join(folders)}: no dict.txt; start from a checkpoint with its dictionary and tokeniser beside it "
+        f"{' and '.join(folders)}: no dict.txt; start from a checkpoint with its dictionary and tokenizer beside it "
         "(--finetune-from CKPT), or name their folder: --tokenizer-dir"
     )

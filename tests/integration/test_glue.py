@@ -265,7 +265,7 @@ def test_mistakes_end_with_one_line(world):
     commands = {
         "unknown task": (tune(world, "RTEE", "wrong"), ["--glue-task RTEE", "RTE"]),
         "bad row": ([rte[0], bad, *rte[2:]], ["RTE/train.tsv:3", "unknown label 'maybe'", "--skip-bad-rows"]),
-        "no tokeniser": (tune(world, "RTE", "wrong", "--finetune-from", bare / "checkpoint_best.pt"),
+        "no tokenizer": (tune(world, "RTE", "wrong", "--finetune-from", bare / "checkpoint_best.pt"),
                          ["no dict.txt", "--tokenizer-dir"]),
         "no checkpoint": (tune(world, "RTE", "wrong", "--finetune-from", world / "none.pt"), ["none.pt", "no such"]),
         "labels": (tune(world, "RTE", "wrong", *swapped), ["--label-names", "entailment, not_entailment"]),

@@ -215,20 +215,20 @@ def test_a_dictionary_that_is_too_short_is_an_error_that_names_both_sizes(golden
         plugins.hub.load(tmp_path / "baseline.pt")
 
 
-def test_a_tokeniser_file_that_is_missing_is_named(golden):
+def test_a_tokenizer_file_that_is_missing_is_named(golden):
     with pytest.raises(UserError, match="nowhere.model"):
         RobertaModel.from_pretrained(
             str(golden), "alibi.pt", str(golden), bpe="sentencepiece", sentencepiece_model=str(golden / "nowhere.model")
         )
 
 
-def test_a_folder_without_a_tokeniser_is_named_and_nothing_is_downloaded(golden, tmp_path, monkeypatch):
+def test_a_folder_without_a_tokenizer_is_named_and_nothing_is_downloaded(golden, tmp_path, monkeypatch):
     import socket
 
     monkeypatch.setattr(socket, "socket", None)
     for name in ("alibi.pt", "dict.txt"):
         shutil.copy(golden / name, tmp_path)
-    with pytest.raises(UserError, match=f"{tmp_path}.*no tokeniser"):
+    with pytest.raises(UserError, match=f"{tmp_path}.*no tokenizer"):
         plugins.hub.load(tmp_path / "alibi.pt")
 
 

@@ -11,7 +11,7 @@ LENGTH = 128  # tokens of a stretch of text
 DESCRIPTIONS = {
     "previous_token_head": ("Previous token", "Looks at the token just before."),
     "current_token_head": ("Current token", "Looks at the token itself."),
-    "next_token_head": ("Next token", "Looks at the token just behind."),
+    "next_token_head": ("Next token", "Looks at the token just after."),
     "first_token_head": ("First token", "Looks at the start of the text, often to rest there."),
     "duplicate_token_head": ("Duplicate token", "Looks at other places with the same token."),
     "same_token_head": ("Same token", "Looks at all places with the same token, its own among them."),

@@ -18,7 +18,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize("summary, reference", PAIRS)
-def test_english_scores_are_those_of_rouge_score_with_its_own_tokeniser(summary, reference):
+def test_english_scores_are_those_of_rouge_score_with_its_own_tokenizer(summary, reference):
     from rouge_score.rouge_scorer import RougeScorer
 
     kinds = ["rouge1", "rouge2", "rougeL"] + (["rougeLsum"] if "\n" in reference else [])

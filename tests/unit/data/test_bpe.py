@@ -1,4 +1,4 @@
-"""Finding the tokeniser of a folder, and where it says that words start."""
+"""Finding the tokenizer of a folder, and where it says that words start."""
 
 import json
 
@@ -45,6 +45,6 @@ def test_words_start_at_gpt2s_spaces(tmp_path):
     assert bpe.word_starts(tmp_path, dictionary)[4:9].tolist() == [True, False, True, False, True]
 
 
-def test_no_tokeniser_is_an_error_that_names_the_flag(tmp_path):
-    with pytest.raises(UserError, match=f"{tmp_path}: no tokeniser.*--mask-whole-words"):
+def test_no_tokenizer_is_an_error_that_names_the_flag(tmp_path):
+    with pytest.raises(UserError, match=f"{tmp_path}: no tokenizer.*--mask-whole-words"):
         bpe.word_starts(tmp_path, MaskDictionary())

@@ -1,4 +1,4 @@
-"""Tokenised pairs: fairseq's own format, truncation, the cache, and batches by length."""
+"""Tokenized pairs: fairseq's own format, truncation, the cache, and batches by length."""
 
 import os
 import random
@@ -16,8 +16,8 @@ ENTAILED = ("entailment", "not_entailment")
 
 
 @pytest.fixture
-def tokeniser(toy_data):
-    made = glue_dataset.Tokeniser(toy_data)
+def tokenizer(toy_data):
+    made = glue_dataset.Tokenizer(toy_data)
     made.dictionary.add_mask()
     return made
 
@@ -32,25 +32,25 @@ def train(tmp_path):
     return path
 
 
-def pairs(train, tokeniser, **options):
-    data = glue_dataset.load(train, RTE, "train", tokeniser)
-    return glue_dataset.SentencePairs(data, tokeniser.dictionary, **{"max_positions": 64, **options})
+def pairs(train, tokenizer, **options):
+    data = glue_dataset.load(train, RTE, "train", tokenizer)
+    return glue_dataset.SentencePairs(data, tokenizer.dictionary, **{"max_positions": 64, **options})
 
 
-def test_inputs_are_those_of_fairseqs_hub_interface(train, tokeniser, toy_data, tmp_path):
+def test_inputs_are_those_of_fairseqs_hub_interface(train, tokenizer, toy_data, tmp_path):
     task = toy.make_task(toy_data)
     model = toy.make_model(task)
     hub = object.__new__(plugins.hub.RobertaInterface)
     from fairseq.data import encoders
 
-    hub.__dict__.update(task=task, model=model, bpe=encoders.build_bpe(tokeniser.options))
+    hub.__dict__.update(task=task, model=model, bpe=encoders.build_bpe(tokenizer.options))
     rows = [line.split("\t") for line in train.read_text().splitlines()[1:]]
-    found = pairs(train, tokeniser, max_positions=200)
+    found = pairs(train, tokenizer, max_positions=200)
     for i, (_, first, second, _) in enumerate(rows):
         assert found[i]["tokens"].tolist() == hub.encode(first, second).tolist()
 
 
-def test_gpt2s_tokeniser_gives_the_ids_of_fairseqs_own(train, tmp_path):
+def test_gpt2s_tokenizer_gives_the_ids_of_fairseqs_own(train, tmp_path):
     tokenizers = pytest.importorskip("tokenizers")
     learned = tokenizers.ByteLevelBPETokenizer()
     learned.train_from_iterator(toy.sentences(200), vocab_size=330, show_progress=False)
@@ -59,19 +59,19 @@ def test_gpt2s_tokeniser_gives_the_ids_of_fairseqs_own(train, tmp_path):
     (tmp_path / "merges.txt").rename(tmp_path / "vocab.bpe")
     words = random.Random(0).sample(range(330), 330)  # dict.txt is ordered by frequency, not by id
     (tmp_path / "dict.txt").write_text("".join(f"{word} 1\n" for word in words))
-    tokeniser = glue_dataset.Tokeniser(tmp_path)
+    tokenizer = glue_dataset.Tokenizer(tmp_path)
     text = train.read_text().splitlines()[1].split("\t")[1]
-    ids = tokeniser.encode(text)
-    assert [int(tokeniser.dictionary[i]) for i in ids] == learned.encode(text).ids
-    assert len(ids) < len(text) and tokeniser.dictionary.unk() not in ids
+    ids = tokenizer.encode(text)
+    assert [int(tokenizer.dictionary[i]) for i in ids] == learned.encode(text).ids
+    assert len(ids) < len(text) and tokenizer.dictionary.unk() not in ids
 
 
-def test_a_single_sentence_stands_between_bos_and_eos(tokeniser, tmp_path):
+def test_a_single_sentence_stands_between_bos_and_eos(tokenizer, tmp_path):
     path = tmp_path / "t.tsv"
     path.write_text("sentence\tlabel\nthe river\t1\n")
-    data = glue_dataset.load(path, SST, "train", tokeniser)
-    tokens = glue_dataset.SentencePairs(data, tokeniser.dictionary, 64)[0]["tokens"].tolist()
-    assert tokens == [0, *tokeniser.encode("the river"), 2]
+    data = glue_dataset.load(path, SST, "train", tokenizer)
+    tokens = glue_dataset.SentencePairs(data, tokenizer.dictionary, 64)[0]["tokens"].tolist()
+    assert tokens == [0, *tokenizer.encode("the river"), 2]
 
 
 @pytest.mark.parametrize(
@@ -104,39 +104,39 @@ def test_truncation_equals_taking_tokens_one_by_one():
                 assert (found[0][0], found[1][0]) == (a, b)
 
 
-def test_no_input_is_longer_than_max_positions(train, tokeniser):
-    found = pairs(train, tokeniser, max_positions=20)
+def test_no_input_is_longer_than_max_positions(train, tokenizer):
+    found = pairs(train, tokenizer, max_positions=20)
     assert found.sizes.max() == 20
     assert [len(found[i]["tokens"]) for i in range(len(found))] == found.sizes.tolist()
     assert all(found[i]["tokens"][-1] == 2 for i in range(len(found)))
 
 
 @pytest.mark.parametrize("task, least", [("SST-2", 3), ("RTE", 6)])
-def test_an_input_has_room_for_a_token_of_each_text(tokeniser, tmp_path, task, least):
+def test_an_input_has_room_for_a_token_of_each_text(tokenizer, tmp_path, task, least):
     path = tmp_path / "t.tsv"
     path.write_text("sentence\tsentence1\tsentence2\tlabel\n" + "the river\tthe river\ta garden\t{}\n" * 2)
     path.write_text(path.read_text().replace("{}", glue_specs.SPECS[task].labels[0]))
-    data = glue_dataset.load(path, glue_specs.SPECS[task], "train", tokeniser)
-    assert glue_dataset.SentencePairs(data, tokeniser.dictionary, least).sizes.tolist() == [least, least]
+    data = glue_dataset.load(path, glue_specs.SPECS[task], "train", tokenizer)
+    assert glue_dataset.SentencePairs(data, tokenizer.dictionary, least).sizes.tolist() == [least, least]
     with pytest.raises(UserError, match=f"--max-positions {least - 1}: an input takes at least {least}"):
-        glue_dataset.SentencePairs(data, tokeniser.dictionary, least - 1)
+        glue_dataset.SentencePairs(data, tokenizer.dictionary, least - 1)
 
 
-def test_a_batch_is_padded_to_a_small_multiple_and_has_its_labels(train, tokeniser):
-    found = pairs(train, tokeniser, pad_multiple=8)
+def test_a_batch_is_padded_to_a_small_multiple_and_has_its_labels(train, tokenizer):
+    found = pairs(train, tokenizer, pad_multiple=8)
     batch = found.collater([found[0], found[1]])
     tokens = batch["net_input"]["src_tokens"]
     assert tokens.shape[1] % 8 == 0
     assert tokens.shape[1] - found.sizes[:2].max() < 8
-    assert (tokens != tokeniser.dictionary.pad()).sum(1).tolist() == found.sizes[:2].tolist()
+    assert (tokens != tokenizer.dictionary.pad()).sum(1).tolist() == found.sizes[:2].tolist()
     assert batch["target"].tolist() == [0, 1]
     assert batch["ntokens"] == found.sizes[:2].sum()
 
 
 @pytest.mark.parametrize("limits", [{"max_sentences": 4}, {"max_tokens": 200}, {"max_sentences": 5, "max_tokens": 150}])
-def test_every_row_is_in_one_batch_within_the_limits(train, tokeniser, limits):
+def test_every_row_is_in_one_batch_within_the_limits(train, tokenizer, limits):
     """fairseq's own batching would drop the last rows for --required-batch-size-multiple, 8 by default."""
-    found = pairs(train, tokeniser, shuffle=True)
+    found = pairs(train, tokenizer, shuffle=True)
     batches = found.batch_by_size(found.ordered_indices(), **limits, required_batch_size_multiple=8)
     assert sorted(np.concatenate(batches)) == list(range(30))
     for batch in batches:
@@ -144,14 +144,14 @@ def test_every_row_is_in_one_batch_within_the_limits(train, tokeniser, limits):
         assert len(batch) * found.sizes[batch].max() <= limits.get("max_tokens", 10**9)
 
 
-def test_an_input_that_fits_no_batch_is_an_error(train, tokeniser):
-    found = pairs(train, tokeniser)
+def test_an_input_that_fits_no_batch_is_an_error(train, tokenizer):
+    found = pairs(train, tokenizer)
     with pytest.raises(UserError, match="--max-tokens 8: an input has"):
         found.batch_by_size(found.ordered_indices(), max_tokens=8)
 
 
-def test_batches_hold_inputs_of_like_length_and_differ_between_epochs(train, tokeniser):
-    found = pairs(train, tokeniser, shuffle=True)
+def test_batches_hold_inputs_of_like_length_and_differ_between_epochs(train, tokenizer):
+    found = pairs(train, tokenizer, shuffle=True)
     orders = []
     for seed in (1, 2):
         np.random.seed(seed)
@@ -166,8 +166,8 @@ def test_batches_hold_inputs_of_like_length_and_differ_between_epochs(train, tok
 # The cache
 
 
-def load(train, tokeniser, cache, **options):
-    return glue_dataset.load(train, RTE, "train", tokeniser, cache, **options)
+def load(train, tokenizer, cache, **options):
+    return glue_dataset.load(train, RTE, "train", tokenizer, cache, **options)
 
 
 def same(a, b):
@@ -175,51 +175,51 @@ def same(a, b):
     return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in arrays)
 
 
-def test_a_second_time_nothing_is_read_or_tokenised(train, tokeniser, tmp_path, monkeypatch):
-    first = load(train, tokeniser, tmp_path / "cache")
-    monkeypatch.setattr(glue_dataset, "tokenise", None)
+def test_a_second_time_nothing_is_read_or_tokenized(train, tokenizer, tmp_path, monkeypatch):
+    first = load(train, tokenizer, tmp_path / "cache")
+    monkeypatch.setattr(glue_dataset, "tokenize", None)
     monkeypatch.setattr(glue_reader, "read", None)
-    assert same(load(train, tokeniser, tmp_path / "cache"), first)
+    assert same(load(train, tokenizer, tmp_path / "cache"), first)
 
 
-def test_other_content_is_not_taken_for_the_cached(train, tokeniser, tmp_path):
-    first = load(train, tokeniser, tmp_path / "cache")
+def test_other_content_is_not_taken_for_the_cached(train, tokenizer, tmp_path):
+    first = load(train, tokenizer, tmp_path / "cache")
     stat = train.stat()
     train.write_text(train.read_text().replace("river", "table"))
     os.utime(train, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert not same(load(train, tokeniser, tmp_path / "cache"), first)
+    assert not same(load(train, tokenizer, tmp_path / "cache"), first)
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
-def test_a_damaged_cache_is_made_again(train, tokeniser, tmp_path):
-    first = load(train, tokeniser, tmp_path / "cache")
+def test_a_damaged_cache_is_made_again(train, tokenizer, tmp_path):
+    first = load(train, tokenizer, tmp_path / "cache")
     (path,) = (tmp_path / "cache").iterdir()
     path.write_bytes(path.read_bytes()[:100])
-    assert same(load(train, tokeniser, tmp_path / "cache"), first)
+    assert same(load(train, tokenizer, tmp_path / "cache"), first)
     assert [p.suffix for p in (tmp_path / "cache").iterdir()] == [".npz"]
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(train, tokeniser, tmp_path):
+def test_a_cache_that_cannot_be_written_is_done_without(train, tokenizer, tmp_path):
     (tmp_path / "file").write_text("")
-    assert len(load(train, tokeniser, tmp_path / "file" / "cache")) == 30
+    assert len(load(train, tokenizer, tmp_path / "file" / "cache")) == 30
 
 
-def test_an_unlabelled_split_stays_so_in_the_cache(tokeniser, tmp_path):
+def test_an_unlabelled_split_stays_so_in_the_cache(tokenizer, tmp_path):
     path = tmp_path / "test.tsv"
     path.write_text("index\tsentence1\tsentence2\n5\ta\tb\n")
     for _ in range(2):
-        data = glue_dataset.load(path, RTE, "test", tokeniser, tmp_path / "cache")
+        data = glue_dataset.load(path, RTE, "test", tokenizer, tmp_path / "cache")
         assert (data.labels, data.index.tolist()) == (None, ["5"])
 
 
-def test_a_folder_without_a_tokeniser_is_an_error(tmp_path, toy_data):
+def test_a_folder_without_a_tokenizer_is_an_error(tmp_path, toy_data):
     (tmp_path / "dict.txt").write_bytes((toy_data / "dict.txt").read_bytes())
-    with pytest.raises(UserError, match="no tokeniser.*--tokenizer-dir"):
-        glue_dataset.Tokeniser(tmp_path)
+    with pytest.raises(UserError, match="no tokenizer.*--tokenizer-dir"):
+        glue_dataset.Tokenizer(tmp_path)
 
 
 @pytest.mark.slow
-def test_67000_rows_are_read_and_tokenised_in_15_seconds(tokeniser, tmp_path):
+def test_67000_rows_are_read_and_tokenized_in_15_seconds(tokenizer, tmp_path):
     """The size of SST-2's training split: 67,349 phrases, 9.4 words each on average."""
     import time
 
@@ -228,8 +228,8 @@ def test_67000_rows_are_read_and_tokenised_in_15_seconds(tokeniser, tmp_path):
     path = tmp_path / "train.tsv"
     path.write_text("sentence\tlabel\n" + "".join(rows))
     start = time.process_time()
-    glue_dataset.load(path, SST, "train", tokeniser, tmp_path / "cache")
+    glue_dataset.load(path, SST, "train", tokenizer, tmp_path / "cache")
     assert time.process_time() - start < 15
     start = time.process_time()
-    glue_dataset.load(path, SST, "train", tokeniser, tmp_path / "cache")
+    glue_dataset.load(path, SST, "train", tokenizer, tmp_path / "cache")
     assert time.process_time() - start < 2

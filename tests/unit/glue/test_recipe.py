@@ -137,7 +137,7 @@ def command(data, **given):
 def rows(*sizes):
     """A training split of pairs: so many tokens in the first text of each, none in the second."""
     offsets = np.cumsum([0, *(size for first in sizes for size in (first, 0))])
-    return glue_dataset.Tokenised(np.zeros(offsets[-1], np.int32), offsets, None, np.array(["0"] * len(sizes)), 0)
+    return glue_dataset.Tokenized(np.zeros(offsets[-1], np.int32), offsets, None, np.array(["0"] * len(sizes)), 0)
 
 
 def test_updates_and_warm_up_follow_from_the_rows():

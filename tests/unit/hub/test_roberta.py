@@ -15,7 +15,7 @@ from plugins.errors import UserError
 
 @pytest.fixture(scope="module", params=["learned_clap", "zero_clap"])
 def folder(request, toy_data, tmp_path_factory):
-    """A folder as training leaves it: checkpoint, dictionary, tokeniser."""
+    """A folder as training leaves it: checkpoint, dictionary, tokenizer."""
     options = toy.VARIANTS[request.param]
     return toy.save_masked_lm(tmp_path_factory.mktemp(request.param), toy_data, heads={"mood": 3}, **options)
 
@@ -32,7 +32,7 @@ def test_a_relative_path_loads_from_where_the_user_stands(folder, monkeypatch):
     assert len(hub.load("checkpoint_best.pt").fill_mask("the <mask>", topk=2)) == 2
 
 
-def test_fairseqs_own_call_needs_no_tokeniser_either(folder):
+def test_fairseqs_own_call_needs_no_tokenizer_either(folder):
     interface = RobertaModel.from_pretrained(str(folder), "checkpoint_best.pt", str(folder))
     assert isinstance(interface, hub.RobertaInterface)
     assert len(interface.fill_mask("the <mask>")) == 5
@@ -93,7 +93,7 @@ def test_features_have_one_row_a_token(folder):
 
 @pytest.mark.parametrize("missing, words", [
     ("checkpoint_best.pt", "no such checkpoint"), ("dict.txt", "dict.txt: no such dictionary"),
-    ("sentencepiece.bpe.model", "no tokeniser"),
+    ("sentencepiece.bpe.model", "no tokenizer"),
 ])  # fmt: skip
 def test_what_is_missing_is_named(folder, tmp_path, missing, words):
     shutil.copytree(folder, tmp_path / "copy")
@@ -120,7 +120,7 @@ def test_half_of_gpt2s_files_is_no_licence_to_download_the_other(tmp_path):
         "gpt2_vocab_bpe": "https://dl.fbaipublicfiles.com/x",
     }
     cfg = OmegaConf.create({"bpe": given, "common_eval": {"path": None}, "task": {"data": str(tmp_path)}})
-    with pytest.raises(UserError, match="no tokeniser|vocab.bpe"):
+    with pytest.raises(UserError, match="no tokenizer|vocab.bpe"):
         hub.local_bpe(cfg)
 
 

@@ -176,7 +176,7 @@ def test_tokens_beyond_the_dictionary_give_one_line(tmp_path, toy_data):
         toy.make_task(folder).load_dataset("train")
 
 
-def test_a_checkpoints_folder_gets_dictionary_and_tokeniser(tmp_path, toy_data):
+def test_a_checkpoints_folder_gets_dictionary_and_tokenizer(tmp_path, toy_data):
     toy.make_task(toy_data).post_save(str(tmp_path / "checkpoint_last.pt"), 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dict.txt", "sentencepiece.bpe.model"]
     assert (tmp_path / "dict.txt").read_bytes() == (toy_data / "dict.txt").read_bytes()
