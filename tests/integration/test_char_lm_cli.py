@@ -210,7 +210,7 @@ def failures(corpus, runs, tmp_path_factory):
         ("missing", ["missing.txt: no such file"]),
         ("empty", ["empty.txt: empty"]),
         ("latin", ["latin.txt: not UTF-8", "0xe9 at offset 3", "--unit byte"]),
-        ("short", ["short.txt", "valid split has 6 characters", "needs 25"]),
+        ("short", ["short.txt", "60 characters, of which the valid split has 6", "needs 25"]),
         ("unseen", ["unseen.txt: 'Æ' (U+00C6), character 399, is in the valid split"]),
         ("unlabelled", ["unlabelled.jsonl:2: no key 'style'", "--style-key"]),
         ("finetune", ["unseen.txt", "is in the valid split but not in", "whole/checkpoint_last.pt"]),

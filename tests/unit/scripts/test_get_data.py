@@ -184,21 +184,27 @@ def test_a_file_of_another_size_is_not_cut(get_data, letters, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-def archive(path, name, content):
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr(name, content)
-    return path.read_bytes()
+def zipped(name, text):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, text)
+    return file.getvalue()
 
 
-@pytest.mark.parametrize("case", ["no archive", "another archive", "damaged", "another size"])
-def test_a_local_archive_that_is_another_one_is_not_unpacked(get_data, letters, tmp_path, case):
-    path = tmp_path / "mine.zip"
-    whole = archive(
-        path, "other" if case == "another archive" else "letters", "abc" if case == "another size" else "abcdefghij"
-    )
-    path.write_bytes({"no archive": b"x", "damaged": whole.replace(b"abcdefghij", b"abcdefghix")}.get(case, whole))
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"x",
+        zipped("other", "abcdefghij"),
+        zipped("letters", "abc"),
+        zipped("letters", "abcdefghij").replace(b"j", b"x"),
+    ],
+    ids=["no archive", "another archive", "another size", "damaged"],
+)
+def test_a_local_archive_that_is_another_one_is_not_unpacked(get_data, letters, tmp_path, content):
+    (tmp_path / "mine.zip").write_bytes(content)
     with pytest.raises(get_data.DownloadError, match="mine.zip") as error:
-        get_data.take(letters, path, tmp_path / "data" / "out")
+        get_data.take(letters, tmp_path / "mine.zip", tmp_path / "data" / "out")
     assert "delete" not in str(error.value) and not (tmp_path / "data").exists()
 
 
