@@ -14,7 +14,9 @@ from plugins.modules.cross_entropy import summed_cross_entropy
 
 from .causal_lm import DIGITS, log_nats_and_perplexity
 
-ENTROPY, SHARES = "_style_entropy", "_style_shares"  # of windows, and (K,); the underscore keeps them out of the log
+# What the figures are derived from: with labels; of windows without; and of each style. An underscore keeps them out of
+# the log.
+LABEL_LOSS, ENTROPY, SHARE = "_style_label_loss", "_style_entropy", "_style_share_"
 
 
 @dataclass
@@ -78,15 +80,19 @@ class StyleLMCriterion(FairseqCriterion):
         metrics.log_scalar("loss", total("loss") / characters / math.log(2), characters, round=5)
         metrics.log_derived("bpc", lambda meters: round(float(meters["loss"].avg), DIGITS))
         log_nats_and_perplexity()
-        for name in ("style_loss", "style_accuracy", "style_confidence", ENTROPY, SHARES):
-            weight = total(f"{name}_count")
-            if weight > 0:
+        shares = {name for log in logging_outputs for name in log if name.startswith(SHARE)}
+        parts = {
+            "_style_labels": (LABEL_LOSS, "style_accuracy"),
+            "_style_windows": ("style_confidence", ENTROPY, *shares),
+        }
+        for count, names in parts.items():
+            weight = total(count)
+            for name in names if weight > 0 else ():
                 metrics.log_scalar(name, total(name) / weight, weight, round=None if name.startswith("_") else 4)
-        if total(f"{SHARES}_count") > 0:  # of all windows so far, however they were batched
-            metrics.log_derived("style_loss", lambda meters: round(float(meters[ENTROPY].avg - evenness(meters)), 4))
-            metrics.log_derived(
-                "style_evenness", lambda meters: round(float(evenness(meters).exp() / len(meters[SHARES].avg)), 4)
-            )
+            if weight > 0:
+                metrics.log_derived("style_loss", style_loss)
+        if shares:
+            metrics.log_derived("style_evenness", lambda meters: round(math.exp(evenness(meters)) / len(shares), 4))
 
     @staticmethod
     def logging_outputs_can_be_summed():
@@ -101,8 +107,8 @@ def label_loss(logits, labels, real):
     count = known.sum()
     summed = (losses * known).sum()
     hits = ((logits.argmax(-1) == expanded) * known).sum()
-    log = {"style_loss": summed.detach(), "style_accuracy": hits}
-    return summed / count.clamp(min=1), log | dict.fromkeys(("style_loss_count", "style_accuracy_count"), count)
+    log = {LABEL_LOSS: summed.detach(), "style_accuracy": hits, "_style_labels": count}
+    return summed / count.clamp(min=1), log
 
 
 def mutual_information_loss(logits, real):
@@ -115,10 +121,17 @@ def mutual_information_loss(logits, real):
     windows = (logits.softmax(-1) * weights[..., None]).sum(1)  # (B, K)
     entropy, shares, batch = torch.special.entr(windows).sum(), windows.sum(0), len(logits)
     loss = entropy / batch - torch.special.entr(shares / batch).sum()
-    log = {ENTROPY: entropy.detach(), SHARES: shares.detach(), "style_confidence": windows.detach().amax(-1).sum()}
-    return loss, log | {f"{name}_count": batch for name in log}
+    log = {ENTROPY: entropy.detach(), "style_confidence": windows.detach().amax(-1).sum(), "_style_windows": batch}
+    return loss, log | {f"{SHARE}{k}": share for k, share in enumerate(shares.detach())}
+
+
+def style_loss(meters):
+    """Return the mean over all positions with labels, or the loss of all windows, however they were batched."""
+    found = meters[LABEL_LOSS].avg if LABEL_LOSS in meters else meters[ENTROPY].avg - evenness(meters)
+    return round(float(found), 4)
 
 
 def evenness(meters):
     """Return the entropy of the styles' shares, in nats."""
-    return torch.special.entr(meters[SHARES].avg).sum()
+    shares = [float(meter.avg) for name, meter in meters.items() if name.startswith(SHARE)]
+    return -sum(share * math.log(share) for share in shares if share > 0)

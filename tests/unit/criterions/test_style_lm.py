@@ -82,7 +82,7 @@ def test_accuracy_counts_positions_and_leaves_out_padding_and_unknown_labels():
     real = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 1, 1]]).float()
     _, log = label_loss(style, torch.tensor([1, 2, -1]), real)
     assert log["style_accuracy"] == 4
-    assert log["style_accuracy_count"] == 5
+    assert log["_style_labels"] == 5
 
 
 def test_a_batch_without_any_label_has_no_style_loss():
@@ -168,3 +168,19 @@ def test_gradients_reach_the_classifier_only_through_its_loss_when_its_weight_is
 def test_a_weight_that_makes_no_sense_is_refused(weight):
     with pytest.raises(UserError, match=f"--style-weight {weight} is not"):
         criterion(weight)
+
+
+def test_runs_with_and_without_labels_log_in_one_process():
+    def batch(labels, styles):
+        logits = torch.randn(3, 5, styles)
+        if labels:
+            return label_loss(logits, torch.zeros(3, dtype=torch.long), torch.ones(3, 5))[1]
+        return mutual_information_loss(logits, torch.ones(3, 5))[1]
+
+    with metrics.aggregate(new_root=True) as both:
+        for labels, styles in ((True, 4), (False, 4), (True, 3), (False, 3)):
+            with metrics.aggregate() as own:
+                StyleLMCriterion.reduce_metrics([batch(labels, styles) | {"loss": 1.0, "ntokens": 15}])
+            assert "style_loss" in own.get_smoothed_values()
+            assert ("style_evenness" in own.get_smoothed_values()) == (not labels)
+    assert "style_loss" in both.get_smoothed_values()
