@@ -137,6 +137,7 @@ _worker_encoder: LineEncoder  # in a worker process: set once, as sending it wit
 def _start_worker(encoder: LineEncoder) -> None:
     global _worker_encoder
     _worker_encoder = encoder
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # how a pool ends them, which the parent's handler would report
 
 
 def _encode_in_worker(lines: Sequence[str]) -> Batch:

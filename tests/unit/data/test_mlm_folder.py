@@ -1,7 +1,10 @@
+import signal
+
 import pytest
 from fairseq.data import Dictionary, data_utils
 from fairseq.data.token_block_dataset import TokenBlockDataset
 
+from plugins.data import mlm_folder
 from plugins.data.mlm_folder import new_folder, split_documents, write_mlm_folder
 from plugins.data.tokenizers import SentencePieceTokenizer
 from plugins.errors import UserError
@@ -134,3 +137,12 @@ def test_a_folder_in_use_needs_force(tmp_path):
     (tmp_path / "dict.txt").touch()
     with pytest.raises(UserError, match="is not empty: .* --force"), new_folder(tmp_path, force=False):
         pass
+
+
+def test_workers_end_in_silence_whatever_the_parent_does_on_sigterm():
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with mlm_folder._started_pool(1, None) as pool:
+            assert pool.apply(signal.getsignal, (signal.SIGTERM,)) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
