@@ -26,6 +26,24 @@ def opened(path: str | Path) -> Iterator:
         raise UserError(f"{path}: not UTF-8 ({error.reason}); convert it") from error
 
 
+def read_yaml(path: str | Path, texts: bool = False):
+    """Return what a YAML file holds, with ``texts`` every scalar as it is written: else yes, no and 1 are not texts.
+
+    Raises:
+        UserError: it cannot be read, or is not YAML; with the line where that is known.
+    """
+    import yaml
+
+    try:
+        with opened(path) as file:
+            return yaml.load(file, Loader=yaml.BaseLoader if texts else yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise UserError(f"{path}{line}: not YAML: {problem}") from None
+
+
 def make_folder(path: str | Path) -> None:
     """Make a folder, and those above it, unless it is there.
 

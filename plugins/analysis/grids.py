@@ -26,6 +26,7 @@ import numpy as np
 from plugins.analysis import runs
 from plugins.analysis.training_logs import Record
 from plugins.errors import UserError
+from plugins.files import read_yaml
 
 OURS = ("--seed", "--save-dir", "--log-format")
 """Options that every run gets, and a grid may therefore not set."""
@@ -141,16 +142,7 @@ def read_grid(
 
 
 def _load(path: Path) -> dict:
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}: name a YAML file that describes a grid") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line}: not YAML: {getattr(error, 'problem', None) or 'not UTF-8'}") from None
+    content = read_yaml(path)
     _check(isinstance(content, dict), path, "a mapping with `base` and `axes` or `rows` is needed")
     return content
 

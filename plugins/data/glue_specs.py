@@ -7,9 +7,9 @@ own lists, which Hugging Face's ``nyu-mll/glue`` has too. Metrics carry Hugging 
 import difflib
 import re
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 
 from plugins.errors import UserError
+from plugins.files import read_yaml
 
 ACCURACY, F1, MATTHEWS = "accuracy", "f1", "matthews_correlation"
 PEARSON, SPEARMAN, COMBINED = "pearson", "spearmanr", "combined_score"
@@ -164,15 +164,7 @@ def read(path):
     Raises:
         UserError: unreadable, or a key is missing, unknown or contradicts another.
     """
-    import yaml
-
-    try:
-        # A loader that leaves every scalar a string: others take an unquoted yes, no or 1 for something else.
-        row = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    row = read_yaml(path, texts=True)
     if not isinstance(row, dict):
         raise UserError(f"{path}: a mapping with the keys {', '.join(REQUIRED)} is expected")
     known = {f.name for f in fields(GlueSpec)}

@@ -7,6 +7,7 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from plugins import files
 from plugins.data import glue_dataset, glue_specs
 from plugins.errors import UserError
 from plugins.modules.pooler import POOLERS
@@ -120,14 +121,7 @@ def read_yaml(path, own=()):
     Raises:
         UserError: unreadable, an unknown key or task, or a value that :func:`checked` refuses.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    content = files.read_yaml(path)
     content = checked_mapping({} if content is None else content, KEYS, path, more=("tasks",))
     tasks = content.get("tasks") or {}
     if not isinstance(tasks, dict):
