@@ -17,6 +17,7 @@ from plugins import compat
 from plugins.errors import UserError
 from plugins.modules.cross_entropy import summed_cross_entropy
 from plugins.modules.decoder import Decoder, initialize
+from plugins.modules.linear import Linear
 from plugins.modules.linear_cross_entropy import linear_cross_entropy
 from plugins.options import add_tristate_flags, architecture_names, flag
 from plugins.peft import Parts
@@ -117,7 +118,7 @@ class LMDecoder(FairseqDecoder):
             attention_dropout=cfg.attention_dropout,
             residual=cfg.residual,
         )
-        self.lm_head = nn.Linear(cfg.decoder_embed_dim, cfg.vocab_size, bias=False)
+        self.lm_head = Linear(cfg.decoder_embed_dim, cfg.vocab_size, bias=False)
         if cfg.tie_embeddings:
             self.lm_head.weight = self.transformer.wte.weight
         initialize(self, str(cfg.init))
@@ -154,7 +155,7 @@ class LMDecoder(FairseqDecoder):
         real = target != self.dictionary.pad()
         x, target = features[real], target[real]  # (N, C), (N,): only these are projected
         head = self.lm_head
-        if x.device.type == "cpu" and type(head) is nn.Linear:  # an adapter's layer must be called
+        if x.device.type == "cpu" and type(head) is Linear:  # an adapter's layer must be called
             return linear_cross_entropy(x.float(), head.weight.float(), target, head.bias)
         return summed_cross_entropy(head(x).float(), target)
 

@@ -15,6 +15,7 @@ from .alibi import linear_bias, power_of_two
 from .attention import attend
 from .cache import Cache
 from .dropout import Dropout
+from .linear import Linear
 from .soft_prompt import SoftPrompt
 
 POSITIONS = ("learned", "sinusoidal", "alibi")
@@ -36,8 +37,8 @@ class CausalSelfAttention(nn.Module):
         if width % heads:
             raise ValueError(f"{heads} heads do not divide a width of {width}")
         self.heads, self.dropout = heads, dropout
-        self.c_attn = nn.Linear(width, 3 * width, bias=bias)
-        self.c_proj = nn.Linear(width, width, bias=bias)
+        self.c_attn = Linear(width, 3 * width, bias=bias)
+        self.c_proj = Linear(width, width, bias=bias)
 
     def forward(self, x: Tensor, mask: Tensor | None, layer: int, cache: Cache | None) -> Tensor:
         """Map (B, T, C) to (B, T, C); ``mask`` is what :class:`CausalMask` returned for this chunk."""
@@ -89,8 +90,8 @@ class CausalMask(nn.Module):
 class FeedForward(nn.Module):
     def __init__(self, width: int, inner: int, activation: Callable[[Tensor], Tensor], *, bias: bool = True):
         super().__init__()
-        self.c_fc = nn.Linear(width, inner, bias=bias)
-        self.c_proj = nn.Linear(inner, width, bias=bias)
+        self.c_fc = Linear(width, inner, bias=bias)
+        self.c_proj = Linear(inner, width, bias=bias)
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:

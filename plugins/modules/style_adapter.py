@@ -104,6 +104,11 @@ class StyleAdapter(nn.Module):
     def summarize(self, h: Tensor, cache=None) -> Tensor:
         """Return the mean of each prefix of (B, T, R), weighted by ``decay`` to the power of the distance."""
         h = h.float()
+        if cache is not None and h.size(1) == 1:  # a step of sampling, where calls cost more than numbers
+            sums = h + self.decay * cache.style.get("sum", 0)
+            count = 1 + self.decay * cache.style.get("count", 0)
+            cache.style.update(sum=sums, count=count)
+            return sums / count
         steps = torch.arange(1, h.size(1) + 1, device=h.device, dtype=h.dtype)  # (T,)
         if self.decay == 1:
             sums, counts = h.cumsum(1), steps
@@ -201,14 +206,15 @@ class StylePass:
             weights = self.style_weights(x)  # (B, T or 1, K)
             table = self.adapter.table(self.cache).to(x.dtype)
             if one_step(x):
-                self.modulations = self.adapter.by_layer(weights @ table)  # {layer: (B, 1, 2C)}
+                halves = (weights @ table).split(x.size(2), dim=-1)  # 2N of (B, 1, C)
+                self.modulations = dict(zip(self.adapter.layers, zip(halves[::2], halves[1::2], strict=True), strict=True))
             else:
                 self.weights = weights.expand(*x.shape[:2], -1).flatten(0, 1)  # (BT, K)
                 self.modulations = self.adapter.by_layer(table)  # {layer: (K, 2C)}
         if layer not in self.modulations:
             return x
         if one_step(x):
-            gain, shift = self.modulations[layer].chunk(2, dim=-1)
+            gain, shift = self.modulations[layer]
             return torch.addcmul(x + shift, x, gain)
         return _Modulate.apply(x.flatten(0, 1), self.weights, self.modulations[layer]).view_as(x)
 

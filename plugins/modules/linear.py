@@ -1,0 +1,38 @@
+"""A linear layer that uses all cores of a CPU for few rows, as generation needs: one token, and all the weights."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+MOST_ROWS = 16  # with more, the usual product is as good
+LEAST_WEIGHTS = 1 << 17  # with fewer, sharing out costs more than it gains
+
+
+class Linear(nn.Linear):
+    """As :class:`torch.nn.Linear`, but without gradients the product of few rows is shared out between the cores.
+
+    Such a product does little but read weights, and MKL reads them with one core, however many there are; in a batch
+    of products each core does some. The result is the same but for rounding.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., in_features) to (..., out_features)."""
+        if torch.is_grad_enabled() or x.numel() > MOST_ROWS * self.in_features:
+            return super().forward(x)
+        return product_of_few_rows(x, self.weight, self.bias)
+
+
+def product_of_few_rows(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return ``F.linear(x, weight, bias)`` (..., V) of x (..., C), where that is slow by a product for each core."""
+    parts = torch.get_num_threads()
+    size, rest = divmod(len(weight), parts)
+    usual = weight.device.type != "cpu" or not x.dtype == weight.dtype == torch.float32
+    if usual or parts == 1 or weight.numel() < LEAST_WEIGHTS:
+        return F.linear(x, weight, bias)
+    shared = weight[: size * parts] if rest else weight
+    rows = x.reshape(1, -1, x.size(-1))  # (1, N, C)
+    y = torch.bmm(rows.expand(parts, -1, -1), shared.view(parts, size, -1).mT)  # (parts, N, V / parts)
+    y = (y if y.size(1) == 1 else y.transpose(0, 1)).reshape(*x.shape[:-1], -1)
+    if rest:
+        y = torch.cat([y, F.linear(x, weight[size * parts :])], dim=-1)
+    return y if bias is None else y + bias

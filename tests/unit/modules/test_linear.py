@@ -1,0 +1,60 @@
+"""The linear layer of decoders is torch's, by another route where rows are few."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from plugins.modules import linear
+from plugins.modules.linear import MOST_ROWS, Linear
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+
+
+@pytest.mark.parametrize("outputs", [512, 513])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (4, 1), (3, 5), (MOST_ROWS,), ()])
+@pytest.mark.parametrize("bias", [True, False])
+@torch.inference_mode()
+def test_few_rows_give_what_torch_gives(two_cores, shape, outputs, bias):
+    layer, x = Linear(512, outputs, bias=bias), torch.randn(*shape, 512)
+    torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias), atol=1e-5, rtol=0)
+
+
+def count_shared(monkeypatch):
+    """Return a list that each shared product adds to."""
+    calls, bmm = [], torch.bmm
+    monkeypatch.setattr(torch, "bmm", lambda *args: calls.append(1) or bmm(*args))
+    return calls
+
+
+@pytest.mark.parametrize(
+    "rows, inputs, dtype, shared",
+    [
+        (1, 512, torch.float32, True),
+        (MOST_ROWS, 512, torch.float32, True),
+        (MOST_ROWS + 1, 512, torch.float32, False),
+        (1, 128, torch.float32, False),
+        (1, 512, torch.bfloat16, False),
+    ],
+)
+def test_only_few_rows_of_many_float32_weights_are_shared_out(two_cores, monkeypatch, rows, inputs, dtype, shared):
+    layer, calls = Linear(inputs, 512, dtype=dtype), count_shared(monkeypatch)
+    with torch.inference_mode():
+        layer(torch.randn(rows, inputs, dtype=dtype))
+    assert bool(calls) == shared
+
+
+def test_one_core_and_training_go_torchs_way(monkeypatch):
+    layer, calls, x = Linear(512, 512), count_shared(monkeypatch), torch.randn(1, 512)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    layer(x).sum().backward()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    with torch.no_grad():
+        assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
+    assert not calls and layer.weight.grad is not None
+
+
+def test_the_least_weights_are_more_than_those_of_the_nano_model():
+    assert 4 * 128 * 128 < linear.LEAST_WEIGHTS <= 384 * 384
