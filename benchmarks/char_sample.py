@@ -10,7 +10,16 @@ peer, and for the adapter: above 1, faster than without one.
 import argparse
 import sys
 
-CONTESTANTS = ("no cache", "cache", "cache, every_other", "cache, every", "cache, style given", "cache, bfloat16")
+CONTESTANTS = {  # options of the adapter, of the sampling, and the type of the weights
+    "no cache": ({}, {"cached": False}, "float32"),
+    "cache": ({}, {}, "float32"),
+    "cache, every_other": ({"style_layers": "every_other"}, {}, "float32"),
+    "cache, every": ({"style_layers": "every"}, {}, "float32"),
+    "cache, style given": ({"style_layers": "every"}, {"style": "a"}, "float32"),
+    "cache, bfloat16": ({}, {}, "bfloat16"),
+    "every_other, published": ({"style_layers": "every_other", "style_inference": "published"}, {}, "float32"),
+    "every, published": ({"style_layers": "every", "style_inference": "published"}, {}, "float32"),
+}
 
 
 def parse():
@@ -31,16 +40,13 @@ def contestant(name, args):
     from plugins.data.char_dictionary import CharDictionary
     from plugins.hub import CharLM
 
-    kind = name.removeprefix("cache").strip(", ")
-    layers = {"every_other": "every_other", "every": "every", "style given": "every"}.get(kind, "none")
+    style, sampling, dtype = CONTESTANTS[name]
     torch.manual_seed(1)
-    model, _ = build(args.size, 65, layers)
-    names = [] if layers == "none" else ["a", "b", "c", "d"]
+    model, _ = build(args.size, 65, **style)
+    names = list("abcd") if style else []
     lm = CharLM(model.eval(), CharDictionary(map(chr, range(48, 48 + 65))), names)
-    style = "a" if kind == "style given" else None
-    if kind == "bfloat16":
-        lm.to(dtype=torch.bfloat16)
-    return lambda: lm.sample("0", args.length, style=style, cached=name != "no cache")
+    lm.to(dtype=getattr(torch, dtype))
+    return lambda: lm.sample("0", args.length, **sampling)
 
 
 def main():
@@ -58,7 +64,7 @@ def main():
         row["to_cache"] = summary(ratios(seconds["cache"], seconds[name]))
         rows.append(row)
         print(
-            f"{name:20} {speed['median']:7.0f} characters/s   x {row['to_no_cache']['median']:6.1f} of no cache   "
+            f"{name:22} {speed['median']:7.0f} characters/s   x {row['to_no_cache']['median']:6.1f} of no cache   "
             f"x {row['to_cache']['median']:.3f} of cache"
         )
     if args.save:

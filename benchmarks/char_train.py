@@ -3,7 +3,7 @@
 The plain loop is nanoGPT's train.py in small: our own module, windows at random positions of a memory-mapped file,
 fused AdamW on matrices, gradients clipped, cosine schedule, float32, no compiler. Both train in turn, with the same
 sizes, updates and seed; the ratio of their speeds is taken pair by pair: above 1, faster than the loop. `step` times
-single updates of the loop without and with an adapter, alternating within one process.
+single updates of the loop without and with an adapter, alternating within one process, the published form included.
 
     python benchmarks/char_train.py tinyshakespeare.txt --repeats 3
 """
@@ -20,7 +20,13 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 SIZES = {"nano": (12, 64), "small": (64, 256)}  # batch, block
 LEARNING_RATE, WARMUP = 1e-3, 100
-STYLES = ["none", "every_other", "every"]
+STYLES = {
+    "none": {},
+    "every_other": {"style_layers": "every_other"},
+    "every": {"style_layers": "every"},
+    "every_other, published": {"style_layers": "every_other", "style_inference": "published"},
+    "every, published": {"style_layers": "every", "style_inference": "published"},
+}
 
 
 def parse():
@@ -35,8 +41,8 @@ def parse():
     return parser.parse_args()
 
 
-def build(size, characters, style_layers="none"):
-    """Return a model in training mode and its optimiser."""
+def build(size, characters, **style):
+    """Return a model with these options of the adapter, in training mode, and its optimiser."""
     import torch
     from omegaconf import OmegaConf
 
@@ -47,7 +53,7 @@ def build(size, characters, style_layers="none"):
     class Task:
         source_dictionary, style_names = range(characters), ["a", "b", "c", "d"]
 
-    config = CharLMConfig(save_dir=None, restore_file=None, finetune_from_model=None, style_layers=style_layers)
+    config = CharLMConfig(save_dir=None, restore_file=None, finetune_from_model=None, **style)
     config = OmegaConf.merge(OmegaConf.structured(config), ARCHITECTURES[size])
     model = CharLanguageModel.build_model(config, Task).train()
     matrices = [p for p in model.parameters() if p.ndim >= 2]
@@ -65,7 +71,7 @@ def step(model, optimizer, x, y, labels=None):
     loss = F.cross_entropy(logits.flatten(0, 1), y.flatten())
     if extra["style_logits"] is not None:
         by_style = extra["style_logits"].flatten(0, 1)
-        loss = loss + 0.1 * F.cross_entropy(by_style, labels.repeat_interleave(x.size(1)))
+        loss = loss + 0.1 * F.cross_entropy(by_style, labels.repeat_interleave(extra["style_logits"].size(1)))
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -133,17 +139,17 @@ def fairseq_train(args, batch, block):
 
 
 def adapter_cost(args, batch, block):
-    """Return {style layers: list of seconds of an update}, alternating."""
+    """Return {name of STYLES: list of seconds of an update}, alternating."""
     import torch
     from measure import interleaved
 
     torch.manual_seed(1)
     x, y = torch.randint(65, (2, batch, block))
     labels = torch.randint(4, (batch,))
-    parts = {layers: build(args.size, 65, layers) for layers in STYLES}
+    parts = {name: build(args.size, 65, **style) for name, style in STYLES.items()}
     runs = {
-        layers: lambda m=model, o=optimizer, t=labels if layers != "none" else None: step(m, o, x, y, t)
-        for layers, (model, optimizer) in parts.items()
+        name: lambda m=model, o=optimizer, t=labels if name != "none" else None: step(m, o, x, y, t)
+        for name, (model, optimizer) in parts.items()
     }
     return interleaved(runs, args.steps)
 
@@ -170,11 +176,11 @@ def main():
             )
     if args.steps:
         seconds = adapter_cost(args, batch, block)
-        for layers in STYLES:
-            cost = summary(ratios(seconds[layers], seconds["none"]))
-            rows.append({"style_layers": layers, "seconds": summary(seconds[layers]), "cost": cost})
+        for name in STYLES:
+            cost = summary(ratios(seconds[name], seconds["none"]))
+            rows.append({"style_layers": name, "seconds": summary(seconds[name]), "cost": cost})
             print(
-                f"step, style layers {layers:12} {rows[-1]['seconds']['median'] * 1e3:7.1f} ms  x {cost['median']:.3f} "
+                f"step, style layers {name:22} {rows[-1]['seconds']['median'] * 1e3:7.1f} ms  x {cost['median']:.3f} "
                 "of the time without"
             )
     if args.save:
