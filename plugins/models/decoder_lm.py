@@ -11,7 +11,6 @@ from fairseq import utils
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq.models import FairseqDecoder, FairseqLanguageModel
 from omegaconf import open_dict
-from torch import nn
 
 from plugins import compat
 from plugins.errors import UserError

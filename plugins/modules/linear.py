@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 MOST_ROWS = 16  # with more, the usual product is as good
-LEAST_WEIGHTS = 1 << 17  # with fewer, sharing out costs more than it gains
+LEAST_WEIGHTS = 1 << 16  # for a core: with fewer, sharing out costs more than it gains
 
 
 class Linear(nn.Linear):
@@ -24,11 +24,10 @@ class Linear(nn.Linear):
 
 def product_of_few_rows(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return ``F.linear(x, weight, bias)`` (..., V) of x (..., C), where that is slow by a product for each core."""
-    parts = torch.get_num_threads()
-    size, rest = divmod(len(weight), parts)
-    usual = weight.device.type != "cpu" or not x.dtype == weight.dtype == torch.float32
-    if usual or parts == 1 or weight.numel() < LEAST_WEIGHTS:
+    parts = min(torch.get_num_threads(), weight.numel() // LEAST_WEIGHTS)
+    if parts < 2 or weight.device.type != "cpu" or not x.dtype == weight.dtype == torch.float32:
         return F.linear(x, weight, bias)
+    size, rest = divmod(len(weight), parts)
     shared = weight[: size * parts] if rest else weight
     rows = x.reshape(1, -1, x.size(-1))  # (1, N, C)
     y = torch.bmm(rows.expand(parts, -1, -1), shared.view(parts, size, -1).mT)  # (parts, N, V / parts)

@@ -207,7 +207,8 @@ class StylePass:
             table = self.adapter.table(self.cache).to(x.dtype)
             if one_step(x):
                 halves = (weights @ table).split(x.size(2), dim=-1)  # 2N of (B, 1, C)
-                self.modulations = dict(zip(self.adapter.layers, zip(halves[::2], halves[1::2], strict=True), strict=True))
+                pairs = zip(halves[::2], halves[1::2], strict=True)
+                self.modulations = dict(zip(self.adapter.layers, pairs, strict=True))  # {layer: (gain, shift)}
             else:
                 self.weights = weights.expand(*x.shape[:2], -1).flatten(0, 1)  # (BT, K)
                 self.modulations = self.adapter.by_layer(table)  # {layer: (K, 2C)}

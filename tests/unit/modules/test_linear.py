@@ -4,8 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from plugins.modules import linear
-from plugins.modules.linear import MOST_ROWS, Linear
+from plugins.modules.linear import LEAST_WEIGHTS, MOST_ROWS, Linear
 
 
 @pytest.fixture
@@ -56,5 +55,11 @@ def test_one_core_and_training_go_torchs_way(monkeypatch):
     assert not calls and layer.weight.grad is not None
 
 
-def test_the_least_weights_are_more_than_those_of_the_nano_model():
-    assert 4 * 128 * 128 < linear.LEAST_WEIGHTS <= 384 * 384
+@pytest.mark.parametrize("cores, parts", [(2, 2), (4, 4), (64, 4)])
+def test_no_core_gets_so_few_weights_that_it_does_not_pay(monkeypatch, cores, parts):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    sizes, bmm = [], torch.bmm
+    monkeypatch.setattr(torch, "bmm", lambda x, w: sizes.append(len(w)) or bmm(x, w))
+    with torch.inference_mode():
+        Linear(512, 4 * LEAST_WEIGHTS // 512)(torch.randn(1, 512))
+    assert sizes == [parts]
