@@ -7,6 +7,12 @@ class UserError(ValueError):
     """Something that the user can put right. Its text is one line; command lines print it without a traceback."""
 
 
+def check(condition, message):
+    """Raise a :class:`UserError` unless a condition holds."""
+    if not condition:
+        raise UserError(message)
+
+
 def report_in_one_line():
     """From here on an uncaught :class:`UserError` ends the process with ``error: ...`` and exit status 1.
 

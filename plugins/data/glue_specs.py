@@ -6,9 +6,9 @@ own lists, which Hugging Face's ``nyu-mll/glue`` has too. Metrics carry Hugging 
 
 import difflib
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
-from plugins.errors import UserError
+from plugins.errors import UserError, check
 from plugins.files import read_yaml
 
 ACCURACY, F1, MATTHEWS = "accuracy", "f1", "matthews_correlation"
@@ -156,6 +156,8 @@ def find(name, source="--glue-task", own=()):
 # Tasks of the user's own
 
 REQUIRED = ("name", "files", "text", "label", "metrics")
+TEXTS, LISTS = ("name", "label", "best", "head"), ("text", "labels", "names", "metrics", "folders", "scale")
+MAPPINGS = ("files", "headless", "submission")
 
 
 def read(path):
@@ -165,67 +167,71 @@ def read(path):
         UserError: unreadable, or a key is missing, unknown or contradicts another.
     """
     row = read_yaml(path, texts=True)
-    if not isinstance(row, dict):
-        raise UserError(f"{path}: a mapping with the keys {', '.join(REQUIRED)} is expected")
+    check(isinstance(row, dict), f"{path}: a mapping with the keys {', '.join(REQUIRED)} is expected")
     known = {f.name for f in fields(GlueSpec)}
     for name in row:
-        if name not in known:
-            raise UserError(f"{path}: unknown key {name!r}; there are {', '.join(sorted(known))}")
+        check(name in known, f"{path}: unknown key {name!r}; there are {', '.join(sorted(known))}")
     for name in REQUIRED:
-        if not row.get(name):
-            raise UserError(f"{path}: the key {name!r} is missing")
-    return _checked(path, row)
+        check(row.get(name), f"{path}: the key {name!r} is missing")
+    spec = GlueSpec(**{"best": "", "labels": (), **_typed(path, row)})
+    spec = replace(spec, best=spec.best or spec.metrics[0])
+    _check_names(path, spec)
+    _check_labels(path, spec)
+    _check_metrics(path, spec)
+    return spec
 
 
-def _checked(path, row):
+def _typed(path, row):
+    """Return a row as its attributes are: texts, mappings by split, and tuples."""
     row = dict(row)
-    for name in ("name", "label", "best", "head"):
-        if not isinstance(row.get(name, ""), str):
-            raise UserError(f"{path}: {name} must be one text")
-    for name in ("name", "head"):  # they name folders and parameters
-        if row.get(name) and not re.fullmatch("[A-Za-z0-9_-]+", row[name]):
-            raise UserError(f"{path}: {name} {row[name]!r} may hold letters, digits, - and _ alone")
-    for name in ("files", "headless", "submission"):
-        if not isinstance(row.get(name) or {}, dict) or not (row.get(name) or {}).keys() <= set(SPLIT_NAMES):
-            raise UserError(f"{path}: {name} must be a mapping with keys among {', '.join(SPLIT_NAMES)}")
-    if not all(isinstance(file, str) and file for file in row["files"].values()):
-        raise UserError(f"{path}: files must name one file a split")
-    for name in (TRAIN, VALID):
-        if name not in row["files"]:
-            raise UserError(f"{path}: files: no {name!r} split; train and valid are needed")
-    for name in ("text", "labels", "names", "metrics", "folders", "scale"):
+    for name in TEXTS:
+        check(isinstance(row.get(name, ""), str), f"{path}: {name} must be one text")
+    for name in MAPPINGS:
+        value = row.get(name) or {}
+        known = isinstance(value, dict) and value.keys() <= set(SPLIT_NAMES)
+        check(known, f"{path}: {name} must be a mapping with keys among {', '.join(SPLIT_NAMES)}")
+    for name in LISTS:
         value = row.get(name, [])
         value = [value] if isinstance(value, str) else value
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise UserError(f"{path}: {name} must be a list of texts")
+        texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        check(texts, f"{path}: {name} must be a list of texts")
+        check(len(set(value)) == len(value), f"{path}: {name} says one thing twice: {', '.join(value)}")
         row[name] = tuple(value)
-        if len(set(row[name])) < len(row[name]):
-            raise UserError(f"{path}: {name} says one thing twice: {', '.join(row[name])}")
-    if row["label"] in row["text"]:
-        raise UserError(f"{path}: {row['label']!r} is both a text and the label")
     try:
         row["scale"] = tuple(map(float, row["scale"]))
     except ValueError:
         raise UserError(f"{path}: scale must be two numbers, [lowest, highest]") from None
-    row.setdefault("best", row["metrics"][0])
-    if len(row["text"]) not in (1, 2):
-        raise UserError(f"{path}: text names {len(row['text'])} columns; one or two are possible")
-    if bool(row["labels"]) == bool(row["scale"]):
-        raise UserError(f"{path}: give either labels, or scale: [lowest, highest] for a regression")
-    if row["labels"] and len(set(row["labels"])) < 2:
-        raise UserError(f"{path}: labels must name at least two classes")
-    if row["names"] and len(row["names"]) != len(row["labels"]):
-        raise UserError(f"{path}: {len(row['names'])} names for {len(row['labels'])} labels")
-    if row["scale"] and (len(row["scale"]) != 2 or not row["scale"][0] < row["scale"][1]):
-        raise UserError(f"{path}: scale must be [lowest, highest]")
-    possible = REGRESSION_METRICS if row["scale"] else (ACCURACY, F1, MATTHEWS, COMBINED)
-    for metric in (*row["metrics"], row["best"]):
-        if metric not in possible:
-            raise UserError(f"{path}: no metric {metric!r} for this kind of task; there are {', '.join(possible)}")
-    if row["best"] not in row["metrics"]:
-        raise UserError(f"{path}: best is {row['best']}, which is not among the metrics")
-    if row["metrics"] == (COMBINED,):
-        raise UserError(f"{path}: {COMBINED} is the mean of other metrics; name those too")
-    if F1 in row["metrics"] and len(row["labels"]) != 2:
-        raise UserError(f"{path}: f1 is for two classes, of which the second counts as positive")
-    return GlueSpec(**row)
+    return row
+
+
+def _check_names(path, spec):
+    for name, value in (("name", spec.name), ("head", spec.head)):  # they name folders and parameters
+        legal = re.fullmatch("[A-Za-z0-9_-]*", value)
+        check(legal, f"{path}: {name} {value!r} may hold letters, digits, - and _ alone")
+    named = all(isinstance(file, str) and file for file in spec.files.values())
+    check(named, f"{path}: files must name one file a split")
+    for split in (TRAIN, VALID):
+        check(split in spec.files, f"{path}: files: no {split!r} split; train and valid are needed")
+    check(spec.label not in spec.text, f"{path}: {spec.label!r} is both a text and the label")
+    check(len(spec.text) in (1, 2), f"{path}: text names {len(spec.text)} columns; one or two are possible")
+
+
+def _check_labels(path, spec):
+    either = bool(spec.labels) != spec.is_regression
+    check(either, f"{path}: give either labels, or scale: [lowest, highest] for a regression")
+    check(len(spec.labels) != 1, f"{path}: labels must name at least two classes")
+    fit = len(spec.names) in (0, len(spec.labels))
+    check(fit, f"{path}: {len(spec.names)} names for {len(spec.labels)} labels")
+    ordered = not spec.scale or (len(spec.scale) == 2 and spec.scale[0] < spec.scale[1])
+    check(ordered, f"{path}: scale must be [lowest, highest]")
+
+
+def _check_metrics(path, spec):
+    possible = REGRESSION_METRICS if spec.is_regression else (ACCURACY, F1, MATTHEWS, COMBINED)
+    for metric in (*spec.metrics, spec.best):
+        known = metric in possible
+        check(known, f"{path}: no metric {metric!r} for this kind of task; there are {', '.join(possible)}")
+    check(spec.best in spec.metrics, f"{path}: best is {spec.best}, which is not among the metrics")
+    check(spec.metrics != (COMBINED,), f"{path}: {COMBINED} is the mean of other metrics; name those too")
+    two = F1 not in spec.metrics or len(spec.labels) == 2
+    check(two, f"{path}: f1 is for two classes, of which the second counts as positive")

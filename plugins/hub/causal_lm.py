@@ -1,12 +1,11 @@
 """Causal LMs such as GPT-2: generate, sample, score text; from and to Hugging Face's folders."""
 
-from plugins.errors import UserError
+from plugins.errors import UserError, check
 from plugins.modules import generation
 from plugins.modules.constraints import Constraints
 
 from . import checkpoints, gpt2
 from .language_model import LanguageModel
-from .styles import check
 
 CONTEXT = 8  # tokens, with which a piece of text is decoded: alone, sentencepiece would drop its first blank
 

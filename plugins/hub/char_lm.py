@@ -4,10 +4,12 @@ import codecs
 
 import torch
 
+from plugins.errors import check
+
 from . import checkpoints
 from .characters import read_characters
 from .language_model import LanguageModel
-from .styles import check, weights_of
+from .styles import weights_of
 
 
 class CharLM(LanguageModel):

@@ -6,10 +6,10 @@ from numbers import Real
 import torch
 import torch.nn.functional as F
 
-from plugins.errors import UserError
+from plugins.errors import UserError, check
 from plugins.modules import sampling
 
-from .styles import check, is_number
+from .styles import is_number
 
 SCORED_AT_ONCE = 8192  # tokens in a forward pass of loss and logits,
 LOGITS_AT_ONCE = 1 << 26  # unless their logits would be more numbers than these

@@ -2,7 +2,7 @@
 
 from numbers import Integral, Real
 
-from plugins.errors import UserError
+from plugins.errors import check
 
 
 def weights_of(style, names):
@@ -32,8 +32,3 @@ def weights_of(style, names):
 def is_number(value, kind=Integral, least=0):
     """Tell whether a value is a number of a kind, and no less than another."""
     return isinstance(value, kind) and value >= least
-
-
-def check(condition, message):
-    if not condition:
-        raise UserError(message)

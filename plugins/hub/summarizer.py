@@ -5,14 +5,13 @@ import itertools
 from plugins import compat
 from plugins.analysis import rouge
 from plugins.data.summary_dataset import Layout
-from plugins.errors import UserError
+from plugins.errors import UserError, check
 from plugins.modules import generation
 from plugins.modules.constraints import Constraints
 
 from .causal_lm import CausalLM
 from .checkpoints import find_checkpoint
 from .gpt2 import is_folder
-from .styles import check
 
 SORTED_AT_ONCE = 16  # batches, within which documents are sorted by length so that little is padding
 
