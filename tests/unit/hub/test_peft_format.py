@@ -115,6 +115,7 @@ def test_what_the_library_saves_is_imported_with_equal_logits(peft, transformers
         ({"rank_pattern": {"c_attn": 2}}, "adapter_config.json: rank_pattern"),
         ({"use_dora": True, "use_rslora": True}, "adapter_config.json: use_dora together with use_rslora"),
         ({"alora_invocation_tokens": [1]}, "adapter_config.json: alora_invocation_tokens"),
+        ({"init_lora_weights": "pissa_niter_4"}, 'adapter_config.json: init_lora_weights "pissa_niter_4" is not'),
         ({"r": 7}, "adapter_model.safetensors: not an adapter of"),
     ],
 )
