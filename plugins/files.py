@@ -60,22 +60,25 @@ def make_folder(path: str | Path) -> None:
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a path beside this one to write to, which replaces it when the block ends well and is gone when it does not.
 
-    Folders above it are made.
+    Folders above it are made. A pipe or a device, such as /dev/null, is given itself: no file may take its place.
 
     Raises:
         UserError: it cannot be written.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    special = path.exists() and not path.is_file() and not path.is_dir()
+    part = path if special else path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
-        os.replace(part, path)
+        if not special:
+            os.replace(part, path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
-        with suppress(OSError):  # it was renamed, or never made
-            part.unlink()
+        if not special:
+            with suppress(OSError):  # it was renamed, or never made
+                part.unlink()
 
 
 def write_json(path: str | Path, content, indent: int | None = None) -> None:

@@ -35,7 +35,7 @@ def main() -> None:
     """Write everything beside the folder, then rename it."""
     args = parse_args()
     from plugins.data import corpora, docstrings
-    from plugins.errors import report_in_one_line
+    from plugins.errors import UserError, report_in_one_line
 
     report_in_one_line()
     part = args.output.with_name(f".{args.output.name}.{os.getpid()}.part")
@@ -47,6 +47,8 @@ def main() -> None:
             for document in corpora.embedded_corpus(int(args.megabytes * 1e6), docstrings.held_out_modules()):
                 size += file.write(document + "\n\n")
         os.replace(part, args.output)
+    except OSError as error:
+        raise UserError(f"--output {args.output}: cannot be written ({error.strerror})") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     numbers = ", ".join(f"{count:,} {split}" for split, count in counts.items())

@@ -15,8 +15,14 @@ import argparse
 import json
 import os
 import re
+import signal
 import sys
 from pathlib import Path
+
+SEARCH = (
+    "max_length", "min_length", "no_repeat_ngram", "force", "forbid", "document_tokens", "batch_size", "temperature",
+    "top_k", "top_p", "beam", "length_penalty", "seed",
+)  # fmt: skip
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -59,7 +65,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.limit is not None and args.limit < 1:
         parser.error(f"--limit {args.limit}: at least one document")
+    for name in (*SEARCH, "separator", "peft_base", "dtype", "device") if lead(args.checkpoint) else ():
+        if getattr(args, name) != parser.get_default(name):
+            parser.error(f"--{name.replace('_', '-')} means nothing to {args.checkpoint}, which copies sentences")
     return args
+
+
+def lead(checkpoint: str) -> int:
+    """Return N of lead-N, 0 for a model."""
+    found = re.fullmatch(r"lead-([1-9]\d*)", checkpoint)
+    return int(found[1]) if found and not os.path.exists(checkpoint) else 0
 
 
 def main() -> None:
@@ -69,6 +84,8 @@ def main() -> None:
     from plugins.files import replacing
 
     report_in_one_line()
+    if args.output is None and hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly when the reader of a pipe does
     if args.output is not None and (args.output.is_dir() or not args.output.parent.is_dir()):
         why = "is a folder" if args.output.is_dir() else "no such folder"
         raise UserError(f"--output {args.output}: {why}; name a file in a folder that there is")
@@ -116,14 +133,11 @@ def summaries(args, records):
     from plugins.hub.summarizer import Lead, Summarizer
 
     documents = [record.document for record in records]
-    lead = re.fullmatch(r"lead-([1-9]\d*)", args.checkpoint)
-    if lead and not os.path.exists(args.checkpoint):
-        return Lead(int(lead[1])).summaries(documents)
+    if count := lead(args.checkpoint):
+        return Lead(count).summaries(documents)
     model = Summarizer.from_pretrained(args.checkpoint, args.separator, args.peft_base)
     model.lm.to(args.device, torch.bfloat16 if args.dtype == "bfloat16" else None)
-    same = ("max_length", "min_length", "no_repeat_ngram", "force", "forbid", "document_tokens", "batch_size",
-            "temperature", "top_k", "top_p", "beam", "length_penalty", "seed")  # fmt: skip
-    options = {name: getattr(args, name) for name in same}
+    options = {name: getattr(args, name) for name in SEARCH}
     return model.summaries(documents, [record.name for record in records], **options)
 
 

@@ -69,22 +69,24 @@ def read(path: Path, columns: Columns = Columns(), summaries: bool = True, skip_
         UserError: a record is bad, a column is missing, or there are no records.
     """
     used, bad = 0, []
-    for line, row in rows(path, columns, summaries):
-        try:
-            if isinstance(row, BadRow):
-                raise row
-            record = record_of(row, line, columns, summaries, used + len(bad))
-        except BadRow as error:
-            if not skip_bad_rows:
-                raise UserError(
-                    f"{path}:{line}: {error}; mend it, or leave such records out: --skip-bad-rows"
-                ) from None
-            bad.append((line, error))
-            continue
-        used += 1
-        yield record
-    if bad:
-        logger.warning("%s: %d bad records left out, the first is in line %d: %s", path, len(bad), *bad[0])
+    try:
+        for line, row in rows(path, columns, summaries):
+            try:
+                if isinstance(row, BadRow):
+                    raise row
+                record = record_of(row, line, columns, summaries, used + len(bad))
+            except BadRow as error:
+                if not skip_bad_rows:
+                    raise UserError(
+                        f"{path}:{line}: {error}; mend it, or leave such records out: --skip-bad-rows"
+                    ) from None
+                bad.append((line, error))
+                continue
+            used += 1
+            yield record
+    finally:  # also where no more records are asked for
+        if bad:
+            logger.warning("%s: %d bad records left out, the first is in line %d: %s", path, len(bad), *bad[0])
     if not used:
         raise UserError(f"{path}: no usable records")
 
@@ -98,18 +100,25 @@ def record_of(row: dict, line: int, columns: Columns, summaries: bool, number: i
     if summary is None and summaries:
         raise BadRow(f"no text under {summary_column!r}")
     name = row.get(ID_COLUMN)
-    return Record(line, str(number if name in (None, "") else name), document, summary)
+    name = str(number if name in (None, "") else name)
+    check_whole(name, ID_COLUMN)
+    return Record(line, name, document, summary)
 
 
 def text_of(row: dict, name: str) -> str | None:
     value = row.get(name)
     if not isinstance(value, str):
         return None
+    check_whole(value, name)
+    return value.strip() or None
+
+
+def check_whole(value: str, name: str) -> None:
+    """Refuse half of a character, which JSON can write and no file can hold: "\\ud800"."""
     try:
         value.encode()
-    except UnicodeEncodeError as error:  # JSON can write half of a character: "\\ud800"
+    except UnicodeEncodeError as error:
         raise BadRow(f"{value[error.start]!a} under {name!r} is half a character") from None
-    return value.strip() or None
 
 
 def find(asked: str | None, usual: tuple[str, ...], names) -> str:
@@ -144,6 +153,8 @@ def check_header(path: Path, header: list[str], columns: Columns, summaries: boo
     for name, flag in wanted:
         if name not in header:
             raise UserError(f"{path}:1: no column {name!r}, but {', '.join(header)[:200]}; name it: {flag}")
+        if header.count(name) > 1:
+            raise UserError(f"{path}:1: {header.count(name)} columns are called {name!r}; rename all but one")
 
 
 def share(text: str) -> float:

@@ -51,8 +51,8 @@ def json_rows(path: Path) -> Iterator[tuple[int, dict | BadRow]]:
     for number, line in text_lines(path):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            yield number, BadRow(f"not JSON ({error.msg})")
+        except (ValueError, RecursionError) as error:  # such as a number of too many digits, or too many brackets
+            yield number, BadRow(f"not JSON ({getattr(error, 'msg', error)})")
             continue
         yield number, row if isinstance(row, dict) else BadRow("not a JSON object")
 

@@ -71,6 +71,8 @@ def write(key: dict, folder: str, encode: Callable[[str], dict]) -> None:
 def remove_outdated(cache: str, key: dict, folder: str) -> None:
     """Remove what was made of the same files, with the same options, before they changed."""
 
+    key = json.loads(json.dumps(key))  # as it is read back: with lists for tuples
+
     def names_only(key):
         return {**key, "files": {split: [file[0] for file in files] for split, files in key["files"].items()}}
 

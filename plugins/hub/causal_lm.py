@@ -26,6 +26,7 @@ class CausalLM(LanguageModel):
             UserError: a file is missing, damaged, or does not fit the others.
         """
         if gpt2.is_folder(path):
+            check(base is None, f"{path}: is no adapter, so it has no base ({base})")
             model = gpt2.read(path)
             return cls(model, model.decoder.dictionary)
         return cls(*checkpoints.read_causal_lm(checkpoints.find_checkpoint(path), base))

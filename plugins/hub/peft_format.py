@@ -34,6 +34,7 @@ FIXED = {  # what our options cannot say, and what it has to be
     "target_parameters": (None, []),
     "num_transformer_submodules": (None, 1),
     "alora_invocation_tokens": (None, []),
+    "init_lora_weights": (True, False, "gaussian", "orthogonal", "eva"),  # the others change the base as well
 }
 
 

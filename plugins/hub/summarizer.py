@@ -110,6 +110,8 @@ class Summarizer:
     def in_order(self, named, room, rules, search, batch_size):
         while some := list(itertools.islice(named, SORTED_AT_ONCE * batch_size)):
             prompts = [self.prompt(document, room) for _, document in some]
+            for (name, _), prompt in zip(some, prompts, strict=True):
+                check(len(prompt), f"document {name}: the tokenizer finds nothing in it, and there is no separator")
             order = sorted(range(len(some)), key=lambda i: len(prompts[i]))
             found = {}
             for first in range(0, len(order), batch_size):

@@ -39,8 +39,8 @@ class Constraints:
     def __post_init__(self):
         if self.max_length < 1:
             raise ValueError(f"a length of at most {self.max_length} leaves no text")
-        if self.no_repeat_ngram < 0:
-            raise ValueError(f"n-grams of {self.no_repeat_ngram} tokens: a length is needed, or 0 for no such rule")
+        if self.no_repeat_ngram < 0 or not isinstance(self.no_repeat_ngram, int):
+            raise ValueError(f"n-grams of {self.no_repeat_ngram} tokens: a whole number is needed, 0 for no rule")
         if not 0 <= self.min_length <= self.max_length:
             raise ValueError(f"a length of at least {self.min_length} and at most {self.max_length} is impossible")
         if any(not words for words in (*self.forbidden, *(way for group in self.forced for way in group))):

@@ -32,7 +32,7 @@ class Search:
         top_k, top_p: draw from the likeliest tokens only, see :func:`.sampling.keep_likeliest`.
         beam: hypotheses a prompt; from 2 on, the likeliest whole text is looked for by beam search.
         length_penalty: beam search divides the log-probability of a text by its length to this power (Wu et al.,
-            2016, without their constant 5); 0 prefers short texts.
+            2016, without their constant 5); 0 prefers short texts, and beyond 10 powers leave the range of numbers.
         seed: of the random numbers.
 
     Raises:
@@ -56,6 +56,7 @@ class Search:
             (not isinstance(self.beam, int), f"a beam of {self.beam} is no whole number"),
             (self.beam < 1, f"a beam of {self.beam} holds no text"),
             (not math.isfinite(self.length_penalty), f"a length penalty of {self.length_penalty} is no number"),
+            (abs(self.length_penalty) > 10, f"a length penalty of {self.length_penalty} is not between -10 and 10"),
             (self.beam > 1 and self.temperature > 0, "beam search draws nothing: it takes no temperature"),
             (not self.temperature and (self.top_k or self.top_p), "top-k and top-p want a temperature above 0"),
         ):
@@ -136,7 +137,7 @@ def choose(logits: Tensor, search: Search, numbers: Sequence[random.Random]) -> 
     """Return the next token of each row of logits (R, V)."""
     if search.temperature == 0:
         return logits.argmax(-1).tolist()
-    logits = sampling.keep_likeliest(logits / search.temperature, search.top_k, search.top_p)
+    logits = sampling.keep_likeliest(sampling.divided(logits, search.temperature), search.top_k, search.top_p)
     uniform = torch.tensor([each.random() for each in numbers], dtype=torch.float64, device=logits.device)
     return sampling.pick(logits, uniform).tolist()
 

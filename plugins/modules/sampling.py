@@ -33,6 +33,14 @@ def keep_likeliest(logits: Tensor, top_k: int | None = None, top_p: float | None
     return logits
 
 
+def divided(logits: Tensor, temperature: float) -> Tensor:
+    """Return logits (B, V) divided by a temperature above 0, however small or large, less a constant of each row."""
+    logits = logits.float()
+    logits = logits - logits.amax(-1, keepdim=True)  # or a tiny temperature would make infinities of the likeliest
+    info = torch.finfo(logits.dtype)
+    return logits / min(max(temperature, info.tiny), info.max)
+
+
 def draw(
     logits: Tensor,
     temperature: float = 1.0,
@@ -53,9 +61,7 @@ def draw(
     """
     if temperature == 0:
         return logits.argmax(-1, keepdim=True)
-    logits = logits.float()
-    logits = logits - logits.amax(-1, keepdim=True)  # or a tiny temperature would make infinities of the likeliest
-    logits = keep_likeliest(logits / max(temperature, torch.finfo(logits.dtype).tiny), top_k, top_p)
+    logits = keep_likeliest(divided(logits, temperature), top_k, top_p)
     return torch.multinomial(logits.softmax(-1), 1, generator=generator)
 
 

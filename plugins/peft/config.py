@@ -1,5 +1,6 @@
 """The options of parameter-efficient fine-tuning, which every model of this package has."""
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Optional  # fairseq's parser does not read `int | None`
 
@@ -92,6 +93,8 @@ def complete_lora(cfg):
             if cfg[name]:
                 raise UserError(f"{flag(name)} has no meaning for --lora-variant ia3")
         return
+    if cfg.lora_alpha == 0 or not math.isfinite(cfg.lora_alpha or 0):
+        raise UserError(f"--lora-alpha {cfg.lora_alpha}: with it nothing is learned; take about twice the rank")
     cfg.lora_rank = 16 if cfg.lora_rank is None else cfg.lora_rank
     cfg.lora_alpha = 2.0 * cfg.lora_rank if cfg.lora_alpha is None else cfg.lora_alpha
     if not 0 <= cfg.lora_dropout < 1:

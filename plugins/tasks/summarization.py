@@ -151,7 +151,8 @@ class SummarizationTask(WithVocabulary, FairseqTask):
 
 def check(cfg, run):
     """Refuse options that contradict each other; the best ROUGE is the highest."""
-    if cfg.rouge_sample < 0 or cfg.rouge_max_length < 1 or (cfg.document_tokens or 1) < 1:
+    least = min(n for n in (cfg.rouge_max_length, cfg.document_tokens) if n is not None)
+    if cfg.rouge_sample < 0 or least < 1:
         raise UserError("--rouge-sample is at least 0, --rouge-max-length and --document-tokens are at least 1")
     if not 0 < cfg.valid_fraction < 1:
         raise UserError(f"--valid-fraction {cfg.valid_fraction} is not between 0 and 1")

@@ -1,6 +1,7 @@
 """Files appear whole or not at all."""
 
 import json
+import os
 
 import pytest
 
@@ -36,6 +37,14 @@ def test_below_a_file_nothing_can_be_written(tmp_path, write):
 def test_a_folder_is_not_replaced(tmp_path):
     with pytest.raises(UserError, match="cannot be written"):
         files.write_text(tmp_path, "text")
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    files.write_text(tmp_path / "pipe", "text")
+    assert (tmp_path / "pipe").is_fifo() and os.read(reader, 9) == b"text"
+    os.close(reader)
 
 
 def test_texts_are_read_as_they_are(tmp_path):

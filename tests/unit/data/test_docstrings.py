@@ -3,11 +3,13 @@
 import itertools
 import json
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
 
 from plugins.data import corpora, docstrings, prose_sources
+from plugins.errors import UserError
 
 BODY = """The smallest element of the sequence is compared with every other one, and the two of them change places
     whenever they stand in the wrong order, until no more pairs are left to be compared."""
@@ -114,3 +116,12 @@ def test_a_size_that_is_no_number_is_told_before_anything_is_read(size, tmp_path
     with pytest.raises(SystemExit):
         runpy.run_path(str(script), run_name="__main__")
     assert f"--megabytes {float(size)} is no positive number" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
+    script = Path(__file__).parents[3] / "scripts" / "prepare_summaries.py"
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("sys.argv", [str(script), "-o", str(tmp_path / "file" / "out")])
+    monkeypatch.setattr("sys.excepthook", sys.excepthook)  # the script sets its own
+    with pytest.raises(UserError, match="file/out: cannot be written"):
+        runpy.run_path(str(script), run_name="__main__")

@@ -1,5 +1,6 @@
 """Documents and summaries from files as users have them."""
 
+import itertools
 import json
 import logging
 
@@ -60,6 +61,10 @@ def test_summaries_may_be_missing_where_they_are_not_asked_for(tmp_path):
         ("a.jsonl", "{\n", r"a.jsonl:1: not JSON"),
         ("a.csv", b"article,highlights\na,b\n\xff,c\n", r"a.csv:3: not UTF-8; convert the file"),
         ("a.jsonl", '{"article": "a\\ud800", "highlights": "b"}\n', r"a.jsonl:1: '.ud800' under 'article' is half"),
+        ("a.jsonl", '{"id": "\\ud800", "article": "a", "highlights": "b"}\n', r"a.jsonl:1: '.ud800' under 'id'"),
+        ("a.jsonl", '{"id": ' + "1" * 5000 + "}\n", r"a.jsonl:1: not JSON \(Exceeds the limit"),
+        ("a.jsonl", "[" * 100_000 + "\n", r"a.jsonl:1: not JSON \(maximum recursion depth"),
+        ("a.csv", "article,highlights,article\na,b,c\n", r"a.csv:1: 2 columns are called 'article'; rename"),
         ("a.csv", "article,highlights\n", r"a.csv: no usable records"),
         ("a.csv", "", r"a.csv:1: no column 'article'"),
     ],
@@ -93,6 +98,13 @@ def test_bad_records_are_left_out_and_counted_when_asked(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert [record.document for record in read(path, skip_bad_rows=True)] == ["a", "e"]
     assert "2 bad records left out, the first is in line 3" in caplog.text
+
+
+def test_bad_records_are_counted_where_only_the_first_are_asked_for(tmp_path, caplog):
+    path = write(tmp_path, "a.csv", "article,highlights\n,b\na,b\nc,d\n")
+    with caplog.at_level(logging.WARNING):
+        assert len(list(itertools.islice(read(path, skip_bad_rows=True), 1))) == 1
+    assert "1 bad records left out, the first is in line 2" in caplog.text
 
 
 def test_splits_are_found_by_their_usual_names(tmp_path):

@@ -141,6 +141,14 @@ def test_a_file_is_encoded_once_and_again_when_it_changes(tmp_path, make, monkey
     assert dictionary.decode(make([("cc", "a")])[0]["tokens"]) == "cc<|sep|>a<|endoftext|>"
 
 
+def test_what_was_encoded_of_a_file_before_it_changed_is_removed(tmp_path, dictionary):
+    path, cache = tmp_path / "a.csv", tmp_path / "cache"
+    for text in ("a,b", "ab,c"):
+        path.write_text(f"article,highlights\n{text}\n", encoding="utf-8")
+        load(path, Columns(), Layout.of("<|sep|>", dictionary), dictionary, str(cache))
+    assert len(list(cache.iterdir())) == 1
+
+
 def test_parts_of_a_file_are_disjoint_and_whole(tmp_path, dictionary):
     path, cache = tmp_path / "all.csv", str(tmp_path / "cache")
     documents = ["a" * (i % 7 + 1) + "b" * (i // 7) for i in range(70)]

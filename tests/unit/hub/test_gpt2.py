@@ -245,6 +245,12 @@ def test_an_export_takes_nothing_elses_place(transformers, tokenizer, tmp_path):
         lm.save_pretrained(tmp_path / "hf")
 
 
+def test_a_folder_of_a_whole_model_takes_no_base(transformers, tokenizer, tmp_path):
+    folder = save(theirs(transformers), tmp_path / "hf", tokenizer)
+    with pytest.raises(UserError, match="is no adapter, so it has no base"):
+        hub.CausalLM.from_pretrained(folder, base="base.pt")
+
+
 def test_generation_is_theirs(transformers, tokenizer, tmp_path):
     model = theirs(transformers)
     lm = hub.CausalLM.from_pretrained(save(model, tmp_path / "hf", tokenizer))

@@ -115,6 +115,7 @@ def test_what_the_library_saves_is_imported_with_equal_logits(peft, transformers
         ({"rank_pattern": {"c_attn": 2}}, "adapter_config.json: rank_pattern"),
         ({"use_dora": True, "use_rslora": True}, "adapter_config.json: use_dora together with use_rslora"),
         ({"alora_invocation_tokens": [1]}, "adapter_config.json: alora_invocation_tokens"),
+        ({"init_lora_weights": "pissa_niter_4"}, 'adapter_config.json: init_lora_weights "pissa_niter_4" is not'),
         ({"r": 7}, "adapter_model.safetensors: not an adapter of"),
     ],
 )
@@ -164,3 +165,13 @@ def test_flags_that_would_do_nothing_are_refused(arguments, monkeypatch, capsys)
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(str(toy.ROOT / "scripts" / "merge_peft.py"), run_name="__main__")
     assert stopped.value.code == 2 and "error: --" in capsys.readouterr().err
+
+
+def test_an_interrupted_merge_has_no_traceback(monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(adapters, "merge_checkpoint", interrupted)
+    monkeypatch.setattr("sys.argv", ["merge_peft.py", "adapter.pt", "-o", "merged.pt"])
+    with pytest.raises(SystemExit, match="interrupted"):
+        runpy.run_path(str(toy.ROOT / "scripts" / "merge_peft.py"), run_name="__main__")

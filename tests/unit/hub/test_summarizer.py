@@ -87,6 +87,12 @@ def test_the_separator_must_be_known(lm, tmp_path):
     assert Summarizer.from_pretrained(path, "<|sep|>").layout.separator == (len(make().decoder.dictionary) - 2,)
 
 
+def test_a_document_without_a_token_needs_a_separator(lm):
+    with pytest.raises(UserError, match="document 1: the tokenizer finds nothing in it"):
+        list(Summarizer(lm, "").summaries(["abcde", ""], max_length=5))
+    assert len(list(Summarizer(lm, "<|sep|>").summaries(["abcde", ""], max_length=5))) == 2
+
+
 def test_first_sentences():
     documents = ["One. Two. Three.", "A line\nand more."]
     assert list(Lead(2).summaries(documents)) == ["One.\nTwo.", "A line\nand more."]

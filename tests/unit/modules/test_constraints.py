@@ -95,6 +95,7 @@ def test_where_the_rules_leave_nothing_the_text_ends():
         ({"forced": (((),),)}, "without a token"),
         ({"max_length": 0}, "at most 0 leaves no text"),
         ({"no_repeat_ngram": -1}, "n-grams of -1 tokens"),
+        ({"no_repeat_ngram": 2.5}, "n-grams of 2.5 tokens"),
     ],
 )
 def test_rules_that_contradict_each_other(options, message):

@@ -80,6 +80,15 @@ def test_samples_follow_the_seed_and_the_name():
     assert generate(model, prompts, rules, Search(temperature=1.0, seed=2), names=["a", "a"]) != same
 
 
+def test_temperatures_may_be_tiny_or_huge():
+    model, prompts, rules = Model(), prompts_of(3, 9), Constraints(END, 8, min_length=8)
+    greedy = generate(model, prompts, rules, Search())
+    for temperature in (1e-38, 1e-300):
+        assert generate(model, prompts, rules, Search(temperature=temperature)) == greedy
+    drawn = generate(model, prompts, rules, Search(temperature=1e300))
+    assert len(set(sum(drawn, []))) > 2 and END not in sum(drawn, [])
+
+
 @pytest.mark.parametrize("temperature, top_k", [(1.0, None), (0.5, None), (2.0, 3)])
 def test_first_tokens_come_as_often_as_they_are_likely(temperature, top_k):
     model, prompt, count = Model(), prompts_of(5)[0], 4000
@@ -196,6 +205,8 @@ def test_no_prompts_give_no_texts():
         ({"temperature": float("nan")}, "temperature of nan is no number"),
         ({"temperature": float("inf")}, "temperature of inf is no number"),
         ({"length_penalty": float("nan")}, "length penalty of nan is no number"),
+        ({"length_penalty": 1000.0}, "length penalty of 1000.0 is not between"),
+        ({"length_penalty": -1000.0}, "length penalty of -1000.0 is not between"),
         ({"beam": 2.5}, "beam of 2.5 is no whole number"),
         ({"top_k": 1.5}, "top-k of 1.5 is no whole number"),
     ],

@@ -31,6 +31,8 @@ def test_lora_is_of_rank_16_and_scaled_by_2():
         ({"peft": "prompt", "peft_blocks": 1}, "--peft-blocks belongs to --peft last_layer; this is --peft prompt"),
         ({"peft": "lora", "prompt_words": "x"}, "--prompt-words belongs to --peft prompt; this is --peft lora"),
         ({"peft": "lora", "lora_rank": 0}, "--lora-rank 0 is not positive"),
+        ({"peft": "lora", "lora_alpha": 0.0}, "--lora-alpha 0.0: with it nothing is learned"),
+        ({"peft": "lora", "lora_alpha": float("nan")}, "--lora-alpha nan: with it nothing is learned"),
         ({"peft": "prompt", "prompt_tokens": -1}, "--prompt-tokens -1 is not positive"),
         ({"peft": "last_layer", "peft_blocks": -1}, "--peft-blocks -1 is negative"),
         ({"peft": "lora", "lora_dropout": 1.0}, "--lora-dropout 1.0 is not a probability below 1"),

@@ -1,0 +1,39 @@
+"""scripts/summarize.py: its command line, and what the reader of its lines may do."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[3] / "scripts" / "summarize.py"
+
+
+@pytest.fixture
+def script():
+    spec = importlib.util.spec_from_file_location("summarize", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("more", [["--beam", "4"], ["--separator", "TL;DR:"], ["--top-p", "0.9"], ["--force", "word"]])
+def test_options_of_a_model_are_refused_where_sentences_are_copied(script, capsys, more):
+    assert script.parse_args(["lead-3", "x.csv", "--limit", "2", "-o", "out"]).limit == 2
+    with pytest.raises(SystemExit):
+        script.parse_args(["lead-3", "x.csv", *more])
+    assert f"{more[0]} means nothing to lead-3" in capsys.readouterr().err
+    assert script.parse_args(["model.pt", "x.csv", *more])
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_read_enough_is_no_error(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text((json.dumps({"article": "word " * 100}) + "\n") * 500)
+    command, pipe = [sys.executable, SCRIPT, "lead-1", path], subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, cwd=SCRIPT.parents[1]) as done:
+        assert done.stdout.readline()
+        done.stdout.close()
+        assert b"Traceback" not in done.stderr.read()
