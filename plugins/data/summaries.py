@@ -46,6 +46,8 @@ def locate(data: str, split: str) -> Path:
     path = Path(data)
     if path.is_file():
         return path
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder")
     names = [name + suffix for name in NAMES.get(split, (split,)) for suffix in SUFFIXES]
     found = [path / name for name in names if (path / name).is_file()]
     if not found:

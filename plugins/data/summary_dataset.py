@@ -41,7 +41,7 @@ class Layout:
 
     @classmethod
     def of(cls, separator: str, dictionary: TokenDictionary) -> "Layout":
-        """Return the layout for a separator: a token, written ``<|...|>``; words, on a line of their own; or "".
+        """Return the layout for a separator: a token, written ``<|...|>``; words, which begin a new line; or "".
 
         A token that the dictionary lacks is added to it.
         """
