@@ -72,7 +72,7 @@ class MaskedBlocks(FairseqDataset):
         return self.shuffle[np.argsort(self.sizes[self.shuffle], kind="stable")]
 
     def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
-        """Cut ordered indices into batches as fairseq does, and keep the last one, which it drops if it is no multiple."""
+        """Cut ordered indices into batches as fairseq does, but keep the last, which it drops if it is no multiple."""
         batches = super().batch_by_size(indices, max_tokens, max_sentences, required_batch_size_multiple)
         rest = indices[sum(map(len, batches)) :]
         return [*batches, rest] if len(rest) else batches
