@@ -308,6 +308,8 @@ def main(argv: list[str] | None = None) -> None:
             fetch(dataset, folder)
     except DownloadError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error.filename or folder}: {error.strerror or error}; -o names the folder to write to")
     except KeyboardInterrupt:
         sys.exit("interrupted: run the command again to go on")
     print(f"{args.name} is in {folder}")

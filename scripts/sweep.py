@@ -63,7 +63,7 @@ def prepare(run, folder, force):
     """
     from plugins import launch
     from plugins.errors import UserError
-    from plugins.files import write_json
+    from plugins.files import make_folder, write_json
 
     launch.check_ended(folder / "log")
     state = state_of(folder)
@@ -74,7 +74,7 @@ def prepare(run, folder, force):
         state = None
     if state is not None and state["finished"]:
         return False
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_json(folder / "run.json", {"command": list(run.arguments), "finished": False})
     return True
 

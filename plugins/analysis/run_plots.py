@@ -50,10 +50,9 @@ def band_panels(
 
 
 def top_of(panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]) -> float | None:
-    """Return how high the scale of losses goes, so that the fall of the first twentieth does not flatten the rest."""
+    """Return how high the scale of losses goes, so that the fall of each first twentieth does not flatten the rest."""
     curves = [curve for of_panel in panels.values() for curve in of_panel.values()]
-    start = max(x[-1] for x, _, _ in curves) / 20
-    shown = np.concatenate([(mean + error)[x >= start] for x, mean, error in curves])
+    shown = np.concatenate([(mean + error)[x >= x[-1] / 20] for x, mean, error in curves])
     everything = np.concatenate([mean for _, mean, _ in curves])
     room = 0.05 * (shown.max() - everything.min())
     return shown.max() + room if shown.max() + room < everything.max() else None

@@ -15,6 +15,7 @@ from plugins.analysis.plots import COLOURS, GREY, MARKERS, new_canvas, put_title
 from plugins.analysis.styles import Modulation, Plane
 
 DIVERGING = "PuOr"  # told apart by colour-blind readers, white in the middle
+LEGEND_COLUMNS = 6  # of a ribbon
 VISIBLE = {"\n": "↵", "\t": "→", "\r": "␍", " ": " "}
 
 
@@ -85,7 +86,9 @@ def ribbon(
     width = min(width, len(text))
     lines = math.ceil(len(text) / width)
     colours, backwards = colours_of(styles), reads_backwards(text)
-    high = 1.45 + 0.78 * lines  # inches: title and legend, the lines, what the axes are
+    legend = 0.19 * math.ceil(len(styles) / LEGEND_COLUMNS)  # inches, as all of these
+    top = 0.61 + legend
+    high = top + 0.65 + 0.78 * lines  # title and legend, what the axes are, the lines
     figure = new_canvas(1.2 + 0.145 * max(width, 60), high)
     for line in range(lines):
         axes = figure.add_subplot(lines, 1, line + 1)
@@ -93,11 +96,11 @@ def ribbon(
         draw_ribbon(axes, text[part], probabilities[part], [colours[name] for name in styles])
         axes.set_xlim((width, 0) if backwards else (0, width))
         axes.set_ylabel(f"{part.start + 1}", rotation=0, ha="right", va="center", fontsize=8, color=GREY)
-    figure.subplots_adjust(left=0.06, right=0.98, top=1 - 0.8 / high, bottom=0.65 / high, hspace=0.75)
+    figure.subplots_adjust(left=0.06, right=0.98, top=1 - top / high, bottom=0.65 / high, hspace=0.75)
     figure.text(0.5, 1 - 0.28 / high, title, ha="center", fontsize=11.5, fontweight="bold")
-    what = {"ncols": min(len(styles), 6), "frameon": False, "fontsize": 9}
+    what = {"ncols": min(len(styles), LEGEND_COLUMNS), "frameon": False, "fontsize": 9}
     handles = [_patch(colours[name], name) for name in styles]
-    figure.legend(handles=handles, loc="center", bbox_to_anchor=(0.5, 1 - 0.52 / high), **what)
+    figure.legend(handles=handles, loc="center", bbox_to_anchor=(0.5, 1 - (0.425 + legend / 2) / high), **what)
     axis = "characters, the first of each line numbered; height: probability of the style after the character, 0 to 1"
     figure.text(0.5, 0.12 / high, axis, ha="center", fontsize=8, color=GREY)
     save(figure, path)
@@ -173,9 +176,10 @@ def modulation_strength(path: str | Path, found: Modulation, styles: Sequence[st
         axes.grid(axis="y", color="#dddddd", linewidth=0.7)
         axes.spines[["top", "right"]].set_visible(False)
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
     figure.suptitle("How much each style changes, over all channels", fontsize=11.5, fontweight="bold")
-    figure.tight_layout()
+    figure.tight_layout()  # before the legend, which of many styles is higher than the axes and would take their room
+    columns = math.ceil(len(styles) / 16)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), ncols=columns, frameon=False, fontsize=9)
     save(figure, path, bbox_inches="tight")
 
 

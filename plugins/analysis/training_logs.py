@@ -215,9 +215,11 @@ def find_logs(folder: Path) -> list[Path]:
 def _lines_of(log: Path) -> list[str]:
     try:
         with log.open(encoding="utf-8", errors="replace") as lines:  # also ends lines where a bar was drawn anew
-            return list(lines)
+            lines = list(lines)
     except OSError as error:
         raise UserError(f"{log}: {error.strerror}") from error
+    # Half of a number of updates would take the place of all records after it; JSON tells by its brace.
+    return lines[:-1] if lines and not lines[-1].endswith(("\n", "}")) else lines
 
 
 def _checkpoints(folder: Path) -> Iterable[dict]:

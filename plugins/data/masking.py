@@ -71,6 +71,12 @@ class MaskedBlocks(FairseqDataset):
         """By length, and at random among blocks of one length."""
         return self.shuffle[np.argsort(self.sizes[self.shuffle], kind="stable")]
 
+    def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
+        """Cut ordered indices into batches as fairseq does, but keep the last, which it drops if it is no multiple."""
+        batches = super().batch_by_size(indices, max_tokens, max_sentences, required_batch_size_multiple)
+        rest = indices[sum(map(len, batches)) :]
+        return [*batches, rest] if len(rest) else batches
+
     @property
     def supports_prefetch(self):
         return getattr(self.blocks, "supports_prefetch", False)

@@ -115,3 +115,10 @@ def test_a_run_that_fails_is_named_in_one_line(grid, tmp_path):
     done = sweep(grid, tmp_path / "out", tmp_path / "no data")
     assert done.status == 1 and len(done.errors) == 1
     assert done.errors[0].startswith("error: encoder-attention-heads=") and "no data" in done.errors[0]
+
+
+def test_a_file_in_the_place_of_the_folder_is_told_in_one_line(grid, tmp_path):
+    (tmp_path / "out").touch()
+    done = sweep(grid, tmp_path / "out", tmp_path)
+    assert done.status == 1 and len(done.errors) == 1
+    assert "Not a directory; name a folder to write to" in done.errors[0]

@@ -25,3 +25,21 @@ def test_a_ribbon_runs_from_right_to_left_in_hebrew(monkeypatch, tmp_path):
 def test_every_style_has_a_colour_of_its_own():
     for count in (2, 7, 20):
         assert len(set(style_plots.colours_of([str(i) for i in range(count)]).values())) == count
+
+
+@pytest.mark.parametrize("count", [2, 30])
+def test_the_legend_of_a_ribbon_leaves_title_and_lines_alone(count, monkeypatch, tmp_path):
+    kept, names = [], [f"style {i}" for i in range(count)]
+    monkeypatch.setattr(style_plots, "save", lambda figure, path: kept.append(figure))
+    style_plots.ribbon(tmp_path / "r.png", "abc", np.full((3, count), 1 / count), names, "title")
+    kept[0].canvas.draw()
+    title, legend, line = (part.get_window_extent() for part in (kept[0].texts[0], kept[0].legends[0], kept[0].axes[0]))
+    assert title.y0 >= legend.y1 and legend.y0 >= line.y1
+
+
+def test_the_legend_of_many_styles_takes_no_room_from_their_strengths(monkeypatch, tmp_path):
+    kept, shape = [], (2, 30, 4)
+    monkeypatch.setattr(style_plots, "save", lambda figure, path, **_: kept.append(figure))
+    found = style_plots.Modulation((0, 1), np.ones(shape), np.zeros(shape))
+    style_plots.modulation_strength(tmp_path / "m.png", found, [f"style {i}" for i in range(30)])
+    assert min(axes.get_position().height for axes in kept[0].axes) > 0.5

@@ -131,6 +131,12 @@ def test_a_run_is_read_from_its_log(tmp_path):
     assert training_logs.read_run(tmp_path / "train.log").records == run.records
 
 
+def test_a_last_line_that_is_cut_off_in_its_updates_takes_no_place(tmp_path):
+    whole = "".join(f"| train_inner | epoch 001: {n} / 400 loss=5.1, num_updates={n}\n" for n in (100, 200, 300))
+    (tmp_path / "train.log").write_text(whole + "| train_inner | epoch 001: 400 / 400 loss=5.1, num_updates=4")
+    assert [record.updates for record in training_logs.read_run(tmp_path).records] == [100, 200, 300]
+
+
 def test_the_logs_of_an_interrupted_run_are_joined_by_their_age(tmp_path):
     for age, name, lines in ((100, "z.log", [valid(8, "400"), valid(16, "300")]), (50, "a.log", [valid(16, "299")])):
         (tmp_path / name).write_text("".join(lines))

@@ -189,6 +189,15 @@ def test_the_order_is_by_length_and_random_within():
     assert (order == blocks(masking(), sizes=[3, 9] * 200).ordered_indices()).all()
 
 
+@pytest.mark.parametrize("most", [1, 2, 4, 8])
+def test_no_block_is_left_out_where_the_last_batch_is_no_multiple_of_eight(most):
+    """fairseq drops it, and calls a data set of fewer than eight blocks empty."""
+    dataset = blocks(masking(), sizes=(9,) * 5)
+    batches = dataset.batch_by_size(dataset.ordered_indices(), max_sentences=most, required_batch_size_multiple=8)
+    assert sorted(np.concatenate(batches)) == [0, 1, 2, 3, 4]
+    assert max(map(len, batches)) <= most
+
+
 def test_the_numbers_are_uniform_and_independent_across_rows_and_streams():
     numbers = np.stack([uniform(1, 1, np.arange(300), 300, stream) for stream in range(3)])
     assert 0 <= numbers.min() and numbers.max() < 1

@@ -129,6 +129,12 @@ def test_the_command_ends_with_one_line_on_error(get_data, monkeypatch, tmp_path
         get_data.main(["text8", "-o", str(tmp_path)])
 
 
+def test_a_file_in_the_place_of_the_folder_is_told_in_one_line(get_data, tmp_path):
+    (tmp_path / "data").touch()
+    with pytest.raises(SystemExit, match=r"^error: .*data/text8: Not a directory; -o names the folder"):
+        get_data.main(["text8", "-o", str(tmp_path / "data")])
+
+
 def test_the_list_names_every_address(get_data, capsys):
     get_data.main(["--list"])
     out = capsys.readouterr().out
