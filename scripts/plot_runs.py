@@ -178,7 +178,8 @@ def main():
     for entry in result.get("configurations", ()):
         last = {stage: entry[stage]["values"][-1] for stage in ("train", "valid") if stage in entry}
         said = ", ".join(f"{stage} {value:.4f}" for stage, value in last.items() if not math.isnan(value))
-        print(f"{entry['name']}: {len(entry['runs'])} runs, last {args.metric}: {said}")
+        runs = "1 run" if len(entry["runs"]) == 1 else f"{len(entry['runs'])} runs"
+        print(f"{entry['name']}: {runs}, last {args.metric}: {said}")
     print(f"drawings and runs.json are in {args.output}")
 
 

@@ -91,6 +91,8 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
         parser.error("--vocab-size and --sentencepiece-model make no sense with --tokenizer gpt2")
     if args.vocab_size is not None and args.sentencepiece_model:
         parser.error("--vocab-size makes no sense with --sentencepiece-model, whose size is fixed")
+    if args.vocab_size is not None and not 10 <= args.vocab_size <= 10_000_000:
+        parser.error(f"--vocab-size {args.vocab_size} is no size of a dictionary; 8000 is usual")
     if args.workers < 1:
         parser.error(f"--workers must be at least 1, but is {args.workers}")
 

@@ -19,6 +19,8 @@ from plugins.modules.decoder import CausalSelfAttention
 from plugins.modules.norm import at_least_float32
 from plugins.modules.soft_prompt import SoftPrompt
 
+MOST_WEIGHTS = 1 << 29  # of all heads: 2 GB
+
 
 @contextlib.contextmanager
 def capture(model: nn.Module) -> Iterator[list[Tensor]]:
@@ -73,9 +75,13 @@ def attention_of(lm, text: str) -> tuple[list[str], list[Tensor]]:
         vectors of a tuned prompt count among the tokens, as ``[1]``, ``[2]``, ...
 
     Raises:
-        UserError: no text, more than the model takes, or a character that it does not know.
+        UserError: no text, more than the model or memory takes, or a character that it does not know.
     """
     ids = encode(lm, text)
+    heads = sum(getattr(part, "num_heads", 0) or part.heads for part in lm.model.modules() if weights_of(part))
+    if heads * len(ids) ** 2 > MOST_WEIGHTS:
+        most = math.isqrt(MOST_WEIGHTS // heads)
+        raise UserError(f"{len(ids)} tokens: the weights of {heads} heads need a text of {most} at most")
     with utils.model_eval(lm.model), torch.no_grad(), capture(lm.model) as layers:
         lm.model(ids[None].to(next(lm.model.parameters()).device))
     tokens, prompt = tokens_of(lm, ids), prompt_of(lm.model)

@@ -116,6 +116,7 @@ def test_jsonl_records_become_documents(prepared, tmp_path):
         (["--embedded", "--valid-fraction", "1.5"], "--valid-fraction must lie between 0 and 1, but is 1.5"),
         (["--embedded", "--tokenizer", "gpt2"], "--tokenizer gpt2 goes with --gpt2-dir DIR"),
         (["--embedded", "--workers", "0"], "--workers must be at least 1, but is 0"),
+        (["--embedded", "--vocab-size", "0"], "--vocab-size 0 is no size of a dictionary"),
         (["--embedded", "--train", "a.txt"], "argument --train: not allowed with argument --embedded"),
     ],
 )

@@ -6,6 +6,7 @@ import toy
 from torch import nn
 
 from plugins import hub
+from plugins.analysis import attention
 from plugins.analysis.attention import attention_of, capture, encode, tokens_of
 from plugins.analysis.patterns import score_heads
 from plugins.analysis.report import contents
@@ -261,6 +262,14 @@ def test_a_text_too_long_for_learned_positions_is_one_line(toy_data, tmp_path):
     lm = hub.load(toy.save_masked_lm(tmp_path, toy_data, positions="learned", max_positions=32))
     with pytest.raises(UserError, match="the model takes 32 at most"):
         attention_of(lm, "the river follows a garden . " * 20)
+
+
+def test_more_weights_than_memory_should_hold_are_one_line(make_char_lm, monkeypatch):
+    monkeypatch.setattr(attention, "MOST_WEIGHTS", 200)
+    lm = make_char_lm()
+    heads = len(lm.model.decoder.transformer.h) * lm.model.cfg.decoder_attention_heads
+    with pytest.raises(UserError, match=f"16 tokens: the weights of {heads} heads need a text of"):
+        attention_of(lm, "ab" * 8)
 
 
 def causal_lm(tokenizer):
