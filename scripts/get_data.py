@@ -268,8 +268,8 @@ def unpack(archive: Path, folder: Path) -> None:
             if target.is_dir():
                 shutil.rmtree(target)
             os.replace(path, target)
-    except zipfile.BadZipFile:
-        raise DownloadError(f"{archive} is not a zip archive; delete it and try again") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError):
+        raise DownloadError(f"{archive} is damaged, or not a zip archive; delete it and try again") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -157,7 +157,9 @@ def draw(grid, logs, cells, folder):
         points.setdefault(run.title, []).append((updates, bits * math.log(2)))
     curves = {title: runs.average(of_seeds) for title, of_seeds in points.items()}
     loss = "validation loss (nats a token)"
-    plots.bands(folder / "curves.png", curves, f"{grid.title}: mean and standard error over seeds", loss)
+    several = any(len(of_seeds) > 1 for of_seeds in points.values())
+    title = f"{grid.title}: mean and standard error over seeds" if several else grid.title
+    plots.bands(folder / "curves.png", curves, title, loss)
     maps, names = grids.matrices(cells, grid.axes)
     for others, (values, rows, columns) in maps.items():
         name = "heat_map" + (f"_{others}" if others else "").replace(" ", "_").replace("/", "_")
