@@ -78,7 +78,7 @@ def attention_of(lm, text: str) -> tuple[list[str], list[Tensor]]:
         UserError: no text, more than the model or memory takes, or a character that it does not know.
     """
     ids = encode(lm, text)
-    heads = sum(getattr(part, "num_heads", 0) or part.heads for part in lm.model.modules() if weights_of(part))
+    heads = sum(part.num_heads for part in lm.model.modules() if weights_of(part))
     if heads * len(ids) ** 2 > MOST_WEIGHTS:
         most = math.isqrt(MOST_WEIGHTS // heads)
         raise UserError(f"{len(ids)} tokens: the weights of {heads} heads need a text of {most} at most")
@@ -147,7 +147,7 @@ def sees_both_ways(model: nn.Module) -> bool:
 
 
 def _causal(layer: CausalSelfAttention, x: Tensor, mask: Tensor | None, index: int, cache) -> Tensor:
-    q, k, _ = layer.c_attn(x).unflatten(-1, (3, layer.heads, -1)).permute(2, 0, 3, 1, 4)  # 3 x (B, H, T, D)
+    q, k, _ = layer.c_attn(x).unflatten(-1, (3, layer.num_heads, -1)).permute(2, 0, 3, 1, 4)  # 3 x (B, H, T, D)
     if cache is not None:  # the layer has appended to it; the decoder counts what it holds when all layers have
         k = cache.keys[index].narrow(2, 0, cache.length + k.size(2))  # (B, H, S, D)
     if mask is None and q.size(2) > 1:  # what the kernel does by itself

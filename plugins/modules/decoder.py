@@ -36,13 +36,13 @@ class CausalSelfAttention(nn.Module):
         super().__init__()
         if width % heads:
             raise ValueError(f"{heads} heads do not divide a width of {width}")
-        self.heads, self.dropout = heads, dropout
+        self.num_heads, self.dropout = heads, dropout
         self.c_attn = Linear(width, 3 * width, bias=bias)
         self.c_proj = Linear(width, width, bias=bias)
 
     def forward(self, x: Tensor, mask: Tensor | None, layer: int, cache: Cache | None) -> Tensor:
         """Map (B, T, C) to (B, T, C); ``mask`` is what :class:`CausalMask` returned for this chunk."""
-        q, k, v = self.c_attn(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # 3 x (B, H, T, D)
+        q, k, v = self.c_attn(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # 3 x (B, H, T, D)
         if cache is not None:
             k, v = cache.append(layer, k, v)  # (B, H, S, D)
         p = self.dropout if self.training else 0.0

@@ -39,7 +39,7 @@ def masked_lm(request, toy_data, tmp_path_factory):
 def through(layer, weights, x, cached=None):
     """Return a layer's output from attention weights: their product with the values, projected."""
     if isinstance(layer, CausalSelfAttention):
-        v = layer.c_attn(x).unflatten(-1, (3, layer.heads, -1))[:, :, 2].transpose(1, 2)
+        v = layer.c_attn(x).unflatten(-1, (3, layer.num_heads, -1))[:, :, 2].transpose(1, 2)
         v, project = v if cached is None else cached[:, :, : weights.size(-1)], layer.c_proj
     else:
         v, project = layer.v_proj(x).unflatten(-1, (layer.num_heads, -1)).transpose(1, 2), layer.out_proj

@@ -1,23 +1,16 @@
 """scripts/compare_summaries.py: what it says of files with known scores."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
 from plugins.analysis import rouge
 from plugins.errors import UserError
 
-SCRIPT = Path(__file__).parents[3] / "scripts" / "compare_summaries.py"
-
 
 @pytest.fixture
-def script():
-    spec = importlib.util.spec_from_file_location("compare_summaries", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(load_script):
+    return load_script("compare_summaries")
 
 
 def write(path, values, ids=None):

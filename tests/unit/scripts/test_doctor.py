@@ -1,7 +1,6 @@
 """scripts/doctor.py: what it reports on this installation, on an empty one and on broken ones."""
 
 import importlib.metadata
-import importlib.util
 import json
 import subprocess
 import sys
@@ -14,11 +13,8 @@ DOCTOR = ROOT / "scripts" / "doctor.py"
 
 
 @pytest.fixture
-def doctor():
-    spec = importlib.util.spec_from_file_location("doctor", DOCTOR)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def doctor(load_script):
+    return load_script("doctor")
 
 
 def run_doctor(*args, python_flags=()):

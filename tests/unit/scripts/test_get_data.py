@@ -1,7 +1,6 @@
 """A server on this machine stands in for the network."""
 
 import hashlib
-import importlib.util
 import io
 import threading
 import zipfile
@@ -15,11 +14,8 @@ TEXT = b"To be, or not to be" * 1000
 
 
 @pytest.fixture(scope="module")
-def get_data():
-    spec = importlib.util.spec_from_file_location("get_data", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def get_data(load_script):
+    return load_script("get_data")
 
 
 class Handler(BaseHTTPRequestHandler):

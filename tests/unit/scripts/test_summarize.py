@@ -1,6 +1,5 @@
 """scripts/summarize.py: its command line, and what the reader of its lines may do."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -12,11 +11,8 @@ SCRIPT = Path(__file__).parents[3] / "scripts" / "summarize.py"
 
 
 @pytest.fixture
-def script():
-    spec = importlib.util.spec_from_file_location("summarize", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(load_script):
+    return load_script("summarize")
 
 
 @pytest.mark.parametrize("more", [["--beam", "4"], ["--separator", "TL;DR:"], ["--top-p", "0.9"], ["--force", "word"]])
