@@ -37,7 +37,7 @@ def contestant(name, args):
     import torch
     from char_train import build
 
-    from plugins.data.char_dictionary import CharDictionary
+    from plugins.data.text.char_dictionary import CharDictionary
     from plugins.hub import CharLM
 
     style, sampling, dtype = CONTESTANTS[name]

@@ -36,8 +36,8 @@ def build(shape):
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    from plugins.data.causal_tokenizers import Characters
-    from plugins.data.token_dictionary import TokenDictionary
+    from plugins.data.text.causal_tokenizers import Characters
+    from plugins.data.text.token_dictionary import TokenDictionary
     from plugins.hub import gpt2
 
     layers, heads, width = SHAPES[shape]

@@ -71,10 +71,10 @@ def ours(args, task, data):
 
 def draw_rows(args, task, folder):
     """Write a training file of as many rows as the updates take, the same for both sides."""
-    from plugins.data import glue_reader, glue_specs
+    from plugins.data.glue import reader, specs
 
-    spec = glue_specs.find(task)
-    lines = glue_reader.locate(args.glue_dir, spec, "train").read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
+    spec = specs.find(task)
+    lines = reader.locate(args.glue_dir, spec, "train").read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
     header = [] if spec.headless else lines[:1]
     rows = random.Random(1).sample(lines[len(header) :], args.updates * args.batch_size)
     path = Path(folder, spec.folders[0], spec.files["train"])
@@ -86,12 +86,12 @@ def tokens_of(args, task, path, glue_dir):
     """Write the inputs of a task's training split, as ours sees them, for the peer."""
     import numpy as np
 
-    from plugins.data import glue_dataset, glue_reader, glue_specs
+    from plugins.data.glue import dataset, reader, specs
 
-    spec, tokenizer = glue_specs.find(task), glue_dataset.Tokenizer(args.tokenizer_dir)
-    data = glue_dataset.load(glue_reader.locate(glue_dir, spec, "train"), spec, "train", tokenizer)
+    spec, tokenizer = specs.find(task), dataset.Tokenizer(args.tokenizer_dir)
+    data = dataset.load(reader.locate(glue_dir, spec, "train"), spec, "train", tokenizer)
     tokenizer.dictionary.add_mask()
-    pairs = glue_dataset.SentencePairs(data, tokenizer.dictionary, args.max_positions)
+    pairs = dataset.SentencePairs(data, tokenizer.dictionary, args.max_positions)
     inputs = [pairs[i]["tokens"] for i in range(len(pairs))]
     np.savez(path, tokens=np.concatenate(inputs), sizes=pairs.sizes, labels=pairs.labels,
              words=len(tokenizer.dictionary), classes=spec.outputs)  # fmt: skip

@@ -33,7 +33,7 @@ def build(args):
 
     from omegaconf import OmegaConf
 
-    from plugins.data.char_dictionary import CharDictionary
+    from plugins.data.text.char_dictionary import CharDictionary
     from plugins.hub import CharLM
     from plugins.models.char_lm import CharLanguageModel
     from plugins.models.char_lm_config import CharLMConfig
@@ -51,7 +51,7 @@ def measure(args):
     import torch
     from measure import peak_memory_of_process
 
-    from plugins.analysis.patterns import score_heads
+    from plugins.analysis.attention.patterns import score_heads
 
     torch.set_num_threads(args.threads or torch.get_num_threads())
     torch.manual_seed(1)

@@ -69,7 +69,7 @@ def read_scores(path: Path) -> dict[str, dict]:
     Raises:
         UserError: it cannot be read, has no scores, or two documents with the same id.
     """
-    from plugins.analysis import rouge
+    from plugins.analysis.metrics import rouge
     from plugins.errors import UserError
 
     try:
@@ -93,7 +93,7 @@ def compare(scores: dict[str, dict], paths: dict) -> dict:
     Raises:
         UserError: the files are not about the same documents.
     """
-    from plugins.analysis import rouge
+    from plugins.analysis.metrics import rouge
     from plugins.errors import UserError
 
     first = next(iter(scores))
@@ -115,7 +115,7 @@ def compare(scores: dict[str, dict], paths: dict) -> dict:
 
 def markdown(results: dict) -> str:
     """Return the table, in percent."""
-    from plugins.analysis import rouge
+    from plugins.analysis.metrics import rouge
 
     first = next(iter(results))
     head = ["", *rouge.KINDS, f"rouge1 less {first}"]
@@ -140,7 +140,8 @@ def draw(results: dict, axis: str | None, path: Path) -> None:
     """Draw the means: curves against the names where these are numbers, else a row a name."""
     import numpy as np
 
-    from plugins.analysis import plots, rouge
+    from plugins.analysis import plots
+    from plugins.analysis.metrics import rouge
 
     label = f"F-measure (%), {results[next(iter(results))]['documents']} documents"
     if axis is None:

@@ -100,8 +100,8 @@ def make_task(folder):
         return
     print("reading the prose in this installation", flush=True)
     sys.path.insert(0, str(ROOT))
-    from plugins.data.corpora import embedded_corpus
-    from plugins.data.mlm_folder import split_documents
+    from plugins.data.mlm.folder import split_documents
+    from plugins.data.text.documents import embedded_corpus
     from plugins.files import write_text
 
     documents = split_documents(list(embedded_corpus()), 0.2)  # no sentence of a document on both sides

@@ -89,7 +89,7 @@ def main() -> None:
 
 def prepare(args: argparse.Namespace, output: Path) -> dict:
     """Make OUTPUT/data unless it is there, and return what is known about it."""
-    from plugins.data.mlm_folder import check_output
+    from plugins.data.mlm.folder import check_output
     from plugins.files import write_json
 
     note = output / "data.json"
@@ -114,9 +114,9 @@ def fingerprint(path: Path) -> list[int]:
 
 def write_data(args: argparse.Namespace, folder: Path) -> dict:
     """Read the text, train a sentencepiece model, binarise; return the sizes and the unigram perplexity."""
-    from plugins.data.corpora import embedded_corpus, read_documents
-    from plugins.data.mlm_folder import split_documents, write_mlm_folder
-    from plugins.data.tokenizers import SentencePieceTokenizer
+    from plugins.data.mlm.folder import split_documents, write_mlm_folder
+    from plugins.data.text.documents import embedded_corpus, read_documents
+    from plugins.data.text.tokenizers import SentencePieceTokenizer
 
     documents = list(embedded_corpus()) if not args.data else pieces(read_documents(args.data, args.jsonl_key))
     size = sum(len(document.encode()) for document in documents)
@@ -164,7 +164,7 @@ def unigram(folder: Path) -> float:
     """Return the perplexity of the validation text under the frequencies of the training text."""
     import numpy as np
 
-    from plugins.analysis.runs import unigram_perplexity
+    from plugins.analysis.runs.curves import unigram_perplexity
     from plugins.data.dictionaries import MaskDictionary
     from plugins.tasks.clap_masked_lm import load_lines
 
@@ -182,7 +182,7 @@ def unigram(folder: Path) -> float:
 def train(args: argparse.Namespace, name: str, output: Path, data: dict) -> None:
     """Train a model with fairseq-train unless that has been done; go on with a run that was interrupted."""
     from plugins.files import write_json
-    from plugins.launch import check_ended, fairseq_train, resumable
+    from plugins.jobs.launch import check_ended, fairseq_train, resumable
 
     folder = output / name
     check_ended(folder / "train.log")
@@ -223,7 +223,8 @@ def command(args: argparse.Namespace, name: str, output: Path) -> list[str]:
 def report(args: argparse.Namespace, output: Path, data: dict) -> None:
     """Print the table and the filled masks, draw the curves, write results.json."""
     from plugins import hub
-    from plugins.analysis import runs, training_logs
+    from plugins.analysis.runs import curves as runs
+    from plugins.analysis.runs import logs
     from plugins.files import write_json
 
     unigram_level = data["unigram_perplexity"]
@@ -232,7 +233,7 @@ def report(args: argparse.Namespace, output: Path, data: dict) -> None:
     results, curves = {}, {}
     for name in args.variants:
         with open(output / name / "train.log", encoding="utf-8") as log:
-            records = training_logs.read_log(log)
+            records = logs.read_log(log)
         model = hub.load(str(output / name / "checkpoint_best.pt"))
         parameters = sum(p.numel() for p in model.parameters())
         s, curves[name] = runs.summarize(records), runs.curve(records, "ppl")

@@ -56,7 +56,7 @@ def held_out(args, lm):
     from omegaconf import OmegaConf
 
     from plugins import compat
-    from plugins.data.char_corpus import open_corpus
+    from plugins.data.text.char_corpus import open_corpus
     from plugins.errors import UserError
     from plugins.hub import find_checkpoint
     from plugins.tasks.char_lm import CharLMConfig, reading
@@ -150,8 +150,8 @@ def own_numbers(args, lm, real, styles, given):
     """Return what the model says of real text: its style head, the cost of styles, the honest loss."""
     import torch
 
-    from plugins.analysis import style_evaluation as evaluation
-    from plugins.analysis.styles import windows_of
+    from plugins.analysis.styles import evaluation
+    from plugins.analysis.styles.effects import windows_of
 
     found = {}
     windows = [windows_of(lm, text, args.cost_windows) for text in real]
@@ -173,16 +173,16 @@ def own_numbers(args, lm, real, styles, given):
 
 
 def losses_of(lm, rows):
-    from plugins.analysis import style_evaluation as evaluation
+    from plugins.analysis.styles import evaluation
 
     return lambda style: evaluation.nats(lm.model, rows, None if style is None else style.to(lm.device)).cpu()
 
 
 def main():
     args = parse_args()
-    from plugins.analysis import style_report
-    from plugins.analysis.grids import without_nan
-    from plugins.analysis.style_classifiers import partition
+    from plugins.analysis.runs.grids import without_nan
+    from plugins.analysis.styles import report as style_report
+    from plugins.analysis.styles.classifiers import partition
     from plugins.errors import UserError, report_in_one_line
     from plugins.files import write_text
     from plugins.hub import CharLM

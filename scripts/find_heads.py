@@ -39,10 +39,10 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     import plugins.hub  # seconds, so not before the arguments are checked
-    from plugins.analysis import attention_plots
-    from plugins.analysis.attention import sees_both_ways
-    from plugins.analysis.grids import without_nan
-    from plugins.analysis.patterns import score_heads
+    from plugins.analysis.attention import plots as attention_plots
+    from plugins.analysis.attention.capture import sees_both_ways
+    from plugins.analysis.attention.patterns import score_heads
+    from plugins.analysis.runs.grids import without_nan
     from plugins.errors import report_in_one_line
     from plugins.files import write_json
     from plugins.hub.language_model import move
@@ -71,7 +71,7 @@ def read(lm, path: str, size: int, count: int):
     Raises:
         UserError: the file cannot be read, or a text in it holds what the model does not know.
     """
-    from plugins.analysis.attention import encode
+    from plugins.analysis.attention.capture import encode
     from plugins.errors import UserError
     from plugins.files import opened
 
@@ -89,7 +89,7 @@ def read(lm, path: str, size: int, count: int):
 
 def table(scores, count: int) -> str:
     """Return a line for each pattern: how many queries and texts have it, and the best heads."""
-    from plugins.analysis.attention_plots import best_heads, readable
+    from plugins.analysis.attention.plots import best_heads, readable
 
     rows = [("pattern", "queries", "texts", "best heads: score (95 % interval)")]
     for name, found in scores.items():

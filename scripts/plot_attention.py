@@ -36,8 +36,8 @@ def main() -> None:
     import numpy as np
 
     import plugins.hub  # seconds, so not before the arguments are checked
-    from plugins.analysis import attention_plots
-    from plugins.analysis.attention import attention_of
+    from plugins.analysis.attention import plots as attention_plots
+    from plugins.analysis.attention.capture import attention_of
     from plugins.errors import report_in_one_line
     from plugins.files import opened, write_json
     from plugins.hub.language_model import move

@@ -43,7 +43,8 @@ def parse_args(argv=None):
 
 def read_runs(paths):
     """Return the configurations of runs, and {path: why} of those that are skipped, which stderr names."""
-    from plugins.analysis import run_groups, training_logs
+    from plugins.analysis.runs import groups
+    from plugins.analysis.runs import logs as training_logs
     from plugins.errors import UserError
 
     found, skipped = [], {}
@@ -55,7 +56,7 @@ def read_runs(paths):
             print(f"skipped: {error}", file=sys.stderr)
     if paths and not found:
         raise UserError(f"none of {len(paths)} runs holds any losses: " + ", ".join(map(str, paths)))
-    return run_groups.group(found), skipped
+    return groups.group(found), skipped
 
 
 def draw_curves(args, configurations):
@@ -64,8 +65,9 @@ def draw_curves(args, configurations):
     Raises:
         UserError: no run has the metric.
     """
-    from plugins.analysis import run_groups, run_plots
-    from plugins.analysis.training_logs import TRAIN, VALID
+    from plugins.analysis.runs import groups
+    from plugins.analysis.runs import plots as run_plots
+    from plugins.analysis.runs.logs import TRAIN, VALID
     from plugins.errors import UserError
 
     panels, entries = {TRAIN: {}, VALID: {}}, []
@@ -77,9 +79,9 @@ def draw_curves(args, configurations):
             panels[stage][label] = curve
         entry = {"name": configuration.name, "runs": []}
         for run in configuration.runs:
-            each = {stage: as_lists(*run_groups.curve_of(run, args.metric, stage)) for stage in panels}
+            each = {stage: as_lists(*groups.curve_of(run, args.metric, stage)) for stage in panels}
             entry["runs"].append(
-                {"path": str(run.path), "seed": run_groups.seed_of(run), "read_from": run.source} | each
+                {"path": str(run.path), "seed": groups.seed_of(run), "read_from": run.source} | each
             )
         warn_of_short(configuration.name, entry["runs"], averaged, args.metric)
         entries.append(entry | {stage: as_lists(*curve) for stage, curve in averaged.items()})
@@ -114,7 +116,9 @@ def warn_of_short(name, of_runs, averaged, metric):
 
 def draw_consistency(args, configurations):
     """Draw consistency.png, and return what it shows."""
-    from plugins.analysis import run_bars, run_groups, run_plots
+    from plugins.analysis.runs import bars as run_bars
+    from plugins.analysis.runs import groups
+    from plugins.analysis.runs import plots as run_plots
     from plugins.errors import UserError
 
     called = {run.path.absolute(): c.name for c in configurations for run in c.runs}
@@ -126,7 +130,7 @@ def draw_consistency(args, configurations):
         if checkpoint in seen:
             raise UserError(f"{path}: of the same checkpoint as {seen[checkpoint]}; give one of them")
         seen[checkpoint] = path
-        evaluations.setdefault(called.get(folder) or run_groups.name_of(checkpoint), []).append(found)
+        evaluations.setdefault(called.get(folder) or groups.name_of(checkpoint), []).append(found)
     series = run_bars.consistency(evaluations, args.judge)
     if not series:
         raise UserError(f"no judge {args.judge} in {', '.join(map(str, args.evaluation))}: the models were not judged")
@@ -145,7 +149,8 @@ def as_series(series):
 
 def draw_speed(args):
     """Draw speed.png, and return what it shows."""
-    from plugins.analysis import run_bars, run_plots
+    from plugins.analysis.runs import bars as run_bars
+    from plugins.analysis.runs import plots as run_plots
 
     contestants, unit, bars = run_bars.read_speeds(args.speed)
     title, note = "Inference speed", "median, and the least and most of the repeats"
@@ -155,8 +160,8 @@ def draw_speed(args):
 
 def main():
     args = parse_args()
-    from plugins.analysis import run_bars
-    from plugins.analysis.grids import without_nan
+    from plugins.analysis.runs import bars as run_bars
+    from plugins.analysis.runs.grids import without_nan
     from plugins.errors import report_in_one_line
     from plugins.files import make_folder, write_json
 

@@ -70,7 +70,7 @@ def windows_by_text(args, lm, texts):
     Raises:
         UserError: a text holds a character that the model does not know, or all are too short.
     """
-    from plugins.analysis import styles
+    from plugins.analysis.styles import effects
     from plugins.errors import UserError
 
     windows = {}
@@ -78,7 +78,7 @@ def windows_by_text(args, lm, texts):
         try:
             length = len(lm.encode(text))
             if length > lm.block_size:
-                windows[name] = styles.windows_of(lm, text, args.windows)
+                windows[name] = effects.windows_of(lm, text, args.windows)
                 continue
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
@@ -95,12 +95,12 @@ def read_evaluation(path, lm, judge):
     Raises:
         UserError: it is of another model, or without the judge.
     """
-    from plugins.analysis import run_bars
+    from plugins.analysis.runs import bars
     from plugins.errors import UserError
 
     if path is None:
         return {}
-    found = run_bars.read_evaluation(path)
+    found = bars.read_evaluation(path)
     if found["model_has_these_styles"] != (sorted(found["styles"]) == sorted(lm.styles)):
         said = f"styles {', '.join(found['styles']) or 'none'}; the model has {', '.join(lm.styles)}"
         raise UserError(f"{path}: of another model, with {said}")
@@ -113,8 +113,8 @@ def main():
     args = parse_args()
     from tqdm import tqdm
 
-    from plugins.analysis.grids import without_nan
-    from plugins.analysis.style_figures import StyleFigures, plain
+    from plugins.analysis.runs.grids import without_nan
+    from plugins.analysis.styles.figures import StyleFigures, plain
     from plugins.errors import report_in_one_line
     from plugins.files import make_folder, write_json
     from plugins.hub import CharLM

@@ -47,11 +47,11 @@ def main():
 
 
 def predict_one(args):
-    from plugins.data import glue_specs
+    from plugins.data.glue import specs
     from plugins.files import write_text
     from plugins.glue import predict
 
-    spec = glue_specs.find(args.task, "--task") if args.task else None
+    spec = specs.find(args.task, "--task") if args.task else None
     given = answers(args, args.checkpoint, args.split, spec)
     lines = predict.prediction_lines(given, given.spec.labels if args.official_labels else given.spec.id2label)
     if args.output:
@@ -76,7 +76,7 @@ def answers(args, checkpoint, split, spec):
 
 def submit(args):
     """Write the leaderboard's zip from the best run of each task."""
-    from plugins.data import glue_specs
+    from plugins.data.glue import specs
     from plugins.errors import UserError
     from plugins.glue import predict
 
@@ -85,7 +85,7 @@ def submit(args):
         raise UserError(f"{path}: no such file; --runs takes the --output of a finished scripts/run_glue.py")
     best = json.loads(path.read_text(encoding="utf-8"))["best"]
     files, missing = {}, []
-    for spec in glue_specs.SPECS.values():
+    for spec in specs.SPECS.values():
         checkpoint = best.get("MNLI" if spec.name == "AX" else spec.name)
         for split, name in spec.submission.items():
             if checkpoint is None:

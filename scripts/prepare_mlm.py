@@ -113,8 +113,8 @@ def prepare(args: argparse.Namespace) -> list:
     """Read, tokenize and write as the arguments say; return a report for each split."""
     from pathlib import Path
 
-    from plugins.data.corpora import embedded_corpus, read_documents
-    from plugins.data.mlm_folder import check_output, split_documents, write_mlm_folder
+    from plugins.data.mlm.folder import check_output, split_documents, write_mlm_folder
+    from plugins.data.text.documents import embedded_corpus, read_documents
 
     check_output(Path(args.output), args.force)  # before minutes of work
     train = list(embedded_corpus() if args.embedded else read_documents(args.train, args.jsonl_key))
@@ -132,7 +132,7 @@ def prepare(args: argparse.Namespace) -> list:
 
 def make_tokenizer(args: argparse.Namespace, train: list[str]):
     """Return the tokenizer that the arguments ask for; a new sentencepiece model learns from ``train``."""
-    from plugins.data.tokenizers import GPT2Tokenizer, SentencePieceTokenizer
+    from plugins.data.text.tokenizers import GPT2Tokenizer, SentencePieceTokenizer
 
     if args.tokenizer == "gpt2":
         return GPT2Tokenizer(args.gpt2_dir)

@@ -34,7 +34,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Write everything beside the folder, then rename it."""
     args = parse_args()
-    from plugins.data import corpora, docstrings
+    from plugins.data.summaries import docstrings
+    from plugins.data.text import documents as corpora
     from plugins.errors import UserError, report_in_one_line
 
     report_in_one_line()

@@ -86,7 +86,8 @@ def prepare(args):
     """Return the runs and what they share; every mistake in the options is found here."""
     import torch
 
-    from plugins.data import glue_dataset, glue_specs
+    from plugins.data.glue import dataset
+    from plugins.data.glue import specs as glue_specs
     from plugins.errors import UserError
     from plugins.glue import recipe, runs
 
@@ -104,7 +105,7 @@ def prepare(args):
     given = {name: getattr(args, name) for name in recipe.RECIPE}
     seeds = args.seeds or content.get("seeds") or [1, 2, 3]
     planned = recipe.plan(list(specs), seeds, given, content, intermediate, receivers or recipe.INTERMEDIATE_FOR)
-    cache = args.cache_dir or glue_dataset.default_cache()
+    cache = args.cache_dir or dataset.default_cache()
     setting = runs.Setting(
         Path(args.glue_dir).resolve(), Path(args.checkpoint).resolve(), Path(args.output), specs, flags, args.threads,
         args.cpu or not torch.cuda.is_available(), None if cache == "none" else cache, args.skip_bad_rows,

@@ -111,8 +111,8 @@ def lines(args):
 
     from tqdm import tqdm
 
-    from plugins.analysis import rouge
-    from plugins.data.summaries import Columns, locate, read
+    from plugins.analysis.metrics import rouge
+    from plugins.data.summaries.reader import Columns, locate, read
 
     columns = Columns(args.document_column, args.summary_column)
     records = read(locate(args.file, args.split), columns, args.summary_column is not None, args.skip_bad_rows)
@@ -143,7 +143,7 @@ def summaries(args, records):
 
 def summary(scores: list[dict]) -> dict:
     """Return the mean of scores, with intervals and how they were computed."""
-    from plugins.analysis import rouge
+    from plugins.analysis.metrics import rouge
 
     means, spread = rouge.mean(scores), rouge.intervals(scores)
     rows = {

@@ -8,7 +8,7 @@
 Every run has a folder DIR/runs/NAME with its command (run.json), its log and its checkpoints. The same command again
 goes on where the last one stopped: finished runs are kept, interrupted ones go on from their last checkpoint.
 It writes results.json, results.csv, results.md, curves.png and, for two axes of numbers, a heat map.
-plugins/analysis/grids.py says what the YAML holds.
+plugins/analysis/runs/grids.py says what the YAML holds.
 """
 
 import argparse
@@ -61,9 +61,9 @@ def prepare(run, folder, force):
     Raises:
         UserError: it holds another command's run, or one that is still going.
     """
-    from plugins import launch
     from plugins.errors import UserError
     from plugins.files import make_folder, write_json
+    from plugins.jobs import launch
 
     launch.check_ended(folder / "log")
     state = state_of(folder)
@@ -81,8 +81,8 @@ def prepare(run, folder, force):
 
 def train(run, folder, threads, devices):
     """Do what is left of a run, on a device that is free."""
-    from plugins import launch
     from plugins.files import write_json
+    from plugins.jobs import launch
 
     if not launch.resumable(folder):  # it starts afresh, and so does its log
         (folder / "log").unlink(missing_ok=True)
@@ -103,7 +103,7 @@ def train_all(todo, args):
 
     from tqdm import tqdm
 
-    from plugins import launch
+    from plugins.jobs import launch
 
     with ThreadPoolExecutor(args.jobs) as pool:
         devices = launch.devices(args.jobs)
@@ -118,7 +118,7 @@ def train_all(todo, args):
 
 
 def log_of(folder):
-    from plugins.analysis import training_logs
+    from plugins.analysis.runs import logs as training_logs
 
     with (folder / "log").open(encoding="utf-8", errors="replace") as lines:
         lines = list(lines)
@@ -128,7 +128,7 @@ def log_of(folder):
 
 def report(grid, done, args):
     """Write the tables and the drawings of finished runs [(run, folder)]."""
-    from plugins.analysis import grids
+    from plugins.analysis.runs import grids
     from plugins.files import write_json, write_text
 
     logs = [(run, *log_of(folder)) for run, folder in done]
@@ -149,7 +149,9 @@ def draw(grid, logs, cells, folder):
     """Draw validation loss against updates, and heat maps where two axes have numbers."""
     import math
 
-    from plugins.analysis import grids, plots, runs
+    from plugins.analysis import plots
+    from plugins.analysis.runs import curves as runs
+    from plugins.analysis.runs import grids
 
     points = {}  # (updates, nats) of each seed, by cell
     for run, records, *_ in logs:
@@ -169,7 +171,7 @@ def draw(grid, logs, cells, folder):
 def main():
     args, more = parse(sys.argv[1:])
     args.asked = sys.argv[1:]
-    from plugins.analysis import grids
+    from plugins.analysis.runs import grids
     from plugins.errors import report_in_one_line
 
     report_in_one_line()

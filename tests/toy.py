@@ -17,7 +17,7 @@ from fairseq.data import indexed_dataset
 from omegaconf import OmegaConf
 
 import plugins  # noqa: F401 (registers everything)
-from plugins.data.char_dictionary import CharDictionary
+from plugins.data.text.char_dictionary import CharDictionary
 from plugins.hub import CharLM
 from plugins.models.char_lm import CharLanguageModel
 from plugins.models.char_lm_config import CharLMConfig

@@ -10,7 +10,7 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
-from plugins.analysis import glue_metrics
+from plugins.analysis.metrics import glue as glue_metrics
 
 ANSWERS = "_answers"  # a meter of (N, 2) predictions and targets; the underscore keeps it out of the log
 

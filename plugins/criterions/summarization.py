@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fairseq.criterions import register_criterion
 from fairseq.logging import metrics
 
-from plugins.analysis import rouge
+from plugins.analysis.metrics import rouge
 from plugins.errors import UserError
 from plugins.modules.constraints import Constraints
 from plugins.modules.generation import Search, generate

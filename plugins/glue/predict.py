@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from plugins.analysis import glue_metrics
-from plugins.data import glue_dataset, glue_reader
+from plugins.analysis.metrics import glue as glue_metrics
+from plugins.data.glue import dataset, reader
 from plugins.errors import UserError
 from plugins.files import replacing, write_text
 
@@ -66,9 +66,9 @@ def answers(model, glue_dir, split, spec=None, cache=None, skip_bad_rows=False):
     spec = spec or own
     if spec.name != own.name and spec.id2label != own.id2label:
         raise UserError(f"the checkpoint answers {own.name} ({', '.join(own.id2label)}), not {spec.name}")
-    path = glue_reader.locate(glue_dir, spec, split)
-    data = glue_dataset.load(path, spec, split, task.tokenizer, cache, skip_bad_rows)
-    pairs = glue_dataset.SentencePairs(data, task.dictionary, task.max_positions(), pad_multiple=4)
+    path = reader.locate(glue_dir, spec, split)
+    data = dataset.load(path, spec, split, task.tokenizer, cache, skip_bad_rows)
+    pairs = dataset.SentencePairs(data, task.dictionary, task.max_positions(), pad_multiple=4)
     outputs = np.zeros((len(pairs), own.outputs), np.float32)
     with torch.inference_mode():
         for rows in pairs.batch_by_size(pairs.ordered_indices(), max_sentences=BATCH):

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from plugins import files
-from plugins.data import glue_dataset, glue_specs
+from plugins.data.glue import dataset
+from plugins.data.glue import specs as glue_specs
 from plugins.errors import UserError
 from plugins.modules.pooler import POOLERS
 from plugins.options import flag
@@ -207,7 +208,7 @@ def updates(words, data, longest):
 
     Args:
         words: what follows ``fairseq-train`` on the command line.
-        data: :class:`plugins.data.glue_dataset.Tokenized`, to train on.
+        data: :class:`plugins.data.glue.dataset.Tokenized`, to train on.
         longest: input where --max-positions is not among the words.
 
     Raises:
@@ -222,7 +223,7 @@ def updates(words, data, longest):
         found, _ = parser.parse_known_args(words)
     except argparse.ArgumentError as error:
         raise UserError(f"--options: {error}") from None
-    pairs = glue_dataset.SentencePairs(data, None, found.max_positions or longest, found.pad_to_multiple)
+    pairs = dataset.SentencePairs(data, None, found.max_positions or longest, found.pad_to_multiple)
     batches = len(pairs.batch_by_size(pairs.ordered_indices(), found.max_tokens, found.batch_size))
     last = len(found.update_freq) - 1
     total = sum(-(-batches // found.update_freq[min(epoch, last)]) for epoch in range(found.max_epoch))

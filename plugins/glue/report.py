@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from plugins import compat
-from plugins.data.glue_specs import MISMATCHED, VALID
+from plugins.data.glue.specs import MISMATCHED, VALID
 
 from .predict import BATCH
 

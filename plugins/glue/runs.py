@@ -11,12 +11,15 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from plugins import compat, hub, launch
-from plugins.analysis import glue_metrics, training_logs
-from plugins.data import glue_dataset, glue_reader, glue_specs
+from plugins import compat, hub
+from plugins.analysis.metrics import glue as glue_metrics
+from plugins.analysis.runs import logs
+from plugins.data.glue import dataset, reader
+from plugins.data.glue import specs as glue_specs
 from plugins.errors import UserError
 from plugins.files import replacing, write_json
 from plugins.hub.language_model import move
+from plugins.jobs import launch
 from plugins.models import architecture
 from plugins.tasks.glue import DEFAULT_POSITIONS, NO_CACHE
 
@@ -56,7 +59,7 @@ def choose_tasks(glue_dir, names, source="--tasks", own=()):
     """Return {name: spec} and {name: flags} of tasks: names of GLUE's, YAML files, or ``all`` that the folder has.
 
     Args:
-        source, own: as :func:`plugins.data.glue_specs.find`.
+        source, own: as :func:`plugins.data.glue.specs.find`.
 
     Raises:
         UserError: no such task, no training data for it, or two of one name.
@@ -67,9 +70,9 @@ def choose_tasks(glue_dir, names, source="--tasks", own=()):
         is_file = str(name).endswith((".yaml", ".yml"))
         spec = glue_specs.read(name) if is_file else glue_specs.find(name, source, own)
         try:
-            glue_reader.locate(glue_dir, spec, glue_specs.TRAIN)
+            reader.locate(glue_dir, spec, glue_specs.TRAIN)
             for split in spec.valid_splits:
-                glue_reader.locate(glue_dir, spec, split)
+                reader.locate(glue_dir, spec, split)
         except UserError:
             if everything:
                 continue
@@ -112,7 +115,7 @@ def do_all(planned, setting, jobs):
     """
     results, devices = {}, launch.devices(jobs, setting.cpu)
     first = {run.intermediate for run in planned} - {None}
-    tokenizer = glue_dataset.Tokenizer(os.path.dirname(setting.checkpoint))
+    tokenizer = dataset.Tokenizer(os.path.dirname(setting.checkpoint))
     for task in dict.fromkeys(run.task for run in planned):  # once, and before anything is trained
         for split in (glue_specs.TRAIN, *setting.specs[task].valid_splits):
             load(setting, setting.specs[task], split, tokenizer)
@@ -162,7 +165,7 @@ def start_of(run, results, setting):
 def do(run, setting, start, devices):
     """Fine-tune and evaluate, unless that has been done; go on with what was interrupted. Returns the result."""
     folder, spec = setting.output / run.name, setting.specs[run.task]
-    tokenizer = glue_dataset.Tokenizer(os.path.dirname(setting.checkpoint))
+    tokenizer = dataset.Tokenizer(os.path.dirname(setting.checkpoint))
     train = load(setting, spec, glue_specs.TRAIN, tokenizer)
     longest = architecture.of_checkpoint(compat.read_state(start)).get("max_positions", DEFAULT_POSITIONS)
     named = {"spec": spec, "flags": setting.flags[run.task]}
@@ -205,13 +208,13 @@ def do(run, setting, start, devices):
 
 
 def key(setting, spec, split, tokenizer):
-    path = glue_reader.locate(setting.glue_dir, spec, split)
-    return glue_dataset.key(path, spec, split, tokenizer, setting.skip_bad_rows)
+    path = reader.locate(setting.glue_dir, spec, split)
+    return dataset.key(path, spec, split, tokenizer, setting.skip_bad_rows)
 
 
 def load(setting, spec, split, tokenizer):
-    path = glue_reader.locate(setting.glue_dir, spec, split)
-    return glue_dataset.load(path, spec, split, tokenizer, setting.cache, setting.skip_bad_rows)
+    path = reader.locate(setting.glue_dir, spec, split)
+    return dataset.load(path, spec, split, tokenizer, setting.cache, setting.skip_bad_rows)
 
 
 def evaluate(run, setting, train, device="cpu"):
@@ -237,7 +240,7 @@ def evaluate(run, setting, train, device="cpu"):
             baseline[split] |= {"mse": mse, "published_loss": glue_metrics.published_loss(mse, spec.scale)}
         collapsed |= given.collapsed()
     with open(folder / "train.log", encoding="utf-8") as log:
-        records = training_logs.read_log(log)
+        records = logs.read_log(log)
     said = from_log(records)
     collapsed |= said.pop("last_share") >= 0.99
     return {
@@ -254,8 +257,8 @@ def evaluate(run, setting, train, device="cpu"):
 
 def from_log(records):
     """Return what a run's log says that a report needs; ``train_seconds`` unless they all were rounded to 0."""
-    train = [r.values for r in records if r.stage == training_logs.TRAIN]
-    valid = [r.values for r in records if r.stage == training_logs.VALID]
+    train = [r.values for r in records if r.stage == logs.TRAIN]
+    valid = [r.values for r in records if r.stage == logs.VALID]
     # Of every epoch, also of those before an interruption, and without validation.
     seconds = sum(values.get("train_wall", 0.0) for values in train)
     return ({"train_seconds": seconds} if seconds else {}) | {

@@ -6,7 +6,7 @@ import torch
 from fairseq import checkpoint_utils
 
 from plugins import compat, peft
-from plugins.data.token_dictionary import TokenDictionary
+from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.files import replacing
 

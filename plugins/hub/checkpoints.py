@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 
 from plugins import compat
 from plugins.data import dictionaries
-from plugins.data.char_dictionary import CharDictionary
-from plugins.data.token_dictionary import TokenDictionary, check_size
+from plugins.data.text.char_dictionary import CharDictionary
+from plugins.data.text.token_dictionary import TokenDictionary, check_size
 from plugins.errors import UserError
 from plugins.files import replacing
 from plugins.models.architecture import stored_options

@@ -12,9 +12,9 @@ import torch
 from omegaconf import OmegaConf
 
 from plugins import compat
-from plugins.data.causal_tokenizers import ByteLevelBPE, read_json
 from plugins.data.dictionaries import FILLER
-from plugins.data.token_dictionary import TokenDictionary
+from plugins.data.text.causal_tokenizers import ByteLevelBPE, read_json
+from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.models.causal_lm import CausalLanguageModel
 from plugins.models.causal_lm_config import DEFAULTS

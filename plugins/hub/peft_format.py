@@ -9,8 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from plugins import compat, peft
-from plugins.data.causal_tokenizers import read_json
-from plugins.data.token_dictionary import TokenDictionary
+from plugins.data.text.causal_tokenizers import read_json
+from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.files import replacing
 from plugins.models.architecture import stored_options

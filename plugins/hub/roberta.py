@@ -9,7 +9,8 @@ from fairseq.models.roberta import RobertaModel
 from fairseq.models.roberta.hub_interface import RobertaHubInterface
 from omegaconf import OmegaConf, open_dict
 
-from plugins.data import bpe, dictionaries
+from plugins.data import dictionaries
+from plugins.data.text import bpe
 from plugins.errors import UserError
 
 MASK = dictionaries.MASK

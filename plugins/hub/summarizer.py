@@ -3,8 +3,8 @@
 import itertools
 
 from plugins import compat
-from plugins.analysis import rouge
-from plugins.data.summary_dataset import Layout
+from plugins.analysis.metrics import rouge
+from plugins.data.summaries.dataset import Layout
 from plugins.errors import UserError, check
 from plugins.modules import generation
 from plugins.modules.constraints import Constraints

@@ -7,7 +7,7 @@ from fairseq import utils
 from fairseq.data import encoders
 
 from plugins import compat, peft
-from plugins.data import bpe
+from plugins.data.text import bpe
 from plugins.errors import UserError
 
 from .architecture import inherit, stored_options

@@ -10,9 +10,9 @@ from fairseq.tasks import register_task
 
 from plugins import compat
 from plugins.data import dictionaries
-from plugins.data.char_sources import Reading
-from plugins.data.token_corpus import TokenCorpus, learn
-from plugins.data.token_dictionary import TokenDictionary
+from plugins.data.text.sources import Reading
+from plugins.data.text.token_corpus import TokenCorpus, learn
+from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.options import option
 

@@ -8,9 +8,9 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks import register_task
 
 from plugins import compat
-from plugins.data.char_corpus import open_corpus
-from plugins.data.char_dictionary import UNITS, CharDictionary
-from plugins.data.char_sources import STYLE_SOURCES, Reading
+from plugins.data.text.char_corpus import open_corpus
+from plugins.data.text.char_dictionary import UNITS, CharDictionary
+from plugins.data.text.sources import STYLE_SOURCES, Reading
 from plugins.errors import UserError
 from plugins.options import option
 

@@ -13,8 +13,9 @@ from fairseq.tasks import FairseqTask, register_task
 from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES, SHORTEN_METHOD_CHOICES
 from omegaconf import II, MISSING
 
-from plugins.data import bpe, dictionaries
-from plugins.data.masking import MaskedBlocks, Masking
+from plugins.data import dictionaries
+from plugins.data.mlm.masking import MaskedBlocks, Masking
+from plugins.data.text import bpe
 from plugins.errors import UserError
 from plugins.options import option
 

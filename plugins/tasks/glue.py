@@ -11,7 +11,10 @@ from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
 
 from plugins import compat
-from plugins.data import bpe, dictionaries, glue_dataset, glue_reader, glue_specs
+from plugins.data import dictionaries
+from plugins.data.glue import dataset as glue_dataset
+from plugins.data.glue import reader, specs
+from plugins.data.text import bpe
 from plugins.errors import UserError
 from plugins.options import START, option
 
@@ -27,7 +30,7 @@ NO_CACHE = "none"
 @dataclass
 class GlueConfig(FairseqDataclass):
     data: str = option(MISSING, "GLUE folder, with a folder for each task, or the folder of the task")
-    glue_task: Optional[str] = option(None, f"one of {', '.join(glue_specs.SPECS)}")
+    glue_task: Optional[str] = option(None, f"one of {', '.join(specs.SPECS)}")
     spec: Optional[str] = option(None, "YAML file that describes a task of your own, in place of --glue-task")
     skip_bad_rows: bool = option(False, "leave out rows with missing columns or unknown labels, and count them")
     tokenizer_dir: Optional[str] = option(
@@ -95,7 +98,7 @@ class GlueTask(FairseqTask):
         """
         dictionaries.check_same(self.dictionary, state_dict.get("dictionary_sha256"), "the checkpoint")
         if "spec" in state_dict:
-            saved = glue_specs.from_plain(state_dict["spec"])
+            saved = specs.from_plain(state_dict["spec"])
             if saved.name == self.spec.name:
                 check_labels(self.spec, saved.id2label, "the checkpoint")
             self.spec = saved
@@ -127,13 +130,13 @@ class GlueTask(FairseqTask):
         Raises:
             UserError: the file is missing, or a row is bad.
         """
-        path = glue_reader.locate(self.cfg.data, self.spec, split)
+        path = reader.locate(self.cfg.data, self.spec, split)
         cache = self.cfg.cache_dir or glue_dataset.default_cache()
         data = glue_dataset.load(
             path, self.spec, split, self.tokenizer, None if cache == NO_CACHE else cache, self.cfg.skip_bad_rows
         )
         self.datasets[split] = glue_dataset.SentencePairs(
-            data, self.dictionary, self.max_positions(), self.cfg.pad_to_multiple, shuffle=split == glue_specs.TRAIN
+            data, self.dictionary, self.max_positions(), self.cfg.pad_to_multiple, shuffle=split == specs.TRAIN
         )
         return self.datasets[split]
 
@@ -225,8 +228,8 @@ def check(cfg, run):
 def choose_spec(cfg, from_checkpoint):
     if cfg.spec and from_checkpoint and not os.path.exists(cfg.spec):
         # The checkpoint holds it too, and load_state_dict takes it from there.
-        return glue_specs.GlueSpec("", {}, ("",), "", ("0", "1"), (), "")
-    spec = glue_specs.read(cfg.spec) if cfg.spec else glue_specs.find(cfg.glue_task)
+        return specs.GlueSpec("", {}, ("",), "", ("0", "1"), (), "")
+    spec = specs.read(cfg.spec) if cfg.spec else specs.find(cfg.glue_task)
     if cfg.label_names and cfg.label_names != ",".join(spec.id2label):  # a name may hold a comma itself
         source = "the checkpoint's options" if from_checkpoint else "--label-names"
         check_labels(spec, cfg.label_names.split(","), source)
@@ -247,7 +250,7 @@ def choose_metric(run, spec):
         checkpoint = run.checkpoint
         if checkpoint.best_checkpoint_metric == BY_DEFAULT:
             checkpoint.best_checkpoint_metric = spec.best
-        if checkpoint.best_checkpoint_metric in glue_specs.METRICS:
+        if checkpoint.best_checkpoint_metric in specs.METRICS:
             checkpoint.maximize_best_checkpoint_metric = True
     logger.info("checkpoint_best.pt is chosen by %s", checkpoint.best_checkpoint_metric)
 

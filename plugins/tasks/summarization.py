@@ -12,10 +12,13 @@ from fairseq.tasks import FairseqTask, register_task
 from omegaconf import MISSING, open_dict
 
 from plugins import compat
-from plugins.data import dictionaries, docstrings, prose_sources, summary_dataset
-from plugins.data.summaries import Columns, locate
-from plugins.data.text_cache import cached
-from plugins.data.token_dictionary import TokenDictionary
+from plugins.data import dictionaries
+from plugins.data.summaries import dataset as summary_dataset
+from plugins.data.summaries import docstrings
+from plugins.data.summaries.reader import Columns, locate
+from plugins.data.text import prose_sources
+from plugins.data.text.cache import cached
+from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.options import option
 

@@ -11,8 +11,8 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.tasks import FairseqTask
 from omegaconf import II, MISSING
 
-from plugins.data.char_sources import CorpusSpec, Reading
-from plugins.data.char_windows import ConsecutiveWindows, RandomWindows
+from plugins.data.text.sources import CorpusSpec, Reading
+from plugins.data.text.windows import ConsecutiveWindows, RandomWindows
 from plugins.errors import UserError
 from plugins.options import option
 

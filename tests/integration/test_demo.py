@@ -114,7 +114,7 @@ fairseq_train(["no-such-folder", "--user-dir", "plugins", "--task", "clap_masked
 
 
 def test_half_a_copy_of_a_checkpoint_is_replaced_by_the_whole_one(demo, tmp_path):
-    from plugins import launch
+    from plugins.jobs import launch
 
     whole = (demo[1] / "alibi" / "checkpoint_best.pt").read_bytes()
     (tmp_path / "checkpoint_last.pt").write_bytes(whole[: len(whole) // 2])

@@ -6,7 +6,8 @@ import shutil
 import pytest
 import toy
 
-from plugins.analysis import run_groups, training_logs
+from plugins.analysis.runs import groups
+from plugins.analysis.runs import logs as training_logs
 
 pytestmark = pytest.mark.slow
 
@@ -52,11 +53,11 @@ def test_checkpoints_say_what_the_log_says(runs, tmp_path):
     logged, saved = (training_logs.read_run(folder) for folder in (runs / "small_seed2", tmp_path))
     assert (logged.source, saved.source) == ("log", "checkpoints")
     (updates, losses), (saved_updates, saved_losses) = (
-        run_groups.curve_of(r, "loss", "valid") for r in (logged, saved)
+        groups.curve_of(r, "loss", "valid") for r in (logged, saved)
     )
     assert saved_updates.tolist() == updates.tolist() == [2, 4, 6]
     assert saved_losses == pytest.approx(losses, abs=6e-4)
-    assert run_groups.seed_of(saved) == 2
+    assert groups.seed_of(saved) == 2
 
 
 def test_no_losses_at_all_is_one_line(tmp_path):

@@ -16,10 +16,11 @@ from fairseq.trainer import Trainer
 from hydra_configs import composed, resolved
 from omegaconf import OmegaConf
 
-from plugins.analysis import grids, rouge
-from plugins.data.causal_tokenizers import Characters
-from plugins.data.summaries import read
-from plugins.data.token_dictionary import TokenDictionary
+from plugins.analysis.metrics import rouge
+from plugins.analysis.runs import grids
+from plugins.data.summaries.reader import read
+from plugins.data.text.causal_tokenizers import Characters
+from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.hub.checkpoints import new_model, write_causal_lm
 from plugins.hub.summarizer import Summarizer
 from plugins.models.causal_lm import CausalLanguageModel

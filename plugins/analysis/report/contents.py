@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from plugins.analysis import styles
-from plugins.analysis.attention import attention_of, prompt_of
+from plugins.analysis.attention.capture import attention_of, prompt_of
+from plugins.analysis.styles import effects
 from plugins.data.dictionaries import MASK
 from plugins.errors import UserError
 
@@ -122,7 +122,7 @@ def style_ribbon(lm, text: str) -> dict | None:
     if not getattr(lm, "styles", None):
         return None
     try:
-        probabilities = styles.probabilities(lm, text)  # (T, K)
+        probabilities = effects.probabilities(lm, text)  # (T, K)
     except UserError:  # a model that is given its style
         return None
     return {"names": lm.styles, "tokens": list(text), "probabilities": np.round(probabilities, 3).tolist()}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from plugins.analysis.patterns import score_heads
+from plugins.analysis.attention.patterns import score_heads
 
 LENGTH = 128  # tokens of a stretch of text
 DESCRIPTIONS = {

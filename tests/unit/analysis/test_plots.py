@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from plugins.analysis import plots, run_plots, style_plots
+from plugins.analysis import plots
+from plugins.analysis.runs import plots as run_plots
+from plugins.analysis.styles import plots as style_plots
 
 
 def test_places_far_apart_stay():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from plugins.data import glue_dataset, glue_specs
+from plugins.data.glue import dataset, specs
 from plugins.errors import UserError
 from plugins.glue import recipe
 
@@ -102,7 +102,7 @@ def test_one_value_stands_for_a_list_of_one(tmp_path):
 
 
 def test_tasks_are_found_however_they_are_written(tmp_path):
-    own = replace(glue_specs.SPECS["RTE"], name="mood")
+    own = replace(specs.SPECS["RTE"], name="mood")
     content = read(tmp_path, "tasks: {sst2: {epochs: 3}, Mood: {epochs: 4}}", [own])
     runs = recipe.plan(["SST-2", "mood"], [1], {}, content)
     assert [run.recipe["epochs"] for run in runs] == [3, 4]
@@ -130,14 +130,14 @@ def test_example_recipes_are_read(path):
 
 def command(data, **given):
     (run,) = recipe.plan(["RTE"], [1], given, {})
-    task = {"spec": glue_specs.SPECS["RTE"], "flags": ["--glue-task", "RTE"]}
+    task = {"spec": specs.SPECS["RTE"], "flags": ["--glue-task", "RTE"]}
     return recipe.command(run, "G", "C", "O", data, 64, task, cpu=True)
 
 
 def rows(*sizes):
     """A training split of pairs: so many tokens in the first text of each, none in the second."""
     offsets = np.cumsum([0, *(size for first in sizes for size in (first, 0))])
-    return glue_dataset.Tokenized(np.zeros(offsets[-1], np.int32), offsets, None, np.array(["0"] * len(sizes)), 0)
+    return dataset.Tokenized(np.zeros(offsets[-1], np.int32), offsets, None, np.array(["0"] * len(sizes)), 0)
 
 
 def test_updates_and_warm_up_follow_from_the_rows():

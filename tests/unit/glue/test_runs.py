@@ -9,12 +9,12 @@ import pytest
 import torch
 import toy
 
-from plugins import launch
-from plugins.analysis import training_logs
-from plugins.data import glue_specs
+from plugins.analysis.runs import logs
+from plugins.data.glue import specs as glue_specs
 from plugins.errors import UserError
 from plugins.files import write_json
 from plugins.glue import recipe, runs
+from plugins.jobs import launch
 
 HEADER = "index\tsentence1\tsentence2\tlabel\n"
 
@@ -146,6 +146,6 @@ def epoch(number, wall):
 
 def test_training_time_is_that_of_all_epochs_also_before_an_interruption():
     lines = ["$ fairseq-train\n", epoch(1, 3), "$ fairseq-train\n", epoch(2, 4)]
-    said = runs.from_log(training_logs.read_log(lines))
+    said = runs.from_log(logs.read_log(lines))
     assert (said["train_seconds"], said["epochs"], said["updates"]) == (7, 2, 20)
-    assert "train_seconds" not in runs.from_log(training_logs.read_log([epoch(1, 0)]))
+    assert "train_seconds" not in runs.from_log(logs.read_log([epoch(1, 0)]))

@@ -7,10 +7,10 @@ import torch
 import toy
 
 from plugins import hub
-from plugins.data.causal_tokenizers import Characters
-from plugins.data.char_sources import CorpusSpec
-from plugins.data.token_corpus import learn
-from plugins.data.token_dictionary import TokenDictionary
+from plugins.data.text.causal_tokenizers import Characters
+from plugins.data.text.sources import CorpusSpec
+from plugins.data.text.token_corpus import learn
+from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.hub import checkpoints
 from plugins.models.causal_lm import CausalLanguageModel

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from plugins import hub
-from plugins.data.causal_tokenizers import Characters
-from plugins.data.token_dictionary import TokenDictionary
+from plugins.data.text.causal_tokenizers import Characters
+from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.hub import checkpoints, gpt2
 

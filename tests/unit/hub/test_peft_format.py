@@ -10,8 +10,8 @@ import toy
 from peft_models import train
 
 from plugins import hub
-from plugins.data.causal_tokenizers import Characters
-from plugins.data.token_dictionary import TokenDictionary
+from plugins.data.text.causal_tokenizers import Characters
+from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.hub import adapters, checkpoints, gpt2, peft_format
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 import toy
 
-from plugins.data.causal_tokenizers import Characters
-from plugins.data.token_dictionary import TokenDictionary
+from plugins.data.text.causal_tokenizers import Characters
+from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.hub import CausalLM, gpt2
 from plugins.hub.checkpoints import new_model, write_causal_lm

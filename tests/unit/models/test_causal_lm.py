@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
 
-from plugins.data.causal_tokenizers import Characters
-from plugins.data.token_dictionary import TokenDictionary
+from plugins.data.text.causal_tokenizers import Characters
+from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.models.causal_lm import CausalLanguageModel
 from plugins.models.causal_lm_config import SIZES, CausalLMConfig

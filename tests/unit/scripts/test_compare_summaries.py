@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from plugins.analysis import rouge
+from plugins.analysis.metrics import rouge
 from plugins.errors import UserError
 
 

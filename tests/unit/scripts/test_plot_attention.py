@@ -7,7 +7,7 @@ import pytest
 import toy
 
 from plugins import hub
-from plugins.analysis.attention import attention_of
+from plugins.analysis.attention.capture import attention_of
 from plugins.errors import UserError
 
 pytest.importorskip("matplotlib")

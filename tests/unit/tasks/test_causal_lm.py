@@ -7,8 +7,8 @@ import torch
 from fairseq import tasks
 from omegaconf import OmegaConf
 
-from plugins.data.causal_tokenizers import Characters
-from plugins.data.token_dictionary import TokenDictionary
+from plugins.data.text.causal_tokenizers import Characters
+from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.tasks.causal_lm import CausalLMTask, CausalLMTaskConfig
 from plugins.tasks.char_lm import CharLMTask

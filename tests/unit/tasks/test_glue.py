@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from plugins.data import glue_specs
+from plugins.data.glue import specs
 from plugins.errors import UserError
 from plugins.tasks import glue
 
@@ -30,9 +30,9 @@ def test_a_label_may_hold_a_comma(tmp_path, from_checkpoint):
 
 
 def test_a_run_of_another_task_is_not_resumed(tmp_path):
-    torch.save({"model": {}, "task_state": {"spec": glue_specs.SPECS["RTE"].plain()}}, tmp_path / "checkpoint_last.pt")
+    torch.save({"model": {}, "task_state": {"spec": specs.SPECS["RTE"].plain()}}, tmp_path / "checkpoint_last.pt")
     task = object.__new__(glue.GlueTask)
-    task.spec = glue_specs.SPECS["CoLA"]
+    task.spec = specs.SPECS["CoLA"]
     options = {"save_dir": str(tmp_path), "restore_file": "checkpoint_last.pt", "finetune_from_model": "/elsewhere.pt"}
     with pytest.raises(UserError, match=f"--save-dir {tmp_path}: the run in it is of RTE, not of CoLA"):
         task.prepare(None, options)

@@ -147,7 +147,7 @@ def test_maps_name_the_head_that_scores_most():
 
 
 def test_every_pattern_has_a_description():
-    from plugins.analysis import patterns
+    from plugins.analysis.attention import patterns
 
     assert {*patterns.BOTH_WAYS, *patterns.REPEATED, patterns.UNIFORM} == set(head_maps.DESCRIPTIONS)
 

@@ -1,0 +1,1 @@
+"""Attention weights: capture, head patterns, drawings."""

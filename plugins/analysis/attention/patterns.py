@@ -1,0 +1,302 @@
+"""What each attention head does: its share of attention on named positions, beyond what a uniform head puts there.
+
+A pattern says, for each token as query, which keys a head of that kind looks at. The score of a head is the mean, over
+the queries that have such keys, of the attention on them less the share of the visible keys that they are: 0 for a
+head that looks at everything alike, near 1 for one that looks nowhere else, below 0 for one that avoids them. Queries
+for which the pattern holds no visible key, or all of them, tell nothing about a head and are left out.
+
+Names that end in ``_token_head`` or in ``induction_head`` are TransformerLens's where it has them, and mean the same.
+
+Shapes: B texts, T tokens of each, L layers, H heads, P patterns, N texts in all.
+"""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from fairseq import utils
+from torch import Tensor
+from tqdm import tqdm
+
+from plugins.analysis.attention.capture import capture, dictionary_of, encode, prompt_of, sees_both_ways, tokens_of
+from plugins.analysis.metrics.bootstrap import StreamingBootstrap
+from plugins.data.dictionaries import MASK, unused_words
+from plugins.errors import UserError
+
+UNIFORM = "uniform_head"
+INDUCTION = "induction_head"
+
+
+@dataclass
+class Batch:
+    """What patterns are told of some texts of equal length.
+
+    Attributes:
+        ids: (B, T) tokens.
+        words: (B, T) where the word of each token starts, -1 for what is in no word; see :func:`word_starts`.
+        delimiters: (B, T) booleans.
+        both_ways: tokens see what follows them, as in a masked LM.
+    """
+
+    ids: Tensor
+    words: Tensor
+    delimiters: Tensor
+    both_ways: bool = False
+
+    @classmethod
+    def of(cls, lm, ids: Tensor) -> "Batch":
+        """Describe texts (B, T) of a language model that ``plugins.hub.load`` returned."""
+        dictionary = dictionary_of(lm)
+        special = {*range(dictionary.nspecial), dictionary.index(MASK)}
+        words, delimiters = [], []
+        for row in ids:
+            tokens, names = tokens_of(lm, row), [i in special for i in row.tolist()]
+            words.append(word_starts(tokens, names))
+            marks = (bool(token.strip()) and not has_letters(token) for token in tokens)
+            pairs = zip(row.tolist(), marks, strict=True)
+            delimiters.append([i == dictionary.eos() or (mark and i not in special) for i, mark in pairs])
+        return cls(ids, torch.tensor(words), torch.tensor(delimiters), sees_both_ways(lm.model))
+
+    def visible(self) -> Tensor:
+        """Return the keys that each query can see, (T, T)."""
+        every = torch.ones(2 * self.ids.shape[1:], dtype=torch.bool, device=self.ids.device)
+        return every if self.both_ways else every.tril()
+
+    def itself(self) -> Tensor:
+        """Return the key at the query's own place, (T, T)."""
+        return torch.eye(self.ids.size(1), dtype=torch.bool, device=self.ids.device)
+
+    def same(self) -> Tensor:
+        """Return the keys of the query's own token, itself left out, (B, T, T)."""
+        return (self.ids[:, :, None] == self.ids[:, None, :]) & ~self.itself()
+
+
+def previous_token_head(batch: Batch) -> Tensor:
+    """The token before the query."""
+    return batch.itself().roll(-1, dims=1).tril(-1)[None]
+
+
+def next_token_head(batch: Batch) -> Tensor:
+    """The token after the query."""
+    return batch.itself().roll(1, dims=1).triu(1)[None]
+
+
+def current_token_head(batch: Batch) -> Tensor:
+    """The query itself."""
+    return batch.itself()[None]
+
+
+def first_token_head(batch: Batch) -> Tensor:
+    """The first token, ``<s>`` in a masked LM; it has no query of its own."""
+    keys = torch.zeros_like(batch.itself())
+    keys[1:, 0] = True
+    return keys[None]
+
+
+def duplicate_token_head(batch: Batch) -> Tensor:
+    """Other occurrences of the query's token, of which a causal head sees the earlier ones; queries without are out."""
+    return batch.same()
+
+
+def same_token_head(batch: Batch) -> Tensor:
+    """Those and the query itself: "the same character". Queries whose token occurs once are out here too."""
+    same = batch.same() & batch.visible()
+    return same | (batch.itself() & same.any(-1, keepdim=True))
+
+
+def word_start_head(batch: Batch) -> Tensor:
+    """The first token of the query's word, for queries at least two tokens after it.
+
+    For nearer ones it is the query itself or the token before it, which have patterns of their own.
+    """
+    places = torch.arange(batch.ids.size(1), device=batch.ids.device)
+    inside = (batch.words >= 0) & (places - batch.words >= 2)  # (B, T)
+    return inside[..., None] & (batch.words[..., None] == places)
+
+
+def induction_head(batch: Batch) -> Tensor:
+    """What followed earlier occurrences of the query's token (Olsson et al., 2022, arXiv 2209.11895).
+
+    It is scored on repeated random sequences, where neither grammar nor nearness gives the same answer.
+    """
+    return batch.same().tril(-1).roll(1, dims=2)
+
+
+def delimiter_head(batch: Batch) -> Tensor:
+    """Punctuation and ``</s>`` (Clark et al., 2019, arXiv 1906.04341, section 3.2)."""
+    return batch.delimiters[:, None, :].expand(-1, batch.ids.size(1), -1)
+
+
+Pattern = Callable[[Batch], Tensor]
+CAUSAL: dict[str, Pattern] = {
+    function.__name__: function
+    for function in (
+        previous_token_head, current_token_head, first_token_head, duplicate_token_head, same_token_head,
+        word_start_head,
+    )
+}  # fmt: skip
+BOTH_WAYS: dict[str, Pattern] = CAUSAL | {function.__name__: function for function in (next_token_head, delimiter_head)}
+REPEATED: dict[str, Pattern] = {INDUCTION: induction_head}
+
+
+def score_heads(
+    lm,
+    texts: Iterable[str],
+    *,
+    length: int = 128,
+    batch_size: int = 16,
+    sequences: int = 50,
+    resamples: int = 1000,
+    seed: int = 0,
+    bar: bool = False,
+) -> dict[str, dict]:
+    """Score every head of a language model on every pattern. Memory does not grow with the number of texts.
+
+    Args:
+        lm: what ``plugins.hub.load`` returned.
+        texts: each is cut to ``length`` tokens; those of fewer than two are left out.
+        length: tokens at most, of a text and of a random sequence; the model's own limit also holds.
+        batch_size: texts in a pass; all of one length, so that nothing is padded.
+        sequences: how many repeated random sequences the induction score is taken over.
+        resamples: of the bootstrap, see :class:`StreamingBootstrap`.
+        seed: of the random sequences and of the bootstrap.
+        bar: show one.
+
+    Returns:
+        {pattern: {``score``, ``low``, ``high``: (L, H), ``items``, ``texts``}}: low and high are the ends of a 95 %
+        interval over texts, NaN for fewer than two; items and texts say how many queries and texts had the pattern.
+        A masked LM has next token and delimiter, too.
+
+    Raises:
+        UserError: no text of two tokens, a character that the model does not know, or a model with a tuned prompt.
+    """
+    if prompt_of(lm.model) is not None:
+        raise UserError("the patterns are about a text alone, and this model has a tuned prompt in front of it")
+    length = min(length, lm.model.max_positions())
+    natural = BOTH_WAYS if sees_both_ways(lm.model) else CAUSAL
+    texts = tqdm(texts, "texts", unit=" texts", leave=False, disable=not bar)
+    encoded = (encode(lm, text, length) for text in texts if text)
+    scores = StreamingBootstrap(resamples, seed)
+    for ids in batches(encoded, batch_size):
+        attention, batch = observe(lm, ids)
+        parts = excess(attention, batch, natural), uniform_excess(attention, batch)
+        scores.add(*(np.concatenate(pair, axis=1) for pair in zip(*parts, strict=True)))
+    if not scores.count:
+        raise UserError("no text of two tokens or more to score the heads on")
+    on_repeats = StreamingBootstrap(resamples, seed)
+    for ids in batches(repeated(lm, length, sequences, seed), batch_size):
+        on_repeats.add(*excess(*observe(lm, ids), REPEATED))
+    return named([*natural, UNIFORM], scores.result()) | (
+        named(REPEATED, on_repeats.result()) if on_repeats.count else {}
+    )
+
+
+def named(names: Iterable[str], arrays: dict[str, np.ndarray]) -> dict[str, dict]:
+    """Return {name: {key: its part of each array}}, numbers as such."""
+    parts = {key: list(array) for key, array in arrays.items()}
+    return {name: {key: parts[key][i] for key in parts} for i, name in enumerate(names)}
+
+
+def observe(lm, ids: Tensor) -> tuple[list[Tensor], Batch]:
+    """Run texts (B, T) through a model; return the weights, (B, H, T, T) for each layer, and the texts described."""
+    device = next(lm.model.parameters()).device
+    with utils.model_eval(lm.model), torch.inference_mode(), capture(lm.model) as layers:
+        lm.model(ids.to(device))
+    return [weights.cpu() for weights in layers], Batch.of(lm, ids.cpu())
+
+
+def batches(texts: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """Yield texts (T,) of at least two tokens as (B, T), B at most ``size``, those of one length together."""
+    waiting = defaultdict(list)  # by length, so no more than length times size
+    for ids in texts:
+        if len(ids) < 2:
+            continue
+        alike = waiting[len(ids)]
+        alike.append(ids)
+        if len(alike) == size:
+            yield torch.stack(waiting.pop(len(ids)))
+    yield from map(torch.stack, waiting.values())
+
+
+def repeated(lm, length: int, count: int, seed: int) -> Iterator[Tensor]:
+    """Yield random sequences (T,) of distinct tokens, each twice in a row, between ``<s>`` and ``</s>`` if there are.
+
+    Args:
+        lm: the language model; special tokens are not drawn.
+        length: T at most.
+        count: how many.
+        seed: of the random numbers.
+    """
+    dictionary = dictionary_of(lm)
+    never = {*range(dictionary.nspecial), dictionary.index(MASK), *unused_words(dictionary)}
+    ordinary = torch.tensor([i for i in range(len(dictionary)) if i not in never])
+    first, last = ([torch.tensor([i])] if dictionary.nspecial else [] for i in (dictionary.bos(), dictionary.eos()))
+    half = min((length - len(first) - len(last)) // 2, len(ordinary))
+    draws = torch.Generator().manual_seed(seed)
+    if half < 2:
+        return
+    for _ in range(count):
+        once = ordinary[torch.randperm(len(ordinary), generator=draws)[:half]]
+        yield torch.cat([*first, once, once, *last])
+
+
+def excess(attention: Sequence[Tensor], batch: Batch, patterns: dict[str, Pattern]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums that scores are made of: attention on each pattern beyond a uniform head's, over the queries.
+
+    Args:
+        attention: L tensors (B, H, T, T).
+        batch: the texts.
+        patterns: P functions that return the keys of each query, (B or 1, T, T).
+
+    Returns:
+        (B, P, L, H) sums over queries, and (B, P) how many queries there were.
+    """
+    visible, count = batch.visible(), len(batch.ids)
+    keys = torch.stack([(pattern(batch) & visible).expand(count, -1, -1) for pattern in patterns.values()], 1)
+    told = keys.any(-1) & (keys != visible).any(-1)  # (B, P, T)
+    keys = (keys & told[..., None]).float()  # (B, P, T, T)
+    expected = (keys.sum(-1) / visible.sum(-1)).sum(-1)  # (B, P)
+    flat = keys.flatten(2).transpose(1, 2)  # (B, TT, P)
+    mass = torch.stack([weights.flatten(2).to(flat) @ flat for weights in attention], 1)  # (B, L, H, P)
+    beyond = mass.permute(0, 3, 1, 2) - expected[..., None, None]  # (B, P, L, H)
+    return beyond.double().cpu().numpy(), told.sum(-1).double().cpu().numpy()
+
+
+def uniform_excess(attention: Sequence[Tensor], batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums of what attention shares with a uniform head's, less what one on a single key shares with it.
+
+    For a query of n visible keys: sum_j min(a_j, 1/n) - 1/n, from 0 to 1 - 1/n.
+
+    Args, returns: as in :func:`excess`, for one pattern.
+    """
+    uniform = 1 / batch.visible().sum(-1, keepdim=True)  # (T, 1)
+    shared = torch.stack([(weights.minimum(uniform).sum(-1) - uniform[:, 0]).sum(-1) for weights in attention], 1)
+    queries = np.full((len(batch.ids), 1), float((uniform < 1).sum()))
+    return shared[:, None].double().cpu().numpy(), queries  # (B, 1, L, H), (B, 1)
+
+
+def word_starts(tokens: Sequence[str], special: Sequence[bool]) -> list[int]:
+    """Return where the word of each token starts, -1 for a token that is in no word.
+
+    A word is a run of tokens with letters, digits or combining marks; a space in front of one starts another.
+
+    Args:
+        tokens: as :func:`plugins.analysis.attention.capture.tokens_of` returns them.
+        special: which are special tokens, whose letters are no word.
+    """
+    starts, start = [], -1
+    for place, (token, is_special) in enumerate(zip(tokens, special, strict=True)):
+        if is_special or not has_letters(token):
+            start = -1
+        elif start < 0 or token[0].isspace():
+            start = place
+        starts.append(start)
+    return starts
+
+
+def has_letters(token: str) -> bool:
+    """Tell whether a token holds a letter, a digit or a combining mark."""
+    return any(character.isalnum() or unicodedata.combining(character) for character in token)

@@ -1,0 +1,207 @@
+"""Drawings of attention: all heads, one head large, and which head does what.
+
+Shapes: L layers, H heads, T tokens. Layers and heads count from 0, as in the arrays. Text that begins in a script such
+as Hebrew runs from right to left; within a label, matplotlib puts the letters in order by itself.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from plugins.analysis.plots import GREY, new_canvas, save
+
+LABELLED = 16  # tokens up to which every picture of a grid has them beside it
+SHOWN_AS = str.maketrans({" ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍"})
+SIDES = ("labelleft", "labelright")
+KEYS, QUERIES = "key position: what is looked at", "query position: who looks"
+
+
+def attention_grid(path: str | Path, tokens: Sequence[str], attention: Sequence, title: str) -> None:
+    """Draw the attention of every head: layers down, heads across.
+
+    Args:
+        path: where to; the suffix chooses the format.
+        tokens: T.
+        attention: L arrays or tensors (1, H, T, T), from :func:`plugins.analysis.attention.capture.attention_of`.
+        title: what the drawing shows.
+
+    Raises:
+        UserError: matplotlib is not installed, or does not know the format.
+    """
+    weights = np.stack([np.asarray(layer)[0] for layer in attention])  # (L, H, T, T)
+    layers, heads = weights.shape[:2]
+    figure = new_figure(1.3 * heads + 2, 1.3 * layers + 1.2, title)
+    panels = figure.subplots(layers, heads, squeeze=False)
+    hidden = never_seen(weights)
+    for (layer, head), axes in np.ndenumerate(panels):
+        image = show(axes, weights[layer, head], hidden)
+        if layer == 0:
+            axes.set_title(f"head {head}", fontsize=8)
+        if head == 0:
+            axes.set_ylabel(f"layer {layer}", fontsize=8)
+        label_tokens(axes, tokens if len(tokens) <= LABELLED else [], size=6)
+        side = heads - 1 if right_to_left(tokens) else 0  # where the queries' labels are
+        axes.tick_params(labelbottom=layer == layers - 1, **({} if head == side else dict.fromkeys(SIDES, False)))
+    figure.supxlabel(KEYS, fontsize=9)
+    figure.supylabel(QUERIES, fontsize=9)
+    colour_bar(figure, image, panels, "attention weight")
+    save(figure, path)
+
+
+def attention_map(path: str | Path, tokens: Sequence[str], weights, title: str) -> None:
+    """Draw the attention of one head large: key position across, query position down, tokens as labels.
+
+    Args:
+        path, tokens, title: as in :func:`attention_grid`.
+        weights: (T, T).
+
+    Raises:
+        UserError: matplotlib is not installed, or does not know the format.
+    """
+    weights = np.asarray(weights)
+    side = float(np.clip(0.17 * len(tokens), 4, 18))  # inches
+    figure = new_figure(side + 2, side + 1, title)
+    axes = figure.add_subplot()
+    image = show(axes, weights, never_seen(weights[None]))
+    label_tokens(axes, tokens, size=float(np.clip(50 * side / len(tokens), 4, 9)))
+    axes.set(xlabel=KEYS, ylabel=QUERIES)
+    colour_bar(figure, image, axes, "attention weight")
+    save(figure, path)
+
+
+def pattern_maps(path: str | Path, scores: Mapping[str, Mapping], title: str) -> None:
+    """Draw a map of all heads for each pattern, the best head framed.
+
+    Args:
+        path, title: as in :func:`attention_grid`.
+        scores: what :func:`plugins.analysis.attention.patterns.score_heads` returned.
+
+    Raises:
+        UserError: matplotlib is not installed, or does not know the format.
+    """
+    layers, heads = next(iter(scores.values()))["score"].shape
+    across = min(len(scores), 3 if heads > 8 else 4)
+    down = -(-len(scores) // across)
+    figure = new_figure(
+        across * (max(2.2, 0.34 * heads) + 0.5) + 1, down * (max(1.6, 0.28 * layers) + 0.8) + 0.5, title
+    )
+    panels = figure.subplots(down, across, squeeze=False)
+    for axes, (name, found) in zip(panels.flat, scores.items(), strict=False):
+        image = axes.imshow(found["score"], cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        label_heads(axes, found)
+        axes.set_title(f"{readable(name)}\n{best_heads(found, 1)[0]}", fontsize=8)
+    for axes in panels.flat[len(scores) :]:
+        axes.set_axis_off()
+    colour_bar(figure, image, panels, "score: attention beyond a uniform head's", (0, 0.25, 0.5, 0.75, 1))
+    save(figure, path)
+
+
+def best_heads(found: Mapping, count: int) -> list[str]:
+    """Return the heads with the highest scores as text: ``layer 2 head 1: 0.22 (0.21 to 0.23)``, or ``no head``.
+
+    Args:
+        found: ``score``, ``low`` and ``high``, (L, H) each.
+        count: how many at most.
+    """
+    said = []
+    for layer, head in heads_in_order(found)[:count]:
+        score, low, high = (found[key][layer, head] for key in ("score", "low", "high"))
+        interval = "no interval" if np.isnan(low) else f"{two_digits(low)} to {two_digits(high)}"  # of a single text
+        said.append(f"layer {layer} head {head}: {two_digits(score)} ({interval})")
+    return said or ["no head"]
+
+
+def heads_in_order(found: Mapping) -> list[tuple[int, int]]:
+    """Return (layer, head), best first, of those that score 0.01 or more with an interval above 0, where it has one."""
+    order = np.argsort(-np.nan_to_num(found["score"], nan=-1), axis=None, kind="stable")
+    places = (tuple(map(int, np.unravel_index(i, found["score"].shape))) for i in order)
+    return [place for place in places if found["score"][place] >= 0.01 and not found["low"][place] <= 0]
+
+
+def two_digits(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}"  # + 0: no "-0.00"
+
+
+def readable(name: str) -> str:
+    """Return the name of a pattern as words."""
+    return name.removesuffix("_head").replace("_", " ")
+
+
+def visible(token: str) -> str:
+    """Return a token with signs for spaces and line breaks, and codes for other characters that have no shape."""
+    shown = token.translate(SHOWN_AS)
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown)
+
+
+def right_to_left(tokens: Sequence[str]) -> bool:
+    """Tell whether a text runs from right to left: by its first letter with a direction (Unicode annex 9, rule P2).
+
+    Special tokens, such as ``<s>``, do not count.
+    """
+    letters = (c for token in tokens if not re.fullmatch(r"</?\w+>", token) for c in token)
+    directions = (unicodedata.bidirectional(c) for c in letters)
+    return next((direction != "L" for direction in directions if direction in ("L", "R", "AL")), False)
+
+
+def never_seen(weights: np.ndarray) -> np.ndarray:
+    """Return where no head of (..., T, T) looks at what follows, (T, T): all of the future in a causal model."""
+    future = np.triu(np.ones(weights.shape[-2:], bool), 1)
+    return future & ~weights.reshape(-1, *future.shape).any(0)
+
+
+def show(axes, weights: np.ndarray, hidden: np.ndarray):
+    """Draw (T, T) weights; what cannot be seen stays grey. Square roots make the weak ones visible."""
+    from matplotlib import colormaps
+    from matplotlib.colors import PowerNorm
+
+    colours = colormaps["Blues"].with_extremes(bad="#ececec")
+    return axes.imshow(np.ma.array(weights, mask=hidden), cmap=colours, norm=PowerNorm(0.5, 0, 1), aspect="equal",
+                       interpolation="nearest")  # fmt: skip
+
+
+def label_tokens(axes, tokens: Sequence[str], size: float) -> None:
+    """Write tokens along both axes; a text that runs from right to left does so across, and begins at its labels."""
+    names = [visible(token) for token in tokens]
+    upright = max(map(len, names), default=1) == 1
+    axes.set_xticks(range(len(names)), names, fontsize=size, rotation=0 if upright else 90, parse_math=False)
+    axes.set_yticks(range(len(names)), names, fontsize=size, parse_math=False)
+    axes.tick_params(length=0, pad=2)
+    if right_to_left(tokens):
+        axes.set_xlim(len(tokens) - 0.5, -0.5)
+        axes.yaxis.tick_right()
+
+
+def label_heads(axes, found: Mapping) -> None:
+    """Number layers and heads, write the scores into their cells where there is room, and frame the best."""
+    from matplotlib.patches import Rectangle
+
+    score = found["score"]
+    layers, heads = score.shape
+    axes.set_xticks(range(heads), range(heads), fontsize=7)
+    axes.set_yticks(range(layers), range(layers), fontsize=7)
+    axes.tick_params(length=0)
+    axes.set_xlabel("head", fontsize=7, labelpad=1)
+    axes.set_ylabel("layer", fontsize=7, labelpad=4)
+    for (layer, head), value in np.ndenumerate(score):
+        if heads <= 12 and not np.isnan(value):
+            text, colour = two_digits(value).replace("0.", "."), "white" if value > 0.6 else "black"
+            axes.text(head, layer, text, ha="center", va="center", fontsize=5.5, color=colour)
+    for layer, head in heads_in_order(found)[:1]:
+        axes.add_patch(Rectangle((head - 0.5, layer - 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=1.8))
+
+
+def new_figure(width: float, height: float, title: str):
+    """Return an empty figure of a size in inches that leaves room for whatever labels it gets."""
+    figure = new_canvas(width, height)
+    figure.set_layout_engine("constrained", w_pad=0.07)
+    figure.suptitle(title, fontsize=11, fontweight="bold", parse_math=False)
+    return figure
+
+
+def colour_bar(figure, image, axes, name: str, ticks: Sequence[float] = (0, 0.05, 0.2, 0.5, 1)) -> None:
+    bar = figure.colorbar(image, ax=axes, ticks=ticks, shrink=0.5, aspect=25, fraction=0.05)
+    bar.set_label(name, fontsize=8, color=GREY)
+    bar.ax.tick_params(labelsize=7)

@@ -1,0 +1,1 @@
+"""Metrics: GLUE, ROUGE, bootstrap intervals."""

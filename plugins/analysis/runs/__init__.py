@@ -1,0 +1,1 @@
+"""Training runs: logs, curves, groups of runs, grids, drawings."""

@@ -1,0 +1,71 @@
+"""What the records of a run amount to: curves, summaries, and means over several runs."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from plugins.analysis.runs.logs import INNER, VALID, Record
+
+
+def curve(records: Iterable[Record], name: str, stage: str = VALID) -> tuple[np.ndarray, np.ndarray]:
+    """Return (updates, values) of a quantity at a stage, each (N,)."""
+    points = [(r.updates, r.values[name]) for r in records if r.stage == stage and name in r.values]
+    updates, values = np.array(points, dtype=float).reshape(-1, 2).T
+    return updates.astype(int), values
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run in four numbers; what the log does not say is NaN.
+
+    Attributes:
+        updates: updates made.
+        perplexity: the best in validation.
+        tokens_per_second: of training, without validation and checkpoints.
+        seconds: of training, validation and checkpoints, earlier parts of a resumed run included.
+    """
+
+    updates: int
+    perplexity: float
+    tokens_per_second: float
+    seconds: float
+
+
+def summarize(records: list[Record]) -> Summary:
+    """Return what a table of runs shows."""
+    _, perplexity = curve(records, "ppl")
+    _, speed = curve(records, "wps", INNER)
+    seconds = [r.values["wall"] for r in records if "wall" in r.values]
+    return Summary(
+        updates=max((r.updates for r in records), default=0),
+        perplexity=float(min(perplexity, default=math.nan)),
+        # The median, because an interval with a validation in it counts that time too, and the first has none.
+        tokens_per_second=float(np.median(speed[speed > 0])) if (speed > 0).any() else math.nan,
+        seconds=seconds[-1] if seconds else math.nan,
+    )
+
+
+def average(curves: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (updates, means, standard errors), each (N,), of several runs' curves where all of them have a value.
+
+    The standard error of one run is 0, so that a band around its curve has no width.
+    """
+    curves = [dict(zip(*map(np.ndarray.tolist, points), strict=True)) for points in curves]
+    shared = sorted(set.intersection(*(set(points) for points in curves)))
+    values = np.array([[points[x] for x in shared] for points in curves])  # (runs, N)
+    deviation = values.std(0, ddof=1) if len(curves) > 1 else np.zeros(len(shared))
+    return np.array(shared, dtype=int), values.mean(0), deviation / math.sqrt(len(curves))
+
+
+def unigram_perplexity(train_counts: np.ndarray, valid_counts: np.ndarray) -> float:
+    """Return the perplexity of guessing every token by its frequency alone: what learning nothing else gives.
+
+    Args:
+        train_counts: (V,) how often each token occurs where the frequencies are taken from; one is added to each,
+            so that no token is impossible.
+        valid_counts: (V,) how often each occurs in the text that is predicted.
+    """
+    frequency = (train_counts + 1) / (train_counts + 1).sum()
+    return float(np.exp(-(valid_counts * np.log(frequency)).sum() / valid_counts.sum()))

@@ -1,0 +1,313 @@
+"""Grids of runs: read one from YAML, name its runs, and put what they came to into tables.
+
+    title: Depth and heads                    # optional
+    base: "{data} --user-dir plugins ..."     # arguments of fairseq-train; {data} is replaced
+    seeds: [1, 2, 3]
+    axes:                                     # every combination of their levels is a cell
+      --decoder-layers: [5, 10]               # a flag and its values, or
+      head: {a: --head clap, b: --head mlm}   # names and the arguments that each adds
+    rows:                                     # cells beside the product
+      no residual: --no-residual
+    columns: [nats, seconds]                  # of the table, see COLUMNS
+
+Arguments are one string, split as a shell does, or a list of strings, taken as they are.
+"""
+
+import itertools
+import math
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from plugins.analysis.runs import curves as runs
+from plugins.analysis.runs.logs import Record
+from plugins.errors import UserError
+from plugins.files import read_yaml
+
+OURS = ("--seed", "--save-dir", "--log-format")
+"""Options that every run gets, and a grid may therefore not set."""
+COLUMNS = {  # name of a number: heading in tables, decimals
+    "nats": ("best loss (nats)", 4),
+    "bits": ("best loss (bits)", 4),
+    "last_nats": ("last loss (nats)", 4),
+    "last_bits": ("last loss (bits)", 4),
+    "perplexity": ("best perplexity", 1),
+    "last_perplexity": ("last perplexity", 1),
+    "parameters": ("parameters", 0),
+    "trained": ("trained parameters", 0),
+    "updates": ("updates", 0),
+    "seconds": ("seconds", 0),
+    "tokens_per_second": ("tokens/s", 0),
+    "rouge1": ("ROUGE-1", 4),  # at the best loss, as the next ones
+    "rouge2": ("ROUGE-2", 4),
+    "rougeL": ("ROUGE-L", 4),
+    "rougeLsum": ("ROUGE-Lsum", 4),
+}
+ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+DEFAULT_COLUMNS = ("nats", "bits", "last_nats", "parameters", "seconds", "tokens_per_second")
+ROW = "row"  # the axis of what stands under `rows`
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: the level of each axis by its name, the seed, and the arguments after ``fairseq-train``."""
+
+    cell: tuple[tuple[str, str], ...]
+    seed: int
+    arguments: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What the cell is called."""
+        return " ".join(level if axis == ROW else f"{axis}={level}" for axis, level in self.cell) or "base"
+
+    @property
+    def name(self) -> str:
+        """Name of its folder: the title and the seed, in characters that every file system takes."""
+        return re.sub(r"[^\w.=+-]+", "_", f"{self.title}_seed={self.seed}")
+
+    @property
+    def max_update(self) -> str:
+        """What is given for ``--max-update``, else 0."""
+        backwards = itertools.pairwise(reversed(self.arguments))
+        return next((value for value, flag in backwards if flag == "--max-update"), "0")
+
+    @property
+    def updates(self) -> int:
+        """How many updates it makes; 0 where ``--max-update`` is not given."""
+        return int(self.max_update)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a YAML file asks for."""
+
+    title: str
+    axes: tuple[str, ...]
+    runs: tuple[Run, ...]
+    columns: tuple[str, ...]
+
+
+def read_grid(
+    path: str | Path, data: str | None = None, more: Sequence[str] = (), seeds: Sequence[int] | None = None
+) -> Grid:
+    """Return the grid in a YAML file.
+
+    Args:
+        path: the file, see the module.
+        data: what ``{data}`` stands for.
+        more: arguments added at the end of every run; fairseq takes the last of two.
+        seeds: others than the file's.
+
+    Raises:
+        UserError: the file is not there, is no YAML, or says something that makes no sense.
+    """
+    content = _load(Path(path))
+    unknown = set(content) - {"title", "base", "seeds", "axes", "rows", "columns"}
+    _check(not unknown, path, f"unknown key {', '.join(sorted(map(str, unknown)))}")
+    _check("base" in content, path, "no `base`: the arguments of fairseq-train that all runs share")
+    _check(isinstance(content.get("axes") or {}, dict), path, "`axes` maps flags or names to their levels")
+    _check(isinstance(content.get("columns") or [], list), path, f"`columns` is a list of {', '.join(COLUMNS)}")
+    axes = {_axis(name): _levels(path, name, levels) for name, levels in (content.get("axes") or {}).items()}
+    rows = _levels(path, "rows", content.get("rows") or {})
+    seeds = list(seeds) if seeds else content.get("seeds", [1])
+    whole = isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)
+    _check(whole, path, "`seeds` is a list of whole numbers")
+    columns = tuple(content.get("columns") or DEFAULT_COLUMNS)
+    wrong = next((name for name in columns if name not in list(COLUMNS)), None)  # a list, for a name may be anything
+    _check(wrong is None, path, f"no column {wrong!r}: there are {', '.join(COLUMNS)}")
+    cells = [dict(zip(axes, levels, strict=True)) for levels in itertools.product(*axes.values())] if axes else []
+    cells += [{ROW: row} for row in rows]
+    levels = axes | {ROW: rows}
+    base = _split(path, "base", content["base"])
+    made = []
+    for seed, cell in itertools.product(seeds, cells or [{}]):
+        arguments = [*base, *(part for axis, level in cell.items() for part in levels[axis][level]), *more]
+        open_data = data is None and any("{data}" in part for part in arguments)
+        _check(not open_data, path, "it says {data}: give --data PATH")
+        taken = next((part for part in arguments if part.split("=")[0] in OURS), None)
+        _check(taken is None, path, f"{taken} is set for every run: take it out")
+        run = Run(tuple(cell.items()), seed, tuple(part.replace("{data}", data or "") for part in arguments))
+        whole = run.max_update.isdecimal()
+        _check(whole, path, f"{run.title}: --max-update {run.max_update}: a whole number is needed")
+        made.append(run)
+    names = [run.name for run in made]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    _check(twice is None, path, f"two runs are called {twice}: name their levels apart, in letters or digits")
+    return Grid(str(content.get("title", Path(path).stem)), (*axes, *([ROW] if rows else [])), tuple(made), columns)
+
+
+def _load(path: Path) -> dict:
+    content = read_yaml(path)
+    _check(isinstance(content, dict), path, "a mapping with `base` and `axes` or `rows` is needed")
+    return content
+
+
+def _check(condition, path, message):
+    if not condition:
+        raise UserError(f"{path}: {message}")
+
+
+def _axis(name) -> str:
+    return str(name).removeprefix("--")
+
+
+def _levels(path, axis, levels) -> dict[str, list[str]]:
+    """Return the arguments of each level of an axis by its name."""
+    _check(levels or axis == "rows", path, f"{axis}: no levels; give some, or take it out")
+    if isinstance(levels, list) and str(axis).startswith("--"):
+        return {str(value): [axis, str(value)] for value in levels}
+    flag = "a list of values needs a flag for a name, such as --decoder-layers; else give {name: arguments}"
+    _check(isinstance(levels, dict), path, f"{axis}: {flag}")
+    return {str(name): _split(path, f"{axis}, {name}", arguments) for name, arguments in levels.items()}
+
+
+def _split(path, where, arguments) -> list[str]:
+    """Return arguments as a list: a list is taken as it is, a string split as a shell does."""
+    if isinstance(arguments, list):
+        return [str(part) for part in arguments]
+    _check(not isinstance(arguments, dict), path, f"{where}: a mapping, but a string or a list of arguments is needed")
+    try:
+        return shlex.split(str(arguments if arguments is not None else ""))
+    except ValueError as error:
+        raise UserError(f"{path}: {where}: {error}") from None
+
+
+# Results
+
+
+def numbers(records: list[Record], parameters: int | None, trained: int | None = None) -> dict[str, float]:
+    """Return what a run came to, by the names of :data:`COLUMNS`; what its log does not say is NaN.
+
+    Losses are those of the validation set, a token; fairseq's ``loss`` is in bits.
+    """
+    summary = runs.summarize(records)
+    bits, nats, perplexity = (runs.curve(records, name)[1] for name in ("loss", "nats", "ppl"))
+    nats = nats if len(nats) else bits * math.log(2)
+    best, last = (float(pick(nats)) if len(nats) else math.nan for pick in (min, _last))
+    return {
+        "nats": best,
+        "bits": best / math.log(2),
+        "last_nats": last,
+        "last_bits": last / math.log(2),
+        "perplexity": summary.perplexity,
+        "last_perplexity": float(perplexity[-1]) if len(perplexity) else math.nan,
+        "parameters": math.nan if parameters is None else parameters,
+        "trained": math.nan if trained is None else trained,
+        "updates": summary.updates,
+        "seconds": summary.seconds,
+        "tokens_per_second": summary.tokens_per_second,
+        **{kind: _at_lowest(nats, runs.curve(records, kind)[1]) for kind in ROUGE},
+    }
+
+
+def _at_lowest(losses, values) -> float:
+    return float(values[losses.argmin()]) if len(values) and len(values) == len(losses) else math.nan
+
+
+def _last(values):
+    return values[-1]
+
+
+def aggregate(results: Iterable[tuple[Run, dict]]) -> list[dict]:
+    """Return an entry a cell, in the order in which the cells come first.
+
+    Each has ``cell`` {axis: level}, ``title``, ``seeds``, and by the name of a number ``values`` (a seed each),
+    ``mean``, ``standard_error`` and ``standard_deviation`` over the seeds (NaN for one seed).
+    """
+    cells: dict[str, list[tuple[Run, dict]]] = {}
+    for run, result in results:
+        cells.setdefault(run.title, []).append((run, result))
+    entries = []
+    for title, members in cells.items():
+        entry = {"cell": dict(members[0][0].cell), "title": title, "seeds": [run.seed for run, _ in members]}
+        for name in COLUMNS:
+            entry[name] = spread([result[name] for _, result in members])
+        entries.append(entry)
+    return entries
+
+
+def spread(values: Sequence[float]) -> dict:
+    """Return values with their mean, standard deviation (n - 1) and standard error of the mean."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+    return {
+        "values": list(values),
+        "mean": float(np.mean(values)),
+        "standard_error": deviation / math.sqrt(len(values)),
+        "standard_deviation": deviation,
+    }
+
+
+def markdown(entries: Sequence[Mapping], axes: Sequence[str], columns: Sequence[str] = DEFAULT_COLUMNS) -> str:
+    """Return a Markdown table of aggregated cells: mean ± standard error over seeds."""
+    head = [*axes, *(COLUMNS[name][0] for name in columns)]
+    lines = [head, ["---"] * len(head)]
+    for entry in entries:
+        levels = [entry["cell"].get(axis, "") for axis in axes]
+        lines.append([*levels, *(_shown(entry[name], COLUMNS[name][1]) for name in columns)])
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def _shown(number: Mapping, decimals: int) -> str:
+    mean = f"{number['mean']:,.{decimals}f}"
+    same = len(set(number["values"])) == 1  # of the number of parameters, no spread is shown
+    if math.isnan(number["standard_error"]) or (same and not decimals):
+        return mean
+    return f"{mean} ± {number['standard_error']:,.{decimals}f}"
+
+
+def csv(results: Iterable[tuple[Run, Mapping]], axes: Sequence[str]) -> str:
+    """Return a line a run: the levels of the axes, the seed and all numbers, comma-separated, with a heading."""
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*axes, "seed", *COLUMNS])
+    for run, result in results:
+        levels = dict(run.cell)
+        writer.writerow([*(levels.get(axis, "") for axis in axes), run.seed, *(result[name] for name in COLUMNS)])
+    return text.getvalue()
+
+
+def without_nan(value):
+    """Return nested lists and dicts with None for NaN and infinities, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def matrices(entries: Sequence[Mapping], axes: Sequence[str], name: str = "nats"):
+    """Return heat maps where exactly two axes have numbers for levels, several of each.
+
+    Returns:
+        {title: (values (R, C), row labels, column labels)}, one for each combination of the other axes' levels, and
+        the names of the two axes; both empty where there are no such axes.
+    """
+    levels = {axis: list(dict.fromkeys(e["cell"][axis] for e in entries if axis in e["cell"])) for axis in axes}
+    numeric = [axis for axis in axes if len(levels[axis]) > 1 and all(map(_is_number, levels[axis]))]
+    if len(numeric) != 2:
+        return {}, ()
+    first, second = ({level: i for i, level in enumerate(sorted(levels[axis], key=float))} for axis in numeric)
+    made = {}
+    for entry in entries:
+        cell = entry["cell"]
+        if not all(axis in cell for axis in numeric):  # a row beside the product
+            continue
+        others = " ".join(f"{axis}={cell[axis]}" for axis in axes if axis in cell and axis not in numeric)
+        values = made.setdefault(others, np.full((len(first), len(second)), np.nan))
+        values[first[cell[numeric[0]]], second[cell[numeric[1]]]] = entry[name]["mean"]
+    return {title: (values, list(first), list(second)) for title, values in made.items()}, tuple(numeric)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

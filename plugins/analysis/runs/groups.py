@@ -1,0 +1,135 @@
+"""Put runs together that differ by their seed alone, name them, and average their curves."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from plugins.analysis.runs import curves as runs
+from plugins.analysis.runs.logs import INNER, TRAIN, VALID, Run, join
+
+INCIDENTAL = frozenset(
+    "seed save_dir restore_file log_file log_format log_interval no_progress_bar tensorboard_logdir wandb_project "
+    "aim_repo aim_run_hash data_cache user_dir plasma_path suppress_crashes results_path device_id num_workers "
+    "distributed_init_method distributed_port distributed_rank".split()
+)
+"""Options that say where and how a run is kept, and which of several alike it is, but not what it does."""
+_GROUPS_LEFT_OUT = ("job_logging_cfg", "hydra")  # of hydra's own, with the paths of its files
+
+_SEED = re.compile(r"(?:^|[-_. ])s(?:eed)?[-_=. ]?\d+$", re.IGNORECASE)
+_PLAIN_LOGS = ("log", "train", "hydra_train", "output", "out", "stdout")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Runs that differ by their seed alone.
+
+    Attributes:
+        name: for a legend.
+        runs: at least one.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+
+    def curves(self, metric: str) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Return (updates, means, standard errors) over the runs of a metric in training and in validation.
+
+        In training it is that between two lines of a log, or that of whole epochs where there is no other; without
+        an entry where not all runs have a value at some same update.
+        """
+        made = {}
+        for stage in (TRAIN, VALID):
+            found = [curve_of(run, metric, stage) for run in self.runs]
+            averaged = runs.average(found)
+            if len(averaged[0]):
+                made[stage] = averaged
+        return made
+
+
+def curve_of(run: Run, metric: str, stage: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return (updates, values) of a metric in training (:data:`TRAIN`) or in validation (:data:`VALID`).
+
+    Of several validation splits, it is the first.
+    """
+    if stage == VALID:
+        splits = dict.fromkeys(r.stage for r in run.records if r.stage not in (INNER, TRAIN))
+        stages = sorted(splits, key=lambda name: (name != VALID, name))[:1]
+    else:
+        stages = (INNER, TRAIN)
+    curves = [runs.curve(run.records, metric, name) for name in stages]
+    return next((curve for curve in curves if len(curve[0])), runs.curve((), metric))
+
+
+def seed_of(run: Run) -> int | None:
+    """Return the seed of a run, if it is known."""
+    return ((run.options or {}).get("common") or {}).get("seed")
+
+
+def name_of(path: str | Path) -> str:
+    """Return what a run is called: its folder, or its log if that has a name of its own, without the seed."""
+    path = Path(path).absolute()
+    if path.suffix == ".pt" or path.stem in _PLAIN_LOGS or path.name == "log":
+        path = path.parent
+    name = path.stem if path.suffix in (".log", ".txt") else path.name
+    bare = _SEED.sub("", name)
+    if not bare or re.fullmatch(r"[\d_-]+", bare):  # nothing but a seed, or hydra's date and time
+        above = _SEED.sub("", path.parent.name)
+        return f"{above}/{bare}" if bare else above or name
+    return bare
+
+
+def flat(options: Mapping | None) -> dict[str, str]:
+    """Return {group.option: value as text} of what decides what a run does."""
+    if options is None:
+        return {}
+    found = {}
+    for group, entries in options.items():
+        if group in _GROUPS_LEFT_OUT:
+            continue
+        entries = entries if isinstance(entries, Mapping) else {"": entries}
+        found |= {
+            f"{group}.{name}".rstrip("."): str(value) for name, value in entries.items() if name not in INCIDENTAL
+        }
+    return found
+
+
+def group(found: Sequence[Run]) -> list[Configuration]:
+    """Return the configurations of some runs, in the order in which they come first.
+
+    Runs are of one configuration if their options are the same, but for the :data:`INCIDENTAL` ones; without options,
+    if their names are. Runs with the same seed and folder too are parts of one that was interrupted, and are joined.
+    """
+    members: dict[object, list[Run]] = {}
+    for run in found:
+        key = name_of(run.path) if run.options is None else tuple(sorted(flat(run.options).items()))
+        members.setdefault(key, []).append(run)
+    together = [joined(of_one) for of_one in members.values()]
+    names = [", ".join(dict.fromkeys(name_of(run.path) for run in of_one)) for of_one in together]
+    return [Configuration(told_apart(i, names, together), tuple(of_one)) for i, of_one in enumerate(together)]
+
+
+def joined(of_one: Sequence[Run]) -> list[Run]:
+    """Return the runs of a configuration, the parts of interrupted ones put together, in the order given."""
+    parts: dict[object, list[Run]] = {}
+    for number, run in enumerate(of_one):
+        folder = ((run.options or {}).get("checkpoint") or {}).get("save_dir")
+        parts.setdefault((seed_of(run), folder) if folder else number, []).append(run)
+    return [
+        Run(of_run[0].path, join(r for run in of_run for r in run.records), of_run[0].options, of_run[0].source)
+        for of_run in parts.values()
+    ]
+
+
+def told_apart(number: int, names: Sequence[str], together: Sequence[Sequence[Run]]) -> str:
+    """Return a configuration's name, with the options in brackets that others of the same name have otherwise."""
+    name = names[number]
+    alike = [flat(of_one[0].options) for other, of_one in zip(names, together, strict=True) if other == name]
+    if len(alike) == 1:
+        return name
+    own = flat(together[number][0].options)
+    differing = [key for key in own if len({options.get(key) for options in alike}) > 1]
+    said = ", ".join(f"{key.rsplit('.', 1)[-1]}={own[key]}" for key in differing[:3])
+    return f"{name} ({said or number + 1})"

@@ -1,0 +1,168 @@
+"""All drawings of the styles of a character LM, with the arrays behind them: what ``scripts/plot_styles.py`` makes."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from plugins.analysis import plots
+from plugins.analysis.runs import bars as run_bars
+from plugins.analysis.runs import plots as run_plots
+from plugins.analysis.styles import effects
+from plugins.analysis.styles import plots as style_plots
+
+CHARACTERS_OF_A_HEAD = 40  # that the drawing of a head has room for
+BLOCKS_OF_ATTENTION = 4  # of each text; a block costs a pass for each style
+
+
+class StyleFigures:
+    """Draws into a folder, and keeps the arrays for JSON.
+
+    Args:
+        lm: a :class:`plugins.hub.CharLM` with styles.
+        texts: by their names; one that is called as a style is text of it.
+        windows: blocks of the texts that are long enough, of :func:`plugins.analysis.styles.effects.windows_of`.
+        folder: where the drawings go.
+        evaluation: what ``scripts/evaluate_style.py`` has written about the model, or nothing.
+        judge: whose verdict in it is drawn.
+        characters: of each text in its ribbon.
+
+    Attributes:
+        found: arrays by the name of what they say.
+        missing: reasons why some drawings are not made.
+    """
+
+    def __init__(
+        self,
+        lm,
+        texts: Mapping[str, str],
+        windows: Mapping[str, torch.Tensor],
+        folder: Path,
+        evaluation: Mapping | None = None,
+        judge: str = "svm",
+        characters: int = 360,
+    ):
+        self.lm, self.texts, self.windows, self.folder = lm, texts, windows, folder
+        self.evaluated, self.judge, self.characters = evaluation or {}, judge, characters
+        self.found, self.missing = {"styles": lm.styles, "texts": list(texts)}, []
+
+    def steps(self) -> dict[str, Callable[[], None]]:
+        """Return what there is to draw for this model, by name."""
+        steps = {"embeddings": self.embeddings, "modulation": self.modulation, "attention": self.attention,
+                 "perplexity": self.perplexity}  # fmt: skip
+        if effects.classifier_of(self.lm) is None:
+            self.missing.append(f"{effects.infers_nothing(self.lm)}: no ribbons, no texts.png, no confusion.png")
+        else:
+            steps |= {"texts": self.of_texts, "ribbons": self.ribbons, "confusion": self.confusion}
+        if self.evaluated.get("judges"):
+            steps["judges"] = self.judges
+        return steps
+
+    def path(self, name: str) -> Path:
+        return self.folder / f"{name}.png"
+
+    def embeddings(self) -> None:
+        vectors = effects.embeddings(self.lm)
+        laid_out = effects.flatten(vectors)
+        style_plots.plane(self.path("embeddings"), laid_out, self.lm.styles, "Style embeddings", named=True)
+        self.found["embeddings"] = {"vectors": vectors, **vars(laid_out)}
+
+    def of_texts(self) -> None:
+        vectors = np.concatenate([effects.summaries(self.lm, rows) for rows in self.windows.values()])
+        names = [name for name, rows in self.windows.items() for _ in rows]
+        laid_out = effects.flatten(vectors)
+        title = f"Windows of {self.lm.block_size} characters, as the style classifier sees them"
+        style_plots.plane(self.path("texts"), laid_out, names, title)
+        self.found["windows"] = {"text": names, **vars(laid_out)}
+
+    def ribbons(self) -> None:
+        self.found["probabilities"] = {}
+        for name, text in self.texts.items():
+            text = text[: self.characters]
+            probabilities = effects.probabilities(self.lm, text)
+            path = self.path("ribbon_" + re.sub(r"[^\w.-]+", "_", name))
+            style_plots.ribbon(path, text, probabilities, self.lm.styles, f"Style probabilities along {name}")
+            self.found["probabilities"][name] = {"text": text, "probabilities": probabilities}
+
+    def modulation(self) -> None:
+        found = effects.modulation(self.lm)
+        style_plots.modulation(self.path("modulation"), found, self.lm.styles)
+        style_plots.modulation_strength(self.path("modulation_strength"), found, self.lm.styles)
+        gain, shift = found.strength()
+        self.found["modulation"] = {**vars(found), "gain_strength": gain, "shift_strength": shift}
+
+    def attention(self) -> None:
+        few = [rows[:: math.ceil(len(rows) / BLOCKS_OF_ATTENTION)] for rows in self.windows.values()]
+        each = effects.attention_differences(self.lm, torch.cat(few))  # (N, K, L, H)
+        moved = each.mean(0)
+        errors = each.std(0, ddof=1) / math.sqrt(len(each)) if len(each) > 1 else np.full_like(moved, math.nan)
+        style_plots.attention_differences(self.path("attention"), moved, self.lm.styles)
+        layer, head = map(int, np.unravel_index(moved.mean(0).argmax(), moved.shape[1:]))
+        tokens = few[0][0, : min(self.lm.block_size, CHARACTERS_OF_A_HEAD)]
+        weights = effects.attention_under_styles(self.lm, tokens)[:, layer, head]  # (K, T, T)
+        characters = [self.lm.characters[i] for i in tokens.tolist()]
+        path = self.path("attention_head")
+        style_plots.attention_of_head(path, weights, characters, self.lm.styles, (layer, head))
+        self.found["attention"] = {"moved": moved, "standard_errors": errors, "windows": len(each), "layer": layer,
+                                   "head": head, "characters": characters, "weights": weights}  # fmt: skip
+
+    def perplexity(self) -> None:
+        table = effects.forced_perplexity(self.lm, self.windows)
+        columns = [*self.lm.styles, effects.INFERRED, effects.NO_STYLE]
+        values, errors = (np.array([[row[column][part] for column in columns] for row in table.values()])
+                          for part in ("mean", "standard_error"))  # fmt: skip
+        plots.heat_map(
+            self.path("perplexity"), values, list(table), columns, "Perplexity under every forced style",
+            ("text", "style"), note=f"blocks of {self.lm.block_size} characters; ± standard error over blocks",
+            label="perplexity a character", errors=errors, decimals=2,
+        )  # fmt: skip
+        self.found["perplexity"] = table
+
+    def confusion(self) -> None:
+        head, names = self.evaluated.get("head"), self.lm.styles
+        labelled = {name: rows for name, rows in self.windows.items() if name in names}
+        if head:
+            names, counts, note = head["styles"], head["confusion"], "held-out text, of the evaluation"
+        elif labelled:
+            counts, note = effects.confusion(self.lm, labelled), f"blocks of {self.lm.block_size} characters"
+        else:
+            self.missing.append(f"no text is called as a style, {', '.join(names)}: no confusion.png")
+            return
+        title = "Style of a text, as the model's classifier sees it"
+        self.counts("confusion", counts, (names, names), title, note, "true style")
+
+    def judges(self) -> None:
+        """Draw what a judge of the evaluation says of real and generated text."""
+        found, window = self.evaluated, self.evaluated["options"]["window"]
+        kinds, bars = run_bars.one_by_one(run_bars.consistency({"": [found]}, self.judge))
+        note = f"judge: {self.judge}, windows of {window} characters"
+        run_plots.bars(
+            self.path("consistency"), kinds, {"": bars}, "Style consistency", run_bars.CONSISTENCY,
+            f"{note}; standard errors over texts", (found["chance"], "chance"),
+        )  # fmt: skip
+        self.found["consistency"] = {"of": kinds, "values": bars[0], "standard_errors": bars[1][0]}
+        given = found["judges"][self.judge]["transfer"].get("given")
+        if given:
+            names = found["styles"], [*found["styles"], "none"]
+            title = "Style of generated text, as a judge sees it"
+            self.counts("confusion_given", given["confusion"], names, title, note, "style asked for")
+
+    def counts(self, name, counts, names, title, note, rows) -> None:
+        counts = np.array(counts, dtype=float)
+        axes = (rows, "style found")
+        plots.heat_map(self.path(name), counts, *names, title, axes, note=note, label="windows", decimals=0)
+        self.found[name] = {"rows": names[0], "columns": names[1], "counts": counts}
+
+
+def plain(value):
+    """Return arrays and tuples in nested dicts as lists, and numbers with six digits, as JSON takes them."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value

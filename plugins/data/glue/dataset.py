@@ -1,0 +1,242 @@
+"""Tokenized sentences and pairs: made once and cached by content, truncated, and batched by length."""
+
+import hashlib
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from fairseq.data import encoders
+from tqdm import tqdm
+
+from plugins.data.by_length import ByLength
+from plugins.data.dictionaries import MaskDictionary
+from plugins.data.glue import reader
+from plugins.data.text import bpe
+from plugins.data.text.tokenizers import DICTIONARY_FILE, TOKENIZER_FILES
+from plugins.errors import UserError
+from plugins.files import replacing
+
+logger = logging.getLogger(__name__)
+
+FORMAT = b"2"  # of the cache; a change makes old files unused
+
+
+# Text to tokens
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """A split as token ids, without special symbols, not truncated: N rows of K texts.
+
+    Attributes:
+        tokens: (S,) int32, all texts one after the other.
+        offsets: (N * K + 1,) int64, where each text begins.
+        labels: (N,) or None.
+        index: N strings.
+        skipped: rows left out.
+    """
+
+    tokens: np.ndarray
+    offsets: np.ndarray
+    labels: np.ndarray | None
+    index: np.ndarray
+    skipped: int
+
+    def __len__(self):
+        return len(self.index)
+
+
+class Tokenizer:
+    """The tokenizer and the dictionary of a folder, which is that of a checkpoint as a rule.
+
+    Raises:
+        UserError: the folder lacks ``dict.txt`` or the tokenizer.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.dictionary = MaskDictionary.load(os.path.join(folder, DICTIONARY_FILE))
+        self.options = bpe.find(folder)
+        if self.options is None:
+            raise UserError(
+                f"{folder}: no tokenizer (sentencepiece.bpe.model, or encoder.json and vocab.bpe) beside dict.txt; "
+                "copy it there, or name its folder: --tokenizer-dir"
+            )
+        self._bpe = None
+
+    def encode(self, text):
+        """Return the ids of a text, as fairseq's hub interface gives them: a list."""
+        if self._bpe is None:
+            self._bpe = encoders.build_bpe(self.options)
+        index = self.dictionary.index
+        return [index(piece) for piece in self._bpe.encode(text).split()]
+
+    def fingerprint(self):
+        """Return a SHA-256 of everything that decides the ids."""
+        digest = hashlib.sha256(str(self.options["_name"]).encode())
+        for name in TOKENIZER_FILES:
+            path = Path(self.folder, name)
+            digest.update(path.read_bytes() if path.exists() else b"-")
+        return digest.hexdigest()
+
+
+def tokenize(examples, tokenizer):
+    """Return :class:`Tokenized` of :class:`reader.Examples`."""
+    rows = zip(*examples.texts, strict=True)
+    encoded = [tokenizer.encode(text) for row in tqdm(rows, "tokenizing", len(examples.index), False, disable=None)
+               for text in row]  # fmt: skip
+    sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    offsets = np.concatenate([[0], sizes.cumsum()])
+    tokens = np.fromiter((token for ids in encoded for token in ids), np.int32, offsets[-1])
+    return Tokenized(tokens, offsets, examples.labels, np.array(examples.index, str), examples.skipped)
+
+
+def load(path, spec, split, tokenizer, cache=None, skip_bad_rows=False):
+    """Read and tokenize a split, or take it from the cache.
+
+    Args:
+        path: the file.
+        cache: folder of the cache; None: do without.
+
+    Raises:
+        UserError: as :func:`reader.read`.
+    """
+    place = cache and Path(cache, f"{spec.name}-{split}-{key(path, spec, split, tokenizer, skip_bad_rows)[:32]}.npz")
+    found = place and read_cache(place)
+    if found:
+        logger.info("%s: %d rows from %s", path, len(found), place)
+        return found
+    data = tokenize(reader.read(path, spec, split, skip_bad_rows), tokenizer)
+    logger.info("%s: %d rows", path, len(data))
+    if place:
+        write_cache(place, data)
+    return data
+
+
+def key(path, spec, split, tokenizer, skip_bad_rows):
+    """Return a SHA-256 of everything that decides what :func:`load` returns."""
+    digest = hashlib.sha256(FORMAT)
+    for part in (str(sorted(spec.plain().items())), split, Path(path).suffix, tokenizer.fingerprint(), skip_bad_rows):
+        digest.update(str(part).encode() + b"\0")
+    digest.update(Path(path).read_bytes())
+    return digest.hexdigest()
+
+
+def read_cache(path):
+    """Return what :func:`write_cache` wrote, or None if it is not there or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            labels = arrays["labels"] if "labels" in arrays else None
+            return Tokenized(arrays["tokens"], arrays["offsets"], labels, arrays["index"], int(arrays["skipped"]))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except Exception as error:  # numpy and zipfile raise many kinds on a damaged file
+        logger.warning("%s: damaged (%s), made again", path, error)
+        return None
+
+
+def write_cache(path, data):
+    """Write under a temporary name, then rename; a folder that cannot be written only costs the time next time."""
+    arrays = {"tokens": data.tokens, "offsets": data.offsets, "index": data.index, "skipped": np.int64(data.skipped)}
+    if data.labels is not None:
+        arrays["labels"] = data.labels
+    try:
+        with replacing(path) as part, open(part, "wb") as file:
+            np.savez(file, **arrays)
+    except UserError as error:
+        logger.warning("%s; not cached", error)
+
+
+def default_cache():
+    """Return the folder of the cache where none is named."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "fairseq-workbench", "glue")
+
+
+# Tokens to model inputs
+
+
+def truncated(first, second, budget):
+    """Return how many tokens to keep of each text of each pair, taking them from the longer one (RoBERTa, BERT).
+
+    Args:
+        first, second: (N,) lengths.
+        budget: most tokens of both together; where both must give, the first keeps the odd one.
+    """
+    half = budget - budget // 2
+    over = first + second > budget
+    kept_first = np.where(second <= budget // 2, budget - second, half)
+    kept_first = np.where(over & (first > half), kept_first, first)
+    kept_second = np.where(over, np.minimum(second, budget - kept_first), second)
+    return kept_first, kept_second
+
+
+class SentencePairs(ByLength):
+    """Model inputs ``<s> A </s>`` or ``<s> A </s> </s> B </s>``, with labels where there are any.
+
+    Args:
+        data: :class:`Tokenized`, with one text or two a row.
+        dictionary: of fairseq.
+        max_positions: longest input; texts are truncated to fit.
+        pad_multiple: batches are padded to a multiple of this length.
+        shuffle: vary the batches from epoch to epoch (training).
+
+    Raises:
+        UserError: ``max_positions`` leaves no room for a token of each text.
+    """
+
+    def __init__(self, data, dictionary, max_positions, pad_multiple=1, shuffle=False):
+        self.dictionary, self.labels, self.index, self.skipped = dictionary, data.labels, data.index, data.skipped
+        texts = (len(data.offsets) - 1) // max(1, len(data))
+        self.parts = parts(data, texts, max_positions)
+        self.tokens = data.tokens
+        sizes = sum(stop - start for start, stop in self.parts) + 2 * texts
+        super().__init__(sizes, max_positions, pad_multiple, shuffle)
+
+    def __getitem__(self, i):
+        """Return the tokens (T,) of an input, its label and its number."""
+        bos, eos = [self.dictionary.bos()], [self.dictionary.eos()]
+        pieces = [bos]
+        for start, stop in self.parts:
+            pieces += [self.tokens[start[i] : stop[i]], eos, eos]
+        tokens = np.concatenate(pieces[:-1]).astype(np.int64)
+        return {"id": i, "tokens": tokens, "label": None if self.labels is None else self.labels[i]}
+
+    def collater(self, samples):
+        """Return a batch for the criterion: tokens (B, T), padded on the right."""
+        if not samples:
+            return {}
+        sizes = np.array([len(sample["tokens"]) for sample in samples])
+        tokens = np.full((len(samples), self.padded(sizes.max())), self.dictionary.pad(), np.int64)
+        for row, sample in zip(tokens, samples, strict=True):
+            row[: len(sample["tokens"])] = sample["tokens"]
+        batch = {
+            "id": torch.tensor([sample["id"] for sample in samples]),
+            "net_input": {"src_tokens": torch.from_numpy(tokens), "src_lengths": torch.from_numpy(sizes)},
+            "nsentences": len(samples),
+            "ntokens": int(sizes.sum()),
+        }
+        if self.labels is not None:
+            batch["target"] = torch.from_numpy(np.array([sample["label"] for sample in samples]))
+        return batch
+
+
+def parts(data, texts, max_positions):
+    """Return [(start, stop)] of each text's kept tokens, arrays of (N,).
+
+    Raises:
+        UserError: ``max_positions`` leaves no room for a token of each text.
+    """
+    special = 2 * texts  # <s> and </s>, and two </s> more before a second text
+    if max_positions < special + texts:
+        raise UserError(f"--max-positions {max_positions}: an input takes at least {special + texts}; raise it")
+    starts = data.offsets[:-1].reshape(-1, texts)  # (N, K)
+    sizes = np.diff(data.offsets).reshape(-1, texts)
+    if texts == 1:
+        kept = (np.minimum(sizes[:, 0], max_positions - special),)
+    else:
+        kept = truncated(sizes[:, 0], sizes[:, 1], max_positions - special)
+    return [(starts[:, k], starts[:, k] + size) for k, size in enumerate(kept)]

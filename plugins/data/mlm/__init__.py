@@ -1,0 +1,1 @@
+"""Masked language modeling: binarized data folders and masking."""

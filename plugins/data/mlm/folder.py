@@ -1,0 +1,269 @@
+"""Documents to a fairseq data folder: ``dict.txt``, ``{train,valid,test}.{bin,idx}``, the tokenizer's files.
+
+A line becomes its symbols and ``</s>``. Between documents stands a lone ``</s>``, which fairseq takes for a
+document boundary (``--sample-break-mode complete_doc``). The corpus is held in memory, as text and as ids.
+"""
+
+import multiprocessing
+import multiprocessing.pool
+import random
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from fairseq.data import Dictionary, indexed_dataset
+from tqdm import tqdm
+
+from plugins.data.text.tokenizers import DICTIONARY_FILE, TOKENIZER_FILES, Tokenizer
+from plugins.errors import UserError
+
+SPLITS = ("train", "valid", "test")
+FOLDER_FILES = {
+    DICTIONARY_FILE,
+    *TOKENIZER_FILES,
+    *(f"{split}.{suffix}" for split in SPLITS for suffix in ("bin", "idx")),
+}
+_BATCH_LINES = 1000  # large enough to make sending a batch to a worker cheap, small enough for a smooth bar
+
+Batch = tuple[np.ndarray, np.ndarray]  # ids of all lines, (tokens,); length of each line, (lines,)
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What went into one split."""
+
+    split: str
+    documents: int
+    lines: int
+    """Without the empty ones between documents."""
+    tokens: int
+    """With every ``</s>``: what fairseq reports as the size of the data."""
+    types: int
+    """Distinct symbols, special ones excepted."""
+    unknown: float
+    """Percentage of the tokens that are ``<unk>``."""
+    seconds: float
+
+
+def split_documents(documents: Sequence[str], valid_fraction: float, seed: int = 1) -> tuple[list[str], list[str]]:
+    """Set a random part of whole documents aside for validation; both parts keep their order.
+
+    Args:
+        documents: at least two.
+        valid_fraction: part of the documents, between 0 and 1; at least one and never all of them are taken.
+        seed: chooses the documents.
+
+    Raises:
+        UserError: there are too few documents to split.
+    """
+    if len(documents) < 2:
+        raise UserError("one document cannot be split: put empty lines between documents, or give --valid")
+    count = min(max(1, round(valid_fraction * len(documents))), len(documents) - 1)
+    chosen = set(random.Random(seed).sample(range(len(documents)), count))
+    train = [document for index, document in enumerate(documents) if index not in chosen]
+    return train, [documents[index] for index in sorted(chosen)]
+
+
+def write_mlm_folder(
+    output: str | Path,
+    splits: Mapping[str, Sequence[str]],
+    tokenizer: Tokenizer,
+    *,
+    workers: int = 1,
+    force: bool = False,
+) -> list[SplitReport]:
+    """Write a data folder, wholly or not at all.
+
+    Args:
+        output: the folder, which must be new or empty unless ``force``.
+        splits: documents by split, "train" first: its counts order the dictionary, unless the tokenizer has
+            a final one.
+        workers: processes that encode; the result does not depend on them.
+        force: replace an earlier data folder.
+
+    Raises:
+        UserError: a split is empty, or ``output`` may not or cannot be written.
+    """
+    for split, documents in splits.items():
+        if not documents:
+            raise UserError(f"the {split} split is empty")
+    encoder = LineEncoder(tokenizer)
+    reports = []
+    with new_folder(Path(output), force) as folder, _batch_map(encoder, workers) as encode:
+        dictionary = order = None
+        for split, documents in splits.items():
+            start = time.monotonic()
+            batches = _encode(documents, encode, split)
+            if dictionary is None:
+                dictionary, order = _final_dictionary(tokenizer, batches)
+            _write_split(folder / split, batches, order, len(dictionary))
+            reports.append(_report(split, documents, batches, dictionary, time.monotonic() - start))
+        _write_vocabulary(folder, dictionary, tokenizer)
+    return reports
+
+
+class LineEncoder:
+    """Encode lines as the tokenizer's own dictionary numbers them: a faster ``Dictionary.encode_line``."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        dictionary = tokenizer.dictionary()
+        self._tokenizer = tokenizer
+        self._indices = dictionary.indices
+        self._unk, self._eos = dictionary.unk(), dictionary.eos()
+        self._dtype = indexed_dataset.best_fitting_int_dtype(len(dictionary))
+
+    def __call__(self, lines: Sequence[str]) -> Batch:
+        """Return the ids of all lines, each ended by ``</s>``, and the lines' lengths."""
+        ids: list[int] = []
+        ends = []
+        for line in lines:
+            ids.extend(self._indices.get(symbol, self._unk) for symbol in self._tokenizer.encode(line))
+            ids.append(self._eos)
+            ends.append(len(ids))
+        return np.array(ids, dtype=self._dtype), np.diff(ends, prepend=0)
+
+
+_worker_encoder: LineEncoder  # in a worker process: set once, as sending it with every batch would cost more
+
+
+def _start_worker(encoder: LineEncoder) -> None:
+    global _worker_encoder
+    _worker_encoder = encoder
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # how a pool ends them, which the parent's handler would report
+
+
+def _encode_in_worker(lines: Sequence[str]) -> Batch:
+    return _worker_encoder(lines)
+
+
+@contextmanager
+def _batch_map(encoder: LineEncoder, workers: int) -> Iterator[Callable[[Iterable], Iterator[Batch]]]:
+    """Yield a ``map`` over batches of lines that keeps their order; its processes end with the block."""
+    if workers == 1:
+        yield partial(map, encoder)
+    else:
+        with _started_pool(workers, encoder) as pool:
+            yield partial(pool.imap, _encode_in_worker)
+
+
+def _started_pool(workers: int, encoder: LineEncoder) -> multiprocessing.pool.Pool:
+    # Ctrl-C reaches every process. Workers inherit the mask and so leave it to the parent, which cleans up;
+    # and the parent cannot lose it while it forks, where Python drops exceptions.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return multiprocessing.Pool(workers, _start_worker, (encoder,))
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _encode(documents: Sequence[str], encode: Callable, split: str) -> list[Batch]:
+    lines = "\n\n".join(documents).split("\n")  # "" between documents encodes to a lone </s>
+    batches = [lines[start : start + _BATCH_LINES] for start in range(0, len(lines), _BATCH_LINES)]
+    # disable=None: no bar where the output is not a terminal
+    return list(tqdm(encode(batches), split, len(batches), unit="k lines", leave=False, disable=None))
+
+
+def _final_dictionary(tokenizer: Tokenizer, batches: Sequence[Batch]) -> tuple[Dictionary, np.ndarray]:
+    """Return the dictionary, most frequent symbols first, and the final id of each of the tokenizer's ids."""
+    dictionary = tokenizer.dictionary()
+    if tokenizer.has_dictionary:
+        return dictionary, np.arange(len(dictionary))
+    symbols = list(dictionary.symbols)
+    counts = sum(np.bincount(ids, minlength=len(symbols)) for ids, _ in batches)
+    dictionary.count = counts.tolist()
+    dictionary.finalize(padding_factor=8)
+    return dictionary, np.array([dictionary.index(symbol) for symbol in symbols])
+
+
+def _write_split(prefix: Path, batches: Sequence[Batch], order: np.ndarray, vocab_size: int) -> None:
+    data_path, index_path = f"{prefix}.bin", f"{prefix}.idx"
+    builder = indexed_dataset.make_builder(data_path, impl="mmap", vocab_size=vocab_size)
+    for ids, lengths in batches:
+        for line in np.split(order[ids], np.cumsum(lengths)[:-1]):
+            builder.add_item(torch.from_numpy(line))
+    builder.finalize(index_path)
+
+
+def _write_vocabulary(folder: Path, dictionary: Dictionary, tokenizer: Tokenizer) -> None:
+    for name, content in tokenizer.files().items():
+        (folder / name).write_bytes(content)
+    if not tokenizer.has_dictionary:
+        dictionary.save(str(folder / DICTIONARY_FILE))
+
+
+def _report(
+    split: str, documents: Sequence[str], batches: Sequence[Batch], dictionary: Dictionary, seconds: float
+) -> SplitReport:
+    # The tokenizer's numbering and the final one agree on the special symbols.
+    counts = sum(np.bincount(ids, minlength=len(dictionary)) for ids, _ in batches)
+    tokens = int(counts.sum())
+    return SplitReport(
+        split=split,
+        documents=len(documents),
+        lines=sum(document.count("\n") + 1 for document in documents),
+        tokens=tokens,
+        types=int(np.count_nonzero(counts[dictionary.nspecial :])),
+        unknown=100 * int(counts[dictionary.unk()]) / tokens,
+        seconds=seconds,
+    )
+
+
+@contextmanager
+def new_folder(output: Path, force: bool) -> Iterator[Path]:
+    """Yield a temporary folder that takes the place of ``output`` after the block, or vanishes if that fails.
+
+    Raises:
+        UserError: as :func:`check_output`, or no folder can be made there.
+    """
+    output = output.absolute()
+    check_output(output, force)
+    temporary = output.with_name(f".{output.name}.{secrets.token_hex(4)}.partial")
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror}") from None
+    try:
+        yield temporary
+        _put_in_place(temporary, output)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_output(output: Path, force: bool) -> None:
+    """Check that ``output`` may be written: it is new, or empty, or with ``force`` an earlier data folder.
+
+    Raises:
+        UserError: it may not.
+    """
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise UserError(f"{output} is a file; -o takes a folder")
+    names = {path.name for path in output.iterdir()}
+    if names and not force:
+        raise UserError(f"{output} is not empty: choose another folder, or replace it with --force")
+    if foreign := sorted(names - FOLDER_FILES):
+        # Replacing deletes, and a mistyped -o must not cost anyone their home folder.
+        raise UserError(f"--force replaces only data folders, and {output} also holds {foreign[0]}")
+
+
+def _put_in_place(temporary: Path, output: Path) -> None:
+    if not output.exists():
+        temporary.rename(output)
+        return
+    old = temporary.with_suffix(".old")
+    output.rename(old)
+    try:
+        temporary.rename(output)
+    except BaseException:
+        old.rename(output)
+        raise
+    shutil.rmtree(old)

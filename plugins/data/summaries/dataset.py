@@ -1,0 +1,246 @@
+"""Documents and summaries as tokens: encoded once and kept on disk, laid out as one text each, batched by length.
+
+Shapes: B texts in a batch, T tokens, N records.
+"""
+
+import os
+import re
+from array import array
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from plugins.data.by_length import ByLength
+from plugins.data.dictionaries import fingerprint
+from plugins.data.summaries.reader import Columns, read, share
+from plugins.data.text.cache import cached
+from plugins.data.text.token_dictionary import TokenDictionary
+from plugins.errors import UserError
+
+FORMAT = 1  # of the files in the cache
+_TOKEN = re.compile(r"<\|.+\|>")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a document and its summary become one text: document, separator, summary, end.
+
+    Attributes:
+        separator: tokens.
+        blank: whether the summary is encoded with a blank before it, as in running text.
+        end: the token of the end.
+    """
+
+    separator: tuple[int, ...]
+    blank: bool
+    end: int
+
+    @classmethod
+    def of(cls, separator: str, dictionary: TokenDictionary) -> "Layout":
+        """Return the layout for a separator: a token, written ``<|...|>``; words, which begin a new line; or "".
+
+        A token that the dictionary lacks is added to it.
+        """
+        if _TOKEN.fullmatch(separator) or separator in dictionary.added:
+            return cls((dictionary.add_symbol(separator),), False, dictionary.eos())
+        words = dictionary.tokenizer.encode("\n" + separator) if separator else []
+        return cls(tuple(words), True, dictionary.eos())
+
+    def prompt(self, document, room: int) -> torch.Tensor:
+        """Return the tokens (T,), ``room`` at most, that a summary follows: as much of the document as fits."""
+        kept = np.asarray(document[: room - len(self.separator)], np.int64)
+        return torch.from_numpy(np.concatenate([kept, np.array(self.separator, np.int64)]))
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """N records as tokens (S,): document, summary, document, ..., each beginning at its offset (2N + 1,)."""
+
+    path: str
+    tokens: np.ndarray
+    offsets: np.ndarray
+    lines: np.ndarray
+
+    def __len__(self):
+        return len(self.lines)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """(N, 2) tokens of each document and each summary."""
+        return np.diff(self.offsets).reshape(-1, 2)
+
+    def document(self, i) -> np.ndarray:
+        return self.tokens[self.offsets[2 * i] : self.offsets[2 * i + 1]]
+
+    def summary(self, i) -> np.ndarray:
+        return self.tokens[self.offsets[2 * i + 1] : self.offsets[2 * i + 2]]
+
+
+def load(
+    path: Path,
+    columns: Columns,
+    layout: Layout,
+    dictionary: TokenDictionary,
+    cache: str,
+    *,
+    skip_bad_rows: bool = False,
+    part: tuple[float, float] = (0.0, 1.0),
+) -> Encoded:
+    """Encode a file, or take it from the cache.
+
+    Args:
+        cache: its folder.
+        part: of a file with several splits, the records whose :func:`.summaries.share` is in this range.
+
+    Raises:
+        UserError: a record is bad, or holds what the dictionary has no symbol for.
+    """
+
+    def write(folder):
+        records = read(path, columns, skip_bad_rows=skip_bad_rows)
+        chosen = (record for record in records if part[0] <= share(record.document) < part[1])
+        return encode(path, chosen, layout, dictionary, Path(folder))
+
+    info = path.stat()
+    key = {
+        "format": FORMAT,
+        "files": {"data": [[str(path.resolve()), info.st_size, info.st_mtime_ns]]},
+        "columns": asdict(columns),
+        "blank": layout.blank,
+        "part": part,
+        "skip": skip_bad_rows,
+        "dictionary": fingerprint(dictionary),
+    }
+    folder, _ = cached(cache, key, write)
+    tokens, offsets, lines = (np.load(os.path.join(folder, f"{name}.npy"), mmap_mode="r") for name in NAMES)
+    return Encoded(str(path), tokens, np.asarray(offsets), np.asarray(lines))
+
+
+NAMES = ("tokens", "offsets", "lines")
+
+
+def encode(path, records, layout, dictionary, folder) -> dict:
+    """Write the arrays of :class:`Encoded` into a folder, and return how many records they are."""
+    tokens, offsets, lines = array("i"), array("q", [0]), array("q")
+    blank = " " if layout.blank else ""
+    for record in tqdm(records, f"encoding {path.name}", unit=" records", leave=False, disable=None):
+        try:
+            for text in (record.document, blank + record.summary):
+                tokens.extend(dictionary.tokenizer.encode(text))
+                offsets.append(len(tokens))
+        except UserError as error:
+            raise UserError(f"{path}:{record.line}: {error}") from None
+        lines.append(record.line)
+    if not lines:
+        raise UserError(f"{path}: no records for this split; change --valid-fraction")
+    smallest = np.uint16 if len(dictionary) < 2**16 else np.int32
+    for name, values in zip(NAMES, (np.array(tokens, smallest), np.array(offsets), np.array(lines)), strict=True):
+        np.save(folder / f"{name}.npy", values)
+    return {"records": len(lines)}
+
+
+class SummaryDataset(ByLength):
+    """Texts of documents and their summaries.
+
+    A document that leaves no room for its summary loses its end; a summary is never cut.
+
+    Args:
+        encoded: the records.
+        layout: of a text.
+        pad: stands in targets where no loss is.
+        longest: most tokens that the model takes.
+        document_tokens: most tokens of a document; None for as many as fit.
+        loss_on: "summary", the end token included; or "all", every token but the first.
+        skip_too_long: leave out what is an error otherwise.
+        shuffle: vary the batches from epoch to epoch (training).
+        sampled: how many rows, drawn with ``seed``, are batches of their own that hold prompts and references.
+        prompt_room: most tokens of a prompt.
+
+    Raises:
+        UserError: a summary fills the model's block.
+    """
+
+    shorter = "--document-tokens"
+
+    def __init__(
+        self, encoded, layout, pad, longest, *, document_tokens=None, loss_on="summary", skip_too_long=False,
+        shuffle=False, sampled=0, seed=1, prompt_room=None,
+    ):  # fmt: skip
+        self.encoded, self.layout, self.pad, self.loss_on = encoded, layout, pad, loss_on
+        self.prompt_room = min(prompt_room or longest, (document_tokens or longest) + len(layout.separator))
+        documents, summaries = encoded.sizes.T  # (N,)
+        room = longest - len(layout.separator) - summaries
+        self.rows = np.flatnonzero((room > 0) & (documents > 0))  # of the records, those that are used
+        self.skipped = len(encoded) - len(self.rows)
+        if self.skipped and not skip_too_long or not len(self.rows):
+            i = int(np.flatnonzero((room <= 0) | (documents == 0))[0])
+            if documents[i] == 0:
+                raise UserError(
+                    f"{encoded.path}:{encoded.lines[i]}: the tokenizer finds nothing in the document; mend it, or "
+                    "leave such records out: --skip-bad-rows"
+                )
+            raise UserError(
+                f"{encoded.path}:{encoded.lines[i]}: the summary's {summaries[i]} tokens and a document do not "
+                f"fit the model, which takes {longest}; shorten it, or leave such records out: --skip-bad-rows"
+            )
+        kept = np.minimum(documents, np.minimum(room, document_tokens or longest))[self.rows]
+        self.cut = int((kept < documents[self.rows]).sum())
+        self.documents, self.summaries = kept, summaries[self.rows]
+        super().__init__(kept + len(layout.separator) + self.summaries, longest, shuffle=shuffle)
+        order = np.random.RandomState(seed).permutation(len(self))
+        self.sample = np.sort(order[:sampled])
+
+    def __getitem__(self, i):
+        """Return a text as tokens (T + 1,), its end included, where its loss begins, and its number."""
+        row, layout = self.rows[i], self.layout
+        document = self.encoded.document(row)[: self.documents[i]]
+        parts = [document, layout.separator, self.encoded.summary(row), [layout.end]]
+        tokens = np.concatenate([np.asarray(part, np.int64) for part in parts])
+        start = len(document) + len(layout.separator) - 1 if self.loss_on == "summary" else 0
+        return {"id": i, "tokens": tokens, "start": start}
+
+    def collater(self, samples):
+        """Return a batch for the criterion: tokens and targets (B, T), padded on the right.
+
+        A batch of sampled rows has ``prompts`` and ``references`` too, a list of (T,) each.
+        """
+        if not samples:
+            return {}
+        sizes = np.array([len(sample["tokens"]) - 1 for sample in samples])
+        tokens = np.full((len(samples), sizes.max()), self.layout.end, np.int64)  # nothing sees what is after a text
+        target = np.full_like(tokens, self.pad)
+        for i, (sample, size) in enumerate(zip(samples, sizes, strict=True)):
+            tokens[i, :size] = sample["tokens"][:-1]
+            target[i, sample["start"] : size] = sample["tokens"][sample["start"] + 1 :]
+        ids = [sample["id"] for sample in samples]
+        batch = {
+            "id": torch.tensor(ids),
+            "net_input": {"src_tokens": torch.from_numpy(tokens), "src_lengths": torch.from_numpy(sizes)},
+            "target": torch.from_numpy(target),
+            "nsentences": len(samples),
+            "ntokens": int(sizes.sum()),
+        }
+        if len(self.sample) and np.isin(ids, self.sample).all():
+            batch["prompts"] = [self.prompt(i) for i in ids]
+            batch["references"] = [torch.from_numpy(self.encoded.summary(self.rows[i]).astype(np.int64)) for i in ids]
+        return batch
+
+    def prompt(self, i) -> torch.Tensor:
+        return self.layout.prompt(self.encoded.document(self.rows[i]), self.prompt_room)
+
+    def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
+        """Cut ordered indices into batches, those of the sample apart from the others."""
+        sampled = np.isin(indices, self.sample)
+        parts = [super(SummaryDataset, self).batch_by_size(part, max_tokens, max_sentences)
+                 for part in (indices[sampled], indices[~sampled])]  # fmt: skip
+        return sum(parts, [])
+
+
+def describe(dataset: SummaryDataset) -> str:
+    """Return what a log says of a dataset."""
+    text = f"{len(dataset)} records, {dataset.cut} documents cut"
+    why = "whose summary is too long, or whose document has no token"
+    return text + (f", {dataset.skipped} records left out {why}" if dataset.skipped else "")

@@ -1,0 +1,109 @@
+"""Documents with summaries that every installation already has: docstrings, their body and their first line.
+
+They are read from the sources of the standard library and of installed scientific packages, which are parsed and never
+imported; thousands of people wrote each line above a body that it sums up. Bodies are kept as prose: code, tables and
+markup go (:mod:`plugins.data.text.prose`).
+"""
+
+import hashlib
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from plugins.data.text import prose_sources
+from plugins.data.text.prose import paragraphs, without_markup
+
+FORMAT = 1  # of the pairs; a change makes what was cached unused
+SPLITS = ("train", "valid", "test")
+FEWEST_WORDS = 20  # of a body
+SUMMARY_WORDS = range(4, 31)
+_HELD_OUT = 5  # modules in a hundred for validation, and as many for testing
+_WORD = re.compile(r"[^\W\d_]+")
+_SHINGLE = 8  # words in a row that tell a copy
+_TWIN = 0.5  # share of its shingles that a document has in common with the training documents
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A body, its first line, and the module that they stand in, such as ``numpy/linalg/_linalg.py``."""
+
+    module: str
+    document: str
+    summary: str
+
+
+def pairs() -> Iterator[Pair]:
+    """Yield all pairs, in an order that depends only on what is installed; no body and no line comes twice."""
+    seen = set()
+    for module, path in tqdm(list(prose_sources.modules()), "reading docstrings", unit="module", disable=None):
+        for text in prose_sources.docstrings(path):
+            document, summary = split_docstring(text)
+            marks = {" ".join(_WORD.findall(part.lower())) for part in (document, summary)}
+            if summary and not marks & seen:
+                seen |= marks
+                yield Pair(module, document, summary)
+
+
+def split_docstring(text: str) -> tuple[str, str]:
+    """Return the body and the first line of a docstring, both "" where they are no prose."""
+    head, _, body = inspect.cleandoc(text).partition("\n\n")
+    summary = without_markup(head)
+    wanted = len(summary.split()) in SUMMARY_WORDS and summary.endswith(".") and summary[0].isalpha()
+    document = "\n".join(dict.fromkeys(paragraphs(body))) if wanted else ""
+    return (document, summary) if len(document.split()) >= FEWEST_WORDS else ("", "")
+
+
+def split_of(module: str) -> str:
+    """Return the split that all pairs of a module are in."""
+    place = int.from_bytes(hashlib.sha256(module.encode()).digest()[:4], "big") % 100
+    return "valid" if place < _HELD_OUT else "test" if place < 2 * _HELD_OUT else "train"
+
+
+def splits() -> dict[str, list[Pair]]:
+    """Return the pairs of each split: whole modules, without those held out whose twin is in the training split.
+
+    A twin shares half of its eight-word sequences with training documents: packages have variants of one function in
+    several modules.
+    """
+    found = {split: [] for split in SPLITS}
+    for pair in pairs():
+        found[split_of(pair.module)].append(pair)
+    known = {shingle for pair in found["train"] for shingle in shingles(pair.document)}
+    for split in SPLITS[1:]:
+        found[split] = [pair for pair in found[split] if overlap(pair.document, known) < _TWIN]
+    return found
+
+
+def shingles(text: str) -> set[int]:
+    words = _WORD.findall(text.lower())
+    return {hash(tuple(words[i : i + _SHINGLE])) for i in range(max(1, len(words) - _SHINGLE + 1))}
+
+
+def overlap(text: str, known: set[int]) -> float:
+    own = shingles(text)
+    return len(own & known) / len(own)
+
+
+def held_out_modules() -> set[str]:
+    """Return the modules of validation and testing, which nothing may be trained on."""
+    return {module for module, _ in prose_sources.modules() if split_of(module) != "train"}
+
+
+def write(folder: str | Path) -> dict[str, int]:
+    """Write ``train.jsonl``, ``valid.jsonl`` and ``test.jsonl`` and return how many records each has.
+
+    A record has an ``id``, which names the module, a ``document`` and a ``summary``.
+    """
+    counts = {}
+    for split, members in splits().items():
+        counts[split] = len(members)
+        with Path(folder, f"{split}.jsonl").open("w", encoding="utf-8") as file:
+            for i, pair in enumerate(members):
+                record = {"id": f"{pair.module}#{i}", "document": pair.document, "summary": pair.summary}
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    return counts

@@ -1,0 +1,1 @@
+"""Text for every task: sources, documents, tokenizers, dictionaries, windows, caches."""

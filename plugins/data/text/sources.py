@@ -1,0 +1,216 @@
+"""The user's files as documents of characters or bytes, each with its style, read in chunks."""
+
+import codecs
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from plugins.data.text.documents import numbered_lines, read_record, text_under
+from plugins.errors import UserError
+
+TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".jsonl")  # read in a folder; a file that is named may end in any
+CHUNK = 1 << 22  # bytes read at once: 16 MiB as code points
+STYLE_SOURCES = ("none", "file", "folder", "jsonl")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are read: what the options of the task say."""
+
+    unit: str = "char"
+    style_from: str = "none"
+    style_key: str = "style"
+    jsonl_key: str = "text"
+
+
+@dataclass(frozen=True)
+class CorpusSpec:
+    """What a corpus is made of: the files, how they are read, and how they are split."""
+
+    data: tuple[str, ...]
+    reading: Reading = field(default_factory=Reading)
+    valid_fraction: float = 0.1
+    test_fraction: float = 0.0
+    valid_data: tuple[str, ...] = ()
+    test_data: tuple[str, ...] = ()
+
+    def sources(self) -> "dict[str, list[Source]]":
+        """Return the files: those under "train" are split by the fractions, the others are whole splits."""
+        named = {"train": self.data, "valid": self.valid_data, "test": self.test_data}
+        return {split: find_sources(paths, self.reading) for split, paths in named.items()}
+
+    def shares(self) -> tuple[Fraction, Fraction]:
+        """Return where training ends and where validation ends, as parts of a file.
+
+        Raises:
+            UserError: fractions below 0, or that add up to more than 1.
+        """
+        valid = Fraction(0) if self.valid_data else Fraction(str(self.valid_fraction))
+        test = Fraction(0) if self.test_data else Fraction(str(self.test_fraction))
+        if min(valid, test) < 0 or valid + test > 1:
+            raise UserError(
+                f"--valid-fraction {self.valid_fraction} and --test-fraction {self.test_fraction} must lie between "
+                "0 and 1, and so must their sum"
+            )
+        return 1 - valid - test, 1 - test
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file, and its style where that depends on its name."""
+
+    path: str
+    style: str | None = None
+
+    @property
+    def is_jsonl(self) -> bool:
+        return self.path.lower().endswith(".jsonl")
+
+
+@dataclass
+class Document:
+    """A text that no window leaves."""
+
+    style: str | None
+    place: str
+    """The file, or the line of a JSONL file."""
+    chunks: Iterator[np.ndarray]
+    """Code points (uint32), or bytes (uint8), in order."""
+
+
+def find_sources(paths: Sequence[str], reading: Reading) -> list[Source]:
+    """Return the files that paths name, folders searched in sorted order, each with its style.
+
+    Raises:
+        UserError: missing, a folder without text, a file without a style, or with one that is no name.
+    """
+    sources = []
+    for path in paths:
+        files = _files_in(path) if os.path.isdir(path) else [path]
+        for file in files:
+            _check(file)
+            style = _style_of(file, path, files, reading)
+            _check_style(style, file)
+            sources.append(Source(os.path.abspath(file), style))
+    return sources
+
+
+def _files_in(folder: str) -> list[str]:
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [os.path.join(root, name) for name in names if not name.startswith(".")]
+    texts = sorted(file for file in found if file.lower().endswith(TEXT_SUFFIXES))
+    if not texts:
+        raise UserError(f"{folder}: no text in this folder (files named *{', *'.join(TEXT_SUFFIXES)})")
+    return texts
+
+
+def _check(file: str) -> None:
+    if not os.path.exists(file):
+        raise UserError(f"{file}: no such file")
+    if not os.access(file, os.R_OK):
+        raise UserError(f"{file}: may not be read")
+    if os.path.getsize(file) == 0:
+        raise UserError(f"{file}: empty; put text in it or leave it out")
+
+
+def _style_of(file: str, path: str, files: Sequence[str], reading: Reading) -> str | None:
+    if reading.style_from == "file":
+        return Path(file).stem
+    parent = os.path.dirname(os.path.abspath(file))
+    if reading.style_from == "folder":
+        deeper = any(os.path.dirname(os.path.abspath(other)) != parent for other in files)
+        if deeper and parent == os.path.abspath(path):
+            raise UserError(
+                f"{file}: has no style; --style-from folder wants it in a folder of its style within {path}"
+            )
+        return os.path.basename(parent)
+    if reading.style_from == "jsonl" and not file.lower().endswith(".jsonl"):
+        raise UserError(f"{file}: has no style; --style-from jsonl reads .jsonl files, --style-from file its name")
+    return None
+
+
+def _check_style(style: str | None, place: str) -> None:
+    if style is not None and style.strip() in ("", "none"):
+        raise UserError(f"{place}: {style!r} cannot name a style, as 'none' asks for no style; rename it")
+
+
+def read_documents(source: Source, reading: Reading, progress=None) -> Iterator[Document]:
+    """Yield the documents of a file; each is to be read before the next.
+
+    A text file is one document, newlines kept, a byte-order mark dropped (``--unit char``). Each record of a JSONL
+    file is one.
+
+    Args:
+        progress: called with the number of bytes after each piece that was read.
+
+    Raises:
+        UserError: not UTF-8, or a JSONL line without text or style, or with a style that is no name.
+    """
+    progress = progress or (lambda count: None)
+    if source.is_jsonl:
+        yield from _records(source, reading, progress)
+    else:
+        read = _bytes if reading.unit == "byte" else _characters
+        yield Document(source.style, source.path, read(source.path, progress))
+
+
+def _records(source: Source, reading: Reading, progress) -> Iterator[Document]:
+    for number, line in numbered_lines(Path(source.path)):
+        progress(len(line) + 1)
+        if not line:
+            continue
+        place = f"{source.path}:{number}"
+        record = read_record(line, place)
+        text = text_under(reading.jsonl_key, record, place)
+        style = source.style
+        if reading.style_from == "jsonl":
+            style = text_under(reading.style_key, record, place, "--style-key", "style")
+            _check_style(style, place)
+        codes = np.frombuffer(text.encode(), np.uint8) if reading.unit == "byte" else code_points(text)
+        yield Document(style, place, iter([codes]))
+
+
+def code_points(text: str) -> np.ndarray:
+    """Return the code points of a text, (characters,) uint32."""
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
+
+
+def _raw_chunks(path: str, progress) -> Iterator[bytes]:
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(CHUNK):
+                yield chunk
+                progress(len(chunk))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+
+
+def _bytes(path: str, progress) -> Iterator[np.ndarray]:
+    return (np.frombuffer(chunk, np.uint8) for chunk in _raw_chunks(path, progress))
+
+
+def _characters(path: str, progress) -> Iterator[np.ndarray]:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    offset, first = 0, True  # offset: of the bytes that the decoder has not seen
+    for chunk in _raw_chunks(path, progress):
+        yield code_points(_decode(decoder, chunk, offset, path).removeprefix("\ufeff" if first else ""))
+        offset, first = offset + len(chunk), False
+    _decode(decoder, b"", offset, path, final=True)
+
+
+def _decode(decoder, chunk: bytes, offset: int, path: str, final: bool = False) -> str:
+    held_back = len(decoder.getstate()[0])  # the first bytes of a character that the last chunk cut
+    try:
+        return decoder.decode(chunk, final)
+    except UnicodeDecodeError as error:
+        where = offset - held_back + error.start
+        raise UserError(
+            f"{path}: not UTF-8 (byte {error.object[error.start]:#04x} at offset {where}); convert it, for example "
+            "with iconv -f latin1 -t utf-8, or read it as bytes with --unit byte"
+        ) from None

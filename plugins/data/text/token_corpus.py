@@ -1,0 +1,170 @@
+"""Text as one array of tokens for each split, written to disk once and read from there through a memory map.
+
+Documents follow each other, an end-of-document symbol before each; windows cross them, as in GPT-2's training. A text
+file is a document, and so is each record of a JSONL file.
+"""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from plugins.data.dictionaries import fingerprint
+from plugins.data.text.cache import cached, describe_sources
+from plugins.data.text.causal_tokenizers import Characters, SentencePieceVocabulary
+from plugins.data.text.char_corpus import CharSplit
+from plugins.data.text.encoding import SPLITS, Piece, pieces
+from plugins.data.text.sources import CorpusSpec, read_documents
+from plugins.data.text.token_dictionary import TokenDictionary
+from plugins.data.text.tokenizers import SentencePieceTokenizer
+from plugins.errors import UserError
+
+FORMAT = 1  # of the files in the cache
+_AT_ONCE = 1 << 20  # characters
+_BOUNDARY = re.compile(r"(?<=\S) (?=\S)")  # no tokenizer joins what stands on both sides
+
+
+class TokenCorpus:
+    """The splits of a corpus.
+
+    Args:
+        spec: the files and how they are split.
+        dictionary: encodes them.
+        cache: folder for the arrays.
+
+    Raises:
+        UserError: a source is missing, empty, not UTF-8, or holds what the dictionary has no symbol for.
+    """
+
+    def __init__(self, spec: CorpusSpec, dictionary: TokenDictionary, cache: str):
+        self._sources = spec.sources()
+        key = {"format": FORMAT, **describe_sources(spec, self._sources), "dictionary": fingerprint(dictionary)}
+        self._folder, self._content = cached(cache, key, lambda part: encode(spec, self._sources, dictionary, part))
+
+    def split(self, name: str, window: int) -> CharSplit:
+        """Return a split.
+
+        Args:
+            window: its longest windows have this many tokens.
+
+        Raises:
+            UserError: no such split, or it is shorter than a window.
+        """
+        if name not in self._content["splits"]:
+            raise UserError(f"no split {name!r}; there are {', '.join(self._content['splits'])}")
+        info = self._content["splits"][name]
+        if info["length"] <= window:
+            files = self._sources[name] or self._sources["train"]
+            raise UserError(
+                f"{files[0].path}: the {name} split has {info['length']} tokens, and a window needs {window + 1}; give "
+                "more text, change --valid-fraction or --test-fraction, or lower --tokens-per-sample"
+            )
+        path = os.path.join(self._folder, name + ".bin")
+        return CharSplit(np.memmap(path, info["dtype"], "r", shape=(info["length"],)), np.zeros(1, np.int64))
+
+
+def encode(spec: CorpusSpec, sources, dictionary: TokenDictionary, folder: str) -> dict:
+    """Write the arrays of every split into a folder, and return what they are, as plain data."""
+    dtype = np.min_scalar_type(len(dictionary) - 1)
+    lengths = dict.fromkeys(SPLITS, 0)
+    total = 2 * sum(os.path.getsize(source.path) for files in sources.values() for source in files)
+    # disable=None: no bar where the output is not a terminal
+    with tqdm(desc="encoding the text", total=total, unit="B", unit_scale=True, leave=False, disable=None) as bar:
+        characters = count_characters(spec, sources, bar.update)
+        files = {split: open(os.path.join(folder, split + ".bin"), "wb") for split in SPLITS}
+        try:
+            for split, place, text in documents(pieces(spec, sources, characters, bar.update)):
+                for ids in encoded(text, place, dictionary):
+                    np.array(ids, dtype).tofile(files[split])
+                    lengths[split] += len(ids)
+        finally:
+            for file in files.values():
+                file.close()
+    return {"splits": {split: {"length": length, "dtype": dtype.name} for split, length in lengths.items()}}
+
+
+def learn(kind: str, size: int, spec: CorpusSpec, cache: str) -> TokenDictionary:
+    """Return a dictionary made of the training text; it is kept in ``cache``.
+
+    Args:
+        kind: "char", for the characters of all splits that are cut from it; or "sentencepiece", for pieces that are
+            learned from the training split, without loss: line breaks, blanks and rare characters (as bytes) too.
+        size: most symbols of a sentencepiece model.
+
+    Raises:
+        UserError: a source is missing, empty or not UTF-8, or the text does not give the pieces.
+    """
+    sources = {**spec.sources(), "valid": [], "test": []}
+
+    def write(folder):
+        parts = documents(pieces(spec, sources, count_characters(spec, sources)))
+        if kind == "char":
+            tokenizer = Characters(sorted(set().union(*(part for *_, text in parts for part in text))))
+        else:
+            text = "".join(part for split, _, text in parts for part in text if split == "train")
+            tokenizer = SentencePieceVocabulary(SentencePieceTokenizer.train_lossless(text.split("\n"), size))
+        for name, content in tokenizer.files().items():
+            Path(folder, name).write_bytes(content)
+        return {}
+
+    key = {"format": FORMAT, **describe_sources(spec, sources), "vocabulary": [kind, size]}
+    return TokenDictionary.from_files(cached(cache, key, write)[0])
+
+
+def count_characters(spec: CorpusSpec, sources, progress=None) -> dict:
+    """Return {(path, style): characters}.
+
+    Raises:
+        UserError: a file holds no text.
+    """
+    counts = defaultdict(int)
+    for source in (source for files in sources.values() for source in files):
+        for document in read_documents(source, spec.reading, progress):
+            counts[source.path, document.style] += sum(map(len, document.chunks))
+        if not any(count for (path, _), count in counts.items() if path == source.path):
+            raise UserError(f"{source.path}: holds no text")
+    return counts
+
+
+def documents(parts: Iterator[Piece]) -> Iterator[tuple[str, str, Iterator[str]]]:
+    """Yield (split, where it stands, its text in pieces) of each document or part of one; read each before the next."""
+    piece = next(parts, None)
+
+    def text():
+        nonlocal piece
+        begins = True
+        while piece is not None and piece.begins == begins:
+            yield piece.codes.astype("<u4").tobytes().decode("utf-32-le")
+            piece, begins = next(parts, None), False
+
+    while piece is not None:
+        yield piece.split, piece.document.place, text()
+
+
+def encoded(text: Iterable[str], place: str, dictionary: TokenDictionary) -> Iterator[list[int]]:
+    """Yield the tokens of a document, in pieces, after those of the end of the one before.
+
+    Raises:
+        UserError: it holds what the dictionary has no symbol for.
+    """
+    yield [dictionary.eos()]
+    try:
+        for part in cut(text):
+            yield dictionary.tokenizer.encode(part)
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from None
+
+
+def cut(chunks: Iterable[str], size: int = _AT_ONCE) -> Iterator[str]:
+    """Yield a text in pieces of about ``size`` characters that can be encoded one by one."""
+    held = ""
+    for chunk in chunks:
+        held += chunk
+        while len(held) > size and (boundary := _BOUNDARY.search(held, size)):
+            yield held[: boundary.start()]
+            held = held[boundary.start() :]
+    yield held

@@ -1,0 +1,134 @@
+"""The symbols of a causal language model: exactly the rows of its table, in the tokenizer's own order."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from fairseq.data import Dictionary
+
+from plugins.data.dictionaries import FILLER
+from plugins.data.text.causal_tokenizers import CausalTokenizer, in_order, read_json, read_tokenizer
+from plugins.errors import UserError
+from plugins.files import replacing
+
+ADDED_FILE = "added_tokens.json"  # Hugging Face's name: {symbol: index}
+END = "<|endoftext|>"
+ENDS = (END, "</s>")  # of a document: the first that the tokenizer has
+UNKNOWN = "<unk>"
+
+
+class TokenDictionary(Dictionary):
+    """A tokenizer's symbols at 0 to V-1, then those that were added; nothing of fairseq's own has a row.
+
+    ``bos() == eos()`` is the end of a document, ``<|endoftext|>`` (or ``</s>``), which is added where the tokenizer has
+    none. ``pad()`` is ``len(self)``, which has no row: it stands in targets alone, where there is nothing to predict.
+    Inputs may be padded with any symbol on the right, where nothing sees it.
+
+    Attributes:
+        tokenizer: what turns text into indices.
+        added: symbols after those of the tokenizer, such as a separator; no text becomes one of them.
+    """
+
+    def __init__(self, tokenizer: CausalTokenizer, added: Iterable[str] = ()):
+        super().__init__(add_special_symbols=False)
+        self.tokenizer = tokenizer
+        self.symbols, self.nspecial = list(tokenizer.symbols), 0
+        self.count = [1] * len(self.symbols)
+        self.indices = {symbol: index for index, symbol in enumerate(self.symbols)}
+        self.added: list[str] = []
+        for symbol in added:
+            self.add_symbol(symbol)
+        end = next((symbol for symbol in ENDS if symbol in self.indices), END)
+        self.bos_index = self.eos_index = self.add_symbol(end)
+
+    def pad(self):
+        return len(self)
+
+    def unk(self):
+        return self.indices.get(UNKNOWN, len(self))
+
+    def index(self, sym):
+        return self.indices.get(sym, self.unk())
+
+    def add_symbol(self, word, n=1, overwrite=False):
+        """Return the index of a symbol, which gets the next row where it has none; its fresh row is the model's."""
+        if word not in self.indices:
+            self.indices[word] = len(self.symbols)
+            self.symbols.append(word)
+            self.count.append(n)
+            self.added.append(word)
+        return self.indices[word]
+
+    def fill(self, rows: int) -> None:
+        """Add fillers until there are as many symbols as a table has rows."""
+        for i in range(len(self), rows):
+            self.add_symbol(f"{FILLER}{i:04d}")
+
+    def encode(self, text: str) -> torch.Tensor:
+        """Return the indices of a text, (N,) int64; no end of the document is appended.
+
+        Raises:
+            UserError: a part of the text has no symbol.
+        """
+        return torch.tensor(self.tokenizer.encode(text), dtype=torch.long)
+
+    def decode(self, ids) -> str:
+        """Return the text of indices, padding left out; symbols that come from no text stand for themselves."""
+        text, plain = [], []
+        for i in [*torch.as_tensor(ids).tolist(), None]:
+            if i is not None and i < len(self.tokenizer.symbols) and i != self.eos_index:
+                plain.append(i)
+                continue
+            if plain:
+                text.append(self.tokenizer.decode(plain))
+                plain = []
+            if i is not None and i < len(self):
+                text.append(self.symbols[i])
+        return "".join(text)
+
+    # Files
+
+    def files(self) -> dict[str, bytes]:
+        """Return the contents of the files that hold all of this, by name."""
+        first = len(self.symbols) - len(self.added)
+        added = {symbol: first + i for i, symbol in enumerate(self.added)}
+        more = {ADDED_FILE: json.dumps(added, ensure_ascii=False).encode()} if added else {}
+        return self.tokenizer.files() | more
+
+    def save_files(self, folder) -> None:
+        """Put the files into a folder, each whole or not at all; those that are there already stay."""
+        for name, content in self.files().items():
+            path = os.path.join(folder, name)
+            if not (os.path.exists(path) and Path(path).read_bytes() == content):
+                with replacing(path) as part:
+                    part.write_bytes(content)
+
+    @classmethod
+    def from_files(cls, path) -> "TokenDictionary":
+        """Read the tokenizer of a folder, or a tokenizer's file; see :func:`.causal_tokenizers.read_tokenizer`.
+
+        Raises:
+            UserError: there is none, or a file is damaged.
+        """
+        tokenizer = read_tokenizer(path)
+        extra, source = tokenizer.extra, Path(path)
+        if (source / ADDED_FILE).exists():
+            source = source / ADDED_FILE
+            extra = extra | read_json(source, dict)
+        known = {symbol: index for index, symbol in enumerate(tokenizer.symbols)}
+        return cls(tokenizer, in_order(known | extra, source)[len(known) :])
+
+
+def check_size(dictionary: TokenDictionary, rows: int, source) -> None:
+    """Compare a dictionary with the table of a checkpoint.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    if len(dictionary) != rows:
+        raise UserError(
+            f"{source}: its table has {rows} rows, but the tokenizer beside it {len(dictionary)} symbols; they must be "
+            "those that it was trained with"
+        )

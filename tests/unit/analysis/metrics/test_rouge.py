@@ -1,0 +1,85 @@
+"""ROUGE against the rouge-score package, and beyond the scripts that it knows."""
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("rouge_score")
+
+from plugins.analysis.metrics import rouge  # noqa: E402
+
+PAIRS = [
+    ("the cat sat on the mat", "the cats were sitting on a mat"),
+    ("He said: don't go_there; it's 3.14 miles (5 km)!", "He DID say so -- don't go there. It's 5 km."),
+    ("first line .\nthe second line .", "the second line here .\na first line ."),
+    ("", "something"),
+    ("running runners ran", "run runner runs"),
+]
+
+
+@pytest.mark.parametrize("summary, reference", PAIRS)
+def test_english_scores_are_those_of_rouge_score_with_its_own_tokenizer(summary, reference):
+    from rouge_score.rouge_scorer import RougeScorer
+
+    kinds = ["rouge1", "rouge2", "rougeL"] + (["rougeLsum"] if "\n" in reference else [])
+    expected = RougeScorer(kinds, use_stemmer=True).score(reference, summary)
+    found = rouge.score(summary, reference)
+    assert {kind: found[kind] for kind in kinds} == pytest.approx({k: expected[k].fmeasure for k in kinds}, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "text", ["Съешь ещё этих мягких булок", "דע מאין באת ולאן אתה הולך", "नमस्ते दुनिया", "我爱北京天安门", "Ελλάδα"]
+)
+def test_identical_texts_score_one_in_any_script(text):
+    assert set(rouge.score(text, text).values()) == {1.0} or len(rouge.Words().tokenize(text)) == 1
+
+
+def test_words_of_other_scripts():
+    words = rouge.Words().tokenize
+    assert words("Ещё раз, ÉTÉ!") == ["ещё", "раз", "été"]
+    assert words("नमस्ते दुनिया") == ["नमस्ते", "दुनिया"], "vowel signs belong to their letters"
+    assert words("我爱GPT-2模型") == ["我", "爱", "gpt", "2", "模", "型"]
+    assert words("Running runs") == ["run", "run"] and rouge.Words(stem=False).tokenize("Running") == ["running"]
+
+
+def test_literal_scores():
+    found = rouge.score("the cat sat", "the cat ran")
+    assert found["rouge1"] == pytest.approx(2 / 3) and found["rouge2"] == pytest.approx(1 / 2)
+    assert found["rougeL"] == pytest.approx(2 / 3)
+
+
+def test_lsum_takes_sentences_in_any_order_and_l_does_not():
+    summary, reference = "The dog barked. A cat slept on.", "A cat slept on.\nThe dog barked."
+    found = rouge.score(summary, reference)
+    assert found["rougeLsum"] == 1.0 and found["rougeL"] < 0.7
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("One. Two! Three?", ["One.", "Two!", "Three?"]),
+        ('He said "no." She left.', ['He said "no."', "She left."]),
+        ("At 3.5 p.m. it ended.", ["At 3.5 p.m. it ended."]),
+        ("a line\nanother. Line", ["a line", "another.", "Line"]),
+        ("你好。再见。", ["你好。", "再见。"]),
+        ("אחת. שתיים.", ["אחת.", "שתיים."]),
+        ("", []),
+    ],
+)
+def test_sentences(text, expected):
+    assert rouge.sentences(text) == expected
+
+
+def test_intervals_hold_the_mean_as_often_as_they_say():
+    draws, held = np.random.default_rng(0), 0
+    for trial in range(60):
+        scores = [dict.fromkeys(rouge.KINDS, float(value)) for value in draws.random(50)]
+        low, high = rouge.intervals(scores, seed=trial)["rouge1"]
+        held += low <= 0.5 <= high
+        assert low < rouge.mean(scores)["rouge1"] < high
+    assert held >= 50, "95 % of 60 are 57"
+
+
+def test_scores_are_plain_floats():
+    assert all(type(value) is float for value in rouge.score("a b", "a c").values())
+    assert not isinstance(rouge.mean([rouge.score("a", "a")])["rouge1"], torch.Tensor)

@@ -1,0 +1,70 @@
+"""Numbers of bar charts, from the files of benchmarks and evaluations."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from plugins.analysis.runs import bars
+from plugins.errors import UserError
+
+
+def evaluation(free=0.5, given=None, error=0.1):
+    scores = {"free": {"own_style": {"50": {"mean": 0.9}, "200": {"mean": free, "standard_error": error, "n": 8}}}}
+    if given is not None:
+        scores["given"] = {"asked_style": {"200": {"mean": given, "standard_error": None, "n": 1}}}
+    return {"checkpoint": "x", "styles": ["a", "b"], "sees_the_future": False, "options": {"window": 200},
+            "judges": {"svm": {"consistency": scores}}}  # fmt: skip
+
+
+def test_one_evaluation_has_the_error_over_its_texts():
+    ((name, (values, errors)),) = bars.consistency({"base": [evaluation(0.5)]}).items()
+    assert name == "generated freely" and values.tolist() == [0.5] and errors.tolist() == [[0.1], [0.1]]
+
+
+def test_evaluations_of_several_seeds_have_the_error_over_the_seeds():
+    series = bars.consistency({"base": [evaluation(0.5), evaluation(0.7)]})
+    values, errors = series["generated freely"]
+    assert values == pytest.approx([0.6]) and errors[0] == pytest.approx([0.1])  # 0.1414 / sqrt(2)
+
+
+def test_a_configuration_without_a_condition_is_nan_in_it():
+    series = bars.consistency({"base": [evaluation()], "styles": [evaluation(given=0.8)]})
+    values, errors = series["with the style given"]
+    assert math.isnan(values[0]) and values[1] == 0.8 and np.isnan(errors).all()
+    assert bars.consistency({"base": [evaluation()]}, judge="bayes") == {}
+
+
+def test_speeds_reach_from_least_to_most(tmp_path):
+    rows = [{"contestant": "slow", "characters_per_second": {"median": 5, "min": 4, "max": 8}, "to_cache": {}},
+            {"contestant": "fast", "characters_per_second": {"median": 9, "min": 9, "max": 10}}]  # fmt: skip
+    (tmp_path / "speed.json").write_text(json.dumps({"rows": rows}))
+    names, unit, (values, reach) = bars.read_speeds(tmp_path / "speed.json")
+    assert (names, unit, values.tolist()) == (["slow", "fast"], "characters per second", [5, 9])
+    assert reach.tolist() == [[1, 0], [3, 1]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "no JSON"),
+        ("[]", "a list found"),
+        ("{}", "no evaluation"),
+        ('{"checkpoint": "c", "styles": [], "sees_the_future": false}', "no evaluation"),
+        (None, "No such file"),
+    ],
+)
+def test_what_is_no_evaluation_is_refused(tmp_path, content, message):
+    path = tmp_path / "e.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=f"e.json: .*{message}"):
+        bars.read_evaluation(path)
+
+
+@pytest.mark.parametrize("rows", ['[{"contestant": "x"}]', "[3]", "null"])
+def test_a_file_without_speeds_is_refused(tmp_path, rows):
+    (tmp_path / "s.json").write_text(f'{{"rows": {rows}}}')
+    with pytest.raises(UserError, match="s.json: no speeds"):
+        bars.read_speeds(tmp_path / "s.json")

@@ -1,0 +1,130 @@
+"""The judges: they know styles they have learned, and say so of text that has none."""
+
+import string
+
+import numpy as np
+import pytest
+import toy
+
+from plugins.analysis.styles import classifiers
+from plugins.errors import UserError
+
+STYLES = ["letters", "recipes"]
+WORDS = {
+    "letters": "dear madam I remain your humble servant and trust that the carriage arrived before the evening".split(),
+    "recipes": "stir 2 cups flour, 1 egg; bake at 180 C until golden (35 min), then cool: serve 4 slices.".split(),
+}
+
+
+def prose(style, length, seed):
+    draw = np.random.default_rng(seed)
+    text = " ".join(draw.choice(WORDS[style], length // 3))
+    return text[:length]
+
+
+@pytest.fixture(scope="module", params=["svm", "bayes"])
+def judge(request):
+    texts = {style: prose(style, 6000, seed) for seed, style in enumerate(STYLES)}
+    return classifiers.StyleClassifier(request.param, STYLES).fit(texts, (50, 200))
+
+
+def share(judge, windows, label):
+    return float((judge.predict(windows) == label).mean())
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_unseen_text_of_a_style_is_recognised(judge, label):
+    windows = classifiers.cut(prose(STYLES[label], 4000, 10 + label), 100)
+    assert share(judge, windows, label) > 0.9
+
+
+@pytest.mark.parametrize("alphabet", [
+    string.ascii_lowercase + " ", string.ascii_letters, string.digits, "x", "xy ", "אבגדה ", "éàü",
+])  # fmt: skip
+def test_random_letters_have_no_style(judge, alphabet):
+    draw = np.random.default_rng(3)
+    windows = ["".join(draw.choice(list(alphabet), 100)) for _ in range(50)]
+    assert share(judge, windows, classifiers.NONE) > 0.9
+
+
+def test_the_nearest_style_of_random_letters_is_that_asked_for_by_chance(judge):
+    draw = np.random.default_rng(3)
+    windows = ["".join(draw.choice(list(string.ascii_lowercase), 100)) for _ in range(60)]
+    asked = np.arange(60) % 2
+    assert (judge.nearest(windows) == asked).mean() == pytest.approx(0.5, abs=0.2)
+
+
+def test_the_nearest_style_of_text_is_its_own(judge):
+    windows = [*classifiers.cut(prose("letters", 2000, 8), 100), *classifiers.cut(prose("recipes", 2000, 9), 100)]
+    assert (judge.nearest(windows) == np.repeat([0, 1], 20)).mean() > 0.9
+
+
+def test_shuffled_text_has_no_style(judge):
+    draw = np.random.default_rng(4)
+    windows = classifiers.styleless("shuffled", [prose(style, 4000, 5) for style in STYLES], 200, 50, draw)
+    assert share(judge, windows, classifiers.NONE) > 0.9
+
+
+def test_a_window_of_many_styles_has_none(judge):
+    draw = np.random.default_rng(5)
+    texts = [prose(style, 4000, 6) for style in STYLES]
+    windows = [classifiers.mix(texts, 200, 25, draw) for _ in range(100)]
+    assert share(judge, windows, classifiers.NONE) > 0.5
+    assert max(share(judge, windows, label) for label in (0, 1)) < 0.5
+
+
+def test_the_same_seed_gives_the_same_judge(judge):
+    texts = {style: prose(style, 6000, seed) for seed, style in enumerate(STYLES)}
+    again = classifiers.StyleClassifier(judge.kind, STYLES).fit(texts, (50, 200))
+    windows = classifiers.cut(prose("letters", 2000, 7) + prose("recipes", 2000, 8), 60)
+    assert (again.predict(windows) == judge.predict(windows)).all()
+
+
+def test_no_windows_have_no_labels(judge):
+    assert judge.predict([]).shape == (0,)
+
+
+def test_too_little_text_is_an_error_that_names_the_style():
+    with pytest.raises(UserError, match="40 characters of style 'recipes' .* less than a window of 50"):
+        classifiers.StyleClassifier("svm", STYLES).fit({"letters": "a" * 100, "recipes": "b" * 40}, [50])
+
+
+def test_windows_are_whole():
+    assert classifiers.cut("abcdefgh", 3) == ["abc", "def"]
+    assert classifiers.cut("ab", 3) == []
+
+
+def test_a_mixture_takes_turns():
+    draw = np.random.default_rng(0)
+    assert classifiers.mix(["aaaaa", "bbbbb"], 7, 2, draw) == "aabbaab"
+
+
+def test_parts_of_one_document_are_its_stretches():
+    assert classifiers.partition(["abcdefghij"], (0.6, 0.2, 0.2)) == ["abcdef", "gh", "ij"]
+
+
+def test_parts_of_many_documents_share_none():
+    documents = [f"{i:02d}" * 10 for i in range(30)]
+    parts = classifiers.partition(documents, (0.5, 0.5))
+    assert parts == ["".join(documents[:15]), "".join(documents[15:])]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["svm", "bayes"])
+def test_on_real_text_of_four_styles(kind):
+    """A guard: real text is recognised, random letters are not, and mixtures of the very same text are not either."""
+    folder = toy.ROOT.parent / "shared" / "data" / "styles"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared/data, which is not in the repository")
+    texts = [path.read_text(encoding="utf-8")[-100_000:] for path in sorted(folder.glob("*.txt"))]
+    styles = [path.stem for path in sorted(folder.glob("*.txt"))]
+    learn = {style: text[:60_000] for style, text in zip(styles, texts, strict=True)}
+    test = [text[60_000:] for text in texts]
+    judge = classifiers.StyleClassifier(kind, styles).fit(learn)
+    right = [share(judge, classifiers.cut(text, 200), label) for label, text in enumerate(test)]
+    assert np.mean(right) > 0.9
+    draw = np.random.default_rng(1)
+    letters = ["".join(draw.choice(list(string.ascii_lowercase + " "), 200)) for _ in range(100)]
+    assert share(judge, letters, classifiers.NONE) > 0.95
+    mixed = [classifiers.mix([test[i] for i in draw.permutation(4)], 200, 25, draw) for _ in range(200)]
+    assert max(share(judge, mixed, label) for label in range(4)) < 0.25

@@ -1,0 +1,235 @@
+"""Tokenized pairs: fairseq's own format, truncation, the cache, and batches by length."""
+
+import os
+import random
+
+import numpy as np
+import pytest
+import toy
+
+import plugins
+from plugins.data.glue import dataset, reader, specs
+from plugins.errors import UserError
+
+RTE, SST = specs.SPECS["RTE"], specs.SPECS["SST-2"]
+ENTAILED = ("entailment", "not_entailment")
+
+
+@pytest.fixture
+def tokenizer(toy_data):
+    made = dataset.Tokenizer(toy_data)
+    made.dictionary.add_mask()
+    return made
+
+
+@pytest.fixture
+def train(tmp_path):
+    """A small RTE training file."""
+    texts = toy.sentences(60)
+    rows = [f"{i}\t{texts[2 * i]} {'x' * (i % 7)}\t{texts[2 * i + 1]}\t{ENTAILED[i % 2]}\n" for i in range(30)]
+    path = tmp_path / "train.tsv"
+    path.write_text("index\tsentence1\tsentence2\tlabel\n" + "".join(rows))
+    return path
+
+
+def pairs(train, tokenizer, **options):
+    data = dataset.load(train, RTE, "train", tokenizer)
+    return dataset.SentencePairs(data, tokenizer.dictionary, **{"max_positions": 64, **options})
+
+
+def test_inputs_are_those_of_fairseqs_hub_interface(train, tokenizer, toy_data, tmp_path):
+    task = toy.make_task(toy_data)
+    model = toy.make_model(task)
+    hub = object.__new__(plugins.hub.RobertaInterface)
+    from fairseq.data import encoders
+
+    hub.__dict__.update(task=task, model=model, bpe=encoders.build_bpe(tokenizer.options))
+    rows = [line.split("\t") for line in train.read_text().splitlines()[1:]]
+    found = pairs(train, tokenizer, max_positions=200)
+    for i, (_, first, second, _) in enumerate(rows):
+        assert found[i]["tokens"].tolist() == hub.encode(first, second).tolist()
+
+
+def test_gpt2s_tokenizer_gives_the_ids_of_fairseqs_own(train, tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    learned = tokenizers.ByteLevelBPETokenizer()
+    learned.train_from_iterator(toy.sentences(200), vocab_size=330, show_progress=False)
+    learned.save_model(str(tmp_path))
+    (tmp_path / "vocab.json").rename(tmp_path / "encoder.json")
+    (tmp_path / "merges.txt").rename(tmp_path / "vocab.bpe")
+    words = random.Random(0).sample(range(330), 330)  # dict.txt is ordered by frequency, not by id
+    (tmp_path / "dict.txt").write_text("".join(f"{word} 1\n" for word in words))
+    tokenizer = dataset.Tokenizer(tmp_path)
+    text = train.read_text().splitlines()[1].split("\t")[1]
+    ids = tokenizer.encode(text)
+    assert [int(tokenizer.dictionary[i]) for i in ids] == learned.encode(text).ids
+    assert len(ids) < len(text) and tokenizer.dictionary.unk() not in ids
+
+
+def test_a_single_sentence_stands_between_bos_and_eos(tokenizer, tmp_path):
+    path = tmp_path / "t.tsv"
+    path.write_text("sentence\tlabel\nthe river\t1\n")
+    data = dataset.load(path, SST, "train", tokenizer)
+    tokens = dataset.SentencePairs(data, tokenizer.dictionary, 64)[0]["tokens"].tolist()
+    assert tokens == [0, *tokenizer.encode("the river"), 2]
+
+
+@pytest.mark.parametrize(
+    "first, second, budget, kept",
+    [
+        (3, 4, 10, (3, 4)),
+        (3, 9, 10, (3, 7)),
+        (9, 3, 10, (7, 3)),
+        (9, 9, 10, (5, 5)),
+        (9, 9, 11, (6, 5)),
+        (6, 5, 10, (5, 5)),
+        (5, 6, 10, (5, 5)),
+        (20, 0, 10, (10, 0)),
+    ],
+)
+def test_the_longer_text_of_a_pair_is_cut_first(first, second, budget, kept):
+    found = dataset.truncated(np.array([first]), np.array([second]), budget)
+    assert (found[0][0], found[1][0]) == kept
+
+
+def test_truncation_equals_taking_tokens_one_by_one():
+    """As ``longest_first`` of Hugging Face: of equals, the second loses."""
+    for first in range(12):
+        for second in range(12):
+            for budget in range(13):
+                a, b = first, second
+                while a + b > budget:
+                    a, b = (a - 1, b) if a > b else (a, b - 1)
+                found = dataset.truncated(np.array([first]), np.array([second]), budget)
+                assert (found[0][0], found[1][0]) == (a, b)
+
+
+def test_no_input_is_longer_than_max_positions(train, tokenizer):
+    found = pairs(train, tokenizer, max_positions=20)
+    assert found.sizes.max() == 20
+    assert [len(found[i]["tokens"]) for i in range(len(found))] == found.sizes.tolist()
+    assert all(found[i]["tokens"][-1] == 2 for i in range(len(found)))
+
+
+@pytest.mark.parametrize("task, least", [("SST-2", 3), ("RTE", 6)])
+def test_an_input_has_room_for_a_token_of_each_text(tokenizer, tmp_path, task, least):
+    path = tmp_path / "t.tsv"
+    path.write_text("sentence\tsentence1\tsentence2\tlabel\n" + "the river\tthe river\ta garden\t{}\n" * 2)
+    path.write_text(path.read_text().replace("{}", specs.SPECS[task].labels[0]))
+    data = dataset.load(path, specs.SPECS[task], "train", tokenizer)
+    assert dataset.SentencePairs(data, tokenizer.dictionary, least).sizes.tolist() == [least, least]
+    with pytest.raises(UserError, match=f"--max-positions {least - 1}: an input takes at least {least}"):
+        dataset.SentencePairs(data, tokenizer.dictionary, least - 1)
+
+
+def test_a_batch_is_padded_to_a_small_multiple_and_has_its_labels(train, tokenizer):
+    found = pairs(train, tokenizer, pad_multiple=8)
+    batch = found.collater([found[0], found[1]])
+    tokens = batch["net_input"]["src_tokens"]
+    assert tokens.shape[1] % 8 == 0
+    assert tokens.shape[1] - found.sizes[:2].max() < 8
+    assert (tokens != tokenizer.dictionary.pad()).sum(1).tolist() == found.sizes[:2].tolist()
+    assert batch["target"].tolist() == [0, 1]
+    assert batch["ntokens"] == found.sizes[:2].sum()
+
+
+@pytest.mark.parametrize("limits", [{"max_sentences": 4}, {"max_tokens": 200}, {"max_sentences": 5, "max_tokens": 150}])
+def test_every_row_is_in_one_batch_within_the_limits(train, tokenizer, limits):
+    """fairseq's own batching would drop the last rows for --required-batch-size-multiple, 8 by default."""
+    found = pairs(train, tokenizer, shuffle=True)
+    batches = found.batch_by_size(found.ordered_indices(), **limits, required_batch_size_multiple=8)
+    assert sorted(np.concatenate(batches)) == list(range(30))
+    for batch in batches:
+        assert len(batch) <= limits.get("max_sentences", 30)
+        assert len(batch) * found.sizes[batch].max() <= limits.get("max_tokens", 10**9)
+
+
+def test_an_input_that_fits_no_batch_is_an_error(train, tokenizer):
+    found = pairs(train, tokenizer)
+    with pytest.raises(UserError, match="--max-tokens 8: an input has"):
+        found.batch_by_size(found.ordered_indices(), max_tokens=8)
+
+
+def test_batches_hold_inputs_of_like_length_and_differ_between_epochs(train, tokenizer):
+    found = pairs(train, tokenizer, shuffle=True)
+    orders = []
+    for seed in (1, 2):
+        np.random.seed(seed)
+        orders.append(found.ordered_indices())
+    assert orders[0].tolist() != orders[1].tolist()
+    assert not found.can_reuse_epoch_itr_across_epochs
+    for order in orders:
+        spread = [np.ptp(found.sizes[batch]) for batch in found.batch_by_size(order, max_sentences=5)]
+        assert np.mean(spread) < 0.5 * np.ptp(found.sizes)
+
+
+# The cache
+
+
+def load(train, tokenizer, cache, **options):
+    return dataset.load(train, RTE, "train", tokenizer, cache, **options)
+
+
+def same(a, b):
+    arrays = ("tokens", "offsets", "labels", "index")
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in arrays)
+
+
+def test_a_second_time_nothing_is_read_or_tokenized(train, tokenizer, tmp_path, monkeypatch):
+    first = load(train, tokenizer, tmp_path / "cache")
+    monkeypatch.setattr(dataset, "tokenize", None)
+    monkeypatch.setattr(reader, "read", None)
+    assert same(load(train, tokenizer, tmp_path / "cache"), first)
+
+
+def test_other_content_is_not_taken_for_the_cached(train, tokenizer, tmp_path):
+    first = load(train, tokenizer, tmp_path / "cache")
+    stat = train.stat()
+    train.write_text(train.read_text().replace("river", "table"))
+    os.utime(train, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert not same(load(train, tokenizer, tmp_path / "cache"), first)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_a_damaged_cache_is_made_again(train, tokenizer, tmp_path):
+    first = load(train, tokenizer, tmp_path / "cache")
+    (path,) = (tmp_path / "cache").iterdir()
+    path.write_bytes(path.read_bytes()[:100])
+    assert same(load(train, tokenizer, tmp_path / "cache"), first)
+    assert [p.suffix for p in (tmp_path / "cache").iterdir()] == [".npz"]
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(train, tokenizer, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert len(load(train, tokenizer, tmp_path / "file" / "cache")) == 30
+
+
+def test_an_unlabelled_split_stays_so_in_the_cache(tokenizer, tmp_path):
+    path = tmp_path / "test.tsv"
+    path.write_text("index\tsentence1\tsentence2\n5\ta\tb\n")
+    for _ in range(2):
+        data = dataset.load(path, RTE, "test", tokenizer, tmp_path / "cache")
+        assert (data.labels, data.index.tolist()) == (None, ["5"])
+
+
+def test_a_folder_without_a_tokenizer_is_an_error(tmp_path, toy_data):
+    (tmp_path / "dict.txt").write_bytes((toy_data / "dict.txt").read_bytes())
+    with pytest.raises(UserError, match="no tokenizer.*--tokenizer-dir"):
+        dataset.Tokenizer(tmp_path)
+
+
+@pytest.mark.slow
+def test_67000_rows_are_read_and_tokenized_in_15_seconds(tokenizer, tmp_path):
+    """The size of SST-2's training split: 67,349 phrases, 9.4 words each on average."""
+    import time
+
+    words = " ".join(toy.sentences(2000)).split()
+    rows = [" ".join(words[i % 18000 : i % 18000 + 1 + i % 18]) + f"\t{i % 2}\n" for i in range(67_349)]
+    path = tmp_path / "train.tsv"
+    path.write_text("sentence\tlabel\n" + "".join(rows))
+    start = time.process_time()
+    dataset.load(path, SST, "train", tokenizer, tmp_path / "cache")
+    assert time.process_time() - start < 15
+    start = time.process_time()
+    dataset.load(path, SST, "train", tokenizer, tmp_path / "cache")
+    assert time.process_time() - start < 2

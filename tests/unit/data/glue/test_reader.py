@@ -1,0 +1,162 @@
+"""GLUE's files as they are, and as they should not be."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from plugins.data.glue import reader, specs
+from plugins.errors import UserError
+
+RTE, COLA, STSB = (specs.SPECS[name] for name in ("RTE", "CoLA", "STS-B"))
+HEADER = "index\tsentence1\tsentence2\tlabel\n"
+ROW = "0\tA b.\tC d.\tentailment\n"
+
+
+def read(tmp_path, content, spec=RTE, split="train", name="train.tsv", **options):
+    path = tmp_path / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return reader.read(path, spec, split, **options)
+
+
+def test_a_quote_inside_a_sentence_is_text(tmp_path):
+    row = '0\t"To be, he said.\tHe said "" it.\tentailment\n1\tx\ty"\tnot_entailment\n'
+    found = read(tmp_path, HEADER + row)
+    assert found.texts == [['"To be, he said.', "x"], ['He said "" it.', 'y"']]
+    assert found.labels.tolist() == [0, 1]
+
+
+def test_a_byte_order_mark_and_crlf_leave_no_trace(tmp_path):
+    found = read(tmp_path, b"\xef\xbb\xbf" + (HEADER + ROW).replace("\n", "\r\n").encode())
+    assert found.texts == [["A b."], ["C d."]]
+    assert found.labels.tolist() == [0]
+
+
+def test_only_line_feeds_end_a_line(tmp_path):
+    found = read(tmp_path, HEADER + "0\ta\u2028b\x0bc\x85d\te\tentailment\n")
+    assert found.texts[0] == ["a\u2028b\x0bc\x85d"]
+
+
+def test_cola_has_no_header_but_for_its_test_split(tmp_path):
+    found = read(tmp_path, "gj04\t1\t\tIt sails.\ngj04\t0\t*\tIt sail.\n", COLA)
+    assert (found.texts, found.labels.tolist()) == ([["It sails.", "It sail."]], [1, 0])
+    test = read(tmp_path, "index\tsentence\n7\tIt sails.\n", COLA, "test")
+    assert (test.texts, test.labels, test.index) == ([["It sails."]], None, ["7"])
+
+
+def test_columns_are_found_by_name_wherever_they_stand(tmp_path):
+    found = read(tmp_path, "label\tsentence2\tother\tsentence1\nentailment\tsecond\tx\tfirst\n")
+    assert found.texts == [["first"], ["second"]]
+
+
+def test_scores_are_read_as_they_stand(tmp_path):
+    found = read(tmp_path, "sentence1\tsentence2\tscore\na\tb\t5.000\nc\td\t2.4\n", STSB)
+    assert found.labels.dtype == np.float64
+    assert found.labels.tolist() == pytest.approx([5, 2.4])
+
+
+def test_the_full_diagnostics_have_names_of_their_own(tmp_path):
+    text = "Lexical Semantics\tDomain\tPremise\tHypothesis\tLabel\n\tNews\ta\tb\tneutral\n"
+    found = read(tmp_path, text, specs.SPECS["AX"], "valid")
+    assert (found.texts, found.labels.tolist()) == ([["a"], ["b"]], [1])
+
+
+def test_a_test_split_with_placeholders_for_labels_is_unlabelled(tmp_path):
+    assert read(tmp_path, HEADER + "0\ta\tb\t-1\n", split="test").labels is None
+
+
+@pytest.mark.parametrize(
+    "row, complaint",
+    [
+        ("1\tonly one\n", "2 columns, 4 expected"),
+        ("1\ta\tb\tc\tentailment\n", "5 columns, 4 expected"),
+        ("1\ta\tb\tperhaps\n", "unknown label 'perhaps'"),
+        ("1\ta\tb\t\n", "no label"),
+        ("\n", "1 columns, 4 expected"),
+    ],
+)
+def test_a_bad_row_is_an_error_with_file_and_line_or_left_out_and_counted(tmp_path, caplog, row, complaint):
+    content = HEADER + ROW + row + ROW
+    with pytest.raises(UserError, match=f"train.tsv:3: {complaint}.*--skip-bad-rows"):
+        read(tmp_path, content)
+    with caplog.at_level(logging.WARNING):
+        found = read(tmp_path, content, skip_bad_rows=True)
+    assert (len(found.index), found.skipped) == (2, 1)
+    assert "1 bad rows left out, the first is line 3" in caplog.text
+
+
+def test_rows_without_a_name_are_numbered_as_they_stand_in_the_file(tmp_path):
+    content = "sentence1\tsentence2\na\tb\nonly this\nc\td\n"
+    assert read(tmp_path, content, split="test", skip_bad_rows=True).index == ["0", "2"]
+
+
+@pytest.mark.parametrize("score", ["high", "5.1", "-0.5", "nan"])
+def test_a_score_off_the_scale_is_an_error(tmp_path, score):
+    with pytest.raises(UserError, match="train.tsv:2: score"):
+        read(tmp_path, f"sentence1\tsentence2\tscore\na\tb\t{score}\n", STSB)
+
+
+def test_a_missing_column_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(UserError, match="train.tsv:1: no column 'sentence2', 'label'"):
+        read(tmp_path, "index\tsentence1\n0\ta\n")
+
+
+def test_what_is_not_utf8_is_an_error_with_its_line(tmp_path):
+    with pytest.raises(UserError, match="train.tsv:2: not UTF-8"):
+        read(tmp_path, HEADER.encode() + b"0\t\xff\tb\tentailment\n")
+
+
+def test_an_empty_file_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="no usable rows"):
+        read(tmp_path, HEADER)
+
+
+def own(name):
+    files = {"train": name}
+    return specs.GlueSpec("own", files, ("text",), "mood", ("0", "1"), ("accuracy",), "accuracy")
+
+
+def test_csv_has_quoting(tmp_path):
+    found = read(tmp_path, 'mood,text\n1,"a, ""b""\nc"\n0,d\n', own("t.csv"), name="t.csv")
+    assert (found.texts, found.labels.tolist()) == ([['a, "b"\nc', "d"]], [1, 0])
+
+
+def test_json_lines(tmp_path):
+    found = read(tmp_path, '{"text": "a\\tb", "mood": 1}\n{"text": "c", "mood": "0"}\n', own("t.jsonl"), name="t.jsonl")
+    assert (found.texts, found.labels.tolist()) == ([["a\tb", "c"]], [1, 0])
+
+
+BAD_JSON = [("{", "not JSON"), ("[1]", "not a JSON object"), ('{"mood": 1}', "no text")]
+
+
+@pytest.mark.parametrize("row, complaint", BAD_JSON)
+def test_bad_json_rows(tmp_path, row, complaint):
+    with pytest.raises(UserError, match=f"t.jsonl:1: {complaint}"):
+        read(tmp_path, row + "\n", own("t.jsonl"), name="t.jsonl")
+
+
+def test_a_split_is_found_in_the_tasks_folder_or_in_the_given_one(tmp_path):
+    (tmp_path / "RTE").mkdir()
+    path = tmp_path / "RTE" / "dev.tsv"
+    path.write_text(HEADER)
+    assert reader.locate(tmp_path, RTE, "valid") == reader.locate(path.parent, RTE, "valid") == path
+    with pytest.raises(UserError, match="train.tsv: no such file"):
+        reader.locate(tmp_path, RTE, "train")
+    with pytest.raises(UserError, match="no split 'dev'"):
+        reader.locate(tmp_path, RTE, "dev")
+
+
+@pytest.mark.parametrize(
+    "task, rows, second",
+    [
+        ("CoLA", {"train": 8551, "valid": 1043, "test": 1063}, 721),
+        ("RTE", {"train": 2490, "valid": 277, "test": 3000}, 131),
+        ("MRPC", {"train": 3668, "valid": 408, "test": 1725}, 263),
+    ],
+)
+def test_the_real_files(glue, task, rows, second):
+    """``second``: how many of the validation rows have label id 1."""
+    spec = specs.SPECS[task]
+    found = {split: reader.read(reader.locate(glue, spec, split), spec, split) for split in rows}
+    assert {split: len(part.index) for split, part in found.items()} == rows
+    assert found["valid"].labels.sum() == second

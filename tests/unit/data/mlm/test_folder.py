@@ -1,0 +1,148 @@
+import signal
+
+import pytest
+from fairseq.data import Dictionary, data_utils
+from fairseq.data.token_block_dataset import TokenBlockDataset
+
+from plugins.data.mlm import folder as mlm_folder
+from plugins.data.mlm.folder import new_folder, split_documents, write_mlm_folder
+from plugins.data.text.tokenizers import SentencePieceTokenizer
+from plugins.errors import UserError
+
+TRAIN = ["the cat sat on the mat\nthe dog sat on the log", "a cat met a dog"]
+VALID = ["the log sat\non a cat"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return SentencePieceTokenizer.train("\n".join(TRAIN * 5).split("\n"), 101)
+
+
+@pytest.fixture(scope="module")
+def folder(tokenizer, tmp_path_factory):
+    output = tmp_path_factory.mktemp("mlm") / "data"
+    write_mlm_folder(output, {"train": TRAIN, "valid": VALID}, tokenizer)
+    return output
+
+
+def load(folder, split):
+    dictionary = Dictionary.load(str(folder / "dict.txt"))
+    return dictionary, data_utils.load_indexed_dataset(str(folder / split), dictionary)
+
+
+def test_the_folder_holds_what_fairseq_looks_for(folder):
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "dict.txt", "sentencepiece.bpe.model", "train.bin", "train.idx", "valid.bin", "valid.idx",
+    ]  # fmt: skip
+
+
+def test_each_line_is_what_fairseq_would_encode(folder, tokenizer):
+    dictionary, dataset = load(folder, "valid")
+    for row, line in zip(dataset, ["the log sat", "on a cat"], strict=True):
+        expected = dictionary.encode_line(" ".join(tokenizer.encode(line)), add_if_not_exist=False)
+        assert row.tolist() == expected.tolist()
+
+
+def test_a_lone_eos_stands_between_documents(folder):
+    dictionary, dataset = load(folder, "train")
+    assert [len(row) == 1 for row in dataset] == [False, False, True, False]
+    assert dataset[2].tolist() == [dictionary.eos()]
+
+
+def test_complete_doc_blocks_are_the_documents(folder):
+    dictionary, dataset = load(folder, "train")
+    blocks = TokenBlockDataset(
+        dataset, dataset.sizes, 512, dictionary.pad(), dictionary.eos(), break_mode="complete_doc"
+    )
+    texts = [dictionary.string(block, "sentencepiece") for block in blocks]
+    assert texts == ["the cat sat on the mat the dog sat on the log", "a cat met a dog"]
+
+
+def test_the_dictionary_is_sorted_by_frequency_and_padded(folder):
+    rows = [line.rsplit(" ", 1) for line in (folder / "dict.txt").read_text().splitlines()]
+    counts = [int(count) for _, count in rows]
+    assert counts == sorted(counts, reverse=True)
+    assert (len(rows) + 4) % 8 == 0
+    assert [symbol for symbol, _ in rows[97:]] == ["madeupword0000", "madeupword0001", "madeupword0002"]
+
+
+def test_pieces_that_never_occur_have_rows(folder):
+    assert "Z 0" in (folder / "dict.txt").read_text().splitlines()
+
+
+def test_reports_count_documents_lines_tokens_and_unknowns(tokenizer, tmp_path):
+    splits = {"train": ["a\na", "\u2603"], "valid": ["a"]}
+    train, valid = write_mlm_folder(tmp_path / "data", splits, tokenizer)
+    # train: "_ a </s>", "_ a </s>", "</s>", "_ <unk> </s>"; valid: "_ a </s>"
+    assert (train.documents, train.lines, train.tokens, train.types, train.unknown) == (2, 3, 10, 2, 10.0)
+    assert (valid.documents, valid.lines, valid.tokens, valid.types, valid.unknown) == (1, 1, 3, 2, 0.0)
+
+
+def test_an_empty_split_is_refused(tokenizer, tmp_path):
+    with pytest.raises(UserError, match="the valid split is empty"):
+        write_mlm_folder(tmp_path / "data", {"train": TRAIN, "valid": []}, tokenizer)
+    assert not list(tmp_path.iterdir())
+
+
+def test_splitting_keeps_every_document_and_their_order():
+    documents = [f"document {i}" for i in range(100)]
+    train, valid = split_documents(documents, 0.05)
+    assert (len(train), len(valid)) == (95, 5)
+    assert sorted(train + valid) == sorted(documents)
+    assert train == sorted(train, key=documents.index) and valid == sorted(valid, key=documents.index)
+
+
+def test_splitting_depends_on_the_seed_alone():
+    documents = [f"document {i}" for i in range(100)]
+    assert split_documents(documents, 0.05, seed=1) == split_documents(documents, 0.05, seed=1)
+    assert split_documents(documents, 0.05, seed=1) != split_documents(documents, 0.05, seed=2)
+
+
+def test_each_side_of_a_split_gets_a_document():
+    assert [len(part) for part in split_documents(["one", "two"], 0.001)] == [1, 1]
+    assert [len(part) for part in split_documents(["one", "two"], 0.999)] == [1, 1]
+
+
+def test_a_single_document_cannot_be_split():
+    with pytest.raises(UserError, match="one document cannot be split"):
+        split_documents(["one"], 0.5)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_leaves_what_was_there(tmp_path, error):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dict.txt").write_text("old")
+    with pytest.raises(error), new_folder(tmp_path / "data", force=True) as folder:
+        (folder / "dict.txt").write_text("new")
+        raise error
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert (tmp_path / "data" / "dict.txt").read_text() == "old"
+
+
+def test_force_replaces_an_earlier_folder_and_all_its_files(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "test.bin").write_text("old")
+    with new_folder(tmp_path / "data", force=True) as folder:
+        (folder / "dict.txt").write_text("new")
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["data", "data/dict.txt"]
+
+
+def test_force_deletes_nothing_but_data_folders(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UserError, match="also holds thesis.tex"), new_folder(tmp_path, force=True):
+        pass
+
+
+def test_a_folder_in_use_needs_force(tmp_path):
+    (tmp_path / "dict.txt").touch()
+    with pytest.raises(UserError, match="is not empty: .* --force"), new_folder(tmp_path, force=False):
+        pass
+
+
+def test_workers_end_in_silence_whatever_the_parent_does_on_sigterm():
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with mlm_folder._started_pool(1, None) as pool:
+            assert pool.apply(signal.getsignal, (signal.SIGTERM,)) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,159 @@
+"""How documents and summaries become texts, targets and batches."""
+
+import numpy as np
+import pytest
+
+from plugins.data.summaries.dataset import Layout, SummaryDataset, describe, load
+from plugins.data.summaries.reader import Columns
+from plugins.data.text.causal_tokenizers import Characters
+from plugins.data.text.token_dictionary import TokenDictionary
+from plugins.errors import UserError
+
+RECORDS = [("abcabc", "ab"), ("ca", "c"), ("bbbbbbbbbbbb", "abc"), ("a", "b"), ("cab", "ba")]
+
+
+@pytest.fixture
+def dictionary():
+    return TokenDictionary(Characters(sorted("\n :TLDR;abc")))
+
+
+@pytest.fixture
+def make(tmp_path, dictionary):
+    """Make a dataset of records, 16 tokens long at most."""
+
+    def make(records=RECORDS, separator="<|sep|>", longest=16, **options):
+        layout = Layout.of(separator, dictionary)
+        path = tmp_path / "train.csv"
+        text = "article,highlights\n" + "".join(f"{a},{b}\n" for a, b in records)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+        encoded = load(path, Columns(), layout, dictionary, str(tmp_path / "cache"))
+        return SummaryDataset(encoded, layout, dictionary.pad(), longest, **options)
+
+    return make
+
+
+def test_a_separator_in_bars_is_one_new_token(dictionary):
+    before = len(dictionary)
+    layout = Layout.of("<|sep|>", dictionary)
+    assert layout.separator == (before,) and not layout.blank and dictionary.symbols[-1] == "<|sep|>"
+    assert Layout.of("<|sep|>", dictionary) == layout and len(dictionary) == before + 1
+
+
+def test_words_stand_on_a_line_of_their_own_and_the_summary_goes_on_behind_them(dictionary, make):
+    before = len(dictionary)
+    dataset = make(separator="TL;DR:")
+    assert len(dictionary) == before
+    assert dictionary.decode(dataset[1]["tokens"]) == "ca\nTL;DR: c<|endoftext|>"
+
+
+def test_a_text_is_document_separator_summary_end(dictionary, make):
+    dataset = make()
+    assert dictionary.decode(dataset[0]["tokens"]) == "abcabc<|sep|>ab<|endoftext|>"
+    assert dictionary.decode(make(separator="")[1]["tokens"]) == "ca c<|endoftext|>"
+
+
+def test_the_loss_is_on_the_summary_and_its_end_and_inputs_are_one_behind(dictionary, make):
+    dataset = make()
+    batch = dataset.collater([dataset[0], dataset[3]])
+    tokens, target = batch["net_input"]["src_tokens"], batch["target"]
+    assert tokens.shape == target.shape == (2, 9)
+    assert [dictionary.decode(row[row != dictionary.pad()]) for row in target] == ["ab<|endoftext|>", "b<|endoftext|>"]
+    assert dictionary.decode(tokens[0]) == "abcabc<|sep|>ab"
+    assert (target[0] != dictionary.pad()).nonzero().flatten().tolist() == [6, 7, 8]
+    assert tokens.max() < len(dictionary), "inputs have no symbol without a row"
+    assert batch["ntokens"] == 9 + 3 and batch["nsentences"] == 2
+
+
+def test_the_loss_can_be_on_everything(dictionary, make):
+    dataset = make(loss_on="all")
+    target = dataset.collater([dataset[0]])["target"]
+    assert dictionary.decode(target[0]) == "bcabc<|sep|>ab<|endoftext|>"
+
+
+def test_documents_are_cut_and_summaries_never(dictionary, make):
+    dataset = make(longest=8)
+    texts = [dictionary.decode(dataset[i]["tokens"]) for i in range(len(dataset))]
+    assert texts[0] == "abcab<|sep|>ab<|endoftext|>" and texts[2] == "bbbb<|sep|>abc<|endoftext|>"
+    assert dataset.sizes.max() == 8 and dataset.cut == 2
+    assert describe(dataset) == "5 records, 2 documents cut"
+    short = make(document_tokens=2)
+    assert dictionary.decode(short[0]["tokens"]) == "ab<|sep|>ab<|endoftext|>"
+
+
+def test_a_summary_that_leaves_no_room_is_an_error_or_left_out(make):
+    records = [*RECORDS, ("abc", "abcabcabc")]
+    with pytest.raises(UserError, match=r"train.csv:7: the summary's 9 tokens and a document do not fit.*takes 10"):
+        make(records, longest=10)
+    dataset = make(records, longest=10, skip_too_long=True)
+    assert len(dataset) == 5 and "1 records left out" in describe(dataset)
+
+
+def test_a_document_without_a_token_is_named_with_its_own_line(make, dictionary, monkeypatch):
+    encode = dictionary.tokenizer.encode
+    monkeypatch.setattr(dictionary.tokenizer, "encode", lambda text: [] if text == "cc" else encode(text))
+    records = [*RECORDS, ("cc", "a")]  # as sentencepiece makes nothing of a zero-width space
+    with pytest.raises(UserError, match="train.csv:7: the tokenizer finds nothing in the document"):
+        make(records)
+    assert len(make(records, skip_too_long=True)) == 5
+
+
+def test_the_sample_is_drawn_by_the_seed_and_has_batches_of_its_own(make):
+    dataset = make(sampled=2, seed=3)
+    batches = dataset.batch_by_size(dataset.ordered_indices(), max_sentences=8)
+    assert [len(batch) for batch in batches] == [2, 3] and sorted(batches[0]) == dataset.sample.tolist()
+    assert sorted(np.concatenate(batches)) == [0, 1, 2, 3, 4]
+    assert make(sampled=2, seed=3).sample.tolist() == dataset.sample.tolist()
+    assert len({tuple(make(sampled=2, seed=seed).sample) for seed in range(8)}) > 1
+    first, second = (dataset.collater([dataset[i] for i in batch]) for batch in batches)
+    assert "prompts" not in second and len(first["prompts"]) == len(first["references"]) == 2
+
+
+def test_prompts_leave_room_for_a_summary(dictionary, make):
+    dataset = make(sampled=5, prompt_room=4)
+    batch = dataset.collater([dataset[i] for i in range(5)])
+    assert [dictionary.decode(prompt) for prompt in batch["prompts"]] == [
+        "abc<|sep|>", "ca<|sep|>", "bbb<|sep|>", "a<|sep|>", "cab<|sep|>",
+    ]  # fmt: skip
+    assert [dictionary.decode(tokens) for tokens in batch["references"]] == ["ab", "c", "abc", "b", "ba"]
+
+
+def test_batches_hold_rows_of_similar_length_within_the_tokens(make):
+    dataset = make()
+    batches = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=16)
+    assert sorted(np.concatenate(batches)) == [0, 1, 2, 3, 4]
+    assert all(len(batch) * dataset.sizes[batch].max() <= 16 for batch in batches)
+    assert batches[0].tolist() == [3, 1]
+    with pytest.raises(UserError, match="--max-tokens 9: an input has 16; raise it, or lower --document-tokens"):
+        dataset.batch_by_size(dataset.ordered_indices(), max_tokens=9)
+
+
+def test_what_the_dictionary_does_not_know_is_named_with_its_line(make):
+    with pytest.raises(UserError, match=r"train.csv:3: 'x' \(U\+0078\)"):
+        make([("a", "b"), ("axb", "c")])
+
+
+def test_a_file_is_encoded_once_and_again_when_it_changes(tmp_path, make, monkeypatch, dictionary):
+    make()
+    monkeypatch.setattr("plugins.data.summaries.dataset.encode", None)
+    make()  # from the cache
+    monkeypatch.undo()
+    assert dictionary.decode(make([("cc", "a")])[0]["tokens"]) == "cc<|sep|>a<|endoftext|>"
+
+
+def test_what_was_encoded_of_a_file_before_it_changed_is_removed(tmp_path, dictionary):
+    path, cache = tmp_path / "a.csv", tmp_path / "cache"
+    for text in ("a,b", "ab,c"):
+        path.write_text(f"article,highlights\n{text}\n", encoding="utf-8")
+        load(path, Columns(), Layout.of("<|sep|>", dictionary), dictionary, str(cache))
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_parts_of_a_file_are_disjoint_and_whole(tmp_path, dictionary):
+    path, cache = tmp_path / "all.csv", str(tmp_path / "cache")
+    documents = ["a" * (i % 7 + 1) + "b" * (i // 7) for i in range(70)]
+    path.write_text("article,highlights\n" + "".join(f"{d},c\n" for d in documents), encoding="utf-8")
+    layout = Layout.of("<|sep|>", dictionary)
+    parts = [load(path, Columns(), layout, dictionary, cache, part=part) for part in ((0.3, 1.0), (0.0, 0.3))]
+    found = [[dictionary.decode(part.document(i)) for i in range(len(part))] for part in parts]
+    assert sorted(found[0] + found[1]) == sorted(documents) and min(map(len, found)) > 5

@@ -1,0 +1,131 @@
+"""Documents and summaries from files as users have them."""
+
+import itertools
+import json
+import logging
+
+import pytest
+
+from plugins.data.summaries.reader import Columns, Record, locate, read, share
+from plugins.errors import UserError
+
+
+def write(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def test_cnn_dailymail_as_published(tmp_path):
+    text = 'id,article,highlights\n0001d1,"By . A. Press .\nThe ""Milk Man"", he said .","One .\nTwo ."\nab2,b,c\n'
+    path = write(tmp_path, "train.csv", "\ufeff" + text)
+    assert list(read(path)) == [
+        Record(2, "0001d1", 'By . A. Press .\nThe "Milk Man", he said .', "One .\nTwo ."),
+        Record(5, "ab2", "b", "c"),
+    ]
+
+
+def test_tab_separated_text_has_no_quoting(tmp_path):
+    path = write(tmp_path, "train.tsv", 'text\tsummary\n"To be", he said\tA "quote"\r\n')
+    assert list(read(path)) == [Record(2, "0", '"To be", he said', 'A "quote"')]
+
+
+def test_json_lines_with_columns_of_other_names(tmp_path):
+    rows = [{"dialogue": "a\nb", "short": "c", "id": 7}, {"dialogue": "d", "short": "e"}]
+    path = write(tmp_path, "x.jsonl", "\n".join(map(json.dumps, rows)))
+    found = list(read(path, Columns("dialogue", "short")))
+    assert found == [Record(1, "7", "a\nb", "c"), Record(2, "1", "d", "e")]
+
+
+def test_summaries_may_be_missing_where_they_are_not_asked_for(tmp_path):
+    path = write(tmp_path, "x.csv", "article\nsome text\n")
+    assert list(read(path, summaries=False)) == [Record(2, "0", "some text", None)]
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        (
+            "a.csv",
+            "id,body,highlights\n1,a,b\n",
+            r"no column 'article', but id, body, highlights; .*--document-column",
+        ),
+        ("a.csv", "article,tldr\na,b\n", r"a.csv:1: no column 'highlights', but article, tldr; .*--summary-column"),
+        ("a.csv", 'article,highlights\n"x\ny",b\na,\n', r"a.csv:4: no text under 'highlights'; .*--skip-bad-rows"),
+        ("a.csv", "article,highlights\n  ,b\n", r"a.csv:2: no text under 'article'"),
+        ("a.csv", "article,highlights\na,b,c\n", r"a.csv:2: 3 columns, 2 expected: article, highlights;"),
+        ("a.csv", 'article,highlights\n"a,b\n', r"a.csv:2: unexpected end of data"),
+        ("a.tsv", "article\thighlights\na\n", r"a.tsv:2: 1 columns, 2 expected.*need a .csv"),
+        ("a.jsonl", '{"article": "a", "highlights": "b"}\n{"article": 3}\n', r"a.jsonl:2: no text under 'article'"),
+        ("a.jsonl", "[1]\n", r"a.jsonl:1: not a JSON object"),
+        ("a.jsonl", "{\n", r"a.jsonl:1: not JSON"),
+        ("a.csv", b"article,highlights\na,b\n\xff,c\n", r"a.csv:3: not UTF-8; convert the file"),
+        ("a.jsonl", '{"article": "a\\ud800", "highlights": "b"}\n', r"a.jsonl:1: '.ud800' under 'article' is half"),
+        ("a.jsonl", '{"id": "\\ud800", "article": "a", "highlights": "b"}\n', r"a.jsonl:1: '.ud800' under 'id'"),
+        ("a.jsonl", '{"id": ' + "1" * 5000 + "}\n", r"a.jsonl:1: not JSON \(Exceeds the limit"),
+        ("a.jsonl", "[" * 100_000 + "\n", r"a.jsonl:1: not JSON \(maximum recursion depth"),
+        ("a.csv", "article,highlights,article\na,b,c\n", r"a.csv:1: 2 columns are called 'article'; rename"),
+        ("a.csv", "article,highlights\n", r"a.csv: no usable records"),
+        ("a.csv", "", r"a.csv:1: no column 'article'"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(tmp_path, name, text, message):
+    with pytest.raises(UserError, match=message):
+        list(read(write(tmp_path, name, text)))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("A.CSV", 'article,highlights\n"a\nb",c\n'), ("A.JSONL", '{"article": "a\\nb", "highlights": "c"}\n')],
+)
+def test_the_case_of_a_suffix_does_not_matter(tmp_path, name, text):
+    assert [(record.document, record.summary) for record in read(write(tmp_path, name, text))] == [("a\nb", "c")]
+
+
+def test_zero_is_a_name(tmp_path):
+    text = "".join(f'{{"id": {name}, "article": "a"}}\n' for name in ("1", "0", '""'))
+    path = write(tmp_path, "a.jsonl", text)
+    assert [record.name for record in read(path, summaries=False)] == ["1", "0", "2"]
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="No such file"):
+        list(read(tmp_path / "none.csv"))
+
+
+def test_bad_records_are_left_out_and_counted_when_asked(tmp_path, caplog):
+    path = write(tmp_path, "a.csv", "article,highlights\na,b\n,c\nd\ne,f\n")
+    with caplog.at_level(logging.WARNING):
+        assert [record.document for record in read(path, skip_bad_rows=True)] == ["a", "e"]
+    assert "2 bad records left out, the first is in line 3" in caplog.text
+
+
+def test_bad_records_are_counted_where_only_the_first_are_asked_for(tmp_path, caplog):
+    path = write(tmp_path, "a.csv", "article,highlights\n,b\na,b\nc,d\n")
+    with caplog.at_level(logging.WARNING):
+        assert len(list(itertools.islice(read(path, skip_bad_rows=True), 1))) == 1
+    assert "1 bad records left out, the first is in line 2" in caplog.text
+
+
+def test_splits_are_found_by_their_usual_names(tmp_path):
+    for name in ("train.csv", "validation.jsonl", "test.tsv"):
+        write(tmp_path, name, "x")
+    assert [locate(tmp_path, split).name for split in ("train", "valid", "test")] == [
+        "train.csv", "validation.jsonl", "test.tsv",
+    ]  # fmt: skip
+    assert locate(tmp_path / "train.csv", "valid").name == "train.csv", "a single file holds all splits"
+
+
+def test_a_missing_or_doubled_split_is_an_error(tmp_path):
+    with pytest.raises(UserError, match=r"no valid split here; it would be valid.csv"):
+        locate(tmp_path, "valid")
+    for name in ("valid.csv", "dev.csv"):
+        write(tmp_path, name, "x")
+    with pytest.raises(UserError, match="valid.csv and dev.csv are both the valid split"):
+        locate(tmp_path, "valid")
+
+
+def test_the_share_of_a_text_is_even_and_stays():
+    shares = [share(f"document {i}") for i in range(2000)]
+    assert share("a text") == share("a text") and 0 <= min(shares) and max(shares) < 1
+    assert sum(value < 0.1 for value in shares) == pytest.approx(200, abs=65)

@@ -1,0 +1,50 @@
+"""Finding the tokenizer of a folder, and where it says that words start."""
+
+import json
+
+import pytest
+import toy
+
+from plugins.data.dictionaries import MaskDictionary
+from plugins.data.text import bpe
+from plugins.errors import UserError
+
+
+def test_a_sentencepiece_model_is_found(toy_data):
+    found = bpe.find(toy_data)
+    assert found._name == "sentencepiece"
+    assert found.sentencepiece_model == str(toy_data / "sentencepiece.bpe.model")
+
+
+def test_gpt2s_files_are_found_only_together(tmp_path):
+    (tmp_path / "encoder.json").write_text("{}")
+    assert bpe.find(tmp_path) is None
+    (tmp_path / "vocab.bpe").write_text("#version\n")
+    found = bpe.find(tmp_path)
+    assert (found._name, found.gpt2_encoder_json) == ("gpt2", str(tmp_path / "encoder.json"))
+
+
+def test_words_start_at_sentencepieces_mark(toy_data):
+    dictionary = toy.make_task(toy_data).dictionary
+    starts = bpe.word_starts(toy_data, dictionary)
+    assert len(starts) == len(dictionary)
+    assert starts[:4].all()
+    for index, word in enumerate(dictionary.symbols[4:], 4):
+        if not word.startswith(("madeupword", "<")):
+            assert starts[index] == word.startswith("\u2581")
+    assert 0 < starts.sum() < len(starts)
+
+
+def test_words_start_at_gpt2s_spaces(tmp_path):
+    (tmp_path / "encoder.json").write_text(json.dumps({"\u0120the": 0, "re": 1, "\u0120": 2, "a": 3}))
+    (tmp_path / "vocab.bpe").write_text("#version: 0.2\n\u0120 t\n")
+    dictionary = MaskDictionary()
+    for word in ["0", "1", "2", "3", "madeupword0000"]:
+        dictionary.add_symbol(word)
+    dictionary.add_mask()
+    assert bpe.word_starts(tmp_path, dictionary)[4:9].tolist() == [True, False, True, False, True]
+
+
+def test_no_tokenizer_is_an_error_that_names_the_flag(tmp_path):
+    with pytest.raises(UserError, match=f"{tmp_path}: no tokenizer.*--mask-whole-words"):
+        bpe.word_starts(tmp_path, MaskDictionary())

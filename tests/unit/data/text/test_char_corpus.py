@@ -1,0 +1,237 @@
+"""Splits, the cache on disk, and what they refuse."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from plugins.data.text import sources
+from plugins.data.text.char_corpus import open_corpus
+from plugins.data.text.char_dictionary import CharDictionary
+from plugins.data.text.sources import CorpusSpec, Reading
+from plugins.errors import UserError
+
+
+def spec(*paths, reading=None, **options):
+    return CorpusSpec(tuple(map(str, paths)), Reading(**(reading or {})), **options)
+
+
+def content(corpus, name, dictionary=None, window=1):
+    """Return [(style, text)] of the documents of a split."""
+    dictionary = dictionary or corpus.dictionary()
+    split = corpus.split(name, dictionary, corpus.styles, window)
+    labels = [None] * len(split.starts) if split.labels is None else [corpus.styles[i] for i in split.labels]
+    spans = zip(labels, split.starts, split.ends, strict=True)
+    return [
+        (label, dictionary.decode(split.read(np.array([start]), end - start)[0]))
+        for label, start, end in spans
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("abcdefghij" * 9 + "jihgfedcba", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return str(tmp_path / "cache")
+
+
+def records(path, *pairs):
+    path.write_text("".join(json.dumps({"style": style, "text": text}) + "\n" for style, text in pairs))
+    return path
+
+
+def test_a_file_is_cut_as_nanogpt_cuts_it(text, cache):
+    corpus = open_corpus(spec(text), cache)
+    assert content(corpus, "train") == [(None, "abcdefghij" * 9)]
+    assert content(corpus, "valid") == [(None, "jihgfedcba")]
+
+
+def test_tinyshakespeare_has_nanogpts_published_sizes(golden, cache):
+    path = golden.parent / "data" / "tinyshakespeare.txt"
+    corpus = open_corpus(spec(path), cache)
+    dictionary = corpus.dictionary()
+    sizes = [len(corpus.split(name, dictionary, [], 256)) for name in ("train", "valid")]
+    assert (sizes, len(dictionary)) == ([1_003_854, 111_540], 65)
+
+
+def test_every_file_is_cut_by_itself_and_is_a_document(tmp_path, cache):
+    (tmp_path / "a.txt").write_text("a" * 10)
+    (tmp_path / "b.txt").write_text("ab" * 10)
+    corpus = open_corpus(spec(tmp_path / "a.txt", tmp_path / "b.txt", test_fraction=0.2), cache)
+    assert content(corpus, "train") == [(None, "a" * 7), (None, "ab" * 7)]
+    assert content(corpus, "valid") == [(None, "a"), (None, "ab")]
+    assert content(corpus, "test") == [(None, "aa"), (None, "abab")]
+
+
+def test_cuts_do_not_depend_on_the_chunks_that_are_read(tmp_path, text, monkeypatch):
+    whole = open_corpus(spec(text, test_fraction=0.13), str(tmp_path / "one"))
+    monkeypatch.setattr(sources, "CHUNK", 7)
+    pieces = open_corpus(spec(text, test_fraction=0.13), str(tmp_path / "two"))
+    for split in ("train", "valid", "test"):
+        assert content(whole, split) == content(pieces, split)
+
+
+def test_jsonl_is_cut_between_documents_each_style_by_itself(tmp_path, cache):
+    path = records(tmp_path / "a.jsonl", ("x", "aaaa"), ("x", "bbbb"), ("x", "ab"), ("y", "abab"), ("y", "bb"))
+    corpus = open_corpus(spec(path, reading={"style_from": "jsonl"}, valid_fraction=0.25), cache)
+    assert corpus.styles == ["x", "y"]
+    assert content(corpus, "train") == [("x", "aaaa"), ("y", "abab")]
+    assert content(corpus, "valid") == [("x", "bbbb"), ("x", "ab"), ("y", "bb")]
+
+
+def test_given_files_are_whole_splits(tmp_path, text, cache):
+    (tmp_path / "v.txt").write_text("abc" * 5)
+    (tmp_path / "t.txt").write_text("cba" * 5)
+    files = {"valid_data": (str(tmp_path / "v.txt"),), "test_data": (str(tmp_path / "t.txt"),)}
+    corpus = open_corpus(spec(text, **files), cache)
+    assert content(corpus, "train") == [(None, text.read_text())]
+    assert content(corpus, "valid") == [(None, "abc" * 5)]
+    assert content(corpus, "test") == [(None, "cba" * 5)]
+
+
+def test_all_of_a_text_can_be_for_validation(text, cache):
+    corpus = open_corpus(spec(text, valid_fraction=1.0), cache)
+    assert content(corpus, "valid", CharDictionary("abcdefghij")) == [(None, text.read_text())]
+    with pytest.raises(UserError, match="text.txt: nothing left to train on"):
+        corpus.dictionary()
+
+
+@pytest.mark.parametrize("alphabet, dtype", [(256, "uint8"), (257, "uint16")])
+def test_the_array_has_the_narrowest_type(tmp_path, cache, alphabet, dtype):
+    path = tmp_path / "a.txt"
+    path.write_text("".join(map(chr, range(200, 200 + alphabet))) * 2, encoding="utf-8")
+    corpus = open_corpus(spec(path, valid_fraction=0), cache)
+    split = corpus.split("train", corpus.dictionary(), [], 1)
+    assert isinstance(split.ids, np.memmap)
+    assert split.ids.dtype == dtype
+
+
+def test_the_ids_are_those_of_the_dictionary_given(text, cache):
+    corpus = open_corpus(spec(text), cache)
+    assert content(corpus, "valid", CharDictionary("ABabcdefghijk")) == [(None, "jihgfedcba")]
+
+
+def test_the_styles_are_numbered_as_the_list_given(tmp_path, cache):
+    for name in ("drama", "novel"):
+        (tmp_path / f"{name}.txt").write_text("abcd" * 10)
+    corpus = open_corpus(spec(tmp_path / "drama.txt", tmp_path / "novel.txt", reading={"style_from": "file"}), cache)
+    split = corpus.split("train", corpus.dictionary(), ["novel", "poem", "drama"], 1)
+    assert split.labels.tolist() == [2, 0]
+    with pytest.raises(UserError, match="style 'drama' is not one of novel, poem in ckpt.pt"):
+        corpus.split("train", corpus.dictionary(), ["novel", "poem"], 1, "ckpt.pt")
+
+
+def test_it_is_written_once_and_again_when_a_file_changes(text, cache):
+    open_corpus(spec(text), cache)
+    (folder,) = os.scandir(cache)
+    written = os.stat(os.path.join(folder, "corpus.json")).st_mtime_ns
+    open_corpus(spec(text), cache)
+    assert os.stat(os.path.join(folder, "corpus.json")).st_mtime_ns == written
+    text.write_text("abc" * 20)
+    assert content(open_corpus(spec(text), cache), "train") == [(None, "abc" * 18)]
+    (new,) = os.scandir(cache)  # the outdated one is gone
+    assert new.name != folder.name
+
+
+def test_other_options_are_kept_beside_each_other(text, cache):
+    open_corpus(spec(text), cache)
+    open_corpus(spec(text, valid_fraction=0.2), cache)
+    assert len(os.listdir(cache)) == 2
+
+
+def test_a_failed_start_leaves_nothing(tmp_path, cache):
+    (tmp_path / "a.txt").write_bytes(b"abc" * 10 + b"\xff")
+    with pytest.raises(UserError, match="not UTF-8"):
+        open_corpus(spec(tmp_path / "a.txt"), cache)
+    assert os.listdir(cache) == []
+
+
+def test_of_two_processes_the_first_to_finish_wins(text, cache, monkeypatch):
+    rename = os.rename
+    monkeypatch.setattr(os, "rename", lambda old, new: (os.makedirs(new), rename(old, new))[1])
+    first = open_corpus(spec(text), cache)  # renaming onto an empty folder works
+    folder = next(os.scandir(cache)).path
+
+    def beaten(old, new):
+        raise FileExistsError(17, "File exists")
+
+    monkeypatch.setattr(os, "rename", beaten)
+    monkeypatch.setattr("plugins.data.text.cache.description", Once(folder))
+    second = open_corpus(spec(text), cache)
+    assert content(second, "train") == content(first, "train")
+    assert [entry.path for entry in os.scandir(cache)] == [folder]
+
+
+class Once:
+    """The path of a description, which at first seems not to be there."""
+
+    def __init__(self, folder):
+        self.asked = 0
+
+    def __call__(self, folder):
+        self.asked += 1
+        return os.path.join(folder, "corpus.json" if self.asked > 1 else "not yet")
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path, text):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="file/cache: the encoded text cannot be written here.*--data-cache"):
+        open_corpus(spec(text), str(tmp_path / "file" / "cache"))
+
+
+def test_a_character_of_the_share_that_is_held_out_is_in_the_dictionary_as_in_nanogpts(tmp_path, cache):
+    path = tmp_path / "a.txt"
+    path.write_text("abcde" * 18 + "abcdefghij", encoding="utf-8")
+    corpus = open_corpus(spec(path), cache)
+    assert corpus.dictionary().characters == list("abcdefghij")
+    assert content(corpus, "valid") == [(None, "abcdefghij")]
+
+
+def test_a_character_that_only_a_validation_file_has_is_pointed_at(tmp_path, cache):
+    train, valid = tmp_path / "a.txt", tmp_path / "b.txt"
+    train.write_text("abcde\n" * 15, encoding="utf-8")
+    valid.write_text("abc\nabéde\nabé\n", encoding="utf-8")
+    corpus = open_corpus(spec(train, valid_data=(str(valid),)), cache)
+    with pytest.raises(UserError, match=r"b.txt: 'é' \(U\+00E9\), character 7, is in the valid split") as error:
+        corpus.split("valid", corpus.dictionary(), [], 4)
+    assert "\n" not in str(error.value)
+
+
+def test_a_character_that_a_checkpoint_lacks_is_pointed_at(tmp_path, cache):
+    path = records(tmp_path / "a.jsonl", ("x", "abc"), ("x", "abz"), ("x", "abcabc"))
+    with pytest.raises(UserError, match=r"a.jsonl:2: 'z' .*character 3, is in the train split but not in ckpt.pt"):
+        open_corpus(spec(path), cache).split("train", CharDictionary("abc"), [], 2, "ckpt.pt")
+
+
+def test_a_split_shorter_than_a_window_is_refused(text, cache):
+    corpus = open_corpus(spec(text), cache)
+    assert len(corpus.split("valid", corpus.dictionary(), [], 9)) == 10
+    with pytest.raises(
+        UserError, match="text.txt: 100 characters, of which the valid split has 10 but needs 11;"
+    ) as error:
+        corpus.split("valid", corpus.dictionary(), [], 10)
+    assert "\n" not in str(error.value)
+
+
+def test_a_split_that_nobody_knows_is_refused(text, cache):
+    corpus = open_corpus(spec(text), cache)
+    with pytest.raises(UserError, match="no split 'dev': there are train, valid, test"):
+        corpus.split("dev", corpus.dictionary(), [], 1)
+
+
+def test_a_style_without_text_to_train_on_is_refused(tmp_path, cache):
+    path = records(tmp_path / "a.jsonl", ("x", "aaaa"), ("x", "bbbb"), ("y", "abab"))
+    with pytest.raises(UserError, match="a.jsonl:3: style 'y' has no text to train on"):
+        content(open_corpus(spec(path, reading={"style_from": "jsonl"}), cache), "train")
+
+
+def test_a_file_of_nothing_but_a_byte_order_mark_holds_no_text(tmp_path, cache):
+    (tmp_path / "a.txt").write_text("\ufeff")
+    with pytest.raises(UserError, match="a.txt: holds no text"):
+        open_corpus(spec(tmp_path / "a.txt"), cache)

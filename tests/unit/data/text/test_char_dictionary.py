@@ -1,0 +1,63 @@
+"""Characters and bytes as symbols."""
+
+import pytest
+import torch
+
+from plugins.data.text.char_dictionary import CharDictionary
+from plugins.errors import UserError
+
+
+def test_nothing_but_the_characters_has_a_row():
+    dictionary = CharDictionary("\nabc")
+    assert len(dictionary) == 4
+    assert dictionary.pad() == dictionary.eos() == dictionary.bos() == dictionary.unk() == 4
+    assert dictionary.characters == ["\n", "a", "b", "c"]
+    assert [dictionary[i] for i in range(4)] == ["\n", "a", "b", "c"]
+
+
+def test_text_becomes_ids_and_ids_become_text():
+    dictionary = CharDictionary("\nabאש🙂")
+    assert dictionary.encode("ba\n🙂ש").tolist() == [2, 1, 0, 5, 4]
+    assert dictionary.encode("ba").dtype == torch.int64
+    assert dictionary.decode(torch.tensor([2, 1, 0, 5, 4])) == "ba\n🙂ש"
+    assert dictionary.encode("").tolist() == []
+
+
+def test_any_order_of_the_characters_is_kept():
+    dictionary = CharDictionary("cab")
+    assert dictionary.encode("abc").tolist() == [1, 2, 0]
+    assert dictionary.decode([0, 1, 2]) == "cab"
+    with pytest.raises(UserError, match="'z'"):
+        dictionary.encode("az")
+
+
+def test_padding_is_no_text():
+    assert CharDictionary("ab").decode([1, 2, 0]) == "ba"
+
+
+def test_bytes_are_all_256_and_broken_characters_are_shown_as_such():
+    dictionary = CharDictionary.of_bytes()
+    assert len(dictionary) == 256
+    assert dictionary.encode("é").tolist() == [0xC3, 0xA9]
+    assert dictionary.decode([0xC3, 0xA9, 0x41, 0xC3]) == "éA\ufffd"
+    assert dictionary.characters[0xE9] == "é"
+
+
+def test_an_unseen_character_is_named_with_its_code_point_and_place():
+    with pytest.raises(UserError, match=r"'é' \(U\+00E9\) at character 3 of the text") as error:
+        CharDictionary("ab").encode("abéaé")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dictionary", [CharDictionary("\nabא"), CharDictionary.of_bytes()], ids=["char", "byte"])
+def test_the_state_is_plain_and_gives_the_dictionary_back(dictionary):
+    state = dictionary.state()
+    assert set(map(type, state["characters"])) == {str}
+    copy = CharDictionary.from_state(state)
+    assert copy == dictionary
+    assert (copy.unit, copy.pad()) == (dictionary.unit, dictionary.pad())
+
+
+def test_a_character_twice_is_refused():
+    with pytest.raises(ValueError, match="twice"):
+        CharDictionary("aba")

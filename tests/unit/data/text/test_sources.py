@@ -1,0 +1,136 @@
+"""Files as documents, each with its style; bad files in one line."""
+
+import numpy as np
+import pytest
+
+from plugins.data.text import sources
+from plugins.data.text.sources import CorpusSpec, Reading, find_sources, read_documents
+from plugins.errors import UserError
+
+
+def write(folder, **files):
+    for name, content in files.items():
+        path = folder / name.replace("__", "/").replace("_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(folder)
+
+
+def texts(path, **reading):
+    reading = Reading(**reading)
+    (source,) = find_sources([str(path)], reading)
+    return [
+        (document.style, "".join(map(chr, np.concatenate(list(document.chunks)))))
+        for document in read_documents(source, reading)
+    ]
+
+
+def one_line(error):
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_is_read_in_sorted_order_without_hidden_and_other_files(tmp_path):
+    write(tmp_path, b_txt="b", a__z_md="z", a__c_txt="c", image_png="p", _hidden_txt="h")
+    found = [source.path[len(str(tmp_path)) + 1 :] for source in find_sources([str(tmp_path)], Reading())]
+    assert found == ["a/c.txt", "a/z.md", "b.txt"]
+
+
+def test_newlines_stay_and_a_byte_order_mark_goes(tmp_path):
+    write(tmp_path, a_txt="\ufeffone\r\ntwo\n\n three")
+    assert texts(tmp_path / "a.txt") == [(None, "one\r\ntwo\n\n three")]
+
+
+def test_a_character_across_two_chunks_is_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "CHUNK", 3)
+    write(tmp_path, a_txt="aé🙂b" * 5)
+    assert texts(tmp_path / "a.txt") == [(None, "aé🙂b" * 5)]
+
+
+def test_bytes_of_any_file_can_be_read(tmp_path):
+    write(tmp_path, a_bin=b"\xff\xfe\x00a")
+    assert texts(tmp_path / "a.bin", unit="byte") == [(None, "\xff\xfe\x00a")]
+
+
+@pytest.mark.parametrize("chunk", [2, 1 << 20])
+def test_what_is_not_utf8_is_named_with_its_offset(tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(sources, "CHUNK", chunk)
+    write(tmp_path, a_txt="aé\nb".encode() + b"\xe9\xe9")
+    with pytest.raises(UserError, match=r"a.txt: not UTF-8 \(byte 0xe9 at offset 5\).*--unit byte") as error:
+        texts(tmp_path / "a.txt")
+    one_line(error)
+
+
+def test_a_file_that_ends_within_a_character_is_not_utf8(tmp_path):
+    write(tmp_path, a_txt=b"ab" + "é".encode()[:1])
+    with pytest.raises(UserError, match="byte 0xc3 at offset 2"):
+        texts(tmp_path / "a.txt")
+
+
+def test_styles_come_from_file_names(tmp_path):
+    write(tmp_path, drama_txt="d", novel_txt="n")
+    assert [s.style for s in find_sources([str(tmp_path)], Reading(style_from="file"))] == ["drama", "novel"]
+
+
+def test_styles_come_from_folder_names(tmp_path):
+    write(tmp_path, drama__a_txt="d", drama__b_txt="d", novel__a_txt="n")
+    found = find_sources([str(tmp_path)], Reading(style_from="folder"))
+    assert [s.style for s in found] == ["drama", "drama", "novel"]
+    found = find_sources([str(tmp_path / "novel"), str(tmp_path / "drama")], Reading(style_from="folder"))
+    assert [s.style for s in found] == ["novel", "drama", "drama"]
+
+
+def test_styles_and_texts_come_from_jsonl_fields(tmp_path):
+    write(tmp_path, a_jsonl='{"genre": "x", "body": "one\\ntwo "}\n\n{"genre": "y", "body": "three"}\n')
+    options = {"style_from": "jsonl", "style_key": "genre", "jsonl_key": "body"}
+    assert texts(tmp_path / "a.jsonl", **options) == [("x", "one\ntwo "), ("y", "three")]
+
+
+BAD_FILES = {
+    "missing": ({}, "none.txt", {}, "none.txt: no such file"),
+    "empty": ({"a_txt": ""}, "a.txt", {}, "a.txt: empty"),
+    "folder without text": ({"a_png": "x"}, "", {}, "no text in this folder"),
+    "file beside the style folders": (
+        {"x_txt": "x", "drama__a_txt": "a"}, "", {"style_from": "folder"}, "x.txt: has no style.*--style-from folder"
+    ),
+    "text file where JSONL is wanted": (
+        {"a_txt": "x"}, "a.txt", {"style_from": "jsonl"}, "a.txt: has no style; --style-from jsonl reads .jsonl"
+    ),
+    "record without style": (
+        {"a_jsonl": '{"text": "x"}'}, "a.jsonl", {"style_from": "jsonl"}, "a.jsonl:1: no key 'style'.*--style-key"
+    ),
+    "record whose style is empty": (
+        {"a_jsonl": '{"text": "x", "style": "a"}\n{"text": "x", "style": ""}'}, "a.jsonl", {"style_from": "jsonl"},
+        "a.jsonl:2: '' cannot name a style",
+    ),
+    "record whose style is none": (
+        {"a_jsonl": '{"text": "x", "style": "none"}'}, "a.jsonl", {"style_from": "jsonl"},
+        "a.jsonl:1: 'none' cannot name a style",
+    ),
+    "file called none": ({"none_txt": "x"}, "none.txt", {"style_from": "file"}, "none.txt: 'none' cannot name"),
+    "folder called none": ({"none__a_txt": "x"}, "none", {"style_from": "folder"}, "a.txt: 'none' cannot name"),
+    "record without text": ({"a_jsonl": '{"body": "x"}'}, "a.jsonl", {}, "a.jsonl:1: no key 'text'.*--jsonl-key"),
+    "record that is no JSON": ({"a_jsonl": '{"text": "x"}\n{'}, "a.jsonl", {}, "a.jsonl:2: not JSON"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_a_bad_file_gives_one_line_that_names_it(tmp_path, case):
+    files, path, reading, words = BAD_FILES[case]
+    write(tmp_path, **files)
+    with pytest.raises(UserError, match=words) as error:
+        texts(tmp_path / path, **reading)
+    assert str(tmp_path) in str(error.value)
+    one_line(error)
+
+
+def test_shares_are_exact():
+    assert [int(10**8 * share) for share in CorpusSpec(("x",), test_fraction=0.05, valid_fraction=0.05).shares()] == [
+        90_000_000,
+        95_000_000,
+    ]
+    assert [int(1_115_394 * share) for share in CorpusSpec(("x",)).shares()] == [1_003_854, 1_115_394]
+
+
+def test_fractions_beyond_the_whole_are_refused():
+    with pytest.raises(UserError, match="--valid-fraction 0.6 and --test-fraction 0.6"):
+        CorpusSpec(("x",), valid_fraction=0.6, test_fraction=0.6).shares()

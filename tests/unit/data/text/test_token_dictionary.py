@@ -1,0 +1,175 @@
+"""Exact vocabularies: GPT-2's encoding equals the tokenizers library's, and no symbol has a row that is not its own."""
+
+import json
+import shutil
+
+import pytest
+import sentencepiece
+import torch
+
+from plugins.data.text.causal_tokenizers import Characters, read_tokenizer
+from plugins.data.text.token_dictionary import END, TokenDictionary
+from plugins.errors import UserError
+
+TEXT = ["hello world, it's what it's about: the thing\n\tand 123 others\n", "שלום עולם 🙂 naïve café", "don't  stop"]
+AWKWARD = [
+    "",
+    " ",
+    "hello",
+    " hello  world ",
+    "a\n\n\nb\n",
+    "tab\t\r\n   x",
+    "it's we'll I'D they've 'tis",
+    "emoji 🙂🙃 and a family 👩‍👩‍👧‍👦!",
+    "שָׁלוֹם, עולם — 100%",
+    "non\u00a0breaking\u2028line\u3000wide",
+    "xxxxxxxxxxxxxxxxxxxxxxxxx" * 20,
+    "1,234.5e-6 == ½ ٣",
+    "\x00\x01 control",
+]
+
+
+@pytest.fixture(scope="module")
+def reference():
+    tokenizers = pytest.importorskip("tokenizers")
+    bpe = tokenizers.ByteLevelBPETokenizer()
+    bpe.train_from_iterator(TEXT * 20, vocab_size=330, special_tokens=[END], show_progress=False)
+    return bpe
+
+
+@pytest.fixture(scope="module")
+def folder(reference, tmp_path_factory):
+    """vocab.json and merges.txt, as the tokenizers library writes them."""
+    folder = tmp_path_factory.mktemp("bpe")
+    reference.save_model(str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_byte_pair_encoding_is_that_of_the_tokenizers_library(reference, folder, text):
+    dictionary = TokenDictionary.from_files(folder)
+    ids = dictionary.encode(text)
+    assert ids.dtype == torch.long
+    assert ids.tolist() == reference.encode(text).ids
+    assert dictionary.decode(ids) == text
+
+
+@pytest.mark.parametrize("names", [("encoder.json", "vocab.bpe"), ("tokenizer.json",)], ids="+".join)
+def test_other_names_of_the_same_files(reference, folder, names, tmp_path):
+    if names == ("tokenizer.json",):
+        reference.save(str(tmp_path / names[0]))
+    else:
+        for old, new in zip(("vocab.json", "merges.txt"), names, strict=True):
+            shutil.copy(folder / old, tmp_path / new)
+    dictionary, expected = TokenDictionary.from_files(tmp_path), TokenDictionary.from_files(folder)
+    assert dictionary.symbols == expected.symbols
+    assert dictionary.tokenizer.merges == expected.tokenizer.merges
+
+
+def test_the_table_has_the_tokenizers_rows_and_no_others(reference, folder):
+    dictionary = TokenDictionary.from_files(folder)
+    assert len(dictionary) == reference.get_vocab_size()
+    assert {symbol: i for i, symbol in enumerate(dictionary.symbols)} == reference.get_vocab()
+    assert dictionary.bos() == dictionary.eos() == reference.token_to_id(END)
+    assert dictionary.pad() == dictionary.unk() == len(dictionary)
+    assert dictionary.added == []
+
+
+def test_an_added_symbol_gets_the_next_row_and_comes_from_no_text(folder, tmp_path):
+    dictionary = TokenDictionary.from_files(folder)
+    rows = len(dictionary)
+    assert dictionary.add_symbol("<|summary|>") == rows
+    assert dictionary.add_symbol("<|summary|>") == rows
+    assert (len(dictionary), dictionary.pad()) == (rows + 1, rows + 1)
+    assert rows not in dictionary.encode("a<|summary|>b")
+    assert dictionary.decode([rows, *dictionary.encode("text"), dictionary.pad()]) == "<|summary|>text"
+    dictionary.save_files(tmp_path)
+    again = TokenDictionary.from_files(tmp_path)
+    assert (again.symbols, again.added) == (dictionary.symbols, ["<|summary|>"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["added_tokens.json", "merges.txt", "vocab.json"]
+
+
+def test_the_end_written_in_a_text_is_not_the_end(folder):
+    dictionary = TokenDictionary.from_files(folder)
+    ids = dictionary.encode(f"a {END} b")
+    assert dictionary.eos() not in ids
+    assert dictionary.decode(ids) == f"a {END} b"
+
+
+def test_a_sentencepiece_model_keeps_its_numbering_and_gains_an_end(tmp_path):
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXT * 10), model_prefix=str(tmp_path / "m"), vocab_size=70, hard_vocab_limit=False,
+        bos_id=-1, eos_id=-1, minloglevel=2,
+    )  # fmt: skip
+    processor = sentencepiece.SentencePieceProcessor(str(tmp_path / "m.model"))
+    dictionary = TokenDictionary.from_files(tmp_path / "m.model")
+    assert dictionary.encode("hello world").tolist() == processor.Encode("hello world")
+    assert dictionary.decode(dictionary.encode("hello world")) == "hello world"
+    assert dictionary.eos() == processor.GetPieceSize() == len(dictionary) - 1
+    assert dictionary.unk() == processor.unk_id()
+    dictionary.save_files(tmp_path)
+    assert TokenDictionary.from_files(tmp_path).symbols == dictionary.symbols
+
+
+def test_characters_are_in_the_order_of_their_code_points_and_then_the_end(tmp_path):
+    dictionary = TokenDictionary(Characters("\n abé"))
+    assert dictionary.symbols == ["\n", " ", "a", "b", "é", END]
+    assert dictionary.encode("é a").tolist() == [4, 1, 2]
+    dictionary.save_files(tmp_path)
+    assert TokenDictionary.from_files(tmp_path).symbols == dictionary.symbols
+
+
+def test_fillers_make_up_for_rows_without_a_symbol(folder):
+    dictionary = TokenDictionary.from_files(folder)
+    rows = len(dictionary)
+    dictionary.fill(rows + 2)
+    assert dictionary.symbols[rows:] == [f"madeupword{rows:04d}", f"madeupword{rows + 1:04d}"]
+
+
+def rewrite(folder, name, change):
+    path = folder / name
+    path.write_text(json.dumps(change(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")
+
+
+def without(vocabulary, symbol):
+    return {s: i for s, i in vocabulary.items() if s != symbol}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / "merges.txt").unlink(), "no tokenizer in this folder (vocab.json and merges.txt or"),
+        (lambda folder: (folder / "vocab.json").write_text("{"), "vocab.json:1: not JSON"),
+        (lambda folder: (folder / "vocab.json").write_text("[]"), "vocab.json: a dict is needed, and it holds a list"),
+        (lambda folder: rewrite(folder, "vocab.json", lambda v: without(v, "hello")), "no symbol has index"),
+        (lambda folder: (folder / "merges.txt").write_text("q zq\n"), "the merge 'q zq' gives no symbol"),
+        (lambda folder: (folder / "merges.txt").write_bytes(b"\xff"), "merges.txt: not UTF-8 at byte 0"),
+        (lambda folder: (folder / "added_tokens.json").write_text('{"<s>": 999}'), "added_tokens.json: no symbol has"),
+    ],
+)
+def test_what_is_wrong_with_the_files_is_one_line_that_names_them(folder, tmp_path, change, message):
+    shutil.copytree(folder, tmp_path / "copy")
+    change(tmp_path / "copy")
+    with pytest.raises(UserError) as error:
+        TokenDictionary.from_files(tmp_path / "copy")
+    assert message in str(error.value) and str(tmp_path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_tokenizer_of_another_kind_is_refused(reference, tmp_path):
+    reference.save(str(tmp_path / "tokenizer.json"))
+    rewrite(tmp_path, "tokenizer.json", lambda content: content | {"normalizer": {"type": "Lowercase"}})
+    with pytest.raises(UserError, match="no byte-level BPE as GPT-2's: its normalizer is another"):
+        read_tokenizer(tmp_path)
+
+
+def test_a_byte_without_a_symbol_is_named():
+    bpe = read_tokenizer_of({"a": 0, "b": 1})
+    with pytest.raises(UserError, match="no symbol for the byte 0x63"):
+        bpe.encode("abc")
+
+
+def read_tokenizer_of(vocabulary):
+    from plugins.data.text.causal_tokenizers import ByteLevelBPE
+
+    return ByteLevelBPE(vocabulary, [])

@@ -1,0 +1,124 @@
+import json
+import pickle
+
+import pytest
+from fairseq.data import Dictionary
+from fairseq.data.encoders.gpt2_bpe import GPT2BPE, GPT2BPEConfig
+from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
+from fairseq.data.encoders.sentencepiece_bpe import SentencepieceBPE, SentencepieceConfig
+
+from plugins.data.text.tokenizers import TOKENIZER_FILES, GPT2Tokenizer, SentencePieceTokenizer
+from plugins.errors import UserError
+
+LINES = ["the cat sat on the mat", "the dog sat on the log", "a cat and a dog met on a mat"] * 5
+TRICKY = ["", "The cat!", "  the   cat ", "caf\u00e9 \u2603", "<unk> </s> <mask>", "a\u00a0b\u2028c"]
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return SentencePieceTokenizer.train(LINES, 103)
+
+
+@pytest.fixture
+def gpt2_folder(tmp_path):
+    """A byte-level vocabulary with one merge, "t" + "h", in fairseq's file formats."""
+    symbols = [*bytes_to_unicode().values(), "th"]
+    (tmp_path / "encoder.json").write_text(json.dumps({symbol: i for i, symbol in enumerate(symbols)}))
+    (tmp_path / "vocab.bpe").write_text("#version: 0.2\nt h\n")
+    (tmp_path / "dict.txt").write_text("".join(f"{i} {i}\n" for i in reversed(range(257))))
+    return tmp_path
+
+
+def fairseq_symbols(bpe, line):
+    """What the hub interface passes to the model for a line."""
+    seen = []
+    Dictionary().encode_line(bpe.encode(line), consumer=lambda symbol, _: seen.append(symbol))
+    return seen
+
+
+@pytest.mark.parametrize("line", TRICKY)
+def test_sentencepiece_encodes_as_fairseq_does(trained, tmp_path, line):
+    (tmp_path / "m.model").write_bytes(trained.files()["sentencepiece.bpe.model"])
+    bpe = SentencepieceBPE(SentencepieceConfig(sentencepiece_model=str(tmp_path / "m.model")))
+    assert trained.encode(line) == fairseq_symbols(bpe, line)
+
+
+def test_training_twice_gives_the_same_model(trained):
+    assert SentencePieceTokenizer.train(LINES, 103).files() == trained.files()
+
+
+def test_vocab_size_counts_the_special_symbols_of_fairseq(trained):
+    assert len(trained.dictionary()) == 103
+
+
+def test_every_printable_ascii_character_is_known(trained):
+    dictionary = trained.dictionary()
+    assert all(symbol in dictionary for symbol in trained.encode("Why? {x} ~ 7 & <mask>"))
+
+
+def test_a_size_that_the_text_cannot_fill_is_answered_with_the_largest():
+    with pytest.raises(UserError, match="--vocab-size 5000 is too large for .* at most 104"):
+        SentencePieceTokenizer.train(LINES, 5000)
+    assert len(SentencePieceTokenizer.train(LINES, 104).dictionary()) == 104
+
+
+def test_an_inexact_size_is_the_largest_that_the_text_gives():
+    assert len(SentencePieceTokenizer.train(LINES, 5000, exact=False).dictionary()) == 104
+
+
+def test_a_size_below_the_alphabet_is_answered_with_the_smallest():
+    with pytest.raises(UserError, match="--vocab-size 20 is too small for .* at least 99"):
+        SentencePieceTokenizer.train(LINES, 20)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model"])
+def test_a_file_that_is_no_model_is_refused(tmp_path, content):
+    (tmp_path / "m.model").write_bytes(content)
+    with pytest.raises(UserError, match="m.model is not a sentencepiece model"):
+        SentencePieceTokenizer.from_file(tmp_path / "m.model")
+
+
+@pytest.mark.parametrize("line", TRICKY)
+def test_gpt2_encodes_as_fairseq_does(gpt2_folder, line):
+    paths = (str(gpt2_folder / name) for name in ("encoder.json", "vocab.bpe"))
+    bpe = GPT2BPE(GPT2BPEConfig(None, *paths))
+    assert GPT2Tokenizer(gpt2_folder).encode(line) == fairseq_symbols(bpe, line)
+
+
+def test_gpt2_symbols_are_ids_in_decimal(gpt2_folder):
+    assert GPT2Tokenizer(gpt2_folder).encode("the") == ["256", "68"]
+
+
+def test_gpt2_keeps_the_order_of_the_given_dictionary(gpt2_folder):
+    assert GPT2Tokenizer(gpt2_folder).dictionary().symbols[4:6] == ["256", "255"]
+
+
+@pytest.mark.parametrize("name", ["encoder.json", "vocab.bpe", "dict.txt"])
+def test_a_missing_gpt2_file_is_named_with_the_command_that_fetches_it(gpt2_folder, name):
+    (gpt2_folder / name).unlink()
+    with pytest.raises(UserError, match=f"cannot read .*{name}: No such file.*get_data.py gpt2-bpe"):
+        GPT2Tokenizer(gpt2_folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("encoder.json", "encoder.json or vocab.bpe is not GPT-2's"),
+        ("dict.txt", "is not a fairseq dictionary"),
+    ],
+)
+def test_a_malformed_gpt2_file_is_refused(gpt2_folder, name, complaint):
+    (gpt2_folder / name).write_text("nonsense")
+    with pytest.raises(UserError, match=complaint):
+        GPT2Tokenizer(gpt2_folder)
+
+
+def test_files_are_those_that_checkpoints_need(trained, gpt2_folder):
+    assert set(TOKENIZER_FILES) == {*trained.files(), *GPT2Tokenizer(gpt2_folder).files()}
+    assert TOKENIZER_FILES == ("sentencepiece.bpe.model", "encoder.json", "vocab.bpe", "dict.txt")
+
+
+def test_tokenizers_can_be_sent_to_other_processes(trained, gpt2_folder):
+    for tokenizer in (trained, GPT2Tokenizer(gpt2_folder)):
+        copy = pickle.loads(pickle.dumps(tokenizer))
+        assert copy.encode("the cat") == tokenizer.encode("the cat")
