@@ -32,6 +32,7 @@ ALLOWED = {  # importer: the parts of ours that it may import
     "tasks": {"tasks", "data", "errors", "options", "compat"},
     "criterions": {"criterions", "modules", "data", "analysis", "errors", "options", "compat"},
     "optim": {"optim", "errors"},
+    "diagnostics": {"diagnostics", "analysis", "data", "errors", "files"},
     "analysis": {"analysis", "modules", "models", "data", "errors", "files", "compat"},
 }
 

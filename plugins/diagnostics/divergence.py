@@ -1,0 +1,165 @@
+"""How far apart the words of classes are: Jensen-Shannon divergence, with what chance alone gives beside it.
+
+Two samples of one source diverge too, the more the smaller they are: divergences are only comparable beside the floor
+of shuffled labels, and at equal size. Kulkarni et al., 2023 (arXiv 2306.02369) use the divergence between classes.
+
+Shapes: C classes, V words, n texts. Divergences are in bits, 0 to 1; their square roots are a metric.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from scipy.special import xlogy
+
+from plugins.errors import check
+
+from .predictions import checked_labels
+
+WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
+
+
+def js(counts: np.ndarray, smoothing: float = 1.0) -> np.ndarray:
+    """Return the Jensen-Shannon divergence of each pair of classes, (C, C) bits.
+
+    Args:
+        counts: (C, V) how often each class has each word of the vocabulary of all classes.
+        smoothing: added to each count.
+
+    Raises:
+        UserError: another shape, counts that are negative or not finite, or a class without any count.
+    """
+    shares = smoothed(counts, smoothing)
+    entropy = -xlogy(shares, shares).sum(1)  # (C,), nats
+    result = np.zeros((len(shares), len(shares)))
+    for i in range(len(shares)):  # a row at a time, for (C, C, V) would not fit for large vocabularies
+        middle = (shares[i] + shares[i + 1 :]) / 2
+        result[i, i + 1 :] = -xlogy(middle, middle).sum(1) - (entropy[i] + entropy[i + 1 :]) / 2
+    return np.maximum(result + result.T, 0) / np.log(2)
+
+
+def smoothed(counts: np.ndarray, smoothing: float = 1.0) -> np.ndarray:
+    """Return smoothed shares of the words, (C, V), each row of sum 1; errors as :func:`js`."""
+    counts = np.asarray(counts, np.float64)
+    check(counts.ndim == 2 and counts.size > 0, f"counts: (classes, words) are expected, not the shape {counts.shape}")
+    check(np.isfinite(counts).all() and (counts >= 0).all(), "counts: a count is negative, NaN or infinite")
+    totals = counts.sum(1) + smoothing * counts.shape[1]
+    empty = np.flatnonzero(totals <= 0)
+    check(not len(empty), f"counts: class {empty[:1].tolist()} has no words, and no smoothing")
+    return (counts + smoothing) / totals[:, None]
+
+
+def contributions(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return each word's part of the divergence of two distributions (V,), bits, negative where the second has more."""
+    middle = (first + second) / 2
+    parts = (xlogy(first, first / middle) + xlogy(second, second / middle)) / 2 / np.log(2)
+    return np.where(first >= second, parts, -parts)
+
+
+# Texts
+
+
+@dataclass(frozen=True)
+class Words:
+    """Texts as counts of words.
+
+    Attributes:
+        counts: (n, V) sparse, CSR, int32.
+        vocabulary: V words.
+    """
+
+    counts: sparse.csr_matrix
+    vocabulary: list[str]
+
+
+def tokens(text: str) -> list[str]:
+    """Return the words and punctuation marks of a text, in lower case."""
+    return WORD.findall(text.lower())
+
+
+def count_words(texts: Sequence[Sequence[str]]) -> Words:
+    """Count the words of texts that are lists of tokens."""
+    from collections import Counter
+
+    ids: dict[str, int] = {}
+    columns, values, ends = [], [], [0]
+    for text in texts:
+        for word, times in Counter(text).items():
+            columns.append(ids.setdefault(word, len(ids)))
+            values.append(times)
+        ends.append(len(columns))
+    arrays = np.asarray(values, np.int32), np.asarray(columns, np.int32), np.asarray(ends)
+    return Words(sparse.csr_matrix(arrays, shape=(len(ends) - 1, len(ids))), list(ids))
+
+
+def by_class(counts: sparse.csr_matrix, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return the word counts of each class, (C, V) int64."""
+    rows = np.arange(len(labels))
+    member = sparse.csr_matrix((np.ones(len(labels), np.int64), (labels, rows)), shape=(num_classes, len(labels)))
+    return np.asarray((member @ counts).todense(), np.int64)
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Divergences of each pair of classes, (C, C) bits each, and the words that carry them.
+
+    Attributes:
+        raw: with all texts of the classes.
+        floor, floor_high: mean and 95 % quantile with shuffled labels, so classes of the same sizes.
+        equal, equal_floor: the same at equal size: as many words of each class as the smallest one has, about.
+        words: (C, V) smoothed shares.
+    """
+
+    raw: np.ndarray
+    floor: np.ndarray
+    floor_high: np.ndarray
+    equal: np.ndarray
+    equal_floor: np.ndarray
+    words: np.ndarray
+
+    @property
+    def above_floor(self) -> np.ndarray:
+        """What is left of the divergence at equal size when chance is taken away; can be slightly below 0."""
+        return self.equal - self.equal_floor
+
+
+def class_divergence(
+    texts: Words | Sequence[str], labels: np.ndarray, smoothing: float = 1.0, draws: int = 20, seed: int = 0
+) -> Divergence:
+    """Return how far apart the words of the classes are, and how far chance alone would put them.
+
+    Args:
+        texts: n texts, or their counts.
+        labels: (n,) class ids 0 ... C - 1.
+        smoothing: of the counts.
+        draws: of shuffled labels, and of texts for the equal size.
+
+    Raises:
+        UserError: a class without texts, or as :func:`js`.
+    """
+    words = texts if isinstance(texts, Words) else count_words([tokens(text) for text in texts])
+    labels = np.asarray(labels)
+    classes = int(labels.max(initial=0)) + 1
+    labels = checked_labels(labels, classes, words.counts.shape[0])
+    sizes = np.bincount(labels, minlength=classes)
+    check((sizes > 0).all(), f"labels: class {np.flatnonzero(sizes == 0)[:1].tolist()} has no texts")
+    random = np.random.default_rng(seed)
+    shuffles = [js(by_class(words.counts, random.permutation(labels), classes), smoothing) for _ in range(draws)]
+    equal, equal_floor = [], []
+    for _ in range(max(1, draws // 2)):
+        rows = equal_sample(labels, sizes.min(), random)
+        part = words.counts[rows]
+        equal.append(js(by_class(part, labels[rows], classes), smoothing))
+        equal_floor.append(js(by_class(part, random.permutation(labels[rows]), classes), smoothing))
+    counts = by_class(words.counts, labels, classes)
+    return Divergence(
+        js(counts, smoothing), np.mean(shuffles, 0), np.quantile(shuffles, 0.95, axis=0), np.mean(equal, 0),
+        np.mean(equal_floor, 0), smoothed(counts, smoothing),
+    )  # fmt: skip
+
+
+def equal_sample(labels: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
+    """Return the numbers of ``size`` rows of each class, drawn without replacement."""
+    return np.concatenate([random.choice(np.flatnonzero(labels == k), size, False) for k in np.unique(labels)])

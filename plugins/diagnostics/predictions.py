@@ -1,0 +1,85 @@
+"""Checks shared by everything that takes predictions and labels, and the log-probabilities of logits."""
+
+import numpy as np
+from scipy.special import log_softmax
+
+from plugins.errors import check
+
+TOLERANCE = 1e-3  # by which the probabilities of a row may differ from a sum of 1; float16 files need it
+
+
+def checked_labels(labels: np.ndarray, num_classes: int, rows: int | None = None) -> np.ndarray:
+    """Return labels as (n,) int64.
+
+    Args:
+        labels: (n,) class ids.
+        num_classes: K.
+        rows: n, where something else fixes it.
+
+    Raises:
+        UserError: a label is not one of 0 ... K - 1, or the number of labels differs from ``rows``.
+    """
+    labels = np.asarray(labels)
+    check(labels.ndim == 1 and len(labels) > 0, f"labels: one class id a row is expected, not the shape {labels.shape}")
+    check(rows is None or len(labels) == rows, f"labels: {len(labels)} rows, but the predictions have {rows}")
+    whole = np.issubdtype(labels.dtype, np.integer) or (labels == np.floor(labels)).all()
+    check(whole, "labels: class ids must be whole numbers")
+    bad = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    check(not len(bad), f"labels: row {bad[:1].tolist()} is {labels[bad[:1]].tolist()}; {num_classes} classes have the "
+          f"ids 0 to {num_classes - 1}")  # fmt: skip
+    return labels.astype(np.int64)
+
+
+def checked_logits(logits: np.ndarray) -> np.ndarray:
+    """Return logits as (..., n, K) float64.
+
+    Raises:
+        UserError: they have fewer than two classes or no rows, or one of them is NaN or infinite.
+    """
+    logits = np.asarray(logits)
+    check(logits.ndim >= 2 and logits.shape[-1] > 1 and logits.shape[-2] > 0,
+          f"logits: rows of at least two classes are expected, not the shape {logits.shape}")  # fmt: skip
+    logits = logits.astype(np.float64)
+    bad = np.argwhere(~np.isfinite(logits))
+    check(not len(bad), f"logits: row {bad[0][-2] if len(bad) else 0} has a value that is NaN or infinite")
+    return logits
+
+
+def checked_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    """Return probabilities as (n, K) float64.
+
+    Raises:
+        UserError: another shape, a value outside 0 ... 1 or NaN, or a row that does not sum to 1 within 0.001.
+    """
+    found = np.asarray(probabilities)
+    check(found.ndim == 2 and found.shape[1] > 1 and len(found) > 0,
+          f"probabilities: rows of at least two classes are expected, not the shape {found.shape}")  # fmt: skip
+    found = found.astype(np.float64)
+    bad = np.flatnonzero(~((found >= 0) & (found <= 1)).all(1))  # NaN is not between 0 and 1 either
+    check(not len(bad), f"probabilities: row {bad[0] if len(bad) else 0} has a value that is NaN or not from 0 to 1")
+    bad = np.flatnonzero(np.abs(found.sum(1) - 1) > TOLERANCE)
+    check(not len(bad), f"probabilities: row {bad[0] if len(bad) else 0} does not sum to 1; are these logits?")
+    return found
+
+
+def log2_softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the base-2 logarithm of the softmax over the last axis, in float64 and finite for finite logits."""
+    return log_softmax(checked_logits(logits), axis=-1) / np.log(2)
+
+
+def of_label(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the values (..., n, K) of each row's label, (..., n)."""
+    return np.take_along_axis(values, np.broadcast_to(labels[:, None], (*values.shape[:-1], 1)), -1)[..., 0]
+
+
+def best_other(values: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest value among the other classes than each row's label, and its class.
+
+    Args:
+        values: (..., n, K) logits or probabilities.
+        labels: (n,).
+    """
+    others = np.array(values, np.float64)
+    np.put_along_axis(others, np.broadcast_to(labels[:, None], (*others.shape[:-1], 1)), -np.inf, -1)
+    best = others.argmax(-1)  # (..., n)
+    return np.take_along_axis(others, best[..., None], -1)[..., 0], best

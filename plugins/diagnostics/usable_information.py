@@ -1,0 +1,209 @@
+"""V-usable information and its share in each row, pointwise V-information (PVI), in bits.
+
+Ethayarajh, Choi and Swayamdipta, 2022, "Understanding Dataset Difficulty with V-Usable Information"
+(arXiv 2110.08420): H_V(Y) = E[-log2 g0(y)] under the best prediction without the input, H_V(Y|X) = E[-log2 g(x)(y)]
+under a model of the input, I_V(X -> Y) = H_V(Y) - H_V(Y|X), and PVI(x -> y) = log2 g(x)(y) - log2 g0(y).
+
+Shapes: n rows, K classes, S seeds.
+"""
+
+import numpy as np
+from scipy.optimize import brentq
+
+from plugins.errors import check
+
+from .predictions import checked_labels, checked_logits, log2_softmax, of_label
+
+COLDEST, HOTTEST = 0.01, 100.0  # temperatures: a family that separates its rows has no best one
+
+
+def prior_log2(labels: np.ndarray, num_classes: int, smoothing: float = 0.5) -> np.ndarray:
+    """Return the best prediction without an input, the distribution of training labels, as (K,) bits (log2).
+
+    Args:
+        labels: (m,) of the training rows.
+        num_classes: K.
+        smoothing: count added to each class; above 0 it keeps a class without training rows finite.
+
+    Raises:
+        UserError: a label is out of range.
+    """
+    counts = np.bincount(checked_labels(labels, num_classes), minlength=num_classes) + smoothing
+    with np.errstate(divide="ignore"):
+        return np.log2(counts / counts.sum())
+
+
+def pvi(logits: np.ndarray, labels: np.ndarray, null_log2: np.ndarray) -> np.ndarray:
+    """Return the pointwise V-information of each row, (n,) bits.
+
+    Args:
+        logits: (n, K), of a model that did not train on these rows; (S, n, K) gives (S, n).
+        labels: (n,) class ids.
+        null_log2: log2 probabilities of the prediction without the input, or with less of it: (K,) for all rows, or a
+            row each, (n, K).
+
+    Raises:
+        UserError: shapes that do not fit, a label out of range, or a value that is NaN.
+    """
+    h_yb, h_yx = entropies(logits, labels, null_log2)
+    return h_yb - h_yx
+
+
+def entropies(logits: np.ndarray, labels: np.ndarray, null_log2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bits that each label takes without the input, ``H_yb`` (n,), and with it, ``H_yx`` (..., n).
+
+    Arguments and errors are those of :func:`pvi`.
+    """
+    found = log2_softmax(logits)  # (..., n, K)
+    rows, classes = found.shape[-2:]
+    labels = checked_labels(labels, classes, rows)
+    null = np.asarray(null_log2, np.float64)
+    fits = null.shape in ((classes,), (rows, classes)) and not np.isnan(null).any()
+    check(fits, f"null_log2: ({classes},) or ({rows}, {classes}) numbers are expected, not the shape {null.shape}")
+    return -of_label(np.broadcast_to(null, (rows, classes)), labels), -of_label(found, labels)
+
+
+def expected_pvi(logits: np.ndarray, distribution: np.ndarray, null_log2: np.ndarray) -> np.ndarray:
+    """Return the PVI of rows with several annotators, sum_y q(y) PVI(x -> y), (n,) bits.
+
+    Args:
+        logits: (n, K).
+        distribution: (n, K), the share of annotators for each class.
+        null_log2: (K,) or (n, K).
+    """
+    return (np.asarray(distribution) * (log2_softmax(logits) - null_log2)).sum(-1)
+
+
+# Temperature: V contains f / T for each of its f, so the best T estimates the same infimum from closer
+
+
+def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the T > 0 for which softmax(logits / T) gives the labels the highest likelihood (Guo et al., 2017).
+
+    The loss is convex in 1 / T, so its slope has one root; T is kept within 0.01 and 100.
+    """
+    logits = checked_logits(logits)
+    labels = checked_labels(labels, logits.shape[-1], logits.shape[-2])
+    right = of_label(logits, labels)
+
+    def slope(inverse: float) -> float:
+        scaled = logits * inverse
+        weights = np.exp(scaled - scaled.max(-1, keepdims=True))
+        mean = (weights * logits).sum(-1) / weights.sum(-1)  # expected logit
+        return float(np.mean(mean - right))
+
+    low, high = 1 / HOTTEST, 1 / COLDEST
+    if slope(low) >= 0:
+        return HOTTEST
+    if slope(high) <= 0:
+        return COLDEST
+    return 1 / brentq(slope, low, high, xtol=1e-9)
+
+
+def calibrated(logits: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Divide the logits of each fold by the temperature that fits the rows of the other folds.
+
+    Args:
+        logits: (n, K), out of fold.
+        labels: (n,).
+        folds: (n,) numbers; with one fold alone T fits the rows themselves.
+
+    Returns:
+        logits (n, K) and the temperatures, by ascending fold.
+    """
+    logits, folds = checked_logits(logits), np.asarray(folds)
+    labels = checked_labels(labels, logits.shape[-1], logits.shape[-2])
+    check(folds.shape == labels.shape, f"folds: {len(folds)} rows, but the predictions have {len(labels)}")
+    names = np.unique(folds)
+    scaled, found = logits.copy(), []
+    for name in names:
+        others = folds != name if len(names) > 1 else np.ones(len(folds), bool)
+        found.append(temperature(logits[others], labels[others]))
+        scaled[folds == name] /= found[-1]
+    return scaled, np.array(found)
+
+
+# Scores instead of classes
+
+
+def gaussian_pvi(
+    predictions: np.ndarray, targets: np.ndarray, folds: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the PVI of a regression, (n,) bits, and the bits of density without the input, ``H_yb`` (n,).
+
+    V is the family of normal distributions with one variance: PVI = log2 N(y; f(x), s^2) - log2 N(y; mean, s0^2).
+    In sample its mean is -1/2 log2(1 - R^2) where f is unbiased.
+
+    Args:
+        predictions: (n,), out of fold.
+        targets: (n,) scores.
+        folds: (n,); mean, s and s0 of a fold's rows come from the other folds. None: from all rows.
+
+    Raises:
+        UserError: sizes that differ, a value that is not finite, or targets that are all the same.
+    """
+    predictions, targets = np.asarray(predictions, np.float64), np.asarray(targets, np.float64)
+    check(predictions.shape == targets.shape and targets.ndim == 1,
+          f"predictions: {predictions.shape}, but the targets have {targets.shape}")  # fmt: skip
+    check(np.isfinite(predictions).all() and np.isfinite(targets).all(), "predictions: a value is NaN or infinite")
+    folds = np.zeros(len(targets), int) if folds is None else np.asarray(folds)
+    names = np.unique(folds)
+    with_input, without = np.empty(len(targets)), np.empty(len(targets))
+    for name in names:
+        own = folds == name
+        others = ~own if len(names) > 1 else own
+        mean = targets[others].mean()
+        variances = ((targets - predictions)[others] ** 2).mean(), targets[others].var()
+        check(min(variances) > 0, "targets: all the same, or predicted exactly; a density has no bits then")
+        with_input[own] = _normal_bits(targets[own] - predictions[own], variances[0])
+        without[own] = _normal_bits(targets[own] - mean, variances[1])
+    return without - with_input, without
+
+
+def _normal_bits(deviations: np.ndarray, variance: float) -> np.ndarray:
+    return (0.5 * np.log(2 * np.pi * variance) + deviations**2 / (2 * variance)) / np.log(2)
+
+
+# Spread
+
+
+def interval(
+    values: np.ndarray, groups: np.ndarray | None = None, resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """Return the ends of a percentile interval for the mean, by a two-level bootstrap: seeds, then groups of rows.
+
+    Args:
+        values: (n,), or (S, n), a row of it for each seed; seeds are drawn where there are two or more.
+        groups: (n,) ids; rows of a group, such as near duplicates, are drawn together. None: each row alone.
+        resamples: draws with replacement.
+        seed: of the draws.
+        level: of the interval.
+    """
+    values = np.atleast_2d(np.asarray(values, np.float64))
+    seeds, rows = values.shape
+    check(rows > 0, "no rows to take a mean of")
+    members = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1]
+    count = members.max() + 1
+    sums = np.stack([np.bincount(members, row, count) for row in values])  # (S, G)
+    sizes = np.bincount(members, minlength=count)
+    draws, means = np.random.default_rng(seed), np.empty(resamples)
+    for i in range(resamples):
+        times = np.bincount(draws.integers(count, size=count), minlength=count)  # of each group
+        means[i] = (sums @ times)[draws.integers(seeds, size=seeds)].mean() / (sizes @ times)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def shared_lowest(values: np.ndarray, share: float = 0.01) -> float:
+    """Return how much of the rows with the lowest values under one seed are among the lowest under another, 0 to 1.
+
+    Args:
+        values: (S, n) PVI, S at least 2; the mean over pairs of seeds is returned.
+        share: of the rows that count as lowest, at least one row.
+    """
+    values = np.asarray(values)
+    check(values.ndim == 2 and len(values) > 1, "the stability of a list needs two seeds or more")
+    count = max(1, round(share * values.shape[1]))
+    lowest = [set(np.argsort(row, kind="stable")[:count].tolist()) for row in values]
+    pairs = [(a, b) for a in range(len(lowest)) for b in range(a)]
+    return float(np.mean([len(lowest[a] & lowest[b]) / count for a, b in pairs]))

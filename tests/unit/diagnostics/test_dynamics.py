@@ -1,0 +1,61 @@
+"""Data maps, against values of numpy."""
+
+import numpy as np
+import pytest
+
+from plugins.diagnostics import dynamics
+from plugins.errors import UserError
+
+# (3, 2, 3): epochs, rows, classes
+LOGITS = np.array([[[2, 0, -1], [0, 1, 0]], [[3, 0, -1], [1, 0.5, 0]], [[4, -1, -1], [0.2, 0.1, 0]]], float)
+EXPECTED = {
+    "confidence": [0.92224586, 0.36186245],
+    "variability": [0.05917534, 0.12030343],
+    "correctness": [3, 2],
+    "forgetfulness": [0, 0],
+    "aum": [3.33333333, -0.13333333],
+    "threshold_closeness": [0.07170843, 0.23091802],
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_map_of_two_rows(name):
+    np.testing.assert_allclose(dynamics.data_map(LOGITS, [0, 0])[name], EXPECTED[name], atol=1e-8)
+
+
+def test_every_column_is_there():
+    assert tuple(dynamics.data_map(LOGITS, [0, 0])) == dynamics.COLUMNS
+
+
+def test_el2n_at_the_first_epoch():
+    np.testing.assert_allclose(dynamics.el2n(LOGITS[0], [0, 0]), [0.19800372, 0.99893243], atol=1e-8)
+
+
+def test_forgetting_counts_from_right_to_wrong():
+    answers = np.array([1, 0, 1, 0, 0])  # right, wrong, right, wrong, wrong
+    logits = np.stack([1 - answers, answers], 1)[:, None, :]  # (5, 1, 2)
+    assert dynamics.data_map(logits, [1])["forgetfulness"].tolist() == [2]
+
+
+def test_a_row_that_was_never_right():
+    found = dynamics.data_map(LOGITS, [2, 2])
+    assert found["forgetfulness"].tolist() == [1000, 1000] and found["never_learned"].all()
+
+
+def test_the_first_epochs_alone():
+    assert dynamics.data_map(LOGITS, [0, 0], epochs=1)["correctness"].tolist() == [1, 0]
+
+
+def test_average_of_maps_that_cover_different_rows():
+    first = {"confidence": np.array([0.2, np.nan, np.nan])}
+    second = {"confidence": np.array([0.4, 0.6, np.nan])}
+    found = dynamics.averaged([first, second])
+    np.testing.assert_allclose(found["confidence"], [0.3, 0.6, np.nan])
+    np.testing.assert_allclose(found["confidence_spread"][:2], [0.1, 0])
+
+
+def test_nan_is_refused_with_its_row():
+    logits = LOGITS.copy()
+    logits[1, 1, 0] = np.nan
+    with pytest.raises(UserError, match="row 1"):
+        dynamics.data_map(logits, [0, 0])

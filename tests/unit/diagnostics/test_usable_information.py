@@ -1,0 +1,151 @@
+"""V-usable information, against values of scipy and the laws that define it."""
+
+import numpy as np
+import pytest
+
+from plugins.diagnostics import usable_information
+from plugins.errors import UserError
+
+LOGITS = np.array([[2, 0, -1], [0, 1, 0], [0, 0, 5], [-30, 60, 0]], float)
+LABELS = np.array([0, 0, 2, 0])
+NULL = np.log2(np.array([4, 1, 2]) / 7)
+
+
+def test_pvi_of_four_rows():
+    """scipy.special.log_softmax; the last row's probability underflows in float32."""
+    expected = [0.56231891, -1.43090667, 1.78804315, -129.03519876]
+    np.testing.assert_allclose(usable_information.pvi(LOGITS, LABELS, NULL), expected, atol=1e-8)
+    np.testing.assert_allclose(usable_information.pvi(LOGITS.astype(np.float32), LABELS, NULL), expected, atol=1e-6)
+
+
+def test_bits_with_and_without_the_input():
+    h_yb, h_yx = usable_information.entropies(LOGITS, LABELS, NULL)
+    np.testing.assert_allclose(h_yb, [0.80735492, 0.80735492, 1.80735492, 0.80735492], atol=1e-8)
+    np.testing.assert_allclose(h_yx, [0.24503601, 2.23826160, 0.01931177, 129.842554], atol=1e-6)
+
+
+def test_a_null_for_each_row_and_logits_of_each_seed():
+    one = usable_information.pvi(LOGITS, LABELS, NULL)
+    nulls = np.repeat(NULL[None], 4, 0)
+    np.testing.assert_allclose(usable_information.pvi(np.stack([LOGITS, LOGITS]), LABELS, nulls), [one, one])
+
+
+def test_prior_of_a_class_without_training_rows_is_finite():
+    np.testing.assert_allclose(2 ** usable_information.prior_log2([0, 0, 0, 1], 3), [3.5 / 5.5, 1.5 / 5.5, 0.5 / 5.5])
+    np.testing.assert_allclose(2 ** usable_information.prior_log2([0, 1, 1, 1], 2, smoothing=0), [0.25, 0.75])
+
+
+def test_several_annotators():
+    found = usable_information.expected_pvi(LOGITS[:1], np.array([[0.5, 0.5, 0]]), NULL)
+    single = [usable_information.pvi(LOGITS[:1], [k], NULL)[0] for k in (0, 1)]
+    np.testing.assert_allclose(found, [np.mean(single)])
+
+
+def test_independent_labels_have_no_usable_information():
+    """A calibrated guesser without knowledge: 0 lies in the interval in about 95 of 100 data sets."""
+    random = np.random.default_rng(0)
+    covered = 0
+    for seed in range(60):
+        labels, logits = random.integers(3, size=400), random.normal(0, 0.5, (400, 3))
+        scaled, _ = usable_information.calibrated(logits, labels, np.arange(400) % 5)
+        bits = usable_information.pvi(scaled, labels, usable_information.prior_log2(labels, 3))
+        low, high = usable_information.interval(bits, resamples=300, seed=seed)
+        covered += low - 0.01 <= 0 <= high + 0.01
+    assert covered >= 54
+
+
+@pytest.mark.parametrize("factor", [0.2, 1, 8])
+def test_temperature_undoes_a_factor(factor):
+    random = np.random.default_rng(1)
+    logits = random.normal(0, 2, (20000, 3))
+    labels = (logits + random.gumbel(size=logits.shape)).argmax(1)  # drawn from softmax(logits)
+    assert usable_information.temperature(logits * factor, labels) == pytest.approx(factor, rel=0.05)
+
+
+def test_calibration_does_not_lower_the_information():
+    random = np.random.default_rng(2)
+    null = np.log2([1 / 3] * 3)
+    for sharpness in (0.3, 1, 3, 10):
+        logits = random.normal(0, 2, (3000, 3))
+        labels = (logits + random.gumbel(size=logits.shape)).argmax(1)
+        scaled, temperatures = usable_information.calibrated(sharpness * logits, labels, np.arange(3000) % 5)
+        raw, better = (usable_information.pvi(z, labels, null).mean() for z in (sharpness * logits, scaled))
+        assert better >= raw - 0.002 and len(temperatures) == 5
+
+
+def test_temperature_of_a_fold_does_not_see_its_own_rows():
+    random = np.random.default_rng(3)
+    logits, labels, folds = random.normal(size=(40, 2)), random.integers(2, size=40), np.arange(40) % 2
+    changed = np.where(folds == 0, 1 - labels, labels)
+    scaled, temperatures = usable_information.calibrated(logits, labels, folds)
+    assert usable_information.calibrated(logits, changed, folds)[1][0] == temperatures[0]
+    np.testing.assert_allclose(scaled[folds == 0], logits[folds == 0] / temperatures[0])
+
+
+def test_perfect_logits_stop_at_the_coldest_temperature():
+    assert usable_information.temperature(np.array([[9.0, 0], [0, 9]]), [0, 1]) == 0.01
+    assert usable_information.temperature(np.array([[9.0, 0], [0, 9]]), [1, 0]) == 100
+
+
+@pytest.mark.parametrize(("r2", "bits"), [(0.5, 0.5), (0.9, 1.660964)])
+def test_gaussian_information_of_a_regression(r2, bits):
+    """-1/2 log2(1 - R^2), in sample."""
+    random = np.random.default_rng(4)
+    signal, noise = np.linalg.qr(random.normal(size=(1000, 3)) - [[0, 0, 0]])[0][:, :2].T
+    signal, noise = signal - signal.mean(), noise - noise.mean()
+    noise -= signal * (noise @ signal) / (signal @ signal)
+    targets = np.sqrt(r2) * signal / signal.std() + np.sqrt(1 - r2) * noise / noise.std()
+    found, without = usable_information.gaussian_pvi(np.sqrt(r2) * signal / signal.std(), targets)
+    assert found.mean() == pytest.approx(bits, abs=1e-6)
+    assert without.mean() == pytest.approx(0.5 * np.log2(2 * np.pi * np.e), abs=1e-6)
+
+
+def test_gaussian_needs_targets_that_differ():
+    with pytest.raises(UserError, match="targets"):
+        usable_information.gaussian_pvi([1, 2, 3], [2, 2, 2])
+
+
+def test_interval_keeps_groups_together():
+    """Ten copies of each row say as much as the rows alone, so the interval must not shrink."""
+    random = np.random.default_rng(5)
+    values = random.normal(size=200)
+    alone = usable_information.interval(values)
+    copies = usable_information.interval(np.repeat(values, 10), np.repeat(np.arange(200), 10))
+    naive = usable_information.interval(np.repeat(values, 10))
+    assert np.diff(copies)[0] == pytest.approx(np.diff(alone)[0], rel=0.1)
+    assert np.diff(naive)[0] < 0.5 * np.diff(alone)[0]
+
+
+def test_interval_has_the_spread_of_seeds_in_it():
+    constant = np.repeat([[0.0], [1.0], [2.0]], 50, 1)  # rows do not differ, seeds do
+    low, high = usable_information.interval(constant)
+    assert low < 0.5 and high > 1.5
+
+
+def test_stability_of_the_lowest_rows():
+    values = np.arange(100.0)
+    assert usable_information.shared_lowest(np.stack([values, values]), 0.1) == 1
+    assert usable_information.shared_lowest(np.stack([values, -values]), 0.1) == 0
+    assert usable_information.shared_lowest(np.stack([values, np.roll(values, 5)]), 0.1) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "named"),
+    [
+        ([[0, np.nan], [1, 2]], [0, 1], "row 0"),
+        ([[0, 1], [1, np.inf]], [0, 1], "row 1"),
+        ([[0, 1], [1, 2]], [0, 1, 1], "3 rows"),
+        ([[0, 1], [1, 2]], [0, 2], "2"),
+        ([[0, 1], [1, 2]], [0, 0.5], "whole"),
+        ([[0], [1]], [0, 0], "two classes"),
+        (np.zeros((0, 2)), [], "shape"),
+    ],
+)
+def test_bad_predictions_are_named(logits, labels, named):
+    with pytest.raises(UserError, match=named):
+        usable_information.pvi(np.array(logits), np.array(labels), [-1.0] * np.shape(logits)[1])
+
+
+def test_a_null_of_another_size_is_refused():
+    with pytest.raises(UserError, match="null_log2"):
+        usable_information.pvi(LOGITS, LABELS, [-1.0, -1.0])
