@@ -1,0 +1,86 @@
+"""Neighbors and the metrics of their classes."""
+
+import numpy as np
+import pytest
+
+from plugins.analysis.metrics import retrieval
+from plugins.errors import UserError
+
+LINE = np.array([[1, 0], [0.9, 0.1], [0.5, 0.5], [0.1, 0.9], [0, 1.0]])  # by angle
+CLOUD = np.random.default_rng(0).normal(size=(70, 8))
+LABELS = np.arange(70) % 5
+
+
+def test_search_returns_the_nearest_first():
+    index, cosine = retrieval.search(LINE[:1], LINE, 3)
+    assert index.tolist() == [[0, 1, 2]]
+    assert cosine[0].tolist() == pytest.approx([1, 0.99388, 0.70711], abs=1e-5)
+
+
+def test_blocks_make_no_difference():
+    whole, parts = retrieval.search(CLOUD, CLOUD, 6), retrieval.search(CLOUD, CLOUD, 6, block=7)
+    assert (whole[0] == parts[0]).all()
+
+
+def test_ties_go_to_the_lower_index():
+    assert retrieval.search(LINE[:1], np.tile(LINE[:1], (4, 1)), 4)[0].tolist() == [[0, 1, 2, 3]]
+
+
+def test_class_metrics_of_a_line_by_hand():
+    """Classes a a b b b: the third row's nearest others are the second and the fourth, in this order."""
+    found = retrieval.class_metrics(LINE, ["a", "a", "b", "b", "b"])
+    assert found["knn_accuracy_1"] == pytest.approx(4 / 5)
+    assert found["r_precision"] == pytest.approx((1 + 1 + 0.5 + 1 + 1) / 5)
+    assert found["map_at_r"] == pytest.approx((1 + 1 + 0.5 / 2 + 1 + 1) / 5)
+    assert "knn_accuracy_5" not in found
+
+
+def test_class_metrics_agree_with_scikit_learn():
+    from sklearn.metrics import ndcg_score
+    from sklearn.model_selection import LeaveOneOut, cross_val_score
+    from sklearn.neighbors import KNeighborsClassifier
+
+    found = retrieval.class_metrics(CLOUD, LABELS)
+    nearest = KNeighborsClassifier(1, metric="cosine")
+    assert found["knn_accuracy_1"] == pytest.approx(cross_val_score(nearest, CLOUD, LABELS, cv=LeaveOneOut()).mean())
+    unit = retrieval.unit(CLOUD)
+    scores = unit @ unit.T
+    others = ~np.eye(70, dtype=bool)
+    relevant = (LABELS[:, None] == LABELS)[others].reshape(70, 69)
+    assert found["ndcg_at_10"] == pytest.approx(ndcg_score(relevant, scores[others].reshape(70, 69), k=10), abs=1e-6)
+
+
+def test_a_majority_counts_before_the_nearest():
+    assert retrieval.majority(np.array([[0, 1, 1], [2, 1, 0], [1, 1, 1]]), 3).tolist() == [1, 2, 1]
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2, 3, 4]])
+def test_classes_of_one_row_are_refused(labels):
+    with pytest.raises(UserError, match="5 classes"):
+        retrieval.class_metrics(LINE, labels)
+
+
+@pytest.mark.parametrize("k", [0, 6])
+def test_k_has_to_fit(k):
+    with pytest.raises(UserError, match=f"k {k}"):
+        retrieval.search(LINE, LINE, k)
+
+
+def test_random_triplets_have_a_positive_other_than_the_anchor():
+    triplets = retrieval.random_triplets([0, 0, 0, 1, 1, 2])
+    labels = np.array([0, 0, 0, 1, 1, 2])[triplets]
+    assert sorted(triplets[:, 0]) == [0, 1, 2, 3, 4]  # the class of one row has no anchor
+    assert (triplets[:, 0] != triplets[:, 1]).all()
+    assert (labels[:, 0] == labels[:, 1]).all() and (labels[:, 0] != labels[:, 2]).all()
+    assert (retrieval.random_triplets(LABELS) == retrieval.random_triplets(LABELS)).all()
+
+
+def test_hard_triplets_are_harder_and_keep_their_classes():
+    random, hard = retrieval.random_triplets(LABELS), retrieval.hard_triplets(CLOUD, LABELS)
+    assert (LABELS[hard[:, 2]] != LABELS[hard[:, 0]]).all()
+    assert retrieval.triplet_accuracy(CLOUD, hard) < retrieval.triplet_accuracy(CLOUD, random) - 0.2
+
+
+def test_a_tie_of_triplets_is_wrong():
+    vectors = np.array([[1.0, 0], [0, 1], [0, 1]])
+    assert retrieval.triplet_accuracy(vectors, np.array([[0, 1, 2]])) == 0
