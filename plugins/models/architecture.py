@@ -73,6 +73,8 @@ def validate(cfg):
     width, heads = cfg.encoder_embed_dim, cfg.encoder_attention_heads
     if width % heads:
         raise UserError(f"--encoder-attention-heads {heads} does not divide --encoder-embed-dim {width}")
+    if cfg.positions == "rotary" and width // heads % 2:
+        raise UserError(f"--positions rotary needs heads of an even width, not --encoder-embed-dim {width} / {heads}")
     if cfg.alibi_bos != "linear" and not str(cfg.positions).startswith("alibi"):
         raise UserError(f"--alibi-bos {cfg.alibi_bos} needs --positions alibi or alibi_symmetric, not {cfg.positions}")
     for name in ("beta_reference_dim", "max_logit_scale", "exclude_unused"):

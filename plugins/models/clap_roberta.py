@@ -2,7 +2,7 @@
 
 What differs from fairseq's ``roberta``, each an option:
 
-1. ALiBi or sinusoidal positions instead of learned ones (``--positions``).
+1. ALiBi, rotary or sinusoidal positions instead of learned ones (``--positions``).
 2. A CLAP head instead of RoBERTa's (``--head``).
 3. Embeddings divided by their norm, and multiplied by sqrt(width) (``--normalize-embeddings``, ``--scale-embeddings``).
 4. A mask whose embedding is zero and has no row (``--mask-embedding zero``).
@@ -18,7 +18,6 @@ from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq.distributed import fsdp_wrap
 from fairseq.models import FairseqEncoder, register_model
 from fairseq.models.roberta import RobertaModel
-from fairseq.modules import PositionalEmbedding
 from fairseq.modules.checkpoint_activations import checkpoint_wrapper
 from fairseq.modules.quant_noise import quant_noise
 from fairseq.modules.transformer_sentence_encoder import init_bert_params
@@ -28,10 +27,11 @@ from torch import nn
 from plugins import compat
 from plugins.data import dictionaries
 from plugins.errors import UserError
-from plugins.modules.alibi import AlibiBias
 from plugins.modules.clap_head import ClapHead, RobertaHead
 from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbedding, embedding_scale
 from plugins.modules.pooler import ClassificationHead
+from plugins.modules.positions import Spec
+from plugins.modules.positions import build as build_positions
 from plugins.options import add_tristate_flags
 from plugins.peft import Parts
 
@@ -231,8 +231,10 @@ def build_sentence_encoder(cfg, dictionary):
     noise = quant_noise(nn.Linear(width, width, bias=False), cfg.quant_noise_pq, cfg.quant_noise_pq_block_size)
     return SentenceEncoder(
         nn.Embedding(cfg.vocab_size, width, pad if plain else None),
-        build_positions(cfg, pad),
-        build_alibi(cfg),
+        build_positions(
+            str(cfg.positions),
+            Spec(width, cfg.encoder_attention_heads, cfg.max_positions, padding_row=pad, alibi_bos=str(cfg.alibi_bos)),
+        ),
         TokenEmbedding(
             dictionary.index(dictionaries.MASK),
             normalize=cfg.normalize_embeddings,
@@ -246,18 +248,6 @@ def build_sentence_encoder(cfg, dictionary):
         layer_drop=cfg.encoder_layerdrop,
         embedding_noise=noise if cfg.quant_noise_pq else None,
     )
-
-
-def build_positions(cfg, pad):
-    if cfg.positions not in ("learned", "sinusoidal"):
-        return None
-    return PositionalEmbedding(cfg.max_positions, cfg.encoder_embed_dim, pad, learned=cfg.positions == "learned")
-
-
-def build_alibi(cfg):
-    if cfg.positions not in ("alibi", "alibi_symmetric"):
-        return None
-    return AlibiBias(cfg.encoder_attention_heads, cfg.positions == "alibi_symmetric", str(cfg.alibi_bos))
 
 
 def build_layer(cfg):

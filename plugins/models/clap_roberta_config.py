@@ -12,10 +12,11 @@ from fairseq.utils import get_available_activation_fns
 from omegaconf import II
 
 from plugins.modules.pooler import POOLERS
+from plugins.modules.positions import ENCODER_SCHEMES
 from plugins.options import architecture, architecture_names, option
 from plugins.peft import PeftConfig
 
-POSITIONS = ChoiceEnum(["learned", "sinusoidal", "alibi", "alibi_symmetric"])
+POSITIONS = ChoiceEnum(list(ENCODER_SCHEMES))
 ALIBI_BOS = ChoiceEnum(["linear", "zero", "learned"])
 HEADS = ChoiceEnum(["clap", "roberta"])
 MASK_EMBEDDINGS = ChoiceEnum(["learned", "zero"])
@@ -38,7 +39,8 @@ class ClapRobertaConfig(PeftConfig):
     # Positions
     positions: Optional[POSITIONS] = architecture(
         "learned: a vector for each position; sinusoidal: Vaswani et al., 2017; alibi: linear attention bias with "
-        "tokens to the right half a position nearer; alibi_symmetric: the same bias on both sides (learned)"
+        "tokens to the right half a position nearer; alibi_symmetric: the same bias on both sides; rotary: queries and "
+        "keys rotated by position, Su et al., 2021 (learned)"
     )
     alibi_bos: Optional[ALIBI_BOS] = architecture(
         "ALiBi bias from and to <s>: linear as for any token, zero, or one learned scalar a head (linear)"

@@ -199,6 +199,8 @@ def validate(cfg, positive=(), probabilities=()):
             raise UserError(f"{flag(name)} {cfg[name]} is not positive")
     if width % heads:
         raise UserError(f"--decoder-attention-heads {heads} does not divide --decoder-embed-dim {width}")
+    if cfg.positions == "rotary" and width // heads % 2:
+        raise UserError(f"--positions rotary needs heads of an even width, not --decoder-embed-dim {width} / {heads}")
     for name in ("dropout", "embedding_dropout", "attention_dropout", *probabilities):
         if not 0 <= cfg[name] <= 1:
             raise UserError(f"{flag(name)} {cfg[name]} is not between 0 and 1")

@@ -8,10 +8,11 @@ from fairseq.utils import get_available_activation_fns
 from omegaconf import II
 
 from plugins.modules import decoder
+from plugins.modules.positions import DECODER_SCHEMES
 from plugins.options import architecture, option
 from plugins.peft import PeftConfig
 
-POSITIONS = ChoiceEnum(list(decoder.POSITIONS))
+POSITIONS = ChoiceEnum(list(DECODER_SCHEMES))
 INITIALIZATIONS = ChoiceEnum(list(decoder.INITIALIZATIONS))
 ACTIVATIONS = ChoiceEnum([*get_available_activation_fns(), "gelu_tanh"])
 
@@ -28,7 +29,8 @@ class DecoderLMConfig(PeftConfig):
 
     # Layers
     positions: Optional[POSITIONS] = architecture(
-        "learned: a vector for each position; sinusoidal: Vaswani et al., 2017; alibi: linear attention bias (learned)"
+        "learned: a vector for each position; sinusoidal: Vaswani et al., 2017; alibi: linear attention "
+        "bias; rotary: queries and keys rotated by position, Su et al., 2021 (learned)"
     )
     residual: Optional[bool] = architecture("residual connections (on)")
     bias: Optional[bool] = architecture(

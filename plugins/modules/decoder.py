@@ -1,6 +1,6 @@
 """A GPT-2 style decoder with a key-value cache (Radford et al., 2019, section 2.3).
 
-Shapes: B sequences, T tokens, S tokens in the cache and this chunk, C channels, H heads of D = C / H channels.
+Shapes: B sequences, T new tokens, S tokens in the cache and these, C channels, H heads of D = C / H channels.
 Parameter names are GPT-2's (``wte``, ``wpe``, ``h``, ``c_attn``, ...), so checkpoints in its names load as they are.
 """
 
@@ -11,18 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .alibi import linear_bias, power_of_two
-from .attention import attend
+from .attention import Attention
 from .cache import Cache
 from .dropout import Dropout
 from .linear import Linear
+from .positions import Placement, Positions, Spec, Where
+from .positions import build as build_positions
 from .soft_prompt import SoftPrompt
 
-POSITIONS = ("learned", "sinusoidal", "alibi")
 INITIALIZATIONS = ("gpt2", "xavier")
 
 
-class CausalSelfAttention(nn.Module):
+class CausalSelfAttention(Attention):
     """Attention to the past, with one fused, callable input projection.
 
     Args:
@@ -33,61 +33,31 @@ class CausalSelfAttention(nn.Module):
     """
 
     def __init__(self, width: int, heads: int, *, bias: bool = True, dropout: float = 0.0):
-        super().__init__()
-        if width % heads:
-            raise ValueError(f"{heads} heads do not divide a width of {width}")
-        self.num_heads, self.dropout = heads, dropout
+        super().__init__(width, heads, dropout)
         self.c_attn = Linear(width, 3 * width, bias=bias)
         self.c_proj = Linear(width, width, bias=bias)
 
-    def forward(self, x: Tensor, mask: Tensor | None, layer: int, cache: Cache | None) -> Tensor:
-        """Map (B, T, C) to (B, T, C); ``mask`` is what :class:`CausalMask` returned for this chunk."""
+    def forward(self, x: Tensor, placement: Placement, layer: int, cache: Cache | None) -> Tensor:
+        """Map (B, T, C) to (B, T, C).
+
+        Args:
+            x: the T new tokens.
+            placement: their positions, and the number of keys.
+            layer: index of the layer, for the cache.
+            cache: keys and values of earlier tokens; those of the new ones are appended.
+        """
         q, k, v = self.c_attn(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # 3 x (B, H, T, D)
+        q, k = placement.rotate(q, k)
         if cache is not None:
             k, v = cache.append(layer, k, v)  # (B, H, S, D)
-        p = self.dropout if self.training else 0.0
-        if mask is None:  # the kernel's own causal mask skips what is not seen; one query alone sees all
-            out = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=q.size(2) > 1)
-        else:
-            out = attend(q, k, v, mask, None, p)
-        return self.c_proj(out.transpose(1, 2).flatten(2))  # (B, H, T, D) -> (B, T, C)
-
-
-class CausalMask(nn.Module):
-    """What is added to the scores of a chunk of T queries, the last of S tokens: minus infinity for the future.
-
-    Args:
-        alibi_heads: H, to add ALiBi's linear bias (Press et al., 2022, section 3); 0 for none.
-    """
-
-    def __init__(self, alibi_heads: int = 0):
-        super().__init__()
-        self.alibi_heads = alibi_heads
-        self._mask = torch.empty(1, 1, 0, 0)  # float32 and no buffer: `.half()` must not reach it
-
-    def forward(
-        self, queries: int, keys: int, device: torch.device, explicit: bool = False, places: Tensor | None = None
-    ) -> Tensor | None:
-        """Return (1, H or 1, T, S), or None where ``is_causal`` of the kernel says the same.
-
-        ``explicit`` asks for a mask even there (dropout on a CPU is written out). ``places`` (B, T) are the positions
-        of the queries where rows differ; then it returns (B, H or 1, T, S).
-        """
-        if places is None and not (self.alibi_heads or explicit) and (queries == keys or queries == 1):
-            return None
-        if self._mask.size(-1) < keys or self._mask.device != device:
-            self._mask = self._build(power_of_two(keys)).to(device)  # not anew for each token that is generated
-        if places is not None:
-            return self._mask[0, :, :, :keys][:, places].transpose(0, 1)  # (H or 1, B, T, S) -> (B, H or 1, T, S)
-        return self._mask[:, :, keys - queries : keys, :keys]
-
-    @torch.inference_mode(False)  # or a mask first built in inference mode could not be used in training
-    def _build(self, length: int) -> Tensor:
-        mask = torch.full((1, length, length), -math.inf).triu(1)
-        return (mask + linear_bias(self.alibi_heads, length, symmetric=True) if self.alibi_heads else mask)[None]
+        if self.record is not None:
+            self.record_weights(q, k, placement)
+        return self.c_proj(self.attend(q, k, v, placement).transpose(1, 2).flatten(2))  # (B, H, T, D) -> (B, T, C)
 
 
 class FeedForward(nn.Module):
+    """Linear, activation, linear: C to ``inner`` to C."""
+
     def __init__(self, width: int, inner: int, activation: Callable[[Tensor], Tensor], *, bias: bool = True):
         super().__init__()
         self.c_fc = Linear(width, inner, bias=bias)
@@ -95,23 +65,24 @@ class FeedForward(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (..., C) to (..., C)."""
         return self.c_proj(self.activation(self.c_fc(x)))
 
 
 class Block(nn.Module):
-    """A pre-norm layer. Without ``residual`` each half replaces its input instead of adding to it."""
+    """A pre-norm layer. Without ``residual`` each half replaces its input instead of being added to it."""
 
     def __init__(
         self,
-        width,
-        inner,
-        heads,
-        activation,
-        bias=True,
-        dropout=0.0,
-        attention_dropout=0.0,
-        residual=True,
-        norm_eps=1e-5,
+        width: int,
+        inner: int,
+        heads: int,
+        activation: Callable[[Tensor], Tensor],
+        bias: bool = True,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        residual: bool = True,
+        norm_eps: float = 1e-5,
     ):
         super().__init__()
         self.ln_1 = nn.LayerNorm(width, norm_eps, bias=bias)
@@ -121,8 +92,9 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
         self.residual = residual
 
-    def forward(self, x: Tensor, mask: Tensor | None, layer: int, cache: Cache | None) -> Tensor:
-        y = self.dropout(self.attn(self.ln_1(x), mask, layer, cache))
+    def forward(self, x: Tensor, placement: Placement, layer: int, cache: Cache | None) -> Tensor:
+        """Map (B, T, C) to (B, T, C); arguments as in :class:`CausalSelfAttention`."""
+        y = self.dropout(self.attn(self.ln_1(x), placement, layer, cache))
         x = x + y if self.residual else y
         y = self.dropout(self.mlp(self.ln_2(x)))
         return x + y if self.residual else y
@@ -139,14 +111,16 @@ class Decoder(nn.Module):
         layers: how many.
         heads: H, a divisor of C.
         activation: of the feed-forward nets.
-        positions: ``learned``; ``sinusoidal`` (Vaswani et al., 2017, section 3.5, with its sqrt(C) on embeddings); or
-            ``alibi``.
+        positions: a name in :data:`plugins.modules.positions.DECODER_SCHEMES`.
         bias: biases in linear layers and layer norms.
         dropout: at the end of each half of a layer.
         embedding_dropout: after the embedding.
         attention_dropout: on attention weights.
         residual: residual connections.
         norm_eps: added to the variance in layer norms.
+
+    Raises:
+        ValueError: H does not divide C, or no scheme has the name ``positions``.
     """
 
     def __init__(
@@ -168,15 +142,12 @@ class Decoder(nn.Module):
         norm_eps: float = 1e-5,
     ):
         super().__init__()
-        if positions not in POSITIONS:
-            raise ValueError(f"positions is one of {', '.join(POSITIONS)}, not {positions!r}")
         self.block_size, self.heads, self.attention_dropout = block_size, heads, attention_dropout
         self.wte = nn.Embedding(words, width)
-        self.wpe = nn.Embedding(block_size, width) if positions == "learned" else None
+        scheme = build_positions(positions, Spec(width, heads, block_size, causal=True))
+        self._positions = scheme.key or "wpe"  # where checkpoints have its parameters
+        self.add_module(self._positions, scheme)
         self.prompt = None  # a SoftPrompt, which takes the first positions
-        table = sinusoids(block_size, width) if positions == "sinusoidal" else None
-        self.register_buffer("sinusoids", table, persistent=False)
-        self.mask = CausalMask(heads if positions == "alibi" else 0)
         self.dropout = Dropout(embedding_dropout)
         options = dict(
             bias=bias, dropout=dropout, attention_dropout=attention_dropout, residual=residual, norm_eps=norm_eps
@@ -193,27 +164,26 @@ class Decoder(nn.Module):
         """Map tokens (B, T) to features (B, T, C).
 
         Args:
-            tokens: with a cache, those that follow what it holds; they are added to it.
+            tokens: with a cache, those that follow its contents; they are added to it.
             cache: of :meth:`new_cache`.
             after_layer: (layer, (B, T, C)) -> (B, T, C), applied after each layer.
 
         Raises:
-            ValueError: more tokens than :attr:`max_tokens`, those in the cache included.
+            ValueError: more tokens than the positional scheme has positions, those in the cache included.
         """
         past = 0 if cache is None else cache.length
-        prompt = self.prompt if past == 0 else None  # later, the cache holds it
+        prompt = self.prompt if past == 0 else None  # later, the cache contains it
         count = tokens.size(1) + (0 if prompt is None else len(prompt))
         length = past + count
-        if length > self.block_size:
+        if self.positions.limit is not None and length > self.positions.limit:
             prompted = "" if self.prompt is None else f", {len(self.prompt)} vectors of a prompt among them,"
             raise ValueError(f"{length} tokens{prompted} exceed the block size of {self.block_size}")
-        places = None if cache is None or cache.lengths is None else cache.places(tokens.size(1))  # (B, T)
-        x = self.embed(tokens, past, places, prompt)  # (B, P + T, C), P being 0 without a prompt
-        on_cpu = x.device.type == "cpu"  # where dropout of attention weights is written out
-        explicit = on_cpu and self.training and self.attention_dropout > 0
-        mask = self.mask(count, length, x.device, explicit, places)
+        where = slice(past, length) if cache is None or cache.lengths is None else cache.places(tokens.size(1))
+        x = self.embed(tokens, where, length, prompt)  # (B, P + T, C), P being 0 without a prompt
+        explicit = x.device.type == "cpu" and self.training and self.attention_dropout > 0  # see `attend`
+        placement = Placement(self.positions, where, length, x.device, explicit)
         for layer, block in enumerate(self.h):
-            x = block(x, mask, layer, cache)
+            x = block(x, placement, layer, cache)
             if after_layer is not None and prompt is None:
                 x = after_layer(layer, x)
             elif after_layer is not None:
@@ -224,27 +194,29 @@ class Decoder(nn.Module):
         return self.ln_f(x if prompt is None else prompt.remove(x))
 
     @property
+    def positions(self) -> Positions:
+        """The positional scheme."""
+        return getattr(self, self._positions)
+
+    @property
     def max_tokens(self) -> int:
-        """The longest context that leaves room for the prompt."""
+        """The block size, less the vectors of a prompt."""
         return self.block_size - (0 if self.prompt is None else len(self.prompt))
 
-    def embed(
-        self, tokens: Tensor, past: int = 0, places: Tensor | None = None, prompt: SoftPrompt | None = None
-    ) -> Tensor:
-        """Map tokens (B, T) to the first layer's input (B, T, C), or with a prompt in front of them (B, P + T, C).
+    def embed(self, tokens: Tensor, where: Where, length: int, prompt: SoftPrompt | None = None) -> Tensor:
+        """Map tokens (B, T) to the input of the first layer, (B, T, C), or (B, P + T, C) with a prompt before them.
 
-        Positions count from ``past``, or are ``places`` (B, T).
+        Args:
+            tokens: (B, T).
+            where: their positions and those of the prompt.
+            length: a number above every position.
+            prompt: P vectors, or None.
         """
         x = self.wte(tokens) if prompt is None else prompt.insert(self.wte(tokens))
-        at = slice(past, past + x.size(1)) if places is None else places
-        if self.wpe is not None:
-            x = x + self.wpe.weight[at]
-        elif self.sinusoids is not None:
-            x = x * math.sqrt(x.size(-1)) + self.sinusoids[at]
-        return self.dropout(x)
+        return self.dropout(self.positions.embed(x, where, length))
 
     def look_up(self, tokens: Tensor) -> Tensor:
-        """Return the embeddings (T, C) of tokens (T,), positions left out: what a prompt of these words is."""
+        """Return the embeddings (T, C) of tokens (T,), without positions, to start a prompt from."""
         return self.wte(tokens)
 
     def new_cache(self, batch: int) -> Cache:
@@ -253,19 +225,17 @@ class Decoder(nn.Module):
         return Cache(len(self.h), (batch, self.heads, self.block_size, like.size(1) // self.heads), like)
 
 
-def sinusoids(length: int, width: int) -> Tensor:
-    """Return the (T, C) position vectors of Vaswani et al., 2017, section 3.5: sines, then cosines."""
-    rates = torch.exp(torch.arange(0, width, 2) * (-math.log(1e4) / width))  # (C/2,)
-    angles = torch.arange(length)[:, None] * rates  # (T, C/2)
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)[:, :width]
-
-
 def initialize(module: nn.Module, scheme: str = "gpt2") -> None:
-    """Draw the parameters of a decoder and its output projection anew.
+    """Initialize the parameters of a decoder and its output projection, in place.
 
-    ``gpt2``: normal with deviation 0.02, and 0.02 / sqrt(2 L) for what is added to the residual stream (Radford et al.,
-    2019, section 2.3). ``xavier``: Xavier-uniform linear layers, embeddings normal with deviation 0.02. In both, biases
-    are 0 and gains 1.
+    Args:
+        module: contains :class:`Block` layers.
+        scheme: ``gpt2``: normal with standard deviation 0.02, and 0.02 / sqrt(2 L) for the projections added to the
+            residual stream (Radford et al., 2019, section 2.3); ``xavier``: Xavier-uniform linear layers, embeddings
+            normal with standard deviation 0.02. Biases are 0 and gains 1 in both.
+
+    Raises:
+        ValueError: an unknown scheme.
     """
     if scheme not in INITIALIZATIONS:
         raise ValueError(f"scheme is one of {', '.join(INITIALIZATIONS)}, not {scheme!r}")

@@ -1,6 +1,6 @@
-"""RoBERTa's Transformer encoder with ALiBi, normalised embeddings and a zero mask embedding as options.
+"""RoBERTa's Transformer encoder, optionally with other positions, normalized embeddings and a zero mask embedding.
 
-Parameter names are fairseq's, so that checkpoints travel in both directions. Shapes: B sequences, T tokens,
+Parameter names are fairseq's, so checkpoints load in both directions. Shapes: B sequences, T tokens,
 C channels, H heads, V words.
 """
 
@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from .alibi import AlibiBias
 from .attention import SelfAttention, take_rows
 from .dropout import Dropout
 from .norm import l2_normalize
+from .positions import Placement, Positions
 
 
 class EncoderLayer(nn.Module):
@@ -25,7 +25,7 @@ class EncoderLayer(nn.Module):
         num_heads: H.
         activation: of the feed-forward net.
         dropout, attention_dropout, activation_dropout: after each part; on attention weights; after the activation.
-        pre_norm: normalise the input of each part (pre-norm) instead of the sum after it (post-norm, as RoBERTa).
+        pre_norm: normalize the input of each part (pre-norm) instead of the sum after it (post-norm, as RoBERTa).
     """
 
     def __init__(
@@ -52,27 +52,28 @@ class EncoderLayer(nn.Module):
         self.activation_dropout = Dropout(activation_dropout)
 
     def forward(
-        self, x: Tensor, bias: Tensor | None = None, padding: Tensor | None = None, rows: Tensor | None = None
+        self, x: Tensor, placement: Placement, padding: Tensor | None = None, rows: Tensor | None = None
     ) -> Tensor:
         """Map (B, T, C) to (B, T, C), or to (N, C) at the given rows; arguments as in :class:`SelfAttention`."""
         residual = take_rows(x, rows)
         if self.pre_norm:
-            x = residual + self.dropout(self.self_attn(self.self_attn_layer_norm(x), bias, padding, rows))
+            x = residual + self.dropout(self.self_attn(self.self_attn_layer_norm(x), placement, padding, rows))
             return x + self.dropout(self.feed_forward(self.final_layer_norm(x)))
-        x = self.self_attn_layer_norm(residual + self.dropout(self.self_attn(x, bias, padding, rows)))
+        x = self.self_attn_layer_norm(residual + self.dropout(self.self_attn(x, placement, padding, rows)))
         return self.final_layer_norm(x + self.dropout(self.feed_forward(x)))
 
     def feed_forward(self, x: Tensor) -> Tensor:
+        """Map (..., C) to (..., C)."""
         return self.fc2(self.activation_dropout(self.activation(self.fc1(x))))
 
 
 class TokenEmbedding(nn.Module):
-    """What a token looks like before the first layer: its row, or zeros for a mask without a row.
+    """Token embedding: the row of the table, optionally normalized and scaled; zeros for a mask without a row.
 
-    It owns no parameters of its own, so that ``embed_tokens`` keeps fairseq's key.
+    The table is an argument of ``forward``, not a parameter of this module, so ``embed_tokens`` keeps fairseq's key.
 
     Args:
-        mask_index: index of ``<mask>``. Where it equals V there is no row for it and its embedding is zero.
+        mask_index: index of ``<mask>``. If it is V, the table has no row for it and its embedding is zero.
         normalize: divide each row by its L2 norm.
         scale: factor on the rows (1 or sqrt(C)).
     """
@@ -85,7 +86,7 @@ class TokenEmbedding(nn.Module):
         """Map tokens (B, T) to (B, T, C).
 
         Raises:
-            IndexError: (on a CPU) an index is neither a row of the table nor the mask.
+            IndexError: (on a CPU) an index that is neither a row of the table nor the mask.
         """
         rowless = self.mask_index >= table.num_embeddings
         is_mask = tokens == self.mask_index
@@ -105,23 +106,21 @@ class SentenceEncoder(nn.Module):
 
     Args:
         embed_tokens: (V, C) table.
-        embed_positions: maps tokens (B, T) to position vectors (B, T, C); None for ALiBi.
-        alibi: the attention bias, or None.
-        token_embedding: how a row becomes an input.
+        positions: the positional scheme.
+        token_embedding: from tokens and table to the input.
         layers: the layers.
         padding_index: index of ``<pad>``.
         dropout: after the embedding.
         layer_norm_embedding: a layer norm before that dropout.
-        pre_norm: the layers are pre-norm, so the output needs a layer norm of its own.
+        pre_norm: the layers are pre-norm, so the output gets a layer norm of its own.
         layer_drop: probability of skipping a layer in training (Fan et al., 2019, arXiv 1909.11556).
-        embedding_noise: applied to the embedded input (quantisation noise), or None.
+        embedding_noise: applied to the embedded input (quantization noise), or None.
     """
 
     def __init__(
         self,
         embed_tokens: nn.Embedding,
-        embed_positions: nn.Module | None,
-        alibi: AlibiBias | None,
+        positions: Positions,
         token_embedding: TokenEmbedding,
         layers: Iterable[nn.Module],
         *,
@@ -135,7 +134,9 @@ class SentenceEncoder(nn.Module):
         super().__init__()
         width = embed_tokens.embedding_dim
         self.register_buffer("version", torch.tensor([3.0]))  # fairseq's checkpoints carry it
-        self.embed_tokens, self.embed_positions, self.alibi = embed_tokens, embed_positions, alibi
+        self.embed_tokens = embed_tokens
+        self._positions = positions.key or "embed_positions"  # where checkpoints have its parameters
+        self.add_module(self._positions, positions)
         self.token_embedding = token_embedding
         self.layernorm_embedding = nn.LayerNorm(width) if layer_norm_embedding else None
         self.dropout = Dropout(dropout)
@@ -143,15 +144,20 @@ class SentenceEncoder(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.layer_norm = nn.LayerNorm(width) if pre_norm else None
         self.padding_index, self.layer_drop = padding_index, layer_drop
-        self.prompt = None  # a SoftPrompt, of which nothing is seen in what comes out
+        self.prompt = None  # a SoftPrompt; its features are removed from the output
+
+    @property
+    def positions(self) -> Positions:
+        """The positional scheme."""
+        return getattr(self, self._positions)
 
     def forward(self, tokens: Tensor, rows: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
         """Encode a batch.
 
         Args:
             tokens: (B, T).
-            rows: (N,) indices into the B * T positions, the only ones whose features are asked for; None for all.
-                The last layer then works on those alone: of its output nothing else is ever read.
+            rows: (N,) ascending indices into the B * T tokens whose features are computed; None for all. The last
+                layer computes only these.
 
         Returns:
             Features (B, T, C), or (N, C), and the input of every layer followed by the output of the last.
@@ -163,33 +169,35 @@ class SentenceEncoder(nn.Module):
         padding = tokens == self.padding_index
         x = x.masked_fill(padding[..., None], 0)
         padding = padding if padding.any() else None
-        bias = self.alibi(tokens.size(1), tokens.device) if self.alibi is not None else None  # (1, H, T, T)
+        placement = Placement(self.positions, slice(0, tokens.size(1)), tokens.size(1), tokens.device)
         states, last = [x], self.layers[-1]
         for layer in self.layers:
             if self.training and self.layer_drop and torch.rand(()) < self.layer_drop:
                 x = take_rows(x, rows) if layer is last else x
                 continue
-            x = layer(x, bias, padding, rows if layer is last else None)
+            x = layer(x, placement, padding, rows if layer is last else None)
             states.append(x)
         x = x if self.layer_norm is None else self.layer_norm(x)
         if prompt is not None:
-            x, *states = (t if t.ndim == 2 else prompt.remove(t) for t in (x, *states))  # (N, C) are tokens' alone
+            x, *states = (t if t.ndim == 2 else prompt.remove(t) for t in (x, *states))  # (N, C) has no prompt
         return x, states
 
     def look_up(self, tokens: Tensor) -> Tensor:
-        """Return the embeddings (T, C) of tokens (T,), positions left out: what a prompt of these words is."""
+        """Return the embeddings (T, C) of tokens (T,), without positions, to start a prompt from."""
         return self.token_embedding(tokens, self.embed_tokens)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Map tokens (B, T) to the input of the first layer, (B, T, C), padding not yet blanked.
+        """Map tokens (B, T) to the input of the first layer, (B, T, C), or (B, T + P, C) with a prompt of P vectors.
 
-        With a prompt of P vectors (B, T + P, C).
+        Padding is not set to zero yet.
         """
         x = self.token_embedding(tokens, self.embed_tokens)
         if self.prompt is not None:
             x, tokens = self.prompt.insert(x), self.prompt.make_room(tokens)
-        if self.embed_positions is not None:
-            x = x + self.embed_positions(tokens)
+        if self.positions.embeds:
+            real = tokens != self.padding_index
+            where = real.cumsum(1) * real - 1  # (B, T), counted without padding; -1 at padding
+            x = self.positions.embed(x, where, tokens.size(1))
         if self.layernorm_embedding is not None:
             x = self.layernorm_embedding(x)
         x = self.dropout(x)
@@ -197,5 +205,5 @@ class SentenceEncoder(nn.Module):
 
 
 def embedding_scale(width: int, scaled: bool) -> float:
-    """Return sqrt(C), which brings unit-norm rows to the norm of a layer norm's output, or 1."""
+    """Return sqrt(C), which scales rows of norm 1 to the norm of a layer norm's output, or 1 if not ``scaled``."""
     return math.sqrt(width) if scaled else 1.0

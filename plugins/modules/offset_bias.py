@@ -1,0 +1,78 @@
+"""Biases of attention scores that depend on the offset alone, the key position minus the query position.
+
+They cover causal masks, ALiBi, and their sum. Shapes: H heads, Q queries, S keys.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+SHORT = 1024  # positions; up to here the (H, T, T) bias is kept between passes
+
+
+def power_of_two(n: int) -> int:
+    """Return the smallest power of two that is at least ``n``."""
+    return 1 << (n - 1).bit_length()
+
+
+class Grown:
+    """A float32 tensor that is a function of a length, kept between calls and built for the next power of two.
+
+    It is no buffer: ``.half()`` and ``.bfloat16()`` must not reach it, since bfloat16 cannot represent, for example,
+    half a position beyond a distance of about 130.
+
+    Args:
+        build: from a length to the tensor, on the CPU.
+    """
+
+    def __init__(self, build: Callable[[int], Tensor]):
+        self.build, self.length, self.value = build, 0, None
+
+    def __call__(self, length: int, device: torch.device) -> Tensor:
+        """Return the tensor of a length of at least ``length``, on ``device``."""
+        if self.length < length or self.value.device != device:
+            self.length = power_of_two(max(length, self.length, 1))
+            with torch.inference_mode(False):  # else it could not be used in training later
+                self.value = self.build(self.length).to(device)
+        return self.value
+
+
+class OffsetBias:
+    """The bias of each head as a function of the offset.
+
+    Args:
+        function: from offsets (N,), float32 whole numbers, to biases (H, N).
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor]):
+        self.function = function
+        self._vector, self._matrix = Grown(self._build_vector), Grown(self._build_matrix)
+
+    def rows(self, queries: slice | Tensor, keys: int, device: torch.device) -> Tensor:
+        """Return the bias of some queries for the keys at 0 to ``keys`` - 1.
+
+        Args:
+            queries: Q positions that all sequences share, or (B, Q).
+            keys: S.
+            device: of the result.
+
+        Returns:
+            (1, H, Q, S), which may share memory with other calls' results, or (B, H, Q, S).
+        """
+        if isinstance(queries, slice) and max(keys, queries.stop) <= SHORT:
+            return self._matrix(max(keys, queries.stop), device)[None, :, queries, :keys]
+        vector = self._vector(keys if isinstance(queries, Tensor) else max(keys, queries.stop), device)
+        length = self._vector.length
+        windows = vector.unfold(1, keys, 1)  # window w has the offsets of the query at L-1-w: (H, 2L-S, S)
+        if isinstance(queries, slice):
+            return windows[:, length - queries.stop : length - queries.start].flip(1)[None]
+        return windows[:, length - 1 - queries].transpose(0, 1)  # (H, B, Q, S) -> (B, H, Q, S)
+
+    def _build_vector(self, length: int) -> Tensor:
+        """Return the bias of the offsets 1-L to L-1, (H, 2L-1)."""
+        return self.function(torch.arange(1 - length, length, dtype=torch.float32))
+
+    def _build_matrix(self, length: int) -> Tensor:
+        """Return the bias of L queries for L keys, (H, L, L)."""
+        return self._build_vector(length).unfold(1, length, 1).flip(1)

@@ -1,0 +1,342 @@
+"""Positional schemes: how a Transformer knows the order of its tokens.
+
+A scheme acts at up to three places, and is the identity at the others:
+
+    embed    adds to the token embeddings, before the first layer
+    rotate   turns queries and keys, in every layer
+    score    adds to the attention scores a number for each head and each offset (key position minus query position)
+
+To add one, write a subclass of :class:`Positions` and add a line to :data:`SCHEMES`. Encoders and decoders, generation
+with a cache, and attention capture then use it.
+
+Shapes: B sequences, T tokens, Q queries, S keys, C channels, H heads of D = C / H channels.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .alibi import BOS_MODES, alibi_slopes, asymmetric_distance
+from .norm import at_least_float32
+from .offset_bias import Grown, OffsetBias
+
+Where = slice | Tensor  # positions: a range that all sequences share, or (B, T) int64
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a scheme is built from.
+
+    Attributes:
+        width: C.
+        heads: H.
+        length: positions in a table, for schemes that have one.
+        causal: tokens attend only to themselves and to what precedes them.
+        padding_row: row of padding tokens in a table; the first position has the next row. None: no such row.
+        alibi_bos: see :class:`Alibi`.
+    """
+
+    width: int
+    heads: int
+    length: int
+    causal: bool = False
+    padding_row: int | None = None
+    alibi_bos: str = "linear"
+
+
+class Positions(nn.Module):
+    """Base class of the schemes: no positions at all, except that causal attention excludes later keys.
+
+    Attributes:
+        key: the attribute of the model that holds the scheme, and so the prefix of its state-dict keys. None: the
+            model's own name for a position table.
+        embeds: the scheme uses :meth:`embed`, which needs positions that do not count padding.
+        limit: the number of positions, or None for a scheme that takes inputs of any length.
+    """
+
+    key: str | None = "position_scheme"
+    embeds = False
+    limit: int | None = None
+
+    def __init__(self, spec: Spec, **table):
+        super().__init__(**table)
+        self.causal = spec.causal
+        self.first_row = 0 if spec.padding_row is None else spec.padding_row + 1
+        self._offsets = OffsetBias(self._masked_score)
+
+    def embed(self, x: Tensor, where: Where, end: int) -> Tensor:
+        """Add positions to embedded tokens.
+
+        Args:
+            x: (B, T, C).
+            where: the positions of the tokens, -1 for padding.
+            end: a number above every position.
+
+        Returns:
+            (B, T, C).
+        """
+        return x
+
+    def angles(self, where: Where, end: int, device: torch.device) -> Tensor | None:
+        """Return what :meth:`rotate` needs for tokens at these positions; computed once for all layers."""
+        return None
+
+    def rotate(self, x: Tensor, angles: Tensor | None) -> Tensor:
+        """Map queries or keys (B, H, T, D) to (B, H, T, D)."""
+        return x
+
+    def score(self, offset: Tensor) -> Tensor | None:
+        """Return (H, N) float32, added to the scores of N offsets (N,), key position minus query position."""
+        return None
+
+    def bias(self, queries: Where, keys: int, device: torch.device, explicit: bool = False) -> Tensor | None:
+        """Return what is added to the scores of queries at some positions for the keys at 0 to ``keys`` - 1.
+
+        Args:
+            queries: Q positions.
+            keys: S.
+            device: of the result.
+            explicit: return a causal mask even where the kernel's ``is_causal`` does the same.
+
+        Returns:
+            (1 or B, 1 or H, Q, S) float32, minus infinity where attention is not allowed; None for zeros, or where
+            the kernel's ``is_causal`` does the same.
+        """
+        if type(self).score is Positions.score:
+            if not self.causal:
+                return None
+            count = queries.stop - queries.start if isinstance(queries, slice) else 0
+            if not explicit and (count == 1 or count == keys):
+                return None
+        return self._offsets.rows(queries, keys, device)
+
+    def _masked_score(self, offset: Tensor) -> Tensor:
+        score = self.score(offset)
+        score = torch.zeros(1, len(offset)) if score is None else score
+        return score.masked_fill(offset > 0, -math.inf) if self.causal else score
+
+
+class Learned(Positions, nn.Embedding):
+    """A trained vector for each position, added to the token embeddings (Devlin et al., 2019; GPT-2)."""
+
+    key = None
+    embeds = True
+
+    def __init__(self, spec: Spec):
+        first = 0 if spec.padding_row is None else spec.padding_row + 1
+        super().__init__(
+            spec, num_embeddings=spec.length + first, embedding_dim=spec.width, padding_idx=spec.padding_row
+        )
+        self.limit = spec.length
+        if first:  # fairseq's initialization
+            nn.init.normal_(self.weight, std=spec.width**-0.5)
+            nn.init.zeros_(self.weight[spec.padding_row])
+
+    def embed(self, x: Tensor, where: Where, end: int) -> Tensor:
+        if isinstance(where, slice):
+            return x + self.weight[where.start + self.first_row : where.stop + self.first_row]
+        return x + F.embedding(where + self.first_row, self.weight, self.padding_idx)
+
+
+class Sinusoidal(Positions):
+    """Sines and cosines of the position, added to the token embeddings (Vaswani et al., 2017, section 3.5).
+
+    The decoder follows the paper: rates 10000^(-2i/C), embeddings multiplied by sqrt(C). The encoder follows fairseq
+    and tensor2tensor: rates 10000^(-i/(C/2-1)), and the position counts from the row after padding's.
+    """
+
+    key = None
+    embeds = True
+
+    def __init__(self, spec: Spec):
+        super().__init__(spec)
+        self.width, self.padding_row = spec.width, spec.padding_row
+        self._table = Grown(self._build)
+
+    def embed(self, x: Tensor, where: Where, end: int) -> Tensor:
+        table = self._table(end + self.first_row, x.device).to(x.dtype)  # (rows, C)
+        if self.padding_row is None:
+            return x * math.sqrt(self.width) + table[where]
+        return x + table[where + self.first_row]
+
+    def _build(self, rows: int) -> Tensor:
+        if self.padding_row is None:
+            return sinusoids(rows, self.width)
+        half = self.width // 2
+        rates = torch.exp(torch.arange(half, dtype=torch.float) * -(math.log(1e4) / (half - 1)))  # (C/2,)
+        angles = torch.arange(rows, dtype=torch.float)[:, None] * rates  # (rows, C/2)
+        table = F.pad(torch.cat([angles.sin(), angles.cos()], dim=1), (0, self.width % 2))
+        table[self.padding_row] = 0
+        return table
+
+    def _load_from_state_dict(self, state_dict, prefix, *unused):
+        for name in ("weights", "_float_tensor"):  # earlier versions of fairseq store the table
+            state_dict.pop(prefix + name, None)
+        super()._load_from_state_dict(state_dict, prefix, *unused)
+
+
+def sinusoids(length: int, width: int) -> Tensor:
+    """Return the (T, C) position vectors of Vaswani et al., 2017, section 3.5: sines, then cosines."""
+    rates = torch.exp(torch.arange(0, width, 2) * (-math.log(1e4) / width))  # (C/2,)
+    angles = torch.arange(length)[:, None] * rates  # (T, C/2)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)[:, :width]
+
+
+class Alibi(Positions):
+    """Attention with linear biases (Press et al., 2022, arXiv 2108.12409): minus a slope times the distance.
+
+    In an encoder a key to the right counts as half a position nearer, so that no two offsets have the same bias
+    (EIFY/fairseq, README, "nonsymmetric with offset").
+
+    ``Spec.alibi_bos`` sets row and column 0, the bias from and to ``<s>``: ``linear`` as for every other token;
+    ``zero``, so that ``<s>`` is near every token (as data2vec 2.0, arXiv 2212.07525, does for its extra tokens);
+    ``learned``, one scalar per head (LittleBird, arXiv 2210.11870).
+
+    Raises:
+        ValueError: an unknown ``alibi_bos``.
+    """
+
+    key = "alibi"
+    symmetric = False
+
+    def __init__(self, spec: Spec):
+        super().__init__(spec)
+        if spec.alibi_bos not in BOS_MODES:
+            raise ValueError(f"alibi_bos is one of {', '.join(BOS_MODES)}, not {spec.alibi_bos!r}")
+        self.heads, self.bos = spec.heads, spec.alibi_bos
+        self.bos_bias = nn.Parameter(torch.zeros(spec.heads)) if self.bos == "learned" else None
+
+    def score(self, offset: Tensor) -> Tensor:
+        distance = offset.abs() if self.symmetric or self.causal else asymmetric_distance(offset)
+        return -alibi_slopes(self.heads)[:, None] * distance
+
+    def bias(self, queries: Where, keys: int, device: torch.device, explicit: bool = False) -> Tensor:
+        bias = super().bias(queries, keys, device, explicit)  # (1 or B, H, Q, S)
+        if self.bos == "linear":
+            return bias
+        value = bias.new_zeros(self.heads) if self.bos_bias is None else self.bos_bias.float()
+        if isinstance(queries, slice):
+            queries = torch.arange(queries.start, queries.stop, device=device)
+        at_bos = (queries == 0)[..., None] | (torch.arange(keys, device=device) == 0)  # (Q, S) or (B, Q, S)
+        return torch.where(at_bos[..., None, :, :], value[:, None, None], bias)
+
+    def extra_repr(self) -> str:
+        return f"{self.heads}, symmetric={self.symmetric}, bos={self.bos!r}"
+
+
+class SymmetricAlibi(Alibi):
+    """ALiBi with the same bias on both sides of a token."""
+
+    symmetric = True
+
+
+class Rotary(Positions):
+    """Rotary position embedding (RoFormer, Su et al., 2021, arXiv 2104.09864, section 3.2).
+
+    Channels i and i + D/2 of a query or key at position t are rotated by the angle t * 10000^(-2i/D), so that scores
+    depend on the difference of the positions alone. The paper pairs neighboring channels; halves are paired here, as in
+    GPT-NeoX and Llama: the same function after a permutation of the channels.
+
+    Angles are computed in float64 and rotations done in float32 at least: positions of many thousands stay exact.
+
+    Raises:
+        ValueError: D is odd.
+    """
+
+    key = "rotary"
+
+    def __init__(self, spec: Spec):
+        super().__init__(spec)
+        self.head_width, rest = divmod(spec.width, spec.heads)
+        if rest or self.head_width % 2:
+            raise ValueError(f"rotary positions need heads of an even width, not {spec.width} / {spec.heads}")
+        self._table = Grown(self._build)
+
+    def frequencies(self) -> Tensor:
+        """Return the (D/2,) angles per position, in radians, float64."""
+        return 1e4 ** -(torch.arange(0, self.head_width, 2, dtype=torch.float64) / self.head_width)
+
+    def angles(self, where: Where, end: int, device: torch.device) -> Tensor:
+        """Return the cosines and sines of T positions, (2, T, D/2) or (2, B, 1, T, D/2), float32."""
+        angles = self._table(end, device)[:, where]
+        return angles if angles.ndim == 3 else angles.unsqueeze(2)
+
+    def rotate(self, x: Tensor, angles: Tensor) -> Tensor:
+        cos, sin = angles.to(at_least_float32(x.dtype)).unbind()
+        first, second = x.to(cos.dtype).chunk(2, dim=-1)  # 2 x (B, H, T, D/2)
+        return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
+
+    def _build(self, length: int) -> Tensor:
+        angles = torch.arange(length, dtype=torch.float64)[:, None] * self.frequencies()  # (L, D/2)
+        return torch.stack([angles.cos(), angles.sin()]).float()
+
+
+SCHEMES: dict[str, Callable[[Spec], Positions]] = {
+    "learned": Learned,
+    "sinusoidal": Sinusoidal,
+    "alibi": Alibi,
+    "alibi_symmetric": SymmetricAlibi,
+    "rotary": Rotary,
+}
+ENCODER_SCHEMES = tuple(SCHEMES)
+DECODER_SCHEMES = tuple(name for name in SCHEMES if name != "alibi_symmetric")  # equals alibi without a right side
+
+
+def build(name: str, spec: Spec) -> Positions:
+    """Return a new scheme.
+
+    Raises:
+        ValueError: no scheme has this name, or the scheme cannot have these sizes.
+    """
+    if name not in SCHEMES:
+        raise ValueError(f"positions is one of {', '.join(SCHEMES)}, not {name!r}")
+    return SCHEMES[name](spec)
+
+
+class Placement:
+    """Where the queries and keys of one forward pass are. All layers of a model share it.
+
+    Args:
+        scheme: the positional scheme.
+        tokens: the positions of the tokens that are new in this pass.
+        keys: S, those in a cache and the new ones.
+        device: of the tokens.
+        explicit: give causal attention a mask in every case (see :meth:`Positions.bias`).
+        queries: the positions of the queries, if not all new tokens ask.
+    """
+
+    def __init__(
+        self,
+        scheme: Positions,
+        tokens: Where,
+        keys: int,
+        device: torch.device,
+        explicit: bool = False,
+        queries: Where | None = None,
+    ):
+        self.scheme, self.tokens, self.keys, self.device, self.explicit = scheme, tokens, keys, device, explicit
+        self.queries = tokens if queries is None else queries
+        self.key_angles = scheme.angles(tokens, keys, device)
+        self.query_angles = self.key_angles if queries is None else scheme.angles(queries, keys, device)
+        learned = any(parameter.requires_grad for name, parameter in scheme.named_parameters() if not scheme.embeds)
+        self._bias = None if learned else self._new_bias()  # of all layers; gradients need one of each layer's own
+        self._shared = not learned
+
+    def asked(self, queries: Where) -> "Placement":
+        """Return the same keys with other queries, at positions (B, Q)."""
+        return Placement(self.scheme, self.tokens, self.keys, self.device, self.explicit, queries)
+
+    def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotate queries (B, H, Q, D) and new keys (B, H, T, D)."""
+        return self.scheme.rotate(q, self.query_angles), self.scheme.rotate(k, self.key_angles)
+
+    def bias(self) -> Tensor | None:
+        """Return the bias of all queries, see :meth:`Positions.bias`."""
+        return self._bias if self._shared else self._new_bias()
+
+    def _new_bias(self) -> Tensor | None:
+        return self.scheme.bias(self.queries, self.keys, self.device, self.explicit)
