@@ -137,9 +137,8 @@ class Learned(Positions, nn.Embedding):
             nn.init.zeros_(self.weight[spec.padding_row])
 
     def embed(self, x: Tensor, where: Where, end: int) -> Tensor:
-        if isinstance(where, slice):
-            return x + self.weight[where.start + self.first_row : where.stop + self.first_row]
-        return x + F.embedding(where + self.first_row, self.weight, self.padding_idx)
+        rows = shifted(where, self.first_row)
+        return x + (self.weight[rows] if isinstance(rows, slice) else F.embedding(rows, self.weight, self.padding_idx))
 
 
 class Sinusoidal(Positions):
@@ -161,7 +160,7 @@ class Sinusoidal(Positions):
         table = self._table(end + self.first_row, x.device).to(x.dtype)  # (rows, C)
         if self.padding_row is None:
             return x * math.sqrt(self.width) + table[where]
-        return x + table[where + self.first_row]
+        return x + table[shifted(where, self.first_row)]
 
     def _build(self, rows: int) -> Tensor:
         if self.padding_row is None:
@@ -177,6 +176,11 @@ class Sinusoidal(Positions):
         for name in ("weights", "_float_tensor"):  # earlier versions of fairseq store the table
             state_dict.pop(prefix + name, None)
         super()._load_from_state_dict(state_dict, prefix, *unused)
+
+
+def shifted(where: Where, by: int) -> Where:
+    """Return positions with a number added to each."""
+    return slice(where.start + by, where.stop + by) if isinstance(where, slice) else where + by
 
 
 def sinusoids(length: int, width: int) -> Tensor:

@@ -14,9 +14,7 @@ from torch import Tensor, nn
 from plugins import compat
 from plugins.data.dictionaries import MASK
 from plugins.errors import UserError
-from plugins.modules.attention import PADDED_KEY, SelfAttention
-from plugins.modules.decoder import CausalSelfAttention
-from plugins.modules.norm import at_least_float32
+from plugins.modules.attention import Attention, SelfAttention
 from plugins.modules.soft_prompt import SoftPrompt
 
 MOST_WEIGHTS = 1 << 29  # of all heads: 2 GB
@@ -30,10 +28,10 @@ def capture(model: nn.Module) -> Iterator[list[Tensor]]:
             model(tokens)
         attention[layer][sequence, head, query, key]
 
-    The model computes what it computes without: its attention kernel runs as before, and the weights are derived once
-    more from the layer's input. They are the softmax of all scores, bias and padding included, before dropout, and of
-    all T queries even where a layer is asked for some rows alone. Rows sum to 1, and times the values they are what
-    the kernel returned. A compiled model runs as it is written meanwhile, for compiled code has no hooks.
+    The output of the model does not change: each layer runs its kernel, and derives the weights from the queries, keys
+    and bias of the same pass. They are the softmax of the scores, bias and padding included, before dropout, of all
+    T queries even where a layer computes only some rows. Rows sum to 1, and their product with the values is what the
+    kernel returned. A compiled model runs uncompiled inside the block.
 
     Yields:
         A list that holds, after each forward pass, one (B, H, T, S) tensor for each layer that ran: on the model's
@@ -43,24 +41,26 @@ def capture(model: nn.Module) -> Iterator[list[Tensor]]:
     Raises:
         UserError: there is no attention of this package in the model.
     """
-    layers = [part for part in model.modules() if weights_of(part)]
+    layers = [part for part in model.modules() if isinstance(part, Attention)]
     if not layers:
         raise UserError(f"{type(model).__name__} has no attention layer whose weights could be captured")
     record, place = [], -1
 
-    def hook(layer: nn.Module, arguments: tuple, options: dict, output: Tensor) -> None:
+    def take(layer: Attention, weights: Tensor) -> None:
         nonlocal place
         before, place = place, layers.index(layer)
         if place <= before:  # a new pass
             record.clear()
-        with torch.no_grad():
-            record.append(weights_of(layer)(layer, *arguments, **options))
+        record.append(weights)
 
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(compat.uncompiled(model))
-        for layer in layers:
-            stack.enter_context(layer.register_forward_hook(hook, with_kwargs=True))
-        yield record
+    with compat.uncompiled(model):
+        try:
+            for layer in layers:
+                layer.record = take
+            yield record
+        finally:
+            for layer in layers:
+                layer.record = None
 
 
 def attention_of(lm, text: str) -> tuple[list[str], list[Tensor]]:
@@ -78,7 +78,7 @@ def attention_of(lm, text: str) -> tuple[list[str], list[Tensor]]:
         UserError: no text, more than the model or memory takes, or a character that it does not know.
     """
     ids = encode(lm, text)
-    heads = sum(part.num_heads for part in lm.model.modules() if weights_of(part))
+    heads = sum(part.num_heads for part in lm.model.modules() if isinstance(part, Attention))
     if heads * len(ids) ** 2 > MOST_WEIGHTS:
         most = math.isqrt(MOST_WEIGHTS // heads)
         raise UserError(f"{len(ids)} tokens: the weights of {heads} heads need a text of {most} at most")
@@ -144,39 +144,6 @@ def prompt_of(model: nn.Module) -> SoftPrompt | None:
 def sees_both_ways(model: nn.Module) -> bool:
     """Tell whether tokens attend to what follows them, as in a masked LM."""
     return any(isinstance(part, SelfAttention) for part in model.modules())
-
-
-def _causal(layer: CausalSelfAttention, x: Tensor, mask: Tensor | None, index: int, cache) -> Tensor:
-    q, k, _ = layer.c_attn(x).unflatten(-1, (3, layer.num_heads, -1)).permute(2, 0, 3, 1, 4)  # 3 x (B, H, T, D)
-    if cache is not None:  # the layer has appended to it; the decoder counts what it holds when all layers have
-        k = cache.keys[index].narrow(2, 0, cache.length + k.size(2))  # (B, H, S, D)
-    if mask is None and q.size(2) > 1:  # what the kernel does by itself
-        mask = torch.full((q.size(2), q.size(2)), -math.inf, device=q.device).triu(1)
-    return _softmax(q, k, mask)
-
-
-def _both_ways(layer: SelfAttention, x: Tensor, bias=None, padding=None, rows=None) -> Tensor:
-    q, k = (projection(x).unflatten(-1, (layer.num_heads, -1)).transpose(1, 2)  # (B, H, T, D)
-            for projection in (layer.q_proj, layer.k_proj))  # fmt: skip
-    return _softmax(q, k, bias, padding)
-
-
-def _softmax(q: Tensor, k: Tensor, bias: Tensor | None, padding: Tensor | None = None) -> Tensor:
-    """Return softmax(q k^T / sqrt(D) + bias), (B, H, T, S), in float32 at least, as the kernel computes it inside."""
-    dtype = at_least_float32(q.dtype)
-    with torch.autocast(q.device.type, enabled=False):
-        scores = (q.to(dtype) * q.size(-1) ** -0.5) @ k.to(dtype).transpose(-1, -2)  # (B, H, T, S)
-    if bias is not None:
-        scores += bias
-    if padding is not None:
-        scores += padding[:, None, None] * PADDED_KEY
-    return scores.softmax(-1)
-
-
-def weights_of(part: nn.Module):
-    """Return the function that derives a layer's weights from the arguments of its call; None for other modules."""
-    kinds = {CausalSelfAttention: _causal, SelfAttention: _both_ways}
-    return next((function for kind, function in kinds.items() if isinstance(part, kind)), None)
 
 
 def _readable(text: str, symbol: str) -> str:

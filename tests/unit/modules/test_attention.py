@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from plugins.modules.alibi import AlibiBias
 from plugins.modules.attention import SelfAttention, attend, group_by_sequence, match_types
+from plugins.modules.positions import Placement, Positions, Spec, build
 
 CPU = torch.device("cpu")
 B, H, T, D = 3, 4, 11, 8
@@ -24,11 +24,17 @@ def reference(q, k, v, bias=None, padding=None):
     return torch.einsum("bhij,bhjd->bhid", scores.softmax(-1), v)
 
 
+def place(length=T, biased=True, heads=H):
+    """Return the placement of an encoder's tokens, with ALiBi or without positions."""
+    spec = Spec(8 * heads, heads, length)
+    return Placement(build("alibi", spec) if biased else Positions(spec), slice(0, length), length, CPU)
+
+
 def inputs(length=T, dtype=torch.float32):
     q, k, v = torch.randn(3, B, H, length, D).to(dtype).unbind()
     padding = torch.zeros(B, length, dtype=torch.bool)
     padding[0, -4:] = padding[1, -1:] = True
-    return [x.requires_grad_() for x in (q, k, v)], AlibiBias(H)(length, CPU), padding
+    return [x.requires_grad_() for x in (q, k, v)], place(length).bias(), padding
 
 
 @pytest.mark.parametrize("padded", [False, True])
@@ -107,7 +113,7 @@ def test_a_learned_bias_gets_the_textbooks_gradient():
 def test_bfloat16_keeps_the_half_slope_shift_at_distance_200(p):
     """Query 200 scores 0 everywhere, so its weights 200 to the left and to the right differ by the shift alone."""
     q = torch.zeros(1, 1, 401, 8, dtype=torch.bfloat16)
-    bias = AlibiBias(1)(401, CPU) * 256  # a slope of 1 (exactly)
+    bias = place(401, heads=1).bias() * 256  # a slope of 1 (exactly)
 
     def weight(key):
         v = torch.zeros_like(q)
@@ -128,14 +134,14 @@ def test_dropout_keeps_the_mean():
     attention = SelfAttention(16, 4, dropout=0.3).train()
     x = torch.randn(1, 6, 16)
     with torch.no_grad():
-        mean = attention(x.expand(20_000, -1, -1)).mean(0, keepdim=True)
-        torch.testing.assert_close(mean, attention.eval()(x), atol=0.01, rtol=0)
+        mean = attention(x.expand(20_000, -1, -1), place(6, biased=False)).mean(0, keepdim=True)
+        torch.testing.assert_close(mean, attention.eval()(x, place(6, biased=False)), atol=0.01, rtol=0)
 
 
 def test_dropout_is_off_in_evaluation():
     attention = SelfAttention(16, 4, dropout=0.9).eval()
     x = torch.randn(2, 6, 16)
-    assert torch.equal(attention(x), attention(x))
+    assert torch.equal(attention(x, place(6)), attention(x, place(6)))
 
 
 def test_equals_torchs_multi_head_attention_with_the_same_weights():
@@ -147,13 +153,13 @@ def test_equals_torchs_multi_head_attention_with_the_same_weights():
         theirs.out_proj.load_state_dict(ours.out_proj.state_dict())
     x, (_, bias, padding) = torch.randn(B, T, 32), inputs()
     mask = bias.expand(B, -1, -1, -1).masked_fill(padding[:, None, None], -math.inf).flatten(0, 1)
-    torch.testing.assert_close(ours(x, bias, padding), theirs(x, x, x, attn_mask=mask)[0], atol=2e-6, rtol=1e-5)
+    torch.testing.assert_close(ours(x, place(), padding), theirs(x, x, x, attn_mask=mask)[0], atol=2e-6, rtol=1e-5)
 
 
 def test_asking_for_some_rows_gives_those_rows():
-    attention, x, (_, bias, padding) = SelfAttention(32, 4), torch.randn(B, T, 32), inputs()
+    attention, x, (_, _, padding) = SelfAttention(32, 4), torch.randn(B, T, 32), inputs()
     rows = torch.tensor([0, 5, T, 2 * T + 3])
-    for given in (bias, None):
+    for given in (place(), place(biased=False)):
         everything = attention(x, given, padding).flatten(0, 1)
         torch.testing.assert_close(attention(x, given, padding, rows), everything[rows])
 
@@ -186,4 +192,4 @@ def test_rows_are_laid_out_by_sequence_and_filled_up():
 
 def test_asking_for_no_row_gives_none():
     attention, x = SelfAttention(16, 4), torch.randn(2, 5, 16)
-    assert attention(x, AlibiBias(4)(5, CPU), None, torch.empty(0, dtype=torch.long)).shape == (0, 16)
+    assert attention(x, place(5), None, torch.empty(0, dtype=torch.long)).shape == (0, 16)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from plugins.modules.cache import Cache
-from plugins.modules.decoder import POSITIONS, Decoder
+from plugins.modules.decoder import Decoder
+from plugins.modules.positions import DECODER_SCHEMES as POSITIONS
 
 WORDS, BLOCK = 11, 100
 LENGTHS = torch.tensor([3, 70, 9])

@@ -6,10 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from plugins.modules.decoder import CausalMask, Decoder, initialize, sinusoids
+from plugins.modules.decoder import Decoder, initialize
+from plugins.modules.positions import DECODER_SCHEMES as POSITIONS
+from plugins.modules.positions import Placement, Spec, build, sinusoids
 
 WORDS, BLOCK = 11, 24
-POSITIONS = ["learned", "sinusoidal", "alibi"]
+CPU = torch.device("cpu")
 
 
 def make(positions="learned", **options):
@@ -81,16 +83,22 @@ def test_heads_must_divide_the_width():
         Decoder(WORDS, BLOCK, 16, 32, 1, 5)
 
 
+def mask(queries, keys, positions="learned", heads=2, **options):
+    """Return the bias of the last queries of a causal model."""
+    scheme = build(positions, Spec(8 * heads, heads, 16, causal=True))
+    return scheme.bias(slice(keys - queries, keys), keys, CPU, **options)
+
+
 def test_mask_of_a_chunk_is_the_last_rows_of_the_whole_mask():
-    mask = CausalMask()
-    assert mask(4, 4, torch.device("cpu")) is None, "the kernel's own causal mask serves"
-    assert mask(1, 4, torch.device("cpu")) is None, "one query sees all"
+    assert mask(4, 4) is None, "the kernel's own causal mask does the same"
+    assert mask(1, 4) is None, "one query sees all"
     inf = -math.inf
     # fmt: off
     expected = torch.tensor([[[[0, 0, 0, inf],
                                [0, 0, 0, 0]]]])
     # fmt: on
-    assert torch.equal(mask(2, 4, torch.device("cpu")), expected)
+    assert torch.equal(mask(2, 4), expected)
+    assert torch.equal(mask(4, 4, explicit=True)[:, :, 2:], expected)
 
 
 def test_alibi_mask_of_two_heads():
@@ -99,7 +107,7 @@ def test_alibi_mask_of_two_heads():
     expected = torch.tensor([[[[0, inf, inf], [-1 / 16, 0, inf], [-2 / 16, -1 / 16, 0]],
                               [[0, inf, inf], [-1 / 256, 0, inf], [-2 / 256, -1 / 256, 0]]]])
     # fmt: on
-    assert torch.equal(CausalMask(alibi_heads=2)(3, 3, torch.device("cpu")), expected)
+    assert torch.equal(mask(3, 3, "alibi"), expected)
 
 
 def test_sinusoids_are_sines_then_cosines_of_falling_rate():
@@ -154,17 +162,10 @@ def test_the_attention_input_projection_is_called_so_that_it_can_be_replaced():
 def test_agrees_with_attention_written_out():
     decoder, tokens = make(), draw(1, 9)
     attention = decoder.h[0].attn
-    x = decoder.embed(tokens)
+    x = decoder.embed(tokens, slice(0, 9), 9)
     q, k, v = (t.view(1, 9, 4, 4).transpose(1, 2) for t in attention.c_attn(x).chunk(3, dim=-1))
     scores = (q @ k.transpose(-1, -2) / 2).masked_fill(torch.ones(9, 9).triu(1).bool(), -math.inf)
     expected = attention.c_proj(F.softmax(scores, -1).matmul(v).transpose(1, 2).reshape(1, 9, 16))
-    torch.testing.assert_close(attention(x, None, 0, None), expected, atol=1e-6, rtol=0)
-
-
-def test_alibis_mask_is_not_built_anew_for_each_token(monkeypatch):
-    mask, built = CausalMask(2), []
-    build = mask._build
-    monkeypatch.setattr(mask, "_build", lambda length: built.append(length) or build(length))
-    for keys in range(1, 101):
-        assert torch.equal(mask(1, keys, torch.device("cpu"))[0], build(keys)[0, :, -1:])
-    assert len(built) <= 8
+    torch.testing.assert_close(
+        attention(x, Placement(decoder.positions, slice(0, 9), 9, CPU), 0, None), expected, atol=1e-6, rtol=0
+    )

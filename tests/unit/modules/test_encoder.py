@@ -5,8 +5,9 @@ import torch
 import toy
 from torch import nn
 
-from plugins.modules.alibi import AlibiBias
 from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbedding
+from plugins.modules.positions import Spec
+from plugins.modules.positions import build as build_positions
 
 PAD = 1
 
@@ -74,12 +75,18 @@ def test_gradients_equal_fairseqs_without_dropout(task, tokens):
         )
 
 
-def build(layers=2, **options):
+def build(layers=2, positions="alibi", **options):
     table = nn.Embedding(10, 16)
     bodies = [EncoderLayer(16, 32, 2, torch.relu, dropout=0.0, attention_dropout=0.0) for _ in range(layers)]
     token_embedding = TokenEmbedding(10)
     return SentenceEncoder(
-        table, None, AlibiBias(2), token_embedding, bodies, padding_index=PAD, dropout=0.0, **options
+        table,
+        build_positions(positions, Spec(16, 2, 32, padding_row=PAD)),
+        token_embedding,
+        bodies,
+        padding_index=PAD,
+        dropout=0.0,
+        **options,
     )
 
 

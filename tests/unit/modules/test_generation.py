@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from plugins.modules.constraints import Constraints, contains
-from plugins.modules.decoder import POSITIONS, Decoder
+from plugins.modules.decoder import Decoder
 from plugins.modules.generation import Search, generate
+from plugins.modules.positions import DECODER_SCHEMES as POSITIONS
 
 END, WORDS, BLOCK = 0, 6, 40
 
@@ -39,7 +40,12 @@ def prompts_of(*lengths):
     return [torch.randint(1, WORDS, (length,), generator=torch.Generator().manual_seed(length)) for length in lengths]
 
 
-SEEDS = {"learned": 2, "sinusoidal": 1, "alibi": 1}  # of models whose texts do not all have the same length
+SEEDS = {
+    "learned": 2,
+    "sinusoidal": 1,
+    "alibi": 1,
+    "rotary": 1,
+}  # of models whose texts do not all have the same length
 
 
 def greedy_by_hand(model, prompt, length):
