@@ -1,4 +1,4 @@
-"""What a Python user calls: load a checkpoint, then fill masks, or generate and score text and tell its style."""
+"""Python interface: load a checkpoint, then fill masks, or generate text, score it and classify its style."""
 
 from . import roberta
 from .causal_lm import CausalLM

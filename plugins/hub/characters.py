@@ -1,22 +1,24 @@
-"""The characters of a model that comes without a dictionary, as nanoGPT and what is built on it keep them."""
+"""Read the characters of a model without a dictionary, in the formats of nanoGPT and its derivatives."""
 
 import json
 import os
 import pickle
+from collections.abc import Mapping, Sequence
 
 from plugins.errors import UserError
 
 
-def read_characters(source):
-    """Return the characters of a model in the order of its indices, as a list of strings.
+def read_characters(source: str | os.PathLike | Sequence[str] | Mapping) -> list[str]:
+    """Return the characters of a model in the order of its indices.
 
     Args:
-        source: a list or a string of the characters, a dict {index: character}, the path of a JSON file that holds
-            one of these, or of nanoGPT's ``meta.pkl``, from which plain data is read and nothing is run. A string
-            is a path if it ends in ``.json`` or ``.pkl``.
+        source: a list or a string of the characters; a dict {index: character}; the path of a JSON file with one of
+            these, or of nanoGPT's ``meta.pkl``, which is read as plain data without running code. A string is a path
+            if it ends in ``.json`` or ``.pkl``.
 
     Raises:
-        UserError: a file cannot be read, holds more than plain data, or the indices have gaps.
+        UserError: a file cannot be read or contains more than plain data; an entry is not a character, a character
+            is duplicate, or the indices have gaps.
     """
     name = "the characters"
     if isinstance(source, os.PathLike) or (isinstance(source, str) and source.endswith((".json", ".pkl"))):
@@ -26,29 +28,31 @@ def read_characters(source):
     if isinstance(source, dict):
         source = in_order(source, name)
     if not isinstance(source, list | tuple | str):
-        raise UserError(f"{name}: {type(source).__name__} found, but a list or a dict of characters needed")
+        raise UserError(f"{name}: {type(source).__name__} found, but a list or a dict of characters is needed")
     characters = list(source)
     wrong = next((c for c in characters if not isinstance(c, str) or len(c) != 1), None)
     if wrong is not None:
         raise UserError(f"{name}: {wrong!r} is not a single character")
     if len(set(characters)) != len(characters):
         twice = next(c for c in characters if characters.count(c) > 1)
-        raise UserError(f"{name}: {twice!r} stands there twice")
+        raise UserError(f"{name}: duplicate character {twice!r}")
     return characters
 
 
-def in_order(table, name):
+def in_order(table: Mapping, name: object) -> list[str]:
+    """Return the characters of {index: character} in the order of the indices; ``name`` is the source, for errors."""
     try:
         by_index = {int(index): character for index, character in table.items()}
     except (TypeError, ValueError):
-        raise UserError(f"{name}: its keys are not the indices of characters") from None
+        raise UserError(f"{name}: its keys are not indices (0, 1, ...)") from None
     gap = next((i for i in range(len(by_index)) if i not in by_index), None)
     if gap is not None:
         raise UserError(f"{name}: no character has index {gap}")
     return [by_index[i] for i in range(len(by_index))]
 
 
-def read_file(path):
+def read_file(path: str | os.PathLike) -> object:
+    """Return the content of a JSON file or of a pickle of plain data."""
     try:
         with open(path, "rb") as file:
             return PlainUnpickler(file).load() if str(path).endswith(".pkl") else json.load(file)
@@ -61,10 +65,10 @@ def read_file(path):
 
 
 class PlainUnpickler(pickle.Unpickler):
-    """Reads dicts, lists, strings and numbers, which need no import, and imports nothing: so no code can be run."""
+    """An unpickler that refuses every import: dicts, lists, strings and numbers load, and no code can run."""
 
-    def find_class(self, module, name):
-        raise UserError(f"refused, for it holds {module}.{name}, which is not plain data and could run code")
+    def find_class(self, module: str, name: str):
+        raise UserError(f"refused: it contains {module}.{name}, which could execute code when loaded")
 
-    def persistent_load(self, pid):
-        raise UserError("refused, for it refers to other files")
+    def persistent_load(self, pid: object):
+        raise UserError("refused: it refers to other files")

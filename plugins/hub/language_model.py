@@ -1,10 +1,15 @@
-"""What the interfaces to character LMs and to causal LMs share: sampling and scoring."""
+"""Sampling and scoring, shared by the interfaces to character LMs and to causal LMs."""
 
 import functools
+from collections.abc import Iterator, Sequence
 from numbers import Real
+from typing import Self
 
 import torch
 import torch.nn.functional as F
+from fairseq.data import Dictionary
+from omegaconf import DictConfig
+from torch import Tensor, nn
 
 from plugins.errors import UserError, check
 from plugins.modules import sampling
@@ -15,48 +20,64 @@ SCORED_AT_ONCE = 8192  # tokens in a forward pass of loss and logits,
 LOGITS_AT_ONCE = 1 << 26  # unless their logits would be more numbers than these
 
 
-def move(model, device=None, dtype=None):
-    """Move a model to a device, and turn its weights into a type, in place.
+def move(model: nn.Module, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> None:
+    """Move a model to a device and convert its weights to a dtype, in place.
 
     Raises:
-        UserError: there is no such device, or it is full.
+        UserError: the device does not exist or has no free memory, or the dtype is not a floating-point one.
     """
+    fits = dtype is None or (isinstance(dtype, torch.dtype) and dtype.is_floating_point)
+    check(fits, f"dtype={dtype!r}: a floating-point type such as torch.bfloat16 is needed")
     try:
         model.to(device=device, dtype=dtype)
-    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without CUDA
+    except (RuntimeError, AssertionError, TypeError) as error:  # AssertionError: torch without CUDA
         raise UserError(f"device {device}: {str(error).splitlines()[0]}") from error
 
 
-class LanguageModel:
-    """A language model with its dictionary.
+class AutoregressiveLM:
+    """A language model that predicts each token from the tokens before it, with its dictionary.
 
-    ``inputs`` of the methods are further inputs of the model, such as styles.
+    ``inputs`` of the methods are additional inputs of the model, for example styles.
+
+    Args:
+        model: the network; it is put into evaluation mode.
+        dictionary: encodes and decodes text.
     """
 
     unit = "tokens"
+    reads_characters = False
+    fills_masks = False
+    continues_text = True
+    styles: Sequence[str] = ()
 
-    def __init__(self, model, dictionary):
+    def __init__(self, model: nn.Module, dictionary: Dictionary):
         self.model, self.dictionary = model.eval(), dictionary
 
     @property
-    def block_size(self):
-        """How many tokens the model sees at most."""
+    def options(self) -> DictConfig:
+        """The options of the model, defaults filled in."""
+        return self.model.cfg
+
+    @property
+    def block_size(self) -> int:
+        """The maximum number of tokens that the model takes."""
         return self.model.max_positions()
 
     @property
-    def default_refresh(self):
-        """How many tokens a cache lasts past the end of the block, see :meth:`steps`."""
+    def default_refresh(self) -> int:
+        """The default of ``refresh`` in :meth:`steps`: an eighth of the block."""
         return max(1, self.block_size // 8)
 
     @property
-    def device(self):
+    def device(self) -> torch.device:
+        """The device of the weights."""
         return next(self.model.parameters()).device
 
-    def to(self, device=None, dtype=None):
-        """Move the model to a device, turn its weights into a type, see :func:`move`, and return self.
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Self:
+        """Move the model to a device, convert its weights to a dtype (see :func:`move`) and return self.
 
-        ``torch.bfloat16`` samples one text at twice the speed where the CPU knows the type, for reading the weights is
-        what takes the time; the probabilities are rounded then.
+        On CPUs with bfloat16 instructions, ``torch.bfloat16`` samples a single text about twice as fast, because
+        sampling is bound by reading the weights; probabilities are rounded accordingly.
         """
         move(self.model, device, dtype)
         return self
@@ -64,22 +85,24 @@ class LanguageModel:
     # Sampling
 
     @property
-    def opening(self):
-        """The text or tokens that stand for an empty prompt."""
+    def opening(self) -> str | list[int]:
+        """The text or tokens that replace an empty prompt."""
         raise NotImplementedError
 
-    def sample(self, prompt="", length=500, *args, n=1, **options):
-        """Return the text that continues a prompt, without the prompt: ``length`` tokens.
+    def sample(
+        self, prompt: str | Sequence[int] | Tensor = "", length: int = 500, *args, n: int = 1, **options
+    ) -> str | list[str]:
+        """Return a continuation of a prompt, without the prompt: ``length`` tokens.
 
         Args:
-            n: how many samples, drawn side by side.
-            prompt, length, args, options: those of :meth:`steps`.
+            n: the number of samples, drawn in one batch.
+            prompt, length, args, options: see :meth:`steps`.
 
         Returns:
-            A string for ``n=1``, else a list of n strings.
+            A string for ``n=1``, otherwise a list of n strings.
 
         Raises:
-            UserError: an argument makes no sense, or the prompt holds what the model does not know.
+            UserError: an argument is invalid, or the prompt contains an unknown symbol.
         """
         steps = list(self.steps(prompt, length, *args, n=n, **options))
         tokens = torch.stack(steps, dim=1).cpu() if steps else torch.empty(n, 0, dtype=torch.long)  # (n, length)
@@ -87,23 +110,28 @@ class LanguageModel:
         return texts[0] if n == 1 else texts
 
     def steps(
-        self, prompt="", length=500, temperature=0.8, top_k=200, top_p=None, seed=1337, n=1, refresh=None, cached=True,
-        **inputs,
-    ):  # fmt: skip
-        """Check the arguments, and return an iterator over what is drawn: ``length`` tensors (n,) of int64.
+        self, prompt: str | Sequence[int] | Tensor = "", length: int = 500, temperature: float = 0.8,
+        top_k: int | None = 200, top_p: float | None = None, seed: int | None = 1337, n: int = 1,
+        refresh: int | None = None, cached: bool = True, **inputs,
+    ) -> Iterator[Tensor]:  # fmt: skip
+        """Check the arguments and return an iterator over the tokens drawn: ``length`` tensors (n,) of int64.
 
         Args:
-            prompt: the text to continue, or its tokens. Of more than :attr:`block_size` tokens, the model sees the
-                last ones. For an empty one, see :attr:`opening`.
-            length: how many tokens to draw.
-            temperature: below 1 for likelier text, above for more varied; 0 takes the likeliest token always.
+            prompt: the text to continue, or its tokens. The model sees its last :attr:`block_size` tokens. An empty
+                prompt is replaced by :attr:`opening`.
+            length: the number of tokens to draw.
+            temperature: divides the logits; 0 always takes the likeliest token.
             top_k: draw from the k likeliest tokens only; None for all.
-            top_p: and only from the likeliest that together have this probability; None for all.
-            seed: of the random numbers; None for others each time.
-            n: how many samples, drawn side by side.
-            refresh: what happens past the end of the block, see :func:`plugins.modules.sampling.generate`: 1 draws
-                each token from a whole block, which encodes it each time; more is faster.
-            cached: False to encode the whole context for every token: the same text, but slow.
+            top_p: draw from the smallest set of tokens with this total probability (nucleus sampling, Holtzman et
+                al., 2020, section 3.1); None for all.
+            seed: of the random numbers; None for a different one at each call.
+            n: the number of samples, drawn in one batch.
+            refresh: how the window moves past the end of the block, see :func:`plugins.modules.sampling.generate`:
+                1 encodes a whole block for each token; larger values are faster.
+            cached: False encodes the whole context for each token: the same text, but slow.
+
+        Raises:
+            UserError: an argument is invalid, or the prompt contains an unknown symbol.
         """
         refresh = self.default_refresh if refresh is None else refresh
         check(is_number(length), f"length={length!r}: the number of {self.unit} to draw, 0 or more, is needed")
@@ -112,7 +140,7 @@ class LanguageModel:
         fits = top_p is None or (is_number(top_p, Real) and 0 < top_p <= 1)
         check(fits, f"top_p={top_p!r}: a probability above 0 is needed, or None for all")
         fits = seed is None or (is_number(seed, least=-(2**63)) and seed < 2**64)
-        check(fits, f"seed={seed!r}: a whole number of 64 bits is needed, or None for others each time")
+        check(fits, f"seed={seed!r}: a 64-bit integer is needed, or None for a different one at each call")
         self.check_count(n)
         self.check_refresh(refresh)
         tokens = self.encode(prompt)  # (T,)
@@ -121,7 +149,7 @@ class LanguageModel:
         generator.seed() if seed is None else generator.manual_seed(int(seed))
         cache = self.model.new_cache(n) if cached else None
 
-        def next_logits(tokens):
+        def next_logits(tokens: Tensor) -> Tensor:
             features = self.model.extract_features(tokens, cache=cache, **inputs)[0]  # (n, T, C)
             return self.model.output_layer(features[:, -1])  # (n, V)
 
@@ -131,38 +159,37 @@ class LanguageModel:
     # Scoring
 
     @torch.inference_mode()
-    def logits(self, text, **inputs):
-        """Return what the model expects after each token of a text.
+    def logits(self, text: str | Sequence[int] | Tensor, **inputs) -> Tensor:
+        """Return the logits of the token after each token of a text.
 
         Args:
-            text: a string or its tokens, at least one. What exceeds :attr:`block_size` is cut into blocks.
+            text: a string or its tokens, at least one. Longer texts than :attr:`block_size` are split into blocks.
 
         Returns:
-            (T, V) float32. Row t is computed from the tokens up to t alone, those of its block.
+            (T, V) float32. Row t depends on the tokens of its block up to t only.
 
         Raises:
-            UserError: the text is empty, or holds what the model does not know.
+            UserError: the text is empty or contains an unknown symbol.
         """
         return torch.cat(list(self.windows(self.encode_some(text, 1), self.block_size, **inputs)))
 
     @torch.inference_mode()
-    def loss(self, text, refresh=None, **inputs):
+    def loss(self, text: str | Sequence[int] | Tensor, refresh: int | None = None, **inputs) -> float:
         """Return the mean of -ln p over the tokens of a text, each predicted from those before it.
 
-        The first token has none before it and does not count. A text of more than :attr:`block_size` tokens is read
-        in windows. By default they do not overlap, as in training, and a token at the start of a window has little
-        context.
+        The first token is not predicted and does not count. A text longer than :attr:`block_size` is read in windows.
+        By default they do not overlap, as in training, and a token at the start of a window has little context.
 
         Args:
             text: a string or its tokens, at least two.
-            refresh: how far the windows are apart; of each but the first, the last ``refresh`` predictions count. So
-                1 gives every token a whole block of context, and any number the context it has in :meth:`sample`.
+            refresh: the stride of the windows; of each window but the first, the last ``refresh`` predictions count.
+                1 gives each token a whole block of context; the value of :meth:`sample` gives the context used there.
 
         Returns:
             Nats per token.
 
         Raises:
-            UserError: the text is too short, or holds what the model does not know.
+            UserError: the text is too short or contains an unknown symbol.
         """
         refresh = self.block_size if refresh is None else refresh
         self.check_refresh(refresh)
@@ -173,15 +200,15 @@ class LanguageModel:
             done += len(logits)
         return total.item() / (len(tokens) - 1)
 
-    def windows(self, tokens, refresh, **inputs):
-        """Yield the logits (N, V) of what follows each token, in the order of the text, a batch of windows at a time.
+    def windows(self, tokens: Tensor, refresh: int, **inputs) -> Iterator[Tensor]:
+        """Yield the logits (N, V) of the token after each token, in the order of the text, by batches of windows.
 
         Args:
             tokens: (T,).
-            refresh: how far a window is from the one before it; only what the first does not cover is yielded.
+            refresh: the stride of the windows; only predictions that the windows before do not cover are yielded.
         """
         size, left = min(self.block_size, len(tokens)), len(tokens)
-        padding = -(left - size) % refresh  # causal, so what stands after the text changes nothing
+        padding = -(left - size) % refresh  # the model is causal: padding after the text changes nothing
         windows = F.pad(tokens, (0, padding)).unfold(0, size, refresh)  # (W, size)
         tokens_at_once = min(SCORED_AT_ONCE, LOGITS_AT_ONCE // len(self.dictionary))
         for i, batch in enumerate(windows.split(max(1, tokens_at_once // size))):
@@ -192,33 +219,68 @@ class LanguageModel:
             yield new[:left].float()
             left -= min(left, len(new))
 
-    def causal_logits(self, tokens, **inputs):
-        """Return the logits (B, T, V) of what follows each of the tokens (B, T), given those before it alone."""
+    def causal_logits(self, tokens: Tensor, **inputs) -> Tensor:
+        """Return the logits (B, T, V) after each of the tokens (B, T), given that token and those before it only."""
         return self.model(tokens, **inputs)[0]
 
     # Arguments
 
-    def encode(self, text):
-        """Return the tokens (T,) of a text, on the model's device; tokens stay what they are."""
+    def tokens(self, ids: Tensor) -> list[str]:
+        """Return ids (T,) as readable strings, see :meth:`plugins.analysis.language_model.LanguageModel.tokens`."""
+        return [readable(self.dictionary.decode([i]), self.dictionary[i]) for i in ids.tolist()]
+
+    def encode(self, text: str | Sequence[int] | Tensor) -> Tensor:
+        """Return the tokens (T,) of a text, on the model's device; tokens are returned unchanged.
+
+        Raises:
+            UserError: neither text nor token ids, or ids outside the dictionary.
+        """
         if isinstance(text, str):
             return self.dictionary.encode(text).to(self.device)
         try:
             tokens = torch.as_tensor(text)  # (T,)
         except (TypeError, ValueError, RuntimeError):
             tokens = None
-        fits = tokens is not None and tokens.ndim == 1
+        fits = tokens is not None and tokens.ndim == 1 and (not len(tokens) or is_integer(tokens))
         check(fits, f"{type(text).__name__} found, but a text (str) or its tokens are needed")
+        tokens = tokens.long()
+        if len(tokens) and not 0 <= tokens.min() <= tokens.max() < len(self.dictionary):
+            wrong = next(i for i in tokens.tolist() if not 0 <= i < len(self.dictionary))
+            raise UserError(f"token {wrong}: the dictionary has tokens 0 to {len(self.dictionary) - 1}")
         return tokens.to(self.device)
 
-    def encode_some(self, text, least):
+    def encode_some(self, text: str | Sequence[int] | Tensor, least: int) -> Tensor:
+        """Return the tokens (T,) of a text.
+
+        Raises:
+            UserError: fewer than ``least``, or as in :meth:`encode`.
+        """
         tokens = self.encode(text)
         check(len(tokens) >= least, f"{text!r} is too short: at least {least} {self.unit} are needed")
         return tokens
 
-    def check_count(self, n):
-        check(is_number(n, least=1), f"n={n!r}: a whole number of samples, at least one, is needed")
+    def check_count(self, n: int) -> None:
+        """Raise a :class:`UserError` unless ``n`` is a number of samples."""
+        check(is_number(n, least=1), f"n={n!r}: the number of samples, 1 or more, is needed")
 
-    def check_refresh(self, refresh):
+    def check_refresh(self, refresh: int) -> None:
+        """Raise a :class:`UserError` unless ``refresh`` is a stride within a block."""
         limit = self.block_size
         fits = is_number(refresh, least=1) and refresh <= limit
-        check(fits, f"refresh={refresh!r}: a whole number from 1 to the block size, {limit}, is needed")
+        check(fits, f"refresh={refresh!r}: an integer from 1 to the block size, {limit}, is needed")
+
+
+def is_integer(tensor: Tensor) -> bool:
+    """Return whether a tensor contains integers."""
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+
+
+def readable(text: str, symbol: str) -> str:
+    """Return a decoded subword with a space in front where a word starts.
+
+    A part of a character, which does not decode by itself, is shown by its symbol, for example ``<0xD7>``.
+    """
+    if "\ufffd" in text and not symbol.isdigit():
+        return symbol
+    stripped = symbol.startswith("\u2581") and not text.startswith(" ")  # as by sentencepiece's decoder
+    return " " + text if stripped else text

@@ -12,7 +12,7 @@ from fairseq import utils
 from torch import Tensor, nn
 
 from plugins import compat
-from plugins.data.dictionaries import MASK
+from plugins.analysis.language_model import LanguageModel
 from plugins.errors import UserError
 from plugins.modules.attention import Attention, SelfAttention
 from plugins.modules.soft_prompt import SoftPrompt
@@ -63,19 +63,19 @@ def capture(model: nn.Module) -> Iterator[list[Tensor]]:
                 layer.record = None
 
 
-def attention_of(lm, text: str) -> tuple[list[str], list[Tensor]]:
-    """Return what every head of a language model looks at in a text, in the form that bertviz's ``head_view`` takes.
+def attention_of(lm: LanguageModel, text: str) -> tuple[list[str], list[Tensor]]:
+    """Return the attention of every head of a language model on a text, in the format of bertviz's ``head_view``.
 
     Args:
         lm: what ``plugins.hub.load`` returned.
-        text: for a masked LM, ``<mask>`` may stand in it.
+        text: for a masked LM it may contain ``<mask>``.
 
     Returns:
-        The T tokens, see :func:`tokens_of`; and for each layer the weights, (1, H, T, T) float32 on the CPU. The
-        vectors of a tuned prompt count among the tokens, as ``[1]``, ``[2]``, ...
+        The T tokens, see :meth:`.LanguageModel.tokens`, and for each layer the weights, (1, H, T, T) float32 on the
+        CPU. The vectors of a tuned prompt count as tokens and are called ``[1]``, ``[2]``, ...
 
     Raises:
-        UserError: no text, more than the model or memory takes, or a character that it does not know.
+        UserError: the text is empty, too long for the model or for memory, or contains an unknown character.
     """
     ids = encode(lm, text)
     heads = sum(part.num_heads for part in lm.model.modules() if isinstance(part, Attention))
@@ -84,25 +84,25 @@ def attention_of(lm, text: str) -> tuple[list[str], list[Tensor]]:
         raise UserError(f"{len(ids)} tokens: the weights of {heads} heads need a text of {most} at most")
     with utils.model_eval(lm.model), torch.no_grad(), capture(lm.model) as layers:
         lm.model(ids[None].to(next(lm.model.parameters()).device))
-    tokens, prompt = tokens_of(lm, ids), prompt_of(lm.model)
+    tokens, prompt = lm.tokens(ids), prompt_of(lm.model)
     if prompt is not None:
         tokens[prompt.at : prompt.at] = [f"[{i}]" for i in range(1, len(prompt) + 1)]
     return tokens, [weights.float().cpu() for weights in layers]
 
 
-def encode(lm, text: str, most: int | None = None) -> Tensor:
-    """Return the ids (T,) of a text; a masked LM's begin with ``<s>`` and end with ``</s>``.
+def encode(lm: LanguageModel, text: str, most: int | None = None) -> Tensor:
+    """Return the ids (T,) of a text; those of a masked LM begin with ``<s>`` and end with ``</s>``.
 
     Args:
         lm, text: as in :func:`attention_of`.
-        most: how many tokens to keep of a longer text; the last one is a masked LM's ``</s>`` still.
+        most: maximum number of tokens; a longer text is truncated, except for the final ``</s>`` of a masked LM.
 
     Raises:
         UserError: as in :func:`attention_of`.
     """
-    ids = lm.encode_masked(text) if MASK in text and hasattr(lm, "encode_masked") else lm.encode(text)
+    ids = lm.encode(text)
     if most is not None and len(ids) > most:
-        end = ids[-1:] if dictionary_of(lm).nspecial else ids[:0]
+        end = ids[-1:] if lm.dictionary.nspecial else ids[:0]
         ids = torch.cat([ids[: most - len(end)], end])
     if not len(ids):
         raise UserError("the text is empty: there is nothing to attend to")
@@ -111,43 +111,11 @@ def encode(lm, text: str, most: int | None = None) -> Tensor:
     return ids
 
 
-def tokens_of(lm, ids: Tensor) -> list[str]:
-    """Return ids (T,) as people read them, one string a token.
-
-    Characters as they are, so that they join to the text; of bytes, ASCII as it is and others as two hexadecimal
-    digits; subwords with a space in front where a word starts; special tokens by their names, such as ``<s>``.
-    """
-    dictionary = dictionary_of(lm)
-    symbols = [dictionary[i] for i in ids.tolist()]
-    if getattr(dictionary, "unit", None) == "byte":
-        return [symbol if symbol.isascii() else f"{ord(symbol):02x}" for symbol in symbols]
-    if hasattr(dictionary, "tokenizer"):  # a causal LM's
-        texts = [dictionary.decode([i]) for i in ids.tolist()]
-        return [_readable(text, symbol) for text, symbol in zip(texts, symbols, strict=True)]
-    bpe = getattr(lm, "bpe", None)
-    if bpe is None:
-        return symbols
-    special = {*dictionary.symbols[: dictionary.nspecial], MASK}
-    return [symbol if symbol in special else _readable(bpe.decode(symbol), symbol) for symbol in symbols]
-
-
-def dictionary_of(lm):
-    """Return the fairseq dictionary of what ``plugins.hub.load`` returned."""
-    return lm.task.source_dictionary if hasattr(lm, "task") else lm.dictionary
-
-
 def prompt_of(model: nn.Module) -> SoftPrompt | None:
-    """Return what prompt tuning has put into a model's input."""
+    """Return the tuned prompt of a model, or None."""
     return next((part for part in model.modules() if isinstance(part, SoftPrompt)), None)
 
 
 def sees_both_ways(model: nn.Module) -> bool:
-    """Tell whether tokens attend to what follows them, as in a masked LM."""
+    """Return whether tokens attend to later tokens, as in a masked LM."""
     return any(isinstance(part, SelfAttention) for part in model.modules())
-
-
-def _readable(text: str, symbol: str) -> str:
-    if "\ufffd" in text and not symbol.isdigit():  # a part of a character, whose name, such as <0xD7>, says more
-        return symbol
-    stripped = symbol.startswith("\u2581") and not text.startswith(" ")  # as by sentencepiece's decoder
-    return " " + text if stripped else text

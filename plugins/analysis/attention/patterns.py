@@ -21,7 +21,8 @@ from fairseq import utils
 from torch import Tensor
 from tqdm import tqdm
 
-from plugins.analysis.attention.capture import capture, dictionary_of, encode, prompt_of, sees_both_ways, tokens_of
+from plugins.analysis.attention.capture import capture, encode, prompt_of, sees_both_ways
+from plugins.analysis.language_model import LanguageModel
 from plugins.analysis.metrics.bootstrap import StreamingBootstrap
 from plugins.data.dictionaries import MASK, unused_words
 from plugins.errors import UserError
@@ -47,13 +48,13 @@ class Batch:
     both_ways: bool = False
 
     @classmethod
-    def of(cls, lm, ids: Tensor) -> "Batch":
+    def of(cls, lm: LanguageModel, ids: Tensor) -> "Batch":
         """Describe texts (B, T) of a language model that ``plugins.hub.load`` returned."""
-        dictionary = dictionary_of(lm)
+        dictionary = lm.dictionary
         special = {*range(dictionary.nspecial), dictionary.index(MASK)}
         words, delimiters = [], []
         for row in ids:
-            tokens, names = tokens_of(lm, row), [i in special for i in row.tolist()]
+            tokens, names = lm.tokens(row), [i in special for i in row.tolist()]
             words.append(word_starts(tokens, names))
             marks = (bool(token.strip()) and not has_letters(token) for token in tokens)
             pairs = zip(row.tolist(), marks, strict=True)
@@ -200,7 +201,7 @@ def named(names: Iterable[str], arrays: dict[str, np.ndarray]) -> dict[str, dict
     return {name: {key: parts[key][i] for key in parts} for i, name in enumerate(names)}
 
 
-def observe(lm, ids: Tensor) -> tuple[list[Tensor], Batch]:
+def observe(lm: LanguageModel, ids: Tensor) -> tuple[list[Tensor], Batch]:
     """Run texts (B, T) through a model; return the weights, (B, H, T, T) for each layer, and the texts described."""
     device = next(lm.model.parameters()).device
     with utils.model_eval(lm.model), torch.inference_mode(), capture(lm.model) as layers:
@@ -221,7 +222,7 @@ def batches(texts: Iterable[Tensor], size: int) -> Iterator[Tensor]:
     yield from map(torch.stack, waiting.values())
 
 
-def repeated(lm, length: int, count: int, seed: int) -> Iterator[Tensor]:
+def repeated(lm: LanguageModel, length: int, count: int, seed: int) -> Iterator[Tensor]:
     """Yield random sequences (T,) of distinct tokens, each twice in a row, between ``<s>`` and ``</s>`` if there are.
 
     Args:
@@ -230,7 +231,7 @@ def repeated(lm, length: int, count: int, seed: int) -> Iterator[Tensor]:
         count: how many.
         seed: of the random numbers.
     """
-    dictionary = dictionary_of(lm)
+    dictionary = lm.dictionary
     never = {*range(dictionary.nspecial), dictionary.index(MASK), *unused_words(dictionary)}
     ordinary = torch.tensor([i for i in range(len(dictionary)) if i not in never])
     first, last = ([torch.tensor([i])] if dictionary.nspecial else [] for i in (dictionary.bos(), dictionary.eos()))
@@ -284,7 +285,7 @@ def word_starts(tokens: Sequence[str], special: Sequence[bool]) -> list[int]:
     A word is a run of tokens with letters, digits or combining marks; a space in front of one starts another.
 
     Args:
-        tokens: as :func:`plugins.analysis.attention.capture.tokens_of` returns them.
+        tokens: as :meth:`plugins.analysis.language_model.LanguageModel.tokens` returns them.
         special: which are special tokens, whose letters are no word.
     """
     starts, start = [], -1

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from plugins.analysis.language_model import LanguageModel
 from plugins.models.architecture import as_dict, stored_options
 
 # What is shown, and the options that say so: the first that a model has counts.
@@ -27,7 +28,7 @@ ARCHITECTURE = {
 GROUPS = ("model", "task", "criterion", "optimizer", "lr_scheduler", "optimization", "dataset")
 
 
-def model_card(lm, state: Mapping) -> dict:
+def model_card(lm: LanguageModel, state: Mapping) -> dict:
     """Return ``card``, groups of named facts, and ``options``, all names with their values, as text.
 
     Args:
@@ -44,13 +45,12 @@ def model_card(lm, state: Mapping) -> dict:
     return {"card": card, "options": options(state)}
 
 
-def architecture(lm, state: Mapping) -> list[tuple[str, str]]:
+def architecture(lm: LanguageModel, state: Mapping) -> list[tuple[str, str]]:
     """Return the facts that tell this architecture from another."""
     stored, _ = stored_options(state)
-    built = getattr(lm.model, "cfg", None) or getattr(lm.model, "args", None)  # defaults filled in
-    known = {**stored, **as_dict(built)}
+    known = {**stored, **as_dict(lm.options)}
     facts = [("Architecture", str(stored.get("arch") or stored.get("_name") or type(lm.model).__name__))]
-    hidden = () if getattr(lm, "styles", None) else ("Styles", "Style inference", "Style layers")
+    hidden = () if lm.styles else ("Styles", "Style inference", "Style layers")
     for name, candidates in ARCHITECTURE.items():
         value = next((known[option] for option in candidates if known.get(option) is not None), None)
         if value not in (None, "none") and name not in hidden:

@@ -18,7 +18,7 @@ from plugins.data.dictionaries import MASK
 from plugins.errors import UserError
 
 from .card import model_card
-from .head_maps import head_maps, reads_characters
+from .head_maps import head_maps
 
 ANSWERS = 5  # for each mask
 MASKED = 8  # words of a passage, one at a time
@@ -59,7 +59,7 @@ def gather(
         UserError: the text is empty, or holds what the model does not know.
     """
     with named(source):
-        if reads_characters(lm):
+        if lm.reads_characters:
             lm.encode(text)  # an unknown character is named by its place in the whole text
         text = text.strip()
         start = excerpt(lm, text, tokens)
@@ -107,7 +107,7 @@ def excerpt(lm, text: str, limit: int) -> str:
         UserError: the text is empty, or its first word is too long.
     """
     limit = min(limit, lm.model.max_positions())
-    if reads_characters(lm):
+    if lm.reads_characters:
         ends = range(1, min(len(text), limit) + 1)
     else:
         ends = [word.end() for word, _ in zip(re.finditer(r"\S+", text), range(limit), strict=False)]
@@ -119,7 +119,7 @@ def excerpt(lm, text: str, limit: int) -> str:
 
 def style_ribbon(lm, text: str) -> dict | None:
     """Return the probability of each style after each character, or None where the model infers none."""
-    if not getattr(lm, "styles", None):
+    if not lm.styles:
         return None
     try:
         probabilities = effects.probabilities(lm, text)  # (T, K)
@@ -136,7 +136,7 @@ def fill_masks(lm, text: str, masked: Sequence[str]) -> list[dict] | None:
 
     Words of the text are masked one at a time, the rest being seen. Sentences that come with masks keep them all.
     """
-    if not hasattr(lm, "fill_mask"):
+    if not lm.fills_masks:
         if masked:
             raise UserError(f"--mask {masked[0]!r}: this model fills no masks; leave it out")
         return None
@@ -189,13 +189,13 @@ def answers(best: Sequence[tuple]) -> list[tuple[str, float]]:
 
 def samples(lm, prompt: str, temperatures: Sequence[float], length: int, seed: int) -> dict | None:
     """Return a sample for each temperature and, of a model with styles, each style, the inferred one first."""
-    if not hasattr(lm, "sample"):
+    if not lm.continues_text:
         if prompt:
             raise UserError(f"--prompt {prompt!r}: this model continues no text; leave it out")
         return None
     if not length:
         return None
-    names = getattr(lm, "styles", None)
+    names = lm.styles
     forced = {"inferred": None, **{name: name for name in names}, "none": False} if names else {"": None}
     jobs = [({"style": style} if names else {}, t) for style in forced.values() for t in temperatures]
     progress = tqdm(jobs, desc="samples", unit="sample", leave=False, disable=None)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from plugins.analysis.attention.patterns import score_heads
+from plugins.analysis.language_model import LanguageModel
 
 LENGTH = 128  # tokens of a stretch of text
 DESCRIPTIONS = {
@@ -22,7 +23,7 @@ DESCRIPTIONS = {
 }
 
 
-def head_maps(lm, text: str, count: int, seed: int) -> dict:
+def head_maps(lm: LanguageModel, text: str, count: int, seed: int) -> dict:
     """Return the score of every head on every pattern, over stretches of a text.
 
     Args:
@@ -59,18 +60,13 @@ def head_map(name: str, scores: dict) -> dict:
     return {"title": title, "what": what, "score": np.round(score, 4).flatten().tolist(), "best": best, "most": most}
 
 
-def reads_characters(lm) -> bool:
-    """Tell whether the tokens of a model are characters or bytes, so that a text can be cut anywhere."""
-    return hasattr(lm, "characters")
-
-
 def two_digits(value: float) -> str:
     return f"{round(value, 2) + 0.0:.2f}"  # not -0.00
 
 
-def stretches(lm, text: str, count: int) -> Iterator[str]:
+def stretches(lm: LanguageModel, text: str, count: int) -> Iterator[str]:
     """Yield up to ``count`` parts of a text, evenly spread, each long enough for the tokens that are read of it."""
-    subwords = not reads_characters(lm)
+    subwords = not lm.reads_characters
     width = min(LENGTH, lm.model.max_positions()) * (8 if subwords else 1)  # a subword has fewer than 8 characters
     starts = range(0, max(1, len(text) - width + 1), width)
     for i in np.linspace(0, len(starts) - 1, min(count, len(starts))).round().astype(int):

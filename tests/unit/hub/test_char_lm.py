@@ -250,7 +250,7 @@ def test_forced_styles_change_scores_too(styled):
     [
         ("poem", "no style 'poem'; this model has drama, novel, reviews"),
         ({"drama": 1, "poem": 1}, "no style 'poem'"),
-        ({"drama": -1, "novel": 2}, "cannot be negative"),
+        ({"drama": -1, "novel": 2}, "-1"),
         ({"drama": "x"}, "weights must be numbers"),
         (["drama", "novel"], "style=.'drama', 'novel'.: a name or a mixture"),
         ({"drama": 0}, "sum to 0"),
@@ -289,7 +289,9 @@ def test_a_model_that_infers_no_style_says_so(make_char_lm, lm):
 def test_the_published_form_is_scored_from_prefixes_alone(make_char_lm):
     lm = make_char_lm(styles=STYLES, style_inference="published")
     text = "abcdefgh" * 3
-    torch.testing.assert_close(lm.logits(text)[:5], lm.logits(text[:5]))
+    whole = lm.logits(text)[:5]
+    bound = 100 * torch.finfo(whole.dtype).eps * whole.abs().max().item()  # kernels of other shapes round differently
+    torch.testing.assert_close(whole, lm.logits(text[:5]), atol=bound, rtol=0)
     assert lm.loss(text) == pytest.approx(by_hand(lm, text, lambda t: (t - 1) // 16 * 16), abs=1e-5)
 
 

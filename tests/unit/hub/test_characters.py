@@ -43,7 +43,7 @@ class Bomb:
 def test_a_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "meta.pkl").write_bytes(pickle.dumps({"itos": Bomb()}))
-    with pytest.raises(UserError, match=r"meta.pkl: refused, for it holds .*open, which is not plain data"):
+    with pytest.raises(UserError, match=r"meta.pkl: refused.*open"):
         read_characters("meta.pkl")
     assert not (tmp_path / "ran.txt").exists()
 
@@ -52,10 +52,10 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch):
     "source, message",
     [
         ({0: "a", 2: "b"}, "no character has index 1"),
-        ({"x": "a"}, "not the indices"),
+        ({"x": "a"}, "not indices"),
         (["ab"], "'ab' is not a single character"),
         ([1, 2], "1 is not a single character"),
-        ("aab", "'a' stands there twice"),
+        ("aab", "duplicate character 'a'"),
         (7, "int found"),
         ({"a", "b"}, "set found"),  # without an order
     ],

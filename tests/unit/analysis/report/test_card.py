@@ -71,22 +71,24 @@ def test_a_parameter_that_is_used_twice_counts_once():
 
 
 def test_architecture_is_what_was_built_not_what_was_left_to_defaults():
-    built = SimpleNamespace(cfg={"decoder_layers": 4, "num_styles": 4, "positions": "alibi"})
-    facts = dict(card.architecture(SimpleNamespace(model=built, styles=[]), STATE))
+    built = dict(options={"decoder_layers": 4, "num_styles": 4, "positions": "alibi"})
+    facts = dict(card.architecture(SimpleNamespace(model=None, **built, styles=[]), STATE))
     assert facts == {
         "Architecture": "char_lm_nano",
         "Layers": "4",
         "Positions": "alibi",
     }  # no styles, so not their number
-    assert dict(card.architecture(SimpleNamespace(model=built, styles=["a"]), STATE))["Styles"] == "4"
+    assert dict(card.architecture(SimpleNamespace(model=None, **built, styles=["a"]), STATE))["Styles"] == "4"
 
 
 def test_an_adapter_names_its_method_and_its_base():
-    tuned = SimpleNamespace(cfg={"peft": "lora", "peft_base": "base.pt"})
-    facts = dict(card.architecture(SimpleNamespace(model=tuned), STATE))
+    tuned = dict(options={"peft": "lora", "peft_base": "base.pt"})
+    facts = dict(card.architecture(SimpleNamespace(model=None, **tuned, styles=[]), STATE))
     assert (facts["Tuned by"], facts["On top of"]) == ("lora", "base.pt")
-    plain = SimpleNamespace(cfg={"peft": "none", "peft_base": None})
-    assert not {"Tuned by", "On top of"} & set(dict(card.architecture(SimpleNamespace(model=plain), STATE)))
+    plain = dict(options={"peft": "none", "peft_base": None})
+    assert not {"Tuned by", "On top of"} & set(
+        dict(card.architecture(SimpleNamespace(model=None, **plain, styles=[]), STATE))
+    )
 
 
 def test_options_name_their_group():

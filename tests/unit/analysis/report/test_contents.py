@@ -14,6 +14,7 @@ class Subwords:
     """A stand-in for a masked LM: a token for every three letters of a word, and answers that are known."""
 
     model = SimpleNamespace(max_positions=lambda: 10)
+    reads_characters, fills_masks, continues_text, styles = False, True, False, ()
 
     def encode(self, text):
         return torch.zeros(2 + sum(-(-len(word) // 3) for word in text.split()))
@@ -103,6 +104,7 @@ def test_what_a_model_cannot_do_is_not_asked_of_it(make_char_lm):
 
 def test_a_model_that_knows_nothing_of_styles_is_not_given_one():
     lm = SimpleNamespace(sample=lambda prompt, length, temperature, seed: f"{prompt}{length} {temperature} {seed}")
+    lm.continues_text, lm.styles = True, ()
     assert contents.samples(lm, "abc", [1.0], 5, seed=2)["texts"] == [["abc5 1.0 2"]]
 
 
