@@ -26,7 +26,12 @@ def parse_args(arguments=None):
     parser.add_argument(
         "--export", metavar="FOLDER", help="write adapter_model.safetensors and adapter_config.json there"
     )
-    parser.add_argument("--base-model", metavar="NAME", help="with --export: transformers' name or folder of the base")
+    parser.add_argument(
+        "--base-name",
+        "--base-model",
+        metavar="NAME",
+        help="with --export: base_model_name_or_path, the base on the Hub or its folder (its folder's name here)",
+    )
     parser.add_argument("--import", dest="folder", metavar="FOLDER", help="a folder of the peft library, for --output")
     args = parser.parse_args(arguments)
     if bool(args.adapter) == bool(args.folder):
@@ -35,8 +40,8 @@ def parse_args(arguments=None):
         parser.error("--import needs --base CKPT and --output CKPT")
     if args.adapter and bool(args.output) == bool(args.export):
         parser.error("give either --output CKPT, to merge, or --export FOLDER")
-    if args.base_model and not args.export:
-        parser.error("--base-model is for --export FOLDER")
+    if args.base_name and not args.export:
+        parser.error("--base-name is for --export FOLDER")
     if args.export and (args.base or args.folder):
         parser.error("--export writes the adapter alone: it takes neither --base nor --import")
     return args
@@ -51,7 +56,7 @@ def main():
         if args.folder:
             peft_format.convert(args.folder, args.base, args.output)
         elif args.export:
-            peft_format.export(args.adapter, args.export, args.base_model)
+            peft_format.export(args.adapter, args.export, args.base_name)
         else:
             adapters.merge_checkpoint(args.adapter, args.output, args.base)
     except UserError as error:

@@ -24,7 +24,8 @@ class LoRA(Method):
         self.cfg.lora_targets = ",".join(targets)  # so that a checkpoint says them
         check_targets(targets, parts.blocks)
         frozen = {name for name, _ in parts.blocks.named_parameters()}
-        inject_adapter_in_model(library_config(self.cfg, [t for t in targets if t in parts.feedforward]), parts.blocks)
+        feedforward = [t for t in targets if any(t == name or t.endswith(f".{name}") for name in parts.feedforward)]
+        inject_adapter_in_model(library_config(self.cfg, feedforward), parts.blocks)
         del parts.blocks.peft_config  # the options are those of the model's config
         for name, parameter in parts.blocks.named_parameters():
             parameter.requires_grad_(name.replace(".base_layer.", ".") not in frozen)
@@ -55,7 +56,7 @@ def check_targets(targets, blocks):
     """Refuse what is no linear layer within the layers: the library passes over it where another target is one."""
     linear = [name for name, module in blocks.named_modules() if isinstance(module, nn.Linear)]
     for target in targets:
-        if not any(name.endswith("." + target) for name in linear):
+        if not any(name == target or name.endswith("." + target) for name in linear):
             known = ", ".join(sorted({name.partition(".")[2] for name in linear}))
             raise UserError(f"--lora-targets: {target} is none of this model's linear layers, {known}")
 

@@ -6,7 +6,7 @@ becomes the symbols of its letters, not the end of the document.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -14,12 +14,13 @@ from fairseq.data.encoders.gpt2_bpe_utils import Encoder, bytes_to_unicode
 
 from plugins.data.text.char_dictionary import CharDictionary
 from plugins.data.text.tokenizers import SENTENCEPIECE_FILE, SentencePieceTokenizer
+from plugins.data.text.tokenizers_library import CONFIG_FILE, TOKENIZERS_FILE, LibraryTokenizer, content_of
 from plugins.errors import UserError
 
 BPE_FILES = ("vocab.json", "merges.txt")  # Hugging Face's names
 FAIRSEQ_BPE_FILES = ("encoder.json", "vocab.bpe")  # the same files, as OpenAI and fairseq name them
-TOKENIZERS_FILE = "tokenizer.json"  # both in one, as the tokenizers library writes it
 CHARACTERS_FILE = "characters.json"
+ENDS = ("<|endoftext|>", "</s>")  # of a document: the first that a tokenizer has, unless its files name another
 
 
 class CausalTokenizer(Protocol):
@@ -172,24 +173,37 @@ def read_characters(path: Path) -> Characters:
         raise UserError(f"{path}: not a list of single characters ({error})") from None
 
 
-def read_tokenizers_file(path: Path) -> ByteLevelBPE:
-    """Read the ``tokenizer.json`` of a GPT-2.
+def read_tokenizers_file(path: Path) -> "ByteLevelBPE | LibraryTokenizer":
+    """Read a ``tokenizer.json``, with the ends of a document that ``tokenizer_config.json`` beside it names.
 
     Raises:
-        UserError: it is of another kind of tokenizer.
+        UserError: it is damaged, or the tokenizers library refuses it.
     """
-    content = read_json(path, dict)
-    model, before = content.get("model") or {}, content.get("pre_tokenizer") or {}
-    plain = {"normalizer": None, "dropout": None, "continuing_subword_prefix": "", "end_of_word_suffix": ""}
-    wrong = [name for name in plain if (content | model).get(name)]
-    wrong += [] if model.get("type") == "BPE" else ["model"]
-    wrong += [] if before.get("type") == "ByteLevel" and not before.get("add_prefix_space") else ["pre_tokenizer"]
-    wrong += [] if before.get("use_regex", True) else ["use_regex"]
-    if wrong:
-        raise UserError(f"{path}: no byte-level BPE as GPT-2's: its {wrong[0]} is another")
+    content, config = read_json(path, dict), path.with_name(CONFIG_FILE)
+    config = read_json(config, dict) if config.exists() else {}
+    ends = tuple(content_of(config.get(name)) for name in ("bos_token", "eos_token"))
+    ends = tuple(end or ends[0] or ends[1] for end in ends) if any(ends) else None
+    added = {token["content"]: token["id"] for token in content.get("added_tokens") or ()}
+    model = content.get("model") or {}
+    if not is_gpt2(content) or set(added) - {*ENDS, *(ends or ())} or (ends and ends[0] != ends[1]):
+        ends = ends or next(((end, end) for end in ENDS if end in added), None)
+        return LibraryTokenizer(content, ends, bool(config.get("split_special_tokens")), path)
     merges = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in model.get("merges", ())]
-    extra = {token["content"]: token["id"] for token in content.get("added_tokens") or ()}
-    return ByteLevelBPE(model.get("vocab") or {}, merges, extra, str(path))
+    return ByteLevelBPE(model.get("vocab") or {}, merges, added, str(path))
+
+
+def is_gpt2(content: Mapping) -> bool:
+    """Return whether the parsed ``tokenizer.json`` is a byte-level BPE without any option, as GPT-2's is."""
+    model, before = content.get("model") or {}, content.get("pre_tokenizer") or {}
+    options = ("normalizer", "dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
+    return (
+        not any((content | model).get(name) for name in options)
+        and model.get("type") == "BPE"
+        and not model.get("ignore_merges")
+        and before.get("type") == "ByteLevel"
+        and not before.get("add_prefix_space")
+        and before.get("use_regex", True)
+    )
 
 
 def in_order(indices: dict[str, int], source) -> list[str]:

@@ -146,12 +146,12 @@ def documents(parts: Iterator[Piece]) -> Iterator[tuple[str, str, Iterator[str]]
 
 
 def encoded(text: Iterable[str], place: str, dictionary: TokenDictionary) -> Iterator[list[int]]:
-    """Yield the tokens of a document, in pieces, after those of the end of the one before.
+    """Yield the tokens of a document, in pieces, after the end of the one before and the beginning of this one.
 
     Raises:
         UserError: it holds what the dictionary has no symbol for.
     """
-    yield [dictionary.eos()]
+    yield list(dict.fromkeys([dictionary.eos(), dictionary.bos()]))  # often one symbol
     try:
         for part in cut(text):
             yield dictionary.tokenizer.encode(part)

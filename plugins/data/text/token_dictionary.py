@@ -9,21 +9,21 @@ import torch
 from fairseq.data import Dictionary
 
 from plugins.data.dictionaries import FILLER
-from plugins.data.text.causal_tokenizers import CausalTokenizer, in_order, read_json, read_tokenizer
+from plugins.data.text.causal_tokenizers import ENDS, CausalTokenizer, in_order, read_json, read_tokenizer
 from plugins.errors import UserError
 from plugins.files import replacing
 
 ADDED_FILE = "added_tokens.json"  # Hugging Face's name: {symbol: index}
-END = "<|endoftext|>"
-ENDS = (END, "</s>")  # of a document: the first that the tokenizer has
+END = ENDS[0]
 UNKNOWN = "<unk>"
 
 
 class TokenDictionary(Dictionary):
     """A tokenizer's symbols at 0 to V-1, then those that were added; nothing of fairseq's own has a row.
 
-    ``bos() == eos()`` is the end of a document, ``<|endoftext|>`` (or ``</s>``), which is added where the tokenizer has
-    none. ``pad()`` is ``len(self)``, which has no row: it stands in targets alone, where there is nothing to predict.
+    ``bos()`` begins and ``eos()`` ends a document: what the tokenizer's files name, else both are ``<|endoftext|>`` (or
+    ``</s>``), which is added where the tokenizer has none. ``pad()`` is ``len(self)``, which has no row: it occurs in
+    targets alone, where there is nothing to predict.
     Inputs may be padded with any symbol on the right, where nothing sees it.
 
     Attributes:
@@ -41,7 +41,8 @@ class TokenDictionary(Dictionary):
         for symbol in added:
             self.add_symbol(symbol)
         end = next((symbol for symbol in ENDS if symbol in self.indices), END)
-        self.bos_index = self.eos_index = self.add_symbol(end)
+        bos, eos = getattr(tokenizer, "ends", None) or (end, end)
+        self.bos_index, self.eos_index = self.add_symbol(bos), self.add_symbol(eos)
 
     def pad(self):
         return len(self)
@@ -78,7 +79,7 @@ class TokenDictionary(Dictionary):
         """Return the text of indices, padding left out; symbols that come from no text stand for themselves."""
         text, plain = [], []
         for i in [*torch.as_tensor(ids).tolist(), None]:
-            if i is not None and i < len(self.tokenizer.symbols) and i != self.eos_index:
+            if i is not None and i < len(self.tokenizer.symbols) and i not in (self.bos_index, self.eos_index):
                 plain.append(i)
                 continue
             if plain:

@@ -168,11 +168,20 @@ def change_weights(folder, change):
 
 
 NAMED = {
-    "model type": (lambda d: change_config(d, model_type="gptj"), "config.json: model_type gptj is not what"),
-    "scale": (lambda d: change_config(d, scale_attn_by_inverse_layer_idx=True), "scale_attn_by_inverse_layer_idx True"),
-    "activation": (lambda d: change_config(d, activation_function="silu"), "activation_function silu is not known"),
+    "model type": (lambda d: change_config(d, model_type="gptj"), "config.json: model_type gptj"),
+    "scale": (lambda d: change_config(d, scale_attn_by_inverse_layer_idx=True), "scale_attn_by_inverse_layer_idx true"),
+    "activation": (lambda d: change_config(d, activation_function="silu"), "activation_function silu"),
+    "layers": (lambda d: change_config(d, n_layer=10**9), "config.json: n_layer 1000000000"),
+    "symbols": (lambda d: change_config(d, vocab_size=10**9), "config.json: vocab_size 1000000000"),
+    "positions": (lambda d: change_config(d, n_positions=10**9), "config.json: n_positions 1000000000"),
+    "width": (lambda d: change_config(d, n_embd=2 * 10**9), "config.json: n_embd 2000000000"),
+    "inner width": (lambda d: change_config(d, n_inner=10**9), "config.json: n_inner 1000000000"),
+    "heads": (lambda d: change_config(d, n_head=3), "config.json: n_head 3"),
+    "a size that is a text": (lambda d: change_config(d, n_layer="2"), "config.json: n_layer 2"),
+    "dropout": (lambda d: change_config(d, resid_pdrop=[1]), "config.json: resid_pdrop [1]"),
+    "ends": (lambda d: change_config(d, eos_token_id="x"), "config.json: eos_token_id x"),
     "no config": (lambda d: (d / "config.json").write_text("{"), "config.json:1: not JSON"),
-    "too few rows": (lambda d: change_config(d, vocab_size=200), "and the model only 200"),
+    "too few rows": (lambda d: change_config(d, vocab_size=200), "config.json: vocab_size 200"),
     "no tokenizer": (lambda d: (d / "vocab.json").unlink(), "no tokenizer in this folder"),
     "no weights": (lambda d: (d / "pytorch_model.bin").unlink(), "no weights in this folder"),
     "truncated": (lambda d: (d / "pytorch_model.bin").write_bytes(b"PK\3\4"), "pytorch_model.bin: truncated, or not"),
@@ -186,7 +195,7 @@ NAMED = {
     ),
     "unknown": (
         lambda d: change_weights(d, lambda w: w.update({"score.weight": torch.zeros(2, 16)})),
-        "pytorch_model.bin: holds score.weight, for which causal_lm has no place",
+        "pytorch_model.bin: contains score.weight,",
     ),
     "not tied": (
         lambda d: change_weights(d, lambda w: w.update({"lm_head.weight": torch.zeros(300, 16)})),
@@ -241,7 +250,7 @@ def test_weights_in_parts(transformers, tokenizer, tmp_path):
 
 def test_an_export_takes_nothing_elses_place(transformers, tokenizer, tmp_path):
     lm = hub.CausalLM.from_pretrained(save(theirs(transformers), tmp_path / "hf", tokenizer))
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="hf: exists already"):
         lm.save_pretrained(tmp_path / "hf")
 
 

@@ -2,7 +2,6 @@
 
 import json
 import runpy
-import shutil
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from plugins.data.text.causal_tokenizers import Characters
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.hub import adapters, checkpoints, gpt2, peft_format
+from plugins.hub.huggingface import files
 
 pytestmark = pytest.mark.slow  # transformers and peft take seconds to import
 METHODS = {
@@ -107,30 +107,138 @@ def test_what_the_library_saves_is_imported_with_equal_logits(peft, transformers
     assert all(torch.equal(original[name], back[name]) for name in original)
 
 
-@pytest.mark.parametrize(
-    "change, words",
-    [
-        ({"peft_type": "LOHA"}, "adapter_config.json: peft_type LOHA is not LORA"),
-        ({"bias": "all"}, 'adapter_config.json: bias "all" is not what --peft does'),
-        ({"rank_pattern": {"c_attn": 2}}, "adapter_config.json: rank_pattern"),
-        ({"use_dora": True, "use_rslora": True}, "adapter_config.json: use_dora together with use_rslora"),
-        ({"alora_invocation_tokens": [1]}, "adapter_config.json: alora_invocation_tokens"),
-        ({"init_lora_weights": "pissa_niter_4"}, 'adapter_config.json: init_lora_weights "pissa_niter_4" is not'),
-        ({"r": 7}, "adapter_model.safetensors: not an adapter of"),
-    ],
-)
-def test_an_adapter_that_does_not_fit_is_named(base, tmp_path, change, words):
+def made_by_the_library(peft, transformers, base, config, folder):
+    """Write an adapter with random tensors as the library does, and return its logits on transformers' GPT-2."""
+    torch.manual_seed(3)
+    model = peft.get_peft_model(transformers.GPT2LMHeadModel.from_pretrained(base), config).eval()
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data.add_(0.2 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    return logits_of(model)
+
+
+ALL = ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"]
+MADE = {
+    "full names": {"target_modules": ["transformer.h.0.attn.c_attn", "transformer.h.1.mlp.c_fc"]},
+    "all-linear": {"target_modules": "all-linear"},
+    "short name": {"target_modules": ["c_attn"]},
+    "pattern": {"target_modules": r".*\.1\..*c_proj"},
+    "exclude_modules": {"target_modules": ["c_attn", "c_proj"], "exclude_modules": ["mlp.c_proj"]},
+    "layers_to_transform": {"target_modules": ["c_fc"], "layers_to_transform": [1]},
+    "rslora": {"use_rslora": True, "r": 4, "lora_alpha": 3},
+    "dora": {"use_dora": True, "r": 4},
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_an_adapter_of_the_library_has_its_logits(peft, transformers, base, tmp_path, name):
+    config = peft.LoraConfig(**{"task_type": "CAUSAL_LM", "fan_in_fan_out": True, "lora_dropout": 0.25, **MADE[name]})
+    expected = made_by_the_library(peft, transformers, base[0], config, tmp_path / "theirs")
+    peft_format.convert(tmp_path / "theirs", base[1], tmp_path / "ours" / "adapter.pt")
+    model = hub.load(tmp_path / "ours" / "adapter.pt").model
+    torch.testing.assert_close(logits_of_ours(model), expected, atol=1e-4, rtol=0)
+    assert model.cfg.lora_dropout == 0.25
+    peft_format.export(tmp_path / "ours" / "adapter.pt", tmp_path / "back")
+    again = load_theirs(peft, transformers, base[0], tmp_path / "back")
+    torch.testing.assert_close(logits_of(again), expected, atol=1e-5, rtol=0)
+
+
+def test_ia3_of_the_library_has_its_logits(peft, transformers, base, tmp_path):
+    config = peft.IA3Config(task_type="CAUSAL_LM", target_modules=["c_attn", "mlp.c_proj"],
+                            feedforward_modules=["mlp.c_proj"], fan_in_fan_out=True)  # fmt: skip
+    expected = made_by_the_library(peft, transformers, base[0], config, tmp_path / "theirs")
+    peft_format.convert(tmp_path / "theirs", base[1], tmp_path / "ours" / "adapter.pt")
+    torch.testing.assert_close(
+        logits_of_ours(hub.load(tmp_path / "ours" / "adapter.pt").model), expected, atol=1e-4, rtol=0
+    )
+
+
+def test_a_prompt_of_the_library_has_its_logits(peft, transformers, base, tmp_path):
+    config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5)
+    expected = made_by_the_library(peft, transformers, base[0], config, tmp_path / "theirs")
+    peft_format.convert(tmp_path / "theirs", base[1], tmp_path / "ours" / "adapter.pt")
+    ours = logits_of_ours(hub.load(tmp_path / "ours" / "adapter.pt").model)
+    torch.testing.assert_close(ours, expected[:, 5:], atol=1e-4, rtol=0)
+
+
+def test_weights_in_a_bin_are_found(peft, transformers, base, tmp_path):
+    config = peft.LoraConfig(task_type="CAUSAL_LM", target_modules=["c_attn"], fan_in_fan_out=True)
+    expected = made_by_the_library(peft, transformers, base[0], config, tmp_path / "theirs")
+    from safetensors.torch import load_file
+
+    torch.save(load_file(tmp_path / "theirs" / peft_format.WEIGHTS), tmp_path / "theirs" / "adapter_model.bin")
+    (tmp_path / "theirs" / peft_format.WEIGHTS).unlink()
+    ours = logits_of_ours(peft_format.read(tmp_path / "theirs", base[1]))
+    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=0)
+
+
+def test_an_exported_folder_can_be_read_by_others_and_names_its_base(base, tmp_path):
+    path = untrained_adapter(base, tmp_path)
+    peft_format.export(path, tmp_path / "named", "gpt2-medium")
+    peft_format.export(path, tmp_path / "unnamed")
+    for folder, name in (("named", "gpt2-medium"), ("unnamed", "ours")):  # the base is in ours/base.pt
+        config = json.loads((tmp_path / folder / peft_format.CONFIG).read_text())
+        assert config["base_model_name_or_path"] == name
+        assert {file.stat().st_mode & 0o777 for file in (tmp_path / folder).iterdir()} == {0o666 & ~files.umask()}
+    with pytest.raises(UserError, match="named: exists already"):
+        peft_format.export(path, tmp_path / "named")
+
+
+def untrained_adapter(base, folder):
     untuned, dictionary = checkpoints.read_causal_lm(base[1])
     options = {**untuned.cfg, "peft": "lora", "lora_rank": 2, "peft_base": str(base[1])}
     model = checkpoints.new_model(checkpoints.CausalLanguageModel, options, dictionary)
-    checkpoints.write_causal_lm(tmp_path / "adapter.pt", model)
-    peft_format.export(str(tmp_path / "adapter.pt"), tmp_path / "folder")
+    checkpoints.write_causal_lm(folder / "adapter.pt", model)
+    return str(folder / "adapter.pt")
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"peft_type": "LOHA"}, "peft_type LOHA"),
+        ({"task_type": "SEQ_CLS"}, "task_type SEQ_CLS"),
+        ({"bias": "all"}, "bias all"),
+        ({"lora_bias": True}, "lora_bias true"),
+        ({"modules_to_save": ["wte"]}, 'modules_to_save ["wte"]'),
+        ({"rank_pattern": {"c_attn": 2}}, "rank_pattern"),
+        ({"alpha_pattern": {"c_attn": 2}}, "alpha_pattern"),
+        ({"use_qalora": True}, "use_qalora true"),
+        ({"loftq_config": {"loftq_bits": 4}}, "loftq_config"),
+        ({"layer_replication": [[0, 1]]}, "layer_replication"),
+        ({"megatron_config": {"a": 1}}, "megatron_config"),
+        ({"trainable_token_indices": [1]}, "trainable_token_indices"),
+        ({"target_parameters": ["x"]}, "target_parameters"),
+        ({"not_invented_yet": 1}, "not_invented_yet 1"),
+        ({"use_dora": True, "use_rslora": True}, "use_dora together with use_rslora"),
+        ({"alora_invocation_tokens": [1]}, "alora_invocation_tokens"),
+        ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights pissa_niter_4"),
+        ({"target_modules": ["c_attn", "wte"]}, "target_modules wte"),
+        ({"target_modules": ["c_attn", "lm_head"]}, "target_modules lm_head"),
+        ({"target_modules": ["c_attn", "c_fc"]}, "target_modules ["),
+        ({"target_modules": None}, "target_modules null"),
+        ({"target_modules": ["_attn"]}, "target_modules _attn"),
+        ({"exclude_modules": ["0.attn.c_attn"]}, "target_modules ["),
+        ({"exclude_modules": 3}, "exclude_modules 3"),
+        ({"r": 7}, "r 7"),
+        ({"r": 10**9}, "r 1000000000"),
+        ({"r": "x"}, "r x"),
+        ({"lora_alpha": -1}, "lora_alpha -1"),
+        ({"lora_alpha": None}, "lora_alpha null"),
+    ],
+    ids=str,
+)
+def test_an_adapter_that_does_not_fit_is_named(base, tmp_path, change, words):
+    peft_format.export(untrained_adapter(base, tmp_path), tmp_path / "folder")
     config = tmp_path / "folder" / peft_format.CONFIG
     config.write_text(json.dumps(json.loads(config.read_text()) | change))
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError) as error:
         peft_format.convert(tmp_path / "folder", base[1], tmp_path / "out" / "x.pt")
+    assert f"{config}: {words}" in str(error.value) and "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
-    shutil.rmtree(tmp_path / "folder")
+
+
+def test_a_folder_without_the_files_is_named(base, tmp_path):
     with pytest.raises(UserError, match="adapter_config.json"):
         peft_format.convert(tmp_path / "folder", base[1], tmp_path / "out" / "x.pt")
 
@@ -155,7 +263,7 @@ def test_folders_are_made_and_checkpoints_with_another_tokenizer_are_left_alone(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["a.pt", "-o", "b.pt", "--base-model", "gpt2"],
+        ["a.pt", "-o", "b.pt", "--base-name", "gpt2"],
         ["a.pt", "--export", "folder", "--base", "c.pt"],
         ["--import", "folder", "--base", "c.pt", "-o", "b.pt", "--export", "other"],
     ],

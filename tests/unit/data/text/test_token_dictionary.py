@@ -156,11 +156,44 @@ def test_what_is_wrong_with_the_files_is_one_line_that_names_them(folder, tmp_pa
     assert "\n" not in str(error.value)
 
 
-def test_a_tokenizer_of_another_kind_is_refused(reference, tmp_path):
+def test_a_tokenizer_of_another_kind_is_encoded_by_the_tokenizers_library(reference, tmp_path):
     reference.save(str(tmp_path / "tokenizer.json"))
     rewrite(tmp_path, "tokenizer.json", lambda content: content | {"normalizer": {"type": "Lowercase"}})
-    with pytest.raises(UserError, match="no byte-level BPE as GPT-2's: its normalizer is another"):
+    dictionary = TokenDictionary.from_files(tmp_path)
+    assert dictionary.encode("HELLO world").tolist() == reference.encode("hello world").ids
+    dictionary.save_files(tmp_path / "saved")
+    again = TokenDictionary.from_files(tmp_path / "saved")
+    assert again.symbols == dictionary.symbols
+    assert again.encode("HELLO").tolist() == reference.encode("hello").ids
+
+
+def test_added_tokens_match_in_a_text_and_the_ends_do_not(reference, tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    reference.save(str(tmp_path / "tokenizer.json"))
+    theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    rows = theirs.get_vocab_size()
+    theirs.add_tokens(["covfefe"])
+    theirs.add_special_tokens(["<|user|>", "<bos>", "<eos>"])
+    theirs.save(str(tmp_path / "tokenizer.json"))
+    config = {"bos_token": "<bos>", "eos_token": {"content": "<eos>"}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    dictionary = TokenDictionary.from_files(tmp_path)
+    for _ in range(2):  # as read, and as saved beside a checkpoint
+        assert (dictionary.bos(), dictionary.eos()) == (rows + 2, rows + 3)
+        text = "hello covfefe<|user|> it"
+        assert dictionary.encode(text).tolist() == theirs.encode(text).ids
+        assert not {rows + 2, rows + 3} & {*dictionary.encode("a<bos>b<eos>").tolist()}
+        assert dictionary.decode(dictionary.encode("a<bos>b<eos>")) == "a<bos>b<eos>"
+        dictionary.save_files(tmp_path / "saved")
+        dictionary = TokenDictionary.from_files(tmp_path / "saved")
+
+
+def test_what_the_tokenizers_library_refuses_is_one_line_that_names_the_file(reference, tmp_path):
+    reference.save(str(tmp_path / "tokenizer.json"))
+    rewrite(tmp_path, "tokenizer.json", lambda content: content | {"normalizer": {"type": "Nonsense"}})
+    with pytest.raises(UserError) as error:
         read_tokenizer(tmp_path)
+    assert str(tmp_path / "tokenizer.json") in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_byte_without_a_symbol_is_named():

@@ -1,0 +1,89 @@
+"""Tokenizers that GPT-2's byte-level BPE does not cover, encoded by Hugging Face's tokenizers library itself."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from plugins.errors import UserError
+
+TOKENIZERS_FILE = "tokenizer.json"
+CONFIG_FILE = "tokenizer_config.json"
+INSTALL = "pip install tokenizers (or pip install -e '.[hf]')"
+
+
+class LibraryTokenizer:
+    """A ``tokenizer.json`` as the tokenizers library encodes it, except that the ends of a document never match text.
+
+    Tokens that were added to the vocabulary match in a text as they do in transformers.
+
+    Args:
+        content: the parsed file.
+        ends: the symbols that begin and end a document; None where the files name none.
+        split_special: no special token matches in a text (transformers' ``split_special_tokens``).
+        source: named in errors.
+
+    Raises:
+        UserError: the library is missing or refuses the file, or indices have gaps.
+    """
+
+    extra: dict[str, int] = {}
+
+    def __init__(
+        self,
+        content: Mapping,
+        ends: tuple[str, str] | None = None,
+        split_special: bool = False,
+        source: str | Path = TOKENIZERS_FILE,
+    ):
+        try:
+            from tokenizers import Tokenizer
+        except ImportError:
+            raise UserError(f"{source}: not GPT-2's kind of tokenizer, which takes the library: {INSTALL}") from None
+        content = dict(content)
+        if not split_special:
+            # With encode_special_tokens, special tokens are text. Only the ends shall be.
+            added = content.get("added_tokens") or []
+            content["added_tokens"] = [token | {"special": token.get("content") in (ends or ())} for token in added]
+        try:
+            self._tokenizer = Tokenizer.from_str(json.dumps(content))
+        except Exception as error:  # the library raises plain Exception
+            raise UserError(f"{source}: refused by the tokenizers library ({_one_line(error)})") from None
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = True
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
+        self.symbols = sorted(vocabulary, key=vocabulary.__getitem__)
+        gap = next((i for i, symbol in enumerate(self.symbols) if vocabulary[symbol] != i), None)
+        if gap is not None or not self.symbols:
+            raise UserError(f"{source}: no symbol has index {gap or 0}")
+        self.ends = ends
+
+    def encode(self, text: str) -> list[int]:
+        """Return the indices of a text, without what a post-processor would put around it."""
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of indices."""
+        return self._tokenizer.decode(list(ids), skip_special_tokens=False)
+
+    def files(self) -> dict[str, bytes]:
+        """Return the contents of the files that the tokenizer can be read from, by name."""
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", "split_special_tokens": True}
+        if self.ends is not None:
+            config |= {"bos_token": self.ends[0], "eos_token": self.ends[1]}
+        return {
+            TOKENIZERS_FILE: self._tokenizer.to_str().encode(),
+            CONFIG_FILE: (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode(),
+        }
+
+    def __deepcopy__(self, memo: dict) -> "LibraryTokenizer":
+        return self  # it does not change
+
+
+def content_of(token: str | Mapping | None) -> str | None:
+    """Return the text of a token in a tokenizer's files, which is written as a string or as an object."""
+    return token.get("content") if isinstance(token, Mapping) else token
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

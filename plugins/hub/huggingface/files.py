@@ -1,0 +1,240 @@
+"""The files of a Hugging Face folder: read with checks, written whole or not at all.
+
+A folder has ``config.json``, weights in ``model.safetensors`` or ``pytorch_model.bin``, whole or in parts with an
+``.index.json``, and the files of a tokenizer. Files are read as data: nothing in them can run code.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plugins import compat
+from plugins.data.text.causal_tokenizers import read_json
+from plugins.errors import UserError
+
+CONFIG = "config.json"
+GENERATION_CONFIG = "generation_config.json"
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there; either may be FILE.index.json, in parts
+INSTALL = "pip install safetensors (or pip install -e '.[hf]')"
+SHARD_SIZE = "5GB"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def is_folder(path: str | Path) -> bool:
+    """Return whether a path is a folder with a ``config.json``."""
+    return (Path(path) / CONFIG).exists()
+
+
+# Configs
+
+
+def sizes_of(config: Mapping, names: Mapping[str, str], path: Path) -> dict[str, int]:
+    """Return the sizes that a config states.
+
+    Args:
+        config: the parsed ``config.json``.
+        names: {the config's key: our option}.
+        path: of the config, named in errors.
+
+    Returns:
+        {our option: a positive whole number}.
+
+    Raises:
+        UserError: a key is missing or no positive whole number.
+    """
+    sizes = {}
+    for theirs, ours in names.items():
+        if theirs not in config:
+            raise UserError(f"{path}: no {theirs}; a config.json of this model type has one")
+        value = config[theirs]
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UserError(f"{path}: {theirs} {shown(value)} is not a positive whole number")
+        sizes[ours] = value
+    return sizes
+
+
+def number_of(config: Mapping, name: str, default: float, path: Path, most: float = 1.0) -> float:
+    """Return a number from 0 to ``most`` that a config states.
+
+    Raises:
+        UserError: it is something else.
+    """
+    value = config.get(name, default)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= most:
+        raise UserError(f"{path}: {name} {shown(value)} is not a number from 0 to {most:g}")
+    return float(value)
+
+
+def check_fixed(config: Mapping, fixed: Mapping[str, Any], path: Path, model: str) -> None:
+    """Refuse a config that asks for what the model does not do.
+
+    Args:
+        fixed: {key: the one value that the model has}.
+
+    Raises:
+        UserError: a key has another value; it is named.
+    """
+    for name, value in fixed.items():
+        if config.get(name, value) != value:
+            raise UserError(f"{path}: {name} {shown(config[name])} is not supported by {model}, only {shown(value)}")
+
+
+def shown(value: Any) -> str:
+    """Return a value of a file as an error message shows it."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+# Weights
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the paths of the files with the weights.
+
+    Raises:
+        UserError: there are none, or an index names a file outside the folder.
+    """
+    for name in WEIGHTS:
+        if (folder / name).exists():
+            return [folder / name]
+        index = folder / f"{name}.index.json"
+        if index.exists():
+            parts = read_json(index, dict).get("weight_map")
+            names = sorted({str(part) for part in parts.values()}) if isinstance(parts, dict) else []
+            outside = next((part for part in names if Path(part).name != part), None)
+            if outside is not None or not names:
+                raise UserError(f"{index}: weight_map names {outside or 'no file'}; files in this folder are needed")
+            return [folder / part for part in names]
+    raise UserError(f"{folder}: no weights in this folder ({' or '.join(WEIGHTS)})")
+
+
+def read_weights(folder: Path) -> dict[str, tuple[Tensor, Path]]:
+    """Return {name: (tensor, its file)} of a folder, mapped from the files rather than read.
+
+    Raises:
+        UserError: a file is missing or damaged, or contains more than tensors.
+    """
+    return {name: (tensor, file) for file in weight_files(folder) for name, tensor in read_tensors(file).items()}
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return {name: tensor} of a file.
+
+    Raises:
+        UserError: it is missing or damaged, or contains more than tensors.
+    """
+    if path.suffix == ".bin":
+        return compat.read_tensors(path)
+    load_file = safetensors().load_file
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except Exception as error:  # of a class that only its library knows
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: damaged, or not in safetensors' format ({reason})") from None
+
+
+def safetensors() -> ModuleType:
+    """Return the module ``safetensors.torch``.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import safetensors.torch
+    except ImportError:
+        raise UserError(f"the weights are in safetensors' format: {INSTALL}") from None
+    return safetensors.torch
+
+
+def count_layers(names: Mapping[str, Any], prefix: str) -> int:
+    """Return how many layers there are in names ``PREFIX<number>.rest``: the highest number plus one."""
+    numbers = {name.removeprefix(prefix).partition(".")[0] for name in names if name.startswith(prefix)}
+    return max((int(number) + 1 for number in numbers if number.isdecimal()), default=0)
+
+
+def check_size(path: Path, name: str, said: int, stored: int) -> None:
+    """Compare a size in a config with the stored tensors, before anything of that size is built.
+
+    Raises:
+        UserError: they differ.
+    """
+    if said != stored:
+        raise UserError(f"{path}: {name} {said}, but the weights beside it have {stored}")
+
+
+# Writing
+
+
+def write_folder(
+    folder: str | Path,
+    files: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    dtype: str | None = "float32",
+    stem: str = "model",
+) -> None:
+    """Write a folder that Hugging Face's libraries load; it appears whole or not at all, with the usual permissions.
+
+    Args:
+        folder: a new folder.
+        files: {name: bytes, text, or what JSON can hold}.
+        tensors: {name: tensor}; above 5 GB they are written in parts.
+        dtype: of floating-point tensors in the file: one of :data:`DTYPES`, or None for their own.
+        stem: of the name of the weights, ``STEM.safetensors``.
+
+    Raises:
+        UserError: the folder exists already or cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() or folder.is_symlink():
+        raise UserError(f"{folder}: exists already; name a new folder")
+    part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+    try:
+        part.mkdir(parents=True)
+        for name, content in files.items():
+            if not isinstance(content, bytes | str):
+                content = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+            (part / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        save_tensors(part, tensors, None if dtype is None else DTYPES[dtype], stem)
+        for file in part.iterdir():
+            file.chmod(0o666 & ~umask())
+        os.rename(part, folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def save_tensors(folder: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype | None, stem: str) -> None:
+    """Write tensors as ``STEM.safetensors``, or in parts with an index."""
+    save_file = safetensors().save_file
+    from huggingface_hub import split_torch_state_dict_into_shards  # safetensors.torch does not split
+
+    state = {
+        name: tensor.detach().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        for name, tensor in tensors.items()
+    }
+    split = split_torch_state_dict_into_shards(
+        state, filename_pattern=f"{stem}{{suffix}}.safetensors", max_shard_size=SHARD_SIZE
+    )
+    for name, keys in split.filename_to_tensors.items():
+        save_file({key: state[key] for key in keys}, folder / name, {"format": "pt"})
+    if split.is_sharded:
+        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+        (folder / f"{stem}.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def umask() -> int:
+    """Return the process's umask."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,128 @@
+"""The tokenizer of a Hugging Face folder as a dictionary of ours: the same ids, or an error that names the file."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from plugins.data.text.causal_tokenizers import (
+    BPE_FILES,
+    CHARACTERS_FILE,
+    ENDS,
+    FAIRSEQ_BPE_FILES,
+    TOKENIZERS_FILE,
+    is_gpt2,
+    read_json,
+)
+from plugins.data.text.token_dictionary import ADDED_FILE, TokenDictionary
+from plugins.data.text.tokenizers import SENTENCEPIECE_FILE
+from plugins.data.text.tokenizers_library import CONFIG_FILE, LibraryTokenizer, content_of
+from plugins.errors import UserError
+
+from .files import CONFIG, GENERATION_CONFIG, shown
+
+MAP_FILE = "special_tokens_map.json"
+NEUTRAL = (  # classes with GPT-2's encoding
+    None, "GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend",
+)
+TRANSFORMERS = "pip install transformers (or pip install -e '.[hf]')"
+
+
+def read_dictionary(folder: Path, tokenizer: str | Path | None, rows: int) -> TokenDictionary:
+    """Return the dictionary of a folder, with a filler for each row of the table that has no symbol.
+
+    The ends of a document are those of ``config.json``, else of the tokenizer. A text encodes to transformers' ids,
+    except that an end written in a text remains text.
+
+    Args:
+        folder: the folder of the model.
+        tokenizer: where the tokenizer's files are, if not there.
+        rows: of the embedding table.
+
+    Raises:
+        UserError: a file is missing or damaged, or the tokenizer does not fit the table.
+    """
+    source = Path(tokenizer or folder)
+    try:
+        if is_plain(source):
+            dictionary = TokenDictionary.from_files(source)
+            wanted = ends_of(folder, dictionary.symbols)
+            if wanted not in (None, (dictionary[dictionary.bos()], dictionary[dictionary.eos()])):
+                dictionary = library_dictionary(source, folder)
+        else:
+            dictionary = library_dictionary(source, folder)
+    except UserError as error:
+        raise UserError(f"{error}; name another with --tokenizer" if tokenizer is None else str(error)) from None
+    if len(dictionary) > rows:
+        raise UserError(f"{source}: the tokenizer has {len(dictionary)} symbols, and the model only {rows}")
+    dictionary.fill(rows)
+    return dictionary
+
+
+def is_plain(source: Path) -> bool:
+    """Return whether our own reader encodes as transformers does: GPT-2's files without options, or our own files."""
+    if not source.is_dir() or any((source / name).exists() for name in (SENTENCEPIECE_FILE, CHARACTERS_FILE)):
+        return True
+    pairs = [names for names in (BPE_FILES, FAIRSEQ_BPE_FILES) if all((source / name).exists() for name in names)]
+    if not pairs and not (source / TOKENIZERS_FILE).exists():
+        return True  # and its error
+    config, named = optional_json(source / CONFIG_FILE), set()
+    if (source / TOKENIZERS_FILE).exists():
+        content = read_json(source / TOKENIZERS_FILE, dict)
+        if not is_gpt2(content):
+            return False
+        named |= {content_of(token) for token in content.get("added_tokens") or ()}
+    named |= set(optional_json(source / ADDED_FILE))
+    tokens = [*(config.get("added_tokens_decoder") or {}).values(), *optional_json(source / MAP_FILE).values()]
+    tokens += [value for name, value in config.items() if name.endswith("_token")]
+    for name in ("additional_special_tokens", "extra_special_tokens"):
+        tokens += list(config.get(name) or ())
+    named |= {shown(content_of(token)) for token in tokens if isinstance(token, str | Mapping)}
+    return named <= {*ENDS} and not config.get("add_prefix_space") and config.get("tokenizer_class") in NEUTRAL
+
+
+def optional_json(path: Path) -> dict:
+    """Return what a JSON file contains, {} where there is none."""
+    return read_json(path, dict) if path.exists() else {}
+
+
+def library_dictionary(source: Path, folder: Path) -> TokenDictionary:
+    """Return the dictionary of a tokenizer as transformers itself builds it from the folder ``source``."""
+    try:
+        from transformers import AutoTokenizer
+    except ImportError:
+        raise UserError(f"{source}: its tokenizer has options beyond GPT-2's: {TRANSFORMERS}") from None
+    try:
+        theirs = AutoTokenizer.from_pretrained(str(source), local_files_only=True, trust_remote_code=False)
+        content = json.loads(theirs.backend_tokenizer.to_str())
+    except Exception as error:  # nearly anything
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{source}: transformers cannot read its tokenizer ({reason})") from None
+    symbols = theirs.convert_ids_to_tokens(list(range(len(theirs))))
+    ends = ends_of(folder, symbols)
+    if ends is None:
+        named = theirs.bos_token or theirs.eos_token, theirs.eos_token or theirs.bos_token
+        ends = named if named[0] is not None else None
+    return TokenDictionary(LibraryTokenizer(content, ends, theirs.split_special_tokens, source))
+
+
+def ends_of(folder: Path, symbols: list[str]) -> tuple[str, str] | None:
+    """Return the symbols that ``config.json`` names as the beginning and the end of a document; None without any.
+
+    ``generation_config.json`` is read where the config names none, as transformers 5 writes it. An index without a
+    symbol counts as none: transformers writes GPT-2's own into configs of smaller vocabularies.
+
+    Raises:
+        UserError: an index is no whole number.
+    """
+    for name in (CONFIG, GENERATION_CONFIG):
+        path = folder / name
+        config, found = optional_json(path), []
+        for key in ("bos_token_id", "eos_token_id"):
+            index = config.get(key)
+            index = index[0] if isinstance(index, list) and len(index) == 1 else index
+            if index is not None and (not isinstance(index, int) or isinstance(index, bool)):
+                raise UserError(f"{path}: {key} {shown(index)} is not the index of one symbol")
+            found.append(symbols[index] if index is not None and 0 <= index < len(symbols) else None)
+        if any(found):
+            return found[0] or found[1], found[1] or found[0]
+    return None

@@ -1,0 +1,168 @@
+"""``adapter_config.json`` of the peft library as options of ``--peft``: each key is honored or refused by its name."""
+
+import math
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from plugins.errors import UserError
+
+from .huggingface.files import check_size, shown
+
+LINEAR = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")  # of a layer of GPT-2
+FEEDFORWARD = "mlp.c_proj"  # whose input IA3 scales
+COMMON = {"peft_type", "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"}
+HONORED = {
+    "LORA": COMMON | {"r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora"},
+    "IA3": COMMON | {"feedforward_modules"},
+    "PROMPT_TUNING": {"peft_type", "num_virtual_tokens", "token_dim", "num_layers", "num_attention_heads"},
+}
+# What has no effect on a trained adapter: where it comes from, how it began, and how GPT-2 stores its matrices.
+WITHOUT_EFFECT = {
+    "auto_mapping", "base_model_name_or_path", "eva_config", "fan_in_fan_out", "inference_mode", "init_ia3_weights",
+    "megatron_core", "peft_version", "prompt_tuning_init", "prompt_tuning_init_text", "qalora_group_size", "revision",
+    "tokenizer_kwargs", "tokenizer_name_or_path",
+}  # fmt: skip
+FIXED = {  # the values of other keys that change nothing; of keys that are not here: null, false, "", {} and []
+    "bias": ("none",),
+    "task_type": ("CAUSAL_LM", None),
+    "num_transformer_submodules": (None, 1),
+    "init_lora_weights": (True, False, "gaussian", "orthogonal", "eva", None),  # the others change the base as well
+}
+
+
+def our_options(config: Mapping[str, Any], path: Path, adapted: Collection[str], layers: int) -> dict[str, Any]:
+    """Return the options of ``--peft`` for a config of the peft library's.
+
+    Args:
+        config: the parsed ``adapter_config.json``.
+        path: of that file, named in errors.
+        adapted: the linear layers that the stored tensors belong to, as in ``0.attn.c_attn``.
+        layers: of the base.
+
+    Raises:
+        UserError: a key is missing, has a value that ``--peft`` has no place for, or contradicts the tensors.
+    """
+    kind = config.get("peft_type")
+    if kind not in HONORED:
+        raise UserError(f"{path}: peft_type {shown(kind)} is not one of {', '.join(HONORED)}")
+    for name, value in config.items():
+        if name in HONORED[kind] or name in WITHOUT_EFFECT:
+            continue
+        neutral = value in FIXED[name] if name in FIXED else not value
+        if not neutral:
+            raise UserError(f"{path}: {name} {shown(value)} is not supported by --peft")
+    if kind == "PROMPT_TUNING":
+        return {"peft": "prompt", "prompt_tokens": whole_number(config, "num_virtual_tokens", path)}
+    check_targets(config, path, adapted, layers)
+    options = {"peft": "lora", "lora_targets": ",".join(target_names(adapted, layers))}
+    if kind == "IA3":
+        check_feedforward(config, path, adapted)
+        return options | {"lora_variant": "ia3"}
+    if config.get("use_dora") and config.get("use_rslora"):
+        raise UserError(f"{path}: use_dora together with use_rslora is not supported by --peft")
+    return options | {
+        "lora_variant": "dora" if config.get("use_dora") else "rslora" if config.get("use_rslora") else "lora",
+        "lora_rank": whole_number(config, "r", path),
+        "lora_alpha": positive_number(config, "lora_alpha", path),
+        "lora_dropout": config.get("lora_dropout") or 0.0,
+    }
+
+
+def whole_number(config: Mapping[str, Any], name: str, path: Path) -> int:
+    """Return a positive whole number of a config.
+
+    Raises:
+        UserError: it is missing or something else.
+    """
+    value = config.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UserError(f"{path}: {name} {shown(value)} is not a positive whole number")
+    return value
+
+
+def positive_number(config: Mapping[str, Any], name: str, path: Path) -> float:
+    """Return a positive number of a config.
+
+    Raises:
+        UserError: it is missing or something else.
+    """
+    value = config.get(name)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise UserError(f"{path}: {name} {shown(value)} is not a positive number")
+    return value
+
+
+# Which layers
+
+
+def check_targets(config: Mapping[str, Any], path: Path, adapted: Collection[str], layers: int) -> None:
+    """Compare the layers that a config names with those that have tensors.
+
+    A pattern, or a choice of layers, is taken at the tensors' word: they show what it matched.
+
+    Raises:
+        UserError: they differ, or the names are of no linear layer.
+    """
+    targets, excluded = config.get("target_modules"), config.get("exclude_modules") or []
+    every = [f"transformer.h.{i}.{name}" for i in range(layers) for name in LINEAR]
+    if targets == "all-linear":
+        targets = every
+    if not isinstance(targets, str | list) or not targets or not isinstance(excluded, str | list):
+        name = "exclude_modules" if isinstance(targets, str | list) and targets else "target_modules"
+        raise UserError(f"{path}: {name} {shown(config.get(name))} is not a list of names of layers")
+    by_pattern = isinstance(targets, str) or isinstance(excluded, str) or config.get("layers_to_transform") is not None
+    named = {layer for layer in every if matches(layer, targets) and not matches(layer, excluded)}
+    if by_pattern:
+        return
+    unknown = [target for target in targets if not any(matches(layer, [target]) for layer in every)]
+    if unknown:
+        known = ", ".join(LINEAR)
+        raise UserError(f"{path}: target_modules {shown(unknown[0])} is none of GPT-2's linear layers, {known}")
+    if named != {f"transformer.h.{layer}" for layer in adapted}:
+        raise UserError(f"{path}: target_modules {shown(targets)} are not the layers that the tensors beside it adapt")
+
+
+def matches(layer: str, names: str | Collection[str]) -> bool:
+    """Return whether the name of a layer is one of these, or ends with one of these after a dot."""
+    return not isinstance(names, str) and any(layer == str(name) or layer.endswith(f".{name}") for name in names)
+
+
+def target_names(adapted: Collection[str], layers: int) -> list[str]:
+    """Return ``--lora-targets``: names within a layer where all layers have them, else those of single layers."""
+    names = sorted({layer.partition(".")[2] for layer in adapted})
+    if {f"{i}.{name}" for i in range(layers) for name in names} == set(adapted):
+        return names
+    return sorted(adapted)
+
+
+def check_feedforward(config: Mapping[str, Any], path: Path, adapted: Collection[str]) -> None:
+    """Refuse an IA3 adapter that scales the input of other layers than ``--peft`` does.
+
+    Raises:
+        UserError: it does.
+    """
+    said = config.get("feedforward_modules") or []
+    if isinstance(said, str):  # a pattern; the shapes of the tensors show what it matched
+        return
+    for layer in sorted(adapted):
+        if matches(f"transformer.h.{layer}", said) != layer.endswith(FEEDFORWARD):
+            raise UserError(
+                f"{path}: feedforward_modules {shown(said)}: --peft scales the input of {FEEDFORWARD} and the output "
+                f"of the others, so {layer} does not fit"
+            )
+
+
+def check_sizes(options: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Compare the sizes of a config with the stored tensors, before anything of that size is built.
+
+    Raises:
+        UserError: they differ.
+    """
+    for name, tensor in tensors.items():
+        if name.endswith("lora_A.weight"):
+            check_size(path, "r", options.get("lora_rank"), len(tensor))
+        if name.endswith("prompt.weight"):
+            check_size(path, "num_virtual_tokens", options.get("prompt_tokens"), len(tensor))

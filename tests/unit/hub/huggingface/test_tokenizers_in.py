@@ -1,0 +1,137 @@
+"""Tokenizers of Hugging Face folders: a text has transformers' ids, whichever file an option is in."""
+
+import json
+import shutil
+
+import pytest
+
+from plugins import hub
+from plugins.errors import UserError
+from plugins.hub import checkpoints, gpt2
+from plugins.hub.huggingface.tokenizers_in import read_dictionary
+
+pytestmark = pytest.mark.slow  # transformers takes seconds to import
+TEXTS = [
+    "hello world", " it's  covfefe", "a<|user|> b <|user|>c", "the\n\ncovfefes", "<pad>x <mark> y", "", " ", "שלום 🙂"
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def transformers():
+    return pytest.importorskip("transformers")
+
+
+@pytest.fixture(scope="module")
+def plain(transformers, tmp_path_factory):
+    """The folder of a small GPT-2 with vocab.json and merges.txt; its table has 310 rows."""
+    folder = tmp_path_factory.mktemp("plain")
+    bpe = pytest.importorskip("tokenizers").ByteLevelBPETokenizer()
+    bpe.train_from_iterator(TEXTS * 20, vocab_size=300, special_tokens=["<|endoftext|>"], show_progress=False)
+    bpe.save_model(str(folder))
+    config = transformers.GPT2Config(
+        vocab_size=310, n_layer=1, n_head=1, n_embd=8, n_positions=16, bos_token_id=0, eos_token_id=0
+    )
+    transformers.GPT2LMHeadModel(config).save_pretrained(folder)
+    return folder
+
+
+def write(folder, name, content):
+    (folder / name).write_text(json.dumps(content), encoding="utf-8")
+
+
+def edit(folder, name, **changes):
+    write(folder, name, json.loads((folder / name).read_text(encoding="utf-8")) | changes)
+
+
+def token(content, **flags):
+    return {"content": content, "lstrip": False, "rstrip": False, "single_word": False, "normalized": True} | flags
+
+
+def added_by_transformers(folder):
+    """What a user does: add tokens, and save."""
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["covfefe", "<|user|>"])
+    tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    tokenizer.save_pretrained(folder)
+
+
+def in_the_config(folder):
+    decoder = {"300": token("covfefe", single_word=True), "301": token("<|user|>", special=True, rstrip=True)}
+    write(folder, "tokenizer_config.json", {"tokenizer_class": "GPT2Tokenizer", "added_tokens_decoder": decoder})
+
+
+def with_prefix_space(folder):
+    write(folder, "tokenizer_config.json", {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": True})
+
+
+def lower_case(folder):
+    added_by_transformers(folder)
+    edit(folder, "tokenizer.json", normalizer={"type": "Lowercase"})
+    edit(folder, "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+
+
+def split_specials(folder):
+    added_by_transformers(folder)
+    edit(folder, "tokenizer_config.json", split_special_tokens=True)
+
+
+CHANGES = [added_by_transformers, in_the_config, with_prefix_space, lower_case, split_specials]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_ids_are_those_of_transformers(transformers, plain, tmp_path, change):
+    folder = shutil.copytree(plain, tmp_path / "hf")
+    change(folder)
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
+    checkpoints.write_causal_lm(tmp_path / "ours" / "model.pt", gpt2.read(folder))
+    for dictionary in (read_dictionary(folder, None, 310), hub.load(tmp_path / "ours" / "model.pt").dictionary):
+        for text in TEXTS:
+            assert dictionary.encode(text).tolist() == theirs(text, add_special_tokens=False).input_ids, text
+        assert len(dictionary) == 310
+
+
+def test_ends_are_those_of_the_config_and_are_exported(transformers, plain, tmp_path):
+    folder = shutil.copytree(plain, tmp_path / "hf")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"bos_token": "<bos>", "eos_token": "<eos>"})
+    tokenizer.save_pretrained(folder)
+    edit(folder, "config.json", bos_token_id=300, eos_token_id=301)
+    checkpoints.write_causal_lm(tmp_path / "ours" / "model.pt", gpt2.read(folder))
+    lm = hub.load(tmp_path / "ours" / "model.pt")
+    assert (lm.dictionary.bos(), lm.dictionary.eos()) == (300, 301)
+    assert lm.dictionary.decode([300, *lm.encode("hello"), 301]) == "<bos>hello<eos>"
+    assert not {300, 301} & {*lm.encode("<bos>hello<eos>").tolist()}
+    lm.save_pretrained(tmp_path / "back")
+    for name in ("config.json", "generation_config.json"):
+        config = json.loads((tmp_path / "back" / name).read_text())
+        assert (config["bos_token_id"], config["eos_token_id"]) == (300, 301)
+    again = transformers.AutoTokenizer.from_pretrained(tmp_path / "back")
+    assert (again.bos_token, again.eos_token) == ("<bos>", "<eos>")
+    assert again("hello it").input_ids == lm.encode("hello it").tolist()
+
+
+def test_an_end_that_is_an_ordinary_symbol_is_taken_from_the_config(plain, tmp_path):
+    folder = shutil.copytree(plain, tmp_path / "hf")
+    edit(folder, "config.json", bos_token_id=2, eos_token_id=2)
+    assert read_dictionary(folder, None, 310).eos() == 2
+
+
+def test_a_tokenizer_that_transformers_cannot_read_is_one_line_that_names_the_folder(plain, tmp_path):
+    folder = shutil.copytree(plain, tmp_path / "hf")
+    write(folder, "tokenizer_config.json", {"tokenizer_class": "BertTokenizer"})
+    (folder / "merges.txt").unlink()
+    with pytest.raises(UserError) as error:
+        gpt2.read(folder)
+    assert str(folder) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_code_beside_a_tokenizer_is_not_run(plain, tmp_path):
+    folder = shutil.copytree(plain, tmp_path / "hf")
+    (folder / "custom.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Custom: pass\n")
+    config = {"tokenizer_class": "Custom", "auto_map": {"AutoTokenizer": ["custom.Custom", "custom.Custom"]}}
+    write(folder, "tokenizer_config.json", config)
+    with pytest.raises(UserError):
+        gpt2.read(folder)
+    assert not (tmp_path / "ran").exists()
