@@ -1,0 +1,118 @@
+"""What a data set shows without a model: sizes, duplicates, leaks, divergence of classes, telling words."""
+
+import numpy as np
+from tqdm import tqdm
+
+from plugins.errors import check
+
+from . import divergence, duplicates, lexical
+from .datasets import UNLABELED, Rows
+from .divergence import Words, tokens
+
+QUANTILES = (0, 0.25, 0.5, 0.75, 0.95, 1)
+
+
+def inspect(rows: Rows, threshold: float = 0.8, draws: int = 20, seed: int = 0, recipe: str | None = None) -> dict:
+    """Return everything that :func:`.inspection_report.write` writes.
+
+    Args:
+        rows: the data set; words, divergences and the probe are those of its first split.
+        threshold: similarity of near duplicates.
+        draws: of shuffled labels for the floor of the divergence.
+        seed: of all random choices.
+        recipe: ``gothate`` adds divergences by that published recipe.
+
+    Raises:
+        UserError: the first split has labels of one class alone.
+    """
+    train = np.flatnonzero((rows.splits == 0) & (rows.labels != UNLABELED))
+    present, labels = np.unique(rows.labels[train], return_inverse=True)
+    check(len(present) > 1, f"{rows.split_names[0]}: only one class occurs; a diagnosis needs two")
+    classes = [rows.classes[k] for k in present]
+    found = {"rows": rows, "train": train, "classes": classes, "sizes": sizes(rows), "lengths": lengths(rows)}
+    found["duplicates"] = duplicates.find(duplicates.joined(rows.texts), threshold, seed)
+    found["overlap"] = overlap(rows, found["duplicates"])
+    sides = [counted([column[i] for i in train.tolist()], name)
+             for column, name in zip(rows.texts, rows.columns, strict=True)]  # fmt: skip
+    if len(sides) == 1:
+        together = found["words"] = sides[0]
+    else:
+        parts, vocabulary = divergence.aligned(sides)
+        together = Words((parts[0] + parts[1]).tocsr(), vocabulary)
+        found["words"] = lexical.presence_by_side(*sides)
+    found["vocabulary"] = together.vocabulary
+    steps = tqdm(total=3, desc="words and labels", leave=False, disable=None)
+    found["divergence"] = divergence.class_divergence(together, labels, draws=draws, seed=seed)
+    steps.update()
+    found["associations"] = lexical.associations(found["words"].counts, labels, len(present))
+    steps.update()
+    found["probe"] = lexical.probe(found["words"].counts, labels, len(present), seed=seed)
+    steps.close()
+    if recipe == "gothate":
+        found["recipe"] = divergence.gothate(together, labels)
+    return found
+
+
+def counted(texts: list[str], name: str) -> Words:
+    """Return texts as counts of words, with a progress bar."""
+    bar = tqdm(texts, f"words of {name}", leave=False, disable=None)
+    return divergence.count_words(map(tokens, bar))
+
+
+def sizes(rows: Rows) -> list[dict]:
+    """Return the rows of each split and class, and the entropy of the labels in bits."""
+    result = []
+    for number, name in enumerate(rows.split_names):
+        labels = rows.labels[rows.splits == number]
+        counts = np.bincount(labels[labels != UNLABELED], minlength=len(rows.classes))
+        share = counts[counts > 0] / max(1, counts.sum())
+        result.append({
+            "split": name, "rows": len(labels), "unlabeled": int((labels == UNLABELED).sum()),
+            "classes": dict(zip(rows.classes, counts.tolist(), strict=True)),
+            "entropy_bits": float(-(share * np.log2(share)).sum()) if len(share) else None,
+        })  # fmt: skip
+    return result
+
+
+def lengths(rows: Rows) -> list[dict]:
+    """Return quantiles of the lengths of each column's texts, in words between spaces, by split and class."""
+    result = []
+    for column, texts in zip(rows.columns, rows.texts, strict=True):
+        words = np.fromiter((text.count(" ") + 1 for text in texts), np.int64, len(texts))
+        for number, split in enumerate(rows.split_names):
+            for k in (None, *range(len(rows.classes))):
+                own = words[(rows.splits == number) & (True if k is None else rows.labels == k)]
+                if len(own):
+                    values = np.quantile(own, QUANTILES).tolist()
+                    result.append({"column": column, "split": split, "class": None if k is None else rows.classes[k],
+                                   "quantiles": values})  # fmt: skip
+    return result
+
+
+def overlap(rows: Rows, found: duplicates.Duplicates) -> dict:
+    """Return how many rows are duplicates within and across splits, and which labels conflict.
+
+    ``across`` counts, for each later split, its rows whose group (exact, or exact and near) occurs in an earlier one.
+    ``conflicts`` are groups of rows with two labels or more.
+    """
+    labeled = rows.labels != UNLABELED
+    result = {"within": [], "across": []}
+    for kind, groups in (("exact", found.exact), ("near", found.groups)):
+        for number, name in enumerate(rows.split_names):
+            own = groups[rows.splits == number]
+            repeated = len(own) - len(np.unique(own))
+            result["within"].append({"split": name, "kind": kind, "rows": len(own), "repeated": repeated})
+            for later in range(number + 1, len(rows.split_names)):
+                other = groups[rows.splits == later]
+                result["across"].append({"from": name, "to": rows.split_names[later], "kind": kind, "rows": len(other),
+                                         "leaked": int(np.isin(other, own).sum())})  # fmt: skip
+        clashing = conflicting(groups[labeled], rows.labels[labeled])
+        result[f"{kind}_conflicts"] = int(len(clashing))
+    return result
+
+
+def conflicting(groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the groups that have rows with different labels."""
+    pairs = np.unique(np.stack([groups, labels], 1), axis=0)
+    names, counts = np.unique(pairs[:, 0], return_counts=True)
+    return names[counts > 1]

@@ -1,0 +1,97 @@
+"""Drawings of an inspection: classes that differ, words that give labels away, and what few words teach."""
+
+from pathlib import Path
+
+import numpy as np
+
+from plugins.analysis.plots import COLOURS, GREY, heat_map, new_canvas, put_title, save
+
+NAMED = 14  # words written into the drawing of words
+
+
+def draw(found: dict, folder: str | Path) -> list[Path]:
+    """Draw what :func:`.inspection.inspect` found, and return the files.
+
+    Raises:
+        UserError: matplotlib is not installed, or a file cannot be written.
+    """
+    folder = Path(folder)
+    paths = [folder / f"{name}.png" for name in ("divergence", "words", "probe")]
+    classes(paths[0], found["divergence"].above_floor, found["classes"])
+    priors = np.array([found["sizes"][0]["classes"][name] for name in found["classes"]], float)
+    words(paths[1], found["associations"], found["words"].vocabulary, found["classes"], priors / priors.sum())
+    probe(paths[2], found["probe"])
+    return paths
+
+
+def classes(path: Path, above_floor: np.ndarray, names: list[str]) -> None:
+    """Draw the divergence of each pair of classes that chance does not give, (C, C) bits, as a heat map."""
+    values = above_floor.copy()
+    np.fill_diagonal(values, np.nan)
+    note = "Jensen-Shannon divergence at equal size, less that of shuffled labels"
+    heat_map(path, values, names, names, "Which classes use different words?", ("class", "class"), decimals=4,
+             label="bits above the floor", note=note)  # fmt: skip
+
+
+def words(path: Path, found, vocabulary: list[str], names: list[str], prior: np.ndarray,
+          q: float = 0.05) -> None:  # fmt: skip
+    """Draw how much more frequent a label is with a word than without regard to it, and name the most telling words.
+
+    Args:
+        found: :class:`.lexical.Association`.
+        vocabulary: V words.
+        names: of the C classes.
+        prior: shares of the classes, (C,).
+        q: false discovery rate below which a word is colored.
+    """
+    figure = new_canvas(9, 5.2)
+    axes = figure.add_subplot()
+    judged = np.flatnonzero(~np.isnan(found.p[:, 0]))
+    kind = np.nan_to_num(found.z[judged], nan=-np.inf).argmax(1)  # the label that each word speaks for
+    count, share = found.count[judged], found.p[judged, kind] - prior[kind]
+    strong = found.q[judged, kind] < q
+    axes.scatter(count[~strong], share[~strong], s=6, color="#bbbbbb", label="not significant", linewidths=0)
+    for k, name in enumerate(names[: len(COLOURS)]):
+        own = strong & (kind == k)
+        axes.scatter(count[own], share[own], s=14, color=COLOURS[k], label=f"speaks for {name}", linewidths=0)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.set(xlabel="texts with the word (log scale)", ylabel="share of the label among them, less its prior")
+    score = np.where(strong, found.z[judged, kind], -np.inf)
+    placed: list[np.ndarray] = []
+    for place in np.argsort(-score, kind="stable").tolist():
+        spot = axes.transAxes.inverted().transform(axes.transData.transform((count[place], share[place])))
+        if np.isfinite(score[place]) and all((np.abs(spot - other) > (0.13, 0.035)).any() for other in placed):
+            placed.append(spot)
+            axes.annotate(vocabulary[judged[place]], (count[place], share[place]), (3, 3), fontsize=8,
+                          textcoords="offset points")  # fmt: skip
+        if len(placed) == NAMED or not np.isfinite(score[place]):
+            break
+    put_title(axes, "Which words give the label away?", f"colored: false discovery rate below {100 * q:g} %")
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
+    save(figure, path, bbox_inches="tight")
+
+
+def probe(path: Path, found) -> None:
+    """Draw the bits that few words give, beside random words and all words.
+
+    Args:
+        found: :class:`.lexical.Probe`.
+    """
+    figure = new_canvas(7.5, 4.6)
+    axes = figure.add_subplot()
+    axes.axhline(found.all_bits, color=GREY, linestyle="--", linewidth=1, label=f"all words: {found.all_bits:.3f} bits")
+    axes.plot(found.sizes, found.bits, marker="o", color=COLOURS[0], label="most telling words")
+    axes.plot(found.sizes, found.random_bits, marker="s", color=COLOURS[1], label="random words of equal frequency")
+    axes.set_xscale("log")
+    axes.set_xticks(found.sizes, [str(size) for size in found.sizes])
+    axes.minorticks_off()
+    axes.set(xlabel="words", ylabel="usable information (bits a row)")
+    put_title(axes, "How much of the label do a few words tell?", "logistic regression, out of fold, calibrated")
+    axes.grid(axis="y", color="#dddddd", linewidth=0.7)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    save(figure, path, bbox_inches="tight")

@@ -1,0 +1,198 @@
+"""Files of an inspection: tables, and a summary for programs and for readers."""
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from plugins.files import make_folder, write_json, write_text
+
+from . import divergence, lexical
+from .datasets import UNLABELED, Rows
+
+LISTED = 10_000  # rows of a table of pairs or words that are written at most
+
+
+def write(found: dict, folder: str | Path) -> dict:
+    """Write ``summary.json``, ``summary.md`` and the tables into a folder, and return the summary.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    folder = Path(folder)
+    make_folder(folder)
+    write_text(folder / "words.csv", as_csv(word_rows(found)))
+    write_text(folder / "duplicates.csv", as_csv(duplicate_rows(found)))
+    write_text(folder / "conflicts.csv", as_csv(conflict_rows(found)))
+    write_text(folder / "divergence.csv", as_csv(divergence_rows(found)))
+    write_text(folder / "probe.csv", as_csv(probe_rows(found["probe"])))
+    summary = summarized(found)
+    write_json(folder / "summary.json", summary, indent=1)
+    write_text(folder / "summary.md", markdown(summary))
+    return summary
+
+
+def as_csv(rows: Iterable[dict]) -> str:
+    """Return rows with the same keys as CSV, floats with six significant digits; no rows: an empty table."""
+    out, writer = io.StringIO(), None
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(out, list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+    return out.getvalue()
+
+
+def word_rows(found: dict, q: float = 1.0) -> list[dict]:
+    """Return words and labels, those that say most first: the most significant, and at equal q the largest \\|z\\|."""
+    a, vocabulary = found["associations"], found["words"].vocabulary
+    words, classes = np.nonzero((a.q <= q) & (a.z > 0))
+    order = np.lexsort((-a.z[words, classes], a.q[words, classes]))[:LISTED]
+    return [
+        {"word": vocabulary[w], "label": found["classes"][c], "count": int(a.count[w]), "p": float(a.p[w, c]),
+         "z": float(a.z[w, c]), "q": float(a.q[w, c]), "pmi": float(a.pmi[w, c]), "lmi": float(a.lmi[w, c]),
+         "log_odds": float(a.log_odds[w, c])}
+        for w, c in zip(words[order].tolist(), classes[order].tolist(), strict=True)
+    ]  # fmt: skip
+
+
+def duplicate_rows(found: dict) -> Iterable[dict]:
+    """Yield the rows of each group of duplicates with two rows or more."""
+    rows, groups, exact = found["rows"], found["duplicates"].groups, found["duplicates"].exact
+    members = defaultdict(list)
+    counts = np.bincount(groups)
+    for i in np.flatnonzero(counts[groups] > 1).tolist():
+        members[int(groups[i])].append(i)
+    for number, own in enumerate(list(members.values())[:LISTED], start=1):
+        same = len({int(exact[i]) for i in own}) == 1
+        for i in own:
+            yield {"group": number, "kind": "exact" if same else "near", **_row(rows, i)}
+
+
+def conflict_rows(found: dict) -> Iterable[dict]:
+    """Yield pairs of rows that are near or exact duplicates with different labels."""
+    rows, dup = found["rows"], found["duplicates"]
+    labeled = np.flatnonzero(rows.labels != UNLABELED)
+    first: dict[int, dict[int, int]] = defaultdict(dict)  # exact text: {label: row}
+    for i in labeled.tolist():
+        first[int(dup.exact[i])].setdefault(int(rows.labels[i]), i)
+    pairs = [(a, b, 1.0) for own in first.values() for a, b in zip(own.values(), list(own.values())[1:], strict=False)]
+    for (a, b), value in zip(dup.pairs.tolist(), dup.similarity.tolist(), strict=True):
+        for label, i in first.get(int(dup.exact[a]), {}).items():
+            pairs += [(i, j, value) for other, j in first.get(int(dup.exact[b]), {}).items() if other != label]
+    for a, b, value in sorted(pairs, key=lambda pair: -pair[2])[:LISTED]:
+        ends = {f"{name}_{side}": value for side, i in (("a", a), ("b", b)) for name, value in _row(rows, i).items()}
+        yield {"similarity": value, **ends}
+
+
+def _row(rows: Rows, i: int) -> dict:
+    label = rows.labels[i]
+    written = "" if label == UNLABELED else rows.classes[label]
+    texts = {name: column[i] for name, column in zip(rows.columns, rows.texts, strict=True)}
+    return {"split": rows.split_names[rows.splits[i]], "index": rows.index[i], "label": written, **texts}
+
+
+def divergence_rows(found: dict) -> list[dict]:
+    """Return the divergence of each pair of classes, its floor, and the words that carry it."""
+    d, names = found["divergence"], found["classes"]
+    result = []
+    for a in range(len(names)):
+        for b in range(a + 1, len(names)):
+            parts = divergence.contributions(d.words[a], d.words[b])
+            order = np.argsort(-np.abs(parts))[:12]
+            words = {side: [found["vocabulary"][i] for i in order if sign * parts[i] > 0]
+                     for side, sign in (("words_a", 1), ("words_b", -1))}  # fmt: skip
+            row = {"class_a": names[a], "class_b": names[b], "jsd": d.raw[a, b], "floor": d.floor[a, b],
+                   "floor_95": d.floor_high[a, b], "jsd_equal": d.equal[a, b], "floor_equal": d.equal_floor[a, b],
+                   "above_floor": d.above_floor[a, b]}  # fmt: skip
+            row = {k: float(v) if isinstance(v, np.floating) else v for k, v in row.items()}
+            if "recipe" in found:
+                row["gothate_nats"] = float(found["recipe"][a, b])
+            result.append(row | {side: " ".join(some) for side, some in words.items()})
+    return result
+
+
+def probe_rows(probe: lexical.Probe) -> list[dict]:
+    """Return what each number of words gives."""
+    columns = zip(probe.sizes.tolist(), probe.bits.tolist(), probe.accuracy.tolist(), probe.random_bits.tolist(),
+                  probe.random_accuracy.tolist(), strict=True)  # fmt: skip
+    whole = probe.all_bits if probe.all_bits > 0 else float("nan")
+    return [{"words": m, "bits": bits, "share_of_all": bits / whole, "accuracy": right, "random_bits": random,
+             "random_accuracy": random_right} for m, bits, right, random, random_right in columns]  # fmt: skip
+
+
+def summarized(found: dict) -> dict:
+    """Return what ``summary.json`` holds."""
+    probe = found["probe"]
+    significant = (found["associations"].q < 0.05) & (found["associations"].z > 0)
+    return {
+        "columns": list(found["rows"].columns), "splits": found["sizes"], "lengths": found["lengths"],
+        "duplicates": found["overlap"], "divergence": divergence_rows(found),
+        "words": {"judged": int((found["associations"].count >= lexical.MIN_COUNT).sum()),
+                  "significant_pairs": int(significant.sum()), "top": word_rows(found, 0.05)[:20]},
+        "probe": {"rows": probe.rows, "majority_accuracy": probe.prior, "all_words_bits": probe.all_bits,
+                  "all_words_accuracy": probe.all_accuracy, "by_words": probe_rows(probe)},
+    }  # fmt: skip
+
+
+def markdown(summary: dict) -> str:
+    """Return ``summary.md``: the same, for reading."""
+    lines = ["# Inspection", "", "## Sizes", ""]
+    names = list(summary["splits"][0]["classes"])
+    lines += table(("split", "rows", *names, "label entropy (bits)"), [
+        (s["split"], f"{s['rows']:,}", *(f"{s['classes'][n]:,}" for n in names),
+         "" if s["entropy_bits"] is None else f"{s['entropy_bits']:.3f}") for s in summary["splits"]
+    ])  # fmt: skip
+    lines += ["", "## Lengths (words)", ""]
+    lines += table(("column", "split", "class", "least", "25 %", "median", "75 %", "95 %", "most"), [
+        (r["column"], r["split"], r["class"] or "all", *(f"{q:g}" for q in r["quantiles"])) for r in summary["lengths"]
+    ])  # fmt: skip
+    d = summary["duplicates"]
+    lines += ["", "## Duplicates", "", "Near includes exact.", ""]
+    lines += table(("where", "kind", "rows", "duplicates"), [
+        *((r["split"], r["kind"], f"{r['rows']:,}", f"{r['repeated']:,}") for r in d["within"]),
+        *((f"{r['to']} in {r['from']}", r["kind"], f"{r['rows']:,}", f"{r['leaked']:,}") for r in d["across"]),
+    ])  # fmt: skip
+    lines += ["", f"Groups with conflicting labels: {d['exact_conflicts']:,} exact, {d['near_conflicts']:,} near."]
+    lines += ["", "## Divergence of classes (Jensen-Shannon, bits)", "",
+              "Floor: the same with shuffled labels. Compare the last column.", ""]  # fmt: skip
+    lines += table(("classes", "JSD", "floor (95 %)", "JSD at equal size", "its floor", "above floor"), [
+        (f"{r['class_a']} - {r['class_b']}", f"{r['jsd']:.4f}", f"{r['floor']:.4f} ({r['floor_95']:.4f})",
+         f"{r['jsd_equal']:.4f}", f"{r['floor_equal']:.4f}", f"{r['above_floor']:.4f}") for r in summary["divergence"]
+    ])  # fmt: skip
+    w = summary["words"]
+    lines += ["", "## Words that give labels away", "",
+              f"{w['significant_pairs']:,} pairs of word and label have a false discovery rate below 5 %, among "
+              f"{w['judged']:,} words in at least {lexical.MIN_COUNT} texts.", ""]  # fmt: skip
+    lines += table(("word", "label", "texts", "p(label given word)", "z", "q"), [
+        (f"`{r['word']}`", r["label"], f"{r['count']:,}", f"{r['p']:.2f}", f"{r['z']:.1f}", f"{r['q']:.2g}")
+        for r in w["top"]
+    ])  # fmt: skip
+    p = summary["probe"]
+    lines += ["", "## Linear probe", "", probe_sentence(p), ""]
+    lines += table(("words", "bits", "share", "accuracy", "bits of random words", "accuracy of random words"), [
+        (r["words"], f"{r['bits']:.3f}", f"{100 * r['share_of_all']:.0f} %", f"{r['accuracy']:.3f}",
+         f"{r['random_bits']:.3f}", f"{r['random_accuracy']:.3f}") for r in p["by_words"]
+    ])  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def probe_sentence(probe: dict) -> str:
+    """Return what the probe found in one sentence."""
+    scores = f"accuracy {probe['all_words_accuracy']:.3f}, majority {probe['majority_accuracy']:.3f}"
+    every = f"A linear model on all words learns {probe['all_words_bits']:.3f} bits a row ({scores})"
+    rows = probe["by_words"]
+    if probe["all_words_bits"] < 0.005 or not rows:
+        return f"{every}: next to nothing."
+    row = min(rows, key=lambda r: abs(r["words"] - 40))
+    return f"{every}. {row['words']} words give {100 * row['share_of_all']:.0f} % of that."
+
+
+def table(head: Iterable, rows: Iterable[Iterable]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    head = list(head)
+    cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *cells)]

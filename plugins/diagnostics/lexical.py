@@ -1,0 +1,254 @@
+"""Words that give labels away: statistics of words and labels, and a linear probe on the strongest of them.
+
+Gardner et al., 2021, "Competency Problems" (arXiv 2104.08646): without artifacts p(y | w) equals the class prior, and
+z measures how far it is from that. Monroe, Colaresi and Quinn, 2008, "Fightin' Words": log-odds with a Dirichlet
+prior. LMI = p(w, y) PMI(w, y) (Evert, 2005). A word counts once a text.
+
+Shapes: n texts, V words, C classes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from scipy.special import log_softmax, ndtr
+
+from plugins.errors import check
+
+from . import usable_information
+from .divergence import Words, aligned, by_class
+from .predictions import checked_labels, of_label
+
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # inverse regularization of the probe
+MIN_COUNT = 20  # texts with a word before it is judged (Gardner et al.)
+
+
+@dataclass(frozen=True)
+class Association:
+    """How words and labels go together, (V, C) arrays unless said otherwise; NaN for words below the minimum count.
+
+    Attributes:
+        count: texts with the word, (V,).
+        p: share of the label among them.
+        z: standard errors between p and the prior.
+        q: false discovery rate at which the pair is significant (Benjamini and Hochberg, over all pairs).
+        pmi: pointwise mutual information log2 p(y | w) / p(y) in bits, counts smoothed by 1/2.
+        lmi: p(w, y) times PMI, bits.
+        log_odds: z-score of the log-odds against the other labels under a Dirichlet prior.
+    """
+
+    count: np.ndarray
+    p: np.ndarray
+    z: np.ndarray
+    q: np.ndarray
+    pmi: np.ndarray
+    lmi: np.ndarray
+    log_odds: np.ndarray
+
+
+def z_score(share: np.ndarray, prior: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Return how many standard errors a share among ``count`` texts lies from a prior (Gardner et al., section 3.2)."""
+    return (share - prior) / np.sqrt(prior * (1 - prior) / count)
+
+
+def associations(
+    presence: sparse.csr_matrix, labels: np.ndarray, num_classes: int, min_count: int = MIN_COUNT
+) -> Association:
+    """Return how words and labels go together.
+
+    Args:
+        presence: (n, V), nonzero where a text has a word.
+        labels: (n,) class ids.
+        num_classes: C.
+        min_count: texts below which a word is not judged.
+
+    Raises:
+        UserError: sizes that differ, or a label out of range.
+    """
+    labels = checked_labels(labels, num_classes, presence.shape[0])
+    once = presence.copy()
+    once.data = np.ones_like(once.data)
+    table = by_class(once, labels, num_classes).T.astype(np.float64)  # (V, C)
+    sizes = np.bincount(labels, minlength=num_classes).astype(np.float64)
+    prior, count = sizes / len(labels), table.sum(1)
+    judged = count >= min_count
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = table / count[:, None]
+        z = z_score(p, prior, count[:, None])
+        pmi = np.log2((table + 0.5) / (count[:, None] + 0.5 * num_classes) / prior)
+        lmi = table / len(labels) * pmi
+    z[~np.isfinite(z)] = np.nan
+    for values in (p, z, pmi, lmi):
+        values[~judged] = np.nan
+    log_odds = monroe(table)
+    log_odds[~judged] = np.nan
+    return Association(count.astype(np.int64), p, z, false_discovery(2 * ndtr(-np.abs(z))), pmi, lmi, log_odds)
+
+
+def false_discovery(p_values: np.ndarray) -> np.ndarray:
+    """Return the q value of each p value, of any shape; NaN stays NaN (Benjamini and Hochberg, 1995)."""
+    flat = p_values.ravel()
+    known = np.flatnonzero(~np.isnan(flat))
+    order = known[np.argsort(flat[known], kind="stable")]
+    raw = flat[order] * len(order) / np.arange(1, len(order) + 1)
+    found = np.full(flat.shape, np.nan)
+    found[order] = np.minimum(np.minimum.accumulate(raw[::-1])[::-1], 1)
+    return found.reshape(p_values.shape)
+
+
+def monroe(table: np.ndarray, strength: float = 500.0) -> np.ndarray:
+    """Return the z-score of log-odds of each word for each class against the other classes, (V, C).
+
+    Args:
+        table: (V, C) counts.
+        strength: pseudo-counts of the prior, shared among words as they are in all classes together.
+    """
+    total = table.sum(1, keepdims=True)
+    prior = strength * total / max(1.0, total.sum()) + 1e-9  # (V, 1)
+    own, own_all = table + prior, table.sum(0) + prior.sum()
+    other, other_all = total - table + prior, (total - table).sum(0) + prior.sum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        delta = np.log(own / (own_all - own)) - np.log(other / (other_all - other))
+    return delta / np.sqrt(1 / own + 1 / other)
+
+
+# Probe
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a logistic regression learns from few words, on rows that it has not seen.
+
+    Attributes:
+        sizes: numbers of words, (M,).
+        bits, accuracy: of the words with the largest \\|z\\|, (M,).
+        random_bits, random_accuracy: of as many random words of equal frequency, (M,).
+        all_bits, all_accuracy: of every word in at least two texts.
+        rows: how many rows were used.
+        prior: accuracy of the majority class.
+    """
+
+    sizes: np.ndarray
+    bits: np.ndarray
+    accuracy: np.ndarray
+    random_bits: np.ndarray
+    random_accuracy: np.ndarray
+    all_bits: float
+    all_accuracy: float
+    rows: int
+    prior: float
+
+    def words_for(self, share: float) -> int | None:
+        """Return the fewest words tried whose bits reach a share of what all words give; None: none of them."""
+        reached = self.sizes[self.bits >= share * self.all_bits] if self.all_bits > 0 else []
+        return int(reached[0]) if len(reached) else None
+
+
+def probe(
+    presence: sparse.csr_matrix, labels: np.ndarray, num_classes: int, sizes: tuple[int, ...] = (10, 40, 160, 640),
+    folds: int = 3, most_rows: int = 20000, seed: int = 0,
+) -> Probe:  # fmt: skip
+    """Return how much of what a linear model learns the most telling words give.
+
+    Words are chosen, and models trained, on other folds than they are tested on. Information is calibrated V-usable
+    information in bits a row.
+
+    Args:
+        presence: (n, V), nonzero where a text has a word.
+        labels: (n,) class ids.
+        num_classes: C.
+        sizes: numbers of words to try.
+        folds: of the rows.
+        most_rows: larger data sets are sampled.
+        seed: of the sample, the folds and the random words.
+    """
+    random = np.random.default_rng(seed)
+    rows = random.permutation(presence.shape[0])[:most_rows]
+    presence, labels = presence[rows].astype(bool).astype(np.float32), checked_labels(labels, num_classes)[rows]
+    check(len(np.unique(labels)) > 1, "the probe needs rows of two classes")
+    fold = np.arange(len(rows)) % folds
+    total = np.asarray(presence.sum(0)).ravel()
+    sizes = np.array([size for size in sizes if size <= (total >= 2).sum()] or [int((total >= 2).sum())])
+    logits = {kind: np.zeros((len(sizes), len(rows), num_classes)) for kind in ("strong", "random")}
+    every = np.zeros((len(rows), num_classes))
+    null = np.zeros((len(rows), num_classes))
+    for k in range(folds):
+        train, test = fold != k, fold == k
+        null[test] = usable_information.prior_log2(labels[train], num_classes)
+        z = associations(presence[train], labels[train], num_classes, 5).z
+        strength = np.nan_to_num(np.abs(z)).max(1)
+        order = np.argsort(-strength, kind="stable")
+        often = np.flatnonzero(total >= 2)
+        every[test] = linear(presence[:, often], labels, train, test, num_classes)
+        for place, size in enumerate(sizes):
+            strong = order[:size]
+            matched = same_frequency(strong, total, random)
+            logits["strong"][place, test] = linear(presence[:, strong], labels, train, test, num_classes)
+            logits["random"][place, test] = linear(presence[:, matched], labels, train, test, num_classes)
+
+    def judged(values: np.ndarray) -> tuple[float, float]:
+        scaled, _ = usable_information.calibrated(values, labels, fold)
+        bits = usable_information.pvi(scaled, labels, null).mean()
+        return float(bits), float((values.argmax(1) == labels).mean())
+
+    strong, matched = (np.array([judged(v) for v in logits[kind]]).T for kind in ("strong", "random"))
+    prior = np.bincount(labels).max() / len(labels)
+    return Probe(sizes, *strong, *matched, *judged(every), len(rows), float(prior))
+
+
+def linear(
+    features: sparse.csr_matrix, labels: np.ndarray, train: np.ndarray, test: np.ndarray, num_classes: int
+) -> np.ndarray:
+    """Return the logits of a logistic regression, (tested rows, C); a class that it never saw gets the lowest ones.
+
+    The strength of regularization is the best of :data:`STRENGTHS` on a tenth of the training rows.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    rows = np.flatnonzero(train)
+    inner, held = rows[len(rows) // 10 :], rows[: len(rows) // 10]
+
+    def fitted(strength: float, own: np.ndarray, other: np.ndarray) -> np.ndarray:
+        model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(features[own], labels[own])
+        scores = log_softmax(_full(model.decision_function(features[other])), axis=1)
+        found = np.full((len(scores), num_classes), scores.min() - 1)
+        found[:, model.classes_] = scores
+        return found
+
+    losses = [-of_label(fitted(strength, inner, held), labels[held]).mean() for strength in STRENGTHS]
+    return fitted(STRENGTHS[int(np.argmin(losses))], rows, np.flatnonzero(test))
+
+
+def _full(decision: np.ndarray) -> np.ndarray:
+    """Return a logit a class where scikit-learn gives one number for two classes."""
+    return np.stack([np.zeros(len(decision)), decision], 1) if decision.ndim == 1 else decision
+
+
+def same_frequency(words: np.ndarray, counts: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return as many random words, other ones, each near in frequency to one of these where that is possible.
+
+    Args:
+        words: (m,) numbers.
+        counts: (V,) frequencies.
+    """
+    order = np.argsort(counts, kind="stable")
+    place = np.empty(len(counts), np.int64)
+    place[order] = np.arange(len(counts))
+    taken, chosen = set(words.tolist()), []
+    for word in words.tolist():
+        for reach in (10, 50, 250, len(order)):
+            near = order[max(0, place[word] - reach) : place[word] + reach + 1]
+            free = [w for w in near.tolist() if w not in taken]
+            if free:
+                chosen.append(int(random.choice(free)))
+                taken.add(chosen[-1])
+                break
+    return np.array(chosen or words[:0], np.int64)
+
+
+def presence_by_side(first: Words, second: Words) -> Words:
+    """Return the words of pairs of texts by side: ``1:word`` and ``2:word``, and ``both:word`` for those in both."""
+    sides, vocabulary = aligned([first, second])
+    both = sides[0].multiply(sides[1]).tocsr()
+    names = [f"{prefix}:{word}" for prefix in ("1", "2", "both") for word in vocabulary]
+    return Words(sparse.hstack([*sides, both], format="csr"), names)

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Inspect a data set without a model: sizes, duplicates, leaks, divergence of classes, words that give labels away.
+
+    python scripts/inspect_data.py train.csv test.csv -o inspected
+    python scripts/inspect_data.py --glue-task RTE --glue-dir GLUE -o inspected
+    python scripts/inspect_data.py --spec mood.yaml --glue-dir FOLDER -o inspected
+
+Files have a header (CSV, TSV) or are JSON lines; several files are the splits of one data set, the first one to train
+on. DIR gets summary.md, summary.json, words.csv, duplicates.csv, conflicts.csv, divergence.csv, probe.csv and figures.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse_args(argv=None):
+    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("files", nargs="*", metavar="FILE", help="CSV with quoting, TSV without, or JSON lines")
+    add("--text", nargs="+", default=[], metavar="COLUMN", help="one or two columns of text (default: known names)")
+    add("--label", metavar="COLUMN", help="column of the classes (default: label, gold_label, ...)")
+    add("--glue-task", metavar="TASK", help="a task of GLUE, in place of files")
+    add("--spec", metavar="YAML", help="a task of your own, in place of files")
+    add("--glue-dir", metavar="DIR", help="folder of the task's files, for --glue-task and --spec")
+    add("--bins", type=int, default=5, metavar="N", help="classes that scores are cut into (%(default)s)")
+    add("--skip-bad-rows", action="store_true", help="leave out malformed rows, and count them")
+    add("--similarity", type=float, default=0.8, metavar="X", help="Jaccard similarity of 5-character pieces from "
+        "which texts are near duplicates (%(default)s)")  # fmt: skip
+    add("--draws", type=int, default=20, metavar="N", help="shuffled labels for the floor of divergences (%(default)s)")
+    add("--recipe", choices=["gothate"], help="add the divergences of a published recipe, for comparison")
+    add("--seed", type=int, default=1, metavar="N", help="of everything random (%(default)s)")
+    add("--no-figures", action="store_true", help="draw nothing")
+    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    args = parser.parse_args(argv)
+    if sum(map(bool, (args.files, args.glue_task, args.spec))) != 1:
+        parser.error("give either files, or --glue-task, or --spec")
+    if not args.files and not args.glue_dir:
+        parser.error("--glue-dir must name the folder of the task's files")
+    if not 0 < args.similarity <= 1 or args.draws < 1:
+        parser.error("--similarity must be above 0 and at most 1, --draws at least 1")
+    return args
+
+
+def main():
+    args = parse_args()
+    from plugins.data.glue import specs
+    from plugins.diagnostics import datasets, inspection, inspection_figures, inspection_report
+    from plugins.errors import report_in_one_line
+
+    report_in_one_line()
+    if args.files:
+        rows = datasets.read_files(args.files, args.text, args.label)
+    else:
+        spec = specs.read(args.spec) if args.spec else specs.find(args.glue_task)
+        rows = datasets.read_task(args.glue_dir, spec, bins=args.bins, skip_bad_rows=args.skip_bad_rows)
+    found = inspection.inspect(rows, args.similarity, args.draws, args.seed, args.recipe)
+    summary = inspection_report.write(found, args.output)
+    if not args.no_figures:
+        inspection_figures.draw(found, args.output / "figures")
+    print(f"{len(rows):,} rows. {inspection_report.probe_sentence(summary['probe'])}")
+    print(f"everything is in {args.output}/; begin with {args.output}/summary.md")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted")

@@ -1,0 +1,77 @@
+"""Reading data sets of anybody's, and errors that name the place."""
+
+import json
+
+import numpy as np
+import pytest
+
+from plugins.data.glue import specs
+from plugins.diagnostics import datasets
+from plugins.errors import UserError
+
+
+def test_files_are_splits_and_columns_are_found(tmp_path):
+    (tmp_path / "train.csv").write_text('text,label\n"a, b",pos\nc,neg\n')
+    (tmp_path / "test.csv").write_text("text,label\nd,pos\n")
+    rows = datasets.read_files([tmp_path / "train.csv", tmp_path / "test.csv"])
+    assert rows.texts == [["a, b", "c", "d"]] and rows.classes == ["neg", "pos"]
+    assert rows.labels.tolist() == [1, 0, 1] and rows.splits.tolist() == [0, 0, 1]
+    assert rows.split_names == ["train", "test"] and rows.index == ["0", "1", "0"]
+
+
+def test_json_lines_of_pairs_with_numbers_as_labels(tmp_path):
+    lines = [{"premise": "a", "hypothesis": "b", "gold_label": n} for n in (10, 2, 10)]
+    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    rows = datasets.read_files([tmp_path / "x.jsonl"])
+    assert rows.columns == ("premise", "hypothesis") and rows.classes == ["2", "10"]
+
+
+def test_a_part_of_the_rows(tmp_path):
+    (tmp_path / "x.tsv").write_text("text\tlabel\na\t0\nb\t1\nc\t0\n")
+    part = datasets.read_files([tmp_path / "x.tsv"]).take(np.array([2, 1]))
+    assert part.texts == [["c", "b"]] and part.labels.tolist() == [0, 1] and part.index == ["2", "1"]
+
+
+def test_a_task_of_glue_with_a_test_split_without_labels(tmp_path):
+    folder = tmp_path / "CoLA"
+    folder.mkdir()
+    (folder / "train.tsv").write_text("x\t1\t\tgood one\nx\t0\t*\tbad one\n")
+    (folder / "test.tsv").write_text("index\tsentence\n0\tgood one\n")
+    rows = datasets.read_task(tmp_path, specs.find("CoLA"))
+    assert rows.split_names == ["train", "test"] and rows.labels.tolist() == [1, 0, -1]
+    assert rows.classes == ["unacceptable", "acceptable"]
+
+
+def test_scores_become_ranges():
+    ids, classes = datasets.binned(np.array([0, 0.9, 1, 5, np.nan]), (0, 5), 5)
+    assert ids.tolist() == [0, 0, 1, 4, -1] and classes[0] == "0-1"
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("text\tlabel\na\t0\nb\n", ":3: 1 columns"),
+        ("text\tlabel\na\t0\nb\t\n", ":3: no label"),
+        ("word\tlabel\na\t0\n", "--text"),
+        ("text\tkind\na\t0\n", "--label"),
+        ("text\tlabel\na\t0\nb\t0\n", "'0'"),
+        ("text\tlabel\n", "no rows"),
+        ("text\ttext\na\t0\n", ":1: "),
+    ],
+)
+def test_bad_files_are_named(tmp_path, content, named):
+    path = tmp_path / "x.tsv"
+    path.write_text(content)
+    with pytest.raises(UserError, match=named):
+        datasets.read_files([path])
+
+
+def test_unknown_columns_and_files_are_named(tmp_path):
+    path = tmp_path / "x.tsv"
+    path.write_text("text\tlabel\na\t0\nb\t1\n")
+    with pytest.raises(UserError, match="'mood'"):
+        datasets.read_files([path], label="mood")
+    with pytest.raises(UserError, match="y.tsv"):
+        datasets.read_files([tmp_path / "y.tsv"])
+    with pytest.raises(UserError, match="twice"):
+        datasets.read_files([path, path])

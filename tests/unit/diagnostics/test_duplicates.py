@@ -1,0 +1,57 @@
+"""Duplicates: what is the same, what is nearly the same, and what is not."""
+
+import random
+
+import numpy as np
+import pytest
+
+from plugins.diagnostics import duplicates
+
+
+def sentence(draw, words=14):
+    return " ".join("".join(draw.choices("abcdefghij", k=6)) for _ in range(words))
+
+
+def test_normalization():
+    assert duplicates.normalized("  The  CAT sat.\n") == "the cat sat"
+    assert duplicates.normalized("ﬁne…") == "fine"  # NFKC
+    assert duplicates.joined([["A b."], ["C"]]) == ["a b\tc"]
+
+
+def test_exact_duplicates_share_a_number():
+    found = duplicates.find(duplicates.joined([["The cat.", "A dog", "the  CAT"]]))
+    assert found.exact.tolist() == [0, 1, 0] and found.groups[0] == found.groups[2] != found.groups[1]
+
+
+def test_near_duplicates_are_found_and_others_are_not():
+    draw = random.Random(0)
+    texts = [sentence(draw) for _ in range(300)]
+    near = [text[:-3] + "xyz" for text in texts[:100]]  # three of some hundred characters
+    found = duplicates.find(texts + near)
+    together = found.groups[:100] == found.groups[300:]
+    assert together.mean() >= 0.97
+    assert len(np.unique(found.groups)) >= 300
+    assert (found.similarity >= 0.8).all()
+
+
+def test_signatures_estimate_the_similarity():
+    draw = random.Random(1)
+    first = sentence(draw, 40)
+    for cut in (20, 80, 140):
+        second = first[:cut] + sentence(draw, 40)[cut:]
+        a, b = duplicates.signatures([first, second])
+        assert np.mean(a == b) == pytest.approx(duplicates.jaccard(first, second), abs=0.15)
+
+
+def test_groups_are_chains():
+    found = duplicates.find(["abcdefghijklmnopqrstuvwxyz" * 4 + tail for tail in ("", "1", "12", "123")])
+    assert len(np.unique(found.groups)) == 1
+
+
+def test_short_and_empty_texts_and_surrogates():
+    found = duplicates.find(["", "a", "ab", "", "\ud800", "😀"])
+    assert found.exact.tolist() == [0, 1, 2, 0, 3, 4] and len(found.pairs) == 0
+
+
+def test_first_row_of_each_group():
+    assert duplicates.first_of_group(np.array([5, 3, 5, 7])).tolist() == [0, 1, 0, 3]
