@@ -1,11 +1,15 @@
 """A toy world: a data folder, models built through the real registries, and the real command lines."""
 
 import argparse
+import atexit
+import functools
 import os
 import random
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -212,14 +216,41 @@ class Outcome:
         return [line for line in self.err.splitlines() if line.startswith("error: ")]
 
 
-def start_cli(arguments, cwd=None, **environment):
-    """Start a script of the environment, such as ``fairseq-train``, and return its process."""
+@functools.cache
+def fork_server():
+    """Start tests/fork_server.py, once in this process; return the environment of its clients."""
+    folder = Path(tempfile.mkdtemp(prefix="toy"))
+    command = [sys.executable, ROOT / "tests" / "fork_server.py", folder]
+    settings = {**os.environ, "OMP_NUM_THREADS": THREADS}
+    with open(folder / "log", "w") as log:
+        server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=settings, cwd=ROOT)
+
+    def stop():
+        server.stdin.close()
+        server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(stop)
+    while not (folder / "socket").exists():
+        assert server.poll() is None, (folder / "log").read_text()
+        time.sleep(0.01)
+    return {"TOY_FORK_SERVER": str(folder / "socket"), "TOY_FORK_PYTHON": sys.executable}, folder / "python"
+
+
+def start_cli(arguments, cwd=None, real=False, start_new_session=False, **environment):
+    """Start a script of the environment, such as ``fairseq-train``, or one by its path, and return its process.
+
+    Args:
+        real: in a new Python. A fork of :func:`fork_server` is one in all that tests can see, and starts faster; each
+            program has one test that takes the long way.
+    """
     command, *rest = map(str, arguments)
-    path = BIN / command
     known = {k: v for k, v in os.environ.items() if k not in {"WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR"}}
-    settings = {**known, "OMP_NUM_THREADS": THREADS, "CUDA_VISIBLE_DEVICES": "", **environment}
+    server, python = ({}, sys.executable) if real else fork_server()
+    settings = {**known, **server, "OMP_NUM_THREADS": THREADS, "CUDA_VISIBLE_DEVICES": "", **environment}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, str(path), *rest], cwd=cwd or ROOT, env=settings, **pipes)
+    words = [str(python), str(BIN / command), *rest]
+    return subprocess.Popen(words, cwd=cwd or ROOT, env=settings, start_new_session=start_new_session, **pipes)
 
 
 def finish(process, timeout=180):
@@ -227,9 +258,9 @@ def finish(process, timeout=180):
     return Outcome(process.returncode, out, err)
 
 
-def run_cli(arguments, cwd=None, **environment):
-    """Run a script of the environment and return its :class:`Outcome`."""
-    return finish(start_cli(arguments, cwd, **environment))
+def run_cli(arguments, cwd=None, timeout=180, **options):
+    """Run a script and return its :class:`Outcome`; the options are those of :func:`start_cli`."""
+    return finish(start_cli(arguments, cwd, **options), timeout)
 
 
 def train_arguments(data, save_dir, *more, model=(), updates=4):
