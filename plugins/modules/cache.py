@@ -1,24 +1,30 @@
-"""The key-value cache of a decoder: it grows as it is filled, and its rows may hold texts of different lengths.
+"""The key-value cache of a decoder. It grows as it is filled, and its rows may have different lengths.
 
-Shapes: B sequences, T new tokens, S tokens held by the longest row with them, H heads of D channels.
+Shapes: B sequences, T new tokens, S tokens of the longest row including the new ones, H heads of D channels.
 """
 
 import torch
 from torch import Tensor
 
-SPARE = 64  # tokens of room when a cache grows, so that it does not with every token
+SPARE = 64  # tokens added when a cache grows, so that it does not grow with every token
 
 
 class Cache:
-    """Keys and values of the tokens seen so far, one pair of tensors a layer.
+    """Keys and values of the tokens so far, one pair of tensors per layer.
 
-    A row that is shorter than the longest (see :meth:`set_lengths`) goes on where it ends: the next token overwrites
-    what stands there, so a row never has a gap, and its positions count from its own start.
+    A row shorter than the longest (see :meth:`set_lengths`) continues at its own end: the next token overwrites the
+    padding there. Rows have no gaps, and the positions of a row count from its own start.
 
     Args:
-        layers: how many.
-        shape: (B, H, capacity, D) of each.
-        like: a tensor of the wanted type and device.
+        layers: number of layers.
+        shape: (B, H, capacity, D) of each tensor. A cache may outgrow its capacity.
+        like: a tensor of the type and device to use.
+
+    Attributes:
+        length: tokens in the longest row.
+        prompted: how many of them are vectors of a prompt, at the start of every row.
+        lengths: (B,) tokens in each row, or None if all rows are equally long.
+        style: the state of a style adapter.
     """
 
     def __init__(self, layers: int, shape: tuple[int, int, int, int], like: Tensor):
@@ -28,51 +34,54 @@ class Cache:
         self.reset()
 
     def reset(self) -> None:
-        self.length = 0  # tokens in the longest row; the decoder moves it when all layers have appended
-        self.prompted = 0  # how many of them are no tokens but vectors of a prompt, which begins every row
-        self.lengths = None  # (B,) tokens in each row, or None where all have as many
-        self.style = {}  # what an adapter remembers of them
+        """Remove all tokens; the memory is kept."""
+        self.length = 0  # increased by the decoder, after all layers have appended
+        self.prompted = 0
+        self.lengths: Tensor | None = None
+        self.style: dict[str, Tensor] = {}
 
     def set_lengths(self, lengths: Tensor) -> None:
-        """Say how many tokens (B,) of each row count: those after them, padding, are as if never seen."""
+        """Set the number of tokens (B,) in each row. Later ones, padding, are ignored and overwritten."""
         shortest, self.length = (int(length) for length in lengths.aminmax())
         self.lengths = None if shortest == self.length else lengths
 
     def advance(self, count: int) -> None:
-        """Count ``count`` more tokens in each row, which all layers have appended."""
+        """Add ``count`` to the length of each row, after all layers have appended that many tokens."""
         self.length += count
         if self.lengths is not None:
             self.lengths = self.lengths + count
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store (B, H, T, D) of new tokens and return those of all tokens, (B, H, S, D)."""
+        """Store keys and values (B, H, T, D) of new tokens and return those of all tokens, (B, H, S, D)."""
         end = self.length + k.size(2)
         for tensors, new in ((self.keys, k), (self.values, v)):
-            held = tensors[layer] = self._with_room(tensors[layer], end)
+            stored = tensors[layer] = self._with_room(tensors[layer], end)
             if self.lengths is None:
-                held.narrow(2, self.length, k.size(2)).copy_(new)
+                stored.narrow(2, self.length, k.size(2)).copy_(new)
             else:
                 places = self.places(k.size(2))[:, None, :, None]  # (B, 1, T, 1)
-                held.scatter_(2, places.expand_as(new), new.to(held.dtype))
+                stored.scatter_(2, places.expand_as(new), new.to(stored.dtype))
         return self.keys[layer].narrow(2, 0, end), self.values[layer].narrow(2, 0, end)
 
     def places(self, count: int) -> Tensor:
-        """Return where the next ``count`` tokens of each row go, (B, T); rows must have different lengths."""
+        """Return the positions of the next ``count`` tokens of each row, (B, T). Rows must differ in length."""
         return self.lengths[:, None] + torch.arange(count, device=self.lengths.device)
 
     def take(self, rows: Tensor) -> None:
-        """Hold these rows from now on: some of them, in another order, or one of them several times."""
+        """Keep these rows (B',), in this order. A row may be left out or repeated."""
         for tensors in (self.keys, self.values):
             tensors[:] = [tensor.narrow(2, 0, self.length)[rows] for tensor in tensors]
         if self.lengths is not None:
             self.set_lengths(self.lengths[rows])
 
     def _with_room(self, tensor: Tensor, end: int) -> Tensor:
-        """Return a tensor (B, H, at least ``end``, D) that begins with what is held of this one."""
+        """Return a tensor (B, H, at least ``end``, D) that begins with the tokens of this one."""
         if end <= tensor.size(2):
             return tensor
         batch, heads, _, width = tensor.shape
-        # Zeros, since what stands after a short row is multiplied by a weight of 0, which would let NaN through.
-        roomy = tensor.new_zeros(batch, heads, max(end, min(self.capacity, end + max(SPARE, end // 4))), width)
+        size = end + max(SPARE, end // 4)
+        size = min(size, self.capacity) if end <= self.capacity else size
+        # Zeros, since values after a short row are multiplied by a weight of 0, and 0 times NaN would be NaN.
+        roomy = tensor.new_zeros(batch, heads, size, width)
         roomy[:, :, : self.length] = tensor[:, :, : self.length]
         return roomy

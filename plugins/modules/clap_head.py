@@ -1,10 +1,12 @@
-"""Language-model heads: CLAP's, word logits as scaled inner products with L2-normalised embeddings (EIFY/fairseq,
-README), and RoBERTa's.
+"""Language-model heads: CLAP's and RoBERTa's.
+
+CLAP's logits are scaled inner products with L2-normalized word embeddings (EIFY/fairseq, README).
 
 Shapes: N predictions, C channels, V words.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -15,12 +17,17 @@ from .norm import at_least_float32, inverse_norm
 
 
 class Head(nn.Module):
-    """Something done to the features, then their product with a table (V, C), ``self.weight``."""
+    """Base class: a function of the features, then their product with a table (V, C), ``self.weight``.
 
-    normalize = False  # divide the rows of the table by their norm
+    Attributes:
+        normalize: divide the rows of the table by their norm.
+    """
+
+    normalize = False
+    weight: nn.Parameter
 
     def prepare(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Map features (..., C) to what the table is multiplied by, (..., C), and the bias (V,) or None."""
+        """Map features (..., C) to the factor of the table, (..., C), and the bias (V,) or None."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
@@ -29,7 +36,7 @@ class Head(nn.Module):
         if not self.normalize:
             return F.linear(x, self.weight, bias)
         logits = F.linear(x, self.weight)
-        logits = logits * inverse_norm(self.weight).to(logits.dtype)  # no normalised copy of the table is made
+        logits = logits * inverse_norm(self.weight).to(logits.dtype)  # no normalized copy of the table is made
         return logits if bias is None else logits + bias
 
     def cross_entropy(self, x: Tensor, target: Tensor) -> Tensor:
@@ -41,23 +48,24 @@ class Head(nn.Module):
 
 
 def is_full_precision(*tensors: Tensor) -> bool:
+    """Return whether all tensors are float32 or float64 and autocast is off."""
     full = all(t.dtype == at_least_float32(t.dtype) for t in tensors)
     return full and not torch.is_autocast_enabled(tensors[0].device.type)
 
 
 class ClapHead(Head):
-    """beta * x ŵ^T, with nothing else: no dense layer, no activation, no layer norm, no bias.
+    """The CLAP head: beta * x ŵ^T, without dense layer, activation, layer norm or bias.
 
     Args:
         weight: (V, C) embedding table, shared with the input.
-        initial_beta: start of the learned inverse temperature. x comes from a layer norm, so its norm is about
-            sqrt(C) and the scale of a cosine is beta * sqrt(C): 27.7 at C = 768 and beta = 1.
+        initial_beta: initial value of the learned inverse temperature. x is the output of a layer norm, so its norm is
+            about sqrt(C) and the scale of a cosine is beta * sqrt(C): 27.7 at C = 768 and beta = 1.
         normalize: divide the rows of the table by their norm.
-        reference_dim: 0, as published, or the width at which ``initial_beta`` was found. The logits then get a factor
-            of sqrt(reference_dim / C), which makes one beta mean the same scale at every width.
-        max_scale: 0, as published, or the cap on the scale of a cosine (CLIP caps it at 100). With a cap beta cannot
-            become negative either.
-        excluded: (K,) indices of words that are never a target (``<pad>``, fillers): their logits are -inf.
+        reference_dim: 0, as published, or the width for which ``initial_beta`` was chosen. Logits are then multiplied
+            by sqrt(reference_dim / C), so that a beta means the same scale at every width.
+        max_scale: 0, as published, or the largest scale of a cosine (CLIP's is 100). The scale is then not negative
+            either.
+        excluded: (K,) indices of words that are never a target (``<pad>``, fillers); their logits are -inf.
     """
 
     def __init__(
@@ -88,6 +96,7 @@ class ClapHead(Head):
         return scale if self.max_beta is None else scale.clamp(0, self.max_beta)
 
     def prepare(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return features times the scale, (..., C), and -inf (V,) at excluded words or None."""
         x = x * self.scale().to(x.dtype)
         if self.excluded is None:
             return x, None
@@ -95,7 +104,7 @@ class ClapHead(Head):
 
 
 def _save_beta_as_scalar(head, state_dict, prefix, local_metadata):
-    # Checkpoints hold a 0-dimensional beta, as published; in memory it has one dimension, which sharded training needs.
+    # In checkpoints beta has 0 dimensions, as published; in memory it has one, which sharded training needs.
     state_dict[prefix + "beta"] = state_dict[prefix + "beta"].reshape(())
 
 
@@ -108,11 +117,11 @@ class RobertaHead(Head):
     """RoBERTa's head: dense, activation, layer norm, then the embedding table and a bias for each word.
 
     Args:
-        weight: (V, C) table, shared with the input or not.
+        weight: (V, C) table, which may be the input's.
         activation: from (..., C) to (..., C).
     """
 
-    def __init__(self, weight: nn.Parameter, activation):
+    def __init__(self, weight: nn.Parameter, activation: Callable[[Tensor], Tensor]):
         super().__init__()
         words, width = weight.shape
         self.dense = nn.Linear(width, width)
@@ -122,4 +131,5 @@ class RobertaHead(Head):
         self.bias = nn.Parameter(torch.zeros(words))
 
     def prepare(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the output of the dense layer, activation and layer norm, (..., C), and the bias (V,)."""
         return self.layer_norm(self.activation(self.dense(x))), self.bias

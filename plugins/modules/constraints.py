@@ -1,6 +1,6 @@
-"""What generated text must and must not hold: lengths, repeated n-grams, forced and forbidden sequences of tokens.
+"""Constraints on generated text: lengths, repeated n-grams, forced and forbidden sequences of tokens.
 
-All of it is about the tokens that were generated; the prompt does not count.
+They apply to generated tokens only, not to the prompt.
 """
 
 import math
@@ -19,14 +19,14 @@ class Constraints:
 
     Attributes:
         end: the token that ends a sequence.
-        max_length: most tokens, the end token not counted.
-        min_length: fewest tokens.
-        no_repeat_ngram: no n-gram of this length occurs twice; 0 for no such rule.
+        max_length: maximum number of tokens, without the end token.
+        min_length: minimum number of tokens, without the end token.
+        no_repeat_ngram: n-grams of this length occur at most once; 0 for no such rule.
         forbidden: sequences of tokens that do not occur.
-        forced: groups of sequences, of each of which at least one occurs, such as the ways to write a word.
+        forced: groups of sequences; at least one sequence of each group occurs. The spellings of a word are a group.
 
     Raises:
-        ValueError: they contradict each other.
+        ValueError: a value is out of range, or the constraints contradict each other.
     """
 
     end: int
@@ -38,19 +38,19 @@ class Constraints:
 
     def __post_init__(self):
         if self.max_length < 1:
-            raise ValueError(f"a length of at most {self.max_length} leaves no text")
+            raise ValueError(f"a maximum length of {self.max_length} leaves no text")
         if self.no_repeat_ngram < 0 or not isinstance(self.no_repeat_ngram, int):
             raise ValueError(f"n-grams of {self.no_repeat_ngram} tokens: a whole number is needed, 0 for no rule")
         if not 0 <= self.min_length <= self.max_length:
-            raise ValueError(f"a length of at least {self.min_length} and at most {self.max_length} is impossible")
+            raise ValueError(f"a minimum length of {self.min_length} with a maximum of {self.max_length} is impossible")
         if any(not words for words in (*self.forbidden, *(way for group in self.forced for way in group))):
-            raise ValueError("a forced or forbidden sequence without a token")
+            raise ValueError("a forced or forbidden sequence is empty")
         room = sum(min(map(len, group)) for group in self.forced)
         if room > self.max_length:
             raise ValueError(f"the forced sequences have {room} tokens, more than {self.max_length}")
 
     def banned(self, tokens: Sequence[int]) -> set[int]:
-        """Return the tokens that would break a rule after ``tokens``, forced sequences aside."""
+        """Return the tokens that would violate a constraint after ``tokens``, except forced sequences."""
         banned = self.forbidden_after(tokens) | self.repeating(tokens)
         return banned | {self.end} if len(tokens) < self.min_length else banned
 
@@ -59,33 +59,33 @@ class Constraints:
         return {words[-1] for words in self.forbidden if ends_with(tokens, words[:-1])}
 
     def repeating(self, tokens: Sequence[int]) -> set[int]:
-        """Return the tokens that would complete an n-gram for the second time."""
+        """Return the tokens that would complete an n-gram that has occurred already."""
         n, size = self.no_repeat_ngram, len(tokens)
         last = tuple(tokens[size - n + 1 :]) if n > 1 else ()
         places = range(size - n + 1) if n else ()
         return {tokens[i + n - 1] for i in places if tuple(tokens[i : i + n - 1]) == last}
 
     def missing(self, tokens: Sequence[int]) -> list[tuple[Tokens, ...]]:
-        """Return the forced groups of which none occurs in a text."""
+        """Return the forced groups of which no sequence occurs in a text."""
         return [group for group in self.forced if not any(contains(tokens, way) for way in group)]
 
     def needed(self, tokens: Sequence[int]) -> int:
-        """Return how many more tokens a text needs at least to hold what is forced."""
+        """Return the minimum number of tokens that complete the forced groups of a text."""
         missing = self.missing(tokens)
         whole = [min(map(len, group)) for group in missing]
         rest = [min(len(way) - begun_of(tokens, way) for way in group) for group in missing]
-        # A text can end in the beginning of several, but only one of them goes on.
+        # A text can end in the beginning of several sequences, but only one of them can be continued.
         return sum(whole) - max((w - r for w, r in zip(whole, rest, strict=True)), default=0)
 
     def openings(self, tokens: Sequence[int]) -> list[int]:
-        """Return the tokens that begin a missing sequence, or go on with one."""
+        """Return the tokens that begin or continue a missing sequence, in ascending order."""
         ways = [way for group in self.missing(tokens) for way in group]
         return sorted({way[0] for way in ways} | {way[begun_of(tokens, way)] for way in ways})
 
     def mask(self, logits: Tensor, texts: Sequence[Sequence[int]]) -> Tensor:
-        """Return logits (B, V) with minus infinity for what must not follow each of B texts.
+        """Return logits (B, V) with minus infinity for the tokens that must not follow each of B texts.
 
-        Where the rules leave nothing, as when every token would repeat an n-gram, the text may end.
+        A text may end if the constraints leave no token, for example when each would repeat an n-gram.
         """
         places = [(row, token) for row, tokens in enumerate(texts) for token in self.banned(tokens)]
         if not places and not self.forced:
@@ -101,9 +101,9 @@ class Constraints:
         return masked
 
     def _force(self, masked: Tensor, logits: Tensor, tokens: Sequence[int]) -> None:
-        """Keep masked logits (V,), in place, to what leaves room for missing sequences, which an end does not.
+        """Mask logits (V,) in place, so that missing sequences can still be completed; the end token excludes that.
 
-        With no room left for anything else, they may repeat an n-gram.
+        If there is room for nothing else, missing sequences may repeat an n-gram.
         """
         missing = self.missing(tokens)
         if not missing:
@@ -118,9 +118,10 @@ class Constraints:
                     masked[token] = logits[token]
 
     def invite(self, logits: Tensor, texts: Sequence[Sequence[int]]) -> Tensor:
-        """Give the probability of an end, which is forbidden, to what begins missing sequences: (B, V) to (B, V).
+        """Add the probability of the end token to the tokens that begin missing sequences: (B, V) to (B, V).
 
-        So a model writes them where it finds them likely, or at the latest where it would stop.
+        The end token is forbidden while sequences are missing. A model writes them where they are likely, or at the
+        latest where it would stop.
         """
         if not self.forced:
             return logits
@@ -134,13 +135,15 @@ class Constraints:
 
 
 def ends_with(tokens: Sequence[int], words: Tokens) -> bool:
+    """Return whether a text ends in a sequence."""
     return not words or tuple(tokens[-len(words) :]) == words
 
 
 def contains(tokens: Sequence[int], words: Tokens) -> bool:
+    """Return whether a sequence occurs in a text."""
     return any(tuple(tokens[i : i + len(words)]) == words for i in range(len(tokens) - len(words) + 1))
 
 
 def begun_of(tokens: Sequence[int], words: Tokens) -> int:
-    """Return how many of the first tokens of ``words`` the text ends in."""
+    """Return the length of the longest proper prefix of ``words`` that the text ends in."""
     return next(count for count in range(len(words) - 1, -1, -1) if ends_with(tokens, words[:count]))

@@ -1,4 +1,4 @@
-"""Summed cross-entropy in fewer passes over the logits than ``F.cross_entropy`` takes on a CPU."""
+"""Summed cross-entropy that reads the logits fewer times than ``F.cross_entropy`` on a CPU."""
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits, target):
         probabilities = logits.softmax(-1)
-        # log(sum(exp)) from the largest probability: that of the target may be too small for a logarithm.
+        # log(sum(exp)) from the largest probability, since the target's may underflow to 0.
         log_sum = logits.amax(-1) - probabilities.amax(-1).log()
         ctx.save_for_backward(probabilities, target)
         return (log_sum - logits.gather(-1, target[:, None])[:, 0]).sum()

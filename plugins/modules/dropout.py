@@ -1,18 +1,17 @@
-"""Dropout whose random numbers are cheap on a CPU."""
+"""Dropout with fast random numbers on a CPU."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LEVELS = 1 << 16  # a probability is rounded to the nearest 1/65,536
+LEVELS = 1 << 16  # probabilities are rounded to multiples of 1/65,536
 
 
 def noise(like: Tensor, p: float) -> Tensor:
-    """Return 0 with probability p, rounded to 16 bits, else 1 / (1 - p): of the shape and type of ``like``.
+    """Return 0 with probability p, rounded to 16 bits, else 1 / (1 - p), in the shape and type of ``like``.
 
-    One 64-bit draw of torch's generator serves four elements; ``bernoulli_`` takes a draw for each, and on a CPU
-    draws are what dropout's time goes into. The comparison writes numbers rather than booleans, which cannot be
-    multiplied by as fast.
+    One 64-bit random number of torch's generator serves four elements. ``bernoulli_`` draws one for each element, which
+    takes most of dropout's time on a CPU. The comparison writes numbers, not booleans: multiplying by them is faster.
     """
     draws = torch.empty((like.numel() + 3) // 4, dtype=torch.int64, device=like.device)
     draws.random_(-(1 << 63), None)
@@ -36,7 +35,10 @@ class _CheapDropout(torch.autograd.Function):
 
 
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
-    """Like :func:`torch.nn.functional.dropout`, several times as fast on a CPU and equal to it elsewhere."""
+    """Like :func:`torch.nn.functional.dropout`, but several times as fast on a CPU.
+
+    Other devices, and compiled code, use torch's own.
+    """
     if not training or p == 0:
         return x
     if x.device.type != "cpu" or p >= 1 or torch.compiler.is_compiling():
@@ -48,4 +50,5 @@ class Dropout(nn.Dropout):
     """:func:`dropout` as a module."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return a tensor of the same shape."""
         return dropout(x, self.p, self.training)

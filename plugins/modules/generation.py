@@ -1,42 +1,54 @@
-"""Texts from a language model that end by themselves: greedy, sampled, or found by beam search.
+"""Text generation up to an end token: greedy, sampled, or by beam search.
 
-Prompts of different lengths are continued side by side, each as if it were alone, over one key-value cache
-(:class:`.cache.Cache`). The model is anything that has
+Prompts of different lengths are continued as a batch over one key-value cache (:class:`.cache.Cache`), with the same
+result as alone. A model has three methods:
 
     new_cache(batch)                          -> a cache
     extract_features(tokens, cache=cache)     -> features (B, T, C) of tokens (B, T) that follow the cache's, and more
     output_layer(features)                    -> logits (..., V)
 
-Shapes: B prompts, R texts in the making, T tokens, V kinds of tokens.
+Shapes: B prompts, R unfinished texts, T tokens, V tokens in the vocabulary.
 """
 
 import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from . import sampling
+from .cache import Cache
 from .constraints import Constraints
+
+
+class Model(Protocol):
+    """What generation needs of a model; see the module's docstring."""
+
+    def new_cache(self, batch: int) -> Cache: ...
+
+    def extract_features(self, tokens: Tensor, *, cache: Cache) -> tuple[Tensor, Any]: ...
+
+    def output_layer(self, features: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class Search:
-    """How texts are looked for.
+    """The search method.
 
     Attributes:
-        temperature: 0 takes the likeliest token always; else what logits are divided by before tokens are drawn.
+        temperature: divides the logits before a token is drawn; 0 always takes the likeliest token.
         top_k, top_p: draw from the likeliest tokens only, see :func:`.sampling.keep_likeliest`.
-        beam: hypotheses a prompt; from 2 on, the likeliest whole text is looked for by beam search.
+        beam: hypotheses per prompt; from 2 on, beam search looks for the likeliest text.
         length_penalty: beam search divides the log-probability of a text by its length to this power (Wu et al.,
-            2016, without their constant 5); 0 prefers short texts, and beyond 10 powers leave the range of numbers.
+            2016, without their constant 5). 0 prefers short texts; at most 10 in size, since powers would overflow.
         seed: of the random numbers.
 
     Raises:
-        ValueError: they make no sense.
+        ValueError: a value is out of range, or values contradict each other.
     """
 
     temperature: float = 0.0
@@ -49,16 +61,16 @@ class Search:
     def __post_init__(self):
         for wrong, message in (
             (self.temperature < 0, f"a temperature of {self.temperature} is below 0"),
-            (not math.isfinite(self.temperature), f"a temperature of {self.temperature} is no number"),
+            (not math.isfinite(self.temperature), f"a temperature of {self.temperature} is not finite"),
             (self.top_k is not None and self.top_k < 1, f"top-k of {self.top_k} leaves no token"),
-            (self.top_p is not None and not 0 < self.top_p <= 1, f"top-p of {self.top_p} is no probability above 0"),
-            (not isinstance(self.top_k, int | None), f"top-k of {self.top_k} is no whole number"),
-            (not isinstance(self.beam, int), f"a beam of {self.beam} is no whole number"),
-            (self.beam < 1, f"a beam of {self.beam} holds no text"),
-            (not math.isfinite(self.length_penalty), f"a length penalty of {self.length_penalty} is no number"),
+            (self.top_p is not None and not 0 < self.top_p <= 1, f"top-p of {self.top_p} is not a probability above 0"),
+            (not isinstance(self.top_k, int | None), f"top-k of {self.top_k} is not a whole number"),
+            (not isinstance(self.beam, int), f"a beam of {self.beam} is not a whole number"),
+            (self.beam < 1, f"a beam of {self.beam} has no hypothesis"),
+            (not math.isfinite(self.length_penalty), f"a length penalty of {self.length_penalty} is not finite"),
             (abs(self.length_penalty) > 10, f"a length penalty of {self.length_penalty} is not between -10 and 10"),
-            (self.beam > 1 and self.temperature > 0, "beam search draws nothing: it takes no temperature"),
-            (not self.temperature and (self.top_k or self.top_p), "top-k and top-p want a temperature above 0"),
+            (self.beam > 1 and self.temperature > 0, "beam search draws no tokens: it needs a temperature of 0"),
+            (not self.temperature and (self.top_k or self.top_p), "top-k and top-p need a temperature above 0"),
         ):
             if wrong:
                 raise ValueError(message)
@@ -66,14 +78,17 @@ class Search:
 
 @torch.inference_mode()
 def generate(
-    model, prompts: Sequence[Tensor], constraints: Constraints, search: Search, names: Sequence | None = None
+    model: Model, prompts: Sequence[Tensor], constraints: Constraints, search: Search, names: Sequence | None = None
 ) -> list[list[int]]:
     """Continue prompts.
 
     Args:
-        prompts: B of (T,) int64, T at least 1, on the model's device.
-        names: B names of the prompts, which seed their random numbers (their places in the list). A prompt with the
-            same name gets the same continuation in any company.
+        model: see the module's docstring.
+        prompts: B tensors (T,) int64, T at least 1, on the model's device.
+        constraints: which sequences may be generated.
+        search: how.
+        names: B names of the prompts, which seed their random numbers (default: their indices). The continuation of a
+            prompt depends on its name, not on the other prompts.
 
     Returns:
         B lists of tokens, without the prompt and the end token.
@@ -85,39 +100,41 @@ def generate(
     return draw_texts(model, prompts, constraints, search, range(len(prompts)) if names is None else names)
 
 
-def begin(model, prompts: Sequence[Tensor]) -> tuple[object, Tensor]:
-    """Return a cache that holds the prompts, and the logits (B, V) of what follows them."""
+def begin(model: Model, prompts: Sequence[Tensor]) -> tuple[Cache, Tensor]:
+    """Return a cache of the prompts, and the logits (B, V) of the next tokens."""
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=prompts[0].device)  # (B,)
-    # Padding on the right: nothing before it sees it, and the cache forgets it.
+    # Padding on the right: no token attends to it, and set_lengths removes it from the cache.
     tokens = pad_sequence(list(prompts), batch_first=True)  # (B, T)
     cache = model.new_cache(len(prompts))
     features = model.extract_features(tokens, cache=cache)[0]  # (B, T, C)
-    cache.set_lengths(lengths + (cache.length - tokens.size(1)))  # the model may have put something before a prompt
+    cache.set_lengths(lengths + (cache.length - tokens.size(1)))  # the model may have vectors before a prompt
     last = features[torch.arange(len(prompts), device=lengths.device), lengths - 1]  # (B, C)
     return cache, model.output_layer(last).float()
 
 
-def go_on(model, cache, tokens: Sequence[int]) -> Tensor:
-    """Add a token to each row of a cache and return the logits (R, V) of what follows."""
+def go_on(model: Model, cache: Cache, tokens: Sequence[int]) -> Tensor:
+    """Append a token to each row of a cache and return the logits (R, V) of the next tokens."""
     step = torch.tensor(tokens, device=cache.keys[0].device)[:, None]  # (R, 1)
     return model.output_layer(model.extract_features(step, cache=cache)[0][:, -1]).float()
 
 
-def keep_rows(cache, rows: Sequence[int], count: int) -> None:
-    """Reduce a cache of ``count`` rows to some of them, or set them in another order."""
+def keep_rows(cache: Cache, rows: Sequence[int], count: int) -> None:
+    """Select rows of a cache of ``count`` rows, in this order; a row may be repeated."""
     if list(rows) != list(range(count)):
         cache.take(torch.tensor(rows, device=cache.keys[0].device))
 
 
-def draw_texts(model, prompts, constraints, search, names) -> list[list[int]]:
-    """Extend each prompt token by token until it ends."""
+def draw_texts(
+    model: Model, prompts: Sequence[Tensor], constraints: Constraints, search: Search, names: Sequence
+) -> list[list[int]]:
+    """Continue each prompt token by token until it ends; arguments and result as in :func:`generate`."""
     texts = [[] for _ in prompts]
     numbers = [random.Random(f"{search.seed} {name}") for name in names]
     cache, logits = begin(model, prompts)
-    rows = list(range(len(prompts)))  # the prompts whose texts go on, in the order of the cache
+    rows = list(range(len(prompts)))  # prompts whose texts have not ended, in the order of the cache
     while rows:
-        held = [texts[row] for row in rows]
-        logits = constraints.mask(constraints.invite(logits, held), held)
+        current = [texts[row] for row in rows]
+        logits = constraints.mask(constraints.invite(logits, current), current)
         new = choose(logits, search, [numbers[row] for row in rows])
         alive = []
         for i, (row, token) in enumerate(zip(rows, new, strict=True)):
@@ -144,7 +161,7 @@ def choose(logits: Tensor, search: Search, numbers: Sequence[random.Random]) -> 
 
 @dataclass
 class Hypothesis:
-    """A text in the making: its tokens, their log-probability, and its row in the cache."""
+    """An unfinished text: its tokens, their log-probability, and its row in the cache."""
 
     tokens: list[int]
     score: float
@@ -153,13 +170,14 @@ class Hypothesis:
 
 @dataclass
 class Beam:
-    """The hypotheses of one prompt, and the best text so far that has ended."""
+    """The hypotheses of one prompt, and the best finished text so far."""
 
     live: list[Hypothesis]
     best: list[int] = field(default_factory=list)
     best_score: float = -torch.inf
 
     def finish(self, tokens: list[int], score: float) -> None:
+        """Keep a finished text if it is better than the best so far."""
         if score > self.best_score:
             self.best, self.best_score = tokens, score
 
@@ -167,17 +185,19 @@ class Beam:
 class BeamSearch:
     """Beam search over several prompts at once.
 
-    The score of a text is its log-probability, end token included, divided by a power of its length. A search ends
-    when no text in the making can still beat the best one. Where sequences are forced, the beam is shared out evenly
-    between hypotheses that hold more and less of them (Post and Vilar, 2018), or those that do would not survive.
+    The score of a text is its log-probability, including the end token, divided by a power of its length. The search of
+    a prompt ends when no unfinished text can become better than the best finished one. With forced sequences the beam
+    is divided evenly between hypotheses that contain more and fewer of them (Post and Vilar, 2018); the former, which
+    are less likely, would not survive otherwise.
     """
 
-    def __init__(self, model, prompts, constraints: Constraints, search: Search):
+    def __init__(self, model: Model, prompts: Sequence[Tensor], constraints: Constraints, search: Search):
         self.model, self.rules, self.search = model, constraints, search
         self.cache, self.logits = begin(model, prompts)
         self.beams = [Beam([Hypothesis([], 0.0, row)]) for row in range(len(prompts))]
 
     def run(self) -> list[list[int]]:
+        """Return the best text of each prompt, without the end token."""
         while live := [hypothesis for beam in self.beams for hypothesis in beam.live]:
             values, tokens = self.likeliest(live)
             for beam in self.beams:
@@ -186,8 +206,8 @@ class BeamSearch:
             self.step(len(live))
         return [beam.best for beam in self.beams]
 
-    def likeliest(self, live):
-        """Return for each row the log-probabilities and the tokens of the continuations to look at: two lists."""
+    def likeliest(self, live: list[Hypothesis]) -> tuple[list[list[float]], list[list[int]]]:
+        """Return the log-probabilities and the tokens of the continuations to consider, a list for each row."""
         texts = [hypothesis.tokens for hypothesis in live]
         scores = self.rules.mask(self.logits.log_softmax(-1), texts)  # (R, V)
         values, tokens = scores.topk(min(2 * self.search.beam, scores.size(-1)))  # (R, 2 beams)
@@ -198,31 +218,35 @@ class BeamSearch:
             values[row] += scores[row, more].tolist()
         return values, tokens
 
-    def extend(self, beam: Beam, values, tokens) -> None:
-        """Replace the hypotheses of a prompt by their best continuations."""
+    def extend(self, beam: Beam, values: list[list[float]], tokens: list[list[int]]) -> None:
+        """Replace the hypotheses of a prompt by their best continuations, from :meth:`likeliest`."""
         size = self.search.beam
         candidates = [
-            Hypothesis([*held.tokens, token], held.score + value, held.row)
-            for held in beam.live
-            for value, token in zip(values[held.row], tokens[held.row], strict=True)
+            Hypothesis([*old.tokens, token], old.score + value, old.row)
+            for old in beam.live
+            for value, token in zip(values[old.row], tokens[old.row], strict=True)
             if value > -torch.inf
         ]
         candidates.sort(key=lambda candidate: -candidate.score)
         for candidate in candidates[:size]:
             if candidate.tokens[-1] == self.rules.end:
                 beam.finish(candidate.tokens[:-1], self.normalized(candidate.score, len(candidate.tokens)))
-        going = [candidate for candidate in candidates if candidate.tokens[-1] != self.rules.end]
-        beam.live = self.share_out(going) if self.rules.forced else going[:size]
+        unfinished = [candidate for candidate in candidates if candidate.tokens[-1] != self.rules.end]
+        beam.live = self.share_out(unfinished) if self.rules.forced else unfinished[:size]
         length = len(beam.live[0].tokens) if beam.live else 0
         if length == self.rules.max_length:
-            for held in beam.live:
-                beam.finish(held.tokens, self.normalized(held.score, length))
+            for old in beam.live:
+                beam.finish(old.tokens, self.normalized(old.score, length))
             beam.live = []
-        elif beam.live and beam.best_score >= self.attainable(max(held.score for held in beam.live), length):
+        elif beam.live and beam.best_score >= self.attainable(max(old.score for old in beam.live), length):
             beam.live = []
 
-    def share_out(self, candidates):
-        """Return as many candidates as the beam holds, in turn from those that need most and least to be complete."""
+    def share_out(self, candidates: list[Hypothesis]) -> list[Hypothesis]:
+        """Return as many candidates as the beam has, in turn from each number of tokens still needed.
+
+        Args:
+            candidates: best first.
+        """
         banks = {}
         for candidate in candidates:
             banks.setdefault(self.rules.needed(candidate.tokens), []).append(candidate)
@@ -231,15 +255,16 @@ class BeamSearch:
         return [candidate for _, _, candidate in ranked[: self.search.beam]]
 
     def normalized(self, score: float, length: int) -> float:
+        """Return a log-probability divided by the length penalty."""
         return score / length**self.search.length_penalty
 
     def attainable(self, score: float, length: int) -> float:
-        """Return a bound of what a text in the making, of this score and length, can come to."""
+        """Return an upper bound of the final score of an unfinished text of this log-probability and length."""
         longest = self.rules.max_length if self.search.length_penalty > 0 else length + 1
         return self.normalized(score, longest)
 
     def step(self, rows: int) -> None:
-        """Let the cache follow the hypotheses, and look one token further."""
+        """Reorder the ``rows`` rows of the cache to the hypotheses, append their last tokens, and compute logits."""
         live = [hypothesis for beam in self.beams for hypothesis in beam.live]
         if not live:
             return

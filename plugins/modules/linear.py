@@ -1,18 +1,18 @@
-"""A linear layer that uses all cores of a CPU for few rows, as generation needs: one token, and all the weights."""
+"""A linear layer that uses all cores of a CPU for few input rows, as in generation, where each step has one token."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MOST_ROWS = 16  # with more, the usual product is as good
-LEAST_WEIGHTS = 1 << 16  # for a core: with fewer, sharing out costs more than it gains
+MOST_ROWS = 16  # with more rows, F.linear is as fast
+LEAST_WEIGHTS = 1 << 16  # per core; with fewer, splitting costs more than it saves
 
 
 class Linear(nn.Linear):
-    """As :class:`torch.nn.Linear`, but without gradients the product of few rows is shared out between the cores.
+    """:class:`torch.nn.Linear`, except that without gradients the product of few rows is split between the cores.
 
-    Such a product does little but read weights, and MKL reads them with one core, however many there are; in a batch
-    of products each core does some. The result is the same but for rounding.
+    Reading the weights takes most of the time of such a product, and MKL reads them with one core. A batch of smaller
+    products uses all cores. The results are equal up to rounding.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -23,7 +23,16 @@ class Linear(nn.Linear):
 
 
 def product_of_few_rows(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return ``F.linear(x, weight, bias)`` (..., V) of x (..., C), where that is slow by a product for each core."""
+    """Return ``F.linear(x, weight, bias)``, by one product per core if that is faster.
+
+    Args:
+        x: (..., C).
+        weight: (V, C).
+        bias: (V,), or None.
+
+    Returns:
+        (..., V).
+    """
     parts = min(torch.get_num_threads(), weight.numel() // LEAST_WEIGHTS)
     if parts < 2 or weight.device.type != "cpu" or not x.dtype == weight.dtype == torch.float32:
         return F.linear(x, weight, bias)

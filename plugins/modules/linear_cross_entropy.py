@@ -1,8 +1,8 @@
-"""A head's last product and its cross-entropy in one function, by blocks of words.
+"""The last product of a head and its cross-entropy in one function, by blocks of words.
 
-It costs fewer passes over memory than a product followed by ``F.cross_entropy``, and never holds the logits together
-with their softmax or their gradient (as in Cut Your Losses, Wijmans et al., 2024, arXiv 2411.09009, and Liger-Kernel).
-Shapes: N predictions, C channels, V words, W words of a block.
+It reads and writes memory fewer times than a product followed by ``F.cross_entropy``, and never keeps the logits
+together with their softmax or gradient (as in Cut Your Losses, Wijmans et al., 2024, arXiv 2411.09009, and
+Liger-Kernel). Shapes: N predictions, C channels, V words, W words of a block.
 """
 
 import torch
@@ -10,15 +10,15 @@ from torch import Tensor
 
 from .norm import inverse_norm
 
-BLOCK = 1024  # words: a block's logits and its rows of the table stay in the cache between one step and the next
+BLOCK = 1024  # words; the logits of a block and its rows of the table stay in the CPU's cache between steps
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     """See :func:`linear_cross_entropy`.
 
-    Between the passes it keeps exp(logit - the block's largest) of every word. Where they fit, N <= C, they lie in
-    the memory of the table's gradient: that of a block is written just after they were last read. Where no gradient is
-    asked for, a block is all that is kept; and what is frozen, features or table, costs no gradient.
+    Between forward and backward it keeps exp(logit - maximum of the block) of every word. If N <= C these are stored in
+    the memory of the table's gradient: the gradient of a block is written right after their last use. Without gradients
+    only one block is kept. Frozen features or a frozen table need no gradient computation.
     """
 
     @staticmethod
@@ -38,7 +38,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 logits *= inverse[block]
             if bias is not None:
                 logits += bias[block]
-            top = logits.amax(1).clamp_min_(torch.finfo(x.dtype).min)  # not -inf, where all are excluded
+            top = logits.amax(1).clamp_min_(torch.finfo(x.dtype).min)  # not -inf if all words are excluded
             log_sums.append(logits.sub_(top[:, None]).exp_().sum(1).log_().add_(top))
             tops.append(top)
         log_sum = torch.stack(log_sums).logsumexp(0)  # (N,)
@@ -52,7 +52,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx, grad):
         x, weight, target, bias, inverse, shares = ctx.saved_tensors
         if ctx.room is None:
-            raise RuntimeError("the gradient of linear_cross_entropy was taken already, and can be but once")
+            raise RuntimeError("linear_cross_entropy supports one backward pass, and it has run already")
         (room, grad_weight), ctx.room = ctx.room, None
         grad_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
         scaled_x = None if grad_weight is None else x * grad
@@ -61,7 +61,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             w, inv = weight[block], inverse[block]
             g = reuse(room[block], len(x)).mul_(share[:, None])  # probabilities (N, W)
             predicted = ((target >= block.start) & (target < block.start + len(w))).nonzero().squeeze(1)
-            g[predicted, target[predicted] - block.start] -= 1  # and now the gradient of the logits
+            g[predicted, target[predicted] - block.start] -= 1  # now the gradient of the logits
             if grad_bias is not None:
                 grad_bias[block] = g.sum(0) * grad
             if ctx.normalize:
@@ -71,18 +71,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if grad_weight is None:
                 continue
             by_word = g.t() @ scaled_x  # (W, C)
-            if ctx.normalize:  # which takes out what lies along the row
+            if ctx.normalize:  # remove the component along the row
                 by_word.addcmul_(w, (torch.linalg.vecdot(by_word, w) * inv**2)[:, None], value=-1)
             grad_weight[block] = by_word
         return grad_x if grad_x is None else grad_x.mul_(grad), grad_weight, None, grad_bias, None
 
 
-def blocks(weight):
+def blocks(weight: Tensor) -> list[slice]:
+    """Return slices of a table (V, C) of ``BLOCK`` rows each; the last may be shorter."""
     return [slice(start, start + BLOCK) for start in range(0, len(weight), BLOCK)]
 
 
-def reuse(rows, predictions):
-    """View the start of contiguous rows (W, at least N) as (N, W)."""
+def reuse(rows: Tensor, predictions: int) -> Tensor:
+    """View the start of contiguous rows (W, at least N) as (N, W), N being ``predictions``."""
     return rows.view(-1)[: len(rows) * predictions].view(predictions, len(rows))
 
 
@@ -91,15 +92,18 @@ def linear_cross_entropy(
 ) -> Tensor:
     """Return the sum over N of -log softmax(x weight^T + bias)[target], a scalar, in nats.
 
-    Its gradient can be taken once. Meant for the CPU: on a GPU so many small kernels would not pay.
+    It supports one backward pass. It is meant for CPUs: on a GPU so many small kernels are slow.
 
     Args:
-        x: (N, C) features in float32 or float64, as are weight and bias.
+        x: (N, C) features; x, weight and bias are float32 or float64.
         weight: (V, C) table.
         target: (N,) indices of words.
         bias: (V,); -inf excludes a word.
-        normalize: divide the rows of the table by their norm, as :func:`plugins.modules.norm.inverse_norm` does.
+        normalize: multiply the rows of the table by :func:`plugins.modules.norm.inverse_norm`.
+
+    Raises:
+        RuntimeError: a second backward pass.
     """
-    if not torch.is_grad_enabled():  # which the function itself cannot see
+    if not torch.is_grad_enabled():  # autograd functions cannot see this themselves
         x, weight, bias = x.detach(), weight.detach(), bias if bias is None else bias.detach()
     return _LinearCrossEntropy.apply(x, weight, target, bias, normalize)

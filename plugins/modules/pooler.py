@@ -1,9 +1,10 @@
 """Sentence classification heads: a pooler, then RoBERTa's dense layer, activation and projection.
 
-With the pooler ``bos`` it computes what fairseq's ``RobertaClassificationHead`` does, under the same parameter names.
+With the pooler ``bos`` the head equals fairseq's ``RobertaClassificationHead``, with the same parameter names.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ POOLERS = ("bos", "mean", "max", "attention")
 
 
 class ClassificationHead(nn.Module):
-    """Features of a sequence to K numbers.
+    """Map the features of a sequence to K logits.
 
     Args:
         input_dim: C.
@@ -20,14 +21,25 @@ class ClassificationHead(nn.Module):
         num_classes: K.
         activation: from (..., C) to (..., C).
         dropout: before the dense layer and before the projection.
-        pooler: ``bos``: the features of ``<s>``; ``mean``, ``max``: over all tokens; ``attention``: a mean whose
-            weights are a softmax of a learned projection of each token.
+        pooler: ``bos``: the features of ``<s>``; ``mean``, ``max``: over all tokens; ``attention``: a mean weighted
+            by the softmax of a learned projection of each token.
+
+    Raises:
+        ValueError: an unknown pooler.
     """
 
-    def __init__(self, input_dim, inner_dim, num_classes, activation, dropout=0.0, pooler="bos"):
+    def __init__(
+        self,
+        input_dim: int,
+        inner_dim: int,
+        num_classes: int,
+        activation: Callable[[Tensor], Tensor],
+        dropout: float = 0.0,
+        pooler: str = "bos",
+    ):
         super().__init__()
         if pooler not in POOLERS:
-            raise ValueError(f"pooler {pooler!r} is none of {', '.join(POOLERS)}")
+            raise ValueError(f"pooler is one of {', '.join(POOLERS)}, not {pooler!r}")
         self.pooler_type = pooler
         self.dense = nn.Linear(input_dim, inner_dim)
         self.activation = activation
@@ -36,12 +48,13 @@ class ClassificationHead(nn.Module):
         self.attention = None
         if pooler == "attention":
             self.attention = nn.Linear(input_dim, 1, bias=False)
-            nn.init.zeros_(self.attention.weight)  # starts as the mean
+            nn.init.zeros_(self.attention.weight)  # training starts from the mean
 
     def forward(self, features: Tensor, padding: Tensor | None = None) -> Tensor:
         """Map features (B, T, C) to (B, K).
 
         Args:
+            features: (B, T, C).
             padding: (B, T), True at padding; None if there is none.
         """
         return self.classify(self.pool(features, padding))
@@ -52,7 +65,7 @@ class ClassificationHead(nn.Module):
         return self.out_proj(self.dropout(x))
 
     def pool(self, features: Tensor, padding: Tensor | None = None) -> Tensor:
-        """Map features (B, T, C) to (B, C); what stands at padding makes no difference."""
+        """Map features (B, T, C) to (B, C); features at padding are ignored."""
         if self.pooler_type == "bos":
             return features[:, 0]
         if padding is None:

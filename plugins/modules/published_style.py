@@ -1,8 +1,8 @@
 """The Multi-Style Adapter as published (AI-Scientist, "multi_style_adapter", runs 1 to 5): for comparison only.
 
-It is not a language model. The style is classified from the last position, which has seen the whole input, and
-multiplies the hidden states of every position, so each prediction depends on what it predicts. Its loss is no
-likelihood; :mod:`plugins.modules.style_adapter` is the causal form.
+It is not a language model. The style is classified from the last position, which depends on the whole input, and
+multiplies the hidden states of every position, so each prediction depends on its own target. Its loss is not a
+likelihood. :mod:`plugins.modules.style_adapter` is the causal form.
 
 Shapes: B sequences, T tokens, C channels, K styles.
 """
@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 
 class PublishedStyle(nn.Module):
-    """Classifier, style embeddings and one gate a modulated layer, with the published names and initialisation.
+    """Classifier, style embeddings and a gate for each modulated layer, with published names and initialization.
 
     Args:
         width: C.
-        layers: the modulated layers, from 0.
-        gates: how many gates there are; with every other layer the published model has one that nothing uses.
+        layers: indices of the modulated layers.
+        gates: number of gates; with every other layer modulated, the published model has an unused one.
         styles: K.
         style_dim: width of a style embedding.
     """
@@ -29,10 +29,15 @@ class PublishedStyle(nn.Module):
         self.style_proj = nn.Linear(style_dim, width)
         self.style_classifier = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, styles))
         self.style_adapters = nn.ModuleList(nn.ModuleDict({"linear": nn.Linear(width, width)}) for _ in range(gates))
-        self.style_adapters[len(layers) :].requires_grad_(False)  # or several workers wait for its gradient
+        self.style_adapters[len(layers) :].requires_grad_(False)  # distributed workers would wait for their gradient
 
-    def begin(self, styles=None, lengths=None) -> "PublishedPass":
-        """Start a pass over a batch of (B,) lengths; ``styles`` (B, K) replaces what the classifier says."""
+    def begin(self, styles: Tensor | None = None, lengths: Tensor | None = None) -> "PublishedPass":
+        """Start a pass over a batch; call the result after each layer.
+
+        Args:
+            styles: (B, K) style weights that replace the classifier's, or None.
+            lengths: (B,) tokens in each sequence; None if there is no padding.
+        """
         return PublishedPass(self, styles, lengths)
 
 
@@ -43,11 +48,12 @@ class PublishedPass:
         logits: (B, 1, K) style logits after the last modulated layer.
     """
 
-    def __init__(self, adapter: PublishedStyle, styles, lengths):
+    def __init__(self, adapter: PublishedStyle, styles: Tensor | None, lengths: Tensor | None):
         self.adapter, self.styles, self.lengths = adapter, styles, lengths
         self.logits = None
 
     def __call__(self, layer: int, x: Tensor) -> Tensor:
+        """Map the output (B, T, C) of a layer to the input of the next."""
         adapter = self.adapter
         if layer not in adapter.layers:
             return x

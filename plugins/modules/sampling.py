@@ -1,6 +1,6 @@
-"""Sampling from a language model: how the next token is drawn, and the loop that draws one after the other.
+"""Sampling from a language model: drawing the next token, and the loop over tokens.
 
-Shapes: B sequences at once, T tokens, V kinds of tokens.
+Shapes: B sequences at once, T tokens, V tokens in the vocabulary.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from .cache import Cache
+
 
 def keep_likeliest(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -> Tensor:
-    """Return logits in which the tokens that shall not be drawn are at minus infinity.
+    """Return logits with minus infinity at the tokens that are not to be drawn.
 
     Args:
         logits: (B, V).
-        top_k: keep the k likeliest (and what ties with the last of them); None or at least V for all.
-        top_p: of these, keep the smallest set that has this probability (nucleus sampling, Holtzman et al., 2020,
-            section 3.1); None or 1 for all. The likeliest token always stays.
+        top_k: keep the k likeliest, and ties with the last of them; None or at least V keeps all.
+        top_p: of these, keep the smallest set whose probability is at least ``top_p`` (nucleus sampling, Holtzman et
+            al., 2020, section 3.1); None or 1 keeps all. The likeliest token is always kept.
 
     Returns:
         (B, V).
@@ -27,16 +29,19 @@ def keep_likeliest(logits: Tensor, top_k: int | None = None, top_p: float | None
     if top_p is not None and top_p < 1:
         ordered, order = logits.sort(-1, descending=True)  # (B, V)
         probabilities = ordered.softmax(-1)
-        dropped = probabilities.cumsum(-1) - probabilities >= top_p  # what stands before it is enough already
+        dropped = probabilities.cumsum(-1) - probabilities >= top_p  # likelier tokens suffice
         dropped[:, 0] = False
         logits = logits.masked_fill(dropped.scatter(-1, order, dropped), -torch.inf)
     return logits
 
 
 def divided(logits: Tensor, temperature: float) -> Tensor:
-    """Return logits (B, V) divided by a temperature above 0, however small or large, less a constant of each row."""
+    """Return logits (B, V) divided by a positive temperature, up to a constant per row, in float32.
+
+    The result is finite for any temperature, however small or large.
+    """
     logits = logits.float()
-    logits = logits - logits.amax(-1, keepdim=True)  # or a tiny temperature would make infinities of the likeliest
+    logits = logits - logits.amax(-1, keepdim=True)  # else a tiny temperature overflows
     info = torch.finfo(logits.dtype)
     return logits / min(max(temperature, info.tiny), info.max)
 
@@ -52,9 +57,9 @@ def draw(
 
     Args:
         logits: (B, V).
-        temperature: divides the logits before anything else; 0, or next to nothing, takes the likeliest token.
+        temperature: divides the logits first; 0 takes the likeliest token.
         top_k, top_p: see :func:`keep_likeliest`.
-        generator: the random numbers, on the device of the logits.
+        generator: source of random numbers, on the device of the logits.
 
     Returns:
         (B, 1) int64.
@@ -66,13 +71,13 @@ def draw(
 
 
 def pick(logits: Tensor, uniform: Tensor) -> Tensor:
-    """Return the token of each row that a number between 0 and 1 falls on, where tokens lie side by side.
+    """Draw a token for each row from a given uniform number, by the inverse of the cumulative distribution.
 
-    Each row has its own number, so what is drawn does not depend on the rows beside it.
+    Each row has its own number, so the result does not depend on other rows.
 
     Args:
         logits: (B, V).
-        uniform: (B,) float64, from 0 up to but not 1.
+        uniform: (B,) float64 in [0, 1).
 
     Returns:
         (B,) int64.
@@ -89,44 +94,44 @@ def generate(
     length: int,
     block_size: int,
     refresh: int = 1,
-    cache=None,
+    cache: Cache | None = None,
 ) -> Iterator[Tensor]:
     """Yield the tokens that continue the prompts, one position at a time.
 
-    The context of a token is the text before it, at most the last ``block_size`` tokens. Once the block is full, a
-    cache cannot go on: every position in it would have to change. So the last ``block_size - refresh + 1`` tokens
-    start a new one, which lasts for ``refresh`` tokens. With ``refresh=1`` each token is drawn from a whole block,
-    at the price of encoding that block each time; with more, from between ``block_size - refresh + 1`` and
-    ``block_size`` tokens, at a fraction of the price.
+    The context of a token is the text before it, at most the last ``block_size`` tokens. When the block is full, a
+    cache cannot be continued, since the position of every token in it changes. The last ``block_size - refresh + 1``
+    tokens then start a new cache, which serves ``refresh`` tokens. With ``refresh=1`` each token has a full block as
+    context, and the block is encoded for every token. With larger values the context has ``block_size - refresh + 1``
+    to ``block_size`` tokens, at a fraction of the cost.
 
     Args:
-        next_logits: from tokens (B, T) to the logits (B, V) of what follows. With a cache: of what follows the tokens
-            that it holds and these, which the call adds to it.
-        choose: from logits (B, V) to tokens (B, 1), such as :func:`draw`.
+        next_logits: from tokens (B, T) to the logits (B, V) of the next token. With a cache, the tokens follow its
+            contents and are added to it.
+        choose: from logits (B, V) to tokens (B, 1), for example :func:`draw`.
         prompt: (B, T) int64, T at least 1.
-        length: how many tokens to yield.
-        block_size: how many tokens the model takes at most.
+        length: number of tokens to yield.
+        block_size: the maximum number of tokens in the model's input.
         refresh: from 1 to ``block_size``, see above.
-        cache: what ``next_logits`` appends to; it has a ``reset`` method. Without it the whole context is encoded
-            for each token, and the tokens are the same but for rounding.
+        cache: the cache of ``next_logits``, an object with a ``reset`` method. Without it the whole context is encoded
+            for each token; the tokens are equal up to rounding.
 
     Yields:
-        (B,) int64, a view that stays valid.
+        (B,) int64, a view that remains valid.
     """
     end = prompt.size(1)
-    start = held = max(0, end - block_size)  # the context is text[:, start:end]; the cache holds text[:, start:held]
+    start = cached = max(0, end - block_size)  # context: text[:, start:end]; cached: text[:, start:cached]
     text = torch.empty(prompt.size(0), end + length, dtype=torch.long, device=prompt.device)  # (B, T + length)
     text[:, :end] = prompt
     if cache is not None:
         cache.reset()
     for _ in range(length):
         if end - start > block_size:
-            start = held = end - (block_size - refresh + 1)
+            start = cached = end - (block_size - refresh + 1)
             if cache is not None:
                 cache.reset()
-        logits = next_logits(text[:, held:end])  # (B, V)
+        logits = next_logits(text[:, cached:end])  # (B, V)
         if cache is not None:
-            held = end
+            cached = end
         text[:, end : end + 1] = choose(logits)
         yield text[:, end]
         end += 1

@@ -1,4 +1,4 @@
-"""Learned vectors in a model's input (prompt tuning: Lester et al., 2021, arXiv 2104.08691, section 2).
+"""Trained vectors in the input of a model (prompt tuning, Lester et al., 2021, arXiv 2104.08691, section 2).
 
 Shapes: B sequences, T tokens, C channels, P vectors of the prompt.
 """
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 
 class SoftPrompt(nn.Module):
-    """Vectors that stand after the first ``at`` tokens of every sequence, as if they were the embeddings of tokens.
+    """Vectors inserted after the first ``at`` tokens of every sequence, in the place of token embeddings.
 
     Args:
-        vectors: (P, C), where learning starts.
-        at: 0 for the very beginning; 1 for after ``<s>``.
+        vectors: (P, C), the initial values.
+        at: 0: at the start; 1: after ``<s>``.
     """
 
     def __init__(self, vectors: Tensor, at: int = 0):
@@ -21,6 +21,7 @@ class SoftPrompt(nn.Module):
         self.weight = nn.Parameter(vectors.detach().clone())
 
     def __len__(self) -> int:
+        """Return P."""
         return len(self.weight)
 
     def insert(self, x: Tensor) -> Tensor:
@@ -34,12 +35,12 @@ class SoftPrompt(nn.Module):
         return behind if self.at == 0 else torch.cat([x[:, : self.at], behind], dim=1)
 
     def make_room(self, tokens: Tensor) -> Tensor:
-        """Map tokens (B, T) to (B, T + P): in the prompt's place the first of each sequence, which is no padding."""
+        """Map tokens (B, T) to (B, T + P), with copies of the first token, which is not padding, for the prompt."""
         places = tokens[:, :1].expand(-1, len(self))
         return torch.cat([tokens[:, : self.at], places, tokens[:, self.at :]], dim=1)
 
     def move_rows(self, rows: Tensor, length: int) -> Tensor:
-        """Map indices (N,) into B * T positions, T being ``length``, to those of the same tokens in B * (T + P)."""
+        """Map indices (N,) into B * T tokens, T being ``length``, to indices of the same tokens in B * (T + P)."""
         sequence, place = rows // length, rows % length
         return sequence * (length + len(self)) + place + len(self) * (place >= self.at)
 

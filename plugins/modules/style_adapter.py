@@ -1,18 +1,17 @@
-"""The Multi-Style Adapter, causal: each position is modulated by the style that its own prefix suggests.
+"""The causal Multi-Style Adapter: each position is modulated by the style inferred from its own prefix.
 
-The published adapter (:mod:`plugins.modules.published_style`) classified the style from the last position and
-multiplied every position with the result, so that each saw its own future, and no cache was possible. Here, with h the
-hidden states after one early layer,
+The published adapter (:mod:`plugins.modules.published_style`) classifies the style from the last position and modulates
+every position by it, so each position depends on its own future, and a cache is impossible. Here, with h the hidden
+states after an early layer l0,
 
-    z_t = mean of W h_1 ... W h_t                  R numbers: what the prefix is like (or a moving average, one token)
-    p_t = softmax(classifier(z_t))                 K probabilities, once a position
-    x  <- x + x * (p_t G_l) + p_t B_l              after that layer and later ones (FiLM, Perez et al., 2018)
+    z_t = mean of W h_1 ... W h_t                  R numbers, a summary of the prefix (or moving average, or a token)
+    p_t = softmax(classifier(z_t))                 K probabilities for each position
+    x  <- x + x * (p_t G_l) + p_t B_l              after layer l0 and later layers (FiLM, Perez et al., 2018)
 
-G_l and B_l (K x C) are projections of K style embeddings, zero at the start, so that an untrained adapter changes
-nothing (adaLN-Zero, Peebles and Xie, 2023). They do not depend on the token and are computed once for all positions:
-what is left for each is one product with K numbers for all layers, and one multiply-add a layer. Modulating from layer
-l0 on by the state of layer l0 itself needs one pass; the state is a sum of R numbers and a count, so a key-value cache
-holds it too.
+G_l and B_l (K x C) are projections of K style embeddings. They are zero at first, so an untrained adapter is the
+identity (adaLN-Zero, Peebles and Xie, 2023), and do not depend on the tokens, so they are computed once per pass. The
+cost per position is one product with K numbers for all layers, and one multiply-add per layer. Inference from layer l0
+needs no second pass, and its state, a sum of R numbers and a count, fits in a key-value cache.
 
 Shapes: B sequences, T tokens, C channels, R channels of the classifier, K styles, N modulated layers.
 """
@@ -20,6 +19,8 @@ Shapes: B sequences, T tokens, C channels, R channels of the classifier, K style
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .cache import Cache
 
 INFERENCES = ("running_mean", "token", "ema", "prefix", "given", "constant")
 
@@ -29,18 +30,22 @@ class StyleAdapter(nn.Module):
 
     Args:
         width: C.
-        layers: the modulated layers, from 0, none before ``source``.
+        layers: indices of the modulated layers, none before ``source``.
         styles: K.
         style_dim: width of a style embedding.
         hidden: R, width of the classifier.
-        source: the layer whose output the style is read from.
-        inference: where p_t comes from: ``running_mean`` of the prefix; ``token``, its last state alone; ``ema``, a
-            moving average; ``prefix``, the running mean at token ``prefix``, held from there on, with no modulation
-            before; ``given``, labels alone; ``constant``, 1 / K everywhere: as many parameters and no style.
+        source: the layer from whose output the style is inferred.
+        inference: the source of p_t: ``running_mean`` of the prefix; ``token``, its last state; ``ema``, an exponential
+            moving average; ``prefix``, the running mean of the first ``prefix`` tokens, constant afterwards, with no
+            modulation before; ``given``, labels only; ``constant``, 1 / K, a control with as many parameters and no
+            style.
         decay: weight of the past in ``ema``.
-        prefix: how many tokens ``prefix`` reads.
+        prefix: number of tokens that ``prefix`` reads.
         null_prob: in training, the share of sequences without modulation.
         true_prob: in training, the share of sequences modulated by their true label, if they have one.
+
+    Raises:
+        ValueError: an unknown ``inference``, or a modulated layer before ``source``.
     """
 
     def __init__(
@@ -62,7 +67,7 @@ class StyleAdapter(nn.Module):
         if inference not in INFERENCES:
             raise ValueError(f"inference is one of {', '.join(INFERENCES)}, not {inference!r}")
         if min(layers, default=-1) < source:
-            raise ValueError(f"layers {layers} begin before layer {source}, which the style is read from")
+            raise ValueError(f"layers {layers} begin before layer {source}, from which the style is inferred")
         self.layers, self.styles, self.source, self.inference = list(layers), styles, source, inference
         self.decay = {"token": 0.0, "ema": decay}.get(inference, 1.0)
         self.prefix = prefix if inference == "prefix" else 0
@@ -74,22 +79,24 @@ class StyleAdapter(nn.Module):
         self.summary = nn.Linear(width, hidden, bias=False) if infers else None  # W
         self.classifier = StyleClassifier(hidden, styles) if infers else None
 
-    def begin(self, styles=None, labels=None, cache=None) -> "StylePass":
+    def begin(
+        self, styles: Tensor | None = None, labels: Tensor | None = None, cache: Cache | None = None
+    ) -> "StylePass":
         """Start a pass over a batch; call the result after each layer.
 
         Args:
-            styles: (B, K) mixture that is forced on every position, a row of zeros for no style; None to infer it.
-            labels: (B,) true styles, -1 where unknown: used in training, and by ``inference="given"``.
-            cache: that of the decoder.
+            styles: (B, K) style weights for all positions, zeros for no style; None infers them.
+            labels: (B,) true styles, -1 if unknown; used in training, and by ``inference="given"``.
+            cache: the decoder's.
         """
         return StylePass(self, styles, labels, cache)
 
     def tables(self) -> dict[int, Tensor]:
-        """Return {layer: (K, 2C)}: gain and shift of each style."""
+        """Return {layer: (K, 2C)}, the gain and shift of each style."""
         return self.by_layer(self.table())
 
-    def table(self, cache=None) -> Tensor:
-        """Return the tables of all layers side by side, (K, 2NC). Nothing in them depends on a token."""
+    def table(self, cache: Cache | None = None) -> Tensor:
+        """Return the concatenated tables of all layers, (K, 2NC). They do not depend on the tokens."""
         if cache is not None and "table" in cache.style:
             return cache.style["table"]
         flat = self.modulation(self.style_embeddings)  # (K, 2NC)
@@ -98,13 +105,13 @@ class StyleAdapter(nn.Module):
         return flat
 
     def by_layer(self, flat: Tensor) -> dict[int, Tensor]:
-        """Return {layer: (..., 2C)} of (..., 2NC)."""
+        """Split (..., 2NC) into {layer: (..., 2C)}."""
         return dict(zip(self.layers, flat.chunk(len(self.layers), dim=-1), strict=True))
 
-    def summarize(self, h: Tensor, cache=None) -> Tensor:
-        """Return the mean of each prefix of (B, T, R), weighted by ``decay`` to the power of the distance."""
+    def summarize(self, h: Tensor, cache: Cache | None = None) -> Tensor:
+        """Map (B, T, R) to the means of all prefixes, (B, T, R), weighted by ``decay`` to the power of the distance."""
         h = h.float()
-        if cache is not None and h.size(1) == 1:  # a step of sampling, where calls cost more than numbers
+        if cache is not None and h.size(1) == 1:  # a step of generation: few numbers, so fewer calls
             sums = h + self.decay * cache.style.get("sum", 0)
             count = 1 + self.decay * cache.style.get("count", 0)
             cache.style.update(sum=sums, count=count)
@@ -116,7 +123,7 @@ class StyleAdapter(nn.Module):
             sums, counts = h, torch.ones_like(steps)
         else:
             distance = torch.arange(h.size(1), device=h.device)
-            distance = (distance[:, None] - distance).clamp(min=-1)  # (T, T), -1 for the future
+            distance = (distance[:, None] - distance).clamp(min=-1)  # (T, T), -1 for later tokens
             weights = (self.decay ** distance.to(h.dtype)).masked_fill(distance < 0, 0)
             sums, counts = weights @ h, weights.sum(-1)
         if cache is not None:
@@ -127,14 +134,14 @@ class StyleAdapter(nn.Module):
             cache.style.update(sum=sums[:, -1:], count=counts[-1])
         return sums / counts[:, None]
 
-    def infer(self, h: Tensor, cache=None) -> tuple[Tensor, Tensor]:
-        """Return the style logits of every prefix and the weights that modulate, both (B, T, K)."""
+    def infer(self, h: Tensor, cache: Cache | None = None) -> tuple[Tensor, Tensor]:
+        """Map hidden states (B, T, C) to the style logits of all prefixes and the style weights, both (B, T, K)."""
         past = 0 if cache is None else cache.length - cache.prompted
-        # The mean of projections is the projection of the mean, and has R numbers to add up instead of C.
+        # The mean of projections equals the projection of the mean, and sums R numbers instead of C.
         logits = self.classifier(self.summarize(self.summary(h), cache))
         if not self.prefix:
             return logits, logits.softmax(-1).to(h.dtype)
-        last = self.prefix - 1 - past  # where in this chunk the prefix ends
+        last = self.prefix - 1 - past  # index in this chunk of the last token of the prefix
         frozen = logits[:, last : last + 1] if 0 <= last < h.size(1) else None
         if cache is not None:
             frozen = cache.style.setdefault("frozen", frozen) if frozen is not None else cache.style.get("frozen")
@@ -145,9 +152,10 @@ class StyleAdapter(nn.Module):
 
 
 class _Modulate(torch.autograd.Function):
-    """x (N, C), weights (N, K), table (K, 2C) -> x + x * (weights @ gains) + weights @ shifts, the table's halves.
+    """Map x (N, C), weights (N, K) and table (K, 2C) to x + x * (weights @ gains) + weights @ shifts.
 
-    Written out because it is all that the adapter costs: no tensor but the gain is kept, and none is wider than x.
+    Gains and shifts are the halves of the table. With an explicit backward pass the gain is the only tensor kept, and
+    no tensor is wider than x; this is nearly the whole cost of the adapter.
     """
 
     @staticmethod
@@ -155,7 +163,7 @@ class _Modulate(torch.autograd.Function):
         gains, shifts = table.chunk(2, dim=1)
         gain = weights @ gains  # (N, C)
         ctx.save_for_backward(x, weights, table, gain)
-        return torch.addcmul(x, x, gain).addmm_(weights, shifts)  # in place: not rounded by autocast
+        return torch.addcmul(x, x, gain).addmm_(weights, shifts)  # in place, so autocast does not round it
 
     @staticmethod
     def backward(ctx, grad):
@@ -168,9 +176,9 @@ class _Modulate(torch.autograd.Function):
 
 
 class StyleClassifier(nn.Module):
-    """From prefix summaries (B, T, R) to float32 style logits (B, T, K).
+    """Map prefix summaries (B, T, R) to float32 style logits (B, T, K).
 
-    The summary is normalised first: hidden states are tiny at the start of training, and means of many shrink.
+    A layer norm comes first: hidden states are small at the start of training, and means of many states are smaller.
     """
 
     def __init__(self, hidden: int, styles: int):
@@ -180,28 +188,29 @@ class StyleClassifier(nn.Module):
         self.out = nn.Linear(hidden, styles)
 
     def forward(self, z: Tensor) -> Tensor:
+        """Map (B, T, R) to (B, T, K)."""
         z = self.norm(z.to(self.norm.weight.dtype))
         return self.out(F.relu(self.hidden(z))).float()
 
 
 def one_step(x: Tensor) -> bool:
-    """Tell whether (B, T, C) is a step of sampling: calls cost more than numbers then, so layers share a product."""
+    """Return whether (B, T, C) is a step of generation, in which all layers share one product to save calls."""
     return x.size(1) == 1 and not torch.is_grad_enabled()
 
 
 class StylePass:
-    """One pass of a decoder: infers after the source layer, modulates after the layers that are.
+    """One pass of a decoder: infers the style after the source layer and modulates the output of later layers.
 
     Attributes:
-        logits: (B, T, K) style logits once the source layer is passed; None where nothing was inferred.
+        logits: (B, T, K) style logits, set after the source layer; None if no style was inferred.
     """
 
-    def __init__(self, adapter: StyleAdapter, styles, labels, cache):
+    def __init__(self, adapter: StyleAdapter, styles: Tensor | None, labels: Tensor | None, cache: Cache | None):
         self.adapter, self.styles, self.labels, self.cache = adapter, styles, labels, cache
         self.logits, self.modulations = None, {}
 
     def __call__(self, layer: int, x: Tensor) -> Tensor:
-        """Map the output (B, T, C) of a layer to what the next one gets."""
+        """Map the output (B, T, C) of a layer to the input of the next."""
         if layer == self.adapter.source:
             weights = self.style_weights(x)  # (B, T or 1, K)
             table = self.adapter.table(self.cache).to(x.dtype)
@@ -220,7 +229,7 @@ class StylePass:
         return _Modulate.apply(x.flatten(0, 1), self.weights, self.modulations[layer]).view_as(x)
 
     def style_weights(self, h: Tensor) -> Tensor:
-        """Return the style weights (B, T or 1, K) of a batch, given the source layer's output."""
+        """Return the style weights (B, T or 1, K), given the output (B, T, C) of the source layer."""
         adapter, batch = self.adapter, len(h)
         if self.styles is not None:
             return self.styles[:, None].to(h)
@@ -233,14 +242,24 @@ class StylePass:
         return self.mixed(weights, h) if adapter.training else weights
 
     def true_styles(self, h: Tensor) -> Tensor:
-        """Return the labels as weights (B, 1, K): zeros where they are unknown."""
+        """Return the labels as style weights (B, 1, K), zeros where unknown, of the type of ``h``."""
         if self.labels is None:
             return h.new_zeros(len(h), 1, self.adapter.styles)
-        rows = torch.eye(self.adapter.styles + 1, device=h.device, dtype=h.dtype)[:, :-1]  # -1 is the row of zeros
+        rows = torch.eye(self.adapter.styles + 1, device=h.device, dtype=h.dtype)[:, :-1]  # row -1 is zeros
         return rows[self.labels][:, None]
 
     def mixed(self, weights: Tensor, h: Tensor) -> Tensor:
-        """Draw for each sequence whether its style is inferred, given or absent, so that a model can do all three."""
+        """Choose at random, for each sequence, its inferred style, its label, or no style.
+
+        A model trained this way can be used with any of the three.
+
+        Args:
+            weights: (B, T or 1, K), the inferred style.
+            h: (B, T, C), output of the source layer.
+
+        Returns:
+            (B, T or 1, K).
+        """
         adapter = self.adapter
         draw = torch.rand(len(h), 1, 1, device=h.device)
         if self.labels is not None and self.logits is not None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from plugins.modules.attention import SelfAttention, attend, group_by_sequence, match_types
+from plugins.modules.attention import SelfAttention, attend, attention_weights, group_by_sequence, match_types
 from plugins.modules.positions import Placement, Positions, Spec, build
 
 CPU = torch.device("cpu")
@@ -193,3 +193,36 @@ def test_rows_are_laid_out_by_sequence_and_filled_up():
 def test_asking_for_no_row_gives_none():
     attention, x = SelfAttention(16, 4), torch.randn(2, 5, 16)
     assert attention(x, place(5), None, torch.empty(0, dtype=torch.long)).shape == (0, 16)
+
+
+# Recorded weights
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("padded", [False, True])
+def test_weights_times_values_are_the_textbooks_attention(biased, padded):
+    (q, k, v), bias, padding = inputs()
+    bias, padding = bias if biased else None, padding if padded else None
+    weights = attention_weights(q, k, bias, padding)
+    torch.testing.assert_close((weights @ v).double(), reference(q, k, v, bias, padding), atol=2e-6, rtol=1e-5)
+
+
+def test_a_layer_records_all_its_weights_whatever_rows_are_asked_for():
+    attention, x, (_, _, padding) = SelfAttention(32, 4), torch.randn(B, T, 32), inputs()
+    found = []
+    attention.record = lambda layer, weights: found.append((layer, weights))
+    everything = attention(x, place(), padding)
+    some = attention(x, place(), padding, torch.tensor([3, T + 1]))
+    assert [layer for layer, _ in found] == [attention] * 2
+    torch.testing.assert_close(found[0][1], found[1][1])
+    v = attention.split_heads(attention.v_proj(x))
+    torch.testing.assert_close(attention.out_proj((found[0][1] @ v).transpose(1, 2).flatten(2)), everything)
+    torch.testing.assert_close(some, everything.flatten(0, 1)[[3, T + 1]])
+    assert not found[0][1].requires_grad
+
+
+def test_recorded_weights_are_those_before_dropout():
+    attention, x, found = SelfAttention(32, 4, dropout=0.9).train(), torch.randn(B, T, 32), []
+    attention.record = lambda layer, weights: found.append(weights)
+    attention(x, place())
+    torch.testing.assert_close(found[0].sum(-1), torch.ones(B, H, T))

@@ -127,6 +127,12 @@ def test_the_scale_of_a_cosine_is_capped():
     assert head(x)[0, 0].item() == pytest.approx(100.0, rel=1e-5)
 
 
+def test_the_cap_is_on_the_scale_whatever_the_reference_dim():
+    """The factor of beta is 2 at a reference of 64, and the cap of a cosine is still 100 / sqrt(16)."""
+    assert ClapHead(table(), 1000.0, max_scale=100.0, reference_dim=64).scale().item() == pytest.approx(25.0)
+    assert ClapHead(table(), 10.0, max_scale=100.0, reference_dim=64).scale().item() == pytest.approx(20.0)
+
+
 def test_the_cap_keeps_beta_from_being_negative():
     assert ClapHead(table(), -3.0, max_scale=100.0).scale().item() == 0.0
     assert ClapHead(table(), -3.0).scale().item() == -3.0
@@ -151,7 +157,7 @@ def test_without_normalisation_it_is_a_scaled_product():
     torch.testing.assert_close(head(x), 3 * F.linear(x, head.weight))
 
 
-def test_beta_says_that_it_takes_no_weight_decay():
+def test_beta_is_marked_as_exempt_from_weight_decay():
     assert ClapHead(table()).beta.no_weight_decay
 
 

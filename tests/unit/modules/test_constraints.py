@@ -89,11 +89,11 @@ def test_where_the_rules_leave_nothing_the_text_ends():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"min_length": 6}, "at least 6 and at most 5"),
+        ({"min_length": 6}, "6.*5"),
         ({"forced": (((1, 2, 3),), ((4, 5, 6),))}, "6 tokens, more than 5"),
-        ({"forbidden": ((),)}, "without a token"),
-        ({"forced": (((),),)}, "without a token"),
-        ({"max_length": 0}, "at most 0 leaves no text"),
+        ({"forbidden": ((),)}, "forced or forbidden"),
+        ({"forced": (((),),)}, "forced or forbidden"),
+        ({"max_length": 0}, "length.*0"),
         ({"no_repeat_ngram": -1}, "n-grams of -1 tokens"),
         ({"no_repeat_ngram": 2.5}, "n-grams of 2.5 tokens"),
     ],

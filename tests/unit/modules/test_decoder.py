@@ -169,3 +169,35 @@ def test_agrees_with_attention_written_out():
     torch.testing.assert_close(
         attention(x, Placement(decoder.positions, slice(0, 9), 9, CPU), 0, None), expected, atol=1e-6, rtol=0
     )
+
+
+# Dropout
+
+
+def test_embedding_dropout_acts_after_the_embedding_alone():
+    decoder = make(embedding_dropout=1.0).train()
+    assert torch.equal(decoder.embed(draw(), slice(0, BLOCK), BLOCK), torch.zeros(2, BLOCK, 16))
+    block, x = decoder.h[0], torch.randn(2, BLOCK, 16)
+    placement = Placement(decoder.positions, slice(0, BLOCK), BLOCK, CPU)
+    trained = block(x, placement, 0, None)
+    assert torch.equal(trained, block.eval()(x, placement, 0, None))
+
+
+def test_dropout_acts_after_attention_and_after_the_feed_forward_net():
+    decoder, tokens = make(dropout=1.0).train(), draw()
+    assert torch.equal(decoder(tokens), decoder.ln_f(decoder.embed(tokens, slice(0, BLOCK), BLOCK)))
+
+
+def test_attention_dropout_acts_on_attention_alone():
+    decoder, tokens = make(attention_dropout=1.0).train(), draw()
+    changed = tokens.clone()
+    changed[:, 0] = (changed[:, 0] + 1) % WORDS
+    before, after = decoder(tokens), decoder(changed)
+    assert torch.equal(before[:, 1:], after[:, 1:])
+    assert not torch.allclose(before[:, 0], after[:, 0])
+
+
+@pytest.mark.parametrize("place", ["dropout", "embedding_dropout", "attention_dropout"])
+def test_each_dropout_is_off_in_evaluation(place):
+    tokens = draw()
+    assert torch.equal(make(**{place: 1.0})(tokens), make()(tokens))

@@ -5,8 +5,8 @@ import torch
 import toy
 from torch import nn
 
-from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbedding
-from plugins.modules.positions import Spec
+from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbedding, embedding_scale
+from plugins.modules.positions import Placement, Positions, Spec
 from plugins.modules.positions import build as build_positions
 
 PAD = 1
@@ -152,3 +152,60 @@ def test_what_stands_at_padding_does_not_matter():
 def test_alibi_takes_any_length():
     encoder = build().eval()
     assert encoder(torch.randint(4, 10, (1, 700)))[0].shape == (1, 700, 16)
+
+
+def test_unit_rows_are_scaled_by_the_root_of_the_width():
+    assert (embedding_scale(16, True), embedding_scale(16, False)) == (4.0, 1.0)
+
+
+DROPOUTS = ("dropout", "attention_dropout", "activation_dropout")
+
+
+def dropping(which, pre_norm=True):
+    """Return a layer in training that drops everything at one place, and nothing elsewhere."""
+    options = {name: float(name == which) for name in DROPOUTS}
+    return EncoderLayer(16, 32, 2, torch.relu, pre_norm=pre_norm, **options).train()
+
+
+def through(layer, x):
+    return layer(x, Placement(Positions(Spec(16, 2, 8)), slice(0, x.size(1)), x.size(1), x.device))
+
+
+def test_dropout_acts_after_attention_and_after_the_feed_forward_net():
+    x = torch.randn(2, 5, 16)
+    assert torch.equal(through(dropping("dropout"), x), x)
+
+
+def test_dropout_of_post_norm_layers_acts_at_the_same_places():
+    layer, x = dropping("dropout", pre_norm=False), torch.randn(2, 5, 16)
+    torch.testing.assert_close(through(layer, x), layer.final_layer_norm(layer.self_attn_layer_norm(x)))
+
+
+def test_attention_dropout_acts_on_attention_alone():
+    layer, x = dropping("attention_dropout"), torch.randn(2, 5, 16)
+    changed = x.clone()
+    changed[:, 0] += 1
+    before, after = through(layer, x), through(layer, changed)
+    assert torch.equal(before[:, 1:], after[:, 1:]) and not torch.allclose(before[:, 0], after[:, 0])
+    layer.eval()
+    assert not torch.allclose(through(layer, x)[:, 1:], through(layer, changed)[:, 1:])
+
+
+def test_activation_dropout_acts_between_the_linear_layers():
+    layer = dropping("activation_dropout")
+    assert torch.equal(layer.feed_forward(torch.randn(2, 5, 16)), layer.fc2.bias.expand(2, 5, -1))
+
+
+def test_dropout_after_the_embedding():
+    layers = [EncoderLayer(16, 32, 2, torch.relu, dropout=0.0, attention_dropout=0.0)]
+    scheme = build_positions("learned", Spec(16, 2, 32, padding_row=PAD))
+    encoder = SentenceEncoder(nn.Embedding(10, 16), scheme, TokenEmbedding(10), layers, padding_index=PAD, dropout=1.0)
+    tokens = torch.tensor([[0, 5, 6]])
+    assert torch.equal(encoder.train().embed(tokens), torch.zeros(1, 3, 16))
+    assert encoder.eval().embed(tokens).abs().min() > 0
+
+
+def test_positions_are_added_before_the_layer_norm_of_the_embedding():
+    encoder, tokens = build(positions="learned").eval(), torch.tensor([[0, 5, 5]])
+    rows = encoder.embed_tokens.weight[tokens] + encoder.embed_positions.weight[[2, 3, 4]]
+    torch.testing.assert_close(encoder.embed(tokens), encoder.layernorm_embedding(rows))

@@ -52,3 +52,11 @@ def test_attention_starts_as_the_mean_and_can_learn():
 def test_an_unknown_pooler_is_an_error():
     with pytest.raises(ValueError, match="bos, mean, max, attention"):
         ClassificationHead(C, C, K, torch.tanh, 0.0, "first")
+
+
+def test_dropout_acts_before_the_dense_layer_and_before_the_projection():
+    seen = []
+    made = ClassificationHead(C, C, K, lambda x: seen.append(x) or x + 1, dropout=1.0).train()
+    out = made(torch.randn(B, T, C))
+    assert torch.equal(seen[0], made.dense.bias.expand(B, -1))
+    assert torch.equal(out, made.out_proj.bias.expand(B, -1))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from plugins.modules.sampling import draw, generate, keep_likeliest
+from plugins.modules.sampling import divided, draw, generate, keep_likeliest, pick
 
 LOGITS = torch.tensor([[0.5, 0.1, 0.3, 0.1]]).log()
 
@@ -24,12 +24,18 @@ def kept(logits):
         ({"top_p": 0.7}, [True, False, True, False]),
         ({"top_p": 1.0}, [True, True, True, True]),
         ({"top_p": 1e-9}, [True, False, False, False]),
+        ({"top_p": 0.55}, [True, False, True, False]),
         ({"top_k": 1, "top_p": 0.9}, [True, False, False, False]),
     ],
 )
 def test_what_can_be_drawn(options, expected):
     options = {"top_k": min(options["top_k"], 4), **options} if "top_k" in options else options
     assert kept(keep_likeliest(LOGITS, **options)) == [expected]
+
+
+@pytest.mark.parametrize("top_p, count", [(0.25, 1), (0.5, 2), (0.75, 3), (0.76, 4)])
+def test_the_nucleus_ends_where_its_mass_is_exactly_p(top_p, count):
+    assert sum(kept(keep_likeliest(torch.zeros(1, 4), top_p=top_p))[0]) == count
 
 
 def test_what_is_kept_keeps_its_logits():
@@ -62,6 +68,25 @@ def test_tokens_come_as_often_as_they_are_likely(temperature, share):
     count = 40_000
     drawn = draw(LOGITS.expand(count, -1), temperature, generator=torch.Generator().manual_seed(0))
     assert (drawn == 0).double().mean().item() == pytest.approx(share, abs=5 * 0.5 / count**0.5)
+
+
+@pytest.mark.parametrize("temperature, drawable", [(0.25, {0}), (1.0, {0, 2}), (100.0, {0, 1, 2, 3})])
+def test_the_nucleus_is_that_of_the_tempered_distribution(temperature, drawable):
+    """At 0.25 the likeliest token has a probability of 0.88, at 100 the three likeliest have less than 0.76."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = draw(LOGITS.expand(500, -1), temperature, top_p=0.76, generator=generator)
+    assert set(drawn.flatten().tolist()) == drawable
+
+
+def test_division_by_a_temperature_keeps_differences_over_it():
+    rows = divided(torch.tensor([[1.0, 3.0, 2.0], [200.0, 100.0, 0.0]]), 0.5)
+    assert (rows[:, :1] - rows).tolist() == [[0.0, -4.0, -2.0], [0.0, 200.0, 400.0]]
+
+
+@pytest.mark.parametrize("uniform, token", [(0.0, 1), (0.2499, 1), (0.25, 2), (0.7499, 3), (0.75, 4), (1 - 2**-53, 4)])
+def test_a_number_picks_the_token_in_whose_share_it_is(uniform, token):
+    logits = torch.tensor([[-torch.inf, 0.0, 0.0, 0.0, 0.0]])
+    assert pick(logits, torch.tensor([uniform], dtype=torch.float64)).tolist() == [token]
 
 
 # The loop

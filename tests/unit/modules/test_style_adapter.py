@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from plugins.modules.decoder import Decoder
+from plugins.modules.soft_prompt import SoftPrompt
 from plugins.modules.style_adapter import INFERENCES, StyleAdapter, _Modulate
 
 WORDS, BLOCK, LAYERS, STYLES = 11, 24, 4, 3
@@ -56,6 +57,19 @@ def test_the_state_in_the_cache_stands_for_the_text_that_it_replaces(inference, 
     tokens, cache = draw(), decoder.new_cache(2)
     parts = [run(decoder, adapter, part, cache=cache)[0] for part in tokens.split(chunks, dim=1)]
     torch.testing.assert_close(torch.cat(parts, 1), run(decoder, adapter, tokens)[0], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("inference", ["prefix", "running_mean", "ema"])
+@pytest.mark.parametrize("chunks", [[BLOCK - 3], [4, 1, 1, 15], [1] * (BLOCK - 3)])
+def test_a_prompt_is_no_part_of_the_prefix_with_a_cache_or_without(inference, chunks):
+    decoder, adapter = make(inference=inference)
+    decoder.prompt = SoftPrompt(torch.randn(3, 16))
+    tokens, cache = draw(length=BLOCK - 3), decoder.new_cache(2)
+    parts = [run(decoder, adapter, part, cache=cache) for part in tokens.split(chunks, dim=1)]
+    features, logits = run(decoder, adapter, tokens)
+    torch.testing.assert_close(torch.cat([part for part, _ in parts], 1), features, atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.cat([found for _, found in parts], 1), logits, atol=1e-5, rtol=0)
+    assert logits.shape == (2, BLOCK - 3, STYLES) and cache.prompted == 3
 
 
 def test_running_mean_of_one_two_and_three():
@@ -146,7 +160,7 @@ def test_gradients_of_the_modulation_are_those_of_finite_differences():
 
 
 def test_layers_before_the_source_cannot_be_modulated():
-    with pytest.raises(ValueError, match="begin before layer 2"):
+    with pytest.raises(ValueError, match="layer 2"):
         StyleAdapter(16, [1, 2, 3], source=2)
 
 
