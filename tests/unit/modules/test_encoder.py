@@ -184,7 +184,7 @@ def test_dropout_of_post_norm_layers_acts_at_the_same_places():
 def test_attention_dropout_acts_on_attention_alone():
     layer, x = dropping("attention_dropout"), torch.randn(2, 5, 16)
     changed = x.clone()
-    changed[:, 0] += 1
+    changed[:, 0, 0] += 1  # of all channels, the layer norm would not see it
     before, after = through(layer, x), through(layer, changed)
     assert torch.equal(before[:, 1:], after[:, 1:]) and not torch.allclose(before[:, 0], after[:, 0])
     layer.eval()
