@@ -1,28 +1,68 @@
-"""The one error that users see: a single line that names the file, line or flag, and what to do about it."""
+"""The error type for everything a user can fix, reported as a single line, and text that is safe to show."""
 
+import re
 import sys
+from types import TracebackType
+
+LONGEST_VALUE = 200  # characters of a value in an error
+LONGEST_MESSAGE = 2000
+# Control characters (ESC, BEL, C1), bidirectional controls, line and paragraph separators, byte-order mark.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_UNSAFE_ON_TERMINAL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class UserError(ValueError):
-    """Something that the user can put right. Its text is one line; command lines print it without a traceback."""
+    """An error that the user can fix. Command lines print it without a traceback.
+
+    The message is one line: control characters are escaped, and a very long message loses its middle.
+    """
+
+    def __init__(self, message: object = ""):
+        super().__init__(_cut(_UNSAFE.sub(_escape, str(message))))
 
 
-def check(condition, message):
-    """Raise a :class:`UserError` unless a condition holds."""
+def check(condition: object, message: str) -> None:
+    """Raise a :class:`UserError` unless a condition is true."""
     if not condition:
         raise UserError(message)
 
 
-def report_in_one_line():
-    """From here on an uncaught :class:`UserError` ends the process with ``error: ...`` and exit status 1.
+def shown(value: object, limit: int = LONGEST_VALUE) -> str:
+    """Return the ``repr`` of a value for an error message, at most ``limit`` characters long."""
+    text = repr(value[: limit + 1] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
-    fairseq and hydra re-raise errors as plainer ones of their own, so the whole chain of causes is searched.
+
+def printable(text: str) -> str:
+    """Return a text with the characters escaped that control a terminal; line feeds and tabs are kept.
+
+    Use it for generated text and file names that go to a terminal. Escapes are Python's: ESC becomes ``\\x1b``.
+    """
+    return _UNSAFE_ON_TERMINAL.sub(_escape, text)
+
+
+def _escape(match: re.Match) -> str:
+    return "\\n" if match[0] == "\n" else ascii(match[0])[1:-1]
+
+
+def _cut(message: str) -> str:
+    if len(message) <= LONGEST_MESSAGE:
+        return message
+    return f"{message[: LONGEST_MESSAGE * 3 // 4]} ... {message[-LONGEST_MESSAGE // 5 :]}"  # file first, remedy last
+
+
+def report_in_one_line() -> None:
+    """Install an exception hook that prints a :class:`UserError` as ``error: ...``; the exit status is 1.
+
+    fairseq and hydra re-raise errors as exceptions of their own, so the whole chain of causes is searched.
     """
     default_hook = sys.excepthook
     if getattr(default_hook, "reports_user_errors", False):
         return
 
-    def hook(kind, error, traceback):
+    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         user_error = find_user_error(error)
         if user_error is None:
             default_hook(kind, error, traceback)
@@ -33,8 +73,8 @@ def report_in_one_line():
     sys.excepthook = hook
 
 
-def find_user_error(error):
-    """Return the :class:`UserError` among an exception and what it was raised from, or None."""
+def find_user_error(error: BaseException | None) -> UserError | None:
+    """Return the :class:`UserError` in a chain of exceptions, or None."""
     while error is not None and not isinstance(error, UserError):
         error = error.__cause__ or error.__context__
     return error

@@ -1,87 +1,177 @@
-"""Files that are read or written whole, with errors in one line."""
+"""Read and write text, JSON and YAML, with errors in one line; compare and check paths."""
 
 import json
 import os
-import secrets
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, TextIO
 
-from plugins.errors import UserError
+from plugins.atomic import make_folder as make_folder  # one import for what most callers need
+from plugins.atomic import replacing
+from plugins.errors import UserError, shown
+from plugins.plain_data import BadData, parse_json, parse_yaml
+
+LONGEST_FILE = 1 << 30  # bytes of a JSON file
+LONGEST_YAML = 1 << 24
+_MAGIC = {
+    b"\x1f\x8b": ("compressed with gzip", "unpack it first: gunzip"),
+    b"BZh": ("compressed with bzip2", "unpack it first: bunzip2"),
+    b"\xfd7zXZ": ("compressed with xz", "unpack it first: unxz"),
+    b"\x28\xb5\x2f\xfd": ("compressed with zstd", "unpack it first: unzstd"),
+    b"PK\x03\x04": ("a zip archive", "unpack it first: unzip"),
+    b"\xff\xfe": ("UTF-16", "convert it to UTF-8: iconv -f utf-16 -t utf-8"),
+    b"\xfe\xff": ("UTF-16", "convert it to UTF-8: iconv -f utf-16 -t utf-8"),
+}
+
+# ---- reading -------------------------------------------------------------------------------------
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator:
-    """Open a text in UTF-8, its line breaks as they are, without a byte-order mark.
+def opened(path: str | Path) -> Iterator[TextIO]:
+    """Open a UTF-8 text file; line breaks are kept and a byte-order mark is removed.
 
     Raises:
-        UserError: it cannot be read, or is not UTF-8.
+        UserError: it cannot be read, is no regular file, or is not UTF-8.
     """
+    check_readable(path)
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             yield file
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 ({error.reason}); convert it") from error
+        raise locate_not_utf8(path) from error
 
 
-def read_yaml(path: str | Path, texts: bool = False):
-    """Return what a YAML file holds, with ``texts`` every scalar as it is written: else yes, no and 1 are not texts.
-
-    Raises:
-        UserError: it cannot be read, or is not YAML; with the line where that is known.
-    """
-    import yaml
-
-    try:
-        with opened(path) as file:
-            return yaml.load(file, Loader=yaml.BaseLoader if texts else yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise UserError(f"{path}{line}: not YAML: {problem}") from None
+def read_text(path: str | Path) -> str:
+    """Return the content of a UTF-8 text file; see :func:`opened`."""
+    with opened(path) as file:
+        return file.read()
 
 
-def make_folder(path: str | Path) -> None:
-    """Make a folder, and those above it, unless it is there.
+def read_bytes(path: str | Path, hint: str = "") -> bytes:
+    """Return the content of a regular file; ``hint`` is appended to the error.
 
     Raises:
-        UserError: it cannot be made, or a file has its name.
+        UserError: it cannot be read, or is no regular file.
     """
+    check_readable(path, hint)
     try:
-        Path(path).mkdir(parents=True, exist_ok=True)
+        return Path(path).read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; name a folder to write to") from error
+        raise UserError(f"{path}: {error.strerror}{hint}") from error
 
 
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a path beside this one to write to, which replaces it when the block ends well and is gone when it does not.
+def check_readable(path: str | Path, hint: str = "") -> None:
+    """Refuse what is no regular file: a named pipe blocks for ever, and most files are read twice.
 
-    Folders above it are made. A pipe or a device, such as /dev/null, is given itself: no file may take its place.
+    The pipe of a process substitution, ``<(command)``, is allowed.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: no such file, or a folder, a named pipe, a socket or a device.
     """
-    path = Path(path)
-    special = path.exists() and not path.is_file() and not path.is_dir()
-    part = path if special else path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        if not special:
-            os.replace(part, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        if not special:
-            with suppress(OSError):  # it was renamed, or never made
-                part.unlink()
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}{hint}") from error
+    if stat.S_ISDIR(mode):
+        raise UserError(f"{path}: a folder; name a file")
+    if not stat.S_ISREG(mode) and not str(path).startswith(("/dev/fd/", "/proc/self/fd/", "/dev/stdin", "/dev/null")):
+        raise UserError(f"{path}: not a regular file; write its content to a file and name that")
 
 
-def write_json(path: str | Path, content, indent: int | None = None) -> None:
+def not_utf8(path: str | Path, line: int | None = None, byte: int | None = None, offset: int = 0) -> UserError:
+    """Return the error for a file that is not UTF-8: where, or its actual format where its first bytes show that."""
+    if packed := packed_error(path):
+        return packed
+    place = "" if line is None else f":{line}"
+    which = "" if byte is None else f" (byte {byte:#04x} at offset {offset})"
+    return UserError(f"{path}{place}: not UTF-8{which}; convert it, for example: iconv -f latin1 -t utf-8 {path}")
+
+
+def locate_not_utf8(path: str | Path) -> UserError:
+    """Return :func:`not_utf8` with the place of the first wrong byte, for which the file is read again."""
+    try:
+        content = Path(path).read_bytes() if os.path.isfile(path) else b""
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return not_utf8(path, line, content[error.start], error.start)
+    except OSError:
+        pass
+    return not_utf8(path)
+
+
+def packed_error(path: str | Path) -> UserError | None:
+    """Return the error for a compressed or UTF-16 file, by its first bytes, else None."""
+    start = b""
+    with suppress(OSError), open(path, "rb") as file:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            start = file.read(6)
+    for magic, (kind, cure) in _MAGIC.items():
+        if start.startswith(magic):
+            return UserError(f"{path}: {kind}; {cure} {path}")
+    return None
+
+
+def read_json(path: str | Path, kind: type | tuple[type, ...] = object) -> Any:
+    """Return the content of a JSON file.
+
+    Args:
+        kind: what its value must be, for example ``dict``.
+
+    Raises:
+        UserError: it cannot be read, is not JSON (see :func:`parse_json`), or its value is of another kind.
+    """
+    text = _read_limited(path, LONGEST_FILE)
+    try:
+        content = parse_json(text)
+    except BadData as error:
+        raise UserError(f"{path}{error.place}: {error}") from None
+    if not isinstance(content, kind):
+        raise UserError(f"{path}: a JSON {_name(kind)} is expected, found a {_name(type(content))}")
+    return content
+
+
+_NAMES = {dict: "object", list: "array", str: "string", int: "number", float: "number", bool: "boolean"}
+
+
+def _name(kind: type | tuple[type, ...]) -> str:
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    return " or ".join(dict.fromkeys(_NAMES.get(kind, "null") for kind in kinds))
+
+
+def _read_limited(path: str | Path, limit: int) -> str:
+    with opened(path) as file:
+        text = file.read(limit + 1)
+    if len(text) > limit:
+        raise UserError(f"{path}: more than {limit:,} characters, so not a file of this kind")
+    return text
+
+
+def read_yaml(path: str | Path, texts: bool = False) -> Any:
+    """Return the content of a YAML file.
+
+    Args:
+        texts: return every scalar as it is written; otherwise YAML's types apply, where ``yes`` is True.
+
+    Raises:
+        UserError: it cannot be read, is not YAML, has one key twice in a mapping, is nested deeper than
+            :data:`.plain_data.DEEPEST`, or is too large.
+    """
+    text = _read_limited(path, LONGEST_YAML)
+    try:
+        return parse_yaml(text, texts)
+    except BadData as error:
+        raise UserError(f"{path}{error.place}: {error}") from None
+
+
+# ---- writing -------------------------------------------------------------------------------------
+
+
+def write_json(path: str | Path, content: Any, indent: int | None = None) -> None:
     """Write data as JSON; see :func:`replacing`."""
     write_text(path, json.dumps(content, indent=indent) + "\n")
 
@@ -90,3 +180,39 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text in UTF-8; see :func:`replacing`."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+# ---- paths ---------------------------------------------------------------------------------------
+
+
+def check_not_read(written: Iterable[str | Path | None], read: Iterable[str | Path | None]) -> None:
+    """Check that no path that is written is one that is read; None is skipped.
+
+    Raises:
+        UserError: two paths name one file or one folder, be it through a link.
+    """
+    sources = {os.path.realpath(path): path for path in read if path}
+    for path in (path for path in written if path and (os.path.isfile(path) or not os.path.exists(path))):
+        source = sources.get(os.path.realpath(path))
+        if source is None:
+            source = next((s for s in sources.values() if os.path.exists(path) and _same(path, s)), None)
+        if source is not None:
+            raise UserError(f"{path}: would be written over {source}, which is read; name another output")
+
+
+def _same(one: str | Path, two: str | Path) -> bool:
+    try:
+        return os.path.samefile(one, two) and os.path.isfile(one)
+    except OSError:
+        return False
+
+
+def check_relative(path: str, source: object) -> None:
+    """Refuse a stored path that leaves the folder it is meant for: absolute, with ``..``, or an address.
+
+    Raises:
+        UserError: it is one of these; ``source`` names the file and the key.
+    """
+    parts = path.replace("\\", "/").split("/")
+    if not path or os.path.isabs(path) or path[0] in "~\\" or ".." in parts or "://" in path or "\0" in path:
+        raise UserError(f"{source}: {shown(path)} must be a path within its folder, without .. and without an address")

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from plugins.errors import UserError, find_user_error
+from plugins.errors import UserError, find_user_error, printable, shown
 
 
 def caught(function):
@@ -73,3 +73,26 @@ def test_a_defect_keeps_its_traceback():
 
 def test_a_users_error_is_a_value_error():
     assert issubclass(UserError, ValueError)
+
+
+CONTROLS = "\x1b]0;title\x07\x9b\u202e\u2066\u200f\r"
+
+
+def test_an_error_is_one_line_without_what_controls_a_terminal():
+    text = str(UserError(f"a{CONTROLS}.txt:\n3: é 日本 are kept"))
+    assert text == r"a\x1b]0;title\x07\x9b\u202e\u2066\u200f\r.txt:\n3: é 日本 are kept"
+
+
+def test_generated_text_keeps_its_lines_and_loses_what_controls_a_terminal():
+    assert printable(f"é\n\t{CONTROLS}") == "é\n\t" + r"\x1b]0;title\x07\x9b\u202e\u2066\u200f\r"
+
+
+@pytest.mark.parametrize("value", ["x" * 10**6, b"x" * 10**6, ["x" * 10**6], 10**300])
+def test_values_in_errors_have_at_most_200_characters(value):
+    assert len(shown(value)) <= 200
+    assert shown("a'b") == repr("a'b")
+
+
+def test_a_message_of_a_megabyte_keeps_its_file_and_its_remedy():
+    text = str(UserError(f"file.txt:1: {'x' * 10**6}; use --flag"))
+    assert len(text) < 2100 and text.startswith("file.txt:1: ") and text.endswith("; use --flag")

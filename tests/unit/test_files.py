@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Reading and writing of texts and data; paths that are compared and checked."""
 
 import json
 import os
@@ -15,16 +15,6 @@ def test_a_file_is_replaced_and_its_folders_are_made(tmp_path):
         files.write_json(path, content)
         assert json.loads(path.read_text(encoding="utf-8")) == content
     assert [p.name for p in path.parent.iterdir()] == ["a.json"]
-
-
-def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
-    with pytest.raises(KeyError), files.replacing(path) as part:
-        part.write_text("ne")
-        raise KeyError
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("write", [files.write_text, lambda path, text: files.make_folder(path)])
@@ -55,7 +45,77 @@ def test_texts_are_read_as_they_are(tmp_path):
     with files.opened(tmp_path / "a.txt") as file:
         assert file.read() == "a", "without the byte-order mark"
     (tmp_path / "b.txt").write_bytes(b"\xff")
-    with pytest.raises(UserError, match="b.txt: not UTF-8"), files.opened(tmp_path / "b.txt") as file:
+    with pytest.raises(UserError, match="b.txt:1: not UTF-8"), files.opened(tmp_path / "b.txt") as file:
         file.read()
     with pytest.raises(UserError, match="c.txt: No such file"), files.opened(tmp_path / "c.txt"):
         pass
+
+
+def test_json_files_are_read_with_their_kind(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('\ufeff{"a": [1]}', encoding="utf-8")
+    assert files.read_json(path) == files.read_json(path, dict) == {"a": [1]}
+    with pytest.raises(UserError, match="a.json: .*array.*object"):
+        files.read_json(path, list)
+    path.write_text('{"a":\n 1,}')
+    with pytest.raises(UserError, match="a.json:2: "):
+        files.read_json(path)
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"1" * 5000, b"", b"\xff", b"\x1f\x8b", b"nul"])
+@pytest.mark.parametrize("read", [files.read_json, lambda path: files.read_yaml(path)["a"]])
+def test_a_damaged_file_is_one_short_line_that_names_it(tmp_path, content, read):
+    path = tmp_path / "a.file"
+    path.write_bytes(content)
+    try:
+        read(path)
+    except UserError as error:
+        assert str(error).startswith(str(path)) and "\n" not in str(error) and len(str(error)) < 600
+    except TypeError:
+        pass  # YAML of a single scalar
+
+
+def test_a_yaml_file_is_read_and_its_errors_have_their_line(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("a: yes\n")
+    assert files.read_yaml(path) == {"a": True} and files.read_yaml(path, texts=True) == {"a": "yes"}
+    path.write_text("a: 1\na: 2\n")
+    with pytest.raises(UserError, match="a.yaml:2: .*'a'"):
+        files.read_yaml(path)
+
+
+READERS = [files.read_text, files.read_bytes, files.read_json, files.read_yaml]
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_what_is_no_file_is_refused_by_name(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, tmp_path / "none", "a\0b"):
+        with pytest.raises(UserError) as error:
+            read(path)
+        assert str(error.value).startswith(str(path).replace("\0", "\\x00"))
+
+
+def test_an_output_over_an_input_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("x")
+    (tmp_path / "link").symlink_to("a.csv")
+    for written in ("a.csv", "link", f"../{tmp_path.name}/a.csv"):
+        with pytest.raises(UserError, match="a.csv"):
+            files.check_not_read([None, tmp_path / written], [tmp_path / "b", tmp_path / "a.csv"])
+    with pytest.raises(UserError, match="new"):
+        files.check_not_read([tmp_path / "new"], [tmp_path / "x" / ".." / "new"])
+    files.check_not_read([tmp_path / "b", None, "/dev/null"], [tmp_path / "a.csv", None, "/dev/null"])
+
+
+LEAVING = ["/etc/passwd", "../a", "a/../../b", "a\\..\\b", "", "~/a", "http://x/a", "s3://x", "a\0"]
+
+
+@pytest.mark.parametrize("path", LEAVING)
+def test_stored_paths_that_leave_their_folder_are_refused(path):
+    with pytest.raises(UserError, match="my.yaml"):
+        files.check_relative(path, "my.yaml: files")
+
+
+@pytest.mark.parametrize("path", ["a", "a/b.tsv", "..a/b..", "a b"])
+def test_stored_paths_within_their_folder_are_accepted(path):
+    files.check_relative(path, "my.yaml: files")

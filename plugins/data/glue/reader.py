@@ -1,17 +1,22 @@
-"""Rows of GLUE's files and of the user's own: TSV without quoting, CSV with it, JSON lines."""
+"""Rows of GLUE's files and of a user's own: TSV without quoting, CSV with it, JSON lines and arrays."""
 
 import json
 import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from plugins.data.glue.specs import ALIASES, TEST
-from plugins.data.text.tables import BadRow, is_json, json_rows, table_rows
-from plugins.errors import UserError
+from plugins.data.glue.specs import ALIASES, TEST, GlueSpec
+from plugins.data.text.records import BadRow, check_name, is_json, json_records, string_under
+from plugins.data.text.tables import check_delimiter, table_rows
+from plugins.errors import UserError, shown
 
 logger = logging.getLogger(__name__)
+
+INDEX_COLUMNS = ("index", "id")  # the first of these that a file has names its rows
 
 
 @dataclass(frozen=True)
@@ -20,18 +25,18 @@ class Examples:
 
     Attributes:
         texts: a list of N texts for each column of text.
-        labels: (N,) ids (int64) or scores (float64); None where the split is unlabelled.
-        index: N names of the rows, as the leaderboard wants them; their place in the file, from 0, where it names none.
+        labels: (N,) ids (int64) or scores (float64); None where the split is unlabeled.
+        index: N names of the rows, as the leaderboard expects them; their place in the file, from 0, where it has none.
         skipped: how many bad rows were left out.
     """
 
-    texts: list
+    texts: list[list[str]]
     labels: np.ndarray | None
-    index: list
+    index: list[str]
     skipped: int = 0
 
 
-def locate(data, spec, split):
+def locate(data: str | Path, spec: GlueSpec, split: str) -> Path:
     """Return the file of a split: in the task's folder inside the GLUE folder, or in the given folder itself.
 
     Raises:
@@ -44,42 +49,44 @@ def locate(data, spec, split):
     for path in candidates:
         if path.is_file():
             return path
-    raise UserError(f"{candidates[0]}: no such file; the data folder must hold {spec.name}'s {split} split")
+    raise UserError(f"{candidates[0]}: no such file; the data folder must contain {spec.name}'s {split} split")
 
 
-def read(path, spec, split, skip_bad_rows=False):
+def read(path: str | Path, spec: GlueSpec, split: str, skip_bad_rows: bool = False) -> Examples:
     """Read a split.
 
     Args:
-        path: ``.csv`` (with quoting), ``.jsonl``, or else TSV, in which a ``"`` is text.
-        skip_bad_rows: leave out what is an error otherwise, and count it.
+        path: ``.csv`` (with quoting), JSON records, or else TSV, in which a ``"`` is text.
+        skip_bad_rows: leave out and count bad rows instead of raising an error.
 
     Returns:
-        :class:`Examples`. A test split is unlabelled where its labels are missing or none of the task's.
+        :class:`Examples`. A test split is unlabeled where its labels are missing or none of the task's.
 
     Raises:
-        UserError: a row is bad, a column is missing, or there are no rows.
+        UserError: a row is bad, a column is missing or ambiguous, or there are no rows.
     """
     path = Path(path)
-    rows = numbered_rows(path, spec, split)
     labelled = None if split.startswith(TEST) else True  # None: not known yet
-    texts, labels, index, bad = [[] for _ in spec.text], [], [], []
-    for number, (line, row) in enumerate(rows):
+    ids = {label: i for i, label in enumerate(spec.labels)}
+    texts: list[list[str]] = [[] for _ in spec.text]
+    labels, index, bad = [], [], []
+    for number, (line, row) in enumerate(numbered_rows(path, spec, split)):
         try:
             if isinstance(row, BadRow):
                 raise row
             fields = [text_of(row, name) for name in spec.text]
-            label = label_of(row, spec, labelled)
+            label = label_of(row, spec, labelled, ids)
+            name = name_of(row, number)
         except BadRow as error:
             if not skip_bad_rows:
-                cure = "mend the row, or leave such rows out: --skip-bad-rows"
+                cure = "correct the row, or leave such rows out: --skip-bad-rows"
                 raise UserError(f"{path}:{line}: {error}; {cure}") from None
             bad.append((line, str(error)))
             continue
         for column, field in zip(texts, fields, strict=True):
             column.append(field)
         labels.append(label)
-        index.append(str(row.get("index", row.get("id", number))))
+        index.append(name)
     if not index:
         raise UserError(f"{path}: no usable rows")
     if bad:
@@ -87,74 +94,129 @@ def read(path, spec, split, skip_bad_rows=False):
     return Examples(texts, as_array(labels, spec), index, len(bad))
 
 
-def text_of(row, name):
-    value = row.get(name)
-    if not isinstance(value, str):
-        raise BadRow(f"no text in the column {name!r}")
-    return value
+def text_of(row: Mapping[str, Any], name: str) -> str:
+    """Return the text in a column of a row.
+
+    Raises:
+        BadRow: there is none.
+    """
+    if row.get(name) is None:
+        raise BadRow(f"no text in the column {shown(name)}")
+    return string_under(row, name)
 
 
-def label_of(row, spec, labelled):
-    """Return the id or score of a row's label; None in a test split without usable ones."""
+def name_of(row: Mapping[str, Any], number: int) -> str:
+    """Return the name of a row: its ``index`` or ``id``, else its number.
+
+    Raises:
+        BadRow: the name has control characters, or begins like the formula of a spreadsheet.
+    """
+    name = next((str(row[column]) for column in INDEX_COLUMNS if column in row), str(number))
+    check_name(name, "name of the row")
+    return name
+
+
+def label_of(row: Mapping[str, Any], spec: GlueSpec, labelled: bool | None, ids: Mapping[str, int]) -> float | None:
+    """Return the id or score of a row's label; None in a test split without usable ones.
+
+    Raises:
+        BadRow: there is none, where the split is labeled.
+    """
     try:
-        return parse_label(row.get(spec.label), spec)
+        return parse_label(row.get(spec.label), spec, ids)
     except BadRow:
         if labelled:
             raise
         return None
 
 
-def parse_label(value, spec):
+def parse_label(value: Any, spec: GlueSpec, ids: Mapping[str, int]) -> float:
+    """Return the id of a label, or a score.
+
+    Args:
+        ids: id of each label of the task, as it is written.
+
+    Raises:
+        BadRow: it is none of them, or no number on the task's scale.
+    """
     if value is None or value == "":
-        raise BadRow(f"no label in the column {spec.label!r}")
+        raise BadRow(f"no label in the column {shown(spec.label)}")
     if spec.is_regression:
         low, high = spec.scale
         try:
             score = float(value)
-        except (TypeError, ValueError):
-            raise BadRow(f"score {value!r} is not a number") from None
+        except (TypeError, ValueError, OverflowError):
+            raise BadRow(f"score {shown(value)} is not a number") from None
         if not low <= score <= high:
-            raise BadRow(f"score {value!r} is not between {low:g} and {high:g}")
+            raise BadRow(f"score {shown(value)} is not between {low:g} and {high:g}")
         return score
     written = json.dumps(value) if isinstance(value, bool) else str(value).strip()
-    if written not in spec.labels:
-        raise BadRow(f"unknown label {written!r}; {spec.name} has {', '.join(spec.labels)}")
-    return spec.labels.index(written)
+    if written not in ids:
+        known = ", ".join(spec.labels[:20]) + (", ..." if len(spec.labels) > 20 else "")
+        raise BadRow(f"unknown label {shown(written)}; {spec.name} has {known}")
+    return ids[written]
 
 
-def as_array(labels, spec):
+def as_array(labels: list[float | None], spec: GlueSpec) -> np.ndarray | None:
+    """Return labels as an array (N,), or None if one of them is missing."""
     if any(label is None for label in labels):
         return None
-    # float64, for half precision turns every float32 tensor of a batch into its own type, and rounds the labels
+    # float64, because half precision turns every float32 tensor of a batch into its own type, and rounds the labels
     return np.array(labels, np.float64 if spec.is_regression else np.int64)
 
 
 # Rows
 
 
-def numbered_rows(path, spec, split):
-    """Yield (line number, {column: value}, or BadRow) of a file of any kind."""
+def numbered_rows(path: Path, spec: GlueSpec, split: str) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+    """Yield (line number, {column: value} or BadRow) of a file of any kind.
+
+    Raises:
+        UserError: the file cannot be read, or its header lacks a column or has one twice.
+    """
     if is_json(path):
-        yield from json_rows(path)
+        yield from json_records(path)
         return
     header, table = None, table_rows(path)
     if spec.headless and split in spec.headless:
-        header = spec.headless[split]
+        header = list(spec.headless[split])
     else:
-        header = next(table, (0, [""]))[1]
-        header = [ALIASES.get(name.lower(), name) if name not in (*spec.text, spec.label) else name for name in header]
-        header = [spec.label if name.lower() == spec.label.lower() else name for name in header]
-        check_header(path, header, spec, split)
+        header = columns(path, next(table, (0, [""]))[1], spec, split)
     for line, cells in table:
         if len(cells) != len(header):
-            yield line, BadRow(f"{len(cells)} columns, {len(header)} expected ({', '.join(header)})")
+            yield line, BadRow(f"{len(cells)} columns, {len(header)} expected ({shown(', '.join(header))[1:-1]})")
         else:
             yield line, dict(zip(header, cells, strict=True))
 
 
-def check_header(path, header, spec, split):
+def columns(path: Path, header: list[str], spec: GlueSpec, split: str) -> list[str]:
+    """Return a header with the task's own name for each column that it needs.
+
+    A column with exactly that name is taken first. Otherwise the alias of a column of text, or the name of the label in
+    another case, counts. White space around names is ignored.
+
+    Raises:
+        UserError: a column is missing, or two match.
+    """
+    names = [name.strip() for name in header]
     needed = [*spec.text] + ([] if split.startswith(TEST) else [spec.label])
-    missing = [name for name in needed if name not in header]
+    missing = []
+    for wanted in (*spec.text, spec.label, *INDEX_COLUMNS):
+        found = [i for i, name in enumerate(names) if name == wanted]
+        if not found and wanted == spec.label:
+            found = [i for i, name in enumerate(names) if name.lower() == wanted.lower() and name not in spec.text]
+        if not found and wanted in spec.text:
+            found = [i for i, name in enumerate(names) if ALIASES.get(name.lower()) == wanted]
+        if len(found) > 1:
+            raise UserError(
+                f"{path}:1: columns {' and '.join(str(i + 1) for i in found)} are both {shown(wanted)}: rename one"
+            )
+        if found:
+            names[found[0]] = wanted
+        elif wanted in needed:
+            missing.append(wanted)
     if missing:
-        found = ", ".join(header)[:200]
-        raise UserError(f"{path}:1: no column {', '.join(map(repr, missing))} in the header, which has: {found}")
+        check_delimiter(path, header)
+        names_there = shown(", ".join(names))[1:-1]
+        raise UserError(f"{path}:1: no column {', '.join(map(shown, missing))} in the header, which has: {names_there}")
+    return names

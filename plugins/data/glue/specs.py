@@ -1,15 +1,20 @@
-"""The one table of GLUE: files, columns, labels and metrics of each task; and the same for tasks of the user's own.
+"""Files, columns, labels and metrics of each GLUE task, and of tasks of a user's own (YAML).
 
 Columns and file names are those of the official archives (gluebenchmark.com/tasks), label ids those of the benchmark's
-own lists, which Hugging Face's ``nyu-mll/glue`` has too. Metrics carry Hugging Face's names.
+own lists, as in Hugging Face's ``nyu-mll/glue``. Metrics have Hugging Face's names.
 """
 
 import difflib
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
 
-from plugins.errors import UserError, check
-from plugins.files import read_yaml
+from plugins.data.text.records import BadRow, check_name
+from plugins.errors import UserError, check, shown
+from plugins.files import check_relative, read_yaml
 
 ACCURACY, F1, MATTHEWS = "accuracy", "f1", "matthews_correlation"
 PEARSON, SPEARMAN, COMBINED = "pearson", "spearmanr", "combined_score"
@@ -31,14 +36,14 @@ class GlueSpec:
         files: file of each split; ``valid`` picks the best checkpoint.
         text: the one or two columns of text.
         label: the column of the label.
-        labels: how labels are written in the files, in the order of their ids; empty for regression.
-        names: what those labels mean, in the same order; empty: the labels speak for themselves.
+        labels: labels as written in the files, in the order of their ids; empty for regression.
+        names: readable names of the labels, in the same order; empty: the labels themselves.
         metrics: the official ones.
         best: the one that picks the best checkpoint.
-        folders: names that the task's folder may have.
+        folders: possible names of the task's folder.
         headless: columns of the splits whose files have no header.
         scale: lowest and highest label of a regression.
-        head: the name of the classification head that serves it; empty: its own.
+        head: name of the classification head; empty: the name of the task in lower case.
         submission: file names that the leaderboard expects for test splits.
     """
 
@@ -57,43 +62,57 @@ class GlueSpec:
     submission: dict | None = None
 
     @property
-    def is_regression(self):
+    def is_regression(self) -> bool:
         return bool(self.scale)
 
     @property
-    def outputs(self):
-        """How many numbers the head gives."""
+    def outputs(self) -> int:
+        """Size of the head's output."""
         return 1 if self.is_regression else len(self.labels)
 
     @property
-    def id2label(self):
+    def id2label(self) -> list[str]:
         """Readable label names in the order of their ids."""
         return list(self.names or self.labels)
 
     @property
-    def head_name(self):
+    def head_name(self) -> str:
         return self.head or self.name.lower()
 
     @property
-    def valid_splits(self):
-        """Validation splits, the one that decides first."""
+    def valid_splits(self) -> list[str]:
+        """Validation splits; the first picks the best checkpoint."""
         return [split for split in self.files if split.startswith(VALID)]
 
     @property
-    def test_splits(self):
+    def test_splits(self) -> list[str]:
         return [split for split in self.files if split.startswith(TEST)]
 
-    def plain(self):
-        """Return the table's row as plain data, for a checkpoint."""
+    def plain(self) -> dict[str, Any]:
+        """Return the spec as plain data, for a checkpoint."""
         return asdict(self)
 
 
-def from_plain(row):
-    """Return the spec that :meth:`GlueSpec.plain` wrote; lists become tuples again."""
-    return GlueSpec(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})
+def from_plain(row: dict[str, Any], source: str = "the checkpoint's task") -> GlueSpec:
+    """Return the spec that :meth:`GlueSpec.plain` returned, after a round trip through a file.
+
+    Raises:
+        UserError: it is no spec, or one of its paths leaves the data folder; ``source`` names what it comes from.
+    """
+    check(isinstance(row, dict), f"{source}: no task specification")
+    row = {name: value for name, value in row.items() if value is not None}
+    _check_keys(source, row, ("name", "files", "text", "label", "metrics", "best"))
+    scale = row.get("scale") or ()
+    check(isinstance(scale, list | tuple), f"{source}: scale must be two numbers")
+    spec = GlueSpec(**{"labels": (), **_typed(source, {**row, "scale": [str(value) for value in scale]})})
+    _check_files(source, spec)
+    return spec
 
 
-def single(name, columns, label, labels, metrics, best, **more):
+def single(
+    name: str, columns: tuple, label: str, labels: tuple, metrics: tuple, best: str, **more: Any
+) -> GlueSpec:
+    """Return the spec of a task with the usual files."""
     return GlueSpec(name, SPLITS, columns, label, labels, metrics, best, folders=(name,), **more)
 
 
@@ -130,11 +149,11 @@ SPECS = {spec.name: spec for spec in _TABLE}
 ALIASES = {"premise": "sentence1", "hypothesis": "sentence2"}  # of columns, in diagnostic-full.tsv
 
 
-def find(name, source="--glue-task", own=()):
+def find(name: str, source: str = "--glue-task", own: Sequence[GlueSpec] = ()) -> GlueSpec:
     """Return the spec of a task, however its name is written (``SST-2``, ``sst2``).
 
     Args:
-        source: what gave the name, for the error.
+        source: where the name comes from, for the error.
         own: specs besides GLUE's.
 
     Raises:
@@ -153,14 +172,14 @@ def find(name, source="--glue-task", own=()):
     raise UserError(f"{source} {name}: {hint}there are {', '.join(specs)}; a YAML file (--spec) describes others")
 
 
-# Tasks of the user's own
+# Tasks of a user's own
 
 REQUIRED = ("name", "files", "text", "label", "metrics")
 TEXTS, LISTS = ("name", "label", "best", "head"), ("text", "labels", "names", "metrics", "folders", "scale")
 MAPPINGS = ("files", "headless", "submission")
 
 
-def read(path):
+def read(path: str | Path) -> GlueSpec:
     """Read the spec of a task from a YAML file: the attributes of :class:`GlueSpec`, of which most may be left out.
 
     Raises:
@@ -168,11 +187,7 @@ def read(path):
     """
     row = read_yaml(path, texts=True)
     check(isinstance(row, dict), f"{path}: a mapping with the keys {', '.join(REQUIRED)} is expected")
-    known = {f.name for f in fields(GlueSpec)}
-    for name in row:
-        check(name in known, f"{path}: unknown key {name!r}; there are {', '.join(sorted(known))}")
-    for name in REQUIRED:
-        check(row.get(name), f"{path}: the key {name!r} is missing")
+    _check_keys(path, row, REQUIRED)
     spec = GlueSpec(**{"best": "", "labels": (), **_typed(path, row)})
     spec = replace(spec, best=spec.best or spec.metrics[0])
     _check_names(path, spec)
@@ -181,42 +196,67 @@ def read(path):
     return spec
 
 
-def _typed(path, row):
-    """Return a row as its attributes are: texts, mappings by split, and tuples."""
+def _check_keys(source: object, row: dict, required: Sequence[str]) -> None:
+    known = {f.name for f in fields(GlueSpec)}
+    for name in row:
+        check(name in known, f"{source}: unknown key {shown(name)}; there are {', '.join(sorted(known))}")
+    for name in required:
+        check(row.get(name), f"{source}: the key {name!r} is missing")
+
+
+def _typed(source: object, row: dict) -> dict[str, Any]:
+    """Return a row with the types of the attributes: strings, mappings by split, and tuples."""
     row = dict(row)
     for name in TEXTS:
-        check(isinstance(row.get(name, ""), str), f"{path}: {name} must be one text")
+        check(isinstance(row.get(name, ""), str), f"{source}: {name} must be one text")
     for name in MAPPINGS:
         value = row.get(name) or {}
         known = isinstance(value, dict) and value.keys() <= set(SPLIT_NAMES)
-        check(known, f"{path}: {name} must be a mapping with keys among {', '.join(SPLIT_NAMES)}")
+        check(known, f"{source}: {name} must be a mapping with keys among {', '.join(SPLIT_NAMES)}")
+    for names in (row.get("headless") or {}).values():
+        texts = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+        check(texts, f"{source}: headless must give a list of columns for each split")
     for name in LISTS:
         value = row.get(name, [])
         value = [value] if isinstance(value, str) else value
-        texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
-        check(texts, f"{path}: {name} must be a list of texts")
-        check(len(set(value)) == len(value), f"{path}: {name} says one thing twice: {', '.join(value)}")
+        texts = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+        check(texts, f"{source}: {name} must be a list of texts")
+        twice = next((item for item, count in Counter(value).items() if count > 1), None)
+        check(twice is None, f"{source}: {name} has {shown(twice)} twice")
         row[name] = tuple(value)
     try:
         row["scale"] = tuple(map(float, row["scale"]))
     except ValueError:
-        raise UserError(f"{path}: scale must be two numbers, [lowest, highest]") from None
+        raise UserError(f"{source}: scale must be two numbers, [lowest, highest]") from None
     return row
 
 
-def _check_names(path, spec):
+def _check_files(source: object, spec: GlueSpec) -> None:
+    """Check that files, folders and submissions are paths within the data folder, one for each split."""
+    named = all(isinstance(file, str) and file for file in spec.files.values())
+    check(named, f"{source}: files must name one file for each split")
+    for file in (*spec.files.values(), *spec.folders, *(spec.submission or {}).values()):
+        check(isinstance(file, str), f"{source}: submission must name one file for each split")
+        check_relative(file, f"{source}: files")
+
+
+def _check_names(path: object, spec: GlueSpec) -> None:
     for name, value in (("name", spec.name), ("head", spec.head)):  # they name folders and parameters
         legal = re.fullmatch("[A-Za-z0-9_-]*", value)
-        check(legal, f"{path}: {name} {value!r} may hold letters, digits, - and _ alone")
-    named = all(isinstance(file, str) and file for file in spec.files.values())
-    check(named, f"{path}: files must name one file a split")
+        check(legal, f"{path}: {name} {shown(value)} may contain letters, digits, - and _ alone")
+    _check_files(path, spec)
+    for value in (*spec.labels, *spec.names):
+        try:
+            check_name(value, "label")
+        except BadRow as error:
+            raise UserError(f"{path}: {error}") from None
     for split in (TRAIN, VALID):
         check(split in spec.files, f"{path}: files: no {split!r} split; train and valid are needed")
-    check(spec.label not in spec.text, f"{path}: {spec.label!r} is both a text and the label")
+    check(spec.label not in spec.text, f"{path}: {shown(spec.label)} is both a text and the label")
     check(len(spec.text) in (1, 2), f"{path}: text names {len(spec.text)} columns; one or two are possible")
 
 
-def _check_labels(path, spec):
+def _check_labels(path: object, spec: GlueSpec) -> None:
     either = bool(spec.labels) != spec.is_regression
     check(either, f"{path}: give either labels, or scale: [lowest, highest] for a regression")
     check(len(spec.labels) != 1, f"{path}: labels must name at least two classes")
@@ -226,7 +266,7 @@ def _check_labels(path, spec):
     check(ordered, f"{path}: scale must be [lowest, highest]")
 
 
-def _check_metrics(path, spec):
+def _check_metrics(path: object, spec: GlueSpec) -> None:
     possible = REGRESSION_METRICS if spec.is_regression else (ACCURACY, F1, MATTHEWS, COMBINED)
     for metric in (*spec.metrics, spec.best):
         known = metric in possible

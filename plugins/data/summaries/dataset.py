@@ -16,11 +16,11 @@ from tqdm import tqdm
 from plugins.data.by_length import ByLength
 from plugins.data.dictionaries import fingerprint
 from plugins.data.summaries.reader import Columns, read, share
-from plugins.data.text.cache import cached
+from plugins.data.text.cache import cached, digest
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 
-FORMAT = 1  # of the files in the cache
+FORMAT = 2  # of the files in the cache
 _TOKEN = re.compile(r"<\|.+\|>")
 
 
@@ -104,10 +104,9 @@ def load(
         chosen = (record for record in records if part[0] <= share(record.document) < part[1])
         return encode(path, chosen, layout, dictionary, Path(folder))
 
-    info = path.stat()
     key = {
         "format": FORMAT,
-        "files": {"data": [[str(path.resolve()), info.st_size, info.st_mtime_ns]]},
+        "files": {"data": [[str(path.resolve()), digest(path)]]},
         "columns": asdict(columns),
         "blank": layout.blank,
         "part": part,

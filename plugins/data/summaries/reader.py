@@ -1,13 +1,15 @@
-"""Documents with summaries in files of the user's: CSV with quoting, TSV without, or JSON lines."""
+"""Documents with summaries in a user's files: CSV with quoting, TSV without, JSON lines or arrays."""
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from plugins.data.text.tables import BadRow, is_csv, is_json, json_rows, table_rows
-from plugins.errors import UserError
+from plugins.data.text.records import BadRow, check_name, check_whole, is_json, json_records, string_under
+from plugins.data.text.tables import check_delimiter, is_csv, table_rows
+from plugins.errors import UserError, shown
+from plugins.files import check_readable
 
 logger = logging.getLogger(__name__)
 
@@ -15,12 +17,12 @@ DOCUMENT_COLUMNS = ("article", "document", "text")  # cnn_dailymail's name first
 SUMMARY_COLUMNS = ("highlights", "summary")
 ID_COLUMN = "id"
 NAMES = {"train": ("train",), "valid": ("valid", "validation", "dev"), "test": ("test",)}
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".ndjson")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Where documents and summaries stand; None for the first of the usual names that a file has."""
+    """The columns of documents and summaries; None for the first of the usual names that a file has."""
 
     document: str | None = None
     summary: str | None = None
@@ -28,7 +30,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Record:
-    """A document, its summary if there is one, its name, and the line where its record begins."""
+    """A document, its summary if there is one, its name, and the line that its record begins in."""
 
     line: int
     name: str
@@ -50,25 +52,25 @@ def locate(data: str, split: str) -> Path:
     names = [name + suffix for name in NAMES.get(split, (split,)) for suffix in SUFFIXES]
     found = [path / name for name in names if (path / name).is_file()]
     if not found:
-        raise UserError(f"{path}: no {split} split here; it would be {', '.join(names[:4])} or the like")
+        raise UserError(f"{path}: no {split} split here; it would be called {', '.join(names[:4])}, ...")
     if len(found) > 1:
         raise UserError(f"{path}: {' and '.join(file.name for file in found)} are both the {split} split; remove one")
     return found[0]
 
 
-def read(path: Path, columns: Columns = Columns(), summaries: bool = True, skip_bad_rows: bool = False):
+def read(
+    path: Path, columns: Columns = Columns(), summaries: bool = True, skip_bad_rows: bool = False
+) -> Iterator[Record]:
     """Yield the records of a file, as they are read.
 
     Args:
         summaries: whether a record without a summary is an error.
-        skip_bad_rows: leave out what is an error otherwise, and log how many they were.
-
-    Yields:
-        :class:`Record`.
+        skip_bad_rows: leave out and count bad records instead of raising an error.
 
     Raises:
         UserError: a record is bad, a column is missing, or there are no records.
     """
+    check_readable(path)
     used, bad = 0, []
     try:
         for line, row in rows(path, columns, summaries):
@@ -79,7 +81,7 @@ def read(path: Path, columns: Columns = Columns(), summaries: bool = True, skip_
             except BadRow as error:
                 if not skip_bad_rows:
                     raise UserError(
-                        f"{path}:{line}: {error}; mend it, or leave such records out: --skip-bad-rows"
+                        f"{path}:{line}: {error}; correct it, or leave such records out: --skip-bad-rows"
                     ) from None
                 bad.append((line, error))
                 continue
@@ -93,71 +95,82 @@ def read(path: Path, columns: Columns = Columns(), summaries: bool = True, skip_
 
 
 def record_of(row: dict, line: int, columns: Columns, summaries: bool, number: int) -> Record:
+    """Return the record in a row; ``number`` is its name where it has none.
+
+    Raises:
+        BadRow: no document, no summary where there must be one, something that is no text, or a name with control
+            characters.
+    """
     document_column = find(columns.document, DOCUMENT_COLUMNS, row)
     summary_column = find(columns.summary, SUMMARY_COLUMNS, row)
     document, summary = (text_of(row, name) for name in (document_column, summary_column))
     if document is None:
-        raise BadRow(f"no text under {document_column!r}")
+        raise BadRow(f"no text under {shown(document_column)}")
     if summary is None and summaries:
-        raise BadRow(f"no text under {summary_column!r}")
+        raise BadRow(f"no text under {shown(summary_column)}")
     name = row.get(ID_COLUMN)
     name = str(number if name in (None, "") else name)
     check_whole(name, ID_COLUMN)
+    check_name(name, ID_COLUMN)
     return Record(line, name, document, summary)
 
 
 def text_of(row: dict, name: str) -> str | None:
-    value = row.get(name)
-    if not isinstance(value, str):
+    """Return the text under a name without surrounding white space; None if there is none.
+
+    Raises:
+        BadRow: the value is no text, for example a list.
+    """
+    if row.get(name) is None:
         return None
-    check_whole(value, name)
-    return value.strip() or None
+    return string_under(row, name).strip() or None
 
 
-def check_whole(value: str, name: str) -> None:
-    """Refuse half of a character, which JSON can write and no file can hold: "\\ud800"."""
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise BadRow(f"{value[error.start]!a} under {name!r} is half a character") from None
-
-
-def find(asked: str | None, usual: tuple[str, ...], names) -> str:
+def find(asked: str | None, usual: tuple[str, ...], names: Container[str]) -> str:
     """Return the column that was asked for, or else the first usual one that there is."""
     return asked or next((name for name in usual if name in names), usual[0])
 
 
 def rows(path: Path, columns: Columns, summaries: bool) -> Iterator[tuple[int, dict | BadRow]]:
-    """Yield (line number, {column: value}, or :class:`BadRow`)."""
-    try:
-        if is_json(path):
-            yield from json_rows(path)
-            return
-        table = table_rows(path)
-        header = next(table, (1, [""]))[1]
-        check_header(path, header, columns, summaries)
-        for line, cells in table:
-            row = dict(zip(header, cells, strict=False))
-            yield line, row if len(cells) == len(header) else miscounted(path, cells, header)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+    """Yield (line number, {column: value} or :class:`BadRow`).
+
+    Raises:
+        UserError: the file cannot be read, or its header lacks a column or has one twice.
+    """
+    if is_json(path):
+        yield from json_records(path)
+        return
+    table = table_rows(path)
+    header = [name.strip() for name in next(table, (1, [""]))[1]]
+    check_header(path, header, columns, summaries)
+    for line, cells in table:
+        row = dict(zip(header, cells, strict=False))
+        yield line, row if len(cells) == len(header) else miscounted(path, cells, header)
 
 
 def miscounted(path: Path, cells: list[str], header: list[str]) -> BadRow:
+    """Return what is wrong with a row of another length than the header."""
     hint = "" if is_csv(path) else " (a .tsv has no quoting: cells with line breaks or tabs need a .csv)"
-    return BadRow(f"{len(cells)} columns, {len(header)} expected: {', '.join(header)}{hint}")
+    return BadRow(f"{len(cells)} columns, {len(header)} expected: {shown(', '.join(header))[1:-1]}{hint}")
 
 
 def check_header(path: Path, header: list[str], columns: Columns, summaries: bool) -> None:
-    wanted = [(find(columns.document, DOCUMENT_COLUMNS, header), "--document-column")]
-    wanted += [(find(columns.summary, SUMMARY_COLUMNS, header), "--summary-column")] if summaries else []
-    for name, flag in wanted:
-        if name not in header:
-            raise UserError(f"{path}:1: no column {name!r}, but {', '.join(header)[:200]}; name it: {flag}")
+    """Check that each column that is used is there, once.
+
+    Raises:
+        UserError: one is missing or there twice, or another delimiter was used than that of the file's kind.
+    """
+    check_delimiter(path, header)
+    wanted = [(find(columns.document, DOCUMENT_COLUMNS, header), "--document-column", True)]
+    wanted += [(find(columns.summary, SUMMARY_COLUMNS, header), "--summary-column", summaries)]
+    for name, flag, needed in wanted:
+        if name not in header and (needed or columns.summary == name):
+            there = shown(", ".join(header))[1:-1]
+            raise UserError(f"{path}:1: no column {shown(name)}, but {there}; name it: {flag}")
         if header.count(name) > 1:
-            raise UserError(f"{path}:1: {header.count(name)} columns are called {name!r}; rename all but one")
+            raise UserError(f"{path}:1: {header.count(name)} columns are called {shown(name)}; rename all but one")
 
 
 def share(text: str) -> float:
-    """Return a number from 0 up to 1 that depends on a text alone, to split one file by."""
+    """Return a number in [0, 1) that depends on a text alone, to split a file by."""
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:6], "big") / 2**48

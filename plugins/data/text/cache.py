@@ -1,86 +1,132 @@
-"""Encoded text on disk: written once, by whichever process comes first, and again when a file has changed."""
+"""A cache of encoded text on disk: written once, identified by content, checked when opened, rebuilt when damaged."""
 
 import hashlib
 import json
+import logging
 import os
-import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
+from plugins.atomic import NotWritten, temporary_folder
 from plugins.data.text.sources import CorpusSpec, Source
 from plugins.errors import UserError
+from plugins.files import read_json
+
+logger = logging.getLogger(__name__)
+
+DESCRIPTION = "corpus.json"
 
 
-def describe_sources(spec: CorpusSpec, sources: dict[str, list[Source]]) -> dict:
-    """Return what the encoded text of a corpus depends on, as plain data."""
-
-    def stamp(path):
-        info = os.stat(path)
-        return [path, info.st_size, info.st_mtime_ns]
-
+def describe_sources(spec: CorpusSpec, sources: dict[str, list[Source]]) -> dict[str, Any]:
+    """Return what the encoded text of a corpus depends on, as plain data: options, and each file with its digest."""
     options = {**asdict(spec.reading), "shares": list(map(str, spec.shares()))}
-    files = {split: [[*stamp(source.path), source.style] for source in files] for split, files in sources.items()}
+    digests = {source.path: digest(source.path) for files in sources.values() for source in files}
+    files = {
+        split: [[source.path, digests[source.path], source.style, source.is_json] for source in files]
+        for split, files in sources.items()
+    }
     return {"options": options, "files": files}
 
 
-def cached(cache: str, key: dict, encode: Callable[[str], dict]) -> tuple[str, dict]:
-    """Return the folder within ``cache`` that holds what was written for a key, and its description.
+def digest(path: str | Path) -> str:
+    """Return a BLAKE2b digest of the content of a file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+
+
+def cached(cache: str, key: dict[str, Any], encode: Callable[[str], dict]) -> tuple[str, dict[str, Any]]:
+    """Return the folder within ``cache`` for a key, and the description of what was written there.
+
+    An entry that is damaged (a file is missing, or its content is not what was written) is written again.
 
     Args:
-        key: of :func:`describe_sources`, and whatever else the text depends on.
+        key: plain data that the files depend on, such as :func:`describe_sources`.
         encode: writes files into a folder and returns their description as plain data.
 
     Raises:
         UserError: nothing can be written there.
     """
+    key = json.loads(json.dumps(key))  # as it is read back: lists instead of tuples
     folder = os.path.join(cache, hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16])
-    if not os.path.exists(description(folder)):
+    content = read_entry(folder, key)
+    if content is None:
         try:
+            if os.path.lexists(folder):
+                logger.warning("%s: damaged, made again", folder)
+                remove(folder)
             write(key, folder, encode)
             remove_outdated(cache, key, folder)
-        except OSError as error:
+        except NotWritten as error:
             raise UserError(
-                f"{cache}: the encoded text cannot be written here ({error.strerror}); name a folder with --data-cache"
+                f"{cache}: the encoded text cannot be written here ({error.reason}); name a folder with --data-cache"
             ) from error
-    with open(description(folder), encoding="utf-8") as file:
-        return folder, json.load(file)
+        content = read_entry(folder, key)
+        if content is None:
+            raise UserError(f"{folder}: damaged when read back; check the disk, or name another --data-cache")
+    return folder, content
 
 
-def description(folder: str) -> str:
-    return os.path.join(folder, "corpus.json")
-
-
-def write(key: dict, folder: str, encode: Callable[[str], dict]) -> None:
-    """Write a corpus under a temporary name, then rename it; of several processes the first to finish wins."""
-    part = f"{folder}.{secrets.token_hex(4)}.part"
-    os.makedirs(part)
+def read_entry(folder: str, key: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """Return the description of an entry, or None if there is no entry, it is damaged, or it has another key."""
     try:
-        content = {"key": key, **encode(part)}
-        with open(description(part), "w", encoding="utf-8") as file:
-            json.dump(content, file)
+        stored = read_json(os.path.join(folder, DESCRIPTION), dict)
+        content, files = stored["content"], stored["content"]["written"]
+        whole = stored["digest"] == checksum(content) and (key is None or content["key"] == key)
+        whole = whole and all(digest(os.path.join(folder, name)) == written for name, written in files.items())
+    except (UserError, KeyError, TypeError, AttributeError):
+        return None
+    return content if whole else None
+
+
+def checksum(content: Any) -> str:
+    """Return a digest of plain data."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write(key: dict[str, Any], folder: str, encode: Callable[[str], dict]) -> None:
+    """Write an entry under a temporary name, then rename it; of several processes the first to finish wins."""
+    with temporary_folder(folder) as part:
+        content = {**encode(str(part)), "key": key}
+        content["written"] = {name: digest(part / name) for name in sorted(os.listdir(part))}
+        content = json.loads(json.dumps(content))
+        with open(part / DESCRIPTION, "w", encoding="utf-8") as file:
+            json.dump({"content": content, "digest": checksum(content)}, file)
         try:
             os.rename(part, folder)
         except OSError:
-            if not os.path.exists(description(folder)):
+            if read_entry(folder, key) is None:
                 raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
-def remove_outdated(cache: str, key: dict, folder: str) -> None:
-    """Remove what was made of the same files, with the same options, before they changed."""
+def remove(folder: str) -> None:
+    """Remove a folder, or a link or a file of that name."""
+    try:
+        shutil.rmtree(folder) if os.path.isdir(folder) and not os.path.islink(folder) else os.unlink(folder)
+    except OSError as error:
+        raise NotWritten(folder, error.strerror) from error
 
-    key = json.loads(json.dumps(key))  # as it is read back: with lists for tuples
+
+def remove_outdated(cache: str, key: dict[str, Any], folder: str) -> None:
+    """Remove entries for the same files, with the same options, from before the files changed."""
 
     def names_only(key):
         return {**key, "files": {split: [file[0] for file in files] for split, files in key["files"].items()}}
 
     for entry in os.scandir(cache):
         try:
-            with open(description(entry.path), encoding="utf-8") as file:
-                old = json.load(file)["key"]
-        except (OSError, ValueError, KeyError):
+            old = read_json(os.path.join(entry.path, DESCRIPTION), dict)["content"]["key"]
+            outdated = entry.path != folder and names_only(old) == names_only(key)
+        except (UserError, KeyError, TypeError, AttributeError, IndexError):
             continue
-        if entry.path != folder and names_only(old) == names_only(key):
+        if outdated:
             shutil.rmtree(entry.path, ignore_errors=True)

@@ -5,12 +5,12 @@ paragraph and an empty line ends the document, as in fairseq's own language-mode
 record is a document.
 """
 
-import json
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from plugins.data.text.prose import paragraphs
 from plugins.data.text.prose_sources import installed_texts
+from plugins.data.text.records import BadRow, is_json, json_records, lines, string_under
 from plugins.errors import UserError
 
 EMBEDDED_BYTES = 5_000_000  # enough for a tokenizer and a small model, read in about 12 s on one core
@@ -43,100 +43,63 @@ def embedded_corpus(limit: int = EMBEDDED_BYTES, skipped: Container[str] = ()) -
 
 
 def read_documents(paths: Iterable[str | Path], jsonl_key: str = "text") -> Iterator[str]:
-    """Yield the documents of text files and ``.jsonl`` files, in order.
+    """Yield the documents of text files and of files of JSON records, in order.
 
-    Lines are stripped of surrounding white space; those left empty only separate documents. So does a
-    file's end.
+    Lines are stripped of surrounding white space. Lines that are empty then, and the end of a file, end a document.
 
     Args:
-        paths: files in UTF-8, with or without a byte-order mark. Names ending in ``.jsonl`` are read as one
-            JSON object a line.
-        jsonl_key: the field of each JSON object that holds the text.
+        paths: files in UTF-8, with or without a byte-order mark. A file has JSON records, as lines or as one array, if
+            its name ends in ``.jsonl``, ``.ndjson`` or ``.json``, or if its first line is an object with the key.
+        jsonl_key: the field of each JSON object that contains the text.
 
     Raises:
-        UserError: a file is missing, unreadable, without text or not UTF-8, or a JSONL line is not an object
+        UserError: a file is missing, unreadable, compressed, without text or not UTF-8, or a JSON record is no object
             with text under ``jsonl_key``.
     """
     for path in map(Path, paths):
-        read = _jsonl_documents(path, jsonl_key) if path.suffix.lower() == ".jsonl" else _text_documents(path)
+        read = _json_documents(path, jsonl_key) if is_json(path, jsonl_key) else _text_documents(path)
         empty = True
         for document in read:
             empty = False
             yield document
         if empty:
-            raise UserError(f"{path} holds no text")
+            raise UserError(f"{path}: no text in this file")
 
 
 def _text_documents(path: Path) -> Iterator[str]:
-    lines: list[str] = []
-    for _, line in numbered_lines(path):
-        if line:
-            lines.append(line)
-        elif lines:
-            yield "\n".join(lines)
-            lines = []
-    if lines:
-        yield "\n".join(lines)
+    document: list[str] = []
+    for _, line in lines(path):
+        if stripped := line.strip():
+            document.append(stripped)
+        elif document:
+            yield "\n".join(document)
+            document = []
+    if document:
+        yield "\n".join(document)
 
 
-def _jsonl_documents(path: Path, key: str) -> Iterator[str]:
-    for number, line in numbered_lines(path):
-        if not line:
-            continue
-        place = f"{path}:{number}"
-        text = text_under(key, read_record(line, place), place)
+def _json_documents(path: Path, key: str) -> Iterator[str]:
+    for number, record in json_records(path):
+        text = text_of(record, key, f"{path}:{number}")
         document = "\n".join(stripped for part in text.split("\n") if (stripped := part.strip()))
         if document:
             yield document
 
 
-def read_record(line: str, place: str) -> dict:
-    """Return the JSON object in ``line``; ``place`` is its ``file:line``.
+def text_of(record: dict | BadRow, key: str, place: str, flag: str = "--jsonl-key", what: str = "text") -> str:
+    """Return the text under a key of a JSON record.
+
+    Args:
+        place: ``file:line`` of the record, for errors.
+        flag: the option that names the key of ``what``.
 
     Raises:
-        UserError: it is not JSON, or not an object.
+        UserError: it is no object, has no such key, or has no text under it.
     """
     try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{place}: not JSON ({error.msg} at column {error.colno})") from None
-    if not isinstance(record, dict):
-        raise UserError(f"{place}: expected a JSON object, found {line[:40]}")
-    return record
-
-
-def text_under(key: str, record: dict, place: str, flag: str = "--jsonl-key", what: str = "text") -> str:
-    """Return the string under ``key`` of a record; ``flag`` is the option that names the key of a ``what``.
-
-    Raises:
-        UserError: there is no such key, or no string under it, or half a surrogate pair in the string.
-    """
-    if key not in record:
-        keys = ", ".join(map(repr, record)) or "none"
-        raise UserError(f"{place}: no key {key!r} (it has {keys}); name the {what} field with {flag}")
-    text = record[key]
-    if not isinstance(text, str):
-        raise UserError(f"{place}: the value under {key!r} is not a string but {json.dumps(text)[:40]}")
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise UserError(f"{place}: the value under {key!r} holds half a surrogate pair")
-    return text
-
-
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, stripped line) of a UTF-8 file.
-
-    The file is split on ``\\n`` alone: ``str.splitlines`` would also break lines at form feeds and at U+2028.
-    """
-    offset = 0  # in bytes, of the line's start
-    try:
-        with path.open("rb") as file:
-            for number, raw in enumerate(file, start=1):
-                yield number, raw.decode("utf-8").removeprefix("\ufeff" if number == 1 else "").strip()
-                offset += len(raw)
-    except UnicodeDecodeError as error:
-        place = f"{path}:{number}: not UTF-8 (byte {raw[error.start]:#04x} at offset {offset + error.start})"
-        raise UserError(f"{place}; convert it first, for example with iconv -f latin1 -t utf-8") from None
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
+        if isinstance(record, BadRow):
+            raise record
+        return string_under(record, key)
+    except BadRow as error:
+        cure = "" if isinstance(record, BadRow) or key in record else f"; name the {what} field with {flag}"
+        raise UserError(f"{place}: {error}{cure}") from None

@@ -99,7 +99,7 @@ def pieces(spec: CorpusSpec, sources: Sources, lengths, progress=None) -> Iterat
             done = defaultdict(int)  # characters so far, by style
             for document in read_documents(source, spec.reading, progress):
                 parts = _parts(spec, split, lengths[source.path, document.style])
-                if source.is_jsonl:
+                if source.is_json:
                     codes = next(document.chunks)
                     done[document.style] += len(codes)
                     chosen = next(name for name, _, end in parts if done[document.style] <= end)

@@ -1,25 +1,28 @@
-"""The user's files as documents of characters or bytes, each with its style, read in chunks."""
+"""A user's files as documents of characters or bytes, each with its style, read in chunks."""
 
 import codecs
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from plugins.data.text.documents import numbered_lines, read_record, text_under
+from plugins.data.text.documents import text_of
+from plugins.data.text.records import BadRow, check_name, is_json, json_records
 from plugins.errors import UserError
+from plugins.files import check_readable, not_utf8, packed_error
 
-TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".jsonl")  # read in a folder; a file that is named may end in any
+TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".jsonl", ".ndjson")  # read in a folder; a named file may end in any
 CHUNK = 1 << 22  # bytes read at once: 16 MiB as code points
+Progress = Callable[[int], object]  # called with a number of bytes
 STYLE_SOURCES = ("none", "file", "folder", "jsonl")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are read: what the options of the task say."""
+    """How files are read, from the options of the task."""
 
     unit: str = "char"
     style_from: str = "none"
@@ -61,23 +64,20 @@ class CorpusSpec:
 
 @dataclass(frozen=True)
 class Source:
-    """A file, and its style where that depends on its name."""
+    """A file, its style where that depends on its name, and whether it has JSON records instead of plain text."""
 
     path: str
     style: str | None = None
-
-    @property
-    def is_jsonl(self) -> bool:
-        return self.path.lower().endswith(".jsonl")
+    is_json: bool = False
 
 
 @dataclass
 class Document:
-    """A text that no window leaves."""
+    """A text with boundaries that no window crosses."""
 
     style: str | None
     place: str
-    """The file, or the line of a JSONL file."""
+    """The file, or ``file:line`` of a JSON record."""
     chunks: Iterator[np.ndarray]
     """Code points (uint32), or bytes (uint8), in order."""
 
@@ -91,11 +91,13 @@ def find_sources(paths: Sequence[str], reading: Reading) -> list[Source]:
     sources = []
     for path in paths:
         files = _files_in(path) if os.path.isdir(path) else [path]
+        parents = {os.path.dirname(os.path.abspath(file)) for file in files}
         for file in files:
-            _check(file)
-            style = _style_of(file, path, files, reading)
+            _check(file, reading)
+            records = is_json(file, reading.jsonl_key)
+            style = _style_of(file, path, len(parents) > 1, records, reading)
             _check_style(style, file)
-            sources.append(Source(os.path.abspath(file), style))
+            sources.append(Source(os.path.abspath(file), style, records))
     return sources
 
 
@@ -110,67 +112,71 @@ def _files_in(folder: str) -> list[str]:
     return texts
 
 
-def _check(file: str) -> None:
-    if not os.path.exists(file):
-        raise UserError(f"{file}: no such file")
+def _check(file: str, reading: Reading) -> None:
+    check_readable(file)
     if not os.access(file, os.R_OK):
-        raise UserError(f"{file}: may not be read")
+        raise UserError(f"{file}: permission denied")
     if os.path.getsize(file) == 0:
         raise UserError(f"{file}: empty; put text in it or leave it out")
+    if reading.unit != "byte" and (error := packed_error(file)):
+        raise error
 
 
-def _style_of(file: str, path: str, files: Sequence[str], reading: Reading) -> str | None:
+def _style_of(file: str, path: str, several_folders: bool, is_json: bool, reading: Reading) -> str | None:
+    """Return the style of a file found under ``path``, by its name or its folder; None where records have their own."""
     if reading.style_from == "file":
         return Path(file).stem
-    parent = os.path.dirname(os.path.abspath(file))
     if reading.style_from == "folder":
-        deeper = any(os.path.dirname(os.path.abspath(other)) != parent for other in files)
-        if deeper and parent == os.path.abspath(path):
+        parent = os.path.dirname(os.path.abspath(file))
+        if several_folders and parent == os.path.abspath(path):
             raise UserError(
                 f"{file}: has no style; --style-from folder wants it in a folder of its style within {path}"
             )
         return os.path.basename(parent)
-    if reading.style_from == "jsonl" and not file.lower().endswith(".jsonl"):
+    if reading.style_from == "jsonl" and not is_json:
         raise UserError(f"{file}: has no style; --style-from jsonl reads .jsonl files, --style-from file its name")
     return None
 
 
 def _check_style(style: str | None, place: str) -> None:
-    if style is not None and style.strip() in ("", "none"):
+    if style is None:
+        return
+    if style.strip() in ("", "none"):
         raise UserError(f"{place}: {style!r} cannot name a style, as 'none' asks for no style; rename it")
+    try:
+        check_name(style, "style")
+    except BadRow as error:
+        raise UserError(f"{place}: {error}") from None
 
 
-def read_documents(source: Source, reading: Reading, progress=None) -> Iterator[Document]:
+def read_documents(source: Source, reading: Reading, progress: Progress | None = None) -> Iterator[Document]:
     """Yield the documents of a file; each is to be read before the next.
 
-    A text file is one document, newlines kept, a byte-order mark dropped (``--unit char``). Each record of a JSONL
-    file is one.
+    A text file is one document; line breaks are kept, a byte-order mark is removed (``--unit char``). Each record of a
+    JSON file is one.
 
     Args:
         progress: called with the number of bytes after each piece that was read.
 
     Raises:
-        UserError: not UTF-8, or a JSONL line without text or style, or with a style that is no name.
+        UserError: not UTF-8, or a JSON record without text or style, or with a style that is no name.
     """
     progress = progress or (lambda count: None)
-    if source.is_jsonl:
+    if source.is_json:
         yield from _records(source, reading, progress)
     else:
         read = _bytes if reading.unit == "byte" else _characters
         yield Document(source.style, source.path, read(source.path, progress))
 
 
-def _records(source: Source, reading: Reading, progress) -> Iterator[Document]:
-    for number, line in numbered_lines(Path(source.path)):
-        progress(len(line) + 1)
-        if not line:
-            continue
+def _records(source: Source, reading: Reading, progress: Progress) -> Iterator[Document]:
+    for number, record in json_records(source.path):
         place = f"{source.path}:{number}"
-        record = read_record(line, place)
-        text = text_under(reading.jsonl_key, record, place)
+        text = text_of(record, reading.jsonl_key, place)
+        progress(len(text) + 1)
         style = source.style
         if reading.style_from == "jsonl":
-            style = text_under(reading.style_key, record, place, "--style-key", "style")
+            style = text_of(record, reading.style_key, place, "--style-key", "style")
             _check_style(style, place)
         codes = np.frombuffer(text.encode(), np.uint8) if reading.unit == "byte" else code_points(text)
         yield Document(style, place, iter([codes]))
@@ -181,7 +187,7 @@ def code_points(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-32-le"), np.uint32)
 
 
-def _raw_chunks(path: str, progress) -> Iterator[bytes]:
+def _raw_chunks(path: str, progress: Progress) -> Iterator[bytes]:
     try:
         with open(path, "rb") as file:
             while chunk := file.read(CHUNK):
@@ -191,11 +197,11 @@ def _raw_chunks(path: str, progress) -> Iterator[bytes]:
         raise UserError(f"{path}: {error.strerror}") from None
 
 
-def _bytes(path: str, progress) -> Iterator[np.ndarray]:
+def _bytes(path: str, progress: Progress) -> Iterator[np.ndarray]:
     return (np.frombuffer(chunk, np.uint8) for chunk in _raw_chunks(path, progress))
 
 
-def _characters(path: str, progress) -> Iterator[np.ndarray]:
+def _characters(path: str, progress: Progress) -> Iterator[np.ndarray]:
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset, first = 0, True  # offset: of the bytes that the decoder has not seen
     for chunk in _raw_chunks(path, progress):
@@ -204,13 +210,11 @@ def _characters(path: str, progress) -> Iterator[np.ndarray]:
     _decode(decoder, b"", offset, path, final=True)
 
 
-def _decode(decoder, chunk: bytes, offset: int, path: str, final: bool = False) -> str:
+def _decode(decoder: codecs.IncrementalDecoder, chunk: bytes, offset: int, path: str, final: bool = False) -> str:
     held_back = len(decoder.getstate()[0])  # the first bytes of a character that the last chunk cut
     try:
         return decoder.decode(chunk, final)
     except UnicodeDecodeError as error:
         where = offset - held_back + error.start
-        raise UserError(
-            f"{path}: not UTF-8 (byte {error.object[error.start]:#04x} at offset {where}); convert it, for example "
-            "with iconv -f latin1 -t utf-8, or read it as bytes with --unit byte"
-        ) from None
+        problem = not_utf8(path, None, error.object[error.start], where)
+        raise UserError(f"{problem}, or read it as bytes: --unit byte") from None

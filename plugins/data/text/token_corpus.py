@@ -23,7 +23,7 @@ from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.data.text.tokenizers import SentencePieceTokenizer
 from plugins.errors import UserError
 
-FORMAT = 1  # of the files in the cache
+FORMAT = 2  # of the files in the cache
 _AT_ONCE = 1 << 20  # characters
 _BOUNDARY = re.compile(r"(?<=\S) (?=\S)")  # no tokenizer joins what stands on both sides
 

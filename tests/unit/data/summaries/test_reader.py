@@ -54,16 +54,27 @@ def test_summaries_may_be_missing_where_they_are_not_asked_for(tmp_path):
         ("a.csv", 'article,highlights\n"x\ny",b\na,\n', r"a.csv:4: no text under 'highlights'; .*--skip-bad-rows"),
         ("a.csv", "article,highlights\n  ,b\n", r"a.csv:2: no text under 'article'"),
         ("a.csv", "article,highlights\na,b,c\n", r"a.csv:2: 3 columns, 2 expected: article, highlights;"),
-        ("a.csv", 'article,highlights\n"a,b\n', r"a.csv:2: unexpected end of data"),
+        ("a.csv", 'article,highlights\n"a,b\n', r"a.csv:2: "),
         ("a.tsv", "article\thighlights\na\n", r"a.tsv:2: 1 columns, 2 expected.*need a .csv"),
-        ("a.jsonl", '{"article": "a", "highlights": "b"}\n{"article": 3}\n', r"a.jsonl:2: no text under 'article'"),
+        ("a.jsonl", '{"article": "a", "highlights": "b"}\n{"article": 3}\n', r"a.jsonl:2: .*'article'.* 3"),
         ("a.jsonl", "[1]\n", r"a.jsonl:1: not a JSON object"),
         ("a.jsonl", "{\n", r"a.jsonl:1: not JSON"),
-        ("a.csv", b"article,highlights\na,b\n\xff,c\n", r"a.csv:3: not UTF-8; convert the file"),
-        ("a.jsonl", '{"article": "a\\ud800", "highlights": "b"}\n', r"a.jsonl:1: '.ud800' under 'article' is half"),
-        ("a.jsonl", '{"id": "\\ud800", "article": "a", "highlights": "b"}\n', r"a.jsonl:1: '.ud800' under 'id'"),
-        ("a.jsonl", '{"id": ' + "1" * 5000 + "}\n", r"a.jsonl:1: not JSON \(Exceeds the limit"),
-        ("a.jsonl", "[" * 100_000 + "\n", r"a.jsonl:1: not JSON \(maximum recursion depth"),
+        ("a.csv", b"article,highlights\na,b\n\xff,c\n", r"a.csv:3: not UTF-8 .*0xff at offset 23"),
+        ("a.jsonl", '{"article": "a\\ud800", "highlights": "b"}\n', r"a.jsonl:1: .*'article'"),
+        ("a.jsonl", '{"id": "\\ud800", "article": "a", "highlights": "b"}\n', r"a.jsonl:1: .*'id'"),
+        ("a.jsonl", '{"id": ' + "1" * 5000 + "}\n", r"a.jsonl:1: .*5000 digits"),
+        ("a.jsonl", '{"article": ' + "[" * 100_000 + "\n", r"a.jsonl:1: nested"),
+        ("a.jsonl", '{"article": "a", "article": "b"}\n', r"a.jsonl:1: .*'article' occurs twice"),
+        ("a.csv", "article;highlights\na;b\n", r"a.csv:1: .*semicolon"),
+        ("a.csv", "article\thighlights\na\tb\n", r"a.csv:1: .*tab.*\.tsv"),
+        ("a.tsv", "article,highlights\na,b\n", r"a.tsv:1: .*comma.*\.csv"),
+        ("a.jsonl", '{"article": "a", "highlights": ["b", "c"]}\n', r"a.jsonl:1: .*'highlights' is an array"),
+        ("a.json", '[{"article": "a", "highlights": "b"},\n {"article": 3}]', r"a.json:2: .*'article' is a number"),
+        ("a.json", '[{"article": "a", "highlights": "b"}\n {"article": 3}]', r"a.json:2: "),
+        ("a.json", '[{"article": "a", "highlights": "b"},\n', r"a.json:2: "),
+        ("a.csv", b"\x1f\x8b\x08\x00abc", r"a.csv: .*gzip.*gunzip"),
+        ("a.csv", "article,highlights\na,b\n".encode("utf-16"), r"a.csv: .*UTF-16.*utf-16"),
+        ("a.csv", 'id,article,highlights\n"a\tb",c,d\n', r"a.csv:2: .*id 'a.tb'"),
         ("a.csv", "article,highlights,article\na,b,c\n", r"a.csv:1: 2 columns are called 'article'; rename"),
         ("a.csv", "article,highlights\n", r"a.csv: no usable records"),
         ("a.csv", "", r"a.csv:1: no column 'article'"),
@@ -117,7 +128,7 @@ def test_splits_are_found_by_their_usual_names(tmp_path):
 
 
 def test_a_missing_or_doubled_split_is_an_error(tmp_path):
-    with pytest.raises(UserError, match=r"no valid split here; it would be valid.csv"):
+    with pytest.raises(UserError, match=r"no valid split here; .*valid.csv"):
         locate(tmp_path, "valid")
     for name in ("valid.csv", "dev.csv"):
         write(tmp_path, name, "x")

@@ -2,6 +2,9 @@
 
 import json
 import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,29 +157,79 @@ def test_a_failed_start_leaves_nothing(tmp_path, cache):
 
 def test_of_two_processes_the_first_to_finish_wins(text, cache, monkeypatch):
     rename = os.rename
-    monkeypatch.setattr(os, "rename", lambda old, new: (os.makedirs(new), rename(old, new))[1])
-    first = open_corpus(spec(text), cache)  # renaming onto an empty folder works
-    folder = next(os.scandir(cache)).path
 
     def beaten(old, new):
-        raise FileExistsError(17, "File exists")
+        shutil.copytree(old, new)  # the other process finishes just before
+        rename(old, new)
 
     monkeypatch.setattr(os, "rename", beaten)
-    monkeypatch.setattr("plugins.data.text.cache.description", Once(folder))
-    second = open_corpus(spec(text), cache)
-    assert content(second, "train") == content(first, "train")
-    assert [entry.path for entry in os.scandir(cache)] == [folder]
+    corpus = open_corpus(spec(text), cache)
+    assert content(corpus, "valid") == [(None, "jihgfedcba")]
+    assert len(os.listdir(cache)) == 1
 
 
-class Once:
-    """The path of a description, which at first seems not to be there."""
+def test_an_edit_of_equal_size_with_its_time_restored_is_noticed(text, cache):
+    open_corpus(spec(text), cache)
+    before = os.stat(text)
+    text.write_text(text.read_text().upper(), encoding="utf-8")
+    os.utime(text, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert content(open_corpus(spec(text), cache), "valid") == [(None, "JIHGFEDCBA")]
 
-    def __init__(self, folder):
-        self.asked = 0
 
-    def __call__(self, folder):
-        self.asked += 1
-        return os.path.join(folder, "corpus.json" if self.asked > 1 else "not yet")
+def test_the_time_of_a_file_does_not_matter(text, cache):
+    open_corpus(spec(text), cache)
+    os.utime(text, (1, 1))
+    with unwritable():
+        assert content(open_corpus(spec(text), cache), "valid") == [(None, "jihgfedcba")]
+
+
+@contextmanager
+def unwritable():
+    """Fail a test that writes a cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plugins.data.text.cache.write", None)
+        yield
+
+
+def zeros(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def another_length(path):
+    path.write_text(path.read_text().replace('"length": 90', '"length": 91'))
+
+
+def nested(path):
+    path.write_text("[" * 100_000)
+
+
+DAMAGE = [
+    ("train.bin", zeros), ("train.bin", truncated), ("train.bin", os.unlink), ("valid.starts.npy", zeros),
+    ("corpus.json", truncated), ("corpus.json", zeros), ("corpus.json", os.unlink), ("corpus.json", another_length),
+    ("corpus.json", nested),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "damage"), DAMAGE)
+def test_a_damaged_cache_is_made_again(text, cache, name, damage):
+    expected = content(open_corpus(spec(text), cache), "train")
+    (folder,) = os.scandir(cache)
+    damage(Path(folder.path, name))
+    assert content(open_corpus(spec(text), cache), "train") == expected
+    with unwritable():
+        assert content(open_corpus(spec(text), cache), "train") == expected
+
+
+def test_a_file_in_the_place_of_a_cache_entry_is_replaced(text, cache):
+    open_corpus(spec(text), cache)
+    (folder,) = os.scandir(cache)
+    shutil.rmtree(folder.path)
+    Path(folder.path).write_text("x")
+    assert content(open_corpus(spec(text), cache), "valid") == [(None, "jihgfedcba")]
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path, text):

@@ -1,4 +1,6 @@
 import itertools
+import json
+import os
 
 import pytest
 
@@ -49,17 +51,17 @@ def test_another_jsonl_field_can_be_read(tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    assert error_of(tmp_path / "no.txt") == f"{tmp_path}/no.txt does not exist"
+    assert f"{tmp_path}/no.txt" in error_of(tmp_path / "no.txt")
 
 
 def test_a_folder_is_no_file(tmp_path):
-    assert error_of(tmp_path) == f"cannot read {tmp_path}: Is a directory"
+    assert error_of(tmp_path).startswith(f"{tmp_path}: ")
 
 
 @pytest.mark.parametrize("content", ["", " \n\n"])
 def test_a_file_without_text_is_refused(tmp_path, content):
     path = write(tmp_path / "a.txt", content)
-    assert error_of(path) == f"{path} holds no text"
+    assert error_of(path).startswith(f"{path}: ")
 
 
 def test_the_first_byte_that_is_not_utf8_is_located(tmp_path):
@@ -69,26 +71,79 @@ def test_the_first_byte_that_is_not_utf8_is_located(tmp_path):
 
 def test_a_line_that_is_not_json_is_located(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"text": "one"}\n{"text": \n')
-    assert error_of(path) == f"{path}:2: not JSON (Expecting value at column 9)"
+    assert error_of(path).startswith(f"{path}:2: not JSON")
 
 
 def test_a_missing_key_is_reported_with_those_there_are(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"id": 1, "body": "one"}\n')
-    expected = f"{path}:1: no key 'text' (it has 'id', 'body'); name the text field with --jsonl-key"
-    assert error_of(path) == expected
+    error = error_of(path)
+    assert error.startswith(f"{path}:1: ") and "--jsonl-key" in error
+    assert all(repr(key) in error for key in ("text", "id", "body"))
 
 
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("[1]", "expected a JSON object, found [1]"),
-        ('{"text": null}', "the value under 'text' is not a string but null"),
-        ('{"text": "\\ud800"}', "the value under 'text' holds half a surrogate pair"),
+        ("[1]", "[1]"),
+        ('{"text": null}', "null"),
+        ('{"text": 42}', "a number"),
+        ('{"text": ["a"]}', "an array"),
+        ('{"text": "\\ud800"}', "surrogate"),
+        ('{"text": "a", "text": "b"}', "'text' occurs twice"),
     ],
 )
 def test_jsonl_values_must_be_text(tmp_path, line, complaint):
     path = write(tmp_path / "a.jsonl", line)
-    assert error_of(path) == f"{path}:1: {complaint}"
+    assert error_of(path).startswith(f"{path}:1: ")
+    assert complaint in error_of(path)
+
+
+RECORDS = [{"text": "one"}, {"text": "two"}]
+AS_LINES, AS_ARRAY = "\n".join(map(json.dumps, RECORDS)), json.dumps(RECORDS, indent=1)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.ndjson", "A.JSON"])
+@pytest.mark.parametrize("content", [AS_LINES, AS_ARRAY])
+def test_json_is_read_as_records_by_its_suffix_as_lines_or_as_an_array(tmp_path, name, content):
+    assert list(read_documents([write(tmp_path / name, content)])) == ["one", "two"]
+
+
+def test_json_lines_are_read_as_records_by_their_content(tmp_path):
+    assert list(read_documents([write(tmp_path / "a.txt", AS_LINES)])) == ["one", "two"]
+    assert list(read_documents([write(tmp_path / "b.txt", '{"other": 1}')])) == ['{"other": 1}'], "no key: text"
+
+
+@pytest.mark.parametrize(
+    ("start", "kind", "cure"),
+    [
+        (b"\x1f\x8b", "gzip", "gunzip"),
+        (b"BZh9", "bzip2", "bunzip2"),
+        (b"\xfd7zXZ\x00", "xz", "unxz"),
+        (b"\x28\xb5\x2f\xfd", "zstd", "unzstd"),
+        (b"PK\x03\x04", "zip", "unzip"),
+        ("\ufeffa".encode("utf-16-le"), "UTF-16", "iconv -f utf-16"),
+        ("\ufeffa".encode("utf-16-be"), "UTF-16", "iconv -f utf-16"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_compressed_and_utf16_files_are_named_for_what_they_are(tmp_path, start, kind, cure, name):
+    path = write(tmp_path / name, start + b"abc\n")
+    error = error_of(path)
+    assert error.startswith(f"{path}: ") and kind in error and f"{cure} " in error and "latin1" not in error
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    assert error_of(tmp_path / name).startswith(f"{tmp_path / name}: ")
+
+
+def test_the_pipe_of_a_process_substitution_is_read():
+    reader, writer = os.pipe()
+    os.write(writer, b"one\n\ntwo\n")
+    os.close(writer)
+    assert list(read_documents([f"/dev/fd/{reader}"])) == ["one", "two"]
+    os.close(reader)
 
 
 DOCSTRING = """Return the sum of the *values* that are not masked, as :func:`~numpy.sum` does.

@@ -1,5 +1,7 @@
 """Files as documents, each with its style; bad files in one line."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -86,7 +88,7 @@ def test_styles_and_texts_come_from_jsonl_fields(tmp_path):
 
 
 BAD_FILES = {
-    "missing": ({}, "none.txt", {}, "none.txt: no such file"),
+    "missing": ({}, "none.txt", {}, "none.txt: "),
     "empty": ({"a_txt": ""}, "a.txt", {}, "a.txt: empty"),
     "folder without text": ({"a_png": "x"}, "", {}, "no text in this folder"),
     "file beside the style folders": (
@@ -106,6 +108,13 @@ BAD_FILES = {
         {"a_jsonl": '{"text": "x", "style": "none"}'}, "a.jsonl", {"style_from": "jsonl"},
         "a.jsonl:1: 'none' cannot name a style",
     ),
+    "style with a line break": (
+        {"a_jsonl": '{"text": "x", "style": "a\\nb"}'}, "a.jsonl", {"style_from": "jsonl"}, r"a.jsonl:1: .*'a.nb'"
+    ),
+    "style that is a formula": (
+        {"a_jsonl": '{"text": "x", "style": "=1+1"}'}, "a.jsonl", {"style_from": "jsonl"}, r"a.jsonl:1: .*'=1.1'"
+    ),
+    "compressed": ({"a_txt": b"\x1f\x8babc"}, "a.txt", {}, "a.txt: .*gzip"),
     "file called none": ({"none_txt": "x"}, "none.txt", {"style_from": "file"}, "none.txt: 'none' cannot name"),
     "folder called none": ({"none__a_txt": "x"}, "none", {"style_from": "folder"}, "a.txt: 'none' cannot name"),
     "record without text": ({"a_jsonl": '{"body": "x"}'}, "a.jsonl", {}, "a.jsonl:1: no key 'text'.*--jsonl-key"),
@@ -120,6 +129,25 @@ def test_a_bad_file_gives_one_line_that_names_it(tmp_path, case):
     with pytest.raises(UserError, match=words) as error:
         texts(tmp_path / path, **reading)
     assert str(tmp_path) in str(error.value)
+    one_line(error)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.ndjson", "a.txt"])
+def test_records_are_recognized_by_suffix_or_content(tmp_path, name):
+    path = tmp_path / name
+    path.write_text('{"text": "one"}\n{"text": "two"}\n')
+    assert texts(path) == [(None, "one"), (None, "two")]
+
+
+def test_an_array_of_records_is_read(tmp_path):
+    (tmp_path / "a.json").write_text('[{"text": "one"}, {"text": "two"}]')
+    assert texts(tmp_path / "a.json") == [(None, "one"), (None, "two")]
+
+
+def test_a_named_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "a.txt")
+    with pytest.raises(UserError, match="a.txt: ") as error:
+        texts(tmp_path / "a.txt")
     one_line(error)
 
 

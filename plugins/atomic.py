@@ -1,0 +1,176 @@
+"""Write files and folders atomically, and lock folders."""
+
+import fcntl
+import os
+import re
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from plugins.errors import UserError
+
+ABANDONED = 60  # seconds after which an unlocked temporary file is the remains of a killed process
+
+
+class NotWritten(UserError):
+    """A file or folder cannot be written.
+
+    Attributes:
+        reason: why, for example ``No space left on device``.
+    """
+
+    def __init__(self, path: str | Path, reason: str):
+        super().__init__(f"{path}: cannot be written ({reason})")
+        self.reason = reason
+
+    def __reduce__(self):
+        return UserError, (str(self),)
+
+
+def make_folder(path: str | Path) -> None:
+    """Make a folder and its parents unless they exist.
+
+    Raises:
+        UserError: it cannot be made, or a file has its name.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; name a folder to write to") from error
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Write atomically: yield a temporary path, rename it on success, delete it on failure.
+
+    Parent folders are made. A pipe or a device, such as ``/dev/null``, is yielded itself, not replaced. Temporary
+    files that killed processes left for the same path are removed.
+
+    Raises:
+        NotWritten: it cannot be written, for example because the disk is full.
+    """
+    path = Path(path)
+    special = path.exists() and not path.is_file() and not path.is_dir()
+    part, lock = path, -1
+    try:
+        if not special:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(path)
+            part = temporary(path)
+            lock = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, 0o666)
+            _try_lock(lock)
+        yield part
+        if not special:
+            os.replace(part, path)
+    except (OSError, RuntimeError) as error:
+        if reason := write_failure(error):
+            raise NotWritten(path, reason) from error
+        raise
+    finally:
+        if not special:
+            with suppress(OSError):  # it was renamed, or never made
+                part.unlink()
+        if lock >= 0:
+            os.close(lock)
+
+
+def write_failure(error: BaseException | None) -> str | None:
+    """Return why writing failed, if an exception comes from that; torch raises RuntimeError on a full disk."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return error.strerror or str(error)
+        if isinstance(error, RuntimeError) and "PytorchStreamWriter failed writing" in str(error):
+            return "no space left, or the disk failed"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def temporary(path: Path) -> Path:
+    """Return a path for a temporary file or folder next to ``path``, which nobody can predict."""
+    return path.with_name(f".{path.name[:50]}.{os.urandom(8).hex()}.part")
+
+
+@contextmanager
+def temporary_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a new folder next to ``path``, to be renamed to it in the block; remove it if it is still there after.
+
+    Parent folders are made. Folders that killed processes left for the same path are removed.
+
+    Raises:
+        NotWritten: it cannot be made, or what the block writes cannot be, for example because the disk is full.
+    """
+    path = Path(os.path.abspath(path))
+    part, lock = temporary(path), -1
+    try:
+        remove_abandoned(path)
+        part.mkdir(parents=True)
+        lock = os.open(part, os.O_RDONLY)
+        _try_lock(lock)
+        yield part
+    except (OSError, RuntimeError) as error:
+        if reason := write_failure(error):
+            raise NotWritten(path, reason) from error
+        raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if lock >= 0:
+            os.close(lock)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove temporary files and folders for ``path`` whose process was killed: unlocked and unchanged for a minute."""
+    pattern = re.compile(re.escape(f".{path.name[:50]}.") + r"[0-9a-f]{16}\.part")
+    with suppress(OSError):
+        for entry in os.scandir(path.parent):
+            if pattern.fullmatch(entry.name) and not entry.is_symlink():
+                _remove_if_abandoned(entry.path)
+
+
+def _remove_if_abandoned(path: str) -> None:
+    with suppress(OSError):
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            info = os.fstat(file)
+            if time.time() - info.st_mtime > ABANDONED and _try_lock(file):
+                shutil.rmtree(path) if stat.S_ISDIR(info.st_mode) else os.unlink(path)
+        finally:
+            os.close(file)
+
+
+def _try_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def locked(path: str | Path, what: str = "another process") -> Iterator[None]:
+    """Hold a lock file for the length of a block; the lock ends with the process, however that ends.
+
+    Args:
+        path: the lock file, which is made and stays.
+        what: who may hold it, for the error.
+
+    Raises:
+        UserError: it is held, by the process that the error names; or it cannot be made.
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    try:
+        file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be locked ({error.strerror})") from error
+    try:
+        if not _try_lock(file):
+            holder = os.read(file, 20).decode("ascii", "replace").strip() or "unknown"
+            raise UserError(f"{path.parent}: {what} (process {holder}) is writing here; wait for it, or stop it")
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(file)

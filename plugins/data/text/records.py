@@ -1,0 +1,179 @@
+"""Lines and JSON records of UTF-8 files, each with the number of the line it begins in."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from plugins.errors import UserError, shown
+from plugins.files import check_readable, not_utf8, packed_error, read_text
+from plugins.plain_data import BadData, parse_json, parse_json_at
+
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+_FIRST_LINE = 1 << 20  # bytes that are searched for a first record
+_BLANKS = " \t\r\n"
+
+
+class BadRow(ValueError):
+    """A row that cannot be used; the text says why."""
+
+
+def lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line without its line break).
+
+    Only line feeds end a line: other separators (form feed, U+2028) occur inside sentences.
+
+    Raises:
+        UserError: the file cannot be read or is not UTF-8; with the line.
+    """
+    check_readable(path)
+    if error := packed_error(path):
+        raise error
+    offset = 0  # in bytes, of the line's start
+    try:
+        with open(path, "rb") as file:
+            for number, raw in enumerate(file, start=1):
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield number, line.removesuffix("\n").removesuffix("\r")
+                offset += len(raw)
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, number, raw[error.start], offset + error.start) from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+
+
+def is_json(path: str | Path, key: str | None = None) -> bool:
+    """Return whether a file contains JSON records, by its suffix or by its first line.
+
+    Args:
+        key: what a record of that first line must have; None if any object counts.
+    """
+    if str(path).lower().endswith(JSON_SUFFIXES):
+        return True
+    record = _first_record(path)
+    return isinstance(record, dict) and bool(record) and (key is None or key in record)
+
+
+def _first_record(path: str | Path) -> Any:
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe can be read once only
+            return None
+        with open(path, "rb") as file:
+            line = file.readline(_FIRST_LINE).decode("utf-8-sig").strip()
+        return parse_json(line) if line.startswith("{") else None
+    except (OSError, ValueError):
+        return None
+
+
+def json_records(path: str | Path) -> Iterator[tuple[int, dict | BadRow]]:
+    """Yield (line number, object) of JSON lines or of a JSON array, a :class:`BadRow` where it is no object.
+
+    Raises:
+        UserError: the file cannot be read, is not UTF-8, or is an array with an error in it.
+    """
+    first = True
+    for number, line in lines(path):
+        if not line.strip(_BLANKS):
+            continue
+        if first and _begins_array(line):
+            yield from _array_records(path)
+            return
+        first = False
+        yield number, _parsed(line)
+
+
+def _begins_array(line: str) -> bool:
+    """Return whether a file with this first line is an array of records, not JSON lines of which this one is bad."""
+    line = line.strip(_BLANKS)
+    return line.startswith("[") and line[1:].lstrip(_BLANKS)[:1] in ("", "{", "]")
+
+
+def _parsed(line: str) -> dict | BadRow:
+    try:
+        record = parse_json(line)
+    except BadData as error:
+        return BadRow(str(error))
+    return record if isinstance(record, dict) else BadRow(f"not a JSON object but {shown(line.strip(), 40)}")
+
+
+def _array_records(path: str | Path) -> Iterator[tuple[int, dict | BadRow]]:
+    text = read_text(path)
+    position, line, counted = text.index("[") + 1, 1, 0  # ``counted``: line feeds before it are in ``line``
+    first = True
+    while True:
+        position = _skip_blanks(text, position)
+        line, counted = line + text.count("\n", counted, position), position
+        if text[position : position + 1] == "]":
+            break
+        if not first:
+            if text[position : position + 1] != ",":
+                raise UserError(f"{path}:{line}: not JSON (a comma or ] is expected between the records of the array)")
+            position = _skip_blanks(text, position + 1)
+            line, counted = line + text.count("\n", counted, position), position
+        try:
+            value, position = parse_json_at(text, position)
+        except BadData as error:
+            raise UserError(f"{path}:{error.line or line}: {error}") from None
+        yield line, value if isinstance(value, dict) else BadRow(f"not a JSON object but {shown(value, 40)}")
+        first = False
+    if text[position + 1 :].strip(_BLANKS):
+        raise UserError(f"{path}:{line}: not JSON (more text after the array)")
+
+
+def _skip_blanks(text: str, position: int) -> int:
+    while position < len(text) and text[position] in _BLANKS:
+        position += 1
+    return position
+
+
+def string_under(record: dict, key: str) -> str:
+    """Return the text under a key of a record.
+
+    Raises:
+        BadRow: there is none, it is no text, or it has half a surrogate pair, which no file can store.
+    """
+    if key not in record:
+        keys = ", ".join(shown(name, 40) for name in list(record)[:20]) or "none"
+        raise BadRow(f"no key {shown(key)} (it has {keys})")
+    text = record[key]
+    if not isinstance(text, str):
+        raise BadRow(f"the value under {shown(key)} is {kind(text)}, not a text: {shown(text, 40)}")
+    check_whole(text, key)
+    return text
+
+
+def check_whole(text: str, name: str) -> None:
+    """Refuse half a surrogate pair, which JSON can write and no UTF-8 file can store: ``"\\ud800"``.
+
+    Raises:
+        BadRow: the text has one.
+    """
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise BadRow(f"the value under {shown(name)} has half a surrogate pair")
+
+
+def check_name(text: str, what: str) -> None:
+    """Refuse a name (of a row, a label, a style) that would break the tables it is written to.
+
+    Raises:
+        BadRow: it has a control character or a line break, or begins like the formula of a spreadsheet.
+    """
+    if any(ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u2028\u2029" for c in text):
+        raise BadRow(f"the {what} {shown(text)} has a control character; remove it")
+    if text[:1] in "=+-@" and text and not _is_number(text):
+        raise BadRow(f"the {what} {shown(text)} begins like a formula of a spreadsheet; rename it")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def kind(value: object) -> str:
+    """Return what a JSON value is, for an error."""
+    names = {bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object"}
+    return names.get(type(value), "null")

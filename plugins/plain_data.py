@@ -1,0 +1,135 @@
+"""Parse JSON and YAML into plain data, with bounds on depth, size and numbers, and no key twice in a mapping."""
+
+import json
+import re
+from typing import Any
+
+from plugins.errors import shown
+
+DEEPEST = 100  # nested lists and mappings
+MOST_NODES = 1_000_000  # values in a YAML file, those behind aliases counted every time
+_BLANKS = re.compile(r"[ \t\n\r]*")
+LONGEST_NUMBER = 400  # digits; a float has at most 309 before the point
+
+
+class BadData(ValueError):
+    """Text that is not JSON or YAML, or not of the kind that is accepted here.
+
+    Attributes:
+        line: where, from 1, or None.
+    """
+
+    def __init__(self, problem: str, line: int | None = None):
+        super().__init__(problem)
+        self.line = line
+
+    @property
+    def place(self) -> str:
+        """The line as it is appended to a file's name: ``:17``, or ""."""
+        return f":{self.line}" if self.line else ""
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON.
+
+    Raises:
+        BadData: not JSON, nested deeper than :data:`DEEPEST`, a number of more than :data:`LONGEST_NUMBER` digits,
+            or one key twice in an object.
+    """
+    content, end = parse_json_at(text, _BLANKS.match(text).end())
+    end = _BLANKS.match(text, end).end()
+    if end < len(text):
+        column, line = end - text.rfind("\n", 0, end), text.count("\n", 0, end) + 1
+        raise BadData(f"not JSON (more text after it at column {column})", line)
+    return content
+
+
+def parse_json_at(text: str, start: int) -> tuple[Any, int]:
+    """Parse the JSON value that begins at an index; return it and the index after it.
+
+    Raises:
+        BadData: as :func:`parse_json`.
+    """
+    try:
+        content, end = _DECODER.raw_decode(text, start)
+    except json.JSONDecodeError as error:
+        raise BadData(f"not JSON ({error.msg} at column {error.colno})", error.lineno) from None
+    except RecursionError:
+        raise BadData(f"nested deeper than {DEEPEST}") from None
+    if text.count("[", start, end) + text.count("{", start, end) > DEEPEST:  # else it cannot be deeper
+        _check_size(content, most=None)
+    return content, end
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        seen: set[str] = set()
+        twice = next(key for key in keys if key in seen or seen.add(key))
+        raise BadData(f"the key {shown(twice)} occurs twice")
+    return content
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > LONGEST_NUMBER:
+        raise BadData(f"a number of {len(digits)} digits, {digits[:10]}...")
+    return int(digits)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_integer)
+
+
+def _check_size(content: Any, most: int | None = MOST_NODES) -> None:
+    """Raise :class:`BadData` for plain data that is too deep, or has more than ``most`` values."""
+    count, stack = 0, [(content, 1)] if isinstance(content, dict | list | tuple) else []
+    while stack:
+        value, depth = stack.pop()
+        if depth > DEEPEST:
+            raise BadData(f"nested deeper than {DEEPEST}")
+        children = value.values() if isinstance(value, dict) else value
+        count += len(children)
+        if most is not None and count > most:
+            raise BadData(f"more than {most:,} values, aliases expanded")
+        stack.extend((child, depth + 1) for child in children if isinstance(child, dict | list | tuple))
+
+
+def parse_yaml(text: str, texts: bool = False) -> Any:
+    """Parse YAML.
+
+    Args:
+        texts: return every scalar as it is written; otherwise YAML's types apply, where ``yes`` is True.
+
+    Raises:
+        BadData: not YAML, one key twice in a mapping, nested deeper than :data:`DEEPEST`, or more than
+            :data:`MOST_NODES` values.
+    """
+    import yaml
+
+    class Loader(yaml.BaseLoader if texts else yaml.SafeLoader):
+        def construct_mapping(self, node, deep=False):
+            _check_keys(node)
+            return super().construct_mapping(node, deep)
+
+    try:
+        content = yaml.load(text, Loader=Loader)
+        _check_size(content)
+        return content
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise BadData(f"not YAML: {problem}", mark and mark.line + 1) from None
+    except RecursionError:
+        raise BadData(f"nested deeper than {DEEPEST}") from None
+    except BadData:
+        raise
+    except (ValueError, TypeError, OverflowError) as error:  # a date of month 13, a number of 5,000 digits
+        raise BadData(f"not YAML that is accepted: {' '.join(str(error).split())}") from None
+
+
+def _check_keys(node: Any) -> None:
+    seen = set()
+    for key in (key for key, _ in node.value if key.id == "scalar"):
+        if key.value in seen and key.value != "<<":
+            raise BadData(f"the key {shown(key.value)} occurs twice", key.start_mark.line + 1)
+        seen.add(key.value)

@@ -1,0 +1,148 @@
+"""Files and folders appear whole or not at all; what killed processes left is removed; locks name their holder."""
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import toy
+
+from plugins import atomic, files
+from plugins.errors import UserError
+
+ENDS = {"KeyError": KeyError, "KeyboardInterrupt": KeyboardInterrupt}
+
+
+@pytest.mark.parametrize("kind", ENDS)
+def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path, kind):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(ENDS[kind]), atomic.replacing(path) as part:
+        part.write_text("ne")
+        raise ENDS[kind]
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+FULL = {
+    "of Python": OSError(errno.ENOSPC, "No space left on device"),
+    "of torch": RuntimeError("[enforce fail at inline_container.cc:664] . PytorchStreamWriter failed writing file"),
+}
+
+
+@pytest.mark.parametrize("error", FULL.values(), ids=FULL)
+@pytest.mark.parametrize("writer", [atomic.replacing, atomic.temporary_folder])
+def test_a_full_disk_is_one_line_that_names_the_target_and_leaves_nothing(tmp_path, writer, error):
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(UserError, match=f"{tmp_path}/a: .*[Nn]o space left") as caught, writer(tmp_path / "a") as part:
+        if writer is atomic.replacing:
+            part.write_text("ne")
+        raise error
+    assert "\n" not in str(caught.value)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "old")]
+
+
+def test_another_runtime_error_is_left_alone(tmp_path):
+    with pytest.raises(RuntimeError, match="a defect"), atomic.replacing(tmp_path / "a"):
+        raise RuntimeError("a defect")
+
+
+def test_a_link_is_replaced_and_its_target_stays(tmp_path):
+    (tmp_path / "target").write_text("precious")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    files.write_text(tmp_path / "link", "new")
+    assert (tmp_path / "target").read_text() == "precious"
+    assert (tmp_path / "link").read_text() == "new" and not (tmp_path / "link").is_symlink()
+
+
+def test_temporary_names_cannot_be_predicted_and_links_in_their_place_are_not_followed(tmp_path, monkeypatch):
+    names = {atomic.temporary(tmp_path / "a").name for _ in range(10)}
+    assert len(names) == 10
+    monkeypatch.setattr(atomic, "temporary", lambda path: tmp_path / "known.part")
+    (tmp_path / "target").write_text("precious")
+    (tmp_path / "known.part").symlink_to(tmp_path / "target")
+    with pytest.raises(UserError, match=f"{tmp_path}/a: "):
+        files.write_text(tmp_path / "a", "new")
+    assert (tmp_path / "target").read_text() == "precious"
+
+
+KILLED = """
+import os, signal, sys, types
+package = sys.modules["plugins"] = types.ModuleType("plugins")  # without importing fairseq
+package.__path__ = [{package!r}]
+from plugins import atomic
+with atomic.{writer}({path!r}) as part:
+    (part / "inner" if part.is_dir() else part).write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def run_killed(writer, path):
+    code = KILLED.format(package=str(toy.ROOT / "plugins"), writer=writer, path=str(path))
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == -9
+
+
+@pytest.mark.parametrize("writer", ["replacing", "temporary_folder"])
+def test_remains_of_a_killed_process_are_removed_when_the_path_is_written_again(tmp_path, writer):
+    run_killed(writer, tmp_path / "a.txt")
+    (remains,) = tmp_path.iterdir()
+    files.write_text(tmp_path / "a.txt", "new")
+    assert remains.exists(), "fresh: its process may be on another machine"
+    os.utime(remains, (time.time() - 120,) * 2)
+    files.write_text(tmp_path / "other.txt", "new")
+    assert remains.exists(), "another path's"
+    files.write_text(tmp_path / "a.txt", "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "other.txt"]
+
+
+def test_what_a_living_process_writes_is_not_removed(tmp_path):
+    with atomic.replacing(tmp_path / "a") as part:
+        os.utime(part, (1, 1))
+        files.write_text(tmp_path / "a", "second")
+        assert part.exists()
+
+
+def test_links_that_look_like_remains_are_left_alone(tmp_path):
+    (tmp_path / "target").write_text("precious")
+    link = tmp_path / f".a.{'0' * 16}.part"
+    link.symlink_to(tmp_path / "target")
+    os.utime(tmp_path / "target", (1, 1))
+    files.write_text(tmp_path / "a", "new")
+    assert link.is_symlink() and (tmp_path / "target").read_text() == "precious"
+
+
+def test_a_temporary_folder_is_renamed_by_its_user_or_vanishes(tmp_path):
+    with atomic.temporary_folder(tmp_path / "new" / "a") as part:
+        (part / "file").write_text("x")
+        os.rename(part, tmp_path / "new" / "a")
+    assert (tmp_path / "new" / "a" / "file").read_text() == "x"
+    with atomic.temporary_folder(tmp_path / "new" / "b") as part:
+        (part / "file").write_text("x")
+    assert os.listdir(tmp_path / "new") == ["a"]
+
+
+def test_a_lock_is_held_once_and_names_its_holder(tmp_path):
+    lock = tmp_path / "folder" / ".lock"
+    with atomic.locked(lock, "another download"):
+        with pytest.raises(UserError, match=rf"{lock.parent}: another download \(process {os.getpid()}\)"):
+            with atomic.locked(lock, "another download"):
+                pass
+    with atomic.locked(lock):
+        pass
+
+
+def test_a_lock_is_no_way_to_write_to_the_target_of_a_link(tmp_path):
+    (tmp_path / "target").write_text("precious")
+    (tmp_path / ".lock").symlink_to(tmp_path / "target")
+    with pytest.raises(UserError, match=f"{tmp_path}/.lock"), atomic.locked(tmp_path / ".lock"):
+        pass
+    assert (tmp_path / "target").read_text() == "precious"
+
+
+def test_long_names_can_be_written(tmp_path):
+    path = Path(tmp_path, "é" * 120)
+    files.write_text(path, "x")
+    assert path.read_text() == "x"

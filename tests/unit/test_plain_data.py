@@ -1,0 +1,85 @@
+"""JSON and YAML: plain data within bounds, or one error with the line."""
+
+import json
+
+import pytest
+
+from plugins.plain_data import BadData, parse_json, parse_json_at, parse_yaml
+
+
+@pytest.mark.parametrize("content", [{"é": [1, 2.5, None, True, "x"]}, [], "x", 0, -1e-9, 10**300])
+def test_json_means_what_it_means_elsewhere(content):
+    assert parse_json(f" {json.dumps(content)}\n") == content
+
+
+def test_a_value_within_a_text_ends_where_it_ends():
+    assert parse_json_at('[{"a": 1}, 2]', 1) == ({"a": 1}, 9)
+
+
+NESTED = 100_000
+BAD_JSON = {
+    "nested": ("[" * NESTED + "]" * NESTED, "nested"),
+    "nested objects": ('{"a":' * NESTED + "1" + "}" * NESTED, "nested"),
+    "nested, within the parser's reach": ("[" * 101 + "]" * 101, "nested"),
+    "a long number": ("1" * 5000, "5000 digits"),
+    "a key twice": ('{"a": 1, "b": {"c": 1, "c": 2}}', "'c'"),
+    "cut off": ('{"a": ', "not JSON"),
+    "two values": ("1 2", "not JSON .*column 3"),
+    "nothing": ("", "not JSON"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_JSON)
+def test_bad_json_is_one_short_line(case):
+    text, words = BAD_JSON[case]
+    with pytest.raises(BadData, match=words) as error:
+        parse_json(text)
+    assert len(str(error.value)) < 200 and "\n" not in str(error.value)
+
+
+def test_a_hundred_levels_are_read():
+    assert parse_json("[" * 100 + "]" * 100)
+
+
+def test_json_errors_have_their_line():
+    for text, line in (('{"a":\n 1,}', 2), ('{"a": 1}\n\nx', 3)):
+        with pytest.raises(BadData) as error:
+            parse_json(text)
+        assert (error.value.line, error.value.place) == (line, f":{line}")
+
+
+def test_yaml_has_types_unless_texts_are_asked_for():
+    text = "a: yes\nb: [1, 2.5]\nc: {d: null}\n"
+    assert parse_yaml(text) == {"a": True, "b": [1, 2.5], "c": {"d": None}}
+    assert parse_yaml(text, texts=True) == {"a": "yes", "b": ["1", "2.5"], "c": {"d": "null"}}
+
+
+def test_a_merged_mapping_may_be_overridden():
+    assert parse_yaml("x: &x {a: 1, b: 2}\ny: {<<: *x, b: 3}")["y"] == {"a": 1, "b": 3}
+
+
+EXPANDING = "a: &a [x, x]\n" + "".join(
+    f"b{i}: &b{i} [{', '.join(['*b' + str(i - 1) if i else '*a'] * 9)}]\n" for i in range(12)
+)
+BAD_YAML = {
+    "a key twice": ("a: 1\nb: 2\na: 3\n", "'a'", 3),
+    "a key twice, further in": ("a:\n  b: 1\n  b: 2\n", "'b'", 3),
+    "nested": ("[" * 3000 + "]" * 3000, "nested", None),
+    "nested, within the parser's reach": ("[" * 101 + "]" * 101, "nested", None),
+    "aliases that expand": (EXPANDING, "1,000,000", None),
+    "an alias to itself": ("&a [*a]", "nested", None),
+    "a long number": ("a: " + "1" * 5000, "digits", None),
+    "no date": ("a: 2001-13-99", "month", None),
+    "an object": ("a: !!python/object/apply:os.system [ls]", "python/object", 1),
+    "no YAML": ("a: [\n", "not YAML", 2),
+}
+
+
+@pytest.mark.parametrize("case", BAD_YAML)
+def test_bad_yaml_is_one_line_and_is_located(case):
+    text, words, line = BAD_YAML[case]
+    with pytest.raises(BadData, match=words) as error:
+        parse_yaml(text)
+    assert "\n" not in str(error.value)
+    if line:
+        assert error.value.line == line
