@@ -131,11 +131,19 @@ def read_json(path: str | Path, kind: type | tuple[type, ...] = object) -> Any:
     except BadData as error:
         raise UserError(f"{path}{error.place}: {error}") from None
     if not isinstance(content, kind):
-        raise UserError(f"{path}: a JSON {_name(kind)} is expected, found a {_name(type(content))}")
+        raise UserError(f"{path}: {_name(kind)} is expected in JSON, found {_name(type(content))}")
     return content
 
 
-_NAMES = {dict: "object", list: "array", str: "string", int: "number", float: "number", bool: "boolean"}
+def read_json_if_any(path: str | Path) -> dict[str, Any]:
+    """Return the object in a JSON file that a program of ours wrote, or ``{}`` if there is none or it is damaged."""
+    try:
+        return read_json(path, dict)
+    except UserError:
+        return {}
+
+
+_NAMES = {dict: "an object", list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean"}
 
 
 def _name(kind: type | tuple[type, ...]) -> str:

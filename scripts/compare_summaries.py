@@ -10,7 +10,6 @@ drawing is a curve against them. DIR gets results.md, results.json and rouge.png
 """
 
 import argparse
-import json
 import math
 import sys
 from collections import Counter
@@ -70,15 +69,15 @@ def read_scores(path: Path) -> dict[str, dict]:
         UserError: it cannot be read, has no scores, or two documents with the same id.
     """
     from plugins.analysis.metrics import rouge
+    from plugins.data.text.records import json_records
     from plugins.errors import UserError
 
     try:
-        with path.open(encoding="utf-8") as file:
-            lines = [json.loads(line) for line in file]
+        lines = [line for _, line in json_records(path)]
         scores = [(line["id"], {kind: float(line["rouge"][kind]) for kind in rouge.KINDS}) for line in lines]
         found = dict(scores)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+    except UserError:
+        raise
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path}: not what scripts/summarize.py writes for documents that have summaries") from None
     if len(found) < len(scores):

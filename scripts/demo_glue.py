@@ -10,7 +10,6 @@ has not run yet. What is already done is not done again.
 """
 
 import argparse
-import json
 import os
 import random
 import re
@@ -85,7 +84,9 @@ def pretrained(args):
         status = run("demo_mlm.py", ["-o", DEMO, "--updates", str(args.pretrain_updates)])
         if status:
             sys.exit(status)
-    models = json.loads(note.read_text(encoding="utf-8"))["models"]
+    from plugins.files import read_json
+
+    models = read_json(note, dict)["models"]
     best = min(models, key=lambda name: models[name]["perplexity"])
     print(f"fine-tuning {best}, perplexity {models[best]['perplexity']:.0f}")
     return Path(DEMO) / best / "checkpoint_best.pt"

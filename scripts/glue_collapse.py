@@ -10,7 +10,6 @@ and add that folder to --models.
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -40,7 +39,7 @@ def parse_args(argv=None):
 def main():
     args = parse_args()
     from plugins.errors import report_in_one_line
-    from plugins.files import write_json, write_text
+    from plugins.files import read_json, write_json, write_text
 
     report_in_one_line()
     checkpoints = {p.parent.name: p for d in args.models for p in sorted(Path(d).glob("*/checkpoint_best.pt"))}
@@ -56,7 +55,7 @@ def main():
             print(f"{model}, {recipe}", flush=True)
             if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
                 sys.exit(f"error: {model}, {recipe} failed")
-            rows += summarised(json.loads((folder / "results.json").read_text(encoding="utf-8")), model, recipe)
+            rows += summarised(read_json(folder / "results.json", dict), model, recipe)
     text = table(rows)
     write_text(Path(args.output, "collapse.md"), text + "\n")
     write_json(Path(args.output, "collapse.json"), rows, indent=1)

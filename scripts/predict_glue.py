@@ -78,12 +78,15 @@ def submit(args):
     """Write the leaderboard's zip from the best run of each task."""
     from plugins.data.glue import specs
     from plugins.errors import UserError
+    from plugins.files import read_json
     from plugins.glue import predict
 
     path = Path(args.runs) / "results.json"
     if not path.exists():
         raise UserError(f"{path}: no such file; --runs takes the --output of a finished scripts/run_glue.py")
-    best = json.loads(path.read_text(encoding="utf-8"))["best"]
+    best = read_json(path, dict).get("best")
+    if not isinstance(best, dict):
+        raise UserError(f"{path}: no best runs in it; --runs takes the --output of a finished scripts/run_glue.py")
     files, missing = {}, []
     for spec in specs.SPECS.values():
         checkpoint = best.get("MNLI" if spec.name == "AX" else spec.name)

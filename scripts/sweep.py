@@ -12,7 +12,6 @@ plugins/analysis/runs/grids.py says what the YAML holds.
 """
 
 import argparse
-import json
 import os
 import shlex
 import shutil
@@ -49,10 +48,9 @@ def command(run, folder):
 
 def state_of(folder):
     """Return what ``run.json`` says, or None for a run that was never started."""
-    try:
-        return json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return None
+    from plugins.files import read_json_if_any
+
+    return read_json_if_any(folder / "run.json") or None
 
 
 def prepare(run, folder, force):

@@ -1,6 +1,5 @@
 """Cross-entropy of summaries and, in validation, ROUGE of the summaries that the model writes."""
 
-import json
 from dataclasses import dataclass
 
 from fairseq.criterions import register_criterion
@@ -11,6 +10,7 @@ from plugins.errors import UserError
 from plugins.modules.constraints import Constraints
 from plugins.modules.generation import Search, generate
 from plugins.options import option
+from plugins.plain_data import parse_json
 
 from .causal_lm import CausalLMCriterion, CausalLMCriterionConfig
 
@@ -67,7 +67,7 @@ def read_search(text: str, max_length: int, end: int) -> tuple[Constraints, Sear
         UserError: it is no JSON object, or its entries are unknown or make no sense.
     """
     try:
-        options = json.loads(text)
+        options = parse_json(text)
         rules = {name: options.pop(name) for name in RULES if name in options}
         return Constraints(end, max_length, **rules), Search(**options)
     except (ValueError, TypeError, AttributeError) as error:

@@ -1,6 +1,5 @@
 """Many fine-tuning runs: as many at a time as fit, none done twice, each ended by an evaluation of its best epoch."""
 
-import json
 import os
 import shutil
 import time
@@ -17,7 +16,7 @@ from plugins.analysis.runs import logs
 from plugins.data.glue import dataset, reader
 from plugins.data.glue import specs as glue_specs
 from plugins.errors import UserError
-from plugins.files import replacing, write_json
+from plugins.files import read_json_if_any, replacing, write_json
 from plugins.hub.language_model import move
 from plugins.jobs import launch
 from plugins.models import architecture
@@ -139,7 +138,7 @@ def do_all(planned, setting, jobs):
 def of_other_tasks(setting):
     """Return {run: result} of tasks that an earlier call did for the same checkpoint, and {task name: spec} of them."""
     results, specs = {}, {}
-    content = read_json(setting.output / RESULTS)
+    content = read_json_if_any(setting.output / RESULTS)
     for row in content.get("runs", ()) if content.get("checkpoint") == str(setting.checkpoint) else ():
         path = setting.output / row["checkpoint"]
         if row["task"] in setting.specs or not path.exists():
@@ -170,7 +169,7 @@ def do(run, setting, start, devices):
     longest = architecture.of_checkpoint(compat.read_state(start)).get("max_positions", DEFAULT_POSITIONS)
     named = {"spec": spec, "flags": setting.flags[run.task]}
     options, updates = recipe.command(run, setting.glue_dir, start, folder, train, longest, named, setting.cpu)
-    known = read_json(folder / NOTE)
+    known = read_json_if_any(folder / NOTE)
     # Where files lie, and whether the data is cached, makes no difference to the result; what is in them does.
     places = {*map(str, (setting.glue_dir, start, folder)), *named["flags"]}
     identity = {
@@ -288,11 +287,3 @@ def claim(folder):
     """Refuse a folder that another program filled, for it would be deleted."""
     if folder.exists() and any(folder.iterdir()) and not (folder / NOTE).exists():
         raise UserError(f"{folder} holds files that this command did not write; choose another folder: --output")
-
-
-def read_json(path):
-    """Return what :func:`write_json` wrote, or nothing."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}

@@ -1,11 +1,11 @@
 """Read the characters of a model without a dictionary, in the formats of nanoGPT and its derivatives."""
 
-import json
 import os
 import pickle
 from collections.abc import Mapping, Sequence
 
 from plugins.errors import UserError
+from plugins.files import read_json
 
 
 def read_characters(source: str | os.PathLike | Sequence[str] | Mapping) -> list[str]:
@@ -53,9 +53,11 @@ def in_order(table: Mapping, name: object) -> list[str]:
 
 def read_file(path: str | os.PathLike) -> object:
     """Return the content of a JSON file or of a pickle of plain data."""
+    if not str(path).endswith(".pkl"):
+        return read_json(path)
     try:
         with open(path, "rb") as file:
-            return PlainUnpickler(file).load() if str(path).endswith(".pkl") else json.load(file)
+            return PlainUnpickler(file).load()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
     except UserError as error:

@@ -9,9 +9,10 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from plugins.data.dictionaries import FILLER
-from plugins.data.text.causal_tokenizers import ByteLevelBPE, read_json
+from plugins.data.text.causal_tokenizers import ByteLevelBPE
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
+from plugins.files import read_json
 from plugins.models.causal_lm import CausalLanguageModel
 from plugins.models.causal_lm_config import DEFAULTS
 

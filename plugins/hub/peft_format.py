@@ -12,9 +12,9 @@ from typing import Any
 from torch import Tensor
 
 from plugins import compat, peft
-from plugins.data.text.causal_tokenizers import read_json
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
+from plugins.files import read_json
 from plugins.models.architecture import stored_options
 from plugins.models.causal_lm import CausalLanguageModel
 

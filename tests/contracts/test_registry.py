@@ -32,10 +32,10 @@ ALLOWED = {  # importer: the parts of ours that it may import
     "peft": {"peft", "modules", "errors", "options"},
     "models": {"models", "modules", "peft", "data", "errors", "options", "compat"},
     "tasks": {"tasks", "data", "errors", "options", "compat"},
-    "criterions": {"criterions", "modules", "data", "analysis", "errors", "options", "compat"},
+    "criterions": {"criterions", "modules", "data", "analysis", "errors", "options", "plain_data", "compat"},
     "optim": {"optim", "errors"},
     "diagnostics": {"diagnostics", "analysis", "data", "errors", "files"},
-    "analysis": {"analysis", "modules", "models", "data", "errors", "files", "compat"},
+    "analysis": {"analysis", "modules", "models", "data", "errors", "files", "plain_data", "compat"},
 }
 
 

@@ -1,6 +1,5 @@
 """Numbers for bar charts: speeds from the JSON of a benchmark, consistency from that of ``evaluate_style.py``."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 
 from plugins.analysis.styles.evaluation import mean_and_error
 from plugins.errors import UserError
+from plugins.files import read_json
 
 CONDITIONS = {  # of evaluate_style.py: what to call them, and which consistency is theirs
     "real": ("real text", "asked_style"),
@@ -24,23 +24,6 @@ Bars = tuple[np.ndarray, np.ndarray]
 """Values (G,), and how far they reach down and up, (2, G)."""
 
 
-def read_json(path: str | Path) -> dict:
-    """Return what a JSON file holds.
-
-    Raises:
-        UserError: it cannot be read, or holds no object.
-    """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: no JSON, or damaged; write it again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: an object was expected, a {type(content).__name__} found")
-    return content
-
-
 def read_speeds(path: str | Path) -> tuple[list[str], str, Bars]:
     """Return the contestants of a benchmark, what their speed is counted in, and medians from least to most.
 
@@ -50,7 +33,7 @@ def read_speeds(path: str | Path) -> tuple[list[str], str, Bars]:
     Raises:
         UserError: it holds no speeds.
     """
-    rows = read_json(path).get("rows")
+    rows = read_json(path, dict).get("rows")
     rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
     unit = next((key for row in rows for key in row if key.endswith("_per_second")), None)
     if unit is None:
@@ -66,7 +49,7 @@ def read_evaluation(path: str | Path) -> dict:
     Raises:
         UserError: the file holds something else.
     """
-    content = read_json(path)
+    content = read_json(path, dict)
     if not {"checkpoint", "options", "styles", "chance", "model_has_these_styles", "sees_the_future"} <= content.keys():
         raise UserError(f"{path}: no evaluation; give what scripts/evaluate_style.py -o FILE has written")
     return content

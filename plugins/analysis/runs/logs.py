@@ -11,7 +11,6 @@ hydra's log has another prefix, and the file of ``--log-file`` none; so the stag
 """
 
 import ast
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from plugins import compat
 from plugins.errors import UserError
+from plugins.plain_data import BadData, parse_json
 
 INNER, TRAIN, VALID = "train_inner", "train", "valid"  # fairseq's names: every few updates, every epoch, validation
 LOG_NAMES = ("log", "*.log", "log.txt", "train.txt", "*.log.txt")
@@ -66,8 +66,8 @@ def parse_line(line: str) -> Record | None:
 def _parse_json(line):
     match = _JSON.search(line)
     try:
-        pairs = json.loads(match[1]) if match else {}
-    except json.JSONDecodeError:  # cut off in the middle, as at the end of an interrupted run
+        pairs = parse_json(match[1]) if match else {}
+    except BadData:  # cut off in the middle, as at the end of an interrupted run
         return None
     if _UPDATES in pairs:
         return INNER, pairs

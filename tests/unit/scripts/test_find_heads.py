@@ -58,7 +58,7 @@ def test_a_masked_lm_reads_lines_that_are_not_blank(run_script, toy_data, tmp_pa
         (None, "texts.txt: No such file"),
         ("", "no text of two tokens"),
         ("abé", "texts.txt, stretch of 16 characters, number 1: 'é'"),
-        (b"\xff\xfe", "not UTF-8"),
+        (b"\xff\xfe", "UTF-16"),
     ],
 )
 def test_bad_texts_are_one_line_and_leave_no_file(run_script, checkpoint, tmp_path, monkeypatch, content, message):

@@ -99,7 +99,7 @@ def test_mistakes_are_told_before_anything_is_drawn(command, make_char_lm, texts
         (path, "--text", tmp_path / "none.txt"): "none.txt: No such file",
         (path, "--text", tmp_path / "greek.txt"): "greek.txt: .*λ",
         (path, "--text", tmp_path / "empty.txt"): "empty.txt: empty",
-        (path, "--text", tmp_path / "latin.txt"): "latin.txt: not UTF-8",
+        (path, "--text", tmp_path / "latin.txt"): "latin.txt:1: not UTF-8",
         (path, "--text", texts[0], "--evaluation", tmp_path / "e.json"): "e.json: of another model, with styles x, y",
         (
             path,

@@ -48,8 +48,8 @@ def test_speeds_reach_from_least_to_most(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "no JSON"),
-        ("[]", "a list found"),
+        ("{", "not JSON"),
+        ("[]", "an array"),
         ("{}", "no evaluation"),
         ('{"checkpoint": "c", "styles": [], "sees_the_future": false}', "no evaluation"),
         (None, "No such file"),
@@ -59,7 +59,7 @@ def test_what_is_no_evaluation_is_refused(tmp_path, content, message):
     path = tmp_path / "e.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(UserError, match=f"e.json: .*{message}"):
+    with pytest.raises(UserError, match=f"e.json:.*{message}"):
         bars.read_evaluation(path)
 
 
