@@ -5,9 +5,10 @@ from plugins import compat
 compat.import_fairseq()
 
 from plugins import criterions, hub, models, optim, tasks  # noqa: E402, F401
+from plugins.checkpoints import roberta  # noqa: E402
 
 compat.install(
-    adopt_checkpoint=models.architecture.adopt,
+    adopt_checkpoint=roberta.adopt,
     hub_interface=hub.RobertaInterface,
     complete_options=tasks.recipes.complete,
 )

@@ -35,6 +35,13 @@ def shown(value: object, limit: int = LONGEST_VALUE) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
+def shortened(text: str, limit: int = 200) -> str:
+    """Return a text from outside as it may appear in an error: printable, on one line, at most ``limit`` characters."""
+    line = " ".join(text.split())
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line[: 2 * limit])
+    return line if len(line) <= limit else line[: limit - 1] + "\u2026"
+
+
 def printable(text: str) -> str:
     """Return a text with the characters escaped that control a terminal; line feeds and tabs are kept.
 

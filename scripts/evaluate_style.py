@@ -55,7 +55,7 @@ def held_out(args, lm):
     """Return {style: its held-out documents}; the one style is "" where the data has none."""
     from omegaconf import OmegaConf
 
-    from plugins import compat
+    from plugins import checkpoints
     from plugins.data.text.char_corpus import open_corpus
     from plugins.errors import UserError
     from plugins.hub import find_checkpoint
@@ -63,7 +63,7 @@ def held_out(args, lm):
     from plugins.tasks.windows import corpus_spec
 
     path = find_checkpoint(str(args.checkpoint))
-    trained = compat.read_state(path)["cfg"]["task"]
+    trained = checkpoints.read_state(path)["cfg"]["task"]
     names = CharLMConfig.__dataclass_fields__
     cfg = OmegaConf.create({name: trained[name] for name in names if name in trained})
     if args.data:

@@ -35,9 +35,9 @@ def main() -> None:
     args = parse_args()
     import os
 
-    from plugins import hub  # seconds, so not before the arguments are checked
+    from plugins import checkpoints, hub  # seconds, so not before the arguments are checked
     from plugins.errors import UserError, report_in_one_line
-    from plugins.hub import checkpoints, gpt2
+    from plugins.hub import gpt2
 
     report_in_one_line()
     if args.export:

@@ -44,7 +44,7 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
-    from plugins import compat, files, hub
+    from plugins import checkpoints, files, hub
     from plugins.analysis.report import contents, page
     from plugins.errors import report_in_one_line
 
@@ -55,7 +55,7 @@ def main():
     lm = hub.load(str(path))
     title = args.title or f"{path.resolve().parent.name}/{path.name}"
     report = contents.gather(
-        lm, compat.read_state(str(path)), title, text, source=str(args.text), tokens=args.tokens,
+        lm, checkpoints.read_state(str(path)), title, text, source=str(args.text), tokens=args.tokens,
         pattern_texts=args.pattern_texts, prompt=args.prompt, temperatures=args.temperatures,
         length=args.sample_length, seed=args.seed, masked=args.mask,
     )  # fmt: skip

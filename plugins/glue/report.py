@@ -8,7 +8,7 @@ import statistics
 from collections import defaultdict
 from dataclasses import dataclass
 
-from plugins import compat
+from plugins import checkpoints
 from plugins.data.glue.specs import MISMATCHED, VALID
 
 from .predict import BATCH
@@ -163,7 +163,7 @@ def warnings(by_task):
 
 def pretraining_perplexity(checkpoint):
     """Return the perplexity that a masked LM's checkpoint was chosen by, or None if it does not say."""
-    state = compat.read_state(str(checkpoint))
+    state = checkpoints.read_state(str(checkpoint))
     options, extra = state.get("cfg") or {}, state.get("extra_state") or {}
     task = (options.get("task") or {}).get("_name")
     metric = (options.get("checkpoint") or {}).get("best_checkpoint_metric")

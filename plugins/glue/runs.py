@@ -10,16 +10,16 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from plugins import compat, hub
+from plugins import checkpoints, hub
 from plugins.analysis.metrics import glue as glue_metrics
 from plugins.analysis.runs import logs
+from plugins.checkpoints import roberta
 from plugins.data.glue import dataset, reader
 from plugins.data.glue import specs as glue_specs
 from plugins.errors import UserError
 from plugins.files import read_json_if_any, replacing, write_json
 from plugins.hub.language_model import move
 from plugins.jobs import launch
-from plugins.models import architecture
 from plugins.tasks.glue import DEFAULT_POSITIONS, NO_CACHE
 
 from . import predict, recipe
@@ -92,7 +92,7 @@ def how_many(checkpoint, threads, cpu):
     if not cpu:
         return len(launch.visible_gpus())
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    weights = sum(tensor.numel() for tensor in compat.read_state(str(checkpoint))["model"].values())
+    weights = sum(tensor.numel() for tensor in checkpoints.read_state(str(checkpoint))["model"].values())
     need = PROCESS + BYTES_A_PARAMETER * weights
     return max(1, min(cores // threads, int(free_memory() // need)))
 
@@ -145,7 +145,7 @@ def of_other_tasks(setting):
             continue
         run = recipe.Run(**{field.name: row.pop(field.name) for field in fields(recipe.Run)})
         results[run] = row
-        specs[run.task] = glue_specs.from_plain(compat.read_state(path)["task_state"]["spec"])
+        specs[run.task] = glue_specs.from_plain(checkpoints.read_state(path)["task_state"]["spec"])
     return results, specs
 
 
@@ -166,7 +166,7 @@ def do(run, setting, start, devices):
     folder, spec = setting.output / run.name, setting.specs[run.task]
     tokenizer = dataset.Tokenizer(os.path.dirname(setting.checkpoint))
     train = load(setting, spec, glue_specs.TRAIN, tokenizer)
-    longest = architecture.of_checkpoint(compat.read_state(start)).get("max_positions", DEFAULT_POSITIONS)
+    longest = roberta.of_checkpoint(checkpoints.read_state(start)).get("max_positions", DEFAULT_POSITIONS)
     named = {"spec": spec, "flags": setting.flags[run.task]}
     options, updates = recipe.command(run, setting.glue_dir, start, folder, train, longest, named, setting.cpu)
     known = read_json_if_any(folder / NOTE)
@@ -270,7 +270,7 @@ def from_log(records):
 
 def slim(folder):
     """Drop what only resuming needs: the last checkpoint, and the optimiser's state in the best one."""
-    state = compat.read_state(folder / BEST)
+    state = checkpoints.read_state(folder / BEST)
     state["last_optimizer_state"] = None
     with replacing(folder / BEST) as part, part.open("wb") as file:
         torch.save(state, file)

@@ -1,12 +1,22 @@
 """Python interface: load a checkpoint, then fill masks, or generate text, score it and classify its style."""
 
+from fairseq.models.roberta import RobertaModel
+
+from plugins import checkpoints
+from plugins.checkpoints import find_checkpoint, kind_of
+from plugins.models.causal_lm import CausalLanguageModel
+from plugins.models.char_lm import CharLanguageModel
+
 from . import roberta
 from .causal_lm import CausalLM
 from .char_lm import CharLM
-from .checkpoints import find_checkpoint, kind_of
 from .roberta import MASK, RobertaInterface, local_bpe
 
-__all__ = ["MASK", "CausalLM", "CharLM", "RobertaInterface", "load", "local_bpe"]
+__all__ = ["MASK", "CausalLM", "CharLM", "RobertaInterface", "find_checkpoint", "kind_of", "load", "local_bpe"]
+
+checkpoints.loads("char_lm", CharLanguageModel)(CharLM.from_pretrained)
+checkpoints.loads("causal_lm", CausalLanguageModel)(CausalLM.from_pretrained)
+checkpoints.loads("masked_lm", RobertaModel)(roberta.load)
 
 
 def load(path, base=None):
@@ -23,6 +33,4 @@ def load(path, base=None):
     Raises:
         UserError: a file is missing, damaged, or does not fit the others.
     """
-    path = find_checkpoint(path)
-    loaders = {"char_lm": CharLM.from_pretrained, "causal_lm": CausalLM.from_pretrained, "masked_lm": roberta.load}
-    return loaders[kind_of(path)](path, base)
+    return checkpoints.load(find_checkpoint(path), base)

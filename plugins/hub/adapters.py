@@ -5,12 +5,11 @@ import os
 import torch
 from fairseq import checkpoint_utils
 
-from plugins import compat, peft
+from plugins import checkpoints, peft
+from plugins.checkpoints import check_place, find_checkpoint
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.files import replacing
-
-from .checkpoints import check_place, find_checkpoint
 
 
 def merge_checkpoint(path, output, base=None):
@@ -51,7 +50,7 @@ def adapter_state(path):
     Raises:
         UserError: it is no adapter's.
     """
-    state = compat.read_state(path)
+    state = checkpoints.read_state(path)
     if peft.IDENTITY not in state["model"]:
         raise UserError(f"{path}: holds no adapter but a whole model")
     return state

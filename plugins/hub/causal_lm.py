@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from torch import Tensor
 
+from plugins import checkpoints
 from plugins.errors import UserError, check
 from plugins.modules import generation
 from plugins.modules.constraints import Constraints
 
-from . import checkpoints, gpt2
+from . import gpt2
 from .language_model import AutoregressiveLM
 from .styles import is_number
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from plugins import checkpoints
 from plugins.data.text.char_dictionary import CharDictionary
 from plugins.errors import check
 
-from . import checkpoints
 from .characters import read_characters
 from .language_model import AutoregressiveLM
 from .styles import Style, weights_of

@@ -8,6 +8,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from plugins.checkpoints import build_model, new_model
 from plugins.data.dictionaries import FILLER
 from plugins.data.text.causal_tokenizers import ByteLevelBPE
 from plugins.data.text.token_dictionary import TokenDictionary
@@ -16,7 +17,6 @@ from plugins.files import read_json
 from plugins.models.causal_lm import CausalLanguageModel
 from plugins.models.causal_lm_config import DEFAULTS
 
-from .checkpoints import build_model, new_model
 from .huggingface import files
 from .huggingface.files import CONFIG, is_folder
 from .huggingface.tokenizers_in import read_dictionary

@@ -11,16 +11,15 @@ from typing import Any
 
 from torch import Tensor
 
-from plugins import compat, peft
+from plugins import checkpoints, peft
+from plugins.checkpoints import find_checkpoint, new_model, stored_options, write_causal_lm
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.files import read_json
-from plugins.models.architecture import stored_options
 from plugins.models.causal_lm import CausalLanguageModel
 
 from . import peft_config
 from .adapters import adapter_state
-from .checkpoints import find_checkpoint, new_model, write_causal_lm
 from .huggingface import files
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -121,7 +120,7 @@ def read(folder: str | Path, base: str | Path) -> CausalLanguageModel:
         weights = Path(folder) / OLD_WEIGHTS
     tensors = {our_name(name): tensor for name, tensor in files.read_tensors(weights).items()}
     base = find_checkpoint(base)
-    options, _ = stored_options(compat.read_state(base))
+    options, _ = stored_options(checkpoints.read_state(base))
     adapted = adapted_layers(tensors, weights)
     options |= peft_config.our_options(config, path, adapted, options["decoder_layers"])
     peft_config.check_sizes(options, tensors, path)

@@ -2,15 +2,15 @@
 
 import itertools
 
-from plugins import compat
+from plugins import checkpoints
 from plugins.analysis.metrics import rouge
+from plugins.checkpoints import find_checkpoint
 from plugins.data.summaries.dataset import Layout
 from plugins.errors import UserError, check
 from plugins.modules import generation
 from plugins.modules.constraints import Constraints
 
 from .causal_lm import CausalLM
-from .checkpoints import find_checkpoint
 from .gpt2 import is_folder
 
 SORTED_AT_ONCE = 16  # batches, within which documents are sorted by length so that little is padding
@@ -47,7 +47,7 @@ class Summarizer:
             UserError: a file is missing or damaged, or nothing says what the separator is.
         """
         if separator is None and not is_folder(path):
-            separator = (compat.read_state(find_checkpoint(path)).get("task_state") or {}).get("separator")
+            separator = (checkpoints.read_state(find_checkpoint(path)).get("task_state") or {}).get("separator")
         check(
             separator is not None,
             f"{path}: was not trained by --task summarization; say what comes before a summary, such as "

@@ -15,7 +15,7 @@ from typing import TextIO
 import torch
 from tqdm import tqdm
 
-from plugins import compat
+from plugins import checkpoints
 from plugins.analysis.runs.logs import VALID, parse_line
 from plugins.errors import UserError
 from plugins.files import replacing
@@ -129,7 +129,7 @@ def resumable(save_dir: str | Path) -> bool:
     numbered = sorted(last.parent.glob("checkpoint_*_*.pt"), key=os.path.getmtime, reverse=True)
     for path in (last, *numbered):
         try:
-            compat.read_state(str(path))
+            checkpoints.read_state(str(path))
         except UserError:
             continue
         if path != last:

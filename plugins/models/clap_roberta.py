@@ -24,7 +24,7 @@ from fairseq.modules.transformer_sentence_encoder import init_bert_params
 from omegaconf import open_dict
 from torch import nn
 
-from plugins import compat
+from plugins import checkpoints
 from plugins.data import dictionaries
 from plugins.errors import UserError
 from plugins.modules.clap_head import ClapHead, RobertaHead
@@ -58,8 +58,8 @@ class ClapRobertaModel(RobertaModel):
             UserError: the options contradict each other, the checkpoint that training starts from, or the dictionary.
         """
         dictionary = task.source_dictionary
-        source = compat.starting_checkpoint(cfg.save_dir, cfg.restore_file, cfg.finetune_from_model)
-        state = compat.read_state(source) if source else None
+        source = checkpoints.starting_checkpoint(cfg.save_dir, cfg.restore_file, cfg.finetune_from_model)
+        state = checkpoints.read_state(source) if source else None
         with open_dict(cfg):
             architecture.resolve(cfg, state, source)
             cfg.max_positions = cfg.max_positions or task.max_positions()
@@ -73,7 +73,7 @@ class ClapRobertaModel(RobertaModel):
             dictionaries.check_same(dictionary, saved, source)
         with open_dict(cfg):
             model = tuning.tune(cls(cfg, ClapRobertaEncoder(cfg, dictionary)), cfg, task)
-        architecture.record(cfg)
+        checkpoints.record(cfg)
         return model
 
     def forward(

@@ -12,7 +12,8 @@ from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq.models import FairseqDecoder, FairseqLanguageModel
 from omegaconf import open_dict
 
-from plugins import compat
+from plugins import checkpoints
+from plugins.checkpoints import as_dict, inherit, record
 from plugins.errors import UserError
 from plugins.modules.cross_entropy import summed_cross_entropy
 from plugins.modules.decoder import Decoder, initialize
@@ -22,7 +23,6 @@ from plugins.options import add_tristate_flags, architecture_names, flag
 from plugins.peft import Parts
 
 from . import tuning
-from .architecture import as_dict, inherit, record
 
 FUSED = {"gelu": F.gelu, "gelu_tanh": functools.partial(F.gelu, approximate="tanh")}  # fairseq's take several passes
 SIZES = ("decoder_layers", "decoder_attention_heads", "decoder_embed_dim", "decoder_ffn_embed_dim", "block_size")
@@ -50,8 +50,8 @@ class DecoderLanguageModel(FairseqLanguageModel):
         Raises:
             UserError: the options contradict each other, the task, or the checkpoint that training starts from.
         """
-        source = compat.starting_checkpoint(cfg.save_dir, cfg.restore_file, cfg.finetune_from_model)
-        state = compat.read_state(source) if source else None
+        source = checkpoints.starting_checkpoint(cfg.save_dir, cfg.restore_file, cfg.finetune_from_model)
+        state = checkpoints.read_state(source) if source else None
         with open_dict(cfg):
             if source:
                 inherit(cfg, cls.saved_architecture(state, task, source), source)

@@ -6,11 +6,10 @@ import os
 from fairseq import utils
 from fairseq.data import encoders
 
-from plugins import compat, peft
+from plugins import checkpoints, peft
+from plugins.checkpoints import inherit, stored_options
 from plugins.data.text import bpe
 from plugins.errors import UserError
-
-from .architecture import inherit, stored_options
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ def tune(model, cfg, task):
     """
     if cfg.peft == "none":
         return model
-    state = compat.read_state(cfg.peft_base)
+    state = checkpoints.read_state(cfg.peft_base)
     if peft.IDENTITY in state["model"]:
         raise UserError(f"{cfg.peft_base}: holds an adapter without its base; merge it first: scripts/merge_peft.py")
     try:

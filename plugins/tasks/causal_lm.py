@@ -8,7 +8,7 @@ from typing import Optional  # fairseq's parser does not read `str | None`
 from fairseq import utils
 from fairseq.tasks import register_task
 
-from plugins import compat
+from plugins import checkpoints
 from plugins.data import dictionaries
 from plugins.data.text.sources import Reading
 from plugins.data.text.token_corpus import TokenCorpus, learn
@@ -59,7 +59,7 @@ def checkpoint_folder(cfg) -> str | None:
     """Return the folder of the checkpoint that is evaluated or that training starts from, or None."""
     if cfg.path:
         return os.path.dirname(utils.split_paths(cfg.path)[0]) or "."
-    source = compat.starting_checkpoint(cfg.save_dir, cfg.restore_file, cfg.finetune_from_model)
+    source = checkpoints.starting_checkpoint(cfg.save_dir, cfg.restore_file, cfg.finetune_from_model)
     return source and (os.path.dirname(source) or ".")
 
 

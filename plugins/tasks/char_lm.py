@@ -7,7 +7,7 @@ from typing import Optional  # fairseq's parser does not read `str | None`
 from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks import register_task
 
-from plugins import compat
+from plugins import checkpoints
 from plugins.data.text.char_corpus import open_corpus
 from plugins.data.text.char_dictionary import UNITS, CharDictionary
 from plugins.data.text.sources import STYLE_SOURCES, Reading
@@ -65,12 +65,12 @@ class CharLMTask(WindowsTask):
         if hasattr(self, "_dictionary"):
             return
         cfg = self.cfg
-        source = compat.starting_checkpoint(cfg.save_dir, cfg.restore_file, cfg.finetune_from_model)
+        source = checkpoints.starting_checkpoint(cfg.save_dir, cfg.restore_file, cfg.finetune_from_model)
         if source is None:
             corpus = self.corpus(cfg.unit or "char")
             self._set_symbols(corpus.dictionary(), corpus.styles)
         else:
-            self._adopt(compat.read_state(source).get("task_state") or {}, source)
+            self._adopt(checkpoints.read_state(source).get("task_state") or {}, source)
 
     def _set_symbols(self, dictionary, styles):
         self._dictionary, self._styles = dictionary, list(styles)

@@ -10,7 +10,7 @@ from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
 
-from plugins import compat
+from plugins import checkpoints
 from plugins.data import dictionaries
 from plugins.data.glue import dataset as glue_dataset
 from plugins.data.glue import reader, specs
@@ -172,8 +172,8 @@ class GlueTask(FairseqTask):
         Raises:
             UserError: ``--save-dir`` holds a run of another task, or the checkpoint has other label ids.
         """
-        source = compat.starting_checkpoint(*(cfg.get(name) for name in START))
-        saved = (compat.read_state(source).get("task_state") or {}) if source else {}
+        source = checkpoints.starting_checkpoint(*(cfg.get(name) for name in START))
+        saved = (checkpoints.read_state(source).get("task_state") or {}) if source else {}
         other, folder = saved.get("spec", {}).get("name", self.spec.name), cfg.get("save_dir")
         if other != self.spec.name and source == os.path.join(folder, "checkpoint_last.pt"):
             raise UserError(
@@ -267,7 +267,7 @@ def tokenizer_folder(cfg, run, from_checkpoint):
         path = run is not None and (run.get("common_eval") or {}).get("path")
     else:
         start = run.checkpoint if run is not None else {}
-        path = compat.starting_checkpoint(*(start.get(name) for name in START))
+        path = checkpoints.starting_checkpoint(*(start.get(name) for name in START))
         wanted = start.get("finetune_from_model")
         if wanted and not path:
             raise UserError(f"--finetune-from {wanted}: no such checkpoint")

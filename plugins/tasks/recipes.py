@@ -7,7 +7,7 @@ import ast
 
 import torch
 
-from plugins import compat
+from plugins import checkpoints
 
 # Language models on windows of text
 WINDOWS = {
@@ -114,7 +114,7 @@ def training(given):
 
 def evaluation(given):
     """Return how the checkpoint's task read its text, if it is one of these, and the split that there is."""
-    saved = ((compat.read_state(given["path"]).get("cfg") or {}).get("task")) or {}
+    saved = ((checkpoints.read_state(given["path"]).get("cfg") or {}).get("task")) or {}
     if saved.get("_name") not in BY_TASK or given.get("task") not in (None, saved["_name"]):
         return {}
     options = {name: saved[name] for name in INHERITED if saved.get(name) is not None}

@@ -11,7 +11,7 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import MISSING, open_dict
 
-from plugins import compat
+from plugins import checkpoints
 from plugins.data import dictionaries
 from plugins.data.summaries import dataset as summary_dataset
 from plugins.data.summaries import docstrings
@@ -174,7 +174,7 @@ def find_dictionary(cfg) -> TokenDictionary:
     Raises:
         UserError: there is none.
     """
-    start = compat.starting_checkpoint(cfg.save_dir, cfg.restore_file, cfg.finetune_from_model)
+    start = checkpoints.starting_checkpoint(cfg.save_dir, cfg.restore_file, cfg.finetune_from_model)
     if cfg.finetune_from_model and not start and not cfg.path:
         raise UserError(f"--finetune-from-model {cfg.finetune_from_model}: no such checkpoint")
     folder = checkpoint_folder(cfg) or cfg.vocabulary

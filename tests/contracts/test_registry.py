@@ -26,16 +26,17 @@ ALLOWED = {  # importer: the parts of ours that it may import
     "atomic": {"errors"},
     "files": {"errors", "plain_data", "atomic"},
     "options": set(),
-    "jobs": {"jobs", "analysis", "errors", "files", "compat"},
-    "compat": {"errors"},
+    "jobs": {"checkpoints", "jobs", "analysis", "errors", "files", "compat"},
+    "compat": {"compat", "checkpoints", "errors", "files"},
+    "checkpoints": {"checkpoints", "models", "data", "errors", "files", "options"},  # models: the configs
     "data": {"data", "errors", "files", "plain_data", "atomic", "compat"},
     "peft": {"peft", "modules", "errors", "options"},
-    "models": {"models", "modules", "peft", "data", "errors", "options", "compat"},
-    "tasks": {"tasks", "data", "errors", "options", "compat"},
+    "models": {"checkpoints", "models", "modules", "peft", "data", "errors", "options", "compat"},
+    "tasks": {"checkpoints", "tasks", "data", "errors", "options", "compat"},
     "criterions": {"criterions", "modules", "data", "analysis", "errors", "options", "plain_data", "compat"},
     "optim": {"optim", "errors"},
     "diagnostics": {"diagnostics", "analysis", "data", "errors", "files"},
-    "analysis": {"analysis", "modules", "models", "data", "errors", "files", "plain_data", "compat"},
+    "analysis": {"checkpoints", "analysis", "modules", "models", "data", "errors", "files", "plain_data", "compat"},
 }
 
 
@@ -102,9 +103,9 @@ def char_lm_keys(options):
 
 
 def causal_lm_keys():
+    from plugins.checkpoints import new_model
     from plugins.data.text.causal_tokenizers import Characters
     from plugins.data.text.token_dictionary import TokenDictionary
-    from plugins.hub.checkpoints import new_model
     from plugins.models.causal_lm import CausalLanguageModel
 
     sizes = {"decoder_layers": 2, "decoder_attention_heads": 2, "decoder_embed_dim": 32, "block_size": 48}

@@ -12,6 +12,7 @@ from fairseq.trainer import Trainer
 from hydra_configs import composed, resolved
 from omegaconf import OmegaConf
 
+from plugins.checkpoints import roberta
 from plugins.models import architecture
 
 CLAP_ROBERTA = toy.ROOT / "examples" / "clap_roberta" / "config"
@@ -101,7 +102,7 @@ PUBLISHED_RUNS = {
 def test_the_model_is_the_published_one(name, options):
     cfg = resolved(composed(CLAP_ROBERTA / f"{name}.yaml"))
     size = "roberta_large" if "large" in name else "roberta_base"
-    expected = architecture.of_roberta(size, options, {})
+    expected = roberta.of_roberta(size, options, {})
     model = {key: value for key, value in cfg.model.items() if value is not None}
     mask = "zero" if cfg.task.omit_mask else "learned"
     model = architecture.DEFAULTS | architecture.SIZES[model["_name"].split("_")[-1]] | {"mask_embedding": mask} | model

@@ -11,8 +11,8 @@ import toy
 from fairseq.models.roberta import RobertaModel
 
 import plugins
+from plugins.checkpoints import roberta
 from plugins.errors import UserError
-from plugins.models import architecture
 
 NAMES = ["baseline", "learned_clap", "alibi", "zero_clap"]
 PAD = 1
@@ -268,7 +268,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_forks_options_are_read_in_our_words(golden, name):
-    saved = architecture.of_checkpoint(torch.load(golden / f"{name}.pt"))
+    saved = roberta.of_checkpoint(torch.load(golden / f"{name}.pt"))
     assert {k: saved[k] for k in EXPECTED[name]} == EXPECTED[name]
     sizes = ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads", "vocab_size")
     assert [saved[k] for k in sizes] == [4, 128, 512, 4, 1848 if name == "zero_clap" else 1849]

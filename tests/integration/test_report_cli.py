@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import toy
 
-from plugins import compat, hub
+from plugins import checkpoints, hub
 from plugins.analysis.report import contents, page
 from plugins.errors import UserError
 
@@ -100,7 +100,7 @@ def test_published_checkpoints(golden, tmp_path, name):
         shutil.copy(golden / source, tmp_path / target)
     path = shutil.copy(golden / f"{name}.pt", tmp_path)
     text = "The king of France is here, and the queen of England is dead. " * 9
-    report = contents.gather(hub.load(path), compat.read_state(path), name, text, pattern_texts=4)
+    report = contents.gather(hub.load(path), checkpoints.read_state(path), name, text, pattern_texts=4)
     assert "4 layers of 4 heads" in report["lead"] and "60 updates" in report["lead"]
     assert report["attention"]["weights"].shape[:2] == (4, 4)
     assert "<dd><bdi>4</bdi></dd>" in page.render(report)

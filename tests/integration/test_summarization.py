@@ -18,10 +18,10 @@ from omegaconf import OmegaConf
 
 from plugins.analysis.metrics import rouge
 from plugins.analysis.runs import grids
+from plugins.checkpoints import new_model, write_causal_lm
 from plugins.data.summaries.reader import read
 from plugins.data.text.causal_tokenizers import Characters
 from plugins.data.text.token_dictionary import TokenDictionary
-from plugins.hub.checkpoints import new_model, write_causal_lm
 from plugins.hub.summarizer import Summarizer
 from plugins.models.causal_lm import CausalLanguageModel
 

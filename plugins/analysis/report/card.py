@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from plugins.analysis.language_model import LanguageModel
-from plugins.models.architecture import as_dict, stored_options
+from plugins.checkpoints import as_dict, stored_options
 
 # What is shown, and the options that say so: the first that a model has counts.
 ARCHITECTURE = {

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from plugins import compat
+from plugins import checkpoints
 from plugins.errors import UserError
 from plugins.plain_data import BadData, parse_json
 
@@ -226,7 +226,7 @@ def _checkpoints(folder: Path) -> Iterable[dict]:
     """Yield the content of the checkpoints in a folder that can be read, weights left in the file, the newest first."""
     for file in sorted(folder.glob("checkpoint*.pt"), key=lambda file: file.stat().st_mtime_ns, reverse=True):
         try:
-            yield compat.read_state(str(file))
+            yield checkpoints.read_state(str(file))
         except UserError:  # half of one, from a run that was killed
             continue
 

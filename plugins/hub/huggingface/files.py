@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plugins import compat
+from plugins import checkpoints
 from plugins.errors import UserError
 from plugins.files import read_json
 
@@ -132,7 +132,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         UserError: it is missing or damaged, or contains more than tensors.
     """
     if path.suffix == ".bin":
-        return compat.read_tensors(path)
+        return checkpoints.read_tensors(path)
     load_file = safetensors().load_file
     try:
         return load_file(path)

@@ -6,13 +6,12 @@ import pytest
 import torch
 import toy
 
-from plugins import hub
+from plugins import checkpoints, hub
 from plugins.data.text.causal_tokenizers import Characters
 from plugins.data.text.sources import CorpusSpec
 from plugins.data.text.token_corpus import learn
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
-from plugins.hub import checkpoints
 from plugins.models.causal_lm import CausalLanguageModel
 
 TINY = {"decoder_layers": 2, "decoder_attention_heads": 2, "decoder_embed_dim": 16, "block_size": 24}

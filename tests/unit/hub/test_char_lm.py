@@ -332,7 +332,7 @@ def test_files_that_are_no_checkpoint(lm, tmp_path):
         hub.CharLM.from_pretrained(tmp_path)
     with pytest.raises(UserError, match="text.pt: truncated, or not a checkpoint"):
         hub.CharLM.from_pretrained(tmp_path / "text.pt")
-    with pytest.raises(UserError, match="no checkpoint of the task char_lm"):
+    with pytest.raises(UserError, match="not a checkpoint of the task char_lm"):
         hub.CharLM.from_pretrained(save(lm, tmp_path / "other.pt", task_state={}))
     with pytest.raises(UserError, match="CharLM.from_nanogpt"):
         hub.CharLM.from_pretrained(save(lm, tmp_path / "nanogpt.pt", model_args={}))

@@ -6,11 +6,11 @@ import shutil
 import pytest
 import torch
 
-from plugins import hub
+from plugins import checkpoints, hub
 from plugins.data.text.causal_tokenizers import Characters
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
-from plugins.hub import checkpoints, gpt2
+from plugins.hub import gpt2
 
 pytestmark = pytest.mark.slow  # transformers takes seconds to import
 SIZE = {"n_layer": 2, "n_head": 2, "n_embd": 16, "n_positions": 32, "bos_token_id": 0, "eos_token_id": 0}
@@ -203,7 +203,7 @@ NAMED = {
     ),
     "code": (
         lambda d: torch.save({"x": shutil.rmtree}, d / "pytorch_model.bin"),
-        "refused, for it holds shutil.rmtree",
+        "refused: it contains shutil.rmtree",
     ),
 }
 

@@ -8,12 +8,13 @@ import torch
 import toy
 from peft_models import train
 
-from plugins import hub
+from plugins import checkpoints, hub
 from plugins.data.text.causal_tokenizers import Characters
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
-from plugins.hub import adapters, checkpoints, gpt2, peft_format
+from plugins.hub import adapters, gpt2, peft_format
 from plugins.hub.huggingface import files
+from plugins.models.causal_lm import CausalLanguageModel
 
 pytestmark = pytest.mark.slow  # transformers and peft take seconds to import
 METHODS = {
@@ -64,7 +65,7 @@ def adapter(request, base, tmp_path_factory):
     path = tmp_path_factory.mktemp("adapter") / "adapter.pt"
     untuned, _ = checkpoints.read_causal_lm(base[1])
     options = {**untuned.cfg, **METHODS[request.param], "peft_base": str(base[1])}
-    model = checkpoints.new_model(checkpoints.CausalLanguageModel, options, untuned.decoder.dictionary)
+    model = checkpoints.new_model(CausalLanguageModel, options, untuned.decoder.dictionary)
     train(model, TOKENS)
     checkpoints.write_causal_lm(path, model)
     return path, logits_of_ours(model)
@@ -188,7 +189,7 @@ def test_an_exported_folder_can_be_read_by_others_and_names_its_base(base, tmp_p
 def untrained_adapter(base, folder):
     untuned, dictionary = checkpoints.read_causal_lm(base[1])
     options = {**untuned.cfg, "peft": "lora", "lora_rank": 2, "peft_base": str(base[1])}
-    model = checkpoints.new_model(checkpoints.CausalLanguageModel, options, dictionary)
+    model = checkpoints.new_model(CausalLanguageModel, options, dictionary)
     checkpoints.write_causal_lm(folder / "adapter.pt", model)
     return str(folder / "adapter.pt")
 
@@ -247,10 +248,10 @@ def test_folders_are_made_and_checkpoints_with_another_tokenizer_are_left_alone(
     untuned, dictionary = checkpoints.read_causal_lm(base[1])
     options = {**untuned.cfg, "peft": "lora", "lora_rank": 2, "peft_base": str(base[1])}
     path = tmp_path / "lora" / "adapter.pt"
-    checkpoints.write_causal_lm(path, checkpoints.new_model(checkpoints.CausalLanguageModel, options, dictionary))
+    checkpoints.write_causal_lm(path, checkpoints.new_model(CausalLanguageModel, options, dictionary))
     adapters.merge_checkpoint(str(path), str(tmp_path / "new" / "merged.pt"))
     assert checkpoints.read_causal_lm(tmp_path / "new" / "merged.pt")
-    other = checkpoints.new_model(checkpoints.CausalLanguageModel, SIZE, TokenDictionary(Characters("abc")))
+    other = checkpoints.new_model(CausalLanguageModel, SIZE, TokenDictionary(Characters("abc")))
     checkpoints.write_causal_lm(tmp_path / "other" / "a.pt", other)
     before = {file.name: file.read_bytes() for file in (tmp_path / "other").iterdir()}
     with pytest.raises(UserError, match="b.pt: a.pt in this folder has another tokenizer"):

@@ -4,11 +4,11 @@ import pytest
 import torch
 import toy
 
+from plugins.checkpoints import new_model, write_causal_lm
 from plugins.data.text.causal_tokenizers import Characters
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.hub import CausalLM, gpt2
-from plugins.hub.checkpoints import new_model, write_causal_lm
 from plugins.hub.summarizer import Lead, Summarizer
 from plugins.models.causal_lm import CausalLanguageModel
 from plugins.modules.constraints import Constraints

@@ -6,6 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from plugins.checkpoints import roberta
 from plugins.errors import UserError
 from plugins.models import architecture
 from plugins.models.clap_roberta_config import ClapRobertaConfig
@@ -119,7 +120,7 @@ def test_the_same_value_is_no_contradiction():
 @pytest.mark.parametrize("size, layers", [("tiny", 4), ("small", 6), ("base", 12), ("large", 24)])
 def test_the_sizes_of_an_architecture_are_known_from_its_name(size, layers):
     state = {"cfg": {"model": {"_name": f"clap_roberta_{size}"}, "task": {}}, "model": TABLES}
-    assert architecture.of_checkpoint(state)["encoder_layers"] == layers
+    assert roberta.of_checkpoint(state)["encoder_layers"] == layers
 
 
 FORK = {"_name": "roberta", "encoder_layers": 4, "contrastive_pretraining": True, "no_scale_embedding": True}
@@ -142,17 +143,17 @@ FORK = {"_name": "roberta", "encoder_layers": 4, "contrastive_pretraining": True
 )
 def test_each_option_of_the_fork_has_ours(model, task, name, value):
     state = {"cfg": {"model": FORK | model, "task": task}, "model": TABLES}
-    assert architecture.of_checkpoint(state)[name] == value
+    assert roberta.of_checkpoint(state)[name] == value
 
 
 def test_fairseqs_own_roberta_is_read_too():
     args = argparse.Namespace(arch="roberta_large", encoder_layers=24)
-    saved = architecture.of_checkpoint({"args": args, "cfg": None, "model": TABLES})
+    saved = roberta.of_checkpoint({"args": args, "cfg": None, "model": TABLES})
     assert (saved["head"], saved["positions"], saved["encoder_embed_dim"]) == ("roberta", "learned", 1024)
-    assert architecture.of_checkpoint({"args": argparse.Namespace(arch="roberta_prenorm"), "model": TABLES})[
+    assert roberta.of_checkpoint({"args": argparse.Namespace(arch="roberta_prenorm"), "model": TABLES})[
         "encoder_normalize_before"
     ]
 
 
 def test_another_model_says_nothing():
-    assert architecture.of_checkpoint({"cfg": {"model": {"_name": "transformer"}}, "model": {}}) == {}
+    assert roberta.of_checkpoint({"cfg": {"model": {"_name": "transformer"}}, "model": {}}) == {}

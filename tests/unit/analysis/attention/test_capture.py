@@ -7,7 +7,7 @@ import torch
 import toy
 from torch import nn
 
-from plugins import hub
+from plugins import checkpoints, hub
 from plugins.analysis.attention import capture as attention
 from plugins.analysis.attention.capture import attention_of, capture, encode
 from plugins.analysis.attention.patterns import score_heads
@@ -16,7 +16,6 @@ from plugins.data.text.causal_tokenizers import ByteLevelBPE, Characters, Senten
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.data.text.tokenizers import SentencePieceTokenizer
 from plugins.errors import UserError
-from plugins.hub import checkpoints
 from plugins.models.causal_lm import CausalLanguageModel
 from plugins.modules.attention import SelfAttention
 from plugins.modules.decoder import CausalSelfAttention

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from plugins import hub
+from plugins import checkpoints, hub
 from plugins.errors import UserError
-from plugins.hub import checkpoints, gpt2
+from plugins.hub import gpt2
 from plugins.hub.huggingface.tokenizers_in import read_dictionary
 
 pytestmark = pytest.mark.slow  # transformers takes seconds to import

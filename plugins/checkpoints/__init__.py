@@ -1,0 +1,40 @@
+"""Checkpoint files: read and check them, find them, rebuild models from them, write them.
+
+Every checkpoint is treated as hostile until it is checked. :mod:`~plugins.checkpoints.reading` refuses what could
+execute code or claims more memory than the file has; :mod:`~plugins.checkpoints.schema` checks the types of the
+content; :mod:`~plugins.checkpoints.allowed` lists the classes that a file may name. Foreign formats are translated in
+:mod:`~plugins.checkpoints.roberta` (EIFY/fairseq, fairseq) and :mod:`~plugins.checkpoints.nanogpt`.
+"""
+
+from .building import build_model, new_model
+from .decoders import read_causal_lm, read_char_lm
+from .finding import IN_A_FOLDER, find_checkpoint, starting_checkpoint
+from .kinds import kind_of, load, loads
+from .nanogpt import read_multi_style, read_nanogpt
+from .options import as_dict, inherit, record, registered_model, stored_options
+from .reading import read_state, read_tensors
+from .writing import check_place, write_causal_lm
+
+__all__ = [
+    "IN_A_FOLDER",
+    "as_dict",
+    "build_model",
+    "check_place",
+    "find_checkpoint",
+    "inherit",
+    "kind_of",
+    "load",
+    "loads",
+    "new_model",
+    "read_causal_lm",
+    "read_char_lm",
+    "read_multi_style",
+    "read_nanogpt",
+    "read_state",
+    "read_tensors",
+    "record",
+    "registered_model",
+    "starting_checkpoint",
+    "stored_options",
+    "write_causal_lm",
+]

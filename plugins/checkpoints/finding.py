@@ -1,0 +1,41 @@
+"""Which checkpoint is meant: of a folder, or of a training command."""
+
+import os
+
+from plugins.errors import UserError
+
+IN_A_FOLDER = ("checkpoint_best.pt", "checkpoint_last.pt")
+
+
+def find_checkpoint(path: str | os.PathLike) -> str:
+    """Return the path of a checkpoint: the file itself, or the best or last one of a folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = os.fspath(path)
+    if not os.path.exists(path):
+        raise UserError(f"{path}: no such checkpoint")
+    if not os.path.isdir(path):
+        return path
+    for name in IN_A_FOLDER:
+        if os.path.exists(os.path.join(path, name)):
+            return os.path.join(path, name)
+    raise UserError(f"{path}: neither {' nor '.join(IN_A_FOLDER)} in this folder; name the checkpoint file")
+
+
+def starting_checkpoint(
+    save_dir: str | None, restore_file: str | None, finetune_from_model: str | None
+) -> str | None:
+    """Return the checkpoint that ``fairseq-train`` with these options will start from, or None.
+
+    Mirrors ``fairseq.checkpoint_utils.load_checkpoint``: a run that can be resumed is resumed.
+    """
+    candidates = [finetune_from_model]
+    if restore_file and save_dir:
+        is_default = restore_file == "checkpoint_last.pt"
+        candidates.insert(0, os.path.join(save_dir, restore_file) if is_default else restore_file)
+    for path in candidates:
+        if path and not path.startswith("${") and os.path.exists(path):
+            return path
+    return None

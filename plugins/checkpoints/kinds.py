@@ -1,0 +1,63 @@
+"""A registry of loaders: what :func:`plugins.hub.load` returns for a checkpoint, by the model class that it names."""
+
+from collections.abc import Callable
+from typing import Any
+
+from plugins.errors import UserError, shortened
+
+from .options import registered_model, stored_options
+from .reading import read_state
+
+LOADERS: dict[type, tuple[str, Callable[..., Any]]] = {}  # model class: (kind, loader)
+
+
+def loads(kind: str, model: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated function as the loader of checkpoints of a model class and of its subclasses.
+
+    Args:
+        kind: the short name that :func:`kind_of` returns.
+        model: the registered class.
+
+    The function is called with (path, base): see :func:`plugins.hub.load`.
+    """
+
+    def register(loader: Callable[..., Any]) -> Callable[..., Any]:
+        LOADERS[model] = (kind, loader)
+        return loader
+
+    return register
+
+
+def load(path: str, base: str | None = None) -> Any:
+    """Load a checkpoint with the loader of its kind.
+
+    Raises:
+        UserError: no loader is registered for its model, or the file is missing or damaged.
+    """
+    return find(read_state(path), path)[1](path, base)
+
+
+def kind_of(path: str) -> str:
+    """Return the kind of a checkpoint: "masked_lm", "char_lm" (nanoGPT's, too), "causal_lm", or a plugin's own.
+
+    Raises:
+        UserError: as :func:`load`.
+    """
+    return find(read_state(path), path)[0]
+
+
+def find(state: dict, path: str) -> tuple[str, Callable[..., Any]]:
+    """Return (kind, loader) for the content of a checkpoint."""
+    options, _ = stored_options(state)
+    if "model_args" in state:  # nanoGPT's format stores no name
+        return next(pair for pair in LOADERS.values() if pair[0] == "char_lm")
+    name = options.get("_name") or options.get("arch")
+    model = registered_model(options)
+    if model is None:
+        what = f"its model {shortened(repr(name))} is registered by nothing" if name else "it does not name its model"
+        raise UserError(f"{path}: {what}; if it is of a plugin of your own, name its folder: --user-dir")
+    for ancestor in model.__mro__:
+        if ancestor in LOADERS:
+            return LOADERS[ancestor]
+    kinds = ", ".join(sorted(kind for kind, _ in LOADERS.values()))
+    raise UserError(f"{path}: no loader for the model {shortened(repr(name))}; there are loaders for {kinds}")

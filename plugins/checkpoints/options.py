@@ -1,0 +1,76 @@
+"""The options that a checkpoint stores, and how a new run takes its architecture from them."""
+
+import argparse
+from collections.abc import Mapping
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from plugins.errors import UserError
+from plugins.options import flag
+
+
+def stored_options(state: Mapping) -> tuple[dict, dict]:
+    """Return the options of the model and of the task of a checkpoint as two dicts."""
+    if state.get("args") is not None:
+        return vars(state["args"]), vars(state["args"])
+    cfg = state.get("cfg") or {}
+    return as_dict(cfg.get("model")), as_dict(cfg.get("task"))
+
+
+def as_dict(options: DictConfig | argparse.Namespace | Mapping | None) -> dict:
+    """Return options in any of the forms in which fairseq stores them as a dict."""
+    if options is None:
+        return {}
+    if OmegaConf.is_config(options):
+        return OmegaConf.to_container(options)
+    return dict(options) if isinstance(options, Mapping) else vars(options)
+
+
+def registries() -> dict[str, dict[str, type]]:
+    """Return {kind: {name: class}} of fairseq's registries; architectures are names of their model."""
+    from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
+    from fairseq.registry import REGISTRIES
+    from fairseq.tasks import TASK_REGISTRY
+
+    rest = {kind: REGISTRIES[kind]["registry"] for kind in ("criterion", "bpe", "tokenizer")}
+    return {"model": ARCH_MODEL_REGISTRY | MODEL_REGISTRY, "task": TASK_REGISTRY, **rest}
+
+
+def registered_model(options: Mapping) -> type | None:
+    """Return the model class that stored options name, or None if nothing registers it."""
+    return registries()["model"].get(str(options.get("_name") or options.get("arch")))
+
+
+def inherit(cfg: DictConfig | dict, saved: Mapping, source: str | None) -> None:
+    """Take the architecture of a checkpoint. Options that were given must agree: most errors would load silently.
+
+    Args:
+        cfg: the options of the model; changed in place.
+        saved: {option: value} of the checkpoint.
+        source: its path, for messages.
+
+    Raises:
+        UserError: an option contradicts the checkpoint.
+    """
+    for name, value in saved.items():
+        given = cfg[name]
+        if given is not None and not same(given, value):
+            raise UserError(
+                f"{flag(name)} {given} contradicts {source}, which was trained with {value}; leave the option out "
+                "to take the checkpoint's (an --arch without a size leaves all sizes out)"
+            )
+        cfg[name] = value
+
+
+def same(a: object, b: object) -> bool:
+    """Whether two values of an option are equal, be they numbers, texts or enums."""
+    numbers = isinstance(a, int | float) and isinstance(b, int | float)
+    return a == b if numbers else str(a) == str(b)
+
+
+def record(cfg: DictConfig) -> None:
+    """Write a model's options where checkpoints take them from: fairseq builds models from a merged copy."""
+    parent = cfg._get_parent()
+    if parent is not None and parent.get("model") is not None:
+        with open_dict(parent):
+            parent.model.update({name: cfg[name] for name in cfg if name != "_name"})

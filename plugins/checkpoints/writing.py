@@ -1,0 +1,64 @@
+"""Write checkpoints of causal LMs, with the files of their tokenizer next to them."""
+
+import os
+from pathlib import Path
+
+import torch
+from fairseq.models import FairseqLanguageModel
+from omegaconf import OmegaConf
+
+from plugins.data import dictionaries
+from plugins.data.text.token_dictionary import TokenDictionary
+from plugins.errors import UserError
+from plugins.files import replacing
+from plugins.options import START
+
+
+def check_place(path: str | os.PathLike, dictionary: TokenDictionary) -> None:
+    """Refuse to write a causal LM next to others with a different tokenizer, which its own would replace.
+
+    Raises:
+        UserError: there are such checkpoints.
+    """
+    folder = Path(path).absolute().parent
+    others = sorted(other for other in folder.glob("*.pt") if other.name != Path(path).name)
+    try:
+        known = TokenDictionary.from_files(folder) if others else dictionary
+    except UserError:
+        return  # there is nothing to replace
+    if dictionaries.fingerprint(known) != dictionaries.fingerprint(dictionary):
+        raise UserError(f"{path}: {others[0].name} in this folder has another tokenizer; write to another folder")
+
+
+def write_causal_lm(path: str | os.PathLike, model: FairseqLanguageModel) -> None:
+    """Write a causal LM as a checkpoint that fairseq can start from and :class:`plugins.hub.CausalLM` reads.
+
+    The files of its tokenizer are written next to it.
+
+    Args:
+        path: of the ``.pt`` file; missing folders are created.
+        model: a causal LM without an adapter.
+
+    Raises:
+        UserError: it cannot be written there, or checkpoints with another tokenizer are there.
+    """
+    cfg, dictionary = OmegaConf.to_container(model.cfg, enum_to_str=True), model.decoder.dictionary
+    history = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
+    state = {
+        "args": None,
+        "cfg": {
+            "model": cfg | dict.fromkeys(START) | {"_name": "causal_lm"},
+            "task": {"_name": "causal_lm", "data": "", **dict.fromkeys(("path", *START))},
+            "criterion": {"_name": "causal_lm"},
+            **{part: {} for part in ("common", "common_eval", "checkpoint")},
+        },
+        "model": model.state_dict(),
+        "task_state": {"dictionary_sha256": dictionaries.fingerprint(dictionary)},
+        "optimizer_history": [history],
+        "last_optimizer_state": None,
+        "extra_state": {"train_iterator": {"epoch": 1}},
+    }
+    check_place(path, dictionary)
+    with replacing(path) as part, part.open("wb") as file:
+        dictionary.save_files(os.path.dirname(os.path.abspath(path)))
+        torch.save(state, file)

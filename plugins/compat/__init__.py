@@ -1,0 +1,44 @@
+"""The only package that patches or relies on private parts of fairseq, torch and hydra; one file a subject.
+
+Each file names the defect that it repairs. :func:`install` puts every repair in place when ``plugins`` is imported and
+lists it in :data:`REPAIRS`, which ``scripts/doctor.py`` prints.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+
+from plugins.errors import report_in_one_line
+
+from . import command_line, distributed, hydra, literals, network, optimizers, threads, trainer
+from .compiling import uncompiled
+from .importing import import_fairseq
+from .patching import REPAIRS
+
+__all__ = ["REPAIRS", "import_fairseq", "install", "uncompiled"]
+
+
+def install(adopt_checkpoint: Callable, hub_interface: type, complete_options: Callable | None = None) -> None:
+    """Put every repair in place; a second call does nothing.
+
+    Args:
+        adopt_checkpoint: see :func:`plugins.compat.checkpoint_files.install`.
+        hub_interface: the class that ``RobertaModel.from_pretrained`` returns.
+        complete_options: see :func:`plugins.compat.command_line.install`.
+    """
+    if REPAIRS:
+        return
+    from . import checkpoint_files  # imports fairseq, which import_fairseq must do first
+
+    literals.install()
+    network.install()
+    checkpoint_files.install(adopt_checkpoint, hub_interface)
+    command_line.install(complete_options)
+    trainer.install()
+    optimizers.install()
+    distributed.install()
+    threads.install()
+    hydra.install()
+    if any(name.startswith("fairseq_cli") for name in sys.modules):
+        os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # or hydra prints its own traceback and the hook sees nothing
+        report_in_one_line()

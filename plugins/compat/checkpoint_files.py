@@ -1,0 +1,97 @@
+"""How fairseq reads, writes and copies checkpoints.
+
+Defects: stock fairseq can neither resume nor load on torch >= 2.6, whose weights-only reader refuses its options; what
+a file names is built without a check; ``checkpoint_last.pt`` is copied into place: a killed run leaves half of it.
+"""
+
+import os
+from collections.abc import Callable
+
+import torch
+from omegaconf import OmegaConf
+
+from plugins.checkpoints import allowed, reading, schema
+from plugins.errors import UserError
+
+from .patching import repaired, wrap
+
+
+def install(adopt: Callable[[dict, dict, str], None], hub_interface: type) -> None:
+    """Put the repairs in place.
+
+    Args:
+        adopt: called with (state, overrides, path) on each checkpoint that fairseq reads.
+        hub_interface: the class that ``RobertaModel.from_pretrained`` returns.
+    """
+    from fairseq import checkpoint_utils
+    from fairseq.file_io import PathManager
+    from fairseq.models.roberta import model as roberta
+
+    def load(original, path, arg_overrides=None, load_on_all_ranks=False):
+        return load_checkpoint(adopt, path, arg_overrides)
+
+    torch.serialization.add_safe_globals(reading.SAFE_GLOBALS)
+    repaired("safe checkpoints", "torch's weights-only reader accepts the plain data in fairseq checkpoints, no code")
+    wrap(checkpoint_utils, "load_checkpoint_to_cpu", load)
+    repaired("checkpoint reading", "errors name the file; a file chooses among allowed classes; EIFY/fairseq's load")
+    wrap(checkpoint_utils, "load_model_ensemble_and_task", load_models)
+    roberta.RobertaHubInterface = hub_interface
+    repaired("fill_mask", "RobertaModel.from_pretrained pairs each score with its token and never downloads")
+    PathManager.copy = staticmethod(copy_atomically(PathManager.copy))
+    repaired("checkpoint_last.pt", "is replaced atomically; fairseq copies into it, and a killed run leaves half")
+
+
+def load_checkpoint(adopt: Callable, path: str, arg_overrides: dict | None = None) -> dict:
+    """Read a checkpoint as ``fairseq.checkpoint_utils.load_checkpoint_to_cpu`` does, after checking it.
+
+    The overrides are applied after ``adopt``, which must see the checkpoint's own options.
+
+    Raises:
+        UserError: see :mod:`plugins.checkpoints.reading`, :mod:`~plugins.checkpoints.schema` and
+            :mod:`~plugins.checkpoints.allowed`.
+    """
+    from fairseq.checkpoint_utils import _upgrade_state_dict
+    from fairseq.dataclass.utils import overwrite_args_by_name
+
+    overrides = arg_overrides or {}
+    with reading.named_errors(path):
+        state = schema.check(reading.read_file(path, mapped=False), path)
+        reading.check_integrity(path)
+        schema.check_finite(state["model"], path)
+        allowed.check(state, path)
+        state.setdefault("optimizer_history", [BLANK_HISTORY | {"optimizer_name": ""}])
+        state.setdefault("extra_state", {})
+        if state.get("cfg") is not None:
+            state["cfg"] = OmegaConf.create(state["cfg"], flags={"allow_objects": True})
+        state = _upgrade_state_dict(state)
+        adopt(state, overrides, path)
+        if state.get("args") is not None:
+            vars(state["args"]).update(overrides)
+        if state.get("cfg") is not None:
+            overwrite_args_by_name(state["cfg"], overrides)
+    return state
+
+
+# What a file with weights and options alone lacks
+BLANK_HISTORY = {"criterion_name": "", "lr_scheduler_state": {}, "num_updates": 0}
+
+
+def load_models(original, filenames, *args, **kwargs):
+    """Build models from checkpoints, with errors that name the file."""
+    names = [str(name) for name in filenames]
+    for name in names:
+        if kwargs.get("state") is None and not os.path.exists(name) and not kwargs.get("suffix"):
+            raise UserError(f"{name}: no such checkpoint")
+    with reading.named_errors(os.pathsep.join(names)):
+        return original(filenames, *args, **kwargs)
+
+
+def copy_atomically(original: Callable) -> Callable:
+    """Return a copy function that writes to a temporary name, then renames."""
+    from plugins.files import replacing
+
+    def copy(source, target, *args, **kwargs):
+        with replacing(target) as part:
+            return original(source, str(part), *args, **kwargs)
+
+    return copy

@@ -1,0 +1,105 @@
+"""The command line of fairseq's programs.
+
+Defects: ``--help`` prints before the options of the model, task, criterion and optimizer are known; ``--bf16`` sets
+``args.tpu``; the folder that ``data`` names is listed for subsets even if ``data`` is a file.
+"""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Mapping
+
+from .patching import repaired, wrap
+
+ALIASES = {"--finetune-from": "--finetune-from-model"}
+
+
+def install(complete_options: Callable[[str | None, Mapping[str, str]], dict] | None) -> None:
+    """Put the repairs in place.
+
+    Args:
+        complete_options: called with (program, {option: value}) of a command line; returns options to add to it.
+    """
+    import functools
+
+    from fairseq import options
+    from fairseq.data import data_utils
+
+    wrap(options, "parse_args_and_arch", functools.partial(parse_args, complete_options))
+    repaired("--bf16", "means bfloat16 on a GPU; fairseq takes it for a request for a TPU")
+    repaired("--finetune-from", "is short for --finetune-from-model")
+    repaired("--help", "shows the options of the model, task, criterion and optimizer that were chosen")
+    repaired("recipes", "a task sets the options that its paper trained with and the command line does not give")
+    wrap(data_utils, "raise_if_valid_subsets_unintentionally_ignored", look_for_subsets)
+    repaired("data in a file", "fairseq lists the folder that data names to look for validation subsets")
+
+
+def parse_args(complete_options, original, parser, input_args=None, *args, modify_parser=None, **kwargs):
+    """Parse as fairseq does, but print the help when the parser is complete, and take --bf16 for what it says.
+
+    Options that ``complete_options`` adds are put in front of the user's.
+
+    fairseq parses once to learn which model and task are meant, and prints the help then, without their options. And
+    it sets ``args.tpu = True`` whenever it meets --bf16.
+    """
+    given = [unalias(argument) for argument in (sys.argv[1:] if input_args is None else input_args)]
+    if {"-h", "--help"} & set(given):
+        given = [argument for argument in given if argument not in ("-h", "--help")]
+        modify_parser = print_help_when_complete()
+    added = complete_options(program_of(parser), options_given(parser, given)) if complete_options else {}
+    given = [*as_arguments(added), *given]
+    parsed = original(parser, given, *args, modify_parser=modify_parser, **kwargs)
+    namespace = parsed[0] if isinstance(parsed, tuple) else parsed
+    if getattr(namespace, "bf16", False) and importlib.util.find_spec("torch_xla") is None:
+        namespace.tpu = False
+    return parsed
+
+
+def program_of(parser):
+    """Tell which of fairseq's programs a parser belongs to: their parsers have no name."""
+    flags = parser._option_string_actions
+    programs = {"--arch": "train", "--context-window": "eval_lm", "--valid-subset": "validate"}
+    return next((program for flag, program in programs.items() if flag in flags), None)
+
+
+def options_given(parser, arguments):
+    """Return {option: its last value, as text} of a command line, also of options that the parser does not know yet."""
+    given = {}
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        flag, equals, value = argument.partition("=")
+        if flag.startswith("--") or flag in parser._option_string_actions:
+            action = parser._option_string_actions.get(flag)
+            name = action.dest if action else flag.lstrip("-").replace("-", "_")
+            given[name] = value if equals else following
+    return given
+
+
+def as_arguments(options):
+    for name, value in options.items():
+        flag = "--" + name.replace("_", "-")
+        yield flag if value is True else f"{flag}={value}"
+
+
+def look_for_subsets(original, cfg):
+    """Leave data that is a file, or several, to its task."""
+    if all(os.path.isdir(path) for path in str(getattr(cfg.task, "data", None) or "").split(os.pathsep)):
+        original(cfg)
+
+
+def unalias(argument):
+    """Spell the short forms of fairseq's flags out."""
+    name, equals, value = str(argument).partition("=")
+    return ALIASES[name] + equals + value if name in ALIASES else argument
+
+
+def print_help_when_complete():
+    """Return a function that fairseq calls on its parser twice: before and after the options of the parts are added."""
+    parsers = []
+
+    def modify(parser):
+        parsers.append(parser)
+        if len(parsers) == 2:
+            parser.print_help()
+            parser.exit()
+
+    return modify

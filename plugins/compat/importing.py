@@ -1,0 +1,39 @@
+"""Import fairseq without its side effects, and compare its version with the one that the repairs are written for."""
+
+import importlib.metadata
+import logging
+import warnings
+
+FAIRSEQ = "0.12.3.1"
+
+
+def import_fairseq() -> None:
+    """Import fairseq and leave the root logger unchanged: one of its speech models sets it to DEBUG for everyone."""
+    root, disabled = logging.root, logging.root.manager.disable
+    level, handlers = root.level, root.handlers[:]
+    logging.disable(logging.INFO)  # it announces each optional package that it does not find
+    try:
+        import fairseq  # noqa: F401
+    finally:
+        logging.disable(disabled)
+        root.setLevel(level)
+        root.handlers[:] = handlers
+    check_version(installed())
+
+
+def installed() -> str:
+    """Return the version of the installed fairseq, by whatever name it is distributed."""
+    for name in ("fairseq-fixed", "fairseq"):
+        try:
+            return f"{name} {importlib.metadata.version(name)}"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "an unknown version"
+
+
+def check_version(found: str) -> None:
+    """Warn if the installed fairseq is not the pinned one, whose private functions this package replaces."""
+    if found != f"fairseq-fixed {FAIRSEQ}":
+        warnings.warn(
+            f"this package repairs fairseq-fixed {FAIRSEQ}, but {found} is installed; run `make install`", stacklevel=2
+        )

@@ -1,0 +1,38 @@
+"""Nothing is fetched.
+
+Defect: ``fairseq.file_utils`` downloads whatever looks like an address, among others the tokenizers that checkpoints
+name and the default files of ``--bpe gpt2``; and it unpacks archives without checking where their members go.
+"""
+
+import os
+from urllib.parse import urlparse
+
+from plugins.errors import UserError, shortened
+
+from .patching import repaired, wrap
+
+
+def install() -> None:
+    from fairseq import file_utils
+
+    for function in ("cached_path", "get_from_cache", "http_get", "s3_get", "s3_etag", "load_archive_file"):
+        wrap(file_utils, function, local_only)
+    repaired("downloads", "are refused: files of checkpoints and tokenizers are local")
+
+
+def local_only(original, place, *args, **kwargs):
+    """Call a function of ``fairseq.file_utils`` unless it would use the network or unpack an archive.
+
+    Raises:
+        UserError: names the address, or the archive.
+    """
+    if is_address(place):
+        raise UserError(f"{shortened(str(place))}: an address; nothing is downloaded: name a local file")
+    if original.__name__ == "load_archive_file" and not os.path.isdir(place):
+        raise UserError(f"{shortened(str(place))}: not a folder; name the folder with the checkpoint and dict.txt")
+    return original(place, *args, **kwargs)
+
+
+def is_address(place: object) -> bool:
+    """Whether a path is an address (``https://...``) instead."""
+    return len(urlparse(os.fspath(place)).scheme) > 1 and "://" in os.fspath(place)

@@ -1,0 +1,40 @@
+"""Threads that read batches ahead.
+
+Defect: the daemon thread of ``fairseq.data.iterators.BufferedIterator`` is still handling tensors when Python exits,
+which aborts the process ("terminate called without an active exception") although its work is done.
+"""
+
+import atexit
+import contextlib
+import queue
+import threading
+import time
+import weakref
+
+from .patching import repaired, wrap
+
+READERS: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+def install() -> None:
+    from fairseq.data import iterators
+
+    wrap(iterators.BufferedIterator, "_create_consumer", note_reader)
+    atexit.register(stop_reading_ahead)
+    repaired("reading ahead", "its threads end before the program does, which they could abort")
+
+
+def note_reader(original, self) -> None:
+    """Start the thread of a ``BufferedIterator`` and remember it."""
+    original(self)
+    READERS.add(self._consumer)
+
+
+def stop_reading_ahead(patience: float = 5.0) -> None:
+    """End the threads, waiting at most ``patience`` seconds."""
+    deadline = time.monotonic() + patience
+    for reader in READERS:
+        reader._max_len = 0  # the batch that it is reading is its last
+        while reader.is_alive() and time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
+                reader._queue.get(timeout=0.01)  # it waits for room in the queue, or is done

@@ -1,0 +1,60 @@
+"""Checks before training starts.
+
+Defects: half precision without a GPU ends in an assertion of CUDA; several processes on a CPU train separate copies.
+"""
+
+import os
+
+import torch
+from omegaconf import open_dict
+
+from plugins.errors import UserError
+
+from .patching import repaired, wrap
+
+
+def install() -> None:
+    from fairseq.trainer import Trainer
+
+    wrap(Trainer, "__init__", checked_trainer)
+    repaired("preflight", "half precision without a GPU, and torchrun on a CPU, end with an explanation")
+    repaired("several workers", "each reads the checkpoint; fairseq would send options that the safe reader refuses")
+
+
+def checked_trainer(original, self, cfg, *args, **kwargs):
+    """Check a configuration before the trainer is built."""
+    check_precision(cfg.common)
+    check_world_size(cfg)
+    with open_dict(cfg):
+        cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
+        if getattr(cfg.optimizer, "_name", None) == "fused_adamw":
+            cfg.common.fp16_no_flatten_grads = True  # in one flat vector, matrices and biases cannot be distinguished
+    return original(self, cfg, *args, **kwargs)
+
+
+def check_precision(common) -> None:
+    """Refuse half precision without a GPU.
+
+    Raises:
+        UserError: names the flag.
+    """
+    if common.cpu or not torch.cuda.is_available():
+        why = "--cpu was given" if common.cpu else "torch sees no GPU"
+        for flag in ("fp16", "memory_efficient_fp16", "bf16", "memory_efficient_bf16", "amp"):
+            if getattr(common, flag, False):
+                raise UserError(f"--{flag.replace('_', '-')} needs a GPU, and {why}; leave it out to train in float32")
+
+
+def check_world_size(cfg) -> None:
+    """Refuse to train separate copies.
+
+    Raises:
+        UserError: a launcher started several processes, and fairseq sees one.
+    """
+    launched = int(os.environ.get("WORLD_SIZE", 1))
+    if launched > 1 and cfg.distributed_training.distributed_world_size == 1:
+        raise UserError(
+            f"{launched} processes were launched, but fairseq sees one and each would train a copy of its own; on a "
+            "CPU give every process --distributed-world-size, --distributed-rank, --distributed-no-spawn, "
+            "--distributed-init-method file://..., --distributed-backend gloo and --ddp-backend legacy_ddp"
+        )

@@ -1,0 +1,176 @@
+"""Reading checkpoint files: no code, no more memory than the file, one line for whatever is wrong."""
+
+import argparse
+import os
+import pickle
+import re
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from fairseq import checkpoint_utils
+
+from plugins import checkpoints
+from plugins.checkpoints import reading
+from plugins.errors import UserError
+
+
+class Malicious:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+def state(**more):
+    history = [{"criterion_name": "x", "optimizer_name": "y", "lr_scheduler_state": {}, "num_updates": 1}]
+    extra = {"train_iterator": {"epoch": 1}}
+    return {
+        "args": None,
+        "cfg": None,
+        "model": {"w": torch.ones(2)},
+        "optimizer_history": history,
+        "extra_state": extra,
+        **more,
+    }
+
+
+READERS = {
+    "read_state": checkpoints.read_state,
+    "fairseq": lambda path: checkpoint_utils.load_checkpoint_to_cpu(path),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("old_format", [False, True])
+def test_a_checkpoint_that_would_run_code_is_refused_and_nothing_runs(tmp_path, reader, old_format):
+    marker, path = tmp_path / "it-ran", str(tmp_path / "evil.pt")
+    torch.save(state(extra=Malicious(marker)), path, _use_new_zipfile_serialization=not old_format)
+    with pytest.raises(UserError, match=re.escape(path)) as error:
+        READERS[reader](path)
+    assert not marker.exists()
+    assert "system" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_trap_of_these_tests_works(tmp_path):
+    pickle.loads(pickle.dumps(Malicious(tmp_path / "it-ran")))
+    assert (tmp_path / "it-ran").exists()
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_bare_pickle_is_refused_and_nothing_runs(tmp_path, reader):
+    path = tmp_path / "evil.pt"
+    path.write_bytes(pickle.dumps(state(extra=Malicious(tmp_path / "it-ran"))))
+    with pytest.raises(UserError, match="evil.pt"):
+        READERS[reader](str(path))
+    assert not (tmp_path / "it-ran").exists()
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.95])
+def test_a_truncated_checkpoint_gives_one_line_that_names_it(tmp_path, reader, keep):
+    path = tmp_path / "cut.pt"
+    torch.save(state(extra=torch.ones(1000)), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: keep if keep in (0, 1, 100) else int(keep * len(content))])
+    with pytest.raises(UserError, match="cut.pt: truncated, or not a checkpoint") as error:
+        READERS[reader](str(path))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_missing_checkpoint_is_named(tmp_path, reader):
+    with pytest.raises(UserError, match="nowhere.pt: no such checkpoint"):
+        READERS[reader](str(tmp_path / "nowhere.pt"))
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("old_format", [False, True])
+def test_plain_data_of_fairseq_and_numpy_loads(tmp_path, reader, old_format):
+    path = str(tmp_path / "plain.pt")
+    extra = {"train_iterator": {"epoch": 1}, "best": np.float64(1.5),
+             "f": np.float32(2.5), "n": np.int64(3), "i": np.int32(4), "b": np.bool_(True),
+             "options": argparse.Namespace(lr=[0.1]), "dtype": torch.float16}  # fmt: skip
+    torch.save(state(extra_state=extra), path, _use_new_zipfile_serialization=not old_format)
+    loaded = READERS[reader](path)["extra_state"]
+    assert (loaded["best"], loaded["f"], loaded["n"], loaded["i"], loaded["b"]) == (1.5, 2.5, 3, 4, True)
+    assert loaded["options"].lr == [0.1]
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("content", [[1, 2], {"weights": torch.ones(2)}, torch.ones(3)], ids=["list", "dict", "tensor"])
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path, reader, content):
+    path = str(tmp_path / "odd.pt")
+    torch.save(content, path)
+    with pytest.raises(UserError, match="odd.pt"):
+        READERS[reader](path)
+
+
+def test_torchs_own_reader_stays_safe(tmp_path):
+    """The repairs add to what may be read; they never switch the protection off."""
+    path = tmp_path / "evil.pt"
+    torch.save(Malicious(tmp_path / "it-ran"), path)
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(path)
+    assert not (tmp_path / "it-ran").exists()
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("dtype", ["V2000000000", "S9", "U9", "O", "M8[s]"])
+def test_a_numpy_scalar_that_is_not_numeric_is_refused(tmp_path, reader, dtype):
+    class Scalar:
+        def __reduce__(self):
+            return np._core.multiarray.scalar, (np.dtype(dtype), b"x")
+
+    path = str(tmp_path / "scalar.pt")
+    torch.save(state(extra_state={"best": Scalar()}), path)
+    with pytest.raises(UserError, match="scalar.pt"):
+        READERS[reader](path)
+
+
+@pytest.mark.parametrize("data", [b"", b"1", b"123456789"])
+def test_the_bytes_of_a_numpy_scalar_have_the_length_of_its_dtype(data):
+    with pytest.raises(ValueError):
+        reading.numeric_scalar(np.dtype("float64"), data)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_tensor_that_claims_more_than_is_stored_is_refused(tmp_path, reader):
+    path = str(tmp_path / "wide.pt")
+    torch.save(state(model={"wide": torch.ones(1).expand(10**6, 10**6)}), path)
+    with pytest.raises(UserError, match="wide.pt: weight wide claims 1,000,000,000,000"):
+        READERS[reader](path)
+
+
+def test_a_compressed_archive_is_refused(tmp_path):
+    path, bomb = tmp_path / "plain.pt", tmp_path / "bomb.pt"
+    torch.save(state(model={"w": torch.zeros(10**6)}), path)
+    with zipfile.ZipFile(path) as plain, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    assert bomb.stat().st_size < path.stat().st_size / 100
+    for read in READERS.values():
+        with pytest.raises(UserError, match="bomb.pt"):
+            read(str(bomb))
+
+
+def test_a_flipped_bit_is_found(tmp_path):
+    path = tmp_path / "flipped.pt"
+    torch.save(state(model={"w": torch.ones(10_000)}), path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="flipped.pt.*checksum"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(path))
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_pipe_is_not_read(tmp_path, reader):
+    os.mkfifo(tmp_path / "pipe.pt")
+    with pytest.raises(UserError, match="pipe.pt: not a regular file"):
+        READERS[reader](str(tmp_path / "pipe.pt"))

@@ -1,0 +1,37 @@
+"""Nothing is fetched."""
+
+import socket
+
+import pytest
+from fairseq import file_utils
+
+from plugins.errors import UserError
+
+
+@pytest.fixture
+def no_sockets(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.mark.parametrize("address", ["https://x.org/a", "http://x.org/a", "s3://bucket/a", "ftp://x.org/a"])
+@pytest.mark.parametrize("function", ["cached_path", "get_from_cache", "load_archive_file"])
+def test_an_address_is_refused(function, address, no_sockets):
+    with pytest.raises(UserError, match=address):
+        getattr(file_utils, function)(address)
+
+
+def test_a_local_file_is_used(tmp_path):
+    (tmp_path / "a").touch()
+    assert file_utils.cached_path(str(tmp_path / "a")) == str(tmp_path / "a")
+    assert file_utils.load_archive_file(str(tmp_path)) == str(tmp_path)
+
+
+def test_an_archive_is_not_unpacked(tmp_path):
+    (tmp_path / "a.tar.gz").touch()
+    with pytest.raises(UserError, match=r"a\.tar\.gz"):
+        file_utils.load_archive_file(str(tmp_path / "a.tar.gz"))
+    assert (tmp_path / "a.tar.gz").exists()
