@@ -95,7 +95,7 @@ def test_a_piece_holds_whole_characters_and_its_blank(tmp_path):
     ("call", "message"),
     [
         (lambda lm: lm.generate("ab", max_length=23), "a prompt of 2 tokens and max_length=23 exceed the model's 24"),
-        (lambda lm: lm.generate("ab", max_length=5, min_length=6), "generate: a length of at least 6 and at most 5"),
+        (lambda lm: lm.generate("ab", max_length=5, min_length=6), "a minimum length of 6 with a maximum of 5"),
         (lambda lm: lm.generate("ab", temperature=-1.0), "generate: a temperature of -1.0 is below 0"),
         (lambda lm: lm.generate("ab", warmth=1), "generate: .*unexpected keyword argument 'warmth'"),
         (lambda lm: lm.generate("xyz"), r"'x' \(U\+0078\) at character 1 of the text was never seen"),

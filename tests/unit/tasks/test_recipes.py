@@ -4,7 +4,7 @@ import pytest
 import torch
 from fairseq import options
 
-from plugins import compat
+from plugins.compat import command_line
 from plugins.tasks import recipes
 
 
@@ -102,7 +102,7 @@ def test_numbers_are_read_as_fairseq_writes_them(text, value):
 
 def test_options_are_found_in_every_spelling():
     parser = options.get_training_parser()
-    given = compat.options_given(parser, ["text", "-a", "x", "--lr=1", "--lr", "2", "--adam-betas", "(0,1)", "--cpu"])
+    given = command_line.options_given(parser, ["text", "-a", "x", "--lr=1", "--lr", "2", "--adam-betas", "(0,1)", "--cpu"])
     assert given == {"arch": "x", "lr": "2", "adam_betas": "(0,1)", "cpu": ""}
 
 
