@@ -8,7 +8,7 @@ user's own ``--user-dir`` registered, and the few of fairseq in :data:`OF_FAIRSE
 import argparse
 from collections.abc import Iterator, Mapping
 
-from plugins.errors import UserError, shortened
+from plugins.errors import UserError, shown
 
 from .options import as_dict, registries
 
@@ -30,11 +30,11 @@ def check(state: dict, path) -> None:
     """
     for kind, name in names(state):
         if not isinstance(name, str):
-            raise UserError(f"{path}: refused: its {kind} is {shortened(repr(name))}, not a name")
+            raise UserError(f"{path}: refused: its {kind} is {shown(name)}, not a name")
         if not is_allowed(kind, name):
             known = name in registries()[kind]
             raise UserError(
-                f"{path}: refused: it asks for the {kind} {shortened(repr(name))}, "
+                f"{path}: refused: it asks for the {kind} {shown(name)}, "
                 + (
                     f"and checkpoints may choose only those of this package, of --user-dir, and fairseq's "
                     f"{', '.join(sorted(OF_FAIRSEQ[kind]))}"

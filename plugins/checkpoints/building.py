@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import torch
 from omegaconf import OmegaConf
 
-from plugins.errors import UserError, shortened
+from plugins.errors import UserError, shortened, shown
 from plugins.options import START
 
 from .reading import check_integrity
@@ -97,7 +97,7 @@ LIMITS = {
 
 def check_count(option: str, given: object, path) -> None:
     if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise UserError(f"{path}: its option {option} is {shortened(repr(given))}, not a positive number")
+        raise UserError(f"{path}: its option {option} is {shown(given)}, not a positive number")
 
 
 def sizes_of(weights: Mapping[str, torch.Tensor]) -> dict[str, int | None]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from plugins.errors import UserError, shortened
+from plugins.errors import UserError, shown
 
 from .options import registered_model, stored_options
 from .reading import read_state
@@ -54,10 +54,10 @@ def find(state: dict, path: str) -> tuple[str, Callable[..., Any]]:
     name = options.get("_name") or options.get("arch")
     model = registered_model(options)
     if model is None:
-        what = f"its model {shortened(repr(name))} is registered by nothing" if name else "it does not name its model"
+        what = f"its model {shown(name)} is registered by nothing" if name else "it does not name its model"
         raise UserError(f"{path}: {what}; if it is of a plugin of your own, name its folder: --user-dir")
     for ancestor in model.__mro__:
         if ancestor in LOADERS:
             return LOADERS[ancestor]
     kinds = ", ".join(sorted(kind for kind, _ in LOADERS.values()))
-    raise UserError(f"{path}: no loader for the model {shortened(repr(name))}; there are loaders for {kinds}")
+    raise UserError(f"{path}: no loader for the model {shown(name)}; there are loaders for {kinds}")

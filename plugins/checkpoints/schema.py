@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from plugins.errors import UserError, shortened
+from plugins.errors import UserError, shortened, shown
 
 # Values that are visited; a few bytes of pickle can describe a structure of references that has 2**60 paths.
 MOST_VALUES, MOST_DEPTH, LONGEST_TEXT = 1_000_000, 40, 1_000_000
@@ -52,7 +52,7 @@ def check_history(history, path) -> None:
     for entry in history or ():
         updates = entry.get("num_updates", 0)
         if isinstance(updates, bool) or not isinstance(updates, int) or updates < 0:
-            raise UserError(f"{path}: optimizer_history: num_updates is {shortened(repr(updates))}, not a count")
+            raise UserError(f"{path}: optimizer_history: num_updates is {shown(updates)}, not a count")
 
 
 def check_sections(cfg, path) -> None:
@@ -75,7 +75,7 @@ def check_tensors(tensors: Mapping, path) -> Mapping:
     """
     for name, tensor in tensors.items():
         if not isinstance(name, str) or len(name) > 1000:
-            raise UserError(f"{path}: a weight has the name {shortened(repr(name))}, which is not a text")
+            raise UserError(f"{path}: a weight has the name {shown(name)}, which is not a text")
         if not torch.is_tensor(tensor):
             raise UserError(f"{path}: weight {shortened(name)} is a {type(tensor).__name__}, not a tensor")
         if tensor.layout != torch.strided or tensor.device.type != "cpu":
@@ -121,7 +121,7 @@ def check_values(part, where: str, path) -> None:
                 raise UserError(f"{path}: {shortened(place)} is a text of {len(value):,} characters")
             if isinstance(value, str) and "${" in value and where in ("args", "cfg"):
                 raise UserError(
-                    f"{path}: refused: option {shortened(place)} is {shortened(repr(value))}; a stored option may not "
+                    f"{path}: refused: option {shortened(place)} is {shown(value)}; a stored option may not "
                     "refer to anything outside the file"
                 )
         if isinstance(value, float) and not math.isfinite(value) and where == "model_args":

@@ -8,7 +8,7 @@ import ast
 import operator
 import sys
 
-from plugins.errors import UserError, shortened
+from plugins.errors import UserError, shown
 
 from .patching import repaired
 
@@ -41,7 +41,7 @@ def evaluate(text: object) -> object:
         return value_of(ast.parse(text.strip(), mode="eval").body)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, OverflowError) as error:
         raise UserError(
-            f"an option is {shortened(repr(text))}, which is not a literal; options are not evaluated as Python"
+            f"an option is {shown(text)}, which is not a literal; options are not evaluated as Python"
         ) from error
 
 
