@@ -102,7 +102,8 @@ def test_numbers_are_read_as_fairseq_writes_them(text, value):
 
 def test_options_are_found_in_every_spelling():
     parser = options.get_training_parser()
-    given = command_line.options_given(parser, ["text", "-a", "x", "--lr=1", "--lr", "2", "--adam-betas", "(0,1)", "--cpu"])
+    words = ["text", "-a", "x", "--lr=1", "--lr", "2", "--adam-betas", "(0,1)", "--cpu"]
+    given = command_line.options_given(parser, words)
     assert given == {"arch": "x", "lr": "2", "adam_betas": "(0,1)", "cpu": ""}
 
 
