@@ -29,7 +29,6 @@ setup(
         "plots": pins("plots"),
         "hf": pins("hf"),
         "summarization": pins("summarization"),
-        "cluster": pins("cluster"),
-        "dev": pins("dev") + pins("plots") + pins("hf") + pins("summarization") + pins("cluster"),
+        "dev": pins("dev") + pins("plots") + pins("hf") + pins("summarization"),
     },
 )

@@ -10,9 +10,12 @@ from plugins.models.char_lm import CharLanguageModel
 from . import roberta
 from .causal_lm import CausalLM
 from .char_lm import CharLM
+from .embedder import Embedder, saved_settings
 from .roberta import MASK, RobertaInterface, local_bpe
 
-__all__ = ["MASK", "CausalLM", "CharLM", "RobertaInterface", "find_checkpoint", "kind_of", "load", "local_bpe"]
+__all__ = [
+    "MASK", "CausalLM", "CharLM", "Embedder", "RobertaInterface", "find_checkpoint", "kind_of", "load", "local_bpe",
+]  # fmt: skip
 
 checkpoints.loads("char_lm", CharLanguageModel)(CharLM.from_pretrained)
 checkpoints.loads("causal_lm", CausalLanguageModel)(CausalLM.from_pretrained)
@@ -27,10 +30,14 @@ def load(path, base=None):
         base: the checkpoint that an adapter (of ``--peft``) belongs to, if it is no longer where it was.
 
     Returns:
-        A :class:`CharLM` for a character LM, which needs nothing but the file; a :class:`CausalLM` for a causal LM or
-        a :class:`RobertaInterface` for a masked LM, whose dictionary and tokenizer are read from the folder.
+        An :class:`Embedder` for a checkpoint of ``--task embedding``; else a :class:`CharLM` for a character LM, which
+        needs nothing but the file; a :class:`CausalLM` for a causal LM or a :class:`RobertaInterface` for a masked LM,
+        whose dictionary and tokenizer are read from the folder.
 
     Raises:
         UserError: a file is missing, damaged, or does not fit the others.
     """
-    return checkpoints.load(find_checkpoint(path), base)
+    path = find_checkpoint(path)
+    if saved_settings(path):
+        return Embedder.from_pretrained(path, base=base)
+    return checkpoints.load(path, base)

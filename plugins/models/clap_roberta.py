@@ -37,12 +37,13 @@ from plugins.peft import Parts
 
 from . import architecture, tuning
 from .clap_roberta_config import SIZES, ClapRobertaConfig
+from .embedding_head import WithEmbeddingHead
 
 NO_LIMIT = 10**9  # positions, for models that take inputs of any length
 
 
 @register_model("clap_roberta", dataclass=ClapRobertaConfig)
-class ClapRobertaModel(RobertaModel):
+class ClapRobertaModel(WithEmbeddingHead, RobertaModel):
     """See the module's docstring. Its interface is that of :class:`fairseq.models.roberta.RobertaModel`."""
 
     @classmethod

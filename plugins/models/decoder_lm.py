@@ -23,12 +23,13 @@ from plugins.options import add_tristate_flags, architecture_names, flag
 from plugins.peft import Parts
 
 from . import tuning
+from .embedding_head import WithEmbeddingHead
 
 FUSED = {"gelu": F.gelu, "gelu_tanh": functools.partial(F.gelu, approximate="tanh")}  # fairseq's take several passes
 SIZES = ("decoder_layers", "decoder_attention_heads", "decoder_embed_dim", "decoder_ffn_embed_dim", "block_size")
 
 
-class DecoderLanguageModel(FairseqLanguageModel):
+class DecoderLanguageModel(WithEmbeddingHead, FairseqLanguageModel):
     """Base of the registered models.
 
     A subclass names its ``config`` class and its ``decoder_type``, and completes the options in :meth:`complete`.
@@ -72,8 +73,10 @@ class DecoderLanguageModel(FairseqLanguageModel):
         """Fill what was not given, and refuse what contradicts itself."""
         raise NotImplementedError
 
-    def forward(self, src_tokens, src_lengths=None, **options):
-        """Map tokens (B, T) to logits (B, T, V) and a dict; see the decoder's ``forward``."""
+    def forward(self, src_tokens, src_lengths=None, features_only=False, **options):
+        """Map tokens (B, T) to logits (B, T, V), or features (B, T, C), and a dict; see the decoder's ``forward``."""
+        if features_only:
+            return self.decoder.extract_features(src_tokens, src_lengths=src_lengths, **options)
         return self.decoder(src_tokens, src_lengths=src_lengths, **options)
 
     def peft_parts(self):

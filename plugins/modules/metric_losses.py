@@ -25,6 +25,18 @@ def masks(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return positive, ~same, positive.any(1) & (~same).any(1)
 
 
+def partners(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return anchors, a positive and a negative of each, (A,) row numbers: the next such rows of a batch, cyclically.
+
+    They turn rows with class labels (B,) into the pairs and triplets that other losses take.
+    """
+    positive, negative, valid = masks(labels)
+    rows = torch.arange(len(labels), device=labels.device)
+    ahead = (rows[None, :] - rows[:, None]) % len(labels)  # (B, B): how far j is behind i
+    nearest = [ahead.masked_fill(~mask, len(labels)).argmin(1)[valid] for mask in (positive, negative)]
+    return rows[valid], *nearest
+
+
 def average(terms: Tensor, like: Tensor) -> Loss:
     """Return the mean of terms (N,) and N; a zero that keeps the graph of ``like`` if there are none."""
     if not terms.numel():
@@ -50,7 +62,7 @@ def batch_all(embeddings: Tensor, labels: Tensor, margin: float = 5.0, distance:
     """
     d = pairwise(embeddings, embeddings, distance)
     positive, negative, _ = masks(labels)
-    by_positive, by_negative = _active_triplets(d.detach(), positive, negative, margin)
+    by_positive, by_negative = count_active(d.detach(), positive, negative, margin)
     count = int(by_positive.sum())
     if not count:
         return embeddings.sum() * 0, 0
@@ -58,7 +70,7 @@ def batch_all(embeddings: Tensor, labels: Tensor, margin: float = 5.0, distance:
     return (total / count).to(embeddings.dtype), count
 
 
-def _active_triplets(d: Tensor, positive: Tensor, negative: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+def count_active(d: Tensor, positive: Tensor, negative: Tensor, margin: float) -> tuple[Tensor, Tensor]:
     """Return for each positive and each negative of each anchor the number of active triplets: two (B, B) of int64."""
     bound = (d + margin).masked_fill(~positive, -math.inf)  # a negative nearer than this is active
     nearer = torch.searchsorted(d.masked_fill(~negative, math.inf).sort(1).values, bound)

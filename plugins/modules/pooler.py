@@ -10,6 +10,38 @@ import torch
 from torch import Tensor, nn
 
 POOLERS = ("bos", "mean", "max", "attention")
+EMBEDDING_POOLERS = (*POOLERS, "last")
+
+
+def pool(features: Tensor, padding: Tensor | None, kind: str, attention: nn.Module | None = None) -> Tensor:
+    """Map features (B, T, C) to (B, C); what is at padding makes no difference.
+
+    Args:
+        padding: (B, T), True at padding, which is on the right; None if there is none.
+        kind: one of :data:`EMBEDDING_POOLERS`; ``last`` takes the last token of each row.
+        attention: from (B, T, C) to (B, T, 1), the weights of ``attention`` before their softmax.
+    """
+    if kind == "bos":
+        return features[:, 0]
+    if padding is None:
+        padding = torch.zeros(features.shape[:2], dtype=torch.bool, device=features.device)
+    if kind == "last":
+        return features[torch.arange(len(features), device=features.device), (~padding).sum(1) - 1]
+    if kind == "max":
+        return features.masked_fill(padding[..., None], -math.inf).amax(1)
+    if kind == "mean":
+        weights = (~padding).float()
+    else:
+        weights = attention(features).squeeze(-1).float().masked_fill(padding, -math.inf).softmax(-1)  # (B, T)
+    weights = (weights / weights.sum(1, keepdim=True)).to(features.dtype)
+    return torch.einsum("bt,btc->bc", weights, features)
+
+
+def attention_weights(width: int) -> nn.Linear:
+    """Return the projection (..., C) to (..., 1) of the pooler ``attention``, which starts as the mean."""
+    projection = nn.Linear(width, 1, bias=False)
+    nn.init.zeros_(projection.weight)
+    return projection
 
 
 class ClassificationHead(nn.Module):
@@ -45,10 +77,7 @@ class ClassificationHead(nn.Module):
         self.activation = activation
         self.dropout = nn.Dropout(dropout)
         self.out_proj = nn.Linear(inner_dim, num_classes)
-        self.attention = None
-        if pooler == "attention":
-            self.attention = nn.Linear(input_dim, 1, bias=False)
-            nn.init.zeros_(self.attention.weight)  # training starts from the mean
+        self.attention = attention_weights(input_dim) if pooler == "attention" else None
 
     def forward(self, features: Tensor, padding: Tensor | None = None) -> Tensor:
         """Map features (B, T, C) to (B, K).
@@ -65,16 +94,5 @@ class ClassificationHead(nn.Module):
         return self.out_proj(self.dropout(x))
 
     def pool(self, features: Tensor, padding: Tensor | None = None) -> Tensor:
-        """Map features (B, T, C) to (B, C); features at padding are ignored."""
-        if self.pooler_type == "bos":
-            return features[:, 0]
-        if padding is None:
-            padding = torch.zeros(features.shape[:2], dtype=torch.bool, device=features.device)
-        if self.pooler_type == "max":
-            return features.masked_fill(padding[..., None], -math.inf).amax(1)
-        if self.pooler_type == "mean":
-            weights = (~padding).float()
-        else:
-            weights = self.attention(features).squeeze(-1).float().masked_fill(padding, -math.inf).softmax(-1)  # (B, T)
-        weights = (weights / weights.sum(1, keepdim=True)).to(features.dtype)
-        return torch.einsum("bt,btc->bc", weights, features)
+        """Map features (B, T, C) to (B, C), see :func:`pool`."""
+        return pool(features, padding, self.pooler_type, self.attention)

@@ -1,0 +1,78 @@
+"""The metrics of embeddings that training logs, for each kind of rows: arrays in, numbers out."""
+
+import numpy as np
+
+from plugins.analysis.metrics import clustering, retrieval
+from plugins.analysis.metrics.anisotropy import isoscore, mean_cosine
+from plugins.data.embedding import specs
+
+SEEDS, STARTS = 2, 3  # of k-means while training
+LEAST = 2  # rows that any metric needs
+
+
+def scores(kind: str, vectors: np.ndarray, labels: np.ndarray | None, seed: int = 1) -> dict[str, float]:
+    """Return the metrics of some rows, NaN where they have none (one class, one row).
+
+    Args:
+        kind: of rows, see :data:`plugins.data.embedding.specs.KINDS`.
+        vectors: (K, N, d), the embeddings of K texts a row.
+        labels: (N,) class ids or scores, or None.
+        seed: of the random triplets.
+    """
+    if vectors.shape[1] < LEAST:
+        return dict.fromkeys(specs.METRICS[kind], float("nan"))
+    if kind == specs.LABELED:
+        return labeled(vectors[0], labels, seed)
+    if kind == specs.TEXTS:
+        return {"isoscore": isoscore(vectors[0]), "mean_cosine": mean_cosine(vectors[0])}
+    if kind in (specs.TRIPLETS, specs.MARGINS):
+        rows = np.arange(3 * vectors.shape[1]).reshape(3, -1).T
+        return {"triplet_accuracy": retrieval.triplet_accuracy(np.concatenate(vectors), rows)}
+    if kind == specs.PAIRS:
+        return found_partners(*vectors)
+    cosines = (retrieval.unit(vectors[0]) * retrieval.unit(vectors[1])).sum(1)
+    return {specs.LABELED_PAIRS: similar_pairs, specs.SCORED_PAIRS: correlations}[kind](cosines, labels)
+
+
+def labeled(vectors: np.ndarray, labels: np.ndarray, seed: int = 1) -> dict[str, float]:
+    """Return the metrics of vectors (N, d) with classes (N,)."""
+    counts = np.bincount(labels)
+    if counts.max() < 2 or (counts > 0).sum() < 2:
+        return dict.fromkeys(specs.METRICS[specs.LABELED], float("nan"))
+    near = retrieval.class_metrics(vectors, labels, (1,))
+    clusters = clustering.clustering_metrics(vectors, labels, SEEDS, STARTS)
+    triplets = retrieval.triplet_accuracy(vectors, retrieval.random_triplets(labels, seed))
+    found = {"knn_accuracy": near["knn_accuracy_1"], "triplet_accuracy": triplets, "isoscore": isoscore(vectors)}
+    found |= {"map_at_r": near["map_at_r"]} | {name: clusters[name] for name in ("v_measure", "ami", "ari")}
+    return {name: found[name] for name in specs.METRICS[specs.LABELED]}
+
+
+def found_partners(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+    """Return how often the partner (in b, (N, d)) of a row (of a) is the nearest, and the mean of 1 / its rank."""
+    a, b = retrieval.unit(a), retrieval.unit(b)
+    ranks = []
+    for start in range(0, len(a), retrieval.BLOCK):
+        scores = a[start : start + retrieval.BLOCK] @ b.T
+        own = scores[np.arange(len(scores)), start + np.arange(len(scores))]
+        ranks.append((scores > own[:, None]).sum(1) + 1)
+    ranks = np.concatenate(ranks)
+    return {"accuracy_at_1": float((ranks == 1).mean()), "mrr": float((1 / ranks).mean())}
+
+
+def similar_pairs(cosines: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return the average precision of cosines (N,) for pairs of the last class; NaN without pairs of both kinds."""
+    from sklearn.metrics import average_precision_score
+
+    similar = labels == labels.max()
+    if similar.all():
+        return {"average_precision": float("nan")}
+    return {"average_precision": float(average_precision_score(similar, cosines))}
+
+
+def correlations(cosines: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """Return the rank and the linear correlation of cosines (N,) with scores (N,); 0 if either is constant."""
+    from scipy.stats import pearsonr, spearmanr
+
+    if np.ptp(cosines) == 0 or np.ptp(scores) == 0:
+        return {"spearman": 0.0, "pearson": 0.0}
+    return {"spearman": float(spearmanr(cosines, scores)[0]), "pearson": float(pearsonr(cosines, scores)[0])}

@@ -1,0 +1,277 @@
+"""Losses on embeddings, what they say about a batch, and the metrics of embeddings over whole splits."""
+
+import functools
+import logging
+import math
+from dataclasses import dataclass
+from typing import Optional  # fairseq's parser does not read `float | None`
+
+import torch
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.logging import metrics
+from torch.utils.checkpoint import checkpoint
+
+from plugins.analysis.metrics import embedding as embedding_metrics
+from plugins.data.embedding import specs
+from plugins.data.embedding.losses import LOSSES, find
+from plugins.errors import UserError
+from plugins.modules import metric_losses
+from plugins.modules.batch_statistics import batch_statistics
+from plugins.modules.distances import DISTANCES
+from plugins.options import option
+
+logger = logging.getLogger(__name__)
+
+GATHERED = "_embeddings"  # a meter of (N, 2 + K * d); the underscore keeps it out of the log
+PATIENCE = 100  # batches in a row whose loss is what a collapsed model has, before a warning
+MOST_NORMALIZED = 2.0  # distance of vectors of length one
+STATISTICS = ("positive_distance", "negative_distance", "violations", "norm", "effective_rank")
+
+
+@dataclass
+class MetricLearningConfig(FairseqDataclass):
+    metric_loss: ChoiceEnum(list(LOSSES)) = option("batch_hard_soft_margin", "the loss; see examples/embeddings")
+    distance: Optional[ChoiceEnum(DISTANCES)] = option(None, "distance of losses that have one (default: the loss's)")
+    margin: Optional[float] = option(None, "margin of losses that have one (default: the loss's)")
+    negative_margin: float = option(0.3, "largest cosine of negatives without a loss, of mega_batch_margin")
+    scale: Optional[float] = option(None, "factor on cosines, of losses that have one (default: the loss's)")
+    symmetric: bool = option(False, "multiple_negatives_ranking: also find the first text from the second")
+    grad_cache_rows: int = option(
+        0, "encode this many texts at a time and again for their gradients: a large batch in little memory (off: 0)"
+    )
+
+
+@register_criterion("metric_learning", dataclass=MetricLearningConfig)
+class MetricLearningCriterion(FairseqCriterion):
+    """A mean over the anchors of all batches of an update.
+
+    A batch without a valid anchor adds nothing to an update and counts as ``dead_batches``.
+    """
+
+    def __init__(self, cfg, task):
+        super().__init__(task)
+        self.cfg, self.task = cfg, task
+        self.loss = find(str(cfg.metric_loss), task.spec)
+        self.distance = str(cfg.distance or self.loss.distance)
+        self.margin = self.loss.margin if cfg.margin is None else cfg.margin
+        self.scale = self.loss.scale if cfg.scale is None else cfg.scale
+        self.stuck, self._scored = 0, (None, {})
+        check(cfg, self.loss, self.distance, self.margin, task.cfg)
+
+    def forward(self, model, sample, reduce=True):
+        """Return the loss (a scalar, summed), the number of anchors, and what to log."""
+        name, head = str(self.cfg.metric_loss), model.embedding_head
+        embeddings = self.embed(model, **sample["net_input"])  # (K * B, d)
+        columns = embeddings.float().unflatten(0, (-1, sample["nsentences"]))  # (K, B, d)
+        loss, weight = getattr(self, f"{name}_loss", functools.partial(self.plain_loss, name))(columns, sample, head)
+        log = {
+            "loss": loss.detach() * weight,
+            "ntokens": sample["ntokens"],
+            "nsentences": sample["nsentences"],
+            "sample_size": weight,
+            "batches": 1,
+            "dead_batches": int(weight == 0),
+        }
+        if self.training and self.task.spec.kind == specs.LABELED:
+            log |= {"statistics": 1, **self.describe(columns[0].detach(), sample["target"])}
+            self.watch(float(loss.detach()))
+        if not self.training:
+            log["embeddings"] = gathered(columns, sample, self.task)
+        return loss * weight, weight, log
+
+    # Texts to vectors
+
+    def embed(self, model, src_tokens, src_lengths):
+        """Return the embeddings (N, d) of texts (N, T), in slices that are computed again for their gradients.
+
+        The result and its gradients are those of one large batch (Gao et al., 2021, GradCache), dropout included.
+        """
+        rows = self.cfg.grad_cache_rows
+        if not (self.training and rows and len(src_tokens) > rows):
+            return vectors_of(model, src_tokens, src_lengths)
+        parts = []
+        for tokens, lengths in zip(src_tokens.split(rows), src_lengths.split(rows), strict=True):
+            tokens = tokens[:, : int(lengths.max())]
+            parts.append(checkpoint(vectors_of, model, tokens, lengths, use_reentrant=False))
+        return torch.cat(parts)
+
+    # Losses: (K, B, d) embeddings to a mean and its weight in an update
+
+    def plain_loss(self, name, columns, sample, head):
+        """A loss of :mod:`plugins.modules.metric_losses` with the options that it has."""
+        function, options = getattr(metric_losses, name), self.options()
+        if self.loss.kinds[0] == specs.LABELED:
+            loss, _ = function(columns[0], sample["target"], **options)
+            return loss, int(metric_losses.masks(sample["target"])[2].sum())
+        texts, labels, weight = self.arranged(columns, sample)
+        labels = () if labels is None or self.loss.kinds[0] in (specs.PAIRS, specs.TRIPLETS) else (labels,)
+        loss, count = function(*texts[: 2 if self.paired else 3], *labels, **options)
+        return loss, weight if count else 0
+
+    @property
+    def paired(self):
+        return self.loss.kinds[0] in (specs.PAIRS, specs.LABELED_PAIRS, specs.SCORED_PAIRS)
+
+    def options(self):
+        values = {"distance": self.loss.distance and self.distance, "margin": self.margin, "scale": self.scale}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def arranged(self, columns, sample):
+        """Return the texts of pairs or triplets, their labels, and how many there are; made from classes if need be."""
+        labels = sample.get("target")
+        if self.task.spec.kind != specs.LABELED:
+            return list(columns), labels, columns.size(1)
+        anchors, positives, negatives = metric_losses.partners(labels)
+        a, p, n = (columns[0][rows] for rows in (anchors, positives, negatives))
+        if self.loss.kinds[0] in (specs.LABELED_PAIRS, specs.SCORED_PAIRS):  # one similar, one dissimilar pair each
+            similar = torch.cat([torch.ones(len(a)), torch.zeros(len(a))]).to(labels)
+            return [torch.cat([a, a]), torch.cat([p, n])], similar, len(a)
+        return [a, p, n], None, len(a)
+
+    def online_contrastive_loss(self, columns, sample, head):
+        """Its sum over hard pairs, divided by the pairs of the batch: the step does not depend on the batch size."""
+        (a, b), labels, weight = self.arranged(columns, sample)
+        loss, _ = metric_losses.online_contrastive(a, b, labels, **self.options())
+        return loss / max(len(a), 1), weight
+
+    def softmax_loss(self, columns, sample, head):
+        (u, v), labels, weight = self.arranged(columns, sample)
+        loss, _ = metric_losses.softmax_pairs(u, v, labels, head.classifier.weight, head.classifier.bias)
+        return loss, weight
+
+    def cosine_similarity_loss(self, columns, sample, head):
+        (a, b), scores, weight = self.arranged(columns, sample)
+        return metric_losses.cosine_similarity(a, b, scores)[0], weight
+
+    def multiple_negatives_ranking_loss(self, columns, sample, head):
+        """Equal texts, and texts of an equal class, are no negatives."""
+        texts, _, _ = self.arranged(columns, sample)
+        ids = sample["text_ids"]
+        if self.task.spec.kind == specs.LABELED:
+            anchors, positives, _ = metric_losses.partners(sample["target"])
+            texts, ids = texts[:2], torch.stack([sample["target"][anchors], sample["target"][positives]])
+        own, others = ids[1], ids[1:].flatten()  # (B,), (M,)
+        same = (own[:, None] == others) | (ids[0][:, None] == others)  # (B, M)
+        further = texts[2] if len(texts) > 2 else None
+        loss, count = metric_losses.multiple_negatives_ranking(
+            texts[0], texts[1], self.scale, further, self.cfg.symmetric, same
+        )
+        return loss, count
+
+    def mega_batch_margin_loss(self, columns, sample, head):
+        texts, _, weight = self.arranged(columns, sample)
+        loss, count = metric_losses.mega_batch_margin(texts[0], texts[1], self.margin, self.cfg.negative_margin)
+        return loss, weight if count else 0
+
+    def mse_loss(self, columns, sample, head):
+        teacher = sample["teacher"].to(columns)
+        if teacher.size(1) != columns.size(2):
+            raise UserError(f"--teacher: its vectors have {teacher.size(1)} dimensions, the model {columns.size(2)}")
+        return metric_losses.mse(columns[0], teacher)
+
+    def margin_mse_loss(self, columns, sample, head):
+        if self.task.spec.kind == specs.MARGINS:
+            return metric_losses.margin_mse(*columns, sample["target"])
+        anchors, positives, negatives = metric_losses.partners(sample["target"])
+        teacher = sample["teacher"].to(columns)
+        wanted = (teacher[anchors] * (teacher[positives] - teacher[negatives])).sum(-1)
+        return metric_losses.margin_mse(*(columns[0][rows] for rows in (anchors, positives, negatives)), wanted)
+
+    def denoising_loss(self, columns, sample, head):
+        total, count = head.decoder(columns[0], sample["whole"]["src_tokens"], sample["whole"]["src_lengths"])
+        return total / max(count, 1), count
+
+    # What a batch says about itself
+
+    def describe(self, embeddings, labels):
+        """Return the statistics of a batch whose rows have classes."""
+        distance = self.distance if self.loss.distance else "cosine"
+        return batch_statistics(embeddings, labels, self.margin or 0.0, distance)
+
+    def watch(self, loss):
+        """Warn when the loss stays at what it is when all texts have one vector."""
+        name = str(self.cfg.metric_loss)
+        collapsed = {"batch_hard": self.margin, "batch_semi_hard": self.margin, "batch_all": self.margin,
+                     "triplet": self.margin, "batch_hard_soft_margin": math.log(2)}.get(name)  # fmt: skip
+        if collapsed is None:
+            return
+        self.stuck = self.stuck + 1 if abs(loss - collapsed) < 1e-3 * collapsed else 0
+        if self.stuck == PATIENCE:
+            logger.warning(
+                "the loss has been %.3f for %d batches, which it is when all texts have the same vector: the model may "
+                "have collapsed; lower --lr, or try another loss", collapsed, PATIENCE,
+            )  # fmt: skip
+
+    # Logging
+
+    @staticmethod
+    def reduce_metrics(logging_outputs):
+        """Log the loss, the dead batches, and the means of the statistics of batches."""
+
+        def total(key):
+            return sum(float(log.get(key, 0)) for log in logging_outputs)
+
+        size = total("sample_size")
+        metrics.log_scalar("loss", total("loss") / max(size, 1), size, round=5)
+        metrics.log_scalar_sum("dead_batches", int(total("dead_batches")))
+        if described := total("statistics"):
+            for name in STATISTICS:
+                metrics.log_scalar(name, total(name) / described, described, round=4)
+
+    def log_scores(self, logging_outputs):
+        """Log the metrics of validation, each computed from all embeddings so far."""
+        found = [log["embeddings"] for log in logging_outputs if "embeddings" in log]
+        if not found:
+            return
+        metrics.log_concat_tensor(GATHERED, torch.cat(found))
+        for name in specs.METRICS[self.task.spec.kind]:
+            metrics.log_derived(name, lambda meters, name=name: self.score(name, meters))
+
+    def score(self, name, meters):
+        gathered = meters[GATHERED].tensor
+        if self._scored[0] is not gathered:  # all metrics come from one computation
+            kind, rows = self.task.spec.kind, gathered[gathered[:, 0].argsort(stable=True)]  # in the order of the file
+            columns = rows[:, 2:].unflatten(1, (len(self.task.spec.text), -1)).transpose(0, 1)  # (K, N, d)
+            labels = rows[:, 1].double().numpy()
+            labels = labels.astype(int) if kind in (specs.LABELED, specs.LABELED_PAIRS) else labels
+            self._scored = gathered, embedding_metrics.scores(kind, columns.numpy(), labels)
+        return round(self._scored[1][name], 4)
+
+    @staticmethod
+    def logging_outputs_can_be_summed():
+        return False  # EmbeddingTask, which fairseq asks, says when they can
+
+
+def vectors_of(model, tokens, lengths):
+    """Return the embeddings (N, d) of texts (N, T) of (N,) tokens."""
+    features, _ = model(tokens, src_lengths=lengths, features_only=True)
+    return model.embedding_head(features, lengths)
+
+
+def gathered(columns, sample, task):
+    """Return the number, label and embeddings of each row, (B, 2 + K * d) float32 on the CPU; no label is 0."""
+    labels, columns = sample.get("target", torch.zeros(columns.size(1))), columns.detach()
+    known = torch.stack([sample["id"].float(), labels.float()], 1).cpu()
+    return torch.cat([known, columns.transpose(0, 1).flatten(1).float().cpu()], 1)
+
+
+def check(cfg, loss, distance, margin, task):
+    """Refuse options that contradict each other."""
+    name = str(cfg.metric_loss)
+    for flag, value, default in (("--distance", cfg.distance, loss.distance), ("--margin", cfg.margin, loss.margin),
+                                 ("--scale", cfg.scale, loss.scale)):  # fmt: skip
+        if value is not None and default is None:
+            raise UserError(f"{flag} {value}: --metric-loss {name} has none; leave it out")
+    if cfg.scale is not None and cfg.scale <= 0:
+        raise UserError(f"--scale {cfg.scale} is not positive")
+    if margin is not None and margin < 0:
+        raise UserError(f"--margin {margin} is negative")
+    unit = task.normalize or (loss.distance is not None and distance == "cosine")
+    if loss.distance and margin is not None and unit and margin >= MOST_NORMALIZED:
+        kind = "with --normalize" if task.normalize else "of cosine"
+        raise UserError(f"--margin {margin}: distances {kind} are at most 2, so no batch can meet it; try 0.2")
+    if cfg.symmetric and name != "multiple_negatives_ranking":
+        raise UserError(f"--symmetric belongs to --metric-loss multiple_negatives_ranking, not {name}")
+    if cfg.grad_cache_rows < 0:
+        raise UserError(f"--grad-cache-rows {cfg.grad_cache_rows} is negative")

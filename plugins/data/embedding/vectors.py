@@ -1,0 +1,119 @@
+"""Files of embeddings: ``vectors`` (N, d) float32, ``index`` (N,) names, ``text_hash`` (N,) uint64, in one ``.npz``.
+
+A text's hash is the first 8 bytes of the SHA-256 of its UTF-8, so that vectors are matched with texts and not with
+row numbers.
+"""
+
+import hashlib
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from plugins.errors import UserError
+from plugins.files import replacing
+
+ARRAYS = ("vectors", "index", "text_hash")
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Embeddings of N texts.
+
+    Attributes:
+        vectors: (N, d) float32.
+        index: (N,) names of the texts.
+        text_hash: (N,) uint64.
+    """
+
+    vectors: np.ndarray
+    index: np.ndarray
+    text_hash: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+def text_hash(text: str) -> int:
+    """Return the hash of a text; see the module's docstring."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "little")
+
+
+def read(path: str | Path) -> Vectors:
+    """Read a file of embeddings.
+
+    Raises:
+        UserError: missing, damaged, of other arrays, or with numbers that are not finite.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            missing = [name for name in ARRAYS if name not in arrays]
+            if missing:
+                raise UserError(f"{path}: no array {missing[0]!r} in it; write it with scripts/embed.py")
+            found = Vectors(*(arrays[name] for name in ARRAYS))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UserError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError, MemoryError) as error:
+        raise UserError(f"{path}: not a file of vectors ({' '.join(str(error).split())[:100]})") from None
+    fits = found.vectors.ndim == 2 and found.vectors.dtype.kind == "f" and len(found.vectors)
+    if not fits or not len(found.vectors) == len(found.index) == len(found.text_hash):
+        raise UserError(f"{path}: vectors of shape {found.vectors.shape} for {len(found.index)} names; write it again")
+    if not np.isfinite(found.vectors).all():
+        raise UserError(f"{path}: a vector has a number that is not finite")
+    return found
+
+
+def write(path: str | Path, blocks: Iterable[tuple[np.ndarray, list, list]]) -> tuple[int, int]:
+    """Write embeddings as they come, in constant memory but for names and hashes, and return their shape (N, d).
+
+    Args:
+        blocks: (vectors (B, d), B names, B texts).
+
+    Raises:
+        UserError: it cannot be written, or there are no vectors.
+    """
+    path, index, hashes, shape = Path(path), [], [], (0, 0)
+    with replacing(path) as part, tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        raw = Path(folder, "vectors")
+        with open(raw, "wb") as file:
+            for vectors, names, texts in blocks:
+                np.ascontiguousarray(vectors, np.float32).tofile(file)
+                index += map(str, names)
+                hashes += map(text_hash, texts)
+                shape = (shape[0] + len(vectors), vectors.shape[1])
+        if not shape[0]:
+            raise UserError(f"{path}: there are no texts to embed")
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            _copy(archive, raw, shape)
+            for name, array in (("index", np.array(index)), ("text_hash", np.array(hashes, np.uint64))):
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, array, allow_pickle=False)
+    return shape
+
+
+def _copy(archive: zipfile.ZipFile, raw: Path, shape: tuple[int, int]) -> None:
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with archive.open("vectors.npy", "w", force_zip64=True) as file, open(raw, "rb") as numbers:
+        np.lib.format.write_array_header_1_0(file, header)
+        while block := numbers.read(1 << 20):
+            file.write(block)
+
+
+def match(path: str | Path, texts: list[str]) -> np.ndarray:
+    """Return the vectors (N, d) of texts.
+
+    Raises:
+        UserError: as :func:`read`, or a text has none.
+    """
+    found = read(path)
+    places = {int(value): place for place, value in enumerate(found.text_hash)}
+    try:
+        return found.vectors[[places[text_hash(text)] for text in texts]].astype(np.float32)
+    except KeyError:
+        missing = next(text for text in texts if text_hash(text) not in places)
+        raise UserError(f"{path}: no vector of the text {missing[:60]!r}; embed the training file") from None

@@ -1,0 +1,221 @@
+"""Texts to vectors, with any model of this package, tuned for it or not."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from plugins import checkpoints
+from plugins.analysis.metrics.retrieval import unit
+from plugins.data.embedding import encoding
+from plugins.data.embedding.specs import POOLINGS
+from plugins.errors import UserError, check
+from plugins.models.embedding_head import NAME
+from plugins.modules.embedding_head import EmbeddingHead
+
+from .causal_lm import CausalLM
+from .char_lm import CharLM
+from .language_model import move
+from .roberta import RobertaInterface
+
+TEXTS_AT_ONCE = 16_384  # that are tokenized and sorted by length together
+DEFAULT_LONGEST = 512
+
+
+class Embedder:
+    """A model, the encoder of its texts, and how the features of tokens become a vector.
+
+    Args:
+        model: of this package.
+        encoder: of its texts.
+        head: pools features (B, T, C).
+        longest: tokens of a text, which is truncated to them.
+    """
+
+    def __init__(self, model, encoder: encoding.TextEncoder, head: EmbeddingHead, longest: int):
+        self.model, self.encoder, self.head, self.longest = model.eval(), encoder, head.eval(), longest
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str, pooling: str | None = None, normalize: bool | None = None, base: str | None = None
+    ) -> "Embedder":
+        """Load a checkpoint: of ``--task embedding``, or any masked, causal or character LM.
+
+        Args:
+            path: the ``.pt`` file, or the folder with ``checkpoint_best.pt`` or ``checkpoint_last.pt``.
+            pooling: default: that of the training, else ``mean``.
+            normalize: return vectors of length one; default: as in training, else no.
+            base: the checkpoint that an adapter belongs to, if it is no longer where it was.
+
+        Raises:
+            UserError: a file is missing or damaged, or the model does not take this pooling.
+        """
+        path = checkpoints.find_checkpoint(path)
+        saved = saved_settings(path)
+        pooling = pooling or saved.get("pooling", "mean")
+        normalize = saved.get("normalize", False) if normalize is None else normalize
+        lm = checkpoints.load(path, base)
+        try:
+            return cls.of(lm, pooling, normalize, saved.get("longest"))
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+
+    @classmethod
+    def of(cls, lm, pooling: str = "mean", normalize: bool = False, longest: int | None = None) -> "Embedder":
+        """Return an embedder of a loaded model.
+
+        Args:
+            lm: a :class:`RobertaInterface`, :class:`CausalLM` or :class:`CharLM`.
+            longest: tokens of a text at most.
+
+        Raises:
+            UserError: the model does not take this pooling.
+        """
+        check(pooling in POOLINGS, f"pooling {pooling!r}: there are {', '.join(POOLINGS)}")
+        model, causal = lm.model, not isinstance(lm, RobertaInterface)
+        if causal and pooling in ("bos", "attention"):
+            raise UserError(f"pooling {pooling!r} sees no text in a causal model; take mean, max or last")
+        head = EmbeddingHead(model.peft_parts().table.weight.size(1), "mean", normalize)
+        if pooling == "attention":
+            trained = getattr(model, NAME, None)
+            if trained is None or trained.attention is None:
+                raise UserError("the checkpoint has no trained pooler; take another pooling than 'attention'")
+            head.attention = trained.attention
+        head.pooling = pooling
+        return cls(model, encoder_of(lm), head, min(longest or DEFAULT_LONGEST, model.max_positions()))
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def width(self) -> int:
+        """The number of dimensions of the vectors."""
+        return self.model.peft_parts().table.weight.size(1)
+
+    def to(self, device=None, dtype=None) -> "Embedder":
+        """Move the model to a device, turn its weights into a type (``torch.bfloat16``), and return self."""
+        move(self.model, device, dtype)
+        move(self.head, device, dtype)
+        return self
+
+    def encode(
+        self, texts: str | Iterable[str], batch_size: int = 64, normalize: bool | None = None, progress: bool = True
+    ) -> np.ndarray:
+        """Return the vectors of texts, (n, d) float32, in their order; of one text (a string), (d,).
+
+        Args:
+            batch_size: texts in a forward pass; batches are of similar length and padded to their longest text.
+            normalize: scale vectors to length one; default: as the head does.
+            progress: show a bar on a terminal.
+
+        Raises:
+            UserError: a text is empty, or has a character that the model does not know.
+        """
+        if isinstance(texts, str):
+            return self.encode([texts], batch_size, normalize, progress=False)[0]
+        blocks = [vectors for vectors, _ in self.stream(texts, batch_size, normalize, progress)]
+        return np.concatenate(blocks) if blocks else np.zeros((0, self.width), np.float32)
+
+    def stream(
+        self, texts: Iterable[str], batch_size: int = 64, normalize: bool | None = None, progress: bool = False
+    ) -> Iterator[tuple[np.ndarray, list[str]]]:
+        """Yield (vectors (B, d), texts), up to 16,384 texts at a time, in constant memory for any number of texts."""
+        check(batch_size > 0, f"batch_size {batch_size} is not positive")
+        total = len(texts) if hasattr(texts, "__len__") else None
+        done = 0
+        with tqdm(desc="embedding", total=total, leave=False, disable=None if progress else True) as bar:
+            for block in blocks_of(texts, TEXTS_AT_ONCE):
+                names = range(done + 1, done + len(block) + 1)
+                rows = encoding.encode_all(block, self.encoder, self.longest, names)
+                yield self._vectors(rows, batch_size, normalize, bar), block
+                done += len(block)
+
+    @torch.inference_mode()
+    def _vectors(self, rows: list, batch_size: int, normalize: bool | None, bar: tqdm) -> np.ndarray:
+        found = np.empty((len(rows), self.width), np.float32)
+        order = np.argsort([-len(row) for row in rows], kind="stable")  # the largest batch first: memory is known early
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            tokens, lengths = self._batch([rows[i] for i in chosen])
+            features, _ = self.model(tokens, src_lengths=lengths, features_only=True)
+            found[chosen] = self.head(features, lengths).float().cpu().numpy()
+            bar.update(len(chosen))
+        return unit(found) if normalize else found
+
+    def _batch(self, rows: list) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return tokens (B, T), padded to the longest, and their lengths (B,), on the model's device."""
+        tokens, lengths = self.encoder.batch(rows)
+        return torch.from_numpy(tokens).to(self.device), torch.from_numpy(lengths).to(self.device)
+
+    @torch.inference_mode()
+    def layers(self, texts: Iterable[str], batch_size: int = 64, poolings: tuple = ("mean",)) -> dict[str, np.ndarray]:
+        """Return the vectors (L, n, d) of texts after each of L layers, for each pooling that has no parameters."""
+        rows = encoding.encode_all(texts := list(texts), self.encoder, self.longest, range(1, len(texts) + 1))
+        blocks = self.model.peft_parts().blocks
+        found = {name: np.empty((len(blocks), len(rows), self.width), np.float32) for name in poolings}
+        heads = {name: EmbeddingHead(self.width, name) for name in poolings}
+        states, prompt = [], self.model.peft_parts().body.prompt
+        hooks = [block.register_forward_hook(lambda module, given, out: states.append(out)) for block in blocks]
+        try:
+            for start in tqdm(range(0, len(rows), batch_size), "layers", leave=False, disable=None):
+                chosen = rows[start : start + batch_size]
+                tokens, lengths = self._batch(chosen)
+                states.clear()
+                self.model(tokens, src_lengths=lengths, features_only=True)
+                for name, head in heads.items():
+                    for layer, state in enumerate(states):
+                        state = state if prompt is None else prompt.remove(state)
+                        found[name][layer, start : start + len(chosen)] = head(state, lengths).float().cpu()
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
+
+    def word_vectors(self, texts: Iterable[str]) -> np.ndarray:
+        """Return the mean row of the embedding table over each text's tokens, (n, d): a baseline without context."""
+        table = self.model.peft_parts().table.weight.detach().float().cpu().numpy()
+        before, after = len(self.encoder.before), len(self.encoder.after)
+        rows = encoding.encode_all(texts := list(texts), self.encoder, self.longest, range(1, len(texts) + 1))
+        return np.stack([table[row[before : len(row) - after]].mean(0) for row in rows])
+
+    def similarity(self, a: Iterable[str] | np.ndarray, b: Iterable[str] | np.ndarray) -> np.ndarray:
+        """Return the cosines (n, m) of texts, or vectors, a and b."""
+        a, b = (unit(x if isinstance(x, np.ndarray) else self.encode(list(x), progress=False)) for x in (a, b))
+        return a @ b.T
+
+
+def blocks_of(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Yield lists of up to ``size`` texts."""
+    block = []
+    for text in texts:
+        block.append(text)
+        if len(block) == size:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def saved_settings(path: str) -> dict:
+    """Return the settings that ``--task embedding`` stores in a checkpoint; empty for other checkpoints."""
+    return (checkpoints.read_state(path).get("task_state") or {}).get("embedding") or {}
+
+
+def encoder_of(lm) -> encoding.TextEncoder:
+    """Return the encoder of the texts of a loaded model."""
+    if isinstance(lm, CausalLM):
+        return encoding.causal(lm.dictionary)
+    if isinstance(lm, CharLM):
+        return encoding.characters(lm.dictionary)
+    if isinstance(getattr(lm.task, "encoder", None), encoding.TextEncoder):  # of --task embedding
+        return lm.task.encoder
+    dictionary = lm.task.source_dictionary
+    return encoding.TextEncoder(
+        dictionary,
+        lambda text: [dictionary.index(piece) for piece in lm.bpe.encode(text).split()],
+        (dictionary.bos(),),
+        (dictionary.eos(),),
+        dictionary.pad(),
+    )

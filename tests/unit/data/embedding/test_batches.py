@@ -1,0 +1,83 @@
+"""Batches of P classes x K rows."""
+
+import numpy as np
+import pytest
+
+from plugins.data.embedding import batches
+from plugins.errors import UserError
+
+SIZES = {
+    "equal": [40, 40, 40, 40],
+    "ninety to ten": [90, 10],
+    "one large": [101, 7, 3, 2, 2],
+    "odd and small": [3, 3, 3],
+    "two rows each": [2] * 9,
+    "many classes": [5, 4, 3] * 20,
+}
+
+
+def labels_of(sizes):
+    return np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
+
+
+def epoch(labels, p, k, seed=0):
+    return batches.by_class(labels, p, k, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize(("p", "k"), [(2, 2), (2, 8), (3, 4)])
+@pytest.mark.parametrize("seed", range(4))
+def test_every_batch_has_two_classes_with_two_rows_and_every_row_is_seen(sizes, p, k, seed):
+    labels = labels_of(sizes)
+    found = epoch(labels, min(p, len(sizes)), k, seed)
+    for batch in found:
+        assert len(set(batch)) == len(batch)
+        assert (np.unique(labels[batch], return_counts=True)[1] >= 2).sum() >= 2
+    times = np.bincount(np.concatenate(found), minlength=len(labels))
+    assert times.min() >= 1
+    assert (times[labels == np.argmax(sizes)] == 1).all()
+
+
+def test_no_large_class_is_cut_short():
+    """The sampler of sentence-transformers 6.2 stops when one label is left: it would make 4 batches of 90:10."""
+    labels = labels_of([90, 10])
+    found = epoch(labels, 2, 4)
+    assert len(found) == 23
+    assert set(np.concatenate(found)) == set(range(100))
+
+
+def test_epochs_differ_and_a_seed_repeats():
+    labels = labels_of([20, 20])
+    first, again, other = (np.concatenate(epoch(labels, 2, 4, seed)) for seed in (1, 1, 2))
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def test_a_class_of_one_row_is_left_out_with_a_warning(caplog):
+    labels = np.array([0, 0, 1, 1, 2])
+    assert 4 not in np.concatenate(epoch(labels, 2, 2))
+    assert "1 classes have one row" in caplog.text
+
+
+@pytest.mark.parametrize("labels", [[0] * 8, [0, 0, 1, 2], [0, 1, 2]])
+def test_one_usable_class_is_refused(labels):
+    with pytest.raises(UserError, match="classes have two rows"):
+        epoch(np.array(labels), 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [((32, 4), (4, 8)), ((8, 100), (4, 2)), ((32, 2), (2, 16)), ((32, 10, 5), (5, 6)), ((32, 10, None, 4), (8, 4))],
+)
+def test_shape(arguments, expected):
+    assert batches.shape(*arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [((3, 4), "--batch-size 3"), ((32, 4, 5), "--classes-per-batch 5"), ((32, 4, 4, 1), "--rows-per-class 1"),
+     ((8, 4, 4, 4), "--batch-size 8")],
+)  # fmt: skip
+def test_a_shape_that_does_not_fit_is_refused(arguments, named):
+    with pytest.raises(UserError, match=named):
+        batches.shape(*arguments)
