@@ -29,6 +29,7 @@ setup(
         "plots": pins("plots"),
         "hf": pins("hf"),
         "summarization": pins("summarization"),
-        "dev": pins("dev") + pins("plots") + pins("hf") + pins("summarization"),
+        "cluster": pins("cluster"),
+        "dev": pins("dev") + pins("plots") + pins("hf") + pins("summarization") + pins("cluster"),
     },
 )

@@ -11,8 +11,6 @@ table, some filled masks and a plot say what came out. What is already done is n
 import argparse
 import json
 import os
-import shutil
-import signal
 import sys
 import time
 from pathlib import Path
@@ -70,7 +68,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the child is stopped then too
     start, output = time.monotonic(), Path(args.output)
     print("loading fairseq", flush=True)
     import plugins  # noqa: F401  (seconds, so not before the arguments are checked)
@@ -78,8 +75,7 @@ def main() -> None:
 
     report_in_one_line()
     data = prepare(args, output)
-    for name in args.variants:
-        train(args, name, output, data)
+    train(args, output, data)
     report(args, output, data)
     print(f"\n{time.monotonic() - start:.0f} s in all with --threads {args.threads}; everything is in {output}/")
 
@@ -179,30 +175,32 @@ def unigram(folder: Path) -> float:
 # ---- training ------------------------------------------------------------------------------------
 
 
-def train(args: argparse.Namespace, name: str, output: Path, data: dict) -> None:
-    """Train a model with fairseq-train unless that has been done; go on with a run that was interrupted."""
-    from plugins.files import write_json
-    from plugins.jobs.launch import check_ended, fairseq_train, resumable
+def train(args: argparse.Namespace, output: Path, data: dict) -> None:
+    """Train the models with fairseq-train, one after the other; skip finished ones, resume interrupted ones."""
+    from plugins.jobs import Job, Resources, Runner
 
-    folder = output / name
-    check_ended(folder / "train.log")
-    note, options = folder / "run.json", {"recipe": command(args, name, output), "data": data}
-    known = read_json(note)
-    same = not args.force and known.get("options") == options
-    if same and known.get("finished") and (folder / "checkpoint_best.pt").exists():
-        return print(f"{name}: finished already")
-    resumed = same and resumable(folder)
-    if not resumed:
-        claim(folder, note)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        write_json(note, {"options": options}, indent=1)
-    log = folder / "train.log"
-    print(f"{name}: {'resuming' if resumed else 'training'}, {args.updates} updates (log: {log})", flush=True)
-    fairseq_train(options["recipe"], log, title=name, updates=args.updates, threads=args.threads)
-    for path in folder.glob("checkpoint_*_*.pt"):  # copies of earlier stages
+    jobs = []
+    for name in args.variants:
+        options = command(args, name, output)
+        identity = {"recipe": options, "data": data}
+        words = ("fairseq-train", *options)
+        jobs.append(Job(name, words, args.updates, identity, checkpoints=("checkpoint_best.pt",), finish=drop_stages))
+    resources = Resources(threads=args.threads)
+    with Runner(output, resources, total=len(jobs), changed="redo", fresh=args.force, title="models") as runner:
+        done = runner.done(jobs)
+        for name in args.variants:
+            folder = output / name
+            state = "resuming" if (folder / "checkpoint_last.pt").exists() and not args.force else "training"
+            what = "finished already" if name in done else f"{state}, {args.updates} updates"
+            print(f"{name}: {what} (log: {folder / 'train.log'})", flush=True)
+        runner.run(jobs)
+
+
+def drop_stages(folder: Path, device: str) -> dict:
+    """Delete the copies of earlier stages of a finished model."""
+    for path in folder.glob("checkpoint_*_*.pt"):
         path.unlink()
-    write_json(note, {"options": options, "finished": True}, indent=1)
+    return {}
 
 
 def command(args: argparse.Namespace, name: str, output: Path) -> list[str]:
@@ -271,14 +269,6 @@ def draw(path: Path, curves: dict, unigram_level: float, best: str) -> None:
 # ---- files ---------------------------------------------------------------------------------------
 
 
-def claim(folder: Path, note: Path) -> None:
-    """Refuse a folder that another program filled, for it would be deleted."""
-    from plugins.errors import UserError
-
-    if folder.exists() and any(folder.iterdir()) and not note.exists():
-        raise UserError(f"{folder} holds files that this command did not write; choose another folder with -o")
-
-
 def read_json(path: Path) -> dict:
     """Return what :func:`write_json` wrote, or nothing."""
     try:
@@ -291,4 +281,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on from here")
+        sys.exit("interrupted; run the same command again to resume")

@@ -14,11 +14,13 @@ DIR/TASK/RUN its checkpoint and its validation predictions.
 """
 
 import argparse
+import dataclasses
 import os
 import shlex
-import signal
 import sys
 from pathlib import Path
+
+import job_options
 
 NUMBERS = {"epochs": int, "warmup": float, "dropout": float, "weight_decay": float, "clip_norm": float,
            "layer_lr_decay": float, "reinit_layers": int, "max_positions": int, "max_tokens": int}  # fmt: skip
@@ -58,34 +60,29 @@ def parse_args(argv=None):
     add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
     add("--skip-bad-rows", action="store_true", help="leave out malformed rows, and count them")
     add("--cache-dir", metavar="DIR", help="cache of tokenized files, or none (default: under ~/.cache)")
-    add("--jobs", type=int, metavar="N", help="runs at a time (default: one a GPU, else as cores and memory allow)")
-    add("--threads", type=int, default=1, metavar="N", help="CPU threads of each run (default: 1)")
     add("--cpu", action="store_true", help="do not use a GPU")
-    args = parser.parse_args(argv)
-    for name in ("jobs", "threads"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            parser.error(f"--{name} must be at least 1, but is {getattr(args, name)}")
-    return args
+    job_options.add(parser, None, "one per GPU, else what cores and memory allow")
+    return parser.parse_args(argv)
 
 
 def main():
     args = parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the runs are ended then too
     from plugins.errors import report_in_one_line
     from plugins.glue import runs
 
     report_in_one_line()
-    planned, setting = prepare(args)
-    jobs = args.jobs or min(len(planned), runs.how_many(args.checkpoint, args.threads, setting.cpu))
-    print(f"{len(planned)} runs, {jobs} at a time", flush=True)
-    results = runs.do_all(planned, setting, jobs)
+    resources = job_options.resources(args, args.cpu)
+    planned, setting = prepare(args, resources)
+    if args.jobs is None:
+        many = len(planned) if args.launcher == "submitit" else runs.fitting(args.checkpoint, args.threads, setting.cpu)
+        resources = dataclasses.replace(resources, at_a_time=min(len(planned), many))
+    print(f"{len(planned)} runs, {resources.at_a_time} at a time", flush=True)
+    results = runs.do_all(planned, setting, resources)
     finish(results, setting)
 
 
-def prepare(args):
+def prepare(args, resources):
     """Return the runs and what they share; every mistake in the options is found here."""
-    import torch
-
     from plugins.data.glue import dataset
     from plugins.data.glue import specs as glue_specs
     from plugins.errors import UserError
@@ -107,8 +104,8 @@ def prepare(args):
     planned = recipe.plan(list(specs), seeds, given, content, intermediate, receivers or recipe.INTERMEDIATE_FOR)
     cache = args.cache_dir or dataset.default_cache()
     setting = runs.Setting(
-        Path(args.glue_dir).resolve(), Path(args.checkpoint).resolve(), Path(args.output), specs, flags, args.threads,
-        args.cpu or not torch.cuda.is_available(), None if cache == "none" else cache, args.skip_bad_rows,
+        Path(args.glue_dir).resolve(), Path(args.checkpoint).resolve(), Path(args.output), specs, flags,
+        resources.on_cpu, None if cache == "none" else cache, args.skip_bad_rows,
     )  # fmt: skip
     setting.output.mkdir(parents=True, exist_ok=True)
     return planned, setting
@@ -172,4 +169,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on from here")
+        job_options.interrupted()

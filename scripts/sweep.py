@@ -14,9 +14,10 @@ plugins/analysis/runs/grids.py says what the YAML holds.
 import argparse
 import os
 import shlex
-import shutil
 import sys
 from pathlib import Path
+
+import job_options
 
 
 def parse(arguments):
@@ -30,89 +31,18 @@ def parse(arguments):
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for runs and results")
     add("--data", metavar="PATH", help="what {data} in the grid stands for")
     add("--seeds", type=int, nargs="+", help="other seeds than the grid's")
-    add("--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: the cores, %(default)s here)")
-    add("--threads", type=int, default=1, help="CPU threads of each run (default: %(default)s)")
     add("--force", action="store_true", help="do runs again whose command has changed, deleting what they made")
     add("--dry-run", action="store_true", help="print the commands and do nothing")
-    args = parser.parse_args(arguments)
-    if args.jobs < 1 or args.threads < 1:
-        parser.error("--jobs and --threads are at least 1")
-    return args, more
+    job_options.add(parser, job_options.cores(), "the cores, %(default)s here")
+    return parser.parse_args(arguments), more
 
 
-def command(run, folder):
-    """Return the arguments of a run of ``fairseq-train``."""
-    ours = ["--seed", str(run.seed), "--save-dir", str(folder), "--log-format", "json"]
-    return [*run.arguments, *ours]
+def job_of(run):
+    """Return the job of a run of the grid."""
+    from plugins.jobs import Job
 
-
-def state_of(folder):
-    """Return what ``run.json`` says, or None for a run that was never started."""
-    from plugins.files import read_json_if_any
-
-    return read_json_if_any(folder / "run.json") or None
-
-
-def prepare(run, folder, force):
-    """Make a run's folder; return False if it is finished.
-
-    Raises:
-        UserError: it holds another command's run, or one that is still going.
-    """
-    from plugins.errors import UserError
-    from plugins.files import make_folder, write_json
-    from plugins.jobs import launch
-
-    launch.check_ended(folder / "log")
-    state = state_of(folder)
-    if state is not None and state["command"] != list(run.arguments):
-        if not force:
-            raise UserError(f"{folder} holds a run of another command: name another -o, or do it again with --force")
-        shutil.rmtree(folder)
-        state = None
-    if state is not None and state["finished"]:
-        return False
-    make_folder(folder)
-    write_json(folder / "run.json", {"command": list(run.arguments), "finished": False})
-    return True
-
-
-def train(run, folder, threads, devices):
-    """Do what is left of a run, on a device that is free."""
-    from plugins.files import write_json
-    from plugins.jobs import launch
-
-    if not launch.resumable(folder):  # it starts afresh, and so does its log
-        (folder / "log").unlink(missing_ok=True)
-        (folder / "checkpoint_last.pt").unlink(missing_ok=True)  # half of one
-    device = devices.get()
-    try:
-        launch.fairseq_train(
-            command(run, folder), folder / "log", title=run.name, updates=run.updates, threads=threads, device=device
-        )
-    finally:
-        devices.put(device)
-    write_json(folder / "run.json", {"command": list(run.arguments), "finished": True})
-
-
-def train_all(todo, args):
-    """Do the runs, ``--jobs`` at a time. The first error, or Ctrl-C, ends those that are going."""
-    from concurrent.futures import ThreadPoolExecutor, as_completed
-
-    from tqdm import tqdm
-
-    from plugins.jobs import launch
-
-    with ThreadPoolExecutor(args.jobs) as pool:
-        devices = launch.devices(args.jobs)
-        futures = [pool.submit(train, run, folder, args.threads, devices) for run, folder in todo]
-        try:
-            for future in tqdm(as_completed(futures), total=len(futures), unit="run", desc="sweep", disable=None):
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            launch.stop_all()
-            raise
+    words = ("fairseq-train", *run.arguments, "--seed", str(run.seed), "--log-format", "json")
+    return Job(run.name, words, run.updates, {"command": list(run.arguments)}, log="log")
 
 
 def log_of(folder):
@@ -171,22 +101,24 @@ def main():
     args.asked = sys.argv[1:]
     from plugins.analysis.runs import grids
     from plugins.errors import report_in_one_line
+    from plugins.jobs import Runner
 
     report_in_one_line()
     grid = grids.read_grid(args.grid, args.data, more, args.seeds)
-    folders = [(run, args.output / "runs" / run.name) for run in grid.runs]
+    jobs, folder = [job_of(run) for run in grid.runs], args.output / "runs"
     if args.dry_run:
-        for run, folder in folders:
-            print(shlex.join(["fairseq-train", *command(run, folder)]))
+        for job in jobs:
+            print(shlex.join(job.command_in(folder / job.name)))
         return
-    todo = [(run, folder) for run, folder in folders if prepare(run, folder, args.force)]
-    print(f"{len(folders)} runs, {len(folders) - len(todo)} of them done already")
-    try:
-        train_all(todo, args)
-    except KeyboardInterrupt:
-        sys.exit("interrupted: the same command goes on from here")
-    report(grid, folders, args)
+    changed = "redo" if args.force else "refuse"
+    with Runner(folder, job_options.resources(args), changed=changed) as runner:
+        print(f"{len(jobs)} runs, {len(runner.done(jobs))} of them done already", flush=True)
+        runner.run(jobs)
+    report(grid, [(run, folder / run.name) for run in grid.runs], args)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        job_options.interrupted()

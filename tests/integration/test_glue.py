@@ -411,21 +411,42 @@ def table_of(output):
     return {(row["task"], row["split"], row["seed"]): row for row in rows}
 
 
-def test_an_interrupted_call_goes_on(world):
-    options = glue_command(world, "stopped", "--tasks", "RTE", "--seeds", 1, "--epochs", 40)
+LONG = ("--tasks", "RTE", "--seeds", 1, "--epochs", 12)
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(world):
+    """The result of a run of 12 epochs."""
+    outcome = toy.finish(script("run_glue.py", *glue_command(world, "whole", *LONG)), 600)
+    assert outcome.status == 0, outcome.text[-2000:]
+    return result_in(world / "whole")
+
+
+def result_in(output):
+    """What results.json says of the only run, without times and places."""
+    (row,) = json.loads((output / "results.json").read_text())["runs"]
+    for values in row["valid"].values():
+        values.pop("runtime")
+    return {name: value for name, value in row.items() if name != "train_seconds"}
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
+def test_a_call_that_ended_early_gives_the_result_of_a_whole_one(world, uninterrupted, how):
+    """Ctrl-C stops the training, which is resumed. The training of a killed call goes on, and is joined."""
+    options = glue_command(world, how.name, *LONG)
     process = script("run_glue.py", *options, start_new_session=True)
-    run = world / "stopped" / "RTE" / "lr0.001_b16_s1"
+    run = world / how.name / "RTE" / "lr0.001_b16_s1"
     while process.poll() is None and not (run / "checkpoint_last.pt").exists():
         os.sched_yield()
-    os.kill(process.pid, signal.SIGINT)  # the script alone, which must end its child
+    os.kill(process.pid, how)  # the script alone
     outcome = toy.finish(process)
-    assert outcome.status == 1
-    assert outcome.err.strip().splitlines()[-1] == "interrupted; the same command goes on from here"
+    assert outcome.status == (1 if how == signal.SIGINT else -how)
+    if how == signal.SIGINT:
+        assert outcome.err.strip().splitlines()[-1].startswith("interrupted")
     outcome = toy.finish(script("run_glue.py", *options), 600)
     assert outcome.status == 0, outcome.text[-2000:]
-    log = (run / "train.log").read_text()
-    assert log.count("$ fairseq-train") == 2
-    assert "Loaded checkpoint" in log
+    assert (run / "train.log").read_text().count("$ fairseq-train") == (2 if how == signal.SIGINT else 1)
+    assert result_in(world / how.name) == uninterrupted
 
 
 def test_a_collapsed_run_is_counted_and_warned_of(world):

@@ -20,7 +20,11 @@ def load_script():
     def load(name):
         spec = importlib.util.spec_from_file_location(name, toy.ROOT / "scripts" / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        sys.path.insert(0, str(toy.ROOT / "scripts"))  # as Python does for a script that it runs
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            sys.path.remove(str(toy.ROOT / "scripts"))
         return module
 
     return load

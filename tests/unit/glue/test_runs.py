@@ -2,19 +2,17 @@
 
 import json
 import os
-import queue
 from dataclasses import asdict, replace
 
 import pytest
 import torch
 import toy
 
-from plugins.analysis.runs import logs
 from plugins.data.glue import specs as glue_specs
 from plugins.errors import UserError
 from plugins.files import write_json
 from plugins.glue import recipe, runs
-from plugins.jobs import launch
+from plugins.jobs import Resources, process
 
 HEADER = "index\tsentence1\tsentence2\tlabel\n"
 
@@ -29,7 +27,7 @@ def setting(toy_data, tmp_path):
         write_rows(tmp_path / "glue", split, "entailment")
     return runs.Setting(
         tmp_path / "glue", folder / "checkpoint_best.pt", tmp_path / "out", {"RTE": glue_specs.SPECS["RTE"]},
-        {"RTE": ["--glue-task", "RTE"]}, 1, True, None, False,
+        {"RTE": ["--glue-task", "RTE"]}, True, None, False,
     )  # fmt: skip
 
 
@@ -43,21 +41,19 @@ def trained(monkeypatch):
     """The command lines of the runs that are trained; nothing is, really."""
     commands = []
 
-    def train(options, log, **_):
-        commands.append(options)
-        (log.parent / runs.BEST).touch()
+    def train(command, log, *_):
+        commands.append(command)
+        torch.save({"model": {}}, log.parent / runs.BEST)
+        log.write_text("$ fairseq-train\n| INFO | done training in 1.0 seconds\n")
 
-    monkeypatch.setattr(launch, "fairseq_train", train)
+    monkeypatch.setattr(process, "run", train)
     monkeypatch.setattr(runs, "evaluate", lambda *_: {"score": 1.0})
-    monkeypatch.setattr(runs, "slim", lambda folder: None)
     return commands
 
 
 def do(setting, **given):
-    (run,) = recipe.plan(["RTE"], [1], given, {})
-    devices = queue.SimpleQueue()
-    devices.put("cpu")
-    return runs.do(run, setting, setting.checkpoint, devices)
+    planned = recipe.plan(["RTE"], [1], given, {})
+    return runs.do_all(planned, setting, Resources(cpu=True))
 
 
 def test_a_finished_run_is_not_done_again_wherever_its_files_lie(setting, trained, tmp_path, monkeypatch, capsys):
@@ -67,7 +63,7 @@ def test_a_finished_run_is_not_done_again_wherever_its_files_lie(setting, traine
     monkeypatch.chdir(tmp_path)
     do(replace(setting, glue_dir=tmp_path / "elsewhere", output=(tmp_path / "out").relative_to(tmp_path)))
     assert len(trained) == 1
-    assert "again" not in capsys.readouterr().out
+    assert "run again" not in capsys.readouterr().err
 
 
 def other_labels(setting):
@@ -94,14 +90,14 @@ def test_a_run_on_something_else_is_done_again_and_says_so(setting, trained, cap
     change(setting)
     do(setting)
     assert len(trained) == 2
-    assert capsys.readouterr().out == f"RTE/lr2e-05_b16_s1 is done again: other {what} than before\n"
+    assert capsys.readouterr().err.splitlines()[-2] == f"RTE/lr2e-05_b16_s1 is run again: other {what} than before"
 
 
 def test_a_run_with_other_options_is_done_again(setting, trained, capsys):
     do(setting)
     do(setting, epochs=3)
     assert len(trained) == 2
-    assert "other options than before" in capsys.readouterr().out
+    assert "other options than before" in capsys.readouterr().err
 
 
 def finished(setting, task, seed):
@@ -135,7 +131,7 @@ def test_two_tasks_of_one_name_are_an_error(setting, tmp_path):
     own.write_text("{name: RTE, files: {train: RTE/train.tsv, valid: RTE/dev.tsv}, text: sentence1, label: label, "
                    "labels: [entailment, not_entailment], metrics: [accuracy]}")  # fmt: skip
     assert list(runs.choose_tasks(glue, ["RTE", "rte"])[0]) == ["RTE"]
-    with pytest.raises(UserError, match="own.yaml: its name is RTE"):
+    with pytest.raises(UserError, match="own.yaml.*RTE"):
         runs.choose_tasks(glue, ["RTE", str(own)])
 
 
@@ -146,6 +142,17 @@ def epoch(number, wall):
 
 def test_training_time_is_that_of_all_epochs_also_before_an_interruption():
     lines = ["$ fairseq-train\n", epoch(1, 3), "$ fairseq-train\n", epoch(2, 4)]
-    said = runs.from_log(logs.read_log(lines))
-    assert (said["train_seconds"], said["epochs"], said["updates"]) == (7, 2, 20)
-    assert "train_seconds" not in runs.from_log(logs.read_log([epoch(1, 0)]))
+    found = runs.from_log(lines)
+    assert (found["train_seconds"], found["epochs"], found["updates"]) == (7, 2, 20)
+
+
+def test_epochs_logged_as_0_seconds_are_timed_by_the_whole_training():
+    lines = ["$ fairseq-train\n", epoch(1, 0), "| INFO | done training in 0.8 seconds\n"]
+    assert runs.from_log(lines)["train_seconds"] == 0.8
+
+
+def test_the_last_epochs_share_counts():
+    """The share of the most frequent prediction of the last validation, not the largest."""
+    lines = [toy.valid_line(1, 2).replace('"epoch"', '"valid_top_class_share": "0.995", "epoch"'),
+             toy.valid_line(2, 2).replace('"epoch"', '"valid_top_class_share": "0.625", "epoch"')]  # fmt: skip
+    assert runs.from_log(lines)["last_share"] == 0.625

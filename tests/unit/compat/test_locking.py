@@ -1,0 +1,49 @@
+"""One training run at a time in a folder."""
+
+from types import SimpleNamespace
+
+import pytest
+from fairseq import checkpoint_utils
+from fairseq.distributed import utils as distributed_utils
+
+from plugins import locks
+
+
+@pytest.fixture
+def train(monkeypatch):
+    """What fairseq-train does with a folder before it writes; ``then`` is called in the middle of the run."""
+    monkeypatch.setattr(distributed_utils, "infer_init_method", lambda cfg: None)
+
+    def run(folder, then, no_save=False):
+        distributed = SimpleNamespace(distributed_init_method=None, distributed_world_size=1)
+        cfg = SimpleNamespace(
+            checkpoint=SimpleNamespace(no_save=no_save), distributed_training=distributed,
+            common=SimpleNamespace(tpu=False),
+        )  # fmt: skip
+
+        def main(cfg):
+            checkpoint_utils.verify_checkpoint_directory(str(folder))
+            then()
+
+        distributed_utils.call_main(cfg, main)
+
+    return run
+
+
+def test_a_run_holds_the_lock_of_its_folder_to_its_end(train, tmp_path):
+    seen = []
+    train(tmp_path / "run", lambda: seen.append(locks.try_lock(tmp_path / "run")))
+    assert seen == [None]
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_failed_run_releases_its_folder(train, tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        train(tmp_path, lambda: 1 / 0)
+    with locks.lock(tmp_path):
+        pass
+
+
+def test_a_run_that_saves_nothing_needs_no_lock(train, tmp_path):
+    train(tmp_path / "run", lambda: None, no_save=True)
+    assert not (tmp_path / "run").exists()

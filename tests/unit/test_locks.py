@@ -1,0 +1,120 @@
+"""One lock per run."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+
+import pytest
+
+from plugins import locks
+from plugins.errors import UserError
+
+FORK = multiprocessing.get_context("fork")
+
+
+def hold(folder, pipe):
+    lock = locks.lock(folder)
+    lock.name_holder(os.getpid(), "fairseq-train data --lr 1")
+    pipe.send("locked")
+    pipe.recv()
+    os._exit(0)  # without releasing it
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A folder that another process holds, the process, and a function that ends it."""
+    ours, theirs = FORK.Pipe()
+    other = FORK.Process(target=hold, args=(tmp_path, theirs))
+    other.start()
+    assert ours.recv() == "locked"
+
+    def end():
+        ours.send("end")
+        other.join()
+
+    yield tmp_path, other, end
+    other.kill()
+    other.join()
+
+
+def test_a_second_process_is_refused_and_the_first_is_named(held):
+    folder, other, _ = held
+    with pytest.raises(UserError) as error:
+        locks.lock(folder)
+    for part in (str(folder), f"process {other.pid}", "fairseq-train data --lr 1"):
+        assert part in str(error.value)
+    assert locks.try_lock(folder) is None
+
+
+def test_the_lock_of_a_process_that_was_killed_is_free(held):
+    folder, other, _ = held
+    other.kill()
+    other.join()
+    assert (folder / locks.NAME).exists()
+    with locks.lock(folder):
+        pass
+
+
+def test_a_released_lock_leaves_nothing_and_can_be_taken_again(tmp_path):
+    for _ in range(2):
+        with locks.lock(tmp_path / "new"):
+            assert (tmp_path / "new" / locks.NAME).exists()
+            assert locks.try_lock(tmp_path / "new") is None
+        assert not list((tmp_path / "new").iterdir())
+
+
+def test_a_child_keeps_the_lock_that_it_inherits(tmp_path):
+    lock = locks.lock(tmp_path)
+    child = subprocess.Popen(
+        [sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE, pass_fds=lock.descriptors,
+    )  # fmt: skip
+    del lock  # which closes its file, as when the parent is killed
+    assert locks.try_lock(tmp_path) is None
+    child.communicate(b"\n")
+    with locks.lock(tmp_path):
+        pass
+
+
+def test_training_takes_the_lock_once_and_not_that_of_its_parent(tmp_path, monkeypatch):
+    locks.lock_for_training(tmp_path / "own")
+    locks.lock_for_training(tmp_path / "own")
+    assert locks.try_lock(tmp_path / "own") is None
+    locks.release_training()
+    assert not (tmp_path / "own" / locks.NAME).exists()
+    parents = locks.lock(tmp_path / "parents")
+    monkeypatch.setenv(locks.VARIABLE, parents.environment[locks.VARIABLE])
+    locks.lock_for_training(tmp_path / "parents")
+    locks.release_training()
+    assert (tmp_path / "parents" / locks.NAME).exists()
+    parents.release()
+
+
+def test_training_in_a_folder_in_use_is_refused(held):
+    folder, other, _ = held
+    with pytest.raises(UserError) as error:
+        locks.lock_for_training(folder)
+    assert f"process {other.pid}" in str(error.value) and "--save-dir" in str(error.value)
+
+
+def test_a_link_in_the_place_of_the_lock_file_is_not_followed(tmp_path):
+    (tmp_path / "target").write_text("precious")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / locks.NAME).symlink_to(tmp_path / "target")
+    with pytest.raises(UserError) as error:
+        locks.lock(tmp_path / "run")
+    assert str(tmp_path / "run") in str(error.value)
+    assert (tmp_path / "target").read_text() == "precious"
+
+
+@pytest.mark.parametrize("text", ["", "x\ny\nz", "1\nhost\n\x1b[31mred", "9" * 50])
+def test_any_content_of_a_lock_file_is_one_printable_line(tmp_path, text):
+    (tmp_path / locks.NAME).write_text(text)
+    assert str(locks.holder(tmp_path)).isprintable()
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError) as error:
+        locks.lock(tmp_path / "file")
+    assert str(tmp_path / "file") in str(error.value)
