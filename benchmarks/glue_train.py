@@ -88,7 +88,7 @@ def tokens_of(args, task, path, glue_dir):
 
     from plugins.data.glue import dataset, reader, specs
 
-    spec, tokenizer = specs.find(task), dataset.Tokenizer(args.tokenizer_dir)
+    spec, tokenizer = specs.find(task), dataset.FolderTokenizer(args.tokenizer_dir)
     data = dataset.load(reader.locate(glue_dir, spec, "train"), spec, "train", tokenizer)
     tokenizer.dictionary.add_mask()
     pairs = dataset.SentencePairs(data, tokenizer.dictionary, args.max_positions)

@@ -112,7 +112,7 @@ def do_all(planned: list[recipe.Run], setting: Setting, resources: Resources) ->
     Raises:
         UserError: a run failed; the others were stopped, and are resumed by the next call.
     """
-    tokenizer = dataset.Tokenizer(os.path.dirname(setting.checkpoint))
+    tokenizer = dataset.FolderTokenizer(os.path.dirname(setting.checkpoint))
     for task in dict.fromkeys(run.task for run in planned):  # once, and before anything is trained
         for split in (glue_specs.TRAIN, *setting.specs[task].valid_splits):
             load(setting, setting.specs[task], split, tokenizer)
@@ -153,7 +153,7 @@ def start_of(run: recipe.Run, results: Mapping[recipe.Run, dict], setting: Setti
 # One run
 
 
-def job(run: recipe.Run, setting: Setting, start: Path, tokenizer: dataset.Tokenizer) -> Job:
+def job(run: recipe.Run, setting: Setting, start: Path, tokenizer: dataset.FolderTokenizer) -> Job:
     """Return the job that fine-tunes from a checkpoint and evaluates the best epoch.
 
     Raises:
@@ -179,13 +179,13 @@ def job(run: recipe.Run, setting: Setting, start: Path, tokenizer: dataset.Token
     )  # fmt: skip
 
 
-def key(setting: Setting, spec: glue_specs.GlueSpec, split: str, tokenizer: dataset.Tokenizer) -> Any:
+def key(setting: Setting, spec: glue_specs.GlueSpec, split: str, tokenizer: dataset.FolderTokenizer) -> Any:
     """Return what identifies the content of a split."""
     path = reader.locate(setting.glue_dir, spec, split)
     return dataset.key(path, spec, split, tokenizer, setting.skip_bad_rows)
 
 
-def load(setting: Setting, spec: glue_specs.GlueSpec, split: str, tokenizer: dataset.Tokenizer) -> dataset.Tokenized:
+def load(setting: Setting, spec: glue_specs.GlueSpec, split: str, tokenizer: dataset.FolderTokenizer) -> dataset.Tokenized:
     """Return a split, tokenized.
 
     Raises:

@@ -14,6 +14,7 @@ from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES, SHORTEN_M
 from omegaconf import II, MISSING
 
 from plugins.data import dictionaries
+from plugins.data.mlm.lines import WithoutSeparators
 from plugins.data.mlm.masking import MaskedBlocks, Masking
 from plugins.data.text import bpe
 from plugins.errors import UserError
@@ -112,9 +113,9 @@ class ClapMaskedLMTask(FairseqTask):
         self.datasets[split] = MaskedBlocks(blocks, self.masking(), self.cfg.seed)
 
     def blocks(self, lines):
-        """Join and cut lines into blocks, as --sample-break-mode says."""
+        """Join and cut lines into blocks according to --sample-break-mode; ``eos``: a line is a block."""
         if self.cfg.sample_break_mode == "eos":
-            return lines
+            return WithoutSeparators(lines)
         return TokenBlockDataset(
             lines,
             lines.sizes,

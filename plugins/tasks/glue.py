@@ -83,7 +83,7 @@ class GlueTask(FairseqTask):
             choose_metric(run, spec)
             with open_dict(run):
                 run.task.label_names = ",".join(spec.id2label)
-        return cls(cfg, spec, glue_dataset.Tokenizer(tokenizer_folder(cfg, run, from_checkpoint)))
+        return cls(cfg, spec, glue_dataset.FolderTokenizer(tokenizer_folder(cfg, run, from_checkpoint)))
 
     # What a checkpoint holds
 

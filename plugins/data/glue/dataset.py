@@ -49,8 +49,8 @@ class Tokenized:
         return len(self.index)
 
 
-class Tokenizer:
-    """The tokenizer and the dictionary of a folder, which is that of a checkpoint as a rule.
+class FolderTokenizer:
+    """The tokenizer and the dictionary in a folder, usually the folder of a checkpoint.
 
     Raises:
         UserError: the folder lacks ``dict.txt`` or the tokenizer.

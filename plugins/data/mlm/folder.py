@@ -1,13 +1,13 @@
-"""Documents to a fairseq data folder: ``dict.txt``, ``{train,valid,test}.{bin,idx}``, the tokenizer's files.
+"""Write documents as a fairseq data folder: ``dict.txt``, ``{train,valid,test}.{bin,idx}``, the tokenizer's files.
 
-A line becomes its symbols and ``</s>``. Between documents stands a lone ``</s>``, which fairseq takes for a
-document boundary (``--sample-break-mode complete_doc``). The corpus is held in memory, as text and as ids.
+A line becomes its symbols and ``</s>``. A lone ``</s>`` separates two documents; fairseq reads it as a document
+boundary (``--sample-break-mode complete_doc``). The corpus is kept in memory, as text and as ids.
 """
 
 import multiprocessing
 import multiprocessing.pool
+import os
 import random
-import secrets
 import shutil
 import signal
 import time
@@ -22,7 +22,8 @@ import torch
 from fairseq.data import Dictionary, indexed_dataset
 from tqdm import tqdm
 
-from plugins.data.text.tokenizers import DICTIONARY_FILE, TOKENIZER_FILES, Tokenizer
+from plugins.atomic import temporary_folder
+from plugins.data.text.tokenizers import DICTIONARY_FILE, TOKENIZER_FILES, LineTokenizer
 from plugins.errors import UserError
 
 SPLITS = ("train", "valid", "test")
@@ -31,23 +32,23 @@ FOLDER_FILES = {
     *TOKENIZER_FILES,
     *(f"{split}.{suffix}" for split in SPLITS for suffix in ("bin", "idx")),
 }
-_BATCH_LINES = 1000  # large enough to make sending a batch to a worker cheap, small enough for a smooth bar
+_BATCH_LINES = 1000  # large enough that sending a batch to a worker is cheap, small enough for a smooth bar
 
 Batch = tuple[np.ndarray, np.ndarray]  # ids of all lines, (tokens,); length of each line, (lines,)
 
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What went into one split."""
+    """Size of one split."""
 
     split: str
     documents: int
     lines: int
-    """Without the empty ones between documents."""
+    """Lines of text, without the empty lines between documents."""
     tokens: int
-    """With every ``</s>``: what fairseq reports as the size of the data."""
+    """Tokens including every ``</s>``, as fairseq reports the size of the data."""
     types: int
-    """Distinct symbols, special ones excepted."""
+    """Distinct symbols, special symbols excluded."""
     unknown: float
     """Percentage of the tokens that are ``<unk>``."""
     seconds: float
@@ -58,7 +59,7 @@ def split_documents(documents: Sequence[str], valid_fraction: float, seed: int =
 
     Args:
         documents: at least two.
-        valid_fraction: part of the documents, between 0 and 1; at least one and never all of them are taken.
+        valid_fraction: fraction of the documents, between 0 and 1, rounded to a number from 1 to all but one.
         seed: chooses the documents.
 
     Raises:
@@ -75,18 +76,18 @@ def split_documents(documents: Sequence[str], valid_fraction: float, seed: int =
 def write_mlm_folder(
     output: str | Path,
     splits: Mapping[str, Sequence[str]],
-    tokenizer: Tokenizer,
+    tokenizer: LineTokenizer,
     *,
     workers: int = 1,
     force: bool = False,
 ) -> list[SplitReport]:
-    """Write a data folder, wholly or not at all.
+    """Write a data folder atomically.
 
     Args:
-        output: the folder, which must be new or empty unless ``force``.
-        splits: documents by split, "train" first: its counts order the dictionary, unless the tokenizer has
-            a final one.
-        workers: processes that encode; the result does not depend on them.
+        output: the folder, which must be new or empty unless ``force``; a link is followed.
+        splits: documents by split, "train" first: its counts determine the order of the dictionary, unless the
+            tokenizer has a dictionary of its own.
+        workers: number of encoding processes; the result does not depend on it.
         force: replace an earlier data folder.
 
     Raises:
@@ -97,7 +98,7 @@ def write_mlm_folder(
             raise UserError(f"the {split} split is empty")
     encoder = LineEncoder(tokenizer)
     reports = []
-    with new_folder(Path(output), force) as folder, _batch_map(encoder, workers) as encode:
+    with new_folder(output, force) as folder, _batch_map(encoder, workers) as encode:
         dictionary = order = None
         for split, documents in splits.items():
             start = time.monotonic()
@@ -111,9 +112,9 @@ def write_mlm_folder(
 
 
 class LineEncoder:
-    """Encode lines as the tokenizer's own dictionary numbers them: a faster ``Dictionary.encode_line``."""
+    """Encode lines with the ids of the tokenizer's dictionary: a faster ``Dictionary.encode_line``."""
 
-    def __init__(self, tokenizer: Tokenizer):
+    def __init__(self, tokenizer: LineTokenizer):
         dictionary = tokenizer.dictionary()
         self._tokenizer = tokenizer
         self._indices = dictionary.indices
@@ -121,23 +122,28 @@ class LineEncoder:
         self._dtype = indexed_dataset.best_fitting_int_dtype(len(dictionary))
 
     def __call__(self, lines: Sequence[str]) -> Batch:
-        """Return the ids of all lines, each ended by ``</s>``, and the lines' lengths."""
+        """Return the ids of all lines, each followed by ``</s>``, and the lines' lengths.
+
+        An empty line is a lone ``</s>``. A line of text without any symbol (U+200B alone, for example) has length 0.
+        """
         ids: list[int] = []
         ends = []
         for line in lines:
-            ids.extend(self._indices.get(symbol, self._unk) for symbol in self._tokenizer.encode(line))
-            ids.append(self._eos)
+            symbols = self._tokenizer.encode(line)
+            ids.extend(self._indices.get(symbol, self._unk) for symbol in symbols)
+            if symbols or not line:
+                ids.append(self._eos)
             ends.append(len(ids))
         return np.array(ids, dtype=self._dtype), np.diff(ends, prepend=0)
 
 
-_worker_encoder: LineEncoder  # in a worker process: set once, as sending it with every batch would cost more
+_worker_encoder: LineEncoder  # in a worker process: set once, because sending it with every batch costs more
 
 
 def _start_worker(encoder: LineEncoder) -> None:
     global _worker_encoder
     _worker_encoder = encoder
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # how a pool ends them, which the parent's handler would report
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # sent by the pool to end them; the parent's handler would report it
 
 
 def _encode_in_worker(lines: Sequence[str]) -> Batch:
@@ -155,8 +161,8 @@ def _batch_map(encoder: LineEncoder, workers: int) -> Iterator[Callable[[Iterabl
 
 
 def _started_pool(workers: int, encoder: LineEncoder) -> multiprocessing.pool.Pool:
-    # Ctrl-C reaches every process. Workers inherit the mask and so leave it to the parent, which cleans up;
-    # and the parent cannot lose it while it forks, where Python drops exceptions.
+    # Ctrl-C reaches every process. Workers inherit the mask, so only the parent handles it, which cleans up. Masking
+    # also keeps the parent from losing it while it forks, where Python drops exceptions.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return multiprocessing.Pool(workers, _start_worker, (encoder,))
@@ -168,10 +174,36 @@ def _encode(documents: Sequence[str], encode: Callable, split: str) -> list[Batc
     lines = "\n\n".join(documents).split("\n")  # "" between documents encodes to a lone </s>
     batches = [lines[start : start + _BATCH_LINES] for start in range(0, len(lines), _BATCH_LINES)]
     # disable=None: no bar where the output is not a terminal
-    return list(tqdm(encode(batches), split, len(batches), unit="k lines", leave=False, disable=None))
+    encoded = list(tqdm(encode(batches), f"encoding {split}", len(batches), unit="k lines", leave=False, disable=None))
+    encoded = without_vanished(encoded)
+    if not sum(len(ids) for ids, _ in encoded):
+        raise UserError(f"the {split} split is empty: the tokenizer finds no symbol in its text")
+    return encoded
 
 
-def _final_dictionary(tokenizer: Tokenizer, batches: Sequence[Batch]) -> tuple[Dictionary, np.ndarray]:
+def without_vanished(batches: Sequence[Batch]) -> list[Batch]:
+    """Remove lines without symbols, and the separators that would then follow another, or begin or end the split.
+
+    A line of text has at least two ids, a separator (lone ``</s>``) has one, so lengths tell them apart.
+    """
+    kept = []
+    after_text = False  # whether the last line that was kept is text
+    for ids, lengths in batches:
+        keep = np.zeros(len(lengths), bool)
+        for i, length in enumerate(lengths.tolist()):
+            keep[i] = length > 1 or (length == 1 and after_text)
+            after_text = length > 1 or (after_text and not length)
+        kept.append((ids[np.repeat(keep, lengths)], lengths[keep]))
+    for i in reversed(range(len(kept))):  # the last separator, if nothing follows it
+        ids, lengths = kept[i]
+        if len(lengths):
+            if lengths[-1] == 1:
+                kept[i] = ids[:-1], lengths[:-1]
+            break
+    return kept
+
+
+def _final_dictionary(tokenizer: LineTokenizer, batches: Sequence[Batch]) -> tuple[Dictionary, np.ndarray]:
     """Return the dictionary, most frequent symbols first, and the final id of each of the tokenizer's ids."""
     dictionary = tokenizer.dictionary()
     if tokenizer.has_dictionary:
@@ -187,12 +219,12 @@ def _write_split(prefix: Path, batches: Sequence[Batch], order: np.ndarray, voca
     data_path, index_path = f"{prefix}.bin", f"{prefix}.idx"
     builder = indexed_dataset.make_builder(data_path, impl="mmap", vocab_size=vocab_size)
     for ids, lengths in batches:
-        for line in np.split(order[ids], np.cumsum(lengths)[:-1]):
+        for line in np.split(order[ids], np.cumsum(lengths)[:-1]) if len(lengths) else ():
             builder.add_item(torch.from_numpy(line))
     builder.finalize(index_path)
 
 
-def _write_vocabulary(folder: Path, dictionary: Dictionary, tokenizer: Tokenizer) -> None:
+def _write_vocabulary(folder: Path, dictionary: Dictionary, tokenizer: LineTokenizer) -> None:
     for name, content in tokenizer.files().items():
         (folder / name).write_bytes(content)
     if not tokenizer.has_dictionary:
@@ -217,32 +249,26 @@ def _report(
 
 
 @contextmanager
-def new_folder(output: Path, force: bool) -> Iterator[Path]:
-    """Yield a temporary folder that takes the place of ``output`` after the block, or vanishes if that fails.
+def new_folder(output: str | Path, force: bool) -> Iterator[Path]:
+    """Yield a temporary folder that replaces ``output`` after the block, or is removed if the block fails.
 
     Raises:
-        UserError: as :func:`check_output`, or no folder can be made there.
+        UserError: as :func:`check_output`, or the folder cannot be written, for example because the disk is full.
     """
-    output = output.absolute()
     check_output(output, force)
-    temporary = output.with_name(f".{output.name}.{secrets.token_hex(4)}.partial")
-    try:
-        temporary.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror}") from None
-    try:
+    output = Path(os.path.realpath(output))  # what a link points at is replaced, and the link stays
+    with temporary_folder(output) as temporary:
         yield temporary
         _put_in_place(temporary, output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def check_output(output: Path, force: bool) -> None:
+def check_output(output: str | Path, force: bool) -> None:
     """Check that ``output`` may be written: it is new, or empty, or with ``force`` an earlier data folder.
 
     Raises:
         UserError: it may not.
     """
+    output = Path(output)
     if not output.exists():
         return
     if not output.is_dir():
@@ -252,7 +278,7 @@ def check_output(output: Path, force: bool) -> None:
         raise UserError(f"{output} is not empty: choose another folder, or replace it with --force")
     if foreign := sorted(names - FOLDER_FILES):
         # Replacing deletes, and a mistyped -o must not cost anyone their home folder.
-        raise UserError(f"--force replaces only data folders, and {output} also holds {foreign[0]}")
+        raise UserError(f"--force replaces only data folders, and {output} also contains {foreign[0]}")
 
 
 def _put_in_place(temporary: Path, output: Path) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from fairseq.data.encoders.gpt2_bpe_utils import Encoder, bytes_to_unicode
+from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
 
+from plugins.data.text.byte_pairs import BytePairEncoder
 from plugins.data.text.char_dictionary import CharDictionary
 from plugins.data.text.tokenizers import SENTENCEPIECE_FILE, SentencePieceTokenizer
 from plugins.data.text.tokenizers_library import CONFIG_FILE, TOKENIZERS_FILE, LibraryTokenizer, content_of
@@ -61,7 +62,7 @@ class ByteLevelBPE:
         for pair in self.merges:
             if len(pair) != 2 or "".join(pair) not in vocabulary:
                 raise UserError(f"{source}: the merge {' '.join(pair)!r} gives no symbol of the vocabulary")
-        self._encoder = Encoder(vocabulary, self.merges)
+        self._encoder = BytePairEncoder(vocabulary, self.merges)
         self._missing = {byte: char for byte, char in bytes_to_unicode().items() if char not in vocabulary}
 
     def encode(self, text: str) -> list[int]:

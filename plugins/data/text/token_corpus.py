@@ -160,11 +160,24 @@ def encoded(text: Iterable[str], place: str, dictionary: TokenDictionary) -> Ite
 
 
 def cut(chunks: Iterable[str], size: int = _AT_ONCE) -> Iterator[str]:
-    """Yield a text in pieces of about ``size`` characters that can be encoded one by one."""
-    held = ""
+    """Yield a text in pieces of about ``size`` characters that can be encoded separately.
+
+    A piece ends at a blank between two words, so it is longer where there is none.
+    """
+    held: list[str] = []  # chunks without a boundary after ``size`` characters
+    length, tail = 0, ""  # tail: the last two characters, because a boundary needs those on both sides of the blank
     for chunk in chunks:
-        held += chunk
-        while len(held) > size and (boundary := _BOUNDARY.search(held, size)):
-            yield held[: boundary.start()]
-            held = held[boundary.start() :]
-    yield held
+        searched = tail + chunk
+        offset = length - len(tail)  # of ``searched``, from the start of what is held
+        tail = searched[-2:]
+        held.append(chunk)
+        length += len(chunk)
+        if length <= size or not _BOUNDARY.search(searched, max(size - offset, 0)):
+            continue
+        text = "".join(held)
+        start = 0
+        while len(text) - start > size and (boundary := _BOUNDARY.search(text, start + size)):
+            yield text[start : boundary.start()]
+            start = boundary.start()
+        held, length, tail = [text[start:]], len(text) - start, text[start:][-2:]
+    yield "".join(held)

@@ -1,7 +1,7 @@
-"""Lines of text to the symbols of a fairseq dictionary, by sentencepiece or by GPT-2's byte-pair encoding.
+"""Tokenizers for lines of text, with symbols of a fairseq dictionary: sentencepiece, or GPT-2's byte-pair encoding.
 
-Both tokenizers give exactly the symbols that fairseq's hub interface gives for the same line, both name the
-files that a data folder (and later a checkpoint) needs beside it, and neither ever downloads anything.
+Both give exactly the symbols that fairseq's hub interface gives for the same line, name the files that a data folder
+(and later a checkpoint) needs, and never download anything.
 """
 
 import io
@@ -15,34 +15,39 @@ from typing import Protocol
 
 import sentencepiece
 from fairseq.data import Dictionary
-from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
 from fairseq.tokenizer import tokenize_line
 
+from plugins.data.text.byte_pairs import BytePairEncoder
 from plugins.errors import UserError
+from plugins.files import read_bytes, read_text
+from plugins.plain_data import parse_json
 
 SENTENCEPIECE_FILE = "sentencepiece.bpe.model"  # the name that fairseq's hub_utils looks for
 DICTIONARY_FILE = "dict.txt"
 GPT2_FILES = ("encoder.json", "vocab.bpe", DICTIONARY_FILE)
 TOKENIZER_FILES = (SENTENCEPIECE_FILE, *GPT2_FILES)  # everything that turns text into a model's input
 
-# Beyond this much text the pieces hardly change, while training takes some 20 bytes of memory a character.
+# Beyond this much text the pieces hardly change, while training takes about 20 bytes of memory per character.
 _TRAINING_BYTES = 20_000_000
 _TRAINING_THREADS = 4  # fixed, because the sums of expectations depend on it
-# Sentencepiece leaves out the rarest characters, which in little text would be some of these.
+# In training, characters without a blank between them: the likelihood of a word of 100,000 overflows in sentencepiece.
+_LONGEST_WORD = 4000
+_LONG_WORD = re.compile(rf"(\S{{{_LONGEST_WORD}}})(?=\S)")
+# Sentencepiece drops the rarest characters, which in little text would include some of these.
 _REQUIRED_CHARACTERS = string.ascii_letters + string.digits + string.punctuation
 _FAIRSEQ_SYMBOLS = 4  # <s>, <pad>, </s>, <unk>
 _SENTENCEPIECE_SYMBOLS = 1  # <unk>
 
 
-class Tokenizer(Protocol):
-    """What :mod:`plugins.data.mlm.folder` asks of a tokenizer. Instances can be pickled."""
+class LineTokenizer(Protocol):
+    """The tokenizer interface of :mod:`plugins.data.mlm.folder`. Instances can be pickled."""
 
     name: str
     has_dictionary: bool
-    """Whether :meth:`dictionary` is final. Otherwise its order is arbitrary and its counts are 0."""
+    """Whether the order of :meth:`dictionary` is final. Otherwise it is arbitrary and all counts are 0."""
 
     def encode(self, line: str) -> list[str]:
-        """Return the symbols of one line; those outside the dictionary stand for unknown text."""
+        """Return the symbols of a line; symbols outside the dictionary are encoded as ``<unk>``."""
 
     def dictionary(self) -> Dictionary:
         """Return a new fairseq dictionary of every symbol that :meth:`encode` can give for known text."""
@@ -58,7 +63,7 @@ class SentencePieceTokenizer:
     has_dictionary = False
 
     def __init__(self, model: bytes):
-        """Read a serialised model.
+        """Read a serialized model.
 
         Raises:
             RuntimeError: ``model`` is not a sentencepiece model.
@@ -75,7 +80,7 @@ class SentencePieceTokenizer:
             UserError: the file cannot be read or is no sentencepiece model.
         """
         try:
-            return cls(_read(Path(path)))
+            return cls(read_bytes(path))
         except RuntimeError:
             raise UserError(f"{path} is not a sentencepiece model") from None
 
@@ -87,9 +92,9 @@ class SentencePieceTokenizer:
 
         Args:
             lines: text, one sentence or paragraph each. Of more than 20 MB a random sample is used.
-            vocab_size: size of the fairseq dictionary that results, its four special symbols included.
-            exact: refuse text that gives fewer symbols than that, rather than make do with those.
-            seed: chooses the sample.
+            vocab_size: size of the resulting fairseq dictionary, including its four special symbols.
+            exact: raise an error if the text gives fewer symbols, instead of using those.
+            seed: seed of the sample.
 
         Raises:
             UserError: the text cannot fill ``vocab_size`` pieces, or has more distinct characters than that.
@@ -103,12 +108,12 @@ class SentencePieceTokenizer:
 
     @classmethod
     def train_lossless(cls, lines: Sequence[str], size: int, *, seed: int = 1) -> "SentencePieceTokenizer":
-        """Train a unigram model that gives every text back as it was: a line break is a piece, a rare character bytes.
+        """Train a unigram model that encodes without loss: a line break is a piece, a rare character is its bytes.
 
         Args:
             lines: text, without line breaks. Of more than 20 MB a random sample is used.
-            size: most pieces; little text gives less.
-            seed: chooses the sample.
+            size: largest number of pieces; little text gives fewer.
+            seed: seed of the sample.
 
         Raises:
             UserError: there are too few pieces for the bytes and the characters of the text.
@@ -131,8 +136,8 @@ class SentencePieceTokenizer:
         return SentencePieceTokenizer, (self._model,)
 
     def encode(self, line: str) -> list[str]:
-        """Return the pieces of ``line``, with unknown characters as they stand."""
-        # The hub joins pieces by blanks and splits them again, which matters where a piece holds white space.
+        """Return the pieces of ``line``; unknown characters are kept."""
+        # The hub joins pieces by blanks and splits them again, which matters where a piece contains white space.
         return tokenize_line(" ".join(self.processor.Encode(line, out_type=str)))
 
     def dictionary(self) -> Dictionary:
@@ -155,16 +160,18 @@ class GPT2Tokenizer:
     has_dictionary = True
 
     def __init__(self, folder: str | Path):
-        """Read ``encoder.json``, ``vocab.bpe`` and fairseq's ``dict.txt`` for them from a folder.
+        """Read ``encoder.json``, ``vocab.bpe`` and fairseq's ``dict.txt`` from a folder.
 
         Raises:
             UserError: one of the files is missing or malformed.
         """
         self._folder = Path(folder)
-        self._files = {name: _read(self._folder / name, _GPT2_HINT) for name in GPT2_FILES}
+        self._files = {name: read_bytes(self._folder / name, _GPT2_HINT) for name in GPT2_FILES}
         try:
-            self._encoder = get_encoder(*(str(self._folder / name) for name in GPT2_FILES[:2]))
-        except (ValueError, AttributeError) as error:
+            encoder, merges = (read_text(self._folder / name) for name in GPT2_FILES[:2])
+            pairs = [tuple(merge.split()) for merge in merges.split("\n")[1:-1]]
+            self._encoder = BytePairEncoder(parse_json(encoder), pairs)
+        except (ValueError, TypeError, AttributeError) as error:
             raise UserError(f"{folder}: encoder.json or vocab.bpe is not GPT-2's ({error})") from None
         self.dictionary()  # now, so that a malformed dict.txt is reported before any work is done
 
@@ -191,13 +198,6 @@ class GPT2Tokenizer:
 _GPT2_HINT = "; scripts/get_data.py gpt2-bpe fetches encoder.json, vocab.bpe and dict.txt"
 
 
-def _read(path: Path, hint: str = "") -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}{hint}") from None
-
-
 def _train(lines: Sequence[str], size: int, seed: int, options: dict) -> bytes:
     """Train a unigram model of ``size`` pieces and return it.
 
@@ -206,7 +206,7 @@ def _train(lines: Sequence[str], size: int, seed: int, options: dict) -> bytes:
     """
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(_sample(lines, seed)),
+        sentence_iterator=itertools.chain.from_iterable(map(_without_long_words, _sample(lines, seed))),
         model_writer=model,
         model_type="unigram",
         vocab_size=size,
@@ -218,6 +218,11 @@ def _train(lines: Sequence[str], size: int, seed: int, options: dict) -> bytes:
         **options,
     )
     return model.getvalue()
+
+
+def _without_long_words(line: str) -> list[str]:
+    """Cut a line where more than :data:`_LONGEST_WORD` characters follow each other without a blank."""
+    return [line] if len(line) <= _LONGEST_WORD else _LONG_WORD.sub("\\1\n", line).split("\n")
 
 
 def _sample(lines: Sequence[str], seed: int) -> list[str]:

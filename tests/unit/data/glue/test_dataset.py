@@ -17,7 +17,7 @@ ENTAILED = ("entailment", "not_entailment")
 
 @pytest.fixture
 def tokenizer(toy_data):
-    made = dataset.Tokenizer(toy_data)
+    made = dataset.FolderTokenizer(toy_data)
     made.dictionary.add_mask()
     return made
 
@@ -59,7 +59,7 @@ def test_gpt2s_tokenizer_gives_the_ids_of_fairseqs_own(train, tmp_path):
     (tmp_path / "merges.txt").rename(tmp_path / "vocab.bpe")
     words = random.Random(0).sample(range(330), 330)  # dict.txt is ordered by frequency, not by id
     (tmp_path / "dict.txt").write_text("".join(f"{word} 1\n" for word in words))
-    tokenizer = dataset.Tokenizer(tmp_path)
+    tokenizer = dataset.FolderTokenizer(tmp_path)
     text = train.read_text().splitlines()[1].split("\t")[1]
     ids = tokenizer.encode(text)
     assert [int(tokenizer.dictionary[i]) for i in ids] == learned.encode(text).ids
@@ -215,7 +215,7 @@ def test_an_unlabelled_split_stays_so_in_the_cache(tokenizer, tmp_path):
 def test_a_folder_without_a_tokenizer_is_an_error(tmp_path, toy_data):
     (tmp_path / "dict.txt").write_bytes((toy_data / "dict.txt").read_bytes())
     with pytest.raises(UserError, match="no tokenizer.*--tokenizer-dir"):
-        dataset.Tokenizer(tmp_path)
+        dataset.FolderTokenizer(tmp_path)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """GLUE's files as they are, and as they should not be."""
 
 import logging
+import time
 
 import numpy as np
 import pytest
@@ -124,6 +125,71 @@ def test_csv_has_quoting(tmp_path):
 def test_json_lines(tmp_path):
     found = read(tmp_path, '{"text": "a\\tb", "mood": 1}\n{"text": "c", "mood": "0"}\n', own("t.jsonl"), name="t.jsonl")
     assert (found.texts, found.labels.tolist()) == ([["a\tb", "c"]], [1, 0])
+
+
+def test_a_json_array(tmp_path):
+    content = '[{"text": "a", "mood": 1},\n {"text": "c", "mood": "0"}]'
+    found = read(tmp_path, content, own("t.json"), name="t.json")
+    assert (found.texts, found.labels.tolist()) == ([["a", "c"]], [1, 0])
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ("text,mood,mood", "columns 2 and 3"),
+        ("text,text,mood", "columns 1 and 2"),
+        ("text,Mood,MOOD", "columns 2 and 3"),
+        ("index,index,text,mood", "columns 1 and 2"),
+    ],
+)
+def test_two_columns_that_match_are_an_error(tmp_path, header, columns):
+    with pytest.raises(UserError, match=f"t.csv:1: {columns}"):
+        read(tmp_path, f"{header}\n{','.join('1' for _ in header.split(','))}\n", own("t.csv"), name="t.csv")
+
+
+def test_the_column_with_exactly_the_name_is_taken(tmp_path):
+    for header in ("text,Mood,mood", "text,MOOD,mood"):
+        assert read(tmp_path, f"{header}\na,1,0\n", own("t.csv"), name="t.csv").labels.tolist() == [0]
+    assert read(tmp_path, "text,Mood\na,1\n", own("t.csv"), name="t.csv").labels.tolist() == [1]
+
+
+def test_a_blank_after_the_comma_is_no_part_of_a_name(tmp_path):
+    found = read(tmp_path, 'mood, text\n1, "a, b"\n', own("t.csv"), name="t.csv")
+    assert (found.texts, found.labels.tolist()) == ([["a, b"]], [1])
+
+
+@pytest.mark.parametrize(("name", "delimiter", "named"), [("t.csv", ";", "semicolon"), ("t.tsv", ",", "comma")])
+def test_another_delimiter_is_named(tmp_path, name, delimiter, named):
+    with pytest.raises(UserError, match=f"{name}:1: .*{named}"):
+        read(tmp_path, f"mood{delimiter}text\n1{delimiter}a\n", own(name), name=name)
+
+
+@pytest.mark.parametrize("key", ["1\\t2\\n3", "=HYPERLINK(1)", "@x", "+a", "\\u001b[2J", "\\u2028"])
+@pytest.mark.parametrize("column", ["index", "id"])
+def test_names_of_rows_that_would_break_a_table_are_refused(tmp_path, column, key):
+    with pytest.raises(UserError, match="t.jsonl:1: .*name of the row"):
+        read(tmp_path, f'{{"text": "a", "mood": 1, "{column}": "{key}"}}\n', own("t.jsonl"), name="t.jsonl")
+
+
+@pytest.mark.parametrize("key", ["-1", "+1.5", "a|b", "é", "a=b"])
+def test_other_names_of_rows_are_accepted(tmp_path, key):
+    content = f'{{"text": "a", "mood": 1, "id": "{key}"}}\n'
+    assert read(tmp_path, content, own("t.jsonl"), name="t.jsonl").index == [key]
+
+
+def test_a_label_of_a_megabyte_is_cut_in_the_error(tmp_path):
+    with pytest.raises(UserError, match="t.jsonl:1: unknown label 'xxx") as error:
+        read(tmp_path, f'{{"text": "a", "mood": "{"x" * 10**6}"}}\n', own("t.jsonl"), name="t.jsonl")
+    assert len(str(error.value)) < 600
+
+
+def test_the_time_does_not_depend_on_the_number_of_labels(tmp_path):
+    labels = tuple(map(str, range(20_000)))
+    spec = specs.GlueSpec("own", {"train": "t.tsv"}, ("text",), "mood", labels, ("accuracy",), "accuracy")
+    content = "text\tmood\n" + "".join(f"a\t{label}\n" for label in labels)
+    start = time.process_time()
+    assert read(tmp_path, content, spec, name="t.tsv").labels.tolist() == list(range(20_000))
+    assert time.process_time() - start < 2  # 10 s, were each label searched for in a tuple
 
 
 BAD_JSON = [("{", "not JSON"), ("[1]", "not a JSON object"), ('{"mood": 1}', "no text")]

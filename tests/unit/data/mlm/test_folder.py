@@ -1,4 +1,7 @@
+import errno
 import signal
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from fairseq.data import Dictionary, data_utils
@@ -129,7 +132,7 @@ def test_force_replaces_an_earlier_folder_and_all_its_files(tmp_path):
 
 def test_force_deletes_nothing_but_data_folders(tmp_path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(UserError, match="also holds thesis.tex"), new_folder(tmp_path, force=True):
+    with pytest.raises(UserError, match="--force .*thesis.tex"), new_folder(tmp_path, force=True):
         pass
 
 
@@ -137,6 +140,97 @@ def test_a_folder_in_use_needs_force(tmp_path):
     (tmp_path / "dict.txt").touch()
     with pytest.raises(UserError, match="is not empty: .* --force"), new_folder(tmp_path, force=False):
         pass
+
+
+def test_a_link_is_followed_and_stays(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "dict.txt").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "dangling").symlink_to("new")
+    for name in ("link", "dangling"):
+        with new_folder(tmp_path / name, force=True) as folder:
+            (folder / "dict.txt").write_text("new")
+        assert (tmp_path / name).is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dangling", "link", "new", "real"]
+    assert (tmp_path / "real" / "dict.txt").read_text() == (tmp_path / "new" / "dict.txt").read_text() == "new"
+
+
+def test_a_failed_swap_restores_the_old_folder(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dict.txt").write_text("old")
+    rename = Path.rename
+
+    def fail(self, target):
+        if self.suffix == ".part":
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(UserError, match=f"{tmp_path}/data: .*Input/output error"):
+        with new_folder(tmp_path / "data", force=True) as folder:
+            (folder / "dict.txt").write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert (tmp_path / "data" / "dict.txt").read_text() == "old"
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, tokenizer, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(mlm_folder, "_write_split", full)
+    with pytest.raises(UserError, match=f"{tmp_path}/data: .*No space left"):
+        write_mlm_folder(tmp_path / "data", {"train": TRAIN}, tokenizer)
+    assert not list(tmp_path.iterdir())
+
+
+NOTHING = "\u200b"  # a line that the tokenizer has no symbol for
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        ["the cat\n" + NOTHING + "\na dog", "a cat"],
+        [NOTHING + "\nthe cat\na dog\n" + NOTHING, NOTHING, "a cat"],
+        [NOTHING, "the cat\na dog", NOTHING + "\n" + NOTHING, "a cat\n" + NOTHING, NOTHING],
+    ],
+)
+def test_lines_without_symbols_vanish_and_separate_nothing(tmp_path, tokenizer, documents, monkeypatch):
+    monkeypatch.setattr(mlm_folder, "_BATCH_LINES", 2)
+    assert tokenizer.encode(NOTHING) == []
+    write_mlm_folder(tmp_path / "data", {"train": documents}, tokenizer)
+    dictionary, dataset = load(tmp_path / "data", "train")
+    rows = [dictionary.string(row, "sentencepiece") if len(row) > 1 else None for row in dataset]
+    assert rows == ["the cat", "a dog", None, "a cat"]
+
+
+def test_a_split_without_symbols_is_refused(tmp_path, tokenizer):
+    with pytest.raises(UserError, match="valid"):
+        write_mlm_folder(tmp_path / "data", {"train": TRAIN, "valid": [NOTHING]}, tokenizer)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_dictionary_counts_every_batch_of_lines(tmp_path, tokenizer, monkeypatch):
+    write_mlm_folder(tmp_path / "one", {"train": TRAIN * 3}, tokenizer)
+    monkeypatch.setattr(mlm_folder, "_BATCH_LINES", 2)
+    write_mlm_folder(tmp_path / "many", {"train": TRAIN * 3}, tokenizer)
+    one, many = ((tmp_path / name / "dict.txt").read_text() for name in ("one", "many"))
+    assert one == many
+    encoded = [symbol for document in TRAIN * 3 for line in document.split("\n") for symbol in tokenizer.encode(line)]
+    counts = {word: int(count) for word, count in (line.split(" ") for line in many.splitlines()) if int(count)}
+    assert counts == Counter(encoded)
+
+
+@pytest.mark.parametrize(("documents", "fraction", "held_out"), [(10, 0.26, 3), (10, 0.24, 2), (7, 0.5, 4)])
+def test_the_fraction_is_rounded(documents, fraction, held_out):
+    train, valid = split_documents(list(map(str, range(documents))), fraction)
+    assert (len(train), len(valid)) == (documents - held_out, held_out)
+    assert sorted(train + valid, key=int) == list(map(str, range(documents)))
+
+
+def test_the_documents_that_are_held_out_follow_the_seed():
+    documents = list(map(str, range(50)))
+    first, again, other = (split_documents(documents, 0.2, seed)[1] for seed in (1, 1, 2))
+    assert first == again != other
 
 
 def test_workers_end_in_silence_whatever_the_parent_does_on_sigterm():

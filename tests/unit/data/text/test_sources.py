@@ -1,6 +1,7 @@
 """Files as documents, each with its style; bad files in one line."""
 
 import os
+import time
 
 import numpy as np
 import pytest
@@ -162,3 +163,22 @@ def test_shares_are_exact():
 def test_fractions_beyond_the_whole_are_refused():
     with pytest.raises(UserError, match="--valid-fraction 0.6 and --test-fraction 0.6"):
         CorpusSpec(("x",), valid_fraction=0.6, test_fraction=0.6).shares()
+
+
+def seconds(function, *arguments):
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        function(*arguments)
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def test_the_time_to_find_files_is_linear_in_their_number(tmp_path):
+    for count in (200, 2000):
+        for i in range(count):
+            write(tmp_path / str(count) / f"style{i % 10}", **{f"{i}_txt": "x"})
+    few, many = (
+        seconds(find_sources, [str(tmp_path / str(count))], Reading(style_from="folder")) for count in (200, 2000)
+    )
+    assert many < 25 * few  # 100 times, were it quadratic

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 import numpy as np
 import pytest
@@ -76,6 +77,22 @@ def test_pieces_encode_to_what_the_whole_encodes_to(text, cache, size, monkeypat
 
 def test_a_text_without_blanks_stays_whole():
     assert list(cut(["abc", "def"], 2)) == ["abcdef"]
+
+
+def test_the_time_to_cut_a_text_without_blanks_is_linear():
+    def seconds(count):
+        start = time.process_time()
+        assert len(list(cut(["x" * 1000] * count, 100))) == 1
+        return time.process_time() - start
+
+    assert min(seconds(10_000) for _ in range(3)) < 30 * min(seconds(1000) for _ in range(3))  # 100, were it quadratic
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3])
+def test_boundaries_across_chunks_are_found(chunk):
+    text = "ab cd  ef gh"
+    parts = list(cut([text[i : i + chunk] for i in range(0, len(text), chunk)], 1))
+    assert parts == ["ab", " cd  ef", " gh"]
 
 
 def test_a_second_opening_reads_nothing_again(text, characters, cache, monkeypatch):

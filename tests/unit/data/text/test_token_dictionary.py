@@ -140,10 +140,10 @@ def without(vocabulary, symbol):
     [
         (lambda folder: (folder / "merges.txt").unlink(), "no tokenizer in this folder (vocab.json and merges.txt or"),
         (lambda folder: (folder / "vocab.json").write_text("{"), "vocab.json:1: not JSON"),
-        (lambda folder: (folder / "vocab.json").write_text("[]"), "vocab.json: a dict is needed, and it holds a list"),
+        (lambda folder: (folder / "vocab.json").write_text("[]"), "vocab.json: an object"),
         (lambda folder: rewrite(folder, "vocab.json", lambda v: without(v, "hello")), "no symbol has index"),
         (lambda folder: (folder / "merges.txt").write_text("q zq\n"), "the merge 'q zq' gives no symbol"),
-        (lambda folder: (folder / "merges.txt").write_bytes(b"\xff"), "merges.txt: not UTF-8 at byte 0"),
+        (lambda folder: (folder / "merges.txt").write_bytes(b"\xff"), "merges.txt:1: not UTF-8"),
         (lambda folder: (folder / "added_tokens.json").write_text('{"<s>": 999}'), "added_tokens.json: no symbol has"),
     ],
 )
