@@ -153,7 +153,7 @@ def locked(path: str | Path, what: str = "another process") -> Iterator[None]:
     """Hold a lock file for the length of a block; the lock ends with the process, however that ends.
 
     Args:
-        path: the lock file, which is made and stays.
+        path: the lock file, which is made, and removed at the end.
         what: who may hold it, for the error.
 
     Raises:
@@ -161,16 +161,28 @@ def locked(path: str | Path, what: str = "another process") -> Iterator[None]:
     """
     path = Path(path)
     make_folder(path.parent)
+    file = _locked_file(path, what)
     try:
-        file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be locked ({error.strerror})") from error
-    try:
-        if not _try_lock(file):
-            holder = os.read(file, 20).decode("ascii", "replace").strip() or "unknown"
-            raise UserError(f"{path.parent}: {what} (process {holder}) is writing here; wait for it, or stop it")
         os.ftruncate(file, 0)
         os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
+        with suppress(OSError):
+            os.unlink(path)
         os.close(file)
+
+
+def _locked_file(path: Path, what: str) -> int:
+    while True:
+        try:
+            file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be locked ({error.strerror})") from error
+        if not _try_lock(file):
+            holder = os.read(file, 20).decode("ascii", "replace").strip() or "unknown"
+            os.close(file)
+            raise UserError(f"{path.parent}: {what} (process {holder}) is writing here; wait for it, or stop it")
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file), os.lstat(path)):
+                return file
+        os.close(file)  # its holder removed it before it could be locked

@@ -1,0 +1,1 @@
+"""Named public datasets, fetched from their canonical addresses."""
