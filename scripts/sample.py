@@ -58,7 +58,7 @@ def main() -> None:
     import torch
 
     import plugins.hub  # seconds, so not before the arguments are checked
-    from plugins.errors import report_in_one_line
+    from plugins.errors import printable, report_in_one_line
 
     report_in_one_line()
     prompt = read_prompt(args.prompt)
@@ -75,7 +75,7 @@ def main() -> None:
     model.to(args.device, torch.bfloat16 if args.dtype == "bfloat16" else None)
     sys.stdout.reconfigure(errors="replace")
     for text in samples(model, prompt, args, options):
-        print(text, end="", flush=True)
+        print(printable(text) if sys.stdout.isatty() else text, end="", flush=True)
 
 
 def check_kind(model, args: argparse.Namespace) -> None:

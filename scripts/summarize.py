@@ -101,7 +101,10 @@ def main() -> None:
 
 def write(file, line: dict) -> dict | None:
     """Write a line and return its scores."""
-    print(json.dumps(line, ensure_ascii=False), file=file, flush=True)
+    from plugins.errors import printable
+
+    text = json.dumps(line, ensure_ascii=False)
+    print(printable(text) if file.isatty() else text, file=file, flush=True)
     return line.get("rouge")
 
 

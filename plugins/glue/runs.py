@@ -185,7 +185,9 @@ def key(setting: Setting, spec: glue_specs.GlueSpec, split: str, tokenizer: data
     return dataset.key(path, spec, split, tokenizer, setting.skip_bad_rows)
 
 
-def load(setting: Setting, spec: glue_specs.GlueSpec, split: str, tokenizer: dataset.FolderTokenizer) -> dataset.Tokenized:
+def load(
+    setting: Setting, spec: glue_specs.GlueSpec, split: str, tokenizer: dataset.FolderTokenizer
+) -> dataset.Tokenized:
     """Return a split, tokenized.
 
     Raises:
