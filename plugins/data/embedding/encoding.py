@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from plugins.data.dictionaries import fingerprint
-from plugins.data.glue.dataset import Tokenizer
+from plugins.data.glue.dataset import FolderTokenizer
 from plugins.data.text import bpe
 from plugins.data.text.char_dictionary import CharDictionary
 from plugins.data.text.token_dictionary import TokenDictionary
@@ -70,10 +70,10 @@ def masked(folder: str) -> TextEncoder:
     Raises:
         UserError: they are not there.
     """
-    return of_tokenizer(Tokenizer(folder))
+    return of_tokenizer(FolderTokenizer(folder))
 
 
-def of_tokenizer(tokenizer: Tokenizer) -> TextEncoder:
+def of_tokenizer(tokenizer: FolderTokenizer) -> TextEncoder:
     """Return the encoder of a masked LM with this tokenizer."""
     dictionary = tokenizer.dictionary
     around = (dictionary.bos(),), (dictionary.eos(),)
