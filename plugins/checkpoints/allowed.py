@@ -86,9 +86,8 @@ def forget_places(cfg) -> None:
     """
     for kind in ("bpe", "tokenizer"):
         section = cfg.get(kind)
-        if section is not None and not isinstance(section, str):
-            name = as_dict(section).get("_name")
-            cfg[kind] = {"_name": name} if name else None
+        name = section if isinstance(section, str) else as_dict(section).get("_name")
+        cfg[kind] = {"_name": name} if name else None
 
 
 def forget_start(options) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from fairseq.models import FairseqLanguageModel
 
 from plugins.data import dictionaries
-from plugins.data.text.char_dictionary import CharDictionary
+from plugins.data.text.char_dictionary import UNITS, CharDictionary
 from plugins.data.text.token_dictionary import TokenDictionary, check_size
 from plugins.errors import UserError, shortened
 
@@ -83,13 +83,14 @@ def stored_characters(dictionary: object, path: str) -> CharDictionary:
     """Check and rebuild the dictionary that a checkpoint of the task ``char_lm`` contains.
 
     Raises:
-        UserError: it is no list of different characters.
+        UserError: it is not a list of different characters, or its unit is unknown.
     """
     characters = dictionary.get("characters") if isinstance(dictionary, dict) else None
     if (
         not isinstance(characters, list)
         or not characters
         or not all(isinstance(c, str) and len(c) == 1 for c in characters)
+        or dictionary.get("unit", "char") not in UNITS
     ):
         raise UserError(f"{path}: its dictionary is not a list of characters")
     try:

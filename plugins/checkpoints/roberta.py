@@ -16,7 +16,7 @@ from plugins.options import START
 
 from . import allowed
 from .building import check_sizes
-from .options import inherit, registered_model, stored_options
+from .options import as_dict, inherit, registered_model, stored_options
 
 TABLE = "encoder.sentence_encoder.embed_tokens.weight"
 POSITION_TABLE = "encoder.sentence_encoder.embed_positions.weight"
@@ -91,8 +91,7 @@ def adopt(state: dict, overrides: Mapping, path: str) -> None:
         allowed.forget_places(cfg)
         if cfg.get("model") is not None:
             allowed.forget_start(cfg.model)
-        if "common_eval" in cfg:
-            cfg.common_eval.path = path  # the hub looks for the tokenizer next to the checkpoint
+        cfg.common_eval = {**as_dict(cfg.get("common_eval")), "path": path}  # the tokenizer is next to it
     kind = registered_model(model)
     of_fork = kind is RobertaModel and FORK_OPTIONS & (model.keys() | task.keys())
     if kind is not MODEL_REGISTRY["clap_roberta"] and not of_fork:

@@ -48,7 +48,11 @@ class RobertaInterface(RobertaHubInterface):
     def __init__(self, cfg: DictConfig, task: FairseqTask, model: nn.Module):
         with open_dict(cfg):
             cfg.bpe = local_bpe(cfg)
-        super().__init__(cfg, task, model)
+        try:
+            super().__init__(cfg, task, model)
+        except Exception as error:  # of the tokenizer's library, which raises nearly anything on a damaged file
+            files = [value for name, value in cfg.bpe.items() if name != "_name"]
+            raise UserError(f"{' and '.join(map(str, files))}: damaged, or not a tokenizer; get it again") from error
 
     @property
     def dictionary(self) -> Dictionary:
