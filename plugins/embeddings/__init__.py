@@ -1,0 +1,1 @@
+"""Embeddings from end to end: evaluation beside baselines, and the comparison of losses."""

@@ -1,0 +1,117 @@
+"""Evaluate vectors of labeled texts beside baselines: the untuned model, mean word vectors, TF-IDF."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from plugins.analysis.metrics import anisotropy, clustering, retrieval
+from plugins.errors import UserError
+from plugins.files import replacing, write_json, write_text
+
+WORDS, TFIDF = "mean of word vectors", "TF-IDF"
+COMPONENTS = 256  # of the TF-IDF vectors, by truncated SVD
+HARD = "hard_triplets.npy"
+SHOWN = ("knn_accuracy_1", "map_at_r", "v_measure", "ami", "ari", "random_triplets", "hard_triplets", "isoscore")
+
+
+def evaluate(vectors: np.ndarray, labels: np.ndarray, hard: np.ndarray, seeds: int = 5) -> dict[str, float]:
+    """Return all metrics of vectors.
+
+    Args:
+        vectors: (N, d).
+        labels: (N,) class ids.
+        hard: (T, 3) triplets, of :func:`plugins.analysis.metrics.retrieval.hard_triplets`.
+        seeds: clusterings, of which scores are averaged.
+    """
+    triplets = {
+        "random_triplets": retrieval.triplet_accuracy(vectors, retrieval.random_triplets(labels)),
+        "hard_triplets": retrieval.triplet_accuracy(vectors, hard),
+    }
+    clusters = clustering.clustering_metrics(vectors, labels, seeds)
+    return retrieval.class_metrics(vectors, labels) | clusters | triplets | anisotropy.geometry(vectors)
+
+
+def tfidf(texts: Sequence[str]) -> np.ndarray:
+    """Return TF-IDF vectors of texts, reduced to at most 256 dimensions: (N, d)."""
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    try:
+        sparse = TfidfVectorizer(sublinear_tf=True).fit_transform(texts)
+    except ValueError as error:
+        raise UserError(f"TF-IDF: {error}") from None
+    size = min(COMPONENTS, min(sparse.shape) - 1)
+    return TruncatedSVD(size, random_state=0).fit_transform(sparse) if size > 0 else sparse.toarray()
+
+
+def frozen_triplets(path: Path, vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the hard triplets in a file, which is made from the vectors if it is not there.
+
+    Raises:
+        UserError: the file holds triplets of other rows.
+    """
+    if not path.exists():
+        found = retrieval.hard_triplets(vectors, labels)
+        with replacing(path) as part, open(part, "wb") as file:
+            np.save(file, found)
+        return found
+    try:
+        found = np.load(path, allow_pickle=False)
+        rows = np.asarray(labels)[found]  # (T, 3)
+        fits = found.shape[1] == 3 and (rows[:, 0] == rows[:, 1]).all() and (rows[:, 0] != rows[:, 2]).all()
+    except (ValueError, IndexError, EOFError, OSError):
+        fits = False
+    if not fits:
+        raise UserError(f"{path}: not triplets of these rows; delete it to make them anew")
+    return found
+
+
+def geometry_by_layer(layers: Mapping[str, np.ndarray]) -> list[dict]:
+    """Return the geometry after each layer for each pooling, as rows of a table.
+
+    Args:
+        layers: {pooling: (L, N, d)}.
+    """
+    return [
+        {"pooling": pooling, "layer": layer, **anisotropy.geometry(vectors)}
+        for pooling, stack in layers.items()
+        for layer, vectors in enumerate(stack)
+    ]
+
+
+# Files
+
+
+def write(folder: Path, found: Mapping[str, Mapping[str, float]], epoch: int = -1, steps: int = -1) -> None:
+    """Write ``metrics.json``, ``embedding_metrics.csv`` and a file of triplets as sentence-transformers names them.
+
+    Args:
+        found: {name of a representation: its metrics}.
+        epoch, steps: of the checkpoint; -1 where unknown.
+    """
+    write_json(folder / "metrics.json", found, indent=1)
+    rows = [{"representation": name, "epoch": epoch, "updates": steps, **scores} for name, scores in found.items()]
+    write_table(folder / "embedding_metrics.csv", rows)
+    for kind in ("random", "hard"):
+        first = next(iter(found.values()))
+        row = {"epoch": epoch, "steps": steps, "accuracy_cosine": first[f"{kind}_triplets"]}
+        write_table(folder / f"triplet_evaluation_{kind}_results.csv", [row])
+
+
+def write_table(path: Path, rows: Sequence[Mapping]) -> None:
+    """Write rows as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def table(found: Mapping[str, Mapping[str, float]], names: Sequence[str] = SHOWN) -> str:
+    """Return metrics as a Markdown table, a representation a row."""
+    head = ["| representation | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    rows = [f"| {row} | " + " | ".join(f"{scores[name]:.3f}" for name in names) + " |" for row, scores in found.items()]
+    return "\n".join(head + rows)

@@ -1,0 +1,82 @@
+"""Figures of embeddings: a map before and after tuning, and the distances of pairs of one class and of two."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from plugins.analysis.metrics.retrieval import unit
+from plugins.analysis.plots import COLOURS, MARKERS, new_canvas, save
+
+POINTS = 1000  # drawn at most, the same ones in every panel
+
+
+def maps(
+    path: Path, panels: Mapping[str, np.ndarray], labels: np.ndarray, names: Sequence[str], method: str = "pca"
+) -> None:
+    """Draw the same texts in two dimensions, a panel for each representation.
+
+    Args:
+        path: where to; the suffix chooses the format.
+        panels: {title: (N, d)}.
+        labels: (N,) class ids.
+        names: of the classes.
+        method: ``pca``, or ``tsne``.
+    """
+    rows = np.random.default_rng(0).permutation(len(labels))[:POINTS]
+    figure = new_canvas(4.6 * len(panels), 4.6)
+    axes = figure.subplots(1, len(panels), squeeze=False)
+    for axis, (title, vectors) in zip(axes[0], panels.items(), strict=True):
+        places = in_two_dimensions(unit(vectors[rows]), method)
+        for number, name in enumerate(names):
+            mine = places[labels[rows] == number]
+            colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+            axis.scatter(*mine.T, s=12, color=colour, marker=marker, alpha=0.6, linewidths=0, label=name)
+        axis.set_title(title, fontsize=11)
+        axis.set_xticks([])
+        axis.set_yticks([])
+    figure.suptitle(f"Do texts of one class lie together? ({method.upper()}, {len(rows)} texts)")
+    handles, shown = axes[0][0].get_legend_handles_labels()
+    if len(names) <= 12:
+        figure.legend(handles, shown, loc="lower center", ncol=min(len(names), 6), frameon=False)
+    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    save(figure, path)
+
+
+def in_two_dimensions(vectors: np.ndarray, method: str) -> np.ndarray:
+    """Return places (N, 2) of vectors (N, d)."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    if method == "pca":
+        return PCA(2, random_state=0).fit_transform(vectors)
+    return TSNE(2, init="pca", perplexity=min(30, (len(vectors) - 1) / 3), random_state=0).fit_transform(vectors)
+
+
+def pair_distances(path: Path, panels: Mapping[str, np.ndarray], labels: np.ndarray, pairs: int = 20_000) -> None:
+    """Draw histograms of the cosines of pairs of one class and of two classes, a panel for each representation.
+
+    Args:
+        panels: {title: (N, d)}.
+        labels: (N,).
+        pairs: drawn at random.
+    """
+    draw = np.random.default_rng(0)
+    i, j = draw.integers(0, len(labels), (2, pairs))
+    i, j = i[i != j], j[i != j]
+    same = labels[i] == labels[j]
+    figure = new_canvas(4.2 * len(panels), 3.4)
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)
+    for axis, (title, vectors) in zip(axes[0], panels.items(), strict=True):
+        u = unit(vectors)
+        cosines = (u[i] * u[j]).sum(1)
+        bins = np.linspace(min(cosines.min(), 0), 1, 50)
+        for chosen, name, colour in ((same, "one class", COLOURS[0]), (~same, "two classes", COLOURS[1])):
+            axis.hist(cosines[chosen], bins, density=True, histtype="step", linewidth=1.8, color=colour, label=name)
+        axis.set_title(title, fontsize=11)
+        axis.set_xlabel("cosine")
+    axes[0][0].set_ylabel("density of pairs")
+    axes[0][0].legend(frameon=False)
+    figure.suptitle("Are pairs of one class closer than pairs of two?")
+    figure.tight_layout()
+    save(figure, path)

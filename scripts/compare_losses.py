@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Compare losses on embeddings under one budget: the same batches, a grid for each loss, then several seeds.
+
+    python scripts/compare_losses.py texts --checkpoint checkpoints/mlm --lrs 1e-4 1e-3 --seeds 3 -o comparison
+    python scripts/compare_losses.py data --spec rows.yaml --checkpoint checkpoints/mlm --losses batch_hard triplet -o o
+
+Each run is a fairseq-train; finished runs are not repeated. The first seed tries the grid, the other seeds repeat the
+best setting. Untuned model, mean word vectors and TF-IDF are in the table too. The rows that choose the setting are
+those that are scored, as with any grid on a validation set: small differences mean nothing.
+"""
+
+import argparse
+from pathlib import Path
+
+import job_options
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("data", metavar="DATA", help="folder of CLASS.txt files, or of the files that --spec names")
+    add("--spec", metavar="FILE", help="YAML file that describes labeled texts")
+    add("--checkpoint", required=True, metavar="CKPT", help="model to start from")
+    add("--losses", nargs="+", metavar="LOSS", help="default: all that learn from labeled texts alone")
+    add("--lrs", nargs="+", type=float, default=[1e-4, 1e-3], metavar="X", help="learning rates (1e-4 1e-3)")
+    add("--margins", nargs="+", type=float, default=[], metavar="X", help="margins besides the default of each loss")
+    add("--updates", type=job_options.positive, default=100, metavar="N", help="of each run (%(default)s)")
+    add("--batch-size", type=job_options.positive, default=32, metavar="N", help="rows (%(default)s)")
+    add("--passage-words", type=job_options.positive, default=32, metavar="N", help="of CLASS.txt files (%(default)s)")
+    add("--seeds", type=job_options.positive, default=3, metavar="N", help="of the best setting (%(default)s)")
+    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the runs and the table")
+    job_options.add(parser, 1, "1")
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    import plugins.hub
+    from plugins.embeddings import comparison, evaluation
+    from plugins.errors import UserError, report_in_one_line
+    from plugins.files import write_json, write_text
+    from plugins.jobs import Runner
+
+    report_in_one_line()
+    names = args.losses or comparison.comparable()
+    for name in names:
+        if name not in comparison.comparable():
+            raise UserError(f"--losses {name}: from labeled texts learn {', '.join(comparison.comparable())}")
+    path, hard = plugins.hub.find_checkpoint(args.checkpoint), args.output / evaluation.HARD
+    finish = comparison.Evaluation(args.data, args.passage_words, args.spec, str(hard))
+    embedder, rows = plugins.hub.Embedder.from_pretrained(path), finish.rows()
+    untuned = embedder.encode(rows.texts[0])
+    triplets = evaluation.frozen_triplets(hard, untuned, rows.labels)
+    others = {"untuned": untuned, evaluation.WORDS: embedder.word_vectors(rows.texts[0]),
+              evaluation.TFIDF: evaluation.tfidf(rows.texts[0])}  # fmt: skip
+    scores = {name: [evaluation.evaluate(vectors, rows.labels, triplets)] for name, vectors in others.items()}
+    common = [*options(args), "--arch", arch_of(path), "--finetune-from-model", path]
+    settings = comparison.grid(names, args.lrs, args.margins)
+    total = len(settings) + len(names) * (args.seeds - 1)
+    with Runner(args.output / "runs", job_options.resources(args), total=total) as runner:
+        jobs = [comparison.job(setting, 1, common, args.updates, finish) for setting in settings]
+        found = runner.run(jobs)
+        first = {setting: found[job.name] for setting, job in zip(settings, jobs, strict=True)}
+        best = comparison.best_settings(first)
+        more = [comparison.job(best[name], seed, common, args.updates, finish)
+                for name in names for seed in range(2, args.seeds + 1)]  # fmt: skip
+        found |= runner.run(more)
+    for name in names:
+        scores[name] = [found[f"{best[name].name}-seed{seed}"] for seed in range(1, args.seeds + 1)]
+    chosen = {name: setting.name.removeprefix(f"{name}-") for name, setting in best.items()}
+    write_json(args.output / "metrics.json", {"settings": chosen, "scores": scores}, indent=1)
+    text = comparison.table(scores, chosen)
+    write_text(args.output / "table.md", text + "\n")
+    print(text)
+
+
+def options(args: argparse.Namespace) -> list:
+    """Return the options that all runs share."""
+    import torch
+
+    root = Path(__file__).resolve().parents[1]
+    spec = ["--spec", args.spec] if args.spec else ["--passage-words", args.passage_words]
+    return [
+        "--user-dir", root / "plugins", "--task", "embedding", "--criterion", "metric_learning", *spec,
+        "--batch-size", args.batch_size, "--optimizer", "fused_adamw", "--clip-norm", 1, "--num-workers", 0,
+        "--warmup-updates", max(1, args.updates // 10), "--lr-scheduler", "inverse_sqrt", "--no-epoch-checkpoints",
+        "--log-format", "simple", "--log-interval", 10, "--validate-interval", 1000, "--no-save-optimizer-state",
+        *([] if torch.cuda.is_available() else ["--cpu"]),
+    ]  # fmt: skip
+
+
+def arch_of(path: str) -> str:
+    """Return the architecture, without a size: the checkpoint has the sizes."""
+    from plugins.checkpoints import kind_of
+
+    return {"masked_lm": "clap_roberta", "causal_lm": "causal_lm", "char_lm": "char_lm"}[kind_of(path)]
+
+
+if __name__ == "__main__":
+    main()

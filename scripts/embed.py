@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""Turn texts into vectors: one text a line, any checkpoint, one .npz file.
+
+    python scripts/embed.py checkpoints/mine texts.txt -o vectors.npz
+    python scripts/embed.py checkpoints/mlm a.txt b.txt --pooling max --normalize --dtype bfloat16 -o vectors.npz
+
+The file has ``vectors`` (N, d) float32, ``index`` (FILE:LINE) and ``text_hash`` (the first 8 bytes of the SHA-256 of
+each text). Texts are read, sorted by length and embedded in blocks: millions of lines need the memory of one block, and
+that of their names. Blank lines are left out.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
+    add("files", metavar="TEXTS", nargs="+", help="files of text, one a line, in UTF-8")
+    add("-o", "--output", type=Path, required=True, metavar="FILE", help="where to, a .npz file")
+    add("--batch-size", type=int, default=64, metavar="N", help="texts in a forward pass (%(default)s)")
+    add("--pooling", help="bos, mean, max, attention or last (default: as trained, else mean)")
+    add("--normalize", action="store_true", default=None, help="scale vectors to length one (default: as trained)")
+    add("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the weights (%(default)s)")
+    add("--device", default="cpu", metavar="D", help="such as cuda (%(default)s)")
+    args = parser.parse_args(argv)
+    if args.output.suffix != ".npz":
+        parser.error(f"-o {args.output}: name a .npz file")
+    return args
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    import torch
+
+    import plugins.hub
+    from plugins.data.embedding import vectors
+    from plugins.embeddings import texts
+    from plugins.errors import report_in_one_line
+
+    report_in_one_line()
+    embedder = plugins.hub.Embedder.from_pretrained(args.checkpoint, args.pooling, args.normalize)
+    embedder.to(args.device, getattr(torch, args.dtype))
+    names = []
+
+    def named():
+        for name, text in texts.lines(args.files):
+            names.append(name)
+            yield text
+
+    def blocks():
+        for block, read in embedder.stream(named(), args.batch_size, progress=True):
+            yield block, names[: len(read)], read
+            del names[: len(read)]
+
+    rows, width = vectors.write(args.output, blocks())
+    print(f"written: {args.output} ({rows:,} vectors of {width} dimensions)")
+
+
+if __name__ == "__main__":
+    main()

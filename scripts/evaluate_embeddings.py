@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Evaluate the embeddings of labeled texts: neighbors, clusters, triplets, geometry; beside three baselines.
+
+    python scripts/evaluate_embeddings.py checkpoints/mine texts --untuned checkpoints/mlm -o evaluation
+    python scripts/evaluate_embeddings.py vectors.npz data --spec rows.yaml -o evaluation
+
+DATA is a folder of CLASS.txt files, or of the files that --spec or --glue-task names. Written: ``metrics.json``,
+``embedding_metrics.csv``, ``triplet_evaluation_{random,hard}_results.csv``, ``hard_triplets.npy`` (made once, from the
+untuned model if there is one, and used again), ``geometry.csv`` (a layer and a pooling a row), ``table.md``,
+``map.png``, ``distances.png``. AMI and ARI are corrected for chance; the v-measure is not.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("source", metavar="CKPT|NPZ", help="checkpoint, or a file of scripts/embed.py")
+    add("data", metavar="DATA", help="folder of the labeled texts")
+    add("--spec", metavar="FILE", help="YAML file that describes the rows")
+    add("--glue-task", metavar="NAME", help="a GLUE task of one text a row, such as CoLA")
+    add("--split", default="valid", help="train or valid (%(default)s)")
+    add("--passage-words", type=int, default=32, metavar="N", help="of CLASS.txt files (%(default)s)")
+    add("--untuned", metavar="CKPT", help="the model before tuning, to be evaluated beside")
+    add("--pooling", help="of the checkpoint (default: as trained, else mean)")
+    add("--whiten", type=int, metavar="N", help="also without the mean and the top N components")
+    add("--max-rows", type=int, default=10_000, metavar="N", help="rows, drawn at random from more (%(default)s)")
+    add("--map", choices=["pca", "tsne"], default="pca", help="of the figure (%(default)s)")
+    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the results")
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    import numpy as np
+
+    import plugins.hub
+    from plugins.analysis.metrics.anisotropy import whiten
+    from plugins.embeddings import evaluation, figures, texts
+    from plugins.errors import report_in_one_line
+    from plugins.files import write_text
+
+    report_in_one_line()
+    rows = texts.labeled(args.data, args.spec, args.glue_task, args.split, args.passage_words)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[: args.max_rows])
+    words, labels = [rows.texts[0][i] for i in chosen], rows.labels[chosen]
+    title, embedder = Path(args.source).name, None
+    if texts.is_file_of_vectors(args.source):
+        panels = {title: texts.stored(args.source, words)}
+    else:
+        embedder = plugins.hub.Embedder.from_pretrained(args.source, args.pooling)
+        panels = {title: embedder.encode(words)}
+    if args.whiten is not None:
+        panels[f"{title}, whitened ({args.whiten})"] = whiten(panels[title], args.whiten)
+    if args.untuned:
+        panels["untuned"] = plugins.hub.Embedder.from_pretrained(args.untuned, args.pooling).encode(words)
+    shown = dict(panels)
+    if embedder is not None:
+        panels[evaluation.WORDS] = embedder.word_vectors(words)
+    panels[evaluation.TFIDF] = evaluation.tfidf(words)
+    hard = evaluation.frozen_triplets(args.output / evaluation.HARD, panels.get("untuned", panels[title]), labels)
+    found = {name: evaluation.evaluate(vectors, labels, hard) for name, vectors in panels.items()}
+    evaluation.write(args.output, found)
+    if embedder is not None:
+        layers = embedder.layers(words[:2000], poolings=("mean", "max", "last"))
+        evaluation.write_table(args.output / "geometry.csv", evaluation.geometry_by_layer(layers))
+    figures.maps(args.output / "map.png", shown, labels, rows.names, args.map)
+    figures.pair_distances(args.output / "distances.png", shown, labels)
+    write_text(args.output / "table.md", evaluation.table(found) + "\n")
+    print(evaluation.table(found))
+    print(f"written: {args.output}")
+
+
+if __name__ == "__main__":
+    main()

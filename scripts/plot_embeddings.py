@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""Draw labeled texts in two dimensions, the same ones before and after tuning.
+
+    python scripts/plot_embeddings.py checkpoints/mlm checkpoints/mine texts -o map.png
+    python scripts/plot_embeddings.py vectors.npz data --spec rows.yaml --map tsne -o map.svg
+
+The last argument is the folder of the labeled texts, as in scripts/evaluate_embeddings.py; before it, any number of
+checkpoints or files of scripts/embed.py, a panel each.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("sources", metavar="CKPT|NPZ", nargs="+", help="checkpoints, or files of scripts/embed.py")
+    add("data", metavar="DATA", help="folder of the labeled texts")
+    add("--spec", metavar="FILE", help="YAML file that describes the rows")
+    add("--glue-task", metavar="NAME", help="a GLUE task of one text a row")
+    add("--split", default="valid", help="train or valid (%(default)s)")
+    add("--passage-words", type=int, default=32, metavar="N", help="of CLASS.txt files (%(default)s)")
+    add("--pooling", help="of the checkpoints (default: as trained, else mean)")
+    add("--map", choices=["pca", "tsne"], default="pca", help="how it is drawn (%(default)s)")
+    add("-o", "--output", type=Path, required=True, metavar="FILE", help="the drawing")
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    import plugins.hub
+    from plugins.embeddings import figures, texts
+    from plugins.errors import report_in_one_line
+
+    report_in_one_line()
+    rows = texts.labeled(args.data, args.spec, args.glue_task, args.split, args.passage_words)
+    panels = {}
+    for source in args.sources:
+        if texts.is_file_of_vectors(source):
+            panels[source] = texts.stored(source, rows.texts[0])
+        else:
+            embedder = plugins.hub.Embedder.from_pretrained(source, args.pooling)
+            panels[source] = embedder.encode(rows.texts[0])
+    figures.maps(args.output, panels, rows.labels, rows.names, args.map)
+    print(f"drawn: {args.output}")
+
+
+if __name__ == "__main__":
+    main()

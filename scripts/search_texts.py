@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Find the texts that are most similar to queries: exact search by cosine among the vectors of scripts/embed.py.
+
+    python scripts/search_texts.py checkpoints/mine vectors.npz texts.txt --query "a walk by the sea" -k 5
+    python scripts/search_texts.py checkpoints/mine vectors.npz texts.txt --queries queries.txt --csv found.csv
+
+TEXTS are the files that were embedded; a text that changed since is found by its hash and refused.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("checkpoint", metavar="CKPT", help="the checkpoint that made the vectors")
+    add("vectors", type=Path, metavar="NPZ", help="file of scripts/embed.py")
+    add("files", metavar="TEXTS", nargs="+", help="the files that were embedded")
+    add("--query", action="append", default=[], metavar="TEXT", help="a query; may be repeated")
+    add("--queries", metavar="FILE", help="file of queries, one a line")
+    add("-k", type=int, default=5, metavar="N", help="texts to show for each query (%(default)s)")
+    add("--pooling", help="as in scripts/embed.py")
+    add("--csv", type=Path, metavar="FILE", help="write query, rank, cosine, index and text, too")
+    args = parser.parse_args(argv)
+    if not args.query and not args.queries:
+        parser.error("give --query TEXT or --queries FILE")
+    return args
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    import plugins.hub
+    from plugins.analysis.metrics.retrieval import search
+    from plugins.data.embedding import vectors
+    from plugins.embeddings import evaluation, texts
+    from plugins.errors import UserError, report_in_one_line
+
+    report_in_one_line()
+    queries = args.query + ([text for _, text in texts.lines([args.queries])] if args.queries else [])
+    stored, found = vectors.read(args.vectors), list(texts.lines(args.files))
+    places = {int(value): place for place, value in enumerate(stored.text_hash)}
+    rows = [places.get(vectors.text_hash(text)) for _, text in found]
+    if None in rows:
+        name = found[rows.index(None)][0]
+        raise UserError(f"{name}: this text is not in {args.vectors}; embed the files again")
+    embedder = plugins.hub.Embedder.from_pretrained(args.checkpoint, args.pooling)
+    if embedder.width != stored.vectors.shape[1]:
+        width = stored.vectors.shape[1]
+        raise UserError(f"{args.vectors}: {width} dimensions, but {args.checkpoint} has {embedder.width}")
+    index, cosine = search(embedder.encode(queries), stored.vectors[rows], args.k)
+    table = []
+    for query, numbers, values in zip(queries, index, cosine, strict=True):
+        print(query)
+        for rank, (number, value) in enumerate(zip(numbers, values, strict=True), start=1):
+            name, text = found[number]
+            print(f"  {rank}. {value:.3f}  {name}  {text[:100]}")
+            table.append({"query": query, "rank": rank, "cosine": f"{value:.6f}", "index": name, "text": text})
+    if args.csv:
+        evaluation.write_table(args.csv, table)
+        print(f"written: {args.csv}")
+
+
+if __name__ == "__main__":
+    main()

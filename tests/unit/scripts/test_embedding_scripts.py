@@ -1,0 +1,96 @@
+"""Scripts on embeddings, in this process: embed, search, evaluate, draw."""
+
+import csv
+import json
+
+import embedding_runs as runs
+import numpy as np
+import pytest
+import toy
+
+from plugins.data.embedding import vectors
+from plugins.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, toy_data):
+    return toy.save_masked_lm(tmp_path_factory.mktemp("base"), toy_data)
+
+
+@pytest.fixture
+def texts(tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_text("the river\n\nthe garden near the window\nthe river near the river\n", encoding="utf-8")
+    return path
+
+
+def test_embed_writes_a_vector_for_each_line_that_is_not_blank(run_script, base, texts, tmp_path, capsys):
+    run_script("embed", base, texts, "-o", tmp_path / "v.npz", "--normalize")
+    found = vectors.read(tmp_path / "v.npz")
+    assert found.vectors.shape == (3, 32)
+    assert found.index.tolist() == [f"{texts}:{line}" for line in (1, 3, 4)]
+    assert np.allclose(np.linalg.norm(found.vectors, axis=1), 1, atol=1e-5)
+    assert "3 vectors of 32 dimensions" in capsys.readouterr().out
+
+
+def test_search_finds_the_query_itself_first(run_script, base, texts, tmp_path, capsys):
+    run_script("embed", base, texts, "-o", tmp_path / "v.npz")
+    run_script("search_texts", base, tmp_path / "v.npz", texts, "--query", "the garden near the window", "-k", 2,
+               "--csv", tmp_path / "found.csv")  # fmt: skip
+    rows = list(csv.DictReader((tmp_path / "found.csv").open()))
+    assert [row["rank"] for row in rows] == ["1", "2"]
+    assert rows[0]["index"] == f"{texts}:3" and float(rows[0]["cosine"]) == pytest.approx(1, abs=1e-4)
+    assert "1. 1.000" in capsys.readouterr().out
+
+
+def test_search_refuses_texts_that_changed(run_script, base, texts, tmp_path):
+    run_script("embed", base, texts, "-o", tmp_path / "v.npz")
+    texts.write_text("another\n")
+    with pytest.raises(UserError, match="texts.txt:1"):
+        run_script("search_texts", base, tmp_path / "v.npz", texts, "--query", "x")
+
+
+def test_evaluation_writes_every_file_beside_its_baselines(run_script, base, tmp_path, capsys):
+    data, out = runs.write_rows(tmp_path / "data", "labeled"), tmp_path / "out"
+    given = (base, data, "--spec", data / "spec.yaml", "--untuned", base, "--whiten", 1, "-o", out)
+    run_script("evaluate_embeddings", *given)
+    found = json.loads((out / "metrics.json").read_text())
+    names = ["untuned", "mean of word vectors", "TF-IDF"]
+    assert list(found)[2:] == names
+    assert found["untuned"] == pytest.approx(found[list(found)[0]])  # both are the same model
+    header, row = (out / "triplet_evaluation_hard_results.csv").read_text().splitlines()
+    assert header == "epoch,steps,accuracy_cosine" and row.startswith("-1,-1,")
+    assert {path.name for path in out.iterdir()} >= {"map.png", "distances.png", "geometry.csv", "table.md"}
+    before = (out / "hard_triplets.npy").read_bytes()
+    run_script("evaluate_embeddings", *given)
+    assert (out / "hard_triplets.npy").read_bytes() == before
+
+
+def test_evaluation_takes_a_file_of_vectors(run_script, base, tmp_path):
+    data = runs.write_rows(tmp_path / "data", "labeled")
+    (tmp_path / "all.txt").write_text("\n".join(text for text, _ in runs.labeled(12, 1)) + "\n")
+    run_script("embed", base, tmp_path / "all.txt", "-o", tmp_path / "v.npz")
+    run_script("evaluate_embeddings", tmp_path / "v.npz", data, "--spec", data / "spec.yaml", "-o", tmp_path / "out")
+    assert "v.npz" in json.loads((tmp_path / "out" / "metrics.json").read_text())
+
+
+def test_frozen_triplets_of_other_rows_are_refused(run_script, base, tmp_path):
+    data, out = runs.write_rows(tmp_path / "data", "labeled"), tmp_path / "out"
+    out.mkdir()
+    np.save(out / "hard_triplets.npy", np.array([[0, 1, 99]]))
+    with pytest.raises(UserError, match="hard_triplets.npy"):
+        run_script("evaluate_embeddings", base, data, "--spec", data / "spec.yaml", "-o", out)
+
+
+def test_a_map_of_two_models(run_script, base, tmp_path):
+    data = runs.write_rows(tmp_path / "data", "labeled")
+    spec = ("--spec", data / "spec.yaml")
+    run_script("plot_embeddings", base, base / "checkpoint_best.pt", data, *spec, "--map", "tsne", "-o",
+               tmp_path / "map.png")  # fmt: skip
+    assert (tmp_path / "map.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_pairs_have_no_map(run_script, base, tmp_path):
+    data = runs.write_rows(tmp_path / "data", "pairs")
+    with pytest.raises(UserError, match="labeled texts are needed"):
+        run_script("plot_embeddings", base, data, "--spec", data / "spec.yaml", "-o", tmp_path / "map.png")
