@@ -10,5 +10,5 @@ from plugins.checkpoints import roberta  # noqa: E402
 compat.install(
     adopt_checkpoint=roberta.adopt,
     hub_interface=hub.RobertaInterface,
-    complete_options=tasks.recipes.complete,
+    complete_options=tasks.defaults.complete,
 )

@@ -86,22 +86,22 @@ def prepare(args, resources):
     from plugins.data.glue import dataset
     from plugins.data.glue import specs as glue_specs
     from plugins.errors import UserError
-    from plugins.glue import recipe, runs
+    from plugins.glue import plan, runs
 
     if not os.path.exists(args.checkpoint):
         raise UserError(f"--checkpoint {args.checkpoint}: no such file")
     specs, flags = runs.choose_tasks(args.glue_dir, args.tasks)
     chosen = specs.values()
-    content = recipe.read_yaml(args.config, chosen) if args.config else {}
+    content = plan.read_yaml(args.config, chosen) if args.config else {}
     receivers = [glue_specs.find(name, "--intermediate-for", chosen).name for name in args.intermediate_for or ()]
     intermediate = args.intermediate or content.get("intermediate")
     if intermediate:
         found, words = runs.choose_tasks(args.glue_dir, [intermediate], "--intermediate", chosen)
         (intermediate,) = found
         specs, flags = found | specs, words | flags
-    given = {name: getattr(args, name) for name in recipe.RECIPE}
+    given = {name: getattr(args, name) for name in plan.HYPERPARAMETERS}
     seeds = args.seeds or content.get("seeds") or [1, 2, 3]
-    planned = recipe.plan(list(specs), seeds, given, content, intermediate, receivers or recipe.INTERMEDIATE_FOR)
+    planned = plan.plan(list(specs), seeds, given, content, intermediate, receivers or plan.INTERMEDIATE_FOR)
     cache = args.cache_dir or dataset.default_cache()
     setting = runs.Setting(
         Path(args.glue_dir).resolve(), Path(args.checkpoint).resolve(), Path(args.output), specs, flags,
@@ -133,8 +133,7 @@ def finish(results, setting):
              report.markdown(official), *(f"\nWarning: {line}." for line in warnings)]  # fmt: skip
     write_text(setting.output / "results.md", "\n".join(lines) + "\n")
     write_text(setting.output / "results.csv", "\n".join(report.as_csv(results, specs).splitlines()) + "\n")
-    rows = [{**{k: getattr(run, k) for k in ("task", "lr", "batch_size", "seed", "intermediate", "recipe")}, **result}
-            for run, result in results.items()]  # fmt: skip
+    rows = [run.as_row() | result for run, result in results.items()]
     best = {task: found[0].best[1]["checkpoint"] for task, found in by_task.items()}
     everything = {"command": command, "checkpoint": str(setting.checkpoint), "perplexity": perplexity, "best": best,
                   "warnings": warnings, "runs": rows}  # fmt: skip

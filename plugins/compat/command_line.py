@@ -5,20 +5,25 @@ Defects: ``--help`` prints before the options of the model, task, criterion and 
 """
 
 import importlib.util
+import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 
 from .patching import repaired, wrap
 
 ALIASES = {"--finetune-from": "--finetune-from-model"}
+NO_DEFAULTS = "--no-recipe"
+logger = logging.getLogger(__name__)
 
 
-def install(complete_options: Callable[[str | None, Mapping[str, str]], dict] | None) -> None:
+def install(complete_options: Callable[[str | None, Mapping[str, str]], tuple[dict, str]] | None) -> None:
     """Put the repairs in place.
 
     Args:
-        complete_options: called with (program, {option: value}) of a command line; returns options to add to it.
+        complete_options: called with (program, {option: value}) of a command line; returns options to add to it, and
+            where they come from.
     """
     import functools
 
@@ -29,7 +34,7 @@ def install(complete_options: Callable[[str | None, Mapping[str, str]], dict] | 
     repaired("--bf16", "means bfloat16 on a GPU; fairseq takes it for a request for a TPU")
     repaired("--finetune-from", "is short for --finetune-from-model")
     repaired("--help", "shows the options of the model, task, criterion and optimizer that were chosen")
-    repaired("recipes", "a task sets the options that its paper trained with and the command line does not give")
+    repaired("recipes", "a task fills in options that its paper trained with and the command line does not give")
     wrap(data_utils, "raise_if_valid_subsets_unintentionally_ignored", look_for_subsets)
     repaired("data in a file", "fairseq lists the folder that data names to look for validation subsets")
 
@@ -46,8 +51,8 @@ def parse_args(complete_options, original, parser, input_args=None, *args, modif
     if {"-h", "--help"} & set(given):
         given = [argument for argument in given if argument not in ("-h", "--help")]
         modify_parser = print_help_when_complete()
-    added = complete_options(program_of(parser), options_given(parser, given)) if complete_options else {}
-    given = [*as_arguments(added), *given]
+    if complete_options:
+        given = [*fill_in(complete_options, parser, given, quiet=kwargs.get("suppress_defaults", False)), *given]
     parsed = original(parser, given, *args, modify_parser=modify_parser, **kwargs)
     namespace = parsed[0] if isinstance(parsed, tuple) else parsed
     if getattr(namespace, "bf16", False) and importlib.util.find_spec("torch_xla") is None:
@@ -55,8 +60,28 @@ def parse_args(complete_options, original, parser, input_args=None, *args, modif
     return parsed
 
 
+def fill_in(complete_options: Callable, parser, given: list[str], quiet: bool) -> list[str]:
+    """Return the arguments that a task's defaults add to a command line, unless ``--no-recipe`` is among it; log them.
+
+    Args:
+        quiet: log nothing; fairseq-validate parses its command line twice.
+    """
+    program = program_of(parser)
+    if program is None:
+        return []
+    if NO_DEFAULTS not in parser._option_string_actions:
+        parser.add_argument(NO_DEFAULTS, action="store_true", help="leave out the default options of the task")
+    if NO_DEFAULTS in given:
+        return []
+    added, source = complete_options(program, options_given(parser, given))
+    arguments = list(as_arguments(added))
+    if arguments and not quiet:
+        logger.info("options filled in from %s (%s leaves them out): %s", source, NO_DEFAULTS, shlex.join(arguments))
+    return arguments
+
+
 def program_of(parser):
-    """Tell which of fairseq's programs a parser belongs to: their parsers have no name."""
+    """Return which of fairseq's programs a parser belongs to, since parsers have no name."""
     flags = parser._option_string_actions
     programs = {"--arch": "train", "--context-window": "eval_lm", "--valid-subset": "validate"}
     return next((program for flag, program in programs.items() if flag in flags), None)

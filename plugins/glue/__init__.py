@@ -1,1 +1,1 @@
-"""GLUE from end to end: recipes, many fine-tuning runs, predictions and reports. It sits on top of everything else."""
+"""GLUE from end to end: plans of fine-tuning runs, the runs, predictions and reports; built on everything else."""

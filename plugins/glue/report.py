@@ -27,7 +27,7 @@ class Cell:
 
     Attributes:
         spec: the task.
-        runs: their :class:`~plugins.glue.recipe.Run`.
+        runs: their :class:`~plugins.glue.plan.FineTuning`.
         results: what each gave.
     """
 

@@ -5,7 +5,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from plugins.hub.language_model import move
 from plugins.jobs import Job, Resources, Runner, how_many
 from plugins.tasks.glue import DEFAULT_POSITIONS, NO_CACHE
 
-from . import predict, recipe
+from . import plan, predict
 
 BEST, LAST, RESULTS = "checkpoint_best.pt", "checkpoint_last.pt", "results.json"
 LOG = "train.log"
@@ -106,7 +106,7 @@ def fitting(checkpoint: str | Path, threads: int, cpu: bool) -> int:
     return how_many(parameters, threads, cpu)
 
 
-def do_all(planned: list[recipe.Run], setting: Setting, resources: Resources) -> dict[recipe.Run, dict]:
+def do_all(planned: list[plan.FineTuning], setting: Setting, resources: Resources) -> dict[plan.FineTuning, dict]:
     """Do the runs, those that others start from first, and return {run: result}.
 
     Raises:
@@ -118,7 +118,7 @@ def do_all(planned: list[recipe.Run], setting: Setting, resources: Resources) ->
             load(setting, setting.specs[task], split, tokenizer)
     first = {run.intermediate for run in planned} - {None}
     stages = [[r for r in planned if r.task in first], [r for r in planned if r.task not in first]]
-    results: dict[recipe.Run, dict] = {}
+    results: dict[plan.FineTuning, dict] = {}
     with Runner(setting.output, resources, total=len(planned), changed="redo") as runner:
         for stage in filter(None, stages):
             jobs = {run: job(run, setting, start_of(run, results, setting), tokenizer) for run in stage}
@@ -127,7 +127,7 @@ def do_all(planned: list[recipe.Run], setting: Setting, resources: Resources) ->
     return {run: results[run] for run in planned}
 
 
-def of_other_tasks(setting: Setting) -> tuple[dict[recipe.Run, dict], dict[str, glue_specs.GlueSpec]]:
+def of_other_tasks(setting: Setting) -> tuple[dict[plan.FineTuning, dict], dict[str, glue_specs.GlueSpec]]:
     """Return {run: result} of other tasks in an earlier call's results for the same checkpoint, and {task: spec}."""
     results, specs = {}, {}
     content = read_json_if_any(setting.output / RESULTS)
@@ -135,13 +135,13 @@ def of_other_tasks(setting: Setting) -> tuple[dict[recipe.Run, dict], dict[str, 
         path = setting.output / row["checkpoint"]
         if row["task"] in setting.specs or not path.exists():
             continue
-        run = recipe.Run(**{field.name: row.pop(field.name) for field in fields(recipe.Run)})
+        run = plan.FineTuning.from_row(row)
         results[run] = row
         specs[run.task] = glue_specs.from_plain(checkpoints.read_state(path)["task_state"]["spec"])
     return results, specs
 
 
-def start_of(run: recipe.Run, results: Mapping[recipe.Run, dict], setting: Setting) -> Path:
+def start_of(run: plan.FineTuning, results: Mapping[plan.FineTuning, dict], setting: Setting) -> Path:
     """Return the checkpoint that a run starts from: the pretrained one, or the intermediate task's of the same seed."""
     if run.intermediate is None:
         return setting.checkpoint
@@ -153,17 +153,17 @@ def start_of(run: recipe.Run, results: Mapping[recipe.Run, dict], setting: Setti
 # One run
 
 
-def job(run: recipe.Run, setting: Setting, start: Path, tokenizer: dataset.FolderTokenizer) -> Job:
+def job(run: plan.FineTuning, setting: Setting, start: Path, tokenizer: dataset.FolderTokenizer) -> Job:
     """Return the job that fine-tunes from a checkpoint and evaluates the best epoch.
 
     Raises:
-        UserError: as :func:`.recipe.command`.
+        UserError: as :func:`.plan.command`.
     """
     folder, spec = setting.output / run.name, setting.specs[run.task]
     train = load(setting, spec, glue_specs.TRAIN, tokenizer)
     longest = roberta.of_checkpoint(checkpoints.read_state(start)).get("max_positions", DEFAULT_POSITIONS)
     named = {"spec": spec, "flags": setting.flags[run.task]}
-    options, updates = recipe.command(run, setting.glue_dir, start, folder, train, longest, named, setting.cpu)
+    options, updates = plan.command(run, setting.glue_dir, start, folder, train, longest, named, setting.cpu)
     # Where files lie, and whether the data is cached, makes no difference to the result; what they contain does.
     places = {*map(str, (setting.glue_dir, start, folder)), *named["flags"]}
     identity = {
@@ -197,7 +197,7 @@ def load(
     return dataset.load(path, spec, split, tokenizer, setting.cache, setting.skip_bad_rows)
 
 
-def evaluate(run: recipe.Run, setting: Setting, train: TrainingRows, folder: Path, device: str = "cpu") -> dict:
+def evaluate(run: plan.FineTuning, setting: Setting, train: TrainingRows, folder: Path, device: str = "cpu") -> dict:
     """Evaluate the best epoch of a run on each validation split, write the predictions, and shrink the checkpoints.
 
     Returns:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ import toy
 from plugins.data.glue import specs as glue_specs
 from plugins.errors import UserError
 from plugins.files import write_json
-from plugins.glue import recipe, runs
+from plugins.glue import plan, runs
 from plugins.jobs import Resources, process
 
 HEADER = "index\tsentence1\tsentence2\tlabel\n"
@@ -52,7 +52,7 @@ def trained(monkeypatch):
 
 
 def do(setting, **given):
-    planned = recipe.plan(["RTE"], [1], given, {})
+    planned = plan.plan(["RTE"], [1], given, {})
     return runs.do_all(planned, setting, Resources(cpu=True))
 
 
@@ -102,11 +102,11 @@ def test_a_run_with_other_options_is_done_again(setting, trained, capsys):
 
 def finished(setting, task, seed):
     """A row of results.json, with the checkpoint that it speaks of."""
-    (run,) = recipe.plan([task], [seed], {}, {})
+    (run,) = plan.plan([task], [seed], {}, {})
     path = setting.output / run.name / runs.BEST
     path.parent.mkdir(parents=True)
     torch.save({"model": {}, "task_state": {"spec": glue_specs.SPECS[task].plain()}}, path)
-    return {**asdict(run), "score": 0.5, "checkpoint": f"{run.name}/{runs.BEST}"}
+    return {**run.as_row(), "score": 0.5, "checkpoint": f"{run.name}/{runs.BEST}"}
 
 
 def test_other_tasks_of_earlier_calls_are_kept_while_their_runs_exist(setting):

@@ -5,7 +5,7 @@ import torch
 from fairseq import options
 
 from plugins.compat import command_line
-from plugins.tasks import recipes
+from plugins.tasks import defaults
 
 
 @pytest.fixture
@@ -59,8 +59,62 @@ def test_a_gpu_is_used_where_there_is_one(parse, monkeypatch):
 
 
 def test_other_tasks_are_left_alone(parse):
-    args = parse("--task", "clap_masked_lm", "--arch", "clap_roberta_tiny")
+    args = parse("--task", "masked_lm", "--arch", "clap_roberta_tiny")
     assert (args.optimizer, args.batch_size, args.max_update) == (None, None, 0)
+
+
+MASKED = ("--task", "clap_masked_lm", "--arch")
+
+
+@pytest.mark.parametrize(
+    ("arch", "length", "batch", "frequency", "lr", "updates", "warmup"),
+    [
+        ("clap_roberta_tiny", 128, 32, [1], 1e-3, 2000, 200),
+        ("clap_roberta_small", 128, 32, [1], 5e-4, 5000, 500),
+        ("clap_roberta_base", 512, 16, [16], 5e-4, 125000, 10000),
+        ("clap_roberta", 512, 16, [16], 5e-4, 125000, 10000),
+        ("clap_roberta_large", 512, 8, [32], 4e-4, 125000, 10000),
+    ],
+)
+def test_a_bare_masked_lm_is_trained_by_its_size(parse, arch, length, batch, frequency, lr, updates, warmup):
+    args = parse(*MASKED, arch)
+    assert (args.criterion, args.optimizer, args.lr_scheduler) == ("clap_masked_lm", "fused_adamw", "polynomial_decay")
+    assert (args.tokens_per_sample, args.batch_size, args.update_freq) == (length, batch, frequency)
+    schedule = (args.lr, args.max_update, float(args.total_num_update), args.warmup_updates)
+    assert schedule == ([lr], updates, updates, warmup)
+    assert (args.adam_betas, args.adam_eps, args.weight_decay, args.cpu) == ("(0.9,0.98)", 1e-6, 0.01, True)
+
+
+def test_a_shorter_masked_lm_run_ends_its_schedule_with_it(parse):
+    args = parse(*MASKED, "clap_roberta_tiny", "--max-update", "100")
+    assert (float(args.total_num_update), args.warmup_updates) == (100, 10)
+    args = parse(*MASKED, "clap_roberta_tiny", "--lr-scheduler", "fixed", "--optimizer", "sgd")
+    assert (args.warmup_updates, args.weight_decay) == (0, 0.0)
+
+
+def test_a_complete_command_line_of_a_masked_lm_stays_as_it_is(parse):
+    own = ("--criterion", "clap_masked_lm", "--optimizer", "fused_adamw", "--max-tokens", "4096")
+    args = parse(*MASKED, "clap_roberta_tiny", *own)
+    assert (args.batch_size, args.tokens_per_sample, args.max_update, args.weight_decay) == (None, 512, 0, 0.0)
+    assert args.validate_interval == 1
+
+
+def test_what_is_filled_in_is_logged_once_with_its_source(parse, caplog):
+    caplog.set_level("INFO")
+    parse(*NANO, "--lr", "1e-4")
+    (line,) = [record.getMessage() for record in caplog.records if "filled in" in record.getMessage()]
+    assert "nanoGPT" in line and "--optimizer=fused_adamw" in line and "--batch-size=12" in line
+    assert "--lr=" not in line
+    caplog.clear()
+    parse("--task", "char_lm", "--path", "x.pt", parser=options.get_validation_parser)
+    assert sum("filled in" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_no_recipe_does_without(parse, caplog):
+    caplog.set_level("INFO")
+    args = parse(*NANO, "--no-recipe")
+    assert (args.optimizer, args.batch_size, args.max_update, args.lr) == (None, None, 0, [0.25])
+    assert "filled in" not in caplog.text
 
 
 def test_validating_needs_no_batch_size(parse):
@@ -82,6 +136,13 @@ def test_evaluation_reads_a_text_as_the_checkpoint_did(parse, tmp_path):
     assert args.gen_subset == "train"
 
 
+@pytest.mark.parametrize(("task", "batch"), [("char_lm", 64), ("clap_masked_lm", 32)])
+def test_validating_takes_the_task_of_the_checkpoint(parse, tmp_path, task, batch):
+    path = save(tmp_path / "x.pt", _name=task)
+    args = parse("--path", path, parser=options.get_validation_parser)
+    assert (args.task, args.data, args.batch_size) == (task, "text.txt", batch)
+
+
 def test_evaluation_of_another_task_is_left_alone(parse, tmp_path):
     path = save(tmp_path / "x.pt", _name="language_modeling")
     args = parse("--path", path, parser=options.get_eval_lm_parser)
@@ -97,7 +158,7 @@ def test_help_shows_all_the_options_of_a_bare_command_line(parse, capsys):
 
 @pytest.mark.parametrize("text, value", [("1e-4", 1e-4), ("[0.5, 0.1]", 0.5), ("", 7), ("a", 7), (None, 7), ("[]", 7)])
 def test_numbers_are_read_as_fairseq_writes_them(text, value):
-    assert recipes.number(text, 7) == value
+    assert defaults.number(text, 7) == value
 
 
 def test_options_are_found_in_every_spelling():

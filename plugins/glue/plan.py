@@ -1,11 +1,13 @@
-"""How to fine-tune: RoBERTa's recipe, what a YAML file or the command line changes of it, and the command it makes."""
+"""Plan fine-tuning runs: RoBERTa's hyperparameters, what a YAML file or the command line changes, and the command."""
 
 import argparse
 import itertools
 import math
 import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from plugins import files
 from plugins.data.glue import dataset
@@ -17,7 +19,7 @@ from plugins.tasks.glue import GlueConfig
 
 # Liu et al., 2019 (arXiv 1907.11692), table 10; learning rates and batch sizes by task are those of fairseq's
 # examples/roberta/config/finetuning, with which the published table was made.
-RECIPE = {
+HYPERPARAMETERS = {
     "epochs": 10,
     "lr": [1e-5],
     "batch_size": [16],
@@ -42,19 +44,22 @@ INTERMEDIATE_FOR = ("RTE", "MRPC", "STS-B")  # as in RoBERTa, section 5.1, and i
 # What may be given
 
 
-def whole(value):
+def whole(value: Any) -> int:
+    """Convert a whole number in any notation; raise ValueError for another number."""
     if float(value) != int(float(value)):
         raise ValueError
     return int(float(value))
 
 
-def text(value):
+def text(value: Any) -> str:
+    """Return a string; raise TypeError for anything else."""
     if not isinstance(value, str):
         raise TypeError
     return value
 
 
-def in_words(value):
+def in_words(value: Any) -> str:
+    """Return a string that a shell can split; raise TypeError or ValueError for anything else."""
     shlex.split(text(value))
     return value
 
@@ -84,14 +89,15 @@ LISTS = ("lr", "batch_size", "seeds")
 OPTIONAL = ("max_positions", "max_tokens", "intermediate")
 
 
-def checked(key, value, source):
-    """Return a setting in its type; of those in :data:`LISTS` each different value once, of one or a list of them.
+def checked(key: str, value: Any, source: str) -> Any:
+    """Return a hyperparameter in its type; those in :data:`LISTS`, given as one value or a list, as distinct values.
 
     Args:
-        source: what errors call it.
+        key: one of :data:`KEYS`.
+        source: file and key, or flag, for errors.
 
     Raises:
-        UserError: it is of another type, or out of range.
+        UserError: it has another type, or is out of range.
     """
     kind, allowed, words = KEYS[key]
 
@@ -113,8 +119,8 @@ def checked(key, value, source):
     return list(dict.fromkeys(map(one, value if isinstance(value, list) else [value])))
 
 
-def read_yaml(path, own=()):
-    """Read what a YAML file changes of the recipe: :data:`KEYS`, and ``tasks: {RTE: {...}}`` with those of one task.
+def read_yaml(path: str | Path, own: Iterable[glue_specs.GlueSpec] = ()) -> dict[str, Any]:
+    """Read hyperparameters from a YAML file: :data:`KEYS`, and ``tasks: {RTE: {...}}`` with those of one task.
 
     Args:
         own: specs of tasks that are not GLUE's.
@@ -130,11 +136,16 @@ def read_yaml(path, own=()):
     content["tasks"] = {}
     for name, part in tasks.items():
         task = glue_specs.find(str(name), f"{path}: tasks:", own).name
-        content["tasks"][task] = checked_mapping(part, RECIPE, f"{path}: tasks: {name}")
+        content["tasks"][task] = checked_mapping(part, HYPERPARAMETERS, f"{path}: tasks: {name}")
     return content
 
 
-def checked_mapping(content, known, source, more=()):
+def checked_mapping(content: Any, known: Collection[str], source: str | Path, more: Collection[str] = ()) -> dict:
+    """Return a mapping whose values :func:`checked` accepts; values of the keys in ``more`` are not checked.
+
+    Raises:
+        UserError: it is no mapping, has an unknown key, or a bad value.
+    """
     names = ", ".join(sorted({*known, *more}))
     if not isinstance(content, dict):
         raise UserError(f"{source}: a mapping of {names} is expected")
@@ -148,68 +159,91 @@ def checked_mapping(content, known, source, more=()):
 
 
 @dataclass(frozen=True)
-class Run:
-    """One fine-tuning run: a cell of the grid and a seed."""
+class FineTuning:
+    """One fine-tuning run: a cell of the grid of hyperparameters, and a seed."""
 
     task: str
     lr: float
     batch_size: int
     seed: int
     intermediate: str | None
-    recipe: dict = field(compare=False)
+    hyperparameters: dict[str, Any] = field(compare=False)
 
     @property
-    def name(self):
+    def name(self) -> str:
+        """Path of the run's folder."""
         return f"{self.task}/lr{self.lr}_b{self.batch_size}_s{self.seed}"
 
     @property
-    def cell(self):
+    def cell(self) -> tuple[str, float, int]:
         """What runs with different seeds share."""
         return (self.task, self.lr, self.batch_size)
 
+    def as_row(self) -> dict[str, Any]:
+        """Return the run as ``results.json`` stores it."""
+        row = {key: getattr(self, key) for key in ROW[:-1]}
+        return row | {ROW[-1]: self.hyperparameters}
 
-def plan(tasks, seeds, given, from_yaml, intermediate=None, intermediate_for=INTERMEDIATE_FOR):
-    """Return every :class:`Run`: tasks x learning rates x batch sizes x seeds.
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> "FineTuning":
+        """Return the run of a row of ``results.json``, whose own keys are removed from the row."""
+        return cls(*(row.pop(key) for key in ROW))
+
+
+ROW = ("task", "lr", "batch_size", "seed", "intermediate", "recipe")  # of results.json
+
+
+def plan(
+    tasks: Iterable[str],
+    seeds: Any,
+    given: Mapping[str, Any],
+    from_yaml: Mapping[str, Any],
+    intermediate: str | None = None,
+    intermediate_for: Collection[str] = INTERMEDIATE_FOR,
+) -> list[FineTuning]:
+    """Return every run: tasks x learning rates x batch sizes x seeds.
 
     Args:
         tasks: names.
-        given: what the command line says, None for what it does not; it wins over the YAML, and that over the recipe.
+        seeds: a number or a list of them.
+        given: hyperparameters from the command line, None where it has none; they take precedence over ``from_yaml``,
+            and those over the defaults.
         from_yaml: of :func:`read_yaml`.
         intermediate: the task whose fine-tuned checkpoint those in ``intermediate_for`` start from.
 
     Raises:
-        UserError: what the command line says is out of range.
+        UserError: a value from the command line is out of range.
     """
     given = {key: checked(key, value, flag(key)) for key, value in given.items() if value is not None}
     seeds = checked("seeds", seeds, "--seeds")
     own = from_yaml.get("tasks", {})
-    general = {k: v for k, v in from_yaml.items() if k in RECIPE}
+    general = {k: v for k, v in from_yaml.items() if k in HYPERPARAMETERS}
     runs = []
     for task in tasks:
-        recipe = RECIPE | BY_TASK.get(task, {}) | general | own.get(task, {}) | given
+        chosen = HYPERPARAMETERS | BY_TASK.get(task, {}) | general | own.get(task, {}) | given
         start = intermediate if task in intermediate_for and task != intermediate else None
-        for lr, size, seed in itertools.product(recipe["lr"], recipe["batch_size"], seeds):
-            runs.append(Run(task, lr, size, seed, start, recipe))
+        for lr, size, seed in itertools.product(chosen["lr"], chosen["batch_size"], seeds):
+            runs.append(FineTuning(task, lr, size, seed, start, chosen))
     return runs
 
 
 COUNTED = ("max_epoch", "max_update", "batch_size", "max_tokens", "max_positions", "pad_to_multiple")
 
 
-def frequencies(text):
-    """Read what --update-freq takes, a number for each epoch: ``2``, ``4,2`` or ``[4, 2]``."""
+def frequencies(text: str) -> list[int]:
+    """Read the value of ``--update-freq``, a number for each epoch: ``2``, ``4,2`` or ``[4, 2]``."""
     return [max(1, int(number)) for number in text.strip("[]").split(",")]
 
 
-def updates(words, data, longest):
-    """Return how many updates a run makes, which fairseq's schedule needs to know; one GPU, or the CPU, makes them.
+def updates(words: Sequence[str], data: dataset.Tokenized, longest: int) -> int:
+    """Return the number of updates of a run on one GPU or on the CPU, which fairseq's schedule needs to know.
 
-    With --max-tokens that is a close estimate, for batches vary from epoch to epoch.
+    With ``--max-tokens`` this is a close estimate, because batches vary from epoch to epoch.
 
     Args:
-        words: what follows ``fairseq-train`` on the command line.
-        data: :class:`plugins.data.glue.dataset.Tokenized`, to train on.
-        longest: input where --max-positions is not among the words.
+        words: arguments of ``fairseq-train``.
+        data: the training set.
+        longest: longest input in tokens, unless ``--max-positions`` is among the words.
 
     Raises:
         UserError: a value is no number, or an input is longer than --max-tokens.
@@ -230,18 +264,31 @@ def updates(words, data, longest):
     return min(total, found.max_update or total)
 
 
-def command(run, glue_dir, checkpoint, folder, data, longest, task_options, cpu):
-    """Return what follows ``fairseq-train`` on the command line of a run, and how many updates it makes.
+def command(
+    run: FineTuning,
+    glue_dir: str | Path,
+    checkpoint: str | Path,
+    folder: str | Path,
+    data: dataset.Tokenized,
+    longest: int,
+    task_options: Mapping[str, Any],
+    cpu: bool,
+) -> tuple[list[str], int]:
+    """Return the arguments of ``fairseq-train`` for a run, and its number of updates.
 
     Args:
-        checkpoint: where it starts.
+        run: the run.
+        glue_dir: folder of the data.
+        checkpoint: where training starts.
+        folder: for ``--save-dir``.
         data, longest: as :func:`updates`.
-        task_options: what names the task.
+        task_options: ``spec`` and ``flags`` of the task.
+        cpu: train on the CPU.
 
     Raises:
         UserError: as :func:`updates`.
     """
-    r, spec = run.recipe, task_options["spec"]
+    r, spec = run.hyperparameters, task_options["spec"]
     options = f"""--task glue --criterion glue --arch clap_roberta --optimizer fused_adamw --adam-betas (0.9,0.98)
         --adam-eps 1e-6 --weight-decay {r["weight_decay"]} --clip-norm {r["clip_norm"]} --lr {run.lr}
         --lr-scheduler polynomial_decay --max-epoch {r["epochs"]} --batch-size {run.batch_size} --dropout {r["dropout"]}

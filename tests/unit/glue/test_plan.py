@@ -7,52 +7,52 @@ import pytest
 
 from plugins.data.glue import dataset, specs
 from plugins.errors import UserError
-from plugins.glue import recipe
+from plugins.glue import plan
 
 
 def test_defaults_are_the_published_configs():
-    runs = recipe.plan(["RTE", "QQP", "CoLA"], [1], {}, {})
+    runs = plan.plan(["RTE", "QQP", "CoLA"], [1], {}, {})
     assert [(r.task, r.lr, r.batch_size) for r in runs] == [("RTE", 2e-5, 16), ("QQP", 1e-5, 32), ("CoLA", 1e-5, 16)]
 
 
-def test_the_command_line_wins_over_the_yaml_and_that_over_the_recipe():
+def test_the_command_line_wins_over_the_yaml_and_that_over_the_defaults():
     content = {"epochs": 3, "dropout": 0.2, "tasks": {"RTE": {"epochs": 5}}}
-    rte, cola = recipe.plan(["RTE", "CoLA"], [1], {"dropout": 0.0, "lr": None}, content)
-    assert (rte.recipe["epochs"], cola.recipe["epochs"]) == (5, 3)
-    assert (rte.recipe["dropout"], rte.recipe["weight_decay"]) == (0.0, 0.1)
+    rte, cola = plan.plan(["RTE", "CoLA"], [1], {"dropout": 0.0, "lr": None}, content)
+    assert (rte.hyperparameters["epochs"], cola.hyperparameters["epochs"]) == (5, 3)
+    assert (rte.hyperparameters["dropout"], rte.hyperparameters["weight_decay"]) == (0.0, 0.1)
 
 
 def test_a_grid_has_every_cell_and_seed():
-    runs = recipe.plan(["RTE"], [1, 2], {"lr": [1e-5, 2e-5], "batch_size": [16, 32]}, {})
+    runs = plan.plan(["RTE"], [1, 2], {"lr": [1e-5, 2e-5], "batch_size": [16, 32]}, {})
     assert len({run.name for run in runs}) == 8
     assert len({run.cell for run in runs}) == 4
 
 
 def test_what_is_given_twice_is_run_once():
     given = {"lr": [1e-4, 0.0001], "batch_size": [16, 16]}
-    assert [run.name for run in recipe.plan(["RTE"], [1, 1], given, {})] == ["RTE/lr0.0001_b16_s1"]
+    assert [run.name for run in plan.plan(["RTE"], [1, 1], given, {})] == ["RTE/lr0.0001_b16_s1"]
 
 
 def test_learning_rates_that_differ_a_little_have_folders_of_their_own():
-    runs = recipe.plan(["RTE"], [1], {"lr": [1e-5, 1.0000001e-5]}, {})
+    runs = plan.plan(["RTE"], [1], {"lr": [1e-5, 1.0000001e-5]}, {})
     assert len({run.name for run in runs}) == 2
 
 
 def test_an_intermediate_task_serves_the_small_ones():
-    runs = recipe.plan(["MNLI", "RTE", "CoLA"], [1], {}, {}, "MNLI")
+    runs = plan.plan(["MNLI", "RTE", "CoLA"], [1], {}, {}, "MNLI")
     assert {run.task: run.intermediate for run in runs} == {"MNLI": None, "RTE": "MNLI", "CoLA": None}
 
 
 def test_learning_rates_that_yaml_takes_for_text(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text("lr: [1e-5, 3e-5]\n")
-    assert [run.lr for run in recipe.plan(["RTE"], [1], {}, recipe.read_yaml(path))] == [1e-5, 3e-5]
+    assert [run.lr for run in plan.plan(["RTE"], [1], {}, plan.read_yaml(path))] == [1e-5, 3e-5]
 
 
 def read(tmp_path, text, own=()):
     path = tmp_path / "r.yaml"
     path.write_text(text)
-    return recipe.read_yaml(path, own)
+    return plan.read_yaml(path, own)
 
 
 BAD = [
@@ -97,15 +97,15 @@ def test_a_bad_yaml_is_an_error_that_names_the_file(tmp_path, text, complaint):
 
 def test_one_value_stands_for_a_list_of_one(tmp_path):
     content = read(tmp_path, "{seeds: 1, lr: 1e-4, batch_size: 8, max_tokens: null}")
-    (run,) = recipe.plan(["RTE"], content["seeds"], {}, content)
-    assert (run.lr, run.batch_size, run.seed, run.recipe["max_tokens"]) == (1e-4, 8, 1, None)
+    (run,) = plan.plan(["RTE"], content["seeds"], {}, content)
+    assert (run.lr, run.batch_size, run.seed, run.hyperparameters["max_tokens"]) == (1e-4, 8, 1, None)
 
 
 def test_tasks_are_found_however_they_are_written(tmp_path):
     own = replace(specs.SPECS["RTE"], name="mood")
     content = read(tmp_path, "tasks: {sst2: {epochs: 3}, Mood: {epochs: 4}}", [own])
-    runs = recipe.plan(["SST-2", "mood"], [1], {}, content)
-    assert [run.recipe["epochs"] for run in runs] == [3, 4]
+    runs = plan.plan(["SST-2", "mood"], [1], {}, content)
+    assert [run.hyperparameters["epochs"] for run in runs] == [3, 4]
 
 
 @pytest.mark.parametrize(
@@ -118,20 +118,20 @@ def test_tasks_are_found_however_they_are_written(tmp_path):
 )
 def test_what_the_command_line_says_is_checked_too(given, complaint):
     with pytest.raises(UserError, match=complaint):
-        recipe.plan(["RTE"], [1], given, {})
+        plan.plan(["RTE"], [1], given, {})
 
 
-@pytest.mark.parametrize("path", sorted((recipe.Path(__file__).parents[3] / "examples/glue/recipes").glob("*.yaml")),
+@pytest.mark.parametrize("path", sorted((plan.Path(__file__).parents[3] / "examples/glue/recipes").glob("*.yaml")),
                          ids=lambda path: path.stem)  # fmt: skip
 def test_example_recipes_are_read(path):
-    content = recipe.read_yaml(path)
-    assert len(recipe.plan(["RTE"], content["seeds"], {}, content)) == 6
+    content = plan.read_yaml(path)
+    assert len(plan.plan(["RTE"], content["seeds"], {}, content)) == 6
 
 
 def command(data, **given):
-    (run,) = recipe.plan(["RTE"], [1], given, {})
+    (run,) = plan.plan(["RTE"], [1], given, {})
     task = {"spec": specs.SPECS["RTE"], "flags": ["--glue-task", "RTE"]}
-    return recipe.command(run, "G", "C", "O", data, 64, task, cpu=True)
+    return plan.command(run, "G", "C", "O", data, 64, task, cpu=True)
 
 
 def rows(*sizes):

@@ -1,0 +1,235 @@
+"""Default options of a task: what a bare command line needs to train as the task's paper or a known recipe did.
+
+An option is written as fairseq stores it: ``max_update`` for ``--max-update``; ``True`` for a switch. The options that
+are filled in are logged in one line; ``--no-recipe`` leaves them out.
+"""
+
+import ast
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from plugins import checkpoints
+from plugins.errors import UserError
+
+# Language models on windows of text
+WINDOWS = {
+    "optimizer": "fused_adamw",
+    "lr_scheduler": "cosine",
+    "clip_norm": 1.0,
+    "num_workers": 0,  # a batch takes a tenth of a millisecond
+    # Every 250 updates and at the end; not at the end of an epoch, which is a number of windows without meaning.
+    "validate_interval_updates": 250,
+    "save_interval_updates": 250,
+    "keep_interval_updates": 1,
+    "validate_interval": 10**6,
+    "save_interval": 10**6,
+    "no_epoch_checkpoints": True,
+    "log_interval": 50,
+}
+# Fine-tuning on documents and summaries
+SUMMARIZATION = {
+    "criterion": "summarization",
+    "optimizer": "fused_adamw",
+    "lr": 1e-3,  # of LoRA and prompts in the report; full tuning needs less
+    "clip_norm": 1.0,
+    "max_tokens": 4096,
+    "num_workers": 0,
+    "no_epoch_checkpoints": True,
+    "log_interval": 50,
+}
+ADAM = {"adam_eps": 1e-8, "weight_decay": 0.1}
+BY_TASK = {
+    "char_lm": {
+        "criterion": "style_lm",
+        "lr": 1e-3,
+        "adam_betas": "(0.9,0.99)",
+        "batch_size": 64,
+        "batch_size_valid": 64,
+        "max_update": 5000,
+    },
+    # nanoGPT's, but few updates of few windows, which a CPU can do
+    "causal_lm": {
+        "criterion": "causal_lm",
+        "lr": 6e-4,
+        "adam_betas": "(0.9,0.95)",
+        "batch_size": 8,
+        "batch_size_valid": 8,
+        "max_update": 2000,
+    },
+}
+# All of the validation text, evaluated every 250 updates of 768 characters, would take a quarter of the time.
+NANO = {"batch_size": 12, "max_update": 2000, "validate_interval_updates": 1000, "save_interval_updates": 1000}
+MOST_WARMUP = 100  # updates; a fifth of a run that is shorter than five times that
+
+# Masked LMs: what all sizes share, and the size
+MASKED_LM = {
+    "criterion": "clap_masked_lm",
+    "optimizer": "fused_adamw",
+    "lr_scheduler": "polynomial_decay",
+    "ignore_unused_valid_subsets": True,
+    "skip_invalid_size_inputs_valid_test": True,  # as training always does; else one long line stops the run
+    "no_epoch_checkpoints": True,
+    "keep_interval_updates": 1,
+    "validate_interval": 10**6,  # by updates, because an epoch can be seconds or days
+    "save_interval": 10**6,
+}
+LAPTOP = {"tokens_per_sample": 128, "batch_size": 32, "num_workers": 0, "log_interval": 50,
+          "validate_interval_updates": 250, "save_interval_updates": 250}  # fmt: skip
+CLUSTER = {"tokens_per_sample": 512, "max_update": 125000, "log_interval": 200, "warmup_updates": 10000,
+           "validate_interval_updates": 5000, "save_interval_updates": 5000}  # fmt: skip
+MASKED_LM_BY_SIZE = {
+    "tiny": LAPTOP | {"lr": 1e-3, "max_update": 2000, "warmup_updates": 200},
+    "small": LAPTOP | {"lr": 5e-4, "max_update": 5000, "warmup_updates": 500},
+    "base": CLUSTER | {"lr": 5e-4, "batch_size": 16, "update_freq": "16"},
+    "large": CLUSTER | {"lr": 4e-4, "batch_size": 8, "update_freq": "32"},
+}
+MASKED_LM_ADAM = {"adam_betas": "(0.9,0.98)", "adam_eps": 1e-6, "weight_decay": 0.01}
+
+SOURCES = {
+    "char_lm": "nanoGPT, config/train_shakespeare_char.py",
+    "causal_lm": "nanoGPT, config/train_gpt2.py, with fewer and smaller updates",
+    "summarization": "examples/summarization",
+    "tiny": "examples/clap_roberta/config/recipe/tiny.yaml",
+    "small": "examples/clap_roberta/config/recipe/small.yaml",
+    "base": "examples/clap_roberta/config/recipe/wikitext103.yaml",
+    "large": "examples/clap_roberta/config/recipe/wikitext103.yaml, with the learning rate of large_pile.yaml",
+}
+# of the task: how a checkpoint's text was read and split, which evaluation must do in the same way
+INHERITED = ("unit", "style_from", "style_key", "jsonl_key", "valid_fraction", "test_fraction")
+OURS = ("char_lm", "causal_lm", "summarization", "clap_masked_lm", "glue")
+BATCH_SIZES = {"char_lm": 64, "causal_lm": 8, "clap_masked_lm": 32, "glue": 32}  # of validation
+
+
+class Defaults(NamedTuple):
+    """Options to add to a command line, {option: value}, and where they come from."""
+
+    options: dict[str, Any]
+    source: str
+
+
+def complete(program: str | None, given: Mapping[str, str]) -> Defaults:
+    """Return the options to add to a command line.
+
+    Args:
+        program: "train", "validate" or "eval_lm".
+        given: {option: its value, as text} of the command line.
+
+    Returns:
+        Defaults without the options that are given.
+    """
+    chosen, source = choose(program, given)
+    if "max_tokens" in given:
+        chosen.pop("batch_size", None)
+    return Defaults({name: value for name, value in chosen.items() if name not in given}, source)
+
+
+def choose(program: str | None, given: Mapping[str, str]) -> Defaults:
+    """Return the options of the task's recipe, given or not."""
+    task, path = given.get("task"), given.get("path")
+    if program in ("eval_lm", "validate") and path and task is None:
+        return of_checkpoint(program, given)
+    if program == "eval_lm" and task in BY_TASK and path:
+        return of_checkpoint(program, given)
+    if task == "summarization":
+        return Defaults(summarization(program, given), SOURCES[task])
+    if program == "validate" and task in BATCH_SIZES:
+        return Defaults({"batch_size": BATCH_SIZES[task]}, f"--task {task}")
+    if program == "train" and task in BY_TASK:
+        return Defaults(windows(given), SOURCES[task])
+    if program == "train" and task == "clap_masked_lm" and not is_complete(given):
+        return Defaults(masked_lm(given), SOURCES[size_of(given)])
+    return Defaults({}, "")
+
+
+# Training
+
+
+def summarization(program: str | None, given: Mapping[str, str]) -> dict[str, Any]:
+    """Return how summaries are learned, or evaluated."""
+    options = SUMMARIZATION if program == "train" else {"max_tokens": SUMMARIZATION["max_tokens"]}
+    options = options | on_cpu()
+    if "batch_size" in given:
+        del options["max_tokens"]
+    return options
+
+
+def windows(given: Mapping[str, str]) -> dict[str, Any]:
+    """Return nanoGPT's way to train, without options of another optimizer or schedule than the user's."""
+    options = WINDOWS | BY_TASK[given["task"]] | (NANO if "nano" in given.get("arch", "") else {}) | on_cpu()
+    betas = {"adam_betas": options.pop("adam_betas")}
+    if given.get("optimizer", options["optimizer"]) == "fused_adamw":
+        options |= betas | ADAM
+    rate = number(given.get("lr"), options["lr"])
+    options["lr"] = rate
+    if given.get("lr_scheduler", options["lr_scheduler"]) == "cosine":
+        updates = int(number(given.get("max_update"), options["max_update"]))
+        warmup = int(number(given.get("warmup_updates"), min(MOST_WARMUP, updates // 5)))
+        options |= {"min_lr": rate / 10, "warmup_updates": warmup, "warmup_init_lr": rate / (warmup + 1)}
+    return options
+
+
+def masked_lm(given: Mapping[str, str]) -> dict[str, Any]:
+    """Return how a masked LM of the architecture's size is pretrained; the learning rate falls to 0 at the last update.
+
+    Options of another optimizer or schedule than the user's are left out.
+    """
+    options = MASKED_LM | MASKED_LM_BY_SIZE[size_of(given)] | on_cpu()
+    warmup = options.pop("warmup_updates")
+    if given.get("optimizer", options["optimizer"]) == "fused_adamw":
+        options |= MASKED_LM_ADAM
+    if given.get("lr_scheduler", options["lr_scheduler"]) == "polynomial_decay":
+        updates = int(number(given.get("max_update"), options["max_update"]))
+        options |= {"total_num_update": updates, "warmup_updates": min(warmup, updates // 10)}
+    return options
+
+
+def is_complete(given: Mapping[str, str]) -> bool:
+    """Return whether a command line of masked LMs names its criterion, optimizer and batch size: it is left alone."""
+    return {"criterion", "optimizer"} <= given.keys() and not {"batch_size", "max_tokens"}.isdisjoint(given)
+
+
+def size_of(given: Mapping[str, str]) -> str:
+    """Return the size that the name of the architecture ends in, else ``base``."""
+    size = given.get("arch", "").rpartition("_")[2]
+    return size if size in MASKED_LM_BY_SIZE else "base"
+
+
+def on_cpu() -> dict[str, bool]:
+    """Return ``--cpu`` unless there is a GPU."""
+    return {} if torch.cuda.is_available() else {"cpu": True}
+
+
+# Evaluation
+
+
+def of_checkpoint(program: str, given: Mapping[str, str]) -> Defaults:
+    """Return the task of a checkpoint, if it is one of ours, and how it read its text."""
+    path = given["path"].split(os.pathsep)[0]
+    try:
+        saved = checkpoints.stored_options(checkpoints.read_state(path))[1]
+    except UserError:
+        if program == "eval_lm":
+            raise
+        return Defaults({}, "")  # fairseq-validate names the file when it loads it
+    task = saved.get("_name", saved.get("task"))
+    if program == "validate":
+        options = {"task": task, "batch_size": BATCH_SIZES.get(task)} if task in OURS else {}
+        options |= summarization(program, given) if task == "summarization" else {}
+        return Defaults({k: v for k, v in options.items() if v is not None}, f"the task of {path}")
+    if task not in BY_TASK or given.get("task") not in (None, task):
+        return Defaults({}, "")
+    options = {name: saved[name] for name in INHERITED if saved.get(name) is not None}
+    has_test = given.get("test_data") or float(given.get("test_fraction", options.get("test_fraction", 0)))
+    return Defaults(options | {"task": task, "gen_subset": "test" if has_test else "valid"}, f"the task of {path}")
+
+
+def number(text: str | None, default: float) -> float:
+    """Return the number, or the first of a list, that an option has; the default if it is none."""
+    try:
+        value = ast.literal_eval(text)
+        return float(value[0] if isinstance(value, (list, tuple)) else value)
+    except (ValueError, SyntaxError, TypeError, IndexError):
+        return default
