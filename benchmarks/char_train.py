@@ -49,11 +49,12 @@ def build(size, characters, **style):
     from plugins.models.char_lm import CharLanguageModel
     from plugins.models.char_lm_config import SIZES as ARCHITECTURES
     from plugins.models.char_lm_config import CharLMConfig
+    from plugins.options import NO_START
 
     class Task:
         source_dictionary, style_names = range(characters), ["a", "b", "c", "d"]
 
-    config = CharLMConfig(save_dir=None, restore_file=None, finetune_from_model=None, **style)
+    config = CharLMConfig(**NO_START, **style)
     config = OmegaConf.merge(OmegaConf.structured(config), ARCHITECTURES[size])
     model = CharLanguageModel.build_model(config, Task).train()
     matrices = [p for p in model.parameters() if p.ndim >= 2]

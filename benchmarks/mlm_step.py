@@ -60,6 +60,7 @@ def build(variant, shape, dropout, compiled=False):
 
     from plugins.models.clap_roberta import ClapRobertaModel
     from plugins.models.clap_roberta_config import ClapRobertaConfig
+    from plugins.options import NO_START
 
     layers, width, heads, _, tokens, words = SHAPES[shape]
     dictionary = dictionary_of(words)
@@ -70,8 +71,7 @@ def build(variant, shape, dropout, compiled=False):
     )  # fmt: skip
     if variant == PEER:
         return RobertaModel.build_model(argparse.Namespace(**size), task)
-    start = dict(save_dir=None, restore_file=None, finetune_from_model=None)
-    options = ClapRobertaConfig(**size, **VARIANTS[variant], **start, compile_encoder=compiled)
+    options = ClapRobertaConfig(**size, **VARIANTS[variant], **NO_START, compile_encoder=compiled)
     return ClapRobertaModel.build_model(OmegaConf.structured(options), task)
 
 

@@ -37,11 +37,11 @@ def build(args):
     from plugins.hub import CharLM
     from plugins.models.char_lm import CharLanguageModel
     from plugins.models.char_lm_config import CharLMConfig
+    from plugins.options import NO_START
 
     dictionary = CharDictionary(map(chr, range(48, 48 + 65)))
-    start = dict.fromkeys(("save_dir", "restore_file", "finetune_from_model"))
     sizes = {"decoder_layers": args.layers, "decoder_attention_heads": args.heads, "decoder_embed_dim": args.width}
-    cfg = OmegaConf.structured(CharLMConfig(**start, **sizes, block_size=args.length))
+    cfg = OmegaConf.structured(CharLMConfig(**NO_START, **sizes, block_size=args.length))
     task = SimpleNamespace(source_dictionary=dictionary, style_names=[])
     return CharLM(CharLanguageModel.build_model(cfg, task), dictionary)
 

@@ -52,11 +52,11 @@ def build_ours(method, shape, dropout):
     from plugins import peft
     from plugins.models.causal_lm import CausalLanguageModel
     from plugins.models.causal_lm_config import CausalLMConfig
+    from plugins.options import NO_START
 
     layers, width, heads, _, tokens, words = SHAPES[shape]
-    start = dict.fromkeys(("save_dir", "restore_file", "finetune_from_model"))
     cfg = OmegaConf.structured(
-        CausalLMConfig(**start, decoder_layers=layers, decoder_embed_dim=width, decoder_attention_heads=heads,
+        CausalLMConfig(**NO_START, decoder_layers=layers, decoder_embed_dim=width, decoder_attention_heads=heads,
                        block_size=tokens + 24, dropout=dropout)
     )  # fmt: skip
 

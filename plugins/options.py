@@ -1,33 +1,48 @@
-"""Fields of model configs, and flags for those that are on, off or not given."""
+"""Fields of configs, the options that say where training starts, and on/off flags that may be left out."""
 
 import argparse
-from dataclasses import field, fields
-from typing import Optional  # fairseq's parser does not read `bool | None`
+from dataclasses import dataclass, field, fields
+from typing import Any, Optional  # fairseq's parser does not read `bool | None`
 
-START = ("save_dir", "restore_file", "finetune_from_model")  # options that say where training starts from
+from fairseq.dataclass import FairseqDataclass
+from omegaconf import II
 
 
-def flag(name):
+@dataclass
+class StartConfig(FairseqDataclass):
+    """Which checkpoint training starts from: options of the run, visible in every config that inherits them."""
+
+    save_dir: Optional[str] = II("checkpoint.save_dir")
+    restore_file: Optional[str] = II("checkpoint.restore_file")
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+
+
+START = tuple(f.name for f in fields(StartConfig) if not f.name.startswith("_"))
+NO_START = dict.fromkeys(START)  # their values outside of a run: nothing to start from
+
+
+def flag(name: str) -> str:
     """Return how an option is written on the command line."""
     return "--" + name.replace("_", "-")
 
 
-def architecture(help):
-    """A field that decides what function the weights compute. None: as in the checkpoint, else the default."""
+def architecture(help: str) -> Any:
+    """Return the dataclass field of an architecture option. None means the checkpoint's value, else the default."""
     return field(default=None, metadata={"help": help, "architecture": True})
 
 
-def option(default, help):
+def option(default: Any, help: str) -> Any:
+    """Return the dataclass field of an option with a help text."""
     return field(default=default, metadata={"help": help})
 
 
-def architecture_names(config):
+def architecture_names(config: type) -> list[str]:
     """Return the names of the fields of a config class that a checkpoint decides."""
     return [f.name for f in fields(config) if f.metadata.get("architecture")]
 
 
-def add_tristate_flags(group, config):
-    """Give each on/off option a flag and its ``--no-`` twin, so that what was not given can be told from off."""
+def add_tristate_flags(group: argparse._ActionsContainer, config: type) -> None:
+    """Give each on/off option of a config class a flag and its ``--no-`` twin; without either the option is None."""
     for f in fields(config):
         if f.type == Optional[bool]:
             group.add_argument(flag(f.name), action=argparse.BooleanOptionalAction, help=f.metadata["help"])

@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 
 from plugins.errors import UserError, shortened, shown
-from plugins.options import START
+from plugins.options import NO_START
 
 from .reading import check_integrity
 from .schema import check_finite
@@ -46,7 +46,7 @@ def new_model(kind: type, options: Mapping, dictionary, **task):
         task: what ``kind`` asks of a task, besides the dictionary.
     """
     known = {k: v for k, v in options.items() if k in kind.config.__dataclass_fields__}
-    cfg = OmegaConf.structured(kind.config(**known | dict.fromkeys(START)))
+    cfg = OmegaConf.structured(kind.config(**known | NO_START))
     return kind.build_model(cfg, SimpleNamespace(source_dictionary=dictionary, **task))
 
 

@@ -12,7 +12,7 @@ from fairseq.models.roberta import RobertaModel
 from omegaconf import open_dict
 
 from plugins.models.clap_roberta_config import ARCHITECTURE, BASE, DEFAULTS, SIZES, ClapRobertaConfig
-from plugins.options import START
+from plugins.options import NO_START
 
 from . import allowed
 from .building import check_sizes
@@ -103,6 +103,6 @@ def adopt(state: dict, overrides: Mapping, path: str) -> None:
     known = {k: v for k, v in model.items() if k in ClapRobertaConfig.__dataclass_fields__}
     known.setdefault("self_mask_prob", model.get("mask_prob", 0.0))  # the fork's name for it
     with open_dict(cfg):
-        cfg.model = ClapRobertaConfig(**known | saved | dict.fromkeys(START) | {"_name": "clap_roberta"})
+        cfg.model = ClapRobertaConfig(**known | saved | NO_START | {"_name": "clap_roberta"})
         if task.get("_name") == "masked_lm":
             cfg.task = {**task, "_name": "clap_masked_lm", "omit_mask": saved["mask_embedding"] == "zero"}

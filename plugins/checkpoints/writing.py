@@ -11,7 +11,7 @@ from plugins.data import dictionaries
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.files import replacing
-from plugins.options import START
+from plugins.options import NO_START
 
 
 def check_place(path: str | os.PathLike, dictionary: TokenDictionary) -> None:
@@ -47,8 +47,8 @@ def write_causal_lm(path: str | os.PathLike, model: FairseqLanguageModel) -> Non
     state = {
         "args": None,
         "cfg": {
-            "model": cfg | dict.fromkeys(START) | {"_name": "causal_lm"},
-            "task": {"_name": "causal_lm", "data": "", **dict.fromkeys(("path", *START))},
+            "model": cfg | NO_START | {"_name": "causal_lm"},
+            "task": {"_name": "causal_lm", "data": "", "path": None, **NO_START},
             "criterion": {"_name": "causal_lm"},
             **{part: {} for part in ("common", "common_eval", "checkpoint")},
         },

@@ -10,6 +10,7 @@ from plugins.checkpoints import check_place, find_checkpoint
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.files import replacing
+from plugins.options import NO_START
 
 
 def merge_checkpoint(path, output, base=None):
@@ -58,8 +59,7 @@ def adapter_state(path):
 
 def load_with_task(path, base=None):
     """Return (model, task) of a checkpoint of any kind, which needs nothing but what lies beside it, and its base."""
-    overrides = dict.fromkeys(("save_dir", "restore_file", "finetune_from_model"))
-    overrides |= {"path": path, "data": os.path.dirname(os.path.abspath(path))}
+    overrides = NO_START | {"path": path, "data": os.path.dirname(os.path.abspath(path))}
     if base:
         overrides["peft_base"] = base
     (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([path], overrides)

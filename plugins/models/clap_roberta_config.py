@@ -9,11 +9,10 @@ from typing import Optional  # fairseq's parser does not read `int | None`
 from fairseq.dataclass import ChoiceEnum
 from fairseq.models.transformer import DEFAULT_MIN_PARAMS_TO_WRAP
 from fairseq.utils import get_available_activation_fns
-from omegaconf import II
 
 from plugins.modules.pooler import POOLERS
 from plugins.modules.positions import ENCODER_SCHEMES
-from plugins.options import architecture, architecture_names, option
+from plugins.options import StartConfig, architecture, architecture_names, option
 from plugins.peft import PeftConfig
 
 POSITIONS = ChoiceEnum(list(ENCODER_SCHEMES))
@@ -25,7 +24,7 @@ ACTIVATIONS = ChoiceEnum(get_available_activation_fns())
 
 
 @dataclass
-class ClapRobertaConfig(PeftConfig):
+class ClapRobertaConfig(PeftConfig, StartConfig):
     # Size
     encoder_layers: Optional[int] = architecture("layers (12)")
     encoder_embed_dim: Optional[int] = architecture("width (768)")
@@ -103,11 +102,6 @@ class ClapRobertaConfig(PeftConfig):
     offload_activations: bool = option(False, "with --checkpoint-activations: keep them on the CPU")
     min_params_to_wrap: int = option(DEFAULT_MIN_PARAMS_TO_WRAP, "fully_sharded: smallest layer that is wrapped")
     compile_encoder: bool = option(False, "compile the layers with torch.compile (on a CPU it does not pay)")
-
-    # Where training starts from
-    save_dir: Optional[str] = II("checkpoint.save_dir")
-    restore_file: Optional[str] = II("checkpoint.restore_file")
-    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
 
 
 ARCHITECTURE = architecture_names(ClapRobertaConfig)

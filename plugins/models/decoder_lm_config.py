@@ -5,11 +5,10 @@ from typing import Optional  # fairseq's parser does not read `int | None`
 
 from fairseq.dataclass import ChoiceEnum
 from fairseq.utils import get_available_activation_fns
-from omegaconf import II
 
 from plugins.modules import decoder
 from plugins.modules.positions import DECODER_SCHEMES
-from plugins.options import architecture, option
+from plugins.options import StartConfig, architecture, option
 from plugins.peft import PeftConfig
 
 POSITIONS = ChoiceEnum(list(DECODER_SCHEMES))
@@ -18,7 +17,7 @@ ACTIVATIONS = ChoiceEnum([*get_available_activation_fns(), "gelu_tanh"])
 
 
 @dataclass
-class DecoderLMConfig(PeftConfig):
+class DecoderLMConfig(PeftConfig, StartConfig):
     # Size
     decoder_layers: Optional[int] = architecture("layers (by architecture)")
     decoder_attention_heads: Optional[int] = architecture("attention heads; they must divide the width (likewise)")
@@ -51,11 +50,6 @@ class DecoderLMConfig(PeftConfig):
     dropout: Optional[float] = option(None, "after attention and after the feed-forward net (by architecture, else 0)")
     embedding_dropout: Optional[float] = option(None, "after the embedding (as --dropout)")
     attention_dropout: Optional[float] = option(None, "of attention weights (as --dropout)")
-
-    # Where training starts from
-    save_dir: Optional[str] = II("checkpoint.save_dir")
-    restore_file: Optional[str] = II("checkpoint.restore_file")
-    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
 
 
 def size(layers, heads, width, block, dropout):

@@ -7,20 +7,19 @@ from typing import Optional  # fairseq's parser does not read `str | None`
 
 from fairseq import utils
 from fairseq.data.iterators import EpochBatchIterator
-from fairseq.dataclass import FairseqDataclass
 from fairseq.tasks import FairseqTask
 from omegaconf import II, MISSING
 
 from plugins.data.text.sources import CorpusSpec, Reading
 from plugins.data.text.windows import ConsecutiveWindows, RandomWindows
 from plugins.errors import UserError
-from plugins.options import option
+from plugins.options import StartConfig, option
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class TextConfig(FairseqDataclass):
+class TextConfig(StartConfig):
     """What a task needs to keep encoded text beside its checkpoints and to find the vocabulary of one."""
 
     data_cache: Optional[str] = option(
@@ -28,9 +27,6 @@ class TextConfig(FairseqDataclass):
     )
     seed: int = II("common.seed")
     path: Optional[str] = II("common_eval.path")
-    save_dir: Optional[str] = II("checkpoint.save_dir")
-    restore_file: Optional[str] = II("checkpoint.restore_file")
-    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
 
 
 @dataclass
