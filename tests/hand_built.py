@@ -41,6 +41,10 @@ def report(tokens=LINE, layers=12, heads=12, **parts):
             "items": [{"title": "Previous token", "what": "Looks before.", "score": score, "best": len(score) - 1,
                        "most": f"Layer {layers - 1}, head {heads - 1}: 0.80 [0.75, 0.85]"}],
         },
+        "predictions": {
+            "note": "Of no text.", "tokens": list("abc"), "bits": [None, 2.0, 5.0], "truth": [None, 0.25, 0.03125],
+            "choices": [[], [["b", 0.25], ["c", 0.125]], [["a", 0.04], ["b", 0.03]]],
+        },
         "styles": {
             "names": ["drama", "novel"], "tokens": list("abc"), "probabilities": [[0.5, 0.5], [0.9, 0.1], [0, 1]],
         },

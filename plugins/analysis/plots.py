@@ -1,66 +1,69 @@
-"""Drawings of what the rest of this package computes. matplotlib is imported when a drawing is asked for."""
+"""Figures shared by the lines of work. matplotlib is imported when a figure is drawn."""
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from plugins.analysis.palette import COLORS, GRAY, colors_of, markers_of
 from plugins.errors import UserError
 from plugins.files import replacing
 
-# Okabe and Ito's colours, which remain distinct for colour-blind readers (purple and yellow darker, as text is
-# written in them too); markers tell them apart in grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#A3457F", "#B88600", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GREY = "#555555"
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Curve = tuple[np.ndarray, np.ndarray]
+"""Places on the x axis and values, (N,) each."""
+Band = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Places on the x axis, means and standard errors, (N,) each."""
+
+DASHES = ("-", "--", ":", "-.")
+FEW_POINTS = 25  # a curve of fewer points has a marker at each
 
 
 def validation_curves(
     path: str | Path, curves: Mapping[str, Curve], title: str, subtitle: str = "", unigram: float | None = None
 ) -> None:
-    """Draw validation perplexity (on a logarithmic axis) against updates, a labelled curve a model, into a file.
+    """Draw validation perplexity (logarithmic) against updates, one labeled curve per model.
 
     Args:
-        path: where to; the suffix chooses the format.
-        curves: (updates, perplexities), each (N,) with N > 0, by the model's name.
-        title: what the drawing shows, in a sentence.
-        subtitle: a smaller line under it.
-        unigram: a perplexity for scale, drawn as a dashed line.
+        path: output file; its suffix selects the format.
+        curves: (updates, perplexities), each (N,) with N > 0, by the name of the model.
+        title: the conclusion, in a sentence.
+        subtitle: a smaller line below.
+        unigram: a perplexity for comparison, drawn as a dashed line.
 
     Raises:
         UserError: matplotlib is not installed.
     """
     figure, axes = new_figure()
-    ends = {}  # (value, colour) by label
-    for index, (name, (updates, values)) in enumerate(curves.items()):
-        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-        axes.plot(updates, values, color=colour, marker=marker, linewidth=1.8, markersize=4.5, clip_on=False)
-        ends[f"{name} {values[-1]:.0f}"] = values[-1], colour
+    colors, markers = colors_of(list(curves)), markers_of(list(curves))
+    ends = {}  # (value, color) by label
+    for name, (updates, values) in curves.items():
+        look = {"color": colors[name], "marker": markers[name]}
+        axes.plot(updates, values, linewidth=1.8, markersize=4.5, clip_on=False, **look)
+        ends[f"{name} {values[-1]:.0f}"] = values[-1], colors[name]
     if unigram is not None:
-        axes.axhline(unigram, color=GREY, linestyle="--", linewidth=1)
-        ends[f"unigram {unigram:.0f}"] = unigram, GREY
+        axes.axhline(unigram, color=GRAY, linestyle="--", linewidth=1)
+        ends[f"unigram {unigram:.0f}"] = unigram, GRAY
     axes.set_xlim(0, max(updates[-1] for updates, _ in curves.values()))
-    label_axes(axes, title, subtitle)
+    logarithmic(axes)
+    axes.set(xlabel="updates", ylabel="validation perplexity (log scale)")
+    head(figure, title, subtitle, axes.get_position().x0)
     label_ends(axes, ends)
     save(figure, path)
 
 
-def bands(
-    path: str | Path,
-    curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
-    title: str,
-    ylabel: str,
-    xlabel: str = "updates",
-) -> None:
-    """Draw curves with a band of one standard error on either side into a file.
+def bands(path: str | Path, curves: Mapping[str, Band], title: str, ylabel: str, xlabel: str = "updates") -> None:
+    """Draw curves with a band of one standard error on either side, each labeled at its end.
 
     Args:
-        path: where to; the suffix chooses the format.
-        curves: (places on the x axis, means, standard errors), each (N,), by name.
-        title: what the drawing shows.
+        path: output file; its suffix selects the format.
+        curves: by name.
+        title: what the figure shows.
         ylabel: what the means are.
         xlabel: what the places are.
 
@@ -69,33 +72,53 @@ def bands(
     """
     figure, axes = new_figure()
     draw_bands(axes, curves, list(curves))
-    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
-    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
-    save(figure, path, bbox_inches="tight", bbox_extra_artists=[legend])
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    head(figure, title, "", axes.get_position().x0)
+    label_ends(axes, ends_of(curves, list(curves)))
+    save(figure, path, bbox_inches="tight")
 
 
-def draw_bands(axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], names: Sequence[str]) -> None:
-    """Draw curves and their bands, in the colour and dashes of a name's place among all names."""
-    dashes = ("-", "--", ":", "-.")
+def draw_bands(axes: "Axes", curves: Mapping[str, Band], names: Sequence[str]) -> None:
+    """Draw curves with their bands, in the color and dashes of each name's place among all ``names``."""
     for name, (x, mean, error) in curves.items():
-        index = names.index(name)
-        look = {"color": COLOURS[index % len(COLOURS)], "label": name}
-        if len(x) == 1:  # neither a line nor a band of one point can be seen
+        look = {"color": look_of(names)[name], "label": name}
+        if len(x) == 1:  # a line or band of one point would be invisible
             axes.errorbar(x, mean, error, marker="o", markersize=4, capsize=3, **look)
             continue
-        axes.plot(x, mean, linestyle=dashes[index // len(COLOURS) % len(dashes)], linewidth=1.5, **look)
+        dashes = DASHES[names.index(name) // len(COLORS) % len(DASHES)] if len(names) > len(COLORS) else "-"
+        marker = markers_of(names)[name] if len(x) <= FEW_POINTS else None
+        axes.plot(x, mean, linestyle=dashes, linewidth=1.6, marker=marker, markersize=4, **look)
         axes.fill_between(x, mean - error, mean + error, color=look["color"], alpha=0.2, linewidth=0)
     axes.grid(axis="y", color="#dddddd", linewidth=0.7)
+    axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def ranges(path: str | Path, groups: Mapping[str, Mapping[str, tuple[float, float, float]]], title: str, xlabel: str):
-    """Draw values with their intervals, a row a name and a colour a group, into a file.
+def look_of(names: Sequence[str]) -> dict[str, str]:
+    """Return a color for each name; where the palette repeats, dashes distinguish the curves."""
+    if len(names) <= len(COLORS):
+        return colors_of(names)
+    return {name: COLORS[index % len(COLORS)] for index, name in enumerate(names)}
+
+
+def ends_of(curves: Mapping[str, Band], names: Sequence[str], decimals: int | None = None) -> dict:
+    """Return (last value, color) of curves by their labels, which are names, with ``decimals`` the last value too."""
+    colors = look_of(names)
+    return {
+        name if decimals is None else f"{name} {mean[-1]:.{decimals}f}": (float(mean[-1]), colors[name])
+        for name, (_, mean, _) in curves.items()
+    }
+
+
+def ranges(
+    path: str | Path, groups: Mapping[str, Mapping[str, tuple[float, float, float]]], title: str, xlabel: str
+) -> None:
+    """Draw values with their intervals, one row per name and one color per group.
 
     Args:
-        path: where to; the suffix chooses the format.
+        path: output file; its suffix selects the format.
         groups: {group: {name: (low, value, high)}}, the same names in each.
-        title: what the drawing shows.
+        title: what the figure shows.
         xlabel: what the values are.
 
     Raises:
@@ -103,11 +126,12 @@ def ranges(path: str | Path, groups: Mapping[str, Mapping[str, tuple[float, floa
     """
     figure, axes = new_figure()
     names = list(next(iter(groups.values())))
+    colors, markers = colors_of(list(groups)), markers_of(list(groups))
     for index, (group, members) in enumerate(groups.items()):
         low, value, high = np.array([members[name] for name in names]).T
         rows = np.arange(len(names)) + (index - (len(groups) - 1) / 2) * 0.15
-        style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)], "linestyle": "none"}
-        axes.errorbar(value, rows, xerr=(value - low, high - value), markersize=5, capsize=3, label=group, **style)
+        look = {"color": colors[group], "marker": markers[group], "linestyle": "none"}
+        axes.errorbar(value, rows, xerr=(value - low, high - value), markersize=5, capsize=3, label=group, **look)
     axes.set(title=title, xlabel=xlabel, yticks=range(len(names)), yticklabels=names)
     axes.invert_yaxis()
     axes.grid(axis="x", color="#dddddd", linewidth=0.7)
@@ -123,24 +147,23 @@ def heat_map(
     columns: Sequence[str],
     title: str,
     names: tuple[str, str],
-    *,
     note: str = "",
     label: str = "",
     errors: np.ndarray | None = None,
     decimals: int = 3,
 ) -> None:
-    """Draw a matrix as coloured cells with their values into a file; NaN stays white.
+    """Draw a matrix as colored cells with their values; NaN stays white.
 
     Args:
-        path: where to; the suffix chooses the format.
+        path: output file; its suffix selects the format.
         values: (R, C).
         rows, columns: R and C labels.
-        title: what the drawing shows.
+        title: what the figure shows.
         names: what the rows are, and what the columns are.
-        note: a smaller line under the title.
+        note: a smaller line below the title.
         label: what the values are.
-        errors: (R, C) standard errors, written under the values; NaN for none.
-        decimals: of what is written.
+        errors: (R, C) standard errors, written below the values; NaN for none.
+        decimals: of the values written.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -156,30 +179,43 @@ def heat_map(
     for (i, j), value in np.ndenumerate(values):
         if math.isnan(value):
             continue
-        said = f"{value:.{decimals}f}"
+        text = f"{value:.{decimals}f}"
         if errors is not None and not math.isnan(errors[i, j]):
-            said += f"\n± {errors[i, j]:.{decimals}f}"
-        axes.text(j, i, said, ha="center", va="center", color="black" if value > middle else "white", fontsize=9)
+            text += f"\n± {errors[i, j]:.{decimals}f}"
+        axes.text(j, i, text, ha="center", va="center", color="black" if value > middle else "white", fontsize=9)
     figure.colorbar(image, label=label)
     save(figure, path, bbox_inches="tight")
 
 
-def put_title(axes, title: str, note: str = "") -> None:
-    """Write a title, and a smaller line under it, above axes."""
+# Parts of figures
+
+
+def put_title(axes: "Axes", title: str, note: str = "") -> None:
+    """Write a title above the axes, and a smaller line below it."""
     axes.set_title(f"{title}\n" if note else title, fontsize=11.5, fontweight="bold")
-    axes.annotate(note, (0.5, 1), (0, 6), "axes fraction", "offset points", ha="center", fontsize=8.5, color=GREY)
+    axes.annotate(note, (0.5, 1), (0, 6), "axes fraction", "offset points", ha="center", fontsize=8.5, color=GRAY)
 
 
-def new_figure():
-    """Return a figure of 1200 x 720 pixels and its axes, drawn without a display."""
+def head(figure: "Figure", title: str, subtitle: str, left: float) -> None:
+    """Write a title and a smaller line below it at the top of a figure, from ``left`` (a fraction of its width)."""
+    figure.text(left, 0.94, title, fontsize=11.5, fontweight="bold")
+    figure.text(left, 0.89, subtitle, fontsize=9, color=GRAY)
+
+
+def new_figure() -> tuple["Figure", "Axes"]:
+    """Return a figure of 1200 x 720 pixels with its axes, drawn without a display."""
     figure = new_canvas(8, 4.8)
     axes = figure.add_subplot()
     figure.subplots_adjust(left=0.085, right=0.83, top=0.85, bottom=0.115)
     return figure, axes
 
 
-def new_canvas(width: float, height: float):
-    """Return an empty figure of a size in inches of 150 pixels, drawn without a display."""
+def new_canvas(width: float, height: float) -> "Figure":
+    """Return an empty figure of a size in inches of 150 pixels, drawn without a display.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -190,65 +226,69 @@ def new_canvas(width: float, height: float):
     return figure
 
 
-def save(figure, path: str | Path, **options) -> None:
-    """Write a figure, whole or not at all; a path without a suffix becomes a PNG. Dollars in its texts are dollars.
+def save(figure: "Figure", path: str | Path, **options) -> None:
+    """Write a figure atomically; a path without a suffix becomes a PNG. Dollar signs in its texts are not formulas.
 
     Args:
         figure: the figure.
-        path: where to; the suffix chooses the format.
+        path: output file; its suffix selects the format.
         options: of matplotlib's ``savefig``.
 
     Raises:
-        UserError: it cannot be written, or matplotlib does not know the format.
+        UserError: the file cannot be written, or matplotlib does not support the format.
     """
     from matplotlib.text import Text
 
     path = Path(path)
     kind = path.suffix.lstrip(".").lower() or "png"
     if kind not in figure.canvas.get_supported_filetypes():
-        raise UserError(f"{path}: matplotlib cannot write .{kind}; take .png, .svg or .pdf")
-    for text in figure.findobj(Text):  # names and texts of users, which need not be sound formulas
+        raise UserError(f"{path}: matplotlib cannot write .{kind}; use .png, .svg or .pdf")
+    for text in figure.findobj(Text):  # names and texts of users, which may be invalid formulas
         text.set_parse_math(False)
     with replacing(path) as part:
         figure.savefig(part, format=kind, **options)
 
 
-def label_axes(axes, title: str, subtitle: str) -> None:
-    """Name the axes, put round numbers on the logarithmic one, and take away what does not inform."""
+def logarithmic(axes: "Axes") -> None:
+    """Make the y axis logarithmic, with round numbers as ticks."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    # Over less than a decade the powers of ten alone would leave the axis bare.
+    # Over less than a decade, powers of ten alone would leave the axis without ticks.
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7) if high / low < 30 else (1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(axis="y", color="#dddddd", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set(xlabel="updates", ylabel="validation perplexity (log scale)")
-    left = axes.get_position().x0
-    axes.figure.text(left, 0.94, title, fontsize=11.5, fontweight="bold")
-    axes.figure.text(left, 0.89, subtitle, fontsize=9, color=GREY)
 
 
-def label_ends(axes, ends: Mapping[str, tuple[float, str]]) -> None:
-    """Write labels at (value, colour) to the right of the axes, moved up or down where two would overlap."""
-    low, high = np.log(axes.get_ylim())
-    places = spread([math.log(value) for value, _ in ends.values()], 0.052 * (high - low))
+def label_ends(axes: "Axes", ends: Mapping[str, tuple[float, str]], size: float = 9.5) -> None:
+    """Write labels at (value, color) to the right of the axes, moved up or down where two would overlap.
+
+    Args:
+        axes: with their final limits and scale.
+        ends: by label.
+        size: of the font, in points.
+    """
+    to_place, from_place = (np.log, math.exp) if axes.get_yscale() == "log" else (np.asarray, float)
+    low, high = to_place(axes.get_ylim())
+    height = axes.get_position().height * axes.figure.get_figheight() * 72  # points
+    places = separate([float(to_place(value)) for value, _ in ends.values()], 1.3 * size / height * (high - low))
     where = {"xycoords": axes.get_yaxis_transform(), "xytext": (8, 0), "textcoords": "offset points"}
-    for (label, (_, colour)), place in zip(ends.items(), places, strict=True):
-        xy = (1, math.exp(place))
-        axes.annotate(label, xy, **where, va="center", color=colour, fontsize=9.5, annotation_clip=False)
+    for (label, (_, color)), place in zip(ends.items(), places, strict=True):
+        xy = (1, from_place(place))
+        axes.annotate(label, xy, **where, va="center", color=color, fontsize=size, annotation_clip=False)
 
 
-def spread(places: Sequence[float], distance: float) -> list[float]:
-    """Return places near the given ones, in the same order, no two of them nearer than ``distance``.
+def separate(places: Sequence[float], distance: float) -> list[float]:
+    """Return places near the given ones, in the same order, no two of them closer than ``distance``.
 
-    Where some are too near each other, the group is centred on its mean.
+    Places that are too close are centered on their mean.
     """
     order = np.argsort(places, kind="stable")
-    groups: list[list[float]] = []  # of neighbours at the least distance: [places given]
+    groups: list[list[float]] = []  # of neighbors at the least distance: [places given]
     for place in np.asarray(places, dtype=float)[order]:
         groups.append([place])
         while len(groups) > 1 and _lowest(groups[-1], distance) - _highest(groups[-2], distance) < distance:

@@ -14,7 +14,7 @@ WORDS = {
     "recipes": "stir two cups flour, one egg; bake at heat until golden (an hour), then cool: serve four.".split(),
 }
 SMALL = ["--samples", 2, "--seeds", 1, 2, "--sample-length", 240, "--lengths", 50, 100, "--window", 100,
-         "--honest-tokens", 200, "--cost-windows", 8]  # fmt: skip
+         "--honest-tokens", 200, "--cost-windows", 8, "--tables"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_the_same_seeds_give_the_same_samples(report, train, text, tmp_path):
 def test_the_published_form_is_evaluated_with_its_honest_loss(train, tmp_path):
     folder = train("--style-from", "file", "--style-layers", "every", "--style-inference", "published")
     result, out = evaluate(folder, tmp_path / "p.json")
-    assert result["sees_the_future"] and "no likelihood: it sees the future" in out
+    assert result["sees_the_future"] and "not a likelihood" in out
     assert result["loss"]["gap"]["mean"] != 0
     assert "No samples are judged" in out and not {"judges", "agreement", "samples"} & set(result)
 

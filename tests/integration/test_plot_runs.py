@@ -63,11 +63,11 @@ def test_checkpoints_say_what_the_log_says(runs, tmp_path):
 def test_no_losses_at_all_is_one_line(tmp_path):
     done = toy.run_cli([SCRIPT, tmp_path, "-o", tmp_path / "out"])
     assert done.status == 1 and not done.out and not (tmp_path / "out").exists()
-    assert done.errors == [f"error: none of 1 runs holds any losses: {tmp_path}"]
+    assert done.errors == [f"error: none of 1 runs has any losses: {tmp_path}"]
 
 
 @pytest.mark.parametrize(
-    ("given", "message"), [("--evaluation", "e.json: no evaluation"), ("-o", "e.json: File exists")]
+    ("given", "message"), [("--evaluation", "e.json: not an evaluation"), ("-o", "e.json: File exists")]
 )
 def test_mistakes_are_one_line_before_anything_is_drawn(tmp_path, given, message):
     (tmp_path / "run.log").write_text('{"epoch": 1, "loss": "5.1", "num_updates": "10"}\n')

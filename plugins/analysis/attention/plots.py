@@ -1,7 +1,7 @@
-"""Drawings of attention: all heads, one head large, and which head does what.
+"""Figures of attention: all heads, one head large, and which head has which pattern.
 
-Shapes: L layers, H heads, T tokens. Layers and heads count from 0, as in the arrays. Text that begins in a script such
-as Hebrew runs from right to left; within a label, matplotlib puts the letters in order by itself.
+Shapes: L layers, H heads, T tokens. Layers and heads count from 0, as in the arrays. Text that begins in a
+right-to-left script, for example Hebrew, runs from right to left; matplotlib orders the letters within a label.
 """
 
 import re
@@ -11,25 +11,27 @@ from pathlib import Path
 
 import numpy as np
 
-from plugins.analysis.plots import GREY, new_canvas, save
+from plugins.analysis.attention.names import STRONG, heads_in_order, readable, two_digits
+from plugins.analysis.palette import COLORS, GRAY
+from plugins.analysis.plots import new_canvas, save
 
-LABELLED = 16  # tokens up to which every picture of a grid has them beside it
+LABELED = 16  # up to so many tokens, the pictures of a grid are labeled with them
 SHOWN_AS = str.maketrans({" ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍"})
 SIDES = ("labelleft", "labelright")
-KEYS, QUERIES = "key position: what is looked at", "query position: who looks"
+KEYS, QUERIES = "key (attended to)", "query (attending)"
 
 
 def attention_grid(path: str | Path, tokens: Sequence[str], attention: Sequence, title: str) -> None:
     """Draw the attention of every head: layers down, heads across.
 
     Args:
-        path: where to; the suffix chooses the format.
+        path: output file; its suffix selects the format.
         tokens: T.
         attention: L arrays or tensors (1, H, T, T), from :func:`plugins.analysis.attention.capture.attention_of`.
-        title: what the drawing shows.
+        title: what the figure shows.
 
     Raises:
-        UserError: matplotlib is not installed, or does not know the format.
+        UserError: matplotlib is not installed, or does not support the format.
     """
     weights = np.stack([np.asarray(layer)[0] for layer in attention])  # (L, H, T, T)
     layers, heads = weights.shape[:2]
@@ -42,12 +44,12 @@ def attention_grid(path: str | Path, tokens: Sequence[str], attention: Sequence,
             axes.set_title(f"head {head}", fontsize=8)
         if head == 0:
             axes.set_ylabel(f"layer {layer}", fontsize=8)
-        label_tokens(axes, tokens if len(tokens) <= LABELLED else [], size=6)
+        label_tokens(axes, tokens if len(tokens) <= LABELED else [], size=6)
         side = heads - 1 if right_to_left(tokens) else 0  # where the queries' labels are
         axes.tick_params(labelbottom=layer == layers - 1, **({} if head == side else dict.fromkeys(SIDES, False)))
     figure.supxlabel(KEYS, fontsize=9)
     figure.supylabel(QUERIES, fontsize=9)
-    colour_bar(figure, image, panels, "attention weight")
+    color_bar(figure, image, panels, "attention weight")
     save(figure, path)
 
 
@@ -59,7 +61,7 @@ def attention_map(path: str | Path, tokens: Sequence[str], weights, title: str) 
         weights: (T, T).
 
     Raises:
-        UserError: matplotlib is not installed, or does not know the format.
+        UserError: matplotlib is not installed, or does not support the format.
     """
     weights = np.asarray(weights)
     side = float(np.clip(0.17 * len(tokens), 4, 18))  # inches
@@ -68,20 +70,22 @@ def attention_map(path: str | Path, tokens: Sequence[str], weights, title: str) 
     image = show(axes, weights, never_seen(weights[None]))
     label_tokens(axes, tokens, size=float(np.clip(50 * side / len(tokens), 4, 9)))
     axes.set(xlabel=KEYS, ylabel=QUERIES)
-    colour_bar(figure, image, axes, "attention weight")
+    color_bar(figure, image, axes, "attention weight")
     save(figure, path)
 
 
 def pattern_maps(path: str | Path, scores: Mapping[str, Mapping], title: str) -> None:
-    """Draw a map of all heads for each pattern, the best head framed.
+    """Draw a map of all heads for each pattern, on a square-root scale; the best head is framed if it is strong.
 
     Args:
         path, title: as in :func:`attention_grid`.
         scores: what :func:`plugins.analysis.attention.patterns.score_heads` returned.
 
     Raises:
-        UserError: matplotlib is not installed, or does not know the format.
+        UserError: matplotlib is not installed, or does not support the format.
     """
+    from matplotlib.colors import PowerNorm
+
     layers, heads = next(iter(scores.values()))["score"].shape
     across = min(len(scores), 3 if heads > 8 else 4)
     down = -(-len(scores) // across)
@@ -90,12 +94,15 @@ def pattern_maps(path: str | Path, scores: Mapping[str, Mapping], title: str) ->
     )
     panels = figure.subplots(down, across, squeeze=False)
     for axes, (name, found) in zip(panels.flat, scores.items(), strict=False):
-        image = axes.imshow(found["score"], cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        image = axes.imshow(found["score"], cmap="Blues", norm=PowerNorm(0.5, 0, 1, clip=True), aspect="auto")
         label_heads(axes, found)
-        axes.set_title(f"{readable(name)}\n{best_heads(found, 1)[0]}", fontsize=8)
+        strong = bool(heads_in_order(found, STRONG))
+        best = best_heads(found, 1)[0]
+        axes.set_title(f"{readable(name)}\n{best if strong else f'no head above {STRONG}'}", fontsize=8,
+                       color="black" if strong else GRAY)  # fmt: skip
     for axes in panels.flat[len(scores) :]:
         axes.set_axis_off()
-    colour_bar(figure, image, panels, "score: attention beyond a uniform head's", (0, 0.25, 0.5, 0.75, 1))
+    color_bar(figure, image, panels, "score: attention beyond a uniform head's")
     save(figure, path)
 
 
@@ -104,42 +111,26 @@ def best_heads(found: Mapping, count: int) -> list[str]:
 
     Args:
         found: ``score``, ``low`` and ``high``, (L, H) each.
-        count: how many at most.
+        count: maximum number.
     """
-    said = []
+    texts = []
     for layer, head in heads_in_order(found)[:count]:
         score, low, high = (found[key][layer, head] for key in ("score", "low", "high"))
         interval = "no interval" if np.isnan(low) else f"{two_digits(low)} to {two_digits(high)}"  # of a single text
-        said.append(f"layer {layer} head {head}: {two_digits(score)} ({interval})")
-    return said or ["no head"]
-
-
-def heads_in_order(found: Mapping) -> list[tuple[int, int]]:
-    """Return (layer, head), best first, of those that score 0.01 or more with an interval above 0, where it has one."""
-    order = np.argsort(-np.nan_to_num(found["score"], nan=-1), axis=None, kind="stable")
-    places = (tuple(map(int, np.unravel_index(i, found["score"].shape))) for i in order)
-    return [place for place in places if found["score"][place] >= 0.01 and not found["low"][place] <= 0]
-
-
-def two_digits(value: float) -> str:
-    return f"{round(value, 2) + 0.0:.2f}"  # + 0: no "-0.00"
-
-
-def readable(name: str) -> str:
-    """Return the name of a pattern as words."""
-    return name.removesuffix("_head").replace("_", " ")
+        texts.append(f"layer {layer} head {head}: {two_digits(score)} ({interval})")
+    return texts or ["no head"]
 
 
 def visible(token: str) -> str:
-    """Return a token with signs for spaces and line breaks, and codes for other characters that have no shape."""
+    """Return a token with symbols for spaces and line breaks, and codes for other invisible characters."""
     shown = token.translate(SHOWN_AS)
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown)
 
 
 def right_to_left(tokens: Sequence[str]) -> bool:
-    """Tell whether a text runs from right to left: by its first letter with a direction (Unicode annex 9, rule P2).
+    """Return whether a text runs from right to left: by its first letter with a direction (Unicode annex 9, rule P2).
 
-    Special tokens, such as ``<s>``, do not count.
+    Special tokens, for example ``<s>``, do not count.
     """
     letters = (c for token in tokens if not re.fullmatch(r"</?\w+>", token) for c in token)
     directions = (unicodedata.bidirectional(c) for c in letters)
@@ -147,23 +138,23 @@ def right_to_left(tokens: Sequence[str]) -> bool:
 
 
 def never_seen(weights: np.ndarray) -> np.ndarray:
-    """Return where no head of (..., T, T) looks at what follows, (T, T): all of the future in a causal model."""
+    """Return the mask (T, T) of later tokens that no head of (..., T, T) attends to: all of them in a causal model."""
     future = np.triu(np.ones(weights.shape[-2:], bool), 1)
     return future & ~weights.reshape(-1, *future.shape).any(0)
 
 
 def show(axes, weights: np.ndarray, hidden: np.ndarray):
-    """Draw (T, T) weights; what cannot be seen stays grey. Square roots make the weak ones visible."""
+    """Draw (T, T) weights on a square-root scale, which makes weak ones visible; invisible keys are gray."""
     from matplotlib import colormaps
     from matplotlib.colors import PowerNorm
 
-    colours = colormaps["Blues"].with_extremes(bad="#ececec")
-    return axes.imshow(np.ma.array(weights, mask=hidden), cmap=colours, norm=PowerNorm(0.5, 0, 1), aspect="equal",
+    colors = colormaps["Blues"].with_extremes(bad="#ececec")
+    return axes.imshow(np.ma.array(weights, mask=hidden), cmap=colors, norm=PowerNorm(0.5, 0, 1), aspect="equal",
                        interpolation="nearest")  # fmt: skip
 
 
 def label_tokens(axes, tokens: Sequence[str], size: float) -> None:
-    """Write tokens along both axes; a text that runs from right to left does so across, and begins at its labels."""
+    """Write tokens along both axes; a right-to-left text runs so across, and begins at its labels."""
     names = [visible(token) for token in tokens]
     upright = max(map(len, names), default=1) == 1
     axes.set_xticks(range(len(names)), names, fontsize=size, rotation=0 if upright else 90, parse_math=False)
@@ -175,7 +166,7 @@ def label_tokens(axes, tokens: Sequence[str], size: float) -> None:
 
 
 def label_heads(axes, found: Mapping) -> None:
-    """Number layers and heads, write the scores into their cells where there is room, and frame the best."""
+    """Number layers and heads, write the scores into their cells where there is room, and frame a strong best head."""
     from matplotlib.patches import Rectangle
 
     score = found["score"]
@@ -187,21 +178,21 @@ def label_heads(axes, found: Mapping) -> None:
     axes.set_ylabel("layer", fontsize=7, labelpad=4)
     for (layer, head), value in np.ndenumerate(score):
         if heads <= 12 and not np.isnan(value):
-            text, colour = two_digits(value).replace("0.", "."), "white" if value > 0.6 else "black"
-            axes.text(head, layer, text, ha="center", va="center", fontsize=5.5, color=colour)
-    for layer, head in heads_in_order(found)[:1]:
-        axes.add_patch(Rectangle((head - 0.5, layer - 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=1.8))
+            text, color = two_digits(value).replace("0.", "."), "white" if value > 0.36 else "black"
+            axes.text(head, layer, text, ha="center", va="center", fontsize=5.5, color=color)
+    for layer, head in heads_in_order(found, STRONG)[:1]:
+        axes.add_patch(Rectangle((head - 0.5, layer - 0.5), 1, 1, fill=False, edgecolor=COLORS[1], linewidth=1.8))
 
 
 def new_figure(width: float, height: float, title: str):
-    """Return an empty figure of a size in inches that leaves room for whatever labels it gets."""
+    """Return an empty figure of a size in inches whose layout makes room for its labels."""
     figure = new_canvas(width, height)
     figure.set_layout_engine("constrained", w_pad=0.07)
     figure.suptitle(title, fontsize=11, fontweight="bold", parse_math=False)
     return figure
 
 
-def colour_bar(figure, image, axes, name: str, ticks: Sequence[float] = (0, 0.05, 0.2, 0.5, 1)) -> None:
+def color_bar(figure, image, axes, name: str, ticks: Sequence[float] = (0, 0.05, 0.2, 0.5, 1)) -> None:
     bar = figure.colorbar(image, ax=axes, ticks=ticks, shrink=0.5, aspect=25, fraction=0.05)
-    bar.set_label(name, fontsize=8, color=GREY)
+    bar.set_label(name, fontsize=8, color=GRAY)
     bar.ax.tick_params(labelsize=7)

@@ -1,17 +1,18 @@
-"""The model card: what a checkpoint says about its model, how it was trained, and how far it came."""
+"""The model card: the architecture, data, training and losses that a checkpoint records."""
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import nn
 
 from plugins.analysis.language_model import LanguageModel
 from plugins.checkpoints import as_dict, stored_options
 
-# What is shown, and the options that say so: the first that a model has counts.
+# Name of a fact: the options that may contain it, of which the first that a model has is shown.
 ARCHITECTURE = {
     "Layers": ("decoder_layers", "encoder_layers", "n_layer"),
-    "Heads a layer": ("decoder_attention_heads", "encoder_attention_heads", "n_head"),
+    "Heads per layer": ("decoder_attention_heads", "encoder_attention_heads", "n_head"),
     "Width": ("decoder_embed_dim", "encoder_embed_dim", "n_embd"),
     "Inner width": ("decoder_ffn_embed_dim", "encoder_ffn_embed_dim"),
     "Positions": ("positions",),
@@ -22,22 +23,24 @@ ARCHITECTURE = {
     "Styles": ("num_styles",),
     "Style inference": ("style_inference",),
     "Style layers": ("style_layers",),
-    "Tuned by": ("peft",),
-    "On top of": ("peft_base",),
+    "Fine-tuned with": ("peft",),
+    "Base checkpoint": ("peft_base",),
 }
 GROUPS = ("model", "task", "criterion", "optimizer", "lr_scheduler", "optimization", "dataset")
 
 
-def model_card(lm: LanguageModel, state: Mapping) -> dict:
-    """Return ``card``, groups of named facts, and ``options``, all names with their values, as text.
+def model_card(lm: LanguageModel, state: Mapping, source: str = "") -> dict:
+    """Return ``card``, groups of named facts, and ``options``, all options with their values, as text.
 
     Args:
         lm: what ``plugins.hub.load`` returned.
         state: the content of its checkpoint.
+        source: name of the text that the report reads.
     """
     groups = {
         "Architecture": architecture(lm, state),
         "Parameters": parameters(lm.model),
+        "Data": data(state, source),
         "Losses": losses(state),
         "Training": training(state),
     }
@@ -46,7 +49,7 @@ def model_card(lm: LanguageModel, state: Mapping) -> dict:
 
 
 def architecture(lm: LanguageModel, state: Mapping) -> list[tuple[str, str]]:
-    """Return the facts that tell this architecture from another."""
+    """Return the options of the architecture."""
     stored, _ = stored_options(state)
     known = {**stored, **as_dict(lm.options)}
     facts = [("Architecture", str(stored.get("arch") or stored.get("_name") or type(lm.model).__name__))]
@@ -59,7 +62,7 @@ def architecture(lm: LanguageModel, state: Mapping) -> list[tuple[str, str]]:
 
 
 def parameters(model: nn.Module) -> list[tuple[str, str]]:
-    """Return how many parameters there are and where; one that is used twice counts once."""
+    """Return the numbers of parameters; a shared parameter counts once."""
     sizes = {id(p): p.numel() for p in model.parameters()}
     tables = {id(m.weight): m.weight.numel() for m in model.modules() if isinstance(m, nn.Embedding)}
     total, embedded = sum(sizes.values()), sum(tables.values())
@@ -68,8 +71,29 @@ def parameters(model: nn.Module) -> list[tuple[str, str]]:
     return facts + ([("Frozen", f"{frozen:,}")] if frozen else [])
 
 
+def data(state: Mapping, source: str = "") -> list[tuple[str, str]]:
+    """Return the names of the training and validation data, and of the text that the report reads."""
+    task = as_dict(_sections(state).get("task"))
+    known = {
+        "Trained on": _names(task.get("data")),
+        "Validated on": _names(task.get("valid_data")) or _unless(task.get("valid_fraction"), "{:.0%} of that text"),
+        "Style from": task.get("style_from"),
+        "This page reads": _names(source),
+    }
+    return [(name, str(value)) for name, value in known.items() if value not in (None, "", "none")]
+
+
+def _names(paths: object) -> str:
+    """Return the last two parts of each of several paths, separated by colons as fairseq writes them."""
+    return ", ".join("/".join(Path(path).parts[-2:]) for path in str(paths or "").split(":") if path)
+
+
+def _unless(value: float | None, form: str) -> str:
+    return form.format(value) if value else ""
+
+
 def training(state: Mapping) -> list[tuple[str, str]]:
-    """Return how the checkpoint was trained: what its options and counters say."""
+    """Return how the checkpoint was trained, from its options and counters."""
     cfg = {name: as_dict(part) for name, part in _sections(state).items()}
     history, extra = state.get("optimizer_history") or [{}], state.get("extra_state") or {}
     optimization, dataset, common = (cfg.get(name, {}) for name in ("optimization", "dataset", "common"))
@@ -79,13 +103,13 @@ def training(state: Mapping) -> list[tuple[str, str]]:
         "Updates": history[-1].get("num_updates"),
         "Epoch": (extra.get("train_iterator") or {}).get("epoch"),
         "Objective": cfg.get("criterion", {}).get("_name"),
-        "Optimiser": optimizer.get("_name"),
+        "Optimizer": optimizer.get("_name"),
         "Peak learning rate": optimization.get("lr"),
         "Schedule": schedule.get("_name"),
         "Warm-up updates": schedule.get("warmup_updates"),
         "Batch": dataset.get("batch_size") and f"{dataset['batch_size']:,} sequences",
-        "Batches an update": _unless_one(optimization.get("update_freq")),
-        "Tokens an update": tokens and round(tokens["mean"]),
+        "Batches per update": _unless_one(optimization.get("update_freq")),
+        "Tokens per update": tokens and round(tokens["mean"]),
         "Dropout": cfg.get("model", {}).get("dropout"),
         "Weight decay": optimizer.get("weight_decay"),
         "Gradient clipping": optimization.get("clip_norm") or None,
@@ -96,7 +120,7 @@ def training(state: Mapping) -> list[tuple[str, str]]:
 
 
 def losses(state: Mapping) -> list[tuple[str, str]]:
-    """Return the losses that fairseq stores: bits, for its losses are to base 2."""
+    """Return the losses that fairseq stores, in bits because its losses are to base 2."""
     cfg, extra = _sections(state), state.get("extra_state") or {}
     metric = as_dict(cfg.get("checkpoint")).get("best_checkpoint_metric", "loss")
     trained, valid, best = _meter(state, "train", "loss"), extra.get("val_loss"), extra.get("best")
@@ -109,12 +133,12 @@ def losses(state: Mapping) -> list[tuple[str, str]]:
     if best is not None and best != valid:
         facts.append((f"Best validation, {metric}", f"{best:.3f}"))
     if trained:
-        facts.append(("Training, mean of the epoch", f"{trained['mean']:.3f} bits"))
+        facts.append(("Training, epoch mean", f"{trained['mean']:.3f} bits"))
     return facts
 
 
 def options(state: Mapping) -> list[tuple[str, str]]:
-    """Return all options of model, task, criterion, optimiser and so on that have a value."""
+    """Return all options of :data:`GROUPS` that have a value."""
     sections = {name: as_dict(part) for name, part in _sections(state).items() if name in GROUPS}
     return [
         (f"{group}.{name}", shown(value))
@@ -145,7 +169,7 @@ def _unless_one(values):
 
 
 def shown(value) -> str:
-    """Return an option as people write it."""
+    """Return an option as text, numbers with separators."""
     if isinstance(value, (list, tuple)):
         return ", ".join(map(shown, value))
     if isinstance(value, int) and not isinstance(value, bool):

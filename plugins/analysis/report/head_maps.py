@@ -1,26 +1,15 @@
-"""What a report says of the patterns of the heads: a map of layers and heads for each, and its best head."""
+"""The patterns of the heads in a report: a map of all heads for each, its best head, and the strongest head of all."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from plugins.analysis.attention.patterns import score_heads
+from plugins.analysis.attention.names import DESCRIPTIONS, STRONG, heads_in_order, readable, two_digits
+from plugins.analysis.attention.patterns import INDUCTION, UNIFORM, score_heads
 from plugins.analysis.language_model import LanguageModel
 
 LENGTH = 128  # tokens of a stretch of text
-DESCRIPTIONS = {
-    "previous_token_head": ("Previous token", "Looks at the token just before."),
-    "current_token_head": ("Current token", "Looks at the token itself."),
-    "next_token_head": ("Next token", "Looks at the token just after."),
-    "first_token_head": ("First token", "Looks at the start of the text, often to rest there."),
-    "duplicate_token_head": ("Duplicate token", "Looks at other places with the same token."),
-    "same_token_head": ("Same token", "Looks at all places with the same token, its own among them."),
-    "word_start_head": ("Start of the word", "Looks at the first token of the word that it is in."),
-    "delimiter_head": ("Delimiter", "Looks at punctuation and the end of the text."),
-    "uniform_head": ("Everything alike", "Spreads its attention evenly over all that it sees."),
-    "induction_head": ("Induction", "Looks at what followed the same token before, in random text that repeats."),
-}
 
 
 def head_maps(lm: LanguageModel, text: str, count: int, seed: int) -> dict:
@@ -28,44 +17,61 @@ def head_maps(lm: LanguageModel, text: str, count: int, seed: int) -> dict:
 
     Args:
         lm: what ``plugins.hub.load`` returned.
-        text: of which up to ``count`` stretches are read, evenly spread.
-        count: see there.
+        text: up to ``count`` stretches of it are read, evenly spaced.
+        count: maximum number of stretches.
         seed: of the intervals.
 
     Raises:
-        UserError: no stretch of two tokens, or a character that the model does not know.
+        UserError: no stretch of two tokens, or an unknown character.
     """
     texts = list(stretches(lm, text, count))
     scores = score_heads(lm, texts, length=LENGTH, seed=seed, bar=sys.stderr.isatty())
     found = {name: of for name, of in scores.items() if np.isfinite(of["score"]).all()}
     layers, heads = next(iter(found.values()))["score"].shape
     note = (
-        "A head scores the share of its attention that a pattern gets, less what it would get if the head looked at "
-        "everything alike: 0 for no preference, near 1 for nothing else. Colours are those of the attention above, "
-        f"layers downwards and heads across. Read from {len(texts):,} stretches of the text; brackets hold 95\u00a0% "
-        "intervals over them. Choose a cell of a map to see the head."
+        "The score of a head is the share of its attention on a pattern, minus the share that a uniform head has "
+        "there: 0 for no preference, near 1 for a head that does nothing else. Colors are on the square-root scale of "
+        f"the attention above, layers downwards and heads across. Read from {len(texts):,} stretches of the text; "
+        "brackets are 95\u00a0% intervals over them. Choose a cell of a map to see the head."
     )
     items = [head_map(name, of) for name, of in found.items()]
     return {"note": note, "layers": layers, "heads": heads, "items": items}
 
 
-def head_map(name: str, scores: dict) -> dict:
-    """Return one pattern as the page shows it."""
-    title, what = DESCRIPTIONS.get(name, (name.removesuffix("_head").replace("_", " ").capitalize(), ""))
+def head_map(name: str, scores: Mapping) -> dict:
+    """Return one pattern as the page shows it: a head below :data:`STRONG` is only named as the best of weak ones."""
+    what = DESCRIPTIONS[name][1] if name in DESCRIPTIONS else ""
     score, low, high = (np.asarray(scores[key]) for key in ("score", "low", "high"))  # (L, H)
     best, heads = int(score.argmax()), score.shape[1]
     most = f"Layer {best // heads}, head {best % heads}: {two_digits(score.flat[best])}"
     if np.isfinite(low).all():
         most += f" [{two_digits(low.flat[best])}, {two_digits(high.flat[best])}]"
-    return {"title": title, "what": what, "score": np.round(score, 4).flatten().tolist(), "best": best, "most": most}
+    strong = bool(heads_in_order({"score": score, "low": low}, STRONG))
+    return {
+        "name": name, "title": readable(name).capitalize(), "what": what, "best": best, "strong": strong,
+        "most": most if strong else f"No such head. Highest: {most[0].lower()}{most[1:]}",
+        "score": np.round(score, 4).flatten().tolist(),
+    }  # fmt: skip
 
 
-def two_digits(value: float) -> str:
-    return f"{round(value, 2) + 0.0:.2f}"  # not -0.00
+def strongest_head(maps: Mapping | None, weights: np.ndarray) -> int:
+    """Return the head that a report opens on, counted through the layers.
+
+    It is the one with the highest score on any pattern of the text, or without patterns the one that concentrates its
+    attention most. A uniform head attends to nothing in particular, and induction is scored on other text.
+
+    Args:
+        maps: of :func:`head_maps`.
+        weights: (L, H, T, T) on the text shown.
+    """
+    items = [item for item in (maps or {"items": ()})["items"] if item["name"] not in (UNIFORM, INDUCTION)]
+    if items:
+        return max(items, key=lambda item: item["score"][item["best"]])["best"]
+    return int(weights.max(-1).mean(-1).argmax())  # (L, H)
 
 
 def stretches(lm: LanguageModel, text: str, count: int) -> Iterator[str]:
-    """Yield up to ``count`` parts of a text, evenly spread, each long enough for the tokens that are read of it."""
+    """Yield up to ``count`` parts of a text, evenly spaced, each long enough for the tokens that are read of it."""
     subwords = not lm.reads_characters
     width = min(LENGTH, lm.model.max_positions()) * (8 if subwords else 1)  # a subword has fewer than 8 characters
     starts = range(0, max(1, len(text) - width + 1), width)

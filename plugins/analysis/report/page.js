@@ -1,8 +1,7 @@
 "use strict";
 (() => {
-// What the page shows, see contents.py. All of it becomes text or numbers, never markup.
+// The content of the page, see contents.py. All of it becomes text or numbers, never markup.
 const report = JSON.parse(document.getElementById("report").textContent);
-const STYLES = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999"]; // Okabe, Ito
 const INVISIBLE = { __proto__: null, "\n": "↵", "\r": "␍", "\t": "⇥", "": "∅" };
 const NAMED = { __proto__: null, " ": "space", "\n": "line break", "\t": "tab", "": "nothing" };
 const RTL = /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}]/u;
@@ -11,8 +10,8 @@ const range = (n) => Array.from({ length: n }, (_, i) => i);
 const clamp = (value, high) => Math.max(0, Math.min(high, value));
 const name = (token) => NAMED[token] ?? token.trim();
 const shown = (token) => INVISIBLE[token] ?? token, weightOf = (q) => (q / 255) ** 2;
-const redraw = [readColours]; // what to do again when colours or widths change
-let showHead = () => {}; // (layer, head): put a head into the viewer
+const redraw = [readColors]; // called again when colors or widths change
+let showHead = () => {}; // (index of the head): show it in the viewer
 
 /** Return an element with attributes (functions are listeners, null leaves one out) and children. */
 function el(tag, attributes = {}, ...children) {
@@ -24,17 +23,17 @@ function el(tag, attributes = {}, ...children) {
   return node;
 }
 
-// Colour
+// Color
 
 const palette = new Uint32Array(256); // 0xAABBGGRR, as in the memory of a picture
 
-function readColours() {
+function readColors() {
   const stops = getComputedStyle(document.documentElement).getPropertyValue("--ramp").trim().split(/\s+/)
     .map((hex) => [5, 3, 1].map((i) => parseInt(hex.slice(i, i + 2), 16))); // [blue, green, red]
   for (const q of range(256)) {
     const at = (q / 255) * (stops.length - 1), low = Math.min(Math.floor(at), stops.length - 2);
     palette[q] = stops[low].map((value, i) => Math.round(value + (stops[low + 1][i] - value) * (at - low)))
-      .reduce((colour, value) => 256 * colour + value, 255);
+      .reduce((color, value) => 256 * color + value, 255);
   }
 }
 
@@ -62,13 +61,13 @@ function choice(box, labels, use, chosen = 0) {
   });
 }
 
-/** Tell the direction of a text by its first letter, symbols such as <s> left out. */
+/** Return whether a text runs from right to left: by its first letter, special tokens excluded. */
 function isRightToLeft(tokens) {
   const letter = tokens.filter((token) => !/^<.*>$/.test(token)).join("").match(/\p{L}/u);
   return letter !== null && RTL.test(letter[0]);
 }
 
-/** Return the node in the next line (by = 1), or in the one before (-1), that is nearest across. */
+/** Return the node in the next line (by = 1) or the previous one (-1) that is horizontally nearest. */
 function inNextLine(nodes, from, by) {
   const boxes = nodes.map((node) => node.getBoundingClientRect());
   const beyond = range(nodes.length).filter((i) => (boxes[i].top - boxes[from].top) * by > 4);
@@ -78,12 +77,14 @@ function inNextLine(nodes, from, by) {
 }
 
 /**
- * Fill a box with tokens of which one is chosen: by a tap or click, or by the arrow keys, Home and End.
- * visit(i, settled) is called with the token under the pointer, and with the chosen one, which is then settled.
+ * Fill a box with tokens, one of which is selected by a tap or click, or by the arrow keys, Home and End.
+ * visit(i, settled) is called with the token under the pointer, and with the selected one, then with settled = true.
+ * The first one selected is the letter nearest to 70 % of the text.
  */
 function strip(box, tokens, label, visit) {
   const rtl = isRightToLeft(tokens), last = tokens.length - 1;
-  let chosen = Math.floor(0.7 * last);
+  const middle = Math.floor(0.7 * last), letters = range(tokens.length).filter((i) => /^\s*\p{L}/u.test(tokens[i]));
+  let chosen = letters.reduce((a, b) => (Math.abs(b - middle) < Math.abs(a - middle) ? b : a), letters[0] ?? middle);
   const spans = tokens.map((token, i) => el("span", {
     role: "option", id: `${box.id}-${i}`, "aria-label": name(token), class: token in INVISIBLE ? "ghost" : null,
   }, shown(token)));
@@ -117,16 +118,21 @@ function onKeys(box, actions) {
   });
 }
 
-function fillBars(list, rows) { // rows: [text, share, small print, right?]
+/** Fill a list with bars, rows of [text, share, small print, right?]; a bar of the full width is `most`. */
+function fillBars(list, rows, most = 1) {
   list.replaceChildren(...rows.map(([text, share, small, right]) => {
     const bar = el("i");
-    bar.style.width = `${100 * share}%`;
+    bar.style.width = `${(100 * share) / most}%`;
     const what = el("span", {}, el("bdi", {}, name(text)), el("small", {}, small));
-    return el("li", { class: right ? "right" : null }, what, el("div", {}, bar), el("data", {}, share.toFixed(2)));
+    const number = el("data", {}, share.toFixed(most < 0.1 ? 3 : 2));
+    return el("li", { class: right ? "right" : null }, what, el("div", {}, bar), number);
   }));
 }
 
-function attention({ tokens, layers, heads, weights }) {
+/** Return the round number at which bars end: the smallest one that is no less than all shares. */
+const roundAbove = (shares) => [0.01, 0.02, 0.05, 0.1, 0.2, 0.5].find((most) => Math.max(...shares) <= most) ?? 1;
+
+function attention({ tokens, layers, heads, weights, head: strongest = 0 }) {
   const size = tokens.length, bytes = Uint8Array.from(atob(weights), (c) => c.charCodeAt(0));
   const at = (head, query, key) => bytes[(head * size + query) * size + key]; // heads of all layers, one after another
   const title = (i) => `Layer ${Math.floor(i / heads)}, head ${i % heads}`;
@@ -135,7 +141,7 @@ function attention({ tokens, layers, heads, weights }) {
   const grid = $("heads"), matrix = $("matrix");
   const axes = ($("cell").textContent += mirrored ? ", right to left." : ".");
   const margin = tokens.some((text) => [...text].length > 1) ? 44 : 8; // room for labels
-  let head = 0, token = 0, incoming = false;
+  let head = strongest, token = 0, incoming = false;
 
   const buttons = range(layers * heads).map((i) => el("button", {
     type: "button", "aria-label": title(i), title: title(i), tabindex: -1, click: () => show(i),
@@ -181,9 +187,10 @@ function attention({ tokens, layers, heads, weights }) {
     drawMatrix(here);
   }
 
-  function geometry() { // in pixels of the page; labels are left out where they could not be read
-    const width = matrix.clientWidth, room = width / (size + 3), labels = room < 7 ? 0 : margin + 1.2 * room;
-    return { width, labels, cell: (width - labels) / size };
+  function geometry() { // in pixels of the page; cells are large enough for labels, a narrow window scrolls
+    const cell = Math.max(11, Math.min(24, (matrix.parentElement.clientWidth - margin) / (size + 1.2)));
+    const labels = margin + 1.2 * cell;
+    return { width: labels + cell * size, labels, cell };
   }
 
   function drawMatrix(here) {
@@ -191,15 +198,16 @@ function attention({ tokens, layers, heads, weights }) {
     const small = el("canvas"), style = getComputedStyle(document.body);
     drawPixels(small, size, size, (q, k) => at(head, q, column(k)));
     Object.assign(matrix, { width: width * sharp, height: width * sharp });
+    Object.assign(matrix.style, { width: `${width}px`, height: `${width}px` });
     pen.scale(sharp, sharp);
     pen.imageSmoothingEnabled = false;
     pen.drawImage(small, labels, labels, cell * size, cell * size);
     const [accent, soft, mono] = ["--accent", "--soft", "--mono"].map((name) => style.getPropertyValue(name));
     Object.assign(pen, { strokeStyle: accent, fillStyle: soft, lineWidth: 2, textBaseline: "middle" });
-    pen.font = `${Math.min(12, cell)}px ${mono}`;
+    pen.font = `${Math.min(13, cell)}px ${mono}`;
     if (incoming) pen.strokeRect(labels + column(here) * cell, labels, cell, cell * size);
     else pen.strokeRect(labels, labels + here * cell, cell * size, cell);
-    for (const i of labels ? range(size) : []) {
+    for (const i of range(size)) {
       const label = shown(tokens[i].trim() || tokens[i]), middle = (place) => labels + (place + 0.5) * cell;
       pen.textAlign = "right";
       pen.fillText(label, labels - 4, middle(i), labels - 4);
@@ -228,69 +236,14 @@ function attention({ tokens, layers, heads, weights }) {
     buttons.forEach((b, i) => drawPixels(b.firstChild, size, size, (q, k) => at(i, q, column(k))));
     look(token, false);
   });
-  show(0);
+  show(head);
   showHead = (i) => { show(i); $("attention").scrollIntoView(); buttons[i].focus({ preventScroll: true }); };
 }
 
-function patterns({ note, layers, heads, items }) {
-  $("patterns-note").textContent = note;
-  const part = (offset, size, count) => clamp(Math.floor((offset / size) * count), count - 1);
-  $("maps").append(...items.map(({ title, what, score, best, most }) => {
-    const canvas = el("canvas", { "aria-hidden": true, click: ({ offsetX, offsetY }) => showHead(
-      part(offsetY, canvas.clientHeight, layers) * heads + part(offsetX, canvas.clientWidth, heads)) });
-    canvas.style.aspectRatio = `${heads} / ${layers}`;
-    const at = (layer, head) => Math.round(255 * Math.sqrt(clamp(score[layer * heads + head], 1)));
-    redraw.push(() => drawPixels(canvas, layers, heads, at));
-    return el("article", {}, el("h3", {}, title), el("p", {}, what), canvas,
-      el("button", { type: "button", click: () => showHead(best) }, most));
-  }));
-}
-
-function styles({ names, tokens, probabilities }) {
-  const shares = names.map(() => el("span")), squares = names.map(() => el("i"));
-  const colour = (k) => STYLES[k % STYLES.length];
-  const ribbon = strip($("ribbon"), tokens, "Text, with the style after each character", (i, settled) => {
-    shares.forEach((share, k) => share.replaceChildren(probabilities[i][k].toFixed(2)));
-    const said = names.map((style, k) => `${style} ${probabilities[i][k].toFixed(2)}`).join(", ");
-    if (settled) $("style-spoken").textContent = `After ${name(tokens[i])}, character ${i + 1}: ${said}`;
-  });
-  squares.forEach((square, k) => { square.style.background = colour(k); });
-  $("style-keys").append(...names.map((style, k) => el("li", {}, squares[k], el("bdi", {}, style), " ", shares[k])));
-  ribbon.spans.forEach((span, i) => {
-    let sum = 0;
-    const stops = probabilities[i].map((p, k) => `${colour(k)} ${100 * sum}% ${100 * (sum += p)}%`);
-    span.style.backgroundImage = `linear-gradient(to top, ${stops.join(", ")})`;
-  });
-}
-
-function masks(passages) {
-  $("passages").append(...passages.flatMap(({ pieces, slots }) => {
-    const list = el("ol", { class: "bars", "aria-live": "polite" });
-    const buttons = slots.map((_, i) => el("button", { type: "button", click: () => show(i) }));
-    const show = (chosen) => {
-      buttons.forEach((button, i) => {
-        button.setAttribute("aria-pressed", i === chosen);
-        button.textContent = i === chosen ? "<mask>" : slots[i].truth ?? "<mask>";
-      });
-      const { truth, answers } = slots[chosen];
-      fillBars(list, answers.map(([word, p]) => [word, p, "", word.trim() === truth]));
-    };
-    show(0);
-    return [el("p", { class: "passage", dir: "auto" }, ...pieces.map((p) => buttons[p.slot] ?? p)), list];
-  }));
-}
-
-function samples({ note, prompt, temperatures, styles: names, texts, chosen }) {
-  let style = 0, temperature = chosen;
-  const show = () => $("sample").replaceChildren(el("span", {}, prompt), texts[style][temperature]);
-  $("samples-note").textContent = note;
-  choice($("temperatures"), temperatures, (i) => show((temperature = i)), chosen);
-  choice($("sample-styles"), names, (i) => show((style = i)));
-  $("sample-styles").hidden = names.length < 2;
-  show();
-}
-
-const parts = { attention, patterns, styles, masks, samples };
+@SECTIONS@
+const parts = { attention, patterns, predictions, styles, masks, samples };
+if (matchMedia("(max-width: 520px)").matches)
+  for (const group of document.querySelectorAll(".card details")) group.open = false;
 const drawAll = () => redraw.forEach((draw) => draw());
 for (const section of document.querySelectorAll("main > section")) parts[section.id]?.(report[section.id]);
 drawAll();

@@ -1,7 +1,7 @@
-"""A report as one HTML file that needs nothing else: no network, no other file.
+"""Render a report as one self-contained HTML file: no network, no other file.
 
-The page is ``page.html`` with ``page.css`` and ``page.js`` put into it. Its content security policy lets no other
-script run and nothing be fetched, so a text that looks like markup stays text twice over: it is escaped as well.
+The page is ``page.html`` with ``page.css`` and the scripts inserted. All text is escaped, and the content security
+policy forbids other scripts and any request, so that hostile text is harmless.
 """
 
 import base64
@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-SECTIONS = ("model", "attention", "patterns", "styles", "masks", "samples")
+from plugins.analysis.palette import colors_of
+
+SECTIONS = ("model", "attention", "patterns", "predictions", "styles", "masks", "samples")
 HERE = Path(__file__).parent
 
 
@@ -23,10 +25,11 @@ def render(report: Mapping) -> str:
 
     Args:
         report: of :func:`plugins.analysis.report.contents.gather`: ``title``, ``lead``, and what each of
-            :data:`SECTIONS` shows, whose absence leaves the section out. The weights of ``attention`` are an array
+            :data:`SECTIONS` shows; a missing section is omitted. The weights of ``attention`` are an array
             (L, H, T, T).
     """
     template, style, script = (_read(f"page.{kind}") for kind in ("html", "css", "js"))
+    script = script.replace("@SECTIONS@", _read("page.sections.js"))
     for section in set(SECTIONS) - {name for name in SECTIONS if report.get(name)}:
         template = re.sub(rf'<section id="{section}">.*?</section>\n*', "", template, flags=re.DOTALL)
     parts = {
@@ -45,7 +48,9 @@ def render(report: Mapping) -> str:
         "SCRIPT_HASH": _digest(script),
         "DATA": embed(_for_script(report)),
     }
-    return re.sub("@([A-Z_]+)@", lambda found: parts[found[1]], template)  # once: what is put in is not read again
+    return re.sub(
+        "@([A-Z_]+)@", lambda found: parts[found[1]], template
+    )  # a single pass: inserted text is not searched
 
 
 def _read(name: str) -> str:
@@ -53,33 +58,36 @@ def _read(name: str) -> str:
 
 
 def _digest(source: str) -> str:
-    """Return how a content security policy names a script or style that stands in the page."""
+    """Return the name of an inline script or style in a content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
 
 
 def _for_script(report: Mapping) -> dict:
-    """Return what ``page.js`` reads."""
+    """Return the data of ``page.js``."""
     data = {name: report[name] for name in SECTIONS[1:] if report.get(name)}
+    if "styles" in data:
+        names = data["styles"]["names"]
+        colors = colors_of(names, ())
+        data["styles"] = {**data["styles"], "colors": [colors[name] for name in names]}
     if "attention" in data:
         weights = np.asarray(data["attention"]["weights"])
         layers, heads = weights.shape[:2]
-        data["attention"] = {
-            "tokens": data["attention"]["tokens"], "layers": layers, "heads": heads, "weights": quantise(weights),
-        }  # fmt: skip
+        shape = {"layers": layers, "heads": heads, "weights": quantize(weights)}
+        data["attention"] = {**data["attention"], **shape}
     return data
 
 
-def quantise(weights: np.ndarray) -> str:
-    """Return weights in 0 ... 1 in base 64, in their order, a byte each: the nearest to 255 times their square root.
+def quantize(weights: np.ndarray) -> str:
+    """Return weights in [0, 1] in base 64, in their order, one byte each: 255 times their square root, rounded.
 
-    The root keeps small weights apart: the error is at most 0.004 near 1, 0.0004 near 0.01, and 0.000004 near 0.
+    The root keeps small weights distinct: the error is at most 0.004 near 1, 0.0004 near 0.01, and 0.000004 near 0.
     """
     steps = np.rint(255 * np.sqrt(np.clip(weights, 0, 1))).astype(np.uint8)
     return base64.b64encode(steps.tobytes()).decode()
 
 
 def embed(data) -> str:
-    """Return data as JSON that can stand in a script element, whatever the texts in it say."""
+    """Return data as JSON that is safe inside a script element, whatever text it contains."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return re.sub("[<>&\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
@@ -87,7 +95,7 @@ def embed(data) -> str:
 def _card(group: Mapping) -> str:
     facts = "".join(f"<div><dt>{html.escape(name)}</dt><dd><bdi>{html.escape(value)}</bdi></dd></div>"
                     for name, value in group["facts"])  # fmt: skip
-    return f"<article><h3>{html.escape(group['name'])}</h3><dl>{facts}</dl></article>"
+    return f"<details open><summary><h3>{html.escape(group['name'])}</h3></summary><dl>{facts}</dl></details>"
 
 
 def _scores(patterns: Mapping) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from plugins.analysis.metrics.means import standard_error
 from plugins.analysis.runs.logs import INNER, VALID, Record
 
 
@@ -55,8 +56,8 @@ def average(curves: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray
     curves = [dict(zip(*map(np.ndarray.tolist, points), strict=True)) for points in curves]
     shared = sorted(set.intersection(*(set(points) for points in curves)))
     values = np.array([[points[x] for x in shared] for points in curves])  # (runs, N)
-    deviation = values.std(0, ddof=1) if len(curves) > 1 else np.zeros(len(shared))
-    return np.array(shared, dtype=int), values.mean(0), deviation / math.sqrt(len(curves))
+    errors = standard_error(values) if len(curves) > 1 else np.zeros(len(shared))
+    return np.array(shared, dtype=int), values.mean(0), errors
 
 
 def unigram_perplexity(train_counts: np.ndarray, valid_counts: np.ndarray) -> float:

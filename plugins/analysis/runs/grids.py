@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from plugins.analysis.metrics.means import standard_error
 from plugins.analysis.runs import curves as runs
 from plugins.analysis.runs.logs import Record
 from plugins.errors import UserError
@@ -53,7 +54,7 @@ ROW = "row"  # the axis of what stands under `rows`
 
 
 @dataclass(frozen=True)
-class Run:
+class GridRun:
     """One run: the level of each axis by its name, the seed, and the arguments after ``fairseq-train``."""
 
     cell: tuple[tuple[str, str], ...]
@@ -88,7 +89,7 @@ class Grid:
 
     title: str
     axes: tuple[str, ...]
-    runs: tuple[Run, ...]
+    runs: tuple[GridRun, ...]
     columns: tuple[str, ...]
 
 
@@ -131,7 +132,7 @@ def read_grid(
         _check(not open_data, path, "it says {data}: give --data PATH")
         taken = next((part for part in arguments if part.split("=")[0] in OURS), None)
         _check(taken is None, path, f"{taken} is set for every run: take it out")
-        run = Run(tuple(cell.items()), seed, tuple(part.replace("{data}", data or "") for part in arguments))
+        run = GridRun(tuple(cell.items()), seed, tuple(part.replace("{data}", data or "") for part in arguments))
         whole = run.max_update.isdecimal()
         _check(whole, path, f"{run.title}: --max-update {run.max_update}: a whole number is needed")
         made.append(run)
@@ -213,32 +214,32 @@ def _last(values):
     return values[-1]
 
 
-def aggregate(results: Iterable[tuple[Run, dict]]) -> list[dict]:
+def aggregate(results: Iterable[tuple[GridRun, dict]]) -> list[dict]:
     """Return an entry a cell, in the order in which the cells come first.
 
     Each has ``cell`` {axis: level}, ``title``, ``seeds``, and by the name of a number ``values`` (a seed each),
     ``mean``, ``standard_error`` and ``standard_deviation`` over the seeds (NaN for one seed).
     """
-    cells: dict[str, list[tuple[Run, dict]]] = {}
+    cells: dict[str, list[tuple[GridRun, dict]]] = {}
     for run, result in results:
         cells.setdefault(run.title, []).append((run, result))
     entries = []
     for title, members in cells.items():
         entry = {"cell": dict(members[0][0].cell), "title": title, "seeds": [run.seed for run, _ in members]}
         for name in COLUMNS:
-            entry[name] = spread([result[name] for _, result in members])
+            entry[name] = over_seeds([result[name] for _, result in members])
         entries.append(entry)
     return entries
 
 
-def spread(values: Sequence[float]) -> dict:
+def over_seeds(values: Sequence[float]) -> dict:
     """Return values with their mean, standard deviation (n - 1) and standard error of the mean."""
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+    error = standard_error(values)
     return {
         "values": list(values),
         "mean": float(np.mean(values)),
-        "standard_error": deviation / math.sqrt(len(values)),
-        "standard_deviation": deviation,
+        "standard_error": error,
+        "standard_deviation": error * math.sqrt(len(values)),
     }
 
 
@@ -260,7 +261,7 @@ def _shown(number: Mapping, decimals: int) -> str:
     return f"{mean} ± {number['standard_error']:,.{decimals}f}"
 
 
-def csv(results: Iterable[tuple[Run, Mapping]], axes: Sequence[str]) -> str:
+def csv(results: Iterable[tuple[GridRun, Mapping]], axes: Sequence[str]) -> str:
     """Return a line a run: the levels of the axes, the seed and all numbers, comma-separated, with a heading."""
     import csv
     import io

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from plugins.analysis.runs import curves as runs
-from plugins.analysis.runs.logs import INNER, TRAIN, VALID, Run, join
+from plugins.analysis.runs.logs import INNER, TRAIN, VALID, LoggedRun, join
 
 INCIDENTAL = frozenset(
     "seed save_dir restore_file log_file log_format log_interval no_progress_bar tensorboard_logdir wandb_project "
@@ -32,7 +32,7 @@ class Configuration:
     """
 
     name: str
-    runs: tuple[Run, ...]
+    runs: tuple[LoggedRun, ...]
 
     def curves(self, metric: str) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Return (updates, means, standard errors) over the runs of a metric in training and in validation.
@@ -49,7 +49,7 @@ class Configuration:
         return made
 
 
-def curve_of(run: Run, metric: str, stage: str) -> tuple[np.ndarray, np.ndarray]:
+def curve_of(run: LoggedRun, metric: str, stage: str) -> tuple[np.ndarray, np.ndarray]:
     """Return (updates, values) of a metric in training (:data:`TRAIN`) or in validation (:data:`VALID`).
 
     Of several validation splits, it is the first.
@@ -63,7 +63,7 @@ def curve_of(run: Run, metric: str, stage: str) -> tuple[np.ndarray, np.ndarray]
     return next((curve for curve in curves if len(curve[0])), runs.curve((), metric))
 
 
-def seed_of(run: Run) -> int | None:
+def seed_of(run: LoggedRun) -> int | None:
     """Return the seed of a run, if it is known."""
     return ((run.options or {}).get("common") or {}).get("seed")
 
@@ -96,13 +96,13 @@ def flat(options: Mapping | None) -> dict[str, str]:
     return found
 
 
-def group(found: Sequence[Run]) -> list[Configuration]:
+def group(found: Sequence[LoggedRun]) -> list[Configuration]:
     """Return the configurations of some runs, in the order in which they come first.
 
     Runs are of one configuration if their options are the same, but for the :data:`INCIDENTAL` ones; without options,
     if their names are. Runs with the same seed and folder too are parts of one that was interrupted, and are joined.
     """
-    members: dict[object, list[Run]] = {}
+    members: dict[object, list[LoggedRun]] = {}
     for run in found:
         key = name_of(run.path) if run.options is None else tuple(sorted(flat(run.options).items()))
         members.setdefault(key, []).append(run)
@@ -111,19 +111,19 @@ def group(found: Sequence[Run]) -> list[Configuration]:
     return [Configuration(told_apart(i, names, together), tuple(of_one)) for i, of_one in enumerate(together)]
 
 
-def joined(of_one: Sequence[Run]) -> list[Run]:
+def joined(of_one: Sequence[LoggedRun]) -> list[LoggedRun]:
     """Return the runs of a configuration, the parts of interrupted ones put together, in the order given."""
-    parts: dict[object, list[Run]] = {}
+    parts: dict[object, list[LoggedRun]] = {}
     for number, run in enumerate(of_one):
         folder = ((run.options or {}).get("checkpoint") or {}).get("save_dir")
         parts.setdefault((seed_of(run), folder) if folder else number, []).append(run)
     return [
-        Run(of_run[0].path, join(r for run in of_run for r in run.records), of_run[0].options, of_run[0].source)
+        LoggedRun(of_run[0].path, join(r for run in of_run for r in run.records), of_run[0].options, of_run[0].source)
         for of_run in parts.values()
     ]
 
 
-def told_apart(number: int, names: Sequence[str], together: Sequence[Sequence[Run]]) -> str:
+def told_apart(number: int, names: Sequence[str], together: Sequence[Sequence[LoggedRun]]) -> str:
     """Return a configuration's name, with the options in brackets that others of the same name have otherwise."""
     name = names[number]
     alike = [flat(of_one[0].options) for other, of_one in zip(names, together, strict=True) if other == name]

@@ -161,7 +161,7 @@ class _Plain(ast.NodeTransformer):
 
 
 @dataclass(frozen=True)
-class Run:
+class LoggedRun:
     """What a run has left behind.
 
     Attributes:
@@ -177,7 +177,7 @@ class Run:
     source: str
 
 
-def read_run(path: str | Path) -> Run:
+def read_run(path: str | Path) -> LoggedRun:
     """Read a run's log, or several if it was interrupted and began another, or else the numbers in its checkpoints.
 
     Args:
@@ -195,7 +195,7 @@ def read_run(path: str | Path) -> Run:
     states = _checkpoints(path) if path.is_dir() else iter(())
     if records:  # a log has options as they were given, a checkpoint as they were understood, so these come first
         saved = next(filter(None, (state.get("cfg") for state in states)), None)
-        return Run(path, records, saved or read_options(lines), "log")
+        return LoggedRun(path, records, saved or read_options(lines), "log")
     read = [state for state in states if state.get("optimizer_history")]
     records = join(sorted((r for state in read for r in records_of(state)), key=lambda r: r.updates))
     if not records:
@@ -203,7 +203,7 @@ def read_run(path: str | Path) -> Run:
             f"{path}: no log of fairseq-train, and no checkpoint with losses; keep the log with "
             "--log-file FILE, or with `| tee FILE`, in the folder of the run"
         )
-    return Run(path, records, read[0].get("cfg"), "checkpoints")
+    return LoggedRun(path, records, read[0].get("cfg"), "checkpoints")
 
 
 def find_logs(folder: Path) -> list[Path]:

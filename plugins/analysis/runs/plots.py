@@ -1,4 +1,4 @@
-"""Drawings of runs: panels of curves, and bars. matplotlib is imported when a drawing is asked for."""
+"""Figures of runs: panels of curves, and bars. matplotlib is imported when a figure is drawn."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,56 +6,92 @@ from pathlib import Path
 
 import numpy as np
 
-from plugins.analysis.plots import COLOURS, GREY, draw_bands, new_canvas, put_title, save
+from plugins.analysis.palette import GRAY, colors_of
+from plugins.analysis.plots import Band, draw_bands, ends_of, head, label_ends, new_canvas, put_title, save
+
+PANEL, LABEL = 5.0, 0.095  # inches: of a panel, and of a letter of a curve's label
 
 
 def band_panels(
     path: str | Path,
-    panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]],
+    panels: Mapping[str, Mapping[str, Band]],
     title: str,
     ylabel: str,
     note: str = "",
+    decimals: int = 2,
 ) -> None:
-    """Draw curves with bands of a standard error in panels side by side, with one scale and one legend, into a file.
+    """Draw curves with bands of one standard error in panels side by side, with one scale, labeled at their ends.
 
-    Falling curves may begin above the scale, see :func:`top_of`.
+    A curve is labeled, with its last value, in the last panel that has it. Falling curves may begin above the scale,
+    see :func:`top_of`.
 
     Args:
-        path: where to; the suffix chooses the format.
-        panels: by the title of a panel, its curves by name, in the same colour in all panels.
-        title: what the drawing shows.
+        path: output file; its suffix selects the format.
+        panels: by the title of a panel, its curves by name, in the same color in all panels.
+        title: the conclusion, or what the figure shows.
         ylabel: what the means are.
-        note: a smaller line under the title.
+        note: a smaller line below the title.
+        decimals: of the last values.
 
     Raises:
         UserError: matplotlib is not installed.
     """
-    figure = new_canvas(5.2 * len(panels), 4.4)
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
-    handles = {}
-    for place, (heading, curves) in enumerate(panels.items(), start=1):
-        first = figure.axes[0] if figure.axes else None
-        axes = figure.add_subplot(1, len(panels), place, sharex=first, sharey=first)
+    last = {name: heading for heading, curves in panels.items() for name in curves}
+    ends = {
+        heading: ends_of({name: of for name, of in curves.items() if last[name] == heading}, names, decimals)
+        for heading, curves in panels.items()
+    }
+    # The labels of a panel follow the axes' edge to its right.
+    rooms = [0.3 + LABEL * max(map(len, labels), default=0) for labels in ends.values()]
+    width, high, left = 0.8 + PANEL * len(panels) + sum(rooms), 4.8, 0.8
+    figure = new_canvas(width, high)
+    first = None
+    for (heading, curves), room in zip(panels.items(), rooms, strict=True):
+        axes = figure.add_axes((left / width, 0.55 / high, PANEL / width, (high - 1.55) / high),
+                               sharex=first, sharey=first)  # fmt: skip
+        first, left = first or axes, left + PANEL + room
         draw_bands(axes, curves, names)
-        axes.set_title(heading, fontsize=10)
-        axes.set(xlabel="updates", ylabel=ylabel if place == 1 else None)
-        handles = {name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)} | handles
-    figure.tight_layout(rect=(0, 0, 1, 0.92))
-    figure.text(0.5, 0.97, title, ha="center", fontsize=11.5, fontweight="bold")
-    figure.text(0.5, 0.925, note, ha="center", fontsize=9, color=GREY)
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "ncols": min(3, len(handles))}
-    figure.legend(handles.values(), handles, frameon=False, fontsize=9, **below)
-    figure.axes[0].set_ylim(top=top_of(panels))
+        axes.set_title(heading, fontsize=10, loc="left")
+        axes.set(xlabel="updates", ylabel=ylabel if axes is first else None)
+    first.set_ylim(top=top_of(panels))
+    for axes, labels in zip(figure.axes, ends.values(), strict=True):
+        label_ends(axes, labels, size=9.5 if len(names) <= 16 else 7)
+    head(figure, title, note, first.get_position().x0)
     save(figure, path, bbox_inches="tight")
 
 
-def top_of(panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]) -> float | None:
-    """Return how high the scale of losses goes, so that the fall of each first twentieth does not flatten the rest."""
+def top_of(panels: Mapping[str, Mapping[str, Band]]) -> float | None:
+    """Return the upper limit of the loss axis, which cuts off the steep first twentieth of each curve, or None."""
     curves = [curve for of_panel in panels.values() for curve in of_panel.values()]
     shown = np.concatenate([(mean + error)[x >= x[-1] / 20] for x, mean, error in curves])
     everything = np.concatenate([mean for _, mean, _ in curves])
     room = 0.05 * (shown.max() - everything.min())
     return shown.max() + room if shown.max() + room < everything.max() else None
+
+
+def conclusion(curves: Mapping[str, Band], what: str, decimals: int = 2) -> str:
+    """Return which of several falling curves gets lowest, as a title.
+
+    Args:
+        curves: by name, at least one.
+        what: what falls, for example "validation loss".
+        decimals: of the values.
+
+    Returns:
+        For curves with standard errors, no curve is called lowest that is not so by two of its standard errors of the
+        difference.
+    """
+    lows = {name: int(np.argmin(mean)) for name, (_, mean, _) in curves.items()}
+    order = sorted(curves, key=lambda name: curves[name][1][lows[name]])
+    best = order[0]
+    x, mean, error = (part[lows[best]] for part in curves[best])
+    if len(order) == 1:
+        return f"{best}: the {what} falls to {mean:.{decimals}f} after {x:,.0f} updates"
+    _, other, other_error = (part[lows[order[1]]] for part in curves[order[1]])
+    if other - mean < 2 * math.hypot(error, other_error) or round(other, decimals) == round(mean, decimals):
+        return f"{best} and {order[1]} are level: {what} {mean:.{decimals}f} and {other:.{decimals}f}"
+    return f"{best} has the lowest {what}, {mean:.{decimals}f}, after {x:,.0f} updates"
 
 
 def bars(
@@ -67,33 +103,37 @@ def bars(
     note: str = "",
     line: tuple[float, str] | None = None,
 ) -> None:
-    """Draw horizontal bars with error bars, a group of them under each other for each name, into a file.
+    """Draw horizontal bars with error bars, one group of them for each name.
 
     Args:
-        path: where to; the suffix chooses the format.
+        path: output file; its suffix selects the format.
         groups: G names, the first on top.
-        series: by name, the values (G,) and how far the error bars reach down and up, (2, G) or (G,); NaN for none.
-        title: what the drawing shows.
+        series: by name, the values (G,) and the lengths of the error bars below and above, (2, G) or (G,); NaN for
+            none.
+        title: what the figure shows.
         xlabel: what the values are, and what the error bars.
-        note: a smaller line under the title.
-        line: a value for scale, drawn as a dashed line, and its name.
+        note: a smaller line below the title.
+        line: a value for comparison, drawn as a dashed line, and its name.
 
     Raises:
         UserError: matplotlib is not installed.
     """
-    thickness = 0.8 / len(series)
+    thickness, colors = 0.8 / len(series), colors_of(list(series))
     figure = new_canvas(8, 1.7 + 0.28 * max(len(series), 1.4) * len(groups))
     axes = figure.add_subplot()
     for index, (name, (values, errors)) in enumerate(series.items()):
         places = np.arange(len(groups)) + (index - (len(series) - 1) / 2) * thickness
-        axes.barh(places, values, 0.9 * thickness, xerr=errors, color=COLOURS[index % len(COLOURS)], label=name,
+        axes.barh(places, values, 0.9 * thickness, xerr=errors, color=colors[name], label=name,
                   error_kw={"ecolor": "black", "elinewidth": 1, "capsize": 2.5})  # fmt: skip
         tops = values + np.nan_to_num(np.atleast_2d(errors)[-1])
         for place, value, top in zip(places, values, tops, strict=True):
             if not math.isnan(value):
                 axes.annotate(f"{value:.3g}", (top, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
     if line is not None:
-        axes.axvline(line[0], color=GREY, linestyle="--", linewidth=1, label=f"{line[1]} {line[0]:.3g}")
+        axes.axvline(line[0], color=GRAY, linestyle="--", linewidth=1)
+        axes.annotate(f"{line[1]} {line[0]:.3g}", (line[0], 0), (3, -3), xycoords=("data", "axes fraction"),
+                      textcoords="offset points", va="top", fontsize=8, color=GRAY)  # fmt: skip
+        axes.xaxis.labelpad = 12
     axes.set_yticks(range(len(groups)), groups)
     axes.invert_yaxis()
     axes.margins(x=0.1)
@@ -102,6 +142,6 @@ def bars(
     axes.grid(axis="x", color="#dddddd", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    if len(series) > 1 or line is not None:
+    if len(series) > 1:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
     save(figure, path, bbox_inches="tight")

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from plugins.analysis.attention.capture import capture
+from plugins.analysis.metrics.means import mean_and_error
 from plugins.analysis.styles import evaluation
 from plugins.errors import UserError
 from plugins.modules.published_style import PublishedStyle
@@ -245,10 +246,10 @@ def forced_perplexity(lm, windows: Mapping[str, torch.Tensor]) -> dict[str, dict
     forced[NO_STYLE] = torch.zeros(len(lm.styles), device=lm.device)
     result = {}
     for name, rows in windows.items():
-        nats = {style: evaluation.mean_and_error(evaluation.nats(lm.model, rows, weights).mean(1).tolist())
+        nats = {style: mean_and_error(evaluation.nats(lm.model, rows, weights).mean(1).tolist())
                 for style, weights in forced.items()}  # fmt: skip
         nats[INFERRED] = evaluation.honest_loss(lm.model, rows)["honest"] if lm.sees_the_future else (
-            evaluation.mean_and_error(evaluation.nats(lm.model, rows).mean(1).tolist()))  # fmt: skip
+            mean_and_error(evaluation.nats(lm.model, rows).mean(1).tolist()))  # fmt: skip
         result[name] = {style: as_perplexity(loss) for style, loss in nats.items()}
     return result
 

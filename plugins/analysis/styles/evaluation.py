@@ -12,18 +12,10 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
+from plugins.analysis.metrics.means import mean_and_error
 from plugins.analysis.styles.classifiers import NONE, cut
 
 Predict = Callable[[Sequence[str]], np.ndarray]
-
-
-def mean_and_error(values: Sequence[float]) -> dict:
-    """Return ``mean``, ``standard_error`` (NaN for one value) and ``n``, NaN values left out."""
-    values = np.asarray([value for value in values if not math.isnan(value)], dtype=float)
-    if not len(values):
-        return {"mean": math.nan, "standard_error": math.nan, "n": 0}
-    error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return {"mean": float(values.mean()), "standard_error": float(error), "n": len(values)}
 
 
 # Generated text, judged from outside

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from plugins.analysis import plots
+from plugins.analysis.metrics.means import standard_error
 from plugins.analysis.runs import bars as run_bars
 from plugins.analysis.runs import plots as run_plots
 from plugins.analysis.styles import effects
@@ -71,11 +72,15 @@ class StyleFigures:
         self.found["embeddings"] = {"vectors": vectors, **vars(laid_out)}
 
     def of_texts(self) -> None:
+        """Draw where the windows of the texts lie; one text alone has nothing to be compared with."""
+        if len(self.windows) < 2:
+            self.missing.append("one text to look at: no texts.png, which compares several")
+            return
         vectors = np.concatenate([effects.summaries(self.lm, rows) for rows in self.windows.values()])
         names = [name for name, rows in self.windows.items() for _ in rows]
         laid_out = effects.flatten(vectors)
         title = f"Windows of {self.lm.block_size} characters, as the style classifier sees them"
-        style_plots.plane(self.path("texts"), laid_out, names, title)
+        style_plots.plane(self.path("texts"), laid_out, names, title, styles=self.lm.styles)
         self.found["windows"] = {"text": names, **vars(laid_out)}
 
     def ribbons(self) -> None:
@@ -98,7 +103,7 @@ class StyleFigures:
         few = [rows[:: math.ceil(len(rows) / BLOCKS_OF_ATTENTION)] for rows in self.windows.values()]
         each = effects.attention_differences(self.lm, torch.cat(few))  # (N, K, L, H)
         moved = each.mean(0)
-        errors = each.std(0, ddof=1) / math.sqrt(len(each)) if len(each) > 1 else np.full_like(moved, math.nan)
+        errors = standard_error(each)
         style_plots.attention_differences(self.path("attention"), moved, self.lm.styles)
         layer, head = map(int, np.unravel_index(moved.mean(0).argmax(), moved.shape[1:]))
         tokens = few[0][0, : min(self.lm.block_size, CHARACTERS_OF_A_HEAD)]
@@ -137,11 +142,13 @@ class StyleFigures:
     def judges(self) -> None:
         """Draw what a judge of the evaluation says of real and generated text."""
         found, window = self.evaluated, self.evaluated["options"]["window"]
-        kinds, bars = run_bars.one_by_one(run_bars.consistency({"": [found]}, self.judge))
+        series = run_bars.consistency({"": [found]}, self.judge)
+        kinds, bars = run_bars.one_by_one(series)
         note = f"judge: {self.judge}, windows of {window} characters"
+        title = "How often is text nearest to the style that was asked for?"
         run_plots.bars(
-            self.path("consistency"), kinds, {"": bars}, "Style consistency", run_bars.CONSISTENCY,
-            f"{note}; standard errors over texts", (found["chance"], "chance"),
+            self.path("consistency"), kinds, {"": bars}, title, run_bars.CONSISTENCY,
+            f"{note}; bars: one standard error over texts", (found["chance"], "chance"),
         )  # fmt: skip
         self.found["consistency"] = {"of": kinds, "values": bars[0], "standard_errors": bars[1][0]}
         given = found["judges"][self.judge]["transfer"].get("given")

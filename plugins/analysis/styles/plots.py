@@ -1,4 +1,4 @@
-"""Drawings of what :mod:`plugins.analysis.styles.effects` computes. matplotlib is imported when a drawing is asked for.
+"""Figures of what :mod:`plugins.analysis.styles.effects` computes. matplotlib is imported when a figure is drawn.
 
 Shapes: T characters, C channels, H heads, K styles, L layers, M modulated layers, N points. Layers and heads count from
 0, as in the arrays.
@@ -11,52 +11,51 @@ from pathlib import Path
 
 import numpy as np
 
-from plugins.analysis.plots import COLOURS, GREY, MARKERS, new_canvas, put_title, save
-from plugins.analysis.styles.effects import Modulation, Plane
+from plugins.analysis.palette import GRAY, colors_of, markers_of
+from plugins.analysis.plots import new_canvas, put_title, save
+from plugins.analysis.styles.effects import MIN_FOR_TSNE, Modulation, Plane
 
-DIVERGING = "PuOr"  # told apart by colour-blind readers, white in the middle
+DIVERGING = "PuOr"  # distinct for color-blind readers, white in the middle
 LEGEND_COLUMNS = 6  # of a ribbon
 VISIBLE = {"\n": "↵", "\t": "→", "\r": "␍", " ": " "}
 
 
-def colours_of(names: Sequence[str]) -> dict[str, object]:
-    """Return a colour for each name; more than there are in the palette get shades of one map."""
-    if len(names) <= len(COLOURS):
-        return dict(zip(names, COLOURS, strict=False))
-    import matplotlib
-
-    shades = matplotlib.colormaps["viridis"](np.linspace(0, 1, len(names)))
-    return dict(zip(names, map(tuple, shades), strict=True))
-
-
-def plane(path: str | Path, laid_out: Plane, groups: Sequence[str], title: str, named: bool = False) -> None:
-    """Draw points in two dimensions, in the colour and with the marker of their group, into a file.
+def plane(
+    path: str | Path,
+    laid_out: Plane,
+    groups: Sequence[str],
+    title: str,
+    named: bool = False,
+    styles: Sequence[str] = (),
+) -> None:
+    """Draw points in two dimensions, in the color and with the marker of their group.
 
     Args:
-        path: where to; the suffix chooses the format.
+        path: output file; its suffix selects the format.
         laid_out: N points.
         groups: N names of groups.
-        title: what the points are; how they were laid out, and why, stands under it.
+        title: what the points are; a line below it says how they were laid out.
         named: write the name of the group beside each point instead of a legend.
+        styles: names of the styles, whose colors do not depend on which groups are present.
     """
     figure = new_canvas(6.8, 5.2)
     axes = figure.add_subplot()
     names = list(dict.fromkeys(groups))
-    colours = colours_of(names)
-    for index, name in enumerate(names):
+    colors, markers = colors_of(names, styles), markers_of(names, styles)
+    for name in names:
         chosen = laid_out.points[[group == name for group in groups]]
-        marker = MARKERS[index % len(MARKERS)]
-        axes.scatter(*chosen.T, color=colours[name], marker=marker, s=70 if named else 18, alpha=0.85, label=name, lw=0)
+        marker = markers[name]
+        axes.scatter(*chosen.T, color=colors[name], marker=marker, s=70 if named else 18, alpha=0.85, label=name, lw=0)
         for point in chosen if named else ():
             axes.annotate(name, point, (7, 5), textcoords="offset points", fontsize=10)
     many = len(groups)
     if laid_out.method == "PCA":
-        note = f"PCA: {many} points have no neighbourhoods, which is what t-SNE shows" if many < 30 else "PCA"
+        note = f"PCA (t-SNE needs more than {many} points)" if many < MIN_FOR_TSNE else "PCA"
         labels = [f"component {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(laid_out.shares)]
         axes.set(xlabel=labels[0], ylabel=labels[1] if len(labels) > 1 else "")
         axes.margins(0.2)
     else:
-        note = f"t-SNE of {many} points: who is near whom means something, distances and axes do not"
+        note = f"t-SNE of {many} points: neighborhoods are meaningful, distances and axes are not"
         axes.set(xlabel="t-SNE axis 1 (no unit)", ylabel="t-SNE axis 2 (no unit)")
     put_title(axes, title, note)
     axes.spines[["top", "right"]].set_visible(False)
@@ -71,21 +70,21 @@ def plane(path: str | Path, laid_out: Plane, groups: Sequence[str], title: str, 
 def ribbon(
     path: str | Path, text: str, probabilities: np.ndarray, styles: Sequence[str], title: str, width: int = 72
 ) -> None:
-    """Draw the probabilities of the styles as a ribbon over the characters of a text, in lines, into a file.
+    """Draw the probabilities of the styles as a ribbon over the characters of a text, in lines.
 
-    A text in a script that is written from right to left runs from right to left.
+    A text in a right-to-left script runs from right to left.
 
     Args:
-        path: where to; the suffix chooses the format.
+        path: output file; its suffix selects the format.
         text: T characters.
         probabilities: (T, K).
         styles: K names.
-        title: what the drawing shows.
-        width: characters in a line.
+        title: what the figure shows.
+        width: characters per line.
     """
     width = min(width, len(text))
     lines = math.ceil(len(text) / width)
-    colours, backwards = colours_of(styles), reads_backwards(text)
+    colors, backwards = colors_of(styles, ()), reads_backwards(text)
     legend = 0.19 * math.ceil(len(styles) / LEGEND_COLUMNS)  # inches, as all of these
     top = 0.61 + legend
     high = top + 0.65 + 0.78 * lines  # title and legend, what the axes are, the lines
@@ -93,25 +92,25 @@ def ribbon(
     for line in range(lines):
         axes = figure.add_subplot(lines, 1, line + 1)
         part = slice(line * width, (line + 1) * width)
-        draw_ribbon(axes, text[part], probabilities[part], [colours[name] for name in styles])
+        draw_ribbon(axes, text[part], probabilities[part], [colors[name] for name in styles])
         axes.set_xlim((width, 0) if backwards else (0, width))
-        axes.set_ylabel(f"{part.start + 1}", rotation=0, ha="right", va="center", fontsize=8, color=GREY)
+        axes.set_ylabel(f"{part.start + 1}", rotation=0, ha="right", va="center", fontsize=8, color=GRAY)
     figure.subplots_adjust(left=0.06, right=0.98, top=1 - top / high, bottom=0.65 / high, hspace=0.75)
     figure.text(0.5, 1 - 0.28 / high, title, ha="center", fontsize=11.5, fontweight="bold")
     what = {"ncols": min(len(styles), LEGEND_COLUMNS), "frameon": False, "fontsize": 9}
-    handles = [_patch(colours[name], name) for name in styles]
+    handles = [_patch(colors[name], name) for name in styles]
     figure.legend(handles=handles, loc="center", bbox_to_anchor=(0.5, 1 - (0.425 + legend / 2) / high), **what)
     axis = "characters, the first of each line numbered; height: probability of the style after the character, 0 to 1"
-    figure.text(0.5, 0.12 / high, axis, ha="center", fontsize=8, color=GREY)
+    figure.text(0.5, 0.12 / high, axis, ha="center", fontsize=8, color=GRAY)
     save(figure, path)
 
 
-def draw_ribbon(axes, text: str, probabilities: np.ndarray, colours: Sequence) -> None:
-    """Draw a line of a ribbon, a cell a character, and the characters under it."""
+def draw_ribbon(axes, text: str, probabilities: np.ndarray, colors: Sequence) -> None:
+    """Draw a line of a ribbon, one cell per character, and the characters below it."""
     edges = np.arange(len(text) + 1)
     tops = np.concatenate([np.zeros((len(text), 1)), probabilities.cumsum(1)], axis=1)  # (T, K + 1)
-    for style, colour in enumerate(colours):
-        axes.stairs(tops[:, style + 1], edges, baseline=tops[:, style], fill=True, color=colour, linewidth=0)
+    for style, color in enumerate(colors):
+        axes.stairs(tops[:, style + 1], edges, baseline=tops[:, style], fill=True, color=color, linewidth=0)
     for place, character in enumerate(text):
         shown = VISIBLE.get(character, character)
         axes.text(place + 0.5, -0.12, shown, ha="center", va="top", family="monospace", fontsize=9)
@@ -122,22 +121,22 @@ def draw_ribbon(axes, text: str, probabilities: np.ndarray, colours: Sequence) -
 
 
 def reads_backwards(text: str) -> bool:
-    """Tell whether most letters of a text are of a script that is written from right to left."""
+    """Return whether most letters of a text are of a right-to-left script."""
     kinds = [unicodedata.bidirectional(character) for character in text]
     return sum(kind in ("R", "AL") for kind in kinds) > kinds.count("L")
 
 
-def _patch(colour, name):
+def _patch(color, name):
     from matplotlib.patches import Patch
 
-    return Patch(color=colour, label=name)
+    return Patch(color=color, label=name)
 
 
 # What styles change
 
 
 def modulation(path: str | Path, found: Modulation, styles: Sequence[str]) -> None:
-    """Draw gain and shift of every style by channel, a row of panels a layer, into a file."""
+    """Draw gain and shift of every style by channel, one row of panels per layer."""
     rows = len(found.layers)
     kinds = {"gain (1: no change)": (found.gain, 1.0), "shift (0: no change)": (found.shift, 0.0)}
     kinds = {
@@ -162,32 +161,33 @@ def modulation(path: str | Path, found: Modulation, styles: Sequence[str]) -> No
 
 
 def modulation_strength(path: str | Path, found: Modulation, styles: Sequence[str]) -> None:
-    """Draw how far from no change each style is, by layer, into a file."""
+    """Draw the distance of each style from no change, by layer."""
     figure = new_canvas(9, 3.8)
     names = ("gain", "shift")
     first = None
     for place, (kind, values) in enumerate(zip(names, found.strength(), strict=True), start=1):
         first = axes = figure.add_subplot(1, 2, place, sharey=first)
-        for index, (name, colour) in enumerate(colours_of(styles).items()):
-            axes.plot(found.layers, values[:, index], color=colour, label=name,
-                      marker=MARKERS[index % len(MARKERS)], linewidth=1.5)  # fmt: skip
+        colors, markers = colors_of(styles, ()), markers_of(styles, ())
+        for index, name in enumerate(styles):
+            axes.plot(found.layers, values[:, index], color=colors[name], label=name, marker=markers[name],
+                      linewidth=1.5)  # fmt: skip
         axes.set(title=kind, xlabel="layer, from 0", ylabel="distance from no change (RMS)" if place == 1 else None)
         axes.set_xticks(found.layers)
         axes.grid(axis="y", color="#dddddd", linewidth=0.7)
         axes.spines[["top", "right"]].set_visible(False)
     axes.set_ylim(bottom=0)
     figure.suptitle("How much each style changes, over all channels", fontsize=11.5, fontweight="bold")
-    figure.tight_layout()  # before the legend, which of many styles is higher than the axes and would take their room
+    figure.tight_layout()  # before the legend, which for many styles is taller than the axes and would take their room
     columns = math.ceil(len(styles) / 16)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), ncols=columns, frameon=False, fontsize=9)
     save(figure, path, bbox_inches="tight")
 
 
 def attention_differences(path: str | Path, moved: np.ndarray, styles: Sequence[str]) -> None:
-    """Draw how much of each head's attention a style moves, a layers x heads map a style, into a file.
+    """Draw how much of each head's attention a style moves, one map of layers x heads per style.
 
     Args:
-        path: where to; the suffix chooses the format.
+        path: output file; its suffix selects the format.
         moved: (K, L, H) total variation from the mean over all styles, 0 to 1.
         styles: K names.
     """
@@ -217,12 +217,12 @@ def attention_differences(path: str | Path, moved: np.ndarray, styles: Sequence[
 def attention_of_head(
     path: str | Path, weights: np.ndarray, characters: Sequence[str], styles: Sequence[str], head: tuple[int, int]
 ) -> None:
-    """Draw a head's attention under each style less its mean over all of them, into a file.
+    """Draw a head's attention under each style minus its mean over all styles.
 
     Args:
-        path: where to; the suffix chooses the format.
+        path: output file; its suffix selects the format.
         weights: (K, T, T) of the head, under each forced style.
-        characters: T, under and beside the maps.
+        characters: T, the labels of the maps.
         styles: K names.
         head: its layer and its number, from 0.
     """
@@ -243,8 +243,8 @@ def attention_of_head(
         axes.set_xticks(range(len(shown)), shown, fontsize=6, family="monospace")
         axes.set_yticks(range(len(shown)), shown, fontsize=6, family="monospace")
         axes.tick_params(length=0, pad=1)
-        axes.set(xlabel="key (looked at)", ylabel="query (looking)")
-    figure.colorbar(image, ax=grid.ravel().tolist(), label="attention weight, less the mean", fraction=0.03, pad=0.02)
+        axes.set(xlabel="key", ylabel="query")
+    figure.colorbar(image, ax=grid.ravel().tolist(), label="attention weight minus the mean", fraction=0.03, pad=0.02)
     figure.suptitle(f"Layer {head[0]}, head {head[1]}: where each forced style makes it look",
                     fontsize=11.5, fontweight="bold")  # fmt: skip
     save(figure, path, bbox_inches="tight")

@@ -1,137 +1,61 @@
-"""The judges' report on generated text, beside real text (the ceiling) and text without style (chance); its tables."""
+"""The results of an evaluation of styles as text: the main ones in five lines, all of them as tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
-from tqdm import tqdm
-
-from plugins.analysis.styles import evaluation
-from plugins.analysis.styles.classifiers import KINDS, StyleClassifier, cut, mix, styleless
-
-JUDGES = ("svm", "bayes")
-ALPHABET = list("abcdefghijklmnopqrstuvwxyz ")
-
-Samples = Mapping[str, Mapping[int, Mapping[int, Sequence[str]]]]
-"""{condition: {seed: {style: texts}}}; the conditions are those of ``scripts/evaluate_style.py``."""
 
 
-@dataclass
-class Judging:
-    """How texts are judged.
-
-    Attributes:
-        styles: K names.
-        lengths: characters of the windows for consistency.
-        window: characters of the windows for transfer, confusion and agreement.
-        seed: of the judges and of the texts without style.
-    """
-
-    styles: Sequence[str]
-    lengths: Sequence[int]
-    window: int
-    seed: int
-
-    def judge(self, parts: Sequence[Sequence[str]], samples: Samples, length: int, count: int) -> dict:
-        """Return ``judges`` {name: report} and ``agreement`` of the two.
-
-        Args:
-            parts: three times K texts: to learn from, to test on, and real text for comparison. Disjoint.
-            samples: generated text.
-            length: characters of the texts for comparison.
-            count: how many there are of each style, where they are made.
-        """
-        learn, test, real = parts
-        compared = references(real, length, count, self.seed)
-        reports, labels = {}, []
-        for kind in tqdm(JUDGES, desc="judges", leave=False, disable=None):
-            judge = StyleClassifier(kind, self.styles, self.seed)
-            judge.fit(dict(zip(self.styles, learn, strict=True)), self.lengths)
-            predict, nearest = remembering(judge.predict), remembering(judge.nearest)
-            reports[kind] = self.test(predict, test) | self.of_references(predict, nearest, compared)
-            for condition, by_seed in samples.items():
-                self.of_condition(reports[kind], condition, by_seed, predict, nearest)
-            texts = {"real": real, "generated": [text for by in samples.values() for text, _ in flat(by)]}
-            labels.append({name: self.label(predict, of_name) for name, of_name in texts.items()})
-        agreement = {name: evaluation.agreement(labels[0][name], labels[1][name]) for name in labels[0]}
-        return {"judges": reports, "agreement": agreement}
-
-    def test(self, predict, texts) -> dict:
-        """Return a judge's accuracy on unseen text, and how much of the text without style it calls none."""
-        draw = np.random.default_rng(self.seed)
-        none = {kind: float((predict(styleless(kind, texts, self.window, 200, draw)) < 0).mean()) for kind in KINDS}
-        return {"accuracy": evaluation.accuracy_by_length(texts, predict, self.lengths), "called_none": none}
-
-    def of_references(self, predict, nearest, compared) -> dict:
-        scores = {name: self.consistency(predict, texts, asked, nearest) for name, (texts, asked) in compared.items()}
-        return {"consistency": scores, "transfer": {}}
-
-    def consistency(self, predict, texts, asked=None, nearest=None) -> dict:
-        scores = {"own_style": evaluation.consistency_by_length(texts, predict, self.lengths)}
-        if asked is not None:
-            scores["asked_style"] = evaluation.consistency_by_length(texts, predict, self.lengths, asked)
-            scores["nearest_is_asked"] = evaluation.consistency_by_length(texts, nearest, self.lengths, asked)
-        return scores
-
-    def of_condition(self, report, condition, by_seed, predict, nearest) -> None:
-        """Add what a judge says of the text that was generated under a condition."""
-        texts, asked = zip(*flat(by_seed), strict=True)
-        if condition == "free":  # nothing was asked for: what style comes by itself
-            rates = evaluation.base_rates(texts, predict, self.window, len(self.styles))
-            report["base_rates"] = dict(zip([*self.styles, "none"], rates.tolist(), strict=True))
-            report["consistency"][condition] = self.consistency(predict, texts)
-            return
-        report["consistency"][condition] = self.consistency(predict, texts, asked, nearest)
-        base = list(report["base_rates"].values()) if "base_rates" in report else None
-        report["transfer"][condition] = self.transfer(predict, by_seed, base) | {
-            "nearest": self.transfer(nearest, by_seed)
-        }
-
-    def transfer(self, label, by_seed, base=None) -> dict:
-        """Return success over all texts, with the means of the seeds beside."""
-        styles = dict.fromkeys(style for _, style in flat(by_seed))
-        by_style = {k: [text for text, style in flat(by_seed) if style == k] for k in styles}
-        found = evaluation.transfer(by_style, label, self.window, base)
-        seeds = [evaluation.transfer(of_seed, label, self.window)["success"]["mean"] for of_seed in by_seed.values()]
-        return found | {"over_seeds": evaluation.mean_and_error(seeds) | {"values": seeds}}
-
-    def label(self, predict, texts) -> np.ndarray:
-        return predict([window for text in texts for window in cut(text, self.window)])
+def headline(result: Mapping) -> list[str]:
+    """Return the main results in about five lines: which figure to quote, why, and what supports it."""
+    lines = [f"{result['checkpoint']}, styles: {', '.join(result['styles']) or 'none'}"]
+    lines += _judged(result) if "judges" in result else _not_judged(result)
+    if "cost" in result:
+        costs = result["cost"].values()
+        true, wrong = (_mean([cost.get(form) for cost in costs]) for form in ("true", "wrong_minus_true"))
+        extra = "" if wrong is None else f"; a wrong style costs {wrong:+.3f}"
+        lines.append(f"loss      {true:.3f} nats per character with the true style{extra} (means over styles)")
+    elif "loss" in result:
+        loss = result["loss"]
+        lines.append(f"loss      {shown(loss['honest'])} nats per character, each from its prefix alone")
+    if "head" in result:
+        length, accuracy = list(result["head"]["accuracy"].items())[-1]
+        lines.append(f"own head  {shown(accuracy)} of windows classified correctly after {length} characters")
+    return lines
 
 
-def remembering(predict):
-    """Return a judge that reads no windows twice, as several measures look at the same ones."""
-    known = {}
+def _judged(result: Mapping) -> list[str]:
+    window = str(result["options"]["window"]) if "options" in result else None
+    svm, bayes = (result["judges"][name] for name in ("svm", "bayes"))
+    condition = "given" if "given" in svm["transfer"] else "prompted"
+    what = "style given" if condition == "given" else "prompt of the style"
+    numbers = [judge["transfer"][condition]["nearest"]["success"] for judge in (svm, bayes)]
+    real = svm["consistency"]["real"]["nearest_is_asked"]
+    ceiling = next((score for length, score in real.items() if str(length) == window), list(real.values())[-1])
+    chance = result["chance"]
+    lines = [
+        f"quote     {shown(numbers[0])} of generated windows are nearest to the style asked for, {what} "
+        f"(chance {chance:.2f}, real text {ceiling['mean']:.2f})",
+        "why       the judge (SVM) is not the model, learned from other text, and must name a style: chance is 1/K",
+    ]
+    check = f"check     naive Bayes finds {shown(numbers[1])}"
+    if "transfer" in svm["transfer"]:
+        against = svm["transfer"]["transfer"]["nearest"]["success"]
+        check += f"; against a prompt of another style {shown(against)} (SVM)"
+    return [*lines, check]
 
-    def label(windows):
-        key = tuple(windows)
-        if key not in known:
-            known[key] = predict(windows)
-        return known[key]
 
-    return label
-
-
-def flat(by_seed) -> list[tuple[str, int]]:
-    """Return (text, style asked for) of all seeds."""
-    return [(text, style) for of in by_seed.values() for style, texts in of.items() for text in texts]
+def _not_judged(result: Mapping) -> list[str]:
+    if result["sees_the_future"] and "loss" in result:
+        loss = result["loss"]
+        return [
+            f"quote     honest loss {shown(loss['honest'])} nats per character; in one pass {shown(loss['one_pass'])}",
+            "why       this model sees the text after a character, so its loss in one pass is not a likelihood",
+            "check     no samples are judged: sampling has no later text",
+        ]
+    return ["quote     the loss: the text has fewer than two styles, so there is no style to judge"]
 
 
-def references(real: Sequence[str], length: int, count: int, seed: int) -> dict[str, tuple[list[str], list[int]]]:
-    """Return texts to compare with and the style that each is asked to have: {name: (texts, styles)}.
-
-    ``real`` is the ceiling; the rest has no style, and is asked for every style in turn, so that chance is 1/K:
-    mixtures that take turns every 100 or 25 characters, and random letters.
-    """
-    draw = np.random.default_rng(seed)
-    asked = [i % len(real) for i in range(count * len(real))]
-    made = {"real": [(text, style) for style, whole in enumerate(real) for text in cut(whole, length)]}
-    for stretch in (100, 25):
-        texts = [mix([real[i] for i in draw.permutation(len(real))], length, stretch, draw) for _ in asked]
-        made[f"mixture, {stretch} at a time"] = list(zip(texts, asked, strict=True))
-    letters = ["".join(draw.choice(ALPHABET, length)) for _ in asked]
-    made["random letters"] = list(zip(letters, asked, strict=True))
-    return {name: tuple(map(list, zip(*pairs, strict=True))) for name, pairs in made.items()}
+def _mean(numbers: Sequence[Mapping | None]) -> float | None:
+    means = [number["mean"] for number in numbers if number is not None]
+    return sum(means) / len(means) if means else None
 
 
 # Tables
@@ -144,7 +68,7 @@ def tables(result: Mapping) -> str:
         parts.append(_loss_table(result["loss"], result["sees_the_future"]))
     if result["sees_the_future"]:
         parts.append(
-            "No samples are judged: this model learned with the future in sight, which sampling does not have."
+            "No samples are judged: this model was trained with later text in view, which sampling does not have."
         )
     if "head" in result:
         rows = result["head"]["accuracy"].items()
@@ -161,8 +85,8 @@ def tables(result: Mapping) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _loss_table(loss, leaks) -> str:
-    note = "no likelihood: it sees the future" if leaks else "the same thing, as the model is causal"
+def _loss_table(loss: Mapping, leaks: bool) -> str:
+    note = "not a likelihood: the model sees the future" if leaks else "the same, because the model is causal"
     lines = [
         [f"in one pass ({note})", shown(loss["one_pass"])],
         ["honest: each character from its prefix alone", shown(loss["honest"])],
@@ -171,7 +95,7 @@ def _loss_table(loss, leaks) -> str:
     return table([f"loss, nats a character over {loss['tokens']:,}", ""], lines)
 
 
-def _judge_tables(name, report, chance) -> list[str]:
+def _judge_tables(name: str, report: Mapping, chance: float) -> list[str]:
     lengths = list(report["accuracy"])
     lines = [["accuracy on unseen text", *(shown(report["accuracy"][n]) for n in lengths)]]
     for text, scores in report["consistency"].items():
@@ -190,7 +114,7 @@ def _judge_tables(name, report, chance) -> list[str]:
     return made
 
 
-def table(head, rows) -> str:
+def table(head: Sequence, rows: Sequence[Sequence]) -> str:
     """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

@@ -9,16 +9,16 @@ from plugins.analysis.styles import plots as style_plots
 
 
 def test_places_far_apart_stay():
-    assert plots.spread([3.0, 1.0, 5.0], 1.0) == [3.0, 1.0, 5.0]
+    assert plots.separate([3.0, 1.0, 5.0], 1.0) == [3.0, 1.0, 5.0]
 
 
 def test_places_too_near_are_moved_apart_around_their_mean():
-    assert plots.spread([2.0, 2.0], 1.0) == [1.5, 2.5]
-    assert plots.spread([0.0, 0.1, 0.2], 1.0) == pytest.approx([-0.9, 0.1, 1.1])
+    assert plots.separate([2.0, 2.0], 1.0) == [1.5, 2.5]
+    assert plots.separate([0.0, 0.1, 0.2], 1.0) == pytest.approx([-0.9, 0.1, 1.1])
 
 
 def test_a_group_that_grows_into_another_takes_it_in():
-    assert plots.spread([0.0, 0.0, 1.2], 1.0) == pytest.approx([-0.6, 0.4, 1.4])
+    assert plots.separate([0.0, 0.0, 1.2], 1.0) == pytest.approx([-0.6, 0.4, 1.4])
 
 
 def test_curves_become_a_png(tmp_path):

@@ -61,25 +61,25 @@ def test_seeds_that_logged_at_different_updates_are_not_averaged(command, tmp_pa
 def test_bars_need_no_runs(command, tmp_path):
     speeds = {"rows": [{"contestant": "a", "characters_per_second": {"median": 5, "min": 4, "max": 8}}]}
     (tmp_path / "speed.json").write_text(json.dumps(speeds))
-    scores = {"own_style": {"50": {"mean": 0.7, "standard_error": 0.1, "n": 4}}}
+    scores = {"nearest_is_asked": {"50": {"mean": 0.7, "standard_error": 0.1, "n": 4}}}
     for seed, name in ((1, "wide"), (2, "wide"), (1, "narrow")):
         judged = {"checkpoint": f"runs/{name}_seed{seed}", "styles": ["x"], "sees_the_future": False, "chance": 0.5,
                   "model_has_these_styles": True, "options": {"window": 50},
-                  "judges": {"svm": {"consistency": {"free": scores}}}}  # fmt: skip
+                  "judges": {"svm": {"consistency": {"given": scores}}}}  # fmt: skip
         (tmp_path / f"{name}{seed}.json").write_text(json.dumps(judged))
     found = sorted(tmp_path.glob("*[12].json"))
     command("--speed", tmp_path / "speed.json", "--evaluation", *found, "-o", tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["consistency.png", "runs.json", "speed.png"]
     shown = json.loads((tmp_path / "out" / "runs.json").read_text())
     assert shown["consistency"]["configurations"] == ["narrow", "wide"]
-    assert shown["consistency"]["series"]["generated freely"]["values"] == [0.7, 0.7]
+    assert shown["consistency"]["series"]["with the style given"]["values"] == [0.7, 0.7]
     with pytest.raises(UserError, match="of the same checkpoint as"):
         command("--evaluation", found[0], found[0], "-o", tmp_path / "out")
 
 
 def test_nothing_to_draw_is_an_error(command, tmp_path, capsys):
     (tmp_path / "a").mkdir()
-    with pytest.raises(UserError, match="none of 2 runs holds any losses"):
+    with pytest.raises(UserError, match="none of 2 runs"):
         command(tmp_path / "a", tmp_path / "b", "-o", tmp_path / "out")
     with pytest.raises(UserError, match="--metric bleu: no such number in any run; there are epoch, loss, num_updates"):
         command(write_log(tmp_path / "c", [4, 3]), "--metric", "bleu", "-o", tmp_path / "out")

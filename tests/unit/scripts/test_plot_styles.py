@@ -29,7 +29,8 @@ def texts(tmp_path):
 
 
 def evaluation(styles=STYLES):
-    scores = {kind: {"50": {"mean": 0.7, "standard_error": 0.1, "n": 4}} for kind in ("own_style", "asked_style")}
+    score = {"50": {"mean": 0.7, "standard_error": 0.1, "n": 4}}
+    scores = {kind: score for kind in ("own_style", "asked_style", "nearest_is_asked")}
     given = {"confusion": [[3, 1, 0], [0, 4, 0]]}
     judge = {"consistency": {"real": scores, "given": scores, "free": scores}, "transfer": {"given": given}}
     head = {"styles": styles, "confusion": [[9, 1], [2, 8]]}

@@ -119,11 +119,14 @@ def test_numbers_near_zero_have_no_sign():
 
 
 def test_there_is_a_map_for_each_pattern_with_the_best_head_framed(tmp_path, figure):
-    scores = {"previous_token_head": found([[0.1, 0.7], [0.2, 0.3]]), "induction_head": found([[0.0, 0.0], [0.0, 0.0]])}
+    scores = {
+        "previous_token_head": found([[0.1, 0.7], [0.2, 0.3]]),
+        "induction_head": found([[0.0, 0.02], [0.0, 0.0]]),
+    }
     plots.pattern_maps(tmp_path / "p.png", scores, "title")
     first, second = figure[0].axes[:2]
     assert first.get_title() == "previous token\nlayer 0 head 1: 0.70 (0.69 to 0.71)"
-    assert second.get_title() == "induction\nno head"
+    assert second.get_title() == "induction\nno head above 0.1"
     assert [patch.get_xy() for patch in first.patches] == [(0.5, -0.5)] and not second.patches
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
@@ -132,3 +135,9 @@ def test_a_format_that_matplotlib_does_not_know_leaves_no_file(tmp_path):
     with pytest.raises(UserError, match=r"a.xyz: matplotlib cannot write .xyz"):
         plots.attention_map(tmp_path / "a.xyz", ["a", "b"], np.eye(2), "title")
     assert not list(tmp_path.iterdir())
+
+
+def test_maps_are_on_the_scale_of_the_report(tmp_path, figure):
+    plots.pattern_maps(tmp_path / "p.png", {"first_token_head": found([[0.25, -0.1]])}, "title")
+    norm = figure[0].axes[0].images[0].norm
+    assert norm(0.25) == pytest.approx(0.5) and norm(-0.1) == 0

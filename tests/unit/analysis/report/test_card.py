@@ -35,9 +35,9 @@ STATE = {
 
 def test_training():
     assert dict(card.training(STATE)) == {
-        "Updates": "2,000", "Epoch": "2", "Objective": "style_lm", "Optimiser": "fused_adamw",
+        "Updates": "2,000", "Epoch": "2", "Objective": "style_lm", "Optimizer": "fused_adamw",
         "Peak learning rate": "0.001", "Schedule": "cosine", "Warm-up updates": "100", "Batch": "12 sequences",
-        "Batches an update": "4", "Tokens an update": "768", "Dropout": "0.1", "Weight decay": "0.01", "Seed": "7",
+        "Batches per update": "4", "Tokens per update": "768", "Dropout": "0.1", "Weight decay": "0.01", "Seed": "7",
         "Time": "1 h 2 min",
     }  # fmt: skip
 
@@ -45,7 +45,7 @@ def test_training():
 def test_losses_are_in_bits_and_nats():
     assert card.losses(STATE) == [
         ("Validation", "3.000 bits"), ("Validation, in nats", "2.079"), ("Perplexity", "8.00"),
-        ("Best validation, loss", "2.500"), ("Training, mean of the epoch", "3.500 bits"),
+        ("Best validation, loss", "2.500"), ("Training, epoch mean", "3.500 bits"),
     ]  # fmt: skip
 
 
@@ -84,9 +84,9 @@ def test_architecture_is_what_was_built_not_what_was_left_to_defaults():
 def test_an_adapter_names_its_method_and_its_base():
     tuned = dict(options={"peft": "lora", "peft_base": "base.pt"})
     facts = dict(card.architecture(SimpleNamespace(model=None, **tuned, styles=[]), STATE))
-    assert (facts["Tuned by"], facts["On top of"]) == ("lora", "base.pt")
+    assert (facts["Fine-tuned with"], facts["Base checkpoint"]) == ("lora", "base.pt")
     plain = dict(options={"peft": "none", "peft_base": None})
-    assert not {"Tuned by", "On top of"} & set(
+    assert not {"Fine-tuned with", "Base checkpoint"} & set(
         dict(card.architecture(SimpleNamespace(model=None, **plain, styles=[]), STATE))
     )
 
@@ -96,6 +96,13 @@ def test_options_name_their_group():
     assert found["optimization.update_freq"] == "4"
     assert found["model.style_layers"] == "none"
     assert "lr_scheduler.lr" not in found and "common.seed" not in found
+
+
+def test_the_data_are_named():
+    task = {"data": "/home/me/data/a.txt:/b/c/d.txt", "valid_data": None, "valid_fraction": 0.1, "style_from": "none"}
+    assert card.data({"cfg": {"task": task}}, "x/y/valid.txt") == [
+        ("Trained on", "data/a.txt, c/d.txt"), ("Validated on", "10% of that text"), ("This page reads", "y/valid.txt"),
+    ]  # fmt: skip
 
 
 def test_durations():

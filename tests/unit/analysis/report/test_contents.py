@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from plugins.analysis.report import contents, head_maps
+from plugins.analysis.attention import names
+from plugins.analysis.report import contents, head_maps, masks, passage
 from plugins.errors import UserError
 
 
@@ -32,23 +33,23 @@ class Subwords:
 
 
 def test_the_excerpt_is_as_many_characters_as_there_may_be(make_char_lm):
-    assert contents.excerpt(make_char_lm(), "abc abc", 5) == "abc a"
-    assert contents.excerpt(make_char_lm(), "abc" * 20, 64) == ("abc" * 20)[:16]  # the block
+    assert passage.excerpt(make_char_lm(), "abc abc", 5) == "abc a"
+    assert passage.excerpt(make_char_lm(), "abc" * 20, 64) == ("abc" * 20)[:16]  # the block
 
 
 def test_the_excerpt_of_bytes_counts_bytes_and_cuts_no_character(make_char_lm):
-    assert contents.excerpt(make_char_lm(unit="byte"), "aאבג", 6) == "aאב"
+    assert passage.excerpt(make_char_lm(unit="byte"), "aאבג", 6) == "aאב"
 
 
 def test_the_excerpt_of_words_ends_with_one():
-    assert contents.excerpt(Subwords(), "abc abcdef abc  abc abcdefghij", 64) == "abc abcdef abc  abc"  # 7 of 10
-    assert contents.excerpt(Subwords(), "abc abcdef abc", 5) == "abc abcdef"
+    assert passage.excerpt(Subwords(), "abc abcdef abc  abc abcdefghij", 64) == "abc abcdef abc  abc"  # 7 of 10
+    assert passage.excerpt(Subwords(), "abc abcdef abc", 5) == "abc abcdef"
 
 
 @pytest.mark.parametrize("text, message", [("", "the text is empty"), ("a" * 40, "first word is more than 10 tokens")])
 def test_no_excerpt(text, message):
     with pytest.raises(UserError, match=message):
-        contents.excerpt(Subwords(), text, 64)
+        passage.excerpt(Subwords(), text, 64)
 
 
 def test_errors_name_the_text(make_char_lm):
@@ -57,23 +58,23 @@ def test_errors_name_the_text(make_char_lm):
 
 
 def test_words_of_a_text_are_masked_one_at_a_time():
-    passage = contents.passage_of_words(Subwords(), "the river, and sea")
-    assert passage["pieces"] == ["", {"slot": 0}, " river, ", {"slot": 1}, " ", {"slot": 2}, ""]
-    assert [slot["truth"] for slot in passage["slots"]] == ["the", "and", "sea"]
-    assert passage["slots"][0]["answers"] == [(" word0", 0.1235)] * 5
+    found = masks.passage_of_words(Subwords(), "the river, and sea")
+    assert found["pieces"] == ["", {"slot": 0}, " river, ", {"slot": 1}, " ", {"slot": 2}, ""]
+    assert [slot["truth"] for slot in found["slots"]] == ["the", "and", "sea"]
+    assert found["slots"][0]["answers"] == [(" word0", 0.1235)] * 5
 
 
 def test_of_many_words_eight_are_masked():
-    passage = contents.passage_of_words(Subwords(), " ".join(f"w{i}" for i in range(50)))
-    assert [slot["truth"] for slot in passage["slots"]] == ["w0", "w7", "w14", "w21", "w28", "w35", "w42", "w49"]
+    found = masks.passage_of_words(Subwords(), " ".join(f"w{i}" for i in range(50)))
+    assert [slot["truth"] for slot in found["slots"]] == ["w0", "w7", "w14", "w21", "w28", "w35", "w42", "w49"]
 
 
 def test_a_text_without_a_word_to_mask():
-    assert contents.passage_of_words(Subwords(), "elephants !") is None
+    assert masks.passage_of_words(Subwords(), "elephants !") is None
 
 
 def test_masks_in_a_sentence_are_kept():
-    one, two = contents.fill_masks(Subwords(), "a <mask>", ["<mask> b <mask>."])
+    one, two = masks.fill_masks(Subwords(), "a <mask>", ["<mask> b <mask>."])
     assert one["pieces"] == ["a ", {"slot": 0}, ""] and one["slots"][0]["truth"] is None
     assert two["pieces"] == ["", {"slot": 0}, " b ", {"slot": 1}, "."]
     assert [slot["answers"][0][0] for slot in two["slots"]] == [" word0", " word1"]
@@ -94,11 +95,11 @@ def test_a_model_without_styles_has_one_row_of_samples(make_char_lm):
 
 
 def test_what_a_model_cannot_do_is_not_asked_of_it(make_char_lm):
-    with pytest.raises(UserError, match="--mask 'a <mask>': this model fills no masks"):
-        contents.fill_masks(make_char_lm(), "abc", ["a <mask>"])
-    with pytest.raises(UserError, match="--prompt 'abc': this model continues no text"):
+    with pytest.raises(UserError, match="--mask 'a <mask>'"):
+        masks.fill_masks(make_char_lm(), "abc", ["a <mask>"])
+    with pytest.raises(UserError, match="--prompt 'abc'"):
         contents.samples(Subwords(), "abc", [1.0], 5, seed=1)
-    assert contents.fill_masks(make_char_lm(), "abc", []) is None
+    assert masks.fill_masks(make_char_lm(), "abc", []) is None
     assert contents.samples(Subwords(), "", [1.0], 5, seed=1) is None
 
 
@@ -142,8 +143,9 @@ def test_maps_name_the_head_that_scores_most():
     found = head_maps.head_map("previous_token_head", scores)
     assert (found["title"], found["best"], found["most"]) == ("Previous token", 1, "Layer 0, head 1: 0.70 [0.05, 0.75]")
     assert found["score"] == [0.1, 0.7, 0.3, 0.2]
-    none = {name: np.full((1, 1), -0.001) for name in scores}
-    assert head_maps.head_map("induction_head", none)["most"] == "Layer 0, head 0: 0.00 [0.00, 0.00]"
+    weak = {name: np.full((1, 1), 0.04) for name in scores}
+    found = head_maps.head_map("induction_head", weak)
+    assert found["most"] == "No such head. Highest: layer 0, head 0: 0.04 [0.04, 0.04]" and not found["strong"]
     one_text = scores | {"low": np.full((2, 2), np.nan)}
     assert head_maps.head_map("some_other_head", one_text)["most"] == "Layer 0, head 1: 0.70"
 
@@ -151,7 +153,7 @@ def test_maps_name_the_head_that_scores_most():
 def test_every_pattern_has_a_description():
     from plugins.analysis.attention import patterns
 
-    assert {*patterns.BOTH_WAYS, *patterns.REPEATED, patterns.UNIFORM} == set(head_maps.DESCRIPTIONS)
+    assert {*patterns.BOTH_WAYS, *patterns.REPEATED, patterns.UNIFORM} == set(names.DESCRIPTIONS)
 
 
 def test_stretches_are_spread_over_the_text(make_char_lm):
@@ -163,3 +165,51 @@ def test_stretches_are_spread_over_the_text(make_char_lm):
 def test_stretches_of_subwords_begin_with_a_word():
     found = list(head_maps.stretches(Subwords(), "some words " * 40, 4))
     assert len(found) == 4 and all(part.split()[0] in ("some", "words") for part in found)
+
+
+def test_the_report_opens_on_the_strongest_head_that_is_not_uniform():
+    items = [{"name": "uniform_head", "score": [0.9, 0.1], "best": 0},
+             {"name": "induction_head", "score": [0.8, 0.1], "best": 0},
+             {"name": "word_start_head", "score": [0.2, 0.7], "best": 1}]  # fmt: skip
+    assert head_maps.strongest_head({"items": items}, np.zeros((1, 2, 3, 3))) == 1
+
+
+def test_without_patterns_it_opens_on_the_most_concentrated_head():
+    weights = np.full((2, 2, 4, 4), 0.25)
+    weights[1, 0] = np.eye(4)
+    assert head_maps.strongest_head(None, weights) == 2
+
+
+@pytest.mark.parametrize("before", [
+    "\n\n  \n",
+    "CONTENTS\n\nChapter the first . . . . . . . . . . 12\nChapter the second, of the sea and its ships 31\n",
+    "= Heading =\n\n", "THE TRAGEDY OF ROMEO AND JULIET, AS IT WAS PLAYED BY THEM\n",
+])  # fmt: skip
+def test_the_passage_starts_with_prose(before):
+    line = "It was the best of times, it was the worst of times, said the book.\n"
+    assert passage.passage_start(before + line) == len(before)
+
+
+def test_a_text_without_prose_is_shown_from_its_first_letter():
+    assert passage.passage_start("\n\nx = 1\ny = 2\n") == 2
+    assert passage.passage_start("") == 0
+
+
+def test_hebrew_is_prose():
+    line = "ויאמר אליו המלך הנה הבית אשר בנית לי על ההר הגבוה הזה"
+    assert passage.passage_start("\n" + line) == 1
+
+
+def test_predictions_are_the_models_own(make_char_lm):
+    lm = make_char_lm()
+    found = contents.predictions(lm, "abca")
+    assert found["tokens"] == list("abca") and found["bits"][0] is None and found["choices"][0] == []
+    p = lm.logits("abca").softmax(-1)[1]  # after "ab"
+    assert found["truth"][2] == pytest.approx(p[lm.encode("c")].item(), rel=1e-3)
+    best, value = found["choices"][2][0]
+    assert best == lm.characters[p.argmax()] and value == pytest.approx(p.max().item(), abs=1e-4)
+
+
+def test_a_single_token_and_a_mask_have_no_predictions(make_char_lm):
+    assert contents.predictions(make_char_lm(), "a") is None
+    assert contents.predictions(Subwords(), "a <mask>") is None

@@ -37,13 +37,13 @@ class Tags(html.parser.HTMLParser):
 
 
 def test_weights_are_bytes_of_their_square_root():
-    stored = base64.b64decode(page.quantise(np.array([[0, 0.25], [1, 0.001]])))
+    stored = base64.b64decode(page.quantize(np.array([[0, 0.25], [1, 0.001]])))
     assert list(stored) == [0, 128, 255, 8]
 
 
 def test_what_is_stored_is_as_near_as_the_page_says():
     weights = np.linspace(0, 1, 100_001)
-    stored = np.frombuffer(base64.b64decode(page.quantise(weights)), np.uint8)
+    stored = np.frombuffer(base64.b64decode(page.quantize(weights)), np.uint8)
     error = np.abs((stored / 255) ** 2 - weights)
     assert error.max() < 0.004
     assert error[np.abs(weights - 0.01) < 0.001].max() < 0.0005

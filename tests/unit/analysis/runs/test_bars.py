@@ -10,22 +10,25 @@ from plugins.analysis.runs import bars
 from plugins.errors import UserError
 
 
-def evaluation(free=0.5, given=None, error=0.1):
-    scores = {"free": {"own_style": {"50": {"mean": 0.9}, "200": {"mean": free, "standard_error": error, "n": 8}}}}
+def evaluation(prompted=0.5, given=None, error=0.1):
+    def scores(mean, error, n):
+        return {"nearest_is_asked": {"50": {"mean": 0.9}, "200": {"mean": mean, "standard_error": error, "n": n}}}
+
+    consistency = {"free": {"own_style": {"200": {"mean": 0.9}}}, "prompted": scores(prompted, error, 8)}
     if given is not None:
-        scores["given"] = {"asked_style": {"200": {"mean": given, "standard_error": None, "n": 1}}}
+        consistency["given"] = scores(given, None, 1)
     return {"checkpoint": "x", "styles": ["a", "b"], "sees_the_future": False, "options": {"window": 200},
-            "judges": {"svm": {"consistency": scores}}}  # fmt: skip
+            "judges": {"svm": {"consistency": consistency}}}  # fmt: skip
 
 
 def test_one_evaluation_has_the_error_over_its_texts():
     ((name, (values, errors)),) = bars.consistency({"base": [evaluation(0.5)]}).items()
-    assert name == "generated freely" and values.tolist() == [0.5] and errors.tolist() == [[0.1], [0.1]]
+    assert name == "with a prompt of the style" and values.tolist() == [0.5] and errors.tolist() == [[0.1], [0.1]]
 
 
 def test_evaluations_of_several_seeds_have_the_error_over_the_seeds():
     series = bars.consistency({"base": [evaluation(0.5), evaluation(0.7)]})
-    values, errors = series["generated freely"]
+    values, errors = series["with a prompt of the style"]
     assert values == pytest.approx([0.6]) and errors[0] == pytest.approx([0.1])  # 0.1414 / sqrt(2)
 
 
@@ -50,8 +53,8 @@ def test_speeds_reach_from_least_to_most(tmp_path):
     [
         ("{", "not JSON"),
         ("[]", "an array"),
-        ("{}", "no evaluation"),
-        ('{"checkpoint": "c", "styles": [], "sees_the_future": false}', "no evaluation"),
+        ("{}", "not an evaluation"),
+        ('{"checkpoint": "c", "styles": [], "sees_the_future": false}', "not an evaluation"),
         (None, "No such file"),
     ],
 )
@@ -66,5 +69,5 @@ def test_what_is_no_evaluation_is_refused(tmp_path, content, message):
 @pytest.mark.parametrize("rows", ['[{"contestant": "x"}]', "[3]", "null"])
 def test_a_file_without_speeds_is_refused(tmp_path, rows):
     (tmp_path / "s.json").write_text(f'{{"rows": {rows}}}')
-    with pytest.raises(UserError, match="s.json: no speeds"):
+    with pytest.raises(UserError, match="s.json: "):
         bars.read_speeds(tmp_path / "s.json")

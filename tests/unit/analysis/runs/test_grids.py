@@ -134,7 +134,7 @@ def test_mean_and_standard_error_are_over_seeds(results):
 
 
 def test_one_seed_has_no_spread():
-    assert math.isnan(grids.spread([1.0])["standard_error"])
+    assert math.isnan(grids.over_seeds([1.0])["standard_error"])
     assert grids.without_nan([{"a": math.nan}, 1.0, -math.inf]) == [{"a": None}, 1.0, None]
 
 

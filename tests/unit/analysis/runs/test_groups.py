@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from plugins.analysis.runs import groups
-from plugins.analysis.runs.logs import INNER, TRAIN, VALID, Record, Run
+from plugins.analysis.runs.logs import INNER, TRAIN, VALID, LoggedRun, Record
 
 
 def run(path="runs/base_seed1", values=(3.0, 2.0), seed=1, stage=VALID, updates=(10, 20), **options):
@@ -14,7 +14,7 @@ def run(path="runs/base_seed1", values=(3.0, 2.0), seed=1, stage=VALID, updates=
     ]
     cfg = {"common": {"seed": seed, "log_format": f"of {path}"}, "checkpoint": {"save_dir": path},
            "optimization": {"lr": [0.1]} | options}  # fmt: skip
-    return Run(Path(path), records, cfg if seed is not None else None, "log")
+    return LoggedRun(Path(path), records, cfg if seed is not None else None, "log")
 
 
 @pytest.mark.parametrize(
@@ -78,12 +78,12 @@ def test_runs_without_a_common_update_have_no_mean():
 def test_training_is_that_between_two_lines_or_else_that_of_epochs():
     epochs = run(stage=TRAIN, values=(3, 2), updates=(100, 200))
     assert groups.curve_of(epochs, "loss", TRAIN)[0].tolist() == [100, 200]
-    both = Run(epochs.path, epochs.records + run(stage=INNER).records, epochs.options, "log")
+    both = LoggedRun(epochs.path, epochs.records + run(stage=INNER).records, epochs.options, "log")
     assert groups.curve_of(both, "loss", TRAIN)[0].tolist() == [10, 20]
 
 
 def test_validation_is_the_first_split_whatever_it_is_called():
     records = run(stage="valid1").records + run(stage=INNER).records
-    assert groups.curve_of(Run(Path("x"), records, None, "log"), "loss", VALID)[0].tolist() == [10, 20]
+    assert groups.curve_of(LoggedRun(Path("x"), records, None, "log"), "loss", VALID)[0].tolist() == [10, 20]
     more = records + run(stage=VALID, updates=(5, 6)).records
-    assert groups.curve_of(Run(Path("x"), more, None, "log"), "loss", VALID)[0].tolist() == [5, 6]
+    assert groups.curve_of(LoggedRun(Path("x"), more, None, "log"), "loss", VALID)[0].tolist() == [5, 6]

@@ -18,3 +18,33 @@ def test_a_run_much_shorter_than_another_is_on_the_scale():
     long, short = curve([50, 500, 1000], [5, 4, 3]), curve([10, 20], [9, 8])
     top = run_plots.top_of({"training": {"long": long, "short": short}})
     assert top is None or top > 9
+
+
+def band(values, error):
+    x = np.arange(1, len(values) + 1) * 100
+    return x, np.array(values, float), np.full(len(values), float(error))
+
+
+def test_the_title_names_the_lowest_curve_where_it_is_clear():
+    curves = {"a": band([4, 3.0, 3.1], 0.01), "b": band([5, 4, 3.5], 0.01)}
+    assert (
+        run_plots.conclusion(curves, "validation loss") == "a has the lowest validation loss, 3.00, after 200 updates"
+    )
+
+
+def test_the_title_calls_nothing_lowest_within_two_standard_errors():
+    curves = {"a": band([4, 3.0], 0.2), "b": band([5, 3.1], 0.2)}
+    assert run_plots.conclusion(curves, "loss") == "a and b are level: loss 3.00 and 3.10"
+
+
+def test_the_title_of_one_curve_says_how_far_it_falls():
+    assert run_plots.conclusion({"a": band([4, 3.0], 0)}, "loss") == "a: the loss falls to 3.00 after 200 updates"
+
+
+def test_curves_are_labeled_at_their_ends_with_their_last_values(tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(run_plots, "save", lambda figure, path, **_: kept.append(figure))
+    panels = {"training": {"a": band([4, 3], 0), "only here": band([2, 1], 0)}, "validation": {"a": band([5, 4], 0)}}
+    run_plots.band_panels(tmp_path / "x.png", panels, "title", "loss")
+    labels = [[text.get_text() for text in axes.texts] for axes in kept[0].axes]
+    assert labels == [["only here 1.00"], ["a 4.00"]] and not kept[0].legends

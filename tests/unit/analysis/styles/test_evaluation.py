@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from plugins.analysis.metrics.means import mean_and_error
 from plugins.analysis.styles import evaluation
 
 NONE = -1
@@ -79,7 +80,7 @@ def test_accuracy_weighs_styles_alike():
 
 
 def test_the_standard_error_of_a_mean():
-    assert evaluation.mean_and_error([1, 2, 3, math.nan]) == {
+    assert mean_and_error([1, 2, 3, math.nan]) == {
         "mean": 2.0, "standard_error": pytest.approx(1 / math.sqrt(3)), "n": 3,
     }  # fmt: skip
 

@@ -24,7 +24,7 @@ def test_a_ribbon_runs_from_right_to_left_in_hebrew(monkeypatch, tmp_path):
 
 def test_every_style_has_a_colour_of_its_own():
     for count in (2, 7, 20):
-        assert len(set(style_plots.colours_of([str(i) for i in range(count)]).values())) == count
+        assert len(set(style_plots.colors_of([str(i) for i in range(count)]).values())) == count
 
 
 @pytest.mark.parametrize("count", [2, 30])

@@ -1,0 +1,140 @@
+"""Judge generated text, next to real text (the ceiling) and text without style (chance)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from plugins.analysis.metrics.means import mean_and_error
+from plugins.analysis.styles import evaluation
+from plugins.analysis.styles.classifiers import KINDS, StyleClassifier, cut, mix, styleless
+
+JUDGES = ("svm", "bayes")
+ALPHABET = list("abcdefghijklmnopqrstuvwxyz ")
+
+Samples = Mapping[str, Mapping[int, Mapping[int, Sequence[str]]]]
+"""{condition: {seed: {style: texts}}}; the conditions are :data:`plugins.analysis.styles.samples.CONDITIONS`."""
+
+
+@dataclass
+class Judging:
+    """How texts are judged.
+
+    Attributes:
+        styles: K names.
+        lengths: characters of the windows for consistency.
+        window: characters of the windows for transfer, confusion and agreement.
+        seed: of the judges and of the texts without style.
+    """
+
+    styles: Sequence[str]
+    lengths: Sequence[int]
+    window: int
+    seed: int
+
+    def judge(self, parts: Sequence[Sequence[str]], samples: Samples, length: int, count: int) -> dict:
+        """Return ``judges`` {name: report} and ``agreement`` of the two.
+
+        Args:
+            parts: three times K texts: to learn from, to test on, and real text for comparison. Disjoint.
+            samples: generated text.
+            length: characters of the texts for comparison.
+            count: how many there are of each style, where they are made.
+        """
+        learn, test, real = parts
+        compared = references(real, length, count, self.seed)
+        reports, labels = {}, []
+        steps = tqdm(total=len(JUDGES) * (2 + len(samples)), desc="judges", unit="step", leave=False, disable=None)
+        for kind in JUDGES:
+            judge = StyleClassifier(kind, self.styles, self.seed)
+            judge.fit(dict(zip(self.styles, learn, strict=True)), self.lengths)
+            steps.update()
+            predict, nearest = remembering(judge.predict), remembering(judge.nearest)
+            reports[kind] = self.test(predict, test) | self.of_references(predict, nearest, compared)
+            steps.update()
+            for condition, by_seed in samples.items():
+                self.of_condition(reports[kind], condition, by_seed, predict, nearest)
+                steps.update()
+            texts = {"real": real, "generated": [text for by in samples.values() for text, _ in flat(by)]}
+            labels.append({name: self.label(predict, of_name) for name, of_name in texts.items()})
+        steps.close()
+        agreement = {name: evaluation.agreement(labels[0][name], labels[1][name]) for name in labels[0]}
+        return {"judges": reports, "agreement": agreement}
+
+    def test(self, predict, texts) -> dict:
+        """Return a judge's accuracy on unseen text, and how much of the text without style it calls none."""
+        draw = np.random.default_rng(self.seed)
+        none = {kind: float((predict(styleless(kind, texts, self.window, 200, draw)) < 0).mean()) for kind in KINDS}
+        return {"accuracy": evaluation.accuracy_by_length(texts, predict, self.lengths), "called_none": none}
+
+    def of_references(self, predict, nearest, compared) -> dict:
+        scores = {name: self.consistency(predict, texts, asked, nearest) for name, (texts, asked) in compared.items()}
+        return {"consistency": scores, "transfer": {}}
+
+    def consistency(self, predict, texts, asked=None, nearest=None) -> dict:
+        scores = {"own_style": evaluation.consistency_by_length(texts, predict, self.lengths)}
+        if asked is not None:
+            scores["asked_style"] = evaluation.consistency_by_length(texts, predict, self.lengths, asked)
+            scores["nearest_is_asked"] = evaluation.consistency_by_length(texts, nearest, self.lengths, asked)
+        return scores
+
+    def of_condition(self, report, condition, by_seed, predict, nearest) -> None:
+        """Add what a judge says of the text that was generated under a condition."""
+        texts, asked = zip(*flat(by_seed), strict=True)
+        if condition == "free":  # nothing was asked for: what style comes by itself
+            rates = evaluation.base_rates(texts, predict, self.window, len(self.styles))
+            report["base_rates"] = dict(zip([*self.styles, "none"], rates.tolist(), strict=True))
+            report["consistency"][condition] = self.consistency(predict, texts)
+            return
+        report["consistency"][condition] = self.consistency(predict, texts, asked, nearest)
+        base = list(report["base_rates"].values()) if "base_rates" in report else None
+        report["transfer"][condition] = self.transfer(predict, by_seed, base) | {
+            "nearest": self.transfer(nearest, by_seed)
+        }
+
+    def transfer(self, label, by_seed, base=None) -> dict:
+        """Return success over all texts, with the means of the seeds beside."""
+        styles = dict.fromkeys(style for _, style in flat(by_seed))
+        by_style = {k: [text for text, style in flat(by_seed) if style == k] for k in styles}
+        found = evaluation.transfer(by_style, label, self.window, base)
+        seeds = [evaluation.transfer(of_seed, label, self.window)["success"]["mean"] for of_seed in by_seed.values()]
+        return found | {"over_seeds": mean_and_error(seeds) | {"values": seeds}}
+
+    def label(self, predict, texts) -> np.ndarray:
+        return predict([window for text in texts for window in cut(text, self.window)])
+
+
+def remembering(predict):
+    """Return a judge that reads no windows twice, as several measures look at the same ones."""
+    known = {}
+
+    def label(windows):
+        key = tuple(windows)
+        if key not in known:
+            known[key] = predict(windows)
+        return known[key]
+
+    return label
+
+
+def flat(by_seed) -> list[tuple[str, int]]:
+    """Return (text, style asked for) of all seeds."""
+    return [(text, style) for of in by_seed.values() for style, texts in of.items() for text in texts]
+
+
+def references(real: Sequence[str], length: int, count: int, seed: int) -> dict[str, tuple[list[str], list[int]]]:
+    """Return texts to compare with and the style that each is asked to have: {name: (texts, styles)}.
+
+    ``real`` is the ceiling; the rest has no style, and is asked for every style in turn, so that chance is 1/K:
+    mixtures that take turns every 100 or 25 characters, and random letters.
+    """
+    draw = np.random.default_rng(seed)
+    asked = [i % len(real) for i in range(count * len(real))]
+    made = {"real": [(text, style) for style, whole in enumerate(real) for text in cut(whole, length)]}
+    for stretch in (100, 25):
+        texts = [mix([real[i] for i in draw.permutation(len(real))], length, stretch, draw) for _ in asked]
+        made[f"mixture, {stretch} at a time"] = list(zip(texts, asked, strict=True))
+    letters = ["".join(draw.choice(ALPHABET, length)) for _ in asked]
+    made["random letters"] = list(zip(letters, asked, strict=True))
+    return {name: tuple(map(list, zip(*pairs, strict=True))) for name, pairs in made.items()}
