@@ -83,7 +83,7 @@ def test_every_head_is_drawn_small_and_differs(show):
 
 def test_the_keyboard_alone_is_enough(show):
     page = show(hand_built.report())
-    page.run("document.querySelector('#options, summary').focus()")
+    page.run("document.querySelector('#model > details > summary').focus()")
     page.press("Tab")
     assert page.run("return document.activeElement.title") == "Layer 0, head 0"
     page.press("Right", "Down")
@@ -240,3 +240,46 @@ def test_without_scripts_the_card_is_there_and_the_page_says_what_is_missing(sho
     finally:
         page.devtools("Emulation.setScriptExecutionDisabled", value=False)
     assert "<dt>Layers</dt><dd><bdi>12</bdi></dd>" in source and "scripts are switched off" in source
+
+
+def test_the_page_opens_on_the_head_it_is_given_and_on_a_letter(show):
+    report = hand_built.report("ab\n\n\n\n\n\n", 1, 3)
+    report["attention"]["head"] = 2
+    page = show(report)
+    assert said(page).startswith("Layer 0, head 2: b, token 2 of 8")
+
+
+def test_surprise_shows_the_truth_and_the_first_choices(show):
+    page = show(hand_built.report())
+    page.run("document.querySelector('#surprise').focus()")
+    page.press("End")
+    assert page.text("#surprise-spoken") == (
+        "c, token 3: 5.0 bits of surprise, probability 0.031. First choices: a 0.04, b 0.03"
+    )
+    assert page.run("return document.querySelector('#choices i').style.width") == "80%"  # of a scale up to 0.05
+    page.press("Home")
+    assert "not predicted" in page.text("#surprise-asked")
+    colors = page.run("return [...document.querySelectorAll('#surprise span')].map((s) => s.style.backgroundColor)")
+    assert colors[0] == "" and colors[1] != colors[2]
+
+
+def test_labels_of_the_matrix_have_room_at_every_width(show):
+    for width in (390, 1280):
+        page = show(hand_built.report(), width=width)
+        size = page.run("return document.querySelector('#matrix').clientWidth")
+        assert size / 66 >= 10  # pixels a cell, of 64 tokens with their labels
+        assert page.run("return document.documentElement.scrollWidth") <= width
+
+
+def test_the_card_is_folded_on_a_phone_alone(show):
+    open_ = "return [...document.querySelectorAll('.card details')].map((group) => group.open)"
+    assert show(hand_built.report(), width=390).run(open_) == [False]
+    assert show(hand_built.report(), width=1280).run(open_) == [True]
+
+
+def test_bars_of_weak_answers_can_be_seen(show):
+    report = hand_built.report()
+    report["masks"][0]["slots"][0]["answers"] = [["sea", 0.04], ["hill", 0.01]]
+    page = show(report)
+    widths = page.run("return [...document.querySelectorAll('#passages i')].map((bar) => bar.style.width)")
+    assert widths == ["80%", "20%"] and "0.05" in page.text("#passages .axes")

@@ -178,7 +178,7 @@ def label_heads(axes, found: Mapping) -> None:
     axes.set_ylabel("layer", fontsize=7, labelpad=4)
     for (layer, head), value in np.ndenumerate(score):
         if heads <= 12 and not np.isnan(value):
-            text, color = two_digits(value).replace("0.", "."), "white" if value > 0.36 else "black"
+            text, color = two_digits(value).replace("0.", "."), "white" if value > 0.3 else "black"
             axes.text(head, layer, text, ha="center", va="center", fontsize=5.5, color=color)
     for layer, head in heads_in_order(found, STRONG)[:1]:
         axes.add_patch(Rectangle((head - 0.5, layer - 0.5), 1, 1, fill=False, edgecolor=COLORS[1], linewidth=1.8))

@@ -25,7 +25,7 @@ from .passage import excerpt, passage_start
 
 CHOICES = 5  # first choices for each token
 RIBBON = 400  # characters whose style is shown
-SURPRISED = 256  # tokens whose surprisal a causal model is asked for; a masked LM reads the text once per token
+SURPRISED = 256  # characters whose surprisal is shown; of other tokens, those of the attention
 
 
 def gather(
@@ -81,7 +81,7 @@ def gather(
     weights = np.concatenate([layer.numpy() for layer in layers])  # (L, H, T, T)
     card = model_card(lm, state, source)
     step("surprise")
-    surprise = predictions(lm, start if lm.fills_masks else excerpt(lm, passage, SURPRISED))
+    surprise = predictions(lm, passage[:SURPRISED] if lm.reads_characters else start)
     step("styles and masks")
     styles, masks = style_ribbon(lm, passage[:RIBBON]), fill_masks(lm, start, masked)
     step("samples")
@@ -137,8 +137,9 @@ def predictions(lm: LanguageModel, text: str) -> dict | None:
     how = "given all the other tokens (pseudo-likelihood)" if lm.fills_masks else "given the tokens before it"
     kind = "pseudo-perplexity" if lm.fills_masks else "perplexity"
     note = (
-        f"The surprisal of each token, -log2 of its probability {how}: dark tokens are unexpected. Point at a token to "
-        f"see what the model expected. Mean: {found.mean_bits:.2f} bits per token, a {kind} of {found.perplexity:,.1f}."
+        f"The surprisal of each token, -log2 of its probability {how}. Strong colors are unexpected tokens; point at "
+        f"one to see what the model expected. Mean: {found.mean_bits:.2f} bits per token, a {kind} of "
+        f"{found.perplexity:,.1f}."
     )
     return {"note": note, "tokens": lm.tokens(found.ids), **rows_of(lm, found)}
 

@@ -188,7 +188,7 @@ function attention({ tokens, layers, heads, weights, head: strongest = 0 }) {
   }
 
   function geometry() { // in pixels of the page; cells are large enough for labels, a narrow window scrolls
-    const cell = Math.max(11, Math.min(24, (matrix.parentElement.clientWidth - margin) / (size + 1.2)));
+    const cell = Math.max(11, Math.min(14, (matrix.parentElement.clientWidth - margin) / (size + 1.2)));
     const labels = margin + 1.2 * cell;
     return { width: labels + cell * size, labels, cell };
   }

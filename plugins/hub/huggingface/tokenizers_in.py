@@ -22,7 +22,11 @@ from .files import CONFIG, GENERATION_CONFIG, shown
 
 MAP_FILE = "special_tokens_map.json"
 NEUTRAL = (  # classes with GPT-2's encoding
-    None, "GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend",
+    None,
+    "GPT2Tokenizer",
+    "GPT2TokenizerFast",
+    "PreTrainedTokenizerFast",
+    "TokenizersBackend",
 )
 TRANSFORMERS = "pip install transformers (or pip install -e '.[hf]')"
 

@@ -64,7 +64,7 @@ def test_an_evaluation_adds_what_the_judges_say(command, make_char_lm, texts, tm
     assert {"consistency", "confusion_given"} < drawn(out)
     found = json.loads((out / "styles.json").read_text())
     assert found["confusion"]["counts"] == [[9, 1], [2, 8]]  # those of the evaluation
-    assert found["consistency"]["values"] == [0.7] * 3 and found["confusion_given"]["columns"] == [*STYLES, "none"]
+    assert found["consistency"]["values"] == [0.7] * 2 and found["confusion_given"]["columns"] == [*STYLES, "none"]
 
 
 def test_a_model_that_infers_nothing_gets_the_rest(command, make_char_lm, texts, tmp_path, capsys):
