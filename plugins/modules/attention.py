@@ -8,10 +8,11 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .dropout import dropout
 from .norm import at_least_float32
-from .positions import Placement
+from .placement import MOST_SCORES, Placement
 
 PADDING_CHANNELS = 8  # one is used; GPU kernels want the head dimension to be a multiple of eight
 PADDED_KEY = -3e4  # within half precision, and divided by sqrt(D) still far below any real score
@@ -42,18 +43,49 @@ class Attention(nn.Module):
         self.num_heads, self.dropout = heads, dropout
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, placement: Placement, padding: Tensor | None = None) -> Tensor:
-        """Return the weighted values (B, H, Q, D) of rotated queries (B, H, Q, D) and keys (B, H, S, D)."""
-        p, bias = self.dropout if self.training else 0.0, placement.bias()
-        if bias is None and placement.scheme.causal:  # the kernel skips what its own mask excludes
-            return F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=q.size(2) > 1)
-        return attend(q, k, v, bias, padding, p)
+        """Return the weighted values of rotated queries and keys.
+
+        Long inputs are computed in blocks of queries, so that neither the scores nor the bias of all queries exist at
+        once. In training, the scores of a block are computed again in the backward pass.
+
+        Args:
+            q: (B, H, Q, D).
+            k, v: (B, H, S, D).
+            placement: positions of the queries and keys.
+            padding: (B, S), True at padding, or None.
+
+        Returns:
+            (B, H, Q, D).
+        """
+        p = self.dropout if self.training else 0.0
+        size = self.queries_at_once(q, placement, p)
+        if size >= q.size(2):
+            return attend_placed(q, k, v, placement, padding, p)
+        blocks = []
+        for start in range(0, q.size(2), size):
+            part, keys = placement.part(start, min(start + size, q.size(2)))
+            given = (q[:, :, start : start + size], k[:, :, keys], v[:, :, keys], part, padding, p)
+            if torch.is_grad_enabled():
+                blocks.append(checkpoint(attend_placed, *given, use_reentrant=False))
+            else:
+                blocks.append(attend_placed(*given))
+        return torch.cat(blocks, dim=2)
+
+    @staticmethod
+    def queries_at_once(q: Tensor, placement: Placement, p: float) -> int:
+        """Return how many queries of (B, H, Q, D) are computed at once, with attention dropout ``p``."""
+        if p and q.device.type == "cpu":  # all scores are written out
+            numbers = q.size(0) * q.size(1) * placement.keys
+        else:
+            sequences = 1 if isinstance(placement.queries, slice) else q.size(0)
+            numbers = sequences * placement.bias_heads * placement.keys
+        size = max(1, MOST_SCORES // max(1, numbers))
+        return size if placement.window is None else min(size, placement.window)  # skips most keys outside the window
 
     @torch.no_grad()
     def record_weights(self, q: Tensor, k: Tensor, placement: Placement, padding: Tensor | None = None) -> None:
         """Pass the attention weights of rotated queries (B, H, T, D) and keys (B, H, S, D) to :attr:`record`."""
-        bias = placement.bias()
-        if bias is None and placement.scheme.causal and q.size(2) > 1:
-            bias = placement.scheme.bias(placement.queries, placement.keys, q.device, explicit=True)
+        bias = placement.bias(explicit=q.size(2) > 1)
         self.record(self, attention_weights(q, k, bias, padding))
 
     def split_heads(self, x: Tensor) -> Tensor:
@@ -99,6 +131,14 @@ class SelfAttention(Attention):
             self.record_weights(every, k, placement, padding)
         out = self.attend(q, k, v, asked, padding)  # (B, H, Q, D)
         return self.out_proj(take_rows(out.transpose(1, 2).flatten(2), taken))  # (B, Q, H, D) -> (B, T, C) or (N, C)
+
+
+def attend_placed(q: Tensor, k: Tensor, v: Tensor, placement: Placement, padding: Tensor | None, p: float) -> Tensor:
+    """Return the weighted values (B, H, Q, D); arguments as in :meth:`Attention.attend`, and ``p`` of dropout."""
+    bias = placement.bias()
+    if bias is None and placement.causal:  # the kernel skips what its own mask excludes
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=q.size(2) > 1)
+    return attend(q, k, v, bias, padding, p)
 
 
 def take_rows(x: Tensor, rows: Tensor | None) -> Tensor:

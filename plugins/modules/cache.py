@@ -19,16 +19,20 @@ class Cache:
         layers: number of layers.
         shape: (B, H, capacity, D) of each tensor. A cache may outgrow its capacity.
         like: a tensor of the type and device to use.
+        window: if set, tokens are dropped as soon as they precede the next one by this many positions or more. Rows
+            then have one length.
 
     Attributes:
-        length: tokens in the longest row.
+        length: tokens in the longest row, dropped ones included.
+        first: how many tokens were dropped, which is the position of the first stored one.
         prompted: how many of them are vectors of a prompt, at the start of every row.
         lengths: (B,) tokens in each row, or None if all rows are equally long.
         style: the state of a style adapter.
     """
 
-    def __init__(self, layers: int, shape: tuple[int, int, int, int], like: Tensor):
+    def __init__(self, layers: int, shape: tuple[int, int, int, int], like: Tensor, window: int | None = None):
         batch, heads, self.capacity, width = shape
+        self.window = window
         self.keys = [like.new_empty(batch, heads, 0, width) for _ in range(layers)]
         self.values = [like.new_empty(batch, heads, 0, width) for _ in range(layers)]
         self.reset()
@@ -36,13 +40,21 @@ class Cache:
     def reset(self) -> None:
         """Remove all tokens; the memory is kept."""
         self.length = 0  # increased by the decoder, after all layers have appended
+        self.first = self.start = 0  # of the first stored token: its position, and its index in the tensors
         self.prompted = 0
         self.lengths: Tensor | None = None
         self.style: dict[str, Tensor] = {}
 
     def set_lengths(self, lengths: Tensor) -> None:
-        """Set the number of tokens (B,) in each row. Later ones, padding, are ignored and overwritten."""
-        shortest, self.length = (int(length) for length in lengths.aminmax())
+        """Set the number of tokens (B,) in each row. Later ones, padding, are ignored and overwritten.
+
+        Raises:
+            ValueError: different lengths in a cache with a window.
+        """
+        shortest, longest = (int(length) for length in lengths.aminmax())
+        if self.window is not None and (shortest != longest or longest != self.length):
+            raise ValueError("rows of a cache with a window have one length")
+        self.length = longest
         self.lengths = None if shortest == self.length else lengths
 
     def advance(self, count: int) -> None:
@@ -50,18 +62,31 @@ class Cache:
         self.length += count
         if self.lengths is not None:
             self.lengths = self.lengths + count
+        if self.window is not None:
+            self._drop(self.length - self.first - (self.window - 1))  # the next token is in its own window
+
+    def _drop(self, count: int) -> None:
+        """Drop the oldest tokens."""
+        if count <= 0:
+            return
+        self.first, self.start = self.first + count, self.start + count
+        if self.start >= max(SPARE, self.window):  # now and then, since moving the others takes time
+            for tensors in (self.keys, self.values):
+                tensors[:] = [tensor[:, :, self.start :].contiguous() for tensor in tensors]
+            self.start = 0
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store keys and values (B, H, T, D) of new tokens and return those of all tokens, (B, H, S, D)."""
-        end = self.length + k.size(2)
+        """Store keys and values (B, H, T, D) of new tokens and return those of all stored tokens, (B, H, S, D)."""
+        before = self.start + self.length - self.first
+        end = before + k.size(2)
         for tensors, new in ((self.keys, k), (self.values, v)):
             stored = tensors[layer] = self._with_room(tensors[layer], end)
             if self.lengths is None:
-                stored.narrow(2, self.length, k.size(2)).copy_(new)
+                stored.narrow(2, before, k.size(2)).copy_(new)
             else:
                 places = self.places(k.size(2))[:, None, :, None]  # (B, 1, T, 1)
                 stored.scatter_(2, places.expand_as(new), new.to(stored.dtype))
-        return self.keys[layer].narrow(2, 0, end), self.values[layer].narrow(2, 0, end)
+        return self.keys[layer][:, :, self.start : end], self.values[layer][:, :, self.start : end]
 
     def places(self, count: int) -> Tensor:
         """Return the positions of the next ``count`` tokens of each row, (B, T). Rows must differ in length."""
@@ -70,7 +95,8 @@ class Cache:
     def take(self, rows: Tensor) -> None:
         """Keep these rows (B',), in this order. A row may be left out or repeated."""
         for tensors in (self.keys, self.values):
-            tensors[:] = [tensor.narrow(2, 0, self.length)[rows] for tensor in tensors]
+            tensors[:] = [tensor[rows, :, self.start : self.start + self.length - self.first] for tensor in tensors]
+        self.start = 0
         if self.lengths is not None:
             self.set_lengths(self.lengths[rows])
 
@@ -83,5 +109,6 @@ class Cache:
         size = min(size, self.capacity) if end <= self.capacity else size
         # Zeros, since values after a short row are multiplied by a weight of 0, and 0 times NaN would be NaN.
         roomy = tensor.new_zeros(batch, heads, size, width)
-        roomy[:, :, : self.length] = tensor[:, :, : self.length]
+        kept = self.start + self.length - self.first
+        roomy[:, :, :kept] = tensor[:, :, :kept]
         return roomy

@@ -15,7 +15,8 @@ from .attention import Attention
 from .cache import Cache
 from .dropout import Dropout
 from .linear import Linear
-from .positions import Placement, Positions, Spec, Where
+from .placement import Placement
+from .positions import Positions, Spec, Where
 from .positions import build as build_positions
 from .soft_prompt import SoftPrompt
 
@@ -160,6 +161,7 @@ class Decoder(nn.Module):
         tokens: Tensor,
         cache: Cache | None = None,
         after_layer: Callable[[int, Tensor], Tensor] | None = None,
+        window: int | None = None,
     ) -> Tensor:
         """Map tokens (B, T) to features (B, T, C).
 
@@ -167,6 +169,8 @@ class Decoder(nn.Module):
             tokens: with a cache, those that follow its contents; they are added to it.
             cache: of :meth:`new_cache`.
             after_layer: (layer, (B, T, C)) -> (B, T, C), applied after each layer.
+            window: how many tokens each token attends to at most, itself included (default: the cache's window, or
+                all).
 
         Raises:
             ValueError: more tokens than the positional scheme has positions, those in the cache included.
@@ -181,7 +185,9 @@ class Decoder(nn.Module):
         where = slice(past, length) if cache is None or cache.lengths is None else cache.places(tokens.size(1))
         x = self.embed(tokens, where, length, prompt)  # (B, P + T, C), P being 0 without a prompt
         explicit = x.device.type == "cpu" and self.training and self.attention_dropout > 0  # see `attend`
-        placement = Placement(self.positions, where, length, x.device, explicit)
+        first = 0 if cache is None else cache.first
+        window = cache.window if window is None and cache is not None else window
+        placement = Placement(self.positions, where, length - first, x.device, explicit, first=first, window=window)
         for layer, block in enumerate(self.h):
             x = block(x, placement, layer, cache)
             if after_layer is not None and prompt is None:
@@ -219,10 +225,20 @@ class Decoder(nn.Module):
         """Return the embeddings (T, C) of tokens (T,), without positions, to start a prompt from."""
         return self.wte(tokens)
 
-    def new_cache(self, batch: int) -> Cache:
-        """Return an empty cache for ``batch`` sequences."""
+    def new_cache(self, batch: int, window: int | None = None) -> Cache:
+        """Return an empty cache for ``batch`` sequences.
+
+        Args:
+            batch: B.
+            window: the cache drops tokens that precede the next one by this many positions or more; it never fills.
+
+        Raises:
+            ValueError: a window for a scheme whose vectors are added to the embeddings, and bound to positions.
+        """
+        if window is not None and self.positions.embeds:
+            raise ValueError("a cache with a window needs positions that act on differences, as alibi and rotary do")
         like = self.wte.weight.detach()
-        return Cache(len(self.h), (batch, self.heads, self.block_size, like.size(1) // self.heads), like)
+        return Cache(len(self.h), (batch, self.heads, self.block_size, like.size(1) // self.heads), like, window)
 
 
 def initialize(module: nn.Module, scheme: str = "gpt2") -> None:

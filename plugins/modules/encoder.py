@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from .attention import SelfAttention, take_rows
 from .dropout import Dropout
 from .norm import l2_normalize
-from .positions import Placement, Positions
+from .placement import Placement
+from .positions import Positions
 
 
 class EncoderLayer(nn.Module):

@@ -12,6 +12,7 @@ with a cache, and attention capture then use it.
 Shapes: B sequences, T tokens, Q queries, S keys, C channels, H heads of D = C / H channels.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ class Positions(nn.Module):
     Attributes:
         key: the attribute of the model that holds the scheme, and so the prefix of its state-dict keys. None: the
             model's own name for a position table.
-        embeds: the scheme uses :meth:`embed`, which needs positions that do not count padding.
+        embeds: the scheme uses :meth:`embed`, which needs positions that do not count padding. Other schemes depend
+            on differences of positions alone, so that a cache can drop its oldest tokens.
         limit: the number of positions, or None for a scheme that takes inputs of any length.
     """
 
@@ -64,9 +66,9 @@ class Positions(nn.Module):
 
     def __init__(self, spec: Spec, **table):
         super().__init__(**table)
-        self.causal = spec.causal
+        self.causal, self.heads = spec.causal, spec.heads
         self.first_row = 0 if spec.padding_row is None else spec.padding_row + 1
-        self._offsets = OffsetBias(self._masked_score)
+        self._offsets: dict[int | None, OffsetBias] = {}  # by window
 
     def embed(self, x: Tensor, where: Where, end: int) -> Tensor:
         """Add positions to embedded tokens.
@@ -93,7 +95,20 @@ class Positions(nn.Module):
         """Return (H, N) float32, added to the scores of N offsets (N,), key position minus query position."""
         return None
 
-    def bias(self, queries: Where, keys: int, device: torch.device, explicit: bool = False) -> Tensor | None:
+    def bias_heads(self, queries: Where, keys: int, explicit: bool = False, window: int | None = None) -> int:
+        """Return how many heads :meth:`bias` has: H, 1 for a mask, 0 if it returns None. Arguments as there."""
+        if type(self).score is not Positions.score:
+            return self.heads
+        if window is not None and keys > window:
+            return 1
+        if not self.causal:
+            return 0
+        count = queries.stop - queries.start if isinstance(queries, slice) else 0
+        return int(explicit or count not in (1, keys))
+
+    def bias(
+        self, queries: Where, keys: int, device: torch.device, explicit: bool = False, window: int | None = None
+    ) -> Tensor | None:
         """Return what is added to the scores of queries at some positions for the keys at 0 to ``keys`` - 1.
 
         Args:
@@ -101,23 +116,23 @@ class Positions(nn.Module):
             keys: S.
             device: of the result.
             explicit: return a causal mask even where the kernel's ``is_causal`` does the same.
+            window: exclude keys that precede a query by this many positions or more.
 
         Returns:
-            (1 or B, 1 or H, Q, S) float32, minus infinity where attention is not allowed; None for zeros, or where
-            the kernel's ``is_causal`` does the same.
+            (1 or B, 1 or H, Q, S) float32, minus infinity where attention is excluded; None for zeros, or where the
+            kernel's ``is_causal`` does the same.
         """
-        if type(self).score is Positions.score:
-            if not self.causal:
-                return None
-            count = queries.stop - queries.start if isinstance(queries, slice) else 0
-            if not explicit and (count == 1 or count == keys):
-                return None
-        return self._offsets.rows(queries, keys, device)
+        if not self.bias_heads(queries, keys, explicit, window):
+            return None
+        if window not in self._offsets:
+            self._offsets[window] = OffsetBias(functools.partial(self._masked_score, window=window))
+        return self._offsets[window].rows(queries, keys, device)
 
-    def _masked_score(self, offset: Tensor) -> Tensor:
+    def _masked_score(self, offset: Tensor, window: int | None = None) -> Tensor:
         score = self.score(offset)
         score = torch.zeros(1, len(offset)) if score is None else score
-        return score.masked_fill(offset > 0, -math.inf) if self.causal else score
+        score = score.masked_fill(offset > 0, -math.inf) if self.causal else score
+        return score if window is None else score.masked_fill(offset <= -window, -math.inf)
 
 
 class Learned(Positions, nn.Embedding):
@@ -211,15 +226,18 @@ class Alibi(Positions):
         super().__init__(spec)
         if spec.alibi_bos not in BOS_MODES:
             raise ValueError(f"alibi_bos is one of {', '.join(BOS_MODES)}, not {spec.alibi_bos!r}")
-        self.heads, self.bos = spec.heads, spec.alibi_bos
+        self.bos = spec.alibi_bos
         self.bos_bias = nn.Parameter(torch.zeros(spec.heads)) if self.bos == "learned" else None
 
     def score(self, offset: Tensor) -> Tensor:
         distance = offset.abs() if self.symmetric or self.causal else asymmetric_distance(offset)
         return -alibi_slopes(self.heads)[:, None] * distance
 
-    def bias(self, queries: Where, keys: int, device: torch.device, explicit: bool = False) -> Tensor:
-        bias = super().bias(queries, keys, device, explicit)  # (1 or B, H, Q, S)
+    def bias(
+        self, queries: Where, keys: int, device: torch.device, explicit: bool = False, window: int | None = None
+    ) -> Tensor:
+        """See :meth:`Positions.bias`."""
+        bias = super().bias(queries, keys, device, explicit, window)  # (1 or B, H, Q, S)
         if self.bos == "linear":
             return bias
         value = bias.new_zeros(self.heads) if self.bos_bias is None else self.bos_bias.float()
@@ -299,48 +317,3 @@ def build(name: str, spec: Spec) -> Positions:
     if name not in SCHEMES:
         raise ValueError(f"positions is one of {', '.join(SCHEMES)}, not {name!r}")
     return SCHEMES[name](spec)
-
-
-class Placement:
-    """Where the queries and keys of one forward pass are. All layers of a model share it.
-
-    Args:
-        scheme: the positional scheme.
-        tokens: the positions of the tokens that are new in this pass.
-        keys: S, those in a cache and the new ones.
-        device: of the tokens.
-        explicit: give causal attention a mask in every case (see :meth:`Positions.bias`).
-        queries: the positions of the queries, if not all new tokens ask.
-    """
-
-    def __init__(
-        self,
-        scheme: Positions,
-        tokens: Where,
-        keys: int,
-        device: torch.device,
-        explicit: bool = False,
-        queries: Where | None = None,
-    ):
-        self.scheme, self.tokens, self.keys, self.device, self.explicit = scheme, tokens, keys, device, explicit
-        self.queries = tokens if queries is None else queries
-        self.key_angles = scheme.angles(tokens, keys, device)
-        self.query_angles = self.key_angles if queries is None else scheme.angles(queries, keys, device)
-        learned = any(parameter.requires_grad for name, parameter in scheme.named_parameters() if not scheme.embeds)
-        self._bias = None if learned else self._new_bias()  # of all layers; gradients need one of each layer's own
-        self._shared = not learned
-
-    def asked(self, queries: Where) -> "Placement":
-        """Return the same keys with other queries, at positions (B, Q)."""
-        return Placement(self.scheme, self.tokens, self.keys, self.device, self.explicit, queries)
-
-    def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """Rotate queries (B, H, Q, D) and new keys (B, H, T, D)."""
-        return self.scheme.rotate(q, self.query_angles), self.scheme.rotate(k, self.key_angles)
-
-    def bias(self) -> Tensor | None:
-        """Return the bias of all queries, see :meth:`Positions.bias`."""
-        return self._bias if self._shared else self._new_bias()
-
-    def _new_bias(self) -> Tensor | None:
-        return self.scheme.bias(self.queries, self.keys, self.device, self.explicit)

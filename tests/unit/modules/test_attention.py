@@ -6,8 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from plugins.modules import attention as attention_module
+from plugins.modules import placement as placement_module
 from plugins.modules.attention import SelfAttention, attend, attention_weights, group_by_sequence, match_types
-from plugins.modules.positions import Placement, Positions, Spec, build
+from plugins.modules.placement import Placement
+from plugins.modules.positions import Positions, Spec, build
 
 CPU = torch.device("cpu")
 B, H, T, D = 3, 4, 11, 8
@@ -226,3 +229,70 @@ def test_recorded_weights_are_those_before_dropout():
     attention.record = lambda layer, weights: found.append(weights)
     attention(x, place())
     torch.testing.assert_close(found[0].sum(-1), torch.ones(B, H, T))
+
+
+# Long inputs, in blocks of queries
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of three queries of one sequence; the list gets the shape of each bias that is made."""
+    made, build = [], Positions.bias
+    monkeypatch.setattr(attention_module, "MOST_SCORES", 3 * H * T)
+    monkeypatch.setattr(placement_module, "MOST_SCORES", 3 * H * T)
+    monkeypatch.setattr(Positions, "bias", lambda *a, **k: made.append(build(*a, **k)) or made[-1])
+    return made
+
+
+def run(attention, rows=None, biased=True, padded=True, **options):
+    """Return a layer's output and the gradients of its input and parameters."""
+    torch.manual_seed(3)
+    x = torch.randn(B, T, 32, requires_grad=True)
+    padding = inputs()[2] if padded else None
+    spec = Spec(32, H, T, **options)
+    placement = Placement(build("alibi", spec) if biased else Positions(spec), slice(0, T), T, CPU)
+    out = attention(x, placement, padding, rows)
+    torch.manual_seed(4)
+    return out, torch.autograd.grad(out, [x, *attention.parameters()], torch.randn_like(out))
+
+
+@pytest.mark.parametrize("rows", [None, [0, 5, T, 2 * T + 3, 2 * T + 4, 2 * T + 5, 2 * T + 6]])
+@pytest.mark.parametrize("biased, padded", [(True, True), (True, False), (False, True)])
+def test_blocks_of_queries_give_output_and_gradients_of_all_at_once(monkeypatch, biased, padded, rows):
+    attention, rows = SelfAttention(32, H), None if rows is None else torch.tensor(rows)
+    whole = run(attention, rows, biased, padded)
+    for module in (attention_module, placement_module):
+        monkeypatch.setattr(module, "MOST_SCORES", 3 * H * T)
+    parts = run(attention, rows, biased, padded)
+    torch.testing.assert_close(parts[0], whole[0], atol=2e-6, rtol=1e-5)
+    for a, b in zip(parts[1], whole[1], strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+def test_a_learned_bias_gets_its_gradient_through_blocks(monkeypatch):
+    attention, x, found = SelfAttention(32, H), torch.randn(B, T, 32), []
+    for most in (1 << 24, 3 * H * T):
+        for module in (attention_module, placement_module):
+            monkeypatch.setattr(module, "MOST_SCORES", most)
+        scheme = build("alibi", Spec(32, H, T, alibi_bos="learned"))
+        attention(x, Placement(scheme, slice(0, T), T, CPU)).square().sum().backward()
+        found.append(scheme.bos_bias.grad)
+    assert found[0].abs().min() > 0
+    torch.testing.assert_close(*found, atol=1e-5, rtol=1e-4)
+
+
+def test_no_bias_of_all_queries_is_made_for_a_long_input(small_blocks):
+    run(SelfAttention(32, H), padded=False)
+    assert {tuple(bias.shape) for bias in small_blocks} == {(1, H, 3, T), (1, H, 2, T)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_dropout_in_blocks_drops_the_same_weights_in_both_passes(small_blocks, seed):
+    """With v = 1 a query's output is the sum of its kept weights, and the gradient of v adds up to the same."""
+    torch.manual_seed(seed)
+    attention = SelfAttention(32, H, dropout=0.5).train()
+    q, k, v = torch.randn(2, B, H, T, 8).unbind() + (torch.ones(B, H, T, 8, requires_grad=True),)
+    out = attention.attend(q, k, v, place())
+    (grad,) = torch.autograd.grad(out.sum(), v)
+    torch.testing.assert_close(grad.sum(), out.sum())
+    assert len({round(value, 3) for value in out[..., 0].flatten().tolist()}) > T

@@ -6,9 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from plugins.modules import attention as attention_module
+from plugins.modules import placement as placement_module
 from plugins.modules.decoder import Decoder, initialize
+from plugins.modules.placement import Placement
 from plugins.modules.positions import DECODER_SCHEMES as POSITIONS
-from plugins.modules.positions import Placement, Spec, build, sinusoids
+from plugins.modules.positions import Spec, build, sinusoids
 
 WORDS, BLOCK = 11, 24
 CPU = torch.device("cpu")
@@ -201,3 +204,75 @@ def test_attention_dropout_acts_on_attention_alone():
 def test_each_dropout_is_off_in_evaluation(place):
     tokens = draw()
     assert torch.equal(make(**{place: 1.0})(tokens), make()(tokens))
+
+
+# Long inputs and windows
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("dropped", [0.0, 1.0])
+def test_blocks_of_queries_give_the_features_of_all_at_once(monkeypatch, positions, dropped):
+    tokens, found = draw(), []
+    for most in (1 << 24, 5 * 4 * BLOCK):
+        for module in (attention_module, placement_module):
+            monkeypatch.setattr(module, "MOST_SCORES", most)
+        decoder = make(positions, attention_dropout=dropped).train()
+        decoder(tokens).square().sum().backward()
+        found.append((decoder(tokens).detach(), decoder.wte.weight.grad))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
+
+
+def test_a_window_excludes_what_is_further_back():
+    inf = -math.inf
+    # fmt: off
+    expected = torch.tensor([[[[0, inf, inf, inf],
+                               [0, 0, inf, inf],
+                               [inf, 0, 0, inf],
+                               [inf, inf, 0, 0]]]])
+    # fmt: on
+    assert torch.equal(mask(4, 4, window=2), expected)
+    assert mask(4, 4, window=4) is None
+
+
+@pytest.mark.parametrize("positions", ["alibi", "rotary"])
+@pytest.mark.parametrize("window", [1, 5, 24, 200])
+@pytest.mark.parametrize("chunks", [[1] * 90, [40, 1, 1, 30, 1, 17], [90]])
+def test_a_cache_that_slides_equals_a_windowed_mask_over_the_whole_text(positions, window, chunks):
+    decoder, tokens = make(positions), draw(2, 90)
+    cache = decoder.new_cache(2, window)
+    with torch.no_grad():
+        parts = [decoder(part, cache) for part in tokens.split(chunks, dim=1)]
+        torch.testing.assert_close(torch.cat(parts, 1), decoder(tokens, window=window), atol=2e-5, rtol=0)
+    assert cache.length == 90 and cache.first == max(0, 91 - window)
+
+
+@pytest.mark.parametrize("positions", ["alibi", "rotary"])
+def test_a_window_as_long_as_the_text_changes_nothing(positions):
+    decoder, tokens = make(positions), draw(2, 20)
+    torch.testing.assert_close(decoder(tokens, window=20), decoder(tokens))
+
+
+def test_a_sliding_cache_does_not_grow():
+    decoder = make("rotary")
+    cache = decoder.new_cache(1, window=24)
+    with torch.no_grad():
+        for token in draw(1, 500).split(1, dim=1):
+            decoder(token, cache)
+    assert cache.keys[0].size(2) < 24 + 200 and cache.first == 500 - 23
+
+
+def test_rows_of_a_sliding_cache_can_be_taken():
+    decoder, tokens = make("rotary"), draw(2, 40)
+    cache = decoder.new_cache(2, window=10)
+    with torch.no_grad():
+        decoder(tokens[:, :30], cache)
+        cache.take(torch.tensor([1]))
+        found = decoder(tokens[1:, 30:], cache)
+        torch.testing.assert_close(found, decoder(tokens[1:], window=10)[:, 30:], atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
+def test_positions_that_are_added_to_embeddings_cannot_slide(positions):
+    with pytest.raises(ValueError, match="window"):
+        make(positions).new_cache(1, window=10)

@@ -6,7 +6,8 @@ import toy
 from torch import nn
 
 from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbedding, embedding_scale
-from plugins.modules.positions import Placement, Positions, Spec
+from plugins.modules.placement import Placement
+from plugins.modules.positions import Positions, Spec
 from plugins.modules.positions import build as build_positions
 
 PAD = 1

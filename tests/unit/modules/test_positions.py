@@ -11,7 +11,8 @@ from plugins.modules.attention import attention_weights
 from plugins.modules.decoder import Decoder
 from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbedding
 from plugins.modules.offset_bias import SHORT, OffsetBias
-from plugins.modules.positions import DECODER_SCHEMES, SCHEMES, Placement, Positions, Spec, build
+from plugins.modules.placement import Placement
+from plugins.modules.positions import DECODER_SCHEMES, SCHEMES, Positions, Spec, build
 
 CPU = torch.device("cpu")
 WIDTH, HEADS, PAD = 16, 2, 1

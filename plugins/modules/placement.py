@@ -1,0 +1,93 @@
+"""The positions of one forward pass: what all attention layers need to know about them.
+
+Shapes: B sequences, T new tokens, Q queries, S keys, H heads, D channels per head.
+"""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from .positions import Positions, Where, shifted
+
+MOST_SCORES = 1 << 24  # numbers in a block of attention scores or of their bias: 64 MB in float32
+
+
+class Placement:
+    """Where the queries and keys of one forward pass are. All layers of a model share it.
+
+    Args:
+        scheme: the positional scheme.
+        tokens: the positions of the T tokens that are new in this pass.
+        keys: S, tokens in a cache and new ones.
+        device: of the tokens.
+        explicit: give causal attention a mask in every case (see :meth:`Positions.bias`).
+        first: the position of the first key.
+        window: how many keys a query attends to at most, itself included; None for all.
+        queries: the positions of the queries; None for those of all new tokens.
+    """
+
+    def __init__(
+        self,
+        scheme: Positions,
+        tokens: Where,
+        keys: int,
+        device: torch.device,
+        explicit: bool = False,
+        *,
+        first: int = 0,
+        window: int | None = None,
+        queries: Where | None = None,
+    ):
+        self.scheme, self.tokens, self.keys, self.device, self.explicit = scheme, tokens, keys, device, explicit
+        self.first, self.window = first, window
+        self.queries = tokens if queries is None else queries
+        self.key_angles = scheme.angles(tokens, first + keys, device)
+        self.query_angles = self.key_angles if queries is None else scheme.angles(queries, first + keys, device)
+        # One bias for all layers, except a trained one, of which each layer needs its own gradient, and a long one.
+        trained = not scheme.embeds and any(parameter.requires_grad for parameter in scheme.parameters())
+        count = self.queries.stop - self.queries.start if isinstance(self.queries, slice) else self.queries.numel()
+        self._shared = not trained and self.bias_heads * count * keys <= MOST_SCORES
+        self._bias = self._new_bias() if self._shared else None
+
+    @property
+    def causal(self) -> bool:
+        """Whether later keys are excluded."""
+        return self.scheme.causal
+
+    @property
+    def bias_heads(self) -> int:
+        """How many heads :meth:`bias` has: H, 1 for a mask alone, or 0 if it is None."""
+        return self.scheme.bias_heads(self.queries, self.keys, self.explicit, self.window)
+
+    def asked(self, queries: Tensor) -> "Placement":
+        """Return the same keys with other queries, at positions (B, Q)."""
+        return Placement(
+            self.scheme, self.tokens, self.keys, self.device, self.explicit,
+            first=self.first, window=self.window, queries=queries,
+        )  # fmt: skip
+
+    def part(self, start: int, stop: int) -> tuple["Placement", slice]:
+        """Return the queries from ``start`` to ``stop`` alone, rotated already, and which keys they need."""
+        part = copy.copy(self)
+        part.explicit, part._shared, part._bias = True, False, None
+        if not isinstance(self.queries, slice):
+            part.queries = self.queries[:, start:stop]
+            return part, slice(0, self.keys)
+        part.queries = slice(self.queries.start + start, self.queries.start + stop)
+        high = part.queries.stop - self.first if self.causal else self.keys
+        low = 0 if self.window is None else max(0, part.queries.start - self.window + 1 - self.first)
+        part.first, part.keys = self.first + low, high - low
+        return part, slice(low, high)
+
+    def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotate queries (B, H, Q, D) and new keys (B, H, T, D)."""
+        return self.scheme.rotate(q, self.query_angles), self.scheme.rotate(k, self.key_angles)
+
+    def bias(self, explicit: bool = False) -> Tensor | None:
+        """Return the bias of the queries, (1 or B, 1 or H, Q, S), or None; see :meth:`Positions.bias`."""
+        return self._bias if self._shared and not explicit else self._new_bias(explicit)
+
+    def _new_bias(self, explicit: bool = False) -> Tensor | None:
+        queries = shifted(self.queries, -self.first)
+        return self.scheme.bias(queries, self.keys, self.device, explicit or self.explicit, self.window)
