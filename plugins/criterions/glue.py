@@ -2,22 +2,29 @@
 
 import math
 from dataclasses import dataclass
+from typing import Optional  # fairseq's parser does not read `str | None`
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
+from fairseq.distributed.utils import get_data_parallel_world_size
 from fairseq.logging import metrics
 
 from plugins.analysis.metrics import glue as glue_metrics
+from plugins.data.glue.logits import Recorder
+from plugins.errors import UserError
+from plugins.options import option
 
 ANSWERS = "_answers"  # a meter of (N, 2) predictions and targets; the underscore keeps it out of the log
 
 
 @dataclass
 class GlueCriterionConfig(FairseqDataclass):
-    pass
+    record_logits: Optional[str] = option(
+        None, "folder to write the logits of each row to, by split and epoch; those of training are in train mode"
+    )
 
 
 @register_criterion("glue", dataclass=GlueCriterionConfig)
@@ -29,14 +36,23 @@ class GlueCriterion(FairseqCriterion):
     published tables give for STS-B.
     """
 
-    def __init__(self, task):
+    def __init__(self, task, record_logits=None):
         super().__init__(task)
         self.spec, self.head = task.spec, task.head_name
+        self.recorder = None
+        if record_logits:
+            if get_data_parallel_world_size() > 1:
+                raise UserError("--record-logits works on one device: the processes of several would share its files")
+            self.recorder = Recorder(record_logits)
 
     def forward(self, model, sample, reduce=True):
         """Return the loss (a scalar), the number of sentences, and what to log."""
         logits, _ = model(**sample["net_input"], classification_head_name=self.head)  # (B, K)
         target, logits = sample["target"], logits.float()
+        if self.recorder and len(target):
+            self.recorder.write(
+                sample["split"], self.task.epoch, sample["rows"], sample["of"], logits.detach().cpu().numpy()
+            )
         if self.spec.is_regression:
             predictions = logits.squeeze(-1)  # (B,)
             loss = F.mse_loss(predictions, target.to(predictions), reduction="sum")

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from plugins.data.glue import reader, specs
-from plugins.data.text.tables import BadRow, is_json, json_rows, table_rows
+from plugins.data.text.records import BadRow, is_json, json_records
+from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError, check
 
 UNLABELED = -1
@@ -141,6 +142,28 @@ def read_files(paths: Sequence[str | Path], texts: Sequence[str] = (), label: st
     return Rows(tuple(texts), columns, labels, classes, np.repeat(np.arange(len(sizes)), sizes), names, index)
 
 
+def read_column(path: str | Path, name: str, spec: specs.GlueSpec | None = None) -> list[str]:
+    """Return the values of one column of a training file, by row.
+
+    Args:
+        path: the file.
+        name: of the column.
+        spec: of the task whose file it is, which may have no header.
+
+    Raises:
+        UserError: there is no such column, or a row is bad.
+    """
+    path = Path(path)
+    rows = _objects(path) if spec is None else reader.numbered_rows(path, spec, specs.TRAIN)
+    values = []
+    for line, row in rows:
+        if isinstance(row, BadRow):
+            raise UserError(f"{path}:{line}: {row}")
+        check(name in row, f"--slices {name}: {path} has no such column; there are {', '.join(map(str, row))[:200]}")
+        values.append(str(row[name]))
+    return values
+
+
 def sorted_classes(labels: Sequence[str]) -> list[str]:
     """Return the names of the classes: numbers by size, else in alphabetic order.
 
@@ -178,13 +201,14 @@ def _objects(path: Path) -> Iterator[tuple[int, dict]]:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     if is_json(path):
-        for line, row in json_rows(path):
+        for line, row in json_records(path):
             if isinstance(row, BadRow):
                 raise UserError(f"{path}:{line}: {row}")
             yield line, row
         return
     table = table_rows(path)
     header = next(table, (0, []))[1]
+    check_delimiter(path, header)
     check(len(set(header)) == len(header), f"{path}:1: a column name occurs twice in the header")
     for line, cells in table:
         check(len(cells) == len(header), f"{path}:{line}: {len(cells)} columns, {len(header)} expected")

@@ -13,7 +13,7 @@ from omegaconf import II, MISSING, open_dict
 from plugins import checkpoints
 from plugins.data import dictionaries
 from plugins.data.glue import dataset as glue_dataset
-from plugins.data.glue import reader, specs
+from plugins.data.glue import folds, reader, specs
 from plugins.data.text import bpe
 from plugins.errors import UserError
 from plugins.options import START, option
@@ -47,6 +47,10 @@ class GlueConfig(FairseqDataclass):
     layer_lr_decay: float = option(
         1.0, "learning rate of each layer relative to that of the layer above it; the head has the full one (off: 1)"
     )
+    fold: Optional[str] = option(
+        None, "K/F: train on the rows of all folds but the K-th; the split held_out has those of the K-th"
+    )
+    fold_file: Optional[str] = option(None, ".npy of the fold of each training row, from 0 to F - 1; -1: unused")
     reinit_layers: int = option(0, "start this many top layers from random values (Zhang et al., 2021)")
     seed: int = II("common.seed")
 
@@ -65,6 +69,7 @@ class GlueTask(FairseqTask):
         self.state.merge_state_dict({"dictionary_sha256": dictionaries.fingerprint(self.dictionary)} | self.labelling())
         self.dictionary.add_mask()
         self.longest = None  # input, known once there is a model
+        self.epoch = 1
 
     @classmethod
     def setup_task(cls, cfg, from_checkpoint=False, **kwargs):
@@ -130,15 +135,31 @@ class GlueTask(FairseqTask):
         Raises:
             UserError: the file is missing, or a row is bad.
         """
-        path = reader.locate(self.cfg.data, self.spec, split)
+        source = specs.TRAIN if split == folds.HELD_OUT else split
+        path = reader.locate(self.cfg.data, self.spec, source)
         cache = self.cfg.cache_dir or glue_dataset.default_cache()
         data = glue_dataset.load(
-            path, self.spec, split, self.tokenizer, None if cache == NO_CACHE else cache, self.cfg.skip_bad_rows
+            path, self.spec, source, self.tokenizer, None if cache == NO_CACHE else cache, self.cfg.skip_bad_rows
         )
         self.datasets[split] = glue_dataset.SentencePairs(
-            data, self.dictionary, self.max_positions(), self.cfg.pad_to_multiple, shuffle=split == specs.TRAIN
-        )
+            data, self.dictionary, self.max_positions(), self.cfg.pad_to_multiple, shuffle=split == specs.TRAIN,
+            rows=self.rows_of(split, len(data)), split=split,
+        )  # fmt: skip
         return self.datasets[split]
+
+    def rows_of(self, split, total):
+        """Return the rows of a split that ``--fold`` leaves, or None for all."""
+        if self.cfg.fold is None or split not in (specs.TRAIN, folds.HELD_OUT):
+            if split == folds.HELD_OUT:
+                raise UserError("--valid-subset held_out needs --fold and --fold-file")
+            return None
+        others, own = folds.rows(self.cfg.fold, self.cfg.fold_file, total)
+        return others if split == specs.TRAIN else own
+
+    def begin_epoch(self, epoch, model):
+        """Remember the epoch, which recorded logits are named after."""
+        super().begin_epoch(epoch, model)
+        self.epoch = epoch
 
     def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
         return indices  # inputs are truncated already, and batch_by_size refuses a --max-tokens that they exceed
@@ -215,6 +236,10 @@ def check(cfg, run):
     """Refuse options that contradict each other."""
     if bool(cfg.glue_task) == bool(cfg.spec):
         raise UserError("give either --glue-task, such as RTE, or --spec FILE.yaml")
+    if (cfg.fold is None) != (cfg.fold_file is None):
+        raise UserError("--fold K/F and --fold-file FILE.npy need each other")
+    if cfg.fold is not None:
+        folds.parse(cfg.fold)
     if not 0 < cfg.layer_lr_decay <= 1:
         raise UserError(f"--layer-lr-decay {cfg.layer_lr_decay} is not above 0 and at most 1")
     if cfg.reinit_layers < 0 or cfg.pad_to_multiple < 1:

@@ -174,6 +174,17 @@ def truncated(first, second, budget):
     return kept_first, kept_second
 
 
+def part(data, rows):
+    """Return some rows of :class:`Tokenized`, by their numbers."""
+    texts = (len(data.offsets) - 1) // max(1, len(data))
+    sizes = np.diff(data.offsets).reshape(-1, texts)[rows]  # (M, K)
+    begins = data.offsets[:-1].reshape(-1, texts)[rows]
+    offsets = np.concatenate([[0], sizes.ravel().cumsum()])
+    places = np.arange(offsets[-1]) + np.repeat(begins.ravel() - offsets[:-1], sizes.ravel())
+    labels = None if data.labels is None else data.labels[rows]
+    return Tokenized(data.tokens[places], offsets, labels, data.index[rows], data.skipped)
+
+
 class SentencePairs(ByLength):
     """Model inputs ``<s> A </s>`` or ``<s> A </s> </s> B </s>``, with labels where there are any.
 
@@ -183,12 +194,17 @@ class SentencePairs(ByLength):
         max_positions: longest input; texts are truncated to fit.
         pad_multiple: batches are padded to a multiple of this length.
         shuffle: vary the batches from epoch to epoch (training).
+        rows: numbers of the rows of ``data`` to use; None: all.
+        split: name that batches carry.
 
     Raises:
         UserError: ``max_positions`` leaves no room for a token of each text.
     """
 
-    def __init__(self, data, dictionary, max_positions, pad_multiple=1, shuffle=False):
+    def __init__(self, data, dictionary, max_positions, pad_multiple=1, shuffle=False, rows=None, split=""):
+        self.split, self.total = split, len(data)
+        self.rows = np.arange(len(data)) if rows is None else rows
+        data = data if rows is None else part(data, rows)
         self.dictionary, self.labels, self.index, self.skipped = dictionary, data.labels, data.index, data.skipped
         texts = (len(data.offsets) - 1) // max(1, len(data))
         self.parts = parts(data, texts, max_positions)
@@ -218,6 +234,9 @@ class SentencePairs(ByLength):
             "net_input": {"src_tokens": torch.from_numpy(tokens), "src_lengths": torch.from_numpy(sizes)},
             "nsentences": len(samples),
             "ntokens": int(sizes.sum()),
+            "split": self.split,
+            "rows": self.rows[[sample["id"] for sample in samples]],  # numbers in the file
+            "of": self.total,
         }
         if self.labels is not None:
             batch["target"] = torch.from_numpy(np.array([sample["label"] for sample in samples]))

@@ -1,0 +1,276 @@
+"""Everything that out-of-fold predictions of several seeds say of a data set.
+
+Shapes: S seeds, n rows, K classes, E epochs, F folds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.special import log_softmax
+from scipy.stats import rankdata
+
+from plugins.errors import check
+
+from . import confident, dynamics, folds, usable_information
+from .predictions import checked_labels, checked_logits
+
+HARDEST = 0.01  # share of the rows whose stability over seeds is reported
+COLLAPSED = 0.99  # share of one answer from which a run counts as collapsed
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found, by row.
+
+    Attributes:
+        labels: (n,) class ids, or scores of a regression.
+        classes: K names; empty for a regression.
+        folds: (n,).
+        groups: (n,) duplicates share a number.
+        h_yb: bits of the label without the input, (n,).
+        h_yx: with the input, (S, n).
+        pvi, pvi_calibrated: (S, n) bits.
+        temperatures: (S, F).
+        logits: (S, n, K) as given; None of a table of bits.
+        log_probabilities: (n, K) natural, calibrated and averaged over seeds; None for a regression.
+        flags: {filter: (n,) bool}; empty for a regression.
+        quality: normalized margin (n,); None for a regression.
+        rank_score: (n,) 0 to 1, the lowest are the likeliest wrong labels: the mean of the ranks of margin and PVI.
+        joint: (K, K) calibrated confident joint.
+        correct: (S, n) bool, whether the label was the answer; None for a regression.
+        warnings: lines about runs and data that make results doubtful.
+    """
+
+    labels: np.ndarray
+    classes: list[str]
+    folds: np.ndarray
+    groups: np.ndarray
+    h_yb: np.ndarray
+    h_yx: np.ndarray
+    pvi: np.ndarray
+    pvi_calibrated: np.ndarray
+    temperatures: np.ndarray
+    logits: np.ndarray | None
+    log_probabilities: np.ndarray | None = None
+    flags: dict[str, np.ndarray] = field(default_factory=dict)
+    quality: np.ndarray | None = None
+    rank_score: np.ndarray | None = None
+    joint: np.ndarray | None = None
+    correct: np.ndarray | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def predicted(self) -> np.ndarray | None:
+        """Most probable class ids (n,), or mean predicted scores; None of a table of bits."""
+        if self.log_probabilities is not None:
+            return self.log_probabilities.argmax(1)
+        return None if self.logits is None else self.logits[..., 0].mean(0)
+
+
+def prior_by_fold(labels: np.ndarray, row_folds: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return the log2 prior of each row's training rows, those of the other folds, (n, K)."""
+    null = np.empty((len(labels), num_classes))
+    names = np.unique(row_folds)
+    for name in names:
+        own = row_folds == name
+        others = labels if len(names) == 1 else labels[~own]
+        null[own] = usable_information.prior_log2(others, num_classes)
+    return null
+
+
+def diagnose(
+    logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], row_folds: np.ndarray | None = None,
+    null_log2: np.ndarray | None = None, groups: np.ndarray | None = None,
+) -> Diagnosis:  # fmt: skip
+    """Return what predictions say of the rows of a classification.
+
+    Args:
+        logits: (S, n, K), each row's from a model that did not train on it.
+        labels: (n,) class ids.
+        classes: K names.
+        row_folds: (n,); None: the models trained on none of the rows.
+        null_log2: (n, K) log2 probabilities without the input; None: the labels' distribution in the other folds.
+        groups: (n,) of duplicates; None: each row alone.
+
+    Raises:
+        UserError: shapes that do not fit, a label out of range, or logits that are NaN or infinite.
+    """
+    logits = checked_logits(logits)
+    check(logits.ndim == 3, f"logits: (seeds, rows, classes) are expected, not the shape {logits.shape}")
+    seeds, rows, num_classes = logits.shape
+    check(len(classes) == num_classes, f"logits: {num_classes} classes, but {len(classes)} names")
+    labels = checked_labels(labels, num_classes, rows)
+    notes = notes_on(logits, labels, classes, row_folds)
+    row_folds = np.zeros(rows, np.int16) if row_folds is None else np.asarray(row_folds)
+    check(row_folds.shape == (rows,), f"folds: {len(row_folds)} rows, but the predictions have {rows}")
+    groups = np.arange(rows) if groups is None else groups
+    null = prior_by_fold(labels, row_folds, num_classes) if null_log2 is None else null_log2
+    scaled, temperatures = zip(*(usable_information.calibrated(z, labels, row_folds) for z in logits), strict=True)
+    h_yb, h_yx = usable_information.entropies(logits, labels, null)
+    pvi, calibrated = h_yb - h_yx, usable_information.pvi(np.stack(scaled), labels, null)
+    log_probabilities = log_softmax(log_softmax(np.stack(scaled), axis=-1).mean(0), axis=-1)
+    probabilities = np.exp(log_probabilities)
+    margin = confident.scores(probabilities, labels, "normalized_margin")
+    notes += notes_on_bits(pvi, calibrated)
+    return Diagnosis(
+        labels, list(classes), row_folds, groups, h_yb, h_yx, pvi, calibrated, np.array(temperatures), logits,
+        log_probabilities, {name: confident.issues(probabilities, labels, name) for name in confident.FILTERS}, margin,
+        ranked_together(margin, calibrated.mean(0)), confident.joint(probabilities, labels, calibrate=True),
+        logits.argmax(-1) == labels, notes,
+    )  # fmt: skip
+
+
+def diagnose_scores(
+    predictions: np.ndarray, targets: np.ndarray, row_folds: np.ndarray, groups: np.ndarray | None = None
+) -> Diagnosis:
+    """Return what predictions (S, n) say of the rows of a regression, under normal distributions.
+
+    Its variance is fitted on the other folds, so there is nothing more to calibrate.
+    """
+    pairs = [usable_information.gaussian_pvi(row, targets, row_folds) for row in predictions]
+    bits, without = np.stack([pair[0] for pair in pairs]), pairs[0][1]
+    groups = np.arange(len(targets)) if groups is None else groups
+    return Diagnosis(
+        np.asarray(targets, np.float64), [], row_folds, groups, without, without - bits, bits, bits,
+        np.ones((len(predictions), 1)), np.asarray(predictions)[..., None], rank_score=ranked_together(bits.mean(0)),
+        warnings=notes_on_bits(bits, bits),
+    )  # fmt: skip
+
+
+def diagnose_bits(
+    bits: np.ndarray, labels: np.ndarray, classes: Sequence[str], correct: np.ndarray | None = None
+) -> Diagnosis:
+    """Return what a table of bits (``H_yb`` and ``H_yx``, (2, n)) says; nothing in it can be calibrated."""
+    pvi = (bits[0] - bits[1])[None]
+    rows = len(labels)
+    return Diagnosis(
+        labels, list(classes), np.zeros(rows, np.int16), np.arange(rows), bits[0], bits[1][None], pvi, pvi,
+        np.ones((1, 1)), None, rank_score=ranked_together(pvi[0]),
+        correct=None if correct is None else correct[None],
+        warnings=["a table of bits cannot be calibrated, and names no folds", *notes_on_bits(pvi, pvi)],
+    )  # fmt: skip
+
+
+def ranked_together(*scores: np.ndarray) -> np.ndarray:
+    """Return the mean rank of several scores, from 0 to 1; ties share a rank."""
+    return np.mean([rankdata(score) / len(score) for score in scores], axis=0)
+
+
+# What makes results doubtful
+
+
+def notes_on(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], row_folds: np.ndarray | None) -> list[str]:
+    """Return lines on runs that collapsed and classes that are too small."""
+    notes = []
+    counts = np.bincount(labels, minlength=len(classes))
+    notes += [f"no row is labeled {classes[k]!r}" for k in np.flatnonzero(counts == 0)]
+    if row_folds is None:
+        notes.append("the predictions name no folds; they are worthless if the models trained on these rows")
+        row_folds = np.zeros(len(labels), int)
+    else:
+        small = folds.small_classes(labels, len(np.unique(row_folds)))
+        notes += [f"class {classes[k]!r} has {counts[k]} rows, fewer than folds: some models never saw it"
+                  for k in small]  # fmt: skip
+    for seed, answers in enumerate(logits.argmax(-1), start=1):
+        for fold in np.unique(row_folds):
+            own = answers[row_folds == fold]
+            share = np.bincount(own).max() / len(own)
+            if share >= COLLAPSED and counts.max() < COLLAPSED * len(labels):
+                notes.append(f"seed number {seed}, fold {fold + 1}: {100 * share:.1f} % of the answers are "
+                             f"{classes[np.bincount(own).argmax()]!r}; the run collapsed")  # fmt: skip
+    return notes
+
+
+def notes_on_bits(pvi: np.ndarray, calibrated: np.ndarray) -> list[str]:
+    """Return lines on bits that are constant, or below those without the input."""
+    notes = []
+    for seed, (raw, better) in enumerate(zip(pvi, calibrated, strict=True), start=1):
+        if np.ptp(raw) == 0:
+            notes.append(f"seed number {seed}: all rows have the same PVI; the model ignores its input")
+        elif raw.mean() < 0 < better.mean():
+            notes.append(f"seed number {seed}: V is below 0, but {better.mean():.3f} bits calibrated: over-confident")
+        elif better.mean() < -0.005:
+            notes.append(f"seed number {seed}: the prediction without the input is better than the model")
+    return notes
+
+
+# Means with intervals
+
+
+def measured(d: Diagnosis, rows: np.ndarray | None = None, resamples: int = 1000) -> dict:
+    """Return V raw and calibrated with 95 % intervals, entropy and accuracy, of all rows or of some.
+
+    Args:
+        d: the diagnosis.
+        rows: (n,) bool; None: all.
+        resamples: of the two-level bootstrap.
+    """
+    rows = np.ones(len(d.labels), bool) if rows is None else rows
+    found: dict = {"rows": int(rows.sum())}
+    for name, values in (("V", d.pvi), ("V_calibrated", d.pvi_calibrated)):
+        low, high = usable_information.interval(values[:, rows], d.groups[rows], resamples)
+        found |= {name: float(values[:, rows].mean()), f"{name}_interval": [low, high]}
+    found["H_yb"], found["H_yx"] = float(d.h_yb[rows].mean()), float(d.h_yx[:, rows].mean())
+    found["V_by_seed"] = d.pvi[:, rows].mean(1).tolist()
+    found["V_calibrated_by_seed"] = d.pvi_calibrated[:, rows].mean(1).tolist()
+    found["negative_share"] = float((d.pvi.mean(0)[rows] < 0).mean())
+    if d.classes:
+        found["share_of_label_information"] = found["V_calibrated"] / found["H_yb"] if found["H_yb"] > 0 else None
+        found["accuracy"] = None if d.correct is None else float(d.correct[:, rows].mean())
+    else:
+        found["rmse"] = float(np.sqrt(((d.logits[..., 0] - d.labels)[:, rows] ** 2).mean()))
+    return found
+
+
+def stability(d: Diagnosis) -> dict | None:
+    """Return how much of the hardest rows another seed shares, and how PVI correlates over seeds; None for one seed."""
+    if len(d.pvi) < 2:
+        return None
+    correlations = np.corrcoef(d.pvi_calibrated)[np.triu_indices(len(d.pvi), 1)]
+    return {"hardest_share": HARDEST, "shared": usable_information.shared_lowest(d.pvi_calibrated, HARDEST),
+            "correlation": float(correlations.mean())}  # fmt: skip
+
+
+def by_epoch(
+    logits: Sequence[np.ndarray], labels: np.ndarray, row_folds: np.ndarray, null_log2: np.ndarray | None = None
+) -> list[dict]:
+    """Return V raw and calibrated after each epoch, from held-out logits (S, n, K) of each of E epochs."""
+    result = []
+    for epoch, values in enumerate(logits, start=1):
+        null = prior_by_fold(labels, row_folds, values.shape[-1]) if null_log2 is None else null_log2
+        pairs = [usable_information.calibrated(z, labels, row_folds) for z in values]
+        raw = usable_information.pvi(values, labels, null).mean(1)
+        better = usable_information.pvi(np.stack([pair[0] for pair in pairs]), labels, null).mean(1)
+        right = (values.argmax(-1) == labels).mean()
+        result.append({"epoch": epoch, "V": float(raw.mean()), "V_by_seed": raw.tolist(),
+                       "V_calibrated": float(better.mean()), "V_calibrated_by_seed": better.tolist(),
+                       "temperature": float(np.mean([pair[1] for pair in pairs])),
+                       "accuracy": float(right)})  # fmt: skip
+    return result
+
+
+def training_map(runs: Sequence[Sequence[np.ndarray]], labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the data map averaged over runs that each trained on some of the rows.
+
+    Args:
+        runs: E arrays (n, K) of each run; rows that it did not train on are NaN.
+        labels: (n,).
+
+    Returns:
+        As :func:`.dynamics.averaged`, (n,) arrays.
+    """
+    maps = []
+    for epochs in runs:
+        values = np.stack([np.asarray(epoch, np.float32) for epoch in epochs])  # (E, n, K)
+        seen = ~np.isnan(values).any((0, 2))
+        check(seen.any(), "a run recorded no training logits")
+        found = dynamics.data_map(values[:, seen], labels[seen])
+        maps.append({name: _spread(column, seen) for name, column in found.items()})
+    return dynamics.averaged(maps)
+
+
+def _spread(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    result = np.full(len(seen), np.nan)
+    result[seen] = values
+    return result

@@ -1,0 +1,118 @@
+"""Inputs that keep one attribute of the text only, or all but one, for usable information by attribute.
+
+A transform maps the texts of a row, a tuple of one or two, to a tuple of one or two.
+"""
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from plugins.errors import UserError, check
+from plugins.files import opened
+
+from . import wordnet
+
+NAMES = ("full", "empty", "first", "second", "shuffled", "length", "overlap", "words:LIST", "without:LIST",
+         "hypernyms:LIST", "masked:LIST", "start:N")  # fmt: skip
+WORD = re.compile(r"\w+(?:['’-]\w+)*")
+Transform = Callable[[tuple[str, ...], int], tuple[str, ...]]
+
+
+def make(name: str, columns: int, seed: int = 0, wordnet_folder: str | None = None, mask: str = "<mask>") -> Transform:
+    """Return a transform ``f(texts, row) -> texts``.
+
+    Args:
+        name: ``full``; ``empty``; ``first`` or ``second`` text alone; ``shuffled`` words; ``length``, the numbers of
+            words; ``overlap``, the words of the second text that the first has; ``words:FILE``, the words of a list
+            alone; ``without:FILE``, all others; ``hypernyms:FILE``, its nouns replaced by WordNet's hypernyms;
+            ``masked:FILE``, its words replaced by ``mask``; ``start:N``, the first N words.
+        columns: texts of a row, 1 or 2.
+        seed: of the shuffling, which differs from row to row.
+        wordnet_folder: of WordNet's files.
+        mask: what ``masked`` puts in place of a word.
+
+    Raises:
+        UserError: no such transform, one that needs two texts, a list that cannot be read, or no WordNet.
+    """
+    kind, _, argument = name.partition(":")
+    takes = {known.split(":")[0]: ":" in known for known in NAMES}
+    check(kind in takes, f"--inputs {name}: there are {', '.join(NAMES)}")
+    check(bool(argument) == takes[kind], f"--inputs {name}: write {next(k for k in NAMES if k.split(':')[0] == kind)}")
+    check(columns == 2 or kind not in ("second", "overlap"), f"--inputs {name}: the task has one text")
+    if kind == "shuffled":
+        return lambda texts, row: tuple(shuffled(text, seed, row, i) for i, text in enumerate(texts))
+    if kind == "start":
+        check(argument.isdecimal() and int(argument) > 0, f"--inputs {name}: N must be a number of at least 1")
+        return lambda texts, row: tuple(" ".join(text.split()[: int(argument)]) for text in texts)
+    if kind in ("words", "without", "masked", "hypernyms"):
+        listed = read_list(argument)
+        change = _changer(kind, listed, wordnet_folder, mask)
+        return lambda texts, row: tuple(change(text) for text in texts)
+    simple = {
+        "full": lambda texts, row: texts,
+        "empty": lambda texts, row: ("",),
+        "first": lambda texts, row: texts[:1],
+        "second": lambda texts, row: texts[1:],
+        "length": lambda texts, row: tuple(str(len(text.split())) for text in texts),
+        "overlap": lambda texts, row: (overlap(*texts),),
+    }
+    return simple[kind]
+
+
+def _changer(kind: str, listed: set[str], wordnet_folder: str | None, mask: str) -> Callable[[str], str]:
+    if kind == "words":
+        return lambda text: " ".join(word for word in WORD.findall(text) if word.lower() in listed)
+    if kind == "hypernyms":
+        nouns = wordnet.load(wordnet.find(wordnet_folder))
+
+        def above(word: str) -> str:
+            return nouns.substitute(word) or word
+    else:
+
+        def above(word: str) -> str:
+            return mask if kind == "masked" else ""
+
+    def change(text: str) -> str:
+        found = WORD.sub(lambda match: above(match[0]) if match[0].lower() in listed else match[0], text)
+        return " ".join(found.split()) if kind == "without" else found
+
+    return change
+
+
+def read_list(path: str | Path) -> set[str]:
+    """Return the words of a file, one a line, in lower case.
+
+    Raises:
+        UserError: it cannot be read, or has no words.
+    """
+    with opened(path) as file:
+        words = {line.strip().lower() for line in file}
+    words.discard("")
+    check(words, f"{path}: no words; write one a line")
+    return words
+
+
+def shuffled(text: str, seed: int, row: int, column: int) -> str:
+    """Return the words of a text in another order, the same for the same seed and row."""
+    words = text.split()
+    random.Random(f"{seed}/{row}/{column}").shuffle(words)
+    return " ".join(words)
+
+
+def overlap(first: str, second: str) -> str:
+    """Return the words of the second text that occur in the first one too, in their order."""
+    known = {word.lower() for word in WORD.findall(first)}
+    return " ".join(word for word in WORD.findall(second) if word.lower() in known)
+
+
+def apply(transform: Transform, texts: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the columns of texts that a transform makes of columns of texts.
+
+    Raises:
+        UserError: the data set has no rows.
+    """
+    rows = [transform(row, number) for number, row in enumerate(zip(*texts, strict=True))]
+    if not rows:
+        raise UserError("no rows to transform")
+    return [list(column) for column in zip(*rows, strict=True)]

@@ -1,0 +1,237 @@
+"""From a data set and a pretrained model to a diagnosis: what is run, and what is derived from the runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from plugins.diagnostics import (
+    curves,
+    diagnosis,
+    diagnosis_figures,
+    diagnosis_report,
+    duplicates,
+    folds,
+    formats,
+    slices,
+    transforms,
+    usable_information,
+)  # fmt: skip
+from plugins.diagnostics.datasets import Rows
+from plugins.errors import check
+from plugins.files import make_folder
+from plugins.jobs import Resources
+
+from . import cross_fitting
+from .cross_fitting import Cell, Recorded, Setting
+
+FULL = "full"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        folds: F.
+        inputs: names of :data:`plugins.diagnostics.transforms.NAMES`.
+        null: ``prior``, the labels' distribution, or ``model``, a model of the empty input.
+        sizes: shares of the training rows for a learning curve.
+        similarity: of near duplicates, which stay in one fold.
+        seed: of folds, shuffled words and intervals.
+        wordnet: folder of WordNet's files, or None.
+        slices: {name: values of n training rows}.
+    """
+
+    folds: int
+    inputs: Sequence[str] = (FULL,)
+    null: str = "prior"
+    sizes: Sequence[float] = ()
+    similarity: float = 0.8
+    seed: int = 1
+    wordnet: str | None = None
+    slices: Mapping[str, Sequence[str]] | None = None
+
+
+def cells_of(rows: Rows, request: Request) -> tuple[dict[str, Cell], np.ndarray]:
+    """Return the cells to run by their names, and the duplicate groups of the training rows.
+
+    Raises:
+        UserError: an input that is unknown or does not fit, or folds that are too many.
+    """
+    train = np.flatnonzero(rows.splits == 0)
+    texts = [[column[i] for i in train.tolist()] for column in rows.texts]
+    groups = duplicates.find(duplicates.joined(texts), request.similarity).groups
+    labels = (rows.labels if rows.scores is None else rows.scores)[train]
+    row_folds = folds.stratified(labels, request.folds, groups, request.seed)
+    names = [FULL, *request.inputs, *(["empty"] if request.null == "model" else [])]
+    cells = {}
+    for name in dict.fromkeys(names):
+        transform = transforms.make(name, len(rows.texts), request.seed, request.wordnet)
+        changed = transforms.apply(transform, rows.texts)
+        columns = rows.columns[: len(changed)]
+        part = Rows(columns, changed, rows.labels, rows.classes, rows.splits, rows.split_names, rows.index, rows.scores)
+        cells[name] = Cell(_folder(name), part, row_folds)
+    for share in request.sizes:
+        if share < 1:
+            used = curves.nested(labels, share, groups, request.seed)
+            cells[f"size {share:g}"] = Cell(f"size-{share:g}", cells[FULL].rows, row_folds, used)
+    check(len({cell.name for cell in cells.values()}) == len(cells), "--inputs: two lists have the same file name")
+    return cells, groups
+
+
+def _folder(name: str) -> str:
+    kind, _, argument = name.partition(":")
+    return f"{kind}-{Path(argument).stem}" if argument else kind
+
+
+def diagnose(rows: Rows, setting: Setting, request: Request, resources: Resources, figures: bool = True) -> dict:
+    """Run what has not been run yet, write everything into ``setting.output``, and return the summary.
+
+    Args:
+        rows: of :func:`.cross_fitting.train_and_valid`.
+        setting: of the runs.
+        request: what is asked for.
+        resources: of the runs.
+        figures: draw.
+
+    Raises:
+        UserError: a run failed, or an option does not fit the data.
+    """
+    cells, groups = cells_of(rows, request)
+    recorded = cross_fitting.run(list(cells.values()), setting, resources)
+    recorded = {name: recorded[cell.name] for name, cell in cells.items()}
+    full = cells[FULL]
+    nulls = null_of(recorded) if request.null == "model" else None
+    found = {name: _diagnosed(recorded[name].held_out[-1], full, groups, nulls) for name in cells}
+    d, train = found[FULL], full.train
+    texts = [[column[i] for i in train.tolist()] for column in rows.texts]
+    index = [rows.index[i] for i in train.tolist()]
+    parts = {"length": slices.by_length(texts)} | {
+        name: slices.by_value(values, name) for name, values in (request.slices or {}).items()
+    }
+    more = {"inputs": {name: diagnosis.measured(found[name], resamples=250) for name in dict.fromkeys(request.inputs)}}
+    maps = {}
+    if d.classes:
+        more["epochs"] = diagnosis.by_epoch(recorded[FULL].held_out, d.labels, d.folds, nulls)
+        maps["training"] = diagnosis.training_map(recorded[FULL].training, d.labels)
+        maps["held_out"] = held_out_map(recorded[FULL], d.labels)
+    if recorded[FULL].valid and d.classes:
+        more["valid"] = on_valid(recorded[FULL].valid[-1], rows, d.labels)
+    if request.sizes:
+        more["sizes"] = curve(found, request.sizes, d, len(train), request.folds)
+    summary = diagnosis_report.summarized(d, parts, **more)
+    table = diagnosis_report.columns(d, texts, index, maps.get("training"), rows.split_names[0])
+    diagnosis_report.write(setting.output, d, table, summary, nulls)
+    if maps:
+        write_maps(setting.output / "training_dynamics", recorded[FULL], d, index, maps)
+    if figures:
+        draw(setting.output / "figures", d, summary, maps)
+    return summary
+
+
+def _diagnosed(held_out: np.ndarray, cell: Cell, groups: np.ndarray, nulls: np.ndarray | None) -> diagnosis.Diagnosis:
+    rows, train = cell.rows, cell.train
+    if rows.scores is not None:
+        return diagnosis.diagnose_scores(held_out[..., 0], rows.scores[train], cell.folds, groups)
+    return diagnosis.diagnose(held_out, rows.labels[train], rows.classes, cell.folds, nulls, groups)
+
+
+def null_of(recorded: Mapping[str, Recorded]) -> np.ndarray:
+    """Return the log2 probabilities of the models of the empty input, averaged over seeds, (n, K)."""
+    from plugins.diagnostics.predictions import log2_softmax
+
+    return log2_softmax(recorded["empty"].held_out[-1]).mean(0)
+
+
+def held_out_map(recorded: Recorded, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the data map of the held-out logits, averaged over seeds: what models say that never saw the row."""
+    from plugins.diagnostics import dynamics
+
+    epochs = np.stack(recorded.held_out)  # (E, S, n, K)
+    return dynamics.averaged([dynamics.data_map(epochs[:, seed], labels) for seed in range(epochs.shape[1])])
+
+
+def on_valid(logits: np.ndarray, rows: Rows, train_labels: np.ndarray) -> dict:
+    """Return what the runs' models, (S * F, m, K) logits, know about the validation rows."""
+    labels = rows.labels[rows.splits == 1]
+    prior = usable_information.prior_log2(train_labels, len(rows.classes))
+    null = np.broadcast_to(prior, (len(labels), len(rows.classes)))
+    found = diagnosis.diagnose(logits, labels, rows.classes, np.arange(len(labels)) % 2, null)
+    return diagnosis.measured(found, resamples=250) | {"split": rows.split_names[1]}
+
+
+def curve(found: Mapping, sizes: Sequence[float], d: diagnosis.Diagnosis, total: int, count: int) -> dict:
+    """Return bits by size, and the fitted curve."""
+    shares = sorted({*sizes, 1.0})
+    by_seed = np.array([(found[f"size {s:g}"] if s < 1 else d).pvi_calibrated.mean(1) for s in shares])
+    rows = np.array(shares) * total * (count - 1) / count
+    return {"rows": rows.tolist(), "V_calibrated_by_seed": by_seed.tolist(), "fit": curves.fit(rows, by_seed.mean(1))}
+
+
+def write_maps(folder: Path, recorded: Recorded, d: diagnosis.Diagnosis, index: Sequence[str], maps: Mapping) -> None:
+    """Write allenai's files: training logits averaged over runs, and both maps as tables."""
+    epochs = []
+    for epoch in range(len(recorded.training[0])):
+        values = np.stack([np.asarray(run[epoch], np.float32) for run in recorded.training])
+        counts = (~np.isnan(values)).sum(0)
+        epochs.append(np.where(counts, np.nansum(values, 0) / np.maximum(counts, 1), np.nan))
+    make_folder(folder)
+    formats.write_dynamics(folder, epochs, d.labels, index, maps["training"])
+    for name, found in maps.items():
+        formats.write_csv(folder / f"{name}_map.csv", {"index": index} | dict(found))
+
+
+def draw(folder: Path, d: diagnosis.Diagnosis, summary: Mapping, maps: Mapping) -> None:
+    """Draw everything that there is data for.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    if summary.get("inputs"):
+        diagnosis_figures.information(folder / "information.png", summary["inputs"], summary["H_yb"])
+    if summary["slices"]:
+        diagnosis_figures.by_slice(folder / "classes.png", summary["slices"])
+    if len(d.pvi) > 1:
+        diagnosis_figures.stability(folder / "stability.png", d.pvi_calibrated)
+    flags = d.flags.get("prune_by_noise_rate")
+    for name, found in maps.items():
+        file = "map.png" if name == "training" else "map_held_out.png"
+        diagnosis_figures.data_map(folder / file, found, flags, "model and label disagree")
+    if len(summary.get("epochs") or ()) > 1:
+        diagnosis_figures.epochs(folder / "epochs.png", summary["epochs"])
+    if summary.get("sizes"):
+        s = summary["sizes"]
+        diagnosis_figures.learning_curve(
+            folder / "learning_curve.png", np.array(s["rows"]), np.array(s["V_calibrated_by_seed"]), s["fit"]
+        )
+
+
+def diagnose_file(path: str, kind: str, output: Path, figures: bool = True) -> dict:
+    """Diagnose anybody's predictions, write everything, and return the summary.
+
+    Args:
+        path: of :func:`plugins.diagnostics.formats.read`.
+        kind: ``probabilities`` or ``logits``.
+        output: folder to write.
+        figures: draw.
+    """
+    given = formats.read(path, kind)
+    if given.logits is None:
+        d = diagnosis.diagnose_bits(given.bits, given.labels, given.classes, given.correct)
+    else:
+        d = diagnosis.diagnose(given.logits, given.labels, given.classes, given.folds, given.null_log2)
+    texts = list((given.texts or {}).values())
+    maps, more = {}, {}
+    if Path(path).is_dir():
+        logits, labels, _ = formats.read_dynamics(Path(path))
+        maps["training"] = diagnosis.training_map([list(logits)], labels)
+        d.warnings.append("training dynamics are of rows that the model trains on, so V is too high")
+    parts = {"length": slices.by_length(texts)} if texts else {}
+    summary = diagnosis_report.summarized(d, parts, **more)
+    table = diagnosis_report.columns(d, texts, given.index, maps.get("training"), "")
+    diagnosis_report.write(output, d, table, summary)
+    if figures:
+        draw(output / "figures", d, summary, maps)
+    return summary

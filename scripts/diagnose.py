@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""Diagnose a data set with models trained on parts of it: usable information, data maps, labels that models contradict.
+
+    python scripts/diagnose.py --glue-dir GLUE --task CoLA --checkpoint CKPT --folds 5 --seeds 1 2 3 --epochs 3 -o DIR
+    python scripts/diagnose.py --data train.csv dev.csv --checkpoint CKPT -o DIR
+    python scripts/diagnose.py --probabilities predictions.npz -o DIR
+
+Folds x seeds models are fine-tuned, each on all folds but one; everything is computed from the logits that they give
+to the rows they did not see. Finished runs are not repeated. --probabilities and --logits take predictions of any
+framework instead: .npz (probabilities or logits, labels), a CSV of PVI, or a folder of training dynamics.
+
+DIR gets summary.md, summary.json, diagnosis.csv, probabilities.npz, training_dynamics/ and figures/.
+"""
+
+import argparse
+from pathlib import Path
+
+import job_options
+
+
+def parse_args(argv=None):
+    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--glue-dir", metavar="DIR", help="folder with CoLA/, RTE/, ... of the official files, or of --task's own")
+    add("--task", metavar="TASK", help="a task of GLUE, or a YAML file of your own")
+    add("--data", nargs="+", metavar="FILE", help="tables instead: one to train on, and one called dev or valid")
+    add("--text", nargs="+", default=[], metavar="COLUMN", help="of --data: one or two columns of text")
+    add("--label", metavar="COLUMN", help="of --data: column of the classes")
+    add("--probabilities", metavar="FILE", help="predictions to diagnose instead of training models")
+    add("--logits", metavar="FILE", help="the same, where an .npz has logits")
+    add("--checkpoint", metavar="CKPT", help="pretrained model, its tokenizer beside it")
+    add("--folds", type=int, default=5, metavar="N", help="(default: %(default)s)")
+    add("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="N", help="(default: 1 2 3)")
+    add("--epochs", type=int, default=3, metavar="N", help="passes over the training rows (default: %(default)s)")
+    add("--lr", type=float, metavar="LR", help="peak learning rate (default: as scripts/run_glue.py)")
+    add("--batch-size", type=int, metavar="N", help="(default: as scripts/run_glue.py)")
+    add("--config", metavar="YAML", help="changes of the recipe; see examples/glue/recipes")
+    add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
+    add("--inputs", nargs="+", default=["full"], metavar="INPUT", help="what models see: full, first, second, "
+        "shuffled, length, overlap, start:N, words:LIST, without:LIST, masked:LIST, hypernyms:LIST (default: full)")
+    add("--null", choices=["prior", "model"], default="prior", help="prediction without the input: the distribution of "
+        "the training labels (default), or a model trained on the empty input")  # fmt: skip
+    add("--slices", nargs="+", default=[], metavar="COLUMN", help="columns of the training file to report by")
+    add("--sizes", nargs="+", type=float, default=[], metavar="X", help="shares of the training rows, for a curve")
+    add("--similarity", type=float, default=0.8, metavar="X", help="of near duplicates, which stay in one fold (0.8)")
+    add("--wordnet", metavar="DIR", help="folder of WordNet's files, for hypernyms (default: where Debian has them)")
+    add("--bins", type=int, default=5, metavar="N", help="classes that scores are cut into for slices (%(default)s)")
+    add("--skip-bad-rows", action="store_true", help="leave out malformed rows, and count them")
+    add("--cache-dir", metavar="DIR", help="cache of tokenized files, or none (default: under ~/.cache)")
+    add("--no-figures", action="store_true", help="draw nothing")
+    add("--cpu", action="store_true", help="do not use a GPU")
+    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    job_options.add(parser, None, "one per GPU, else what cores and memory allow")
+    args = parser.parse_args(argv)
+    sources = [name for name in ("task", "data", "probabilities", "logits") if getattr(args, name)]
+    if len(sources) != 1:
+        parser.error("give one of --task, --data, --probabilities and --logits")
+    if sources[0] in ("task", "data") and not args.checkpoint:
+        parser.error("--checkpoint must name a pretrained model")
+    if args.task and not args.glue_dir:
+        parser.error("--glue-dir must name the folder of the task's files")
+    if args.folds < 2:
+        parser.error(f"--folds must be at least 2, but is {args.folds}")
+    return args
+
+
+def main():
+    args = parse_args()
+    from plugins.errors import report_in_one_line
+    from plugins.glue import diagnose
+
+    report_in_one_line()
+    if args.probabilities or args.logits:
+        kind = "probabilities" if args.probabilities else "logits"
+        summary = diagnose.diagnose_file(args.probabilities or args.logits, kind, args.output, not args.no_figures)
+    else:
+        summary = trained(args)
+    from plugins.diagnostics import diagnosis_report
+
+    for line in summary["warnings"]:
+        print(f"warning: {line}")
+    print(diagnosis_report.sentence(summary))
+    print(f"everything is in {args.output}/; begin with {args.output}/summary.md")
+
+
+def trained(args):
+    """Train what has not been trained yet, and return the summary."""
+    import dataclasses
+
+    from plugins.data.glue import dataset
+    from plugins.errors import check
+    from plugins.glue import cross_fitting, diagnose, recipe, runs
+
+    resources = job_options.resources(args, args.cpu)
+    check(Path(args.checkpoint).is_file(), f"--checkpoint {args.checkpoint}: no such file")
+    rows, columns = read(args)
+    given = {"epochs": args.epochs, "options": args.options} | {
+        name: [value] for name in ("lr", "batch_size") if (value := getattr(args, name)) is not None
+    }
+    cache = args.cache_dir or dataset.default_cache()
+    setting = cross_fitting.Setting(
+        args.output.resolve(), Path(args.checkpoint).resolve(), list(dict.fromkeys(args.seeds)), given,
+        recipe.read_yaml(args.config) if args.config else {}, resources.on_cpu, None if cache == "none" else cache,
+    )  # fmt: skip
+    request = diagnose.Request(args.folds, args.inputs, args.null, args.sizes, args.similarity, wordnet=args.wordnet,
+                               slices=columns)  # fmt: skip
+    if args.jobs is None:
+        many = 1000 if args.launcher == "submitit" else runs.fitting(args.checkpoint, args.threads, setting.cpu)
+        resources = dataclasses.replace(resources, at_a_time=many)
+    return diagnose.diagnose(rows, setting, request, resources, not args.no_figures)
+
+
+def read(args):
+    """Return the rows, and the columns of the training file that --slices names."""
+    from plugins.data.glue import reader, specs
+    from plugins.diagnostics import datasets
+    from plugins.glue import cross_fitting
+
+    if args.data:
+        rows = datasets.read_files(args.data, args.text, args.label)
+        columns = {name: datasets.read_column(args.data[0], name) for name in args.slices}
+    else:
+        own = args.task.endswith((".yaml", ".yml"))
+        spec = specs.read(args.task) if own else specs.find(args.task, "--task")
+        rows = datasets.read_task(args.glue_dir, spec, None, args.bins, args.skip_bad_rows)
+        path = reader.locate(args.glue_dir, spec, specs.TRAIN)
+        columns = {name: datasets.read_column(path, name, spec) for name in args.slices}
+    return cross_fitting.train_and_valid(rows), columns
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        job_options.interrupted()

@@ -1,0 +1,94 @@
+"""Files of others: kawine's tables, allenai's dynamics, arrays; and bad ones."""
+
+import json
+
+import numpy as np
+import pytest
+
+from plugins.diagnostics import dynamics, formats
+from plugins.errors import UserError
+
+LOGITS = np.array([[[2, 0.0], [0, 1]], [[3, 0], [0.5, 0]]])  # (2, 2, 2): epochs, rows, classes
+
+
+def test_probabilities_and_logits_of_an_npz(tmp_path):
+    labels = np.array([0, 1])
+    formats.write_npz(tmp_path / "p.npz", {"pred_probs": np.array([[0.9, 0.1], [0.25, 0.75]]), "labels": labels})
+    found = formats.read(tmp_path / "p.npz")
+    assert found.logits.shape == (1, 2, 2) and found.classes == ["0", "1"] and found.folds is None
+    np.testing.assert_allclose(np.exp(found.logits[0]), [[0.9, 0.1], [0.25, 0.75]])
+    formats.write_npz(tmp_path / "l.npz", {"logits": LOGITS, "labels": labels, "classes": np.array(["a", "b"])})
+    found = formats.read(tmp_path / "l.npz", "logits")
+    assert found.logits.shape == (2, 2, 2) and found.classes == ["a", "b"]
+
+
+def test_a_probability_of_zero_stays_finite():
+    assert np.isfinite(formats.as_logits(np.array([[[1.0, 0.0]]]), "x")).all()
+
+
+def test_a_table_of_kawines(tmp_path):
+    """With the unnamed first column and without predictions, as some of the published tables are."""
+    lines = ["Unnamed: 0,sentence1,sentence2,label,H_yb,H_yx,correct_yx"]
+    lines += ["0,a,b,1,0.9,0.4,True", "1,c,d,0,1.1,2.0,False"]
+    (tmp_path / "v.csv").write_text("\n".join(lines) + "\n")
+    found = formats.read(tmp_path / "v.csv")
+    np.testing.assert_allclose(found.bits, [[0.9, 1.1], [0.4, 2.0]])
+    assert found.labels.tolist() == [1, 0] and found.correct.tolist() == [True, False]
+    assert found.texts["sentence2"] == ["b", "d"] and found.logits is None
+
+
+def test_dynamics_come_back_as_they_were_written(tmp_path):
+    labels = np.array([0, 1])
+    found = dynamics.data_map(LOGITS, labels)
+    formats.write_dynamics(tmp_path / "training_dynamics", LOGITS, labels, ["x", "y"], found)
+    logits, gold, index = formats.read_dynamics(tmp_path)
+    np.testing.assert_allclose(logits, LOGITS)
+    assert gold.tolist() == [0, 1] and index == ["x", "y"]
+    rows = [json.loads(line) for line in (tmp_path / "training_dynamics" / "td_metrics.jsonl").read_text().splitlines()]
+    assert {row["guid"]: row["correctness"] for row in rows} == {"x": 2, "y": 1}
+    assert list(rows[0])[:3] == ["index", "threshold_closeness", "confidence"]
+
+
+def test_rows_of_other_order_are_matched_by_name_and_missing_ones_named(tmp_path):
+    def write(epoch, order):
+        key = f"logits_epoch_{epoch}"
+        lines = [json.dumps({"guid": g, key: [g, 0.0], "gold": 0}) for g in order]
+        (tmp_path / f"dynamics_epoch_{epoch}.jsonl").write_text("\n".join(lines))
+
+    write(0, [1, 2]), write(1, [2, 1])
+    assert formats.read_dynamics(tmp_path)[0][1].tolist() == [[1, 0], [2, 0]]
+    write(1, [2])
+    with pytest.raises(UserError, match="epoch_1"):
+        formats.read_dynamics(tmp_path)
+    write(1, [2, 3])
+    with pytest.raises(UserError, match="row 3"):
+        formats.read_dynamics(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "named"),
+    [
+        ({"labels": np.zeros(2)}, "probabilities"),
+        ({"probs": np.full((2, 2), 0.5)}, "labels"),
+        ({"probs": np.full((2, 2), 0.5), "labels": np.zeros(3)}, "labels"),
+        ({"probs": np.full((2, 2), 0.9), "labels": np.zeros(2)}, "--logits"),
+        ({"probs": np.full((2, 2), np.nan), "labels": np.zeros(2)}, "NaN"),
+        ({"probs": np.zeros(2), "labels": np.zeros(2)}, "probs"),
+        ({"probs": np.full((2, 2), 0.5), "labels": np.zeros(2), "classes": np.array(["a"])}, "classes"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(tmp_path, arrays, named):
+    np.savez(tmp_path / "p.npz", **arrays)
+    with pytest.raises(UserError, match=named):
+        formats.read(tmp_path / "p.npz")
+
+
+def test_other_bad_files_are_named(tmp_path):
+    (tmp_path / "p.npz").write_bytes(b"PK nonsense")
+    np.savez(tmp_path / "o.npz", probs=np.array([{}], object), labels=np.zeros(1))
+    (tmp_path / "t.csv").write_text("label,H_yb\n0,1\n")
+    (tmp_path / "u.csv").write_text("label,H_yb,H_yx\n0,1,x\n")
+    cases = {"p.npz": "p.npz", "o.npz": "o.npz", "t.csv": "H_yx", "u.csv": "u.csv:2", "v.csv": "v.csv"}
+    for name, named in cases.items():
+        with pytest.raises(UserError, match=named):
+            formats.read(tmp_path / name)

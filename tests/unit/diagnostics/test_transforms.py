@@ -1,0 +1,54 @@
+"""Inputs with one attribute of the text."""
+
+import pytest
+
+from plugins.diagnostics import transforms
+from plugins.errors import UserError
+
+PAIR = [["A man runs home.", "x"], ["The man is home", "y"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("full", ("A man runs home.", "The man is home")),
+        ("empty", ("",)),
+        ("first", ("A man runs home.",)),
+        ("second", ("The man is home",)),
+        ("length", ("4", "4")),
+        ("overlap", ("man home",)),
+        ("start:2", ("A man", "The man")),
+    ],
+)
+def test_what_is_left(name, expected):
+    columns = transforms.apply(transforms.make(name, 2), PAIR)
+    assert tuple(column[0] for column in columns) == expected
+
+
+def test_lists_of_words(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("MAN\n\nhome\n")
+    found = {kind: transforms.make(f"{kind}:{path}", 1)(("A man runs home.",), 0)[0] for kind in ("words", "without")}
+    assert found == {"words": "man home", "without": "A runs ."}
+    assert transforms.make(f"masked:{path}", 1)(("A man runs.",), 0) == ("A <mask> runs.",)
+
+
+def test_shuffling_differs_by_row_and_repeats_with_the_seed():
+    text = "one two three four five six seven"
+    shuffle, again, other = (transforms.make("shuffled", 1, seed) for seed in (1, 1, 2))
+    assert sorted(shuffle((text,), 0)[0].split()) == sorted(text.split())
+    assert shuffle((text,), 0) == again((text,), 0) != other((text,), 0)
+    assert shuffle((text,), 0) != shuffle((text,), 1)
+
+
+@pytest.mark.parametrize("name", ["all", "second", "overlap", "words", "full:x", "start:0", "start:x"])
+def test_what_does_not_exist_or_fit_is_named(name):
+    with pytest.raises(UserError, match=f"--inputs {name}"):
+        transforms.make(name, 1)
+
+
+def test_missing_and_empty_lists_are_named(tmp_path):
+    (tmp_path / "empty.txt").write_text("\n")
+    for name in ("empty.txt", "none.txt"):
+        with pytest.raises(UserError, match=name):
+            transforms.make(f"words:{tmp_path / name}", 1)

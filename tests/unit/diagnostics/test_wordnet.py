@@ -1,0 +1,76 @@
+"""WordNet's files: a fixture of a few synsets in their format, and the real ones where they are installed."""
+
+import pytest
+
+from plugins.diagnostics import wordnet
+from plugins.errors import UserError
+
+LICENSE = "  1 This software and database is being provided to you\n"
+SYNSETS = [  # words, hypernym; the root first
+    ("entity", None), ("animal beast", 0), ("canine", 1), ("dog domestic_dog", 2), ("person", 0), ("man", 4),
+    ("box", 0), ("Hot_Dog", 1),
+]  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twenty lines in the formats of wndb(5WN)."""
+    offsets, data = [], LICENSE
+    for words, above in SYNSETS:
+        offsets.append(len(data))
+        names = words.split()
+        pointers = "000" if above is None else f"001 @ {offsets[above]:08d} n 0000"
+        listed = " ".join(f"{name} 0" for name in names)
+        data += f"{offsets[-1]:08d} 03 n {len(names):02x} {listed} {pointers} | a definition; \"with | bars\"\n"
+    index = LICENSE
+    for (words, _), offset in zip(SYNSETS, offsets, strict=True):
+        for word in words.split():
+            index += f"{word.lower()} n 1 1 @ 1 0 {offset:08d}\n"
+    (tmp_path / "data.noun").write_text(data)
+    (tmp_path / "index.noun").write_text(index)
+    (tmp_path / "noun.exc").write_text("men man\n")
+    return tmp_path
+
+
+def test_chain_to_the_root(folder):
+    nouns = wordnet.load(folder)
+    assert nouns.chain("dog") == ["dog", "canine", "animal", "entity"]
+    assert nouns.hypernym("entity") is None and nouns.hypernym("nonsense") is None
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [("dog", "canine"), ("Dogs", "Canines"), ("DOG", "CANINE"), ("men", "persons"), ("boxes", "entities"),
+     ("hot dog", "animal"), ("entity", None), ("runs", None)],
+)  # fmt: skip
+def test_case_and_number_are_kept(folder, word, expected):
+    assert wordnet.load(folder).substitute(word) == expected
+
+
+def test_missing_and_damaged_files_are_named(folder, tmp_path, monkeypatch):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(UserError, match="--wordnet .*empty"):
+        wordnet.find(empty)
+    monkeypatch.setattr(wordnet, "PLACES", ())
+    monkeypatch.delenv("WNSEARCHDIR", raising=False)
+    with pytest.raises(UserError, match="wordnet-base"):
+        wordnet.find()
+    monkeypatch.setenv("WNSEARCHDIR", str(folder))
+    assert wordnet.find() == folder
+    (folder / "index.noun").write_text("dog n x\n")
+    with pytest.raises(UserError, match="index.noun.?:1"):
+        wordnet.load.__wrapped__(folder)
+    (folder / "index.noun").write_text("dog n 1 1 @ 1 0 00000003\n")
+    with pytest.raises(UserError, match="data.noun"):
+        wordnet.load.__wrapped__(folder).hypernym("dog")
+
+
+def test_the_real_one():
+    try:
+        nouns = wordnet.load(wordnet.find())
+    except UserError:
+        pytest.skip("needs WordNet 3.0: apt-get install wordnet-base")
+    assert nouns.index["dog"][0] == 2084071 and nouns.synset(2084071)[1] == [2083346, 1317541]
+    assert len(nouns.chain("dog")) == 14 and nouns.chain("dog")[-1] == "entity"
+    assert nouns.hypernym("king") == "sovereign" and len(nouns.index) == 117798
