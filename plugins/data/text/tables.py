@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from plugins.data.text.records import BadRow, is_json, json_records, lines
+from plugins.data.text.records import lines
 from plugins.errors import UserError, shown
 from plugins.files import opened
 
@@ -69,6 +69,3 @@ def check_delimiter(path: Path, header: list[str]) -> None:
                 f"{path}:1: one column, {shown(header[0], 80)}: the delimiter looks like {name}, "
                 f"but a {path.suffix.lower() or 'TSV'} file needs {own}; {cure}"
             )
-
-
-__all__ = ["BadRow", "check_delimiter", "is_csv", "is_json", "json_records", "table_rows"]
