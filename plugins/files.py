@@ -15,6 +15,7 @@ from plugins.plain_data import BadData, parse_json, parse_yaml
 
 LONGEST_FILE = 1 << 30  # bytes of a JSON file
 LONGEST_YAML = 1 << 24
+INPUTS = ("checkpoint*.pt", "*.safetensors", "*.bin", "*.model", "config.json", "*token*.json", "vocab*", "*.txt")
 _MAGIC = {
     b"\x1f\x8b": ("compressed with gzip", "unpack it first: gunzip"),
     b"BZh": ("compressed with bzip2", "unpack it first: bunzip2"),
@@ -194,12 +195,18 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def check_not_read(written: Iterable[str | Path | None], read: Iterable[str | Path | None]) -> None:
-    """Check that no path that is written is one that is read; None is skipped.
+    """Check that no path that is written is one that is read, before any work; None is skipped.
+
+    Of a folder that is read, checkpoints, tokenizers and configs count (:data:`INPUTS`).
 
     Raises:
-        UserError: two paths name one file or one folder, be it through a link.
+        UserError: two paths name one file, possibly through a link.
     """
-    sources = {os.path.realpath(path): path for path in read if path}
+    sources = {}
+    for path in (path for path in read if path):
+        sources[os.path.realpath(path)] = path
+        if os.path.isdir(path):
+            sources |= {os.path.realpath(file): file for pattern in INPUTS for file in Path(path).glob(pattern)}
     for path in (path for path in written if path and (os.path.isfile(path) or not os.path.exists(path))):
         source = sources.get(os.path.realpath(path))
         if source is None:

@@ -49,9 +49,11 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     from plugins.errors import UserError, report_in_one_line
-    from plugins.files import write_json, write_text
+    from plugins.files import check_not_read, write_json, write_text
 
     report_in_one_line()
+    written = [args.output / name for name in ("results.md", "results.json", "rouge.png")]
+    check_not_read(written, args.files.values())
     if args.output.exists() and not args.output.is_dir():
         raise UserError(f"--output {args.output}: is no folder; name another")
     results = compare({name: read_scores(path) for name, path in args.files.items()}, args.files)

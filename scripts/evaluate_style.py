@@ -66,11 +66,12 @@ def main() -> None:
     from plugins.analysis.styles.evaluate import StyleEvaluation
     from plugins.analysis.styles.samples import Sampling
     from plugins.errors import report_in_one_line
-    from plugins.files import write_text
+    from plugins.files import check_not_read, write_text
     from plugins.hub import CharLM
     from plugins.hub.held_out import held_out
 
     report_in_one_line()
+    check_not_read([args.output], [args.checkpoint, *(args.data or [])])
     lm = CharLM.from_pretrained(str(args.checkpoint)).to(args.device)
     documents = held_out(lm, args.checkpoint, args.data or (), args.style_from)
     sampling = Sampling(args.seeds, args.samples, args.sample_length, args.temperature, args.top_k)

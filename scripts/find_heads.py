@@ -44,10 +44,11 @@ def main() -> None:
     from plugins.analysis.attention.patterns import score_heads
     from plugins.analysis.runs.grids import without_nan
     from plugins.errors import report_in_one_line
-    from plugins.files import write_json
+    from plugins.files import check_not_read, write_json
     from plugins.hub.language_model import move
 
     report_in_one_line()
+    check_not_read([args.output, args.json], [args.checkpoint, *args.files])
     lm = plugins.hub.load(args.checkpoint)
     move(lm.model, args.device)
     length = min(args.length, lm.model.max_positions())

@@ -34,20 +34,24 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     import os
+    from pathlib import Path
 
     from plugins import checkpoints, hub  # seconds, so not before the arguments are checked
     from plugins.errors import UserError, report_in_one_line
+    from plugins.files import check_not_read
     from plugins.hub import gpt2
 
     report_in_one_line()
     if args.export:
         lm = hub.CausalLM.from_pretrained(args.source)
         output, model = args.output, lm.model
+        check_not_read([os.path.join(output, gpt2.CONFIG)], [args.source])
         lm.save_pretrained(output)
     else:
         if not gpt2.is_folder(args.source):
             raise UserError(f"{args.source}: no folder with a {gpt2.CONFIG}")
         output = args.output or os.path.join(args.source, checkpoints.IN_A_FOLDER[0])
+        check_not_read([output], [*Path(args.source).glob("*.bin"), *Path(args.source).glob("*.safetensors")])
         model = gpt2.read(args.source, args.tokenizer)
         checkpoints.write_causal_lm(output, model)
     size = sum(p.numel() for p in model.parameters())

@@ -50,9 +50,12 @@ def parse_args(arguments=None):
 def main():
     args = parse_args()
     from plugins.errors import UserError
+    from plugins.files import check_not_read
     from plugins.hub import adapters, peft_format
 
+    exported = [Path(args.export, name) for name in (peft_format.WEIGHTS, peft_format.CONFIG)] if args.export else []
     try:
+        check_not_read([args.output, *exported], [args.adapter, args.base, args.folder])
         if args.folder:
             peft_format.convert(args.folder, args.base, args.output)
         elif args.export:

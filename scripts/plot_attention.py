@@ -39,10 +39,11 @@ def main() -> None:
     from plugins.analysis.attention import plots as attention_plots
     from plugins.analysis.attention.capture import attention_of
     from plugins.errors import report_in_one_line
-    from plugins.files import opened, write_json
+    from plugins.files import check_not_read, opened, write_json
     from plugins.hub.language_model import move
 
     report_in_one_line()
+    check_not_read([args.output, args.json], [args.checkpoint, *args.text.split("FILE:")[1:]])
     text = args.text
     if text.startswith("FILE:"):
         with opened(text.removeprefix("FILE:")) as file:

@@ -44,9 +44,10 @@ def main() -> None:
     from plugins.analysis.runs import bars, figures
     from plugins.analysis.runs.grids import without_nan
     from plugins.errors import report_in_one_line
-    from plugins.files import make_folder, write_json
+    from plugins.files import check_not_read, make_folder, write_json
 
     report_in_one_line()
+    check_not_read([args.output / "runs.json"], [*args.runs, *args.evaluation, args.speed])
     configurations, skipped = figures.read_runs(args.runs)
     for path in args.evaluation:  # before anything is drawn
         bars.read_evaluation(path)

@@ -116,10 +116,11 @@ def main():
     from plugins.analysis.runs.grids import without_nan
     from plugins.analysis.styles.figures import StyleFigures, plain
     from plugins.errors import report_in_one_line
-    from plugins.files import make_folder, write_json
+    from plugins.files import check_not_read, make_folder, write_json
     from plugins.hub import CharLM
 
     report_in_one_line()
+    check_not_read([args.output / "styles.json"], [args.checkpoint, args.evaluation, *args.text])
     texts = {path.stem: read_text(path) for path in args.text}
     lm = CharLM.from_pretrained(args.checkpoint).to(args.device)
     lm.check_styles()

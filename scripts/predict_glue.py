@@ -48,10 +48,13 @@ def main():
 
 def predict_one(args):
     from plugins.data.glue import specs
-    from plugins.files import write_text
+    from plugins.files import check_not_read, write_text
     from plugins.glue import predict
 
     spec = specs.find(args.task, "--task") if args.task else None
+    files = {name for each in (*specs.SPECS.values(), *([spec] if spec else [])) for name in each.files.values()}
+    data = [path for name in files for path in (Path(args.glue_dir, name), *Path(args.glue_dir).glob(f"*/{name}"))]
+    check_not_read([args.output], [args.checkpoint, *data])
     given = answers(args, args.checkpoint, args.split, spec)
     lines = predict.prediction_lines(given, given.spec.labels if args.official_labels else given.spec.id2label)
     if args.output:

@@ -49,6 +49,7 @@ def main():
     from plugins.errors import report_in_one_line
 
     report_in_one_line()
+    files.check_not_read([args.output], [args.text, args.checkpoint])
     with files.opened(args.text) as file:
         text = file.read()
     path = Path(hub.find_checkpoint(args.checkpoint))

@@ -81,9 +81,10 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     from plugins.errors import UserError, report_in_one_line
-    from plugins.files import replacing
+    from plugins.files import check_not_read, replacing
 
     report_in_one_line()
+    check_not_read([args.output], [args.file, args.checkpoint, args.peft_base])
     if args.output is None and hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly when the reader of a pipe does
     if args.output is not None and (args.output.is_dir() or not args.output.parent.is_dir()):

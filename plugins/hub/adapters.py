@@ -9,7 +9,7 @@ from plugins import checkpoints, peft
 from plugins.checkpoints import check_place, find_checkpoint
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
-from plugins.files import replacing
+from plugins.files import check_not_read, replacing
 from plugins.options import NO_START
 
 
@@ -27,6 +27,7 @@ def merge_checkpoint(path, output, base=None):
     """
     path = find_checkpoint(path)
     state = adapter_state(path)
+    check_not_read([output], [path, base, state["cfg"]["model"].get("peft_base")])
     if state["cfg"]["model"]["peft"] == "prompt":
         raise UserError(f"{path}: {peft.NO_MERGE}")
     model, task = load_with_task(path, base)
