@@ -1,5 +1,9 @@
 """ROUGE against the rouge-score package, and beyond the scripts that it knows."""
 
+import random
+import time
+import unicodedata
+
 import numpy as np
 import pytest
 import torch
@@ -32,6 +36,53 @@ def test_english_scores_are_those_of_rouge_score_with_its_own_tokenizer(summary,
 )
 def test_identical_texts_score_one_in_any_script(text):
     assert set(rouge.score(text, text).values()) == {1.0} or len(rouge.Words().tokenize(text)) == 1
+
+
+def random_text(draw):
+    words = "the a cat dog sat on mat ran fast slowly and it was".split()
+    return "\n".join(" ".join(draw.choices(words, k=draw.randrange(1, 12))) for _ in range(draw.randrange(2, 6)))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_texts_score_as_with_rouge_score(seed):
+    from rouge_score.rouge_scorer import RougeScorer
+
+    draw = random.Random(seed)
+    summary, reference = random_text(draw), random_text(draw)
+    expected = RougeScorer(list(rouge.KINDS), use_stemmer=True).score(reference, summary)
+    assert rouge.score(summary, reference) == pytest.approx({k: expected[k].fmeasure for k in rouge.KINDS}, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("le café noir", unicodedata.normalize("NFD", "le café noir")),
+        ("the extraordinary cat", "the extra\u00adordin\u200bary\u200c cat\ufeff"),
+        ("한국어 문장", unicodedata.normalize("NFD", "한국어 문장")),
+    ],
+)
+def test_one_text_in_two_encodings_scores_one(one, two):
+    assert one != two and set(rouge.score(one, two).values()) == {1.0}
+
+
+def test_short_words_are_not_stemmed():
+    assert rouge.Words().tokenize("was has ties") == ["was", "has", "tie"]
+
+
+def test_the_time_is_not_quadratic_in_the_length():
+    draw = random.Random(1)
+
+    def seconds(count):
+        one, two = (" ".join(f"w{draw.randrange(1000)}" for _ in range(count)) for _ in range(2))
+        times = []
+        for _ in range(3):
+            start = time.process_time()
+            rouge.score(one, two)
+            times.append(time.process_time() - start)
+        return min(times)
+
+    rouge.score("a", "b")
+    assert seconds(6000) < 35 * seconds(600)  # 100 times, were it quadratic
 
 
 def test_words_of_other_scripts():
