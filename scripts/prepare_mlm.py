@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Turn text into a fairseq data folder for masked language modelling.
+"""Turn text into a fairseq data folder for masked language modeling.
 
     python scripts/prepare_mlm.py --embedded -o data-bin/embedded
     python scripts/prepare_mlm.py --train wiki.train.txt --valid wiki.valid.txt -o data-bin/wiki
 
-In text files an empty line separates documents; in .jsonl files every record is a document.
+In text files an empty line separates documents; in JSON files (lines or an array) every record is a document.
 """
 
 import argparse
@@ -14,21 +14,21 @@ import time
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    """Parse the command line, before anything slow is imported."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add_text_options(parser.add_argument_group("text"))
     add_token_options(parser.add_argument_group("tokens"))
     add = parser.add_argument_group("other").add_argument
-    add("--seed", type=int, default=1, help="chooses the validation documents (default: %(default)s)")
+    add("--seed", type=int, default=1, help="seed of the choice of validation documents (default: %(default)s)")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     add(
         "--workers",
         type=int,
         default=cores,
         metavar="N",
-        help="processes that encode; the result does not depend on them (default: all cores, %(default)s)",
+        help="encoding processes; the result does not depend on them (default: all cores, %(default)s)",
     )
     add("--force", action="store_true", help="replace an earlier data folder")
     add("-o", "--output", required=True, metavar="DIR", help="data folder to write")
@@ -38,29 +38,29 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def add_text_options(group: argparse._ArgumentGroup) -> None:
-    """Add the options that say where text comes from."""
+    """Add the options for the text."""
     source = group.add_mutually_exclusive_group(required=True)
-    source.add_argument("--train", nargs="+", metavar="FILE", help="training text, .jsonl or plain UTF-8")
-    source.add_argument("--embedded", action="store_true", help="train on prose found in this installation")
+    source.add_argument("--train", nargs="+", metavar="FILE", help="training text, plain UTF-8 or JSON records")
+    source.add_argument("--embedded", action="store_true", help="train on documentation in this Python installation")
     add = group.add_argument
-    add("--valid", nargs="+", metavar="FILE", help="validation text (default: a part of the training text)")
+    add("--valid", nargs="+", metavar="FILE", help="validation text (default: some of the training documents)")
     add(
         "--valid-fraction",
         type=float,
         metavar="X",
-        help="without --valid: part of the training documents to validate on (default: 0.05)",
+        help="without --valid: fraction of the training documents for validation (default: 0.05)",
     )
     add("--test", nargs="+", metavar="FILE", help="test text")
     add(
         "--jsonl-key",
         default="text",
         metavar="KEY",
-        help="field of .jsonl records that holds the text (default: %(default)s)",
+        help="field of JSON records with the text (default: %(default)s)",
     )
 
 
 def add_token_options(group: argparse._ArgumentGroup) -> None:
-    """Add the options that say how text becomes symbols."""
+    """Add the options for the tokenizer."""
     add = group.add_argument
     add(
         "--tokenizer",
@@ -75,12 +75,12 @@ def add_token_options(group: argparse._ArgumentGroup) -> None:
         help="symbols in the dictionary, fairseq's four special ones included "
         "(default: 8000, or as many as the text gives)",
     )
-    add("--sentencepiece-model", metavar="FILE", help="use this model rather than train one")
+    add("--sentencepiece-model", metavar="FILE", help="use this model instead of training one")
     add("--gpt2-dir", metavar="DIR", help="folder with encoder.json, vocab.bpe and dict.txt")
 
 
 def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """End the process with a usage error where options contradict each other or are out of range."""
+    """Exit with a usage error where options contradict each other or are out of range."""
     if args.valid and args.valid_fraction is not None:
         parser.error("--valid-fraction makes no sense with --valid")
     if args.valid_fraction is not None and not 0 < args.valid_fraction < 1:
@@ -99,48 +99,15 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
 
 def main() -> None:
     """Run the command."""
+    start = time.monotonic()
     args = parse_args()
-    import plugins  # noqa: F401  (seconds, so not before the arguments are checked)
+    from plugins.data.mlm.prepare import Preparation  # takes seconds, so not before the arguments are checked
     from plugins.errors import report_in_one_line
 
     report_in_one_line()
-    start = time.monotonic()
-    print_table(prepare(args))
+    options = {name: value for name, value in vars(args).items() if name not in ("embedded", "tokenizer")}
+    print_table(Preparation(**options).run())
     print(f"{args.output} written in {time.monotonic() - start:.1f} s")
-
-
-def prepare(args: argparse.Namespace) -> list:
-    """Read, tokenize and write as the arguments say; return a report for each split."""
-    from pathlib import Path
-
-    from plugins.data.mlm.folder import check_output, split_documents, write_mlm_folder
-    from plugins.data.text.documents import embedded_corpus, read_documents
-
-    check_output(Path(args.output), args.force)  # before minutes of work
-    train = list(embedded_corpus() if args.embedded else read_documents(args.train, args.jsonl_key))
-    if args.valid:
-        valid = list(read_documents(args.valid, args.jsonl_key))
-    else:
-        fraction = 0.05 if args.valid_fraction is None else args.valid_fraction
-        train, valid = split_documents(train, fraction, args.seed)
-    splits = {"train": train, "valid": valid}
-    if args.test:
-        splits["test"] = list(read_documents(args.test, args.jsonl_key))
-    tokenizer = make_tokenizer(args, train)
-    return write_mlm_folder(args.output, splits, tokenizer, workers=args.workers, force=args.force)
-
-
-def make_tokenizer(args: argparse.Namespace, train: list[str]):
-    """Return the tokenizer that the arguments ask for; a new sentencepiece model learns from ``train``."""
-    from plugins.data.text.tokenizers import GPT2Tokenizer, SentencePieceTokenizer
-
-    if args.tokenizer == "gpt2":
-        return GPT2Tokenizer(args.gpt2_dir)
-    if args.sentencepiece_model:
-        return SentencePieceTokenizer.from_file(args.sentencepiece_model)
-    lines = [line for document in train for line in document.split("\n")]
-    size, exact = (8000, False) if args.vocab_size is None else (args.vocab_size, True)
-    return SentencePieceTokenizer.train(lines, size, exact=exact, seed=args.seed)
 
 
 def print_table(reports: list) -> None:

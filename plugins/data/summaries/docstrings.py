@@ -1,13 +1,13 @@
-"""Documents with summaries that every installation already has: docstrings, their body and their first line.
+"""Documents with summaries that every installation already has: the body and the first line of docstrings.
 
 They are read from the sources of the standard library and of installed scientific packages, which are parsed and never
-imported; thousands of people wrote each line above a body that it sums up. Bodies are kept as prose: code, tables and
-markup go (:mod:`plugins.data.text.prose`).
+imported. Only the prose of a body is kept, without code, tables and markup (:mod:`plugins.data.text.prose`).
 """
 
 import hashlib
 import inspect
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from plugins.atomic import temporary_folder
 from plugins.data.text import prose_sources
+from plugins.data.text.documents import embedded_corpus
 from plugins.data.text.prose import paragraphs, without_markup
 
 FORMAT = 1  # of the pairs; a change makes what was cached unused
@@ -24,13 +26,13 @@ FEWEST_WORDS = 20  # of a body
 SUMMARY_WORDS = range(4, 31)
 _HELD_OUT = 5  # modules in a hundred for validation, and as many for testing
 _WORD = re.compile(r"[^\W\d_]+")
-_SHINGLE = 8  # words in a row that tell a copy
+_SHINGLE = 8  # consecutive words that identify a copy
 _TWIN = 0.5  # share of its shingles that a document has in common with the training documents
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A body, its first line, and the module that they stand in, such as ``numpy/linalg/_linalg.py``."""
+    """The body and the first line of a docstring, and its module, for example ``numpy/linalg/_linalg.py``."""
 
     module: str
     document: str
@@ -38,9 +40,9 @@ class Pair:
 
 
 def pairs() -> Iterator[Pair]:
-    """Yield all pairs, in an order that depends only on what is installed; no body and no line comes twice."""
+    """Yield all pairs, in an order that depends only on what is installed; no body and no line occurs twice."""
     seen = set()
-    for module, path in tqdm(list(prose_sources.modules()), "reading docstrings", unit="module", disable=None):
+    for module, path in tqdm(list(prose_sources.modules()), "reading docstrings", unit=" modules", disable=None):
         for text in prose_sources.docstrings(path):
             document, summary = split_docstring(text)
             marks = {" ".join(_WORD.findall(part.lower())) for part in (document, summary)}
@@ -50,7 +52,7 @@ def pairs() -> Iterator[Pair]:
 
 
 def split_docstring(text: str) -> tuple[str, str]:
-    """Return the body and the first line of a docstring, both "" where they are no prose."""
+    """Return the body and the first line of a docstring, both "" if they are not prose."""
     head, _, body = inspect.cleandoc(text).partition("\n\n")
     summary = without_markup(head)
     wanted = len(summary.split()) in SUMMARY_WORDS and summary.endswith(".") and summary[0].isalpha()
@@ -59,16 +61,16 @@ def split_docstring(text: str) -> tuple[str, str]:
 
 
 def split_of(module: str) -> str:
-    """Return the split that all pairs of a module are in."""
+    """Return the split of all pairs of a module."""
     place = int.from_bytes(hashlib.sha256(module.encode()).digest()[:4], "big") % 100
     return "valid" if place < _HELD_OUT else "test" if place < 2 * _HELD_OUT else "train"
 
 
 def splits() -> dict[str, list[Pair]]:
-    """Return the pairs of each split: whole modules, without those held out whose twin is in the training split.
+    """Return the pairs of each split: whole modules, without held-out pairs that have a twin in the training split.
 
-    A twin shares half of its eight-word sequences with training documents: packages have variants of one function in
-    several modules.
+    A twin shares half of its eight-word sequences with training documents, because packages have variants of one
+    function in several modules.
     """
     found = {split: [] for split in SPLITS}
     for pair in pairs():
@@ -80,18 +82,45 @@ def splits() -> dict[str, list[Pair]]:
 
 
 def shingles(text: str) -> set[int]:
+    """Return hashes of all sequences of eight words of a text."""
     words = _WORD.findall(text.lower())
     return {hash(tuple(words[i : i + _SHINGLE])) for i in range(max(1, len(words) - _SHINGLE + 1))}
 
 
 def overlap(text: str, known: set[int]) -> float:
+    """Return the fraction of a text's eight-word sequences that are known."""
     own = shingles(text)
     return len(own & known) / len(own)
 
 
 def held_out_modules() -> set[str]:
-    """Return the modules of validation and testing, which nothing may be trained on."""
+    """Return the modules of validation and test, which nothing may be trained on."""
     return {module for module, _ in prose_sources.modules() if split_of(module) != "train"}
+
+
+def make_folder(output: str | Path, pretraining: int) -> tuple[dict[str, int], int]:
+    """Make a folder with the records of :func:`write` and with ``pretrain.txt``, atomically.
+
+    Args:
+        pretraining: bytes of prose for pretraining, without the modules of validation and test.
+
+    Returns:
+        The number of records of each split, and of characters in ``pretrain.txt``.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    output = Path(output)
+    with temporary_folder(output) as part:
+        counts = write(part)
+        size = 0
+        bar = tqdm(desc="reading prose", total=pretraining, unit="B", unit_scale=True, leave=False, disable=None)
+        with bar, (part / "pretrain.txt").open("w", encoding="utf-8") as file:
+            for document in embedded_corpus(pretraining, held_out_modules()):
+                size += file.write(document + "\n\n")
+                bar.update(len(document) + 2)
+        os.replace(part, output)
+    return counts, size
 
 
 def write(folder: str | Path) -> dict[str, int]:

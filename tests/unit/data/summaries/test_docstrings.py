@@ -116,7 +116,7 @@ def test_a_size_that_is_no_number_is_told_before_anything_is_read(size, tmp_path
     monkeypatch.setattr(docstrings, "write", lambda folder: pytest.fail("read"))
     with pytest.raises(SystemExit):
         runpy.run_path(str(script), run_name="__main__")
-    assert f"--megabytes {float(size)} is no positive number" in capsys.readouterr().err
+    assert f"--megabytes {float(size)} is not a positive number" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
