@@ -110,7 +110,7 @@ def test_half_a_copy_of_a_checkpoint_is_replaced_by_the_whole_one(demo, tmp_path
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("missing.txt", None, "missing.txt does not exist"),
+        ("missing.txt", None, "missing.txt"),
         ("latin1.txt", b"one\n\ncaf\xe9\n", "latin1.txt:3: not UTF-8"),
         ("other.jsonl", b'{"body": "one"}\n', "other.jsonl:1: no key 'text'"),
         ("line.txt", b"only one line", "the text is a single line"),
