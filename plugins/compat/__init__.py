@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from plugins.errors import report_in_one_line
 
-from . import command_line, distributed, hydra, literals, locking, network, optimizers, threads, trainer
+from . import command_line, distributed, hydra, literals, locking, network, optimizers, preflight, threads, trainer
 from .compiling import uncompiled
 from .importing import import_fairseq
 from .patching import REPAIRS
@@ -35,6 +35,7 @@ def install(adopt_checkpoint: Callable, hub_interface: type, complete_options: C
     checkpoint_files.install(adopt_checkpoint, hub_interface)
     command_line.install(complete_options)
     locking.install()
+    preflight.install()
     trainer.install()
     optimizers.install()
     distributed.install()

@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 
+from . import preflight
 from .patching import repaired, wrap
 
 ALIASES = {"--finetune-from": "--finetune-from-model"}
@@ -51,6 +52,7 @@ def parse_args(complete_options, original, parser, input_args=None, *args, modif
     if {"-h", "--help"} & set(given):
         given = [argument for argument in given if argument not in ("-h", "--help")]
         modify_parser = print_help_when_complete()
+    preflight.check_lists(options_given(parser, given))
     if complete_options:
         given = [*fill_in(complete_options, parser, given, quiet=kwargs.get("suppress_defaults", False)), *given]
     parsed = original(parser, given, *args, modify_parser=modify_parser, **kwargs)

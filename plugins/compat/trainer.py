@@ -1,15 +1,19 @@
-"""Checks before training starts.
+"""Checks before training starts, and validation on the training set.
 
-Defects: half precision without a GPU ends in an assertion of CUDA; several processes on a CPU train separate copies.
+Defects: half precision without a GPU ends in an assertion of CUDA; several processes on a CPU train separate copies;
+with the training set among ``--valid-subset``, validation and training share one iterator, which validation exhausts.
 """
 
+import copy
 import os
+from collections.abc import Callable
 
 import torch
 from omegaconf import open_dict
 
 from plugins.errors import UserError
 
+from . import preflight
 from .patching import repaired, wrap
 
 
@@ -17,19 +21,38 @@ def install() -> None:
     from fairseq.trainer import Trainer
 
     wrap(Trainer, "__init__", checked_trainer)
+    wrap(Trainer, "get_valid_iterator", get_valid_iterator)
+    repaired("--valid-subset train", "reads the training set through an iterator of its own")
     repaired("preflight", "half precision without a GPU, and torchrun on a CPU, end with an explanation")
     repaired("several workers", "each reads the checkpoint; fairseq would send options that the safe reader refuses")
 
 
-def checked_trainer(original, self, cfg, *args, **kwargs):
+def checked_trainer(original, self, cfg, task, model, criterion, *args, **kwargs):
     """Check a configuration before the trainer is built."""
     check_precision(cfg.common)
     check_world_size(cfg)
+    preflight.check_run(cfg, criterion)
     with open_dict(cfg):
         cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
         if getattr(cfg.optimizer, "_name", None) == "fused_adamw":
             cfg.common.fp16_no_flatten_grads = True  # in one flat vector, matrices and biases cannot be distinguished
-    return original(self, cfg, *args, **kwargs)
+    return original(self, cfg, task, model, criterion, *args, **kwargs)
+
+
+def get_valid_iterator(original: Callable, self, subset: str, disable_iterator_cache: bool = False):
+    """Return an iterator for validation; the training set is validated through a copy with an epoch of its own."""
+    datasets, training = self.task.datasets, self.task.datasets.get(subset)
+    if subset != self.cfg.dataset.train_subset or training is None:
+        return original(self, subset, disable_iterator_cache)
+    source, twin = getattr(self, "_validated_training_set", (None, None))
+    if source is not training:  # a new one is loaded for each epoch of sharded data
+        twin = copy.copy(training)
+        self._validated_training_set = training, twin
+    datasets[subset] = twin
+    try:
+        return original(self, subset, disable_iterator_cache)
+    finally:
+        datasets[subset] = training
 
 
 def check_precision(common) -> None:

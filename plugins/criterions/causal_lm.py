@@ -36,6 +36,10 @@ class CausalLMCriterion(FairseqCriterion):
         }
         return loss, predicted, log
 
+    def validation_metrics(self) -> set[str]:
+        """Return the names that ``--best-checkpoint-metric`` can have."""
+        return {"loss", "nats", "ppl"}
+
     @staticmethod
     def reduce_metrics(logging_outputs):
         """Log the loss in bits and in nats, and perplexity."""

@@ -41,6 +41,10 @@ class ClapMaskedLMCriterion(FairseqCriterion):
             log.update(beta=beta, workers=1)
         return loss, predicted, log
 
+    def validation_metrics(self) -> set[str]:
+        """Return the names that ``--best-checkpoint-metric`` can have."""
+        return {"loss", "ppl", "beta"}
+
     @staticmethod
     def reduce_metrics(logging_outputs):
         """Log the loss in bits, its perplexity and beta."""

@@ -67,6 +67,11 @@ class GlueCriterion(FairseqCriterion):
             log["answers"] = torch.stack([predictions.double(), target.double()], 1).cpu().numpy()  # (B, 2)
         return loss, size, log
 
+    def validation_metrics(self) -> set[str]:
+        """Return the names that ``--best-checkpoint-metric`` can have."""
+        own = {"mse", "published_loss"} if self.spec.is_regression else {"nll", "top_class_share"}
+        return {"loss", *self.spec.metrics} | own
+
     @staticmethod
     def reduce_metrics(logging_outputs):
         """Log the loss and, while training, the accuracy."""

@@ -69,6 +69,11 @@ class StyleLMCriterion(FairseqCriterion):
             log |= style_log
         return loss, count, log
 
+    def validation_metrics(self) -> set[str]:
+        """Return the names that ``--best-checkpoint-metric`` can have."""
+        styles = {"style_loss", "style_accuracy", "style_confidence", "style_evenness"}
+        return {"loss", "bpc", "nats", "ppl"} | styles
+
     @staticmethod
     def reduce_metrics(logging_outputs):
         """Log bits and nats per character, perplexity, and how the styles do."""

@@ -43,6 +43,10 @@ class SummarizationCriterion(CausalLMCriterion):
             log |= self.rouge(model, sample) if "prompts" in sample else dict.fromkeys((*rouge.KINDS, COUNT), 0.0)
         return loss, size, log
 
+    def validation_metrics(self) -> set[str]:
+        """Return the names that ``--best-checkpoint-metric`` can have."""
+        return super().validation_metrics() | (set(rouge.KINDS) if self.task.cfg.rouge_sample else set())
+
     def rouge(self, model, sample):
         """Return sums of scores over a batch, and its size."""
         summaries = generate(model, sample["prompts"], self.rules, self.search, sample["id"].tolist())

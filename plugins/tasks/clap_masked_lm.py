@@ -18,7 +18,7 @@ from plugins.data.mlm.lines import WithoutSeparators
 from plugins.data.mlm.masking import MaskedBlocks, Masking
 from plugins.data.text import bpe
 from plugins.errors import UserError
-from plugins.options import option
+from plugins.options import flag, option
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +110,7 @@ class ClapMaskedLMTask(FairseqTask):
         )
         blocks = PrependTokenDataset(self.blocks(lines), self.dictionary.bos())
         logger.info("%s: %d blocks", path, len(blocks))
+        check_batch(self.cfg, split, blocks)
         self.datasets[split] = MaskedBlocks(blocks, self.masking(), self.cfg.seed)
 
     def blocks(self, lines):
@@ -166,6 +167,29 @@ def check_probabilities(cfg):
             raise UserError(f"--{name.replace('_', '-')} {getattr(cfg, name)} is not a probability")
     if cfg.leave_unmasked_prob + cfg.random_token_prob > 1:
         raise UserError("--leave-unmasked-prob and --random-token-prob add up to more than 1")
+
+
+def check_batch(cfg, split: str, blocks) -> None:
+    """Check that the longest block of a split fits into a batch.
+
+    Raises:
+        UserError: ``--max-tokens`` or ``--max-tokens-valid`` is smaller.
+    """
+    run = cfg._get_parent()
+    if run is None or "dataset" not in run:
+        return
+    name = "max_tokens" if split == run.dataset.train_subset else "max_tokens_valid"
+    most = run.dataset[name]
+    if not most:
+        return
+    if most == run.dataset.max_tokens:  # --max-tokens-valid is the same unless it is given
+        name = "max_tokens"
+    longest = int(min(np.max(blocks.sizes), cfg.tokens_per_sample))
+    if longest > most:
+        raise UserError(
+            f"{flag(name)} {most}: no room for the longest block of {split}, {longest} tokens; raise it, or lower "
+            f"--tokens-per-sample ({cfg.tokens_per_sample})"
+        )
 
 
 def data_folders(cfg):

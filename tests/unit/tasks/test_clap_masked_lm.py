@@ -2,11 +2,15 @@
 
 import shutil
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import toy
+from omegaconf import OmegaConf
 
 from plugins.errors import UserError
+from plugins.tasks import clap_masked_lm
 
 
 def lines_of(dataset):
@@ -197,3 +201,25 @@ def test_a_checkpoint_of_another_dictionary_of_the_same_size_is_refused(tmp_path
     toy.make_task(toy_data).load_state_dict(state)
     with pytest.raises(UserError, match="dict.txt is not the dictionary"):
         toy.make_task(folder).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("split", "given", "named"),
+    [
+        ("train", {"max_tokens": 20, "max_tokens_valid": 99}, "--max-tokens 20"),
+        ("valid", {"max_tokens": 20, "max_tokens_valid": 20}, "--max-tokens 20"),
+        ("valid", {"max_tokens": 99, "max_tokens_valid": 20}, "--max-tokens-valid 20"),
+    ],
+)
+def test_batches_that_are_smaller_than_a_block_are_refused(split, given, named):
+    run = OmegaConf.create({"task": {"tokens_per_sample": 32}, "dataset": {"train_subset": "train", **given}})
+    with pytest.raises(UserError) as error:
+        clap_masked_lm.check_batch(run.task, split, SimpleNamespace(sizes=[10, 32]))
+    assert named in str(error.value) and "32 tokens" in str(error.value)
+
+
+def test_batches_as_large_as_the_longest_block_pass():
+    dataset = {"train_subset": "train", "max_tokens": 32, "max_tokens_valid": None}
+    run = OmegaConf.create({"task": {"tokens_per_sample": 32}, "dataset": dataset})
+    for split in ("train", "valid"):
+        clap_masked_lm.check_batch(run.task, split, SimpleNamespace(sizes=[10, 32]))

@@ -1,0 +1,93 @@
+"""Options that fairseq looks at late, or never: checked before the first update.
+
+Defects: ``--update-freq 0`` and ``--log-interval 0`` divide by zero; ``--restore-file`` with a missing file trains from
+random weights; the name in ``--best-checkpoint-metric`` is looked up after the first validation, as a KeyError.
+"""
+
+import ast
+import math
+import os
+import sys
+from collections.abc import Callable, Collection, Mapping
+
+from plugins.errors import UserError, shown
+
+from .patching import repaired, wrap
+
+DEFAULT_RESTORE = "checkpoint_last.pt"
+LISTS = {"lr": float, "update_freq": int}  # options that are a number, or a list with one for each epoch
+
+
+def install() -> None:
+    """Put the repairs in place."""
+    train = sys.modules.get("fairseq_cli.train")  # importing it would configure logging
+    if train is not None:
+        wrap(train, "get_valid_stats", checked_stats)
+    repaired("late errors", "bad numbers, a missing --restore-file and an unknown metric are found before training")
+
+
+def check_run(cfg, criterion) -> None:
+    """Check the options of a run of ``fairseq-train``.
+
+    Raises:
+        UserError: names the flag, its value, and the possible ones.
+    """
+    check_positive("--log-interval", [cfg.common.log_interval])
+    check_positive("--update-freq", cfg.optimization.update_freq)
+    if not all(math.isfinite(rate) and rate >= 0 for rate in cfg.optimization.lr):
+        raise UserError(f"--lr {list(cfg.optimization.lr)}: learning rates are finite numbers of at least 0")
+    check_start(cfg.checkpoint)
+    if not cfg.dataset.disable_validation and hasattr(criterion, "validation_metrics"):
+        check_metric(cfg.checkpoint.best_checkpoint_metric, criterion.validation_metrics())
+
+
+def check_positive(flag: str, numbers: Collection[int]) -> None:
+    """Raise a UserError unless all numbers are at least 1."""
+    for number in numbers:
+        if number < 1:
+            raise UserError(f"{flag} must be at least 1, but is {number}")
+
+
+def check_start(checkpoint) -> None:
+    """Raise a UserError if a checkpoint that training is told to start from does not exist.
+
+    The default of ``--restore-file`` may be missing: training then starts from the beginning.
+    """
+    path = checkpoint.restore_file.replace(".pt", f"{checkpoint.checkpoint_suffix}.pt")
+    if checkpoint.restore_file != DEFAULT_RESTORE and not os.path.exists(path):
+        raise UserError(f"--restore-file {path}: no such checkpoint")
+    path = checkpoint.finetune_from_model
+    if path and not os.path.exists(path) and not os.path.exists(os.path.join(checkpoint.save_dir, DEFAULT_RESTORE)):
+        raise UserError(f"--finetune-from-model {path}: no such checkpoint")
+
+
+def check_metric(name: str, known: Collection[str]) -> None:
+    """Raise a UserError if validation does not log the metric that chooses the best checkpoint."""
+    if name not in known:
+        raise UserError(f"--best-checkpoint-metric {name}: validation logs {', '.join(sorted(known))}")
+
+
+def checked_stats(original: Callable, cfg, trainer, stats: dict, tracking_best: bool) -> dict:
+    """Return the statistics of a validation; an unknown metric is named with those that were logged."""
+    check_metric(cfg.checkpoint.best_checkpoint_metric, {*stats, "num_updates"})
+    return original(cfg, trainer, stats, tracking_best)
+
+
+def check_lists(given: Mapping[str, str]) -> None:
+    """Check options of the command line that are a number or a list of numbers.
+
+    Args:
+        given: {option: its value, as text}.
+
+    Raises:
+        UserError: one is neither.
+    """
+    for name, kind in LISTS.items():
+        if name not in given:
+            continue
+        try:
+            value = ast.literal_eval(given[name])
+            [kind(number) for number in (value if isinstance(value, (list, tuple)) else [value])]
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            flag = "--" + name.replace("_", "-")
+            raise UserError(f"{flag} {shown(given[name])}: a number is expected, or a list such as 2,1") from None

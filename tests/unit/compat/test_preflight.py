@@ -1,0 +1,100 @@
+"""Options that are checked before training."""
+
+from types import SimpleNamespace
+
+import pytest
+from omegaconf import OmegaConf
+
+from plugins.compat import preflight, trainer
+from plugins.errors import UserError
+
+
+def run_of(tmp_path, **given):
+    """The options of a run that are checked; dotted names are written with two underscores."""
+    cfg = OmegaConf.create({
+        "common": {"log_interval": 100}, "optimization": {"update_freq": [1], "lr": [0.1]},
+        "dataset": {"disable_validation": False},
+        "checkpoint": {"save_dir": str(tmp_path), "restore_file": "checkpoint_last.pt", "finetune_from_model": None,
+                       "checkpoint_suffix": "", "best_checkpoint_metric": "loss"},
+    })  # fmt: skip
+    for name, value in given.items():
+        OmegaConf.update(cfg, name.replace("__", "."), value)
+    return cfg
+
+
+CRITERION = SimpleNamespace(validation_metrics=lambda: {"loss", "ppl"})
+
+
+def test_usual_options_pass(tmp_path):
+    preflight.check_run(run_of(tmp_path), CRITERION)
+    (tmp_path / "x.pt").touch()
+    preflight.check_run(run_of(tmp_path, checkpoint__restore_file=str(tmp_path / "x.pt")), CRITERION)
+    anything = run_of(tmp_path, checkpoint__best_checkpoint_metric="bleu")
+    preflight.check_run(anything, SimpleNamespace())  # a criterion that does not say what it logs
+    preflight.check_run(run_of(tmp_path, dataset__disable_validation=True), CRITERION)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"common__log_interval": 0}, ["--log-interval", "0"]),
+        ({"optimization__update_freq": [2, 0]}, ["--update-freq", "0"]),
+        ({"optimization__lr": [0.1, float("nan")]}, ["--lr", "nan"]),
+        ({"optimization__lr": [-0.1]}, ["--lr", "-0.1"]),
+        ({"checkpoint__restore_file": "gone.pt"}, ["--restore-file gone.pt"]),
+        ({"checkpoint__finetune_from_model": "gone.pt"}, ["--finetune-from-model gone.pt"]),
+        ({"checkpoint__best_checkpoint_metric": "accuracy"}, ["--best-checkpoint-metric accuracy", "loss, ppl"]),
+    ],
+)
+def test_mistakes_are_found_before_training(tmp_path, given, named):
+    with pytest.raises(UserError) as error:
+        preflight.check_run(run_of(tmp_path, **given), CRITERION)
+    for part in named:
+        assert part in str(error.value)
+
+
+def test_a_resumed_run_needs_no_more_what_it_started_from(tmp_path):
+    (tmp_path / "checkpoint_last.pt").touch()
+    preflight.check_run(run_of(tmp_path, checkpoint__finetune_from_model="gone.pt"), CRITERION)
+
+
+@pytest.mark.parametrize(("name", "text"), [("lr", "1e-3x"), ("lr", "[1e-3"), ("lr", "a,b"), ("update_freq", "two")])
+def test_text_in_the_place_of_a_number_is_named_with_its_flag(name, text):
+    with pytest.raises(UserError) as error:
+        preflight.check_lists({name: text})
+    assert f"--{name.replace('_', '-')} {text!r}" in str(error.value) or text in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1e-3,5e-4", "[1e-3, 5e-4]", "1"])
+def test_numbers_and_lists_of_them_pass(text):
+    preflight.check_lists({"lr": text})
+
+
+def test_an_unknown_metric_is_listed_with_the_known_ones():
+    cfg = OmegaConf.create({"checkpoint": {"best_checkpoint_metric": "bleu"}})
+    with pytest.raises(UserError) as error:
+        preflight.checked_stats(lambda *_: {}, cfg, None, {"loss": 1.0}, False)
+    assert "bleu" in str(error.value) and "loss" in str(error.value)
+
+
+class Dataset:
+    """Has an epoch, as every dataset of fairseq."""
+
+    epoch = 3
+
+
+def test_the_training_set_is_validated_through_a_copy():
+    """What validation does to its dataset and iterator must not reach training."""
+    training, seen = Dataset(), []
+    task = SimpleNamespace(datasets={"train": training, "valid": Dataset()})
+    own = SimpleNamespace(task=task, cfg=OmegaConf.create({"dataset": {"train_subset": "train"}}))
+
+    def iterator(self, subset, disable_iterator_cache):
+        seen.append(self.task.datasets[subset])
+        self.task.datasets[subset].epoch = 1
+
+    for subset in ("train", "valid", "train"):
+        trainer.get_valid_iterator(iterator, own, subset)
+    assert seen[0] is seen[2] is not training
+    assert seen[1] is task.datasets["valid"]
+    assert task.datasets["train"] is training and training.epoch == 3
