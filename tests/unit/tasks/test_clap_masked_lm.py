@@ -1,7 +1,6 @@
 """The task: blocks from a data folder, and what is wrong with a folder in one line."""
 
 import shutil
-
 from types import SimpleNamespace
 
 import pytest
