@@ -1,9 +1,12 @@
 """Python interface: load a checkpoint, then fill masks, or generate text, score it and classify its style."""
 
+import os
+
 from fairseq.models.roberta import RobertaModel
 
 from plugins import checkpoints
 from plugins.checkpoints import find_checkpoint, kind_of
+from plugins.errors import check
 from plugins.models.causal_lm import CausalLanguageModel
 from plugins.models.char_lm import CharLanguageModel
 
@@ -22,21 +25,23 @@ checkpoints.loads("causal_lm", CausalLanguageModel)(CausalLM.from_pretrained)
 checkpoints.loads("masked_lm", RobertaModel)(roberta.load)
 
 
-def load(path, base=None):
+def load(path: str | os.PathLike, base: str | None = None) -> CharLM | CausalLM | RobertaInterface | Embedder:
     """Load a model from a checkpoint, on the CPU and in evaluation mode.
 
     Args:
         path: the ``.pt`` file, or the folder with ``checkpoint_best.pt`` or ``checkpoint_last.pt``.
-        base: the checkpoint that an adapter (of ``--peft``) belongs to, if it is no longer where it was.
+        base: the checkpoint that an adapter (of ``--peft``) belongs to, if it has been moved.
 
     Returns:
-        An :class:`Embedder` for a checkpoint of ``--task embedding``; else a :class:`CharLM` for a character LM, which
-        needs nothing but the file; a :class:`CausalLM` for a causal LM or a :class:`RobertaInterface` for a masked LM,
-        whose dictionary and tokenizer are read from the folder.
+        An :class:`Embedder` for a checkpoint of ``--task embedding``; a :class:`CharLM` for a character LM, which needs
+        no other file; a :class:`CausalLM` for a causal LM or a :class:`RobertaInterface` for a masked LM, whose
+        dictionary and tokenizer are read from the folder.
 
     Raises:
         UserError: a file is missing, damaged, or does not fit the others.
     """
+    for name, value in (("path", path), ("base", base or "")):
+        check(isinstance(value, str | os.PathLike), f"{name}={value!r}: the path of a checkpoint (str) is needed")
     path = find_checkpoint(path)
     if saved_settings(path):
         return Embedder.from_pretrained(path, base=base)

@@ -1,12 +1,14 @@
 """Summaries by a causal LM, or by copying the first sentences."""
 
 import itertools
+import unicodedata
+from collections.abc import Callable, Sequence
 
 from plugins import checkpoints
 from plugins.analysis.metrics import rouge
 from plugins.checkpoints import find_checkpoint
 from plugins.data.summaries.dataset import Layout
-from plugins.errors import UserError, check
+from plugins.errors import check
 from plugins.modules import generation
 from plugins.modules.constraints import Constraints
 
@@ -66,8 +68,9 @@ class Summarizer:
             names: an iterable of their names, which seed what is drawn for each (their numbers).
             max_length, min_length: most and fewest tokens of a summary.
             no_repeat_ngram: no n-gram of this length occurs twice in a summary; 0 for no such rule.
-            force, forbid: words that every summary holds, or none, as the tokenizer writes them at the beginning of a
-                text and within it.
+            force: words that every summary contains, as the tokenizer writes them at the start of a text or within it.
+            forbid: texts that no summary contains, as given or capitalized, also within longer words and however the
+                tokenizer splits them.
             document_tokens: cut documents to so many tokens (as many as fit the model).
             batch_size: documents side by side.
             search: the fields of :class:`plugins.modules.generation.Search`.
@@ -83,29 +86,35 @@ class Summarizer:
         check(batch_size > 0, f"a batch of {batch_size} documents summarises none")
         check(document_tokens is None or document_tokens > 0, f"documents cut to {document_tokens} tokens say nothing")
         room = min(room, (document_tokens or room) + len(self.layout.separator))
+        forms = forbidden_forms(force, forbid)
         force = tuple(self.ways(word) for word in force)
-        forbid = tuple(way for word in forbid for way in (*self.ways(word), *self.ways(word.capitalize(), known=False)))
+        breaks = self.spelling(forms) if forms else None
         try:
-            rules = Constraints(self.layout.end, max_length, min_length, no_repeat_ngram, forbid, force)
+            rules = Constraints(self.layout.end, max_length, min_length, no_repeat_ngram, (), force, breaks)
             search = generation.Search(**search)
         except (ValueError, TypeError) as error:
             check(False, str(error))
         named = zip(itertools.count() if names is None else names, documents)  # noqa: B905 (the names may go on)
         return self.in_order(named, room, rules, search, batch_size)
 
-    def ways(self, word, known=True):
-        """Return the tokens of a word as it begins a text and as it stands within one.
+    def ways(self, word: str) -> tuple[tuple[int, ...], ...]:
+        """Return the tokens of a word at the start of a text and within it.
 
-        Args:
-            known: whether it is an error that the model cannot write it; else there are no ways.
+        Raises:
+            UserError: the tokenizer cannot encode the word.
         """
         encode = self.lm.dictionary.tokenizer.encode
-        try:
-            return tuple(dict.fromkeys(tuple(encode(blank + word)) for blank in ("", " ")))
-        except UserError:
-            if known:
-                raise
-            return ()
+        return tuple(dict.fromkeys(tuple(encode(blank + word)) for blank in ("", " ")))
+
+    def spelling(self, texts: Sequence[str]) -> Callable[[Sequence[int]], bool]:
+        """Return a function that decides whether the last of several tokens completes one of ``texts`` (in NFC)."""
+        context = 4 * max(map(len, texts)) + 8  # a character is up to four tokens, one per byte
+
+        def completes(tokens: Sequence[int]) -> bool:
+            text = unicodedata.normalize("NFC", self.lm.decode(list(tokens[-context:])))
+            return any(forbidden in text for forbidden in texts)
+
+        return completes
 
     def in_order(self, named, room, rules, search, batch_size):
         while some := list(itertools.islice(named, SORTED_AT_ONCE * batch_size)):
@@ -125,6 +134,20 @@ class Summarizer:
     def prompt(self, document, room):
         tokens = self.layout.prompt(self.lm.dictionary.tokenizer.encode(document), room)
         return tokens.to(self.lm.device)
+
+
+def forbidden_forms(force: Sequence[str], forbid: Sequence[str]) -> tuple[str, ...]:
+    """Return the forms of forbidden texts, as given and capitalized, in NFC.
+
+    Raises:
+        UserError: an empty text, or a forced word that contains a forbidden text.
+    """
+    forms = tuple(unicodedata.normalize("NFC", form) for text in forbid for form in (text, text.capitalize()))
+    check(all(forms), "--forbid '': every summary contains the empty text; give a word")
+    for word in force:
+        forbidden = next((form for form in forms if form in unicodedata.normalize("NFC", word)), None)
+        check(forbidden is None, f"--force {word} --forbid {forbidden}: the same text is forced and forbidden")
+    return tuple(dict.fromkeys(forms))
 
 
 class Lead:

@@ -4,13 +4,14 @@ They apply to generated tokens only, not to the prompt.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 Tokens = tuple[int, ...]
+LEAST = -1e4  # the logit of the end where all other tokens are excluded: finite, so that it can be chosen
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Constraints:
         no_repeat_ngram: n-grams of this length occur at most once; 0 for no such rule.
         forbidden: sequences of tokens that do not occur.
         forced: groups of sequences; at least one sequence of each group occurs. The spellings of a word are a group.
+        breaks: returns whether a sequence of tokens spells a forbidden text. Many sequences can spell the same text,
+            so this is checked for the tokens that are chosen, see :meth:`strike`.
 
     Raises:
         ValueError: a value is out of range, or the constraints contradict each other.
@@ -35,6 +38,7 @@ class Constraints:
     no_repeat_ngram: int = 0
     forbidden: tuple[Tokens, ...] = ()
     forced: tuple[tuple[Tokens, ...], ...] = ()
+    breaks: Callable[[Sequence[int]], bool] | None = None
 
     def __post_init__(self):
         if self.max_length < 1:
@@ -48,6 +52,37 @@ class Constraints:
         room = sum(min(map(len, group)) for group in self.forced)
         if room > self.max_length:
             raise ValueError(f"the forced sequences have {room} tokens, more than {self.max_length}")
+        for group in self.forced:
+            if all(self.forbids(way) for way in group):
+                raise ValueError(f"the sequence {list(group[0])} is both forced and forbidden")
+
+    def forbids(self, tokens: Sequence[int]) -> bool:
+        """Return whether a sequence contains a forbidden one or spells a forbidden text."""
+        return any(contains(tokens, words) for words in self.forbidden) or self.spells(tokens)
+
+    def spells(self, tokens: Sequence[int]) -> bool:
+        """Return whether a sequence spells a forbidden text; an end token spells nothing."""
+        return self.breaks is not None and tokens[-1] != self.end and self.breaks(tokens)
+
+    def strike(self, logits: Tensor, tokens: Sequence[int], chosen: Sequence[int]) -> bool:
+        """Exclude chosen tokens that would complete a forbidden text, so that the caller chooses again.
+
+        Args:
+            logits: (V,) masked, changed in place; where nothing is left, the text may end.
+            tokens: the text so far.
+            chosen: candidates for the next token.
+
+        Returns:
+            True if a token was excluded.
+        """
+        if self.breaks is None:
+            return False
+        struck = [token for token in chosen if not logits[token].isneginf() and self.spells([*tokens, token])]
+        if struck:
+            logits[struck] = -torch.inf
+            if logits.isneginf().all():
+                logits[self.end] = LEAST
+        return bool(struck)
 
     def banned(self, tokens: Sequence[int]) -> set[int]:
         """Return the tokens that would violate a constraint after ``tokens``, except forced sequences."""

@@ -136,6 +136,10 @@ def draw_texts(
         current = [texts[row] for row in rows]
         logits = constraints.mask(constraints.invite(logits, current), current)
         new = choose(logits, search, [numbers[row] for row in rows])
+        again = range(len(rows))
+        while again := [i for i in again if constraints.strike(logits[i], current[i], [new[i]])]:
+            for i, token in zip(again, choose(logits[again], search, [numbers[rows[i]] for i in again]), strict=True):
+                new[i] = token
         alive = []
         for i, (row, token) in enumerate(zip(rows, new, strict=True)):
             if token == constraints.end:
@@ -210,10 +214,14 @@ class BeamSearch:
         """Return the log-probabilities and the tokens of the continuations to consider, a list for each row."""
         texts = [hypothesis.tokens for hypothesis in live]
         scores = self.rules.mask(self.logits.log_softmax(-1), texts)  # (R, V)
-        values, tokens = scores.topk(min(2 * self.search.beam, scores.size(-1)))  # (R, 2 beams)
-        values, tokens = values.tolist(), tokens.tolist()
+        count = min(2 * self.search.beam, scores.size(-1))
+        values, tokens = (part.tolist() for part in scores.topk(count))  # (R, 2 beams)
+        for row, text in enumerate(texts):
+            while self.rules.strike(scores[row], text, tokens[row]):
+                values[row], tokens[row] = (part.tolist() for part in scores[row].topk(count))
         for row, text in enumerate(texts if self.rules.forced else ()):
             more = [token for token in self.rules.openings(text) if token not in tokens[row]]
+            self.rules.strike(scores[row], text, more)
             tokens[row] += more
             values[row] += scores[row, more].tolist()
         return values, tokens

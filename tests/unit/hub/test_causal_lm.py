@@ -141,3 +141,20 @@ def test_perplexity_of_an_untrained_model_is_about_its_vocabulary():
     torch.manual_seed(0)
     fresh = hub.CausalLM(checkpoints.new_model(CausalLanguageModel, TINY, dictionary), dictionary)
     assert fresh.loss("abcd efgh" * 5) == pytest.approx(math.log(11), rel=0.05)
+
+
+@pytest.mark.parametrize("options, named", [
+    ({"prompts": None}, "prompts=None"), ({"prompts": [1, 2]}, "prompts: 1"), ({"max_length": 0}, "max_length=0"),
+    ({"max_length": "3"}, "max_length='3'"), ({"min_length": -1}, "min_length=-1"), ({"min_length": 2.5}, "2.5"),
+    ({"no_repeat_ngram": None}, "no_repeat_ngram=None"), ({"beam": 0}, "beam"), ({"temperature": "x"}, "generate"),
+    ({"nothing": 1}, "nothing"), ({"prompts": [[0.5]]}, "list"), ({"prompts": [[10**6]]}, "1000000"),
+])  # fmt: skip
+def test_arguments_of_generate_are_checked(lm, options, named):
+    with pytest.raises(UserError) as error:
+        lm.generate(**{"prompts": "ab", **options})
+    assert named in str(error.value) and "\n" not in str(error.value)
+
+
+def test_prompts_may_come_from_a_generator(lm):
+    assert lm.generate((text for text in ("a", "b")), max_length=3) == lm.generate(["a", "b"], max_length=3)
+    assert lm.generate([]) == []

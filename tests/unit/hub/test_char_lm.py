@@ -356,3 +356,27 @@ def test_in_half_precision_probabilities_are_rounded(make_char_lm, styles):
 
 def test_moving_to_a_device_returns_the_model(lm):
     assert lm.to("cpu") is lm and lm.device == torch.device("cpu")
+
+
+# Arguments
+
+
+@pytest.mark.parametrize("call, named", [
+    (lambda lm: lm.sample([0.5]), "list"), (lambda lm: lm.sample([0, 99]), "99"), (lambda lm: lm.sample([-1]), "-1"),
+    (lambda lm: lm.sample(None), "NoneType"), (lambda lm: lm.sample(c for c in "ab"), "generator"),
+    (lambda lm: lm.sample("a", True), "True"), (lambda lm: lm.sample("a", 3, top_k=0), "top_k=0"),
+    (lambda lm: lm.sample("a", 3, temperature=float("nan")), "nan"), (lambda lm: lm.stream("a", 3, n=2), "n=2"),
+    (lambda lm: lm.loss(["ab", "ba"]), "list"), (lambda lm: lm.logits([[0, 1]]), "list"),
+    (lambda lm: lm.to(dtype="half"), "half"), (lambda lm: lm.to(dtype=torch.int8), "int8"),
+    (lambda lm: lm.to("nowhere"), "nowhere"), (lambda lm: lm.sample("a", 3, style=["drama"]), "drama"),
+])  # fmt: skip
+def test_arguments_are_checked(styled, call, named):
+    with pytest.raises(UserError) as error:
+        call(styled)
+    assert named in str(error.value) and "\n" not in str(error.value)
+
+
+def test_tokens_may_be_a_list_an_array_or_a_tensor(make_char_lm):
+    lm = make_char_lm()
+    ids = lm.encode("abca")
+    assert lm.loss("abca") == lm.loss(ids) == lm.loss(ids.tolist()) == lm.loss(ids.numpy())

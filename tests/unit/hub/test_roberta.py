@@ -126,3 +126,69 @@ def test_half_of_gpt2s_files_is_no_licence_to_download_the_other(tmp_path):
 
 def test_the_package_offers_the_hub():
     assert plugins.hub is hub
+
+
+# Arguments
+
+
+def words_of(interface):
+    """Return two answers that are one token."""
+    pieces = [(s, s.lstrip("\u2581")) for s in interface.dictionary.symbols if s.strip("\u2581")]
+    return [word for symbol, word in pieces if interface.bpe.encode(word) == symbol][:2]
+
+
+def test_a_single_target_and_any_iterable_of_targets_are_scored(folder):
+    interface = hub.load(folder / "checkpoint_best.pt")
+    everything = [s for s in interface.dictionary.symbols if interface.bpe.encode(s) == s]
+    one, two = words_of(interface) if len(words_of(interface)) == 2 else everything[-2:]
+    expected = interface.fill_mask("the <mask>", targets=[one, two])
+    assert interface.fill_mask("the <mask>", targets=(word for word in (one, two))) == expected
+    ((_, _, word),) = interface.fill_mask("the <mask>", targets=one)
+    assert word.strip() == one
+
+
+def test_any_iterable_of_sentences_is_filled(folder):
+    interface = hub.load(folder / "checkpoint_best.pt")
+    sentences = ["the <mask>", "<mask> garden"]
+    assert interface.fill_mask(iter(sentences), topk=2) == interface.fill_mask(sentences, topk=2)
+    assert interface.fill_mask([]) == interface.fill_mask(iter([])) == []
+
+
+@pytest.mark.parametrize("arguments, named", [
+    ({"targets": []}, "targets=[]"), ({"targets": [3]}, "int"), ({"targets": 3}, "targets=3"),
+    ({"topk": -1}, "topk=-1"), ({"topk": 0}, "topk=0"), ({"topk": 2.5}, "topk=2.5"), ({"topk": None}, "topk=None"),
+    ({"masked_input": None}, "masked_input=None"), ({"masked_input": [b"a <mask>"]}, "bytes"),
+    ({"masked_input": ["no mask"]}, "no mask"),
+])  # fmt: skip
+def test_arguments_of_fill_mask_are_checked(folder, arguments, named):
+    interface = hub.load(folder / "checkpoint_best.pt")
+    with pytest.raises(UserError) as error:
+        interface.fill_mask(**{"masked_input": "the <mask>", **arguments})
+    assert named in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("tokens", ["the river", [1, 2], torch.tensor([]), torch.tensor([0.5]), torch.tensor([10**6]),
+                                    torch.tensor([-1]), torch.zeros(1, 1, 1, dtype=torch.long)], ids=str)  # fmt: skip
+def test_arguments_of_predict_are_checked(folder, tokens):
+    with pytest.raises(UserError, match="tokens"):
+        hub.load(folder / "checkpoint_best.pt").predict("mood", tokens)
+
+
+def test_a_mask_in_a_text_is_encoded_as_the_mask_token(folder):
+    interface = hub.load(folder / "checkpoint_best.pt")
+    assert interface.tokens(interface.encode("the <mask>"))[-2:] == ["<mask>", "</s>"]
+
+
+def test_fillers_and_special_symbols_are_never_answers(folder):
+    interface = hub.load(folder / "checkpoint_best.pt")
+    before = set(interface.answers().tolist())
+    interface.dictionary.symbols[9], interface.dictionary.indices["madeupword0000"] = "madeupword0000", 9
+    after = set(interface.answers().tolist())
+    assert before - after == {9}
+    assert not {interface.dictionary[i] for i in after} & {"<s>", "</s>", "<pad>", "<unk>", "<mask>"}
+
+
+@pytest.mark.parametrize("path", [None, 3, b"x", ["x"]], ids=str)
+def test_a_path_is_text(path):
+    with pytest.raises(UserError, match="path"):
+        hub.load(path)

@@ -3,13 +3,14 @@
 import pytest
 import torch
 import toy
+from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
 
 from plugins.checkpoints import new_model, write_causal_lm
-from plugins.data.text.causal_tokenizers import Characters
+from plugins.data.text.causal_tokenizers import ByteLevelBPE, Characters
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.hub import CausalLM, gpt2
-from plugins.hub.summarizer import Lead, Summarizer
+from plugins.hub.summarizer import Lead, Summarizer, forbidden_forms
 from plugins.models.causal_lm import CausalLanguageModel
 from plugins.modules.constraints import Constraints
 from plugins.modules.generation import Search, generate
@@ -57,6 +58,47 @@ def test_words_are_forced_and_forbidden(lm):
     for search in ({}, {"temperature": 1.5}, {"beam": 3}):
         texts = list(summarizer.summaries(DOCUMENTS, max_length=12, force=["dad", "eb"], forbid=["c"], **search))
         assert all("dad" in text and "eb" in text and "c" not in text for text in texts)
+
+
+SEARCHES = ({}, {"temperature": 1.5}, {"temperature": 1.0, "top_k": 2}, {"beam": 3})
+
+
+@pytest.mark.parametrize("search", SEARCHES, ids=str)
+def test_a_forbidden_text_does_not_appear_whatever_pieces_spell_it(search):
+    """A vocabulary with overlapping pieces: "abc" is a+b+c, ab+c, a+bc, " a"+bc, and inside of longer words."""
+    symbols = ["a", "b", "c", "d", "Ġ", "ab", "bc", "Ġa", "cd", "Ġab", "<|endoftext|>"]
+    merges = [("a", "b"), ("b", "c"), ("Ġ", "a"), ("c", "d"), ("Ġ", "ab")]
+    dictionary = TokenDictionary(ByteLevelBPE({s: i for i, s in enumerate(symbols)}, merges))
+    found = {True: "", False: ""}
+    for seed in range(4):
+        torch.manual_seed(seed)
+        model = toy.randomize(new_model(CausalLanguageModel, SIZE, dictionary), seed, scale=0.3)
+        summarizer = Summarizer(CausalLM(model, dictionary), "")
+        for forbid in (False, True):
+            options = {"forbid": ["abc", "da"]} if forbid else {}
+            texts = summarizer.summaries(["a", "b c", "dab"], max_length=25, min_length=20, **options, **search)
+            found[forbid] += "|".join(texts) + "|"
+    assert "abc" in found[False] or "da" in found[False]
+    assert "abc" not in found[True] and "da" not in found[True] and "Abc" not in found[True]
+
+
+def test_a_character_of_several_bytes_is_forbidden_in_every_normal_form():
+    summarizer = Summarizer(lm_of_bytes(), "")
+    e_acute = [0xC3, 0xA9]
+    (forms,) = [forbidden_forms([], ["e\u0301"])]
+    assert summarizer.spelling(forms)(e_acute) and not summarizer.spelling(forms)([0xC3])
+
+
+def lm_of_bytes():
+    symbols = sorted(bytes_to_unicode().items())
+    dictionary = TokenDictionary(ByteLevelBPE({char: byte for byte, char in symbols} | {"<|endoftext|>": 256}, []))
+    return CausalLM(new_model(CausalLanguageModel, SIZE, dictionary), dictionary)
+
+
+@pytest.mark.parametrize("force, forbid", [("abc", "abc"), ("abcd", "bc"), ("Abc", "abc")])
+def test_forcing_and_forbidding_the_same_text_is_an_error(lm, force, forbid):
+    with pytest.raises(UserError, match=f"--force {force} --forbid"):
+        Summarizer(lm, "<|sep|>").summaries(DOCUMENTS, force=[force], forbid=[forbid], max_length=12)
 
 
 @pytest.mark.parametrize(

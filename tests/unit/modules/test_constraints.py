@@ -109,3 +109,24 @@ def test_other_rows_and_the_logits_that_were_given_are_left_alone():
     masked = rules.mask(logits, [[1], [1, 2]])
     assert torch.equal(masked[1], logits[1]) and torch.equal(masked[0, 1:], logits[0, 1:])
     assert masked[0, END] == -math.inf and logits[0, END] > -math.inf
+
+
+def test_a_sequence_that_is_forced_and_forbidden_is_an_error():
+    with pytest.raises(ValueError, match="both forced and forbidden"):
+        Constraints(END, 9, forbidden=((6,),), forced=(((5, 6), (6, 7)),))
+    Constraints(END, 9, forbidden=((6,),), forced=(((5, 6), (7,)),))  # another way is left
+
+
+def test_chosen_tokens_that_complete_a_forbidden_text_are_struck():
+    rules = Constraints(END, 9, breaks=lambda tokens: sum(tokens) == 5)
+    logits = torch.zeros(WORDS)
+    assert rules.strike(logits, [2], [3, 4]) and logits.isneginf().nonzero().flatten().tolist() == [3]
+    assert not rules.strike(logits, [2], [3, 4])
+
+
+def test_where_all_tokens_are_struck_the_text_may_end():
+    rules = Constraints(END, 9, breaks=lambda tokens: True)
+    logits = torch.zeros(WORDS)
+    logits[END] = -torch.inf
+    rules.strike(logits, [2], range(WORDS))
+    assert logits.isfinite().nonzero().flatten().tolist() == [END]
