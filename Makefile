@@ -2,6 +2,8 @@
 
 PYTHON ?= python3.11
 ARGS ?=
+# Two processes share the test files, the slow ones first; WORKERS= runs the tests in one, as a debugger needs it.
+WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
 # Threads that wait for each other in a loop make small models crawl where other programs want the cores too.
 OMP_WAIT_POLICY ?= PASSIVE
 export PYTHON OMP_WAIT_POLICY
@@ -30,7 +32,7 @@ glue-demo: install
 	.venv/bin/python scripts/demo_glue.py $(ARGS)
 
 test: install
-	.venv/bin/python -m pytest tests $(ARGS)
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest tests $(WORKERS) $(ARGS)
 
 quality: install
 	.venv/bin/python -m ruff check .

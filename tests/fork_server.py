@@ -1,7 +1,7 @@
 """A server whose forks are toy command lines: torch and fairseq are imported once, not once for each command.
 
 ``python fork_server.py FOLDER`` listens on ``FOLDER/socket`` until its standard input ends, and writes
-``FOLDER/python``: a program that runs a script like Python does, in a fork of the server (tests/fork_client.py). The
+``FOLDER/python``, a program that runs a script like Python does, in a fork of the server (tests/fork_client.py). The
 fork imports ``plugins`` itself, as a new process does. It differs from a new process in what Python reads before it
 starts: the hash seed, warning filters, and settings of OpenMP other than the number of threads.
 """
@@ -16,6 +16,7 @@ import importlib
 import logging
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -61,6 +62,7 @@ def serve(folder):
     while True:
         for key, _ in selector.select():
             if key.fileobj is sys.stdin:
+                shutil.rmtree(folder)
                 sys.exit()
             if key.fileobj is listener:
                 client, _ = listener.accept()

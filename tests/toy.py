@@ -2,9 +2,11 @@
 
 import argparse
 import atexit
+import contextlib
 import functools
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 import sentencepiece
 import torch
 from fairseq import models, tasks
@@ -22,6 +25,7 @@ from omegaconf import OmegaConf
 
 import plugins  # noqa: F401 (registers everything)
 from plugins.data.text.char_dictionary import CharDictionary
+from plugins.errors import UserError
 from plugins.hub import CharLM
 from plugins.models.char_lm import CharLanguageModel
 from plugins.models.char_lm_config import CharLMConfig
@@ -195,6 +199,26 @@ def valid_line(updates, ppl):
     return f'{LOG_PREFIX}valid | {{"epoch": 1, "valid_ppl": "{ppl}", "valid_num_updates": "{updates}"}}\n'
 
 
+# Errors
+
+
+def names(error, *parts):
+    """Assert that an error is one line that names files, flags, lines or values; its wording is free."""
+    text = str(error)
+    assert text and "\n" not in text, text
+    for part in map(str, parts):
+        found = re.search(rf"(?<![\w-]){re.escape(part)}(?![\w-])", text)
+        assert found, f"{part!r} is not named in: {text}"
+
+
+@contextlib.contextmanager
+def refused(*parts, error=UserError):
+    """Expect an error that :func:`names` files, flags, lines or values."""
+    with pytest.raises(error) as raised:
+        yield raised
+    names(raised.value, *parts)
+
+
 # Command lines
 
 
@@ -215,6 +239,12 @@ class Outcome:
         """The lines that say ``error: ...``."""
         return [line for line in self.err.splitlines() if line.startswith("error: ")]
 
+    def refuses(self, *parts):
+        """Assert that the command ended with status 1 and one error that :func:`names` what it is about."""
+        assert self.status == 1, self.text[-2000:]
+        assert len(self.errors) == 1 and "Traceback" not in self.text, self.text[-2000:]
+        names(self.errors[0], *parts)
+
 
 @functools.cache
 def fork_server():
@@ -228,7 +258,6 @@ def fork_server():
     def stop():
         server.stdin.close()
         server.wait()
-        shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(stop)
     while not (folder / "socket").exists():

@@ -16,9 +16,12 @@ MODEL = ["--arch", "style_char_lm_nano", "--decoder-layers", 2, "--decoder-atten
          "--decoder-embed-dim", 16, "--block-size", BLOCK, "--dropout", 0.1]  # fmt: skip
 
 
-def run_all(commands):
+def run_all(commands, real=()):
+    def run(name):
+        return toy.run_cli(commands[name], real=name in real)
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(commands, pool.map(toy.run_cli, commands.values()), strict=True))
+        return dict(zip(commands, pool.map(run, commands), strict=True))
 
 
 def train(data, save_dir, *more, updates=UPDATES):
@@ -78,7 +81,7 @@ def runs(corpus, tmp_path_factory):
         "test split": ["fairseq-eval-lm", corpus / "drama.txt", *common, folder / "bytes" / "checkpoint_last.pt"],
         "finetune": train(corpus / "novel.txt", folder / "finetune", "--finetune-from-model", checkpoint, updates=1),
     }  # fmt: skip
-    return folder, outcomes, run_all(later)
+    return folder, outcomes, run_all(later, real=["eval_lm"])
 
 
 def test_training_gets_better_and_reports_bits_nats_and_perplexity(runs):
@@ -205,26 +208,21 @@ def failures(corpus, runs, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name, parts",
+    "name, named",
     [
-        ("missing", ["missing.txt: no such file"]),
-        ("empty", ["empty.txt: empty"]),
-        ("latin", ["latin.txt: not UTF-8", "0xe9 at offset 3", "--unit byte"]),
-        ("short", ["short.txt", "60 characters, of which the valid split has 6", "needs 25"]),
-        ("unseen", ["unseen.txt: 'Æ' (U+00C6), character 399, is in the valid split"]),
-        ("unlabelled", ["unlabelled.jsonl:2: no key 'style'", "--style-key"]),
-        ("finetune", ["unseen.txt", "is in the valid split but not in", "whole/checkpoint_last.pt"]),
+        ("missing", ["missing.txt"]),
+        ("empty", ["empty.txt"]),
+        ("latin", ["latin.txt", "0xe9", 3, "--unit byte"]),
+        ("short", ["short.txt", 60, 6, 25]),
+        ("unseen", ["unseen.txt", "'Æ'", "U+00C6", 399]),
+        ("unlabelled", ["unlabelled.jsonl:2", "'style'", "--style-key"]),
+        ("finetune", ["unseen.txt", "whole/checkpoint_last.pt"]),
         ("validate", ["unseen.txt", "'Æ'", "whole/checkpoint_last.pt"]),
-        ("split", ["no split 'dev'"]),
+        ("split", ["'dev'"]),
     ],
 )
-def test_a_run_that_cannot_work_ends_with_one_line_and_no_checkpoint(failures, name, parts):
+def test_a_run_that_cannot_work_ends_with_one_line_and_no_checkpoint(failures, name, named):
     folder, outcomes = failures
-    outcome = outcomes[name]
-    assert outcome.status == 1
-    assert len(outcome.errors) == 1, outcome.text[-1500:]
-    assert "Traceback" not in outcome.text
-    for part in parts:
-        assert part in outcome.errors[0]
+    outcomes[name].refuses(*named)
     assert list(folder.glob("out/**/*.pt")) == []
     assert list(folder.glob("out/**/*.part")) == []

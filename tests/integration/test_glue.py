@@ -6,8 +6,6 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -264,23 +262,21 @@ def test_mistakes_end_with_one_line(world):
     swapped = ["--label-names", "not_entailment,entailment"]
     commands = {
         "unknown task": (tune(world, "RTEE", "wrong"), ["--glue-task RTEE", "RTE"]),
-        "bad row": ([rte[0], bad, *rte[2:]], ["RTE/train.tsv:3", "unknown label 'maybe'", "--skip-bad-rows"]),
+        "bad row": ([rte[0], bad, *rte[2:]], ["RTE/train.tsv:3", "'maybe'", "--skip-bad-rows"]),
         "no tokenizer": (tune(world, "RTE", "wrong", "--finetune-from", bare / "checkpoint_best.pt"),
-                         ["no dict.txt", "--tokenizer-dir"]),
-        "no checkpoint": (tune(world, "RTE", "wrong", "--finetune-from", world / "none.pt"), ["none.pt", "no such"]),
-        "labels": (tune(world, "RTE", "wrong", *swapped), ["--label-names", "entailment, not_entailment"]),
-        "long": (tune(world, "RTE", "wrong", "--max-positions", 999, variant="baseline"), ["999", "128 positions"]),
+                         ["dict.txt", "--tokenizer-dir"]),
+        "no checkpoint": (tune(world, "RTE", "wrong", "--finetune-from", world / "none.pt"), ["none.pt"]),
+        "labels": (tune(world, "RTE", "wrong", *swapped), ["--label-names", "entailment", "not_entailment"]),
+        "long": (tune(world, "RTE", "wrong", "--max-positions", 999, variant="baseline"), [999, 128]),
         "tokens": (tune(world, "RTE", "wrong", "--max-tokens", 16), ["--max-tokens 16"]),
         "adam": (tune(world, "RTE", "wrong", "--layer-lr-decay", 0.9, "--optimizer", "adam"), ["fused_adamw"]),
-        "no data": ([rte[0], world / "cache", *rte[2:]], ["RTE/dev.tsv", "no such file"]),
+        "no data": ([rte[0], world / "cache", *rte[2:]], ["RTE/dev.tsv"]),
     }  # fmt: skip
-    outcomes = run_all({name: command for name, (command, _) in commands.items()})
-    for name, (_, parts) in commands.items():
-        outcome = outcomes[name]
-        assert outcome.status == 1, name
-        assert len(outcome.errors) == 1 and "Traceback" not in outcome.text, f"{name}: {outcome.text[-1500:]}"
-        for part in parts:
-            assert part in outcome.errors[0], f"{name}: {outcome.errors[0]}"
+    outcomes = run_all(
+        {name: [*command, "--save-dir", world / "wrong" / name] for name, (command, _) in commands.items()}
+    )
+    for name, (_, named) in commands.items():
+        outcomes[name].refuses(*named)
 
 
 def test_bad_rows_can_be_left_out(world):
@@ -298,10 +294,7 @@ def test_bad_rows_can_be_left_out(world):
 
 
 def script(name, *arguments, **options):
-    words = [sys.executable, toy.ROOT / "scripts" / name, *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(toy.ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(list(map(str, words)), cwd=toy.ROOT, env=environment, **pipes, **options)
+    return toy.start_cli([toy.ROOT / "scripts" / name, *arguments], **options)
 
 
 def glue_command(world, output, *more):
@@ -388,7 +381,7 @@ def test_finished_runs_are_kept_small_and_not_done_again(world, many):
     assert not (folder / "checkpoint_last.pt").exists()
     assert read(folder / "checkpoint_best.pt")["last_optimizer_state"] is None
     before = (folder / "train.log").read_text()
-    outcome = toy.finish(script("run_glue.py", *many[0]), 600)
+    outcome = toy.finish(script("run_glue.py", *many[0], real=True), 600)
     assert outcome.status == 0, outcome.text[-3000:]
     assert (folder / "train.log").read_text() == before
     assert outcome.out == many[1].out
@@ -515,7 +508,7 @@ def test_a_submission_from_a_folder_that_was_moved(world, many):
 
 def test_one_checkpoint_on_one_split(world, tuned):
     outcome = toy.finish(script("predict_glue.py", "--checkpoint", world / "cola" / "checkpoint_best.pt", "--glue-dir",
-                                world / "glue", "--split", "valid", "--official-labels"), 600)  # fmt: skip
+                                world / "glue", "--split", "valid", "--official-labels", real=True), 600)  # fmt: skip
     assert outcome.status == 0, outcome.text[-2000:]
     lines = outcome.out.splitlines()
     assert (lines[0], len(lines)) == ("index\tprediction", 22)
@@ -526,5 +519,4 @@ def test_one_checkpoint_on_one_split(world, tuned):
 def test_a_model_of_another_task_is_refused(world, tuned):
     outcome = toy.finish(script("predict_glue.py", "--checkpoint", world / "rte" / "checkpoint_best.pt", "--glue-dir",
                                 world / "glue", "--task", "AX"), 600)  # fmt: skip
-    assert outcome.status == 1
-    assert outcome.errors == ["error: the checkpoint answers RTE (entailment, not_entailment), not AX"]
+    outcome.refuses("RTE", "entailment", "not_entailment", "AX")

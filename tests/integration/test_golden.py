@@ -140,7 +140,7 @@ def test_targets_are_scored_in_place_of_the_best_words(load):
 
 
 def test_a_target_of_several_tokens_is_refused(load):
-    with pytest.raises(UserError, match="'antidisestablishment' is .* tokens"):
+    with toy.refused("antidisestablishment"):
         load("baseline").fill_mask("The <mask>", targets=["antidisestablishment"])
 
 
@@ -153,7 +153,7 @@ def test_a_target_that_is_no_word_is_refused(load, name, target):
 
 @pytest.mark.parametrize("given", ["No mask here.", ["A <mask>.", "None here."]])
 def test_a_sentence_without_a_mask_is_refused(load, given):
-    with pytest.raises(UserError, match="no <mask> in '(No mask here|None here)"):
+    with toy.refused("<mask>", given if isinstance(given, str) else given[1]):
         load("alibi").fill_mask(given)
 
 
@@ -163,7 +163,7 @@ def test_no_sentences_give_no_results(load):
 
 def test_a_sentence_beyond_the_learned_positions_is_refused_and_alibi_takes_it(load):
     long = "word " * 300 + "<mask>"
-    with pytest.raises(UserError, match="256 positions"):
+    with toy.refused("256"):
         load("baseline").fill_mask(long)
     assert len(load("alibi").fill_mask(long, topk=2)) == 2
 
@@ -202,7 +202,7 @@ def test_two_or_three_fillers_too_many_are_trimmed_with_one_log_line(golden, loa
     ids=["one", "four", "a word at the end", "two words"],
 )
 def test_any_other_excess_is_an_error_that_names_both_sizes(golden, tmp_path, extra):
-    with pytest.raises(UserError, match=rf"{1848 + len(extra)}.*1848"):
+    with toy.refused(1848 + len(extra), 1848):
         with_extra(golden, tmp_path, extra)
 
 
@@ -211,12 +211,12 @@ def test_a_dictionary_that_is_too_short_is_an_error_that_names_both_sizes(golden
     shutil.copy(golden / "sp.model", tmp_path / "sentencepiece.bpe.model")
     lines = (golden / "dict.txt").read_text(encoding="utf-8").splitlines(keepends=True)
     (tmp_path / "dict.txt").write_text("".join(lines[:-2]), encoding="utf-8")
-    with pytest.raises(UserError, match="1847.*1849"):
+    with toy.refused(1847, 1849):
         plugins.hub.load(tmp_path / "baseline.pt")
 
 
 def test_a_tokenizer_file_that_is_missing_is_named(golden):
-    with pytest.raises(UserError, match="nowhere.model"):
+    with toy.refused("nowhere.model"):
         RobertaModel.from_pretrained(
             str(golden), "alibi.pt", str(golden), bpe="sentencepiece", sentencepiece_model=str(golden / "nowhere.model")
         )
@@ -228,7 +228,7 @@ def test_a_folder_without_a_tokenizer_is_named_and_nothing_is_downloaded(golden,
     monkeypatch.setattr(socket, "socket", None)
     for name in ("alibi.pt", "dict.txt"):
         shutil.copy(golden / name, tmp_path)
-    with pytest.raises(UserError, match=f"{tmp_path}.*no tokenizer"):
+    with toy.refused(tmp_path):
         plugins.hub.load(tmp_path / "alibi.pt")
 
 
@@ -238,20 +238,18 @@ def test_a_folder_without_a_tokenizer_is_named_and_nothing_is_downloaded(golden,
 @pytest.mark.parametrize(
     "name, override, words",
     [
-        ("alibi", {"positions": "learned"}, "--positions learned.*alibi"),
-        ("alibi", {"positions": "alibi_symmetric"}, "--positions alibi_symmetric.*alibi"),
-        ("learned_clap", {"normalize_embeddings": False}, "--normalize-embeddings False.*True"),
-        ("zero_clap", {"scale_embeddings": False}, "--scale-embeddings False.*True"),
-        ("zero_clap", {"mask_embedding": "learned"}, "--mask-embedding learned.*zero"),
-        ("baseline", {"head": "clap"}, "--head clap.*roberta"),
+        ("alibi", {"positions": "learned"}, ("--positions learned", "alibi")),
+        ("alibi", {"positions": "alibi_symmetric"}, ("--positions alibi_symmetric", "alibi")),
+        ("learned_clap", {"normalize_embeddings": False}, ("--normalize-embeddings False", True)),
+        ("zero_clap", {"scale_embeddings": False}, ("--scale-embeddings False", True)),
+        ("zero_clap", {"mask_embedding": "learned"}, ("--mask-embedding learned", "zero")),
+        ("baseline", {"head": "clap"}, ("--head clap", "roberta")),
     ],
 )
 def test_a_contradicting_override_names_both_values_and_the_file(golden, name, override, words):
-    with pytest.raises(UserError, match=words) as error:
+    with toy.refused(f"{name}.pt", *words):
         RobertaModel.from_pretrained(str(golden), f"{name}.pt", str(golden), bpe="sentencepiece",
                                      sentencepiece_model=str(golden / "sp.model"), **override)  # fmt: skip
-    assert f"{name}.pt" in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 EXPECTED = {

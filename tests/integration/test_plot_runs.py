@@ -52,9 +52,7 @@ def test_checkpoints_say_what_the_log_says(runs, tmp_path):
         shutil.copy(checkpoint, tmp_path)
     logged, saved = (training_logs.read_run(folder) for folder in (runs / "small_seed2", tmp_path))
     assert (logged.source, saved.source) == ("log", "checkpoints")
-    (updates, losses), (saved_updates, saved_losses) = (
-        groups.curve_of(r, "loss", "valid") for r in (logged, saved)
-    )
+    (updates, losses), (saved_updates, saved_losses) = (groups.curve_of(r, "loss", "valid") for r in (logged, saved))
     assert saved_updates.tolist() == updates.tolist() == [2, 4, 6]
     assert saved_losses == pytest.approx(losses, abs=6e-4)
     assert groups.seed_of(saved) == 2
@@ -62,17 +60,15 @@ def test_checkpoints_say_what_the_log_says(runs, tmp_path):
 
 def test_no_losses_at_all_is_one_line(tmp_path):
     done = toy.run_cli([SCRIPT, tmp_path, "-o", tmp_path / "out"])
-    assert done.status == 1 and not done.out and not (tmp_path / "out").exists()
-    assert done.errors == [f"error: none of 1 runs has any losses: {tmp_path}"]
+    done.refuses(tmp_path)
+    assert not done.out and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    ("given", "message"), [("--evaluation", "e.json: not an evaluation"), ("-o", "e.json: File exists")]
-)
-def test_mistakes_are_one_line_before_anything_is_drawn(tmp_path, given, message):
+@pytest.mark.parametrize("given", ["--evaluation", "-o"])
+def test_mistakes_are_one_line_before_anything_is_drawn(tmp_path, given):
     (tmp_path / "run.log").write_text('{"epoch": 1, "loss": "5.1", "num_updates": "10"}\n')
     (tmp_path / "e.json").write_text("{}")
     folder = [] if given == "-o" else ["-o", tmp_path / "out"]
     done = toy.run_cli([SCRIPT, tmp_path / "run.log", *folder, given, tmp_path / "e.json"])
-    assert done.status == 1 and len(done.errors) == 1 and message in done.errors[0]
+    done.refuses("e.json")
     assert not (tmp_path / "out").exists()

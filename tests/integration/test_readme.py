@@ -8,6 +8,7 @@ import contextlib
 import io
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -83,11 +84,10 @@ def test_the_environment_is_where_install_puts_it(words):
 
 
 @pytest.mark.parametrize("words", [w for w in commands("python") if w[1] not in HARMLESS], ids=shlex.join)
-def test_scripts_take_their_options(words):
-    """Their own parsers, which end with status 2 at an option that they do not know."""
-    parse = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='parsed')['parse_args'](sys.argv[2:])"
-    status, output = run([sys.executable, "-c", parse, *words[1:]])
-    assert status == 0, output
+def test_scripts_take_their_options(words, monkeypatch):
+    """Their own parsers, which end the program at an option that they do not know."""
+    monkeypatch.syspath_prepend(toy.ROOT / "scripts")
+    runpy.run_path(str(toy.ROOT / words[1]), run_name="parsed")["parse_args"](words[2:])
 
 
 @pytest.mark.parametrize("words", [w for w in commands("python") if w[1] in HARMLESS], ids=shlex.join)
@@ -115,8 +115,8 @@ def test_models_of_text_files(words, tmp_path):
         words = replaced(words, valid_data=folder / "drama.txt")
     data = folder if "--style-from" in words else folder / "drama.txt"
     small = ["--max-update", "2", "--batch-size", "2", "--block-size", "16", "--decoder-embed-dim", "16"]
-    status, output = run([words[0], str(data), *words[2:], *small])
-    assert status == 0, output
+    outcome = toy.run_cli([words[0], data, *words[2:], *small])
+    assert outcome.status == 0, outcome.text
     assert (tmp_path / "out" / "checkpoint_best.pt").exists()
 
 
@@ -159,9 +159,10 @@ def test_python(code, toy_data, tmp_path):
     for folder in ("checkpoints/demo/zero-clap", "path/to/published"):
         code = code.replace(folder, str(tmp_path))
     code = code.replace("path/to/sp.model", str(toy_data / "sentencepiece.bpe.model"))
-    status, output = run([sys.executable, "-c", code])
-    assert status == 0, output
-    assert "<mask>" not in output.splitlines()[-1]
+    (tmp_path / "code.py").write_text(code)
+    outcome = toy.run_cli([tmp_path / "code.py"])
+    assert outcome.status == 0, outcome.text
+    assert "<mask>" not in outcome.out.splitlines()[-1]
 
 
 def test_paths_named_in_the_text_exist():

@@ -114,8 +114,9 @@ def later(runs, toy_data, tmp_path_factory):
     validate = ["fairseq-validate", *common, "--omit-mask", "--path", finished, "--valid-subset", "valid"]
     interrupted = run_all({name: variant_run(toy_data, new, name, BEFORE) for name in ("baseline", "zero_clap")})
     outcomes = run_all({
-        **{name: variant_run(toy_data, new, name, UPDATES) for name in interrupted},
-        "validate": validate,
+        "baseline": variant_run(toy_data, new, "baseline", UPDATES),
+        "zero_clap": (variant_run(toy_data, new, "zero_clap", UPDATES), {"real": True}),  # with another hash seed
+        "validate": (validate, {"real": True}),
         "inherit": [*bare, "--save-dir", new / "inherit"],
         "contradict": [*bare, "--save-dir", new / "contradict", "--positions", "learned"],
     })  # fmt: skip
@@ -151,12 +152,7 @@ def test_fine_tuning_inherits_what_was_not_given_and_passes_it_on(later):
 
 
 def test_a_contradicting_flag_is_one_line_that_names_both(runs, later):
-    outcome = later[2]["contradict"]
-    assert outcome.status == 1
-    assert "Traceback" not in outcome.text
-    (line,) = outcome.errors
-    for part in ("--positions", "learned", "alibi", str(runs[0] / "alibi" / "checkpoint_last.pt")):
-        assert part in line
+    later[2]["contradict"].refuses("--positions", "learned", "alibi", runs[0] / "alibi" / "checkpoint_last.pt")
     assert not list((later[0] / "contradict").glob("*.pt"))
 
 
@@ -241,27 +237,23 @@ def failures(toy_data, runs, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name, parts",
+    "name, named",
     [
         ("empty", ["data empty/train.bin"]),
         ("nodict", ["data nodict/dict.txt"]),
         ("foreign", ["dict.txt", "alibi/checkpoint_last.pt"]),
-        ("long", ["longer than 16", "--tokens-per-sample"]),
+        ("long", [16, "--tokens-per-sample"]),
         ("heads", ["--encoder-attention-heads 5", "--encoder-embed-dim 32"]),
         ("fp16", ["--fp16", "--cpu"]),
-        ("launched", ["2 processes", "--distributed-world-size"]),
-        ("cut", ["cut.pt", "truncated"]),
+        ("launched", [2, "--distributed-world-size"]),
+        ("cut", ["cut.pt"]),
         ("selfmask", ["--mask-prob 0", "--self-mask-prob"]),
         ("nodata", ["nowhere/dict.txt"]),
     ],
 )
-def test_a_run_that_cannot_work_ends_with_one_line_and_leaves_nothing_behind(failures, name, parts):
+def test_a_run_that_cannot_work_ends_with_one_line_and_leaves_nothing_behind(failures, name, named):
     folder, outcome = failures[name]
-    assert outcome.status == 1
-    assert len(outcome.errors) == 1, outcome.text[-1500:]
-    assert "Traceback" not in outcome.text
-    for part in parts:
-        assert part in outcome.errors[0]
+    outcome.refuses(*named)
     assert not folder.exists() or list(folder.iterdir()) == []
 
 

@@ -8,7 +8,6 @@ import toy
 
 from plugins import hub
 from plugins.analysis.attention.patterns import score_heads
-from plugins.errors import UserError
 
 pytest.importorskip("matplotlib")
 TEXT = "abac abad\nface bad cab egg hagbad bead\n" * 5
@@ -53,27 +52,27 @@ def test_a_masked_lm_reads_lines_that_are_not_blank(run_script, toy_data, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "content, message",
+    "content, named",
     [
-        (None, "texts.txt: No such file"),
-        ("", "no text of two tokens"),
-        ("abé", "texts.txt, stretch of 16 characters, number 1: 'é'"),
-        (b"\xff\xfe", "UTF-16"),
+        (None, ["texts.txt"]),
+        ("", []),
+        ("abé", ["texts.txt", "number 1", "é"]),
+        (b"\xff\xfe", ["texts.txt"]),
     ],
 )
-def test_bad_texts_are_one_line_and_leave_no_file(run_script, checkpoint, tmp_path, monkeypatch, content, message):
+def test_bad_texts_are_one_line_and_leave_no_file(run_script, checkpoint, tmp_path, monkeypatch, content, named):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     if content is not None:
         data = content if isinstance(content, bytes) else content.encode()
         (tmp_path / "texts.txt").write_bytes(data)
-    with pytest.raises(UserError, match=message) as error:
+    with toy.refused(*named):
         run_script("find_heads", checkpoint, "../texts.txt", "--json", "h.json")
-    assert "\n" not in str(error.value) and not list((tmp_path / "here").iterdir())
+    assert not list((tmp_path / "here").iterdir())
 
 
 def test_numbers_that_make_no_sense_are_refused_before_anything_is_loaded(run_script, capsys):
     for option in (["--texts", "0"], ["--length", "3"], ["--best", "0"]):
-        with pytest.raises(SystemExit, match="2"):
+        with toy.refused(2, error=SystemExit):
             run_script("find_heads", "nowhere", "nothing", *option)
-        assert "at least" in capsys.readouterr().err
+        assert option[0] in capsys.readouterr().err

@@ -5,6 +5,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
+import toy
 from toy import LOG_PREFIX
 from toy import inner_line as inner
 from toy import valid_line as valid
@@ -12,7 +13,6 @@ from toy import valid_line as valid
 from plugins.analysis.runs import curves as runs
 from plugins.analysis.runs import logs
 from plugins.analysis.runs.logs import INNER, TRAIN, VALID, Record
-from plugins.errors import UserError
 
 
 def test_values_are_numbers_without_the_prefix_of_their_stage():
@@ -168,7 +168,7 @@ def test_a_log_without_options_takes_those_of_a_checkpoint(tmp_path):
 
 def test_a_folder_with_neither_says_how_to_keep_a_log(tmp_path):
     (tmp_path / "notes.log").write_text("nothing of fairseq's\n")
-    with pytest.raises(UserError, match=r"no log of fairseq-train.*--log-file"):
+    with toy.refused("--log-file"):
         logs.read_run(tmp_path)
-    with pytest.raises(UserError, match="no such run"):
+    with toy.refused():
         logs.read_run(tmp_path / "nowhere")

@@ -7,7 +7,6 @@ import pytest
 import toy
 
 from plugins.analysis.styles import classifiers
-from plugins.errors import UserError
 
 STYLES = ["letters", "recipes"]
 WORDS = {
@@ -85,7 +84,7 @@ def test_no_windows_have_no_labels(judge):
 
 
 def test_too_little_text_is_an_error_that_names_the_style():
-    with pytest.raises(UserError, match="40 characters of style 'recipes' .* less than a window of 50"):
+    with toy.refused(40, "'recipes'", 50):
         classifiers.StyleClassifier("svm", STYLES).fit({"letters": "a" * 100, "recipes": "b" * 40}, [50])
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+import toy
 
 from plugins.analysis.styles import effects
-from plugins.errors import UserError
 from plugins.hub import CharLM
 
 STYLES = ("calm", "wild", "dry")
@@ -92,15 +92,15 @@ def test_of_bytes_a_row_stands_for_a_character(make_char_lm):
 def test_a_model_that_infers_no_style_says_so(make_char_lm, inference):
     lm = make_char_lm(styles=STYLES, style_inference=inference)
     assert effects.classifier_of(lm) is None
-    with pytest.raises(UserError, match=f"--style-inference {inference} infers no style"):
+    with toy.refused("--style-inference", inference):
         effects.probabilities(lm, TEXT)
-    with pytest.raises(UserError, match=f"--style-inference {inference} infers no style"):
+    with toy.refused("--style-inference", inference):
         effects.summaries(lm, effects.windows_of(lm, TEXT, 1))
 
 
 def test_a_model_without_styles_says_so(make_char_lm):
     for function in (effects.embeddings, effects.modulation):
-        with pytest.raises(UserError, match="no styles"):
+        with toy.refused():
             function(make_char_lm())
 
 
@@ -111,7 +111,7 @@ def test_windows_are_spread_over_the_text(make_char_lm):
     expected = [text[17 * i : 17 * (i + 1)] for i in (0, 4, 8)]
     assert [lm.dictionary.decode(row.tolist()) for row in rows] == expected
     assert len(effects.windows_of(lm, text, 99)) == 9
-    with pytest.raises(UserError, match="at least 17 characters"):
+    with toy.refused(17):
         effects.windows_of(lm, "abc", 1)
 
 

@@ -9,7 +9,6 @@ import toy
 
 import plugins
 from plugins.data.glue import dataset, reader, specs
-from plugins.errors import UserError
 
 RTE, SST = specs.SPECS["RTE"], specs.SPECS["SST-2"]
 ENTAILED = ("entailment", "not_entailment")
@@ -118,7 +117,7 @@ def test_an_input_has_room_for_a_token_of_each_text(tokenizer, tmp_path, task, l
     path.write_text(path.read_text().replace("{}", specs.SPECS[task].labels[0]))
     data = dataset.load(path, specs.SPECS[task], "train", tokenizer)
     assert dataset.SentencePairs(data, tokenizer.dictionary, least).sizes.tolist() == [least, least]
-    with pytest.raises(UserError, match=f"--max-positions {least - 1}: an input takes at least {least}"):
+    with toy.refused("--max-positions", least - 1, least):
         dataset.SentencePairs(data, tokenizer.dictionary, least - 1)
 
 
@@ -146,7 +145,7 @@ def test_every_row_is_in_one_batch_within_the_limits(train, tokenizer, limits):
 
 def test_an_input_that_fits_no_batch_is_an_error(train, tokenizer):
     found = pairs(train, tokenizer)
-    with pytest.raises(UserError, match="--max-tokens 8: an input has"):
+    with toy.refused("--max-tokens 8"):
         found.batch_by_size(found.ordered_indices(), max_tokens=8)
 
 
@@ -214,8 +213,8 @@ def test_an_unlabelled_split_stays_so_in_the_cache(tokenizer, tmp_path):
 
 def test_a_folder_without_a_tokenizer_is_an_error(tmp_path, toy_data):
     (tmp_path / "dict.txt").write_bytes((toy_data / "dict.txt").read_bytes())
-    with pytest.raises(UserError, match="no tokenizer.*--tokenizer-dir"):
-        dataset.FolderTokenizer(tmp_path)
+    with toy.refused("--tokenizer-dir"):
+        dataset.Tokenizer(tmp_path)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+import toy
 
 from plugins.data.glue import reader, specs
 from plugins.errors import UserError
@@ -67,18 +68,18 @@ def test_a_test_split_with_placeholders_for_labels_is_unlabelled(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "row, complaint",
+    "row, named",
     [
-        ("1\tonly one\n", "2 columns, 4 expected"),
-        ("1\ta\tb\tc\tentailment\n", "5 columns, 4 expected"),
-        ("1\ta\tb\tperhaps\n", "unknown label 'perhaps'"),
-        ("1\ta\tb\t\n", "no label"),
-        ("\n", "1 columns, 4 expected"),
+        ("1\tonly one\n", [2, 4]),
+        ("1\ta\tb\tc\tentailment\n", [5, 4]),
+        ("1\ta\tb\tperhaps\n", ["'perhaps'"]),
+        ("1\ta\tb\t\n", []),
+        ("\n", [1, 4]),
     ],
 )
-def test_a_bad_row_is_an_error_with_file_and_line_or_left_out_and_counted(tmp_path, caplog, row, complaint):
+def test_a_bad_row_is_an_error_with_file_and_line_or_left_out_and_counted(tmp_path, caplog, row, named):
     content = HEADER + ROW + row + ROW
-    with pytest.raises(UserError, match=f"train.tsv:3: {complaint}.*--skip-bad-rows"):
+    with toy.refused("train.tsv:3", *named, "--skip-bad-rows"):
         read(tmp_path, content)
     with caplog.at_level(logging.WARNING):
         found = read(tmp_path, content, skip_bad_rows=True)
@@ -93,22 +94,22 @@ def test_rows_without_a_name_are_numbered_as_they_stand_in_the_file(tmp_path):
 
 @pytest.mark.parametrize("score", ["high", "5.1", "-0.5", "nan"])
 def test_a_score_off_the_scale_is_an_error(tmp_path, score):
-    with pytest.raises(UserError, match="train.tsv:2: score"):
+    with toy.refused("train.tsv:2"):
         read(tmp_path, f"sentence1\tsentence2\tscore\na\tb\t{score}\n", STSB)
 
 
 def test_a_missing_column_is_an_error_that_names_it(tmp_path):
-    with pytest.raises(UserError, match="train.tsv:1: no column 'sentence2', 'label'"):
+    with toy.refused("train.tsv:1", "'sentence2'", "'label'"):
         read(tmp_path, "index\tsentence1\n0\ta\n")
 
 
 def test_what_is_not_utf8_is_an_error_with_its_line(tmp_path):
-    with pytest.raises(UserError, match="train.tsv:2: not UTF-8"):
+    with toy.refused("train.tsv:2"):
         read(tmp_path, HEADER.encode() + b"0\t\xff\tb\tentailment\n")
 
 
 def test_an_empty_file_is_an_error(tmp_path):
-    with pytest.raises(UserError, match="no usable rows"):
+    with toy.refused():
         read(tmp_path, HEADER)
 
 
@@ -143,7 +144,7 @@ def test_a_json_array(tmp_path):
     ],
 )
 def test_two_columns_that_match_are_an_error(tmp_path, header, columns):
-    with pytest.raises(UserError, match=f"t.csv:1: {columns}"):
+    with toy.refused("t.csv:1", columns):
         read(tmp_path, f"{header}\n{','.join('1' for _ in header.split(','))}\n", own("t.csv"), name="t.csv")
 
 
@@ -160,14 +161,14 @@ def test_a_blank_after_the_comma_is_no_part_of_a_name(tmp_path):
 
 @pytest.mark.parametrize(("name", "delimiter", "named"), [("t.csv", ";", "semicolon"), ("t.tsv", ",", "comma")])
 def test_another_delimiter_is_named(tmp_path, name, delimiter, named):
-    with pytest.raises(UserError, match=f"{name}:1: .*{named}"):
+    with toy.refused(f"{name}:1", named):
         read(tmp_path, f"mood{delimiter}text\n1{delimiter}a\n", own(name), name=name)
 
 
 @pytest.mark.parametrize("key", ["1\\t2\\n3", "=HYPERLINK(1)", "@x", "+a", "\\u001b[2J", "\\u2028"])
 @pytest.mark.parametrize("column", ["index", "id"])
 def test_names_of_rows_that_would_break_a_table_are_refused(tmp_path, column, key):
-    with pytest.raises(UserError, match="t.jsonl:1: .*name of the row"):
+    with toy.refused("t.jsonl:1"):
         read(tmp_path, f'{{"text": "a", "mood": 1, "{column}": "{key}"}}\n', own("t.jsonl"), name="t.jsonl")
 
 
@@ -192,12 +193,9 @@ def test_the_time_does_not_depend_on_the_number_of_labels(tmp_path):
     assert time.process_time() - start < 2  # 10 s, were each label searched for in a tuple
 
 
-BAD_JSON = [("{", "not JSON"), ("[1]", "not a JSON object"), ('{"mood": 1}', "no text")]
-
-
-@pytest.mark.parametrize("row, complaint", BAD_JSON)
-def test_bad_json_rows(tmp_path, row, complaint):
-    with pytest.raises(UserError, match=f"t.jsonl:1: {complaint}"):
+@pytest.mark.parametrize("row", ["{", "[1]", '{"mood": 1}'])
+def test_bad_json_rows(tmp_path, row):
+    with toy.refused("t.jsonl:1"):
         read(tmp_path, row + "\n", own("t.jsonl"), name="t.jsonl")
 
 
@@ -206,9 +204,9 @@ def test_a_split_is_found_in_the_tasks_folder_or_in_the_given_one(tmp_path):
     path = tmp_path / "RTE" / "dev.tsv"
     path.write_text(HEADER)
     assert reader.locate(tmp_path, RTE, "valid") == reader.locate(path.parent, RTE, "valid") == path
-    with pytest.raises(UserError, match="train.tsv: no such file"):
+    with toy.refused("train.tsv"):
         reader.locate(tmp_path, RTE, "train")
-    with pytest.raises(UserError, match="no split 'dev'"):
+    with toy.refused("'dev'"):
         reader.locate(tmp_path, RTE, "dev")
 
 

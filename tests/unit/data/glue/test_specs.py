@@ -1,9 +1,9 @@
 """The table of GLUE's tasks, and specs of the user's own."""
 
 import pytest
+import toy
 
 from plugins.data.glue import specs as glue_specs
-from plugins.errors import UserError
 
 OWN = """
 name: mood
@@ -65,7 +65,7 @@ def test_names_are_found_however_they_are_written(written):
 
 
 def test_an_unknown_task_is_an_error_that_suggests_one():
-    with pytest.raises(UserError, match="did you mean RTE.*--spec"):
+    with toy.refused("RTE", "--spec"):
         glue_specs.find("RTT")
 
 
@@ -90,44 +90,42 @@ def test_a_regression_of_the_users_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "old, new, complaint",
+    "old, new, named",
     [
-        ("label: mood\n", "", "'label' is missing"),
-        ("label: mood", "lable: mood\nlabel: mood", "unknown key 'lable'"),
-        ("[no, yes]", "[yes]", "two classes"),
-        ("[no, yes]", "[a, b, c]", "f1 is for two classes"),
-        ("[accuracy, f1]", "[pearson]", "no metric 'pearson'"),
-        ("text: sentence", "text: [a, b, c]", "3 columns"),
-        ("labels: [no, yes]", "scale: [5, 0]", "scale"),
-        ("labels: [no, yes]", "scale: [low, 0]", "two numbers"),
-        ("name: mood", "name: [", "not YAML"),
-        ("name: mood", "name: ../mood", "name '../mood'"),
-        ("name: mood", "name: [mood]", "name must be one text"),
-        ("label: mood\n", "label: [mood]\n", "label must be one text"),
-        ("label: mood\n", "label: mood\nhead: a.b\n", "head 'a.b'"),
-        ("label: mood\n", "label: sentence\n", "'sentence' is both a text and the label"),
-        ("label: mood\n", "label: mood\nheadless: [a, b]\n", "headless must be a mapping"),
-        ("{train: train.csv, valid: dev.csv}", "train.csv", "files must be a mapping"),
-        ("valid: dev.csv", "dev: dev.csv", "files must be a mapping with keys among train, valid"),
-        (", valid: dev.csv", "", "no 'valid' split"),
-        ("dev.csv", "[dev.csv]", "files"),
-        ("[no, yes]", "[no, [yes]]", "labels must be a list of texts"),
-        ("[no, yes]", "{no: 0, yes: 1}", "labels must be a list of texts"),
-        ("[no, yes]", "[no, yes, no]", "labels .*'no'"),
-        ("text: sentence", "text: [a, a]", "text .*'a'"),
-        ("[accuracy, f1]", "[combined_score]", "mean of other metrics"),
-        ("dev.csv", "../../etc/passwd", "'../../etc/passwd'"),
-        ("dev.csv", "a/../../b.csv", "'a/../../b.csv'"),
-        ("dev.csv", "/etc/passwd", "'/etc/passwd'"),
-        ("dev.csv", "https://example.org/dev.csv", "'https://example.org/dev.csv'"),
-        ("label: mood\n", "label: mood\nfolders: [../other]\n", "'../other'"),
-        ("label: mood\n", "label: mood\nlabel: other\n", "own.yaml:6: .*'label'"),
-        ("[no, yes]", '["=HYPERLINK(1)", yes]', "'=HYPERLINK"),
-        ("[no, yes]", '["a\\nb", yes]', r"'a\\nb'"),
+        ("label: mood\n", "", ["'label'"]),
+        ("label: mood", "lable: mood\nlabel: mood", ["'lable'"]),
+        ("[no, yes]", "[yes]", ["labels"]),
+        ("[no, yes]", "[a, b, c]", ["f1"]),
+        ("[accuracy, f1]", "[pearson]", ["'pearson'"]),
+        ("text: sentence", "text: [a, b, c]", [3]),
+        ("labels: [no, yes]", "scale: [5, 0]", ["scale"]),
+        ("labels: [no, yes]", "scale: [low, 0]", ["scale"]),
+        ("name: mood", "name: [", []),
+        ("name: mood", "name: ../mood", ["'../mood'"]),
+        ("name: mood", "name: [mood]", ["name"]),
+        ("label: mood\n", "label: [mood]\n", ["label"]),
+        ("label: mood\n", "label: mood\nhead: a.b\n", ["'a.b'"]),
+        ("label: mood\n", "label: sentence\n", ["'sentence'"]),
+        ("label: mood\n", "label: mood\nheadless: [a, b]\n", ["headless"]),
+        ("{train: train.csv, valid: dev.csv}", "train.csv", ["files"]),
+        ("valid: dev.csv", "dev: dev.csv", ["files"]),
+        (", valid: dev.csv", "", ["'valid'"]),
+        ("dev.csv", "[dev.csv]", ["files"]),
+        ("[no, yes]", "[no, [yes]]", ["labels"]),
+        ("[no, yes]", "{no: 0, yes: 1}", ["labels"]),
+        ("[no, yes]", "[no, yes, no]", ["'no'"]),
+        ("text: sentence", "text: [a, a]", ["'a'"]),
+        ("[accuracy, f1]", "[combined_score]", ["combined_score"]),
+        ("dev.csv", "../../etc/passwd", ["'../../etc/passwd'"]),
+        ("dev.csv", "a/../../b.csv", ["'a/../../b.csv'"]),
+        ("dev.csv", "/etc/passwd", ["'/etc/passwd'"]),
+        ("dev.csv", "https://example.org/dev.csv", ["'https://example.org/dev.csv'"]),
+        ("label: mood\n", "label: mood\nfolders: [../other]\n", ["'../other'"]),
+        ("label: mood\n", "label: mood\nlabel: other\n", ["own.yaml:6", "'label'"]),
+        ("[no, yes]", '["=HYPERLINK(1)", yes]', ["'=HYPERLINK(1)'"]),
+        ("[no, yes]", '["a\\nb", yes]', []),
     ],
 )
-def test_a_bad_spec_is_one_line_that_names_the_file(tmp_path, old, new, complaint):
-    with pytest.raises(UserError, match=complaint) as error:
+def test_a_bad_spec_is_one_line_that_names_the_file(tmp_path, old, new, named):
+    with toy.refused("own.yaml", *named):
         glue_specs.read(write(tmp_path, OWN.replace(old, new)))
-    assert "own.yaml" in str(error.value)
-    assert "\n" not in str(error.value)

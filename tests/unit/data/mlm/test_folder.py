@@ -4,13 +4,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import toy
 from fairseq.data import Dictionary, data_utils
 from fairseq.data.token_block_dataset import TokenBlockDataset
 
 from plugins.data.mlm import folder as mlm_folder
 from plugins.data.mlm.folder import new_folder, split_documents, write_mlm_folder
 from plugins.data.text.tokenizers import SentencePieceTokenizer
-from plugins.errors import UserError
 
 TRAIN = ["the cat sat on the mat\nthe dog sat on the log", "a cat met a dog"]
 VALID = ["the log sat\non a cat"]
@@ -82,7 +82,7 @@ def test_reports_count_documents_lines_tokens_and_unknowns(tokenizer, tmp_path):
 
 
 def test_an_empty_split_is_refused(tokenizer, tmp_path):
-    with pytest.raises(UserError, match="the valid split is empty"):
+    with toy.refused("valid"):
         write_mlm_folder(tmp_path / "data", {"train": TRAIN, "valid": []}, tokenizer)
     assert not list(tmp_path.iterdir())
 
@@ -107,7 +107,7 @@ def test_each_side_of_a_split_gets_a_document():
 
 
 def test_a_single_document_cannot_be_split():
-    with pytest.raises(UserError, match="one document cannot be split"):
+    with toy.refused("--valid"):
         split_documents(["one"], 0.5)
 
 
@@ -132,13 +132,13 @@ def test_force_replaces_an_earlier_folder_and_all_its_files(tmp_path):
 
 def test_force_deletes_nothing_but_data_folders(tmp_path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(UserError, match="--force .*thesis.tex"), new_folder(tmp_path, force=True):
+    with toy.refused("thesis.tex"), new_folder(tmp_path, force=True):
         pass
 
 
 def test_a_folder_in_use_needs_force(tmp_path):
     (tmp_path / "dict.txt").touch()
-    with pytest.raises(UserError, match="is not empty: .* --force"), new_folder(tmp_path, force=False):
+    with toy.refused("--force"), new_folder(tmp_path, force=False):
         pass
 
 
@@ -166,7 +166,7 @@ def test_a_failed_swap_restores_the_old_folder(tmp_path, monkeypatch):
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(UserError, match=f"{tmp_path}/data: .*Input/output error"):
+    with toy.refused(f"{tmp_path}/data"):
         with new_folder(tmp_path / "data", force=True) as folder:
             (folder / "dict.txt").write_text("new")
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
@@ -178,7 +178,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, tokenizer, monkeyp
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(mlm_folder, "_write_split", full)
-    with pytest.raises(UserError, match=f"{tmp_path}/data: .*No space left"):
+    with toy.refused(f"{tmp_path}/data"):
         write_mlm_folder(tmp_path / "data", {"train": TRAIN}, tokenizer)
     assert not list(tmp_path.iterdir())
 
@@ -204,7 +204,7 @@ def test_lines_without_symbols_vanish_and_separate_nothing(tmp_path, tokenizer, 
 
 
 def test_a_split_without_symbols_is_refused(tmp_path, tokenizer):
-    with pytest.raises(UserError, match="valid"):
+    with toy.refused():
         write_mlm_folder(tmp_path / "data", {"train": TRAIN, "valid": [NOTHING]}, tokenizer)
     assert not list(tmp_path.iterdir())
 

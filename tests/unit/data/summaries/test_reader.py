@@ -5,9 +5,9 @@ import json
 import logging
 
 import pytest
+import toy
 
 from plugins.data.summaries.reader import Columns, Record, locate, read, share
-from plugins.errors import UserError
 
 
 def write(tmp_path, name, text):
@@ -43,45 +43,45 @@ def test_summaries_may_be_missing_where_they_are_not_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, text, message",
+    "name, text, named",
     [
         (
             "a.csv",
             "id,body,highlights\n1,a,b\n",
-            r"no column 'article', but id, body, highlights; .*--document-column",
+            ["'article'", "--document-column"],
         ),
-        ("a.csv", "article,tldr\na,b\n", r"a.csv:1: no column 'highlights', but article, tldr; .*--summary-column"),
-        ("a.csv", 'article,highlights\n"x\ny",b\na,\n', r"a.csv:4: no text under 'highlights'; .*--skip-bad-rows"),
-        ("a.csv", "article,highlights\n  ,b\n", r"a.csv:2: no text under 'article'"),
-        ("a.csv", "article,highlights\na,b,c\n", r"a.csv:2: 3 columns, 2 expected: article, highlights;"),
-        ("a.csv", 'article,highlights\n"a,b\n', r"a.csv:2: "),
-        ("a.tsv", "article\thighlights\na\n", r"a.tsv:2: 1 columns, 2 expected.*need a .csv"),
-        ("a.jsonl", '{"article": "a", "highlights": "b"}\n{"article": 3}\n', r"a.jsonl:2: .*'article'.* 3"),
-        ("a.jsonl", "[1]\n", r"a.jsonl:1: not a JSON object"),
-        ("a.jsonl", "{\n", r"a.jsonl:1: not JSON"),
-        ("a.csv", b"article,highlights\na,b\n\xff,c\n", r"a.csv:3: not UTF-8 .*0xff at offset 23"),
-        ("a.jsonl", '{"article": "a\\ud800", "highlights": "b"}\n', r"a.jsonl:1: .*'article'"),
-        ("a.jsonl", '{"id": "\\ud800", "article": "a", "highlights": "b"}\n', r"a.jsonl:1: .*'id'"),
-        ("a.jsonl", '{"id": ' + "1" * 5000 + "}\n", r"a.jsonl:1: .*5000 digits"),
-        ("a.jsonl", '{"article": ' + "[" * 100_000 + "\n", r"a.jsonl:1: nested"),
-        ("a.jsonl", '{"article": "a", "article": "b"}\n', r"a.jsonl:1: .*'article' occurs twice"),
-        ("a.csv", "article;highlights\na;b\n", r"a.csv:1: .*semicolon"),
-        ("a.csv", "article\thighlights\na\tb\n", r"a.csv:1: .*tab.*\.tsv"),
-        ("a.tsv", "article,highlights\na,b\n", r"a.tsv:1: .*comma.*\.csv"),
-        ("a.jsonl", '{"article": "a", "highlights": ["b", "c"]}\n', r"a.jsonl:1: .*'highlights' is an array"),
-        ("a.json", '[{"article": "a", "highlights": "b"},\n {"article": 3}]', r"a.json:2: .*'article' is a number"),
-        ("a.json", '[{"article": "a", "highlights": "b"}\n {"article": 3}]', r"a.json:2: "),
-        ("a.json", '[{"article": "a", "highlights": "b"},\n', r"a.json:2: "),
-        ("a.csv", b"\x1f\x8b\x08\x00abc", r"a.csv: .*gzip.*gunzip"),
-        ("a.csv", "article,highlights\na,b\n".encode("utf-16"), r"a.csv: .*UTF-16.*utf-16"),
-        ("a.csv", 'id,article,highlights\n"a\tb",c,d\n', r"a.csv:2: .*id 'a.tb'"),
-        ("a.csv", "article,highlights,article\na,b,c\n", r"a.csv:1: 2 columns are called 'article'; rename"),
-        ("a.csv", "article,highlights\n", r"a.csv: no usable records"),
-        ("a.csv", "", r"a.csv:1: no column 'article'"),
+        ("a.csv", "article,tldr\na,b\n", ["a.csv:1", "'highlights'", "--summary-column"]),
+        ("a.csv", 'article,highlights\n"x\ny",b\na,\n', ["a.csv:4", "'highlights'", "--skip-bad-rows"]),
+        ("a.csv", "article,highlights\n  ,b\n", ["a.csv:2", "'article'"]),
+        ("a.csv", "article,highlights\na,b,c\n", ["a.csv:2", 3, 2]),
+        ("a.csv", 'article,highlights\n"a,b\n', ["a.csv:2"]),
+        ("a.tsv", "article\thighlights\na\n", ["a.tsv:2", 1, 2]),
+        ("a.jsonl", '{"article": "a", "highlights": "b"}\n{"article": 3}\n', ["a.jsonl:2", "'article'", 3]),
+        ("a.jsonl", "[1]\n", ["a.jsonl:1"]),
+        ("a.jsonl", "{\n", ["a.jsonl:1"]),
+        ("a.csv", b"article,highlights\na,b\n\xff,c\n", ["a.csv:3", "0xff", 23]),
+        ("a.jsonl", '{"article": "a\\ud800", "highlights": "b"}\n', ["a.jsonl:1", "'article'"]),
+        ("a.jsonl", '{"id": "\\ud800", "article": "a", "highlights": "b"}\n', ["a.jsonl:1", "'id'"]),
+        ("a.jsonl", '{"id": ' + "1" * 5000 + "}\n", ["a.jsonl:1", 5000]),
+        ("a.jsonl", '{"article": ' + "[" * 100_000 + "\n", ["a.jsonl:1"]),
+        ("a.jsonl", '{"article": "a", "article": "b"}\n', ["a.jsonl:1", "'article'"]),
+        ("a.csv", "article;highlights\na;b\n", ["a.csv:1"]),
+        ("a.csv", "article\thighlights\na\tb\n", ["a.csv:1", ".tsv"]),
+        ("a.tsv", "article,highlights\na,b\n", ["a.tsv:1", ".csv"]),
+        ("a.jsonl", '{"article": "a", "highlights": ["b", "c"]}\n', ["a.jsonl:1", "'highlights'"]),
+        ("a.json", '[{"article": "a", "highlights": "b"},\n {"article": 3}]', ["a.json:2", "'article'"]),
+        ("a.json", '[{"article": "a", "highlights": "b"}\n {"article": 3}]', ["a.json:2"]),
+        ("a.json", '[{"article": "a", "highlights": "b"},\n', ["a.json:2"]),
+        ("a.csv", b"\x1f\x8b\x08\x00abc", ["a.csv"]),
+        ("a.csv", "article,highlights\na,b\n".encode("utf-16"), ["a.csv"]),
+        ("a.csv", 'id,article,highlights\n"a\tb",c,d\n', ["a.csv:2", "id"]),
+        ("a.csv", "article,highlights,article\na,b,c\n", ["a.csv:1", 2, "'article'"]),
+        ("a.csv", "article,highlights\n", ["a.csv"]),
+        ("a.csv", "", ["a.csv:1", "'article'"]),
     ],
 )
-def test_what_is_wrong_is_named_with_its_line(tmp_path, name, text, message):
-    with pytest.raises(UserError, match=message):
+def test_what_is_wrong_is_named_with_its_line(tmp_path, name, text, named):
+    with toy.refused(*named):
         list(read(write(tmp_path, name, text)))
 
 
@@ -100,7 +100,7 @@ def test_zero_is_a_name(tmp_path):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match="No such file"):
+    with toy.refused("none.csv"):
         list(read(tmp_path / "none.csv"))
 
 
@@ -128,11 +128,11 @@ def test_splits_are_found_by_their_usual_names(tmp_path):
 
 
 def test_a_missing_or_doubled_split_is_an_error(tmp_path):
-    with pytest.raises(UserError, match=r"no valid split here; .*valid.csv"):
+    with toy.refused("valid.csv"):
         locate(tmp_path, "valid")
     for name in ("valid.csv", "dev.csv"):
         write(tmp_path, name, "x")
-    with pytest.raises(UserError, match="valid.csv and dev.csv are both the valid split"):
+    with toy.refused("valid.csv", "dev.csv"):
         locate(tmp_path, "valid")
 
 

@@ -2,12 +2,10 @@
 
 import json
 
-import pytest
 import toy
 
 from plugins.data.dictionaries import MaskDictionary
 from plugins.data.text import bpe
-from plugins.errors import UserError
 
 
 def test_a_sentencepiece_model_is_found(toy_data):
@@ -46,5 +44,5 @@ def test_words_start_at_gpt2s_spaces(tmp_path):
 
 
 def test_no_tokenizer_is_an_error_that_names_the_flag(tmp_path):
-    with pytest.raises(UserError, match=f"{tmp_path}: no tokenizer.*--mask-whole-words"):
+    with toy.refused(tmp_path, "--mask-whole-words"):
         bpe.word_starts(tmp_path, MaskDictionary())

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import toy
 
 from plugins.data.text import sources
 from plugins.data.text.char_corpus import open_corpus
 from plugins.data.text.char_dictionary import CharDictionary
 from plugins.data.text.sources import CorpusSpec, Reading
-from plugins.errors import UserError
 
 
 def spec(*paths, reading=None, **options):
@@ -101,7 +101,7 @@ def test_given_files_are_whole_splits(tmp_path, text, cache):
 def test_all_of_a_text_can_be_for_validation(text, cache):
     corpus = open_corpus(spec(text, valid_fraction=1.0), cache)
     assert content(corpus, "valid", CharDictionary("abcdefghij")) == [(None, text.read_text())]
-    with pytest.raises(UserError, match="text.txt: nothing left to train on"):
+    with toy.refused("text.txt"):
         corpus.dictionary()
 
 
@@ -126,7 +126,7 @@ def test_the_styles_are_numbered_as_the_list_given(tmp_path, cache):
     corpus = open_corpus(spec(tmp_path / "drama.txt", tmp_path / "novel.txt", reading={"style_from": "file"}), cache)
     split = corpus.split("train", corpus.dictionary(), ["novel", "poem", "drama"], 1)
     assert split.labels.tolist() == [2, 0]
-    with pytest.raises(UserError, match="style 'drama' is not one of novel, poem in ckpt.pt"):
+    with toy.refused("'drama'", "novel", "poem", "ckpt.pt"):
         corpus.split("train", corpus.dictionary(), ["novel", "poem"], 1, "ckpt.pt")
 
 
@@ -150,7 +150,7 @@ def test_other_options_are_kept_beside_each_other(text, cache):
 
 def test_a_failed_start_leaves_nothing(tmp_path, cache):
     (tmp_path / "a.txt").write_bytes(b"abc" * 10 + b"\xff")
-    with pytest.raises(UserError, match="not UTF-8"):
+    with toy.refused():
         open_corpus(spec(tmp_path / "a.txt"), cache)
     assert os.listdir(cache) == []
 
@@ -234,7 +234,7 @@ def test_a_file_in_the_place_of_a_cache_entry_is_replaced(text, cache):
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path, text):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="file/cache: the encoded text cannot be written here.*--data-cache"):
+    with toy.refused("file/cache", "--data-cache"):
         open_corpus(spec(text), str(tmp_path / "file" / "cache"))
 
 
@@ -251,40 +251,36 @@ def test_a_character_that_only_a_validation_file_has_is_pointed_at(tmp_path, cac
     train.write_text("abcde\n" * 15, encoding="utf-8")
     valid.write_text("abc\nabéde\nabé\n", encoding="utf-8")
     corpus = open_corpus(spec(train, valid_data=(str(valid),)), cache)
-    with pytest.raises(UserError, match=r"b.txt: 'é' \(U\+00E9\), character 7, is in the valid split") as error:
+    with toy.refused("b.txt", "'é'", "U+00E9", 7):
         corpus.split("valid", corpus.dictionary(), [], 4)
-    assert "\n" not in str(error.value)
 
 
 def test_a_character_that_a_checkpoint_lacks_is_pointed_at(tmp_path, cache):
     path = records(tmp_path / "a.jsonl", ("x", "abc"), ("x", "abz"), ("x", "abcabc"))
-    with pytest.raises(UserError, match=r"a.jsonl:2: 'z' .*character 3, is in the train split but not in ckpt.pt"):
+    with toy.refused("a.jsonl:2", "'z'", 3, "ckpt.pt"):
         open_corpus(spec(path), cache).split("train", CharDictionary("abc"), [], 2, "ckpt.pt")
 
 
 def test_a_split_shorter_than_a_window_is_refused(text, cache):
     corpus = open_corpus(spec(text), cache)
     assert len(corpus.split("valid", corpus.dictionary(), [], 9)) == 10
-    with pytest.raises(
-        UserError, match="text.txt: 100 characters, of which the valid split has 10 but needs 11;"
-    ) as error:
+    with toy.refused("text.txt", 100, 10, 11):
         corpus.split("valid", corpus.dictionary(), [], 10)
-    assert "\n" not in str(error.value)
 
 
 def test_a_split_that_nobody_knows_is_refused(text, cache):
     corpus = open_corpus(spec(text), cache)
-    with pytest.raises(UserError, match="no split 'dev': there are train, valid, test"):
+    with toy.refused("'dev'"):
         corpus.split("dev", corpus.dictionary(), [], 1)
 
 
 def test_a_style_without_text_to_train_on_is_refused(tmp_path, cache):
     path = records(tmp_path / "a.jsonl", ("x", "aaaa"), ("x", "bbbb"), ("y", "abab"))
-    with pytest.raises(UserError, match="a.jsonl:3: style 'y' has no text to train on"):
+    with toy.refused("a.jsonl:3", "'y'"):
         content(open_corpus(spec(path, reading={"style_from": "jsonl"}), cache), "train")
 
 
 def test_a_file_of_nothing_but_a_byte_order_mark_holds_no_text(tmp_path, cache):
     (tmp_path / "a.txt").write_text("\ufeff")
-    with pytest.raises(UserError, match="a.txt: holds no text"):
+    with toy.refused("a.txt"):
         open_corpus(spec(tmp_path / "a.txt"), cache)

@@ -5,10 +5,10 @@ import time
 
 import numpy as np
 import pytest
+import toy
 
 from plugins.data.text import sources
 from plugins.data.text.sources import CorpusSpec, Reading, find_sources, read_documents
-from plugins.errors import UserError
 
 
 def write(folder, **files):
@@ -58,14 +58,13 @@ def test_bytes_of_any_file_can_be_read(tmp_path):
 def test_what_is_not_utf8_is_named_with_its_offset(tmp_path, monkeypatch, chunk):
     monkeypatch.setattr(sources, "CHUNK", chunk)
     write(tmp_path, a_txt="aé\nb".encode() + b"\xe9\xe9")
-    with pytest.raises(UserError, match=r"a.txt: not UTF-8 \(byte 0xe9 at offset 5\).*--unit byte") as error:
+    with toy.refused("a.txt", "0xe9", 5, "--unit byte"):
         texts(tmp_path / "a.txt")
-    one_line(error)
 
 
 def test_a_file_that_ends_within_a_character_is_not_utf8(tmp_path):
     write(tmp_path, a_txt=b"ab" + "é".encode()[:1])
-    with pytest.raises(UserError, match="byte 0xc3 at offset 2"):
+    with toy.refused("0xc3", 2):
         texts(tmp_path / "a.txt")
 
 
@@ -89,48 +88,47 @@ def test_styles_and_texts_come_from_jsonl_fields(tmp_path):
 
 
 BAD_FILES = {
-    "missing": ({}, "none.txt", {}, "none.txt: "),
-    "empty": ({"a_txt": ""}, "a.txt", {}, "a.txt: empty"),
-    "folder without text": ({"a_png": "x"}, "", {}, "no text in this folder"),
+    "missing": ({}, "none.txt", {}, ["none.txt"]),
+    "empty": ({"a_txt": ""}, "a.txt", {}, ["a.txt"]),
+    "folder without text": ({"a_png": "x"}, "", {}, []),
     "file beside the style folders": (
-        {"x_txt": "x", "drama__a_txt": "a"}, "", {"style_from": "folder"}, "x.txt: has no style.*--style-from folder"
+        {"x_txt": "x", "drama__a_txt": "a"}, "", {"style_from": "folder"}, ["x.txt", "--style-from"]
     ),
     "text file where JSONL is wanted": (
-        {"a_txt": "x"}, "a.txt", {"style_from": "jsonl"}, "a.txt: has no style; --style-from jsonl reads .jsonl"
+        {"a_txt": "x"}, "a.txt", {"style_from": "jsonl"}, ["a.txt", "--style-from"]
     ),
     "record without style": (
-        {"a_jsonl": '{"text": "x"}'}, "a.jsonl", {"style_from": "jsonl"}, "a.jsonl:1: no key 'style'.*--style-key"
+        {"a_jsonl": '{"text": "x"}'}, "a.jsonl", {"style_from": "jsonl"}, ["a.jsonl:1", "'style'", "--style-key"]
     ),
     "record whose style is empty": (
         {"a_jsonl": '{"text": "x", "style": "a"}\n{"text": "x", "style": ""}'}, "a.jsonl", {"style_from": "jsonl"},
-        "a.jsonl:2: '' cannot name a style",
+        ["a.jsonl:2", "''"],
     ),
     "record whose style is none": (
         {"a_jsonl": '{"text": "x", "style": "none"}'}, "a.jsonl", {"style_from": "jsonl"},
-        "a.jsonl:1: 'none' cannot name a style",
+        ["a.jsonl:1", "'none'"],
     ),
     "style with a line break": (
-        {"a_jsonl": '{"text": "x", "style": "a\\nb"}'}, "a.jsonl", {"style_from": "jsonl"}, r"a.jsonl:1: .*'a.nb'"
+        {"a_jsonl": '{"text": "x", "style": "a\\nb"}'}, "a.jsonl", {"style_from": "jsonl"}, ["a.jsonl:1"]
     ),
     "style that is a formula": (
-        {"a_jsonl": '{"text": "x", "style": "=1+1"}'}, "a.jsonl", {"style_from": "jsonl"}, r"a.jsonl:1: .*'=1.1'"
+        {"a_jsonl": '{"text": "x", "style": "=1+1"}'}, "a.jsonl", {"style_from": "jsonl"}, ["a.jsonl:1", "'=1+1'"]
     ),
-    "compressed": ({"a_txt": b"\x1f\x8babc"}, "a.txt", {}, "a.txt: .*gzip"),
-    "file called none": ({"none_txt": "x"}, "none.txt", {"style_from": "file"}, "none.txt: 'none' cannot name"),
-    "folder called none": ({"none__a_txt": "x"}, "none", {"style_from": "folder"}, "a.txt: 'none' cannot name"),
-    "record without text": ({"a_jsonl": '{"body": "x"}'}, "a.jsonl", {}, "a.jsonl:1: no key 'text'.*--jsonl-key"),
-    "record that is no JSON": ({"a_jsonl": '{"text": "x"}\n{'}, "a.jsonl", {}, "a.jsonl:2: not JSON"),
+    "compressed": ({"a_txt": b"\x1f\x8babc"}, "a.txt", {}, ["a.txt"]),
+    "file called none": ({"none_txt": "x"}, "none.txt", {"style_from": "file"}, ["none.txt", "'none'"]),
+    "folder called none": ({"none__a_txt": "x"}, "none", {"style_from": "folder"}, ["a.txt", "'none'"]),
+    "record without text": ({"a_jsonl": '{"body": "x"}'}, "a.jsonl", {}, ["a.jsonl:1", "'text'", "--jsonl-key"]),
+    "record that is no JSON": ({"a_jsonl": '{"text": "x"}\n{'}, "a.jsonl", {}, ["a.jsonl:2"]),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BAD_FILES)
 def test_a_bad_file_gives_one_line_that_names_it(tmp_path, case):
-    files, path, reading, words = BAD_FILES[case]
+    files, path, reading, named = BAD_FILES[case]
     write(tmp_path, **files)
-    with pytest.raises(UserError, match=words) as error:
+    with toy.refused(*named) as error:
         texts(tmp_path / path, **reading)
     assert str(tmp_path) in str(error.value)
-    one_line(error)
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.ndjson", "a.txt"])
@@ -147,9 +145,8 @@ def test_an_array_of_records_is_read(tmp_path):
 
 def test_a_named_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "a.txt")
-    with pytest.raises(UserError, match="a.txt: ") as error:
+    with toy.refused("a.txt"):
         texts(tmp_path / "a.txt")
-    one_line(error)
 
 
 def test_shares_are_exact():
@@ -161,7 +158,7 @@ def test_shares_are_exact():
 
 
 def test_fractions_beyond_the_whole_are_refused():
-    with pytest.raises(UserError, match="--valid-fraction 0.6 and --test-fraction 0.6"):
+    with toy.refused("--valid-fraction 0.6", "--test-fraction 0.6"):
         CorpusSpec(("x",), valid_fraction=0.6, test_fraction=0.6).shares()
 
 

@@ -134,5 +134,5 @@ def test_a_character_without_a_symbol_is_named_with_its_file(text, cache):
 
 def test_too_little_text_for_a_window_is_named(text, characters, cache):
     corpus = TokenCorpus(CorpusSpec((text,), valid_fraction=0.01), characters, cache)
-    with pytest.raises(UserError, match="the valid split has .* tokens, and a window needs 1001"):
+    with toy.refused(1001):
         corpus.split("valid", 1000)

@@ -2,6 +2,7 @@ import json
 import pickle
 
 import pytest
+import toy
 from fairseq.data import Dictionary
 from fairseq.data.encoders.gpt2_bpe import GPT2BPE, GPT2BPEConfig
 from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
@@ -9,7 +10,6 @@ from fairseq.data.encoders.sentencepiece_bpe import SentencepieceBPE, Sentencepi
 
 from plugins.data.text import tokenizers
 from plugins.data.text.tokenizers import TOKENIZER_FILES, GPT2Tokenizer, SentencePieceTokenizer
-from plugins.errors import UserError
 
 LINES = ["the cat sat on the mat", "the dog sat on the log", "a cat and a dog met on a mat"] * 5
 TRICKY = ["", "The cat!", "  the   cat ", "caf\u00e9 \u2603", "<unk> </s> <mask>", "a\u00a0b\u2028c"]
@@ -58,7 +58,7 @@ def test_every_printable_ascii_character_is_known(trained):
 
 
 def test_a_size_that_the_text_cannot_fill_is_answered_with_the_largest():
-    with pytest.raises(UserError, match="--vocab-size 5000 is too large for .* at most 104"):
+    with toy.refused("--vocab-size 5000", 104):
         SentencePieceTokenizer.train(LINES, 5000)
     assert len(SentencePieceTokenizer.train(LINES, 104).dictionary()) == 104
 
@@ -68,14 +68,14 @@ def test_an_inexact_size_is_the_largest_that_the_text_gives():
 
 
 def test_a_size_below_the_alphabet_is_answered_with_the_smallest():
-    with pytest.raises(UserError, match="--vocab-size 20 is too small for .* at least 99"):
+    with toy.refused("--vocab-size 20", 99):
         SentencePieceTokenizer.train(LINES, 20)
 
 
 @pytest.mark.parametrize("content", [b"", b"no model"])
 def test_a_file_that_is_no_model_is_refused(tmp_path, content):
     (tmp_path / "m.model").write_bytes(content)
-    with pytest.raises(UserError, match="m.model is not a sentencepiece model"):
+    with toy.refused("m.model"):
         SentencePieceTokenizer.from_file(tmp_path / "m.model")
 
 
@@ -97,20 +97,14 @@ def test_gpt2_keeps_the_order_of_the_given_dictionary(gpt2_folder):
 @pytest.mark.parametrize("name", ["encoder.json", "vocab.bpe", "dict.txt"])
 def test_a_missing_gpt2_file_is_named_with_the_command_that_fetches_it(gpt2_folder, name):
     (gpt2_folder / name).unlink()
-    with pytest.raises(UserError, match=f"{name}: No such file.*get_data.py gpt2-bpe"):
+    with toy.refused(name, "get_data.py"):
         GPT2Tokenizer(gpt2_folder)
 
 
-@pytest.mark.parametrize(
-    ("name", "complaint"),
-    [
-        ("encoder.json", "encoder.json or vocab.bpe is not GPT-2's"),
-        ("dict.txt", "is not a fairseq dictionary"),
-    ],
-)
-def test_a_malformed_gpt2_file_is_refused(gpt2_folder, name, complaint):
+@pytest.mark.parametrize("name", ["encoder.json", "dict.txt"])
+def test_a_malformed_gpt2_file_is_refused(gpt2_folder, name):
     (gpt2_folder / name).write_text("nonsense")
-    with pytest.raises(UserError, match=complaint):
+    with toy.refused(name):
         GPT2Tokenizer(gpt2_folder)
 
 

@@ -1,0 +1,19 @@
+"""Each script shows its help in a new Python, at once: without importing torch or fairseq."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import toy
+
+SCRIPTS = sorted((toy.ROOT / "scripts").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_help_imports_nothing_heavy(script):
+    command = [sys.executable, "-X", "importtime", script, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout.startswith("usage: "), done.stderr[-2000:]
+    imported = set(re.findall(r"\| +([\w.]+)$", done.stderr, flags=re.M))
+    assert "argparse" in imported and not imported & {"torch", "fairseq", "transformers", "matplotlib"}
