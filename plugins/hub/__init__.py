@@ -14,10 +14,12 @@ from . import roberta
 from .causal_lm import CausalLM
 from .char_lm import CharLM
 from .embedder import Embedder, saved_settings
+from .huggingface.export import export
 from .roberta import MASK, RobertaInterface, local_bpe
 
 __all__ = [
-    "MASK", "CausalLM", "CharLM", "Embedder", "RobertaInterface", "find_checkpoint", "kind_of", "load", "local_bpe",
+    "MASK", "CausalLM", "CharLM", "Embedder", "RobertaInterface", "export", "find_checkpoint", "kind_of",
+    "load", "local_bpe",
 ]  # fmt: skip
 
 checkpoints.loads("char_lm", CharLanguageModel)(CharLM.from_pretrained)

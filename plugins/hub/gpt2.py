@@ -10,18 +10,18 @@ from torch import Tensor
 
 from plugins.checkpoints import build_model, new_model
 from plugins.data.dictionaries import FILLER
-from plugins.data.text.causal_tokenizers import ByteLevelBPE
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.files import read_json
 from plugins.models.causal_lm import CausalLanguageModel
 from plugins.models.causal_lm_config import DEFAULTS
 
-from .huggingface import files
+from .huggingface import files, tokenizers_out
+from .huggingface.contents import Contents
 from .huggingface.files import CONFIG, is_folder
 from .huggingface.tokenizers_in import read_dictionary
 
-__all__ = ["CONFIG", "config_files", "is_folder", "read", "tensors_of", "write"]
+__all__ = ["CONFIG", "contents", "is_folder", "is_gpt2", "read", "write"]
 
 FIXED = {  # what the model computes, without an option for it
     "model_type": "gpt2",
@@ -42,6 +42,7 @@ ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu"
 BACK = {"gelu_tanh": "gelu_new", "gelu_accurate": "gelu_new", "gelu_fast": "gelu_new", "gelu": "gelu", "relu": "relu"}
 TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")  # linear layers that are stored as (in, out)
 BUFFERS = (".attn.bias", ".attn.masked_bias")  # causal masks in older files
+SAME = {"positions": "learned", "residual": True}  # options of a causal_lm that is a GPT-2
 TABLE, POSITIONS = "wte.weight", "wpe.weight"
 
 
@@ -176,20 +177,36 @@ def foreign_name(name: str) -> str:
 # To a folder
 
 
+def is_gpt2(model: CausalLanguageModel) -> bool:
+    """Return whether transformers' own GPT-2 computes the same function."""
+    same = all(str(model.cfg[name]) == str(value) for name, value in SAME.items())
+    return same and str(model.cfg.activation_fn) in BACK
+
+
 def write(model: CausalLanguageModel, folder: str | Path) -> None:
-    """Write a causal LM as a folder that Hugging Face transformers loads; the folder appears whole or not at all.
+    """Write a causal LM as a folder that transformers loads; the folder appears whole or not at all.
 
     Raises:
         UserError: GPT-2 has no place for an option of the model, or the folder exists already.
     """
-    contents, dictionary = config_files(model), model.decoder.dictionary
-    if isinstance(dictionary.tokenizer, ByteLevelBPE):
-        contents["tokenizer_config.json"] = tokenizer_config(dictionary, model.max_positions())
-    files.write_folder(folder, contents | tokenizer_files(dictionary), tensors_of(model))
+    found = contents(model)
+    files.write_folder(folder, found.files | {CONFIG: found.config}, found.tensors)
 
 
-def config_files(model: CausalLanguageModel) -> dict[str, dict[str, Any]]:
-    """Return the contents of config.json and generation_config.json.
+def contents(model: CausalLanguageModel) -> Contents:
+    """Return what the folder of a GPT-2 contains.
+
+    Raises:
+        UserError: GPT-2 has no place for an option of the model.
+    """
+    config, dictionary = config_of(model), model.decoder.dictionary
+    ends = {"bos_token_id": dictionary.bos(), "eos_token_id": dictionary.eos(), "pad_token_id": dictionary.eos()}
+    ours = tokenizer_files(dictionary) | tokenizers_out.of_decoder(dictionary, model.max_positions())
+    return Contents(config, tensors_of(model), ours | {files.GENERATION_CONFIG: ends})
+
+
+def config_of(model: CausalLanguageModel) -> dict[str, Any]:
+    """Return the contents of ``config.json``.
 
     Raises:
         UserError: GPT-2 has no place for an option of the model.
@@ -197,14 +214,12 @@ def config_files(model: CausalLanguageModel) -> dict[str, dict[str, Any]]:
     cfg, dictionary = model.cfg, model.decoder.dictionary
     if OmegaConf.select(cfg, "peft") not in (None, "none"):
         raise UserError(f"this model is tuned by --peft {cfg.peft}; merge it first: scripts/merge_peft.py")
-    for name, value in {"positions": "learned", "residual": True}.items():
-        if cfg[name] != value:
-            raise UserError(f"GPT-2 has no --{name} {cfg[name]}, only {value}; this model cannot be exported")
+    for name, value in SAME.items():
+        if str(cfg[name]) != str(value):
+            raise UserError(f"GPT-2 has no --{name} {cfg[name]}, only {value}; see plugins.hub.export")
     if str(cfg.activation_fn) not in BACK:
-        raise UserError(f"GPT-2 has no --activation-fn {cfg.activation_fn}; this model cannot be exported")
-    ends = {"bos_token_id": dictionary.bos(), "eos_token_id": dictionary.eos()}
-    config = {name: value for name, value in FIXED.items() if value is not None}
-    config |= {
+        raise UserError(f"GPT-2 has no --activation-fn {cfg.activation_fn}; see plugins.hub.export")
+    return {name: value for name, value in FIXED.items() if value is not None} | {
         "architectures": ["GPT2LMHeadModel"],
         **{theirs: cfg[ours] for theirs, ours in SIZES.items()},
         "n_inner": cfg.decoder_ffn_embed_dim,
@@ -212,19 +227,8 @@ def config_files(model: CausalLanguageModel) -> dict[str, dict[str, Any]]:
         "layer_norm_epsilon": cfg.norm_eps,
         **{theirs: cfg[ours] for theirs, ours in DROPOUTS.items()},
         "tie_word_embeddings": cfg.tie_embeddings,
-        **ends,
-    }
-    return {CONFIG: config, files.GENERATION_CONFIG: ends}
-
-
-def tokenizer_config(dictionary: TokenDictionary, length: int) -> dict[str, Any]:
-    """Return the contents of tokenizer_config.json; ``length`` is the longest input in tokens."""
-    end = dictionary[dictionary.eos()]
-    return {
-        "tokenizer_class": "GPT2Tokenizer",
-        **dict.fromkeys(("bos_token", "eos_token", "unk_token"), end),
-        "model_max_length": length,
-        "add_prefix_space": False,
+        "bos_token_id": dictionary.bos(),
+        "eos_token_id": dictionary.eos(),
     }
 
 

@@ -246,6 +246,7 @@ def build_sentence_encoder(cfg, dictionary):
         dropout=cfg.dropout,
         layer_norm_embedding=cfg.layernorm_embedding,
         pre_norm=cfg.encoder_normalize_before,
+        norm_eps=cfg.norm_eps,
         layer_drop=cfg.encoder_layerdrop,
         embedding_noise=noise if cfg.quant_noise_pq else None,
     )
@@ -261,6 +262,7 @@ def build_layer(cfg):
         attention_dropout=cfg.attention_dropout,
         activation_dropout=cfg.activation_dropout,
         pre_norm=cfg.encoder_normalize_before,
+        norm_eps=cfg.norm_eps,
     )
     if cfg.quant_noise_pq:
         for part in (layer, layer.self_attn):
@@ -278,7 +280,8 @@ def build_head(cfg, dictionary, table):
         table = nn.Linear(cfg.encoder_embed_dim, cfg.vocab_size, bias=False).weight
         nn.init.normal_(table, std=0.02)
     if cfg.head == "roberta":
-        return RobertaHead(table, utils.get_activation_fn(str(cfg.activation_fn)))
+        activation = str(cfg.head_activation_fn or cfg.activation_fn)
+        return RobertaHead(table, utils.get_activation_fn(activation), cfg.norm_eps)
     unused = torch.tensor(dictionaries.unused_words(dictionary)) if cfg.exclude_unused else None
     return ClapHead(
         table,

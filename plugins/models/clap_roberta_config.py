@@ -74,6 +74,10 @@ class ClapRobertaConfig(PeftConfig, StartConfig):
     # Layers
     encoder_normalize_before: Optional[bool] = architecture("pre-norm layers (off)")
     activation_fn: Optional[ACTIVATIONS] = architecture("activation of the feed-forward nets (gelu)")
+    head_activation_fn: Optional[ACTIVATIONS] = architecture(
+        "activation of --head roberta (as --activation-fn); Hugging Face's RoBERTa has gelu there in any case"
+    )
+    norm_eps: Optional[float] = architecture("added to the variance in layer norms (1e-5)")
     pooler_activation_fn: Optional[ACTIVATIONS] = architecture("activation of classification heads (tanh)")
     dropout: float = option(0.1, "dropout after the embedding, attention and feed-forward net")
     attention_dropout: float = option(0.1, "dropout of attention weights")
@@ -131,5 +135,6 @@ DEFAULTS = BASE | {
     "untie_weights_roberta": False,
     "encoder_normalize_before": False,
     "activation_fn": "gelu",
+    "norm_eps": 1e-5,
     "pooler_activation_fn": "tanh",
 }

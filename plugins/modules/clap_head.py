@@ -119,14 +119,15 @@ class RobertaHead(Head):
     Args:
         weight: (V, C) table, which may be the input's.
         activation: from (..., C) to (..., C).
+        norm_eps: added to the variance in the layer norm.
     """
 
-    def __init__(self, weight: nn.Parameter, activation: Callable[[Tensor], Tensor]):
+    def __init__(self, weight: nn.Parameter, activation: Callable[[Tensor], Tensor], norm_eps: float = 1e-5):
         super().__init__()
         words, width = weight.shape
         self.dense = nn.Linear(width, width)
         self.activation = activation
-        self.layer_norm = nn.LayerNorm(width)
+        self.layer_norm = nn.LayerNorm(width, norm_eps)
         self.weight = weight
         self.bias = nn.Parameter(torch.zeros(words))
 

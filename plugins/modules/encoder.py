@@ -27,6 +27,7 @@ class EncoderLayer(nn.Module):
         activation: of the feed-forward net.
         dropout, attention_dropout, activation_dropout: after each part; on attention weights; after the activation.
         pre_norm: normalize the input of each part (pre-norm) instead of the sum after it (post-norm, as RoBERTa).
+        norm_eps: added to the variance in layer norms.
     """
 
     def __init__(
@@ -40,14 +41,15 @@ class EncoderLayer(nn.Module):
         attention_dropout: float = 0.1,
         activation_dropout: float = 0.0,
         pre_norm: bool = False,
+        norm_eps: float = 1e-5,
     ):
         super().__init__()
         self.pre_norm = pre_norm
         self.self_attn = SelfAttention(embed_dim, num_heads, attention_dropout)
-        self.self_attn_layer_norm = nn.LayerNorm(embed_dim)
+        self.self_attn_layer_norm = nn.LayerNorm(embed_dim, norm_eps)
         self.fc1 = nn.Linear(embed_dim, ffn_dim)
         self.fc2 = nn.Linear(ffn_dim, embed_dim)
-        self.final_layer_norm = nn.LayerNorm(embed_dim)
+        self.final_layer_norm = nn.LayerNorm(embed_dim, norm_eps)
         self.activation = activation
         self.dropout = Dropout(dropout)
         self.activation_dropout = Dropout(activation_dropout)
@@ -116,6 +118,7 @@ class SentenceEncoder(nn.Module):
         pre_norm: the layers are pre-norm, so the output gets a layer norm of its own.
         layer_drop: probability of skipping a layer in training (Fan et al., 2019, arXiv 1909.11556).
         embedding_noise: applied to the embedded input (quantization noise), or None.
+        norm_eps: added to the variance in layer norms.
     """
 
     def __init__(
@@ -131,6 +134,7 @@ class SentenceEncoder(nn.Module):
         pre_norm: bool = False,
         layer_drop: float = 0.0,
         embedding_noise: nn.Module | None = None,
+        norm_eps: float = 1e-5,
     ):
         super().__init__()
         width = embed_tokens.embedding_dim
@@ -139,11 +143,11 @@ class SentenceEncoder(nn.Module):
         self._positions = positions.key or "embed_positions"  # where checkpoints have its parameters
         self.add_module(self._positions, positions)
         self.token_embedding = token_embedding
-        self.layernorm_embedding = nn.LayerNorm(width) if layer_norm_embedding else None
+        self.layernorm_embedding = nn.LayerNorm(width, norm_eps) if layer_norm_embedding else None
         self.dropout = Dropout(dropout)
         self.quant_noise = embedding_noise
         self.layers = nn.ModuleList(layers)
-        self.layer_norm = nn.LayerNorm(width) if pre_norm else None
+        self.layer_norm = nn.LayerNorm(width, norm_eps) if pre_norm else None
         self.padding_index, self.layer_drop = padding_index, layer_drop
         self.prompt = None  # a SoftPrompt; its features are removed from the output
 

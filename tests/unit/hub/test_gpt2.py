@@ -226,13 +226,14 @@ def test_causal_masks_of_older_files_are_left_out(transformers, tokenizer, tmp_p
     gpt2.read(folder)
 
 
-def test_another_tokenizer_goes_along_for_us_and_is_not_said_to_be_gpt2s(tmp_path):
-    pytest.importorskip("safetensors")
+def test_another_tokenizer_goes_along_in_its_own_file_too(transformers, tmp_path):
     options = {"decoder_layers": 2, "decoder_attention_heads": 2, "decoder_embed_dim": 16, "block_size": 32}
     dictionary = TokenDictionary(Characters("\n abc"))
     model = checkpoints.new_model(gpt2.CausalLanguageModel, options, dictionary)
     gpt2.write(model, tmp_path / "hf")
-    assert not (tmp_path / "hf" / "tokenizer_config.json").exists()
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "hf")
+    assert theirs("ab c\n").input_ids == dictionary.encode("ab c\n").tolist()
+    assert theirs.eos_token_id == dictionary.eos()
     back = gpt2.read(tmp_path / "hf")
     assert back.decoder.dictionary.symbols == dictionary.symbols
     for name, tensor in model.state_dict().items():

@@ -1,0 +1,77 @@
+"""Models as folders of Hugging Face transformers."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from plugins.checkpoints import find_checkpoint, read_state
+from plugins.data.glue import specs
+from plugins.errors import UserError
+
+from ..causal_lm import CausalLM
+from ..char_lm import CharLM
+from ..roberta import RobertaInterface
+from . import card, decoder_lm, masked_lm
+from .contents import Contents
+from .files import CONFIG, DTYPES, write_folder
+
+
+def export(
+    model: Any, folder: str | Path, *, dtype: str = "float32", head: str | None = None, base: str | None = None
+) -> None:
+    """Write a model as a folder that transformers loads by its ``Auto`` classes; it appears whole or not at all.
+
+    A RoBERTa or GPT-2 becomes transformers' own. Other models come with their code, which is that of
+    :mod:`plugins.modules`: load them with ``trust_remote_code=True``.
+
+    Args:
+        model: a checkpoint, its folder, or what :func:`plugins.hub.load` returned.
+        folder: a new folder.
+        dtype: of the weights: float32, bfloat16 or float16.
+        head: the classification head, where the model has several.
+        base: the checkpoint that an adapter belongs to; adapters have to be merged, see ``scripts/merge_peft.py``.
+
+    Raises:
+        UserError: the folder exists, the checkpoint is damaged, or transformers has no place for the model.
+    """
+    from plugins import hub
+
+    if dtype not in DTYPES:
+        raise UserError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
+    if os.path.lexists(folder):
+        raise UserError(f"{folder}: exists already; name a new folder")
+    path, state = None, {}
+    if isinstance(model, str | Path):
+        path = find_checkpoint(model)
+        state, model = read_state(path), hub.load(path, base)
+    contents = contents_of(model, head, state)
+    contents.config["dtype"] = dtype
+    name = Path(folder).absolute().name
+    text = card.model_card_text(model, state, path, name, contents.pipeline, bool(contents.code))
+    files = contents.files | contents.code | {CONFIG: contents.config, "README.md": text}
+    write_folder(folder, files, contents.tensors, dtype)
+
+
+def contents_of(model: Any, head: str | None, state: dict[str, Any]) -> Contents:
+    """Return what the folder of a loaded model contains.
+
+    Args:
+        model: what :func:`plugins.hub.load` returned.
+        head: the classification head, or None.
+        state: the content of the checkpoint, {} where there is none.
+
+    Raises:
+        UserError: see :func:`export`.
+    """
+    if isinstance(model, RobertaInterface):
+        saved = (state.get("task_state") or {}).get("spec")
+        return masked_lm.contents(model, head, specs.from_plain(saved) if saved else None)
+    if head is not None:
+        raise UserError(f"--head {head}: only masked LMs have classification heads")
+    if isinstance(model, CharLM):
+        return decoder_lm.contents(model)
+    if isinstance(model, CausalLM):
+        from .. import gpt2
+
+        return gpt2.contents(model.model) if gpt2.is_gpt2(model.model) else decoder_lm.contents(model)
+    raise UserError(f"a {type(model).__name__} cannot be exported; name a checkpoint, or what plugins.hub.load returns")

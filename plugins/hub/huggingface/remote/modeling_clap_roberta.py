@@ -1,0 +1,251 @@
+"""clap_roberta for Hugging Face transformers: RoBERTa with other positions, other embeddings, and the CLAP head.
+
+The layers are in the files beside this one. Shapes: B sequences, T tokens, C channels, V words, K labels.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput, SequenceClassifierOutput
+
+from plugins.modules.activations import ACTIVATIONS
+from plugins.modules.clap_head import ClapHead, RobertaHead
+from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbedding, embedding_scale
+from plugins.modules.pooler import ClassificationHead
+from plugins.modules.positions import Spec
+from plugins.modules.positions import build as build_positions
+
+
+class ClapRobertaConfig(PretrainedConfig):
+    """The architecture; names are RoBERTa's where it has the same thing.
+
+    ``<mask>`` has no row of the table, and a zero embedding, where ``mask_token_id`` is ``vocab_size``.
+    """
+
+    model_type = "clap_roberta"
+
+    def __init__(
+        self,
+        vocab_size: int = 50265,
+        hidden_size: int = 768,
+        num_hidden_layers: int = 12,
+        num_attention_heads: int = 12,
+        intermediate_size: int = 3072,
+        max_positions: int = 512,
+        positions: str = "learned",
+        alibi_bos: str = "linear",
+        head: str = "clap",
+        normalize_embeddings: bool = True,
+        scale_embeddings: bool = False,
+        layernorm_embedding: bool = True,
+        pre_norm: bool = False,
+        layer_norm_eps: float = 1e-5,
+        hidden_act: str = "gelu",
+        head_act: str = "gelu",
+        pooler_act: str = "tanh",
+        pooler_type: str = "bos",
+        classifier_dim: int | None = None,
+        hidden_dropout_prob: float = 0.1,
+        attention_probs_dropout_prob: float = 0.1,
+        activation_dropout_prob: float = 0.0,
+        classifier_dropout: float = 0.0,
+        beta_reference_dim: int = 0,
+        max_logit_scale: float = 0.0,
+        excluded: list[int] | None = None,
+        mask_token_id: int | None = None,
+        pad_token_id: int = 1,
+        bos_token_id: int = 0,
+        eos_token_id: int = 2,
+        tie_word_embeddings: bool = True,
+        **kwargs: Any,
+    ):
+        self.vocab_size, self.hidden_size, self.num_hidden_layers = vocab_size, hidden_size, num_hidden_layers
+        self.num_attention_heads, self.intermediate_size = num_attention_heads, intermediate_size
+        self.max_positions, self.positions, self.alibi_bos, self.head = max_positions, positions, alibi_bos, head
+        self.normalize_embeddings, self.scale_embeddings = normalize_embeddings, scale_embeddings
+        self.layernorm_embedding, self.pre_norm, self.layer_norm_eps = layernorm_embedding, pre_norm, layer_norm_eps
+        self.hidden_act, self.head_act, self.pooler_act = hidden_act, head_act, pooler_act
+        self.pooler_type = pooler_type
+        self.classifier_dim = classifier_dim
+        self.hidden_dropout_prob, self.attention_probs_dropout_prob = hidden_dropout_prob, attention_probs_dropout_prob
+        self.activation_dropout_prob, self.classifier_dropout = activation_dropout_prob, classifier_dropout
+        self.beta_reference_dim, self.max_logit_scale, self.excluded = beta_reference_dim, max_logit_scale, excluded
+        self.mask_token_id = vocab_size - 1 if mask_token_id is None else mask_token_id
+        super().__init__(
+            pad_token_id=pad_token_id,
+            bos_token_id=bos_token_id,
+            eos_token_id=eos_token_id,
+            tie_word_embeddings=tie_word_embeddings,
+            **kwargs,
+        )
+
+
+class ClapRobertaPreTrainedModel(PreTrainedModel):
+    """What the models below share."""
+
+    config_class = ClapRobertaConfig
+    base_model_prefix = "model"
+    _no_split_modules = ["EncoderLayer"]
+    _supports_sdpa = True
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+        if isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        if isinstance(module, ClapHead) and self.config.excluded:  # a buffer that no file contains
+            module.excluded = torch.tensor(self.config.excluded, device=module.weight.device)
+
+
+class ClapRobertaModel(ClapRobertaPreTrainedModel):
+    """Tokens to features."""
+
+    def __init__(self, config: ClapRobertaConfig):
+        super().__init__(config)
+        c, width = config, config.hidden_size
+        layers = [
+            EncoderLayer(
+                width,
+                c.intermediate_size,
+                c.num_attention_heads,
+                ACTIVATIONS[c.hidden_act],
+                dropout=c.hidden_dropout_prob,
+                attention_dropout=c.attention_probs_dropout_prob,
+                activation_dropout=c.activation_dropout_prob,
+                pre_norm=c.pre_norm,
+                norm_eps=c.layer_norm_eps,
+            )
+            for _ in range(c.num_hidden_layers)
+        ]
+        places = Spec(
+            width, c.num_attention_heads, c.max_positions, padding_row=c.pad_token_id, alibi_bos=c.alibi_bos
+        )
+        self.encoder = SentenceEncoder(
+            nn.Embedding(c.vocab_size, width),
+            build_positions(c.positions, places),
+            TokenEmbedding(c.mask_token_id, c.normalize_embeddings, embedding_scale(width, c.scale_embeddings)),
+            layers,
+            padding_index=c.pad_token_id,
+            dropout=c.hidden_dropout_prob,
+            layer_norm_embedding=c.layernorm_embedding,
+            pre_norm=c.pre_norm,
+            norm_eps=c.layer_norm_eps,
+        )
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.encoder.embed_tokens
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.encoder.embed_tokens = value
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        output_hidden_states: bool = False,
+        return_dict: bool = True,
+        **unused: Any,
+    ) -> BaseModelOutput | tuple:
+        """Encode tokens (B, T), padded on the right; ``attention_mask`` (B, T) is 0 at padding.
+
+        Returns:
+            Features (B, T, C), and with ``output_hidden_states`` the input of each layer and the output of the last.
+        """
+        if attention_mask is not None:
+            input_ids = input_ids.masked_fill(attention_mask == 0, self.config.pad_token_id)
+        x, states = self.encoder(input_ids)
+        output = BaseModelOutput(last_hidden_state=x, hidden_states=tuple(states) if output_hidden_states else None)
+        return output if return_dict else output.to_tuple()
+
+
+class ClapRobertaForMaskedLM(ClapRobertaPreTrainedModel):
+    """Tokens to the logits of the words at each place."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.encoder.embed_tokens.weight"}
+
+    def __init__(self, config: ClapRobertaConfig):
+        super().__init__(config)
+        self.model = ClapRobertaModel(config)
+        table = self.model.encoder.embed_tokens.weight
+        if not config.tie_word_embeddings:
+            table = nn.Parameter(torch.empty_like(table))
+        if config.head == "roberta":
+            self.lm_head = RobertaHead(table, ACTIVATIONS[config.head_act], config.layer_norm_eps)
+        else:
+            self.lm_head = ClapHead(
+                table,
+                normalize=config.normalize_embeddings,
+                reference_dim=config.beta_reference_dim,
+                max_scale=config.max_logit_scale,
+                excluded=torch.tensor(config.excluded) if config.excluded else None,
+            )
+            # Hooks give fairseq's files a beta without dimensions; transformers loads tensor by tensor, without hooks.
+            for hooks in (self.lm_head._state_dict_hooks, self.lm_head._load_state_dict_pre_hooks):
+                hooks.clear()
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.lm_head
+
+    def set_output_embeddings(self, value: nn.Module) -> None:
+        self.lm_head.weight = value.weight
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        return_dict: bool = True,
+        **unused: Any,
+    ) -> MaskedLMOutput | tuple:
+        """Return logits (B, T, V), and with ``labels`` (B, T), -100 where there is none, the mean cross-entropy."""
+        out = self.model(input_ids, attention_mask, output_hidden_states)
+        logits = self.lm_head(out.last_hidden_state)
+        loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
+        output = MaskedLMOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)
+        return output if return_dict else output.to_tuple()
+
+
+class ClapRobertaForSequenceClassification(ClapRobertaPreTrainedModel):
+    """Tokens to the logits of the labels of a text, or to a number."""
+
+    def __init__(self, config: ClapRobertaConfig):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.model = ClapRobertaModel(config)
+        self.classifier = ClassificationHead(
+            config.hidden_size,
+            config.classifier_dim or config.hidden_size,
+            config.num_labels,
+            ACTIVATIONS[config.pooler_act],
+            config.classifier_dropout,
+            config.pooler_type,
+        )
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        return_dict: bool = True,
+        **unused: Any,
+    ) -> SequenceClassifierOutput | tuple:
+        """Return logits (B, K), and with ``labels`` (B,) the mean cross-entropy, or squared error of one number."""
+        out = self.model(input_ids, attention_mask, output_hidden_states)
+        padding = input_ids == self.config.pad_token_id if attention_mask is None else attention_mask == 0  # (B, T)
+        logits, loss = self.classifier(out.last_hidden_state, padding), None
+        if labels is not None:
+            regression = self.config.num_labels == 1
+            loss = F.mse_loss(logits[:, 0], labels.to(logits)) if regression else F.cross_entropy(logits, labels)
+        output = SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)
+        return output if return_dict else output.to_tuple()

@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Write a checkpoint as a folder that Hugging Face transformers loads by its Auto classes.
+
+    python scripts/export_hf.py checkpoints/zero_clap_tiny -o exported
+    python scripts/export_hf.py checkpoints/gpt2/model.pt -o exported --dtype bfloat16
+
+A RoBERTa or a GPT-2 becomes transformers' own. Other models come with their code: load the folder with
+trust_remote_code=True. The folder has the tokenizer and a model card too. Nothing is overwritten.
+"""
+
+import argparse
+import sys
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line, before anything heavy is imported."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("checkpoint", metavar="CKPT", help="checkpoint, or a folder with checkpoint_best.pt or checkpoint_last.pt")
+    add("-o", "--output", required=True, metavar="FOLDER", help="a new folder")
+    add("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="of the weights (%(default)s)")
+    add("--head", metavar="NAME", help="classification head to export, if there are several")
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    from plugins import hub
+    from plugins.errors import report_in_one_line
+
+    report_in_one_line()
+    hub.export(args.checkpoint, args.output, dtype=args.dtype, head=args.head)
+    print(f"{args.output}: written")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
