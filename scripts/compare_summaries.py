@@ -116,21 +116,18 @@ def compare(scores: dict[str, dict], paths: dict) -> dict:
 
 def markdown(results: dict) -> str:
     """Return the table, in percent."""
+    from plugins import tables
     from plugins.analysis.metrics import rouge
 
     first = next(iter(results))
     head = ["", *rouge.KINDS, f"rouge1 less {first}"]
-    lines = [head, ["---"] * len(head)]
+    rows = []
     for name, row in results.items():
         cells = [shown(row[kind]["mean"], row[kind]["interval"]) for kind in rouge.KINDS]
         change = row["rouge1"]
-        lines.append(
-            [name, *cells, "" if name == first else shown(change["difference"], change["difference_interval"])]
-        )
+        rows.append([name, *cells, "" if name == first else shown(change["difference"], change["difference_interval"])])
     about = f"{results[first]['documents']} documents; percent with 95 % intervals; {rouge.SETTINGS}.\n\n"
-    return (
-        about + "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines) + "\n"
-    )
+    return about + tables.markdown(head, rows) + "\n"
 
 
 def shown(mean: float, interval) -> str:

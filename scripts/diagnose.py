@@ -103,7 +103,7 @@ def trained(args):
     cache = args.cache_dir or dataset.default_cache()
     setting = cross_fitting.Setting(
         args.output.resolve(), Path(args.checkpoint).resolve(), list(dict.fromkeys(args.seeds)), given,
-        recipe.read_yaml(args.config) if args.config else {}, resources.on_cpu, None if cache == "none" else cache,
+        plan.read_yaml(args.config) if args.config else {}, resources.on_cpu, None if cache == "none" else cache,
     )  # fmt: skip
     request = diagnose.Request(args.folds, args.inputs, args.null, args.sizes, args.similarity, wordnet=args.wordnet,
                                slices=columns)  # fmt: skip

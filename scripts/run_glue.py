@@ -14,11 +14,9 @@ DIR/TASK/RUN its checkpoint and its validation predictions.
 """
 
 import argparse
-import dataclasses
 import os
 import shlex
 import sys
-from pathlib import Path
 
 import job_options
 
@@ -67,101 +65,27 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
+    check_paths(args)
     from plugins.errors import report_in_one_line
-    from plugins.glue import runs
+    from plugins.glue import plan, session
 
     report_in_one_line()
-    resources = job_options.resources(args, args.cpu)
-    planned, setting = prepare(args, resources)
-    if args.jobs is None:
-        many = len(planned) if args.launcher == "submitit" else runs.fitting(args.checkpoint, args.threads, setting.cpu)
-        resources = dataclasses.replace(resources, at_a_time=min(len(planned), many))
-    print(f"{len(planned)} runs, {resources.at_a_time} at a time", flush=True)
-    results = runs.do_all(planned, setting, resources)
-    finish(results, setting)
-
-
-def prepare(args, resources):
-    """Return the runs and what they share; every mistake in the options is found here."""
-    from plugins.data.glue import dataset
-    from plugins.data.glue import specs as glue_specs
-    from plugins.errors import UserError
-    from plugins.glue import plan, runs
-
-    if not os.path.exists(args.checkpoint):
-        raise UserError(f"--checkpoint {args.checkpoint}: no such file")
-    specs, flags = runs.choose_tasks(args.glue_dir, args.tasks)
-    chosen = specs.values()
-    content = plan.read_yaml(args.config, chosen) if args.config else {}
-    receivers = [glue_specs.find(name, "--intermediate-for", chosen).name for name in args.intermediate_for or ()]
-    intermediate = args.intermediate or content.get("intermediate")
-    if intermediate:
-        found, words = runs.choose_tasks(args.glue_dir, [intermediate], "--intermediate", chosen)
-        (intermediate,) = found
-        specs, flags = found | specs, words | flags
-    given = {name: getattr(args, name) for name in plan.HYPERPARAMETERS}
-    seeds = args.seeds or content.get("seeds") or [1, 2, 3]
-    planned = plan.plan(list(specs), seeds, given, content, intermediate, receivers or plan.INTERMEDIATE_FOR)
-    cache = args.cache_dir or dataset.default_cache()
-    setting = runs.Setting(
-        Path(args.glue_dir).resolve(), Path(args.checkpoint).resolve(), Path(args.output), specs, flags,
-        resources.on_cpu, None if cache == "none" else cache, args.skip_bad_rows,
+    same = ("glue_dir", "checkpoint", "output", "tasks", "seeds", "intermediate", "intermediate_for", "config",
+            "skip_bad_rows", "cache_dir", "jobs")  # fmt: skip
+    request = session.Request(
+        **{name: getattr(args, name) for name in same}, command=shlex.join(["python", *sys.argv]),
+        hyperparameters={name: getattr(args, name) for name in plan.HYPERPARAMETERS},
     )  # fmt: skip
-    setting.output.mkdir(parents=True, exist_ok=True)
-    return planned, setting
+    session.run(request, job_options.resources(args, args.cpu))
 
 
-def finish(results, setting):
-    """Print the tables and write every file."""
-    from plugins.files import write_json, write_text
-    from plugins.glue import report, runs
-
-    others, specs = runs.of_other_tasks(setting)
-    results, specs = results | others, setting.specs | specs
-    by_task = report.cells(results, specs)
-    perplexity = report.pretraining_perplexity(setting.checkpoint)
-    paper, official = report.paper_table(by_task, perplexity), report.official_table(by_task)
-    title = "The published table's columns (CoLA: accuracy, STS-B: squared error of label / 5 over ln 2)"
-    if set(by_task) & set(report.PAPER):
-        print(f"\n{title}\n{report.aligned(paper)}")
-    print(f"\nOfficial metrics, in percent\n{report.aligned(official)}\n")
-    warnings = report.warnings(by_task)
-    for line in warnings:
-        print(f"warning: {line}")
-    command = shlex.join(["python", *sys.argv])
-    lines = [f"    {command}", "", title + ".", "", report.markdown(paper), "", "Official metrics, in percent.", "",
-             report.markdown(official), *(f"\nWarning: {line}." for line in warnings)]  # fmt: skip
-    write_text(setting.output / "results.md", "\n".join(lines) + "\n")
-    write_text(setting.output / "results.csv", "\n".join(report.as_csv(results, specs).splitlines()) + "\n")
-    rows = [run.as_row() | result for run, result in results.items()]
-    best = {task: found[0].best[1]["checkpoint"] for task, found in by_task.items()}
-    everything = {"command": command, "checkpoint": str(setting.checkpoint), "perplexity": perplexity, "best": best,
-                  "warnings": warnings, "runs": rows}  # fmt: skip
-    write_json(setting.output / runs.RESULTS, everything, indent=1)
-    for task in setting.specs:
-        write_task(by_task[task][0], setting)
-    print(f"everything is in {setting.output}/")
-
-
-def write_task(cell, setting):
-    """Write what Hugging Face users look for, about the best run of a task."""
-    from plugins import hub
-    from plugins.errors import UserError
-    from plugins.files import write_json, write_text
-    from plugins.glue import predict, report
-
-    folder, result = setting.output / cell.spec.name, cell.best[1]
-    for kind, content in report.hugging_face_results(result).items():
-        write_json(folder / f"{kind}_results.json", content, indent=1)
-    write_text(folder / "README.md", "\n".join(report.model_card(cell, setting.checkpoint).splitlines()) + "\n")
-    model = hub.load(str(setting.output / result["checkpoint"]))
-    for split in cell.spec.test_splits:
-        try:
-            given = predict.answers(model, setting.glue_dir, split, None, setting.cache, setting.skip_bad_rows)
-        except UserError as error:
-            print(f"no predictions for {split}: {error}")
-            continue
-        predict.write_predictions(folder / f"predict_results_{report.hugging_face_name(cell.spec, split)}.txt", given)
+def check_paths(args):
+    """End with one line if a path does not exist, before the seconds that importing fairseq takes."""
+    given = [("--checkpoint", args.checkpoint), ("--glue-dir", args.glue_dir), ("--config", args.config)]
+    given += [("--tasks", name) for name in args.tasks if name.endswith((".yaml", ".yml"))]
+    for flag, path in given:
+        if path is not None and not os.path.exists(path):
+            sys.exit(f"error: {flag} {path}: no such file or folder")
 
 
 if __name__ == "__main__":

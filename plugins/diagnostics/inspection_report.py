@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from plugins import tables
 from plugins.files import make_folder, write_json, write_text
 
 from . import divergence, lexical
@@ -193,6 +194,4 @@ def probe_sentence(probe: dict) -> str:
 
 def table(head: Iterable, rows: Iterable[Iterable]) -> list[str]:
     """Return the lines of a Markdown table."""
-    head = list(head)
-    cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *cells)]
+    return tables.markdown(head, rows).splitlines()

@@ -22,7 +22,7 @@ from plugins.files import make_folder, replacing, write_json, write_text
 from plugins.jobs import Job, Resources, Runner
 from plugins.tasks.glue import DEFAULT_POSITIONS, NO_CACHE
 
-from . import recipe
+from . import plan
 
 LOGITS = "logits"  # folder of recorded logits in a run's folder
 
@@ -57,8 +57,8 @@ class Setting:
         output: folder to write.
         checkpoint: the pretrained model.
         seeds: S.
-        given: what is changed of the recipe of :mod:`.recipe`; one learning rate and batch size.
-        from_yaml: the same from a file, see :func:`.recipe.read_yaml`.
+        given: what is changed of the recipe of :mod:`.plan`; one learning rate and batch size.
+        from_yaml: the same from a file, see :func:`.plan.read_yaml`.
         cpu: train on the CPU.
         cache: folder of tokenized files, or None.
     """
@@ -106,7 +106,7 @@ def plan(cell: Cell, setting: Setting) -> list[Job]:
     tokenizer = dataset.Tokenizer(os.path.dirname(setting.checkpoint))
     path = folder / spec.files[specs.TRAIN]
     data = dataset.load(path, spec, specs.TRAIN, tokenizer, setting.cache)  # once, before anything is trained
-    runs = recipe.plan([spec.name], list(setting.seeds), dict(setting.given), dict(setting.from_yaml))
+    runs = plan.plan([spec.name], list(setting.seeds), dict(setting.given), dict(setting.from_yaml))
     check(len(runs) == len(setting.seeds), "--lr and --batch-size: one each is possible here")
     longest = roberta.of_checkpoint(checkpoints.read_state(str(setting.checkpoint))).get("max_positions")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -122,7 +122,7 @@ def plan(cell: Cell, setting: Setting) -> list[Job]:
             name = run_name(cell, number, one.seed)
             more = ["--fold", "1/2", "--fold-file", str(file), "--no-save", "--record-logits",
                     str(setting.output / "runs" / name / LOGITS), "--valid-subset", splits(cell)]  # fmt: skip
-            options, updates = recipe.command(
+            options, updates = plan.command(
                 one, folder, setting.checkpoint, setting.output / "runs" / name, train, longest or DEFAULT_POSITIONS,
                 {"spec": spec, "flags": ["--spec", str(folder / "spec.yaml")]}, setting.cpu,
             )  # fmt: skip

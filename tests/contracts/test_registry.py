@@ -28,6 +28,7 @@ ALLOWED = {  # importer: the parts of ours that it may import
     "files": {"errors", "plain_data", "atomic"},
     "options": set(),
     "locks": {"errors"},
+    "tables": set(),
     "jobs": {"checkpoints", "jobs", "analysis", "errors", "files", "locks"},
     "compat": {"compat", "checkpoints", "errors", "files", "locks"},
     "checkpoints": {"checkpoints", "models", "data", "errors", "files", "options"},  # models: the configs
@@ -37,8 +38,9 @@ ALLOWED = {  # importer: the parts of ours that it may import
     "tasks": {"checkpoints", "tasks", "data", "errors", "options", "compat"},
     "criterions": {"criterions", "modules", "data", "analysis", "errors", "options", "plain_data", "compat"},
     "optim": {"optim", "errors"},
-    "diagnostics": {"diagnostics", "analysis", "data", "errors", "files"},
-    "analysis": {"checkpoints", "analysis", "modules", "models", "data", "errors", "files", "plain_data", "compat"},
+    "diagnostics": {"diagnostics", "tables", "analysis", "data", "errors", "files"},
+    "analysis": {"checkpoints", "analysis", "tables", "modules", "models", "data", "errors", "files", "plain_data",
+                 "compat"},  # fmt: skip
 }
 
 

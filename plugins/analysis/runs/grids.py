@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from plugins import tables
 from plugins.analysis.metrics.means import standard_error
 from plugins.analysis.runs import curves as runs
 from plugins.analysis.runs.logs import Record
@@ -246,11 +247,11 @@ def over_seeds(values: Sequence[float]) -> dict:
 def markdown(entries: Sequence[Mapping], axes: Sequence[str], columns: Sequence[str] = DEFAULT_COLUMNS) -> str:
     """Return a Markdown table of aggregated cells: mean ± standard error over seeds."""
     head = [*axes, *(COLUMNS[name][0] for name in columns)]
-    lines = [head, ["---"] * len(head)]
+    rows = []
     for entry in entries:
         levels = [entry["cell"].get(axis, "") for axis in axes]
-        lines.append([*levels, *(_shown(entry[name], COLUMNS[name][1]) for name in columns)])
-    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines) + "\n"
+        rows.append([*levels, *(_shown(entry[name], COLUMNS[name][1]) for name in columns)])
+    return tables.markdown(head, rows) + "\n"
 
 
 def _shown(number: Mapping, decimals: int) -> str:

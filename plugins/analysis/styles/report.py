@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from plugins.tables import markdown
+
 
 def headline(result: Mapping) -> list[str]:
     """Return the main results in about five lines: which figure to quote, why, and what supports it."""
@@ -72,16 +74,16 @@ def tables(result: Mapping) -> str:
         )
     if "head" in result:
         rows = result["head"]["accuracy"].items()
-        parts.append(table(["the model's own head, after characters", "accuracy"], [[n, shown(v)] for n, v in rows]))
+        parts.append(markdown(["the model's own head, after characters", "accuracy"], [[n, shown(v)] for n, v in rows]))
     if "cost" in result:
         forms = ("true", "inferred", "none", "wrong", "wrong_minus_true")
         lines = [[style, *(shown(cost.get(form)) for form in forms)] for style, cost in result["cost"].items()]
-        parts.append(table(["nats a character, text of", *(form.replace("_", " ") for form in forms)], lines))
+        parts.append(markdown(["nats a character, text of", *(form.replace("_", " ") for form in forms)], lines))
     for name, report in result.get("judges", {}).items():
         parts += _judge_tables(name, report, result["chance"])
     if "agreement" in result:
         lines = [[name, f"{v['share']:.3f}", f"{v['kappa']:.3f}"] for name, v in result["agreement"].items()]
-        parts.append(table(["agreement of the judges on text that is", "share", "kappa"], lines))
+        parts.append(markdown(["agreement of the judges on text that is", "share", "kappa"], lines))
     return "\n\n".join(parts) + "\n"
 
 
@@ -92,7 +94,7 @@ def _loss_table(loss: Mapping, leaks: bool) -> str:
         ["honest: each character from its prefix alone", shown(loss["honest"])],
         ["honest less one pass", shown(loss["gap"])],
     ]
-    return table([f"loss, nats a character over {loss['tokens']:,}", ""], lines)
+    return markdown([f"loss, nats a character over {loss['tokens']:,}", ""], lines)
 
 
 def _judge_tables(name: str, report: Mapping, chance: float) -> list[str]:
@@ -103,21 +105,15 @@ def _judge_tables(name: str, report: Mapping, chance: float) -> list[str]:
             what = f"consistency of {text}, {kind.replace('_', ' ')}"
             lines.append([what, *(shown(of_kind[n]) for n in lengths)])
     head = [f"judge: {name}; chance {chance:.2f}; windows of", *lengths]
-    made = [table(head, lines)]
+    made = [markdown(head, lines)]
     if report["transfer"]:
         rows = [
             [kind, *(shown(of_kind[over]) for of_kind in (of, of["nearest"]) for over in ("success", "over_seeds"))]
             for kind, of in report["transfer"].items()
         ]
         head = ["over texts", "over seeds", "nearest style, over texts", "over seeds"]
-        made.append(table([f"judge: {name}; style reached (nearest: chance {chance:.2f})", *head], rows))
+        made.append(markdown([f"judge: {name}; style reached (nearest: chance {chance:.2f})", *head], rows))
     return made
-
-
-def table(head: Sequence, rows: Sequence[Sequence]) -> str:
-    """Return a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def shown(value: Mapping | None) -> str:

@@ -1,0 +1,146 @@
+"""One call of ``scripts/run_glue.py``: check the request, run what is missing, write tables, cards and predictions."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from plugins import hub, tables
+from plugins.data.glue import dataset
+from plugins.data.glue import specs as glue_specs
+from plugins.errors import UserError
+from plugins.files import make_folder, write_json, write_text
+from plugins.jobs import Resources
+
+from . import cards, plan, predict, report, runs
+
+TITLE = "The published table's columns (CoLA: accuracy, STS-B: squared error of label / 5 over ln 2)"
+OFFICIAL = "Official metrics, in percent"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for.
+
+    Attributes:
+        glue_dir: folder of the data.
+        checkpoint: pretrained model, its dictionary and tokenizer next to it.
+        output: folder to write.
+        tasks: names, YAML files, or ``all``.
+        seeds: seeds, or None for those of ``config``, else 1, 2, 3.
+        hyperparameters: {name: value or None}, see :data:`.plan.HYPERPARAMETERS`.
+        intermediate: task that others start from.
+        intermediate_for: those others, or None for :data:`.plan.INTERMEDIATE_FOR`.
+        config: YAML file with hyperparameters.
+        skip_bad_rows: leave malformed rows out.
+        cache_dir: folder of tokenized files, ``none``, or None for the default.
+        jobs: runs at a time; None: as many as fit.
+        command: command line, for the results.
+    """
+
+    glue_dir: str
+    checkpoint: str
+    output: str
+    tasks: Sequence[str] = ("all",)
+    seeds: Sequence[int] | None = None
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    intermediate: str | None = None
+    intermediate_for: Sequence[str] | None = None
+    config: str | None = None
+    skip_bad_rows: bool = False
+    cache_dir: str | None = None
+    jobs: int | None = None
+    command: str = ""
+
+
+def run(request: Request, resources: Resources) -> None:
+    """Fine-tune, evaluate and report.
+
+    Raises:
+        UserError: a mistake in the request, in a file, or a failed run.
+    """
+    planned, setting = prepare(request, resources)
+    if request.jobs is None:
+        submitted = resources.launcher == "submitit"
+        many = len(planned) if submitted else runs.fitting(setting.checkpoint, resources.threads, setting.cpu)
+        resources = dataclasses.replace(resources, at_a_time=min(len(planned), many))
+    print(f"{len(planned)} runs, {resources.at_a_time} at a time", flush=True)
+    finish(runs.do_all(planned, setting, resources), setting, request.command)
+
+
+def prepare(request: Request, resources: Resources) -> tuple[list[plan.FineTuning], runs.Setting]:
+    """Return the runs and what they share, after checking the request.
+
+    Raises:
+        UserError: a mistake in it.
+    """
+    if not os.path.exists(request.checkpoint):
+        raise UserError(f"--checkpoint {request.checkpoint}: no such file")
+    specs, flags = runs.choose_tasks(request.glue_dir, request.tasks)
+    chosen = specs.values()
+    content = plan.read_yaml(request.config, chosen) if request.config else {}
+    receivers = [glue_specs.find(name, "--intermediate-for", chosen).name for name in request.intermediate_for or ()]
+    intermediate = request.intermediate or content.get("intermediate")
+    if intermediate:
+        found, words = runs.choose_tasks(request.glue_dir, [intermediate], "--intermediate", chosen)
+        (intermediate,) = found
+        specs, flags = found | specs, words | flags
+    seeds = request.seeds or content.get("seeds") or [1, 2, 3]
+    planned = plan.plan(
+        list(specs), seeds, request.hyperparameters, content, intermediate, receivers or plan.INTERMEDIATE_FOR
+    )
+    cache = request.cache_dir or dataset.default_cache()
+    setting = runs.Setting(
+        Path(request.glue_dir).resolve(), Path(request.checkpoint).resolve(), Path(request.output), specs, flags,
+        resources.on_cpu, None if cache == "none" else cache, request.skip_bad_rows,
+    )  # fmt: skip
+    make_folder(setting.output)
+    return planned, setting
+
+
+def finish(results: Mapping[plan.FineTuning, dict], setting: runs.Setting, command: str) -> None:
+    """Print the tables and write every file."""
+    others, specs = runs.of_other_tasks(setting)
+    results, specs = {**results, **others}, setting.specs | specs
+    by_task = report.cells(results, specs)
+    perplexity = report.pretraining_perplexity(setting.checkpoint)
+    shown = {OFFICIAL: report.official_table(by_task)}
+    if not by_task.keys().isdisjoint(report.PAPER):
+        shown = {TITLE: report.paper_table(by_task, perplexity)} | shown
+    for title, table in shown.items():
+        print(f"\n{title}\n{tables.aligned(table)}")
+    print()
+    warnings = report.warnings(by_task)
+    for line in warnings:
+        print(f"warning: {line}")
+    text = [f"    {command}"]
+    text += [f"{title}.\n\n{tables.markdown(table[0], table[1:])}" for title, table in shown.items()]
+    text += [f"Warning: {line}." for line in warnings]
+    write_text(setting.output / "results.md", "\n\n".join(text) + "\n")
+    write_text(setting.output / "results.csv", report.as_csv(results, specs))
+    best = {task: found[0].best[1]["checkpoint"] for task, found in by_task.items()}
+    everything = {"command": command, "checkpoint": str(setting.checkpoint), "perplexity": perplexity, "best": best,
+                  "warnings": warnings, "runs": [run.as_row() | result for run, result in results.items()]}  # fmt: skip
+    write_json(setting.output / runs.RESULTS, everything, indent=1)
+    for task in setting.specs:
+        write_task(by_task[task][0], setting)
+    print(f"everything is in {setting.output}/")
+
+
+def write_task(cell: report.Cell, setting: runs.Setting) -> None:
+    """Write results, model card and test predictions of the best run of a task."""
+    folder, result = setting.output / cell.spec.name, cell.best[1]
+    for kind, content in cards.hugging_face_results(result).items():
+        write_json(folder / f"{kind}_results.json", content, indent=1)
+    write_text(folder / "README.md", cards.model_card(cell, setting.checkpoint))
+    model = hub.load(str(setting.output / result["checkpoint"]))
+    for split in cell.spec.test_splits:
+        try:
+            given = predict.answers(model, setting.glue_dir, split, None, setting.cache, setting.skip_bad_rows)
+        except UserError as error:
+            print(f"no predictions for {split}: {error}", file=sys.stderr)
+            continue
+        predict.write_predictions(folder / f"predict_results_{cards.hugging_face_name(cell.spec, split)}.txt", given)

@@ -1,0 +1,20 @@
+"""Tables as text: Markdown, and columns for a terminal."""
+
+from collections.abc import Iterable, Sequence
+
+
+def markdown(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
+    """Return a Markdown table without a final line break; bars and line breaks in cells are escaped."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).splitlines()).replace("|", r"\|")
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of text, the header first, as columns separated by two blanks."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip() for row in rows)

@@ -1,0 +1,17 @@
+"""Tables as text."""
+
+from plugins import tables
+
+
+def test_a_markdown_table():
+    assert tables.markdown(["task", "F1"], [["CoLA", 0.5], ["RTE", ""]]) == (
+        "| task | F1 |\n| --- | --- |\n| CoLA | 0.5 |\n| RTE |  |"
+    )
+
+
+def test_a_cell_cannot_end_its_row_or_its_column():
+    assert tables.markdown(["a|b"], [["x\ny | z"]]).splitlines()[::2] == [r"| a\|b |", r"| x y \| z |"]
+
+
+def test_columns_for_a_terminal_are_as_wide_as_their_widest_cell():
+    assert tables.aligned([["", "PPL"], ["median", "9"]]) == "        PPL\nmedian  9"
