@@ -37,7 +37,7 @@ def parse_args(argv=None):
     add("--epochs", type=int, default=3, metavar="N", help="passes over the training rows (default: %(default)s)")
     add("--lr", type=float, metavar="LR", help="peak learning rate (default: as scripts/run_glue.py)")
     add("--batch-size", type=int, metavar="N", help="(default: as scripts/run_glue.py)")
-    add("--config", metavar="YAML", help="changes of the recipe; see examples/glue/recipes")
+    add("--config", metavar="YAML", help="hyperparameters; see examples/glue/recipes")
     add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
     add("--inputs", nargs="+", default=["full"], metavar="INPUT", help="what models see: full, first, second, "
         "shuffled, length, overlap, start:N, words:LIST, without:LIST, masked:LIST, hypernyms:LIST (default: full)")
@@ -92,7 +92,7 @@ def trained(args):
 
     from plugins.data.glue import dataset
     from plugins.errors import check
-    from plugins.glue import cross_fitting, diagnose, recipe, runs
+    from plugins.glue import cross_fitting, diagnose, plan, runs
 
     resources = job_options.resources(args, args.cpu)
     check(Path(args.checkpoint).is_file(), f"--checkpoint {args.checkpoint}: no such file")

@@ -57,7 +57,7 @@ class Setting:
         output: folder to write.
         checkpoint: the pretrained model.
         seeds: S.
-        given: what is changed of the recipe of :mod:`.plan`; one learning rate and batch size.
+        given: hyperparameters that differ from :mod:`.plan`; one learning rate and batch size.
         from_yaml: the same from a file, see :func:`.plan.read_yaml`.
         cpu: train on the CPU.
         cache: folder of tokenized files, or None.
