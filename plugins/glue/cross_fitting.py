@@ -93,13 +93,13 @@ def run(cells: Sequence[Cell], setting: Setting, resources: Resources) -> dict[s
     Raises:
         UserError: a run failed, or options are out of range.
     """
-    jobs = [job for cell in cells for job in plan(cell, setting)]
+    jobs = [job for cell in cells for job in jobs_of(cell, setting)]
     with Runner(setting.output / "runs", resources, total=len(jobs), changed="redo") as runner:
         runner.run(jobs)
     return {cell.name: collect(cell, setting) for cell in cells}
 
 
-def plan(cell: Cell, setting: Setting) -> list[Job]:
+def jobs_of(cell: Cell, setting: Setting) -> list[Job]:
     """Write the data of a cell, and return its jobs."""
     folder = setting.output / "data" / cell.name
     spec = write_task(folder, cell.rows)
