@@ -17,6 +17,8 @@ class StartConfig(FairseqDataclass):
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
 
 
+# Architecture options that may differ from the checkpoint's, since they change no weights
+ADJUSTABLE = ("position_scaling", "position_scaling_factor", "trained_length")
 START = tuple(f.name for f in fields(StartConfig) if not f.name.startswith("_"))
 NO_START = dict.fromkeys(START)  # their values outside of a run: nothing to start from
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from plugins.errors import UserError
-from plugins.options import flag
+from plugins.options import ADJUSTABLE, flag
 
 
 def stored_options(state: Mapping) -> tuple[dict, dict]:
@@ -44,6 +44,8 @@ def registered_model(options: Mapping) -> type | None:
 def inherit(cfg: DictConfig | dict, saved: Mapping, source: str | None) -> None:
     """Take the architecture of a checkpoint. Options that were given must agree: most errors would load silently.
 
+    Exceptions are :data:`plugins.options.ADJUSTABLE`, which weights do not depend on: a value that was given is kept.
+
     Args:
         cfg: the options of the model; changed in place.
         saved: {option: value} of the checkpoint.
@@ -54,6 +56,8 @@ def inherit(cfg: DictConfig | dict, saved: Mapping, source: str | None) -> None:
     """
     for name, value in saved.items():
         given = cfg[name]
+        if given is not None and name in ADJUSTABLE:
+            continue
         if given is not None and not same(given, value):
             raise UserError(
                 f"{flag(name)} {given} contradicts {source}, which was trained with {value}; leave the option out "

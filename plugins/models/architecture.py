@@ -11,6 +11,7 @@ from plugins.errors import UserError
 from plugins.options import flag
 
 from .clap_roberta_config import DEFAULTS
+from .position_options import scaling_of
 
 
 def resolve(cfg: DictConfig, state: dict | None = None, source: str | None = None) -> None:
@@ -47,6 +48,7 @@ def validate(cfg: DictConfig) -> None:
         raise UserError(f"--positions rotary needs heads of an even width, not --encoder-embed-dim {width} / {heads}")
     if cfg.alibi_bos != "linear" and not str(cfg.positions).startswith("alibi"):
         raise UserError(f"--alibi-bos {cfg.alibi_bos} needs --positions alibi or alibi_symmetric, not {cfg.positions}")
+    scaling_of(cfg)
     for name in ("beta_reference_dim", "max_logit_scale", "exclude_unused"):
         if cfg[name] and cfg.head != "clap":
             raise UserError(f"{flag(name)} belongs to --head clap; this model has --head {cfg.head}")

@@ -38,6 +38,7 @@ from plugins.peft import Parts
 from . import architecture, tuning
 from .clap_roberta_config import SIZES, ClapRobertaConfig
 from .embedding_head import WithEmbeddingHead
+from .position_options import scaling_of
 
 NO_LIMIT = 10**9  # positions, for models that take inputs of any length
 
@@ -64,6 +65,7 @@ class ClapRobertaModel(WithEmbeddingHead, RobertaModel):
         with open_dict(cfg):
             architecture.resolve(cfg, state, source)
             cfg.max_positions = cfg.max_positions or task.max_positions()
+            cfg.trained_length = cfg.trained_length or cfg.max_positions
             cfg.mask_embedding = agree_on_mask(cfg.mask_embedding, dictionary)
             cfg.vocab_size = cfg.vocab_size or len(dictionary)
             tuning.resolve(cfg, state, source)
@@ -234,7 +236,14 @@ def build_sentence_encoder(cfg, dictionary):
         nn.Embedding(cfg.vocab_size, width, pad if plain else None),
         build_positions(
             str(cfg.positions),
-            Spec(width, cfg.encoder_attention_heads, cfg.max_positions, padding_row=pad, alibi_bos=str(cfg.alibi_bos)),
+            Spec(
+                width,
+                cfg.encoder_attention_heads,
+                cfg.max_positions,
+                padding_row=pad,
+                alibi_bos=str(cfg.alibi_bos),
+                scaling=scaling_of(cfg),
+            ),
         ),
         TokenEmbedding(
             dictionary.index(dictionaries.MASK),

@@ -15,6 +15,9 @@ from plugins.modules.positions import ENCODER_SCHEMES
 from plugins.options import StartConfig, architecture, architecture_names, option
 from plugins.peft import PeftConfig
 
+from .position_options import DEFAULTS as SCALING
+from .position_options import PositionScalingConfig
+
 POSITIONS = ChoiceEnum(list(ENCODER_SCHEMES))
 ALIBI_BOS = ChoiceEnum(["linear", "zero", "learned"])
 HEADS = ChoiceEnum(["clap", "roberta"])
@@ -24,7 +27,7 @@ ACTIVATIONS = ChoiceEnum(get_available_activation_fns())
 
 
 @dataclass
-class ClapRobertaConfig(PeftConfig, StartConfig):
+class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig):
     # Size
     encoder_layers: Optional[int] = architecture("layers (12)")
     encoder_embed_dim: Optional[int] = architecture("width (768)")
@@ -123,7 +126,9 @@ SIZES = {
         "encoder_layers": 24, "encoder_embed_dim": 1024, "encoder_ffn_embed_dim": 4096, "encoder_attention_heads": 16,
     },
 }  # fmt: skip
-DEFAULTS = BASE | {
+DEFAULTS = {
+    **BASE,
+    **SCALING,
     "positions": "learned",
     "alibi_bos": "linear",
     "scale_embeddings": False,

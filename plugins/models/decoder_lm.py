@@ -24,6 +24,7 @@ from plugins.peft import Parts
 
 from . import tuning
 from .embedding_head import WithEmbeddingHead
+from .position_options import scaling_of
 
 FUSED = {"gelu": F.gelu, "gelu_tanh": functools.partial(F.gelu, approximate="tanh")}  # fairseq's take several passes
 SIZES = ("decoder_layers", "decoder_attention_heads", "decoder_embed_dim", "decoder_ffn_embed_dim", "block_size")
@@ -55,7 +56,11 @@ class DecoderLanguageModel(WithEmbeddingHead, FairseqLanguageModel):
         state = checkpoints.read_state(source) if source else None
         with open_dict(cfg):
             if source:
-                inherit(cfg, cls.saved_architecture(state, task, source), source)
+                saved = cls.saved_architecture(state, task, source)
+                if cfg.block_size is not None and saved.get("positions", "learned") != "learned":
+                    # Without a table the block may be longer or shorter than it was.
+                    saved.setdefault("trained_length", saved.pop("block_size", None))
+                inherit(cfg, saved, source)
             cls.complete(cfg, task)
             tuning.resolve(cfg, state, source)
             model = tuning.tune(cls(cfg, task.source_dictionary), cfg, task)
@@ -113,6 +118,7 @@ class LMDecoder(FairseqDecoder):
             cfg.decoder_attention_heads,
             FUSED.get(str(cfg.activation_fn)) or utils.get_activation_fn(str(cfg.activation_fn)),
             positions=str(cfg.positions),
+            scaling=scaling_of(cfg),
             bias=cfg.bias,
             norm_eps=cfg.norm_eps,
             dropout=cfg.dropout,
@@ -192,6 +198,7 @@ def fill(cfg, defaults, symbols):
     if cfg.vocab_size not in (None, symbols):
         raise UserError(f"--vocab-size {cfg.vocab_size} contradicts the dictionary, which has {symbols} symbols")
     cfg.vocab_size = symbols
+    cfg.trained_length = cfg.trained_length or cfg.block_size
 
 
 def validate(cfg, positive=(), probabilities=()):
@@ -204,6 +211,7 @@ def validate(cfg, positive=(), probabilities=()):
         raise UserError(f"--decoder-attention-heads {heads} does not divide --decoder-embed-dim {width}")
     if cfg.positions == "rotary" and width // heads % 2:
         raise UserError(f"--positions rotary needs heads of an even width, not --decoder-embed-dim {width} / {heads}")
+    scaling_of(cfg)
     for name in ("dropout", "embedding_dropout", "attention_dropout", *probabilities):
         if not 0 <= cfg[name] <= 1:
             raise UserError(f"{flag(name)} {cfg[name]} is not between 0 and 1")

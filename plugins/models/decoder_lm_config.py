@@ -11,13 +11,16 @@ from plugins.modules.positions import DECODER_SCHEMES
 from plugins.options import StartConfig, architecture, option
 from plugins.peft import PeftConfig
 
+from .position_options import DEFAULTS as SCALING
+from .position_options import PositionScalingConfig
+
 POSITIONS = ChoiceEnum(list(DECODER_SCHEMES))
 INITIALIZATIONS = ChoiceEnum(list(decoder.INITIALIZATIONS))
 ACTIVATIONS = ChoiceEnum([*get_available_activation_fns(), "gelu_tanh"])
 
 
 @dataclass
-class DecoderLMConfig(PeftConfig, StartConfig):
+class DecoderLMConfig(PositionScalingConfig, PeftConfig, StartConfig):
     # Size
     decoder_layers: Optional[int] = architecture("layers (by architecture)")
     decoder_attention_heads: Optional[int] = architecture("attention heads; they must divide the width (likewise)")
@@ -63,4 +66,4 @@ def size(layers, heads, width, block, dropout):
     }
 
 
-DEFAULTS = {"positions": "learned", "residual": True, "tie_embeddings": True, "norm_eps": 1e-5}
+DEFAULTS = SCALING | {"positions": "learned", "residual": True, "tie_embeddings": True, "norm_eps": 1e-5}

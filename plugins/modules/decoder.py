@@ -18,6 +18,7 @@ from .linear import Linear
 from .placement import Placement
 from .positions import Positions, Spec, Where
 from .positions import build as build_positions
+from .scaling import Scaling
 from .soft_prompt import SoftPrompt
 
 INITIALIZATIONS = ("gpt2", "xavier")
@@ -113,6 +114,7 @@ class Decoder(nn.Module):
         heads: H, a divisor of C.
         activation: of the feed-forward nets.
         positions: a name in :data:`plugins.modules.positions.DECODER_SCHEMES`.
+        scaling: of positions, for inputs longer than trained (default: none).
         bias: biases in linear layers and layer norms.
         dropout: at the end of each half of a layer.
         embedding_dropout: after the embedding.
@@ -135,6 +137,7 @@ class Decoder(nn.Module):
         activation: Callable[[Tensor], Tensor] = F.gelu,
         *,
         positions: str = "learned",
+        scaling: Scaling | None = None,
         bias: bool = True,
         dropout: float = 0.0,
         embedding_dropout: float = 0.0,
@@ -145,7 +148,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.block_size, self.heads, self.attention_dropout = block_size, heads, attention_dropout
         self.wte = nn.Embedding(words, width)
-        scheme = build_positions(positions, Spec(width, heads, block_size, causal=True))
+        scheme = build_positions(positions, Spec(width, heads, block_size, causal=True, scaling=scaling or Scaling()))
         self._positions = scheme.key or "wpe"  # where checkpoints have its parameters
         self.add_module(self._positions, scheme)
         self.prompt = None  # a SoftPrompt, which takes the first positions

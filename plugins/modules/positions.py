@@ -24,7 +24,9 @@ from torch import Tensor, nn
 from .alibi import BOS_MODES, alibi_slopes, asymmetric_distance
 from .norm import at_least_float32
 from .offset_bias import Grown, OffsetBias
+from .scaling import SCALINGS, Scaling, attention_factor, rotary_frequencies
 
+MOST_OFFSETS = 4  # biases kept at once, of different windows and scales
 Where = slice | Tensor  # positions: a range that all sequences share, or (B, T) int64
 
 
@@ -39,6 +41,7 @@ class Spec:
         causal: tokens attend only to themselves and to what precedes them.
         padding_row: row of padding tokens in a table; the first position has the next row. None: no such row.
         alibi_bos: see :class:`Alibi`.
+        scaling: of relative positions, see :class:`.scaling.Scaling`.
     """
 
     width: int
@@ -47,6 +50,7 @@ class Spec:
     causal: bool = False
     padding_row: int | None = None
     alibi_bos: str = "linear"
+    scaling: Scaling = Scaling()
 
 
 class Positions(nn.Module):
@@ -58,17 +62,33 @@ class Positions(nn.Module):
         embeds: the scheme uses :meth:`embed`, which needs positions that do not count padding. Other schemes depend
             on differences of positions alone, so that a cache can drop its oldest tokens.
         limit: the number of positions, or None for a scheme that takes inputs of any length.
+        scalings: the kinds of scaling that the scheme supports.
+
+    Raises:
+        ValueError: another kind of scaling.
     """
 
     key: str | None = "position_scheme"
     embeds = False
     limit: int | None = None
+    scalings: tuple[str, ...] = ("none",)
 
     def __init__(self, spec: Spec, **table):
         super().__init__(**table)
         self.causal, self.heads = spec.causal, spec.heads
         self.first_row = 0 if spec.padding_row is None else spec.padding_row + 1
-        self._offsets: dict[int | None, OffsetBias] = {}  # by window
+        self.rescale(spec.scaling)
+
+    def rescale(self, scaling: Scaling) -> None:
+        """Scale positions in another way from now on.
+
+        Raises:
+            ValueError: a kind that the scheme does not support.
+        """
+        if scaling.kind not in self.scalings:
+            raise ValueError(f"{type(self).__name__} supports scaling {', '.join(self.scalings)}, not {scaling.kind!r}")
+        self.scaling = scaling
+        self._offsets: dict[tuple, OffsetBias] = {}  # by window and scale
 
     def embed(self, x: Tensor, where: Where, end: int) -> Tensor:
         """Add positions to embedded tokens.
@@ -124,13 +144,16 @@ class Positions(nn.Module):
         """
         if not self.bias_heads(queries, keys, explicit, window):
             return None
-        if window not in self._offsets:
-            self._offsets[window] = OffsetBias(functools.partial(self._masked_score, window=window))
-        return self._offsets[window].rows(queries, keys, device)
+        key = window, self.scaling.slope(keys)
+        if key not in self._offsets:
+            if len(self._offsets) == MOST_OFFSETS:
+                self._offsets.clear()
+            self._offsets[key] = OffsetBias(functools.partial(self._masked_score, window=window, scale=key[1]))
+        return self._offsets[key].rows(queries, keys, device)
 
-    def _masked_score(self, offset: Tensor, window: int | None = None) -> Tensor:
+    def _masked_score(self, offset: Tensor, window: int | None, scale: float) -> Tensor:
         score = self.score(offset)
-        score = torch.zeros(1, len(offset)) if score is None else score
+        score = torch.zeros(1, len(offset)) if score is None else score * scale
         score = score.masked_fill(offset > 0, -math.inf) if self.causal else score
         return score if window is None else score.masked_fill(offset <= -window, -math.inf)
 
@@ -221,6 +244,7 @@ class Alibi(Positions):
 
     key = "alibi"
     symmetric = False
+    scalings = ("none", "linear", "dynamic")
 
     def __init__(self, spec: Spec):
         super().__init__(spec)
@@ -270,21 +294,25 @@ class Rotary(Positions):
     """
 
     key = "rotary"
+    scalings = SCALINGS
 
     def __init__(self, spec: Spec):
-        super().__init__(spec)
         self.head_width, rest = divmod(spec.width, spec.heads)
         if rest or self.head_width % 2:
             raise ValueError(f"rotary positions need heads of an even width, not {spec.width} / {spec.heads}")
-        self._table = Grown(self._build)
+        super().__init__(spec)
 
-    def frequencies(self) -> Tensor:
-        """Return the (D/2,) angles per position, in radians, float64."""
-        return 1e4 ** -(torch.arange(0, self.head_width, 2, dtype=torch.float64) / self.head_width)
+    def rescale(self, scaling: Scaling) -> None:
+        """See :meth:`Positions.rescale`."""
+        super().rescale(scaling)
+        self._table = Grown(self._build)
 
     def angles(self, where: Where, end: int, device: torch.device) -> Tensor:
         """Return the cosines and sines of T positions, (2, T, D/2) or (2, B, 1, T, D/2), float32."""
-        angles = self._table(end, device)[:, where]
+        if self.scaling.dynamic(end):
+            angles = self._build(end, end).to(device)[:, where]
+        else:
+            angles = self._table(end, device)[:, where]
         return angles if angles.ndim == 3 else angles.unsqueeze(2)
 
     def rotate(self, x: Tensor, angles: Tensor) -> Tensor:
@@ -292,9 +320,10 @@ class Rotary(Positions):
         first, second = x.to(cos.dtype).chunk(2, dim=-1)  # 2 x (B, H, T, D/2)
         return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
 
-    def _build(self, length: int) -> Tensor:
-        angles = torch.arange(length, dtype=torch.float64)[:, None] * self.frequencies()  # (L, D/2)
-        return torch.stack([angles.cos(), angles.sin()]).float()
+    def _build(self, rows: int, length: int = 1) -> Tensor:
+        frequencies = rotary_frequencies(self.head_width, scaling=self.scaling, length=length)  # (D/2,)
+        angles = torch.arange(rows, dtype=torch.float64)[:, None] * frequencies  # (L, D/2)
+        return (torch.stack([angles.cos(), angles.sin()]) * attention_factor(self.scaling)).float()
 
 
 SCHEMES: dict[str, Callable[[Spec], Positions]] = {

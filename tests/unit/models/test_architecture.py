@@ -64,6 +64,8 @@ def test_embeddings_are_not_normalised_under_robertas_head():
         ({"head": "roberta", "max_logit_scale": 100.0}, "--max-logit-scale.*--head clap.*roberta"),
         ({"head": "roberta", "exclude_unused": True}, "--exclude-unused.*--head clap.*roberta"),
         ({"head": "roberta", "beta_reference_dim": 768}, "--beta-reference-dim.*--head clap.*roberta"),
+        ({"positions": "rotary", "encoder_embed_dim": 36, "encoder_attention_heads": 4}, "--positions rotary.* 36 / 4"),
+        ({"positions": "sinusoidal", "position_scaling": "dynamic"}, "--position-scaling dynamic.*sinusoidal"),
         ({"self_mask_prob": 1.5}, "--self-mask-prob 1.5"),
     ],
 )
@@ -157,3 +159,11 @@ def test_fairseqs_own_roberta_is_read_too():
 
 def test_another_model_says_nothing():
     assert roberta.of_checkpoint({"cfg": {"model": {"_name": "transformer"}}, "model": {}}) == {}
+
+
+def test_scaling_may_differ_from_the_checkpoint_and_is_inherited_otherwise():
+    start = checkpoint(positions="rotary", position_scaling="linear", position_scaling_factor=2.0, trained_length=64)
+    cfg = resolved(start)
+    assert (str(cfg.position_scaling), cfg.position_scaling_factor, cfg.trained_length) == ("linear", 2.0, 64)
+    cfg = resolved(start, position_scaling="yarn", position_scaling_factor=8.0)
+    assert (str(cfg.position_scaling), cfg.position_scaling_factor, cfg.trained_length) == ("yarn", 8.0, 64)

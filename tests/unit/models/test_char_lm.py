@@ -43,7 +43,7 @@ def logits(model, tokens, **options):
 
 
 OPTIONS = [
-    *({"positions": positions} for positions in ("learned", "sinusoidal", "alibi")),
+    *({"positions": positions} for positions in ("learned", "sinusoidal", "alibi", "rotary")),
     {"residual": False},
     {"bias": True},
     {"tie_embeddings": False},
@@ -196,3 +196,25 @@ def test_options_that_do_not_fit_are_one_line_that_names_the_flag(options, messa
 def test_a_number_of_styles_that_is_not_positive_is_refused_without_labels_too(count):
     with pytest.raises(UserError, match=f"--num-styles {count} is not positive"):
         make(style_layers="every", num_styles=count)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"positions": "rotary", "decoder_embed_dim": 20, "decoder_attention_heads": 4}, "--positions rotary.* 20 / 4"),
+        ({"positions": "learned", "position_scaling": "linear"}, "--position-scaling linear.*--positions learned"),
+        ({"positions": "alibi", "position_scaling": "yarn"}, "--position-scaling yarn.*--positions alibi"),
+        ({"positions": "rotary", "position_scaling_factor": 0.5}, "--position-scaling-factor 0.5"),
+        ({"positions": "rotary", "trained_length": -3}, "--trained-length -3"),
+    ],
+)
+def test_positions_that_cannot_be_had_are_refused_by_their_flags(options, words):
+    with pytest.raises(UserError, match=words):
+        make(**options)
+
+
+def test_scaling_reaches_the_positions_and_is_recorded():
+    model = make(positions="rotary", position_scaling="yarn", position_scaling_factor=4.0)
+    scaling = model.decoder.transformer.positions.scaling
+    assert (scaling.kind, scaling.factor, scaling.trained) == ("yarn", 4.0, BLOCK)
+    assert (str(model.cfg.position_scaling), model.cfg.trained_length) == ("yarn", BLOCK)

@@ -177,7 +177,13 @@ def test_learned_positions_bound_the_length_and_alibi_does_not(task):
     assert toy.make_model(task, positions="sinusoidal").max_positions() > 10**6
 
 
-@pytest.mark.parametrize("positions", ["alibi", "alibi_symmetric", "sinusoidal"])
+def test_scaling_reaches_the_positions_of_the_encoder(task):
+    model = toy.make_model(task, positions="rotary", position_scaling="ntk", position_scaling_factor=2.0)
+    scaling = model.encoder.sentence_encoder.positions.scaling
+    assert (scaling.kind, scaling.factor, scaling.trained) == ("ntk", 2.0, 32)
+
+
+@pytest.mark.parametrize("positions", ["alibi", "alibi_symmetric", "sinusoidal", "rotary"])
 def test_inputs_beyond_the_trained_length_run(task, positions):
     model = toy.make_model(task, positions=positions)
     tokens = torch.randint(4, len(task.dictionary), (1, 200))

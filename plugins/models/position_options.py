@@ -1,0 +1,47 @@
+"""The options that scale the positions of any model, see :class:`plugins.modules.scaling.Scaling`."""
+
+from dataclasses import dataclass
+from typing import Optional  # fairseq's parser does not read `int | None`
+
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from omegaconf import DictConfig
+
+from plugins.errors import UserError
+from plugins.modules.positions import SCHEMES
+from plugins.modules.scaling import SCALINGS, Scaling
+from plugins.options import architecture
+
+KINDS = ChoiceEnum(list(SCALINGS))
+DEFAULTS = {"position_scaling": "none", "position_scaling_factor": 1.0}
+
+
+@dataclass
+class PositionScalingConfig(FairseqDataclass):
+    position_scaling: Optional[KINDS] = architecture(
+        "for inputs longer than trained; may differ from the checkpoint. linear: positions divided by the factor "
+        "(rotary, alibi); ntk: larger rotary base; dynamic: by the length of the input (rotary, alibi); yarn: Peng et "
+        "al., 2023 (none)"
+    )
+    position_scaling_factor: Optional[float] = architecture("how many times longer inputs are to be, from 1 on (1)")
+    trained_length: Optional[int] = architecture(
+        "tokens of the inputs that the weights were trained on before scaling (the longest input)"
+    )
+
+
+def scaling_of(cfg: DictConfig) -> Scaling:
+    """Return the scaling that complete options describe.
+
+    Raises:
+        UserError: a value is out of range, or the scheme does not support the kind.
+    """
+    kind, supported = str(cfg.position_scaling), SCHEMES[str(cfg.positions)].scalings
+    if kind not in supported:
+        raise UserError(
+            f"--position-scaling {kind}: --positions {cfg.positions} supports {', '.join(supported)}; learned and "
+            "sinusoidal positions cannot be scaled"
+        )
+    if not 1 <= cfg.position_scaling_factor < float("inf"):
+        raise UserError(f"--position-scaling-factor {cfg.position_scaling_factor} is not a number from 1 on")
+    if cfg.trained_length is not None and cfg.trained_length < 1:
+        raise UserError(f"--trained-length {cfg.trained_length} is not positive")
+    return Scaling(kind, cfg.position_scaling_factor, cfg.trained_length or 1)
