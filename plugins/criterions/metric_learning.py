@@ -71,8 +71,9 @@ class MetricLearningCriterion(FairseqCriterion):
             "nsentences": sample["nsentences"],
             "sample_size": weight,
             "batches": 1,
-            "dead_batches": int(weight == 0),
         }
+        if self.training:  # batches of validation are made by length, so that some have one class
+            log["dead_batches"] = int(weight == 0)
         if self.training and self.task.spec.kind == specs.LABELED:
             log |= {"statistics": 1, **self.describe(columns[0].detach(), sample["target"])}
             self.watch(float(loss.detach()))
@@ -214,7 +215,8 @@ class MetricLearningCriterion(FairseqCriterion):
 
         size = total("sample_size")
         metrics.log_scalar("loss", total("loss") / max(size, 1), size, round=5)
-        metrics.log_scalar_sum("dead_batches", int(total("dead_batches")))
+        if any("dead_batches" in log for log in logging_outputs):
+            metrics.log_scalar_sum("dead_batches", int(total("dead_batches")))
         if described := total("statistics"):
             for name in STATISTICS:
                 metrics.log_scalar(name, total(name) / described, described, round=4)

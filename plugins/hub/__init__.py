@@ -16,9 +16,10 @@ from .char_lm import CharLM
 from .embedder import Embedder, saved_settings
 from .huggingface.export import export
 from .roberta import MASK, RobertaInterface, local_bpe
+from .scorer import Scorer
 
 __all__ = [
-    "MASK", "CausalLM", "CharLM", "Embedder", "RobertaInterface", "export", "find_checkpoint", "kind_of",
+    "MASK", "CausalLM", "CharLM", "Embedder", "RobertaInterface", "Scorer", "export", "find_checkpoint", "kind_of",
     "load", "local_bpe",
 ]  # fmt: skip
 
@@ -35,9 +36,9 @@ def load(path: str | os.PathLike, base: str | None = None) -> CharLM | CausalLM 
         base: the checkpoint that an adapter (of ``--peft``) belongs to, if it has been moved.
 
     Returns:
-        An :class:`Embedder` for a checkpoint of ``--task embedding``; a :class:`CharLM` for a character LM, which needs
-        no other file; a :class:`CausalLM` for a causal LM or a :class:`RobertaInterface` for a masked LM, whose
-        dictionary and tokenizer are read from the folder.
+        An :class:`Embedder` for a checkpoint of ``--task embedding``, a :class:`Scorer` for ``--task preference``; else
+        a :class:`CharLM` for a character LM, which needs nothing but the file; a :class:`CausalLM` for a causal LM or a
+        :class:`RobertaInterface` for a masked LM, whose dictionary and tokenizer are read from the folder.
 
     Raises:
         UserError: a file is missing, damaged, or does not fit the others.
@@ -47,4 +48,6 @@ def load(path: str | os.PathLike, base: str | None = None) -> CharLM | CausalLM 
     path = find_checkpoint(path)
     if saved_settings(path):
         return Embedder.from_pretrained(path, base=base)
+    if saved_settings(path, "preference"):
+        return Scorer.from_pretrained(path, base)
     return checkpoints.load(path, base)

@@ -140,7 +140,7 @@ class Embedder:
             chosen = order[start : start + batch_size]
             tokens, lengths = self._batch([rows[i] for i in chosen])
             features, _ = self.model(tokens, src_lengths=lengths, features_only=True)
-            found[chosen] = self.head(features, lengths).float().cpu().numpy()
+            found[chosen] = self.head(features, lengths).float().cpu().numpy().reshape(len(chosen), -1)
             bar.update(len(chosen))
         return unit(found) if normalize else found
 
@@ -198,9 +198,9 @@ def blocks_of(texts: Iterable[str], size: int) -> Iterator[list[str]]:
         yield block
 
 
-def saved_settings(path: str) -> dict:
-    """Return the settings that ``--task embedding`` stores in a checkpoint; empty for other checkpoints."""
-    return (checkpoints.read_state(path).get("task_state") or {}).get("embedding") or {}
+def saved_settings(path: str, task: str = "embedding") -> dict:
+    """Return the settings that ``--task embedding`` or ``preference`` stores in a checkpoint; empty for other ones."""
+    return (checkpoints.read_state(path).get("task_state") or {}).get(task) or {}
 
 
 def encoder_of(lm) -> encoding.TextEncoder:

@@ -1,12 +1,14 @@
-"""The head that ``--task embedding`` adds to a model, when checkpoints with and without it are loaded."""
+"""The heads that ``--task embedding`` and ``--task preference`` add to any model, and how checkpoints fit them."""
 
 from collections.abc import MutableMapping
 
 from torch import Tensor, nn
 
 from plugins.modules.embedding_head import EmbeddingHead, TextDecoder
+from plugins.modules.score_head import ScoreHead
 
 NAME = "embedding_head"
+SCORE_HEAD = "score_head"
 HEAD_WIDTH = 64  # of the decoder for denoising
 
 
@@ -22,30 +24,41 @@ class WithEmbeddingHead:
             classes: of the classifier of pairs; 0 for none.
             decoder_tokens: longest text that a decoder for denoising reads from an embedding; 0 for no decoder.
         """
-        parts = self.peft_parts()
-        table = parts.table.weight
-        for parameter in parts.head.parameters():  # unchanged, so that the model is still a language model
-            if parameter is not table:
-                parameter.requires_grad_(False)
+        table = self._freeze_output()
         width = table.size(1)
         heads = next(n for n in range(max(1, width // HEAD_WIDTH), 0, -1) if width % n == 0)
         decoder = TextDecoder(table, decoder_tokens, heads) if decoder_tokens else None
         self.embedding_head = EmbeddingHead(width, pooling, normalize, classes, decoder)
 
+    def register_score_head(self, pooling: str, dropout: float = 0.0, flip_rate: float = 0.0) -> None:
+        """Add a head that gives each text a score, see :class:`ScoreHead`, and freeze the output layer."""
+        self.score_head = ScoreHead(self._freeze_output().size(1), pooling, dropout, flip_rate)
+
+    def _freeze_output(self) -> nn.Parameter:
+        """Keep the output layer as it is, so that the model is still a language model; return the embedding table."""
+        parts = self.peft_parts()
+        table = parts.table.weight
+        for parameter in parts.head.parameters():
+            if parameter is not table:
+                parameter.requires_grad_(False)
+        return table
+
     def upgrade_state_dict_named(self, state_dict, name):
-        adopt_embedding_head(self, state_dict, name + "." if name else "")
+        prefix = name + "." if name else ""
+        for head in (NAME, SCORE_HEAD):
+            adopt_head(self, head, state_dict, prefix)
         super().upgrade_state_dict_named(state_dict, name)
 
 
-def adopt_embedding_head(model: nn.Module, state_dict: MutableMapping[str, Tensor], prefix: str = "") -> None:
-    """Make a state dict fit the embedding head that a model has, or has not.
+def adopt_head(model: nn.Module, head: str, state_dict: MutableMapping[str, Tensor], prefix: str = "") -> None:
+    """Make a state dict fit the head that a model has, or has not.
 
     A model without the head ignores it. One with it keeps its own initial values where the checkpoint has none, or
     those of another loss.
     """
-    head = getattr(model, NAME, None)
-    own = {} if head is None else {f"{prefix}{NAME}.{name}": tensor for name, tensor in head.state_dict().items()}
-    for name in [name for name in state_dict if name.startswith(f"{prefix}{NAME}.")]:
+    module = getattr(model, head, None)
+    own = {} if module is None else {f"{prefix}{head}.{name}": tensor for name, tensor in module.state_dict().items()}
+    for name in [name for name in state_dict if name.startswith(f"{prefix}{head}.")]:
         if name not in own or own[name].shape != state_dict[name].shape:
             del state_dict[name]
     for name, tensor in own.items():

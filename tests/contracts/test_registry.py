@@ -75,6 +75,8 @@ STACKS = {  # what shares a command line: model, task, criterion, optimiser
     "causal LM": ("causal_lm", "causal_lm", "causal_lm", "fused_adamw"),
     "summarization": ("causal_lm", "summarization", "summarization", "fused_adamw"),
     "embedding": ("clap_roberta", "embedding", "metric_learning", "fused_adamw"),
+    "preference": ("clap_roberta", "preference", "preference", "fused_adamw"),
+    "preference by a causal LM": ("causal_lm", "preference", "preference", "fused_adamw"),
     "embedding by a causal LM": ("causal_lm", "embedding", "metric_learning", "fused_adamw"),
     "embedding by a character LM": ("char_lm", "embedding", "metric_learning", "fused_adamw"),
 }

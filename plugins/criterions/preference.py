@@ -1,0 +1,138 @@
+"""Losses of reward models on comparisons, ratings and lists, and what trl logs of them."""
+
+from dataclasses import dataclass
+from typing import Optional  # fairseq's parser does not read `float | None`
+
+import torch
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.logging import metrics
+
+from plugins.analysis.metrics import preference as preference_metrics
+from plugins.data.preference.dataset import LISTWISE, PAIRWISE, TIE
+from plugins.errors import UserError
+from plugins.modules import preference_losses
+from plugins.options import option
+
+GATHERED = "_scores"  # a meter of (N, 4); the underscore keeps it out of the log
+LISTS = ("listnet", "listmle", "ranknet", "lambdarank")
+
+
+@dataclass
+class PreferenceCriterionConfig(FairseqDataclass):
+    list_loss: ChoiceEnum(LISTS) = option("listnet", "loss of --objective listwise")
+    centering: float = option(0.0, "weight of the squared sum of the scores of a comparison, which gives them a zero")
+    smoothing: float = option(0.0, "share of the loss that the reversed comparison has; shrinks scores")
+    flip_rate: Optional[float] = option(None, "share of reversed comparisons that the loss corrects for")
+    tie_strength: float = option(0.5, "how common ties are, nu of Davidson's model; used where there are ties")
+
+
+@register_criterion("preference", dataclass=PreferenceCriterionConfig)
+class PreferenceCriterion(FairseqCriterion):
+    """A mean over comparisons, texts or lists."""
+
+    def __init__(self, cfg, task):
+        super().__init__(task)
+        self.cfg, self.task, self.objective = cfg, task, str(task.cfg.objective)
+        self._scored = None, {}
+        check(cfg, self.objective, task.cfg)
+
+    def forward(self, model, sample, reduce=True):
+        """Return the loss (a scalar, summed), the number of rows, and what to log."""
+        features, _ = model(**sample["net_input"], features_only=True)
+        scores = model.score_head(features, sample["net_input"]["src_lengths"]).float()  # (M,)
+        learn = self.pairs if "outcomes" in sample else self.rated
+        terms = learn(scores, sample, model.score_head)  # (B,)
+        loss = terms.sum()
+        log = {
+            "loss": loss.detach(),
+            "ntokens": sample["ntokens"],
+            "nsentences": sample["nsentences"],
+            "sample_size": len(terms),
+        }
+        if not self.training:
+            log["scores"] = gathered(scores.detach(), sample)
+        return loss, len(terms), log
+
+    def pairs(self, scores, sample, head):
+        """Return the losses (B,) of comparisons, the scores of whose texts alternate."""
+        a, b = scores.view(-1, 2).T
+        outcomes, weights = sample["outcomes"], sample["weights"].to(scores)
+        if self.task.has_ties:
+            log_p = preference_losses.davidson_log_probabilities(a, b, self.cfg.tie_strength)  # (B, 3)
+            return -log_p.gather(1, outcomes[:, None])[:, 0] * weights
+        chosen, rejected = torch.where(outcomes == 0, a, b), torch.where(outcomes == 0, b, a)
+        return weights * preference_losses.bradley_terry(
+            chosen,
+            rejected,
+            sample["margins"].to(scores),
+            centering=self.cfg.centering,
+            smoothing=self.cfg.smoothing,
+            flip=(self.cfg.flip_rate or 0.0) if head.flip is None else head.flip_rate(),
+            reduce=False,
+        )
+
+    def rated(self, scores, sample, head):
+        """Return the losses of rated texts (M,), or of the lists that they are in, (B,)."""
+        gains = sample["gains"].to(scores)
+        if self.objective != LISTWISE:  # rated texts validate comparisons too
+            return (scores - self.task.standardized(gains)) ** 2
+        loss, rows = getattr(preference_losses, str(self.cfg.list_loss)), sample["rows"]
+        return torch.stack([loss(scores[rows == row], gains[rows == row]) for row in rows.unique()])
+
+    @staticmethod
+    def reduce_metrics(logging_outputs):
+        """Log the loss."""
+        loss, size = (sum(float(log.get(key, 0)) for log in logging_outputs) for key in ("loss", "sample_size"))
+        metrics.log_scalar("loss", loss / max(size, 1), size, round=5)
+
+    def log_scores(self, logging_outputs):
+        """Log the metrics of validation, each computed from all scores so far."""
+        found = [log["scores"] for log in logging_outputs if "scores" in log]
+        if not found:
+            return
+        metrics.log_concat_tensor(GATHERED, torch.cat(found))
+        for name in preference_metrics.RATED if self.task.rated else preference_metrics.COMPARED:
+            metrics.log_derived(name, lambda meters, name=name: self.score(name, meters))
+
+    def score(self, name, meters):
+        rows = meters[GATHERED].tensor
+        if self._scored[0] is not rows:  # all metrics come from one computation
+            measure = preference_metrics.of_ratings if self.task.rated else preference_metrics.of_pairs
+            self._scored = rows, measure(rows.double().numpy())
+        return round(self._scored[1][name], 4)
+
+    @staticmethod
+    def logging_outputs_can_be_summed():
+        return False  # PreferenceTask, which fairseq asks, says when they can
+
+
+def gathered(scores, sample):
+    """Return (N, 4) on the CPU: of comparisons the scores of the better and the worse text and the lengths of both, NaN
+    for a tie; of rated texts score, rating, length and number.
+    """
+    lengths = sample["net_input"]["src_lengths"].to(scores)
+    if "outcomes" not in sample:
+        return torch.stack([scores, sample["gains"].to(scores), lengths, sample["texts"].to(scores)], 1).cpu()
+    first = (sample["outcomes"] != 1)[:, None]
+    pairs, sizes = scores.view(-1, 2), lengths.view(-1, 2)
+    ordered = torch.cat([torch.where(first, x, x.flip(1)) for x in (pairs, sizes)], 1)
+    return ordered.masked_fill((sample["outcomes"] == TIE)[:, None], float("nan")).cpu()
+
+
+def check(cfg, objective, task):
+    """Refuse options that contradict each other."""
+    for name in ("centering", "smoothing", "tie_strength"):
+        if getattr(cfg, name) < 0:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(cfg, name)} is negative")
+    if cfg.smoothing and (cfg.flip_rate or task.learn_flip_rate):
+        raise UserError("--smoothing and --flip-rate are for the same noise: choose one")
+    if cfg.flip_rate is not None and not 0 <= cfg.flip_rate < 0.5:
+        raise UserError(f"--flip-rate {cfg.flip_rate} is not at least 0 and below 0.5")
+    if task.learn_flip_rate and cfg.flip_rate:
+        raise UserError("--learn-flip-rate learns what --flip-rate gives: choose one")
+    of_pairs = cfg.centering or cfg.smoothing or cfg.flip_rate or task.learn_flip_rate
+    if of_pairs and objective != PAIRWISE:
+        raise UserError(f"--centering, --smoothing and flip rates belong to --objective pairwise, not {objective}")
+    if objective != LISTWISE and str(cfg.list_loss) != "listnet":
+        raise UserError(f"--list-loss {cfg.list_loss} belongs to --objective listwise, not {objective}")

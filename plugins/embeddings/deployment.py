@@ -1,0 +1,36 @@
+"""Use a model of preferences: scores of labeled texts, and the threshold that its checkpoint stores."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from plugins import checkpoints
+from plugins.data.preference import rows
+from plugins.errors import UserError
+from plugins.files import replacing
+from plugins.hub import Scorer
+
+
+def labeled_scores(scorer: Scorer, path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores (N,) of the texts of a file, and their classes (N,), 0 or 1.
+
+    Raises:
+        UserError: the file has other columns than text and score, or other scores.
+    """
+    found = rows.read(path)
+    if not found.rated or not set(np.unique(found.scores)) <= {0.0, 1.0}:
+        raise UserError(f"{path}: the columns text and score are needed, score being 1 or 0")
+    return scorer.score(found.texts).astype(np.float64), found.scores.astype(int)
+
+
+def store_threshold(path: str | Path, threshold: dict) -> None:
+    """Write a threshold into the task state of a checkpoint; all else stays as it is.
+
+    Raises:
+        UserError: the checkpoint cannot be read or written.
+    """
+    state = checkpoints.read_state(path)
+    state["task_state"] = (state.get("task_state") or {}) | {"threshold": threshold}
+    with replacing(path) as part, open(part, "wb") as file:
+        torch.save(state, file)

@@ -1,0 +1,210 @@
+"""Scores of texts, learned from comparisons, ratings or lists."""
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import Optional  # fairseq's parser does not read `str | None`
+
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.logging import metrics
+from fairseq.tasks import FairseqTask, register_task
+from omegaconf import II, MISSING, open_dict
+
+from plugins.data import dictionaries
+from plugins.data.embedding import encoding, specs
+from plugins.data.preference import rows
+from plugins.data.preference.dataset import OBJECTIVES, PAIRWISE, POINTWISE, TIE, PreferenceRows
+from plugins.errors import UserError
+from plugins.options import option
+
+from .embedding import CAUSAL_POOLERS, LARGE_MESSAGE, find_encoder
+from .glue import BY_DEFAULT, DEFAULT_POSITIONS, tokenizer_folder
+
+logger = logging.getLogger(__name__)
+
+BETTER_HIGHER = ("accuracy", "spearman", "margin")
+FIRST_FLIP_RATE = 0.1  # where the learned share starts
+
+
+@dataclass
+class PreferenceConfig(FairseqDataclass):
+    data: str = option(MISSING, "file of comparisons or ratings, or folder with train and valid .jsonl, .csv or .tsv")
+    objective: ChoiceEnum(OBJECTIVES) = option(PAIRWISE, "learn from single ratings, from comparisons, or from lists")
+    min_gap: float = option(0.5, "ratings that differ by less are not compared (--objective pairwise)")
+    pairs_per_text: int = option(4, "comparisons that each rated text starts (--objective pairwise)")
+    list_size: int = option(8, "texts in a list, where no column 'query' groups them (--objective listwise)")
+    valid_fraction: float = option(0.1, "share of the texts of a single file that is for validation")
+    tokenizer_dir: Optional[str] = option(
+        None, "folder of the tokenizer (default: that of the checkpoint that training starts from)"
+    )
+    pooling: ChoiceEnum(specs.POOLINGS) = option("mean", "how the features of tokens become a vector")
+    head_dropout: float = option(0.0, "dropout in the head")
+    learn_flip_rate: bool = option(False, f"learn the share of reversed comparisons, from {FIRST_FLIP_RATE}")
+    seed: int = II("common.seed")
+    save_dir: str = II("checkpoint.save_dir")
+    restore_file: str = II("checkpoint.restore_file")
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+
+
+@register_task("preference", dataclass=PreferenceConfig)
+class PreferenceTask(FairseqTask):
+    """See the module's docstring. The dictionary, the pooling and the scale of ratings are stored with checkpoints."""
+
+    def __init__(self, cfg, encoder, styles=()):
+        super().__init__(cfg)
+        self.encoder, self.style_names, self.dictionary = encoder, list(styles), encoder.dictionary
+        self.longest, self.rated, self.has_ties, self.scale = None, False, False, (0.0, 1.0)
+        self.state.merge_state_dict(encoder.identity() | {"styles": self.style_names, "preference": self.settings()})
+        if isinstance(self.dictionary, dictionaries.MaskDictionary):
+            self.dictionary.add_mask()
+
+    @classmethod
+    def setup_task(cls, cfg, from_checkpoint=False, **kwargs):
+        """Set up from options.
+
+        Args:
+            from_checkpoint: the options are those of a finished checkpoint, which is only to be used.
+
+        Raises:
+            UserError: contradicting options, or no tokenizer.
+        """
+        run = cfg._get_parent()
+        if from_checkpoint:
+            return cls(cfg, encoding.masked(tokenizer_folder(cfg, run, True)))
+        name = (run.get("criterion") or {}).get("_name")
+        if name != "preference":
+            raise UserError(f"--task preference needs --criterion preference, not {name}")
+        check(cfg)
+        choose_metric(run)
+        return cls(cfg, *find_encoder(cfg, run))
+
+    # What a checkpoint holds
+
+    def settings(self):
+        return {"pooling": str(self.cfg.pooling), "objective": str(self.cfg.objective), "longest": self.longest,
+                "scale": list(self.scale)}  # fmt: skip
+
+    def load_state_dict(self, state_dict):
+        """Compare the dictionary of a checkpoint with ours.
+
+        Raises:
+            UserError: it was trained with another dictionary.
+        """
+        dictionaries.check_same(self.dictionary, state_dict.get("dictionary_sha256"), "the checkpoint")
+        saved = state_dict.get("preference") or {}
+        self.longest = saved.get("longest") or self.longest
+
+    def post_save(self, checkpoint_path, num_updates):
+        """Put the tokenizer beside a checkpoint that fairseq has just written."""
+        self.encoder.save(os.path.dirname(checkpoint_path))
+
+    # Data
+
+    @property
+    def source_dictionary(self):
+        return self.dictionary
+
+    target_dictionary = source_dictionary
+
+    def max_positions(self):
+        return self.longest or DEFAULT_POSITIONS
+
+    def load_dataset(self, split, combine=False, **kwargs):
+        """Load a split. Rated texts are validated one by one, or in lists, so that objectives compare.
+
+        Raises:
+            UserError: the file is missing, a row is bad, or it does not serve the objective.
+        """
+        cfg, training = self.cfg, split == "train"
+        found, objective = rows.load(cfg.data, split, cfg.valid_fraction), str(cfg.objective)
+        if not found.rated and objective != PAIRWISE:
+            raise UserError(f"--objective {objective}: {cfg.data} has comparisons; it needs the columns text and score")
+        self.rated, self.has_ties = found.rated, self.has_ties or bool((found.outcomes == TIE).any())
+        if found.rated and training:
+            self.scale = float(found.scores.mean()), float(found.scores.std()) or 1.0
+            self.state.merge_state_dict({"preference": self.settings()})
+        if found.rated and objective == PAIRWISE:
+            objective = PAIRWISE if training else POINTWISE
+            found = rows.compare(found, cfg.min_gap, cfg.pairs_per_text, cfg.seed) if training else found
+        self.datasets[split] = PreferenceRows(
+            found, self.encoder, self.max_positions(), objective, cfg.list_size, shuffle=training
+        )
+        logger.info("%s (%s): %d texts, %d comparisons", cfg.data, split, len(found.texts), len(found.pairs))
+        if training and "valid" in self.datasets:
+            shared = rows.shared_texts(found, self.datasets["valid"].found)
+            if shared:
+                logger.warning("%s: %d texts of the validation rows are in the training rows too", cfg.data, shared)
+        return self.datasets[split]
+
+    def standardized(self, ratings):
+        """Return ratings less the mean of those in training, over their deviation."""
+        mean, deviation = self.scale
+        return (ratings - mean) / deviation
+
+    def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
+        return indices  # texts are truncated already
+
+    # Model
+
+    def build_model(self, cfg, from_checkpoint=False):
+        """Build a model with a head of one output.
+
+        Raises:
+            UserError: the model does not take the pooling or ``--max-positions``.
+        """
+        asked = None
+        if not from_checkpoint and "positions" in cfg and "max_positions" in cfg:  # clap_roberta's number of positions
+            with open_dict(cfg):
+                asked, cfg.max_positions = cfg.max_positions, None
+        self.longest = asked or self.longest
+        model = super().build_model(cfg, from_checkpoint)
+        limit = model.max_positions()
+        self.longest = min(self.longest or limit, limit, DEFAULT_POSITIONS) if asked is None else asked
+        if self.longest > limit:
+            raise UserError(f"--max-positions {self.longest}: the model has {limit} positions")
+        if "decoder_layers" in cfg and str(self.cfg.pooling) not in CAUSAL_POOLERS:
+            raise UserError(f"--pooling {self.cfg.pooling}: a causal model takes {', '.join(CAUSAL_POOLERS)}")
+        flip_rate = FIRST_FLIP_RATE if self.cfg.learn_flip_rate else 0.0
+        model.register_score_head(str(self.cfg.pooling), self.cfg.head_dropout, flip_rate)
+        self.state.merge_state_dict({"preference": self.settings()})
+        return model
+
+    # Validation: scores are gathered, for their metrics are no means over batches
+
+    @staticmethod
+    def logging_outputs_can_be_summed(criterion):
+        return criterion.training
+
+    def reduce_metrics(self, logging_outputs, criterion):
+        super().reduce_metrics(logging_outputs, criterion)
+        criterion.log_scores(logging_outputs)
+
+    def post_validate(self, model, stats, agg):
+        """Forget the scores of a split that is done, which fairseq would keep, and save in checkpoints."""
+        metrics.reset_meters("valid")
+
+
+def check(cfg):
+    """Refuse options that make no sense."""
+    if cfg.min_gap < 0:
+        raise UserError(f"--min-gap {cfg.min_gap} is negative")
+    if cfg.pairs_per_text < 1:
+        raise UserError(f"--pairs-per-text {cfg.pairs_per_text} is not positive")
+    if cfg.list_size < 2:
+        raise UserError(f"--list-size {cfg.list_size}: a list has two texts at least")
+    if not 0 < cfg.valid_fraction < 1:
+        raise UserError(f"--valid-fraction {cfg.valid_fraction} is not between 0 and 1")
+    if not 0 <= cfg.head_dropout < 1:
+        raise UserError(f"--head-dropout {cfg.head_dropout} is not a probability below 1")
+
+
+def choose_metric(run):
+    """Let the accuracy on comparisons pick the best checkpoint, unless another metric was given."""
+    with open_dict(run):
+        checkpoint = run.checkpoint
+        if checkpoint.best_checkpoint_metric == BY_DEFAULT:
+            checkpoint.best_checkpoint_metric = "accuracy"
+        if checkpoint.best_checkpoint_metric in BETTER_HIGHER:
+            checkpoint.maximize_best_checkpoint_metric = True
+        run.common.all_gather_list_size = max(run.common.all_gather_list_size, LARGE_MESSAGE)
+    logger.info("checkpoint_best.pt is chosen by %s", checkpoint.best_checkpoint_metric)

@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""Reverse a share of comparisons, to see what mistaken labels do: at random, or the clearest, or the closest ones.
+
+    python scripts/flip_preferences.py ratings.jsonl --share 0.2 --which largest -o flipped.jsonl
+    python scripts/flip_preferences.py pairs.jsonl --share 0.2 --which model --checkpoint rm.pt -o flipped.jsonl
+
+DATA has the columns of --task preference: comparisons, or ratings, from which comparisons are made. How clear a
+comparison is, is the difference of two ratings, else its margin; with ``--which model`` the difference of a model's
+scores, of which the largest are reversed. Written are ``chosen``, ``rejected``, ``margin``, ``weight`` and ``flipped``.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("data", metavar="DATA", help="file of comparisons or ratings")
+    add("--share", type=float, required=True, metavar="X", help="of the comparisons, 0 to 1")
+    add("--which", choices=["random", "largest", "smallest", "model"], default="random", help="(%(default)s)")
+    add("--checkpoint", metavar="CKPT", help="model of --task preference, for --which model")
+    add("--min-gap", type=float, default=0.5, metavar="X", help="smallest difference of compared ratings (%(default)s)")
+    add("--pairs-per-text", type=int, default=4, metavar="N", help="comparisons that a rated text starts (%(default)s)")
+    add("--seed", type=int, default=1, metavar="N", help="(%(default)s)")
+    add("-o", "--output", type=Path, required=True, metavar="FILE", help="where to, a .jsonl file")
+    args = parser.parse_args(argv)
+    if (args.which == "model") != bool(args.checkpoint):
+        parser.error("--which model and --checkpoint CKPT belong together")
+    return args
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    import numpy as np
+
+    from plugins.data.preference import flips, rows
+    from plugins.errors import UserError, report_in_one_line
+    from plugins.files import write_text
+
+    report_in_one_line()
+    found = rows.read(args.data)
+    if found.rated:
+        found = rows.compare(found, args.min_gap, args.pairs_per_text, args.seed)
+        gaps = found.scores[found.pairs[:, 0]] - found.scores[found.pairs[:, 1]]
+    else:
+        gaps = found.margins
+        if args.which in ("largest", "smallest") and not np.ptp(gaps):
+            raise UserError(f"{args.data}: --which {args.which} needs ratings, or margins that differ")
+    if (found.outcomes == 2).any():
+        raise UserError(f"{args.data}: ties cannot be reversed; leave them out")
+    pairs = np.where((found.outcomes == 1)[:, None], found.pairs[:, ::-1], found.pairs)  # the better text first
+    which = args.which
+    if which == "model":
+        from plugins.hub import Scorer
+
+        scores = Scorer.from_pretrained(args.checkpoint).score(found.texts)
+        which, gaps = "largest", scores[pairs[:, 0]] - scores[pairs[:, 1]]
+    flipped = flips.reversed_pairs(gaps, args.share, which, args.seed)
+    lines = []
+    for (a, b), margin, weight, turned in zip(pairs, found.margins, found.weights, flipped, strict=True):
+        chosen, rejected = (found.texts[i] for i in ((b, a) if turned else (a, b)))
+        record = {"chosen": chosen, "rejected": rejected, "margin": float(margin), "weight": float(weight)}
+        lines.append(json.dumps(record | {"flipped": int(turned)}, ensure_ascii=False))
+    write_text(args.output, "\n".join(lines) + "\n")
+    print(f"written: {args.output} ({len(lines):,} comparisons, {int(flipped.sum()):,} reversed)")
+
+
+if __name__ == "__main__":
+    main()

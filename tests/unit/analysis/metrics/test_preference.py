@@ -1,0 +1,27 @@
+"""Metrics of scores: comparisons as trl logs them, ratings, length."""
+
+import numpy as np
+import pytest
+
+from plugins.analysis.metrics import preference
+
+NAN = float("nan")
+
+
+def test_comparisons_without_their_ties():
+    rows = np.array([[2.0, 1, 5, 9], [0, 3, 7, 6], [1, 1, 4, 4], [NAN, NAN, NAN, NAN]])
+    found = preference.of_pairs(rows)
+    rewards = {"mean_reward": 8 / 6, "min_reward": 0, "max_reward": 3}
+    assert found == pytest.approx({"accuracy": 0.5, "margin": -2 / 3, **rewards, "length_accuracy": 0.5})
+
+
+def test_ratings_do_not_depend_on_the_order_of_batches():
+    rows = np.array([[0.1, 1, 3, 0], [0.3, 2, 3, 1], [0.2, 2, 9, 2], [0.9, 5, 1, 3]])
+    found = preference.of_ratings(rows)
+    assert found["accuracy"] == 1 and found["spearman"] == pytest.approx(0.9487, abs=1e-4)
+    assert found["length_accuracy"] == pytest.approx((0.5 + 1 + 0 + 0 + 0) / 5)
+    assert found == preference.of_ratings(rows[::-1])
+
+
+def test_equal_ratings_order_nothing():
+    assert np.isnan(preference.of_ratings(np.ones((3, 4)))["accuracy"])

@@ -1,0 +1,22 @@
+"""The head of one output."""
+
+import pytest
+import torch
+
+from plugins.modules.score_head import ScoreHead
+
+
+@pytest.mark.parametrize("pooling", ["bos", "mean", "max", "attention", "last"])
+def test_a_score_is_the_same_alone_and_padded(pooling):
+    head, features = ScoreHead(8, pooling), torch.randn(1, 4, 8)
+    padded = torch.cat([features, 1e3 * torch.randn(1, 3, 8)], 1)
+    alone, beside = head(features, torch.tensor([4])), head(padded, torch.tensor([4]))
+    assert alone.shape == (1,)
+    torch.testing.assert_close(alone, beside, rtol=1e-5, atol=1e-5)
+
+
+def test_the_learned_share_starts_where_it_is_told_and_stays_below_a_half():
+    head = ScoreHead(4, flip_rate=0.1)
+    assert float(head.flip_rate().detach()) == pytest.approx(0.1)
+    torch.nn.init.constant_(head.flip, 100.0)
+    assert float(head.flip_rate().detach()) <= 0.5
