@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Find out what each attention head of a model does: score it on named patterns, over many texts.
+"""Score every attention head of a model on named patterns, over many texts.
 
     python scripts/find_heads.py checkpoints/nano data/shakespeare_char/valid.txt
     python scripts/find_heads.py checkpoints/mlm valid.txt --texts 500 --json heads.json -o heads.png
 
-A score is the share of a head's attention that lies on the pattern, less what a uniform head would put there: 0 for a
-head that does nothing of the kind, near 1 for one that does nothing else. In parentheses: its 95 % bootstrap interval
-over texts. A masked LM reads lines, any other model stretches of --length characters. Layers and heads count from 0.
+A score is the share of a head's attention on the pattern, minus the share that a uniform head has there: 0 for no
+preference, near 1 for a head that does nothing else. In parentheses: its 95 % bootstrap interval over texts. A masked
+LM reads lines, other models stretches of --length characters. Layers and heads count from 0.
 """
 
 import argparse
@@ -16,22 +16,27 @@ from pathlib import Path
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    """Parse the command line; missing files are found before the slow imports."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
     add("files", metavar="TEXTS", nargs="+", help="files of text, in UTF-8")
     add("--texts", type=int, default=200, metavar="N", help="texts from the start of each file (%(default)s)")
-    add("--length", type=int, default=128, metavar="N", help="tokens of a text at most; no more than the model takes "
+    add("--length", type=int, default=128, metavar="N", help="maximum tokens of a text; at most what the model takes "
         "(%(default)s)")  # fmt: skip
     add("--best", type=int, default=3, metavar="N", help="heads to print for each pattern (%(default)s)")
     add("--json", type=Path, metavar="FILE", help="write all scores, [layer][head], too")
-    add("-o", "--output", type=Path, default=Path("heads.png"), metavar="FILE", help="drawing; default: %(default)s")
+    add("-o", "--output", type=Path, default=Path("heads.png"), metavar="FILE", help="figure; default: %(default)s")
     add("--seed", type=int, default=0, metavar="N", help="of the intervals and of random sequences (%(default)s)")
-    add("--device", default="cpu", metavar="D", help="such as cuda (%(default)s)")
+    add("--device", default="cpu", metavar="D", help="for example cuda (%(default)s)")
     args = parser.parse_args(argv)
     if min(args.texts, args.best) < 1 or args.length < 4:
         parser.error("--texts and --best are at least 1, --length at least 4")
+    if not Path(args.checkpoint).exists():
+        sys.exit(f"error: {args.checkpoint}: no such checkpoint")
+    missing = next((path for path in args.files if not Path(path).exists()), None)
+    if missing is not None:
+        sys.exit(f"error: {missing}: No such file or directory")
     return args
 
 
@@ -56,21 +61,21 @@ def main() -> None:
     texts = itertools.chain.from_iterable(read(lm, path, size, args.texts) for path in args.files)
     scores = score_heads(lm, texts, length=length, seed=args.seed, bar=sys.stderr.isatty())
     print(table(scores, args.best))
-    title = f"What the heads of {Path(args.checkpoint).name} look at"
+    title = f"Which patterns do the heads of {Path(args.checkpoint).name} have?"
     attention_plots.pattern_maps(args.output, scores, title)
-    print(f"drawn: {args.output}")
+    print(f"figure: {args.output}")
     if args.json:
         arrays = {name: {key: value.tolist() for key, value in found.items()} for name, found in scores.items()}
         options = {"checkpoint": args.checkpoint, "texts": args.files, "texts_of_each": args.texts, "length": length}
         write_json(args.json, {**options, "seed": args.seed, "patterns": without_nan(arrays)})
-        print(f"written: {args.json}")
+        print(f"scores: {args.json}")
 
 
 def read(lm, path: str, size: int, count: int):
-    """Yield the first texts of a file: stretches of ``size`` characters, or lines that are not blank for size 0.
+    """Yield the first texts of a file: stretches of ``size`` characters, or non-blank lines for size 0.
 
     Raises:
-        UserError: the file cannot be read, or a text in it holds what the model does not know.
+        UserError: the file cannot be read, or a text in it contains an unknown symbol.
     """
     from plugins.analysis.attention.capture import encode
     from plugins.errors import UserError
@@ -89,8 +94,9 @@ def read(lm, path: str, size: int, count: int):
 
 
 def table(scores, count: int) -> str:
-    """Return a line for each pattern: how many queries and texts have it, and the best heads."""
-    from plugins.analysis.attention.plots import best_heads, readable
+    """Return a line for each pattern: the numbers of its queries and texts, and the best heads."""
+    from plugins.analysis.attention.names import readable
+    from plugins.analysis.attention.plots import best_heads
 
     rows = [("pattern", "queries", "texts", "best heads: score (95 % interval)")]
     for name, found in scores.items():

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw what the attention heads of a model look at in a text: all of them, or one large.
+"""Draw the attention of the heads of a model on a text: all of them, or one large.
 
     python scripts/plot_attention.py checkpoints/nano "To be, or not to be"
     python scripts/plot_attention.py checkpoints/nano "To be, or not to be" --layer 2 --head 1 -o head.png
@@ -14,19 +14,23 @@ from pathlib import Path
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    """Parse the command line; missing files are found before the slow imports."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
-    add("text", metavar="TEXT", help="what is read, or FILE:text.txt; in a masked LM's, <mask> may stand")
+    add("text", metavar="TEXT", help="the text, or FILE:text.txt; it may contain <mask> for a masked LM")
     add("--layer", type=int, metavar="L", help="with --head: draw this one alone, large")
     add("--head", type=int, metavar="H")
     add("-o", "--output", type=Path, default=Path("attention.png"), metavar="FILE", help="default: %(default)s")
-    add("--json", type=Path, metavar="FILE", help="write tokens and weights, [layer][head][query][key], too")
-    add("--device", default="cpu", metavar="D", help="such as cuda (%(default)s)")
+    add("--json", type=Path, metavar="FILE", help="also write tokens and weights, [layer][head][query][key]")
+    add("--device", default="cpu", metavar="D", help="for example cuda (%(default)s)")
     args = parser.parse_args(argv)
     if (args.layer is None) != (args.head is None):
         parser.error("--layer and --head go together: they name one head")
+    if not Path(args.checkpoint).exists():
+        sys.exit(f"error: {args.checkpoint}: no such checkpoint")
+    if args.text.startswith("FILE:") and not Path(args.text.removeprefix("FILE:")).exists():
+        sys.exit(f"error: {args.text.removeprefix('FILE:')}: No such file or directory")
     return args
 
 
@@ -60,11 +64,11 @@ def main() -> None:
         attention_plots.attention_map(
             args.output, tokens, weights, f"Attention of layer {args.layer}, head {args.head}"
         )
-    print(f"drawn: {args.output}")
+    print(f"figure: {args.output}")
     if args.json:
         weights = np.concatenate([layer.numpy() for layer in attention]).astype(float)  # (L, H, T, T)
         write_json(args.json, {"tokens": tokens, "attention": weights.round(6).tolist()})
-        print(f"written: {args.json}")
+        print(f"weights: {args.json}")
 
 
 def head_of(attention, layer: int, head: int):

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Draw what the styles of a character LM are and do: where they lie, which one a text has, and what each changes.
+"""Draw the styles of a character LM: their embeddings, the style of a text, and what each style changes.
 
     python scripts/plot_styles.py checkpoints/styles --text drama.txt novel.txt -o plots
     python scripts/plot_styles.py checkpoints/styles --text drama.txt novel.txt --evaluation style.json -o plots
 
-A text that is called as a style (drama.txt) counts as text of it. Take text that the model was not trained on. What
-scripts/evaluate_style.py -o style.json has found of the same model adds the judges' verdict on what it writes.
+A text with the name of a style (drama.txt) counts as text of it. Use text that the model was not trained on. The file
+of scripts/evaluate_style.py -o style.json for the same model adds the judges' verdict on its text.
 
-It writes styles.json with all arrays, and
-    embeddings.png, texts.png   the style embeddings, and windows of the texts as the style classifier sees them
+Writes styles.json with all arrays, and
+    embeddings.png, texts.png   the style embeddings, and windows of several texts as the style classifier sees them
     ribbon_TEXT.png             the probabilities of the styles along the start of each text
     modulation.png, modulation_strength.png   what each style multiplies and adds, by layer
     attention.png, attention_head.png         how much of each head's attention a style moves; the head it moves most
     perplexity.png              of each text under each forced style
-    confusion.png               which style the model takes a text's windows for
+    confusion.png               the style that the model infers for windows of each text
     consistency.png, confusion_given.png      with --evaluation: the judges on real and generated text
 """
 
@@ -23,16 +23,23 @@ import sys
 from pathlib import Path
 
 
-def parse_args(argv=None):
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line; missing files are found before the slow imports."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint of the task char_lm with styles, or its folder")
     add("--text", type=Path, nargs="+", required=True, metavar="FILE", help="texts in UTF-8")
-    add("-o", "--output", type=Path, default=Path("plots"), metavar="DIR", help="where to (default: %(default)s)")
-    add("--evaluation", type=Path, metavar="JSON", help="what scripts/evaluate_style.py wrote about the checkpoint")
-    add("--judge", choices=("svm", "bayes"), default="svm", help="whose verdict is drawn (default: %(default)s)")
-    add("--windows", type=int, default=100, metavar="N", help="blocks of each text to look at (default: %(default)s)")
-    add("--characters", type=int, default=360, metavar="N", help="of each text in its ribbon (default: %(default)s)")
+    add("-o", "--output", type=Path, default=Path("plots"), metavar="DIR", help="output folder (default: %(default)s)")
+    add("--evaluation", type=Path, metavar="JSON", help="file of scripts/evaluate_style.py for the checkpoint")
+    add("--judge", choices=("svm", "bayes"), default="svm", help="judge whose verdict is drawn (default: %(default)s)")
+    add("--windows", type=int, default=100, metavar="N", help="blocks of each text to read (default: %(default)s)")
+    add(
+        "--characters",
+        type=int,
+        default=360,
+        metavar="N",
+        help="characters of each text in its ribbon (default: %(default)s)",
+    )
     add("--device", default="cpu", help="default: %(default)s")
     args = parser.parse_args(argv)
     if args.windows < 1 or args.characters < 1:
@@ -40,35 +47,41 @@ def parse_args(argv=None):
     names = [path.stem for path in args.text]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        parser.error(f"--text: two texts are called {twice}; rename one")
+        parser.error(f"--text: two texts have the name {twice}; rename one")
     files = {}
     for name in names:  # "a b" and "a_b" would share a drawing
         if (other := files.setdefault(file_name(name), name)) != name:
             parser.error(f"--text: {other} and {name} would both be drawn in ribbon_{file_name(name)}.png; rename one")
+    if not Path(args.checkpoint).exists():
+        sys.exit(f"error: {args.checkpoint}: no such checkpoint")
+    missing = next((path for path in (*args.text, args.evaluation) if path and not path.exists()), None)
+    if missing is not None:
+        sys.exit(f"error: {missing}: No such file or directory")
     return args
 
 
-def file_name(text):
-    """Return the name of a text as its ribbon's file has it."""
+def file_name(text: str) -> str:
+    """Return the name of a text in the name of its ribbon's file."""
     return re.sub(r"[^\w.-]+", "_", text)
 
 
-def read_text(path):
+def read_text(path: Path) -> str:
+    """Return a text; an empty one is an error."""
     from plugins.errors import UserError
     from plugins.files import opened
 
     with opened(path) as file:
         text = file.read().removeprefix("\ufeff")
     if not text:
-        raise UserError(f"{path}: empty")
+        raise UserError(f"{path}: empty file; give a text")
     return text
 
 
-def windows_by_text(args, lm, texts):
-    """Return blocks (N, block + 1) of each text that is as long as one.
+def windows_by_text(args: argparse.Namespace, lm, texts: dict[str, str]) -> dict:
+    """Return blocks (N, block + 1) of each text that is long enough for one.
 
     Raises:
-        UserError: a text holds a character that the model does not know, or all are too short.
+        UserError: a text contains an unknown character, or all are too short.
     """
     from plugins.analysis.styles import effects
     from plugins.errors import UserError
@@ -82,18 +95,18 @@ def windows_by_text(args, lm, texts):
                 continue
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-        print(f"{path}: {length} characters, no more than the block of {lm.block_size}: in its ribbon alone",
+        print(f"{path}: {length} characters, not more than the block of {lm.block_size}: drawn as a ribbon only",
               file=sys.stderr)  # fmt: skip
     if not windows:
         raise UserError(f"--text: a text of more than {lm.block_size} characters is needed")
     return windows
 
 
-def read_evaluation(path, lm, judge):
-    """Return what an evaluation holds, or nothing where none is given.
+def read_evaluation(path: Path | None, lm, judge: str) -> dict:
+    """Return the content of an evaluation, empty if none is given.
 
     Raises:
-        UserError: it is of another model, or without the judge.
+        UserError: it is of another model, or lacks the judge.
     """
     from plugins.analysis.runs import bars
     from plugins.errors import UserError
@@ -109,7 +122,8 @@ def read_evaluation(path, lm, judge):
     return found
 
 
-def main():
+def main() -> None:
+    """Run the command."""
     args = parse_args()
     from tqdm import tqdm
 
@@ -134,7 +148,7 @@ def main():
         print(reason, file=sys.stderr)
     found = {"checkpoint": args.checkpoint} | without_nan(plain(figures.found))
     write_json(args.output / "styles.json", found)
-    print(f"drawings and styles.json are in {args.output}")
+    print(f"figures and styles.json are in {args.output}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import toy
 
 from plugins import hub
 from plugins.analysis.attention.patterns import score_heads
+from plugins.errors import UserError
 
 pytest.importorskip("matplotlib")
 TEXT = "abac abad\nface bad cab egg hagbad bead\n" * 5
@@ -66,7 +67,7 @@ def test_bad_texts_are_one_line_and_leave_no_file(run_script, checkpoint, tmp_pa
     if content is not None:
         data = content if isinstance(content, bytes) else content.encode()
         (tmp_path / "texts.txt").write_bytes(data)
-    with toy.refused(*named):
+    with toy.refused(*named, error=(UserError, SystemExit)):
         run_script("find_heads", checkpoint, "../texts.txt", "--json", "h.json")
     assert not list((tmp_path / "here").iterdir())
 

@@ -8,6 +8,7 @@ import toy
 
 from plugins import hub
 from plugins.analysis.attention.capture import attention_of
+from plugins.errors import UserError
 
 pytest.importorskip("matplotlib")
 PNG = b"\x89PNG"
@@ -62,7 +63,7 @@ def test_a_masked_lm_shows_its_special_tokens(run_script, toy_data, tmp_path):
 def test_errors_are_one_line_and_leave_no_file(run_script, checkpoint, tmp_path, monkeypatch, arguments, named):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    with toy.refused(*named):
+    with toy.refused(*named, error=(UserError, SystemExit)):
         run_script("plot_attention", checkpoint, *arguments)
     assert not list((tmp_path / "here").iterdir())
 
