@@ -184,3 +184,14 @@ def test_runs_with_and_without_labels_log_in_one_process():
             assert "style_loss" in own.get_smoothed_values()
             assert ("style_evenness" in own.get_smoothed_values()) == (not labels)
     assert "style_loss" in both.get_smoothed_values()
+
+
+def test_labels_of_padded_windows_count_where_the_classifier_reads_less_than_the_window():
+    """As in the published form: 3 positions of the first window, and 2 of the second, which is padded."""
+    logits, style_logits = torch.zeros(2, 5, WORDS), torch.randn(2, 3, STYLES)
+    target = torch.zeros(2, 5, dtype=torch.long)
+    target[1, 2:] = PAD
+    _, _, log = criterion()(Model(logits, style_logits), sample(target, [0, 2]))
+    expected = F.cross_entropy(style_logits[0], torch.zeros(3, dtype=torch.long), reduction="sum")
+    expected += F.cross_entropy(style_logits[1, :2], torch.full((2,), 2), reduction="sum")
+    assert (log["_style_labels"], log["_style_label_loss"]) == (5, pytest.approx(expected.item(), rel=1e-5))

@@ -198,3 +198,25 @@ def test_the_encoded_text_is_kept_beside_the_checkpoint_or_where_it_is_told(make
     assert (tmp_path / "elsewhere" / "data").is_dir()
     make_task(text, data_cache=str(tmp_path / "shared")).corpus("char")
     assert (tmp_path / "shared").is_dir()
+
+
+def test_training_validation_and_test_text_of_a_file_are_disjoint_and_all_of_it(make_task, tmp_path):
+    path = tmp_path / "digits.txt"
+    path.write_text("0123456789" * 10)
+    task = make_task(path, valid_fraction=0.2, test_fraction=0.1)
+    parts = [task.read(split, 4) for split in ("train", "valid", "test")]
+    texts = ["".join(task.dictionary.characters[i - task.dictionary.nspecial] for i in ids_of(part)) for part in parts]
+    assert [len(text) for text in texts] == [70, 20, 10]
+    assert "".join(texts) == path.read_text()
+
+
+def ids_of(part):
+    return part.read(part.starts[:1], len(part))[0].tolist()
+
+
+@pytest.mark.parametrize(("window", "asked", "context"), [(16, 8, 0), (10, 8, 6), (10, 4, 4), (4, 0, 0)])
+def test_context_and_window_fit_the_block(make_task, text, window, asked, context):
+    task = make_task(text, block=16, tokens_per_sample=window)
+    task.load_dataset("valid", task_cfg=task.cfg)
+    batches = list(task.eval_lm_dataloader(task.dataset("valid"), batch_size=4, context_window=asked))
+    assert max(batch["net_input"]["src_tokens"].size(1) for batch in batches) == window + context

@@ -4,7 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import toy
+from fairseq.logging import metrics
 
+from plugins.criterions.glue import ANSWERS
 from plugins.data.glue import specs
 from plugins.errors import UserError
 from plugins.tasks import glue
@@ -36,3 +39,60 @@ def test_a_run_of_another_task_is_not_resumed(tmp_path):
     options = {"save_dir": str(tmp_path), "restore_file": "checkpoint_last.pt", "finetune_from_model": "/elsewhere.pt"}
     with pytest.raises(UserError, match=f"--save-dir {tmp_path}: the run in it is of RTE, not of CoLA"):
         task.prepare(None, options)
+
+
+@pytest.fixture
+def prepared(toy_data, tmp_path):
+    """A function that prepares a new model for RTE with a fresh top layer, and returns it and its initial weights."""
+    task = object.__new__(glue.GlueTask)
+    task.spec = specs.SPECS["RTE"]
+    task.cfg = SimpleNamespace(reinit_layers=1, layer_lr_decay=1.0, classification_head_name=None)
+
+    def prepare(**start):
+        model = toy.make_model(toy.make_task(toy_data))
+        model.register_classification_head("rte", num_classes=2)
+        task.prepare(model, {"save_dir": None, "restore_file": None, "finetune_from_model": None, **start})
+        return model, {name: value.clone() for name, value in model.state_dict().items()}
+
+    return prepare
+
+
+def save_state(path):
+    torch.save({"model": {}, "task_state": {"spec": specs.SPECS["RTE"].plain()}}, path)
+    return str(path)
+
+
+def loaded(model, initial):
+    """Load other weights, and return which of the layers and the head took them."""
+    model.load_state_dict({name: value + 1 for name, value in initial.items()})
+    names = {"0": "encoder.sentence_encoder.layers.0.fc1.weight", "1": "encoder.sentence_encoder.layers.1.fc1.weight",
+             "head": "classification_heads.rte.dense.weight"}  # fmt: skip
+    return {short for short, name in names.items() if not model.state_dict()[name].equal(initial[name])}
+
+
+def test_fine_tuning_starts_with_a_fresh_top_layer_and_head(prepared, tmp_path):
+    assert loaded(*prepared(finetune_from_model=save_state(tmp_path / "base.pt"))) == {"0"}
+
+
+def test_resuming_takes_all_weights_of_the_checkpoint(prepared, tmp_path):
+    save_state(tmp_path / "checkpoint_last.pt")
+    start = {"save_dir": str(tmp_path), "restore_file": "checkpoint_last.pt"}
+    assert loaded(*prepared(**start, finetune_from_model=save_state(tmp_path / "base.pt"))) == {"0", "1", "head"}
+
+
+def test_the_language_model_head_is_frozen_and_its_table_is_not(prepared):
+    model, _ = prepared()
+    moving = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert "encoder.sentence_encoder.embed_tokens.weight" in moving
+    assert not {name for name in moving if name.startswith("encoder.lm_head") and not name.endswith("lm_head.weight")}
+
+
+def test_the_predictions_of_a_split_are_forgotten_after_it():
+    """fairseq would keep them for the next split, and store them in every checkpoint."""
+    metrics.reset()
+    with metrics.aggregate(new_root=True), metrics.aggregate("valid"):
+        metrics.log_concat_tensor(ANSWERS, torch.zeros(3, 2, dtype=torch.double))
+        metrics.log_scalar("loss", 1.0)
+    assert metrics.get_meter("valid", ANSWERS).tensor.shape == (3, 2)
+    object.__new__(glue.GlueTask).post_validate(None, None, None)
+    assert metrics.get_meter("valid", ANSWERS).tensor is None
