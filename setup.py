@@ -22,7 +22,7 @@ setup(
     python_requires=">=3.11,<3.13",
     # Only the package: fairseq has an `examples` of its own, and ours must not shadow it.
     packages=find_packages(include=["plugins", "plugins.*"]),
-    package_data={"plugins.analysis.report": ["page.*"]},  # its template, style sheet and scripts
+    package_data={"plugins.analysis.report": ["page.*"], "plugins.diagnostics": ["page/*"]},  # templates and scripts
     # fairseq is absent on purpose: scripts/install.sh builds it, with --no-build-isolation --no-deps.
     install_requires=pins("torch") + pins("core"),
     extras_require={

@@ -117,8 +117,7 @@ def read_files(paths: Sequence[str | Path], texts: Sequence[str] = (), label: st
         if first is None:
             raise UserError(f"{path}: no rows")
         names = list(first[1])
-        texts = tuple(texts or _first(path, names, TEXTS, "--text"))
-        label = label or _first(path, names, [(name,) for name in LABELS], "--label")[0]
+        texts, label = known_columns(path, texts, label)
         for name in (*texts, label):
             check(name in names, f"{path}: no column {name!r}; there are {', '.join(map(str, names))[:200]}")
         columns = columns or [[] for _ in texts]
@@ -140,6 +139,20 @@ def read_files(paths: Sequence[str | Path], texts: Sequence[str] = (), label: st
     names = names if len(set(names)) == len(names) else [str(path) for path in paths]
     check(len(set(names)) == len(names), f"{names[0]}: the same file twice")
     return Rows(tuple(texts), columns, labels, classes, np.repeat(np.arange(len(sizes)), sizes), names, index)
+
+
+def known_columns(path: str | Path, texts: Sequence[str] = (), label: str | None = None) -> tuple[tuple[str, ...], str]:
+    """Return the names of the columns of text and of the label's in a file, guessed where they are not given.
+
+    Raises:
+        UserError: the file cannot be read, or has no column of a known name.
+    """
+    path = Path(path)
+    first = next(_objects(path), None)
+    check(first, f"{path}: no rows")
+    names = list(first[1])
+    found = tuple(texts or _first(path, names, TEXTS, "--text"))
+    return found, label or _first(path, names, [(name,) for name in LABELS], "--label")[0]
 
 
 def read_column(path: str | Path, name: str, spec: specs.GlueSpec | None = None) -> list[str]:

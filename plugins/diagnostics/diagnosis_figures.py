@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from plugins.analysis.plots import COLOURS, GREY, new_canvas, put_title, save
+from plugins.analysis.palette import COLORS, GRAY
+from plugins.analysis.plots import new_canvas, put_title, save
 
 MANY = 5000  # points from which a map shows density instead
 
@@ -24,13 +25,13 @@ def information(path: str | Path, inputs: Mapping[str, Mapping], prior: float) -
     values = np.array([m["V_calibrated"] for m in inputs.values()])
     ends = np.array([m["V_calibrated_interval"] for m in inputs.values()]).T
     errors = np.maximum(0, [values - ends[0], ends[1] - values])
-    axes.barh(places, values, 0.65, xerr=errors, color=COLOURS[0], error_kw={"elinewidth": 1, "capsize": 3})
+    axes.barh(places, values, 0.65, xerr=errors, color=COLORS[0], error_kw={"elinewidth": 1, "capsize": 3})
     for place, value, high in zip(places, values, ends[1], strict=True):
         axes.annotate(f"{value:.3f}", (max(value, high), place), (5, 0), textcoords="offset points", va="center",
                       fontsize=8.5)  # fmt: skip
-    axes.axvline(prior, color=GREY, linestyle="--", linewidth=1)
-    axes.annotate(f"H(Y) {prior:.3f}", (prior, len(inputs) - 0.5), (-4, 0), textcoords="offset points", ha="right",
-                  fontsize=8.5, color=GREY)  # fmt: skip
+    axes.axvline(prior, color=GRAY, linestyle="--", linewidth=1)
+    axes.annotate(f"H(Y) {prior:.3f}", (prior, -0.42), (-4, 0), textcoords="offset points", ha="right",
+                  fontsize=8.5, color=GRAY)  # fmt: skip
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(places, list(inputs))
     axes.invert_yaxis()
@@ -57,13 +58,13 @@ def data_map(
     x, y = found["variability"][known], found["confidence"][known]
     if len(x) > MANY:
         image = axes.hexbin(x, y, gridsize=60, bins="log", cmap="Greys", linewidths=0)
-        figure.colorbar(image, label="rows (log scale)")
+        figure.colorbar(image, label="rows (log scale)", format=lambda value, _: f"{value:,.0f}")
     else:
         image = axes.scatter(x, y, s=7, c=found["correctness"][known], cmap="cividis", linewidths=0)
         figure.colorbar(image, label="correctness (epochs in which the label was the answer)")
     if marked is not None and marked[known].any():
         own = marked[known]
-        axes.scatter(x[own], y[own], s=14, facecolors="none", edgecolors=COLOURS[1], linewidths=0.9, label=what)
+        axes.scatter(x[own], y[own], s=14, facecolors="none", edgecolors=COLORS[1], linewidths=0.9, label=what)
         axes.legend(frameon=False, fontsize=8.5, loc="upper right")
     axes.set(xlabel="variability of the label's probability over epochs", ylabel="mean probability of the label")
     note = "top left easy, right ambiguous, bottom left hard"
@@ -79,10 +80,10 @@ def by_slice(path: str | Path, slices: Mapping[str, Mapping[str, Mapping]]) -> N
     axes = figure.add_subplot()
     for place, (_, m) in enumerate(rows):
         low, high = m["V_calibrated_interval"]
-        axes.plot([low, high], [place, place], color=COLOURS[0], linewidth=2)
-        axes.plot(m["V_calibrated"], place, "o", color=COLOURS[0], markersize=5)
+        axes.plot([low, high], [place, place], color=COLORS[0], linewidth=2)
+        axes.plot(m["V_calibrated"], place, "o", color=COLORS[0], markersize=5)
         where = {"xycoords": axes.get_yaxis_transform(), "va": "center"}
-        axes.annotate(f"{m['rows']:,} rows", (1.01, place), fontsize=8, color=GREY, **where)
+        axes.annotate(f"{m['rows']:,} rows", (1.01, place), fontsize=8, color=GRAY, **where)
     axes.set_yticks(range(len(rows)), [name[:50] for name, _ in rows])
     axes.invert_yaxis()
     axes.set(xlabel="usable information (bits a row, calibrated; 95 % interval)")
@@ -101,7 +102,7 @@ def epochs(path: str | Path, rows: Sequence[Mapping]) -> None:
     figure = new_canvas(7.5, 4.6)
     axes = figure.add_subplot()
     x = [row["epoch"] for row in rows]
-    for color, key, name in ((COLOURS[1], "V", "raw"), (COLOURS[0], "V_calibrated", "calibrated")):
+    for color, key, name in ((COLORS[1], "V", "raw"), (COLORS[0], "V_calibrated", "calibrated")):
         axes.plot(x, [row[key] for row in rows], color=color, marker="o", label=name)
         for seed in zip(*(row[f"{key}_by_seed"] for row in rows), strict=True):
             axes.plot(x, seed, color=color, linewidth=0.6, alpha=0.5)
@@ -127,9 +128,9 @@ def stability(path: str | Path, pvi: np.ndarray) -> None:
     shares = shares[shares * pvi.shape[1] >= 1]
     figure = new_canvas(7, 4.4)
     axes = figure.add_subplot()
-    axes.plot(100 * shares, [100 * shared_lowest(pvi, share) for share in shares], marker="o", color=COLOURS[0],
+    axes.plot(100 * shares, [100 * shared_lowest(pvi, share) for share in shares], marker="o", color=COLORS[0],
               label="another seed")  # fmt: skip
-    axes.plot(100 * shares, 100 * shares, color=GREY, linestyle="--", linewidth=1, label="chance")
+    axes.plot(100 * shares, 100 * shares, color=GRAY, linestyle="--", linewidth=1, label="chance")
     axes.set_xscale("log")
     axes.set_xticks(100 * shares, [f"{100 * share:g}" for share in shares])
     axes.minorticks_off()
@@ -152,7 +153,7 @@ def precision(path: str | Path, found: Mapping[str, np.ndarray], total: int, tit
     figure = new_canvas(8, 4.8)
     axes = figure.add_subplot()
     for i, (name, values) in enumerate(found.items()):
-        style = {"color": GREY, "linestyle": "--"} if name == "random" else {"color": COLOURS[i % len(COLOURS)]}
+        style = {"color": GRAY, "linestyle": "--"} if name == "random" else {"color": COLORS[i % len(COLORS)]}
         axes.plot(np.arange(1, len(values) + 1), values, label=name, **style)
     axes.set(xlabel="rows inspected", ylabel=f"errors found (of {total})")
     put_title(axes, title)
@@ -172,12 +173,12 @@ def learning_curve(path: str | Path, sizes: np.ndarray, by_seed: np.ndarray, fit
     """
     figure = new_canvas(7.5, 4.6)
     axes = figure.add_subplot()
-    axes.plot(np.repeat(sizes, by_seed.shape[1]), by_seed.ravel(), ".", color=GREY, label="single seeds")
-    axes.plot(sizes, by_seed.mean(1), "o", color=COLOURS[0], label="mean")
+    axes.plot(np.repeat(sizes, by_seed.shape[1]), by_seed.ravel(), ".", color=GRAY, label="single seeds")
+    axes.plot(sizes, by_seed.mean(1), "o", color=COLORS[0], label="mean")
     if fit:
         x = np.geomspace(sizes.min(), sizes.max(), 100)
-        axes.plot(x, fit["limit"] + fit["b"] * x ** -fit["c"], color=COLOURS[0], linewidth=1.2, label="a + b n^-c")
-        axes.axhline(fit["limit"], color=GREY, linestyle="--", linewidth=1, label=f"limit {fit['limit']:.3f}")
+        axes.plot(x, fit["limit"] + fit["b"] * x ** -fit["c"], color=COLORS[0], linewidth=1.2, label="a + b n^-c")
+        axes.axhline(fit["limit"], color=GRAY, linestyle="--", linewidth=1, label=f"limit {fit['limit']:.3f}")
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{int(size):,}" for size in sizes])
     axes.minorticks_off()

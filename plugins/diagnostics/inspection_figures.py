@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from plugins.analysis.plots import COLOURS, GREY, heat_map, new_canvas, put_title, save
+from plugins.analysis.palette import COLORS, GRAY
+from plugins.analysis.plots import heat_map, new_canvas, put_title, save
 
 NAMED = 14  # words written into the drawing of words
 
@@ -51,9 +52,9 @@ def words(path: Path, found, vocabulary: list[str], names: list[str], prior: np.
     count, share = found.count[judged], found.p[judged, kind] - prior[kind]
     strong = found.q[judged, kind] < q
     axes.scatter(count[~strong], share[~strong], s=6, color="#bbbbbb", label="not significant", linewidths=0)
-    for k, name in enumerate(names[: len(COLOURS)]):
+    for k, name in enumerate(names[: len(COLORS)]):
         own = strong & (kind == k)
-        axes.scatter(count[own], share[own], s=14, color=COLOURS[k], label=f"speaks for {name}", linewidths=0)
+        axes.scatter(count[own], share[own], s=14, color=COLORS[k], label=f"speaks for {name}", linewidths=0)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set(xlabel="texts with the word (log scale)", ylabel="share of the label among them, less its prior")
@@ -83,9 +84,9 @@ def probe(path: Path, found) -> None:
     """
     figure = new_canvas(7.5, 4.6)
     axes = figure.add_subplot()
-    axes.axhline(found.all_bits, color=GREY, linestyle="--", linewidth=1, label=f"all words: {found.all_bits:.3f} bits")
-    axes.plot(found.sizes, found.bits, marker="o", color=COLOURS[0], label="most telling words")
-    axes.plot(found.sizes, found.random_bits, marker="s", color=COLOURS[1], label="random words of equal frequency")
+    axes.axhline(found.all_bits, color=GRAY, linestyle="--", linewidth=1, label=f"all words: {found.all_bits:.3f} bits")
+    axes.plot(found.sizes, found.bits, marker="o", color=COLORS[0], label="most telling words")
+    axes.plot(found.sizes, found.random_bits, marker="s", color=COLORS[1], label="random words of equal frequency")
     axes.set_xscale("log")
     axes.set_xticks(found.sizes, [str(size) for size in found.sizes])
     axes.minorticks_off()

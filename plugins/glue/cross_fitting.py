@@ -103,7 +103,7 @@ def jobs_of(cell: Cell, setting: Setting) -> list[Job]:
     """Write the data of a cell, and return its jobs."""
     folder = setting.output / "data" / cell.name
     spec = write_task(folder, cell.rows)
-    tokenizer = dataset.Tokenizer(os.path.dirname(setting.checkpoint))
+    tokenizer = dataset.FolderTokenizer(os.path.dirname(setting.checkpoint))
     path = folder / spec.files[specs.TRAIN]
     data = dataset.load(path, spec, specs.TRAIN, tokenizer, setting.cache)  # once, before anything is trained
     runs = plan.plan([spec.name], list(setting.seeds), dict(setting.given), dict(setting.from_yaml))

@@ -1,0 +1,157 @@
+"""A list of rows to review: order, neighbors, table, and the page to judge them in."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.special import log_softmax
+
+from plugins.errors import UserError, check
+from plugins.files import opened
+
+from . import confident, diagnosis, duplicates, formats
+
+NEIGHBORS = 3
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Rows of a data set with what models say of them, and an order.
+
+    Attributes:
+        texts: one or two columns of n texts.
+        index: n names of rows.
+        labels: (n,) given class ids.
+        classes: K names.
+        log_probabilities: (n, K).
+        pvi: (n,) bits.
+        score: (n,) the lowest are the likeliest to be wrong.
+        flags: (n,) bool, confident learning's.
+        groups: (n,) of duplicates.
+    """
+
+    texts: list[list[str]]
+    index: list[str]
+    labels: np.ndarray
+    classes: list[str]
+    log_probabilities: np.ndarray
+    pvi: np.ndarray
+    score: np.ndarray
+    flags: np.ndarray
+    groups: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def order(self) -> np.ndarray:
+        """Numbers of the rows, the likeliest to be wrong first."""
+        return np.argsort(self.score, kind="stable")
+
+
+def load(folder: str | Path) -> Listed:
+    """Read what :mod:`.diagnosis_report` wrote.
+
+    Raises:
+        UserError: a file is missing, damaged, or fits the other one badly; or the task is a regression.
+    """
+    folder = Path(folder)
+    path = folder / "probabilities.npz"
+    check(path.is_file(), f"{path}: no such file; name a folder that scripts/diagnose.py wrote for classes")
+    given = formats.read_npz(path, "logits")
+    table = read_table(folder / "diagnosis.csv")
+    columns = [name for name in ("sentence1", "sentence2") if name in table]
+    rows = len(given.labels)
+    check(len(table["idx"]) == rows, f"{folder}: diagnosis.csv has {len(table['idx'])} rows, probabilities.npz {rows}")
+    known = {name: k for k, name in enumerate(given.classes)}
+    same = [known.get(label) for label in table["label"]] == given.labels.tolist()
+    check(same, f"{folder}: labels of diagnosis.csv and probabilities.npz differ; are both of one diagnosis?")
+    texts = [table[name] for name in columns] or [[""] * rows]
+    return listed(given, texts, table["idx"])
+
+
+def listed(given: formats.Predictions, texts: list[list[str]], index: list[str]) -> Listed:
+    """Return the rows of predictions, with calibrated probabilities averaged over seeds."""
+    d = diagnosis.diagnose(given.logits, given.labels, given.classes, given.folds, given.null_log2)
+    groups = duplicates.find(duplicates.joined(texts)).groups
+    return Listed(texts, index, d.labels, d.classes, d.log_probabilities, d.pvi_calibrated.mean(0), d.rank_score,
+                  d.flags["prune_by_noise_rate"], groups)  # fmt: skip
+
+
+def read_table(path: Path) -> dict[str, list[str]]:
+    """Return the columns of a CSV with a header.
+
+    Raises:
+        UserError: it cannot be read, or lacks ``idx`` or ``label``.
+    """
+    with opened(path) as file:
+        try:
+            rows = list(csv.reader(file, strict=True))
+        except csv.Error as error:
+            raise UserError(f"{path}: not CSV ({error})") from None
+    check(rows and {"idx", "label"} <= set(rows[0]), f"{path}:1: no columns 'idx' and 'label'")
+    bad = next((i for i, row in enumerate(rows) if len(row) != len(rows[0])), None)
+    check(bad is None, f"{path}: record {bad}: {len(rows[bad or 0])} columns, {len(rows[0])} expected")
+    return {name: [row[k] for row in rows[1:]] for k, name in enumerate(rows[0])}
+
+
+def order_by(given: Listed, score: str) -> np.ndarray:
+    """Return another score (n,), the lowest the likeliest to be wrong.
+
+    Args:
+        given: the rows.
+        score: ``ranks`` (margin and PVI together), ``pvi``, or one of :data:`.confident.METHODS`.
+    """
+    if score == "ranks":
+        return given.score
+    if score == "pvi":
+        return given.pvi
+    return confident.scores(np.exp(log_softmax(given.log_probabilities, axis=1)), given.labels, score)
+
+
+def neighbors(texts: Sequence[str], rows: np.ndarray, number: int = NEIGHBORS) -> np.ndarray:
+    """Return the most similar other texts of some rows by the cosine of TF-IDF, (m, number) row numbers; -1: none.
+
+    Args:
+        texts: n texts.
+        rows: (m,) numbers.
+        number: of neighbors.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    try:
+        model = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", sublinear_tf=True, dtype=np.float32)
+        vectors = model.fit_transform(texts)
+    except ValueError:  # no words at all
+        return np.full((len(rows), number), -1)
+    found = np.full((len(rows), number), -1)
+    for start in range(0, len(rows), 256):
+        part = rows[start : start + 256]
+        similarity = (vectors[part] @ vectors.T).toarray()
+        similarity[np.arange(len(part)), part] = -1
+        best = np.argsort(-similarity, axis=1, kind="stable")[:, :number]
+        good = np.take_along_axis(similarity, best, 1) > 0
+        found[start : start + 256, : best.shape[1]] = np.where(good, best, -1)
+    return found
+
+
+def columns(given: Listed, rows: np.ndarray) -> dict[str, Sequence]:
+    """Return the columns of ``errors.csv`` for some rows, in their order."""
+    numbers = rows.tolist()
+    others = given.log_probabilities.copy()
+    others[np.arange(len(others)), given.labels] = -np.inf
+    names = given.classes
+    p = np.exp(given.log_probabilities)
+    quality = confident.scores(p / p.sum(1, keepdims=True), given.labels, "normalized_margin")
+    found = {"row": numbers, "index": [given.index[i] for i in numbers]}
+    found |= {f"sentence{k}": [column[i] for i in numbers] for k, column in enumerate(given.texts, start=1)}
+    return found | {
+        "given_label": [names[k] for k in given.labels[rows]],
+        "suggested_label": [names[k] for k in others[rows].argmax(1)],
+        "predicted_label": [names[k] for k in p[rows].argmax(1)],
+        "is_label_issue": given.flags[rows].tolist(),
+        "label_quality": quality[rows], "PVI": given.pvi[rows], "rank_score": given.score[rows],
+    }  # fmt: skip
+

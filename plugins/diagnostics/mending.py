@@ -1,0 +1,214 @@
+"""Write judged labels into a data file, every other byte as it is."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from plugins.data.text.records import BadRow, is_json, json_records
+from plugins.data.text.tables import is_csv
+from plugins.errors import UserError, check
+from plugins.files import read_bytes
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """What a reviewer said of a row: its texts, the label that it had, and the right one; ``line`` of the file."""
+
+    row: int
+    texts: tuple[str, ...]
+    given: str
+    label: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row of a data file: its texts, its label, and where the label is written, bytes ``start`` to ``end``."""
+
+    texts: tuple[str, ...]
+    label: str
+    start: int
+    end: int
+    raw: bytes  # how the label is written
+
+
+def read_review(path: str | Path) -> list[Judgment]:
+    """Read the judgments that the review page exports.
+
+    Raises:
+        UserError: it cannot be read, a line is bad, or a row is judged twice.
+    """
+    found: dict[int, Judgment] = {}
+    for line, row in json_records(Path(path)):
+        if isinstance(row, BadRow):
+            raise UserError(f"{path}:{line}: {row}")
+        try:
+            texts, number = row["texts"], row["row"]
+            given, label = row["given_label"], row["label"]
+        except KeyError as error:
+            raise UserError(f"{path}:{line}: no {error}; it is no export of the review page") from None
+        plain = isinstance(texts, list) and all(isinstance(x, str) for x in (*texts, given, label))
+        check(plain and type(number) is int, f"{path}:{line}: texts, labels and a row number are expected")
+        check(number not in found, f"{path}:{line}: row {number} is judged twice")
+        found[number] = Judgment(number, tuple(texts), given, label, line)
+    check(found, f"{path}: no judgments")
+    return list(found.values())
+
+
+def cells(path: str | Path, texts: Sequence[str], label: str, header: Sequence[str] | None = None) -> list[Cell]:
+    """Return the rows of a data file with the places of their labels.
+
+    Args:
+        path: CSV with quoting, TSV without, or JSON lines.
+        texts: columns of text.
+        label: column of the label.
+        header: names of the columns of a file without a header.
+
+    Raises:
+        UserError: it cannot be read, or lacks a column.
+    """
+    path = Path(path)
+    content = read_bytes(path)
+    if is_json(path):
+        return list(_json_cells(path, content, texts, label))
+    table = _csv_rows(path, content) if is_csv(path) else _tsv_rows(content)
+    names = list(header) if header else [value for value, _, _ in next(table, [])]
+    for name in (*texts, label):
+        check(name in names, f"{path}: no column {name!r}; there are {', '.join(names)[:200]}")
+    places, target = [names.index(name) for name in texts], names.index(label)
+    found = []
+    for number, row in enumerate(table):
+        check(len(row) == len(names), f"{path}: row {number}: {len(row)} columns, {len(names)} expected")
+        value, start, end = row[target]
+        found.append(Cell(tuple(row[i][0] for i in places), value, start, end, content[start:end]))
+    return found
+
+
+def _tsv_rows(content: bytes) -> Iterator[list[tuple[str, int, int]]]:
+    """Yield the cells of each line: their text, and the bytes from and to which they are written."""
+    start = 3 if content.startswith(b"\xef\xbb\xbf") else 0
+    while start < len(content):
+        end = content.find(b"\n", start)
+        end = len(content) if end < 0 else end
+        stop = end - (content[start:end].endswith(b"\r"))
+        row = []
+        for raw in content[start:stop].split(b"\t"):
+            row.append((raw.decode("utf-8"), start, start + len(raw)))
+            start += len(raw) + 1
+        if stop > row[0][1] or len(row) > 1:
+            yield row
+        start = end + 1
+
+
+def _csv_rows(path: Path, content: bytes) -> Iterator[list[tuple[str, int, int]]]:
+    """Yield the cells of each record, quotes resolved; the bytes are those with the quotes."""
+    pattern = re.compile(rb'("(?:[^"]|"")*"|[^",\r\n]*)(,|\r\n|\n|\r|$)')
+    at = 3 if content.startswith(b"\xef\xbb\xbf") else 0
+    row: list[tuple[str, int, int]] = []
+    while at < len(content) or row:
+        found = pattern.match(content, at)
+        check(found, f"{path}: not CSV near byte {at}")
+        raw = found[1]
+        plain = raw[1:-1].replace(b'""', b'"') if raw.startswith(b'"') else raw
+        row.append((plain.decode("utf-8"), at, at + len(raw)))
+        at = found.end()
+        if found[2] != b",":
+            if len(row) > 1 or row[0][0]:
+                yield row
+            row = []
+
+
+def _json_cells(path: Path, content: bytes, texts: Sequence[str], label: str) -> Iterator[Cell]:
+    key = re.compile(re.escape(json.dumps(label)).encode() + rb"\s*:\s*")
+    start = 3 if content.startswith(b"\xef\xbb\xbf") else 0
+    for number, line in enumerate(content[start:].split(b"\n"), start=1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+                columns = tuple(row[name] for name in texts)
+                value = row[label]
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise UserError(f"{path}:{number}: {error}; JSON lines with the columns are expected") from None
+            spots = (_value(line, match.end()) for match in key.finditer(line))
+            spot = next((s for s in spots if _is(line, s, row, label)), None)
+            check(spot, f"{path}:{number}: the label cannot be located; is one key there twice?")
+            written = json.dumps(value) if isinstance(value, bool) else str(value).strip()
+            yield Cell(columns, written, start + spot[0], start + spot[1], line[spot[0] : spot[1]])
+        start += len(line) + 1
+
+
+def _value(line: bytes, at: int) -> tuple[int, int] | None:
+    try:
+        text = line[at:].decode("utf-8")
+        _, end = json.JSONDecoder().raw_decode(text)
+    except ValueError:
+        return None
+    return at, at + len(text[:end].encode())
+
+
+def _is(line: bytes, spot: tuple[int, int] | None, row: Mapping, label: str) -> bool:
+    """Return whether a spot is where the label is written: another value there changes the label and nothing else."""
+    if spot is None:
+        return False
+    try:
+        return json.loads(line[: spot[0]] + b'"\\u0000?"' + line[spot[1] :]) == {**row, label: "\0?"}
+    except ValueError:
+        return False
+
+
+def mended(
+    path: str | Path, rows: Sequence[Cell], judgments: Sequence[Judgment], names: Mapping[str, str] | None = None
+) -> tuple[bytes, list[dict]]:
+    """Return the content of a file with the judged labels, and a log of the changes.
+
+    Args:
+        path: the file.
+        rows: of :func:`cells`.
+        judgments: of :func:`read_review`.
+        names: how the file writes each class name; None: as it is.
+
+    Raises:
+        UserError: a judged text is not in the file, its label there is another than it was, or a label has no name.
+    """
+    by_text = defaultdict(list)
+    for number, cell in enumerate(rows):
+        by_text[cell.texts].append(number)
+    changes, log = [], []
+    for j in judgments:
+        where = f"line {j.line} of the review (row {j.row})"
+        spots = by_text.get(j.texts, [])
+        check(spots, f"{path}: {where}: its text is not in the file; it has changed since the diagnosis")
+        number = j.row if j.row in spots else spots[0]
+        check(len(spots) == 1 or j.row in spots, f"{path}: {where}: its text occurs {len(spots)} times, at other rows")
+        for name in (j.given, j.label):
+            check(names is None or name in names, f"{where}: no class {name!r}; name the task: --glue-task or --spec")
+        old, new = (j.given, j.label) if names is None else (names[j.given], names[j.label])
+        cell = rows[number]
+        check(cell.label == old, f"{path}: {where}: the label is {cell.label!r} now, but was {old!r}")
+        if new != old:
+            changes.append((cell, new))
+            log.append({"row": number, "old": old, "new": new})
+    content, parts, at = read_bytes(path), [], 0
+    for cell, new in sorted(changes, key=lambda change: change[0].start):
+        parts += [content[at : cell.start], _written(Path(path), cell.raw, new)]
+        at = cell.end
+    return b"".join([*parts, content[at:]]), log
+
+
+def _written(path: Path, raw: bytes, new: str) -> bytes:
+    """Return a label as the cell wrote the old one: quoted or not, as JSON's string or number.
+
+    Raises:
+        UserError: the label cannot be written in that kind of cell.
+    """
+    if is_json(path):
+        quoted = raw.startswith(b'"') or not re.fullmatch(r"-?\d+(\.\d+)?|true|false", new)
+        return (json.dumps(new, ensure_ascii=False) if quoted else new).encode()
+    if is_csv(path):
+        quoted = raw.startswith(b'"') or re.search('[",\r\n]', new)
+        return ('"' + new.replace('"', '""') + '"' if quoted else new).encode()
+    check(not re.search("[\t\r\n]", new), f"{path}: the label {new!r} cannot be written into a TSV")
+    return new.encode()

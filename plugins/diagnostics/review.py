@@ -1,0 +1,119 @@
+"""The review loop: rank the rows that are likely labeled wrong, and rank anew as a reviewer judges them.
+
+A logistic regression on what the model says of a row and on its pair of given and other label learns within some
+twenty judgments which classes are really confused. ``page/review.js`` contains the same in JavaScript.
+
+Shapes: n rows, K classes, D features.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.stats import beta
+
+from . import confident
+from .predictions import best_other, of_label
+
+EVERY = 20  # judgments between two rankings
+STRENGTH = 0.5  # inverse regularization, C
+RECENT, FEW = 40, 0.1  # stop when fewer than this share of the recent judgments found an error, with 90 % certainty
+
+
+def features(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return what is known of a row before it is judged, (n, 4 + K + K^2) float64.
+
+    Four standardized numbers (the log odds of the best other class, -log p of the label, the largest log p, the
+    normalized margin with class thresholds), the given label, and the pair of given label and best other class.
+
+    Args:
+        log_probabilities: (n, K) natural, out of sample.
+        labels: (n,) given class ids.
+    """
+    rows, classes = log_probabilities.shape
+    own = of_label(log_probabilities, labels)
+    other, which = best_other(log_probabilities, labels)
+    probabilities = np.exp(log_probabilities)
+    probabilities /= probabilities.sum(1, keepdims=True)
+    adjusted = confident.scores(probabilities, labels, "normalized_margin", adjust=True)
+    numbers = np.stack([other - own, -own, log_probabilities.max(1), adjusted], 1)
+    spread = numbers.std(0)
+    numbers = (numbers - numbers.mean(0)) / np.where(spread > 0, spread, 1)
+    pairs = np.zeros((rows, classes * classes))
+    pairs[np.arange(rows), labels * classes + which] = 1
+    return np.concatenate([numbers, np.eye(classes)[labels], pairs], 1)
+
+
+def fit(x: np.ndarray, wrong: np.ndarray, strength: float = STRENGTH) -> np.ndarray:
+    """Return the weights of a logistic regression with an L2 penalty, (D + 1,), the intercept (not penalized) last.
+
+    Minimizes sum log(1 + exp(-y f)) + |w|^2 / (2 C) with damped Newton steps.
+
+    Args:
+        x: (m, D) features of the judged rows.
+        wrong: (m,) bool.
+        strength: C.
+    """
+    x = np.concatenate([x, np.ones((len(x), 1))], 1)
+    penalty = np.full(x.shape[1], 1 / strength)
+    penalty[-1] = 1e-6  # keeps the system regular while all judgments agree
+    weights = np.zeros(x.shape[1])
+    y = np.asarray(wrong, float)
+
+    def loss(w: np.ndarray) -> float:
+        f = x @ w
+        return float(np.logaddexp(0, f).sum() - y @ f + (penalty * w * w).sum() / 2)
+
+    current = loss(weights)
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-(x @ weights)))
+        gradient = x.T @ (p - y) + penalty * weights
+        hessian = (x.T * (p * (1 - p))) @ x + np.diag(penalty)
+        step, size = np.linalg.solve(hessian, gradient), 1.0
+        while (new := loss(weights - size * step)) > current and size > 1e-6:
+            size /= 2
+        weights = weights - size * step
+        if current - new < 1e-10:
+            break
+        current = new
+    return weights
+
+
+def probability(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the probability that a row's label is wrong, (n,), of features (n, D)."""
+    return 1 / (1 + np.exp(-(x @ weights[:-1] + weights[-1])))
+
+
+def simulate(
+    x: np.ndarray, start: np.ndarray, judge: Callable[[int], bool], rows: int, every: int = EVERY
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows in the order in which the loop shows them, and what the judge said, (rows,) each.
+
+    Args:
+        x: (n, D) features.
+        start: (n,) scores of the first order, the lowest first.
+        judge: returns whether the label of a row is wrong.
+        rows: how many are shown.
+        every: judgments between two rankings.
+    """
+    waiting = np.argsort(start, kind="stable")
+    shown: list[int] = []
+    said: list[bool] = []
+    while len(shown) < min(rows, len(start)):
+        batch = waiting[: min(every, rows - len(shown))]
+        shown += batch.tolist()
+        said += [bool(judge(int(row))) for row in batch]
+        waiting = waiting[len(batch) :]
+        if any(said) and not all(said):
+            scores = probability(x[waiting], fit(x[shown], np.array(said)))
+            waiting = waiting[np.argsort(-scores, kind="stable")]
+    return np.array(shown), np.array(said)
+
+
+def stopping_table(recent: int = RECENT) -> list[list[float]]:
+    """Return the 90 % interval of the share of errors for 0, 1, ... errors among ``recent`` judgments, (recent + 1, 2).
+
+    A Beta posterior under a uniform prior; judging may stop when the upper end is below :data:`FEW`.
+    """
+    errors = np.arange(recent + 1)
+    low, high = (beta.ppf(q, errors + 1, recent - errors + 1) for q in (0.05, 0.95))
+    return np.stack([low, high], 1).round(4).tolist()

@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Write the labels of a review into a copy of a data file, every other byte as it is.
+
+    python scripts/apply_labels.py train.csv review.jsonl -o train_mended.csv
+    python scripts/apply_labels.py GLUE/CoLA/train.tsv review.jsonl --glue-task CoLA -o train_mended.tsv
+
+The copy is refused if the text or the label of a judged row has changed. Beside it goes a log of the changes,
+OUTPUT.log.csv.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse_args(argv=None):
+    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("data", metavar="DATA", help="training file that was diagnosed: CSV, TSV or JSON lines")
+    add("review", metavar="REVIEW.jsonl", help="export of the review page")
+    add("--text", nargs="+", default=[], metavar="COLUMN", help="one or two columns of text (default: known names)")
+    add("--label", metavar="COLUMN", help="column of the classes (default: label, gold_label, ...)")
+    add("--glue-task", metavar="TASK", help="the task of GLUE whose file it is")
+    add("--spec", metavar="YAML", help="the task of your own whose file it is")
+    add("-o", "--output", type=Path, required=True, metavar="MENDED", help="file to write")
+    args = parser.parse_args(argv)
+    if args.glue_task and args.spec:
+        parser.error("give either --glue-task or --spec")
+    return args
+
+
+def main():
+    args = parse_args()
+    from plugins.data.glue import specs
+    from plugins.diagnostics import datasets, formats, mending
+    from plugins.errors import report_in_one_line
+    from plugins.files import check_not_read, replacing
+
+    report_in_one_line()
+    log_path = args.output.with_name(args.output.name + ".log.csv")
+    check_not_read([args.output, log_path], [args.data, args.review])
+    judgments = mending.read_review(args.review)
+    names = header = None
+    if args.glue_task or args.spec:
+        spec = specs.read(args.spec) if args.spec else specs.find(args.glue_task)
+        texts, label = spec.text, spec.label
+        names = dict(zip(spec.id2label, spec.labels, strict=True))
+        header = (spec.headless or {}).get(specs.TRAIN)
+    else:
+        texts, label = datasets.known_columns(args.data, args.text, args.label)
+    rows = mending.cells(args.data, texts, label, header)
+    content, log = mending.mended(args.data, rows, judgments, names)
+    with replacing(args.output) as part:
+        part.write_bytes(content)
+    keys = ("row", "old", "new")
+    formats.write_csv(log_path, {key: [entry[key] for entry in log] for key in keys})
+    print(f"{len(judgments)} judgments, {len(log)} labels changed: {args.output} (log: {log_path})")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted")

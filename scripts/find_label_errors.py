@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""List the rows whose labels are likely wrong, and make a page to review them in.
+
+    python scripts/diagnose.py ... -o DIR
+    python scripts/find_label_errors.py DIR -o errors
+    python scripts/apply_labels.py train.tsv review.jsonl -o train_mended.tsv
+
+errors/errors.csv has the rows, the likeliest to be wrong first; errors/review.html is one file to open in a browser,
+where keys label the rows, the rest is ranked again after every 20 judgments, and the result is exported.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse_args(argv=None):
+    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    orders = ["ranks", "pvi", "self_confidence", "normalized_margin", "confidence_weighted_entropy"]
+    add("folder", metavar="DIR", help="what scripts/diagnose.py wrote")
+    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    add("--order", choices=orders, default="ranks", help="first order of the rows (default: %(default)s, margin and "
+        "information together)")  # fmt: skip
+    add("--top", type=int, default=2000, metavar="N", help="rows on the page (%(default)s); the table has all")
+    add("--slices", nargs="+", default=[], metavar="COLUMN", help="columns of diagnosis.csv to filter by on the page")
+    add("--title", help="heading of the page (default: the folder's name)")
+    args = parser.parse_args(argv)
+    if args.top < 1:
+        parser.error(f"--top must be at least 1, but is {args.top}")
+    return args
+
+
+def main():
+    args = parse_args()
+    import dataclasses
+
+    from plugins.diagnostics import formats, label_errors, review_page
+    from plugins.errors import check, report_in_one_line
+    from plugins.files import write_text
+
+    report_in_one_line()
+    rows = label_errors.load(args.folder)
+    rows = dataclasses.replace(rows, score=label_errors.order_by(rows, args.order))
+    table = label_errors.read_table(Path(args.folder, "diagnosis.csv"))
+    for name in args.slices:
+        check(name in table, f"--slices {name}: no such column; there are {', '.join(table)}")
+    formats.write_csv(args.output / "errors.csv", label_errors.columns(rows, rows.order))
+    title = args.title or f"Labels of {Path(args.folder).resolve().name}"
+    page = review_page.render(rows, title, args.top, {name: table[name] for name in args.slices})
+    write_text(args.output / "review.html", page)
+    print(f"{len(rows):,} rows, {int(rows.flags.sum()):,} flagged: {args.output}/errors.csv")
+    print(f"open {args.output}/review.html in a browser to judge the first {min(args.top, len(rows)):,}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted")

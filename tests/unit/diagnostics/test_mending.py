@@ -1,0 +1,86 @@
+"""Labels written into files: nothing else changes, and files that have changed are refused."""
+
+import json
+
+import pytest
+
+from plugins.diagnostics import mending
+from plugins.errors import UserError
+
+
+def judgment(row, texts, given, label):
+    return {"row": row, "index": str(row), "texts": texts, "given_label": given, "label": label, "is_error": True}
+
+
+def write_review(tmp_path, *judgments):
+    path = tmp_path / "review.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in judgments))
+    return mending.read_review(path)
+
+
+CASES = {
+    "a.tsv": ('label\ttext\r\nneg\t"quoted\r\npos\tit is\r\n', 'label\ttext\r\nneg\t"quoted\r\nneg\tit is\r\n'),
+    "b.csv": ('text,label,x\n"say ""hi"", you\nthere",pos,1\nit is,"pos",2',
+              'text,label,x\n"say ""hi"", you\nthere",pos,1\nit is,"neg",2'),
+    "c.jsonl": ('{"text": "a \\"label\\": 1", "label": "pos"}\n\n{"label":"pos" , "text": "it is", "x": ["label"]}\n',
+                '{"text": "a \\"label\\": 1", "label": "pos"}\n\n{"label":"neg" , "text": "it is", "x": ["label"]}\n'),
+    "d.tsv": ("\ufeffx\tlabel\ttext\n1\tpos\té\n2\tpos\tit is", "\ufeffx\tlabel\ttext\n1\tpos\té\n2\tneg\tit is"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_only_the_label_changes(tmp_path, name):
+    before, after = CASES[name]
+    (tmp_path / name).write_bytes(before.encode())
+    review = write_review(tmp_path, judgment(1, ["it is"], "pos", "neg"))
+    rows = mending.cells(tmp_path / name, ["text"], "label")
+    content, log = mending.mended(tmp_path / name, rows, review)
+    assert content.decode() == after and log == [{"row": 1, "old": "pos", "new": "neg"}]
+
+
+def test_numbers_stay_numbers_in_json_and_names_are_translated(tmp_path):
+    path = tmp_path / "n.jsonl"
+    path.write_text('{"text": "a", "label": 1}\n{"text": "b", "label": 0}\n')
+    review = write_review(tmp_path, judgment(0, ["a"], "good", "bad"), judgment(1, ["b"], "bad", "bad"))
+    content, log = mending.mended(path, mending.cells(path, ["text"], "label"), review, {"good": "1", "bad": "0"})
+    assert content.decode() == '{"text": "a", "label": 0}\n{"text": "b", "label": 0}\n' and len(log) == 1
+
+
+def test_a_file_without_a_header(tmp_path):
+    path = tmp_path / "train.tsv"
+    path.write_text("gj\t1\t\tgood\ngj\t0\t*\tbad\n")
+    review = write_review(tmp_path, judgment(1, ["bad"], "no", "yes"))
+    rows = mending.cells(path, ["sentence"], "label", ("source", "label", "mark", "sentence"))
+    content, _ = mending.mended(path, rows, review, {"no": "0", "yes": "1"})
+    assert content.decode() == "gj\t1\t\tgood\ngj\t1\t*\tbad\n"
+
+
+def test_of_equal_texts_the_row_decides(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("label\ttext\npos\tx\nneg\tx\n")
+    rows = mending.cells(path, ["text"], "label")
+    content, _ = mending.mended(path, rows, write_review(tmp_path, judgment(1, ["x"], "neg", "pos")))
+    assert content.decode() == "label\ttext\npos\tx\npos\tx\n"
+    with pytest.raises(UserError, match="2 times"):
+        mending.mended(path, rows, write_review(tmp_path, judgment(7, ["x"], "neg", "pos")))
+
+
+@pytest.mark.parametrize(
+    ("texts", "given", "names", "named"),
+    [(["y"], "pos", None, "text"), (["x"], "neg", None, "'pos' now"), (["x"], "pos", {"pos": "1"}, "'neg'")],
+)
+def test_what_has_changed_is_refused(tmp_path, texts, given, names, named):
+    path = tmp_path / "a.tsv"
+    path.write_text("label\ttext\npos\tx\n")
+    rows, review = mending.cells(path, ["text"], "label"), write_review(tmp_path, judgment(0, texts, given, "neg"))
+    with pytest.raises(UserError, match=named):
+        mending.mended(path, rows, review, names)
+
+
+@pytest.mark.parametrize(
+    "content", ["x\n", "{}\n", '{"row": "0", "texts": ["a"], "given_label": "a", "label": "b"}\n', ""]
+)
+def test_a_review_of_another_kind_is_refused(tmp_path, content):
+    (tmp_path / "r.jsonl").write_text(content)
+    with pytest.raises(UserError, match="r.jsonl"):
+        mending.read_review(tmp_path / "r.jsonl")

@@ -1,0 +1,62 @@
+"""The review loop: its regression, and that it finds more than a fixed order (notes of planted, one-way noise)."""
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from scipy.stats import beta, binomtest
+
+from plugins.diagnostics import confident, review
+
+
+def test_the_regression_is_scikit_learns():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    random = np.random.default_rng(0)
+    x = random.normal(size=(80, 5))
+    y = x[:, 0] + random.normal(size=80) > 0.5
+    model = linear_model.LogisticRegression(C=0.5, tol=1e-10, max_iter=1000).fit(x, y)
+    np.testing.assert_allclose(review.fit(x, y), [*model.coef_[0], model.intercept_[0]], atol=1e-4)
+
+
+def test_more_features_than_judgments_are_solved():
+    x = np.random.default_rng(0).normal(size=(10, 40))
+    weights = review.fit(x, np.arange(10) % 2 == 0)
+    assert np.isfinite(weights).all() and (review.probability(x, weights) > 0.5).tolist() == [True, False] * 5
+
+
+def planted(seed, rows=1500, classes=4):
+    """Four classes of which two are alike; a quarter of class 0 is labeled 1, nothing else is wrong."""
+    random = np.random.default_rng(seed)
+    true = random.integers(classes, size=rows)
+    alike = np.eye(classes)[(true + 2) % classes] * (random.random((rows, 1)) < 0.5)
+    logits = 2.2 * np.eye(classes)[true] + 1.2 * alike + random.normal(0, 1.0, (rows, classes))
+    given = np.where((true == 0) & (random.random(rows) < 0.25), 1, true)
+    return log_softmax(logits, axis=1), given, given != true
+
+
+def test_the_loop_finds_more_than_self_confidence():
+    """Eight plantings, sign test."""
+    wins = 0
+    for seed in range(8):
+        log_p, given, wrong = planted(seed)
+        start = confident.scores(np.exp(log_p), given)
+        _, said = review.simulate(review.features(log_p, given), start, lambda row, wrong=wrong: wrong[row], 100)
+        wins += said.sum() > wrong[np.argsort(start, kind="stable")[:100]].sum()
+    assert binomtest(wins, 8, alternative="greater").pvalue < 0.05
+
+
+def test_every_row_is_shown_once():
+    log_p, given, wrong = planted(0, rows=130)
+    shown, _ = review.simulate(review.features(log_p, given), np.arange(130.0), lambda row: wrong[row], 1000)
+    assert sorted(shown.tolist()) == list(range(130))
+
+
+def test_judgments_that_agree_keep_the_first_order():
+    log_p, given, _ = planted(0, rows=100)
+    shown, _ = review.simulate(review.features(log_p, given), np.arange(100.0), lambda row: False, 60)
+    assert shown.tolist() == list(range(60))
+
+
+def test_the_stopping_rule():
+    table = review.stopping_table()
+    assert table[0][1] < review.FEW < table[1][1]
+    assert table[4] == pytest.approx(beta.interval(0.9, 5, 37), abs=1e-4)

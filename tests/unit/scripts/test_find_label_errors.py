@@ -1,0 +1,67 @@
+"""scripts/find_label_errors.py and scripts/apply_labels.py on a diagnosis of made-up predictions."""
+
+import csv
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from plugins.diagnostics import diagnosis, diagnosis_report
+from plugins.errors import UserError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A data file of 120 rows with ten wrong labels, and its diagnosis by a model that knows better."""
+    random = np.random.default_rng(0)
+    true = np.arange(120) % 2
+    labels = true.copy()
+    labels[:10] = 1 - labels[:10]
+    logits = (3 * np.eye(2)[true] + random.normal(0, 0.5, (2, 120, 2))).astype(np.float32)
+    texts = [f"text {i}" for i in range(120)]
+    d = diagnosis.diagnose(logits, labels, ["no", "yes"], np.arange(120) % 3)
+    table = diagnosis_report.columns(d, [texts], [str(i) for i in range(120)])
+    diagnosis_report.write(tmp_path / "d", d, table, diagnosis_report.summarized(d, resamples=50))
+    lines = [f"{text}\t{('no', 'yes')[k]}\n" for text, k in zip(texts, labels, strict=True)]
+    (tmp_path / "train.tsv").write_text("text\tlabel\n" + "".join(lines))
+    return tmp_path
+
+
+def call(load_script, monkeypatch, name, *words):
+    script = load_script(name)
+    monkeypatch.setattr(sys, "argv", [name, *map(str, words)])
+    script.main()
+
+
+def test_from_a_diagnosis_to_a_mended_file(folder, load_script, monkeypatch):
+    call(load_script, monkeypatch, "find_label_errors", folder / "d", "-o", folder / "errors", "--slices", "fold")
+    rows = list(csv.DictReader((folder / "errors" / "errors.csv").open()))
+    assert {int(row["row"]) for row in rows[:10]} == set(range(10)) and len(rows) == 120
+    assert "Labels of d" in (folder / "errors" / "review.html").read_text()
+    entries = [{"row": int(row["row"]), "index": row["index"], "texts": [row["sentence1"]],
+                "given_label": row["given_label"], "label": row["suggested_label"], "is_error": True}
+               for row in rows[:10]]  # fmt: skip
+    (folder / "review.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    mended = folder / "mended.tsv"
+    call(load_script, monkeypatch, "apply_labels", folder / "train.tsv", folder / "review.jsonl", "-o", mended)
+    labels = [line.split("\t")[1] for line in mended.read_text().splitlines()[1:]]
+    assert labels == ["no", "yes"] * 60
+    assert len((folder / "mended.tsv.log.csv").read_text().splitlines()) == 11
+
+
+def test_another_order_and_unknown_columns(folder, load_script, monkeypatch):
+    call(load_script, monkeypatch, "find_label_errors", folder / "d", "-o", folder / "e", "--order", "self_confidence")
+    with pytest.raises(UserError, match="--slices mood"):
+        call(load_script, monkeypatch, "find_label_errors", folder / "d", "-o", folder / "e", "--slices", "mood")
+
+
+def test_a_changed_file_and_a_missing_diagnosis_are_refused(folder, load_script, monkeypatch):
+    entry = {"row": 1, "texts": ["other"], "given_label": "no", "label": "yes"}
+    (folder / "review.jsonl").write_text(json.dumps(entry) + "\n")
+    with pytest.raises(UserError, match="text"):
+        files = folder / "train.tsv", folder / "review.jsonl"
+        call(load_script, monkeypatch, "apply_labels", *files, "-o", folder / "m")
+    assert not (folder / "m").exists()
+    with pytest.raises(UserError, match="probabilities.npz"):
+        call(load_script, monkeypatch, "find_label_errors", folder, "-o", folder / "e")
