@@ -10,7 +10,19 @@ from collections.abc import Callable
 
 from plugins.errors import report_in_one_line
 
-from . import command_line, distributed, hydra, literals, locking, network, optimizers, preflight, threads, trainer
+from . import (
+    command_line,
+    console,
+    distributed,
+    hydra,
+    literals,
+    locking,
+    network,
+    optimizers,
+    preflight,
+    threads,
+    trainer,
+)
 from .compiling import uncompiled
 from .importing import import_fairseq
 from .patching import REPAIRS
@@ -18,13 +30,19 @@ from .patching import REPAIRS
 __all__ = ["REPAIRS", "import_fairseq", "install", "uncompiled"]
 
 
-def install(adopt_checkpoint: Callable, hub_interface: type, complete_options: Callable | None = None) -> None:
+def install(
+    adopt_checkpoint: Callable,
+    hub_interface: type,
+    complete_options: Callable | None = None,
+    make_display: Callable | None = None,
+) -> None:
     """Put every repair in place; a second call does nothing.
 
     Args:
         adopt_checkpoint: see :func:`plugins.compat.checkpoint_files.install`.
         hub_interface: the class that ``RobertaModel.from_pretrained`` returns.
         complete_options: see :func:`plugins.compat.command_line.install`.
+        make_display: see :func:`plugins.compat.console.install`.
     """
     if REPAIRS:
         return
@@ -40,6 +58,8 @@ def install(adopt_checkpoint: Callable, hub_interface: type, complete_options: C
     optimizers.install()
     distributed.install()
     threads.install()
+    if make_display is not None:
+        console.install(make_display, hydra.begin_run)
     hydra.install()
     if any(name.startswith("fairseq_cli") for name in sys.modules):
         os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # or hydra prints its own traceback and the hook sees nothing

@@ -1,11 +1,14 @@
-"""The working directory under ``fairseq-hydra-train``.
+"""Runs of ``fairseq-hydra-train``.
 
-Defect: hydra changes to its output folder before the plugin is imported, so relative paths of the command line would be
-resolved there.
+Defects: hydra changes to its output folder before the plugin is imported, so relative paths of the command line would
+be resolved there. Several runs in one process (``-m``) share a save directory, and the best value of the run before,
+which fairseq keeps in attributes of its functions.
 """
 
 import os
 import sys
+
+from omegaconf import DictConfig, open_dict
 
 from .patching import repaired
 
@@ -23,3 +26,38 @@ def leave_output_folder() -> None:
     runtime = hydra.HydraConfig.get().runtime
     if os.path.realpath(os.getcwd()) == os.path.realpath(runtime.get("output_dir") or os.getcwd()):
         os.chdir(runtime.cwd)
+
+
+def begin_run(cfg: DictConfig) -> None:
+    """Forget the run before in this process, and give a job of a multirun a save directory of its own."""
+    from fairseq import checkpoint_utils
+
+    train = sys.modules.get("fairseq_cli.train")
+    for function, names in (
+        (checkpoint_utils.save_checkpoint, ("best",)),
+        (getattr(train, "should_stop_early", None), ("best", "num_runs")),
+    ):
+        for name in names:
+            if hasattr(function, name):
+                delattr(function, name)
+    folder = multirun_folder()
+    if folder is not None:
+        shared = cfg.checkpoint.save_dir
+        own = os.path.join(shared, folder)
+        os.makedirs(own, exist_ok=True)
+        with open_dict(cfg):
+            for section in (cfg.checkpoint, cfg.model, cfg.task):
+                if section is not None and section.get("save_dir") == shared:
+                    section.save_dir = own
+
+
+def multirun_folder() -> str | None:
+    """Return the name of this job's folder in a multirun; None outside of one, or if the command names save_dir."""
+    hydra = sys.modules.get("hydra.core.hydra_config")
+    if hydra is None or not hydra.HydraConfig.initialized():
+        return None
+    config = hydra.HydraConfig.get()
+    if not str(config.mode).endswith("MULTIRUN"):
+        return None
+    given = [text.lstrip("+").partition("=")[0] for text in config.overrides.task]
+    return None if "checkpoint.save_dir" in given else f"job_{config.job.num}"

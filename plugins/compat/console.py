@@ -1,0 +1,220 @@
+"""What ``fairseq-train`` prints where no ``--log-format`` is given.
+
+Defect: a run of 300 updates prints 112 lines, of which ten matter: the configuration in one line, the layers, false
+"detected shared parameter" lines for absent biases, and warnings about the insides of fairseq, torch and hydra. Here
+they go to ``train.log`` in the save directory, the configuration to ``config.yaml``, and a :class:`Display` writes to
+the console. With ``--log-format json`` or ``simple`` fairseq's own output is left as it is.
+"""
+
+import functools
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from .patching import repaired, wrap
+
+FORMAT = logging.Formatter("%(asctime)s | %(levelname)s | %(name)s | %(message)s", "%Y-%m-%d %H:%M:%S")
+QUIET = ("fairseq", "train", "valid")  # loggers whose INFO goes to the file alone; "train_inner" and subsets, too
+NOISE = (  # (category, message): each is about the insides of another package, and true for every run
+    (FutureWarning, r"`torch\.cuda\.amp\.\w+\(args\.\.\.\)` is deprecated"),
+    (UserWarning, r"'pin_memory' argument is set as true but no accelerator is found"),
+    (UserWarning, r"hydra\.experimental\.\w+\(\) is no longer experimental"),
+    (UserWarning, r"In 'config': Usage of deprecated keyword in package header"),
+    (UserWarning, r"\nThe strict flag in the compose API is deprecated"),
+    (UserWarning, r"\nThe version_base parameter is not specified"),
+    (UserWarning, r"\n.* is validated against ConfigStore schema with the same name"),
+    (UserWarning, r"In '.*': Defaults list is missing `_self_`"),
+    (DeprecationWarning, r"`torch\.jit\.script` is deprecated"),
+)
+NEXT = {  # task: the command that uses what was trained
+    "clap_masked_lm": "python scripts/run_glue.py --glue-dir GLUE --checkpoint {best} --output {dir}/glue",
+    "char_lm": "python scripts/sample.py {dir} --length 300",
+    "causal_lm": "python scripts/sample.py {dir} --length 100",
+    "summarization": "python scripts/summarize.py {dir} FILE -o summaries.jsonl",
+    "embedding": "python scripts/embed.py {dir} FILE -o vectors.npz",
+}
+
+
+class Console:
+    """The run of this process that a :class:`Display` shows, if any."""
+
+    def __init__(self, make_display: Callable):
+        self.make_display, self.display, self.cfg, self.trainer = make_display, None, None, None
+        self.log: logging.Handler | None = None
+        self.began, self.has_header = time.monotonic(), False
+
+    def begin(self, cfg: DictConfig) -> bool:
+        """Start showing a run whose configuration fairseq is about to log; return whether it is shown here."""
+        self.end()
+        if cfg.common.log_format is not None or cfg.distributed_training.distributed_rank not in (0, -1):
+            return False
+        self.cfg, folder = cfg, Path(cfg.checkpoint.save_dir)
+        self.began, self.has_header = time.monotonic(), False
+        minimum = min(cfg.optimization.max_update or sys.maxsize, sys.maxsize)
+        self.display = self.make_display(
+            updates=minimum if minimum < sys.maxsize else None,
+            on_cpu=cfg.common.cpu or not torch.cuda.is_available(),
+            metric=cfg.checkpoint.best_checkpoint_metric,
+            maximize=cfg.checkpoint.maximize_best_checkpoint_metric,
+        )
+        (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg), encoding="utf-8")
+        self.log = logging.FileHandler(folder / "train.log", encoding="utf-8")
+        self.log.setFormatter(FORMAT)
+        for handler in logging.root.handlers:
+            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+                handler.addFilter(is_for_people)
+                handler.setFormatter(logging.Formatter("%(message)s"))
+        logging.root.addHandler(self.log)
+        logging.root.setLevel(min(logging.root.level, logging.INFO))
+        return True
+
+    def end(self) -> None:
+        if self.log is not None:
+            logging.root.removeHandler(self.log)
+            self.log.close()
+        self.log = self.display = self.cfg = self.trainer = None
+
+    def header(self, size: int) -> None:
+        """Print the header, once: at the first update the data is loaded and a checkpoint restored.
+
+        Args:
+            size: updates of an epoch.
+        """
+        if self.has_header:
+            return
+        self.has_header = True
+        cfg, trainer, model = self.cfg, self.trainer, self.trainer.get_model()
+        if self.display.updates is None and cfg.optimization.max_epoch:
+            self.display.updates = size * cfg.optimization.max_epoch
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        total = sum(p.numel() for p in model.parameters())
+        part = f", {trained:,} of them trained" if trained < total else ""
+        start = f"; continues at update {trainer.get_num_updates():,}" if trainer.get_num_updates() else ""
+        sizes = sorted(trainer.task.datasets.items(), key=lambda pair: pair[0] != cfg.dataset.train_subset)
+        data = ", ".join(f"{name} {len(items):,}" for name, items in sizes)
+        updates = f"{self.display.updates:,}" if self.display.updates else "no limit"
+        self.display.header({
+            "model": f"{cfg.model._name}, {total:,} parameters{part}",
+            "data": f"{cfg.task.data} ({data})",
+            "updates": f"{updates}, {size:,} an epoch{start}",
+            "device": "CPU" if self.display.on_cpu else torch.cuda.get_device_name(),
+            "writes to": f"{cfg.checkpoint.save_dir} (train.log, config.yaml)",
+        })  # fmt: skip
+
+    def finish(self) -> None:
+        folder = self.cfg.checkpoint.save_dir
+        names = [n for n in ("checkpoint_best.pt", "checkpoint_last.pt") if os.path.exists(os.path.join(folder, n))]
+        following = NEXT.get(str(self.cfg.task._name))
+        best = os.path.join(folder, names[0]) if names else folder
+        self.display.done = self.trainer.get_num_updates()
+        self.display.finish(
+            time.monotonic() - self.began,
+            {"files": f"{folder}: {', '.join(names) or 'no checkpoint'}"},
+            following.format(dir=folder, best=best) if following and names else None,
+        )
+        self.end()
+
+
+def install(make_display: Callable, separate: Callable[[DictConfig], None]) -> None:
+    """Put the console in place.
+
+    Args:
+        make_display: :class:`plugins.jobs.display.Display`.
+        separate: called with the configuration of each run before anything is written.
+    """
+    from fairseq import trainer
+    from fairseq.logging import progress_bar
+
+    for category, message in NOISE:
+        warnings.filterwarnings("ignore", message=message, category=category)
+    wrap(trainer, "_catalog_shared_params", shared_params)
+    repaired("shared parameters", "absent biases are not listed as shared")
+    console = Console(make_display)
+    logging.getLogger("fairseq_cli.train").addFilter(lambda record: watch(record, console, separate))
+    wrap(progress_bar, "progress_bar", functools.partial(new_bar, console))
+    wrap(trainer.Trainer, "__init__", functools.partial(note_trainer, console))
+    repaired("console", "fairseq-train shows what matters; the whole log goes to train.log in the save directory")
+
+
+def watch(record: logging.LogRecord, console: Console, separate: Callable[[DictConfig], None]) -> bool:
+    """Look for the two records that mark the beginning and the end of a run."""
+    if isinstance(record.msg, DictConfig):
+        separate(record.msg)
+        return not console.begin(record.msg)
+    if console.display is not None and str(record.msg).startswith("done training in"):
+        console.finish()
+    return True
+
+
+def note_trainer(console: Console, original: Callable, self, *args, **kwargs) -> None:
+    original(self, *args, **kwargs)
+    console.trainer = self
+
+
+def is_for_people(record: logging.LogRecord) -> bool:
+    """Whether a record goes to the console: warnings, and what this package has to say."""
+    return record.levelno >= logging.WARNING or record.name.startswith("plugins")
+
+
+def new_bar(console: Console, original: Callable, iterator, log_format=None, **options):
+    """Return fairseq's progress bar; it also reports to the display."""
+    if console.display is None:
+        return original(iterator, log_format=log_format, **options)
+    bar = original(iterator, log_format="simple", **options)  # writes to train.log
+    return ReportingBar(bar, console, training=options.get("prefix") is None)
+
+
+class ReportingBar:
+    """A progress bar of fairseq that also reports to a :class:`Display`."""
+
+    def __init__(self, bar, console: Console, training: bool):
+        self._bar, self._console, self._training = bar, console, training
+
+    def __getattr__(self, name: str):
+        return getattr(self._bar, name)
+
+    def __len__(self) -> int:
+        return len(self._bar)
+
+    def __iter__(self):
+        console = self._console
+        if self._training and console.display is not None:
+            console.header(len(self._bar))
+        for item in self._bar:
+            if self._training and console.display is not None:
+                console.display.update(console.trainer.get_num_updates())
+            yield item
+
+    def log(self, stats, tag=None, step=None) -> None:
+        self._bar.log(stats, tag=tag, step=step)
+        if self._training and self._console.display is not None:
+            self._console.display.train(stats, step)
+
+    def print(self, stats, tag=None, step=None) -> None:
+        self._bar.print(stats, tag=tag, step=step)
+        console = self._console
+        if self._training or console.display is None:
+            return
+        first = tag == console.cfg.dataset.valid_subset.split(",")[0]
+        console.display.validation(tag, stats, step, first)
+
+
+def shared_params(original, module, *args):
+    """Leave out parameters that are None, which fairseq takes for one shared parameter."""
+    found = original(module, *args)
+    if found is None:  # an inner call of the recursion
+        return None
+    return [names for names in found if get(module, names[0]) is not None]
+
+
+def get(module: torch.nn.Module, path: str):
+    for name in path.split("."):
+        module = getattr(module, name)
+    return module

@@ -1,0 +1,138 @@
+"""What ``fairseq-train`` shows by default: a header, a bar, a line for each validation, and what to do next."""
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from tqdm import tqdm
+
+ESTIMATE_AFTER = 10  # updates
+LONG = 3600.0  # seconds after which a run on a CPU is called long
+
+
+def duration(seconds: float) -> str:
+    """Return a number of seconds in words: ``40 s``, ``5 min``, ``3 h 10 min``, ``2 d 4 h``."""
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+@dataclass
+class Display:
+    """Progress of one training run.
+
+    On a terminal a bar shows loss, speed and the time left; elsewhere a line is printed at each log interval.
+
+    Attributes:
+        updates: how many there will be, or None.
+        on_cpu: whether the run has no GPU; long runs then get advice.
+        metric: by which the best checkpoint is chosen.
+        maximize: whether more of it is better.
+        out: where lines go.
+    """
+
+    updates: int | None
+    on_cpu: bool
+    metric: str = "loss"
+    maximize: bool = False
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+    clock: object = time.monotonic
+    best: tuple[float, int] | None = None  # (value, update)
+    done: int = 0
+    _first: tuple[int, float] | None = None
+    _estimated: bool = False
+    _bar: tqdm | None = None
+
+    def header(self, lines: Mapping[str, str]) -> None:
+        """Print the header, one ``name  value`` a line."""
+        width = max(map(len, lines), default=0)
+        for name, value in lines.items():
+            self.line(f"{name:{width}}  {value}")
+
+    def line(self, text: str) -> None:
+        """Print a line above the bar."""
+        if self._bar is not None:
+            self._bar.clear()
+        print(text, file=self.out, flush=True)
+
+    def update(self, done: int) -> None:
+        """Note that the run has made ``done`` updates; after ten, print how long it will take."""
+        if self._first is None:
+            self._first = (done, self.clock())
+        if self._bar is None and sys.stderr.isatty():
+            self._bar = tqdm(total=self.updates, initial=done, unit=" updates", desc="training", leave=False)
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+        self.done = done
+        if not self._estimated and done - self._first[0] >= ESTIMATE_AFTER:
+            self._estimated = True
+            self.line(self.estimate())
+
+    def estimate(self) -> str:
+        """Return how long the run takes, in a sentence."""
+        speed = self.speed()
+        if self.updates is None:
+            return f"{speed:.2g} updates/s"
+        left = max(0, self.updates - self.done) / speed
+        text = f"about {duration(left)} for {self.updates - self.done:,} more updates ({speed:.2g} updates/s)"
+        if left > LONG and self.on_cpu:
+            text += "; on this CPU a smaller --arch, or a smaller --max-update, takes less"
+        return text
+
+    def speed(self) -> float:
+        """Return updates a second since the first."""
+        first, began = self._first or (self.done, self.clock())
+        return max(1e-9, (self.done - first) / max(1e-9, self.clock() - began))
+
+    def train(self, stats: Mapping[str, object], done: int) -> None:
+        """Show the training loss at a log interval."""
+        loss = number(stats.get("loss"))
+        shown = f"loss {loss:.3f}" if loss is not None else ""
+        if self._bar is not None:
+            self._bar.set_postfix_str(shown)
+            return
+        total = f"/{self.updates:,}" if self.updates else ""
+        left = duration(max(0, self.updates - done) / self.speed()) + " left" if self.updates else ""
+        self.line("  ".join(filter(None, (f"update {done:,}{total}", shown, f"{self.speed():.2g} updates/s", left))))
+
+    def validation(self, subset: str, stats: Mapping[str, object], done: int, first: bool = True) -> None:
+        """Print a line for a validation; the first subset's metric decides which checkpoint is best."""
+        value = number(stats.get(self.metric))
+        better = first and value is not None and (
+            self.best is None or (value > self.best[0] if self.maximize else value < self.best[0])
+        )
+        if better:
+            self.best = (value, done)
+        names = dict.fromkeys(("loss", "ppl", self.metric))
+        found = {name: number(stats.get(name)) for name in names}
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in found.items() if value is not None)
+        self.line(f"update {done:,}: {subset}  {shown}{'  (best)' if better else ''}")
+
+    def finish(self, seconds: float, files: Mapping[str, str], following: str | None) -> None:
+        """Print the best value, the files and the command that comes next."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        best = f"; best {self.metric} {self.best[0]:.4g} at update {self.best[1]:,}" if self.best else ""
+        self.line(f"{self.done:,} updates in {duration(seconds)}{best}")
+        self.header(files)
+        if following:
+            self.line(f"next: {following}")
+
+
+def number(value: object) -> float | None:
+    """Return the value of a meter, a number or its text; None if it is none."""
+    value = getattr(value, "avg", value)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
