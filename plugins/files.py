@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -220,6 +221,19 @@ def _same(one: str | Path, two: str | Path) -> bool:
         return os.path.samefile(one, two) and os.path.isfile(one)
     except OSError:
         return False
+
+
+def split_paths(text: str) -> list[str]:
+    """Split a list of paths at its colons, but not at a colon that belongs to an existing path.
+
+    An address (``https://...``) is kept whole, as by fairseq.
+    """
+    parts, paths = [part for part in re.split(r":(?!//)", text or "") if part], []
+    while parts:
+        count = next((n for n in range(len(parts), 1, -1) if os.path.exists(":".join(parts[:n]))), 1)
+        paths.append(":".join(parts[:count]))
+        del parts[:count]
+    return paths
 
 
 def check_relative(path: str, source: object) -> None:

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 
+from plugins.errors import printable
+
 
 def markdown(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
-    """Return a Markdown table without a final line break; bars and line breaks in cells are escaped."""
+    """Return a Markdown table without a final line break; bars, line breaks and control characters are escaped."""
     head = list(head)
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
 
 
 def _cell(value: object) -> str:
-    return " ".join(str(value).splitlines()).replace("|", r"\|")
+    return printable(" ".join(str(value).split())).replace("|", r"\|")
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -80,14 +80,16 @@ def summarised(results, model, recipe):
 
 def table(rows):
     """Return the rows as a Markdown table, accuracies in percent."""
-    lines = ["| recipe | model | task | lr | accuracy, median | range | majority | failed runs |", "|---" * 8 + "|"]
+    from plugins import tables
+
+    lines = []
     for r in rows:
         values = [100 * value for value in r["accuracy"]]
-        lines.append(
-            f"| {r['recipe']} | {r['model']} | {r['task']} | {r['lr']:g} | {statistics.median(values):.1f} | "
-            f"{min(values):.1f}-{max(values):.1f} | {100 * r['majority']:.1f} | {r['failed']}/{len(values)} |"
-        )
-    return "\n".join(lines)
+        accuracies = [f"{statistics.median(values):.1f}", f"{min(values):.1f}-{max(values):.1f}"]
+        rest = [f"{100 * r['majority']:.1f}", f"{r['failed']}/{len(values)}"]
+        lines.append([r["recipe"], r["model"], r["task"], f"{r['lr']:g}", *accuracies, *rest])
+    head = ("recipe", "model", "task", "lr", "accuracy, median", "range", "majority", "failed runs")
+    return tables.markdown(head, lines)
 
 
 if __name__ == "__main__":

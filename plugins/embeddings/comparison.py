@@ -9,6 +9,7 @@ import numpy as np
 from plugins.data.embedding import losses, rows, specs
 from plugins.embeddings import evaluation
 from plugins.jobs import Job
+from plugins.tables import markdown
 
 METRICS = ("knn_accuracy_1", "ami", "hard_triplets")
 
@@ -104,7 +105,7 @@ def table(scores: Mapping[str, Sequence[Mapping[str, float]]], chosen: Mapping[s
         scores: {name: metrics of each seed}.
         chosen: {name: its setting}.
     """
-    lines = ["| representation | setting | " + " | ".join(METRICS) + " | seeds |", "|---" * (len(METRICS) + 3) + "|"]
+    rows = []
     order = sorted(scores, key=lambda name: -np.mean([row[METRICS[0]] for row in scores[name]]))
     for name in order:
         cells = []
@@ -112,5 +113,5 @@ def table(scores: Mapping[str, Sequence[Mapping[str, float]]], chosen: Mapping[s
             values = [row[metric] for row in scores[name]]
             spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
             cells.append(f"{np.mean(values):.3f}{spread}")
-        lines.append(f"| {name} | {chosen.get(name, '')} | " + " | ".join(cells) + f" | {len(scores[name])} |")
-    return "\n".join(lines)
+        rows.append([name, chosen.get(name, ""), *cells, len(scores[name])])
+    return markdown(["representation", "setting", *METRICS, "seeds"], rows)

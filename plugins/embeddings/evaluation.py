@@ -10,6 +10,7 @@ import numpy as np
 from plugins.analysis.metrics import anisotropy, clustering, retrieval
 from plugins.errors import UserError
 from plugins.files import replacing, write_json, write_text
+from plugins.tables import markdown
 
 WORDS, TFIDF = "mean of word vectors", "TF-IDF"
 COMPONENTS = 256  # of the TF-IDF vectors, by truncated SVD
@@ -112,6 +113,5 @@ def write_table(path: Path, rows: Sequence[Mapping]) -> None:
 
 def table(found: Mapping[str, Mapping[str, float]], names: Sequence[str] = SHOWN) -> str:
     """Return metrics as a Markdown table, a representation a row."""
-    head = ["| representation | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    rows = [f"| {row} | " + " | ".join(f"{scores[name]:.3f}" for name in names) + " |" for row, scores in found.items()]
-    return "\n".join(head + rows)
+    rows = [[row, *(f"{scores[name]:.3f}" for name in names)] for row, scores in found.items()]
+    return markdown(["representation", *names], rows)

@@ -5,7 +5,6 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
-from fairseq import utils
 from fairseq.data import PrependTokenDataset, TokenBlockDataset, data_utils
 from fairseq.data.shorten_dataset import maybe_shorten_dataset
 from fairseq.dataclass import FairseqDataclass
@@ -18,6 +17,7 @@ from plugins.data.mlm.lines import WithoutSeparators
 from plugins.data.mlm.masking import MaskedBlocks, Masking
 from plugins.data.text import bpe
 from plugins.errors import UserError
+from plugins.files import split_paths
 from plugins.options import flag, option
 
 logger = logging.getLogger(__name__)
@@ -193,7 +193,7 @@ def check_batch(cfg, split: str, blocks) -> None:
 
 
 def data_folders(cfg):
-    return utils.split_paths(cfg.data)
+    return split_paths(cfg.data)
 
 
 def load_lines(path, dictionary, combine):

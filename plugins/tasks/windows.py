@@ -13,6 +13,7 @@ from omegaconf import II, MISSING
 from plugins.data.text.sources import CorpusSpec, Reading
 from plugins.data.text.windows import ConsecutiveWindows, RandomWindows
 from plugins.errors import UserError
+from plugins.files import split_paths
 from plugins.options import StartConfig, option
 
 logger = logging.getLogger(__name__)
@@ -158,7 +159,7 @@ def corpus_spec(cfg, reading: Reading) -> CorpusSpec:
     """Return the files of a corpus and how they are split, as the options say."""
 
     def paths(value):
-        return tuple(path for path in utils.split_paths(value or "") if path)
+        return tuple(split_paths(value))
 
     if not paths(cfg.data):
         raise UserError("no text to read: name a file or a folder")

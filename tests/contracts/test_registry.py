@@ -35,7 +35,7 @@ ALLOWED = {  # importer: the parts of ours that it may import
     "data": {"data", "errors", "files", "plain_data", "atomic", "compat"},
     "peft": {"peft", "modules", "errors", "options"},
     "models": {"checkpoints", "models", "modules", "peft", "data", "errors", "options", "compat"},
-    "tasks": {"checkpoints", "tasks", "data", "errors", "options", "compat"},
+    "tasks": {"checkpoints", "tasks", "data", "errors", "files", "options", "compat"},
     "criterions": {"criterions", "modules", "data", "analysis", "errors", "options", "plain_data", "compat"},
     "optim": {"optim", "errors"},
     "diagnostics": {"diagnostics", "tables", "analysis", "data", "errors", "files"},

@@ -119,3 +119,15 @@ def test_stored_paths_that_leave_their_folder_are_refused(path):
 @pytest.mark.parametrize("path", ["a", "a/b.tsv", "..a/b..", "a b"])
 def test_stored_paths_within_their_folder_are_accepted(path):
     files.check_relative(path, "my.yaml: files")
+
+
+def test_lists_of_paths_are_split_at_colons_that_belong_to_no_path(tmp_path):
+    (tmp_path / "a:b").write_text("x")
+    (tmp_path / "c").write_text("x")
+    known = f"{tmp_path}/a:b"
+    assert files.split_paths(known) == [known]
+    assert files.split_paths(f"{tmp_path}/c:{known}:none") == [f"{tmp_path}/c", known, "none"]
+    assert files.split_paths(f"{known}:{known}") == [known, known]
+    assert files.split_paths("none:other::third") == ["none", "other", "third"]
+    assert files.split_paths("https://example.org/a:b") == ["https://example.org/a", "b"]
+    assert files.split_paths("") == files.split_paths(None) == []
