@@ -1,4 +1,4 @@
-"""Write files and folders atomically, and lock folders."""
+"""Write files and folders atomically."""
 
 import fcntl
 import os
@@ -146,43 +146,3 @@ def _try_lock(file: int) -> bool:
     except OSError:
         return False
     return True
-
-
-@contextmanager
-def locked(path: str | Path, what: str = "another process") -> Iterator[None]:
-    """Hold a lock file for the length of a block; the lock ends with the process, however that ends.
-
-    Args:
-        path: the lock file, which is made, and removed at the end.
-        what: who may hold it, for the error.
-
-    Raises:
-        UserError: it is held, by the process that the error names; or it cannot be made.
-    """
-    path = Path(path)
-    make_folder(path.parent)
-    file = _locked_file(path, what)
-    try:
-        os.ftruncate(file, 0)
-        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        with suppress(OSError):
-            os.unlink(path)
-        os.close(file)
-
-
-def _locked_file(path: Path, what: str) -> int:
-    while True:
-        try:
-            file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be locked ({error.strerror})") from error
-        if not _try_lock(file):
-            holder = os.read(file, 20).decode("ascii", "replace").strip() or "unknown"
-            os.close(file)
-            raise UserError(f"{path.parent}: {what} (process {holder}) is writing here; wait for it, or stop it")
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file), os.lstat(path)):
-                return file
-        os.close(file)  # its holder removed it before it could be locked

@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all; what killed processes left is removed; locks name their holder."""
+"""Files and folders appear whole or not at all; what killed processes left is removed."""
 
 import errno
 import os
@@ -122,24 +122,6 @@ def test_a_temporary_folder_is_renamed_by_its_user_or_vanishes(tmp_path):
     with atomic.temporary_folder(tmp_path / "new" / "b") as part:
         (part / "file").write_text("x")
     assert os.listdir(tmp_path / "new") == ["a"]
-
-
-def test_a_lock_is_held_once_and_names_its_holder(tmp_path):
-    lock = tmp_path / "folder" / ".lock"
-    with atomic.locked(lock, "another download"):
-        with pytest.raises(UserError, match=rf"{lock.parent}: another download \(process {os.getpid()}\)"):
-            with atomic.locked(lock, "another download"):
-                pass
-    with atomic.locked(lock):
-        pass
-
-
-def test_a_lock_is_no_way_to_write_to_the_target_of_a_link(tmp_path):
-    (tmp_path / "target").write_text("precious")
-    (tmp_path / ".lock").symlink_to(tmp_path / "target")
-    with pytest.raises(UserError, match=f"{tmp_path}/.lock"), atomic.locked(tmp_path / ".lock"):
-        pass
-    assert (tmp_path / "target").read_text() == "precious"
 
 
 def test_long_names_can_be_written(tmp_path):

@@ -14,7 +14,8 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from plugins.atomic import NotWritten, locked, make_folder, replacing, temporary_folder
+from plugins import locks
+from plugins.atomic import NotWritten, make_folder, replacing, temporary_folder
 from plugins.data.downloads import datasets
 from plugins.data.downloads.datasets import Dataset, RemoteFile, Split
 from plugins.errors import UserError
@@ -35,7 +36,7 @@ def get(name: str, output: str | Path, source: str | Path | None = None) -> Path
     try:
         if source:
             check_source(dataset, Path(source))
-        with locked(Path(output) / f".{name}.lock", "another get_data.py"):
+        with locks.lock(folder):
             take(dataset, Path(source), folder) if source else fetch(dataset, folder)
     except OSError as error:
         reason = error.strerror or error

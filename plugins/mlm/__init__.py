@@ -1,0 +1,1 @@
+"""What spans the floors for masked language models: the demo."""
