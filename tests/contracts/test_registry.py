@@ -28,7 +28,7 @@ ALLOWED = {  # importer: the parts of ours that it may import
     "files": {"errors", "plain_data", "atomic"},
     "options": set(),
     "locks": {"errors"},
-    "tables": set(),
+    "tables": {"errors"},
     "jobs": {"checkpoints", "jobs", "analysis", "errors", "files", "locks"},
     "compat": {"compat", "checkpoints", "errors", "files", "locks"},
     "checkpoints": {"checkpoints", "models", "data", "errors", "files", "options"},  # models: the configs

@@ -15,3 +15,7 @@ def test_a_cell_cannot_end_its_row_or_its_column():
 
 def test_columns_for_a_terminal_are_as_wide_as_their_widest_cell():
     assert tables.aligned([["", "PPL"], ["median", "9"]]) == "        PPL\nmedian  9"
+
+
+def test_control_characters_in_a_cell_are_escaped():
+    assert tables.markdown(["a"], [["x\x1b[2J\ty"]]).splitlines()[2] == r"| x\x1b[2J y |"
