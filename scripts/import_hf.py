@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Turn a GPT-2 of Hugging Face's into a checkpoint, or a checkpoint into a folder that transformers loads.
+"""Turn a folder of Hugging Face's, or an archive of fairseq's, into a checkpoint.
 
     python scripts/import_hf.py gpt2 -o checkpoints/gpt2/model.pt
-    python scripts/import_hf.py --export checkpoints/gpt2/model.pt -o exported
+    python scripts/import_hf.py roberta-base -o checkpoints/roberta/model.pt
+    python scripts/import_hf.py roberta.base --tokenizer data/gpt2-bpe -o checkpoints/roberta/model.pt
 
-The folder holds config.json, model.safetensors or pytorch_model.bin, and vocab.json and merges.txt or tokenizer.json.
-The tokenizer's files are put beside the checkpoint. Nothing is downloaded.
+The folder has config.json, model.safetensors or pytorch_model.bin (whole or in parts), and the tokenizer's files: of a
+GPT-2, or of a RoBERTa, CamemBERT or XLM-R. An archive has model.pt and dict.txt. The dictionary and the tokenizer are
+written beside the checkpoint. Nothing is downloaded. scripts/export_hf.py goes the other way; so does --export here,
+for a GPT-2.
 """
 
 import argparse
@@ -13,12 +16,12 @@ import sys
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    """Parse the command line, before anything heavy is imported."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
-    add("source", metavar="DIR", help="folder of a GPT-2; with --export, a checkpoint or the folder of one")
+    add("source", metavar="DIR", help="the folder; with --export, a checkpoint or the folder of one")
     add("-o", "--output", metavar="PATH", help="file to write (DIR/checkpoint_best.pt); with --export, a new folder")
     add("--export", action="store_true", help="from a checkpoint to a folder")
     add("--tokenizer", metavar="DIR", help="where the tokenizer's files are, if not in DIR")
@@ -26,7 +29,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     if args.export and args.output is None:
         parser.error("--export needs -o FOLDER")
     if args.export and args.tokenizer:
-        parser.error("--tokenizer makes no sense with --export: the tokenizer lies beside the checkpoint")
+        parser.error("--tokenizer makes no sense with --export: the tokenizer is beside the checkpoint")
     return args
 
 
@@ -40,24 +43,33 @@ def main() -> None:
     from plugins.errors import UserError, report_in_one_line
     from plugins.files import check_not_read
     from plugins.hub import gpt2
+    from plugins.hub.huggingface import fairseq_archive, roberta_in
 
     report_in_one_line()
     if args.export:
+        check_not_read([os.path.join(args.output, gpt2.CONFIG)], [args.source])
         lm = hub.CausalLM.from_pretrained(args.source)
-        output, model = args.output, lm.model
-        check_not_read([os.path.join(output, gpt2.CONFIG)], [args.source])
-        lm.save_pretrained(output)
-    else:
-        if not gpt2.is_folder(args.source):
-            raise UserError(f"{args.source}: no folder with a {gpt2.CONFIG}")
-        output = args.output or os.path.join(args.source, checkpoints.IN_A_FOLDER[0])
-        check_not_read([output], [*Path(args.source).glob("*.bin"), *Path(args.source).glob("*.safetensors")])
-        model = gpt2.read(args.source, args.tokenizer)
-        checkpoints.write_causal_lm(output, model)
+        lm.save_pretrained(args.output)
+        return print_size(args.output, lm.model)
+    output = args.output or os.path.join(args.source, checkpoints.IN_A_FOLDER[0])
+    weights = [file for kind in ("*.bin", "*.safetensors", "model.pt") for file in Path(args.source).glob(kind)]
+    check_not_read([output], weights)
+    if fairseq_archive.is_archive(args.source):
+        return print_size(output, fairseq_archive.convert(args.source, output, args.tokenizer))
+    if not gpt2.is_folder(args.source):
+        raise UserError(f"{args.source}: no folder with a {gpt2.CONFIG}, and no archive with model.pt and dict.txt")
+    if roberta_in.is_roberta(args.source):
+        return print_size(output, roberta_in.convert(args.source, output, args.tokenizer))
+    model = gpt2.read(args.source, args.tokenizer)
+    checkpoints.write_causal_lm(output, model)
+    return print_size(output, model)
+
+
+def print_size(output, model) -> None:
+    """Print how large a model is, and where it is."""
+    coder = getattr(model, "encoder", None) or model.decoder
     size = sum(p.numel() for p in model.parameters())
-    print(f"{output}: {size:,} parameters, {len(model.decoder.dictionary):,} symbols")
-    if args.export and not os.path.exists(os.path.join(output, "tokenizer_config.json")):
-        print("transformers does not read its tokenizer, which is no byte-level BPE: give it tokens, not text")
+    print(f"{output}: {size:,} parameters, {len(coder.dictionary):,} symbols")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,104 @@
+"""Write a masked LM from elsewhere as a checkpoint that fairseq can start from and :func:`plugins.hub.load` reads."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from plugins.data import dictionaries
+from plugins.data.dictionaries import MaskDictionary
+from plugins.data.text.tokenizers import DICTIONARY_FILE
+from plugins.errors import UserError
+from plugins.files import replacing
+from plugins.models.clap_roberta import ClapRobertaModel
+from plugins.models.clap_roberta_config import ClapRobertaConfig
+from plugins.options import NO_START
+
+
+def write(
+    output: str | Path,
+    options: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    files: Mapping[str, bytes],
+    source: Path,
+) -> ClapRobertaModel:
+    """Write a checkpoint, and its dictionary and tokenizer beside it; return the model.
+
+    Args:
+        output: the ``.pt`` file.
+        options: of clap_roberta.
+        weights: its state dict.
+        files: {name: content} of ``dict.txt`` and the tokenizer.
+        source: named in errors.
+
+    Raises:
+        UserError: the weights do not fit the options, it cannot be written, or another dictionary is there.
+    """
+    folder = Path(output).absolute().parent
+    present = (name for name, content in files.items() if (folder / name).exists())
+    other = next((name for name in present if (folder / name).read_bytes() != files[name]), None)
+    if other is not None:
+        raise UserError(f"{folder / other}: exists and is another model's; write to another folder")
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / DICTIONARY_FILE
+        path.write_bytes(files[DICTIONARY_FILE])
+        dictionary = MaskDictionary.load(str(path))
+    dictionary.add_mask()
+    model = build(options, weights, dictionary, source)
+    for name, content in files.items():
+        with replacing(folder / name) as part:
+            part.write_bytes(content)
+    with replacing(output) as part:
+        torch.save(state_of(model, dictionary), part)
+    return model
+
+
+def build(
+    options: Mapping[str, Any], weights: Mapping[str, Tensor], dictionary: MaskDictionary, source: Path
+) -> ClapRobertaModel:
+    """Return a model with these weights, in evaluation mode.
+
+    Raises:
+        UserError: they do not fit the options; ``source`` is named.
+    """
+    known = {name: value for name, value in options.items() if name in ClapRobertaConfig.__dataclass_fields__}
+    cfg = OmegaConf.structured(ClapRobertaConfig(**known | NO_START))
+    task = SimpleNamespace(
+        source_dictionary=dictionary, max_positions=lambda: known["max_positions"], cfg=SimpleNamespace(data="")
+    )
+    model = ClapRobertaModel.build_model(cfg, task)
+    try:
+        model.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise UserError(f"{source}: the weights beside it do not fit: {' '.join(str(error).split())[:200]}") from error
+    return model.eval()
+
+
+def state_of(model: ClapRobertaModel, dictionary: MaskDictionary) -> dict[str, Any]:
+    """Return the content of a checkpoint."""
+    cfg = OmegaConf.to_container(model.args, enum_to_str=True)
+    task = {"_name": "clap_masked_lm", "data": "", "omit_mask": False}
+    if model.args.max_positions:
+        task["tokens_per_sample"] = model.args.max_positions
+    history = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
+    return {
+        "args": None,
+        "cfg": {
+            "model": cfg | NO_START | {"_name": "clap_roberta"},
+            "task": task,
+            "criterion": {"_name": "clap_masked_lm"},
+            "bpe": None,
+            "tokenizer": None,
+            **{part: {} for part in ("common", "common_eval", "checkpoint")},
+        },
+        "model": model.state_dict(),
+        "task_state": {"dictionary_sha256": dictionaries.fingerprint(dictionary)},
+        "optimizer_history": [history],
+        "last_optimizer_state": None,
+        "extra_state": {"train_iterator": {"epoch": 1}},
+    }

@@ -1,0 +1,196 @@
+"""RoBERTa-class folders of transformers as checkpoints of clap_roberta: RoBERTa, CamemBERT, XLM-R and their kin."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plugins.errors import UserError
+from plugins.files import read_json
+from plugins.models.clap_roberta_config import DEFAULTS
+
+from . import files, masked_checkpoint, roberta_vocabulary
+from .files import CONFIG
+from .roberta_names import THEIRS, our_name
+
+MODEL_TYPES = ("roberta", "camembert", "xlm-roberta")
+FIXED = {  # what the model computes, without an option for it
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "quantization_config": None,
+}
+SIZES = {
+    "vocab_size": "vocab_size",
+    "hidden_size": "encoder_embed_dim",
+    "num_hidden_layers": "encoder_layers",
+    "num_attention_heads": "encoder_attention_heads",
+    "intermediate_size": "encoder_ffn_embed_dim",
+    "max_position_embeddings": "max_positions",
+}
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_accurate",
+    "gelu_fast": "gelu_accurate",
+    "gelu_pytorch_tanh": "gelu_accurate",
+    "relu": "relu",
+    "tanh": "tanh",
+    "linear": "linear",
+}
+# Not of the masked LM: the pooler of next-sentence prediction, and buffers.
+IGNORED = ("roberta.pooler.", "roberta.embeddings.position_ids", "roberta.embeddings.token_type_ids")
+WORDS = "roberta.embeddings.word_embeddings.weight"
+PLACES = "roberta.embeddings.position_embeddings.weight"
+TYPES = "roberta.embeddings.token_type_embeddings.weight"
+BIAS, DECODER, DECODER_BIAS = "lm_head.bias", "lm_head.decoder.weight", "lm_head.decoder.bias"
+
+Found = Mapping[str, tuple[Tensor, Path]]
+
+
+def is_roberta(folder: str | Path) -> bool:
+    """Return whether a folder's ``config.json`` names a RoBERTa."""
+    path = Path(folder) / CONFIG
+    return path.exists() and read_json(path, dict).get("model_type") in MODEL_TYPES
+
+
+def convert(folder: str | Path, output: str | Path, tokenizer: str | Path | None = None) -> Any:
+    """Write a folder as a checkpoint, with its dictionary and tokenizer beside it; return the model.
+
+    Args:
+        folder: with ``config.json`` and the weights.
+        output: the ``.pt`` file to write.
+        tokenizer: where the tokenizer's files are, if not in the folder.
+
+    Raises:
+        UserError: a file is missing or damaged; the config asks for what clap_roberta does not do; its sizes are not
+            those of the weights; or a tensor is missing, unknown, or has an unexpected shape.
+    """
+    folder = Path(folder)
+    config, path = read_json(folder / CONFIG, dict), folder / CONFIG
+    options = options_of(config, path)
+    found = read_weights(folder)
+    check_sizes(config, found, path)
+    vocabulary = roberta_vocabulary.read(Path(tokenizer or folder), config, options["vocab_size"])
+    weights = translate(found, config, vocabulary.rows, options["untie_weights_roberta"], folder)
+    return masked_checkpoint.write(output, options, weights, vocabulary.files, path)
+
+
+def options_of(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return the options of clap_roberta for a config of a RoBERTa.
+
+    Args:
+        path: named in errors.
+
+    Raises:
+        UserError: the config lacks a size, or asks for what clap_roberta does not do.
+    """
+    files.check_fixed(config, FIXED, path, "clap_roberta")
+    sizes = files.sizes_of(config, SIZES, path)
+    if sizes["encoder_embed_dim"] % sizes["encoder_attention_heads"]:
+        heads, width = sizes["encoder_attention_heads"], sizes["encoder_embed_dim"]
+        raise UserError(f"{path}: num_attention_heads {heads} does not divide hidden_size {width}")
+    activation = config.get("hidden_act", "gelu")
+    if activation not in ACTIVATIONS:
+        raise UserError(f"{path}: hidden_act {files.shown(activation)} is not one of {', '.join(ACTIVATIONS)}")
+    sizes["max_positions"] -= first_position(config, path)
+    if sizes["max_positions"] < 1:
+        raise UserError(f"{path}: max_position_embeddings {config['max_position_embeddings']} leaves no position")
+    dropout = files.number_of(config, "hidden_dropout_prob", 0.1, path)
+    classifier = "hidden_dropout_prob" if config.get("classifier_dropout") is None else "classifier_dropout"
+    return DEFAULTS | sizes | {
+        "positions": "learned",
+        "head": "roberta",
+        "mask_embedding": "learned",
+        "normalize_embeddings": False,
+        "activation_fn": ACTIVATIONS[activation],
+        "head_activation_fn": "gelu",
+        "norm_eps": files.number_of(config, "layer_norm_eps", 1e-12, path),
+        "untie_weights_roberta": not config.get("tie_word_embeddings", True),
+        "dropout": dropout,
+        "attention_dropout": files.number_of(config, "attention_probs_dropout_prob", 0.1, path),
+        "pooler_dropout": files.number_of(config, classifier, 0.1, path),
+    }  # fmt: skip
+
+
+def first_position(config: Mapping[str, Any], path: Path) -> int:
+    """Return the row of the first position: positions count from the row after padding's.
+
+    Raises:
+        UserError: ``pad_token_id`` is no index.
+    """
+    pad = config.get("pad_token_id", 1)
+    if not isinstance(pad, int) or isinstance(pad, bool) or pad < 0:
+        raise UserError(f"{path}: pad_token_id {files.shown(pad)} is not the index of a symbol")
+    return pad + 1
+
+
+def read_weights(folder: Path) -> dict[str, tuple[Tensor, Path]]:
+    """Return {transformers' name: (tensor, its file)}, with ``roberta.`` where a bare model leaves it out."""
+    found = {}
+    for name, value in files.read_weights(folder).items():
+        name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+        name = f"roberta.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name
+        if not name.startswith(IGNORED):
+            found[name] = value
+    return found
+
+
+def check_sizes(config: Mapping[str, Any], found: Found, path: Path) -> None:
+    """Compare the sizes of a config with the stored tensors, before anything is built.
+
+    Raises:
+        UserError: they differ, or a table is missing.
+    """
+    missing = next((name for name in (WORDS, PLACES, TYPES) if name not in found), None)
+    if missing is not None:
+        raise UserError(f"{files.weight_files(path.parent)[-1]}: no tensor {missing}; is the file whole?")
+    files.check_size(path, "num_hidden_layers", config["num_hidden_layers"], files.count_layers(found, THEIRS))
+    files.check_size(path, "vocab_size", config["vocab_size"], found[WORDS][0].shape[0])
+    files.check_size(path, "hidden_size", config["hidden_size"], found[WORDS][0].shape[-1])
+    files.check_size(path, "max_position_embeddings", config["max_position_embeddings"], found[PLACES][0].shape[0])
+    inner = found.get(f"{THEIRS}0.intermediate.dense.weight")
+    if inner is not None:
+        files.check_size(path, "intermediate_size", config["intermediate_size"], len(inner[0]))
+
+
+def translate(
+    found: Found, config: Mapping[str, Any], rows: list[int], untied: bool, folder: Path
+) -> dict[str, Tensor]:
+    """Return the state dict of clap_roberta.
+
+    Segments are folded into the positions: RoBERTa has one kind, and other kinds are not used without being asked for.
+
+    Args:
+        found: of :func:`read_weights`.
+        rows: for each word of our dictionary, its row there.
+        untied: the output has a table of its own.
+        folder: named in errors.
+
+    Raises:
+        UserError: a tensor is unknown, or missing.
+    """
+    weights = {}
+    for name, (tensor, file) in found.items():
+        ours = our_name(name)
+        if ours is None and name not in (TYPES, DECODER_BIAS):
+            raise UserError(f"{file}: contains {name}, for which clap_roberta has no place")
+        if ours is not None:
+            weights[ours] = tensor.float()
+    first = first_position(config, folder / CONFIG)
+    places = found[PLACES][0].float()[first:] + found[TYPES][0].float()[0]  # (T, C)
+    ours = {name: our_name(name) for name in (WORDS, PLACES, BIAS, DECODER)}
+    weights[ours[PLACES]] = torch.cat([places.new_zeros(2, places.size(1)), places])  # padding's row, and one before
+    order = torch.tensor(rows)
+    if untied and DECODER_BIAS in found:  # which is then a parameter of its own, and the one that counts
+        weights[ours[BIAS]] = found[DECODER_BIAS][0].float()
+    for name in (WORDS, BIAS, DECODER):
+        if ours[name] in weights:
+            weights[ours[name]] = weights[ours[name]][order]
+    if ours[DECODER] not in weights and not untied:
+        weights[ours[DECODER]] = weights[ours[WORDS]]
+    if not untied and not torch.equal(weights[ours[DECODER]], weights[ours[WORDS]]):
+        raise UserError(f"{found[DECODER][1]}: {DECODER} is not {WORDS}, though {CONFIG} sets tie_word_embeddings")
+    weights["encoder.sentence_encoder.version"] = torch.tensor([3.0])
+    return weights

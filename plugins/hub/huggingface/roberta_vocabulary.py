@@ -1,0 +1,119 @@
+"""The vocabulary of a RoBERTa-class folder as fairseq's ``dict.txt`` and tokenizer files."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plugins.data.dictionaries import FILLER, MASK
+from plugins.data.text.causal_tokenizers import BPE_FILES
+from plugins.data.text.tokenizers import DICTIONARY_FILE, GPT2_FILES, SENTENCEPIECE_FILE
+from plugins.data.text.tokenizers_library import CONFIG_FILE, TOKENIZERS_FILE
+from plugins.errors import UserError
+from plugins.files import read_json
+
+from .tokenizers_in import TRANSFORMERS, optional_json
+
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # fairseq's first words
+
+
+@dataclass
+class Vocabulary:
+    """The words of a model.
+
+    Attributes:
+        rows: for each word of our dictionary, ``<mask>`` last, its row in the folder's tables.
+        files: {name: content} of ``dict.txt`` and the tokenizer.
+    """
+
+    rows: list[int]
+    files: dict[str, bytes]
+
+
+def read(source: Path, config: Mapping[str, Any], count: int) -> Vocabulary:
+    """Return the vocabulary of a folder.
+
+    Args:
+        source: the folder of the tokenizer.
+        config: the parsed ``config.json``.
+        count: rows of the table.
+
+    Raises:
+        UserError: the tokenizer is missing, or encodes in a way that fairseq's tokenizers do not.
+    """
+    ours = [name for name in (DICTIONARY_FILE, SENTENCEPIECE_FILE) if (source / name).exists()]
+    if len(ours) == 2 or all((source / name).exists() for name in GPT2_FILES):  # written by scripts/export_hf.py
+        names = ours if len(ours) == 2 else GPT2_FILES
+        return Vocabulary(list(range(count)), {name: (source / name).read_bytes() for name in names})
+    if not source.is_dir():
+        raise UserError(f"{source}: no such folder")
+    symbols, special = symbols_of(source, count)
+    if (source / SENTENCEPIECE_FILE).exists():
+        files = {SENTENCEPIECE_FILE: (source / SENTENCEPIECE_FILE).read_bytes()}
+        words = {i: symbol for i, symbol in symbols.items() if i not in special.values()}
+    else:
+        vocabulary, merges = bpe_of(source)
+        encoder = {symbol: i for symbol, i in vocabulary.items() if i not in special.values()}
+        added = next((s for i, s in symbols.items() if i not in special.values() and s not in vocabulary), None)
+        if added is not None:
+            raise UserError(f"{source}: the added token {added!r} is not of the BPE, and fairseq would not find it")
+        files = {"encoder.json": json.dumps(encoder).encode(), "vocab.bpe": ("\n".join(merges) + "\n").encode()}
+        words = {i: str(i) for i in encoder.values() if i < count}
+    fillers = iter(f"{FILLER}{i:04d}" for i in range(count) if f"{FILLER}{i:04d}" not in words.values())
+    rest = [i for i in range(count) if i not in special.values()]
+    lines = [f"{words.get(i) or next(fillers)} 1" for i in rest]
+    rows = [special[word] for word in SPECIAL] + rest + [special[MASK]]
+    return Vocabulary(rows, files | {DICTIONARY_FILE: ("\n".join(lines) + "\n").encode()})
+
+
+def symbols_of(source: Path, count: int) -> tuple[dict[int, str], dict[str, int]]:
+    """Return {index: symbol}, and {fairseq's name of a special symbol: its index}, as transformers reads the files.
+
+    Raises:
+        UserError: transformers is missing or cannot read them, or a special symbol has no row.
+    """
+    try:
+        from transformers import AutoTokenizer
+    except ImportError:
+        raise UserError(f"{source}: a RoBERTa's tokenizer is read by transformers: {TRANSFORMERS}") from None
+    pieces = (source / SENTENCEPIECE_FILE).exists()  # which begin with a blank in any case
+    if not pieces and optional_json(source / CONFIG_FILE).get("add_prefix_space"):
+        raise UserError(f"{source / CONFIG_FILE}: add_prefix_space is not supported by fairseq's gpt2 tokenizer")
+    try:
+        theirs = AutoTokenizer.from_pretrained(str(source), local_files_only=True, trust_remote_code=False)
+        symbols = {index: symbol for symbol, index in theirs.get_vocab().items()}
+    except Exception as error:  # nearly anything
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{source}: transformers cannot read its tokenizer ({reason})") from None
+    named = (theirs.bos_token, theirs.pad_token, theirs.eos_token, theirs.unk_token, theirs.mask_token)
+    indices = {symbol: index for index, symbol in symbols.items()}
+    special = {ours: indices.get(name, -1) for ours, name in zip((*SPECIAL, MASK), named, strict=True)}
+    lacking = next((name for name, index in special.items() if not 0 <= index < count), None)
+    if lacking is not None:
+        raise UserError(f"{source}: no {lacking} within the {count} rows of the table")
+    outside = next((symbol for index, symbol in symbols.items() if index >= count), None)
+    if outside is not None:
+        raise UserError(f"{source}: the symbol {outside!r} is beyond the {count} rows of the table")
+    if len(set(special.values())) < len(special):
+        raise UserError(f"{source}: two of {', '.join(special)} are one symbol, and fairseq needs them apart")
+    return symbols, special
+
+
+def bpe_of(source: Path) -> tuple[dict[str, int], list[str]]:
+    """Return the vocabulary and the merges of a byte-level BPE.
+
+    Raises:
+        UserError: there is none.
+    """
+    if all((source / name).exists() for name in BPE_FILES):
+        lines = (source / BPE_FILES[1]).read_text(encoding="utf-8").splitlines()
+        merges = [line for line in lines if line.strip() and not line.startswith("#version")]
+        return read_json(source / BPE_FILES[0], dict), ["#version: 0.2", *merges]
+    path = source / TOKENIZERS_FILE
+    model = (read_json(path, dict).get("model") or {}) if path.exists() else {}
+    if model.get("type") != "BPE":
+        raise UserError(f"{source}: no tokenizer that fairseq has ({' and '.join(BPE_FILES)}, {TOKENIZERS_FILE} with a "
+                        f"BPE, or {SENTENCEPIECE_FILE})")  # fmt: skip
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model.get("merges", ())]
+    return dict(model.get("vocab") or {}), ["#version: 0.2", *merges]
