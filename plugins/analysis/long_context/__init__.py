@@ -1,0 +1,1 @@
+"""How well models read inputs longer than those they were trained on."""

@@ -1,0 +1,104 @@
+"""Evaluate several checkpoints side by side and write the results."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from plugins import hub
+from plugins.analysis.language_model import LanguageModel
+from plugins.errors import UserError
+from plugins.files import read_text, write_json
+from plugins.hub.language_model import move
+
+from . import figure
+from .losses import Settings, evaluate, scheme_of, trained_length
+
+
+def run(
+    checkpoints: Sequence[str],
+    text: Path,
+    lengths: Sequence[str],
+    scalings: Sequence[str],
+    output: Path,
+    *,
+    device: str = "cpu",
+    bar: bool = False,
+    **settings,
+) -> str:
+    """Evaluate checkpoints, write ``long_context.json`` and ``long_context.png`` and return a table.
+
+    Args:
+        checkpoints: paths, each with its name before ``=`` or without.
+        text: the file to read.
+        lengths: tokens, or multiples of the trained length, for example ``4x``.
+        scalings: kinds, see :class:`plugins.modules.scaling.Scaling`; what a model does not support is left out.
+        output: folder of the results.
+        device: where models run.
+        bar: show progress.
+        settings: of :class:`.losses.Settings`.
+
+    Raises:
+        UserError: a file cannot be read, a length or scaling is invalid, the text is too short, or nothing is left.
+    """
+    content, series = read_text(text), {}
+    for given in checkpoints:
+        name, path = given.split("=", 1) if "=" in given else (Path(given).name, given)
+        lm = hub.load(path)
+        move(lm.model, device)
+        tokens, trained = tokens_of(lm, content).to(device), trained_length(lm)
+        wanted = Settings(tuple(sorted({tokens_in(length, trained) for length in lengths})), **settings)
+        supported = [kind for kind in scalings if kind in scheme_of(lm).scalings]
+        for kind in tqdm(supported, desc=name, unit=" evaluations", disable=not bar):
+            label = name if kind == "none" else f"{name}, {kind}"
+            if label in series:
+                raise UserError(f"two checkpoints are called {name}: give them names, NAME=CKPT")
+            series[label] = evaluate(lm, tokens, wanted, kind)
+    if not series:
+        raise UserError(f"--scaling {' '.join(scalings)}: no model supports any of these")
+    output.mkdir(parents=True, exist_ok=True)
+    about = {"text": str(text), "checkpoints": list(checkpoints), "lengths": list(lengths), **settings}
+    write_json(output / "long_context.json", {**about, "results": series}, indent=1)
+    figure.draw(output / "long_context.png", series)
+    return table(series)
+
+
+def tokens_of(lm: LanguageModel, text: str) -> torch.Tensor:
+    """Return the tokens (N,) of a text without the special ones around it; a masked LM encodes line by line."""
+    if not lm.fills_masks:
+        return lm.encode(text)
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise UserError("the text is empty")
+    return torch.cat([lm.encode(line)[1:-1] for line in lines])
+
+
+def tokens_in(length: str, trained: int) -> int:
+    """Return the number of tokens of a length, for example ``512`` or ``4x`` (times ``trained``).
+
+    Raises:
+        UserError: it is neither, or below 8 tokens.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(x?)", length)
+    tokens = round(float(match[1]) * (trained if match[2] else 1)) if match else 0
+    if tokens < 8:
+        raise UserError(f"--lengths {length}: a number of tokens from 8 on is needed, or a multiple such as 4x")
+    return tokens
+
+
+def table(series: dict[str, list[dict]]) -> str:
+    """Return a line for each model and length."""
+    rows = [("model", "length", "times", "windows (nats)", "sliding (nats)", "tokens/s", "peak MB")]
+    for name, results in series.items():
+        for row in results:
+            place = (name, f"{row['length']:,}", f"{row['times']:g}x")
+            if "limit" in row:
+                rows.append((*place, f"table ends at {row['limit']}", "", "", ""))
+                continue
+            means = (f"{row[kind]['mean']:.3f} +- {row[kind]['standard_error']:.3f}" for kind in ("windows", "sliding"))
+            rows.append((*place, *means, f"{row['tokens_per_second']:,.0f}", f"{row['peak_mb']:,.0f}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+                     for row in rows)  # fmt: skip

@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Measure how models read inputs longer than those they were trained on: loss by length, position and context.
+
+    python scripts/long_context.py checkpoints/alibi checkpoints/rotary --text valid.txt -o long
+    python scripts/long_context.py checkpoints/rotary --text valid.txt --scaling none linear ntk dynamic yarn -o long
+
+DIR/long_context.json has every number, DIR/long_context.png the losses. Lengths such as 4x are multiples of the length
+that each model was trained on. Windows that do not overlap include early tokens, which have little context; sliding
+windows predict the same tokens at every length, with all of it as context (Press et al., 2022, appendix B).
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("checkpoints", metavar="CKPT", nargs="+", help="checkpoint, or the folder of one; NAME=CKPT names it")
+    add("--text", required=True, type=Path, metavar="FILE", help="text to read, in UTF-8")
+    add("--lengths", nargs="+", default=["1x", "2x", "4x", "8x", "16x"], metavar="L",
+        help="tokens, or multiples of the trained length (1x 2x 4x 8x 16x)")  # fmt: skip
+    add("--windows", type=int, default=32, metavar="N", help="of each length, at most (%(default)s)")
+    add("--stride", type=int, default=32, metavar="N", help="predictions of a sliding window (%(default)s)")
+    add("--scaling", nargs="+", default=["none"], metavar="KIND",
+        help="none, linear, ntk, dynamic, yarn: positions scaled by length / trained length (none)")  # fmt: skip
+    add("--mask-prob", type=float, default=0.15, metavar="P", help="share of masked tokens, masked LMs (%(default)s)")
+    add("--seed", type=int, default=1, metavar="N", help="of the masks (%(default)s)")
+    add("--device", default="cpu", metavar="D", help="for example cuda (%(default)s)")
+    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the results")
+    args = parser.parse_args(argv)
+    if min(args.windows, args.stride) < 1 or not 0 < args.mask_prob < 1:
+        parser.error("--windows and --stride are at least 1, --mask-prob is between 0 and 1")
+    return args
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    from plugins.analysis.long_context.run import run
+    from plugins.errors import report_in_one_line
+
+    report_in_one_line()
+    print(run(args.checkpoints, args.text, args.lengths, args.scaling, args.output, windows=args.windows,
+              stride=args.stride, mask_prob=args.mask_prob, seed=args.seed, device=args.device,
+              bar=sys.stderr.isatty()))  # fmt: skip
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted")
