@@ -39,13 +39,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    import plugins.hub  # seconds, so not before the arguments are checked
     from plugins.analysis.long_context.run import run
     from plugins.errors import report_in_one_line
+    from plugins.hub.language_model import move
 
     report_in_one_line()
-    print(run(args.checkpoints, args.text, args.lengths, args.scaling, args.output, windows=args.windows,
-              stride=args.stride, mask_prob=args.mask_prob, seed=args.seed, device=args.device,
-              bar=sys.stderr.isatty()))  # fmt: skip
+
+    def load(path: str):
+        lm = plugins.hub.load(path)
+        move(lm.model, args.device)
+        return lm
+
+    settings = {name: getattr(args, name) for name in ("windows", "stride", "mask_prob", "seed")}
+    bar = sys.stderr.isatty()
+    print(run(load, args.checkpoints, args.text, args.lengths, args.scaling, args.output, bar=bar, **settings))
 
 
 if __name__ == "__main__":

@@ -1,42 +1,40 @@
 """Evaluate several checkpoints side by side and write the results."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from plugins import hub
 from plugins.analysis.language_model import LanguageModel
 from plugins.errors import UserError
 from plugins.files import read_text, write_json
-from plugins.hub.language_model import move
 
 from . import figure
 from .losses import Settings, evaluate, scheme_of, trained_length
 
 
 def run(
+    load: Callable[[str], LanguageModel],
     checkpoints: Sequence[str],
     text: Path,
     lengths: Sequence[str],
     scalings: Sequence[str],
     output: Path,
     *,
-    device: str = "cpu",
     bar: bool = False,
     **settings,
 ) -> str:
     """Evaluate checkpoints, write ``long_context.json`` and ``long_context.png`` and return a table.
 
     Args:
+        load: from a path to the model, for example ``plugins.hub.load``.
         checkpoints: paths, each with its name before ``=`` or without.
         text: the file to read.
         lengths: tokens, or multiples of the trained length, for example ``4x``.
         scalings: kinds, see :class:`plugins.modules.scaling.Scaling`; what a model does not support is left out.
         output: folder of the results.
-        device: where models run.
         bar: show progress.
         settings: of :class:`.losses.Settings`.
 
@@ -46,8 +44,8 @@ def run(
     content, series = read_text(text), {}
     for given in checkpoints:
         name, path = given.split("=", 1) if "=" in given else (Path(given).name, given)
-        lm = hub.load(path)
-        move(lm.model, device)
+        lm = load(path)
+        device = next(lm.model.parameters()).device
         tokens, trained = tokens_of(lm, content).to(device), trained_length(lm)
         wanted = Settings(tuple(sorted({tokens_in(length, trained) for length in lengths})), **settings)
         supported = [kind for kind in scalings if kind in scheme_of(lm).scalings]
