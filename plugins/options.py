@@ -17,6 +17,15 @@ class StartConfig(FairseqDataclass):
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
 
 
+@dataclass
+class BestConfig(FairseqDataclass):
+    """When a checkpoint counts as better than the best one, for the configs of tasks."""
+
+    min_delta: float = field(
+        default=0.0, metadata={"help": "least improvement that counts, for checkpoint_best.pt and --patience"}
+    )
+
+
 # Architecture options that may differ from the checkpoint's, since they change no weights
 ADJUSTABLE = ("position_scaling", "position_scaling_factor", "trained_length")
 START = tuple(f.name for f in fields(StartConfig) if not f.name.startswith("_"))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from plugins.errors import report_in_one_line
 
 from . import (
+    best_checkpoint,
     command_line,
     console,
     distributed,
@@ -55,6 +56,7 @@ def install(
     locking.install()
     preflight.install()
     trainer.install()
+    best_checkpoint.install()
     optimizers.install()
     distributed.install()
     threads.install()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from fairseq.data import PrependTokenDataset, TokenBlockDataset, data_utils
 from fairseq.data.shorten_dataset import maybe_shorten_dataset
-from fairseq.dataclass import FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES, SHORTEN_METHOD_CHOICES
 from omegaconf import II, MISSING
@@ -18,7 +17,7 @@ from plugins.data.mlm.masking import MaskedBlocks, Masking
 from plugins.data.text import bpe
 from plugins.errors import UserError
 from plugins.files import split_paths
-from plugins.options import flag, option
+from plugins.options import BestConfig, flag, option
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +25,7 @@ SAMPLED_LINES = 1000  # of a split, looked at for words that the dictionary does
 
 
 @dataclass
-class ClapMaskedLMConfig(FairseqDataclass):
+class ClapMaskedLMConfig(BestConfig):
     data: str = option(MISSING, "data folders made by scripts/prepare_mlm.py, colon-separated; one an epoch, in turn")
     sample_break_mode: SAMPLE_BREAK_MODE_CHOICES = option(
         "none",

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from typing import Optional  # fairseq's parser does not read `str | None`
 
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.dataclass import ChoiceEnum
 from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
@@ -18,7 +18,7 @@ from plugins.data.glue import specs as glue_specs
 from plugins.data.text.char_dictionary import CharDictionary
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
-from plugins.options import START, option
+from plugins.options import START, BestConfig, option
 
 from .glue import BY_DEFAULT, DEFAULT_POSITIONS, tokenizer_folder
 
@@ -29,7 +29,7 @@ CAUSAL_POOLERS = ("mean", "max", "last")
 
 
 @dataclass
-class EmbeddingConfig(FairseqDataclass):
+class EmbeddingConfig(BestConfig):
     data: str = option(MISSING, "folder of the task's files, GLUE folder, or a folder of CLASS.txt files")
     glue_task: Optional[str] = option(None, f"rows of a GLUE task: one of {', '.join(glue_specs.SPECS)}")
     spec: Optional[str] = option(None, "YAML file that describes the rows (default: the CLASS.txt files of the folder)")

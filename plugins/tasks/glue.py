@@ -5,7 +5,6 @@ import os
 from dataclasses import dataclass
 from typing import Optional  # fairseq's parser does not read `str | None`
 
-from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
@@ -16,7 +15,7 @@ from plugins.data.glue import dataset as glue_dataset
 from plugins.data.glue import folds, reader, specs
 from plugins.data.text import bpe
 from plugins.errors import UserError
-from plugins.options import START, option
+from plugins.options import START, BestConfig, option
 
 from .finetuning import scale_learning_rates, start_afresh
 
@@ -28,7 +27,7 @@ NO_CACHE = "none"
 
 
 @dataclass
-class GlueConfig(FairseqDataclass):
+class GlueConfig(BestConfig):
     data: str = option(MISSING, "GLUE folder, with a folder for each task, or the folder of the task")
     glue_task: Optional[str] = option(None, f"one of {', '.join(specs.SPECS)}")
     spec: Optional[str] = option(None, "YAML file that describes a task of your own, in place of --glue-task")

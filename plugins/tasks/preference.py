@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from typing import Optional  # fairseq's parser does not read `str | None`
 
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.dataclass import ChoiceEnum
 from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
@@ -15,7 +15,7 @@ from plugins.data.embedding import encoding, specs
 from plugins.data.preference import rows
 from plugins.data.preference.dataset import OBJECTIVES, PAIRWISE, POINTWISE, TIE, PreferenceRows
 from plugins.errors import UserError
-from plugins.options import option
+from plugins.options import BestConfig, option
 
 from .embedding import CAUSAL_POOLERS, LARGE_MESSAGE, find_encoder
 from .glue import BY_DEFAULT, DEFAULT_POSITIONS, tokenizer_folder
@@ -27,7 +27,7 @@ FIRST_FLIP_RATE = 0.1  # where the learned share starts
 
 
 @dataclass
-class PreferenceConfig(FairseqDataclass):
+class PreferenceConfig(BestConfig):
     data: str = option(MISSING, "file of comparisons or ratings, or folder with train and valid .jsonl, .csv or .tsv")
     objective: ChoiceEnum(OBJECTIVES) = option(PAIRWISE, "learn from single ratings, from comparisons, or from lists")
     min_gap: float = option(0.5, "ratings that differ by less are not compared (--objective pairwise)")

@@ -14,13 +14,13 @@ from plugins.data.text.sources import CorpusSpec, Reading
 from plugins.data.text.windows import ConsecutiveWindows, RandomWindows
 from plugins.errors import UserError
 from plugins.files import split_paths
-from plugins.options import StartConfig, option
+from plugins.options import BestConfig, StartConfig, option
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class TextConfig(StartConfig):
+class TextConfig(StartConfig, BestConfig):
     """What a task needs to keep encoded text beside its checkpoints and to find the vocabulary of one."""
 
     data_cache: Optional[str] = option(
