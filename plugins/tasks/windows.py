@@ -63,7 +63,7 @@ class WindowsTask(FairseqTask):
         return cls(cfg)
 
     def read(self, split, length):
-        """Return a :class:`.char_corpus.CharSplit`, which must hold a window of ``length`` tokens.
+        """Return a :class:`.splits.TextSplit`, which must have a window of ``length`` tokens.
 
         Raises:
             UserError: it is shorter, or holds what the model does not know.

@@ -1,7 +1,6 @@
-"""A corpus of characters: written to disk once, read from there through a memory map."""
+"""A corpus of characters or bytes: encoded on disk once, then read through a memory map."""
 
 import logging
-import mmap
 import os
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ from plugins.data.text.cache import cached, describe_sources
 from plugins.data.text.char_dictionary import CharDictionary, describe
 from plugins.data.text.encoding import Sources, encode, pieces
 from plugins.data.text.sources import CorpusSpec
+from plugins.data.text.splits import TextSplit
 from plugins.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -19,10 +19,10 @@ FORMAT = 2  # of the files in the cache
 
 
 def open_corpus(spec: CorpusSpec, cache: str) -> "CharCorpus":
-    """Return a corpus, from the folder ``cache`` if it was written there before and no file has changed since.
+    """Return a corpus; it is encoded into the folder ``cache`` unless it is there already and no file has changed.
 
     Raises:
-        UserError: a source is missing, empty, not UTF-8 or has no style, or the cache cannot be written.
+        UserError: a source is missing, empty, not UTF-8 or without a style, or the cache cannot be written.
     """
     sources = spec.sources()
     key = {"format": FORMAT, **describe_sources(spec, sources)}
@@ -34,7 +34,7 @@ class CharCorpus:
     """The splits of a corpus, and its styles.
 
     Attributes:
-        styles: names in sorted order; empty without labels.
+        styles: names of the styles in sorted order; empty if the documents have none.
     """
 
     def __init__(self, spec: CorpusSpec, sources: Sources, folder: str, content: dict):
@@ -42,7 +42,7 @@ class CharCorpus:
         self.styles: list[str] = self._content["styles"]
 
     def dictionary(self) -> CharDictionary:
-        """Return the dictionary of the text that training was given, the share that is held out included (as nanoGPT).
+        """Return the dictionary of the training text, including the part that is held out of it (as in nanoGPT).
 
         Raises:
             UserError: the training split is empty.
@@ -69,16 +69,16 @@ class CharCorpus:
         styles: Sequence[str],
         window: int,
         trained_on: str = "training text",
-    ) -> "CharSplit":
-        """Return a split, its ids those of a dictionary and its style labels those of a list of names.
+    ) -> "TextSplit":
+        """Return a split with the ids of a dictionary and style labels that index a list of names.
 
         Args:
-            window: its longest windows have this many characters.
+            window: length of the longest window in characters.
             trained_on: where the dictionary comes from, for the error.
 
         Raises:
-            UserError: the split is shorter than a window and the character after it, or holds a character or a style
-                that the dictionary or the list lacks.
+            UserError: the split is shorter than a window and the character after it, or has a character or a style that
+                the dictionary or the list lacks.
         """
         info = self._content["splits"].get(name)
         if info is None:
@@ -97,7 +97,7 @@ class CharCorpus:
         self._check_seen(name, table[info["used"]] == len(dictionary), trained_on)
         prefix = os.path.join(self._folder, name)
         labels = np.load(prefix + ".styles.npy", mmap_mode="r")
-        return CharSplit(
+        return TextSplit(
             ids=np.memmap(prefix + ".bin", info["dtype"], "r", shape=(info["length"],)),
             starts=np.load(prefix + ".starts.npy"),
             labels=self._style_ids(styles, trained_on)[labels] if self.styles else None,
@@ -114,7 +114,7 @@ class CharCorpus:
         return np.array([styles.index(style) for style in self.styles], np.int64)
 
     def _check_seen(self, name: str, unseen: np.ndarray, trained_on: str) -> None:
-        """Raise an error that points at the first character of a split that a dictionary lacks, if any does."""
+        """Raise an error with the place of the first character of a split that the dictionary lacks, if any."""
         if not unseen.any():
             return
         codes = [code for code, is_unseen in zip(self._codes(name), unseen, strict=True) if is_unseen]
@@ -127,46 +127,7 @@ class CharCorpus:
                     f"{piece.document.place}: {describe(character)}, character {piece.offset + hits[0] + 1}, is in the "
                     f"{name} split but not in {trained_on}; replace it, add text that has it, or use --unit byte"
                 )
-        raise UserError(f"{self._names(name)}: changed while it was read; start again")
+        raise UserError(f"{self._names(name)}: changed while it was read; run the command again")
 
     def _lengths(self) -> dict:
         return {(path, style): length for path, style, length in self._content["lengths"]}
-
-
-class CharSplit:
-    """A split: one long array of ids, cut into documents.
-
-    Attributes:
-        ids: (length,) unsigned, mapped from disk, in the numbering of the corpus.
-        table: (alphabet,) int64, the dictionary's id of each of those; None where they are the same.
-        starts: (documents,) int64, where each document starts; ``ends`` likewise.
-        labels: (documents,) int64 style of each, or None.
-    """
-
-    # The kernel maps up to 2 MiB around each character that is read, and all of it counts as this process' memory.
-    RELEASE_AFTER = 64  # windows
-    SMALL = 1 << 26  # bytes of an array that may stay mapped as a whole
-
-    def __init__(self, ids, starts, labels=None, table=None):
-        self.ids, self.starts, self.labels, self.table = ids, starts, labels, table
-        self.ends = np.append(starts[1:], len(ids))
-        self._windows_read = 0
-
-    def __len__(self):
-        return len(self.ids)
-
-    def read(self, starts: np.ndarray, length: int) -> np.ndarray:
-        """Return windows, (windows, length) int64; what lies beyond the end of the text repeats its last character."""
-        self._windows_read += len(starts)
-        if self._windows_read >= self.RELEASE_AFTER and self.ids.nbytes > self.SMALL:
-            self._release()
-        positions = starts[:, None] + np.arange(length)  # (windows, length)
-        ids = self.ids[np.minimum(positions, len(self.ids) - 1, out=positions)]
-        return ids.astype(np.int64) if self.table is None else self.table[ids]
-
-    def _release(self) -> None:
-        """Unmap the pages that were read; they stay in the system's cache."""
-        self._windows_read = 0
-        mapped = getattr(self.ids, "_mmap", None)
-        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-            mapped.madvise(mmap.MADV_DONTNEED)

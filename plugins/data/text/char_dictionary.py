@@ -1,10 +1,11 @@
-"""Characters, or bytes, as the symbols of a language model: nothing else has a row."""
+"""A dictionary of characters or bytes, without any special symbol."""
 
 from collections.abc import Iterable
 
 import numpy as np
 import torch
 from fairseq.data import Dictionary
+from numpy.typing import ArrayLike
 
 from plugins.errors import UserError
 
@@ -13,7 +14,7 @@ UNITS = ("char", "byte")
 
 
 class CharDictionary(Dictionary):
-    """Characters in any order, at 0 to V-1; or all 256 bytes.
+    """Characters in any order, numbered from 0 to V-1; or all 256 bytes.
 
     No special symbol has a row in the embedding table: ``pad() == eos() == bos() == unk() == len(self) == V``.
 
@@ -32,10 +33,11 @@ class CharDictionary(Dictionary):
         self.bos_index = self.pad_index = self.eos_index = self.unk_index = len(self.symbols)
         self.codes = np.array([ord(symbol) for symbol in self.symbols], np.uint32)  # (V,)
         if len(self.indices) < len(self.symbols) or (unit == "byte" and self.symbols != BYTES):
-            raise ValueError("a character twice, or bytes that are not all 256 in their order")
+            raise ValueError("a character occurs twice, or the bytes are not all 256 in order")
 
     @classmethod
     def of_bytes(cls) -> "CharDictionary":
+        """Return the dictionary of all 256 bytes."""
         return cls(BYTES, "byte")
 
     def state(self) -> dict:
@@ -44,14 +46,14 @@ class CharDictionary(Dictionary):
 
     @classmethod
     def from_state(cls, state: dict) -> "CharDictionary":
-        """Return the dictionary that :meth:`state` described."""
+        """Return the dictionary for the result of :meth:`state`."""
         return cls(state["characters"], state["unit"])
 
     def encode(self, text: str | bytes) -> torch.Tensor:
         """Return the ids of a text, (N,) int64.
 
         Raises:
-            UserError: a character that was not seen in training; the first one is named.
+            UserError: a character is not in the dictionary; the first one is named.
         """
         if self.unit == "byte":
             data = text.encode("utf-8", "replace") if isinstance(text, str) else text
@@ -62,19 +64,19 @@ class CharDictionary(Dictionary):
         if len(unseen):
             character = text[unseen[0]]
             raise UserError(
-                f"{describe(character)} at character {unseen[0] + 1} of the text was never seen in training; leave "
-                "it out or replace it"
+                f"{describe(character)} at character {unseen[0] + 1} of the text was never seen in training; remove "
+                "or replace it"
             )
         return torch.from_numpy(ids)
 
     def ids_of(self, last: int) -> np.ndarray:
-        """Return the id of each code point up to ``last`` at least, V where there is none; int64."""
+        """Return the id of each code point, (at least ``last`` + 1,) int64; V for those without one."""
         table = np.full(max(last, int(self.codes.max())) + 1, len(self), np.int64)
         table[self.codes] = np.arange(len(self))
         return table
 
-    def decode(self, ids) -> str:
-        """Return the text of ids, padding left out. Bytes that are not UTF-8 become U+FFFD."""
+    def decode(self, ids: ArrayLike) -> str:
+        """Return the text of ids without padding. Bytes that are not UTF-8 become U+FFFD."""
         kept = [i for i in np.asarray(ids).tolist() if i != len(self)]
         if self.unit == "byte":
             return bytes(kept).decode("utf-8", "replace")
@@ -82,5 +84,5 @@ class CharDictionary(Dictionary):
 
 
 def describe(character: str) -> str:
-    """Return a character as an error message shows it: ``'é' (U+00E9)``."""
+    """Return a character in the form of error messages: ``'é' (U+00E9)``."""
     return f"{character!r} (U+{ord(character):04X})"

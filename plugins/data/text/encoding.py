@@ -1,19 +1,20 @@
-"""Write a corpus of characters as one array of the narrowest integers for each split, in two passes over the files.
+"""Encode a corpus of characters as one array for each split, in two passes over the files.
 
-The ids are those of the corpus' own alphabet: the characters of all its splits, in the order of their code points.
-Memory holds a chunk of text and three numbers for each document.
+The ids number the corpus's own alphabet: the characters of all splits, in the order of their code points. They have the
+narrowest integer type. Memory use is a chunk of text and three numbers for each document.
 """
 
 import os
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from plugins.data.text.sources import CorpusSpec, Document, Source, read_documents
+from plugins.data.text.sources import CorpusSpec, Document, Progress, Source, read_documents
 from plugins.errors import UserError
 
 SPLITS = ("train", "valid", "test")
@@ -24,14 +25,14 @@ Sources = dict[str, list[Source]]
 
 @dataclass
 class Survey:
-    """What the first pass finds."""
+    """Results of the first pass."""
 
     seen: np.ndarray = field(default_factory=lambda: np.zeros(_CODE_POINTS, bool))
     """Which code points occur."""
     lengths: dict[tuple[str, str | None], int] = field(default_factory=dict)
-    """Characters of each (file, style)."""
+    """Number of characters of each (file, style)."""
     styles: dict[str, str] = field(default_factory=dict)
-    """Where each style is met first."""
+    """Place of the first document of each style."""
 
 
 @dataclass
@@ -41,14 +42,14 @@ class Piece:
     split: str
     document: Document
     offset: int
-    """Of the first of them, in the document."""
+    """Index of the first of them in the document."""
     codes: np.ndarray
     begins: bool
-    """Whether the split has nothing of the document before them."""
+    """Whether they are the first of the document in this split."""
 
 
-def encode(spec: CorpusSpec, sources: Sources, folder: str) -> dict:
-    """Write the arrays of every split into a folder, and return what they are, as plain data.
+def encode(spec: CorpusSpec, sources: Sources, folder: str) -> dict[str, Any]:
+    """Write the arrays of every split into a folder, and return their description, as plain data.
 
     Raises:
         UserError: a file is not UTF-8, has no text, or no style.
@@ -72,7 +73,7 @@ def encode(spec: CorpusSpec, sources: Sources, folder: str) -> dict:
     }
 
 
-def _survey(spec: CorpusSpec, sources: Sources, progress) -> Survey:
+def _survey(spec: CorpusSpec, sources: Sources, progress: Progress) -> Survey:
     survey = Survey()
     for source in (source for files in sources.values() for source in files):
         lengths = defaultdict(int)
@@ -83,16 +84,21 @@ def _survey(spec: CorpusSpec, sources: Sources, progress) -> Survey:
                 survey.seen[codes] = True
                 lengths[document.style] += len(codes)
         if not any(lengths.values()):
-            raise UserError(f"{source.path}: holds no text")
+            raise UserError(f"{source.path}: no text in this file")
         survey.lengths |= {(source.path, style): length for style, length in lengths.items()}
     return survey
 
 
-def pieces(spec: CorpusSpec, sources: Sources, lengths, progress=None) -> Iterator[Piece]:
+def pieces(
+    spec: CorpusSpec, sources: Sources, lengths: Mapping[tuple[str, str | None], int], progress: Progress | None = None
+) -> Iterator[Piece]:
     """Yield the text of a corpus in order, each piece with the split that it belongs to.
 
-    A text file is cut at a character, as nanoGPT cuts it: of n characters the first ``int(n * 0.9)`` are for
-    training. A JSONL file is cut between documents, each of its styles by itself.
+    A text file is cut at a character, as in nanoGPT: of n characters the first ``int(n * 0.9)`` are for training. A
+    JSON file is cut between documents, separately for each style.
+
+    Args:
+        lengths: number of characters of each (file, style).
     """
     for split, files in sources.items():
         for source in files:
@@ -117,7 +123,7 @@ def _parts(spec: CorpusSpec, split: str, length: int) -> list[tuple[str, int, in
     return [("train", 0, first), ("valid", first, second), ("test", second, length)]
 
 
-def _cut(document: Document, parts) -> Iterator[Piece]:
+def _cut(document: Document, parts: list[tuple[str, int, int]]) -> Iterator[Piece]:
     position = 0  # in the document
     for codes in document.chunks:
         for split, start, end in parts:
@@ -128,7 +134,7 @@ def _cut(document: Document, parts) -> Iterator[Piece]:
 
 
 class _SplitWriter:
-    """Write the ids of a split as they come; keep where its documents start."""
+    """Writes the ids of a split piece by piece, and keeps where its documents start."""
 
     def __init__(self, prefix: str, alphabet: np.ndarray, styles: list[str]):
         self.prefix = prefix
@@ -150,7 +156,7 @@ class _SplitWriter:
         ids.tofile(self.file)
         self.length += len(ids)
 
-    def finish(self) -> dict:
+    def finish(self) -> dict[str, Any]:
         self.file.close()
         np.save(self.prefix + ".starts.npy", np.array(self.starts, np.int64))
         np.save(self.prefix + ".styles.npy", np.array(self.labels, np.int64))

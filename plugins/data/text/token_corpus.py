@@ -1,7 +1,7 @@
-"""Text as one array of tokens for each split, written to disk once and read from there through a memory map.
+"""A corpus of tokens: one array for each split, encoded on disk once, then read through a memory map.
 
-Documents follow each other, an end-of-document symbol before each; windows cross them, as in GPT-2's training. A text
-file is a document, and so is each record of a JSONL file.
+Documents follow each other, with an end-of-document symbol before each; windows cross them, as in GPT-2's training. A
+text file is a document, and so is each record of a JSON file.
 """
 
 import os
@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -16,16 +17,16 @@ from tqdm import tqdm
 from plugins.data.dictionaries import fingerprint
 from plugins.data.text.cache import cached, describe_sources
 from plugins.data.text.causal_tokenizers import Characters, SentencePieceVocabulary
-from plugins.data.text.char_corpus import CharSplit
-from plugins.data.text.encoding import SPLITS, Piece, pieces
-from plugins.data.text.sources import CorpusSpec, read_documents
+from plugins.data.text.encoding import SPLITS, Piece, Sources, pieces
+from plugins.data.text.sources import CorpusSpec, Progress, read_documents
+from plugins.data.text.splits import TextSplit
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.data.text.tokenizers import SentencePieceTokenizer
 from plugins.errors import UserError
 
 FORMAT = 2  # of the files in the cache
 _AT_ONCE = 1 << 20  # characters
-_BOUNDARY = re.compile(r"(?<=\S) (?=\S)")  # no tokenizer joins what stands on both sides
+_BOUNDARY = re.compile(r"(?<=\S) (?=\S)")  # no tokenizer merges the text on both sides of it
 
 
 class TokenCorpus:
@@ -37,7 +38,7 @@ class TokenCorpus:
         cache: folder for the arrays.
 
     Raises:
-        UserError: a source is missing, empty, not UTF-8, or holds what the dictionary has no symbol for.
+        UserError: a source is missing, empty, not UTF-8, or has text without a symbol in the dictionary.
     """
 
     def __init__(self, spec: CorpusSpec, dictionary: TokenDictionary, cache: str):
@@ -45,11 +46,11 @@ class TokenCorpus:
         key = {"format": FORMAT, **describe_sources(spec, self._sources), "dictionary": fingerprint(dictionary)}
         self._folder, self._content = cached(cache, key, lambda part: encode(spec, self._sources, dictionary, part))
 
-    def split(self, name: str, window: int) -> CharSplit:
+    def split(self, name: str, window: int) -> TextSplit:
         """Return a split.
 
         Args:
-            window: its longest windows have this many tokens.
+            window: length of the longest window in tokens.
 
         Raises:
             UserError: no such split, or it is shorter than a window.
@@ -64,11 +65,11 @@ class TokenCorpus:
                 "more text, change --valid-fraction or --test-fraction, or lower --tokens-per-sample"
             )
         path = os.path.join(self._folder, name + ".bin")
-        return CharSplit(np.memmap(path, info["dtype"], "r", shape=(info["length"],)), np.zeros(1, np.int64))
+        return TextSplit(np.memmap(path, info["dtype"], "r", shape=(info["length"],)), np.zeros(1, np.int64))
 
 
-def encode(spec: CorpusSpec, sources, dictionary: TokenDictionary, folder: str) -> dict:
-    """Write the arrays of every split into a folder, and return what they are, as plain data."""
+def encode(spec: CorpusSpec, sources: Sources, dictionary: TokenDictionary, folder: str) -> dict[str, Any]:
+    """Write the array of every split into a folder, and return their lengths and types, as plain data."""
     dtype = np.min_scalar_type(len(dictionary) - 1)
     lengths = dict.fromkeys(SPLITS, 0)
     total = 2 * sum(os.path.getsize(source.path) for files in sources.values() for source in files)
@@ -88,19 +89,19 @@ def encode(spec: CorpusSpec, sources, dictionary: TokenDictionary, folder: str) 
 
 
 def learn(kind: str, size: int, spec: CorpusSpec, cache: str) -> TokenDictionary:
-    """Return a dictionary made of the training text; it is kept in ``cache``.
+    """Return a dictionary learned from the training text; it is kept in ``cache``.
 
     Args:
-        kind: "char", for the characters of all splits that are cut from it; or "sentencepiece", for pieces that are
-            learned from the training split, without loss: line breaks, blanks and rare characters (as bytes) too.
-        size: most symbols of a sentencepiece model.
+        kind: "char", for the characters of all splits that are cut from it; or "sentencepiece", for a lossless model of
+            the training split: line breaks, blanks and rare characters (as bytes) have pieces.
+        size: largest number of symbols of a sentencepiece model.
 
     Raises:
         UserError: a source is missing, empty or not UTF-8, or the text does not give the pieces.
     """
     sources = {**spec.sources(), "valid": [], "test": []}
 
-    def write(folder):
+    def write(folder: str) -> dict:
         parts = documents(pieces(spec, sources, count_characters(spec, sources)))
         if kind == "char":
             tokenizer = Characters(sorted(set().union(*(part for *_, text in parts for part in text))))
@@ -115,26 +116,28 @@ def learn(kind: str, size: int, spec: CorpusSpec, cache: str) -> TokenDictionary
     return TokenDictionary.from_files(cached(cache, key, write)[0])
 
 
-def count_characters(spec: CorpusSpec, sources, progress=None) -> dict:
-    """Return {(path, style): characters}.
+def count_characters(
+    spec: CorpusSpec, sources: Sources, progress: Progress | None = None
+) -> dict[tuple[str, str | None], int]:
+    """Return {(path, style): number of characters}.
 
     Raises:
-        UserError: a file holds no text.
+        UserError: a file has no text.
     """
     counts = defaultdict(int)
     for source in (source for files in sources.values() for source in files):
         for document in read_documents(source, spec.reading, progress):
             counts[source.path, document.style] += sum(map(len, document.chunks))
         if not any(count for (path, _), count in counts.items() if path == source.path):
-            raise UserError(f"{source.path}: holds no text")
+            raise UserError(f"{source.path}: no text in this file")
     return counts
 
 
 def documents(parts: Iterator[Piece]) -> Iterator[tuple[str, str, Iterator[str]]]:
-    """Yield (split, where it stands, its text in pieces) of each document or part of one; read each before the next."""
+    """Yield (split, place, text in pieces) of each document or part of one; read each before the next."""
     piece = next(parts, None)
 
-    def text():
+    def text() -> Iterator[str]:
         nonlocal piece
         begins = True
         while piece is not None and piece.begins == begins:
@@ -149,7 +152,7 @@ def encoded(text: Iterable[str], place: str, dictionary: TokenDictionary) -> Ite
     """Yield the tokens of a document, in pieces, after the end of the one before and the beginning of this one.
 
     Raises:
-        UserError: it holds what the dictionary has no symbol for.
+        UserError: a part of the text has no symbol in the dictionary.
     """
     yield list(dict.fromkeys([dictionary.eos(), dictionary.bos()]))  # often one symbol
     try:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from plugins.data.text.char_corpus import CharSplit
+from plugins.data.text.splits import TextSplit
 from plugins.data.text.windows import ConsecutiveWindows, RandomWindows, uniform
 
 PAD = 1000
@@ -15,7 +15,7 @@ PAD = 1000
 def split(*lengths, labels=None):
     """Documents whose ids count up: 0, 1, 2, ..."""
     starts = np.cumsum([0, *lengths[:-1]])
-    return CharSplit(np.arange(sum(lengths), dtype=np.uint16), starts, None if labels is None else np.array(labels))
+    return TextSplit(np.arange(sum(lengths), dtype=np.uint16), starts, None if labels is None else np.array(labels))
 
 
 def batches(windows, size, **options):
@@ -142,14 +142,14 @@ def test_no_windows_are_no_batch():
 
 
 def test_ids_are_translated_where_a_table_says_so():
-    text = CharSplit(np.array([0, 1, 2, 1], np.uint8), np.array([0]), table=np.array([7, 5, 6]))
+    text = TextSplit(np.array([0, 1, 2, 1], np.uint8), np.array([0]), table=np.array([7, 5, 6]))
     assert ConsecutiveWindows(text, 8, PAD).collater([0])["net_input"]["src_tokens"].tolist() == [[7, 5, 6]]
 
 
 def test_pages_are_given_back_and_read_again(tmp_path, monkeypatch):
     np.arange(10_000, dtype=np.uint16).tofile(tmp_path / "ids")
-    text = CharSplit(np.memmap(tmp_path / "ids", np.uint16, "r"), np.array([0]))
-    monkeypatch.setattr(CharSplit, "RELEASE_AFTER", 3)
-    monkeypatch.setattr(CharSplit, "SMALL", 0)
+    text = TextSplit(np.memmap(tmp_path / "ids", np.uint16, "r"), np.array([0]))
+    monkeypatch.setattr(TextSplit, "RELEASE_AFTER", 3)
+    monkeypatch.setattr(TextSplit, "SMALL", 0)
     for _ in range(5):
         assert text.read(np.array([0, 9_990]), 3).tolist() == [[0, 1, 2], [9_990, 9_991, 9_992]]
