@@ -1,0 +1,1 @@
+"""How tasks relate: embeddings of tasks, scores of features without training, judgments of rankings."""
