@@ -41,6 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--style", metavar="S", help="NAME, NAME:WEIGHT,NAME:WEIGHT,... or none (inferred from the text)")
     refresh = "past the block, start the cache anew every N characters; 1: exact, but slow (an eighth of the block)"
     add("--refresh", type=int, metavar="N", help=refresh)
+    add("--slide", action="store_true", help="past the block, let the cache slide: fastest; alibi and rotary positions")
     add("--dtype", default="float32", choices=["float32", "bfloat16"], help="of the weights (%(default)s)")
     add("--device", default="cpu", metavar="D", help="such as cuda; each has its own random numbers (%(default)s)")
     given = sys.argv[1:] if argv is None else argv
@@ -69,6 +70,7 @@ def main() -> None:
         "top_k": args.top_k or None,
         "top_p": args.top_p,
         "refresh": args.refresh,
+        "slide": args.slide,
     }
     if isinstance(model, plugins.hub.CharLM):
         options["style"] = read_style(args.style, model.styles)

@@ -140,14 +140,15 @@ class CharLM(AutoregressiveLM):
     def steps(
         self, prompt: Text = "", length: int = 500, temperature: float = 0.8, top_k: int | None = 200,
         top_p: float | None = None, seed: int | None = 1337, style: Style = None, n: int = 1,
-        refresh: int | None = None, cached: bool = True,
+        refresh: int | None = None, cached: bool = True, slide: bool = False,
     ) -> Iterator[Tensor]:  # fmt: skip
         """See :meth:`.AutoregressiveLM.steps`, and the class for ``style``."""
         cached = cached and not self.sees_the_future
         self.check_count(n)
         return super().steps(
-            prompt, length, temperature, top_k, top_p, seed, n, refresh, cached, styles=self.style_weights(style, n)
-        )
+            prompt, length, temperature, top_k, top_p, seed, n, refresh, cached, slide,
+            styles=self.style_weights(style, n),
+        )  # fmt: skip
 
     # Scoring
 

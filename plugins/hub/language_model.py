@@ -112,7 +112,7 @@ class AutoregressiveLM:
     def steps(
         self, prompt: str | Sequence[int] | Tensor = "", length: int = 500, temperature: float = 0.8,
         top_k: int | None = 200, top_p: float | None = None, seed: int | None = 1337, n: int = 1,
-        refresh: int | None = None, cached: bool = True, **inputs,
+        refresh: int | None = None, cached: bool = True, slide: bool = False, **inputs,
     ) -> Iterator[Tensor]:  # fmt: skip
         """Check the arguments and return an iterator over the tokens drawn: ``length`` tensors (n,) of int64.
 
@@ -129,6 +129,8 @@ class AutoregressiveLM:
             refresh: how the window moves past the end of the block, see :func:`plugins.modules.sampling.generate`:
                 1 encodes a whole block for each token; larger values are faster.
             cached: False encodes the whole context for each token: the same text, but slow.
+            slide: past the end of the block let the cache slide instead, so that nothing is encoded twice: in each
+                layer a token attends to those of the last block. For alibi and rotary positions.
 
         Raises:
             UserError: an argument is invalid, or the prompt contains an unknown symbol.
@@ -147,7 +149,8 @@ class AutoregressiveLM:
         tokens = tokens if len(tokens) else self.encode(self.opening)
         generator = torch.Generator(self.device)
         generator.seed() if seed is None else generator.manual_seed(int(seed))
-        cache = self.model.new_cache(n) if cached else None
+        check(cached or not slide, "slide=True needs the cache: leave out cached=False")
+        cache = self.model.new_cache(n, self.block_size if slide else None) if cached else None
 
         def next_logits(tokens: Tensor) -> Tensor:
             features = self.model.extract_features(tokens, cache=cache, **inputs)[0]  # (n, T, C)

@@ -70,15 +70,15 @@ class CharLanguageModel(DecoderLanguageModel):
     def num_styles(self):
         return 0 if self.decoder.style is None else self.decoder.style.styles
 
-    def new_cache(self, batch):
-        """Return an empty key-value cache for ``batch`` sequences of up to ``max_positions()`` characters.
+    def new_cache(self, batch, window=None):
+        """See :meth:`.DecoderLanguageModel.new_cache`.
 
         Raises:
-            UserError: the published style form, in which each new character changes what came before it.
+            UserError: the published style form, in which each new character changes all hidden states, or as there.
         """
         if isinstance(self.decoder.style, PublishedStyle):
             raise UserError("--style-inference published has no cache: each character changes all hidden states")
-        return super().new_cache(batch)
+        return super().new_cache(batch, window)
 
 
 def modulated_layers(cfg):

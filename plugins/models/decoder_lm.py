@@ -99,9 +99,20 @@ class DecoderLanguageModel(WithEmbeddingHead, FairseqLanguageModel):
             feedforward=("mlp.c_proj",),
         )
 
-    def new_cache(self, batch):
-        """Return an empty key-value cache for ``batch`` sequences of up to ``max_positions()`` tokens."""
-        return self.decoder.transformer.new_cache(batch)
+    def new_cache(self, batch, window=None):
+        """Return an empty key-value cache for ``batch`` sequences of up to ``max_positions()`` tokens.
+
+        Args:
+            batch: number of sequences.
+            window: tokens that the cache keeps while it slides over longer sequences; None: it does not slide.
+
+        Raises:
+            UserError: positions with which a cache cannot slide.
+        """
+        try:
+            return self.decoder.transformer.new_cache(batch, window)
+        except ValueError as error:
+            raise UserError(f"--positions {self.cfg.positions}: {error}") from error
 
 
 class LMDecoder(FairseqDecoder):

@@ -152,6 +152,7 @@ class Decoder(nn.Module):
         self._positions = scheme.key or "wpe"  # where checkpoints have its parameters
         self.add_module(self._positions, scheme)
         self.prompt = None  # a SoftPrompt, which takes the first positions
+        self.window: int | None = None  # how many tokens each token attends to at most, itself included; None for all
         self.dropout = Dropout(embedding_dropout)
         options = dict(
             bias=bias, dropout=dropout, attention_dropout=attention_dropout, residual=residual, norm_eps=norm_eps
@@ -172,8 +173,7 @@ class Decoder(nn.Module):
             tokens: with a cache, those that follow its contents; they are added to it.
             cache: of :meth:`new_cache`.
             after_layer: (layer, (B, T, C)) -> (B, T, C), applied after each layer.
-            window: how many tokens each token attends to at most, itself included (default: the cache's window, or
-                all).
+            window: overrides :attr:`window` and the cache's.
 
         Raises:
             ValueError: more tokens than the positional scheme has positions, those in the cache included.
@@ -189,7 +189,8 @@ class Decoder(nn.Module):
         x = self.embed(tokens, where, length, prompt)  # (B, P + T, C), P being 0 without a prompt
         explicit = x.device.type == "cpu" and self.training and self.attention_dropout > 0  # see `attend`
         first = 0 if cache is None else cache.first
-        window = cache.window if window is None and cache is not None else window
+        given = (window, None if cache is None else cache.window, self.window)
+        window = next((each for each in given if each is not None), None)
         placement = Placement(self.positions, where, length - first, x.device, explicit, first=first, window=window)
         for layer, block in enumerate(self.h):
             x = block(x, placement, layer, cache)

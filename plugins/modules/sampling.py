@@ -102,7 +102,8 @@ def generate(
     cache cannot be continued, since the position of every token in it changes. The last ``block_size - refresh + 1``
     tokens then start a new cache, which serves ``refresh`` tokens. With ``refresh=1`` each token has a full block as
     context, and the block is encoded for every token. With larger values the context has ``block_size - refresh + 1``
-    to ``block_size`` tokens, at a fraction of the cost.
+    to ``block_size`` tokens, at a fraction of the cost. A cache with a window slides instead: each layer attends to the
+    last tokens of its window, and nothing is encoded twice.
 
     Args:
         next_logits: from tokens (B, T) to the logits (B, V) of the next token. With a cache, the tokens follow its
@@ -119,13 +120,16 @@ def generate(
         (B,) int64, a view that remains valid.
     """
     end = prompt.size(1)
-    start = cached = max(0, end - block_size)  # context: text[:, start:end]; cached: text[:, start:cached]
+    slides = cache is not None and cache.window is not None
+    start = cached = (
+        0 if slides else max(0, end - block_size)
+    )  # context: text[:, start:end]; cached: text[:, start:cached]
     text = torch.empty(prompt.size(0), end + length, dtype=torch.long, device=prompt.device)  # (B, T + length)
     text[:, :end] = prompt
     if cache is not None:
         cache.reset()
     for _ in range(length):
-        if end - start > block_size:
+        if end - start > block_size and not slides:
             start = cached = end - (block_size - refresh + 1)
             if cache is not None:
                 cache.reset()

@@ -22,6 +22,7 @@ from plugins.analysis.language_model import LanguageModel
 from plugins.analysis.metrics.means import standard_error
 from plugins.data.dictionaries import MASK
 from plugins.errors import UserError
+from plugins.modules.decoder import Decoder
 from plugins.modules.positions import Positions
 from plugins.modules.scaling import Scaling
 
@@ -80,9 +81,10 @@ def evaluate(lm: LanguageModel, tokens: Tensor, settings: Settings, scaling: str
         scaling: of positions, by as much as each input is longer than the trained length.
 
     Returns:
-        For each length a dict: ``length``, ``times`` the trained one, ``windows`` and ``sliding`` (mean, standard error
-        over windows, n), ``by_position`` (causal) or ``by_distance`` (masked), ``tokens_per_second``, ``peak_mb``; or
-        ``length``, ``times`` and ``limit`` where the model's table of positions ends before.
+        For each length a dict: ``length``, ``times`` the trained one, ``windows``, ``sliding`` and, for causal models
+        with which it works, ``cache`` (mean, standard error over windows, n), ``by_position`` (causal) or
+        ``by_distance`` (masked), ``tokens_per_second``, ``peak_mb``; or ``length``, ``times`` and ``limit`` where the
+        model's table of positions ends before.
 
     Raises:
         UserError: the text is shorter than the longest length, or the scheme does not support the scaling.
@@ -140,6 +142,7 @@ def causal(lm: LanguageModel, tokens: Tensor, length: int, settings: Settings) -
             {"from": int(a), "to": int(b), **summary(losses[:, a:b].mean(1))} for a, b in itertools.pairwise(edges)
         ],
         "sliding": summary(sliding(lm, tokens, length, settings)),
+        **sliding_cache(lm, tokens, length, settings),
         "tokens_per_second": losses.size / seconds,
         "peak_mb": peak,
     }
@@ -159,6 +162,22 @@ def sliding(lm: LanguageModel, tokens: Tensor, length: int, settings: Settings) 
     ends = torch.linspace(longest + 1, len(tokens), settings.windows).long().unique()  # after the last prediction
     windows = torch.stack([tokens[end - length - 1 : end] for end in ends.tolist()])  # (W, L + 1)
     return np.concatenate([causal_losses(lm, part, stride).mean(1) for part in batches(windows)])
+
+
+def sliding_cache(lm: LanguageModel, tokens: Tensor, length: int, settings: Settings) -> dict:
+    """Return the loss of the same tokens as :func:`sliding` with a cache that slides over the text, as ``cache``.
+
+    In each layer a token attends to the last ``length`` tokens, so that a token depends on earlier ones than these. The
+    result is empty for positions with which a cache cannot slide.
+    """
+    decoder = next(part for part in lm.model.modules() if isinstance(part, Decoder))
+    if decoder.positions.embeds:
+        return {}
+    decoder.window = length
+    try:
+        return {"cache": summary(sliding(lm, tokens, max(settings.lengths), settings))}
+    finally:
+        decoder.window = None
 
 
 # Masked

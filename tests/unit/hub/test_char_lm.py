@@ -300,6 +300,24 @@ def test_the_published_form_is_sampled_without_a_cache(make_char_lm):
     assert lm.sample("ab", 30) == lm.sample("ab", 30, cached=False)
 
 
+@pytest.mark.parametrize("positions", ["alibi", "rotary"])
+def test_a_cache_that_slides_draws_what_a_windowed_mask_over_the_text_draws(make_char_lm, positions):
+    lm = make_char_lm(positions=positions)
+    text, tokens = lm.sample("abc", 60, temperature=0, slide=True), lm.encode("abc").tolist()
+    lm.model.decoder.transformer.window = lm.block_size
+    with torch.no_grad():
+        for _ in range(60):
+            tokens.append(lm.model(torch.tensor([tokens]))[0][0, -1].argmax().item())
+    assert text == lm.dictionary.decode(tokens[3:])
+
+
+@pytest.mark.parametrize("options, words", [({"positions": "learned"}, "--positions learned"), ({}, "cached=False")])
+def test_a_cache_that_cannot_slide_is_refused(make_char_lm, options, words):
+    lm = make_char_lm(**{"positions": "alibi", **options})
+    with pytest.raises(UserError, match=words):
+        lm.sample("abc", 5, slide=True, cached=bool(options))
+
+
 # Files
 
 

@@ -95,6 +95,8 @@ def test_a_number_picks_the_token_in_whose_share_it_is(uniform, token):
 class Counter:
     """A model whose next token is the number of tokens in its context; it keeps what it was called with."""
 
+    window = None
+
     def __init__(self, cached):
         self.cached, self.length, self.calls = cached, 0, []
 
@@ -153,3 +155,10 @@ def test_nothing_is_computed_for_no_tokens():
 def test_a_cache_in_use_is_emptied_first():
     model = Counter(cached=True)
     assert model.run([7, 8], 1, block_size=4) == model.run([7, 8], 1, block_size=4) == [2]
+
+
+def test_a_cache_that_slides_is_never_started_anew():
+    model = Counter(cached=True)
+    model.window = 4
+    assert model.run([7, 8, 9, 6, 5, 4], 3, block_size=4) == [6, 7, 8]
+    assert model.calls == [[7, 8, 9, 6, 5, 4], [6], [7]]

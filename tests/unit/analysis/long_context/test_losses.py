@@ -108,6 +108,24 @@ def test_losses_of_the_last_predictions_are_the_last_losses(make_char_lm):
         np.testing.assert_allclose(causal_losses(lm, windows, 4), causal_losses(lm, windows)[:, -4:], atol=1e-6)
 
 
+@pytest.mark.parametrize("positions", ["alibi", "rotary"])
+def test_a_sliding_cache_is_scored_on_the_same_tokens(make_char_lm, positions):
+    lm = make_char_lm(positions=positions)
+    tokens = text(lm)
+    row, expected = evaluate(lm, tokens, SETTINGS)[0], []
+    for end in (65, 123, 182, 241, 300):
+        cache, window = lm.model.new_cache(1, 16), tokens[None, end - 65 : end]
+        with torch.no_grad():
+            parts = [lm.model(part, cache=cache)[0] for part in window[:, :-1].split(1, dim=1)]
+        expected.append(F.cross_entropy(torch.cat(parts, 1)[0, -4:], window[0, -4:]).item())
+    assert row["cache"]["mean"] == pytest.approx(np.mean(expected), abs=1e-5)
+
+
+def test_positions_added_to_embeddings_have_no_sliding_cache(make_char_lm):
+    lm = make_char_lm(positions="sinusoidal")
+    assert "cache" not in evaluate(lm, text(lm), SETTINGS)[0]
+
+
 # Masked
 
 

@@ -1,0 +1,103 @@
+"""Loss of a text at many times the trained length: long windows in one pass, or sliding windows with recomputation.
+
+Sliding windows of the trained length give each prediction nearly a whole window of context, and encode each token
+``length / stride`` times (Press et al., 2022, appendix B). A pass over windows of 16 times the length encodes it once,
+with attention to all of the window: what ALiBi and rotary positions are for. The ratio of their times is taken pair by
+pair: above 1, the long pass is faster. ``--memory`` adds the peak memory of a process that encodes one long input.
+
+    python benchmarks/long_context.py --repeats 5 --memory 16384
+"""
+
+import argparse
+import subprocess
+import sys
+
+import torch
+from measure import interleaved, peak_memory_of_process, ratios, save, summary
+
+from plugins.modules.decoder import Decoder
+from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbedding
+from plugins.modules.positions import Spec, build
+
+WORDS = 65
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trained", type=int, default=64, help="the trained length (%(default)s, as char_lm_nano)")
+    parser.add_argument("--times", type=int, default=16, help="length of the long windows over it (%(default)s)")
+    parser.add_argument("--stride", type=int, default=8, help="of the sliding windows (%(default)s)")
+    parser.add_argument("--windows", type=int, default=4, help="long windows in the text (%(default)s)")
+    parser.add_argument("--positions", nargs="+", default=["alibi", "rotary"], choices=["alibi", "rotary"])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--memory", type=int, metavar="T", help="also the peak memory of an input of T tokens")
+    parser.add_argument("--peak-of", nargs=3, help=argparse.SUPPRESS)  # in a process of its own
+    parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.json")
+    return parser.parse_args()
+
+
+def decoder(positions, size="nano"):
+    """Return a decoder of the size of char_lm_nano or char_lm_small."""
+    layers, heads, width, block = {"nano": (4, 4, 128, 64), "small": (6, 6, 384, 256)}[size]
+    return Decoder(WORDS, block, width, 4 * width, layers, heads, positions=positions).eval()
+
+
+def encoder(positions):
+    """Return an encoder of the size of clap_roberta_tiny."""
+    layers = [EncoderLayer(128, 512, 4, torch.nn.functional.gelu) for _ in range(4)]
+    scheme = build(positions, Spec(128, 4, 128, padding_row=1))
+    return SentenceEncoder(torch.nn.Embedding(32_000, 128), scheme, TokenEmbedding(32_000), layers, padding_index=1)
+
+
+def compare(args, positions):
+    """Return the seconds of both ways of reading a text, in turn."""
+    model, length = decoder(positions), args.trained * args.times
+    tokens = torch.randint(WORDS, (args.windows * length,))
+
+    @torch.inference_mode()
+    def long():
+        for window in tokens.view(-1, length):
+            model(window[None])
+
+    @torch.inference_mode()
+    def sliding():
+        for batch in tokens.unfold(0, args.trained, args.stride).split(64):
+            model(batch)[:, -args.stride :]
+
+    return interleaved({"sliding": sliding, "long": long}, args.repeats, warmup=1)
+
+
+@torch.inference_mode()
+def print_peak(kind, positions, length):
+    if kind == "clap_roberta_tiny":
+        encoder(positions).eval()(torch.randint(4, 32_000, (1, int(length))))
+    else:
+        decoder(positions, "small")(torch.randint(WORDS, (1, int(length))))
+    print(peak_memory_of_process())
+
+
+def peak(kind, positions, length):
+    """Return the peak resident memory in MB of a process that encodes one input."""
+    command = [sys.executable, __file__, "--peak-of", kind, positions, str(length)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def main():
+    args = parse()
+    if args.peak_of:
+        print_peak(*args.peak_of)
+        return
+    result = {"trained": args.trained, "times": args.times, "stride": args.stride, "ratios": {}, "peak_mb": {}}
+    for positions in args.positions:
+        seconds = compare(args, positions)
+        found = result["ratios"][positions] = summary(ratios(seconds["sliding"], seconds["long"]))
+        print(f"{positions:8} sliding / long {found['median']:.2f} ({found['min']:.2f}-{found['max']:.2f})", flush=True)
+        for kind in ("clap_roberta_tiny", "char_lm_small") if args.memory else ():
+            mb = result["peak_mb"][f"{kind}, {positions}, {args.memory} tokens"] = peak(kind, positions, args.memory)
+            print(f"{kind}, {positions}, {args.memory:,} tokens: {mb:,.0f} MB", flush=True)
+    if args.save:
+        print(save(args.save, result))
+
+
+if __name__ == "__main__":
+    main()
