@@ -269,3 +269,12 @@ def test_generation_is_theirs(transformers, tokenizer, tmp_path):
     ours = lm.generate(TEXT[:12], max_length=10)
     assert ours == lm.decode(expected[expected != 0])
     assert lm.sample(TEXT[:12], 10, temperature=0)[: len(ours)] == ours
+
+
+@pytest.mark.parametrize("theirs_, ours", [("resid_pdrop", "dropout"), ("embd_pdrop", "embedding_dropout"),
+                                           ("attn_pdrop", "attention_dropout")])  # fmt: skip
+def test_each_of_the_three_dropouts_has_its_own_place(transformers, tokenizer, tmp_path, theirs_, ours):
+    rates = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, theirs_: 0.25}
+    lm = hub.CausalLM.from_pretrained(save(theirs(transformers, **rates), tmp_path / "hf", tokenizer))
+    found = {name: lm.options[name] for name in ("dropout", "embedding_dropout", "attention_dropout")}
+    assert found == {"dropout": 0.0, "embedding_dropout": 0.0, "attention_dropout": 0.0, ours: 0.25}

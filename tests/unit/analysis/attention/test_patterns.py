@@ -272,3 +272,28 @@ def test_nothing_to_score_on_is_one_line(make_char_lm):
     for texts in ([], [""], ["a", "b"]):
         with toy.refused():
             score_heads(make_char_lm(), texts)
+
+
+def test_scores_are_those_of_evaluation_mode_and_the_model_stays_in_its_own(make_char_lm):
+    lm = make_char_lm(dropout=0.5, attention_dropout=0.5)
+    expected = score_heads(lm, TEXTS, sequences=3)
+    lm.model.train()
+    found = score_heads(lm, TEXTS, sequences=3)
+    assert lm.model.training
+    for name in expected:
+        np.testing.assert_array_equal(found[name]["score"], expected[name]["score"])
+
+
+def test_fillers_are_not_drawn(toy_data, tmp_path):
+    lm = hub.load(toy.save_masked_lm(tmp_path, toy_data))
+    fillers = range(10, 20)
+    for i in fillers:
+        lm.dictionary.symbols[i] = f"madeupword{i:04d}"
+        lm.dictionary.indices[lm.dictionary.symbols[i]] = i
+    drawn = {i for row in patterns.repeated(lm, 15, 40, seed=1) for i in row.tolist()}
+    assert not drawn & set(fillers)
+
+
+def test_another_seed_draws_other_sequences(make_char_lm):
+    one, same, other = (next(patterns.repeated(make_char_lm(), 12, 1, seed=seed)).tolist() for seed in (0, 0, 1))
+    assert one == same != other

@@ -83,3 +83,32 @@ def test_collapse_is_one_class_nearly_throughout():
     assert not glue.collapsed(np.array([1] * 98 + [0] * 2))
     assert glue.collapsed(np.full(10, 2.7) + np.linspace(0, 0.01, 10), (0, 5))
     assert not glue.collapsed(np.linspace(0, 5, 10), (0, 5))
+
+
+def test_the_baseline_of_a_regression_answers_the_mean_of_the_training_labels(monkeypatch):
+    monkeypatch.setitem(glue.FUNCTIONS, "first", lambda predictions, targets: float(predictions[0]))
+    assert glue.baseline(("first",), np.array([0.0, 1.0, 5.0]), np.array([3.0, 3.0]), regression=True) == {"first": 2.0}
+
+
+@pytest.mark.parametrize("name", ["matthews_correlation", "pearson", "spearmanr"])
+def test_a_constant_target_has_no_correlation_either(name):
+    assert glue.scores((name,), [0, 1, 1], [1, 1, 1]) == {name: 0.0}
+
+
+def test_constants_correlate_0_although_their_mean_is_rounded():
+    """0.1 three times has a mean that is not 0.1."""
+    assert glue.pearson(np.array([0.1] * 3), np.array([0.0, 1.0, 2.0])) == 0.0
+    assert glue.pearson(np.array([0.0, 1.0, 2.0]), np.array([0.1] * 3)) == 0.0
+
+
+def test_the_majority_is_the_most_frequent_label_and_of_equals_the_smaller():
+    assert glue.majority(np.array([2, 1, 2, 0])) == 2 and glue.majority(np.array([1, 0])) == 0
+
+
+def test_f1_is_of_class_1():
+    assert glue.f1(np.array([1, 1, 0, 0, 0]), np.array([1, 0, 0, 0, 1])) == 0.5
+
+
+def test_a_regression_collapses_at_a_hundredth_of_its_scale():
+    around = np.array([1.0, -1.0] * 5)  # of deviation 1
+    assert glue.collapsed(0.049 * around, (0, 5)) and not glue.collapsed(0.051 * around, (0, 5))

@@ -150,3 +150,39 @@ def test_the_head_is_asked_after_several_lengths(windows):
     found = evaluation.head_accuracy(model, windows, truth, [1, 4, 100])
     assert list(found["accuracy"]) == [1, 4] and found["accuracy"][4]["mean"] == 1
     assert np.trace(found["confusion"]) == np.sum(found["confusion"]) == 7
+
+
+def test_the_error_of_an_accuracy_combines_those_of_the_styles():
+    """Windows of "aaba": 1, 0 of style a; all of style b: errors 0.5 and 0, so 0.5 / 2."""
+    found = evaluation.accuracy_by_length(["aaba", "bbbb"], first_letter, [2])[2]
+    assert (found["mean"], found["standard_error"]) == (0.75, 0.25)
+
+
+def test_the_cost_of_a_wrong_style_is_the_mean_over_the_others():
+    def losses(style):
+        if style is None:
+            return torch.tensor([[2.0], [2.0]])
+        return torch.tensor([[1.0], [3.0]]) + style @ torch.tensor([0.0, 1.0, 5.0])
+
+    found = evaluation.style_cost(losses, true=0, styles=3)
+    assert {name: of["mean"] for name, of in found.items()} == {
+        "true": 2.0, "inferred": 2.0, "none": 2.0, "wrong": 5.0, "wrong_minus_true": 3.0,
+    }  # fmt: skip
+    assert found["wrong_minus_true"]["standard_error"] == 0 and found["wrong"]["standard_error"] == 1.0
+
+
+def test_kappa_is_below_zero_for_less_than_chance():
+    assert evaluation.agreement([0, 1], [1, 0]) == {"share": 0.0, "kappa": -1.0, "n": 2}
+
+
+def test_ties_of_the_most_frequent_style_count_in_parts():
+    """Each of four windows sees three others; a sees b, b and a: a is in the minority of the others."""
+    assert evaluation.consistency(np.array([0, 0, 1, 1])) == 0.0
+    assert evaluation.consistency(np.array([0, 0, 0, 1])) == 0.75
+    assert evaluation.consistency(np.array([0, 1, 0])) == pytest.approx((0.5 + 0 + 0.5) / 3)
+
+
+def test_success_above_the_base_rate_is_by_style():
+    found = evaluation.transfer({0: ["aaaa"], 1: ["bbab"]}, first_letter, 1, base=np.array([0.25, 0.5, 0.25]))
+    assert found["above_base"] == {0: 0.75, 1: 0.25}
+    assert found["confusion"] == [[4, 0, 0], [1, 3, 0]]

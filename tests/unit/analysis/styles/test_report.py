@@ -1,0 +1,53 @@
+"""The first lines of an evaluation: which figure to quote."""
+
+from plugins.analysis.styles import report
+
+
+def score(mean, n=4):
+    return {"mean": mean, "standard_error": 0.01, "n": n}
+
+
+def judged(**given):
+    nearest = {name: {"nearest": {"success": score(mean)}} for name, mean in given.items()}
+    consistency = {"real": {"nearest_is_asked": {100: score(0.9), 200: score(0.97)}}}
+    return {"transfer": nearest, "consistency": consistency}
+
+
+RESULT = {
+    "checkpoint": "c.pt", "styles": ["a", "b"], "chance": 0.5, "sees_the_future": False, "options": {"window": 200},
+    "judges": {"svm": judged(prompted=0.6, given=0.81, transfer=0.7), "bayes": judged(prompted=0.5, given=0.79)},
+    "cost": {"a": {"true": score(2.0), "wrong_minus_true": score(0.2)},
+             "b": {"true": score(3.0), "wrong_minus_true": score(0.4)}},
+    "head": {"accuracy": {8: score(0.5), 64: score(0.75)}},
+}  # fmt: skip
+
+
+def test_five_lines_say_what_to_quote_with_its_chance_and_its_ceiling():
+    lines = report.headline(RESULT)
+    assert len(lines) == 6 and lines[0] == "c.pt, styles: a, b"
+    assert lines[1].startswith("quote     0.810 ± 0.010") and "chance 0.50, real text 0.97" in lines[1]
+    assert "0.790 ± 0.010" in lines[3] and "0.700 ± 0.010" in lines[3]
+    assert "2.500 nats" in lines[4] and "+0.300" in lines[4]
+    assert "0.750 ± 0.010" in lines[5] and "64 characters" in lines[5]
+
+
+def test_without_forced_styles_the_prompted_text_is_quoted():
+    judges = {name: judged(prompted=mean) for name, mean in (("svm", 0.6), ("bayes", 0.5))}
+    lines = report.headline({**RESULT, "judges": judges, "cost": {}} | {"cost": RESULT["cost"]})
+    assert lines[1].startswith("quote     0.600") and "prompt of the style" in lines[1]
+
+
+def test_a_model_that_sees_the_future_is_quoted_by_its_honest_loss():
+    loss = {"honest": score(2.0), "one_pass": score(0.5), "gap": score(1.5), "tokens": 10}
+    lines = report.headline({"checkpoint": "c", "styles": ["a"], "sees_the_future": True, "loss": loss})
+    assert "honest loss 2.000" in lines[1] and "not a likelihood" in lines[2]
+
+
+def test_a_model_without_styles_is_quoted_by_its_loss():
+    loss = {"honest": score(2.0), "one_pass": score(2.0), "gap": score(0.0), "tokens": 10}
+    lines = report.headline({"checkpoint": "c", "styles": [], "sees_the_future": False, "loss": loss})
+    assert "styles: none" in lines[0] and "2.000 ± 0.010 nats per character" in lines[-1]
+
+
+def test_a_single_value_has_no_error_and_none_no_text():
+    assert report.shown(score(0.5, n=1)) == "0.500" and report.shown(None) == "" and report.shown(score(0.5, 0)) == ""
