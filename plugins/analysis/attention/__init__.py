@@ -1,1 +1,1 @@
-"""Attention weights: capture, head patterns, drawings."""
+"""Attention: weights of every head, patterns of heads, figures."""

@@ -1,11 +1,11 @@
-"""What each attention head does: its share of attention on named positions, beyond what a uniform head puts there.
+"""Score attention heads on named patterns: their attention on the keys of a pattern, beyond that of a uniform head.
 
-A pattern says, for each token as query, which keys a head of that kind looks at. The score of a head is the mean, over
-the queries that have such keys, of the attention on them less the share of the visible keys that they are: 0 for a
-head that looks at everything alike, near 1 for one that looks nowhere else, below 0 for one that avoids them. Queries
-for which the pattern holds no visible key, or all of them, tell nothing about a head and are left out.
+A pattern selects the keys that a head of that kind attends to, for each token as query. The score of a head is the
+mean, over the queries with such keys, of the attention on them minus their share of the visible keys: 0 for a uniform
+head, near 1 for one that attends to nothing else, below 0 for one that avoids them. Queries for which the pattern
+selects no visible key, or all of them, are excluded.
 
-Names that end in ``_token_head`` or in ``induction_head`` are TransformerLens's where it has them, and mean the same.
+The names ending in ``_token_head`` and ``induction_head`` are those of TransformerLens where it has the pattern.
 
 Shapes: B texts, T tokens of each, L layers, H heads, P patterns, N texts in all.
 """
@@ -33,13 +33,13 @@ INDUCTION = "induction_head"
 
 @dataclass
 class Batch:
-    """What patterns are told of some texts of equal length.
+    """The input of patterns: texts of equal length.
 
     Attributes:
         ids: (B, T) tokens.
-        words: (B, T) where the word of each token starts, -1 for what is in no word; see :func:`word_starts`.
+        words: (B, T) start of the word of each token, -1 for tokens outside words; see :func:`word_starts`.
         delimiters: (B, T) booleans.
-        both_ways: tokens see what follows them, as in a masked LM.
+        both_ways: tokens attend to later tokens, as in a masked LM.
     """
 
     ids: Tensor
@@ -49,7 +49,7 @@ class Batch:
 
     @classmethod
     def of(cls, lm: LanguageModel, ids: Tensor) -> "Batch":
-        """Describe texts (B, T) of a language model that ``plugins.hub.load`` returned."""
+        """Return the batch of texts (B, T) of a language model."""
         dictionary = lm.dictionary
         special = {*range(dictionary.nspecial), dictionary.index(MASK)}
         words, delimiters = [], []
@@ -62,16 +62,16 @@ class Batch:
         return cls(ids, torch.tensor(words), torch.tensor(delimiters), sees_both_ways(lm.model))
 
     def visible(self) -> Tensor:
-        """Return the keys that each query can see, (T, T)."""
+        """Return the mask (T, T) of the keys that each query can attend to."""
         every = torch.ones(2 * self.ids.shape[1:], dtype=torch.bool, device=self.ids.device)
         return every if self.both_ways else every.tril()
 
     def itself(self) -> Tensor:
-        """Return the key at the query's own place, (T, T)."""
+        """Return the mask (T, T) of the query itself."""
         return torch.eye(self.ids.size(1), dtype=torch.bool, device=self.ids.device)
 
     def same(self) -> Tensor:
-        """Return the keys of the query's own token, itself left out, (B, T, T)."""
+        """Return the mask (B, T, T) of other occurrences of the query's token."""
         return (self.ids[:, :, None] == self.ids[:, None, :]) & ~self.itself()
 
 
@@ -91,19 +91,19 @@ def current_token_head(batch: Batch) -> Tensor:
 
 
 def first_token_head(batch: Batch) -> Tensor:
-    """The first token, ``<s>`` in a masked LM; it has no query of its own."""
+    """The first token, ``<s>`` in a masked LM; it is not a query itself."""
     keys = torch.zeros_like(batch.itself())
     keys[1:, 0] = True
     return keys[None]
 
 
 def duplicate_token_head(batch: Batch) -> Tensor:
-    """Other occurrences of the query's token, of which a causal head sees the earlier ones; queries without are out."""
+    """Other occurrences of the query's token, the earlier ones for a causal head; queries without any are excluded."""
     return batch.same()
 
 
 def same_token_head(batch: Batch) -> Tensor:
-    """Those and the query itself: "the same character". Queries whose token occurs once are out here too."""
+    """All occurrences of the query's token including itself; queries whose token occurs once are excluded."""
     same = batch.same() & batch.visible()
     return same | (batch.itself() & same.any(-1, keepdim=True))
 
@@ -111,7 +111,7 @@ def same_token_head(batch: Batch) -> Tensor:
 def word_start_head(batch: Batch) -> Tensor:
     """The first token of the query's word, for queries at least two tokens after it.
 
-    For nearer ones it is the query itself or the token before it, which have patterns of their own.
+    For closer ones it is the query itself or the previous token, which are other patterns.
     """
     places = torch.arange(batch.ids.size(1), device=batch.ids.device)
     inside = (batch.words >= 0) & (places - batch.words >= 2)  # (B, T)
@@ -119,9 +119,9 @@ def word_start_head(batch: Batch) -> Tensor:
 
 
 def induction_head(batch: Batch) -> Tensor:
-    """What followed earlier occurrences of the query's token (Olsson et al., 2022, arXiv 2209.11895).
+    """The tokens after earlier occurrences of the query's token (Olsson et al., 2022, arXiv 2209.11895).
 
-    It is scored on repeated random sequences, where neither grammar nor nearness gives the same answer.
+    Scored on repeated random sequences, where no other strategy attends to the same keys.
     """
     return batch.same().tril(-1).roll(1, dims=2)
 
@@ -144,7 +144,7 @@ REPEATED: dict[str, Pattern] = {INDUCTION: induction_head}
 
 
 def score_heads(
-    lm,
+    lm: LanguageModel,
     texts: Iterable[str],
     *,
     length: int = 128,
@@ -154,28 +154,28 @@ def score_heads(
     seed: int = 0,
     bar: bool = False,
 ) -> dict[str, dict]:
-    """Score every head of a language model on every pattern. Memory does not grow with the number of texts.
+    """Score every head of a language model on every pattern; memory does not grow with the number of texts.
 
     Args:
         lm: what ``plugins.hub.load`` returned.
-        texts: each is cut to ``length`` tokens; those of fewer than two are left out.
-        length: tokens at most, of a text and of a random sequence; the model's own limit also holds.
-        batch_size: texts in a pass; all of one length, so that nothing is padded.
-        sequences: how many repeated random sequences the induction score is taken over.
-        resamples: of the bootstrap, see :class:`StreamingBootstrap`.
+        texts: each is truncated to ``length`` tokens; texts of fewer than two are skipped.
+        length: maximum number of tokens of a text and of a random sequence, within the limit of the model.
+        batch_size: texts in a forward pass, all of one length, without padding.
+        sequences: number of repeated random sequences for the induction score.
+        resamples: number of bootstrap replicates, see :class:`StreamingBootstrap`.
         seed: of the random sequences and of the bootstrap.
-        bar: show one.
+        bar: show a progress bar.
 
     Returns:
         {pattern: {``score``, ``low``, ``high``: (L, H), ``items``, ``texts``}}: low and high are the ends of a 95 %
-        interval over texts, NaN for fewer than two; items and texts say how many queries and texts had the pattern.
-        A masked LM has next token and delimiter, too.
+        interval over texts, NaN for fewer than two; items and texts are the numbers of queries and texts with the
+        pattern. Next token and delimiter are for masked LMs only.
 
     Raises:
-        UserError: no text of two tokens, a character that the model does not know, or a model with a tuned prompt.
+        UserError: no text of two tokens, an unknown character, or a model with a tuned prompt.
     """
     if prompt_of(lm.model) is not None:
-        raise UserError("the patterns are about a text alone, and this model has a tuned prompt in front of it")
+        raise UserError("the patterns describe text only, but this model has a tuned prompt in front of it")
     length = min(length, lm.model.max_positions())
     natural = BOTH_WAYS if sees_both_ways(lm.model) else CAUSAL
     texts = tqdm(texts, "texts", unit=" texts", leave=False, disable=not bar)
@@ -196,13 +196,13 @@ def score_heads(
 
 
 def named(names: Iterable[str], arrays: dict[str, np.ndarray]) -> dict[str, dict]:
-    """Return {name: {key: its part of each array}}, numbers as such."""
+    """Return {name: {key: its part of each array}}."""
     parts = {key: list(array) for key, array in arrays.items()}
     return {name: {key: parts[key][i] for key in parts} for i, name in enumerate(names)}
 
 
 def observe(lm: LanguageModel, ids: Tensor) -> tuple[list[Tensor], Batch]:
-    """Run texts (B, T) through a model; return the weights, (B, H, T, T) for each layer, and the texts described."""
+    """Run texts (B, T) through a model; return the weights of each layer, (B, H, T, T), and the batch."""
     device = next(lm.model.parameters()).device
     with utils.model_eval(lm.model), torch.inference_mode(), capture(lm.model) as layers:
         lm.model(ids.to(device))
@@ -210,8 +210,8 @@ def observe(lm: LanguageModel, ids: Tensor) -> tuple[list[Tensor], Batch]:
 
 
 def batches(texts: Iterable[Tensor], size: int) -> Iterator[Tensor]:
-    """Yield texts (T,) of at least two tokens as (B, T), B at most ``size``, those of one length together."""
-    waiting = defaultdict(list)  # by length, so no more than length times size
+    """Yield texts (T,) of at least two tokens in batches (B, T) of one length, B at most ``size``."""
+    waiting = defaultdict(list)  # by length, so at most length times size texts
     for ids in texts:
         if len(ids) < 2:
             continue
@@ -223,12 +223,12 @@ def batches(texts: Iterable[Tensor], size: int) -> Iterator[Tensor]:
 
 
 def repeated(lm: LanguageModel, length: int, count: int, seed: int) -> Iterator[Tensor]:
-    """Yield random sequences (T,) of distinct tokens, each twice in a row, between ``<s>`` and ``</s>`` if there are.
+    """Yield sequences (T,) of distinct random tokens, repeated once, between ``<s>`` and ``</s>`` if there are.
 
     Args:
-        lm: the language model; special tokens are not drawn.
-        length: T at most.
-        count: how many.
+        lm: the language model; special tokens and fillers are not drawn.
+        length: maximum T.
+        count: number of sequences.
         seed: of the random numbers.
     """
     dictionary = lm.dictionary
@@ -245,7 +245,7 @@ def repeated(lm: LanguageModel, length: int, count: int, seed: int) -> Iterator[
 
 
 def excess(attention: Sequence[Tensor], batch: Batch, patterns: dict[str, Pattern]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sums that scores are made of: attention on each pattern beyond a uniform head's, over the queries.
+    """Return the attention on each pattern beyond that of a uniform head, summed over the queries.
 
     Args:
         attention: L tensors (B, H, T, T).
@@ -253,23 +253,23 @@ def excess(attention: Sequence[Tensor], batch: Batch, patterns: dict[str, Patter
         patterns: P functions that return the keys of each query, (B or 1, T, T).
 
     Returns:
-        (B, P, L, H) sums over queries, and (B, P) how many queries there were.
+        (B, P, L, H) sums over queries, and (B, P) numbers of queries.
     """
     visible, count = batch.visible(), len(batch.ids)
     keys = torch.stack([(pattern(batch) & visible).expand(count, -1, -1) for pattern in patterns.values()], 1)
-    told = keys.any(-1) & (keys != visible).any(-1)  # (B, P, T)
-    keys = (keys & told[..., None]).float()  # (B, P, T, T)
+    counted = keys.any(-1) & (keys != visible).any(-1)  # (B, P, T)
+    keys = (keys & counted[..., None]).float()  # (B, P, T, T)
     expected = (keys.sum(-1) / visible.sum(-1)).sum(-1)  # (B, P)
     flat = keys.flatten(2).transpose(1, 2)  # (B, TT, P)
     mass = torch.stack([weights.flatten(2).to(flat) @ flat for weights in attention], 1)  # (B, L, H, P)
     beyond = mass.permute(0, 3, 1, 2) - expected[..., None, None]  # (B, P, L, H)
-    return beyond.double().cpu().numpy(), told.sum(-1).double().cpu().numpy()
+    return beyond.double().cpu().numpy(), counted.sum(-1).double().cpu().numpy()
 
 
 def uniform_excess(attention: Sequence[Tensor], batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sums of what attention shares with a uniform head's, less what one on a single key shares with it.
+    """Return the overlap of attention with that of a uniform head, beyond that of a head on a single key.
 
-    For a query of n visible keys: sum_j min(a_j, 1/n) - 1/n, from 0 to 1 - 1/n.
+    For a query with n visible keys it is sum_j min(a_j, 1/n) - 1/n, from 0 to 1 - 1/n.
 
     Args, returns: as in :func:`excess`, for one pattern.
     """
@@ -280,13 +280,13 @@ def uniform_excess(attention: Sequence[Tensor], batch: Batch) -> tuple[np.ndarra
 
 
 def word_starts(tokens: Sequence[str], special: Sequence[bool]) -> list[int]:
-    """Return where the word of each token starts, -1 for a token that is in no word.
+    """Return the start of the word of each token, -1 for a token outside words.
 
-    A word is a run of tokens with letters, digits or combining marks; a space in front of one starts another.
+    A word is a run of tokens with letters, digits or combining marks; a leading space starts a new word.
 
     Args:
         tokens: as :meth:`plugins.analysis.language_model.LanguageModel.tokens` returns them.
-        special: which are special tokens, whose letters are no word.
+        special: whether each is a special token, which is outside words.
     """
     starts, start = [], -1
     for place, (token, is_special) in enumerate(zip(tokens, special, strict=True)):
@@ -299,5 +299,5 @@ def word_starts(tokens: Sequence[str], special: Sequence[bool]) -> list[int]:
 
 
 def has_letters(token: str) -> bool:
-    """Tell whether a token holds a letter, a digit or a combining mark."""
+    """Return whether a token contains a letter, a digit or a combining mark."""
     return any(character.isalnum() or unicodedata.combining(character) for character in token)

@@ -1,16 +1,16 @@
-"""Means with intervals over texts that come one after the other and are not kept."""
+"""Means with bootstrap intervals over a stream of texts, which are not stored."""
 
 import numpy as np
 
 
 class StreamingBootstrap:
-    """Means over what texts consist of, such as their tokens, with a bootstrap interval over the texts.
+    """Means over the items of texts, for example their tokens, with a bootstrap interval over the texts.
 
-    It takes no more memory for more texts: each of the replicates draws how often it takes a text from a Poisson
-    distribution of mean 1 when the text comes, which for many texts is the same as drawing with replacement
+    Memory does not grow with the number of texts: for each text, every replicate draws the number of times it takes
+    the text from a Poisson distribution of mean 1, which for many texts is equivalent to drawing with replacement
     (Chamandy et al., 2012, "Estimating Uncertainty for Massive Data Streams", section 3).
 
-    Shapes: B texts at a time, P means, each of an array of shape S (as it may be), R replicates.
+    Shapes: B texts at a time, P means, each an array of any shape S, R replicates.
 
     Args:
         resamples: R.
@@ -24,11 +24,11 @@ class StreamingBootstrap:
         self.texts = 0  # with an item, (P,)
 
     def add(self, sums: np.ndarray, items: np.ndarray) -> None:
-        """Take texts in.
+        """Add texts.
 
         Args:
             sums: (B, P, *S), over the items of each text.
-            items: (B, P), how many those are.
+            items: (B, P), the numbers of items.
         """
         times = np.ones((1 + self.resamples, len(sums)))
         times[1:] = self.draws.poisson(1.0, times[1:].shape)
@@ -38,10 +38,10 @@ class StreamingBootstrap:
         self.count += len(sums)
 
     def result(self) -> dict[str, np.ndarray]:
-        """Return ``score``, the means, and ``low`` and ``high``, the ends of their 95 % intervals, all (P, *S); and
-        how many ``items`` and ``texts`` went in, (P,).
+        """Return ``score``, the means, and ``low`` and ``high``, the ends of their 95 % intervals, all (P, *S); and the
+        numbers of ``items`` and ``texts``, (P,).
 
-        A mean over nothing is NaN, and so is an interval over fewer than two texts.
+        A mean over no items is NaN, and so is an interval over fewer than two texts.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             means = self.sums / self.items.reshape(self.items.shape + (1,) * (self.sums.ndim - 2))  # (1 + R, P, *S)

@@ -1,18 +1,20 @@
-"""GLUE's official metrics over a whole split. Names and fractions (0 to 1) are Hugging Face's."""
+"""GLUE's official metrics over a whole split (Wang et al., 2019), with Hugging Face's names, from 0 to 1."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def scores(names, predictions, targets):
-    """Return {name: value} of the metrics asked for.
+def scores(names: Sequence[str], predictions: ArrayLike, targets: ArrayLike) -> dict[str, float]:
+    """Return the values of some metrics by name.
 
     Args:
         names: some of ``plugins.data.glue.specs.METRICS``.
         predictions, targets: (N,) class ids, or numbers for a regression.
 
-    ``combined_score`` is the mean of the others asked for.
+    ``combined_score`` is the mean of the others in ``names``.
     """
     predictions, targets = np.asarray(predictions, float), np.asarray(targets, float)
     found = {name: FUNCTIONS[name](predictions, targets) for name in names if name in FUNCTIONS}
@@ -21,19 +23,20 @@ def scores(names, predictions, targets):
     return found
 
 
-def accuracy(predictions, targets):
+def accuracy(predictions: np.ndarray, targets: np.ndarray) -> float:
+    """Return the share of correct predictions."""
     return float(np.mean(predictions == targets))
 
 
-def f1(predictions, targets):
-    """F1 of class 1; 0 if it neither occurs nor is predicted."""
+def f1(predictions: np.ndarray, targets: np.ndarray) -> float:
+    """Return the F1 of class 1; 0 if it neither occurs nor is predicted."""
     hits = np.sum((predictions == 1) & (targets == 1))
     both = np.sum(predictions == 1) + np.sum(targets == 1)
     return float(2 * hits / both) if both else 0.0
 
 
-def matthews_correlation(predictions, targets):
-    """Matthews' correlation for any number of classes (Gorodkin, 2004, eq. 8); 0 if either side is constant."""
+def matthews_correlation(predictions: np.ndarray, targets: np.ndarray) -> float:
+    """Return Matthews' correlation for any number of classes (Gorodkin, 2004, eq. 8); 0 if either side is constant."""
     classes, codes = np.unique(np.concatenate([predictions, targets]), return_inverse=True)
     predicted, true = np.eye(len(classes))[codes].reshape(2, -1, len(classes))  # (N, K) one-hot, each
     covariance = covariance_of(true, predicted)
@@ -41,12 +44,13 @@ def matthews_correlation(predictions, targets):
     return covariance / scale if scale else 0.0
 
 
-def covariance_of(x, y):
+def covariance_of(x: np.ndarray, y: np.ndarray) -> float:
+    """Return N times the covariance of x and y, (N, K) each, summed over K."""
     return float(np.sum((x - x.mean(0)) * (y - y.mean(0))))
 
 
-def pearson(predictions, targets):
-    """Pearson's correlation; 0 where it is undefined, since one side is constant."""
+def pearson(predictions: np.ndarray, targets: np.ndarray) -> float:
+    """Return Pearson's correlation; 0 where it is undefined because one side is constant."""
     x, y = predictions - predictions.mean(), targets - targets.mean()
     scale = math.sqrt(float(x @ x) * float(y @ y))
     if np.ptp(predictions) == 0 or np.ptp(targets) == 0 or not scale:
@@ -54,12 +58,13 @@ def pearson(predictions, targets):
     return float(x @ y) / scale
 
 
-def spearmanr(predictions, targets):
-    """Spearman's correlation: Pearson's of the ranks, ties sharing their mean rank."""
+def spearmanr(predictions: np.ndarray, targets: np.ndarray) -> float:
+    """Return Spearman's correlation: Pearson's correlation of the ranks, ties with their mean rank."""
     return pearson(ranks(predictions), ranks(targets))
 
 
-def ranks(values):
+def ranks(values: np.ndarray) -> np.ndarray:
+    """Return the ranks (N,) of values from 1, ties with their mean rank."""
     _, code, count = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(count)  # rank of the last of each group of ties
     return (last - (count - 1) / 2)[code]
@@ -77,41 +82,49 @@ FUNCTIONS = {
 # Regression: the loss of the published tables
 
 
-def mean_squared_error(predictions, targets):
+def mean_squared_error(predictions: ArrayLike, targets: ArrayLike) -> float:
+    """Return the mean squared error."""
     return float(np.mean((np.asarray(predictions, float) - np.asarray(targets, float)) ** 2))
 
 
-def published_loss(mse, scale):
-    """Return what fairseq's recipe logs for STS-B: labels from 0 to 1, the loss divided by ln 2, as if in bits.
+def published_loss(mse: float, scale: tuple[float, float]) -> float:
+    """Return the loss that fairseq's recipe logs for STS-B: of labels from 0 to 1, divided by ln 2 as if in bits.
 
     Args:
-        mse: mean squared error on the labels' own scale.
+        mse: mean squared error on the original scale of the labels.
         scale: (lowest, highest) label.
     """
     return mse / (scale[1] - scale[0]) ** 2 / math.log(2)
 
 
-# What a model that learned nothing reaches
+# Baselines: the scores of a model that learned nothing
 
 
-def majority(labels):
-    """Return the most frequent id among training labels (N,), the smaller of equals."""
+def majority(labels: np.ndarray) -> int:
+    """Return the most frequent id among training labels (N,), the smallest of ties."""
     return int(np.bincount(labels).argmax())
 
 
-def baseline(names, train_labels, targets, regression):
-    """Return the metrics of always answering the training labels' most frequent class, or their mean."""
+def baseline(names: Sequence[str], train_labels: np.ndarray, targets: np.ndarray, regression: bool) -> dict[str, float]:
+    """Return the metrics of always predicting the most frequent training label, or the mean of a regression's."""
     answer = float(np.mean(train_labels)) if regression else majority(train_labels)
     return scores(names, np.full(len(targets), answer), targets)
 
 
-def top_share(predictions):
-    """Return the share of the most frequent prediction: 1.0 says that a classifier ended at one class."""
+def top_share(predictions: np.ndarray) -> float:
+    """Return the share of the most frequent prediction; 1.0 means that a classifier always predicts one class."""
     return float(np.unique(predictions, return_counts=True)[1].max() / len(predictions))
 
 
-def collapsed(predictions, scale=(), share=0.99):
-    """Whether predictions are one class, or one number, nearly throughout."""
+def collapsed(predictions: np.ndarray, scale: Sequence[float] = (), share: float = 0.99) -> bool:
+    """Return whether nearly all predictions are the same.
+
+    Args:
+        predictions: (N,) class ids, or numbers for a regression.
+        scale: (lowest, highest) label of a regression, which has collapsed if the standard deviation of its
+            predictions is below a hundredth of the scale; empty for classes.
+        share: of the most frequent class from which on a classifier has collapsed.
+    """
     if scale:
         return bool(np.std(predictions) < 0.01 * (scale[1] - scale[0]))
     return top_share(predictions) >= share

@@ -1,1 +1,1 @@
-"""One HTML file that shows what a model is and where its heads look: ``contents`` gathers, ``page`` draws."""
+"""A report on a model as one HTML file: ``contents`` gathers its content, ``page`` renders it."""

@@ -1,4 +1,4 @@
-"""What the records of a run amount to: curves, summaries, and means over several runs."""
+"""Curves and summaries of the records of runs, and means over several runs."""
 
 import math
 from collections.abc import Iterable
@@ -19,13 +19,13 @@ def curve(records: Iterable[Record], name: str, stage: str = VALID) -> tuple[np.
 
 @dataclass(frozen=True)
 class Summary:
-    """A run in four numbers; what the log does not say is NaN.
+    """A run in four numbers; NaN for numbers that the log does not contain.
 
     Attributes:
         updates: updates made.
-        perplexity: the best in validation.
+        perplexity: the best validation perplexity.
         tokens_per_second: of training, without validation and checkpoints.
-        seconds: of training, validation and checkpoints, earlier parts of a resumed run included.
+        seconds: of training, validation and checkpoints, including earlier parts of a resumed run.
     """
 
     updates: int
@@ -35,23 +35,23 @@ class Summary:
 
 
 def summarize(records: list[Record]) -> Summary:
-    """Return what a table of runs shows."""
+    """Return the summary of the records of a run."""
     _, perplexity = curve(records, "ppl")
     _, speed = curve(records, "wps", INNER)
     seconds = [r.values["wall"] for r in records if "wall" in r.values]
     return Summary(
         updates=max((r.updates for r in records), default=0),
         perplexity=float(min(perplexity, default=math.nan)),
-        # The median, because an interval with a validation in it counts that time too, and the first has none.
+        # The median: the time of an interval with a validation in it includes the validation.
         tokens_per_second=float(np.median(speed[speed > 0])) if (speed > 0).any() else math.nan,
         seconds=seconds[-1] if seconds else math.nan,
     )
 
 
 def average(curves: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (updates, means, standard errors), each (N,), of several runs' curves where all of them have a value.
+    """Return (updates, means, standard errors), each (N,), of several curves at the updates that all of them have.
 
-    The standard error of one run is 0, so that a band around its curve has no width.
+    The standard error of a single curve is 0, so that its band has no width.
     """
     curves = [dict(zip(*map(np.ndarray.tolist, points), strict=True)) for points in curves]
     shared = sorted(set.intersection(*(set(points) for points in curves)))
@@ -61,12 +61,11 @@ def average(curves: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray
 
 
 def unigram_perplexity(train_counts: np.ndarray, valid_counts: np.ndarray) -> float:
-    """Return the perplexity of guessing every token by its frequency alone: what learning nothing else gives.
+    """Return the perplexity of the unigram model, which predicts every token by its frequency.
 
     Args:
-        train_counts: (V,) how often each token occurs where the frequencies are taken from; one is added to each,
-            so that no token is impossible.
-        valid_counts: (V,) how often each occurs in the text that is predicted.
+        train_counts: (V,) occurrences of each token in the training text; one is added to each (Laplace smoothing).
+        valid_counts: (V,) occurrences of each token in the text that is predicted.
     """
     frequency = (train_counts + 1) / (train_counts + 1).sum()
     return float(np.exp(-(valid_counts * np.log(frequency)).sum() / valid_counts.sum()))

@@ -1,4 +1,4 @@
-"""Grids of runs: read one from YAML, name its runs, and put what they came to into tables.
+"""Grids of runs: read a grid from YAML, name its runs, and tabulate their results.
 
     title: Depth and heads                    # optional
     base: "{data} --user-dir plugins ..."     # arguments of fairseq-train; {data} is replaced
@@ -6,11 +6,11 @@
     axes:                                     # every combination of their levels is a cell
       --decoder-layers: [5, 10]               # a flag and its values, or
       head: {a: --head clap, b: --head mlm}   # names and the arguments that each adds
-    rows:                                     # cells beside the product
+    rows:                                     # additional cells
       no residual: --no-residual
     columns: [nats, seconds]                  # of the table, see COLUMNS
 
-Arguments are one string, split as a shell does, or a list of strings, taken as they are.
+Arguments are a string, split as a shell does, or a list of strings.
 """
 
 import itertools
@@ -31,7 +31,7 @@ from plugins.errors import UserError
 from plugins.files import read_yaml
 
 OURS = ("--seed", "--save-dir", "--log-format")
-"""Options that every run gets, and a grid may therefore not set."""
+"""Options that are set for every run; a grid must not set them."""
 COLUMNS = {  # name of a number: heading in tables, decimals
     "nats": ("best loss (nats)", 4),
     "bits": ("best loss (bits)", 4),
@@ -51,7 +51,7 @@ COLUMNS = {  # name of a number: heading in tables, decimals
 }
 ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 DEFAULT_COLUMNS = ("nats", "bits", "last_nats", "parameters", "seconds", "tokens_per_second")
-ROW = "row"  # the axis of what stands under `rows`
+ROW = "row"  # the axis of the cells under `rows`
 
 
 @dataclass(frozen=True)
@@ -64,29 +64,29 @@ class GridRun:
 
     @property
     def title(self) -> str:
-        """What the cell is called."""
+        """Name of the cell."""
         return " ".join(level if axis == ROW else f"{axis}={level}" for axis, level in self.cell) or "base"
 
     @property
     def name(self) -> str:
-        """Name of its folder: the title and the seed, in characters that every file system takes."""
+        """Name of its folder: the title and the seed, in characters that are valid in every file system."""
         return re.sub(r"[^\w.=+-]+", "_", f"{self.title}_seed={self.seed}")
 
     @property
     def max_update(self) -> str:
-        """What is given for ``--max-update``, else 0."""
+        """The value of ``--max-update``, 0 if it is not given."""
         backwards = itertools.pairwise(reversed(self.arguments))
         return next((value for value, flag in backwards if flag == "--max-update"), "0")
 
     @property
     def updates(self) -> int:
-        """How many updates it makes; 0 where ``--max-update`` is not given."""
+        """The number of updates; 0 if ``--max-update`` is not given."""
         return int(self.max_update)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What a YAML file asks for."""
+    """A grid of runs, as read from a YAML file."""
 
     title: str
     axes: tuple[str, ...]
@@ -101,12 +101,12 @@ def read_grid(
 
     Args:
         path: the file, see the module.
-        data: what ``{data}`` stands for.
-        more: arguments added at the end of every run; fairseq takes the last of two.
-        seeds: others than the file's.
+        data: value of ``{data}``.
+        more: arguments appended to those of every run; fairseq uses the last of repeated options.
+        seeds: override the seeds of the file.
 
     Raises:
-        UserError: the file is not there, is no YAML, or says something that makes no sense.
+        UserError: the file does not exist, is not YAML, or has an invalid key or value; the message names it.
     """
     content = _load(Path(path))
     unknown = set(content) - {"title", "base", "seeds", "axes", "rows", "columns"}
@@ -120,7 +120,9 @@ def read_grid(
     whole = isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)
     _check(whole, path, "`seeds` is a list of whole numbers")
     columns = tuple(content.get("columns") or DEFAULT_COLUMNS)
-    wrong = next((name for name in columns if name not in list(COLUMNS)), None)  # a list, for a name may be anything
+    wrong = next(
+        (name for name in columns if name not in list(COLUMNS)), None
+    )  # a list, because a name in YAML may be unhashable
     _check(wrong is None, path, f"no column {wrong!r}: there are {', '.join(COLUMNS)}")
     cells = [dict(zip(axes, levels, strict=True)) for levels in itertools.product(*axes.values())] if axes else []
     cells += [{ROW: row} for row in rows]
@@ -130,16 +132,18 @@ def read_grid(
     for seed, cell in itertools.product(seeds, cells or [{}]):
         arguments = [*base, *(part for axis, level in cell.items() for part in levels[axis][level]), *more]
         open_data = data is None and any("{data}" in part for part in arguments)
-        _check(not open_data, path, "it says {data}: give --data PATH")
+        _check(not open_data, path, "it contains {data}: give --data PATH")
         taken = next((part for part in arguments if part.split("=")[0] in OURS), None)
-        _check(taken is None, path, f"{taken} is set for every run: take it out")
+        _check(taken is None, path, f"{taken} is set for every run: remove it")
         run = GridRun(tuple(cell.items()), seed, tuple(part.replace("{data}", data or "") for part in arguments))
         whole = run.max_update.isdecimal()
         _check(whole, path, f"{run.title}: --max-update {run.max_update}: a whole number is needed")
         made.append(run)
     names = [run.name for run in made]
     twice = next((name for name in names if names.count(name) > 1), None)
-    _check(twice is None, path, f"two runs are called {twice}: name their levels apart, in letters or digits")
+    _check(
+        twice is None, path, f"two runs have the name {twice}: give their levels names that differ in letters or digits"
+    )
     return Grid(str(content.get("title", Path(path).stem)), (*axes, *([ROW] if rows else [])), tuple(made), columns)
 
 
@@ -160,16 +164,16 @@ def _axis(name) -> str:
 
 def _levels(path, axis, levels) -> dict[str, list[str]]:
     """Return the arguments of each level of an axis by its name."""
-    _check(levels or axis == "rows", path, f"{axis}: no levels; give some, or take it out")
+    _check(levels or axis == "rows", path, f"{axis}: no levels; give some, or remove it")
     if isinstance(levels, list) and str(axis).startswith("--"):
         return {str(value): [axis, str(value)] for value in levels}
-    flag = "a list of values needs a flag for a name, such as --decoder-layers; else give {name: arguments}"
+    flag = "a list of values needs a flag as its name, for example --decoder-layers; otherwise give {name: arguments}"
     _check(isinstance(levels, dict), path, f"{axis}: {flag}")
     return {str(name): _split(path, f"{axis}, {name}", arguments) for name, arguments in levels.items()}
 
 
 def _split(path, where, arguments) -> list[str]:
-    """Return arguments as a list: a list is taken as it is, a string split as a shell does."""
+    """Return arguments as a list; a string is split as a shell does."""
     if isinstance(arguments, list):
         return [str(part) for part in arguments]
     _check(not isinstance(arguments, dict), path, f"{where}: a mapping, but a string or a list of arguments is needed")
@@ -183,9 +187,9 @@ def _split(path, where, arguments) -> list[str]:
 
 
 def numbers(records: list[Record], parameters: int | None, trained: int | None = None) -> dict[str, float]:
-    """Return what a run came to, by the names of :data:`COLUMNS`; what its log does not say is NaN.
+    """Return the results of a run by the names of :data:`COLUMNS`; NaN for numbers that its log does not contain.
 
-    Losses are those of the validation set, a token; fairseq's ``loss`` is in bits.
+    Losses are validation losses per token; fairseq's ``loss`` is in bits.
     """
     summary = runs.summarize(records)
     bits, nats, perplexity = (runs.curve(records, name)[1] for name in ("loss", "nats", "ppl"))
@@ -216,9 +220,9 @@ def _last(values):
 
 
 def aggregate(results: Iterable[tuple[GridRun, dict]]) -> list[dict]:
-    """Return an entry a cell, in the order in which the cells come first.
+    """Return an entry for each cell, in the order of their first runs.
 
-    Each has ``cell`` {axis: level}, ``title``, ``seeds``, and by the name of a number ``values`` (a seed each),
+    Each has ``cell`` {axis: level}, ``title``, ``seeds``, and for each number ``values`` (one per seed),
     ``mean``, ``standard_error`` and ``standard_deviation`` over the seeds (NaN for one seed).
     """
     cells: dict[str, list[tuple[GridRun, dict]]] = {}
@@ -256,14 +260,14 @@ def markdown(entries: Sequence[Mapping], axes: Sequence[str], columns: Sequence[
 
 def _shown(number: Mapping, decimals: int) -> str:
     mean = f"{number['mean']:,.{decimals}f}"
-    same = len(set(number["values"])) == 1  # of the number of parameters, no spread is shown
+    same = len(set(number["values"])) == 1  # the number of parameters does not vary
     if math.isnan(number["standard_error"]) or (same and not decimals):
         return mean
     return f"{mean} ± {number['standard_error']:,.{decimals}f}"
 
 
 def csv(results: Iterable[tuple[GridRun, Mapping]], axes: Sequence[str]) -> str:
-    """Return a line a run: the levels of the axes, the seed and all numbers, comma-separated, with a heading."""
+    """Return the runs as CSV with a header: the levels of the axes, the seed and all numbers."""
     import csv
     import io
 
@@ -276,8 +280,8 @@ def csv(results: Iterable[tuple[GridRun, Mapping]], axes: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def without_nan(value):
-    """Return nested lists and dicts with None for NaN and infinities, which JSON does not know."""
+def without_nan(value: object) -> object:
+    """Return nested lists and dicts with None for NaN and infinities, which JSON lacks."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -285,12 +289,14 @@ def without_nan(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def matrices(entries: Sequence[Mapping], axes: Sequence[str], name: str = "nats"):
-    """Return heat maps where exactly two axes have numbers for levels, several of each.
+def matrices(
+    entries: Sequence[Mapping], axes: Sequence[str], name: str = "nats"
+) -> tuple[dict[str, tuple[np.ndarray, list[str], list[str]]], tuple[str, ...]]:
+    """Return heat maps, if exactly two axes have several numeric levels.
 
     Returns:
         {title: (values (R, C), row labels, column labels)}, one for each combination of the other axes' levels, and
-        the names of the two axes; both empty where there are no such axes.
+        the names of the two axes; both are empty if there are no such axes.
     """
     levels = {axis: list(dict.fromkeys(e["cell"][axis] for e in entries if axis in e["cell"])) for axis in axes}
     numeric = [axis for axis in axes if len(levels[axis]) > 1 and all(map(_is_number, levels[axis]))]
@@ -300,7 +306,7 @@ def matrices(entries: Sequence[Mapping], axes: Sequence[str], name: str = "nats"
     made = {}
     for entry in entries:
         cell = entry["cell"]
-        if not all(axis in cell for axis in numeric):  # a row beside the product
+        if not all(axis in cell for axis in numeric):  # an additional cell
             continue
         others = " ".join(f"{axis}={cell[axis]}" for axis in axes if axis in cell and axis not in numeric)
         values = made.setdefault(others, np.full((len(first), len(second)), np.nan))

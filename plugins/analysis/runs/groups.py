@@ -1,4 +1,4 @@
-"""Put runs together that differ by their seed alone, name them, and average their curves."""
+"""Group runs that differ in their seed only, name the groups, and average their curves."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ INCIDENTAL = frozenset(
     "aim_repo aim_run_hash data_cache user_dir plasma_path suppress_crashes results_path device_id num_workers "
     "distributed_init_method distributed_port distributed_rank".split()
 )
-"""Options that say where and how a run is kept, and which of several alike it is, but not what it does."""
-_GROUPS_LEFT_OUT = ("job_logging_cfg", "hydra")  # of hydra's own, with the paths of its files
+"""Options that do not change what a run computes, except for its seed."""
+_GROUPS_LEFT_OUT = ("job_logging_cfg", "hydra")  # hydra's own groups, with paths
 
 _SEED = re.compile(r"(?:^|[-_. ])s(?:eed)?[-_=. ]?\d+$", re.IGNORECASE)
 _PLAIN_LOGS = ("log", "train", "hydra_train", "output", "out", "stdout")
@@ -24,7 +24,7 @@ _PLAIN_LOGS = ("log", "train", "hydra_train", "output", "out", "stdout")
 
 @dataclass(frozen=True)
 class Configuration:
-    """Runs that differ by their seed alone.
+    """Runs that differ in their seed only.
 
     Attributes:
         name: for a legend.
@@ -35,10 +35,10 @@ class Configuration:
     runs: tuple[LoggedRun, ...]
 
     def curves(self, metric: str) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Return (updates, means, standard errors) over the runs of a metric in training and in validation.
+        """Return (updates, means, standard errors) of a metric over the runs, for training and for validation.
 
-        In training it is that between two lines of a log, or that of whole epochs where there is no other; without
-        an entry where not all runs have a value at some same update.
+        The training metric is that of the log intervals, or else of whole epochs. A stage is missing where the runs
+        have no update in common.
         """
         made = {}
         for stage in (TRAIN, VALID):
@@ -52,7 +52,7 @@ class Configuration:
 def curve_of(run: LoggedRun, metric: str, stage: str) -> tuple[np.ndarray, np.ndarray]:
     """Return (updates, values) of a metric in training (:data:`TRAIN`) or in validation (:data:`VALID`).
 
-    Of several validation splits, it is the first.
+    Of several validation splits, the first is used.
     """
     if stage == VALID:
         splits = dict.fromkeys(r.stage for r in run.records if r.stage not in (INNER, TRAIN))
@@ -64,12 +64,12 @@ def curve_of(run: LoggedRun, metric: str, stage: str) -> tuple[np.ndarray, np.nd
 
 
 def seed_of(run: LoggedRun) -> int | None:
-    """Return the seed of a run, if it is known."""
+    """Return the seed of a run, or None."""
     return ((run.options or {}).get("common") or {}).get("seed")
 
 
 def name_of(path: str | Path) -> str:
-    """Return what a run is called: its folder, or its log if that has a name of its own, without the seed."""
+    """Return the name of a run: of its folder, or of its log if that is not a generic one, without the seed."""
     path = Path(path).absolute()
     if path.suffix == ".pt" or path.stem in _PLAIN_LOGS or path.name == "log":
         path = path.parent
@@ -82,7 +82,7 @@ def name_of(path: str | Path) -> str:
 
 
 def flat(options: Mapping | None) -> dict[str, str]:
-    """Return {group.option: value as text} of what decides what a run does."""
+    """Return {group.option: value as text} of the options that decide what a run computes."""
     if options is None:
         return {}
     found = {}
@@ -97,10 +97,10 @@ def flat(options: Mapping | None) -> dict[str, str]:
 
 
 def group(found: Sequence[LoggedRun]) -> list[Configuration]:
-    """Return the configurations of some runs, in the order in which they come first.
+    """Return the configurations of runs, in the order of their first runs.
 
-    Runs are of one configuration if their options are the same, but for the :data:`INCIDENTAL` ones; without options,
-    if their names are. Runs with the same seed and folder too are parts of one that was interrupted, and are joined.
+    Runs are of one configuration if their options are the same except for the :data:`INCIDENTAL` ones; without
+    options, if their names are the same. Runs with the same seed and folder are parts of an interrupted run and joined.
     """
     members: dict[object, list[LoggedRun]] = {}
     for run in found:
@@ -112,7 +112,7 @@ def group(found: Sequence[LoggedRun]) -> list[Configuration]:
 
 
 def joined(of_one: Sequence[LoggedRun]) -> list[LoggedRun]:
-    """Return the runs of a configuration, the parts of interrupted ones put together, in the order given."""
+    """Return the runs of a configuration, parts of interrupted runs joined, in the order given."""
     parts: dict[object, list[LoggedRun]] = {}
     for number, run in enumerate(of_one):
         folder = ((run.options or {}).get("checkpoint") or {}).get("save_dir")
@@ -124,7 +124,7 @@ def joined(of_one: Sequence[LoggedRun]) -> list[LoggedRun]:
 
 
 def told_apart(number: int, names: Sequence[str], together: Sequence[Sequence[LoggedRun]]) -> str:
-    """Return a configuration's name, with the options in brackets that others of the same name have otherwise."""
+    """Return the name of a configuration, followed by the options that distinguish it from others of the same name."""
     name = names[number]
     alike = [flat(of_one[0].options) for other, of_one in zip(names, together, strict=True) if other == name]
     if len(alike) == 1:

@@ -1,13 +1,13 @@
-"""Read what a run of ``fairseq-train`` says of itself: its log, in each of fairseq's formats, or else its checkpoints.
+"""Parse fairseq-train logs in each of fairseq's formats; fall back to metrics stored in checkpoints.
 
-A record in a log of ``--log-format json`` has a prefix, the stage and one JSON object whose values are all strings; in
-one of ``simple``, and of ``tqdm`` where no terminal is there, numbers after their names::
+A record of ``--log-format json`` has a prefix, the stage and one JSON object whose values are all strings; a record of
+``simple``, and of ``tqdm`` without a terminal, has names followed by numbers::
 
     2026-01-31 12:00:00 | INFO | valid | {"epoch": 1, "valid_ppl": "300.1", "valid_num_updates": "80"}
     2026-01-31 12:00:00 | INFO | train_inner | epoch 001:     50 / 400 loss=5.1, ppl=34.3, num_updates=50, wall=9
     2026-01-31 12:00:00 | INFO | valid | epoch 001 | valid on 'valid' subset | loss 4.2 | num_updates 80
 
-hydra's log has another prefix, and the file of ``--log-file`` none; so the stage is read from the record itself.
+The stage is read from the record, because the prefix differs in hydra's log and is missing with ``--log-file``.
 """
 
 import ast
@@ -23,7 +23,7 @@ from plugins.plain_data import BadData, parse_json
 
 INNER, TRAIN, VALID = "train_inner", "train", "valid"  # fairseq's names: every few updates, every epoch, validation
 LOG_NAMES = ("log", "*.log", "log.txt", "train.txt", "*.log.txt")
-"""What a log in the folder of a run may be called."""
+"""Names of logs in the folder of a run."""
 
 _JSON = re.compile(r"(?:^|\s)(\{\"\w+\": .*\})\s*$")
 _PROGRESS = re.compile(r"epoch \d+: .*?\d+ ?/ ?\d+ (.*)$")  # simple's train_inner, and a bar of tqdm
@@ -36,11 +36,11 @@ _PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+) \(num\. trained: 
 
 @dataclass(frozen=True)
 class Record:
-    """One line of numbers.
+    """One log record.
 
     Attributes:
         stage: :data:`INNER`, :data:`TRAIN`, or the name of a validation split.
-        values: numbers by name, without the ``train_`` or ``valid_`` that fairseq puts before some.
+        values: numbers by name, without fairseq's prefixes ``train_`` and ``valid_``.
     """
 
     stage: str
@@ -48,12 +48,12 @@ class Record:
 
     @property
     def updates(self) -> int:
-        """Updates made when the line was written."""
+        """The number of updates at the time of the record."""
         return int(self.values.get(_UPDATES, 0))
 
 
 def parse_line(line: str) -> Record | None:
-    """Return the record in a line of a log, or None if the line holds something else."""
+    """Return the record in a line of a log, or None for other lines."""
     found = _parse_json(line) if "{" in line else _parse_text(line)
     if found is None:
         return None
@@ -67,7 +67,7 @@ def _parse_json(line):
     match = _JSON.search(line)
     try:
         pairs = parse_json(match[1]) if match else {}
-    except BadData:  # cut off in the middle, as at the end of an interrupted run
+    except BadData:  # truncated, as at the end of an interrupted run
         return None
     if _UPDATES in pairs:
         return INNER, pairs
@@ -95,14 +95,14 @@ def _number(value) -> float | None:
 def read_log(lines: Iterable[str]) -> list[Record]:
     """Return the records of a log in the order of their updates.
 
-    A resumed run goes on from its last checkpoint and repeats the updates after that, so a line takes the place
-    of all earlier ones of its stage that were not before it.
+    A resumed run continues from its last checkpoint and repeats the updates after it, so a record replaces all earlier
+    ones of its stage with as many updates or more.
     """
     return join(filter(None, map(parse_line, lines)))
 
 
 def join(records: Iterable[Record]) -> list[Record]:
-    """Return records in the order of their updates, where a later one takes the place of those it repeats."""
+    """Return records in the order of their updates; a later record replaces those that it repeats."""
     kept: dict[str, list[Record]] = {}
     for record in records:
         stage = kept.setdefault(record.stage, [])
@@ -113,10 +113,11 @@ def join(records: Iterable[Record]) -> list[Record]:
 
 
 def count_parameters(lines: Iterable[str], trained: bool = False) -> int | None:
-    """Return how many parameters the model has, as fairseq says before it trains; None if it has not yet.
+    """Return the number of parameters that fairseq logs before training, or None.
 
     Args:
-        trained: count those alone that move.
+        lines: of the log.
+        trained: count the trained parameters only.
     """
     for line in lines:
         match = _PARAMETERS.search(line)
@@ -126,9 +127,9 @@ def count_parameters(lines: Iterable[str], trained: bool = False) -> int | None:
 
 
 def read_options(lines: Iterable[str]) -> dict | None:
-    """Return the options that fairseq prints before it trains, {group: {option: value}}; None if they are not there.
+    """Return the options that fairseq logs before training, {group: {option: value}}, or None.
 
-    Of a log with several starts, those of the last.
+    Of a log with several starts, the last ones are returned.
     """
     found = None
     for line in lines:
@@ -137,12 +138,12 @@ def read_options(lines: Iterable[str]) -> dict | None:
             found = match[1]
     try:
         return ast.literal_eval(_Plain().visit(ast.parse(found, mode="eval"))) if found else None
-    except (SyntaxError, ValueError):  # cut off, or objects among the options
+    except (SyntaxError, ValueError):  # truncated, or objects among the options
         return None
 
 
 class _Plain(ast.NodeTransformer):
-    """Makes literals of what is none in printed options: ``Namespace(a=1)``, ``inf``, and choices without quotes."""
+    """Convert other printed options to literals: ``Namespace(a=1)``, ``inf``, and choices without quotes."""
 
     def visit_Call(self, node):
         if getattr(node.func, "id", None) != "Namespace":
@@ -162,12 +163,12 @@ class _Plain(ast.NodeTransformer):
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """What a run has left behind.
+    """The log records and options of a run.
 
     Attributes:
-        path: of its folder, or its log.
+        path: its folder or log.
         records: in the order of their updates.
-        options: {group: {option: value}}, or None if neither log nor checkpoint tells.
+        options: {group: {option: value}}, or None if neither the log nor a checkpoint has them.
         source: ``log`` or ``checkpoints``.
     """
 
@@ -178,13 +179,13 @@ class LoggedRun:
 
 
 def read_run(path: str | Path) -> LoggedRun:
-    """Read a run's log, or several if it was interrupted and began another, or else the numbers in its checkpoints.
+    """Read the log of a run, several logs of an interrupted run, or else the metrics in its checkpoints.
 
     Args:
         path: the run's folder, or a log.
 
     Raises:
-        UserError: nothing is there, or neither logs nor checkpoints hold any number.
+        UserError: the path does not exist, or neither logs nor checkpoints have any metrics.
     """
     path = Path(path)
     if not path.exists():
@@ -193,7 +194,7 @@ def read_run(path: str | Path) -> LoggedRun:
     lines = [line for log in logs for line in _lines_of(log)]
     records = read_log(lines)
     states = _checkpoints(path) if path.is_dir() else iter(())
-    if records:  # a log has options as they were given, a checkpoint as they were understood, so these come first
+    if records:  # a checkpoint's options are the parsed ones, so they take precedence over the log's
         saved = next(filter(None, (state.get("cfg") for state in states)), None)
         return LoggedRun(path, records, saved or read_options(lines), "log")
     read = [state for state in states if state.get("optimizer_history")]
@@ -207,35 +208,37 @@ def read_run(path: str | Path) -> LoggedRun:
 
 
 def find_logs(folder: Path) -> list[Path]:
-    """Return the logs in a folder, the oldest first."""
+    """Return the logs in a folder, oldest first."""
     found = {file for name in LOG_NAMES for file in folder.glob(name) if file.is_file()}
     return sorted(found, key=lambda file: (file.stat().st_mtime_ns, file.name))
 
 
 def _lines_of(log: Path) -> list[str]:
     try:
-        with log.open(encoding="utf-8", errors="replace") as lines:  # also ends lines where a bar was drawn anew
+        with log.open(
+            encoding="utf-8", errors="replace"
+        ) as lines:  # universal newlines also split at the carriage returns of a progress bar
             lines = list(lines)
     except OSError as error:
         raise UserError(f"{log}: {error.strerror}") from error
-    # Half of a number of updates would take the place of all records after it; JSON tells by its brace.
+    # A truncated number of updates would replace later records; a truncated JSON record is recognized by its brace.
     return lines[:-1] if lines and not lines[-1].endswith(("\n", "}")) else lines
 
 
 def _checkpoints(folder: Path) -> Iterable[dict]:
-    """Yield the content of the checkpoints in a folder that can be read, weights left in the file, the newest first."""
+    """Yield the content of the readable checkpoints in a folder, newest first, without loading the weights."""
     for file in sorted(folder.glob("checkpoint*.pt"), key=lambda file: file.stat().st_mtime_ns, reverse=True):
         try:
             yield checkpoints.read_state(str(file))
-        except UserError:  # half of one, from a run that was killed
+        except UserError:  # truncated, from a run that was killed
             continue
 
 
 def records_of(state: Mapping) -> list[Record]:
-    """Return what a checkpoint says of the losses when it was saved.
+    """Return the metrics that a checkpoint stores.
 
-    In training, that is the mean over the epoch so far; in validation, the number by which the best checkpoint is
-    chosen, if there was one before saving: fairseq's meters of validation are means over all those of an epoch.
+    Those of training are means over the epoch so far. Of validation it is the metric by which the best checkpoint is
+    selected, because fairseq's validation meters are means over all validations of an epoch.
     """
     extra, updates = state.get("extra_state") or {}, state["optimizer_history"][-1].get(_UPDATES, 0)
     meters = (extra.get("metrics") or {}).get(TRAIN, ())
@@ -247,7 +250,7 @@ def records_of(state: Mapping) -> list[Record]:
 
 
 def _mean(meter) -> float | None:
-    """Return the mean that a meter of fairseq holds, if it is one of means."""
+    """Return the mean of a fairseq meter, or None for meters that are not averages."""
     total, count = meter.get("sum"), meter.get("count")
     if total is None or count is None or not count > 0:
         return None

@@ -131,9 +131,7 @@ def bars(
                 axes.annotate(f"{value:.3g}", (top, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
     if line is not None:
         axes.axvline(line[0], color=GRAY, linestyle="--", linewidth=1)
-        axes.annotate(f"{line[1]} {line[0]:.3g}", (line[0], 0), (3, -3), xycoords=("data", "axes fraction"),
-                      textcoords="offset points", va="top", fontsize=8, color=GRAY)  # fmt: skip
-        axes.xaxis.labelpad = 12
+        xlabel += f" (dashed: {line[1]}, {line[0]:.3g})"
     axes.set_yticks(range(len(groups)), groups)
     axes.invert_yaxis()
     axes.margins(x=0.1)

@@ -1,1 +1,1 @@
-"""Styles of character LMs: what they change, how well they are told apart, drawings."""
+"""Styles of character LMs: their effects, judges of generated text, evaluations, figures."""

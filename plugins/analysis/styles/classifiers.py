@@ -1,12 +1,12 @@
-"""Classifiers of style that know nothing of the language model: the judges of what it writes.
+"""Classifiers of style that are independent of the language model: the judges of its text.
 
-Two families, so that a peculiarity of one does not pass for style: a linear support vector machine on TF-IDF of
-character n-grams (discriminative), and multinomial naive Bayes on the same kind of features (generative; chosen over a
-small neural network because it is as accurate here as the first, and takes seconds on a CPU).
+There are two families, so that a bias of one is not mistaken for style: a linear support vector machine on TF-IDF of
+character n-grams (discriminative), and multinomial naive Bayes on the same features (generative; as accurate here as a
+small neural network, in seconds on a CPU).
 
-Both can say "none of them". Beside the styles they learn text that has none, made from the same training text:
-random letters, its own characters in random order (the right letters, no words), and mixtures, in which stretches of
-several styles alternate. Without these, every text has a style, and random letters are a perfectly consistent one.
+Both can answer "none". In addition to the styles they learn text without style, made from the same training text:
+random letters, its characters in random order (the right letters, no words), and mixtures, in which stretches of
+several styles alternate. Without these, every text has a style, and random letters have a perfectly consistent one.
 """
 
 import re
@@ -19,7 +19,7 @@ from plugins.errors import UserError
 NONE = -1  # the label of text that has none of the styles
 LENGTHS = (50, 100, 200, 500, 1000)  # characters of a window
 KINDS = ("letters", "shuffled", "mixture")  # of text without style
-_UNSEEN = "\x00"  # stands for every character that the training text lacks
+_UNSEEN = "\x00"  # replaces every character that the training text lacks
 _PRINTABLE = np.array([*(chr(code) for code in range(32, 127)), _UNSEEN])
 _LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz "))
 
@@ -30,7 +30,7 @@ class StyleClassifier:
     Args:
         kind: "svm" or "bayes".
         styles: their names; labels are indices into it.
-        seed: of the windows it is trained on.
+        seed: of the windows without style in its training data.
 
     Raises:
         ValueError: an unknown kind.
@@ -43,13 +43,13 @@ class StyleClassifier:
         self._pipeline, self._alphabet = None, ""
 
     def fit(self, texts: Mapping[str, str], lengths: Iterable[int] = LENGTHS) -> "StyleClassifier":
-        """Learn from a text of each style, cut into windows of every length.
+        """Train on a text of each style, cut into windows of every length.
 
         Args:
             texts: training text by style.
 
         Raises:
-            UserError: one is shorter than the longest window.
+            UserError: a text is shorter than the longest window.
         """
         lengths = list(lengths)
         short = next((style for style in self.styles if len(texts[style]) < max(lengths)), None)
@@ -79,10 +79,10 @@ class StyleClassifier:
         return np.where(found < len(self.styles), found, NONE).astype(np.int64)
 
     def nearest(self, windows: Sequence[str]) -> np.ndarray:
-        """Return for each window the style that it is most like, (N,) int64, even if it has none of them.
+        """Return the nearest style of each window, (N,) int64, even of windows without style.
 
-        This says something only beside the style that was asked for, where every style is asked for alike: text
-        without style then meets it at chance, 1/K. By itself it finds a perfectly consistent style in random letters.
+        It is meaningful only in comparison with the style asked for, when all styles are asked for equally often: text
+        without style then agrees by chance, 1/K. By itself it finds a perfectly consistent style in random letters.
         """
         if not len(windows):
             return np.empty(0, np.int64)
@@ -92,7 +92,7 @@ class StyleClassifier:
         return scores[:, : len(self.styles)].argmax(1)
 
     def _known(self, windows):
-        """Return windows with one symbol for all characters that the training text lacks, or nothing would count."""
+        """Return windows with one symbol for all characters that the training text lacks."""
         other = re.compile(f"[^{re.escape(self._alphabet)}]")
         return [other.sub(_UNSEEN, window) for window in windows]
 
@@ -112,16 +112,16 @@ def _pipeline(kind, seed):
 
 
 def cut(text: str, length: int) -> list[str]:
-    """Return the windows of a text, side by side; what is left over at its end is dropped."""
+    """Return the adjacent windows of a text; an incomplete last one is dropped."""
     return [text[start : start + length] for start in range(0, len(text) - length + 1, length)]
 
 
 def styleless(kind: str, texts: Sequence[str], length: int, count: int, draw: np.random.Generator) -> list[str]:
-    """Return windows that have no style.
+    """Return windows without style.
 
     Args:
-        kind: ``letters``, random ones, each window of few or many different characters; ``shuffled``, a window of a
-            text with its characters in random order; ``mixture``, stretches of several texts in turn.
+        kind: ``letters``, random letters, each window of few or many different ones; ``shuffled``, a window of a text
+            with its characters in random order; ``mixture``, alternating stretches of several texts.
         texts: K texts, each longer than ``length``.
         draw: source of randomness.
     """
@@ -140,13 +140,13 @@ def _shuffled(texts, length, draw):
 
 
 def _mixture(texts, length, draw):
-    """Take turns between 2 to K texts, in stretches of a tenth to a quarter of the window."""
+    """Alternate between 2 to K texts, in stretches of a tenth to a quarter of the window."""
     turns = draw.permutation(len(texts))[: draw.integers(2, len(texts) + 1)] if len(texts) > 2 else range(len(texts))
     return mix([texts[i] for i in turns], length, max(5, int(length * draw.uniform(0.1, 0.25))), draw)
 
 
 def mix(texts: Sequence[str], length: int, stretch: int, draw: np.random.Generator) -> str:
-    """Return a text of ``length`` characters that takes turns between texts, ``stretch`` characters at a time."""
+    """Return a text of ``length`` characters that alternates between texts, ``stretch`` characters at a time."""
     turns = (texts[i % len(texts)] for i in range(-(-length // stretch)))
     return "".join(_stretch(text, stretch, draw) for text in turns)[:length]
 
@@ -157,11 +157,11 @@ def _stretch(text, length, draw):
 
 
 def partition(documents: Sequence[str], shares: Sequence[float]) -> list[str]:
-    """Return the text of documents in disjoint parts, in order: by document, or within them where they are few.
+    """Return the text of documents in disjoint parts: of whole documents, or of stretches if there are few documents.
 
     Args:
         documents: of one style.
-        shares: of the parts, about; they sum to 1.
+        shares: approximate shares of the parts; they sum to 1.
     """
     lengths = np.array([len(document) for document in documents])
     ends = np.round(np.cumsum(shares) * lengths.sum()).astype(int)

@@ -1,4 +1,4 @@
-"""What the styles of a character LM are and do, as arrays: where they lie, which one a text has, and what each changes.
+"""The styles of a character LM as arrays: their embeddings, the style of a text, and the changes that each makes.
 
 ``lm`` is a :class:`plugins.hub.CharLM` whose model has styles.
 
@@ -19,22 +19,22 @@ from plugins.errors import UserError
 from plugins.modules.published_style import PublishedStyle
 
 MIN_FOR_TSNE = 30
-"""Fewer points have no neighbourhoods that t-SNE could keep, and are drawn by PCA."""
+"""Fewer points have no neighborhoods for t-SNE to preserve, and are projected by PCA."""
 INFERRED, NO_STYLE = "(inferred)", "(none)"
-"""Beside the names of the styles, what can be forced on a model or left to it."""
+"""Names of the other two conditions: the style is inferred, or there is none."""
 
 
 def adapter_of(lm):
     """Return the style adapter of a model.
 
     Raises:
-        UserError: it has none.
+        UserError: the model has none.
     """
     lm.check_styles()
     return lm.model.decoder.style
 
 
-# Where styles and texts lie
+# Embeddings of styles and texts
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Plane:
     Attributes:
         points: (N, 2).
         method: ``PCA`` or ``t-SNE``.
-        shares: of the variance, that the two axes hold; empty for t-SNE, whose axes mean nothing.
+        shares: of the variance on the two axes; empty for t-SNE, whose axes have no meaning.
     """
 
     points: np.ndarray
@@ -58,10 +58,10 @@ def embeddings(lm) -> np.ndarray:
 
 
 def flatten(vectors: np.ndarray, seed: int = 1) -> Plane:
-    """Lay vectors (N, D) out in two dimensions: by t-SNE (van der Maaten and Hinton, 2008), or few ones by PCA.
+    """Project vectors (N, D) to two dimensions by t-SNE (van der Maaten and Hinton, 2008), or a few vectors by PCA.
 
-    t-SNE keeps neighbourhoods. A handful of points has none: its picture would be the random start, so fewer than
-    :data:`MIN_FOR_TSNE` are projected on the two directions in which they differ most.
+    t-SNE preserves neighborhoods. A few points have none, and t-SNE would show its random initialization, so fewer
+    than :data:`MIN_FOR_TSNE` points are projected on their first two principal components.
     """
     if len(vectors) >= MIN_FOR_TSNE:
         from sklearn.manifold import TSNE
@@ -80,10 +80,10 @@ def flatten(vectors: np.ndarray, seed: int = 1) -> Plane:
 
 @torch.inference_mode()
 def summaries(lm, windows: torch.Tensor) -> np.ndarray:
-    """Return what the style classifier reads at the end of each window, (N, R), of :func:`windows_of`.
+    """Return the input of the style classifier at the end of each window of :func:`windows_of`, (N, R).
 
     Raises:
-        UserError: the model infers no style from a text.
+        UserError: the model infers no style.
     """
     classifier = classifier_of(lm)
     if classifier is None:
@@ -102,32 +102,33 @@ def summaries(lm, windows: torch.Tensor) -> np.ndarray:
 
 
 def classifier_of(lm) -> torch.nn.Module | None:
-    """Return what tells a text's style, or None where the model infers none (``--style-inference given``, ...)."""
+    """Return the style classifier of a model, or None where it infers none (``--style-inference given``, ...)."""
     adapter = adapter_of(lm)
     return adapter.style_classifier if isinstance(adapter, PublishedStyle) else adapter.classifier
 
 
 def infers_nothing(lm) -> UserError:
+    """Return the error for a model that infers no style."""
     return UserError(f"--style-inference {lm.model.cfg.style_inference} infers no style from a text")
 
 
-# Which style a text has
+# The style of a text
 
 
 @torch.inference_mode()
 def probabilities(lm, text: str, refresh: int | None = None) -> np.ndarray:
-    """Return how probable the model holds each style after each character of a text, (T, K).
+    """Return the inferred probability of each style after each character of a text, (T, K).
 
     Past the end of the block the window slides, as in sampling, so a text may have any length.
 
     Args:
         lm: see the module.
-        text: at least one character. Of a byte model too, a row stands for a whole character.
-        refresh: how many characters a window is behind the next one; each but the first window counts for its last
-            ``refresh`` characters. As in :meth:`plugins.hub.CharLM.sample` by default.
+        text: at least one character; rows are characters for a byte model, too.
+        refresh: stride of the windows; of each but the first, the last ``refresh`` characters count. The default is
+            that of :meth:`plugins.hub.CharLM.sample`.
 
     Raises:
-        UserError: the model infers no style, the text is empty, or holds a character that the model does not know.
+        UserError: the model infers no style, or the text is empty or contains an unknown character.
     """
     adapter_of(lm)
     tokens = lm.encode_some(text, 1)  # (T,) characters, or bytes
@@ -139,14 +140,14 @@ def probabilities(lm, text: str, refresh: int | None = None) -> np.ndarray:
         rows.append(inferred[size - (end - done) :])
         done = end
     rows = torch.cat(rows).cpu().numpy()
-    if lm.dictionary.unit == "byte":  # what a character's last byte says
+    if lm.dictionary.unit == "byte":  # after the last byte of each character
         rows = rows[np.cumsum([len(character.encode()) for character in text]) - 1]
     return rows
 
 
 def style_probabilities(lm, tokens: torch.Tensor) -> torch.Tensor:
-    """Return the probabilities (B, T, K) of the styles after each of the tokens (B, T), given those before it alone."""
-    if lm.sees_the_future:  # it judges the end of what it is given
+    """Return the probabilities (B, T, K) of the styles after each of the tokens (B, T), given no later token."""
+    if lm.sees_the_future:  # it classifies the end of its input
         ends = range(1, tokens.size(1) + 1)
         logits = torch.cat([lm.model(tokens[:, :end])[1]["style_logits"] for end in ends], dim=1)
     else:
@@ -157,10 +158,10 @@ def style_probabilities(lm, tokens: torch.Tensor) -> torch.Tensor:
 
 
 def windows_of(lm, text: str, count: int) -> torch.Tensor:
-    """Return up to ``count`` windows of a text as tokens (N, block + 1), evenly spread.
+    """Return up to ``count`` windows of a text as tokens (N, block + 1), evenly spaced.
 
     Raises:
-        UserError: the text is no longer than the block, or holds a character that the model does not know.
+        UserError: the text is not longer than the block, or contains an unknown character.
     """
     size = lm.block_size + 1
     tokens = lm.encode_some(text, size)
@@ -168,17 +169,17 @@ def windows_of(lm, text: str, count: int) -> torch.Tensor:
     return rows[torch.linspace(0, len(rows) - 1, min(count, len(rows))).long()]
 
 
-# What each style changes
+# The changes that each style makes
 
 
 @dataclass(frozen=True)
 class Modulation:
-    """What hidden states x are changed to after each modulated layer where a style is certain: x * gain + shift.
+    """The modulation x * gain + shift of hidden states x after each modulated layer, for each style alone.
 
     Attributes:
         layers: the M layers, from 0.
         gain: (M, K, C), 1 for no change.
-        shift: (M, K, C), 0 for no change, as always in the published form.
+        shift: (M, K, C), 0 for no change; always 0 in the published form.
     """
 
     layers: tuple[int, ...]
@@ -217,10 +218,10 @@ def attention_under_styles(lm, tokens: torch.Tensor) -> np.ndarray:
 
 
 def attention_differences(lm, windows: torch.Tensor) -> np.ndarray:
-    """Return how much of each head's attention moves when each style is forced on each window, (N, K, L, H).
+    """Return the share of each head's attention that each forced style moves in each window, (N, K, L, H).
 
-    It is the total variation between a query's attention under the style and its mean over all styles, averaged over
-    the queries: 0 where the style makes no difference, 0.3 where it moves three tenths of the attention elsewhere.
+    It is the total variation distance between a query's attention under the style and its mean over all styles,
+    averaged over the queries: 0 for no difference, 0.3 if three tenths of the attention move to other keys.
     """
     rows = []
     for tokens in windows[:, : lm.block_size]:
@@ -231,15 +232,15 @@ def attention_differences(lm, windows: torch.Tensor) -> np.ndarray:
 
 
 def forced_perplexity(lm, windows: Mapping[str, torch.Tensor]) -> dict[str, dict[str, dict]]:
-    """Return the perplexity of texts when each style is forced on the model, when it infers one, and with none.
+    """Return the perplexity of texts under each forced style, the inferred style, and no style.
 
     Args:
         lm: see the module.
-        windows: those of each text, of :func:`windows_of`, by its name.
+        windows: of each text by its name, from :func:`windows_of`.
 
     Returns:
         {text: {style, :data:`INFERRED` or :data:`NO_STYLE`: ``mean`` and ``standard_error`` over windows, ``n``}}.
-        Every prediction is from the characters before it alone, in the published form too.
+        Predictions depend on earlier characters only, in the published form, too.
     """
     adapter_of(lm)
     forced = dict(zip(lm.styles, torch.eye(len(lm.styles), device=lm.device), strict=True))
@@ -255,17 +256,17 @@ def forced_perplexity(lm, windows: Mapping[str, torch.Tensor]) -> dict[str, dict
 
 
 def as_perplexity(loss: Mapping) -> dict:
-    """Return the perplexity of a loss in nats, its error carried over by the slope of the exponential."""
+    """Return the perplexity of a loss in nats; its error is propagated by the slope of the exponential."""
     mean = math.exp(loss["mean"])
     return {"mean": mean, "standard_error": mean * loss["standard_error"], "n": loss["n"]}
 
 
 def confusion(lm, windows: Mapping[str, torch.Tensor]) -> np.ndarray:
-    """Return how many windows of each style the model's own classifier takes for which, (K, K) counts.
+    """Return the confusion matrix of the model's own classifier, (K, K) counts of windows, rows for true styles.
 
     Args:
         lm: see the module.
-        windows: by the name of their true style; a style of the model without windows is a row of zeros.
+        windows: by the name of their true style; a style without windows is a row of zeros.
     """
     rows = torch.cat(list(windows.values()))[:, : lm.block_size]
     labels = torch.cat([torch.full((len(part),), lm.styles.index(name)) for name, part in windows.items()])

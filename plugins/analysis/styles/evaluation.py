@@ -1,7 +1,7 @@
-"""What style is worth: consistency, transfer, a model's own classifier, and what forcing a style costs.
+"""Measures of style: consistency, transfer, a model's own classifier, and the cost of forcing a style.
 
-Labels are indices of styles, 0 to K - 1, and -1 (:data:`~plugins.analysis.style_classifiers.NONE`) for none of them.
-Standard errors are over texts or windows that are independent, never over windows of one text.
+Labels are indices of styles, 0 to K - 1, and -1 (:data:`~plugins.analysis.styles.classifiers.NONE`) for no style.
+Standard errors are over independent texts or windows, never over windows of one text.
 """
 
 import math
@@ -22,18 +22,18 @@ Predict = Callable[[Sequence[str]], np.ndarray]
 
 
 def consistency(labels: np.ndarray, style: int | None = None) -> float:
-    """Return the share of a text's windows that have the text's style.
+    """Return the share of the windows of a text that have its style.
 
-    The text's style is the one that was asked for. Where none was, it is, for each window, the most frequent style of
-    the *other* windows: a window does not vote for itself, so independent windows agree by chance alone, 1/K. Ties
-    count in parts. A window without style agrees with nothing and does not vote: random letters score 0.
+    The style of a text is the one asked for. Where none was, it is, for each window, the most frequent style of the
+    *other* windows: a window does not vote for itself, so that independent windows agree by chance, 1/K. Ties count
+    in parts. A window without style agrees with nothing and does not vote: random letters score 0.
 
     Args:
         labels: (N,) of the windows of one text.
-        style: the one asked for.
+        style: the style asked for, or None.
 
     Returns:
-        0 to 1; NaN for no windows, or for a single one with no style asked for.
+        0 to 1; NaN without windows, or for a single window with no style asked for.
     """
     if style is not None:
         return float((labels == style).mean()) if len(labels) else math.nan
@@ -58,10 +58,10 @@ def consistency_by_length(
     """Return {length: mean consistency over texts with its standard error}.
 
     Args:
-        texts: each judged by itself.
+        texts: each is judged separately.
         predict: maps windows to labels (N,).
         lengths: characters of the windows.
-        styles: those asked for, one a text.
+        styles: those asked for, one per text.
     """
     scores = {}
     for length in lengths:
@@ -72,24 +72,24 @@ def consistency_by_length(
 
 
 def confusion(true: np.ndarray, predicted: np.ndarray, styles: int) -> np.ndarray:
-    """Return counts (K, K + 1): row, the true style; column, the predicted one, the last for none."""
+    """Return counts (K, K + 1): rows are true styles, columns predicted ones, the last for none."""
     table = np.zeros((styles, styles + 1), int)
     np.add.at(table, (np.asarray(true), np.asarray(predicted)), 1)  # NONE, -1, is the last column
     return table
 
 
 def transfer(texts: Mapping[int, Sequence[str]], predict: Predict, length: int, base: np.ndarray | None = None) -> dict:
-    """Return how often generated text has the style that was asked for.
+    """Return how often generated text has the style asked for.
 
     Args:
         texts: by the style asked for.
         predict: maps windows to labels.
         length: of the windows.
-        base: (K,) how often text that was generated with no style asked for has each style.
+        base: (K,) share of each style in text that was generated with no style asked for.
 
     Returns:
-        ``success`` (mean over texts), ``by_style``, ``confusion`` (see :func:`confusion`), and with a base rate
-        ``above_base``: success less what comes without asking, per style.
+        ``success`` (mean over texts), ``by_style``, ``confusion`` (see :func:`confusion`), and with base rates
+        ``above_base``: the success minus the base rate, per style.
     """
     shares, true, found = {}, [], []
     for style, of_style in texts.items():
@@ -115,7 +115,7 @@ def base_rates(texts: Sequence[str], predict: Predict, length: int, styles: int)
 
 
 def agreement(one: np.ndarray, other: np.ndarray) -> dict:
-    """Return the share of windows (N,) that two classifiers label alike, and Cohen's kappa, which is 0 at chance."""
+    """Return the share of windows (N,) with equal labels of two classifiers, and Cohen's kappa, 0 at chance."""
     one, other = np.asarray(one), np.asarray(other)
     if not len(one):
         return {"share": math.nan, "kappa": math.nan, "n": 0}
@@ -127,7 +127,7 @@ def agreement(one: np.ndarray, other: np.ndarray) -> dict:
 def accuracy_by_length(texts: Sequence[str], predict: Predict, lengths: Sequence[int]) -> dict:
     """Return a classifier's accuracy on unseen text of each style, {length: mean over windows with its error}.
 
-    ``texts[k]`` is of style k. Windows count once each; every style weighs the same.
+    ``texts[k]`` is of style k. All styles have the same weight.
     """
     result = {}
     for length in lengths:
@@ -144,13 +144,13 @@ def accuracy_by_length(texts: Sequence[str], predict: Predict, lengths: Sequence
 
 @torch.inference_mode()
 def head_accuracy(model, windows: torch.Tensor, labels: torch.Tensor, lengths: Sequence[int]) -> dict:
-    """Judge a model's own classifier on unseen text, after several numbers of characters.
+    """Evaluate a model's own classifier on unseen text, after several numbers of characters.
 
     Args:
         model: maps tokens (B, T) to logits and ``{"style_logits": (B, T or 1, K)}``.
         windows: (N, T) tokens.
         labels: (N,) true styles.
-        lengths: after how many characters to ask; those above T are left out.
+        lengths: numbers of characters; those above T are skipped.
 
     Returns:
         ``accuracy`` {length: mean and standard error over windows} and, after the longest, ``confusion`` (K, K).
@@ -172,7 +172,7 @@ def nats(model, windows: torch.Tensor, styles: torch.Tensor | None = None) -> to
     Args:
         model: maps tokens (B, T) to logits (B, T, V) and more.
         windows: (N, T) tokens.
-        styles: (K,) mixture that is forced, zeros for none; None for what the model infers.
+        styles: (K,) mixture that is forced, zeros for none; None for the inferred style.
     """
     rows = []
     for part in windows.split(64):
@@ -183,7 +183,7 @@ def nats(model, windows: torch.Tensor, styles: torch.Tensor | None = None) -> to
 
 
 def style_cost(losses: Callable[[torch.Tensor | None], torch.Tensor], true: int, styles: int) -> dict:
-    """Return what text of one style costs a model that is given the true, a wrong, no or its own inferred style.
+    """Return the loss on text of one style under the true, a wrong, no or the inferred style.
 
     Args:
         losses: maps a style (K,), zeros for none, or None (inferred), to nats (N, T) of the same windows.
@@ -191,8 +191,8 @@ def style_cost(losses: Callable[[torch.Tensor | None], torch.Tensor], true: int,
         styles: K.
 
     Returns:
-        Nats a token for ``true``, ``inferred``, ``none`` and ``wrong`` (mean over the K - 1 others), with standard
-        errors over windows; and ``wrong_minus_true``, of the same windows in pairs.
+        Nats per token for ``true``, ``inferred``, ``none`` and ``wrong`` (mean over the K - 1 others), with standard
+        errors over windows; and ``wrong_minus_true``, paired by window.
     """
     one_hot = torch.eye(styles)
     true_loss = losses(one_hot[true]).mean(1)  # (N,)
@@ -206,21 +206,21 @@ def style_cost(losses: Callable[[torch.Tensor | None], torch.Tensor], true: int,
 
 @torch.inference_mode()
 def honest_loss(model, windows: torch.Tensor, batch: int = 64, progress: bool = False) -> dict:
-    """Return the loss of a model that may see the future, beside the likelihood of each token from its prefix alone.
+    """Return the loss of a model in one pass, and its honest loss: of each token from its prefix alone.
 
-    In one pass over a window, a model whose hidden states depend on the window's end has seen what it predicts. The
-    honest number runs it on each prefix by itself and takes the last position's prediction, as sampling does. For a
-    causal model the two are the same.
+    In one pass over a window, a model whose hidden states depend on later tokens has seen the tokens that it predicts.
+    The honest loss runs it on each prefix separately and uses the prediction at the last position, as sampling does.
+    For a causal model the two are equal.
 
     Args:
         model: maps tokens (B, T) to logits (B, T, V) and more.
         windows: (N, T) tokens; N x (T - 1) are predicted.
-        batch: prefixes in one pass, all of one length, so that nothing is padded.
-        progress: show a bar.
+        batch: prefixes in one forward pass, all of one length, without padding.
+        progress: show a progress bar.
 
     Returns:
-        ``one_pass``, ``honest`` and ``gap`` (honest less one pass), in nats a token, with standard errors over
-        windows; ``tokens``, how many were predicted.
+        ``one_pass``, ``honest`` and ``gap`` (honest minus one pass), in nats per token, with standard errors over
+        windows; ``tokens``, the number of predicted tokens.
     """
     one_pass = nats(model, windows)  # (N, T - 1)
     honest = torch.empty_like(one_pass)

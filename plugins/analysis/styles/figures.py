@@ -1,8 +1,8 @@
-"""All drawings of the styles of a character LM, with the arrays behind them: what ``scripts/plot_styles.py`` makes."""
+"""The figures of ``scripts/plot_styles.py`` on the styles of a character LM, with the arrays behind them."""
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,25 +15,25 @@ from plugins.analysis.runs import plots as run_plots
 from plugins.analysis.styles import effects
 from plugins.analysis.styles import plots as style_plots
 
-CHARACTERS_OF_A_HEAD = 40  # that the drawing of a head has room for
-BLOCKS_OF_ATTENTION = 4  # of each text; a block costs a pass for each style
+CHARACTERS_OF_A_HEAD = 40  # in the figure of a head
+BLOCKS_OF_ATTENTION = 4  # of each text; a block costs one forward pass per style
 
 
 class StyleFigures:
-    """Draws into a folder, and keeps the arrays for JSON.
+    """Draws figures into a folder and keeps their arrays for JSON.
 
     Args:
         lm: a :class:`plugins.hub.CharLM` with styles.
-        texts: by their names; one that is called as a style is text of it.
-        windows: blocks of the texts that are long enough, of :func:`plugins.analysis.styles.effects.windows_of`.
-        folder: where the drawings go.
-        evaluation: what ``scripts/evaluate_style.py`` has written about the model, or nothing.
-        judge: whose verdict in it is drawn.
+        texts: by name; a text with the name of a style is text of that style.
+        windows: blocks of the texts that are long enough, from :func:`plugins.analysis.styles.effects.windows_of`.
+        folder: output folder.
+        evaluation: content of the file of ``scripts/evaluate_style.py`` for the model, or None.
+        judge: the judge whose verdict is drawn.
         characters: of each text in its ribbon.
 
     Attributes:
-        found: arrays by the name of what they say.
-        missing: reasons why some drawings are not made.
+        found: arrays by name.
+        missing: reasons why some figures are not drawn.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class StyleFigures:
         self.found, self.missing = {"styles": lm.styles, "texts": list(texts)}, []
 
     def steps(self) -> dict[str, Callable[[], None]]:
-        """Return what there is to draw for this model, by name."""
+        """Return the figures for this model, functions by name."""
         steps = {"embeddings": self.embeddings, "modulation": self.modulation, "attention": self.attention,
                  "perplexity": self.perplexity}  # fmt: skip
         if effects.classifier_of(self.lm) is None:
@@ -63,9 +63,11 @@ class StyleFigures:
         return steps
 
     def path(self, name: str) -> Path:
+        """Return the path of a figure."""
         return self.folder / f"{name}.png"
 
     def embeddings(self) -> None:
+        """Draw the style embeddings."""
         vectors = effects.embeddings(self.lm)
         laid_out = effects.flatten(vectors)
         style_plots.plane(self.path("embeddings"), laid_out, self.lm.styles, "Style embeddings", named=True)
@@ -84,6 +86,7 @@ class StyleFigures:
         self.found["windows"] = {"text": names, **vars(laid_out)}
 
     def ribbons(self) -> None:
+        """Draw the probabilities of the styles along each text."""
         self.found["probabilities"] = {}
         for name, text in self.texts.items():
             text = text[: self.characters]
@@ -93,6 +96,7 @@ class StyleFigures:
             self.found["probabilities"][name] = {"text": text, "probabilities": probabilities}
 
     def modulation(self) -> None:
+        """Draw gain and shift of each style, and their distance from no change."""
         found = effects.modulation(self.lm)
         style_plots.modulation(self.path("modulation"), found, self.lm.styles)
         style_plots.modulation_strength(self.path("modulation_strength"), found, self.lm.styles)
@@ -100,6 +104,7 @@ class StyleFigures:
         self.found["modulation"] = {**vars(found), "gain_strength": gain, "shift_strength": shift}
 
     def attention(self) -> None:
+        """Draw the share of attention that each style moves, and the head whose attention moves most."""
         few = [rows[:: math.ceil(len(rows) / BLOCKS_OF_ATTENTION)] for rows in self.windows.values()]
         each = effects.attention_differences(self.lm, torch.cat(few))  # (N, K, L, H)
         moved = each.mean(0)
@@ -115,6 +120,7 @@ class StyleFigures:
                                    "head": head, "characters": characters, "weights": weights}  # fmt: skip
 
     def perplexity(self) -> None:
+        """Draw the perplexity of each text under each style."""
         table = effects.forced_perplexity(self.lm, self.windows)
         columns = [*self.lm.styles, effects.INFERRED, effects.NO_STYLE]
         values, errors = (np.array([[row[column][part] for column in columns] for row in table.values()])
@@ -127,6 +133,7 @@ class StyleFigures:
         self.found["perplexity"] = table
 
     def confusion(self) -> None:
+        """Draw the confusion matrix of the model's own classifier, of the evaluation if there is one."""
         head, names = self.evaluated.get("head"), self.lm.styles
         labelled = {name: rows for name, rows in self.windows.items() if name in names}
         if head:
@@ -134,13 +141,13 @@ class StyleFigures:
         elif labelled:
             counts, note = effects.confusion(self.lm, labelled), f"blocks of {self.lm.block_size} characters"
         else:
-            self.missing.append(f"no text is called as a style, {', '.join(names)}: no confusion.png")
+            self.missing.append(f"no text has the name of a style ({', '.join(names)}): no confusion.png")
             return
         title = "Style of a text, as the model's classifier sees it"
         self.counts("confusion", counts, (names, names), title, note, "true style")
 
     def judges(self) -> None:
-        """Draw what a judge of the evaluation says of real and generated text."""
+        """Draw the verdict of a judge of the evaluation on real and generated text."""
         found, window = self.evaluated, self.evaluated["options"]["window"]
         series = run_bars.consistency({"": [found]}, self.judge)
         kinds, bars = run_bars.one_by_one(series)
@@ -157,15 +164,18 @@ class StyleFigures:
             title = "Style of generated text, as a judge sees it"
             self.counts("confusion_given", given["confusion"], names, title, note, "style asked for")
 
-    def counts(self, name, counts, names, title, note, rows) -> None:
+    def counts(
+        self, name: str, counts: Sequence, names: Sequence[Sequence[str]], title: str, note: str, rows: str
+    ) -> None:
+        """Draw a confusion matrix."""
         counts = np.array(counts, dtype=float)
         axes = (rows, "style found")
         plots.heat_map(self.path(name), counts, *names, title, axes, note=note, label="windows", decimals=0)
         self.found[name] = {"rows": names[0], "columns": names[1], "counts": counts}
 
 
-def plain(value):
-    """Return arrays and tuples in nested dicts as lists, and numbers with six digits, as JSON takes them."""
+def plain(value: object) -> object:
+    """Return arrays and tuples in nested dicts as lists, and numbers with six digits, for JSON."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from plugins.analysis.metrics.means import mean_and_error
 from plugins.analysis.styles import evaluation
 from plugins.analysis.styles.classifiers import KINDS, StyleClassifier, cut, mix, styleless
+from plugins.analysis.styles.evaluation import Predict
 
 JUDGES = ("svm", "bayes")
 ALPHABET = list("abcdefghijklmnopqrstuvwxyz ")
@@ -19,7 +20,7 @@ Samples = Mapping[str, Mapping[int, Mapping[int, Sequence[str]]]]
 
 @dataclass
 class Judging:
-    """How texts are judged.
+    """Options of the judgment of texts.
 
     Attributes:
         styles: K names.
@@ -37,10 +38,10 @@ class Judging:
         """Return ``judges`` {name: report} and ``agreement`` of the two.
 
         Args:
-            parts: three times K texts: to learn from, to test on, and real text for comparison. Disjoint.
+            parts: three disjoint parts of K texts each: to learn from, to test on, and real text for comparison.
             samples: generated text.
             length: characters of the texts for comparison.
-            count: how many there are of each style, where they are made.
+            count: their number per style, for those that are generated.
         """
         learn, test, real = parts
         compared = references(real, length, count, self.seed)
@@ -63,16 +64,18 @@ class Judging:
         return {"judges": reports, "agreement": agreement}
 
     def test(self, predict, texts) -> dict:
-        """Return a judge's accuracy on unseen text, and how much of the text without style it calls none."""
+        """Return a judge's accuracy on unseen text, and the share of text without style that it labels none."""
         draw = np.random.default_rng(self.seed)
         none = {kind: float((predict(styleless(kind, texts, self.window, 200, draw)) < 0).mean()) for kind in KINDS}
         return {"accuracy": evaluation.accuracy_by_length(texts, predict, self.lengths), "called_none": none}
 
-    def of_references(self, predict, nearest, compared) -> dict:
+    def of_references(self, predict: Predict, nearest: Predict, compared: Mapping) -> dict:
+        """Return the consistency of the reference texts."""
         scores = {name: self.consistency(predict, texts, asked, nearest) for name, (texts, asked) in compared.items()}
         return {"consistency": scores, "transfer": {}}
 
-    def consistency(self, predict, texts, asked=None, nearest=None) -> dict:
+    def consistency(self, predict: Predict, texts: Sequence[str], asked=None, nearest: Predict | None = None) -> dict:
+        """Return the consistency of texts with their own style, and with the style asked for."""
         scores = {"own_style": evaluation.consistency_by_length(texts, predict, self.lengths)}
         if asked is not None:
             scores["asked_style"] = evaluation.consistency_by_length(texts, predict, self.lengths, asked)
@@ -80,9 +83,9 @@ class Judging:
         return scores
 
     def of_condition(self, report, condition, by_seed, predict, nearest) -> None:
-        """Add what a judge says of the text that was generated under a condition."""
+        """Add a judge's verdict on the text that was generated under a condition."""
         texts, asked = zip(*flat(by_seed), strict=True)
-        if condition == "free":  # nothing was asked for: what style comes by itself
+        if condition == "free":  # no style asked for: the base rates
             rates = evaluation.base_rates(texts, predict, self.window, len(self.styles))
             report["base_rates"] = dict(zip([*self.styles, "none"], rates.tolist(), strict=True))
             report["consistency"][condition] = self.consistency(predict, texts)
@@ -94,19 +97,20 @@ class Judging:
         }
 
     def transfer(self, label, by_seed, base=None) -> dict:
-        """Return success over all texts, with the means of the seeds beside."""
+        """Return the success over all texts, and over the means of the seeds."""
         styles = dict.fromkeys(style for _, style in flat(by_seed))
         by_style = {k: [text for text, style in flat(by_seed) if style == k] for k in styles}
         found = evaluation.transfer(by_style, label, self.window, base)
         seeds = [evaluation.transfer(of_seed, label, self.window)["success"]["mean"] for of_seed in by_seed.values()]
         return found | {"over_seeds": mean_and_error(seeds) | {"values": seeds}}
 
-    def label(self, predict, texts) -> np.ndarray:
+    def label(self, predict: Predict, texts: Sequence[str]) -> np.ndarray:
+        """Return the labels of all windows of texts."""
         return predict([window for text in texts for window in cut(text, self.window)])
 
 
-def remembering(predict):
-    """Return a judge that reads no windows twice, as several measures look at the same ones."""
+def remembering(predict: Predict) -> Predict:
+    """Return a judge that caches its labels, because several measures use the same windows."""
     known = {}
 
     def label(windows):
@@ -124,10 +128,10 @@ def flat(by_seed) -> list[tuple[str, int]]:
 
 
 def references(real: Sequence[str], length: int, count: int, seed: int) -> dict[str, tuple[list[str], list[int]]]:
-    """Return texts to compare with and the style that each is asked to have: {name: (texts, styles)}.
+    """Return texts for comparison and the style that each is asked for: {name: (texts, styles)}.
 
-    ``real`` is the ceiling; the rest has no style, and is asked for every style in turn, so that chance is 1/K:
-    mixtures that take turns every 100 or 25 characters, and random letters.
+    ``real`` is the ceiling; the others have no style, and all styles are asked for equally often, so that chance is
+    1/K: mixtures that alternate every 100 or 25 characters, and random letters.
     """
     draw = np.random.default_rng(seed)
     asked = [i % len(real) for i in range(count * len(real))]

@@ -50,7 +50,7 @@ def plane(
             axes.annotate(name, point, (7, 5), textcoords="offset points", fontsize=10)
     many = len(groups)
     if laid_out.method == "PCA":
-        note = f"PCA (t-SNE needs more than {many} points)" if many < MIN_FOR_TSNE else "PCA"
+        note = f"PCA, because t-SNE needs at least {MIN_FOR_TSNE} points" if many < MIN_FOR_TSNE else "PCA"
         labels = [f"component {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(laid_out.shares)]
         axes.set(xlabel=labels[0], ylabel=labels[1] if len(labels) > 1 else "")
         axes.margins(0.2)

@@ -82,7 +82,7 @@ def test_a_short_text_has_a_ribbon_alone_of_the_published_form_too(command, make
     command(path, "--text", tmp_path / "short.txt", texts[1], "-o", tmp_path / "out", *small)
     said = capsys.readouterr().err
     assert "short.txt: 3 characters" in said
-    assert "no text is called as a style, calm, wild: no confusion.png" in said
+    assert "calm, wild): no confusion.png" in said
     assert "ribbon_short" in drawn(tmp_path / "out")
 
 
