@@ -15,12 +15,13 @@ from .causal_lm import CausalLM
 from .char_lm import CharLM
 from .embedder import Embedder, saved_settings
 from .huggingface.export import export
+from .positions import scale_positions
 from .roberta import MASK, RobertaInterface, local_bpe
 from .scorer import Scorer
 
 __all__ = [
     "MASK", "CausalLM", "CharLM", "Embedder", "RobertaInterface", "Scorer", "export", "find_checkpoint", "kind_of",
-    "load", "local_bpe",
+    "load", "local_bpe", "scale_positions",
 ]  # fmt: skip
 
 checkpoints.loads("char_lm", CharLanguageModel)(CharLM.from_pretrained)
