@@ -107,7 +107,7 @@ def parse_yaml(text: str, texts: bool = False) -> Any:
     import yaml
 
     class Loader(yaml.BaseLoader if texts else yaml.SafeLoader):
-        def construct_mapping(self, node, deep=False):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict:
             _check_keys(node)
             return super().construct_mapping(node, deep)
 

@@ -1,12 +1,14 @@
-"""Batches of rows of similar length, as many as fit into a number of tokens."""
+"""Batches of rows of similar length, limited by the number of tokens."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from fairseq.data import FairseqDataset
 
 from plugins.errors import UserError
 
-LENGTH_NOISE = 0.1  # lengths count up to this much more or less, so that batches differ from epoch to epoch
-LARGEST_BATCH = 512  # rows; fairseq gathers what validation returns in messages of 16 kB
+LENGTH_NOISE = 0.1  # relative noise on lengths, so that batches differ from epoch to epoch
+LARGEST_BATCH = 512  # rows; fairseq gathers the results of validation in messages of 16 kB
 
 
 class ByLength(FairseqDataset):
@@ -14,51 +16,58 @@ class ByLength(FairseqDataset):
 
     Args:
         sizes: (N,) tokens of each row.
-        longest: row that batches are padded to at most.
+        longest: largest length that batches are padded to.
         pad_multiple: batches are padded to a multiple of this length.
         shuffle: vary the batches from epoch to epoch (training).
     """
 
     shorter = "--max-positions"  # the option that makes rows shorter
 
-    def __init__(self, sizes, longest, pad_multiple=1, shuffle=False):
+    def __init__(self, sizes: np.ndarray, longest: int, pad_multiple: int = 1, shuffle: bool = False):
         self.sizes, self.longest, self.pad_multiple, self.shuffle = sizes, longest, pad_multiple, shuffle
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.sizes)
 
-    def padded(self, size):
+    def padded(self, size: int) -> int:
+        """Return the length that a batch with a longest row of ``size`` tokens is padded to."""
         return min(-(-int(size) // self.pad_multiple) * self.pad_multiple, self.longest)
 
-    def num_tokens(self, i):
+    def num_tokens(self, i: int) -> int:
         return int(self.sizes[i])
 
     size = num_tokens
 
-    def num_tokens_vec(self, indices):
+    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
         return self.sizes[indices]
 
     @property
-    def can_reuse_epoch_itr_across_epochs(self):
+    def can_reuse_epoch_itr_across_epochs(self) -> bool:
         return not self.shuffle
 
     @property
-    def supports_prefetch(self):
+    def supports_prefetch(self) -> bool:
         return False
 
-    def ordered_indices(self):
-        """Return all indices, short rows first. fairseq seeds numpy by the epoch before it calls this."""
+    def ordered_indices(self) -> np.ndarray:
+        """Return all indices, short rows first. fairseq seeds numpy with the epoch before it calls this."""
         if not self.shuffle:
             return np.argsort(self.sizes, kind="stable")
         noise = np.random.uniform(1 - LENGTH_NOISE, 1 + LENGTH_NOISE, len(self))
         return np.argsort(self.sizes * noise, kind="stable")
 
-    def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
-        """Cut ordered indices into batches; not by ``required_batch_size_multiple``, for which fairseq drops rows.
+    def batch_by_size(
+        self,
+        indices: Sequence[int],
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        required_batch_size_multiple: int = 1,
+    ) -> list[np.ndarray]:
+        """Cut ordered indices into batches; ``required_batch_size_multiple``, for which fairseq drops rows, is ignored.
 
         Args:
-            max_tokens: most tokens in a batch, padding included.
-            max_sentences: most rows in a batch.
+            max_tokens: largest number of tokens in a batch, including padding.
+            max_sentences: largest number of rows in a batch.
 
         Raises:
             UserError: a row is longer than ``max_tokens``.

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+from typing import Any
 
 from fairseq.data import Dictionary
 
@@ -12,21 +13,21 @@ logger = logging.getLogger(__name__)
 
 MASK = "<mask>"
 FILLER = "madeupword"
-TRIMMABLE = (2, 3)  # how many fillers the published zero-mask checkpoints lack
+TRIMMABLE = (2, 3)  # number of fillers that the published zero-mask checkpoints lack
 
 
 class MaskDictionary(Dictionary):
-    """A fairseq dictionary with a ``<mask>``: its last row, or a word without a row whose index is ``len(self)``.
+    """A fairseq dictionary with a ``<mask>`` that is its last row, or has no row and the index ``len(self)``.
 
-    The rowless mask can be looked up by word and by index like any other, but does not count in the length.
+    A mask without a row can be looked up by word and by index, but is not counted in the length.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.mask_has_row = True
 
     @classmethod
-    def load(cls, path, add_special_symbols=True):
+    def load(cls, path: str, add_special_symbols: bool = True) -> "MaskDictionary":
         """Read a ``dict.txt``.
 
         Raises:
@@ -40,63 +41,67 @@ class MaskDictionary(Dictionary):
             reason = " ".join(str(error).split())
             raise UserError(f"{path}: not a fairseq dictionary of lines 'word count' ({reason})") from error
 
-    def add_mask(self):
-        """Give ``<mask>`` a row, the last one."""
+    def add_mask(self) -> None:
+        """Add ``<mask>`` as the last row."""
         self.mask_has_row = True
         super().add_symbol(MASK)
 
-    def add_symbol(self, word, n=1, overwrite=False):
-        if word == MASK and not self.mask_has_row:  # fairseq's own tasks add a mask to whatever dictionary they get
+    def add_symbol(self, word: str, n: int = 1, overwrite: bool = False) -> int:
+        if word == MASK and not self.mask_has_row:  # fairseq's own tasks add a mask to any dictionary
             return len(self)
         return super().add_symbol(word, n, overwrite)
 
-    def omit_mask(self):
-        """Take the row of ``<mask>`` away, if it has one."""
+    def omit_mask(self) -> None:
+        """Remove the row of ``<mask>``, if it has one.
+
+        Raises:
+            UserError: ``<mask>`` is a word of the dictionary file.
+        """
         if MASK in self.indices:
             if self.indices[MASK] != len(self) - 1:
                 raise UserError(f"{MASK} is a word of dict.txt, so its row cannot be omitted; remove it there")
             self.truncate(len(self) - 1)
         self.mask_has_row = False
 
-    def truncate(self, rows):
+    def truncate(self, rows: int) -> None:
         """Keep the first ``rows`` words."""
         for word in self.symbols[rows:]:
             del self.indices[word]
         del self.symbols[rows:], self.count[rows:]
 
-    def index(self, sym):
+    def index(self, sym: str) -> int:
         return len(self) if sym == MASK and not self.mask_has_row else super().index(sym)
 
-    def __getitem__(self, idx):
+    def __getitem__(self, idx: int) -> str:
         return MASK if idx == len(self) and not self.mask_has_row else super().__getitem__(idx)
 
-    def __contains__(self, sym):
+    def __contains__(self, sym: str) -> bool:
         return super().__contains__(sym) or (sym == MASK and not self.mask_has_row)
 
 
-def unused_words(dictionary):
-    """Return the indices of the words that are never a target: ``<pad>`` and fillers."""
+def unused_words(dictionary: Dictionary) -> list[int]:
+    """Return the indices of words that are never a target: ``<pad>`` and fillers."""
     return [i for i, word in enumerate(dictionary.symbols) if i == dictionary.pad() or word.startswith(FILLER)]
 
 
-def fingerprint(dictionary):
-    """Return the SHA-256 of the words in their order, without the mask, and without fillers, which may be trimmed."""
+def fingerprint(dictionary: Dictionary) -> str:
+    """Return the SHA-256 of the words in order, without the mask and without fillers, which may be trimmed."""
     words = [word for word in dictionary.symbols if word != MASK and not word.startswith(FILLER)]
     return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
-def check_same(dictionary, saved_fingerprint, source):
-    """Compare a dictionary with that of a checkpoint, where the checkpoint says.
+def check_same(dictionary: Dictionary, saved_fingerprint: str | None, source: str) -> None:
+    """Compare a dictionary with the fingerprint in a checkpoint, if it has one.
 
     Raises:
-        UserError: they differ, so every word would be taken for another.
+        UserError: they differ, so words would be confused.
     """
     if saved_fingerprint is not None and saved_fingerprint != fingerprint(dictionary):
-        raise UserError(f"dict.txt is not the dictionary that {source} was trained with; use the one beside it")
+        raise UserError(f"dict.txt is not the dictionary that {source} was trained with; use the one in its folder")
 
 
-def fit(dictionary, rows):
-    """Make a dictionary as long as an embedding table.
+def fit(dictionary: Dictionary, rows: int) -> None:
+    """Trim a dictionary to the length of an embedding table.
 
     The published zero-mask checkpoints lack the last two or three ``madeupword`` fillers; those are trimmed.
 

@@ -1,19 +1,22 @@
-"""Tokenized sentences and pairs: made once and cached by content, truncated, and batched by length."""
+"""Tokenized sentences and pairs: cached by content, truncated, and batched by length."""
 
 import hashlib
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from fairseq.data import encoders
+from fairseq.data import Dictionary, encoders
 from tqdm import tqdm
 
 from plugins.data.by_length import ByLength
 from plugins.data.dictionaries import MaskDictionary
 from plugins.data.glue import reader
+from plugins.data.glue.specs import GlueSpec
 from plugins.data.text import bpe
 from plugins.data.text.tokenizers import DICTIONARY_FILE, TOKENIZER_FILES
 from plugins.errors import UserError
@@ -29,14 +32,14 @@ FORMAT = b"2"  # of the cache; a change makes old files unused
 
 @dataclass(frozen=True)
 class Tokenized:
-    """A split as token ids, without special symbols, not truncated: N rows of K texts.
+    """A split as token ids, without special symbols and before truncation: N rows of K texts.
 
     Attributes:
-        tokens: (S,) int32, all texts one after the other.
-        offsets: (N * K + 1,) int64, where each text begins.
+        tokens: (S,) int32, all texts concatenated.
+        offsets: (N * K + 1,) int64, index of the first token of each text.
         labels: (N,) or None.
-        index: N strings.
-        skipped: rows left out.
+        index: N names of the rows.
+        skipped: number of rows that were left out.
     """
 
     tokens: np.ndarray
@@ -45,7 +48,7 @@ class Tokenized:
     index: np.ndarray
     skipped: int
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.index)
 
 
@@ -56,26 +59,26 @@ class FolderTokenizer:
         UserError: the folder lacks ``dict.txt`` or the tokenizer.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         self.folder = folder
         self.dictionary = MaskDictionary.load(os.path.join(folder, DICTIONARY_FILE))
         self.options = bpe.find(folder)
         if self.options is None:
             raise UserError(
-                f"{folder}: no tokenizer (sentencepiece.bpe.model, or encoder.json and vocab.bpe) beside dict.txt; "
+                f"{folder}: no tokenizer (sentencepiece.bpe.model, or encoder.json and vocab.bpe) next to dict.txt; "
                 "copy it there, or name its folder: --tokenizer-dir"
             )
         self._bpe = None
 
-    def encode(self, text):
-        """Return the ids of a text, as fairseq's hub interface gives them: a list."""
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, as in fairseq's hub interface."""
         if self._bpe is None:
             self._bpe = encoders.build_bpe(self.options)
         index = self.dictionary.index
         return [index(piece) for piece in self._bpe.encode(text).split()]
 
-    def fingerprint(self):
-        """Return a SHA-256 of everything that decides the ids."""
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of everything that the ids depend on."""
         digest = hashlib.sha256(str(self.options["_name"]).encode())
         for name in TOKENIZER_FILES:
             path = Path(self.folder, name)
@@ -83,8 +86,8 @@ class FolderTokenizer:
         return digest.hexdigest()
 
 
-def tokenize(examples, tokenizer):
-    """Return :class:`Tokenized` of :class:`reader.Examples`."""
+def tokenize(examples: reader.Examples, tokenizer: FolderTokenizer) -> Tokenized:
+    """Tokenize the examples of a split."""
     rows = zip(*examples.texts, strict=True)
     encoded = [tokenizer.encode(text) for row in tqdm(rows, "tokenizing", len(examples.index), False, disable=None)
                for text in row]  # fmt: skip
@@ -94,12 +97,19 @@ def tokenize(examples, tokenizer):
     return Tokenized(tokens, offsets, examples.labels, np.array(examples.index, str), examples.skipped)
 
 
-def load(path, spec, split, tokenizer, cache=None, skip_bad_rows=False):
-    """Read and tokenize a split, or take it from the cache.
+def load(
+    path: str | Path,
+    spec: GlueSpec,
+    split: str,
+    tokenizer: FolderTokenizer,
+    cache: str | Path | None = None,
+    skip_bad_rows: bool = False,
+) -> Tokenized:
+    """Read and tokenize a split, or load it from the cache.
 
     Args:
         path: the file.
-        cache: folder of the cache; None: do without.
+        cache: folder of the cache; None disables it.
 
     Raises:
         UserError: as :func:`reader.read`.
@@ -116,8 +126,8 @@ def load(path, spec, split, tokenizer, cache=None, skip_bad_rows=False):
     return data
 
 
-def key(path, spec, split, tokenizer, skip_bad_rows):
-    """Return a SHA-256 of everything that decides what :func:`load` returns."""
+def key(path: str | Path, spec: GlueSpec, split: str, tokenizer: FolderTokenizer, skip_bad_rows: bool) -> str:
+    """Return a SHA-256 of everything that the result of :func:`load` depends on."""
     digest = hashlib.sha256(FORMAT)
     for part in (str(sorted(spec.plain().items())), split, Path(path).suffix, tokenizer.fingerprint(), skip_bad_rows):
         digest.update(str(part).encode() + b"\0")
@@ -125,8 +135,8 @@ def key(path, spec, split, tokenizer, skip_bad_rows):
     return digest.hexdigest()
 
 
-def read_cache(path):
-    """Return what :func:`write_cache` wrote, or None if it is not there or damaged."""
+def read_cache(path: Path) -> Tokenized | None:
+    """Return the split in a cache file, or None if the file is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             labels = arrays["labels"] if "labels" in arrays else None
@@ -138,8 +148,8 @@ def read_cache(path):
         return None
 
 
-def write_cache(path, data):
-    """Write under a temporary name, then rename; a folder that cannot be written only costs the time next time."""
+def write_cache(path: Path, data: Tokenized) -> None:
+    """Write a cache file atomically; if the folder cannot be written, log a warning."""
     arrays = {"tokens": data.tokens, "offsets": data.offsets, "index": data.index, "skipped": np.int64(data.skipped)}
     if data.labels is not None:
         arrays["labels"] = data.labels
@@ -150,8 +160,8 @@ def write_cache(path, data):
         logger.warning("%s; not cached", error)
 
 
-def default_cache():
-    """Return the folder of the cache where none is named."""
+def default_cache() -> str:
+    """Return the default folder of the cache."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return os.path.join(base, "fairseq-workbench", "glue")
 
@@ -159,12 +169,12 @@ def default_cache():
 # Tokens to model inputs
 
 
-def truncated(first, second, budget):
-    """Return how many tokens to keep of each text of each pair, taking them from the longer one (RoBERTa, BERT).
+def truncated(first: np.ndarray, second: np.ndarray, budget: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many tokens to keep of each text of each pair; the longer text is truncated (BERT, RoBERTa).
 
     Args:
         first, second: (N,) lengths.
-        budget: most tokens of both together; where both must give, the first keeps the odd one.
+        budget: largest number of tokens of both; where both are truncated, the first keeps the odd token.
     """
     half = budget - budget // 2
     over = first + second > budget
@@ -174,7 +184,7 @@ def truncated(first, second, budget):
     return kept_first, kept_second
 
 
-def part(data, rows):
+def part(data: Tokenized, rows: np.ndarray) -> Tokenized:
     """Return some rows of :class:`Tokenized`, by their numbers."""
     texts = (len(data.offsets) - 1) // max(1, len(data))
     sizes = np.diff(data.offsets).reshape(-1, texts)[rows]  # (M, K)
@@ -189,9 +199,9 @@ class SentencePairs(ByLength):
     """Model inputs ``<s> A </s>`` or ``<s> A </s> </s> B </s>``, with labels where there are any.
 
     Args:
-        data: :class:`Tokenized`, with one text or two a row.
-        dictionary: of fairseq.
-        max_positions: longest input; texts are truncated to fit.
+        data: a split with one or two texts in each row.
+        dictionary: fairseq's dictionary.
+        max_positions: largest length of an input; texts are truncated to fit.
         pad_multiple: batches are padded to a multiple of this length.
         shuffle: vary the batches from epoch to epoch (training).
         rows: numbers of the rows of ``data`` to use; None: all.
@@ -201,7 +211,16 @@ class SentencePairs(ByLength):
         UserError: ``max_positions`` leaves no room for a token of each text.
     """
 
-    def __init__(self, data, dictionary, max_positions, pad_multiple=1, shuffle=False, rows=None, split=""):
+    def __init__(
+        self,
+        data: Tokenized,
+        dictionary: Dictionary,
+        max_positions: int,
+        pad_multiple: int = 1,
+        shuffle: bool = False,
+        rows: np.ndarray | None = None,
+        split: str = "",
+    ):
         self.split, self.total = split, len(data)
         self.rows = np.arange(len(data)) if rows is None else rows
         data = data if rows is None else part(data, rows)
@@ -212,8 +231,8 @@ class SentencePairs(ByLength):
         sizes = sum(stop - start for start, stop in self.parts) + 2 * texts
         super().__init__(sizes, max_positions, pad_multiple, shuffle)
 
-    def __getitem__(self, i):
-        """Return the tokens (T,) of an input, its label and its number."""
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        """Return the tokens (T,) of an input, its label and its index."""
         bos, eos = [self.dictionary.bos()], [self.dictionary.eos()]
         pieces = [bos]
         for start, stop in self.parts:
@@ -221,7 +240,7 @@ class SentencePairs(ByLength):
         tokens = np.concatenate(pieces[:-1]).astype(np.int64)
         return {"id": i, "tokens": tokens, "label": None if self.labels is None else self.labels[i]}
 
-    def collater(self, samples):
+    def collater(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Return a batch for the criterion: tokens (B, T), padded on the right."""
         if not samples:
             return {}
@@ -243,13 +262,13 @@ class SentencePairs(ByLength):
         return batch
 
 
-def parts(data, texts, max_positions):
-    """Return [(start, stop)] of each text's kept tokens, arrays of (N,).
+def parts(data: Tokenized, texts: int, max_positions: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return (start, stop) of the kept tokens for each of the K texts, arrays of (N,) each.
 
     Raises:
         UserError: ``max_positions`` leaves no room for a token of each text.
     """
-    special = 2 * texts  # <s> and </s>, and two </s> more before a second text
+    special = 2 * texts  # <s> and </s>, and </s> </s> between two texts
     if max_positions < special + texts:
         raise UserError(f"--max-positions {max_positions}: an input takes at least {special + texts}; raise it")
     starts = data.offsets[:-1].reshape(-1, texts)  # (N, K)

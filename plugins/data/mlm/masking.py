@@ -1,9 +1,11 @@
-"""Masked blocks of text, masked a whole batch at a time.
+"""Blocks of text that are masked a whole batch at a time.
 
 Shapes: B blocks, T tokens of the longest block, U units (tokens, or words) that are masked together.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +17,13 @@ class Masking:
     """How to mask (RoBERTa, section 3.1; BERT, section 3.1).
 
     Attributes:
-        prob: share of the units of a block that are predicted. 0: every token is a candidate for a model that masks
-            by itself, and nothing is masked here.
-        leave: share of those that stay as they are.
-        random: share of those that become a random word; the rest become ``<mask>``.
+        prob: fraction of the units of a block that are predicted. 0 disables masking here: every token is a target
+            candidate, and the model masks instead (``--self-mask-prob``).
+        leave: fraction of those that are left unchanged.
+        random: fraction of those that are replaced by a random word; the rest are replaced by ``<mask>``.
         mask_index, pad_index: indices of ``<mask>`` and ``<pad>``.
         word_weights: (V,) relative frequency of each word as a random word.
-        word_starts: (V,) boolean, True for the tokens that start a word, to mask whole words; or None.
+        word_starts: (V,) boolean, True for tokens that start a word, to mask whole words; None to mask tokens.
     """
 
     prob: float
@@ -36,64 +38,70 @@ class Masking:
 class MaskedBlocks(FairseqDataset):
     """Blocks of tokens that are masked when a batch is collated.
 
-    The mask of a block depends on the seed, the epoch and the block's index alone, so it is the same in any batch, in
-    any worker and after a restart. In validation the epoch stands still.
+    The mask of a block depends only on the seed, the epoch and the index of the block, so it is the same in any batch,
+    in any worker and after a restart. In validation the epoch does not change.
 
     Args:
         blocks: dataset of 1-dimensional token tensors with ``sizes``.
         masking: how to mask.
-        seed: of masks and of the order.
+        seed: of the masks and of the order.
     """
 
-    def __init__(self, blocks, masking: Masking, seed: int):
+    def __init__(self, blocks: FairseqDataset, masking: Masking, seed: int):
         self.blocks, self.masking, self.seed = blocks, masking, seed
         self.sizes = np.asarray(blocks.sizes)
         self.epoch = 0
         with data_utils.numpy_seed(seed):
             self.shuffle = np.random.permutation(len(blocks))
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[int, torch.Tensor]:
         return index, self.blocks[index]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.blocks)
 
-    def num_tokens(self, index):
+    def num_tokens(self, index: int) -> int:
         return self.sizes[index]
 
-    def num_tokens_vec(self, indices):
+    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
         return self.sizes[indices]
 
-    def size(self, index):
+    def size(self, index: int) -> int:
         return self.sizes[index]
 
-    def ordered_indices(self):
-        """By length, and at random among blocks of one length."""
+    def ordered_indices(self) -> np.ndarray:
+        """Return all indices ordered by length, in random order among blocks of equal length."""
         return self.shuffle[np.argsort(self.sizes[self.shuffle], kind="stable")]
 
-    def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
-        """Cut ordered indices into batches as fairseq does, but keep the last, which it drops if it is no multiple."""
+    def batch_by_size(
+        self,
+        indices: np.ndarray,
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        required_batch_size_multiple: int = 1,
+    ) -> list[np.ndarray]:
+        """Cut ordered indices into batches like fairseq, but keep the last batch if it is not a multiple."""
         batches = super().batch_by_size(indices, max_tokens, max_sentences, required_batch_size_multiple)
         rest = indices[sum(map(len, batches)) :]
         return [*batches, rest] if len(rest) else batches
 
     @property
-    def supports_prefetch(self):
+    def supports_prefetch(self) -> bool:
         return getattr(self.blocks, "supports_prefetch", False)
 
-    def prefetch(self, indices):
+    def prefetch(self, indices: Sequence[int]) -> None:
         self.blocks.prefetch(indices)
 
     @property
-    def can_reuse_epoch_itr_across_epochs(self):
+    def can_reuse_epoch_itr_across_epochs(self) -> bool:
         return True  # only the masks change
 
-    def set_epoch(self, epoch):
+    def set_epoch(self, epoch: int) -> None:
         super().set_epoch(epoch)
         self.epoch = epoch
 
-    def collater(self, samples):
-        """Return fairseq's batch: ``net_input.src_tokens`` masked, ``target`` with ``<pad>`` where nothing is asked."""
+    def collater(self, samples: Sequence[tuple[int, torch.Tensor]]) -> dict[str, Any]:
+        """Return a batch: masked ``net_input.src_tokens``, and ``target``, ``<pad>`` where nothing is predicted."""
         if not samples:
             return {}
         ids = np.array([index for index, _ in samples])
@@ -109,16 +117,18 @@ class MaskedBlocks(FairseqDataset):
         }
 
 
-def mask_batch(tokens, lengths, ids, masking, seed, epoch):
+def mask_batch(
+    tokens: np.ndarray, lengths: np.ndarray, ids: np.ndarray, masking: Masking, seed: int, epoch: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Mask a batch.
 
     Args:
         tokens: (B, T), padded on the right.
-        lengths: (B,) without padding.
+        lengths: (B,) lengths without padding.
         ids: (B,) indices of the blocks in their dataset.
 
     Returns:
-        Inputs (B, T) with masks in them, and targets (B, T) that are ``<pad>`` at the positions not predicted.
+        Masked inputs (B, T), and targets (B, T) that are ``<pad>`` at positions that are not predicted.
     """
     if masking.prob == 0:
         return tokens, tokens
@@ -136,7 +146,7 @@ def mask_batch(tokens, lengths, ids, masking, seed, epoch):
     return inputs, np.where(chosen, tokens, masking.pad_index)
 
 
-def units(tokens, lengths, word_starts):
+def units(tokens: np.ndarray, lengths: np.ndarray, word_starts: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Return the unit of each token, (B, T), and the number of units of each block, (B,)."""
     if word_starts is None:
         return np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape), lengths
@@ -144,12 +154,12 @@ def units(tokens, lengths, word_starts):
     return unit, np.take_along_axis(unit, lengths[:, None] - 1, axis=1)[:, 0] + 1
 
 
-def choose(draw, count, prob, rounding):
-    """Choose ``prob`` of each row's units, rounded up or down at random: those with the smallest draws.
+def choose(draw: np.ndarray, count: np.ndarray, prob: float, rounding: np.ndarray) -> np.ndarray:
+    """Choose a fraction ``prob`` of each row's units, rounded up or down at random: those with the smallest draws.
 
     Args:
         draw: (B, U) uniform numbers.
-        count: (B,) units of each row.
+        count: (B,) number of units of each row.
         rounding: (B,) uniform numbers.
 
     Returns:
@@ -161,16 +171,16 @@ def choose(draw, count, prob, rounding):
     return (draw <= threshold) & (number > 0)[:, None]
 
 
-def sample_words(draw, weights):
-    """Map uniform numbers to words, in proportion to their weights."""
+def sample_words(draw: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Map uniform numbers to indices of words, with probabilities proportional to the weights (V,)."""
     return np.searchsorted(np.cumsum(weights) / np.sum(weights), draw, side="right")
 
 
-def uniform(seed, epoch, ids, length, stream):
-    """Return (B, length) numbers in [0, 1), a function of the arguments alone.
+def uniform(seed: int, epoch: int, ids: np.ndarray, length: int, stream: int) -> np.ndarray:
+    """Return (B, length) numbers in [0, 1) that depend only on the arguments.
 
-    A counter hashed by SplitMix64 (Steele et al., 2014): a generator object for each block would cost more than all
-    of the masking.
+    A counter is hashed by SplitMix64 (Steele et al., 2014), because a generator object for each block would take longer
+    than the masking.
     """
     key = mix(mix(mix(np.uint64([seed])) ^ np.uint64([epoch])) ^ np.uint64([stream]))
     rows = mix(key ^ ids.astype(np.uint64))[:, None]  # (B, 1)
@@ -178,7 +188,8 @@ def uniform(seed, epoch, ids, length, stream):
     return (bits >> np.uint64(11)) * 2.0**-53
 
 
-def mix(x):
+def mix(x: np.ndarray) -> np.ndarray:
+    """Return SplitMix64's hash of 64-bit integers."""
     x = (x + np.uint64(0x9E3779B97F4A7C15)).astype(np.uint64)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,4 +1,4 @@
-"""Documents and summaries as tokens: encoded once and kept on disk, laid out as one text each, batched by length.
+"""Documents and summaries as tokens: encoded once on disk, joined to one text each, batched by length.
 
 Shapes: B texts in a batch, T tokens, N records.
 """
@@ -6,8 +6,10 @@ Shapes: B texts in a batch, T tokens, N records.
 import os
 import re
 from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from tqdm import tqdm
 
 from plugins.data.by_length import ByLength
 from plugins.data.dictionaries import fingerprint
-from plugins.data.summaries.reader import Columns, read, share
+from plugins.data.summaries.reader import Columns, Record, read, share
 from plugins.data.text.cache import cached, digest
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
@@ -40,17 +42,17 @@ class Layout:
 
     @classmethod
     def of(cls, separator: str, dictionary: TokenDictionary) -> "Layout":
-        """Return the layout for a separator: a token, written ``<|...|>``; words, which begin a new line; or "".
+        """Return the layout for a separator: a token written ``<|...|>``, words (on a new line), or "".
 
-        A token that the dictionary lacks is added to it.
+        A token that is not in the dictionary is added to it.
         """
         if _TOKEN.fullmatch(separator) or separator in dictionary.added:
             return cls((dictionary.add_symbol(separator),), False, dictionary.eos())
         words = dictionary.tokenizer.encode("\n" + separator) if separator else []
         return cls(tuple(words), True, dictionary.eos())
 
-    def prompt(self, document, room: int) -> torch.Tensor:
-        """Return the tokens (T,), ``room`` at most, that a summary follows: as much of the document as fits."""
+    def prompt(self, document: Sequence[int], room: int) -> torch.Tensor:
+        """Return at most ``room`` tokens (T,) that a summary follows: the document, truncated, and the separator."""
         kept = np.asarray(document[: room - len(self.separator)], np.int64)
         return torch.from_numpy(np.concatenate([kept, np.array(self.separator, np.int64)]))
 
@@ -64,7 +66,7 @@ class Encoded:
     offsets: np.ndarray
     lines: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.lines)
 
     @property
@@ -72,10 +74,12 @@ class Encoded:
         """(N, 2) tokens of each document and each summary."""
         return np.diff(self.offsets).reshape(-1, 2)
 
-    def document(self, i) -> np.ndarray:
+    def document(self, i: int) -> np.ndarray:
+        """Return the tokens of a document."""
         return self.tokens[self.offsets[2 * i] : self.offsets[2 * i + 1]]
 
-    def summary(self, i) -> np.ndarray:
+    def summary(self, i: int) -> np.ndarray:
+        """Return the tokens of a summary."""
         return self.tokens[self.offsets[2 * i + 1] : self.offsets[2 * i + 2]]
 
 
@@ -89,17 +93,17 @@ def load(
     skip_bad_rows: bool = False,
     part: tuple[float, float] = (0.0, 1.0),
 ) -> Encoded:
-    """Encode a file, or take it from the cache.
+    """Encode a file, or load it from the cache.
 
     Args:
-        cache: its folder.
-        part: of a file with several splits, the records whose :func:`.summaries.share` is in this range.
+        cache: folder of the cache.
+        part: range of :func:`.summaries.share` of the records to use, for a file with several splits.
 
     Raises:
-        UserError: a record is bad, or holds what the dictionary has no symbol for.
+        UserError: a record is bad, or has text without a symbol in the dictionary.
     """
 
-    def write(folder):
+    def write(folder: str) -> dict:
         records = read(path, columns, skip_bad_rows=skip_bad_rows)
         chosen = (record for record in records if part[0] <= share(record.document) < part[1])
         return encode(path, chosen, layout, dictionary, Path(folder))
@@ -121,8 +125,14 @@ def load(
 NAMES = ("tokens", "offsets", "lines")
 
 
-def encode(path, records, layout, dictionary, folder) -> dict:
-    """Write the arrays of :class:`Encoded` into a folder, and return how many records they are."""
+def encode(
+    path: Path, records: Iterable[Record], layout: Layout, dictionary: TokenDictionary, folder: Path
+) -> dict[str, int]:
+    """Write the arrays of :class:`Encoded` into a folder, and return the number of records.
+
+    Raises:
+        UserError: there are no records, or one has text without a symbol in the dictionary.
+    """
     tokens, offsets, lines = array("i"), array("q", [0]), array("q")
     blank = " " if layout.blank else ""
     for record in tqdm(records, f"encoding {path.name}", unit=" records", leave=False, disable=None):
@@ -144,19 +154,19 @@ def encode(path, records, layout, dictionary, folder) -> dict:
 class SummaryDataset(ByLength):
     """Texts of documents and their summaries.
 
-    A document that leaves no room for its summary loses its end; a summary is never cut.
+    A document that leaves no room for its summary is truncated; a summary never is.
 
     Args:
         encoded: the records.
         layout: of a text.
-        pad: stands in targets where no loss is.
-        longest: most tokens that the model takes.
-        document_tokens: most tokens of a document; None for as many as fit.
-        loss_on: "summary", the end token included; or "all", every token but the first.
-        skip_too_long: leave out what is an error otherwise.
+        pad: target where there is no loss.
+        longest: largest number of tokens of an input of the model.
+        document_tokens: largest number of tokens of a document; None for as many as fit.
+        loss_on: "summary", including the end token; or "all", every token but the first.
+        skip_too_long: leave out records that do not fit instead of raising an error.
         shuffle: vary the batches from epoch to epoch (training).
-        sampled: how many rows, drawn with ``seed``, are batches of their own that hold prompts and references.
-        prompt_room: most tokens of a prompt.
+        sampled: number of rows, drawn with ``seed``, in separate batches that contain prompts and references.
+        prompt_room: largest number of tokens of a prompt.
 
     Raises:
         UserError: a summary fills the model's block.
@@ -165,20 +175,31 @@ class SummaryDataset(ByLength):
     shorter = "--document-tokens"
 
     def __init__(
-        self, encoded, layout, pad, longest, *, document_tokens=None, loss_on="summary", skip_too_long=False,
-        shuffle=False, sampled=0, seed=1, prompt_room=None,
-    ):  # fmt: skip
+        self,
+        encoded: Encoded,
+        layout: Layout,
+        pad: int,
+        longest: int,
+        *,
+        document_tokens: int | None = None,
+        loss_on: str = "summary",
+        skip_too_long: bool = False,
+        shuffle: bool = False,
+        sampled: int = 0,
+        seed: int = 1,
+        prompt_room: int | None = None,
+    ):
         self.encoded, self.layout, self.pad, self.loss_on = encoded, layout, pad, loss_on
         self.prompt_room = min(prompt_room or longest, (document_tokens or longest) + len(layout.separator))
         documents, summaries = encoded.sizes.T  # (N,)
         room = longest - len(layout.separator) - summaries
-        self.rows = np.flatnonzero((room > 0) & (documents > 0))  # of the records, those that are used
+        self.rows = np.flatnonzero((room > 0) & (documents > 0))  # indices of the records that are used
         self.skipped = len(encoded) - len(self.rows)
         if self.skipped and not skip_too_long or not len(self.rows):
             i = int(np.flatnonzero((room <= 0) | (documents == 0))[0])
             if documents[i] == 0:
                 raise UserError(
-                    f"{encoded.path}:{encoded.lines[i]}: the tokenizer finds nothing in the document; mend it, or "
+                    f"{encoded.path}:{encoded.lines[i]}: the tokenizer finds no symbol in the document; correct it, or "
                     "leave such records out: --skip-bad-rows"
                 )
             raise UserError(
@@ -192,8 +213,8 @@ class SummaryDataset(ByLength):
         order = np.random.RandomState(seed).permutation(len(self))
         self.sample = np.sort(order[:sampled])
 
-    def __getitem__(self, i):
-        """Return a text as tokens (T + 1,), its end included, where its loss begins, and its number."""
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        """Return a text as tokens (T + 1,) with its end, the start of its loss, and its index."""
         row, layout = self.rows[i], self.layout
         document = self.encoded.document(row)[: self.documents[i]]
         parts = [document, layout.separator, self.encoded.summary(row), [layout.end]]
@@ -201,7 +222,7 @@ class SummaryDataset(ByLength):
         start = len(document) + len(layout.separator) - 1 if self.loss_on == "summary" else 0
         return {"id": i, "tokens": tokens, "start": start}
 
-    def collater(self, samples):
+    def collater(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Return a batch for the criterion: tokens and targets (B, T), padded on the right.
 
         A batch of sampled rows has ``prompts`` and ``references`` too, a list of (T,) each.
@@ -227,11 +248,18 @@ class SummaryDataset(ByLength):
             batch["references"] = [torch.from_numpy(self.encoded.summary(self.rows[i]).astype(np.int64)) for i in ids]
         return batch
 
-    def prompt(self, i) -> torch.Tensor:
+    def prompt(self, i: int) -> torch.Tensor:
+        """Return the prompt (T,) of a row."""
         return self.layout.prompt(self.encoded.document(self.rows[i]), self.prompt_room)
 
-    def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
-        """Cut ordered indices into batches, those of the sample apart from the others."""
+    def batch_by_size(
+        self,
+        indices: np.ndarray,
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        required_batch_size_multiple: int = 1,
+    ) -> list[np.ndarray]:
+        """Cut ordered indices into batches; rows of the sample and the others are in separate batches."""
         sampled = np.isin(indices, self.sample)
         parts = [super(SummaryDataset, self).batch_by_size(part, max_tokens, max_sentences)
                  for part in (indices[sampled], indices[~sampled])]  # fmt: skip
@@ -239,7 +267,7 @@ class SummaryDataset(ByLength):
 
 
 def describe(dataset: SummaryDataset) -> str:
-    """Return what a log says of a dataset."""
+    """Return a line for the log."""
     text = f"{len(dataset)} records, {dataset.cut} documents cut"
     why = "whose summary is too long, or whose document has no token"
     return text + (f", {dataset.skipped} records left out {why}" if dataset.skipped else "")

@@ -1,12 +1,13 @@
-"""The tokenizer that lies in a folder, in the terms of fairseq's ``--bpe``."""
+"""The tokenizer in a folder, as options of fairseq's ``--bpe``."""
 
 import filecmp
 import os
 import shutil
+from typing import Any
 
 import numpy as np
-from fairseq.data import encoders
-from omegaconf import OmegaConf
+from fairseq.data import Dictionary, encoders
+from omegaconf import DictConfig, OmegaConf
 
 from plugins.data.dictionaries import FILLER
 from plugins.data.text.tokenizers import SENTENCEPIECE_FILE, TOKENIZER_FILES
@@ -14,8 +15,8 @@ from plugins.errors import UserError
 from plugins.files import replacing
 
 
-def find(folder, preferred="sentencepiece"):
-    """Return fairseq's options of the tokenizer in a folder, the preferred one if there are two; None if none."""
+def find(folder: str | os.PathLike, preferred: str = "sentencepiece") -> DictConfig | None:
+    """Return fairseq's options for the tokenizer in a folder, the preferred one if there are two; None if none."""
     kinds = {
         "sentencepiece": {"sentencepiece_model": SENTENCEPIECE_FILE},
         "gpt2": {"gpt2_encoder_json": "encoder.json", "gpt2_vocab_bpe": "vocab.bpe"},
@@ -27,8 +28,8 @@ def find(folder, preferred="sentencepiece"):
     return None
 
 
-def copy(source, target):
-    """Put the dictionary and the tokenizer of a folder into another, whole or not at all."""
+def copy(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Copy the dictionary and the tokenizer of a folder to another, each file atomically."""
     for name in TOKENIZER_FILES:
         old, new = os.path.join(source, name), os.path.join(target, name)
         if os.path.exists(old) and not (os.path.exists(new) and filecmp.cmp(old, new, shallow=False)):
@@ -36,22 +37,23 @@ def copy(source, target):
                 shutil.copyfile(old, part)
 
 
-def word_starts(folder, dictionary):
-    """Return (V,) booleans, True for the words of the dictionary that start a word of the text.
+def word_starts(folder: str | os.PathLike, dictionary: Dictionary) -> np.ndarray:
+    """Return (V,) booleans, True for the symbols of the dictionary that start a word of the text.
 
     Raises:
-        UserError: no tokenizer in the folder.
+        UserError: there is no tokenizer in the folder.
     """
     options = find(folder)
     if options is None:
-        raise UserError(f"{folder}: no tokenizer, which --mask-whole-words needs to know where words start")
+        raise UserError(f"{folder}: no tokenizer, which --mask-whole-words needs to find the starts of words")
     bpe = encoders.build_bpe(options)
     special = dictionary.nspecial
     return np.array([i < special or starts_word(bpe, w) for i, w in enumerate(dictionary.symbols)])
 
 
-def starts_word(bpe, symbol):
+def starts_word(bpe: Any, symbol: str) -> bool:
+    """Return whether a symbol starts a word, according to one of fairseq's encoders."""
     try:
         return symbol.startswith(FILLER) or bpe.is_beginning_of_word(symbol)
-    except ValueError:  # GPT-2's decoder on a symbol that is no number
+    except ValueError:  # GPT-2's decoder, for a symbol that is not a number
         return True

@@ -1,4 +1,4 @@
-"""Text to the numbers of a causal language model and back: byte-level BPE, sentencepiece, or characters.
+"""Tokenizers of causal language models: byte-level BPE, sentencepiece, or characters.
 
 Each tokenizer numbers its symbols from 0 without a gap, keeps line breaks and blanks where its files allow it, and is
 read from local files that travel beside a checkpoint. Text is only ever text: ``<|endoftext|>`` written in a document
@@ -55,7 +55,13 @@ class ByteLevelBPE:
         UserError: indices have gaps, or a merge gives no symbol.
     """
 
-    def __init__(self, vocabulary: dict, merges: Sequence[tuple[str, str]], extra: dict | None = None, source="BPE"):
+    def __init__(
+        self,
+        vocabulary: dict,
+        merges: Sequence[tuple[str, str]],
+        extra: dict | None = None,
+        source: object = "BPE",
+    ):
         self.source, self.merges = source, [tuple(pair) for pair in merges]
         self.symbols = in_order(vocabulary, source)
         self.extra = {symbol: index for symbol, index in (extra or {}).items() if symbol not in vocabulary}
@@ -163,12 +169,22 @@ def read_tokenizer(path: str | Path) -> CausalTokenizer:
 
 
 def read_bpe(vocabulary: Path, merges: Path) -> ByteLevelBPE:
+    """Read a byte-level BPE from a vocabulary ({symbol: index}) and a file of merges.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
     lines = read_text(merges).splitlines()
     pairs = [tuple(line.split(" ")) for line in lines if line.strip() and not line.startswith("#version")]
     return ByteLevelBPE(read_json(vocabulary, dict), pairs, source=str(vocabulary))
 
 
 def read_characters(path: Path) -> Characters:
+    """Read a JSON list of single characters.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
     try:
         return Characters(read_json(path, list))
     except (ValueError, TypeError) as error:
@@ -208,7 +224,7 @@ def is_gpt2(content: Mapping) -> bool:
     )
 
 
-def in_order(indices: dict[str, int], source) -> list[str]:
+def in_order(indices: dict[str, int], source: object) -> list[str]:
     """Return the keys in the order of their indices.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Find the prose in technical text: whole sentences stay; code, tables, signatures and headings go.
+"""Extract the prose of technical text: sentences are kept; code, tables, signatures and headings are dropped.
 
-A docstring interleaves sentences with everything else, and indentation tells them apart. So the text is cut
-into blocks of equally indented lines, each block becomes one line, and those that read like English are kept.
+In a docstring, indentation separates sentences from everything else. The text is cut into blocks of equally indented
+lines, each block becomes one line, and lines that look like English are kept.
 """
 
 import inspect
@@ -16,14 +16,14 @@ _CITATION = re.compile(r"\s?\[[\w-]+\]_")
 _EMPHASIS = re.compile(r"(?<![\w*])\*{1,2}([^\s*]([^*]*[^\s*])?)\*{1,2}(?![\w*])")
 _MARKUP = re.compile(r"``|`_?|\\(?=\W)")
 _WORD = re.compile(r"[A-Za-z][a-z'’-]*\b")
-# Sentences without any of these words are nearly always lists of names or fragments of code.
+# Sentences without any of these words are almost always lists of names or fragments of code.
 _FUNCTION_WORDS = frozenset(
     "a an and are as at be by can for from has if in is it not of on or that the this to was with".split()
 )
 
 
 def paragraphs(text: str) -> Iterator[str]:
-    """Yield the paragraphs of prose in a docstring, a reStructuredText page or a licence, one line each."""
+    """Yield the paragraphs of prose in a docstring, a reStructuredText page or a license, one line each."""
     for block in _blocks(inspect.cleandoc(text)):
         line = without_markup(block)
         if _is_prose(line):
@@ -55,7 +55,7 @@ def _blocks(text: str) -> Iterator[str]:
 
 
 def without_markup(block: str) -> str:
-    """Return reStructuredText as a reader would see it: no roles, links, emphasis or citation marks."""
+    """Return reStructuredText as rendered, without roles, links, emphasis and citation marks."""
     for pattern in (_ROLE, _LINK, _EMPHASIS):
         block = pattern.sub(r"\1", block)
     for pattern in (_CITATION, _MARKUP):
@@ -64,7 +64,7 @@ def without_markup(block: str) -> str:
 
 
 def _is_prose(line: str) -> bool:
-    """Say whether a line reads like English: sentences, mostly of words, some of them function words."""
+    """Return whether a line looks like English: sentences, mostly of words, some of them function words."""
     if len(line) < 40 or not line.rstrip("\"')").endswith((".", "!", "?")):
         return False
     if not (line[0].isalpha() or line[0] in "\"'("):

@@ -1,4 +1,4 @@
-"""English text that comes with every installation of this project, read without importing what holds it."""
+"""English text in every installation of this project, read without importing any of it."""
 
 import ast
 import importlib.util
@@ -7,7 +7,7 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 
 STANDARD_LIBRARY = "the standard library"
-# Dependencies of ours or of torch, so always there. The first give most prose a second.
+# Dependencies of this project or of torch, so always installed; ordered by prose per second of reading.
 PACKAGES = ("numpy", "scipy", "sklearn", "networkx", STANDARD_LIBRARY, "sympy", "torch")
 _SKIPPED_FOLDERS = frozenset({"site-packages", "test", "tests", "testing", "idlelib", "lib2to3"})
 
@@ -15,21 +15,21 @@ _SKIPPED_FOLDERS = frozenset({"site-packages", "test", "tests", "testing", "idle
 def installed_texts(skipped: Container[str] = ()) -> Iterator[str]:
     """Yield raw texts, markup included, in an order that depends only on what is installed.
 
-    First the language reference, then licences, then one text a module of :data:`PACKAGES`, which is ""
-    where a module has little or nothing to say.
+    First the language reference, then licenses, then one text for each module of :data:`PACKAGES`, "" for a module
+    with few docstrings.
 
     Args:
-        skipped: names of modules, as :func:`modules` gives them, to leave out.
+        skipped: names of modules, in the form of :func:`modules`, to leave out.
     """
     yield from _language_reference()
-    yield from _licences()
+    yield from _licenses()
     for name, path in modules():
         if name not in skipped:
             yield "\n\n".join(docstrings(path))
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    """Yield the modules of :data:`PACKAGES` but tests: a name such as ``numpy/linalg/_linalg.py``, and its file."""
+    """Yield the modules of :data:`PACKAGES` except tests: a name such as ``numpy/linalg/_linalg.py``, and its file."""
     for package, folder in _package_folders():
         for path in sorted(folder.rglob("*.py")):
             within = path.relative_to(folder)
@@ -38,9 +38,9 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 def docstrings(path: Path) -> list[str]:
-    """Return the docstrings of a module, in order, "" for each that is missing; none where it is no valid source."""
+    """Return the docstrings of a module in order, "" for each missing one; none if the file is not valid Python."""
     source = path.read_bytes()
-    if source.count(b'"""') < 4:  # parsing is most of the time, and a lone docstring is rarely worth it
+    if source.count(b'"""') < 4:  # parsing takes most of the time, and a single docstring is rarely worth it
         return []
     try:
         return list(_docstrings(ast.parse(source)))
@@ -72,7 +72,7 @@ def _language_reference() -> Iterator[str]:
         yield text
 
 
-def _licences() -> Iterator[str]:
+def _licenses() -> Iterator[str]:
     for folder in dict.fromkeys(map(sysconfig.get_path, ("purelib", "platlib"))):
         for path in sorted(Path(folder).glob("*.dist-info/**/*LICEN[CS]E*")):
             if path.is_file():

@@ -1,4 +1,4 @@
-"""The symbols of a causal language model: exactly the rows of its table, in the tokenizer's own order."""
+"""The dictionary of a causal language model: exactly the rows of its embedding table, in the tokenizer's order."""
 
 import json
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from fairseq.data import Dictionary
+from numpy.typing import ArrayLike
 
 from plugins.data.dictionaries import FILLER
 from plugins.data.text.causal_tokenizers import ENDS, CausalTokenizer, in_order, read_tokenizer
@@ -19,7 +20,7 @@ UNKNOWN = "<unk>"
 
 
 class TokenDictionary(Dictionary):
-    """A tokenizer's symbols at 0 to V-1, then those that were added; nothing of fairseq's own has a row.
+    """A tokenizer's symbols at 0 to V-1, then added symbols, without fairseq's own special symbols.
 
     ``bos()`` begins and ``eos()`` ends a document: what the tokenizer's files name, else both are ``<|endoftext|>`` (or
     ``</s>``), which is added where the tokenizer has none. ``pad()`` is ``len(self)``, which has no row: it occurs in
@@ -44,17 +45,17 @@ class TokenDictionary(Dictionary):
         bos, eos = getattr(tokenizer, "ends", None) or (end, end)
         self.bos_index, self.eos_index = self.add_symbol(bos), self.add_symbol(eos)
 
-    def pad(self):
+    def pad(self) -> int:
         return len(self)
 
-    def unk(self):
+    def unk(self) -> int:
         return self.indices.get(UNKNOWN, len(self))
 
-    def index(self, sym):
+    def index(self, sym: str) -> int:
         return self.indices.get(sym, self.unk())
 
-    def add_symbol(self, word, n=1, overwrite=False):
-        """Return the index of a symbol, which gets the next row where it has none; its fresh row is the model's."""
+    def add_symbol(self, word: str, n: int = 1, overwrite: bool = False) -> int:
+        """Return the index of a symbol, which is added as the last row if it is new."""
         if word not in self.indices:
             self.indices[word] = len(self.symbols)
             self.symbols.append(word)
@@ -63,20 +64,20 @@ class TokenDictionary(Dictionary):
         return self.indices[word]
 
     def fill(self, rows: int) -> None:
-        """Add fillers until there are as many symbols as a table has rows."""
+        """Add fillers up to the number of rows of an embedding table."""
         for i in range(len(self), rows):
             self.add_symbol(f"{FILLER}{i:04d}")
 
     def encode(self, text: str) -> torch.Tensor:
-        """Return the indices of a text, (N,) int64; no end of the document is appended.
+        """Return the indices of a text, (N,) int64, without an end-of-document symbol.
 
         Raises:
             UserError: a part of the text has no symbol.
         """
         return torch.tensor(self.tokenizer.encode(text), dtype=torch.long)
 
-    def decode(self, ids) -> str:
-        """Return the text of indices, padding left out; symbols that come from no text stand for themselves."""
+    def decode(self, ids: ArrayLike) -> str:
+        """Return the text of indices without padding; added symbols are written as they are."""
         text, plain = [], []
         for i in [*torch.as_tensor(ids).tolist(), None]:
             if i is not None and i < len(self.tokenizer.symbols) and i not in (self.bos_index, self.eos_index):
@@ -92,14 +93,14 @@ class TokenDictionary(Dictionary):
     # Files
 
     def files(self) -> dict[str, bytes]:
-        """Return the contents of the files that hold all of this, by name."""
+        """Return the contents of the files that the dictionary can be read from, by name."""
         first = len(self.symbols) - len(self.added)
         added = {symbol: first + i for i, symbol in enumerate(self.added)}
         more = {ADDED_FILE: json.dumps(added, ensure_ascii=False).encode()} if added else {}
         return self.tokenizer.files() | more
 
-    def save_files(self, folder) -> None:
-        """Put the files into a folder, each whole or not at all; those that are there already stay."""
+    def save_files(self, folder: str | os.PathLike) -> None:
+        """Write the files to a folder, each atomically; identical files are left alone."""
         for name, content in self.files().items():
             path = os.path.join(folder, name)
             if not (os.path.exists(path) and Path(path).read_bytes() == content):
@@ -107,8 +108,8 @@ class TokenDictionary(Dictionary):
                     part.write_bytes(content)
 
     @classmethod
-    def from_files(cls, path) -> "TokenDictionary":
-        """Read the tokenizer of a folder, or a tokenizer's file; see :func:`.causal_tokenizers.read_tokenizer`.
+    def from_files(cls, path: str | os.PathLike) -> "TokenDictionary":
+        """Read the tokenizer in a folder, or a tokenizer's file; see :func:`.causal_tokenizers.read_tokenizer`.
 
         Raises:
             UserError: there is none, or a file is damaged.
@@ -122,11 +123,11 @@ class TokenDictionary(Dictionary):
         return cls(tokenizer, in_order(known | extra, source)[len(known) :])
 
 
-def check_size(dictionary: TokenDictionary, rows: int, source) -> None:
-    """Compare a dictionary with the table of a checkpoint.
+def check_size(dictionary: TokenDictionary, rows: int, source: object) -> None:
+    """Compare a dictionary with the embedding table of a checkpoint.
 
     Raises:
-        UserError: they do not fit.
+        UserError: their sizes differ.
     """
     if len(dictionary) != rows:
         raise UserError(

@@ -214,7 +214,7 @@ def test_an_unlabelled_split_stays_so_in_the_cache(tokenizer, tmp_path):
 def test_a_folder_without_a_tokenizer_is_an_error(tmp_path, toy_data):
     (tmp_path / "dict.txt").write_bytes((toy_data / "dict.txt").read_bytes())
     with toy.refused("--tokenizer-dir"):
-        dataset.Tokenizer(tmp_path)
+        dataset.FolderTokenizer(tmp_path)
 
 
 @pytest.mark.slow
