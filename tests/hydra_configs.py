@@ -10,11 +10,15 @@ from omegaconf import OmegaConf, open_dict
 
 
 @functools.cache
-def composed(path):
-    """Return the config that hydra and ``fairseq_cli.hydra_train`` make of a file, interpolations not yet resolved."""
+def composed(path, *overrides):
+    """Return the config that hydra and ``fairseq_cli.hydra_train`` make of a file, interpolations not yet resolved.
+
+    Args:
+        overrides: as on the command line, such as ``variant=alibi``.
+    """
     hydra_init(path.stem)
     with initialize_config_dir(str(path.parent), job_name="hydra_train", version_base="1.1"):
-        cfg = compose(path.stem, return_hydra_config=True)
+        cfg = compose(path.stem, list(overrides), return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
     with open_dict(cfg):
         cfg.checkpoint.save_dir = cfg.checkpoint.save_dir  # resolved while hydra's own part is there

@@ -16,7 +16,17 @@ from plugins.checkpoints import roberta
 from plugins.models import architecture
 
 CLAP_ROBERTA = toy.ROOT / "examples" / "clap_roberta" / "config"
-CONFIGS = sorted(CLAP_ROBERTA.glob("*.yaml"))
+RECIPES = ("tiny", "small", "wikitext103", "base_pile", "large_pile")
+VARIANTS = sorted(path.stem for path in (CLAP_ROBERTA / "variant").glob("*.yaml"))
+NAMED = sorted(path.stem for path in CLAP_ROBERTA.glob("*.yaml") if path.stem not in RECIPES)
+RUNS = {f"{variant}_{recipe}": (recipe, f"variant={variant}") for recipe in RECIPES for variant in VARIANTS}
+RUNS |= {name: (name,) for name in NAMED}
+
+
+def config_of(name):
+    """Return the config of a run: of a file of that name, or of a recipe and a variant."""
+    file, *overrides = RUNS[name]
+    return composed(CLAP_ROBERTA / f"{file}.yaml", *overrides)
 SMALL = [
     "common.cpu=true",
     "common.fp16=false",
@@ -32,14 +42,15 @@ def one_thread():
     torch.set_num_threads(1)  # toy models only wait for a second one
 
 
-def test_there_are_configs():
-    assert len(CONFIGS) >= 28
+def test_the_published_runs_have_files():
+    variants = ("baseline", "learned_clap", "alibi", "zero_clap")
+    assert {f"{variant}_{size}_pile" for variant in variants for size in ("base", "large")} <= set(NAMED)
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parents[1].name}/{path.stem}")
-def test_one_update(path, toy_data, tmp_path):
+@pytest.mark.parametrize("name", RUNS)
+def test_one_update(name, toy_data, tmp_path):
     own = OmegaConf.from_dotlist([*SMALL, f"task.data={toy_data}", f"checkpoint.save_dir={tmp_path}"])
-    cfg = resolved(OmegaConf.merge(composed(path), own))
+    cfg = resolved(OmegaConf.merge(config_of(name), own))
     task = tasks.setup_task(cfg.task)
     trainer = Trainer(cfg, task, task.build_model(cfg.model), task.build_criterion(cfg.criterion))
     batches = trainer.get_train_iterator(epoch=1).next_epoch_itr(shuffle=False)
@@ -49,9 +60,11 @@ def test_one_update(path, toy_data, tmp_path):
     assert math.isfinite(log["loss"])
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parents[1].name}/{path.stem}")
-def test_checkpoints_go_to_a_folder_of_that_name(path):
-    assert composed(path).checkpoint.save_dir == f"checkpoints/{path.stem}"
+@pytest.mark.parametrize("name", RUNS)
+def test_checkpoints_go_to_a_folder_of_that_name(name):
+    scaled = name.startswith("zero_clap_") and name in NAMED and name.endswith("_pile")  # as published on the Pile
+    folder = name.replace("zero_clap_", "zero_clap_scaled_") if scaled else name
+    assert config_of(name).checkpoint.save_dir == f"checkpoints/{folder}"
 
 
 # What was published: EIFY/fairseq, examples/roberta/config/pretraining, in that fork's own words
@@ -100,7 +113,7 @@ PUBLISHED_RUNS = {
 
 @pytest.mark.parametrize(("name", "options"), PUBLISHED_MODELS.items(), ids=PUBLISHED_MODELS)
 def test_the_model_is_the_published_one(name, options):
-    cfg = resolved(composed(CLAP_ROBERTA / f"{name}.yaml"))
+    cfg = resolved(config_of(name))
     size = "roberta_large" if "large" in name else "roberta_base"
     expected = roberta.of_roberta(size, options, {})
     model = {key: value for key, value in cfg.model.items() if value is not None}
@@ -116,7 +129,7 @@ def test_the_model_is_the_published_one(name, options):
 
 @pytest.mark.parametrize("name", PUBLISHED_MODELS)
 def test_the_hyper_parameters_are_the_published_ones(name):
-    cfg = resolved(composed(CLAP_ROBERTA / f"{name}.yaml"))
+    cfg = resolved(config_of(name))
     schedule, adam = cfg.lr_scheduler, cfg.optimizer
     pile = name.endswith("_pile")
     recipe = next(recipe for recipe in PUBLISHED_RUNS if name.endswith(recipe))

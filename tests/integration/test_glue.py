@@ -224,7 +224,8 @@ def test_hydra_reads_the_same_options(world):
         f"checkpoint.save_dir={world}/hydra", f"+task.cache_dir={world}/cache", "optimization.max_update=2",
         "dataset.num_workers=0", "common.cpu=true", "lr_scheduler.warmup_updates=1", f"hydra.run.dir={world}/hydra",
     ]  # fmt: skip
-    outcome = toy.run_cli(["fairseq-hydra-train", "--config-dir", config, "--config-name", "rte", *own])
+    command = ["fairseq-hydra-train", "--config-dir", config, "--config-name", "finetune", "target=rte"]
+    outcome = toy.run_cli([*command, *own])
     assert outcome.status == 0, outcome.text[-3000:]
     saved = read(world / "hydra" / "checkpoint_best.pt")["cfg"]
     assert saved["checkpoint"]["best_checkpoint_metric"] == "accuracy"

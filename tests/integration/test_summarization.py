@@ -29,7 +29,8 @@ pytestmark = pytest.mark.slow
 pytest.importorskip("rouge_score")
 
 EXAMPLES = toy.ROOT / "examples" / "summarization"
-CONFIGS = sorted((EXAMPLES / "config").glob("*.yaml"))
+CONFIG = EXAMPLES / "config" / "finetune.yaml"
+METHODS = sorted(path.stem for path in (EXAMPLES / "config" / "method").glob("*.yaml"))
 GRIDS = sorted((EXAMPLES / "grids").glob("*.yaml"))
 SUMMARIZE = toy.ROOT / "scripts" / "summarize.py"
 SIZE = {"decoder_layers": 2, "decoder_attention_heads": 2, "decoder_embed_dim": 32, "block_size": 96, "dropout": 0.0}
@@ -144,14 +145,14 @@ def test_first_sentences_are_a_baseline_that_needs_no_model(world):
     assert found == [f"{sentence}" for sentence in toy.sentences(3, 2)]
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_one_update_of_each_config(world, tmp_path, path):
+@pytest.mark.parametrize("method", METHODS)
+def test_one_update_of_each_config(world, tmp_path, method):
     own = [
         "common.cpu=true", f"common.user_dir={toy.ROOT / 'plugins'}", f"task.data={world / 'data'}",
         f"task.data_cache={world / 'cache'}", f"checkpoint.save_dir={tmp_path}", "task.rouge_sample=4",
         f"checkpoint.finetune_from_model={world / 'base' / 'model.pt'}", "dataset.max_tokens=800",
     ]  # fmt: skip
-    cfg = resolved(OmegaConf.merge(composed(path), OmegaConf.from_dotlist(own)))
+    cfg = resolved(OmegaConf.merge(composed(CONFIG, f"method={method}"), OmegaConf.from_dotlist(own)))
     task = tasks.setup_task(cfg.task)
     trainer = Trainer(cfg, task, task.build_model(cfg.model), task.build_criterion(cfg.criterion))
     batches = trainer.get_train_iterator(epoch=1).next_epoch_itr(shuffle=False)
@@ -186,7 +187,8 @@ def test_the_readme_names_flags_and_files_that_there_are():
         if program == "fairseq-train":
             assert parse_training(words) in ("causal_lm", "summarization")
         elif program == "fairseq-hydra-train":
-            assert (toy.ROOT / words[1] / f"{words[3]}.yaml") in CONFIGS
+            assert (toy.ROOT / words[1] / f"{words[3]}.yaml") == CONFIG
+            assert words[4].removeprefix("method=") in METHODS
         elif program == "python" and words[0] == "scripts/sweep.py":
             assert toy.ROOT / words[1] in GRIDS
         elif program == "python":
