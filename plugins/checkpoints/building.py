@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from plugins.errors import UserError, shortened, shown
 from plugins.options import NO_START
 
-from .reading import check_integrity
+from .reading import check_integrity, named_errors
 from .schema import check_finite
 
 LAYER = re.compile(r"\.(?:layers|h)\.(\d+)\.")
@@ -24,12 +24,13 @@ def build_model(kind: type, options: Mapping, weights: Mapping[str, torch.Tensor
         path: of the file, for messages.
 
     Raises:
-        UserError: the weights do not have the sizes of the options, or are not finite.
+        UserError: an option has the wrong type; the weights do not have its sizes, or are not finite.
     """
     check_sizes(options, weights, path)
     check_integrity(path)
     check_finite(weights, path)
-    model = new_model(kind, options, dictionary, **task)
+    with named_errors(path):  # of the config, whose types a stored option may violate
+        model = new_model(kind, options, dictionary, **task)
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:

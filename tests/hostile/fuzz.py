@@ -195,7 +195,7 @@ class Report:
     def attempt(self, kind, path, read):
         from plugins.errors import UserError
 
-        begun = time.monotonic()
+        begun = time.process_time()
         try:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 read(path)
@@ -209,8 +209,8 @@ class Report:
             where = f"{Path(frame.filename).name}:{frame.lineno}"
             self.keep(kind, path, f"{type(error).__name__} at {where}: {str(error)[:120]}", (type(error), where))
             outcome = "finding"
-        if time.monotonic() - begun > MOST_SECONDS:
-            self.keep(kind, path, f"took {time.monotonic() - begun:.0f} s", ("slow", kind))
+        if time.process_time() - begun > MOST_SECONDS:
+            self.keep(kind, path, f"took {time.process_time() - begun:.0f} s", ("slow", kind))
         self.counts[kind, outcome] += 1
 
     def keep(self, kind, path, what, key=None):

@@ -13,7 +13,7 @@ from hydra_configs import composed, resolved
 from omegaconf import OmegaConf
 
 from plugins.checkpoints import roberta
-from plugins.models import architecture
+from plugins.models import clap_roberta_config
 
 CLAP_ROBERTA = toy.ROOT / "examples" / "clap_roberta" / "config"
 RECIPES = ("tiny", "small", "wikitext103", "base_pile", "large_pile")
@@ -118,7 +118,8 @@ def test_the_model_is_the_published_one(name, options):
     expected = roberta.of_roberta(size, options, {})
     model = {key: value for key, value in cfg.model.items() if value is not None}
     mask = "zero" if cfg.task.omit_mask else "learned"
-    model = architecture.DEFAULTS | architecture.SIZES[model["_name"].split("_")[-1]] | {"mask_embedding": mask} | model
+    sizes = clap_roberta_config.SIZES[model["_name"].split("_")[-1]]
+    model = clap_roberta_config.DEFAULTS | sizes | {"mask_embedding": mask} | model
     model.setdefault("normalize_embeddings", model["head"] == "clap")
     assert {key: model[key] for key in expected} == expected
     noise = {"dropout": 0.1, "attention_dropout": 0.1, "initial_beta": 1.0}
