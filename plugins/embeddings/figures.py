@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from plugins.analysis.metrics.retrieval import unit
-from plugins.analysis.plots import COLOURS, MARKERS, new_canvas, save
+from plugins.analysis.palette import COLORS, MARKERS
+from plugins.analysis.plots import heat_map, new_canvas, save
 
 POINTS = 1000  # drawn at most, the same ones in every panel
 
@@ -30,8 +31,8 @@ def maps(
         places = in_two_dimensions(unit(vectors[rows]), method)
         for number, name in enumerate(names):
             mine = places[labels[rows] == number]
-            colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-            axis.scatter(*mine.T, s=12, color=colour, marker=marker, alpha=0.6, linewidths=0, label=name)
+            color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
+            axis.scatter(*mine.T, s=12, color=color, marker=marker, alpha=0.6, linewidths=0, label=name)
         axis.set_title(title, fontsize=11)
         axis.set_xticks([])
         axis.set_yticks([])
@@ -53,6 +54,20 @@ def in_two_dimensions(vectors: np.ndarray, method: str) -> np.ndarray:
     return TSNE(2, init="pca", perplexity=min(30, (len(vectors) - 1) / 3), random_state=0).fit_transform(vectors)
 
 
+def similarities(path: Path, tasks: Sequence[str], rows: Sequence[Mapping], method: str, title: str) -> None:
+    """Draw how similar source tasks are to target tasks.
+
+    Args:
+        rows: of ``similarity.csv``.
+        method: which of them.
+    """
+    values = np.full((len(tasks), len(tasks)), np.nan)
+    for row in rows:
+        if row["method"] == method:
+            values[tasks.index(row["target"]), tasks.index(row["source"])] = row["score"]
+    heat_map(path, values, tasks, tasks, title, ("target", "source"), label=method)
+
+
 def pair_distances(path: Path, panels: Mapping[str, np.ndarray], labels: np.ndarray, pairs: int = 20_000) -> None:
     """Draw histograms of the cosines of pairs of one class and of two classes, a panel for each representation.
 
@@ -71,8 +86,8 @@ def pair_distances(path: Path, panels: Mapping[str, np.ndarray], labels: np.ndar
         u = unit(vectors)
         cosines = (u[i] * u[j]).sum(1)
         bins = np.linspace(min(cosines.min(), 0), 1, 50)
-        for chosen, name, colour in ((same, "one class", COLOURS[0]), (~same, "two classes", COLOURS[1])):
-            axis.hist(cosines[chosen], bins, density=True, histtype="step", linewidth=1.8, color=colour, label=name)
+        for chosen, name, color in ((same, "one class", COLORS[0]), (~same, "two classes", COLORS[1])):
+            axis.hist(cosines[chosen], bins, density=True, histtype="step", linewidth=1.8, color=color, label=name)
         axis.set_title(title, fontsize=11)
         axis.set_xlabel("cosine")
     axes[0][0].set_ylabel("density of pairs")

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Which task helps which: task embeddings, scores without training, and with --matrix the true gains.
+
+    python scripts/transfer.py glue --tasks CoLA RTE MRPC --checkpoint checkpoints/mlm -o transfer
+    python scripts/transfer.py glue --tasks CoLA RTE --checkpoint checkpoints/mlm --matrix --sizes full 1000 -o transfer
+
+Written: ``task_embeddings.npz`` (TextEmb and TaskEmb of each task), ``similarity.csv`` (source, target, method, score,
+rank), ``features.csv`` (LogME, H-score, linear V-information, kNN of the checkpoint's features for each task), and
+``similarity.png``. --matrix fine-tunes every target from every source: ``transfer.csv`` (source, target, size, seed,
+score, collapsed, gain), ``gains.md``, and ``judgment.csv``: how the methods, the largest source and chance rank the
+sources. TaskEmb is taken of single rows, with a linear head on frozen features, and does not depend on a batch size.
+"""
+
+import argparse
+from pathlib import Path
+
+import job_options
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("data", metavar="GLUE", help="folder with a folder for each task")
+    add("--tasks", nargs="+", required=True, metavar="TASK", help="GLUE tasks with classes")
+    add("--checkpoint", required=True, metavar="CKPT", help="masked LM")
+    add("--rows", type=job_options.positive, default=500, metavar="N", help="rows of each task for its embedding "
+        "(%(default)s)")  # fmt: skip
+    add("--matrix", action="store_true", help="fine-tune every target from every source too")
+    add("--sizes", nargs="+", default=["full"], metavar="N", help="training rows of targets: full, or numbers (full)")
+    add("--seeds", type=job_options.positive, default=3, metavar="N", help="of the matrix (%(default)s)")
+    add("--updates", type=job_options.positive, default=500, metavar="N", help="of each run (%(default)s)")
+    add("--lr", type=float, default=1e-4, metavar="X", help="of each run (%(default)s)")
+    add("--batch-size", type=job_options.positive, default=16, metavar="N", help="of each run (%(default)s)")
+    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the results")
+    job_options.add(parser, 1, "1")
+    args = parser.parse_args(argv)
+    if len(args.tasks) < 2:
+        parser.error("--tasks: two tasks at least are compared")
+    for size in args.sizes:
+        if size != "full" and not (size.isdigit() and int(size) > 0):
+            parser.error(f"--sizes {size}: full, or a number of rows")
+    return args
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    import numpy as np
+
+    import plugins.hub
+    from plugins.embeddings import evaluation, figures, transfer
+    from plugins.errors import report_in_one_line
+    from plugins.files import replacing, write_text
+
+    report_in_one_line()
+    tasks = {spec.name: spec for spec in map(transfer.spec_of, args.tasks)}
+    path = plugins.hub.find_checkpoint(args.checkpoint)
+    embedder = plugins.hub.Embedder.from_pretrained(path)
+    rows = {name: transfer.features(embedder, args.data, spec, args.rows) for name, spec in tasks.items()}
+    text = {name: found.vectors.mean(0) for name, found in rows.items()}
+    fishers = {name: transfer.fisher(embedder, found) for name, found in rows.items()}
+    arrays = {f"TextEmb/{name}": vector for name, vector in text.items()}
+    for name, found in fishers.items():
+        arrays |= {f"TaskEmb/{name}/{component}": array for component, array in found.items()}
+    with replacing(args.output / "task_embeddings.npz") as part, open(part, "wb") as file:
+        np.savez(file, **arrays)
+    similar = transfer.similarity_rows(text, fishers)
+    evaluation.write_table(args.output / "similarity.csv", similar)
+    scores = [{"task": name, **transfer.scores_of(found)} for name, found in rows.items()]
+    evaluation.write_table(args.output / "features.csv", scores)
+    title = "How similar are the tasks to a model?"
+    figures.similarities(args.output / "similarity.png", list(tasks), similar, "TaskEmb, mean cosine", title)
+    for row in similar:
+        print(f"{row['method']:22} {row['source']:>8} -> {row['target']:8} {row['score']:.4f}  rank {row['rank']}")
+    if args.matrix:
+        found = transfer.matrix(
+            tasks, args.data, args.sizes, args.seeds, path, options(args), args.updates, args.output,
+            job_options.resources(args),
+        )  # fmt: skip
+        evaluation.write_table(args.output / "transfer.csv", found)
+        sizes = {name: transfer.count_rows(args.data, spec) for name, spec in tasks.items()}
+        judged = transfer.judge(similar, found, sizes)
+        if judged:
+            evaluation.write_table(args.output / "judgment.csv", judged)
+        write_text(args.output / "gains.md", transfer.summary(found) + "\n")
+        print(transfer.summary(found))
+    print(f"written: {args.output}")
+
+
+def options(args: argparse.Namespace) -> list:
+    """Return the options that all runs share."""
+    import torch
+
+    root = Path(__file__).resolve().parents[1]
+    return [
+        "--user-dir", root / "plugins", "--task", "glue", "--criterion", "glue", "--arch", "clap_roberta",
+        "--batch-size", args.batch_size, "--optimizer", "fused_adamw", "--lr", args.lr, "--clip-norm", 1,
+        "--lr-scheduler", "polynomial_decay", "--total-num-update", args.updates, "--warmup-updates",
+        max(1, args.updates // 10), "--num-workers", 0, "--no-epoch-checkpoints", "--no-save-optimizer-state",
+        "--validate-interval", 1000, "--log-format", "simple", "--log-interval", 50,
+        *([] if torch.cuda.is_available() else ["--cpu"]),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
