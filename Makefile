@@ -9,7 +9,7 @@ OMP_WAIT_POLICY ?= PASSIVE
 export PYTHON OMP_WAIT_POLICY
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo glue-demo test quality clean
+.PHONY: help install demo glue-demo diagnose-demo test quality clean
 
 help:
 	@echo 'make install   build .venv (about 5 minutes, 3 GB free; later calls do only what is missing)'
@@ -18,6 +18,7 @@ help:
 	@echo 'make demo      install, then train a small masked LM and fill some masks'
 	@echo '               ARGS="--data FILE..." passes options; or call .venv/bin/python scripts/demo_mlm.py --data FILE...'
 	@echo 'make glue-demo install, then fine-tune that model; ARGS="--glue-dir DIR" does so on CoLA and RTE'
+	@echo 'make diagnose-demo  install, then plant wrong labels in a small task and find them'
 	@echo 'make test      install, then run the tests; ARGS="-k mask -m '"'not slow'"'" passes options to pytest'
 	@echo 'make quality   install, then run ruff'
 	@echo 'make clean     remove what tests and builds leave behind; .venv and checkpoints stay'
@@ -30,6 +31,9 @@ demo: install
 
 glue-demo: install
 	.venv/bin/python scripts/demo_glue.py $(ARGS)
+
+diagnose-demo: install
+	.venv/bin/python scripts/demo_diagnose.py $(ARGS)
 
 test: install
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest tests $(WORKERS) $(ARGS)

@@ -10,6 +10,7 @@ from plugins.data.glue import reader, specs
 from plugins.data.text.records import BadRow, is_json, json_records
 from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError, check
+from plugins.files import read_text
 
 UNLABELED = -1
 LABELS = ("label", "gold_label", "labels", "target", "class", "score", "quality", "is_duplicate")
@@ -139,6 +140,36 @@ def read_files(paths: Sequence[str | Path], texts: Sequence[str] = (), label: st
     names = names if len(set(names)) == len(names) else [str(path) for path in paths]
     check(len(set(names)) == len(names), f"{names[0]}: the same file twice")
     return Rows(tuple(texts), columns, labels, classes, np.repeat(np.arange(len(sizes)), sizes), names, index)
+
+
+def read_lines(paths: Sequence[str | Path], per_class: int, longest: int = 70, seed: int = 0) -> Rows:
+    """Return lines of plain texts, a class a file: random different lines of at least four words, cut at a blank.
+
+    Args:
+        paths: of the texts, whose names become the classes.
+        per_class: lines of each.
+        longest: characters of a line.
+        seed: of the choice.
+
+    Raises:
+        UserError: fewer than two files, or a file with too few lines.
+    """
+    check(len(paths) > 1, "--lines: two files or more are needed, one for each class")
+    names = [path.stem for path in map(Path, paths)]
+    check(len(set(names)) == len(names), "--lines: two files have the same name")
+    random = np.random.default_rng(seed)
+    texts, labels = [], []
+    for k, path in enumerate(paths):
+        lines = (line.strip() for line in read_text(path).splitlines())
+        short = {line if len(line) <= longest else line[:longest].rsplit(" ", 1)[0] for line in lines}
+        usable = sorted(line for line in short if len(line.split()) >= 4)
+        check(len(usable) >= per_class, f"{path}: {len(usable)} lines of four words or more; {per_class} are needed")
+        texts += [usable[i] for i in random.permutation(len(usable))[:per_class].tolist()]
+        labels += [k] * per_class
+    order = random.permutation(len(texts))
+    index = [str(i) for i in range(len(texts))]
+    return Rows(("text",), [[texts[i] for i in order.tolist()]], np.array(labels)[order], names,
+                np.zeros(len(texts), np.int64), ["train"], index)  # fmt: skip
 
 
 def known_columns(path: str | Path, texts: Sequence[str] = (), label: str | None = None) -> tuple[tuple[str, ...], str]:

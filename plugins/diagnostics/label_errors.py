@@ -80,18 +80,18 @@ def listed(given: formats.Predictions, texts: list[list[str]], index: list[str])
                   d.flags["prune_by_noise_rate"], groups)  # fmt: skip
 
 
-def read_table(path: Path) -> dict[str, list[str]]:
+def read_table(path: Path, needed: Sequence[str] = ("idx", "label")) -> dict[str, list[str]]:
     """Return the columns of a CSV with a header.
 
     Raises:
-        UserError: it cannot be read, or lacks ``idx`` or ``label``.
+        UserError: it cannot be read, or lacks a column that is needed.
     """
     with opened(path) as file:
         try:
             rows = list(csv.reader(file, strict=True))
         except csv.Error as error:
             raise UserError(f"{path}: not CSV ({error})") from None
-    check(rows and {"idx", "label"} <= set(rows[0]), f"{path}:1: no columns 'idx' and 'label'")
+    check(rows and set(needed) <= set(rows[0]), f"{path}:1: the columns {', '.join(needed)} are needed")
     bad = next((i for i, row in enumerate(rows) if len(row) != len(rows[0])), None)
     check(bad is None, f"{path}: record {bad}: {len(rows[bad or 0])} columns, {len(rows[0])} expected")
     return {name: [row[k] for row in rows[1:]] for k, name in enumerate(rows[0])}

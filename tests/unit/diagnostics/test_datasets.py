@@ -75,3 +75,15 @@ def test_unknown_columns_and_files_are_named(tmp_path):
         datasets.read_files([tmp_path / "y.tsv"])
     with pytest.raises(UserError, match="twice"):
         datasets.read_files([path, path])
+
+
+def test_lines_of_texts_are_classes(tmp_path):
+    for name in ("a", "b"):
+        lines = [f"{name} line number {i} with words" for i in range(30)] + ["too short"] * 5 + ["x " * 60]
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines))
+    rows = datasets.read_lines([tmp_path / "a.txt", tmp_path / "b.txt"], 25, longest=40)
+    assert np.bincount(rows.labels).tolist() == [25, 25] and rows.classes == ["a", "b"]
+    pairs = list(zip(rows.texts[0], rows.labels, strict=True))
+    assert all(text[0] in (rows.classes[k], "x") and len(text) <= 40 for text, k in pairs)
+    with pytest.raises(UserError, match="a.txt"):
+        datasets.read_lines([tmp_path / "a.txt", tmp_path / "b.txt"], 100)

@@ -1,0 +1,138 @@
+"""Wrong labels on purpose: kinds of noise, and how early an order of the rows finds them.
+
+Shapes: n rows, K classes.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import sparse
+
+from plugins.errors import check
+
+from . import folds as fold_tools
+from .predictions import checked_labels
+
+KINDS = ("uniform", "asymmetric", "one_class", "pair", "cyclic", "rare_class", "annotator")
+
+
+def plant(labels: np.ndarray, num_classes: int, kind: str, rate: float, seed: int = 0,
+          weak: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
+    """Return labels of which some are wrong, (n,).
+
+    Args:
+        labels: (n,) right class ids.
+        num_classes: K.
+        kind: ``uniform``: any row, any other class; ``asymmetric``: two classes lose rows to one other class each, 1.25
+            and 0.75 times the rate; ``one_class``: one class loses rows to all others; ``pair``: two classes are mixed
+            up; ``cyclic``: each class loses rows to the next; ``rare_class``: the rarest class gains rows from the
+            others, the rate being relative to its size; ``annotator``: the mistakes of a weak model, up to the rate.
+        rate: share of the rows of the classes that lose some, above 0 and at most 0.5.
+        seed: of the draws.
+        weak: (n, K) probabilities of a weak model, for ``annotator``.
+
+    Raises:
+        UserError: no such kind, a rate out of range, or a weak model that is missing or makes no mistakes.
+    """
+    check(kind in KINDS, f"kind {kind!r}: there are {', '.join(KINDS)}")
+    check(0 < rate <= 0.5, f"rate {rate:g}: above 0 and at most 0.5 is expected")
+    labels = checked_labels(labels, num_classes)
+    random = np.random.default_rng(seed)
+    given = labels.copy()
+    order = random.permutation(num_classes)  # which classes take which part
+
+    def some(rows: np.ndarray, share: float) -> np.ndarray:
+        return random.choice(rows, round(share * len(rows)), replace=False)
+
+    def of(k: int) -> np.ndarray:
+        return np.flatnonzero(labels == k)
+
+    def others(rows: np.ndarray) -> np.ndarray:
+        return (labels[rows] + random.integers(1, num_classes, len(rows))) % num_classes
+
+    if kind == "uniform":
+        rows = some(np.arange(len(labels)), rate)
+        given[rows] = others(rows)
+    elif kind == "asymmetric":
+        first, second = order[0], order[1]
+        for k, target, share in ((first, second, 1.25), (second, order[2 % num_classes], 0.75)):
+            given[some(of(k), min(0.5, share * rate))] = target if target != k else first
+    elif kind == "one_class":
+        rows = some(of(order[0]), rate)
+        given[rows] = others(rows)
+    elif kind == "pair":
+        given[some(of(order[0]), rate)], given[some(of(order[1]), rate)] = order[1], order[0]
+    elif kind == "cyclic":
+        for k in range(num_classes):
+            given[some(of(k), rate)] = (k + 1) % num_classes
+    elif kind == "rare_class":
+        counts = np.bincount(labels, minlength=num_classes)
+        rare = int(np.where(counts > 0, counts, len(labels) + 1).argmin())
+        rest = np.flatnonzero(labels != rare)
+        given[random.choice(rest, max(1, min(len(rest) // 2, round(rate * counts[rare]))), replace=False)] = rare
+    else:
+        check(weak is not None, "annotator: the probabilities of a weak model are needed")
+        answers = weak.argmax(1)
+        wrong = np.flatnonzero(answers != labels)
+        check(len(wrong), "annotator: the weak model makes no mistakes")
+        rows = random.permutation(wrong)[: round(rate * len(labels))]
+        given[rows] = answers[rows]
+    return given
+
+
+def linear_probabilities(texts: Sequence[str], labels: np.ndarray, num_classes: int, row_folds: np.ndarray,
+                         strength: float = 3.0) -> np.ndarray:  # fmt: skip
+    """Return out-of-fold probabilities (n, K) of a logistic regression on TF-IDF of words and pairs of words."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    x: sparse.csr_matrix = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True).fit_transform(texts)
+    found = np.full((len(labels), num_classes), 1e-6)
+    for number in np.unique(row_folds):
+        train, test = row_folds != number, np.flatnonzero(row_folds == number)
+        model = LogisticRegression(C=strength, max_iter=300).fit(x[train], labels[train])
+        found[np.ix_(test, model.classes_)] = model.predict_proba(x[test])
+    return found / found.sum(1, keepdims=True)
+
+
+def weak_probabilities(texts: Sequence[str], labels: np.ndarray, num_classes: int, seed: int = 0) -> np.ndarray:
+    """Return the probabilities (n, K) of a linear model trained on another tenth of the rows than those it judges."""
+    parts = fold_tools.stratified(labels, 10, seed=seed)
+    by_first = linear_probabilities(texts, labels, num_classes, (parts != 0).astype(int))  # of all rows but the tenth
+    by_second = linear_probabilities(texts, labels, num_classes, (parts != 1).astype(int))
+    return np.where((parts == 0)[:, None], by_second, by_first)
+
+
+# How early errors are found
+
+
+def average_precision(score: np.ndarray, wrong: np.ndarray) -> float:
+    """Return the mean, over wrong rows, of the precision at their place in the order; the lowest scores come first."""
+    hits = wrong[np.argsort(score, kind="stable")]
+    places = np.flatnonzero(hits) + 1
+    return float(np.mean(np.arange(1, len(places) + 1) / places)) if len(places) else float("nan")
+
+
+def precision_at(found: np.ndarray, rows: int) -> float:
+    """Return the share of errors among the first rows of an order, of booleans in that order."""
+    return float(np.mean(found[:rows]))
+
+
+def judge_with_errors(wrong: np.ndarray, rate: float, seed: int = 0) -> np.ndarray:
+    """Return what a reviewer says of each row, (n,) bool, who errs in a share of all rows."""
+    return wrong ^ (np.random.default_rng(seed).random(len(wrong)) < rate)
+
+
+def means(rows: Sequence[Mapping], by: Sequence[str], values: Sequence[str]) -> list[dict]:
+    """Return the mean and the standard deviation of some values over the rows that share others."""
+    groups: dict[tuple, list[Mapping]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in by), []).append(row)
+    result = []
+    for key, members in groups.items():
+        entry = dict(zip(by, key, strict=True)) | {"plantings": len(members)}
+        for name in values:
+            numbers = np.array([member[name] for member in members], float)
+            entry |= {name: float(np.nanmean(numbers)), f"{name}_sd": float(np.nanstd(numbers))}
+        result.append(entry)
+    return result

@@ -1,0 +1,149 @@
+"""How many planted label errors the first rows of several orders contain, all from the same probabilities."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from plugins.diagnostics import confident, diagnosis, diagnosis_figures, duplicates, folds, formats, planting, review
+from plugins.diagnostics.datasets import Rows
+from plugins.diagnostics.inspection_report import table
+from plugins.files import make_folder, write_json, write_text
+from plugins.jobs import Resources
+
+from . import cross_fitting
+from .cross_fitting import Cell, Setting
+
+CLEANLAB = ("self_confidence", "normalized_margin", "confidence_weighted_entropy", "normalized_margin adjusted",
+            "self_confidence adjusted")  # fmt: skip
+LOOP, ERRING = "review loop", "review loop, reviewer errs 10 %"
+AT = (100, 200)
+
+
+@dataclass(frozen=True)
+class Planting:
+    """One planted data set: kind, rate, number, and the labels (n,) that it has."""
+
+    kind: str
+    rate: float
+    number: int
+    given: np.ndarray
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.rate:g}-{self.number}"
+
+
+def plantings(rows: Rows, kinds: Sequence[str], rates: Sequence[float], count: int) -> list[Planting]:
+    """Return every planting of the training rows."""
+    texts = [" ".join(row) for row in zip(*rows.texts, strict=True)]
+    classes = len(rows.classes)
+    weak = planting.weak_probabilities(texts, rows.labels, classes) if "annotator" in kinds else None
+    return [
+        Planting(kind, rate, number, planting.plant(rows.labels, classes, kind, rate, number, weak))
+        for kind in kinds for rate in rates for number in range(1, count + 1)
+    ]  # fmt: skip
+
+
+def probabilities(rows: Rows, planted: Sequence[Planting], count: int, setting: Setting | None,
+                  resources: Resources) -> tuple[list[np.ndarray], np.ndarray]:  # fmt: skip
+    """Return out-of-fold logits (S, n, K) of each planting, and the folds; without a setting, of a linear model."""
+    groups = duplicates.find(duplicates.joined(rows.texts)).groups
+    row_folds = folds.stratified(rows.labels, count, groups, 1)
+    if setting is not None:
+        cells = [Cell(one.name, replace(rows, labels=one.given), row_folds) for one in planted]
+        recorded = cross_fitting.run(cells, setting, resources)
+        return [recorded[cell.name].held_out[-1] for cell in cells], row_folds
+    texts = [" ".join(row) for row in zip(*rows.texts, strict=True)]
+    classes = len(rows.classes)
+    found = [planting.linear_probabilities(texts, one.given, classes, row_folds) for one in planted]
+    return [np.log(p)[None] for p in found], row_folds
+
+
+def orders(logits: np.ndarray, one: Planting, right: np.ndarray, row_folds: np.ndarray, classes: Sequence[str]) -> dict:
+    """Return {order: errors found (n,) bool in that order}, and {order: score (n,)} of the static ones."""
+    wrong = one.given != right
+    d = diagnosis.diagnose(logits, one.given, classes, row_folds)
+    raw = diagnosis.diagnose(logits, one.given, classes, np.zeros(len(right), int)).log_probabilities
+    p = np.exp(raw)
+    p /= p.sum(1, keepdims=True)
+    scores = {name: confident.scores(p, one.given, name.split()[0], adjust="adjusted" in name) for name in CLEANLAB}
+    scores |= {"PVI": d.pvi_calibrated.mean(0), "ranks": d.rank_score,
+               "random": np.random.default_rng(one.number).random(len(right))}  # fmt: skip
+    found = {name: wrong[np.argsort(score, kind="stable")] for name, score in scores.items()}
+    x = review.features(d.log_probabilities, one.given)
+    for name, rate in ((LOOP, 0.0), (ERRING, 0.1)):
+        said = planting.judge_with_errors(wrong, rate, one.number)
+        shown, _ = review.simulate(x, d.rank_score, lambda row, said=said: said[row], max(AT))
+        found[name] = wrong[shown]
+    return {"found": found, "scores": scores, "wrong": wrong}
+
+
+def measure(rows: Rows, planted: Sequence[Planting], logits: Sequence[np.ndarray], row_folds: np.ndarray) -> list[dict]:
+    """Return a row of results for each planting and order."""
+    results = []
+    for one, values in zip(planted, logits, strict=True):
+        found = orders(values, one, rows.labels, row_folds, rows.classes)
+        right = float((values.argmax(-1) == rows.labels).mean())
+        for name, hits in found["found"].items():
+            score = found["scores"].get(name)
+            results.append({
+                "kind": one.kind, "rate": one.rate, "planting": one.number, "errors": int(found["wrong"].sum()),
+                "accuracy": right, "order": name, **{f"found_{n}": int(hits[:n].sum()) for n in AT},
+                **{f"precision_{n}": planting.precision_at(hits, n) for n in AT},
+                "average_precision": float("nan") if score is None else
+                planting.average_precision(score, found["wrong"]),
+                "curve": np.cumsum(hits[: max(AT)]).tolist(),
+            })  # fmt: skip
+    return results
+
+
+def write(folder: Path, results: list[dict], command: str) -> dict:
+    """Write ``results.csv``, ``results.md``, ``summary.json`` and the drawing, and return the summary."""
+    make_folder(folder)
+    plain = [{k: v for k, v in row.items() if k != "curve"} for row in results]
+    formats.write_csv(folder / "results.csv", {k: [row[k] for row in plain] for k in plain[0]})
+    numbers = [*(f"precision_{n}" for n in AT), "average_precision"]
+    by_order = planting.means(plain, ("order",), numbers)
+    by_kind = planting.means(plain, ("kind", "rate", "order"), numbers)
+    kinds = {}
+    for row in by_kind:
+        kinds.setdefault((row["kind"], row["rate"]), {})[row["order"]] = row["precision_200"]
+    best = {key: max(values[name] for name in CLEANLAB) for key, values in kinds.items()}
+    ratios = {name: float(np.mean([values[name] / best[key] for key, values in kinds.items() if best[key] > 0]))
+              for name in (LOOP, ERRING, "ranks", "PVI")}  # fmt: skip
+    totals = {row["order"]: row["precision_200"] for row in by_order}
+    best_one = max(CLEANLAB, key=totals.get)
+    summary = {
+        "command": command, "orders": by_order, "kinds": by_kind, "cleanlab_best": best_one,
+        "ratio_to_cleanlab_best_order": {n: totals[n] / totals[best_one] for n in (LOOP, ERRING, "ranks", "PVI")},
+        "ratio_to_cleanlab_best_of_each_kind": ratios,
+    }  # fmt: skip
+    write_json(folder / "summary.json", summary, indent=1)
+    write_text(folder / "results.md", markdown(summary))
+    curves = {row["order"]: np.mean([r["curve"] for r in results if r["order"] == row["order"]], axis=0)
+              for row in by_order if row["order"] in (LOOP, ERRING, "ranks", best_one, "random")}  # fmt: skip
+    errors = round(np.mean([row["errors"] for row in results]))
+    diagnosis_figures.precision(folder / "precision.png", curves, errors, "Which order finds planted errors first?")
+    return summary
+
+
+def markdown(summary: dict) -> str:
+    """Return ``results.md``."""
+    lines = [f"    {summary['command']}", "", "Mean over kinds and plantings, and its standard deviation.", ""]
+    lines += table(("order", *(f"errors in {n}" for n in AT), "average precision"), [
+        (r["order"], *(f"{100 * r[f'precision_{n}']:.1f} % ± {100 * r[f'precision_{n}_sd']:.1f}" for n in AT),
+         "" if np.isnan(r["average_precision"]) else f"{r['average_precision']:.3f}")
+        for r in sorted(summary["orders"], key=lambda r: -r["precision_200"])
+    ])  # fmt: skip
+    kinds: dict = {}
+    for row in summary["kinds"]:
+        kinds.setdefault(f"{row['kind']} {100 * row['rate']:g} %", {})[row["order"]] = row["precision_200"]
+    names = list(next(iter(kinds.values())))
+    lines += ["", "Share of errors among the first 200 rows, by kind.", ""]
+    lines += table(("kind", *names), [(kind, *(f"{v[name]:.3f}" for name in names)) for kind, v in kinds.items()])
+    ratio = summary["ratio_to_cleanlab_best_order"]
+    lines += ["", f"Errors found in 200 rows, relative to cleanlab's best score ({summary['cleanlab_best']}): "
+              + ", ".join(f"{name} {value:.2f}" for name, value in ratio.items()) + "."]  # fmt: skip
+    return "\n".join(lines) + "\n"

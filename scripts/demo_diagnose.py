@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""Plant wrong labels in a small task, diagnose it, and count how many the list of likely errors begins with.
+
+    python scripts/demo_diagnose.py
+
+The task is that of scripts/demo_glue.py (is a sentence as it was written, or are its words shuffled?) with 5 % of the
+labels made wrong, the model the best of scripts/demo_mlm.py, which is called first if it has not run yet.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import demo_glue
+
+ROOT = Path(__file__).resolve().parents[1]
+FIRST = 100
+
+
+def parse_args(argv=None):
+    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--checkpoint", metavar="CKPT", help=f"pretrained model (default: the best of {demo_glue.DEMO})")
+    add("--rows", type=int, default=demo_glue.TRAIN, metavar="N", help="training rows (%(default)s)")
+    add("--share", type=float, default=0.05, metavar="X", help="of the labels that are made wrong (%(default)s)")
+    add("--folds", type=int, default=3, metavar="N", help="(%(default)s)")
+    add("--seeds", nargs="+", type=int, default=[1, 2], metavar="N", help="(1 2)")
+    add("--epochs", type=int, default=4, metavar="N", help="(%(default)s)")
+    add("--pretrain-updates", type=int, default=500, metavar="N", help="if pretraining is needed (default: 500)")
+    add("--jobs", type=int, metavar="N", help="runs at a time (default: what cores and memory allow)")
+    add("-o", "--output", type=Path, default=Path("checkpoints/diagnose-demo"), metavar="DIR",
+        help="folder to write (%(default)s)")  # fmt: skip
+    args = parser.parse_args(argv)
+    if not 0 < args.share <= 0.5:
+        parser.error(f"--share must be above 0 and at most 0.5, but is {args.share}")
+    return args
+
+
+def main():
+    args = parse_args()
+    sys.path.insert(0, str(ROOT))
+    checkpoint = args.checkpoint or demo_glue.pretrained(args)
+    task = args.output / "word-order-data"
+    demo_glue.make_task(task)
+    planted = plant(task / "train.tsv", args.output / "train.tsv", args.rows, args.share)
+    words = ["--data", args.output / "train.tsv", "--checkpoint", checkpoint, "--folds", args.folds, "--seeds",
+             *args.seeds, "--epochs", args.epochs, "--lr", "5e-4", "--batch-size", 32, "--options", "--clip-norm=1",
+             "-o", args.output]  # fmt: skip
+    words += ["--jobs", args.jobs] if args.jobs else []
+    errors = args.output / "errors"
+    for script, arguments in (("diagnose.py", words), ("find_label_errors.py", [args.output, "-o", errors])):
+        status = demo_glue.run(script, list(map(str, arguments)))
+        if status:
+            return status
+    print(counted(errors / "errors.csv", planted))
+    return 0
+
+
+def plant(source, target, count, share):
+    """Write the first rows of a task with some labels made wrong, and return the numbers of those rows."""
+    import numpy as np
+
+    from plugins.diagnostics import datasets, planting
+    from plugins.files import write_text
+
+    rows = datasets.read_files([source])
+    rows = rows.take(np.arange(min(count, len(rows))))
+    given = planting.plant(rows.labels, 2, "uniform", share, seed=1)
+    lines = (f"{rows.classes[k]}\t{text}\n" for k, text in zip(given.tolist(), rows.texts[0], strict=True))
+    write_text(target, "label\tsentence\n" + "".join(lines))
+    return set(np.flatnonzero(given != rows.labels).tolist())
+
+
+def counted(path, planted):
+    """Return in one line how many of the first rows of the list are planted errors."""
+    from plugins.diagnostics import label_errors
+
+    listed = [int(row) for row in label_errors.read_table(path, ("row",))["row"]]
+    found = len(planted & set(listed[:FIRST]))
+    chance = FIRST * len(planted) / len(listed)
+    return (f"the first {FIRST} of {len(listed):,} rows of {path} contain {found} of the {len(planted)} planted errors "
+            f"(a random order: {chance:.0f})")  # fmt: skip
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted; run the same command again to resume")

@@ -1,0 +1,99 @@
+"""scripts/diagnose.py and what builds on it by their real command lines, at toy size."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import toy
+
+pytestmark = pytest.mark.slow
+
+
+def script(name, *arguments, timeout=400):
+    return toy.run_cli([toy.ROOT / "scripts" / f"{name}.py", *arguments], timeout=timeout)
+
+
+@pytest.fixture(scope="module")
+def world(toy_data, tmp_path_factory):
+    """A pretrained toy model, and 48 + 12 rows of two texts with a duplicate and a third column."""
+    folder = tmp_path_factory.mktemp("diagnose")
+    (folder / "model").mkdir()
+    toy.save_masked_lm(folder / "model", toy_data)
+    texts = toy.sentences(60)
+    rows = [f"{a}\t{b}\t{'ab'[i % 2]}\t{'x' if i < 20 else 'y'}" for i, (a, b) in
+            enumerate(zip(texts, reversed(texts), strict=True))]  # fmt: skip
+    rows[2] = rows[0]
+    for name, part in (("train", rows[:48]), ("dev", rows[48:])):
+        (folder / f"{name}.tsv").write_text("sentence1\tsentence2\tlabel\tkind\n" + "".join(r + "\n" for r in part))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def diagnosed(world):
+    (checkpoint,) = (world / "model").glob("*.pt")
+    words = ["--data", world / "train.tsv", world / "dev.tsv", "--checkpoint", checkpoint, "--folds", 2,
+             "--seeds", 1, 2, "--epochs", 2, "--inputs", "full", "first", "--slices", "kind", "--lr", 1e-3,
+             "--batch-size", 8, "--cpu", "--cache-dir", world / "cache", "-o", world / "out", "--jobs", 2]  # fmt: skip
+    outcome = script("diagnose", *words)
+    assert outcome.status == 0, outcome.err[-3000:]
+    return words, outcome
+
+
+def test_everything_is_derived_from_the_runs(world, diagnosed):
+    summary = json.loads((world / "out" / "summary.json").read_text())
+    assert (summary["rows"], summary["folds"], summary["seeds"]) == (48, 2, 2)
+    assert set(summary["inputs"]) == {"full", "first"} and len(summary["epochs"]) == 2
+    assert set(summary["slices"]) == {"class", "length", "kind"} and summary["valid"]["rows"] == 12
+    rows = list(csv.DictReader((world / "out" / "diagnosis.csv").open()))
+    assert rows[2]["duplicate_of"] == "0" and rows[0]["fold"] == rows[2]["fold"]
+    bits = np.mean([float(row["PVI"]) for row in rows])
+    assert bits == pytest.approx(summary["V"], abs=1e-6)
+    names = {path.name for path in (world / "out" / "training_dynamics").iterdir()}
+    assert names >= {"dynamics_epoch_0.jsonl", "dynamics_epoch_1.jsonl", "td_metrics.jsonl", "held_out_map.csv"}
+    assert {p.stem for p in (world / "out" / "figures").iterdir()} >= {"information", "classes", "map", "epochs"}
+
+
+def test_every_row_is_trained_on_by_the_other_fold_alone(world, diagnosed):
+    for seed in (1, 2):
+        folder = world / "out" / "runs" / "full"
+        trained = [~np.isnan(np.load(folder / f"fold{k}_seed{seed}" / "logits" / "train_epoch_2.npy")[:, 0])
+                   for k in (1, 2)]  # fmt: skip
+        held = [~np.isnan(np.load(folder / f"fold{k}_seed{seed}" / "logits" / "held_out_epoch_2.npy")[:, 0])
+                for k in (1, 2)]  # fmt: skip
+        assert (trained[0] == ~held[0]).all() and (trained[1] == held[0]).all()
+
+
+def test_a_second_call_trains_nothing(world, diagnosed):
+    words, _ = diagnosed
+    logs = {path: path.stat().st_mtime_ns for path in (world / "out" / "runs").rglob("train.log")}
+    assert len(logs) == 8
+    outcome = script("diagnose", *words)
+    assert outcome.status == 0, outcome.err[-2000:]
+    assert logs == {path: path.stat().st_mtime_ns for path in (world / "out" / "runs").rglob("train.log")}
+
+
+def test_the_arrays_are_diagnosed_alike_by_themselves(world, diagnosed):
+    outcome = script("diagnose", "--logits", world / "out" / "probabilities.npz", "-o", world / "again", "--no-figures")
+    assert outcome.status == 0, outcome.err[-2000:]
+    first, second = (json.loads((world / name / "summary.json").read_text()) for name in ("out", "again"))
+    assert second["V_calibrated"] == pytest.approx(first["V_calibrated"], abs=1e-5)
+
+
+def test_mistakes_end_with_one_line(world, tmp_path):
+    for words, named in (
+        (["--data", world / "none.tsv", "--checkpoint", world / "train.tsv"], "none.tsv"),
+        (["--data", world / "train.tsv", "--checkpoint", world / "none.pt"], "--checkpoint"),
+        (["--probabilities", world / "train.tsv"], "H_yb"),
+    ):
+        outcome = script("diagnose", *words, "-o", tmp_path / "out")
+        lines = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
+        assert outcome.status != 0 and len(lines) == 1 and named in lines[0]
+
+
+def test_a_small_benchmark_of_label_errors(world, tmp_path):
+    outcome = script("benchmark_label_errors", "--data", world / "train.tsv", "--kinds", "uniform", "--rates", 0.2,
+                     "--plantings", 2, "--folds", 2, "-o", tmp_path / "bench")  # fmt: skip
+    assert outcome.status == 0, outcome.err[-2000:]
+    summary = json.loads((tmp_path / "bench" / "summary.json").read_text())
+    assert {row["order"] for row in summary["orders"]} >= {"review loop", "ranks", "random", "self_confidence"}
