@@ -25,12 +25,17 @@ def parse_args(argv=None):
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
     add("--order", choices=orders, default="ranks", help="first order of the rows (default: %(default)s, margin and "
         "information together)")  # fmt: skip
+    add("--specs", metavar="YAML", help="examples of labels: rows that look like those of another label than theirs "
+        "come earlier; see scripts/select_data.py")  # fmt: skip
+    add("--specs-alone", action="store_true", help="order by --specs, whatever the models say")
     add("--top", type=int, default=2000, metavar="N", help="rows on the page (%(default)s); the table has all")
     add("--slices", nargs="+", default=[], metavar="COLUMN", help="columns of diagnosis.csv to filter by on the page")
     add("--title", help="heading of the page (default: the folder's name)")
     args = parser.parse_args(argv)
     if args.top < 1:
         parser.error(f"--top must be at least 1, but is {args.top}")
+    if args.specs_alone and not args.specs:
+        parser.error("--specs-alone needs --specs")
     return args
 
 
@@ -38,13 +43,18 @@ def main():
     args = parse_args()
     import dataclasses
 
-    from plugins.diagnostics import formats, label_errors, review_page
+    from plugins.diagnostics import diagnosis, formats, label_errors, review_page, specifications
     from plugins.errors import check, report_in_one_line
     from plugins.files import write_text
 
     report_in_one_line()
     rows = label_errors.load(args.folder)
     rows = dataclasses.replace(rows, score=label_errors.order_by(rows, args.order))
+    if args.specs:
+        texts = [" ".join(row) for row in zip(*rows.texts, strict=True)]
+        suspicion, _ = specifications.suspects(texts, rows.labels, rows.classes, specifications.read(args.specs))
+        both = [-suspicion] if args.specs_alone else [-suspicion, rows.score]
+        rows = dataclasses.replace(rows, score=diagnosis.ranked_together(*both))
     table = label_errors.read_table(Path(args.folder, "diagnosis.csv"))
     for name in args.slices:
         check(name in table, f"--slices {name}: no such column; there are {', '.join(table)}")

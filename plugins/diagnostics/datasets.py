@@ -142,6 +142,24 @@ def read_files(paths: Sequence[str | Path], texts: Sequence[str] = (), label: st
     return Rows(tuple(texts), columns, labels, classes, np.repeat(np.arange(len(sizes)), sizes), names, index)
 
 
+def read_texts(path: str | Path, column: str | None = None) -> list[str]:
+    """Return one column of text of a table, which needs no labels.
+
+    Raises:
+        UserError: the file cannot be read, or has no such column.
+    """
+    path = Path(path)
+    texts: list[str] = []
+    for line, row in _objects(path):
+        if column is None:
+            column = _first(path, list(row), [group for group in TEXTS if len(group) == 1], "--text")[0]
+        value = row.get(column)
+        check(isinstance(value, str), f"{path}:{line}: no text in the column {column!r}")
+        texts.append(value)
+    check(texts, f"{path}: no rows")
+    return texts
+
+
 def read_lines(paths: Sequence[str | Path], per_class: int, longest: int = 70, seed: int = 0) -> Rows:
     """Return lines of plain texts, a class a file: random different lines of at least four words, cut at a blank.
 

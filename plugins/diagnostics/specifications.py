@@ -1,0 +1,190 @@
+"""What a label means, given by examples: rank rows by their likeness to them, and find rows with another label.
+
+A specification is a YAML mapping ``{name, label, queries, held_out}``; ``queries`` is a list of texts or a file with
+one a line. Likeness alone finds rows of the topic, whatever their label; the contrast of the likeness to the examples
+of another label and to those of the row's own label finds wrong ones.
+
+Shapes: n rows, Q queries.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from plugins.errors import check
+from plugins.files import read_text, read_yaml
+
+from . import rank_aggregation
+from .divergence import count_words, tokens
+
+RANKERS = ("tfidf", "bm25")
+
+
+@dataclass(frozen=True)
+class Specification:
+    """Examples of a label.
+
+    Attributes:
+        name: of the specification.
+        label: class name.
+        queries: texts that have the label.
+        held_out: further ones, to measure with.
+    """
+
+    name: str
+    label: str
+    queries: tuple[str, ...]
+    held_out: tuple[str, ...] = ()
+
+
+def read(path: str | Path) -> list[Specification]:
+    """Read a specification, or a list of them.
+
+    Raises:
+        UserError: the file cannot be read, or a key is missing, unknown or of another kind.
+    """
+    content = read_yaml(path, texts=True)
+    rows = content if isinstance(content, list) else [content]
+    found = []
+    for number, row in enumerate(rows, start=1):
+        where = f"{path}: specification {number}"
+        check(isinstance(row, dict), f"{where}: a mapping with name, label and queries is expected")
+        unknown = set(row) - {"name", "label", "queries", "held_out"}
+        check(not unknown, f"{where}: unknown key {', '.join(sorted(map(str, unknown)))}")
+        for name in ("name", "label", "queries"):
+            check(row.get(name), f"{where}: the key {name!r} is missing")
+        texts = {key: _texts(Path(path), row.get(key), f"{where}: {key}") for key in ("queries", "held_out")}
+        check(isinstance(row["label"], str) and isinstance(row["name"], str), f"{where}: name and label are texts")
+        found.append(Specification(row["name"], row["label"], texts["queries"], texts["held_out"]))
+    check(len({spec.name for spec in found}) == len(found), f"{path}: two specifications have the same name")
+    return found
+
+
+def _texts(path: Path, value: object, where: str) -> tuple[str, ...]:
+    if isinstance(value, str) and value:
+        file = path.parent / value
+        value = [line.strip() for line in read_text(file).splitlines()]
+    value = value or []
+    good = isinstance(value, list) and all(isinstance(text, str) for text in value)
+    check(good, f"{where}: a list of texts, or a file with one a line, is expected")
+    return tuple(text for text in value if text)
+
+
+def similarities(texts: Sequence[str], queries: Sequence[str], ranker: str = "tfidf") -> np.ndarray:
+    """Return the likeness of texts to queries, (Q, n) float32.
+
+    Args:
+        texts: n texts.
+        queries: Q texts.
+        ranker: ``tfidf``, cosine of TF-IDF of words and pairs of words; ``bm25`` (Robertson and Zaragoza, 2009).
+
+    Raises:
+        UserError: no such ranker, or no words in the texts.
+    """
+    check(ranker in RANKERS, f"--ranker {ranker}: there are {', '.join(RANKERS)}")
+    check(any(text.strip() for text in texts), "no words in the texts to rank")
+    if ranker == "bm25":
+        return bm25(texts, queries)
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    model = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32)
+    try:
+        rows = model.fit_transform(texts)
+    except ValueError:
+        return np.zeros((len(queries), len(texts)), np.float32)
+    return (model.transform(queries) @ rows.T).toarray()
+
+
+def bm25(texts: Sequence[str], queries: Sequence[str], k: float = 1.2, b: float = 0.75) -> np.ndarray:
+    """Return Okapi BM25 of each query and text, (Q, n) float32.
+
+    Args:
+        texts: n texts.
+        queries: Q texts.
+        k: saturation of word counts.
+        b: normalization by length.
+    """
+    words = count_words([tokens(text) for text in texts])
+    counts = words.counts.tocsc().astype(np.float32)
+    rows = len(texts)
+    lengths = np.asarray(counts.sum(1)).ravel()
+    norm = k * (1 - b + b * lengths / max(1e-9, lengths.mean()))
+    place = {word: i for i, word in enumerate(words.vocabulary)}
+    frequency = np.diff(counts.indptr)
+    idf = np.log(1 + (rows - frequency + 0.5) / (frequency + 0.5))
+    found = np.zeros((len(queries), rows), np.float32)
+    for q, query in enumerate(queries):
+        for word in set(tokens(query)) & place.keys():
+            i = place[word]
+            span = slice(counts.indptr[i], counts.indptr[i + 1])
+            own, values = counts.indices[span], counts.data[span]
+            found[q, own] += idf[i] * values * (k + 1) / (values + norm[own])
+    return found
+
+
+def likeness(texts: Sequence[str], specs: Sequence[Specification], ranker: str, method: str) -> np.ndarray:
+    """Return the aggregated likeness of texts to each specification, (specifications, n), higher is more alike."""
+    return np.stack([
+        rank_aggregation.aggregate(similarities(texts, spec.queries, ranker), method) for spec in specs
+    ])  # fmt: skip
+
+
+def suspects(
+    texts: Sequence[str], labels: np.ndarray, classes: Sequence[str], specs: Sequence[Specification],
+    ranker: str = "tfidf", method: str = "contrast-rrf",
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Return how much each row looks like the examples of another label, (n,), and which label, (n,) class ids.
+
+    Args:
+        texts: n texts.
+        labels: (n,) given class ids.
+        classes: K names.
+        specs: of two labels or more.
+        ranker: of :data:`RANKERS`.
+        method: of :data:`.rank_aggregation.METHODS`, alone or after ``contrast-``, which subtracts the likeness to
+            the examples of the row's own label. Rows of a label without examples contrast with nothing.
+
+    Raises:
+        UserError: a label that is no class, or examples of one label alone.
+    """
+    names = {name: k for k, name in enumerate(classes)}
+    for spec in specs:
+        known = ", ".join(classes)
+        check(spec.label in names, f"specification {spec.name}: no class {spec.label!r}; there are {known}")
+    check(len({spec.label for spec in specs}) > 1 or len(classes) > 1, "examples of one label are not enough")
+    contrast = method.startswith("contrast-")
+    found = likeness(texts, specs, ranker, method.removeprefix("contrast-"))
+    spec_labels = np.array([names[spec.label] for spec in specs])
+    by_class = np.full((len(classes), len(texts)), -np.inf)
+    for k in np.unique(spec_labels):
+        by_class[k] = found[spec_labels == k].max(0)
+    others = by_class.copy()
+    others[labels, np.arange(len(texts))] = -np.inf
+    suggested = others.argmax(0)
+    score = others[suggested, np.arange(len(texts))]
+    if contrast:
+        own = by_class[labels, np.arange(len(texts))]
+        score = score - np.where(np.isfinite(own), own, 0)
+    lowest = score[np.isfinite(score)].min(initial=0)
+    return np.where(np.isfinite(score), score, lowest - 1), suggested
+
+
+def select(texts: Sequence[str], specs: Sequence[Specification], number: int, ranker: str = "tfidf",
+           method: str = "contrast-rrf") -> dict[str, np.ndarray]:  # fmt: skip
+    """Return the rows of a pool that are most like each specification, {name: (number,) row numbers, the best first}.
+
+    With ``contrast-``, the likeness to the specifications of other labels is subtracted.
+
+    Raises:
+        UserError: more rows than the pool has.
+    """
+    check(0 < number <= len(texts), f"--number {number}: from 1 to {len(texts)}, the rows of the pool, is possible")
+    found = likeness(texts, specs, ranker, method.removeprefix("contrast-"))
+    result = {}
+    for i, spec in enumerate(specs):
+        rest = [j for j, other in enumerate(specs) if other.label != spec.label]
+        score = found[i] - (found[rest].max(0) if rest and method.startswith("contrast-") else 0)
+        result[spec.name] = np.argsort(-score, kind="stable")[:number]
+    return result

@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Select the rows of a pool that are most like the examples of a specification.
+
+    python scripts/select_data.py --specs specs.yaml --pool pool.tsv --number 500 -o selected.csv
+
+specs.yaml is a mapping, or a list of mappings, with name, label, queries (texts, or a file with one a line) and
+held_out. The CSV has the specification, the rank, the row of the pool, its text and the label to give it.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse_args(argv=None):
+    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--specs", required=True, metavar="YAML", help="specifications")
+    add("--pool", required=True, metavar="FILE", help="CSV, TSV or JSON lines with a column of text")
+    add("--text", metavar="COLUMN", help="of the pool (default: sentence, text, ...)")
+    add("--number", type=int, required=True, metavar="N", help="rows for each specification")
+    add("--ranker", choices=["tfidf", "bm25"], default="tfidf", help="(default: %(default)s)")
+    methods = [prefix + name for prefix in ("contrast-", "") for name in ("rrf", "borda", "median", "mean")]
+    add("--aggregate", choices=methods, default=methods[0], help="of the rankings by each query (default: %(default)s)")
+    add("-o", "--output", type=Path, required=True, metavar="CSV", help="file to write")
+    return parser.parse_args(argv)
+
+
+def main():
+    args = parse_args()
+    from plugins.diagnostics import datasets, formats, specifications
+    from plugins.errors import report_in_one_line
+    from plugins.files import check_not_read
+
+    report_in_one_line()
+    check_not_read([args.output], [args.specs, args.pool])
+    specs = specifications.read(args.specs)
+    texts = datasets.read_texts(args.pool, args.text)
+    chosen = specifications.select(texts, specs, args.number, args.ranker, args.aggregate)
+    labels = {spec.name: spec.label for spec in specs}
+    rows = [(name, rank, row, texts[row], labels[name]) for name, found in chosen.items()
+            for rank, row in enumerate(found.tolist(), start=1)]  # fmt: skip
+    names = ("specification", "rank", "row", "text", "label")
+    formats.write_csv(args.output, dict(zip(names, zip(*rows, strict=True), strict=True)))
+    print(f"{args.number} of {len(texts):,} rows for each of {len(specs)} specifications: {args.output}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted")

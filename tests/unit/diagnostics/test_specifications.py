@@ -1,0 +1,93 @@
+"""Rankings joined, BM25, and wrong labels found by examples."""
+
+import csv
+import random
+import sys
+
+import numpy as np
+import pytest
+
+from plugins.diagnostics import rank_aggregation, specifications
+from plugins.errors import UserError
+
+
+def test_reciprocal_rank_fusion():
+    """1 / 61 + 1 / 63 and so on, of the ranks (1, 3), (2, 1), (3, 2)."""
+    found = rank_aggregation.rrf(np.array([[1, 2, 3], [3, 1, 2]]))
+    np.testing.assert_allclose(found, [0.03226646, 0.03252247, 0.03200205], atol=1e-8)
+
+
+def test_equal_scores_share_a_rank_and_methods_agree_on_a_clear_winner():
+    scores = np.array([[3.0, 1, 1], [9, 2, 5]])
+    assert rank_aggregation.ranks(scores)[0].tolist() == [1, 2.5, 2.5]
+    assert {int(rank_aggregation.aggregate(scores, m).argmax()) for m in rank_aggregation.METHODS} == {0}
+    np.testing.assert_allclose(rank_aggregation.aggregate(scores, "borda"), [-1, -2.75, -2.25])
+    with pytest.raises(UserError, match="--aggregate x"):
+        rank_aggregation.aggregate(scores, "x")
+
+
+def test_bm25_of_three_texts():
+    """By hand: idf = log(1 + (3 - 1 + 0.5) / 1.5), count 1, length 2 of a mean of 2."""
+    found = specifications.bm25(["cat sat", "dog ran", "dog dog"], ["cat", "dog bird"])
+    np.testing.assert_allclose(found[0], [np.log(1 + 2.5 / 1.5), 0, 0], rtol=1e-5)
+    assert found[1, 2] > found[1, 1] > 0 == found[1, 0]
+
+
+def world(seed=0, rows=400):
+    """Two classes with words of their own and a shared topic; a fifth of class 0 is labeled 1."""
+    draw = random.Random(seed)
+    words = {0: [f"calm{i}" for i in range(25)], 1: [f"loud{i}" for i in range(25)]}
+
+    def text(k):
+        return " ".join(draw.choices(words[k], k=4) + draw.choices([f"topic{i}" for i in range(60)], k=6))
+
+    true = np.arange(rows) % 2
+    texts = [text(k) for k in true]
+    given = np.where((true == 0) & (np.arange(rows) % 5 == 0), 1, true)
+    specs = [specifications.Specification(name, name, tuple(text(k) for _ in range(15))) for k, name in enumerate("ab")]
+    return texts, given, given != true, specs
+
+
+@pytest.mark.parametrize("ranker", specifications.RANKERS)
+def test_contrast_finds_wrong_labels_and_beats_likeness_alone(ranker):
+    texts, given, wrong, specs = world()
+    count = wrong.sum()
+    precision = {}
+    for method in ("contrast-rrf", "borda"):
+        score, suggested = specifications.suspects(texts, given, ["a", "b"], specs, ranker, method)
+        precision[method] = wrong[np.argsort(-score, kind="stable")[:count]].mean()
+        assert (suggested == 1 - given).all()
+    assert precision["contrast-rrf"] > 0.8 and precision["contrast-rrf"] >= precision["borda"]
+
+
+def test_specifications_of_a_file(tmp_path):
+    (tmp_path / "q.txt").write_text("one text\n\nanother\n")
+    rows = ["{name: x, label: '1', queries: q.txt}", "{name: y, label: no, queries: [z, w]}"]
+    (tmp_path / "s.yaml").write_text("".join(f"- {row}\n" for row in rows))
+    first, second = specifications.read(tmp_path / "s.yaml")
+    assert first.queries == ("one text", "another") and second.label == "no"
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [("[1]", "specification 1"), ("{name: x, label: a}", "queries"), ("{name: x, label: a, queries: [b], z: 1}", "z"),
+     ("{name: x, label: a, queries: none.txt}", "none.txt"), ("{name: x, label: a, queries: {b: c}}", "queries")],
+)  # fmt: skip
+def test_bad_specifications_are_named(tmp_path, content, named):
+    (tmp_path / "s.yaml").write_text(content)
+    with pytest.raises(UserError, match=named):
+        specifications.read(tmp_path / "s.yaml")
+
+
+def test_a_pool_is_selected_from(tmp_path, load_script, monkeypatch):
+    texts, given, _, specs = world()
+    (tmp_path / "pool.tsv").write_text("text\n" + "".join(text + "\n" for text in texts))
+    queries = "\n".join(f"- name: {s.name}\n  label: {s.label}\n  queries: [{', '.join(s.queries)}]" for s in specs)
+    (tmp_path / "s.yaml").write_text(queries)
+    script = load_script("select_data")
+    words = ["--specs", tmp_path / "s.yaml", "--pool", tmp_path / "pool.tsv", "--number", 30, "-o", tmp_path / "o.csv"]
+    monkeypatch.setattr(sys, "argv", ["select_data.py", *map(str, words)])
+    script.main()
+    rows = list(csv.DictReader((tmp_path / "o.csv").open()))
+    right = [int(row["row"]) % 2 == "ab".index(row["label"]) for row in rows]
+    assert len(rows) == 60 and np.mean(right) > 0.9
