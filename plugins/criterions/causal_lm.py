@@ -1,8 +1,11 @@
 """Next-token cross-entropy, in bits as fairseq logs it, in nats, and as perplexity."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
@@ -18,15 +21,17 @@ class CausalLMCriterionConfig(FairseqDataclass):
 
 @register_criterion("causal_lm", dataclass=CausalLMCriterionConfig)
 class CausalLMCriterion(FairseqCriterion):
-    """The sum over all targets that are not ``pad()``, normalised by their number.
+    """The sum over all targets that are not ``pad()``, normalized by their number.
 
-    The model makes the loss itself: it projects no feature that has no target, and holds no logits.
+    The model computes the loss: it projects only features that have a target, and stores no logits.
     """
 
-    def forward(self, model, sample, reduce=True):
+    def forward(
+        self, model: torch.nn.Module, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         """Return the loss (a scalar, nats), the number of targets, and what to log."""
         target = sample["target"]  # (B, T)
-        predicted = int((target != self.padding_idx).sum())  # before the model runs, or a GPU would be waited for
+        predicted = int((target != self.padding_idx).sum())  # before the model runs: later it would wait for the GPU
         loss, _ = model(**sample["net_input"], target=target)
         log = {
             "loss": loss.detach(),
@@ -41,18 +46,19 @@ class CausalLMCriterion(FairseqCriterion):
         return {"loss", "nats", "ppl"}
 
     @staticmethod
-    def reduce_metrics(logging_outputs):
+    def reduce_metrics(logging_outputs: Sequence[Mapping[str, Any]]) -> None:
         """Log the loss in bits and in nats, and perplexity."""
         loss, predicted = (sum(log.get(key, 0) for log in logging_outputs) for key in ("loss", "sample_size"))
         metrics.log_scalar("loss", loss / max(predicted, 1) / math.log(2), predicted, round=5)
         log_nats_and_perplexity()
 
     @staticmethod
-    def logging_outputs_can_be_summed():
+    def logging_outputs_can_be_summed() -> bool:
+        """Return True: workers can add up what they log."""
         return True
 
 
-def log_nats_and_perplexity():
-    """Log what follows from the loss in bits."""
+def log_nats_and_perplexity() -> None:
+    """Log nats and perplexity, derived from the loss in bits."""
     metrics.log_derived("nats", lambda meters: round(float(meters["loss"].avg) * math.log(2), DIGITS))
     metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["loss"].avg, round=DIGITS))

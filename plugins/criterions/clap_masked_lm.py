@@ -1,7 +1,9 @@
 """Cross-entropy at the masked positions, in bits, with perplexity and the CLAP head's beta."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,13 +22,15 @@ class ClapMaskedLMCriterionConfig(FairseqDataclass):
 
 @register_criterion("clap_masked_lm", dataclass=ClapMaskedLMCriterionConfig)
 class ClapMaskedLMCriterion(FairseqCriterion):
-    """Like fairseq's ``masked_lm``: a sum over masked positions, normalised by their number, logged to base 2."""
+    """Like fairseq's ``masked_lm``: a sum over masked positions, normalized by their number, logged to base 2."""
 
-    def forward(self, model, sample, reduce=True):
+    def forward(
+        self, model: torch.nn.Module, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         """Return the loss (a scalar, nats), the number of masked positions, and what to log."""
         masked = sample["target"] != self.padding_idx  # (B, T)
         loss, extra = model(**sample["net_input"], masked_tokens=masked, target=sample["target"])
-        masked = extra.get("masked_tokens", masked)  # those that a self-masking model has drawn
+        masked = extra.get("masked_tokens", masked)  # a self-masking model draws them itself
         predicted = int(masked.sum())
         if loss.ndim:  # fairseq's own models give logits (N, V)
             loss = F.cross_entropy(loss.float(), sample["target"][masked], reduction="sum")
@@ -46,7 +50,7 @@ class ClapMaskedLMCriterion(FairseqCriterion):
         return {"loss", "ppl", "beta"}
 
     @staticmethod
-    def reduce_metrics(logging_outputs):
+    def reduce_metrics(logging_outputs: Sequence[Mapping[str, Any]]) -> None:
         """Log the loss in bits, its perplexity and beta."""
         loss, predicted, beta, workers = (
             sum(log.get(key, 0) for log in logging_outputs) for key in ("loss", "sample_size", "beta", "workers")
@@ -57,11 +61,12 @@ class ClapMaskedLMCriterion(FairseqCriterion):
             metrics.log_scalar("beta", beta / workers, round=5)
 
     @staticmethod
-    def logging_outputs_can_be_summed():
+    def logging_outputs_can_be_summed() -> bool:
+        """Return True: workers can add up what they log."""
         return True
 
 
-def clap_beta(model):
+def clap_beta(model: torch.nn.Module) -> torch.Tensor | None:
     """Return the beta of a model's CLAP head, or None."""
     beta = getattr(getattr(model.encoder, "lm_head", None), "beta", None)
     return beta.detach().float().sum() if torch.is_tensor(beta) else None

@@ -1,8 +1,9 @@
 """Cross-entropy or squared error of a classification head, and GLUE's metrics over whole splits."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Optional  # fairseq's parser does not read `str | None`
+from typing import Any, Optional  # fairseq's parser does not read `str | None`
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.distributed.utils import get_data_parallel_world_size
 from fairseq.logging import metrics
+from fairseq.tasks import FairseqTask
 
 from plugins.analysis.metrics import glue as glue_metrics
 from plugins.data.glue.logits import Recorder
@@ -29,14 +31,14 @@ class GlueCriterionConfig(FairseqDataclass):
 
 @register_criterion("glue", dataclass=GlueCriterionConfig)
 class GlueCriterion(FairseqCriterion):
-    """Sums over sentences, normalised by their number.
+    """Sums over sentences, normalized by their number.
 
-    ``loss`` of a classification is logged in bits, as all of fairseq's, and ``nll`` in nats. That of a regression is
+    ``loss`` of a classification is logged in bits, as fairseq logs losses, and ``nll`` in nats. That of a regression is
     the mean squared error on the labels' own scale, logged as ``loss`` and ``mse``; ``published_loss`` is what the
     published tables give for STS-B.
     """
 
-    def __init__(self, task, record_logits=None):
+    def __init__(self, task: FairseqTask, record_logits: str | None = None) -> None:
         super().__init__(task)
         self.spec, self.head = task.spec, task.head_name
         self.recorder = None
@@ -45,7 +47,9 @@ class GlueCriterion(FairseqCriterion):
                 raise UserError("--record-logits works on one device: the processes of several would share its files")
             self.recorder = Recorder(record_logits)
 
-    def forward(self, model, sample, reduce=True):
+    def forward(
+        self, model: torch.nn.Module, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         """Return the loss (a scalar), the number of sentences, and what to log."""
         logits, _ = model(**sample["net_input"], classification_head_name=self.head)  # (B, K)
         target, logits = sample["target"], logits.float()
@@ -73,7 +77,7 @@ class GlueCriterion(FairseqCriterion):
         return {"loss", *self.spec.metrics} | own
 
     @staticmethod
-    def reduce_metrics(logging_outputs):
+    def reduce_metrics(logging_outputs: Sequence[Mapping[str, Any]]) -> None:
         """Log the loss and, while training, the accuracy."""
         loss, size = (sum(log.get(key, 0) for log in logging_outputs) for key in ("loss", "sample_size"))
         size = max(size, 1)
@@ -83,7 +87,7 @@ class GlueCriterion(FairseqCriterion):
         if not regression and not any("answers" in log for log in logging_outputs):
             metrics.log_scalar("accuracy", sum(log.get("correct", 0) for log in logging_outputs) / size, size, round=4)
 
-    def log_scores(self, logging_outputs):
+    def log_scores(self, logging_outputs: Sequence[Mapping[str, Any]]) -> None:
         """Log the metrics of validation, each computed from all predictions so far."""
         answers = [log["answers"] for log in logging_outputs if "answers" in log]
         if not answers:
@@ -96,17 +100,20 @@ class GlueCriterion(FairseqCriterion):
         else:
             metrics.log_derived("top_class_share", lambda meters: glue_metrics.top_share(answers_in(meters)[0]))
 
-    def score(self, name, meters):
+    def score(self, name: str, meters: Mapping[str, Any]) -> float:
+        """Return a metric of all predictions that the meters contain."""
         return glue_metrics.scores(self.spec.metrics, *answers_in(meters))[name]
 
-    def published_loss(self, meters):
+    def published_loss(self, meters: Mapping[str, Any]) -> float:
+        """Return the loss of the published tables, see :func:`plugins.analysis.metrics.glue.published_loss`."""
         return glue_metrics.published_loss(glue_metrics.mean_squared_error(*answers_in(meters)), self.spec.scale)
 
     @staticmethod
-    def logging_outputs_can_be_summed():
-        return False  # GlueTask, which fairseq asks, says when they can
+    def logging_outputs_can_be_summed() -> bool:
+        """Return False: fairseq asks :class:`plugins.tasks.glue.GlueTask` instead."""
+        return False
 
 
-def answers_in(meters):
-    """Return predictions and targets, (N,) each."""
+def answers_in(meters: Mapping[str, Any]) -> np.ndarray:
+    """Return predictions and targets, (2, N)."""
     return meters[ANSWERS].tensor.numpy().T

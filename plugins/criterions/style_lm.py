@@ -1,50 +1,59 @@
-"""Next-character cross-entropy, plus a weighted loss that teaches a Multi-Style Adapter its styles."""
+"""Next-character cross-entropy, plus a weighted loss for the styles of a Multi-Style Adapter."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
+from fairseq.tasks import FairseqTask
 
 from plugins.errors import UserError
 from plugins.modules.cross_entropy import summed_cross_entropy
 
 from .causal_lm import DIGITS, log_nats_and_perplexity
 
-# What the figures are derived from: with labels; of windows without; and of each style. An underscore keeps them out of
-# the log.
+# Meters that figures are derived from: the loss with labels, the entropy without, the share of each style. The
+# underscore keeps them out of the log.
 LABEL_LOSS, ENTROPY, SHARE = "_style_label_loss", "_style_entropy", "_style_share_"
 
 
 @dataclass
 class StyleLMCriterionConfig(FairseqDataclass):
-    style_weight: float = field(default=0.1, metadata={"help": "weight of the style loss; 0 leaves it out"})
+    style_weight: float = field(default=0.1, metadata={"help": "weight of the style loss (0: none)"})
     unsupervised_styles: bool = field(
-        default=False, metadata={"help": "learn styles without labels, as is done where the corpus has none"}
+        default=False, metadata={"help": "learn styles without labels, even if the corpus has labels"}
     )
 
 
 @register_criterion("style_lm", dataclass=StyleLMCriterionConfig)
 class StyleLMCriterion(FairseqCriterion):
-    """Language-model loss + ``style_weight`` * style loss, each logged alone; ``loss`` is that of the language model.
+    """Language-model loss + ``style_weight`` * style loss. Both are logged; ``loss`` is that of the language model.
 
-    With labels the style loss is the classifier's cross-entropy at every position, so that it learns to tell as early
-    as can be. Without, it is minus the mutual information of window and style (Krause et al., 2010, "RIM"): each
-    window's style should be certain, and all styles should be used alike. Logged are this loss over all windows, not
-    batch by batch, the mean probability of a window's likeliest style (``style_confidence``), and the perplexity of the
-    styles' shares divided by their number (``style_evenness``): 1 where all are used alike, 1/K where one is.
+    With labels the style loss is the classifier's cross-entropy at every position, so that the classifier learns to
+    decide early. Without labels it is minus the mutual information of window and style (Krause et al., 2010, "RIM"):
+    each window's style should be certain, and all styles should be used equally. Logged are this loss over all windows
+    (not the mean over batches), the mean probability of a window's most probable style (``style_confidence``), and the
+    perplexity of the shares of the K styles divided by K (``style_evenness``): 1 if all are used equally, 1/K if only
+    one is used.
+
+    Raises:
+        UserError: ``--style-weight`` is negative or not finite.
     """
 
-    def __init__(self, task, style_weight, unsupervised_styles):
+    def __init__(self, task: FairseqTask, style_weight: float, unsupervised_styles: bool) -> None:
         super().__init__(task)
         if not 0 <= style_weight < math.inf:
             raise UserError(f"--style-weight {style_weight} is not a number of 0 or more")
         self.style_weight, self.unsupervised = style_weight, unsupervised_styles
 
-    def forward(self, model, sample, reduce=True):
+    def forward(
+        self, model: torch.nn.Module, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         """Return the objective (a scalar, nats), the number of characters, and what to log."""
         target, count = sample["target"], sample["ntokens"]
         logits, extra = model(**sample["net_input"])  # (B, T, V)
@@ -75,10 +84,10 @@ class StyleLMCriterion(FairseqCriterion):
         return {"loss", "bpc", "nats", "ppl"} | styles
 
     @staticmethod
-    def reduce_metrics(logging_outputs):
-        """Log bits and nats per character, perplexity, and how the styles do."""
+    def reduce_metrics(logging_outputs: Sequence[Mapping[str, Any]]) -> None:
+        """Log bits and nats per character, perplexity, and the figures of the styles."""
 
-        def total(key):
+        def total(key: str) -> Any:
             return sum(log.get(key, 0) for log in logging_outputs)
 
         characters = max(total("ntokens"), 1)
@@ -100,12 +109,21 @@ class StyleLMCriterion(FairseqCriterion):
             metrics.log_derived("style_evenness", lambda meters: round(math.exp(evenness(meters)) / len(shares), 4))
 
     @staticmethod
-    def logging_outputs_can_be_summed():
+    def logging_outputs_can_be_summed() -> bool:
+        """Return True: workers can add up what they log."""
         return True
 
 
-def label_loss(logits, labels, real):
-    """Return the mean cross-entropy of labels (B,) at every real position of logits (B, T, K), and what to log."""
+def label_loss(
+    logits: torch.Tensor, labels: torch.Tensor, real: torch.Tensor
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Return the mean cross-entropy of style labels over positions, and what to log.
+
+    Args:
+        logits: (B, T, K).
+        labels: (B,), -1 where unknown.
+        real: (B, T), 0 where padded.
+    """
     known = real * (labels >= 0)[:, None]  # (B, T)
     expanded = labels.clamp(min=0)[:, None].expand(known.shape)
     losses = F.cross_entropy(logits.flatten(0, 1), expanded.flatten(), reduction="none").view_as(known)
@@ -116,11 +134,14 @@ def label_loss(logits, labels, real):
     return summed / count.clamp(min=1), log
 
 
-def mutual_information_loss(logits, real):
-    """Return H(style | window) - H(style) for logits (B, T, K), in nats, and what to log.
+def mutual_information_loss(logits: torch.Tensor, real: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
+    """Return H(style | window) - H(style) in nats, and what to log, as sums over windows.
 
-    A window's style is the mean of its positions' probabilities, the styles' shares are the mean over the batch: as
-    part of the loss these may look at the whole batch, which the forward pass may not. Logged are sums over windows.
+    A window's style is the mean of its positions' probabilities; the shares of the styles are the mean over the batch.
+
+    Args:
+        logits: (B, T, K).
+        real: (B, T), 0 where padded.
     """
     weights = real / real.sum(1, keepdim=True).clamp(min=1)
     windows = (logits.softmax(-1) * weights[..., None]).sum(1)  # (B, K)
@@ -130,13 +151,13 @@ def mutual_information_loss(logits, real):
     return loss, log | {f"{SHARE}{k}": share for k, share in enumerate(shares.detach())}
 
 
-def style_loss(meters):
-    """Return the mean over all positions with labels, or the loss of all windows, however they were batched."""
+def style_loss(meters: Mapping[str, Any]) -> float:
+    """Return the mean over all positions with labels, or the loss of all windows, independent of batching."""
     found = meters[LABEL_LOSS].avg if LABEL_LOSS in meters else meters[ENTROPY].avg - evenness(meters)
     return round(float(found), 4)
 
 
-def evenness(meters):
-    """Return the entropy of the styles' shares, in nats."""
+def evenness(meters: Mapping[str, Any]) -> float:
+    """Return the entropy of the shares of the styles, in nats."""
     shares = [float(meter.avg) for name, meter in meters.items() if name.startswith(SHARE)]
     return -sum(share * math.log(share) for share in shares if share > 0)

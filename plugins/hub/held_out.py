@@ -10,7 +10,7 @@ from plugins import checkpoints
 from plugins.checkpoints import find_checkpoint
 from plugins.data.text.char_corpus import open_corpus
 from plugins.errors import UserError
-from plugins.tasks.char_lm import CharLMConfig, reading
+from plugins.tasks.char_lm import CharLMTaskConfig, reading
 from plugins.tasks.windows import corpus_spec
 
 from .char_lm import CharLM
@@ -36,7 +36,7 @@ def held_out(
     """
     path = str(find_checkpoint(str(checkpoint)))
     trained = checkpoints.read_state(path)["cfg"]["task"]
-    names = CharLMConfig.__dataclass_fields__
+    names = CharLMTaskConfig.__dataclass_fields__
     cfg = OmegaConf.create({name: trained[name] for name in names if name in trained})
     if data:
         cfg.data, cfg.valid_data = ":".join(data), None

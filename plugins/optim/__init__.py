@@ -1,3 +1,3 @@
-"""Registered optimisers."""
+"""Registered optimizers."""
 
 from . import fused_adamw  # noqa: F401

@@ -1,22 +1,23 @@
-"""Causal language modelling, from text files, without a preprocessing step."""
+"""Causal language modeling from text files, without a preprocessing step."""
 
 import logging
 import os
 from dataclasses import dataclass
-from typing import Optional  # fairseq's parser does not read `str | None`
+from typing import Any, Optional  # fairseq's parser does not read `str | None`
 
 from fairseq import utils
 from fairseq.tasks import register_task
 
 from plugins import checkpoints
 from plugins.data import dictionaries
-from plugins.data.text.sources import Reading
+from plugins.data.text.char_corpus import CharSplit
+from plugins.data.text.sources import CorpusSpec, Reading
 from plugins.data.text.token_corpus import TokenCorpus, learn
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.options import option
 
-from .windows import WindowsConfig, WindowsTask, cache_folder, corpus_spec
+from .windows import TextConfig, WindowsConfig, WindowsTask, cache_folder, corpus_spec
 
 logger = logging.getLogger(__name__)
 
@@ -27,35 +28,40 @@ LEARNED = ("char", "sentencepiece")
 class CausalLMTaskConfig(WindowsConfig):
     vocabulary: Optional[str] = option(
         None,
-        "what turns text into tokens: a folder with GPT-2's vocab.json and merges.txt, a tokenizer.json or a "
+        "tokenizer: a folder with GPT-2's vocab.json and merges.txt, a tokenizer.json or a "
         "sentencepiece .model; or, of the training text, char or sentencepiece (that of the checkpoint that training "
         "starts from, else sentencepiece)",
     )
-    pieces: int = option(8000, "most symbols of a sentencepiece vocabulary that is learned")
+    pieces: int = option(8000, "most symbols of a learned sentencepiece vocabulary")
 
 
 class WithVocabulary:
-    """Mixin for tasks: a dictionary of tokens that is found before there is a model, and kept beside checkpoints."""
+    """Mixin for tasks whose dictionary of tokens is known before the model, and is stored next to checkpoints."""
 
     def use(self, dictionary: TokenDictionary) -> TokenDictionary:
-        """Keep a dictionary, and have its fingerprint stored in checkpoints."""
+        """Use a dictionary; checkpoints store its fingerprint."""
         self.state.merge_state_dict({"dictionary_sha256": dictionaries.fingerprint(dictionary)})
         logger.info("dictionary: %d symbols", len(dictionary))
         return dictionary
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Check that a checkpoint has this dictionary.
+
+        Raises:
+            UserError: it has another.
+        """
         saved = state_dict.get("dictionary_sha256")
         if saved not in (None, dictionaries.fingerprint(self.source_dictionary)):
             raise UserError(
-                "the vocabulary is not the one that the checkpoint was trained with; use what lies beside it"
+                "the vocabulary is not the one that the checkpoint was trained with; use the files next to it"
             )
 
-    def post_save(self, checkpoint_path, num_updates):
-        """Put the files of the tokenizer beside a checkpoint that fairseq has just written."""
+    def post_save(self, checkpoint_path: str, num_updates: int) -> None:
+        """Write the files of the tokenizer next to a checkpoint that fairseq has just written."""
         self.source_dictionary.save_files(os.path.dirname(checkpoint_path))
 
 
-def checkpoint_folder(cfg) -> str | None:
+def checkpoint_folder(cfg: TextConfig) -> str | None:
     """Return the folder of the checkpoint that is evaluated or that training starts from, or None."""
     if cfg.path:
         return os.path.dirname(utils.split_paths(cfg.path)[0]) or "."
@@ -67,26 +73,27 @@ def checkpoint_folder(cfg) -> str | None:
 class CausalLMTask(WithVocabulary, WindowsTask):
     """Predict the next token of windows of text.
 
-    The dictionary is that of the checkpoint that training starts from or that is evaluated, else what --vocabulary
-    says. Its files are copied beside the checkpoints, whose folder then is all that using them needs.
+    The dictionary is that of the checkpoint that training starts from or that is evaluated, else that of
+    ``--vocabulary``. Its files are copied next to the checkpoints, whose folder is then all that is needed to use them.
     """
 
     others = ("char_lm", "--task char_lm")
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: CausalLMTaskConfig) -> None:
         super().__init__(cfg)
         self._dictionary = self._corpus = None
 
     @property
     def dictionary(self) -> TokenDictionary:
+        """The dictionary, found when it is first needed."""
         if self._dictionary is None:
             self._dictionary = self.use(self.find_dictionary())
         return self._dictionary
 
     source_dictionary = target_dictionary = dictionary
 
-    def find_dictionary(self):
-        """Return the dictionary that the checkpoint or the options name.
+    def find_dictionary(self) -> TokenDictionary:
+        """Return the dictionary of the checkpoint or of the options.
 
         Raises:
             UserError: they contradict each other, or there is none.
@@ -103,10 +110,12 @@ class CausalLMTask(WithVocabulary, WindowsTask):
                 raise UserError(f"--vocabulary {cfg.vocabulary} is not the one in {beside}; leave the option out")
         return known
 
-    def spec(self):
+    def spec(self) -> CorpusSpec:
+        """Return the files of the corpus and how they are split."""
         return corpus_spec(self.cfg, Reading(jsonl_key=self.cfg.jsonl_key))
 
-    def read(self, split, length):
+    def read(self, split: str, length: int) -> CharSplit:
+        """Return the text of a split, see :meth:`.WindowsTask.read`."""
         if self._corpus is None:
             self._corpus = TokenCorpus(self.spec(), self.dictionary, cache_folder(self.cfg))
         return self._corpus.split(split, length)

@@ -1,14 +1,15 @@
-"""Character language modelling, from text files, without a preprocessing step."""
+"""Character language modeling from text files, without a preprocessing step."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Optional  # fairseq's parser does not read `str | None`
+from typing import Any, Optional  # fairseq's parser does not read `str | None`
 
 from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks import register_task
 
 from plugins import checkpoints
-from plugins.data.text.char_corpus import open_corpus
+from plugins.data.text.char_corpus import CharCorpus, CharSplit, open_corpus
 from plugins.data.text.char_dictionary import UNITS, CharDictionary
 from plugins.data.text.sources import STYLE_SOURCES, Reading
 from plugins.errors import UserError
@@ -23,16 +24,16 @@ STYLE_FROM = ChoiceEnum(list(STYLE_SOURCES))
 
 
 @dataclass
-class CharLMConfig(WindowsConfig):
-    unit: Optional[UNIT] = option(None, "what is predicted: characters, or bytes of any file (char)")
+class CharLMTaskConfig(WindowsConfig):
+    unit: Optional[UNIT] = option(None, "unit of prediction: characters, or bytes of any file (char)")
     style_from: STYLE_FROM = option(
         "none",
-        "where the style of a document is found: its file's name, its folder's name, or a field of its JSONL record",
+        "source of a document's style: its file's name, its folder's name, or a field of its JSONL record",
     )
     style_key: str = option("style", "field of a JSONL record that holds its style")
 
 
-@register_task("char_lm", dataclass=CharLMConfig)
+@register_task("char_lm", dataclass=CharLMTaskConfig)
 class CharLMTask(WindowsTask):
     """Predict the next character of windows of text.
 
@@ -42,7 +43,7 @@ class CharLMTask(WindowsTask):
 
     others = ("causal_lm", "--task causal_lm --vocabulary char")
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: CharLMTaskConfig) -> None:
         super().__init__(cfg)
         self._origin = "the training text"  # of the dictionary and the styles
         self._corpus = None
@@ -51,6 +52,7 @@ class CharLMTask(WindowsTask):
 
     @property
     def dictionary(self) -> CharDictionary:
+        """The characters, found when they are first needed."""
         self._learn_symbols()
         return self._dictionary
 
@@ -58,6 +60,7 @@ class CharLMTask(WindowsTask):
 
     @property
     def style_names(self) -> list[str]:
+        """Names of the styles in the order of their ids."""
         self._learn_symbols()
         return self._styles
 
@@ -77,10 +80,10 @@ class CharLMTask(WindowsTask):
         self.state.merge_state_dict({"dictionary": dictionary.state(), "styles": self._styles})
         logger.info("dictionary: %d %ss; styles: %s", len(dictionary), dictionary.unit, ", ".join(styles) or "none")
 
-    def _adopt(self, state, source):
-        """Take the characters and the styles that a checkpoint stores."""
+    def _adopt(self, state: Mapping[str, Any], source: str) -> None:
+        """Use the characters and the styles that a checkpoint stores."""
         if "dictionary" not in state:
-            raise UserError(f"{source}: holds no characters, so it is no checkpoint of --task char_lm")
+            raise UserError(f"{source}: contains no characters, so it is not a checkpoint of --task char_lm")
         dictionary = CharDictionary.from_state(state["dictionary"])
         if self.cfg.unit not in (None, dictionary.unit):
             raise UserError(
@@ -92,21 +95,24 @@ class CharLMTask(WindowsTask):
             styles = self.corpus(dictionary.unit).styles
         self._set_symbols(dictionary, styles)
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Use the characters and the styles that a checkpoint stores."""
         self._adopt(state_dict, self.cfg.path or "the checkpoint")
 
     # Text
 
-    def corpus(self, unit):
+    def corpus(self, unit: str) -> CharCorpus:
+        """Return the encoded text of all splits."""
         if self._corpus is None:
             self._corpus = open_corpus(corpus_spec(self.cfg, reading(self.cfg, unit)), cache_folder(self.cfg))
         return self._corpus
 
-    def read(self, split, length):
+    def read(self, split: str, length: int) -> CharSplit:
+        """Return the text of a split, see :meth:`.WindowsTask.read`."""
         dictionary = self.dictionary
         return self.corpus(dictionary.unit).split(split, dictionary, self.style_names, length, self._origin)
 
 
-def reading(cfg, unit) -> Reading:
-    """Return how the files are read: their unit, and where a document's style comes from."""
+def reading(cfg: CharLMTaskConfig, unit: str) -> Reading:
+    """Return how the files are read: their unit, and the source of a document's style."""
     return Reading(str(unit), str(cfg.style_from), cfg.style_key, cfg.jsonl_key)

@@ -1,11 +1,12 @@
-"""Masked language modelling as in fairseq's ``masked_lm``, with a mask that may have no row."""
+"""Masked language modeling as in fairseq's ``masked_lm``, with a mask that can be left out of the embedding table."""
 
 import logging
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from fairseq.data import PrependTokenDataset, TokenBlockDataset, data_utils
+from fairseq.data import FairseqDataset, PrependTokenDataset, TokenBlockDataset, data_utils
 from fairseq.data.shorten_dataset import maybe_shorten_dataset
 from fairseq.tasks import FairseqTask, register_task
 from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES, SHORTEN_METHOD_CHOICES
@@ -21,7 +22,7 @@ from plugins.options import BestConfig, flag, option
 
 logger = logging.getLogger(__name__)
 
-SAMPLED_LINES = 1000  # of a split, looked at for words that the dictionary does not have
+SAMPLED_LINES = 1000  # lines of a split that are checked for words that the dictionary does not have
 
 
 @dataclass
@@ -48,11 +49,11 @@ class ClapMaskedLMConfig(BestConfig):
 class ClapMaskedLMTask(FairseqTask):
     """Predict masked tokens of blocks of text.
 
-    A data folder holds ``dict.txt``, ``{train,valid,...}.{bin,idx}`` and the files of its tokenizer. Dictionary and
-    tokenizer are copied beside the checkpoints, whose folder then is all that using them needs.
+    A data folder contains ``dict.txt``, ``{train,valid,...}.{bin,idx}`` and the files of its tokenizer. Dictionary and
+    tokenizer are copied next to the checkpoints, whose folder is then all that is needed to use them.
     """
 
-    def __init__(self, cfg, dictionary=None):
+    def __init__(self, cfg: ClapMaskedLMConfig, dictionary: dictionaries.MaskDictionary | None = None) -> None:
         super().__init__(cfg)
         check_probabilities(cfg)
         self.dictionary = dictionary or self.load_dict(cfg)
@@ -63,36 +64,47 @@ class ClapMaskedLMTask(FairseqTask):
             self.dictionary.add_mask()
 
     @classmethod
-    def setup_task(cls, cfg, **kwargs):
+    def setup_task(cls, cfg: ClapMaskedLMConfig, **kwargs: Any) -> "ClapMaskedLMTask":
+        """Set up the task from its options."""
         return cls(cfg)
 
     @classmethod
-    def load_dict(cls, cfg):
+    def load_dict(cls, cfg: ClapMaskedLMConfig) -> dictionaries.MaskDictionary:
+        """Return the dictionary of the first data folder."""
         dictionary = dictionaries.MaskDictionary.load(os.path.join(data_folders(cfg)[0], "dict.txt"))
         logger.info("dictionary: %d types", len(dictionary))
         return dictionary
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Check that a checkpoint has this dictionary.
+
+        Raises:
+            UserError: it has another.
+        """
         dictionaries.check_same(self.dictionary, state_dict.get("dictionary_sha256"), "the checkpoint")
 
     @property
-    def mask_idx(self):
+    def mask_idx(self) -> int:
+        """Id of the mask."""
         return self.dictionary.index(dictionaries.MASK)
 
     @property
-    def source_dictionary(self):
+    def source_dictionary(self) -> dictionaries.MaskDictionary:
+        """The dictionary."""
         return self.dictionary
 
     target_dictionary = source_dictionary
 
-    def max_positions(self):
+    def max_positions(self) -> int:
+        """Return the length of the longest block in tokens."""
         return self.cfg.tokens_per_sample
 
-    def has_sharded_data(self, split):
+    def has_sharded_data(self, split: str) -> bool:
+        """Return whether each epoch reads another data folder."""
         return len(data_folders(self.cfg)) > 1
 
-    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
-        """Load a split, from the folder whose turn it is in this epoch.
+    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
+        """Load a split from the data folder of this epoch.
 
         Raises:
             UserError: no such split, or it is empty.
@@ -112,7 +124,7 @@ class ClapMaskedLMTask(FairseqTask):
         check_batch(self.cfg, split, blocks)
         self.datasets[split] = MaskedBlocks(blocks, self.masking(), self.cfg.seed)
 
-    def blocks(self, lines):
+    def blocks(self, lines: FairseqDataset) -> FairseqDataset:
         """Join and cut lines into blocks according to --sample-break-mode; ``eos``: a line is a block."""
         if self.cfg.sample_break_mode == "eos":
             return WithoutSeparators(lines)
@@ -125,8 +137,8 @@ class ClapMaskedLMTask(FairseqTask):
             break_mode=self.cfg.sample_break_mode,
         )
 
-    def masking(self):
-        """Return how to mask, as the options say."""
+    def masking(self) -> Masking:
+        """Return how to mask, see the options."""
         cfg, dictionary = self.cfg, self.dictionary
         weights = np.array(dictionary.count if cfg.freq_weighted_replacement else np.ones(len(dictionary)), float)
         weights[: dictionary.nspecial] = 0
@@ -155,12 +167,13 @@ class ClapMaskedLMTask(FairseqTask):
             logger.warning("%d blocks are longer than %s tokens and left out", len(too_long), max_positions)
         return indices
 
-    def post_save(self, checkpoint_path, num_updates):
-        """Put the dictionary and the tokenizer beside a checkpoint that fairseq has just written."""
+    def post_save(self, checkpoint_path: str, num_updates: int) -> None:
+        """Copy dictionary and tokenizer next to a checkpoint that fairseq has just written."""
         bpe.copy(data_folders(self.cfg)[0], os.path.dirname(checkpoint_path))
 
 
-def check_probabilities(cfg):
+def check_probabilities(cfg: ClapMaskedLMConfig) -> None:
+    """Raise a UserError unless the probabilities of masking are in range."""
     for name in ("mask_prob", "leave_unmasked_prob", "random_token_prob"):
         if not 0 <= getattr(cfg, name) <= 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(cfg, name)} is not a probability")
@@ -168,7 +181,7 @@ def check_probabilities(cfg):
         raise UserError("--leave-unmasked-prob and --random-token-prob add up to more than 1")
 
 
-def check_batch(cfg, split: str, blocks) -> None:
+def check_batch(cfg: ClapMaskedLMConfig, split: str, blocks: FairseqDataset) -> None:
     """Check that the longest block of a split fits into a batch.
 
     Raises:
@@ -191,12 +204,13 @@ def check_batch(cfg, split: str, blocks) -> None:
         )
 
 
-def data_folders(cfg):
+def data_folders(cfg: ClapMaskedLMConfig) -> list[str]:
+    """Return the data folders, one for each epoch in turn."""
     return split_paths(cfg.data)
 
 
-def load_lines(path, dictionary, combine):
-    """Open a binarised split.
+def load_lines(path: str, dictionary: dictionaries.MaskDictionary, combine: bool) -> FairseqDataset:
+    """Open a binarized split.
 
     Raises:
         UserError: missing, empty, or damaged.

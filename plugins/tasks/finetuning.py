@@ -1,12 +1,20 @@
-"""What a task does to a model between building it and loading the checkpoint that fine-tuning starts from."""
+"""Prepare a new model for fine-tuning, before the pretrained checkpoint is loaded into it."""
+
+from collections.abc import Iterable
+
+import torch
 
 
-def start_afresh(model, prefixes):
-    """Keep the initial values of some parameters when a checkpoint is loaded for the first time."""
+def start_afresh(model: torch.nn.Module, prefixes: Iterable[str]) -> None:
+    """Keep the initial values of parameters when a checkpoint is loaded for the first time.
+
+    Args:
+        prefixes: of their names in the state dict.
+    """
 
     pending = list(prefixes)
 
-    def hook(module, state_dict, prefix, *unused):
+    def hook(module: torch.nn.Module, state_dict: dict[str, torch.Tensor], prefix: str, *unused: object) -> None:
         own = module.state_dict() if pending else {}
         for name in own:
             if name.startswith(tuple(pending)):
@@ -16,11 +24,15 @@ def start_afresh(model, prefixes):
     model.register_load_state_dict_pre_hook(hook)
 
 
-def scale_learning_rates(model, decay):
-    """Mark each parameter with the share of the learning rate that it gets: decay ** (layers above it).
+def scale_learning_rates(model: torch.nn.Module, decay: float) -> None:
+    """Mark each parameter with its share of the learning rate: decay ** (1 + the number of layers above it).
 
-    The embeddings count as the layer below the first; the head has the full rate (Howard and Ruder, 2018; Clark et al.,
-    2020, ELECTRA).
+    The embeddings count as the layer below the first; the head has the full rate (Howard and Ruder, 2018,
+    arXiv 1801.06146; Clark et al., 2020, ELECTRA, arXiv 2003.10555).
+
+    Args:
+        model: an encoder with ``encoder.sentence_encoder.layers``.
+        decay: above 0 and at most 1.
     """
     if decay == 1:
         return

@@ -1,13 +1,15 @@
-"""Summarisation by a causal language model, straight from files of documents and summaries."""
+"""Summarization with a causal language model, directly from files of documents and summaries."""
 
 import importlib.metadata
 import logging
 import os
 import platform
 from dataclasses import dataclass
-from typing import Optional  # fairseq's parser does not read `str | None`
+from pathlib import Path
+from typing import Any, Optional  # fairseq's parser does not read `str | None`
 
 from fairseq.dataclass import ChoiceEnum
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import MISSING, open_dict
 
@@ -65,10 +67,10 @@ class SummarizationTask(WithVocabulary, FairseqTask):
     """Continue a document and a separator with its summary.
 
     The dictionary is that of the checkpoint that training starts from or that is evaluated; a separator that is a new
-    token is added to it. Its files are copied beside the checkpoints, which record the separator.
+    token is added to it. Its files are copied next to the checkpoints, which store the separator.
     """
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: SummarizationConfig) -> None:
         super().__init__(cfg)
         dictionary = find_dictionary(cfg)
         self.fingerprints = [dictionaries.fingerprint(dictionary)]
@@ -76,11 +78,11 @@ class SummarizationTask(WithVocabulary, FairseqTask):
         self.dictionary = self.use(dictionary)
         self.fingerprints.append(dictionaries.fingerprint(dictionary))
         self.state.merge_state_dict({"separator": cfg.separator})
-        self.longest = None  # text, known once there is a model
+        self.longest: int | None = None  # text in tokens; set by build_model
 
     @classmethod
-    def setup_task(cls, cfg, **kwargs):
-        """Set up from options.
+    def setup_task(cls, cfg: SummarizationConfig, **kwargs: Any) -> "SummarizationTask":
+        """Set up the task from its options.
 
         Raises:
             UserError: contradicting options, or no tokenizer.
@@ -89,13 +91,18 @@ class SummarizationTask(WithVocabulary, FairseqTask):
         return cls(cfg)
 
     @property
-    def source_dictionary(self):
+    def source_dictionary(self) -> TokenDictionary:
+        """The dictionary, separator included."""
         return self.dictionary
 
     target_dictionary = source_dictionary
 
-    def load_state_dict(self, state_dict):
-        """Compare a checkpoint's vocabulary, which may lack the separator, with ours."""
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Check that a checkpoint has this dictionary, with or without the separator.
+
+        Raises:
+            UserError: it has another.
+        """
         if state_dict.get("dictionary_sha256") not in self.fingerprints:
             super().load_state_dict(state_dict)
         saved = state_dict.get("separator", self.cfg.separator)
@@ -104,17 +111,23 @@ class SummarizationTask(WithVocabulary, FairseqTask):
 
     # Model and data
 
-    def build_model(self, cfg, from_checkpoint=False):
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
+        """Build a model.
+
+        Raises:
+            UserError: it has no room for a document and the summaries that validation writes.
+        """
         model = super().build_model(cfg, from_checkpoint)
         self.longest = model.max_positions()
         if self.cfg.rouge_sample and self.cfg.rouge_max_length + len(self.layout.separator) >= self.longest:
             raise UserError(
-                f"--rouge-max-length {self.cfg.rouge_max_length}: no room for a document, for the model takes "
+                f"--rouge-max-length {self.cfg.rouge_max_length}: no room for a document: the model reads "
                 f"{self.longest} tokens"
             )
         return model
 
-    def max_positions(self):
+    def max_positions(self) -> int | None:
+        """Return the length of the longest text in tokens."""
         return self.longest
 
     def load_dataset(self, split, combine=False, **kwargs):
@@ -139,8 +152,8 @@ class SummarizationTask(WithVocabulary, FairseqTask):
         logger.info("%s (%s): %s", path, split, summary_dataset.describe(self.datasets[split]))
         return self.datasets[split]
 
-    def part(self, path, split):
-        """Return which records of a file are a split's, see :func:`.summary_dataset.load`."""
+    def part(self, path: str | Path, split: str) -> tuple[float, float]:
+        """Return which records of a file belong to a split, see :func:`plugins.data.summaries.dataset.load`."""
         if os.path.isdir(self.cfg.data) or self.cfg.data == EMBEDDED:
             return 0.0, 1.0
         fraction = self.cfg.valid_fraction
@@ -152,8 +165,16 @@ class SummarizationTask(WithVocabulary, FairseqTask):
         return indices  # texts fit already, and batch_by_size refuses a --max-tokens that they exceed
 
 
-def check(cfg, run):
-    """Refuse options that contradict each other; the best ROUGE is the highest."""
+def check(cfg: SummarizationConfig, run: Any) -> None:
+    """Check the options; the best ROUGE is the highest.
+
+    Args:
+        cfg: of the task.
+        run: of the whole run, or None.
+
+    Raises:
+        UserError: they contradict each other, or one is out of range.
+    """
     least = min(n for n in (cfg.rouge_max_length, cfg.document_tokens) if n is not None)
     if cfg.rouge_sample < 0 or least < 1:
         raise UserError("--rouge-sample is at least 0, --rouge-max-length and --document-tokens are at least 1")
@@ -168,8 +189,8 @@ def check(cfg, run):
         run.checkpoint.maximize_best_checkpoint_metric = True
 
 
-def find_dictionary(cfg) -> TokenDictionary:
-    """Return the dictionary beside the checkpoint, or that of --vocabulary.
+def find_dictionary(cfg: SummarizationConfig) -> TokenDictionary:
+    """Return the dictionary next to the checkpoint, or that of ``--vocabulary``.
 
     Raises:
         UserError: there is none.
@@ -180,14 +201,14 @@ def find_dictionary(cfg) -> TokenDictionary:
     folder = checkpoint_folder(cfg) or cfg.vocabulary
     if not folder:
         raise UserError(
-            "a pretrained model is needed: --finetune-from-model CKPT, with its tokenizer beside it; or to train one "
-            "from nothing, --vocabulary DIR"
+            "a pretrained model is needed: --finetune-from-model CKPT, with its tokenizer next to it; or, to train "
+            "from random weights, --vocabulary DIR"
         )
     return TokenDictionary.from_files(folder)
 
 
 def embedded(cache: str) -> str:
-    """Return the folder with the docstrings of the installed packages, read where it was not yet."""
+    """Return the folder with the docstrings of the installed packages, which is written if it is missing."""
     versions = [["python", platform.python_version()]]
     for name in prose_sources.PACKAGES:
         if name != prose_sources.STANDARD_LIBRARY:
@@ -197,6 +218,7 @@ def embedded(cache: str) -> str:
 
 
 def version_of(package: str) -> str:
+    """Return the version of an installed package."""
     try:
         return importlib.metadata.version("scikit-learn" if package == "sklearn" else package)
     except importlib.metadata.PackageNotFoundError:

@@ -1,15 +1,18 @@
-"""What language models that read windows of one long text share: options, batches, evaluation."""
+"""Base of the tasks of language models on windows of one long text: options, batches, evaluation."""
 
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Optional  # fairseq's parser does not read `str | None`
+from typing import Any, Optional  # fairseq's parser does not read `str | None`
 
 from fairseq import utils
 from fairseq.data.iterators import EpochBatchIterator
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 from omegaconf import II, MISSING
 
+from plugins.data.text.char_corpus import CharSplit
 from plugins.data.text.sources import CorpusSpec, Reading
 from plugins.data.text.windows import ConsecutiveWindows, RandomWindows
 from plugins.errors import UserError
@@ -21,10 +24,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class TextConfig(StartConfig, BestConfig):
-    """What a task needs to keep encoded text beside its checkpoints and to find the vocabulary of one."""
+    """Options of tasks that store encoded text next to their checkpoints and take the vocabulary of a checkpoint."""
 
     data_cache: Optional[str] = option(
-        None, "folder for the encoded text, which several runs may share (data, in the folder of the checkpoints)"
+        None,
+        "folder for the encoded text, can be shared by several runs (default: data, in the folder of the checkpoints)",
     )
     seed: int = II("common.seed")
     path: Optional[str] = II("common_eval.path")
@@ -34,59 +38,68 @@ class TextConfig(StartConfig, BestConfig):
 class WindowsConfig(TextConfig):
     data: str = option(MISSING, "text files in UTF-8, .jsonl files, or folders of them, colon-separated: one corpus")
     jsonl_key: str = option("text", "field of a JSONL record that holds its text")
-    valid_fraction: float = option(0.1, "the end of each file that is for validation, as a part of its characters")
-    test_fraction: float = option(0.0, "the end of each file that is for testing, after the part for validation")
+    valid_fraction: float = option(0.1, "share of the characters at the end of each file that is used for validation")
+    test_fraction: float = option(
+        0.0, "share at the end of each file that is used for testing, after the part for validation"
+    )
     valid_data: Optional[str] = option(None, "files or folders for validation, colon-separated, instead of a fraction")
     test_data: Optional[str] = option(None, "files or folders for testing, colon-separated, instead of a fraction")
-    tokens_per_sample: int = option(0, "tokens of a window; 0: the block size of the model, less: that many less")
-    epoch_windows: int = option(65536, "most windows in an epoch; less, if fewer hold the text")
+    tokens_per_sample: int = option(0, "tokens of a window (0: the model's block size; negative: so many fewer)")
+    epoch_windows: int = option(65536, "most windows in an epoch; fewer if the text is shorter")
 
 
 class WindowsTask(FairseqTask):
     """Predict the next token of windows of text.
 
-    A subclass gives the text of a split in :meth:`read`. Nothing is read before it is needed.
+    A subclass returns the text of a split in :meth:`read`. Nothing is read before it is needed.
 
     Attributes:
-        others: what a model's name may not contain, and how such a model is trained instead.
+        others: part of the name of models that this task cannot train, and the task that can.
     """
 
     others: tuple[str, str]
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: WindowsConfig) -> None:
         super().__init__(cfg)
         check(cfg)
-        self.block_size = None  # of the model, once there is one
+        self.block_size: int | None = None  # set by build_model
 
     @classmethod
-    def setup_task(cls, cfg, **kwargs):
+    def setup_task(cls, cfg: WindowsConfig, **kwargs: Any) -> "WindowsTask":
+        """Set up the task from its options."""
         return cls(cfg)
 
-    def read(self, split, length):
-        """Return a :class:`.splits.TextSplit`, which must have a window of ``length`` tokens.
+    def read(self, split: str, length: int) -> CharSplit:
+        """Return the text of a split, at least one window of ``length`` tokens.
 
         Raises:
-            UserError: it is shorter, or holds what the model does not know.
+            UserError: it is shorter, or contains symbols that the model does not know.
         """
         raise NotImplementedError
 
-    def build_model(self, cfg, from_checkpoint=False):
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
+        """Build a model.
+
+        Raises:
+            UserError: another task trains it.
+        """
         name, instead = self.others
         if name in str(getattr(cfg, "_name", None)):
-            raise UserError(f"--arch {cfg._name} is no model for this task; it is trained by {instead}")
+            raise UserError(f"--arch {cfg._name} is not a model of this task; train it with {instead}")
         model = super().build_model(cfg, from_checkpoint)
         self.block_size = model.max_positions()
         return model
 
-    def max_positions(self):
+    def max_positions(self) -> int | None:
+        """Return the model's block size."""
         return self.block_size
 
     @property
     def window(self) -> int:
-        """Tokens of the longest window.
+        """Length of a window in tokens.
 
         Raises:
-            UserError: more than the model's block size, or none.
+            UserError: it exceeds the model's block size, or is below 1.
         """
         asked = self.cfg.tokens_per_sample
         length = asked if asked > 0 else self.block_size + asked
@@ -96,11 +109,12 @@ class WindowsTask(FairseqTask):
             )
         return length
 
-    def has_sharded_data(self, split):
-        return False  # several files are one corpus
+    def has_sharded_data(self, split: str) -> bool:
+        """Return False: several files are one corpus."""
+        return False
 
-    def load_dataset(self, split, combine=False, task_cfg=None, **kwargs):
-        """Load a split: random windows of "train" when training, else all of it, window by window.
+    def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs: Any) -> None:
+        """Load a split: random windows of "train" when training, else all windows in order.
 
         Raises:
             UserError: see :meth:`read`.
@@ -127,7 +141,7 @@ class WindowsTask(FairseqTask):
         epoch=1,
         **unused,
     ):
-        """Return an iterator over batches of windows, without the sorting and filtering that windows do not need."""
+        """Return an iterator over batches of windows, without sorting and filtering: all have one length."""
         dataset.set_epoch(epoch)
         by_tokens = max(1, max_tokens // dataset.length) if max_tokens else None
         size = min(number for number in (by_tokens, max_sentences) if number)
@@ -142,21 +156,27 @@ class WindowsTask(FairseqTask):
             epoch=epoch,
             buffer_size=0,  # a thread that reads ahead costs more than it saves
             disable_shuffling=True,  # the windows are random, or their order does not matter
-            persistent_workers=False,  # or workers would not hear of a new epoch
+            persistent_workers=False,  # otherwise workers would keep the first epoch
         )
 
-    def eval_lm_dataloader(self, dataset, batch_size=None, context_window=0, **options):
+    def eval_lm_dataloader(
+        self, dataset: ConsecutiveWindows, batch_size: int | None = None, context_window: int = 0, **options: Any
+    ) -> Iterator[dict[str, Any]]:
         """Return batches for ``fairseq-eval-lm``; context is read from the window's own document.
 
-        fairseq has taken ``--context-window`` off ``tokens_per_sample``, so windows and context fit the block.
+        fairseq has subtracted ``--context-window`` from ``tokens_per_sample``, so windows and context fit the block.
         """
         context = min(context_window, self.block_size - dataset.length)
         windows = ConsecutiveWindows(dataset.text, dataset.length, dataset.pad, context)
         return self.get_batch_iterator(windows, max_sentences=batch_size, **options).next_epoch_itr(shuffle=False)
 
 
-def corpus_spec(cfg, reading: Reading) -> CorpusSpec:
-    """Return the files of a corpus and how they are split, as the options say."""
+def corpus_spec(cfg: WindowsConfig, reading: Reading) -> CorpusSpec:
+    """Return the files of a corpus and how they are split.
+
+    Raises:
+        UserError: the options name no file.
+    """
 
     def paths(value):
         return tuple(split_paths(value))
@@ -168,15 +188,20 @@ def corpus_spec(cfg, reading: Reading) -> CorpusSpec:
     )
 
 
-def cache_folder(cfg) -> str:
-    """Return where the encoded text is kept: beside the checkpoint that is evaluated, or that training writes."""
+def cache_folder(cfg: TextConfig) -> str:
+    """Return the folder of the encoded text: next to the checkpoint that is evaluated, or that training writes."""
     if cfg.data_cache:
         return cfg.data_cache
     beside = os.path.dirname(utils.split_paths(cfg.path)[0]) if cfg.path else cfg.save_dir
     return os.path.join(beside or ".", "data")
 
 
-def check(cfg):
+def check(cfg: WindowsConfig) -> None:
+    """Check the options.
+
+    Raises:
+        UserError: one is out of range.
+    """
     if cfg.epoch_windows < 1:
         raise UserError(f"--epoch-windows {cfg.epoch_windows} is not positive")
     for name in ("valid", "test"):

@@ -198,14 +198,19 @@ def test_reinitialised_layers_start_afresh_and_lower_layers_learn_less(world, tu
         return (state[key] - before[key]).norm().item()
 
     assert moved(layers, 1) > 3 * moved(plain, 1)  # layer 1 is the top one
-    assert moved(layers, 0) < 0.5 * moved(plain, 0)  # 0.5 ** 2 of the learning rate
+    assert 0.15 < moved(layers, 0) / moved(plain, 0) < 0.35  # 0.5 ** 2 of the learning rate
 
 
 def test_resuming_takes_the_checkpoint_as_it_is(world, tuned):
+    """One update later no layer is far from where it was, the reinitialized one included."""
+    before = read(world / "layers" / "checkpoint_last.pt")["model"]
     outcome = toy.run_cli(tune(world, "RTE", "layers", *LAYERS, "--max-update", 9))
     assert outcome.status == 0, outcome.err[-2000:]
     assert logged(outcome, "train_inner")["num_updates"] == "9"
-    assert "Loaded checkpoint" in outcome.text
+    after = read(world / "layers" / "checkpoint_last.pt")["model"]
+    for layer in (0, 1):
+        name = f"encoder.sentence_encoder.layers.{layer}.fc1.weight"
+        assert 0 < (after[name] - before[name]).abs().max() < 0.002  # twice the learning rate
 
 
 def test_the_intermediate_tasks_head_is_left_behind(world, tuned):

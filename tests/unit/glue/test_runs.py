@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import toy
@@ -11,7 +12,7 @@ import toy
 from plugins.data.glue import specs as glue_specs
 from plugins.errors import UserError
 from plugins.files import write_json
-from plugins.glue import plan, runs
+from plugins.glue import plan, predict, runs
 from plugins.jobs import Resources, process
 
 HEADER = "index\tsentence1\tsentence2\tlabel\n"
@@ -156,3 +157,55 @@ def test_the_last_epochs_share_counts():
     lines = [toy.valid_line(1, 2).replace('"epoch"', '"valid_top_class_share": "0.995", "epoch"'),
              toy.valid_line(2, 2).replace('"epoch"', '"valid_top_class_share": "0.625", "epoch"')]  # fmt: skip
     assert runs.from_log(lines)["last_share"] == 0.625
+
+
+@pytest.fixture
+def evaluated(monkeypatch, tmp_path):
+    """A function that evaluates a run of a task whose model predicts these classes, {split: (N,)}, of (N,) targets."""
+
+    def evaluate(task, labels, predicted, targets, share=0.5):
+        def answers(model, glue_dir, split, *_):
+            outputs = np.eye(3, dtype=np.float32)[predicted[split]]
+            return predict.Answers(
+                specs[task], np.arange(len(outputs)).astype(str), outputs, np.array(targets[split]), 0.5
+            )
+
+        specs = glue_specs.SPECS
+        (run,) = plan.plan([task], [1], {}, {})
+        for name, fake in (("slim", lambda folder: None), ("move", lambda *_: None)):
+            monkeypatch.setattr(runs, name, fake)
+        monkeypatch.setattr(runs.hub, "load", lambda path: None)
+        monkeypatch.setattr(predict, "answers", answers)
+        (tmp_path / runs.LOG).write_text(
+            toy.valid_line(1, 2).replace('"epoch"', f'"valid_top_class_share": "{share}", "epoch"')
+        )
+        setting = runs.Setting(tmp_path, tmp_path, tmp_path, specs, {}, True, None, False)
+        return runs.evaluate(run, setting, runs.TrainingRows(np.array(labels), len(labels), 0), tmp_path)
+
+    return evaluate
+
+
+MIXED, ONE_CLASS = [0, 1, 2, 0], [1, 1, 1, 1]
+SPLITS = ("valid", "valid_mismatched")
+
+
+@pytest.mark.parametrize(
+    ("matched", "mismatched", "share", "collapsed"),
+    [
+        (MIXED, MIXED, 0.5, False),
+        (ONE_CLASS, MIXED, 0.5, True),
+        (MIXED, ONE_CLASS, 0.5, True),
+        (MIXED, MIXED, 0.99, True),  # in the last epoch
+    ],
+)
+def test_a_run_has_collapsed_if_it_predicts_one_class_on_any_split(evaluated, matched, mismatched, share, collapsed):
+    predicted = dict(zip(SPLITS, (matched, mismatched), strict=True))
+    found = evaluated("MNLI", [0, 1, 2], predicted, dict.fromkeys(SPLITS, MIXED), share)
+    assert found["collapsed"] is collapsed
+
+
+def test_the_majority_is_that_of_the_training_labels(evaluated):
+    """Class 0 in training; the targets are mostly class 1."""
+    found = evaluated("RTE", [0, 0, 0, 1], {"valid": [0, 1, 0, 1]}, {"valid": [1, 1, 1, 0]})
+    assert found["baseline"]["valid"]["accuracy"] == 0.25
+    assert (found["score"], found["train_samples"]) == (0.25, 4)

@@ -107,10 +107,10 @@ def test_a_window_beyond_the_block_is_refused(make_task):
 @pytest.mark.parametrize(
     ("task", "model", "message"),
     [
-        (CausalLMTask, "style_char_lm_nano", "is trained by --task char_lm"),
-        (CharLMTask, "causal_lm_tiny", "is trained by --task causal_lm --vocabulary char"),
+        (CausalLMTask, "style_char_lm_nano", "--task char_lm"),
+        (CharLMTask, "causal_lm_tiny", "--task causal_lm --vocabulary char"),
     ],
 )
 def test_a_model_of_another_task_is_refused(task, model, message):
-    with pytest.raises(UserError, match=f"--arch {model} is no model for this task; it {message}"):
+    with pytest.raises(UserError, match=f"--arch {model} .*{message}"):
         task.build_model(SimpleNamespace(others=task.others), SimpleNamespace(_name=model))
