@@ -10,8 +10,8 @@ from fairseq.tasks import register_task
 
 from plugins import checkpoints
 from plugins.data import dictionaries
-from plugins.data.text.char_corpus import CharSplit
 from plugins.data.text.sources import CorpusSpec, Reading
+from plugins.data.text.splits import TextSplit
 from plugins.data.text.token_corpus import TokenCorpus, learn
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
@@ -114,7 +114,7 @@ class CausalLMTask(WithVocabulary, WindowsTask):
         """Return the files of the corpus and how they are split."""
         return corpus_spec(self.cfg, Reading(jsonl_key=self.cfg.jsonl_key))
 
-    def read(self, split: str, length: int) -> CharSplit:
+    def read(self, split: str, length: int) -> TextSplit:
         """Return the text of a split, see :meth:`.WindowsTask.read`."""
         if self._corpus is None:
             self._corpus = TokenCorpus(self.spec(), self.dictionary, cache_folder(self.cfg))

@@ -9,9 +9,10 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks import register_task
 
 from plugins import checkpoints
-from plugins.data.text.char_corpus import CharCorpus, CharSplit, open_corpus
+from plugins.data.text.char_corpus import CharCorpus, open_corpus
 from plugins.data.text.char_dictionary import UNITS, CharDictionary
 from plugins.data.text.sources import STYLE_SOURCES, Reading
+from plugins.data.text.splits import TextSplit
 from plugins.errors import UserError
 from plugins.options import option
 
@@ -107,7 +108,7 @@ class CharLMTask(WindowsTask):
             self._corpus = open_corpus(corpus_spec(self.cfg, reading(self.cfg, unit)), cache_folder(self.cfg))
         return self._corpus
 
-    def read(self, split: str, length: int) -> CharSplit:
+    def read(self, split: str, length: int) -> TextSplit:
         """Return the text of a split, see :meth:`.WindowsTask.read`."""
         dictionary = self.dictionary
         return self.corpus(dictionary.unit).split(split, dictionary, self.style_names, length, self._origin)

@@ -12,8 +12,8 @@ from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 from omegaconf import II, MISSING
 
-from plugins.data.text.char_corpus import CharSplit
 from plugins.data.text.sources import CorpusSpec, Reading
+from plugins.data.text.splits import TextSplit
 from plugins.data.text.windows import ConsecutiveWindows, RandomWindows
 from plugins.errors import UserError
 from plugins.files import split_paths
@@ -69,7 +69,7 @@ class WindowsTask(FairseqTask):
         """Set up the task from its options."""
         return cls(cfg)
 
-    def read(self, split: str, length: int) -> CharSplit:
+    def read(self, split: str, length: int) -> TextSplit:
         """Return the text of a split, at least one window of ``length`` tokens.
 
         Raises:
