@@ -58,7 +58,8 @@ def features(embedder: Embedder, glue_dir: str, spec: glue_specs.GlueSpec, rows:
     chosen = np.random.default_rng(seed).permutation(len(examples.index))[:rows]
     texts = [[column[i] for column in examples.texts] for i in chosen]
     ids = [input_of(embedder, row) for row in texts]
-    vectors = np.stack([embedder.head(*features_of(embedder, row))[0].float().numpy() for row in tqdm(ids, spec.name)])
+    bar = tqdm(ids, spec.name, leave=False, disable=None)
+    vectors = np.stack([embedder.head(*features_of(embedder, row))[0].float().numpy() for row in bar])
     return Features(ids, examples.labels[chosen], vectors)
 
 
