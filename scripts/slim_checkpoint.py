@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""Write a checkpoint to give away: a third of the size, without the optimizer's state and without paths.
+
+    python scripts/slim_checkpoint.py checkpoints/demo/zero-clap -o checkpoints/mine/checkpoint_best.pt
+
+It is used and fine-tuned like the original, but training cannot be resumed from it. Its tokenizer is copied beside it.
+"""
+
+import argparse
+import os
+import sys
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line, before anything heavy is imported."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("checkpoint", metavar="CKPT", help="checkpoint, or a folder with checkpoint_best.pt or checkpoint_last.pt")
+    add("-o", "--output", required=True, metavar="FILE", help="the .pt file to write")
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    from plugins.errors import report_in_one_line
+    from plugins.hub import sharing
+
+    report_in_one_line()
+    sharing.slim(args.checkpoint, args.output)
+    print(f"{args.output}: {os.path.getsize(args.output) / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
