@@ -38,3 +38,19 @@ def test_a_checkpoint_is_not_written_over_itself(toy_data, tmp_path):
     with pytest.raises(UserError, match="checkpoint_best.pt"):
         sharing.slim(tmp_path, tmp_path / "checkpoint_best.pt")
     assert (tmp_path / "checkpoint_best.pt").read_bytes() == before
+
+
+SHIPPED = toy.ROOT / "checkpoints" / "zero_clap_tiny"
+
+
+def test_the_checkpoint_of_the_repository_is_small_and_names_no_place():
+    files = [path for path in SHIPPED.iterdir() if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 5_000_000
+    content = (SHIPPED / "checkpoint_best.pt").read_bytes()
+    assert not any(place in content for place in (b"/home/", b"/tmp/", b"/work", b"/root"))
+
+
+def test_the_checkpoint_of_the_repository_has_learned_frequent_phrases():
+    lm = hub.load(SHIPPED)
+    for sentence, truth in (("the number <mask> items in the list", "of"), ("If the file does not <mask>, an error is raised.", "is")):
+        assert truth in [word.strip() for _, _, word in lm.fill_mask(sentence, topk=3)], sentence
