@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -232,3 +233,33 @@ def test_67000_rows_are_read_and_tokenized_in_15_seconds(tokenizer, tmp_path):
     start = time.process_time()
     dataset.load(path, SST, "train", tokenizer, tmp_path / "cache")
     assert time.process_time() - start < 2
+
+
+def test_the_cache_tells_apart_whatever_the_result_depends_on(train, tokenizer, tmp_path, toy_data):
+    def key(**changes):
+        options = {"path": train, "spec": RTE, "split": "train", "tokenizer": tokenizer, "skip_bad_rows": False}
+        return dataset.key(**options | changes)
+
+    csv = tmp_path / "train.csv"
+    csv.write_bytes(train.read_bytes())
+    other = tmp_path / "other"
+    shutil.copytree(toy_data, other)
+    with (other / "dict.txt").open("a") as file:
+        file.write("another 1\n")
+    changed = [
+        {"skip_bad_rows": True},
+        {"tokenizer": dataset.FolderTokenizer(other)},
+        {"split": "valid"},
+        {"spec": specs.SPECS["WNLI"]},
+        {"path": csv},
+    ]
+    keys = {key(), *(key(**change) for change in changed)}
+    assert len(keys) == 1 + len(changed) and key() in keys
+    shutil.copytree(toy_data, tmp_path / "copy")
+    assert key(tokenizer=dataset.FolderTokenizer(tmp_path / "copy")) == key(), "the same files elsewhere"
+
+
+def test_shuffled_batches_are_filled(train, tokenizer):
+    made = pairs(train, tokenizer, shuffle=True)
+    sizes = [len(batch) for batch in made.batch_by_size(made.ordered_indices(), max_sentences=8)]
+    assert sizes == [8, 8, 8, 6]

@@ -224,3 +224,36 @@ def test_the_real_files(glue, task, rows, second):
     found = {split: reader.read(reader.locate(glue, spec, split), spec, split) for split in rows}
     assert {split: len(part.index) for split, part in found.items()} == rows
     assert found["valid"].labels.sum() == second
+
+
+def test_a_mismatched_test_split_may_be_unlabelled(tmp_path):
+    mnli = specs.SPECS["MNLI"]
+    for split in ("test", "test_mismatched"):
+        found = read(tmp_path, "index\tsentence1\tsentence2\n3\ta\tb\n", mnli, split)
+        assert (found.labels, found.index) == (None, ["3"])
+    with pytest.raises(UserError, match="'gold_label'"):
+        read(tmp_path, "index\tsentence1\tsentence2\n3\ta\tb\n", mnli, "valid_mismatched")
+
+
+def test_the_tasks_folder_comes_before_the_root(tmp_path):
+    (tmp_path / "RTE").mkdir()
+    for folder in (tmp_path, tmp_path / "RTE"):
+        (folder / "dev.tsv").write_text(HEADER)
+    assert reader.locate(tmp_path, RTE, "valid") == tmp_path / "RTE" / "dev.tsv"
+
+
+def test_index_comes_before_id(tmp_path):
+    content = "id\tsentence1\tsentence2\tlabel{}\n7\ta\tb\tentailment{}\n"
+    assert read(tmp_path, content.format("", "")).index == ["7"]
+    assert read(tmp_path, content.format("\tindex", "\t9")).index == ["9"]
+
+
+def test_a_test_split_with_all_its_labels_is_labelled(tmp_path):
+    assert read(tmp_path, HEADER + ROW + ROW, split="test").labels.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(("written", "label"), [(True, 1), (False, 0)])
+def test_json_booleans_are_labels_as_they_are_written(tmp_path, written, label):
+    spec = specs.GlueSpec("own", {"train": "t.jsonl"}, ("text",), "mood", ("false", "true"), ("accuracy",), "accuracy")
+    content = f'{{"text": "a", "mood": {str(written).lower()}}}\n'
+    assert read(tmp_path, content, spec, name="t.jsonl").labels.tolist() == [label]

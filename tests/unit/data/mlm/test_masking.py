@@ -206,3 +206,19 @@ def test_the_numbers_are_uniform_and_independent_across_rows_and_streams():
     flat = numbers.reshape(3, -1)
     assert abs(np.corrcoef(flat)[np.triu_indices(3, 1)]).max() < 5 / 300
     assert abs(np.corrcoef(numbers[0][:-1].ravel(), numbers[0][1:].ravel())[0, 1]) < 5 / 300
+
+
+def test_the_order_of_blocks_of_one_length_follows_the_seed():
+    orders = []
+    for seed in (1, 1, 2):
+        made = blocks(masking(), sizes=(7,) * 50)
+        made = MaskedBlocks(made.blocks, masking(), seed)
+        orders.append(made.ordered_indices().tolist())
+    assert orders[0] == orders[1] != orders[2]
+    assert sorted(orders[2]) == list(range(50))
+
+
+def test_a_probability_of_zero_leaves_all_to_the_model():
+    tokens = tokens_of(4, 20)
+    inputs, target = masked(tokens, masking(prob=0))
+    assert (inputs == tokens).all() and (target == tokens).all()

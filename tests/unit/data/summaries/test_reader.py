@@ -8,6 +8,7 @@ import pytest
 import toy
 
 from plugins.data.summaries.reader import Columns, Record, locate, read, share
+from plugins.errors import UserError
 
 
 def write(tmp_path, name, text):
@@ -140,3 +141,24 @@ def test_the_share_of_a_text_is_even_and_stays():
     shares = [share(f"document {i}") for i in range(2000)]
     assert share("a text") == share("a text") and 0 <= min(shares) and max(shares) < 1
     assert sum(value < 0.1 for value in shares) == pytest.approx(200, abs=65)
+
+
+def test_skipped_records_keep_their_numbers(tmp_path):
+    path = write(tmp_path, "a.csv", "article,highlights\na,b\n,c\nd,e\n")
+    assert [record.name for record in read(path, skip_bad_rows=True)] == ["0", "2"]
+
+
+def test_a_summary_that_is_no_text_is_never_silently_left_out(tmp_path):
+    path = write(tmp_path, "a.jsonl", '{"article": "a", "highlights": ["b"]}\n')
+    with pytest.raises(UserError, match="a.jsonl:1: .*'highlights'"):
+        list(read(path, summaries=False))
+    path = write(tmp_path, "b.jsonl", '{"article": "a", "highlights": null}\n')
+    assert [record.summary for record in read(path, summaries=False)] == [None]
+
+
+def test_a_json_array_and_a_blank_after_the_comma(tmp_path):
+    expected = [("a", "b"), ("c", "d")]
+    array = write(tmp_path, "a.json", '[{"article": "a", "highlights": "b"},\n{"article": "c", "highlights": "d"}]')
+    blanks = write(tmp_path, "a.csv", 'article, highlights\na, b\nc, "d"\n')
+    for path in (array, blanks):
+        assert [(record.document, record.summary) for record in read(path)] == expected

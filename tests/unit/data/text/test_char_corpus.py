@@ -284,3 +284,21 @@ def test_a_file_of_nothing_but_a_byte_order_mark_holds_no_text(tmp_path, cache):
     (tmp_path / "a.txt").write_text("\ufeff")
     with toy.refused("a.txt"):
         open_corpus(spec(tmp_path / "a.txt"), cache)
+
+
+def test_training_and_validation_text_of_one_file_are_disjoint_and_whole(tmp_path, cache):
+    path = tmp_path / "a.txt"
+    path.write_text("".join(chr(0x4E00 + i) for i in range(997)), encoding="utf-8")  # no character occurs twice
+    corpus = open_corpus(spec(path, valid_fraction=0.13, test_fraction=0.29), cache)
+    dictionary = corpus.dictionary()
+    texts = [content(corpus, split, dictionary)[0][1] for split in ("train", "valid", "test")]
+    assert "".join(texts) == path.read_text(encoding="utf-8")
+    assert list(map(len, texts)) == [578, 129, 290]
+
+
+def test_records_of_one_style_are_in_one_split_each(tmp_path, cache):
+    path = records(tmp_path / "a.jsonl", *(("x", f"{i:03d}") for i in range(50)))
+    corpus = open_corpus(spec(path, reading={"style_from": "jsonl"}, valid_fraction=0.2), cache)
+    dictionary = corpus.dictionary()
+    train, valid = ([text for _, text in content(corpus, split, dictionary)] for split in ("train", "valid"))
+    assert train + valid == [f"{i:03d}" for i in range(50)] and len(valid) == 10
