@@ -66,7 +66,7 @@ def read(path: str | Path, spec: GlueSpec, split: str, skip_bad_rows: bool = Fal
         UserError: a row is bad, a column is missing or ambiguous, or there are no rows.
     """
     path = Path(path)
-    labelled = None if split.startswith(TEST) else True  # None: not known yet
+    labeled = None if split.startswith(TEST) else True  # None: not known yet
     ids = {label: i for i, label in enumerate(spec.labels)}
     texts: list[list[str]] = [[] for _ in spec.text]
     labels, index, bad = [], [], []
@@ -75,7 +75,7 @@ def read(path: str | Path, spec: GlueSpec, split: str, skip_bad_rows: bool = Fal
             if isinstance(row, BadRow):
                 raise row
             fields = [text_of(row, name) for name in spec.text]
-            label = label_of(row, spec, labelled, ids)
+            label = label_of(row, spec, labeled, ids)
             name = name_of(row, number)
         except BadRow as error:
             if not skip_bad_rows:
@@ -116,7 +116,7 @@ def name_of(row: Mapping[str, Any], number: int) -> str:
     return name
 
 
-def label_of(row: Mapping[str, Any], spec: GlueSpec, labelled: bool | None, ids: Mapping[str, int]) -> float | None:
+def label_of(row: Mapping[str, Any], spec: GlueSpec, labeled: bool | None, ids: Mapping[str, int]) -> float | None:
     """Return the id or score of a row's label; None in a test split without usable ones.
 
     Raises:
@@ -125,7 +125,7 @@ def label_of(row: Mapping[str, Any], spec: GlueSpec, labelled: bool | None, ids:
     try:
         return parse_label(row.get(spec.label), spec, ids)
     except BadRow:
-        if labelled:
+        if labeled:
             raise
         return None
 

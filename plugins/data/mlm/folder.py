@@ -184,7 +184,7 @@ def _encode(documents: Sequence[str], encode: Callable, split: str) -> list[Batc
 def without_vanished(batches: Sequence[Batch]) -> list[Batch]:
     """Remove lines without symbols, and the separators that would then follow another, or begin or end the split.
 
-    A line of text has at least two ids, a separator (lone ``</s>``) has one, so lengths tell them apart.
+    A line of text has at least two ids, a separator (lone ``</s>``) has one, so lengths distinguish them.
     """
     kept = []
     after_text = False  # whether the last line that was kept is text

@@ -1,8 +1,8 @@
 """Tokenizers of causal language models: byte-level BPE, sentencepiece, or characters.
 
 Each tokenizer numbers its symbols from 0 without a gap, keeps line breaks and blanks where its files allow it, and is
-read from local files that travel beside a checkpoint. Text is only ever text: ``<|endoftext|>`` written in a document
-becomes the symbols of its letters, not the end of the document.
+read from local files that are stored with a checkpoint. Special symbols are never read from text: ``<|endoftext|>`` in
+a document is encoded as the symbols of its letters, not as the end of the document.
 """
 
 import json
@@ -26,11 +26,11 @@ ENDS = ("<|endoftext|>", "</s>")  # of a document: the first that a tokenizer ha
 
 
 class CausalTokenizer(Protocol):
-    """What :class:`plugins.data.text.token_dictionary.TokenDictionary` asks of a tokenizer."""
+    """The tokenizer interface of :class:`plugins.data.text.token_dictionary.TokenDictionary`."""
 
     symbols: Sequence[str]
     extra: dict[str, int]
-    """Symbols beyond these that the files name: they stand for themselves and come from no text."""
+    """Further symbols in the files, which no text is encoded to."""
 
     def encode(self, text: str) -> list[int]:
         """Return the indices of the symbols of a text."""
@@ -46,7 +46,7 @@ class ByteLevelBPE:
     """GPT-2's byte-pair encoding of UTF-8 (Radford et al., 2019, section 2.2).
 
     Args:
-        vocabulary: {symbol: index}, in which GPT-2's stand-in for each byte is a symbol.
+        vocabulary: {symbol: index}, where bytes are written as GPT-2 writes them.
         merges: pairs of symbols, the most frequent first.
         extra: {symbol: index} of those that come from no text.
         source: what the errors name.
@@ -80,7 +80,7 @@ class ByteLevelBPE:
         if self._missing:
             byte = next((byte for byte in text.encode() if byte in self._missing), None)
             if byte is not None:
-                raise UserError(f"{self.source}: no symbol for the byte {byte:#04x}, which the text holds")
+                raise UserError(f"{self.source}: no symbol for the byte {byte:#04x}, which the text contains")
         return self._encoder.encode(text)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -143,7 +143,7 @@ class Characters:
 def read_tokenizer(path: str | Path) -> CausalTokenizer:
     """Read a tokenizer from its file, or from the folder that it lies in.
 
-    A folder may hold ``tokenizer.json``; ``vocab.json`` and ``merges.txt``; ``encoder.json`` and ``vocab.bpe``;
+    A folder may contain ``tokenizer.json``; ``vocab.json`` and ``merges.txt``; ``encoder.json`` and ``vocab.bpe``;
     ``sentencepiece.bpe.model``; or ``characters.json``.
 
     Raises:
@@ -192,7 +192,7 @@ def read_characters(path: Path) -> Characters:
 
 
 def read_tokenizers_file(path: Path) -> "ByteLevelBPE | LibraryTokenizer":
-    """Read a ``tokenizer.json``, with the ends of a document that ``tokenizer_config.json`` beside it names.
+    """Read a ``tokenizer.json``, with the ends of a document that ``tokenizer_config.json`` in its folder names.
 
     Raises:
         UserError: it is damaged, or the tokenizers library refuses it.

@@ -1,8 +1,7 @@
-"""Where text comes from: the user's files, or English prose that every installation already has.
+"""Documents from a user's files, or English prose from the Python installation itself.
 
-A *document* is a string of non-empty lines joined by ``"\\n"``. In a text file a line is a sentence or a
-paragraph and an empty line ends the document, as in fairseq's own language-modelling data; in JSONL each
-record is a document.
+A *document* is a string of non-empty lines joined by ``"\\n"``. In a text file a line is a sentence or a paragraph and
+an empty line ends the document, as in fairseq's own language-modeling data; in a JSON file each record is a document.
 """
 
 from collections.abc import Container, Iterable, Iterator
@@ -17,14 +16,14 @@ EMBEDDED_BYTES = 5_000_000  # enough for a tokenizer and a small model, read in 
 
 
 def embedded_corpus(limit: int = EMBEDDED_BYTES, skipped: Container[str] = ()) -> Iterator[str]:
-    """Yield documents of English prose found in this Python installation, one paragraph a line.
+    """Yield documents of English prose found in this Python installation, one paragraph per line.
 
-    The sources are the language reference, licence texts, and the docstrings of the standard library and of
+    The sources are the language reference, license texts, and the docstrings of the standard library and of
     installed scientific packages (see :mod:`plugins.data.text.prose_sources`). The order depends only on what is
     installed, and no paragraph appears twice.
 
     Args:
-        limit: stop after the document that brings the total to this many bytes of UTF-8.
+        limit: stop after the document with which the total reaches this many bytes of UTF-8.
         skipped: names of modules to leave out, see :func:`plugins.data.text.prose_sources.modules`.
     """
     seen: set[str] = set()

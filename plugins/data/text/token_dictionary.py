@@ -131,6 +131,6 @@ def check_size(dictionary: TokenDictionary, rows: int, source: object) -> None:
     """
     if len(dictionary) != rows:
         raise UserError(
-            f"{source}: its table has {rows} rows, but the tokenizer beside it {len(dictionary)} symbols; they must be "
+            f"{source}: its table has {rows} rows, but its tokenizer has {len(dictionary)} symbols; they must be "
             "those that it was trained with"
         )
