@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Fine-tune a small masked LM and set its score against the majority class.
+"""Fine-tune a small masked LM and compare its score with that of the majority class.
 
     python scripts/demo_glue.py --glue-dir GLUE
     python scripts/demo_glue.py
 
-With a GLUE folder the tasks are CoLA and RTE. Without, it is a task made of prose in this installation: is a sentence
-as it was written, or are its words shuffled? The model is the best of scripts/demo_mlm.py if that has run, else
-checkpoints/zero_clap_tiny. What is already done is not done again.
+With a GLUE folder the tasks are CoLA and RTE. Without one, the task is made from text of this installation: is a
+sentence as it was written, or are its words shuffled? The model is the best of scripts/demo_mlm.py if that has run, else
+checkpoints/zero_clap_tiny. Finished steps are skipped.
 """
 
 import argparse
@@ -67,14 +67,14 @@ def main():
 
 
 def run(script, arguments):
-    """Call another script of this folder, showing its command, and return its exit status."""
+    """Print and run the command of another script in this folder; return its exit status."""
     path = os.path.relpath(ROOT / "scripts" / script)
     print(f"$ python {path} {' '.join(arguments)}", flush=True)
     process = subprocess.Popen([sys.executable, path, *arguments])
     while True:
         try:
             return process.wait()
-        except KeyboardInterrupt:  # which the child got too, and answers
+        except KeyboardInterrupt:  # the child gets it too, and ends
             process.send_signal(2)
 
 
@@ -112,21 +112,21 @@ def make_task(folder):
     documents = split_documents(list(embedded_corpus()), 0.2)  # no sentence of a document on both sides
     folder.mkdir(parents=True, exist_ok=True)
     for name, part, count in zip(("train", "dev"), documents, (TRAIN, VALID), strict=True):
-        rows = labelled(sentences(part), count, random.Random(name))
+        rows = labeled(sentences(part), count, random.Random(name))
         write_text(folder / f"{name}.tsv", "label\tsentence\n" + "".join(f"{label}\t{text}\n" for label, text in rows))
-    write_text(folder / "spec.yaml", SPEC)  # last: it says that the others are whole
+    write_text(folder / "spec.yaml", SPEC)  # last: its presence means that the others are complete
 
 
 def sentences(documents):
-    """Return the words of sentences of 6 to 20 words, without what would betray their order."""
+    """Return the words of sentences of 6 to 20 words, without capitals and punctuation, which show their order."""
     found = (s for d in documents for line in d.split("\n") for s in re.split(r"(?<=[.!?])\s+", line))
     found = (s for s in found if re.fullmatch(r"[A-Z][a-zA-Z',;: ]+[.!?]", s))
     plain = (re.findall(r"[a-z]+(?:'[a-z]+)?", s.lower()) for s in found)
     return [list(words) for words in dict.fromkeys(tuple(words) for words in plain if 6 <= len(words) <= 20)]
 
 
-def labelled(texts, count, draw):
-    """Return (label, sentence) pairs, as many of either label."""
+def labeled(texts, count, draw):
+    """Return (label, sentence) pairs, equally many of both labels."""
     chosen = draw.sample(texts, min(count, len(texts)))
     rows = []
     for i, words in enumerate(chosen):

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Why do ALiBi models end at the majority class? Fine-tune several models under several recipes; count such runs.
+"""Fine-tune several models with several recipes and count the runs that end at the majority class.
 
     python scripts/demo_mlm.py --updates 3000 -o checkpoints/demo
     python scripts/glue_collapse.py --glue-dir GLUE --models checkpoints/demo -o checkpoints/collapse
 
-Each cell is one call of scripts/run_glue.py with a recipe of examples/glue/recipes, its tables in OUTPUT/MODEL/RECIPE.
-Finished runs are not done again. The bias to <s> is decided in pretraining: pretrain with --alibi-bos zero or learned
-and add that folder to --models.
+Each cell is one call of scripts/run_glue.py with a recipe of examples/glue/recipes; its tables are in
+OUTPUT/MODEL/RECIPE. Finished runs are skipped. The bias of ALiBi to <s> is fixed in pretraining: to compare it,
+pretrain with --alibi-bos zero or learned and add that folder to --models.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main():
     report_in_one_line()
     checkpoints = {p.parent.name: p for d in args.models for p in sorted(Path(d).glob("*/checkpoint_best.pt"))}
     if not checkpoints:
-        sys.exit(f"error: {', '.join(args.models)}: no MODEL/checkpoint_best.pt in it")
+        sys.exit(f"error: {', '.join(args.models)}: contains no MODEL/checkpoint_best.pt")
     rows = []
     for recipe in args.recipes:
         for model, checkpoint in checkpoints.items():
@@ -55,14 +55,14 @@ def main():
             print(f"{model}, {recipe}", flush=True)
             if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
                 sys.exit(f"error: {model}, {recipe} failed")
-            rows += summarised(read_json(folder / "results.json", dict), model, recipe)
+            rows += summarized(read_json(folder / "results.json", dict), model, recipe)
     text = table(rows)
     write_text(Path(args.output, "collapse.md"), text + "\n")
     write_json(Path(args.output, "collapse.json"), rows, indent=1)
     print(text)
 
 
-def summarised(results, model, recipe):
+def summarized(results, model, recipe):
     """Return one row a task and learning rate: median and range of the score over seeds, and the failed runs."""
     grouped = defaultdict(list)
     for run in results["runs"]:

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Fine-tune a masked LM on GLUE: every task, learning rate and seed asked for, then the tables.
+"""Fine-tune a masked LM on GLUE for all requested tasks, learning rates and seeds, and write tables.
 
     python scripts/run_glue.py --glue-dir GLUE --checkpoint CKPT --tasks all --seeds 1 2 3 --output DIR
     python scripts/run_glue.py --glue-dir GLUE --checkpoint CKPT --tasks RTE MRPC --lr 1e-5 2e-5 3e-5 --output DIR
 
-Each run is the fairseq-train command that its train.log begins with. The recipe is RoBERTa's (10 epochs, 6 % warm-up,
-polynomial decay, dropout 0.1, weight decay 0.1; learning rate and batch size by task), or what --config and the options
-below make of it. Finished runs are not done again; interrupted ones go on. Dictionary and tokenizer lie beside CKPT.
+Each run is the fairseq-train command in the first line of its train.log. Hyperparameters are RoBERTa's (10 epochs, 6 %
+warm-up, polynomial decay, dropout 0.1, weight decay 0.1; learning rate and batch size by task) unless --config or the
+options below change them. Finished runs are skipped and interrupted ones resumed. Dictionary and tokenizer must be next
+to CKPT.
 
-DIR gets results.json, .csv and .md, which keep the tasks of earlier calls for the same CKPT; DIR/TASK, for the best
-run, {train,eval,all}_results.json, the model card README.md and predict_results_TASK.txt if there is a test split;
-DIR/TASK/RUN its checkpoint and its validation predictions.
+Written are DIR/results.{json,csv,md}, which keep the tasks of earlier calls for the same CKPT; in DIR/TASK, for the
+best run, {train,eval,all}_results.json, the model card README.md and predict_results_TASK.txt if there is a test split;
+in DIR/TASK/RUN the checkpoint and the validation predictions.
 """
 
 import argparse
@@ -42,7 +43,7 @@ def parse_args(argv=None):
     )
     add = parser.add_argument
     add("--glue-dir", required=True, metavar="DIR", help="folder with CoLA/, RTE/, ... of the official files")
-    add("--checkpoint", required=True, metavar="CKPT", help="pretrained model, its tokenizer beside it")
+    add("--checkpoint", required=True, metavar="CKPT", help="pretrained model, with its tokenizer next to it")
     add("--output", required=True, metavar="DIR", help="folder to write")
     add("--tasks", nargs="+", default=["all"], metavar="TASK", help="names, YAML files of your own, or all (default)")
     add("--seeds", nargs="+", type=int, metavar="N", help="(default: 1 2 3)")
@@ -54,7 +55,7 @@ def parse_args(argv=None):
     add("--pooler-type", choices=pools, help="what the classification head sees (default: bos)")
     add("--intermediate", metavar="TASK", help="fine-tune on this task first, and start others from its model")
     add("--intermediate-for", nargs="+", metavar="TASK", help="which others (default: RTE MRPC STS-B)")
-    add("--config", metavar="YAML", help="changes of the recipe; see examples/glue/recipes")
+    add("--config", metavar="YAML", help="hyperparameters in a file; see examples/glue/recipes")
     add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
     add("--skip-bad-rows", action="store_true", help="leave out malformed rows, and count them")
     add("--cache-dir", metavar="DIR", help="cache of tokenized files, or none (default: under ~/.cache)")

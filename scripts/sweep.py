@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Run a grid of fairseq-train commands from a YAML file, and make tables and drawings of what comes out.
+"""Run a grid of fairseq-train commands from a YAML file, and write tables and plots of the results.
 
     python scripts/sweep.py examples/char_lm/grids/styles.yaml --data data/styles -o checkpoints/styles
     python scripts/sweep.py GRID.yaml -o DIR --dry-run                    # print the commands, run nothing
     python scripts/sweep.py GRID.yaml -o DIR -- --cpu --max-update 100    # more arguments for every run
 
-Every run has a folder DIR/runs/NAME with its command (run.json), its log and its checkpoints. The same command again
-goes on where the last one stopped: finished runs are kept, interrupted ones go on from their last checkpoint.
-It writes results.json, results.csv, results.md, curves.png and, for two axes of numbers, a heat map.
-plugins/analysis/runs/grids.py says what the YAML holds.
+Every run has a folder DIR/runs/NAME with its command (run.json), its log and its checkpoints. Running the same command
+again skips finished runs and resumes interrupted ones from their last checkpoint. It writes results.json,
+results.csv, results.md, curves.png and, for two axes of numbers, a heat map.
+The format of the YAML file is described in plugins/analysis/runs/grids.py.
 """
 
 import argparse
@@ -31,8 +31,8 @@ def parse(arguments):
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for runs and results")
     add("--data", metavar="PATH", help="what {data} in the grid stands for")
     add("--seeds", type=int, nargs="+", help="other seeds than the grid's")
-    add("--force", action="store_true", help="do runs again whose command has changed, deleting what they made")
-    add("--dry-run", action="store_true", help="print the commands and do nothing")
+    add("--force", action="store_true", help="replace runs whose command has changed, deleting their files")
+    add("--dry-run", action="store_true", help="only print the commands")
     job_options.add(parser, job_options.cores(), "the cores, %(default)s here")
     return parser.parse_args(arguments), more
 

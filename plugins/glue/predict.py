@@ -1,13 +1,17 @@
 """Predictions of a fine-tuned model on a split, and the files they are written to."""
 
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from plugins.analysis.metrics import glue as glue_metrics
 from plugins.data.glue import dataset, reader
+from plugins.data.glue.specs import GlueSpec
 from plugins.errors import UserError
 from plugins.files import replacing, write_text
 
@@ -16,41 +20,49 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model says about a split of N rows.
+    """Predictions of a model for a split of N rows.
 
     Attributes:
-        spec: the task's row of the table.
-        index: N names of the rows.
+        spec: the task.
+        index: names of the rows, (N,).
         outputs: (N, K) logits, or (N, 1) scores.
         targets: (N,) or None.
         loss: mean cross-entropy in nats, or mean squared error; None without targets.
     """
 
-    spec: object
+    spec: GlueSpec
     index: np.ndarray
     outputs: np.ndarray
     targets: np.ndarray | None
     loss: float | None
 
     @property
-    def predictions(self):
+    def predictions(self) -> np.ndarray:
         """Class ids or scores, (N,)."""
         return self.outputs[:, 0] if self.spec.is_regression else self.outputs.argmax(1)
 
-    def scores(self):
-        """Return the official metrics, and for a regression its two losses."""
+    def scores(self) -> dict[str, float]:
+        """Return the official metrics, and for a regression also its two losses."""
         found = glue_metrics.scores(self.spec.metrics, self.predictions, self.targets)
         if self.spec.is_regression:
             mse = glue_metrics.mean_squared_error(self.predictions, self.targets)
             found |= {"mse": mse, "published_loss": glue_metrics.published_loss(mse, self.spec.scale)}
         return found
 
-    def collapsed(self):
+    def collapsed(self) -> bool:
+        """Return whether one class, or one number, is predicted for nearly all rows."""
         return glue_metrics.collapsed(self.predictions, self.spec.scale)
 
 
-def answers(model, glue_dir, split, spec=None, cache=None, skip_bad_rows=False):
-    """Let a model answer a split.
+def answers(
+    model: Any,
+    glue_dir: str | Path,
+    split: str,
+    spec: GlueSpec | None = None,
+    cache: str | None = None,
+    skip_bad_rows: bool = False,
+) -> Answers:
+    """Return the predictions of a model for a split.
 
     Args:
         model: what :func:`plugins.hub.load` returns for a checkpoint of the task ``glue``.
@@ -77,7 +89,14 @@ def answers(model, glue_dir, split, spec=None, cache=None, skip_bad_rows=False):
     return Answers(spec, pairs.index, outputs, pairs.labels, loss_of(spec, outputs, pairs.labels))
 
 
-def loss_of(spec, outputs, targets):
+def loss_of(spec: GlueSpec, outputs: np.ndarray, targets: np.ndarray | None) -> float | None:
+    """Return the mean cross-entropy in nats, or the mean squared error; None without targets.
+
+    Args:
+        spec: the task.
+        outputs: (N, K) logits or (N, 1) scores.
+        targets: (N,).
+    """
     if targets is None:
         return None
     outputs, targets = torch.from_numpy(outputs).double(), torch.from_numpy(targets)
@@ -89,11 +108,12 @@ def loss_of(spec, outputs, targets):
 # Files
 
 
-def prediction_lines(given, names):
-    """Return the lines ``index<TAB>prediction`` of some answers.
+def prediction_lines(given: Answers, names: Sequence[str]) -> list[str]:
+    """Return the lines ``index<TAB>prediction``, a header first.
 
     Args:
-        names: how class ids are written.
+        given: the predictions.
+        names: text of each class id.
     """
     if given.spec.is_regression:
         written = [f"{score:.3f}" for score in given.predictions.clip(*given.spec.scale)]
@@ -102,13 +122,13 @@ def prediction_lines(given, names):
     return ["index\tprediction", *(f"{row}\t{text}" for row, text in zip(given.index, written, strict=True))]
 
 
-def write_predictions(path, given):
-    """Write predictions as Hugging Face's ``predict_results_TASK.txt`` has them: readable names."""
+def write_predictions(path: str | Path, given: Answers) -> None:
+    """Write predictions in the format of Hugging Face's ``predict_results_TASK.txt``: labels by name."""
     write_text(path, "\n".join(prediction_lines(given, given.spec.id2label)) + "\n")
 
 
-def write_valid(path, given):
-    """Write predictions beside true labels, by id and in full precision, for anyone to compute the metrics again."""
+def write_valid(path: str | Path, given: Answers) -> None:
+    """Write predictions and true labels, by id and in full precision, so that the metrics can be recomputed."""
     values = [
         f"{row}\t{float(p)!r}\t{float(t)!r}" if given.spec.is_regression else f"{row}\t{p}\t{t}"
         for row, p, t in zip(given.index, given.predictions, given.targets, strict=True)
@@ -116,11 +136,12 @@ def write_valid(path, given):
     write_text(path, "\n".join(["index\tprediction\tlabel", *values]) + "\n")
 
 
-def write_submission(path, files):
-    """Write the zip that gluebenchmark.com takes.
+def write_submission(path: str | Path, files: Mapping[str, Answers]) -> None:
+    """Write a zip file for gluebenchmark.com, with the labels of the official files.
 
     Args:
-        files: {name in the zip: :class:`Answers`}, labels as the official files write them.
+        path: the file to write.
+        files: {name in the zip: predictions}.
     """
     with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, given in files.items():

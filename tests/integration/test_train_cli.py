@@ -9,6 +9,7 @@ import torch
 import toy
 
 import plugins
+from plugins import locks
 
 pytestmark = pytest.mark.slow
 AT_ONCE = 2
@@ -272,3 +273,11 @@ def test_two_gloo_processes_share_the_work_of_one_epoch(toy_data, runs, tmp_path
     saved = read(tmp_path / "out" / "checkpoint_last.pt")
     assert saved["optimizer_history"][-1]["num_updates"] == 15  # 29 batches of 8, two at a time
     assert sorted(os.listdir(tmp_path / "out")) == sorted(os.listdir(runs[0] / "zero_clap"))
+
+
+def test_a_second_run_in_a_folder_is_refused_before_it_writes(toy_data, tmp_path):
+    with locks.lock(tmp_path / "run"):
+        outcome = toy.run_cli(toy.train_arguments(toy_data, tmp_path / "run"))
+        assert outcome.status == 1
+        assert [f"process {os.getpid()}" in line and "--save-dir" in line for line in outcome.errors] == [True]
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [locks.NAME]
