@@ -5,8 +5,8 @@
     python scripts/demo_glue.py
 
 With a GLUE folder the tasks are CoLA and RTE. Without one, the task is made from text of this installation: is a
-sentence as it was written, or are its words shuffled? The model is the best of scripts/demo_mlm.py if that has run, else
-checkpoints/zero_clap_tiny. Finished steps are skipped.
+sentence as it was written, or are its words shuffled? The model is the best of scripts/demo_mlm.py if that has run,
+else checkpoints/zero_clap_tiny. Finished steps are skipped.
 """
 
 import argparse
