@@ -34,10 +34,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"with --axis {args.axis} the names are numbers, for example 0.1=FILE")
     if args.axis and len({float(name) for name in args.files}) < len(pairs):
         parser.error("two names are the same number")
-    missing = next((path for path in args.files.values() if not path.exists()), None)
+    return args
+
+
+def check_files(args: argparse.Namespace) -> None:
+    """End with one line if a file is missing, before the slow imports."""
+    missing = next((path for path in args.files.values() if path and not Path(path).exists()), None)
     if missing is not None:
         sys.exit(f"error: {missing}: No such file or directory")
-    return args
 
 
 def is_number(text: str) -> bool:
@@ -51,6 +55,7 @@ def is_number(text: str) -> bool:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    check_files(args)
     from plugins.analysis.metrics import rouge_comparison
     from plugins.errors import UserError, report_in_one_line
     from plugins.files import check_not_read, write_json, write_text

@@ -23,7 +23,7 @@ from pathlib import Path
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; missing files are found before the slow imports."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", type=Path, help="checkpoint file of the task char_lm, or its folder")
@@ -48,19 +48,24 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--sample-length is at least twice the longest of --lengths, and no less than --window")
     if min(args.samples, args.cost_windows, *args.lengths) < 1 or args.honest_tokens < 0:
         parser.error("--samples, --cost-windows and --lengths are at least 1, --honest-tokens at least 0")
-    missing = next((path for path in args.data or () if not Path(path).exists()), None)
-    if missing is not None:
-        parser.error(f"--data {missing}: no such file or folder")
     if args.output.is_dir():
         parser.error(f"--output {args.output}: is a folder; name a file")
     return args
 
 
+def check_files(args: argparse.Namespace) -> None:
+    """End with one line if a file is missing, before the slow imports."""
+    if not Path(args.checkpoint).exists():
+        sys.exit(f"error: {args.checkpoint}: no such checkpoint")
+    missing = next((path for path in args.data or () if path and not Path(path).exists()), None)
+    if missing is not None:
+        sys.exit(f"error: {missing}: No such file or directory")
+
+
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    if not args.checkpoint.exists():
-        sys.exit(f"error: {args.checkpoint}: no such checkpoint")
+    check_files(args)
     from plugins.analysis.runs.grids import without_nan
     from plugins.analysis.styles import report
     from plugins.analysis.styles.evaluate import StyleEvaluation

@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; missing files are found before the slow imports."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
@@ -32,17 +32,22 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if min(args.texts, args.best) < 1 or args.length < 4:
         parser.error("--texts and --best are at least 1, --length at least 4")
+    return args
+
+
+def check_files(args: argparse.Namespace) -> None:
+    """End with one line if a file is missing, before the slow imports."""
     if not Path(args.checkpoint).exists():
         sys.exit(f"error: {args.checkpoint}: no such checkpoint")
-    missing = next((path for path in args.files if not Path(path).exists()), None)
+    missing = next((path for path in args.files if path and not Path(path).exists()), None)
     if missing is not None:
         sys.exit(f"error: {missing}: No such file or directory")
-    return args
 
 
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    check_files(args)
     import plugins.hub  # seconds, so not before the arguments are checked
     from plugins.analysis.attention import plots as attention_plots
     from plugins.analysis.attention.capture import sees_both_ways

@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; missing files are found before the slow imports."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
@@ -27,16 +27,22 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if (args.layer is None) != (args.head is None):
         parser.error("--layer and --head go together: they name one head")
+    return args
+
+
+def check_files(args: argparse.Namespace) -> None:
+    """End with one line if a file is missing, before the slow imports."""
     if not Path(args.checkpoint).exists():
         sys.exit(f"error: {args.checkpoint}: no such checkpoint")
-    if args.text.startswith("FILE:") and not Path(args.text.removeprefix("FILE:")).exists():
-        sys.exit(f"error: {args.text.removeprefix('FILE:')}: No such file or directory")
-    return args
+    path = args.text.removeprefix("FILE:")
+    if args.text.startswith("FILE:") and not Path(path).exists():
+        sys.exit(f"error: {path}: No such file or directory")
 
 
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    check_files(args)
     import numpy as np
 
     import plugins.hub  # seconds, so not before the arguments are checked

@@ -24,7 +24,7 @@ from pathlib import Path
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; missing files are found before the slow imports."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint of the task char_lm with styles, or its folder")
@@ -52,12 +52,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     for name in names:  # "a b" and "a_b" would share a drawing
         if (other := files.setdefault(file_name(name), name)) != name:
             parser.error(f"--text: {other} and {name} would both be drawn in ribbon_{file_name(name)}.png; rename one")
+    return args
+
+
+def check_files(args: argparse.Namespace) -> None:
+    """End with one line if a file is missing, before the slow imports."""
     if not Path(args.checkpoint).exists():
         sys.exit(f"error: {args.checkpoint}: no such checkpoint")
-    missing = next((path for path in (*args.text, args.evaluation) if path and not path.exists()), None)
+    missing = next((path for path in (*args.text, args.evaluation) if path and not Path(path).exists()), None)
     if missing is not None:
         sys.exit(f"error: {missing}: No such file or directory")
-    return args
 
 
 def file_name(text: str) -> str:
@@ -125,6 +129,7 @@ def read_evaluation(path: Path | None, lm, judge: str) -> dict:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    check_files(args)
     from tqdm import tqdm
 
     from plugins.analysis.runs.grids import without_nan

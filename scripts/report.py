@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; missing files are found before the slow imports."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -45,16 +45,22 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--tokens must be at least 1, but is {args.tokens}")
     if args.sample_length < 0 or args.pattern_texts < 0:
         parser.error("--sample-length and --pattern-texts must be at least 0")
+    return args
+
+
+def check_files(args: argparse.Namespace) -> None:
+    """End with one line if a file is missing, before the slow imports."""
     if not Path(args.checkpoint).exists():
         sys.exit(f"error: {args.checkpoint}: no such checkpoint")
-    if not args.text.exists():
-        sys.exit(f"error: {args.text}: No such file or directory")
-    return args
+    missing = next((path for path in [args.text] if path and not Path(path).exists()), None)
+    if missing is not None:
+        sys.exit(f"error: {missing}: No such file or directory")
 
 
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    check_files(args)
     from plugins import checkpoints, files, hub
     from plugins.analysis.report import contents, page
     from plugins.errors import report_in_one_line

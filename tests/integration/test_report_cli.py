@@ -13,6 +13,7 @@ import toy
 
 from plugins import checkpoints, hub
 from plugins.analysis.report import contents, page
+from plugins.errors import UserError
 
 pytestmark = pytest.mark.slow
 STYLES = ["drama", "novel"]
@@ -122,7 +123,7 @@ def main(monkeypatch, *arguments):
 
 def test_errors_name_the_file(char_lm, text, tmp_path, monkeypatch):
     def refused(named, *arguments, output=tmp_path / "report.html"):
-        with toy.refused(named):
+        with toy.refused(named, error=(UserError, SystemExit)):
             main(monkeypatch, char_lm, "-o", output, "--sample-length", 0, *arguments)
         assert not output.exists()
 

@@ -28,4 +28,4 @@ def test_names_that_make_no_sense(script, arguments, capsys):
 
 def test_a_missing_file_is_named_before_anything_is_imported(script, tmp_path):
     with toy.refused("none.jsonl", error=SystemExit):
-        script.parse_args([f"a={tmp_path / 'none.jsonl'}", "-o", "out"])
+        script.check_files(script.parse_args([f"a={tmp_path / 'none.jsonl'}", "-o", "out"]))
