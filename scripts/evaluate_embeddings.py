@@ -48,7 +48,7 @@ def main() -> None:
     rows = texts.labeled(args.data, args.spec, args.glue_task, args.split, args.passage_words)
     chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[: args.max_rows])
     words, labels = [rows.texts[0][i] for i in chosen], rows.labels[chosen]
-    title, embedder = Path(args.source).name, None
+    title, embedder = Path(args.source).stem, None
     if texts.is_file_of_vectors(args.source):
         panels = {title: texts.stored(args.source, words)}
     else:
@@ -58,7 +58,7 @@ def main() -> None:
         panels[f"{title}, whitened ({args.whiten})"] = whiten(panels[title], args.whiten)
     if args.untuned:
         panels["untuned"] = plugins.hub.Embedder.from_pretrained(args.untuned, args.pooling).encode(words)
-    shown = dict(panels)
+    shown = {name: panels[name] for name in sorted(panels, key=lambda name: name != "untuned")}  # before, then after
     if embedder is not None:
         panels[evaluation.WORDS] = embedder.word_vectors(words)
     panels[evaluation.TFIDF] = evaluation.tfidf(words)

@@ -69,7 +69,7 @@ def main() -> None:
     evaluation.write_table(args.output / "similarity.csv", similar)
     scores = [{"task": name, **transfer.scores_of(found)} for name, found in rows.items()]
     evaluation.write_table(args.output / "features.csv", scores)
-    title = "How similar are the tasks to a model?"
+    title = "How similar are two tasks to the model?"
     figures.similarities(args.output / "similarity.png", list(tasks), similar, "TaskEmb, mean cosine", title)
     for row in similar:
         print(f"{row['method']:22} {row['source']:>8} -> {row['target']:8} {row['score']:.4f}  rank {row['rank']}")

@@ -81,11 +81,11 @@ def pair_distances(path: Path, panels: Mapping[str, np.ndarray], labels: np.ndar
     i, j = i[i != j], j[i != j]
     same = labels[i] == labels[j]
     figure = new_canvas(4.2 * len(panels), 3.4)
-    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)
+    axes = figure.subplots(1, len(panels), squeeze=False)
     for axis, (title, vectors) in zip(axes[0], panels.items(), strict=True):
         u = unit(vectors)
         cosines = (u[i] * u[j]).sum(1)
-        bins = np.linspace(min(cosines.min(), 0), 1, 50)
+        bins = np.linspace(*np.quantile(cosines, [0.002, 1.0]), 50)  # Euclidean losses leave a narrow cone
         for chosen, name, color in ((same, "one class", COLORS[0]), (~same, "two classes", COLORS[1])):
             axis.hist(cosines[chosen], bins, density=True, histtype="step", linewidth=1.8, color=color, label=name)
         axis.set_title(title, fontsize=11)
