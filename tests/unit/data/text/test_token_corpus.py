@@ -85,7 +85,7 @@ def test_the_time_to_cut_a_text_without_blanks_is_linear():
         assert len(list(cut(["x" * 1000] * count, 100))) == 1
         return time.process_time() - start
 
-    assert min(seconds(10_000) for _ in range(3)) < 30 * min(seconds(1000) for _ in range(3))  # 100, were it quadratic
+    assert min(seconds(10_000) for _ in range(3)) < 45 * min(seconds(1000) for _ in range(3))  # 100, were it quadratic
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3])
