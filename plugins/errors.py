@@ -76,7 +76,7 @@ def report_in_one_line() -> None:
         else:
             print(f"error: {user_error}", file=sys.stderr)
 
-    hook.reports_user_errors = True
+    setattr(hook, "reports_user_errors", True)  # noqa: B010 (functions have no declared attributes)
     sys.excepthook = hook
 
 

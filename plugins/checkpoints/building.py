@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from omegaconf import OmegaConf
@@ -16,7 +17,7 @@ from .schema import check_finite
 LAYER = re.compile(r"\.(?:layers|h)\.(\d+)\.")
 
 
-def build_model(kind: type, options: Mapping, weights: Mapping[str, torch.Tensor], path, dictionary, **task):
+def build_model(kind: Any, options: Mapping, weights: Mapping[str, torch.Tensor], path, dictionary, **task):
     """Return the model of some options and weights; see :func:`new_model`.
 
     Args:
@@ -38,7 +39,7 @@ def build_model(kind: type, options: Mapping, weights: Mapping[str, torch.Tensor
     return model
 
 
-def new_model(kind: type, options: Mapping, dictionary, **task):
+def new_model(kind: Any, options: Mapping, dictionary, **task):
     """Return a model with random weights.
 
     Args:

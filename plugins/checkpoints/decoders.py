@@ -85,16 +85,17 @@ def stored_characters(dictionary: object, path: str) -> CharDictionary:
     Raises:
         UserError: it is not a list of different characters, or its unit is unknown.
     """
-    characters = dictionary.get("characters") if isinstance(dictionary, dict) else None
+    stored = dictionary if isinstance(dictionary, dict) else {}
+    characters, unit = stored.get("characters"), stored.get("unit", "char")
     if (
         not isinstance(characters, list)
         or not characters
         or not all(isinstance(c, str) and len(c) == 1 for c in characters)
-        or dictionary.get("unit", "char") not in UNITS
+        or unit not in UNITS
     ):
         raise UserError(f"{path}: its dictionary is not a list of characters")
     try:
-        return CharDictionary.from_state({"unit": dictionary.get("unit", "char"), "characters": characters})
+        return CharDictionary.from_state({"unit": unit, "characters": characters})
     except ValueError as error:
         raise UserError(f"{path}: its dictionary is damaged: {error}") from error
 

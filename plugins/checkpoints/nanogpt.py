@@ -90,4 +90,4 @@ def build(
     weights = {prefix[name] + name: tensor for name, tensor in weights.items()}
     dictionary = CharDictionary(characters)
     kind = registries()["model"]["char_lm"]
-    return build_model(kind, options | adapter, weights, path, dictionary, style_names=[]), dictionary, []
+    return build_model(kind, {**options, **adapter}, weights, path, dictionary, style_names=[]), dictionary, []

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -22,7 +23,8 @@ def as_dict(options: DictConfig | argparse.Namespace | Mapping | None) -> dict:
     if options is None:
         return {}
     if OmegaConf.is_config(options):
-        return OmegaConf.to_container(options)
+        content: Any = OmegaConf.to_container(options)
+        return content
     return dict(options) if isinstance(options, Mapping) else vars(options)
 
 
@@ -75,6 +77,6 @@ def same(a: object, b: object) -> bool:
 def record(cfg: DictConfig) -> None:
     """Write a model's options where checkpoints take them from: fairseq builds models from a merged copy."""
     parent = cfg._get_parent()
-    if parent is not None and parent.get("model") is not None:
+    if isinstance(parent, DictConfig) and parent.get("model") is not None:
         with open_dict(parent):
             parent.model.update({name: cfg[name] for name in cfg if name != "_name"})

@@ -13,6 +13,7 @@ import re
 import stat
 import zipfile
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ def numeric_scalar(dtype: np.dtype, data: bytes) -> np.generic:
 
 
 # Plain data that fairseq stores next to tensors: command-line options, and numpy numbers (numpy has renamed its module)
-SAFE_GLOBALS = [
+SAFE_GLOBALS: list[Any] = [
     argparse.Namespace,
     (numeric_dtype, "numpy.dtype"),
     (numeric_scalar, "numpy._core.multiarray.scalar"),
@@ -83,7 +84,7 @@ def read_tensors(path: str | os.PathLike) -> dict[str, torch.Tensor]:
         tensors = read_file(path)
         if not isinstance(tensors, dict) or not all(map(torch.is_tensor, tensors.values())):
             raise RuntimeError("not a dict of tensors")
-        return schema.check_tensors(tensors, path)
+        return dict(schema.check_tensors(tensors, path))
 
 
 def read_file(path: str | os.PathLike, mapped: bool = True):

@@ -3,6 +3,7 @@
 import argparse
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -11,7 +12,7 @@ from plugins.errors import UserError, shortened, shown
 
 # Values that are visited; a few bytes of pickle can describe a structure of references that has 2**60 paths.
 MOST_VALUES, MOST_DEPTH, LONGEST_TEXT = 1_000_000, 40, 1_000_000
-OPTIONAL = {
+OPTIONAL: dict[str, Any] = {
     "args": argparse.Namespace,
     "cfg": (dict, DictConfig, argparse.Namespace),
     "model_args": dict,

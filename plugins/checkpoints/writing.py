@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from fairseq.models import FairseqLanguageModel
@@ -42,7 +43,8 @@ def write_causal_lm(path: str | os.PathLike, model: FairseqLanguageModel) -> Non
     Raises:
         UserError: it cannot be written there, or checkpoints with another tokenizer are there.
     """
-    cfg, dictionary = OmegaConf.to_container(model.cfg, enum_to_str=True), model.decoder.dictionary
+    cfg: Any = OmegaConf.to_container(model.cfg, enum_to_str=True)
+    dictionary = model.decoder.dictionary
     history = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
     state = {
         "args": None,
@@ -59,6 +61,6 @@ def write_causal_lm(path: str | os.PathLike, model: FairseqLanguageModel) -> Non
         "extra_state": {"train_iterator": {"epoch": 1}},
     }
     check_place(path, dictionary)
-    with replacing(path) as part, part.open("wb") as file:
+    with replacing(Path(path)) as part, part.open("wb") as file:
         dictionary.save_files(os.path.dirname(os.path.abspath(path)))
         torch.save(state, file)

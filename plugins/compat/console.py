@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -46,7 +47,10 @@ class Console:
     """The run of this process that a :class:`Display` shows, if any."""
 
     def __init__(self, make_display: Callable):
-        self.make_display, self.display, self.cfg, self.trainer = make_display, None, None, None
+        self.make_display = make_display
+        self.display: Any = None
+        self.cfg: Any = None
+        self.trainer: Any = None
         self.log: logging.Handler | None = None
         self.began, self.has_header = time.monotonic(), False
 

@@ -53,8 +53,9 @@ def value_of(node: ast.expr) -> object:
             return tuple(map(value_of, node.elts))
         case ast.List():
             return list(map(value_of, node.elts))
-        case ast.Dict(keys=keys) if None not in keys:
-            return dict(zip(map(value_of, keys), map(value_of, node.values), strict=True))
+        case ast.Dict():
+            pairs = zip(node.keys, node.values, strict=True)
+            return {value_of(key): value_of(value) for key, value in pairs if key is not None}
         case ast.UnaryOp(op=ast.USub() | ast.UAdd()):
             number = value_of(node.operand)
             if isinstance(number, int | float):
@@ -64,7 +65,7 @@ def value_of(node: ast.expr) -> object:
     raise ValueError(f"not a literal: {ast.dump(node)[:80]}")
 
 
-def combined(operation: type, left: object, right: object) -> object:
+def combined(operation: type[ast.operator], left: object, right: object) -> object:
     items = sum(len(side) for side in (left, right) if hasattr(side, "__len__"))
     times = max(abs(side) if isinstance(side, int) else 1 for side in (left, right))
     if operation is ast.Mult and items * times > LONGEST:

@@ -5,6 +5,7 @@ name and the default files of ``--bpe gpt2``; and it unpacks archives without ch
 """
 
 import os
+from collections.abc import Callable
 from urllib.parse import urlparse
 
 from plugins.errors import UserError, shortened
@@ -20,7 +21,7 @@ def install() -> None:
     repaired("downloads", "are refused: files of checkpoints and tokenizers are local")
 
 
-def local_only(original, place, *args, **kwargs):
+def local_only(original: Callable, place: str | os.PathLike[str], *args, **kwargs):
     """Call a function of ``fairseq.file_utils`` unless it would use the network or unpack an archive.
 
     Raises:
@@ -33,6 +34,6 @@ def local_only(original, place, *args, **kwargs):
     return original(place, *args, **kwargs)
 
 
-def is_address(place: object) -> bool:
+def is_address(place: str | os.PathLike[str]) -> bool:
     """Whether a path is an address (``https://...``) instead."""
     return len(urlparse(os.fspath(place)).scheme) > 1 and "://" in os.fspath(place)

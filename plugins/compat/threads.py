@@ -7,13 +7,12 @@ which aborts the process ("terminate called without an active exception") althou
 import atexit
 import contextlib
 import queue
-import threading
 import time
 import weakref
 
 from .patching import repaired, wrap
 
-READERS: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+READERS: weakref.WeakSet = weakref.WeakSet()  # of fairseq's BackgroundConsumer
 
 
 def install() -> None:

@@ -3,9 +3,9 @@
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -45,7 +45,7 @@ class Display:
     metric: str = "loss"
     maximize: bool = False
     out: TextIO = field(default_factory=lambda: sys.stdout)
-    clock: object = time.monotonic
+    clock: Callable[[], float] = time.monotonic
     best: tuple[float, int] | None = None  # (value, update)
     done: int = 0
     _first: tuple[int, float] | None = None
@@ -107,15 +107,17 @@ class Display:
     def validation(self, subset: str, stats: Mapping[str, object], done: int, first: bool = True) -> None:
         """Print a line for a validation; the first subset's metric decides which checkpoint is best."""
         value = number(stats.get(self.metric))
-        better = first and value is not None and (
-            self.best is None or (value > self.best[0] if self.maximize else value < self.best[0])
-        )
-        if better:
+        better = first and value is not None and self.is_better(value)
+        if better and value is not None:
             self.best = (value, done)
         names = dict.fromkeys(("loss", "ppl", self.metric))
         found = {name: number(stats.get(name)) for name in names}
         shown = "  ".join(f"{name} {value:.4g}" for name, value in found.items() if value is not None)
         self.line(f"update {done:,}: {subset}  {shown}{'  (best)' if better else ''}")
+
+    def is_better(self, value: float) -> bool:
+        """Return whether a value of the metric is better than the best so far."""
+        return self.best is None or (value > self.best[0] if self.maximize else value < self.best[0])
 
     def finish(self, seconds: float, files: Mapping[str, str], following: str | None) -> None:
         """Print the best value, the files and the command that comes next."""
@@ -129,7 +131,7 @@ class Display:
             self.line(f"next: {following}")
 
 
-def number(value: object) -> float | None:
+def number(value: Any) -> float | None:
     """Return the value of a meter, a number or its text; None if it is none."""
     value = getattr(value, "avg", value)
     try:
