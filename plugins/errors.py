@@ -63,6 +63,8 @@ def _cut(message: str) -> str:
 def report_in_one_line() -> None:
     """Install an exception hook that prints a :class:`UserError` as ``error: ...``; the exit status is 1.
 
+    Ctrl-C prints ``interrupted`` instead of a traceback.
+
     fairseq and hydra re-raise errors as exceptions of their own, so the whole chain of causes is searched.
     """
     default_hook = sys.excepthook
@@ -71,7 +73,9 @@ def report_in_one_line() -> None:
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         user_error = find_user_error(error)
-        if user_error is None:
+        if issubclass(kind, KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)
+        elif user_error is None:
             default_hook(kind, error, traceback)
         else:
             print(f"error: {user_error}", file=sys.stderr)

@@ -71,6 +71,11 @@ def test_a_defect_keeps_its_traceback():
     assert "error: " not in result.stderr
 
 
+def test_ctrl_c_is_one_line_and_ends_the_process_as_the_signal_does():
+    done = run("errors.report_in_one_line()\nraise KeyboardInterrupt")
+    assert (done.stderr, done.returncode) == ("interrupted\n", -2)
+
+
 def test_a_users_error_is_a_value_error():
     assert issubclass(UserError, ValueError)
 

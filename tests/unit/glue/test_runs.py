@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 import toy
 
+from plugins.data.glue import dataset
 from plugins.data.glue import specs as glue_specs
 from plugins.errors import UserError
 from plugins.files import write_json
@@ -209,3 +211,13 @@ def test_the_majority_is_that_of_the_training_labels(evaluated):
     found = evaluated("RTE", [0, 0, 0, 1], {"valid": [0, 1, 0, 1]}, {"valid": [1, 1, 1, 0]})
     assert found["baseline"]["valid"]["accuracy"] == 0.25
     assert (found["score"], found["train_samples"]) == (0.25, 4)
+
+
+def test_a_job_can_be_sent_to_another_machine(setting):
+    """submitit pickles it, its evaluation included."""
+    (run,) = plan.plan(["RTE"], [1], {}, {})
+    tokenizer = dataset.FolderTokenizer(str(setting.checkpoint.parent))
+    job = runs.job(run, setting, setting.checkpoint, tokenizer)
+    sent = pickle.loads(pickle.dumps(job))
+    assert sent == job and sent.finish.func is runs.evaluate
+    assert sent.finish.args[2].labels.tolist() == [1, 0]  # entailment is class 0
