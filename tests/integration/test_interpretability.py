@@ -39,7 +39,8 @@ def test_attention_and_heads_are_in_it():
 
 
 @pytest.mark.parametrize("words", SCRIPTS, ids=[" ".join(words)[:50] for words in SCRIPTS])
-def test_scripts_take_their_commands(words):
+def test_scripts_take_their_commands(words, monkeypatch):
+    monkeypatch.syspath_prepend(toy.ROOT / "scripts")  # as Python does for a script that it runs
     parse = parser_of(words[0])
     if parse is not None:
         parse(words[1:])
