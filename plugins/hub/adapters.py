@@ -1,6 +1,8 @@
-"""Adapters, the checkpoints of ``--peft``, and their merging into plain ones."""
+"""Adapters (checkpoints of ``--peft``): merge them into plain checkpoints."""
 
 import os
+from pathlib import Path
+from typing import Any
 
 import torch
 from fairseq import checkpoint_utils
@@ -13,17 +15,17 @@ from plugins.files import check_not_read, replacing
 from plugins.options import NO_START
 
 
-def merge_checkpoint(path, output, base=None):
-    """Write an adapter and its base as one plain checkpoint, with the files of its dictionary and tokenizer beside it.
+def merge_checkpoint(path: str | Path, output: str | Path, base: str | Path | None = None) -> None:
+    """Write an adapter merged into its base as a plain checkpoint, with its dictionary and tokenizer next to it.
 
     Args:
         path: the adapter.
         output: the file to write.
-        base: the checkpoint that it was trained on, if that is no longer where it was.
+        base: the checkpoint of its base, if it was moved.
 
     Raises:
-        UserError: it is no adapter or a prompt, which cannot be merged; its base is missing or another; or checkpoints
-            with another tokenizer are where it would be written.
+        UserError: it is not an adapter, or it is a prompt, which cannot be merged; its base is missing or another; or
+            the folder of the output has checkpoints with another tokenizer.
     """
     path = find_checkpoint(path)
     state = adapter_state(path)
@@ -46,20 +48,20 @@ def merge_checkpoint(path, output, base=None):
         task.post_save(os.path.abspath(output), 0)
 
 
-def adapter_state(path):
+def adapter_state(path: str | Path) -> dict[str, Any]:
     """Return the content of an adapter's checkpoint.
 
     Raises:
-        UserError: it is no adapter's.
+        UserError: it is the checkpoint of a whole model.
     """
     state = checkpoints.read_state(path)
     if peft.IDENTITY not in state["model"]:
-        raise UserError(f"{path}: holds no adapter but a whole model")
+        raise UserError(f"{path}: contains a whole model, not an adapter")
     return state
 
 
-def load_with_task(path, base=None):
-    """Return (model, task) of a checkpoint of any kind, which needs nothing but what lies beside it, and its base."""
+def load_with_task(path: str | Path, base: str | Path | None = None) -> tuple[Any, Any]:
+    """Return (model, task) of a checkpoint of any kind, from the files next to it and its base."""
     overrides = NO_START | {"path": path, "data": os.path.dirname(os.path.abspath(path))}
     if base:
         overrides["peft_base"] = base

@@ -2,7 +2,11 @@
 
 import itertools
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from plugins import checkpoints
 from plugins.analysis.metrics import rouge
@@ -23,36 +27,38 @@ class Summarizer:
 
     Args:
         lm: a :class:`plugins.hub.CausalLM`.
-        separator: a token that the model knows, written ``<|...|>``; words, or "" for nothing.
+        separator: a token of the model, written ``<|...|>``; words; or "" for none.
 
     Raises:
         UserError: the model has no such token.
     """
 
-    def __init__(self, lm, separator):
+    def __init__(self, lm: CausalLM, separator: str):
         known = len(lm.dictionary)
         self.lm, self.layout = lm, Layout.of(separator, lm.dictionary)
         check(
             len(lm.dictionary) == known,
-            f"--separator {separator}: the model has no such token; take the one that it was trained with, or words",
+            f"--separator {separator}: the model has no such token; use the one that it was trained with, or words",
         )
 
     @classmethod
-    def from_pretrained(cls, path, separator=None, base=None):
-        """Load a checkpoint, by default with the separator that it was trained with.
+    def from_pretrained(
+        cls, path: str | Path, separator: str | None = None, base: str | Path | None = None
+    ) -> "Summarizer":
+        """Load a checkpoint, by default with the separator of its training.
 
         Args:
             path, base: those of :meth:`plugins.hub.CausalLM.from_pretrained`.
-            separator: see the class; needed where the model was not trained to summarise.
+            separator: see the class; required for a model that was not trained to summarize.
 
         Raises:
-            UserError: a file is missing or damaged, or nothing says what the separator is.
+            UserError: a file is missing or damaged, or the separator is not known.
         """
         if separator is None and not is_folder(path):
             separator = (checkpoints.read_state(find_checkpoint(path)).get("task_state") or {}).get("separator")
         check(
             separator is not None,
-            f"{path}: was not trained by --task summarization; say what comes before a summary, such as "
+            f"{path}: was not trained by --task summarization; give the text before a summary, for example "
             "--separator 'TL;DR:'",
         )
         return cls(CausalLM.from_pretrained(path, base), separator)
@@ -116,7 +122,15 @@ class Summarizer:
 
         return completes
 
-    def in_order(self, named, room, rules, search, batch_size):
+    def in_order(
+        self,
+        named: Iterator[tuple[Any, str]],
+        room: int,
+        rules: Constraints,
+        search: generation.Search,
+        batch_size: int,
+    ) -> Iterator[str]:
+        """Yield the summaries of (name, document) pairs in their order, generated in batches of similar length."""
         while some := list(itertools.islice(named, SORTED_AT_ONCE * batch_size)):
             prompts = [self.prompt(document, room) for _, document in some]
             for (name, _), prompt in zip(some, prompts, strict=True):
@@ -131,7 +145,8 @@ class Summarizer:
                 found |= {i: self.lm.decode(text).strip() for i, text in zip(batch, texts, strict=True)}
             yield from (found[i] for i in range(len(some)))
 
-    def prompt(self, document, room):
+    def prompt(self, document: str, room: int) -> Tensor:
+        """Return the tokens (T,) of a document, cut to ``room``, and the separator."""
         tokens = self.layout.prompt(self.lm.dictionary.tokenizer.encode(document), room)
         return tokens.to(self.lm.device)
 
@@ -151,12 +166,12 @@ def forbidden_forms(force: Sequence[str], forbid: Sequence[str]) -> tuple[str, .
 
 
 class Lead:
-    """The baseline that every summary is compared with: the first sentences of the document."""
+    """The baseline that copies the first sentences of a document."""
 
-    def __init__(self, sentences):
+    def __init__(self, sentences: int):
         self.sentences = sentences
 
-    def summaries(self, documents):
+    def summaries(self, documents: Iterable[str]) -> Iterator[str]:
         """Yield the first sentences of documents."""
         for document in documents:
             yield "\n".join(itertools.islice(rouge.sentences(document), self.sentences))

@@ -1,7 +1,7 @@
 """Parameter-efficient fine-tuning: LoRA, prompt tuning, last layer. One interface for all methods and models.
 
-A model is tuned in place. Whatever then requires a gradient is what was added, or may move; the rest, the base, is
-frozen. ``state_dict()`` of a tuned model holds nothing but the former and the SHA-256 of the base.
+A model is tuned in place. Parameters that require a gradient afterwards are trained; the others, the base, are frozen.
+``state_dict()`` of a tuned model contains only the trained parameters and the SHA-256 of the base.
 """
 
 from .config import METHODS, OPTIONS, PeftConfig, complete

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import Optional  # fairseq's parser does not read `int | None`
+from typing import Any, Optional  # fairseq's parser does not read `int | None`
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 
@@ -14,38 +14,39 @@ VARIANTS = ("lora", "rslora", "dora", "ia3")
 METHOD, VARIANT = ChoiceEnum(list(METHODS)), ChoiceEnum(list(VARIANTS))
 
 
-def adapter(help):
-    """A field that an adapter's checkpoint decides. None: as there, else the default."""
+def adapter(help: str) -> Any:
+    """Return a field that an adapter's checkpoint decides. None means the checkpoint's value, else the default."""
     return field(default=None, metadata={"help": help, "adapter": True})
 
 
 @dataclass
 class PeftConfig(FairseqDataclass):
     peft: Optional[METHOD] = adapter(
-        "tune few parameters of the model that --finetune-from-model names: lora: additions of low rank to matrices; "
+        "train few parameters of the model that --finetune-from-model names: lora: low-rank updates of matrices; "
         "prompt: learned vectors in the input; last_layer: the output projection, or the last layers (none)"
     )
     peft_base: Optional[str] = option(
         None,
-        "where the checkpoint is that was tuned, if it is no longer where it was (by default --finetune-from-model)",
+        "checkpoint of the base, if it was moved (default: --finetune-from-model)",
     )
     peft_blocks: Optional[int] = adapter(
-        "--peft last_layer: tune this many of the last layers, and the layer norm after them, instead of the output "
+        "--peft last_layer: train this many of the last layers, and the layer norm after them, instead of the output "
         "projection (0)"
     )
     lora_variant: Optional[VARIANT] = adapter(
-        "lora: Hu et al., 2021; rslora: scaled by alpha / sqrt(rank); dora: direction and length apart; ia3: learned "
-        "factors, without rank (lora)"
+        "lora: Hu et al., 2021; rslora: scaled by alpha / sqrt(rank); dora: direction and length separate; ia3: "
+        "learned factors, without rank (lora)"
     )
-    lora_rank: Optional[int] = adapter("rank of the additions (16)")
-    lora_alpha: Optional[float] = adapter("the additions are multiplied by alpha / rank (twice the rank)")
+    lora_rank: Optional[int] = adapter("rank of the updates (16)")
+    lora_alpha: Optional[float] = adapter("updates are multiplied by alpha / rank (default: twice the rank)")
     lora_targets: Optional[str] = adapter(
-        "linear layers to add to, comma-separated, such as attn.c_attn,mlp.c_fc (the input projections of attention)"
+        "linear layers to adapt, comma-separated, for example attn.c_attn,mlp.c_fc, or 0.attn.c_attn for one layer "
+        "(the input projections of attention)"
     )
-    lora_dropout: float = option(0.0, "dropout of the additions' input")
-    prompt_tokens: Optional[int] = adapter("vectors of the prompt (as many as --prompt-words are tokens, else 24)")
+    lora_dropout: float = option(0.0, "dropout of the input of the updates")
+    prompt_tokens: Optional[int] = adapter("vectors of the prompt (default: the tokens of --prompt-words, else 24)")
     prompt_words: Optional[str] = option(
-        None, "text whose embeddings the prompt begins as, repeated or cut to fit (embeddings drawn from the table)"
+        None, "text whose embeddings initialize the prompt, repeated or cut to fit (default: sampled from the table)"
     )
 
 
@@ -63,11 +64,11 @@ BELONGS = {
 }
 
 
-def complete(cfg):
-    """Fill what was not given, but for what depends on the model, and refuse what makes no sense.
+def complete(cfg: Any) -> None:
+    """Fill in defaults, except those that depend on the model, and check the options, in place.
 
     Raises:
-        UserError: an option of another method, or out of range.
+        UserError: an option belongs to another method or is out of range.
     """
     cfg.peft = str(cfg.peft or "none")
     for name, method in BELONGS.items():
@@ -83,10 +84,15 @@ def complete(cfg):
         if cfg[name] is not None and cfg[name] < 1:
             raise UserError(f"{flag(name)} {cfg[name]} is not positive")
     if cfg.peft == "none" and cfg.peft_base:
-        raise UserError("--peft-base is the base of an adapter, and this is --peft none; see --finetune-from-model")
+        raise UserError("--peft-base is the base of an adapter, and this is --peft none; use --finetune-from-model")
 
 
-def complete_lora(cfg):
+def complete_lora(cfg: Any) -> None:
+    """Fill in defaults of LoRA and check its options, in place.
+
+    Raises:
+        UserError: an option is out of range, or has no meaning for the variant.
+    """
     cfg.lora_variant = str(cfg.lora_variant or "lora")
     if cfg.lora_variant == "ia3":
         for name in ("lora_rank", "lora_alpha", "lora_dropout"):
@@ -94,7 +100,7 @@ def complete_lora(cfg):
                 raise UserError(f"{flag(name)} has no meaning for --lora-variant ia3")
         return
     if cfg.lora_alpha == 0 or not math.isfinite(cfg.lora_alpha or 0):
-        raise UserError(f"--lora-alpha {cfg.lora_alpha}: with it nothing is learned; take about twice the rank")
+        raise UserError(f"--lora-alpha {cfg.lora_alpha}: nothing would be learned; about twice the rank is usual")
     cfg.lora_rank = 16 if cfg.lora_rank is None else cfg.lora_rank
     cfg.lora_alpha = 2.0 * cfg.lora_rank if cfg.lora_alpha is None else cfg.lora_alpha
     if not 0 <= cfg.lora_dropout < 1:

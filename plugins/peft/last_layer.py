@@ -1,9 +1,11 @@
-"""Tuning of the output projection alone, or of the last layers: ``--peft last_layer``."""
+"""Training of the output projection alone, or of the last layers: ``--peft last_layer``."""
 
 import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plugins.errors import UserError
 
@@ -11,16 +13,18 @@ from .tuning import Method, Parts
 
 
 class LastLayer(Method):
-    """Lets the output projection move, as a copy where it is also the embedding table, which stays as it is.
+    """Train the output projection; if it is tied to the embedding table, a copy of it.
 
-    With ``--peft-blocks K`` the last K layers move instead, and the layer norm after them.
+    With ``--peft-blocks K``, train the last K layers and the layer norm after them instead.
 
     Args:
+        cfg: the options of :class:`plugins.peft.PeftConfig`, completed.
+        identity: the SHA-256 of the base.
         base: {name: tensor} of the base's checkpoint, mapped from its file, so that :meth:`disabled` needs no copy in
-            memory; None to keep one.
+            memory; None to keep a copy.
     """
 
-    def __init__(self, cfg, identity, base=None):
+    def __init__(self, cfg: Any, identity: bytes, base: Mapping[str, Tensor] | None = None):
         super().__init__(cfg, identity)
         self.base_state = base or {}
 
@@ -41,12 +45,13 @@ class LastLayer(Method):
         for parameter in moving:
             parameter.requires_grad_(True)
 
-    def original(self, name, parameter):
+    def original(self, name: str, parameter: nn.Parameter) -> Tensor:
+        """Return the base's value of a parameter: that of the file, or a copy."""
         saved = self.base_state.get(name)
         return parameter.detach().clone() if saved is None or saved.shape != parameter.shape else saved
 
     @contextlib.contextmanager
-    def disabled(self, model):
+    def disabled(self, model: nn.Module) -> Iterator[None]:
         tuned = [parameter.detach().clone() for parameter, _ in self.originals]
         with torch.no_grad():
             for parameter, original in self.originals:

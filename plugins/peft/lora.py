@@ -1,6 +1,8 @@
-"""LoRA (Hu et al., 2021, arXiv 2106.09685) and its kin, by the peft library's own layers: ``--peft lora``."""
+"""LoRA (Hu et al., 2021, arXiv 2106.09685), rsLoRA, DoRA and IA3 by the peft library's layers: ``--peft lora``."""
 
 import contextlib
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 from torch import nn
 
@@ -10,10 +12,14 @@ from .tuning import Method, Parts
 
 
 class LoRA(Method):
-    """Layers of the peft library around linear layers of the model. At the start they change nothing."""
+    """Layers of the peft library around linear layers of the model. Before training they change nothing."""
 
-    def install(self, model, parts: Parts) -> None:
-        """Raises: UserError: the peft library is missing, or a target is no linear layer of the model."""
+    def install(self, model: nn.Module, parts: Parts) -> None:
+        """Wrap the target layers.
+
+        Raises:
+            UserError: the peft library is missing, or a target is not a linear layer of the model.
+        """
         try:
             from peft import inject_adapter_in_model
         except ImportError as error:
@@ -21,7 +27,7 @@ class LoRA(Method):
         ia3 = self.cfg.lora_variant == "ia3"
         targets = [t.strip() for t in (self.cfg.lora_targets or "").split(",") if t.strip()]
         targets = targets or list(parts.scaled if ia3 else parts.attention)
-        self.cfg.lora_targets = ",".join(targets)  # so that a checkpoint says them
+        self.cfg.lora_targets = ",".join(targets)  # so that checkpoints record them
         check_targets(targets, parts.blocks)
         frozen = {name for name, _ in parts.blocks.named_parameters()}
         feedforward = [t for t in targets if any(t == name or t.endswith(f".{name}") for name in parts.feedforward)]
@@ -30,19 +36,19 @@ class LoRA(Method):
         for name, parameter in parts.blocks.named_parameters():
             parameter.requires_grad_(name.replace(".base_layer.", ".") not in frozen)
 
-    def layers(self, model):
+    def layers(self, model: nn.Module) -> list[str]:
         return [name for name, _ in adapters(model)]
 
-    def merge(self, model):
+    def merge(self, model: nn.Module) -> None:
         for _, layer in adapters(model):
             layer.merge()
 
-    def unmerge(self, model):
+    def unmerge(self, model: nn.Module) -> None:
         for _, layer in adapters(model):
             layer.unmerge()
 
     @contextlib.contextmanager
-    def disabled(self, model):
+    def disabled(self, model: nn.Module) -> Iterator[None]:
         for _, layer in adapters(model):
             layer.enable_adapters(False)
         try:
@@ -52,27 +58,32 @@ class LoRA(Method):
                 layer.enable_adapters(True)
 
 
-def check_targets(targets, blocks):
-    """Refuse what is no linear layer within the layers: the library passes over it where another target is one."""
+def check_targets(targets: Sequence[str], blocks: nn.Module) -> None:
+    """Refuse targets that match no linear layer: the library ignores them if another target matches.
+
+    Raises:
+        UserError: a target matches no linear layer.
+    """
     linear = [name for name, module in blocks.named_modules() if isinstance(module, nn.Linear)]
     for target in targets:
         if not any(name == target or name.endswith("." + target) for name in linear):
             known = ", ".join(sorted({name.partition(".")[2] for name in linear}))
-            raise UserError(f"--lora-targets: {target} is none of this model's linear layers, {known}")
+            raise UserError(f"--lora-targets: {target} is not a linear layer of this model, which has {known}")
 
 
-def adapters(model):
+def adapters(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """Return [(name, layer)] of the peft library's layers in a model."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     return [(name, module) for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
 
 
-def library_config(cfg, feedforward=()):
-    """Return the peft library's config of some options, which name their targets.
+def library_config(cfg: Any, feedforward: Collection[str] = ()) -> Any:
+    """Return the peft library's config of options that name their targets.
 
     Args:
-        feedforward: those of the targets whose input, not output, IA3 scales.
+        cfg: the options of :class:`plugins.peft.PeftConfig`, completed.
+        feedforward: the targets whose input, not output, IA3 scales.
     """
     from peft import IA3Config, LoraConfig
 

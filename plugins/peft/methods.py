@@ -1,6 +1,7 @@
-"""From options to a tuned model."""
+"""Apply a method of parameter-efficient fine-tuning to a model."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -12,20 +13,20 @@ from .tuning import Count, attach, count, fingerprint
 
 def tune(
     model: nn.Module,
-    cfg,
+    cfg: Any,
     words: Sequence[int] | None = None,
     base: Mapping[str, Tensor] | None = None,
 ) -> Count:
-    """Freeze a model that holds the weights of its base, and give it what ``--peft`` asks for.
+    """Freeze a model with the weights of its base, and install the method of ``--peft``.
 
     Args:
         model: has a method ``peft_parts`` that returns :class:`plugins.peft.Parts`.
         cfg: the options of :class:`plugins.peft.PeftConfig`, completed; ``peft`` is not "none".
-        words: tokens that a prompt begins as, cut or repeated to fit; None to draw them.
-        base: the tensors of the base's checkpoint; None where the base is the model as it is.
+        words: tokens that initialize a prompt, cut or repeated to fit; None to sample them.
+        base: the tensors of the base's checkpoint; None if the base is the model as it is.
 
     Returns:
-        How many parameters now move, and how many there are.
+        The number of trainable parameters, and of all.
 
     Raises:
         UserError: an option does not fit the model, or the peft library is needed and missing.

@@ -1,13 +1,14 @@
-"""What all methods share: freezing, the state dict of a tuned model, the identity of its base, merging.
+"""Shared by all methods: freezing, the state dict of a tuned model, the identity of its base, merging.
 
-A tuned model has a child ``peft``, a :class:`Method`. In state dicts the layers of an adapter are left out of names:
-parameters of the base keep theirs, and what a method adds has names beside them.
+A tuned model has a child ``peft``, a :class:`Method`. State dicts omit the wrapper layers of an adapter from names:
+parameters of the base keep their names, and added parameters have names next to them.
 """
 
 import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,22 +19,23 @@ IDENTITY = "peft.base"  # key of the SHA-256 of the base, (32,) uint8
 
 
 class WrongBase(UserError):
-    """Tensors that belong to another base than the one that the model has."""
+    """Tensors of an adapter of another base."""
 
 
 @dataclass
 class Parts:
-    """Where in a model the methods act; models return it from ``peft_parts()``.
+    """The parts of a model that the methods change; models return it from ``peft_parts()``.
 
     Attributes:
-        body: embeds tokens; it has an attribute ``prompt`` and a method ``look_up`` from tokens (T,) to (T, C).
+        body: embeds tokens; has an attribute ``prompt`` and a method ``look_up`` from tokens (T,) to (T, C).
         table: (V, C) the token embeddings.
-        prompt_at: how many tokens stand before a prompt.
+        prompt_at: the number of tokens before a prompt.
         blocks: the layers.
         norm: the layer norm after the last, or None.
         head: has the output projection: ``weight`` (V, C), and ``bias`` (V,) or None or nothing.
         attention: names, within a layer, of the input projections of attention.
-        scaled: names of what IA3 scales, and ``feedforward``, those of them whose input it scales.
+        scaled: names of the layers that IA3 scales.
+        feedforward: those of them whose input it scales.
     """
 
     body: nn.Module
@@ -48,39 +50,39 @@ class Parts:
 
 
 class Method(nn.Module):
-    """A method at work in a model, whose child ``peft`` it is.
+    """A method installed in a model, as its child ``peft``.
 
     Args:
         cfg: the options of :class:`plugins.peft.PeftConfig`, completed.
         identity: the SHA-256 of the base.
     """
 
-    def __init__(self, cfg, identity: bytes):
+    def __init__(self, cfg: Any, identity: bytes):
         super().__init__()
         self.cfg, self.saves_all = cfg, False
         self.register_buffer("base", torch.tensor(list(identity), dtype=torch.uint8))
 
     def install(self, model: nn.Module, parts: Parts) -> None:
-        """Add to a frozen model, or let parameters of it move."""
+        """Add parameters to a frozen model, or unfreeze some."""
         raise NotImplementedError
 
     def layers(self, model: nn.Module) -> list[str]:
-        """Return the names of the modules that now stand for modules of the base."""
+        """Return the names of the modules that wrap modules of the base."""
         return []
 
     def merge(self, model: nn.Module) -> None:
-        """Put what was learned into the weights of the base."""
+        """Add the learned update to the weights of the base."""
 
     def unmerge(self, model: nn.Module) -> None:
-        """Take it out again."""
+        """Undo :meth:`merge`."""
 
     def disabled(self, model: nn.Module) -> contextlib.AbstractContextManager:
-        """Return a context in which the model is its base."""
+        """Return a context in which the model computes what its base does."""
         raise NotImplementedError
 
 
 def attach(model: nn.Module, method: Method) -> None:
-    """Freeze a model and install a method in it. The model must hold the weights of its base already."""
+    """Freeze a model and install a method in it. The model must have the weights of its base already."""
     if getattr(model, "peft", None) is not None:
         raise ValueError("the model is tuned already")
     model.requires_grad_(False)
@@ -91,10 +93,10 @@ def attach(model: nn.Module, method: Method) -> None:
 
 
 def merge(model: nn.Module) -> None:
-    """Put what a model has learned into the weights of its base: the same function, as fast as the base.
+    """Add the learned update to the weights of the base: the same function, as fast as the base.
 
     Raises:
-        UserError: a prompt, which no weights can stand for.
+        UserError: a prompt, which cannot be merged.
     """
     model.peft.merge(model)
 
@@ -105,15 +107,15 @@ def unmerge(model: nn.Module) -> None:
 
 
 def disabled(model: nn.Module) -> contextlib.AbstractContextManager:
-    """Return a context in which a tuned model is its base."""
+    """Return a context in which a tuned model computes what its base does."""
     return model.peft.disabled(model)
 
 
-# Which parameters
+# Parameters
 
 
 def tuned_names(model: nn.Module) -> set[str]:
-    """Return the names of the parameters that move, get gradients and optimiser state, and are saved."""
+    """Return the names of the parameters that are trained and saved."""
     names = (name for name, p in model.named_parameters(remove_duplicate=False) if p.requires_grad)
     return set(plain_names(model, names).values())
 
@@ -126,12 +128,13 @@ class Count:
     total: int
 
     def __str__(self) -> str:
-        """The line that the peft library prints."""
+        """Return the line that the peft library prints."""
         percent = 100 * self.trainable / max(self.total, 1)
         return f"trainable params: {self.trainable:,} || all params: {self.total:,} || trainable%: {percent:.4f}"
 
 
 def count(model: nn.Module) -> Count:
+    """Return the number of trainable parameters, and of all."""
     parameters = list(model.parameters())
     return Count(sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters))
 
@@ -140,7 +143,7 @@ def count(model: nn.Module) -> Count:
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> bytes:
-    """Return the SHA-256 of the names, types, shapes and contents of tensors; of tensors without content, zeros."""
+    """Return the SHA-256 of the names, types, shapes and contents of tensors; zeros for tensors on the meta device."""
     if any(tensor.is_meta for tensor in tensors.values()):
         return bytes(32)
     digest = hashlib.sha256()
@@ -152,7 +155,7 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def whole_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return all that a tuned model consists of, base and addition, under the names of its state dict."""
+    """Return all tensors of a tuned model, of the base and of the method, under the names of its state dict."""
     model.peft.saves_all = True
     try:
         return dict(model.state_dict())
@@ -161,7 +164,7 @@ def whole_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def merged_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return the state dict of a plain model that computes what a merged one does."""
+    """Return the state dict of a plain model that computes what the merged model does."""
     layers = tuple(layer + "." for layer in model.peft.layers(model))
     added = [n for n, _ in model.named_parameters() if n.startswith(layers) and ".base_layer." not in n]
     left_out = {IDENTITY, *plain_names(model, added).values()}
@@ -169,7 +172,7 @@ def merged_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def plain_names(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
-    """Return {name: the name without the layers that a method has put in}."""
+    """Return {name: the name without the wrapper layers of the method}."""
     method, plain = getattr(model, "peft", None), {}
     layers = set() if method is None else set(method.layers(model))
     for name in names:
@@ -181,8 +184,8 @@ def plain_names(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
     return plain
 
 
-def _save(model, state, prefix, metadata):
-    """Rename to plain names, and leave out what belongs to the base."""
+def _save(model: nn.Module, state: dict[str, Tensor], prefix: str, metadata: Any) -> None:
+    """Rename to plain names, and remove what belongs to the base."""
     kept = tuned_names(model) | {IDENTITY}
     names = [name.removeprefix(prefix) for name in state if name.startswith(prefix)]
     for name, plain in plain_names(model, names).items():
@@ -191,11 +194,11 @@ def _save(model, state, prefix, metadata):
             state[prefix + plain] = tensor
 
 
-def _load(model, state, prefix, *unused):
-    """Complete what is loaded, an adapter or the base, by what is there already.
+def _load(model: nn.Module, state: dict[str, Tensor], prefix: str, *unused: Any) -> None:
+    """Complete the loaded state, an adapter or the base, with the present values of the other tensors.
 
     Raises:
-        WrongBase: the adapter is another base's, or what is loaded is another base.
+        WrongBase: the adapter is of another base, or the loaded base is another.
     """
     own, tuned = whole_state(model), tuned_names(model)
     adapter = prefix + IDENTITY in state
@@ -204,7 +207,7 @@ def _load(model, state, prefix, *unused):
     for name, tensor in own.items():
         given = state.get(prefix + name)
         if name in tuned and (adapter or given is not None):
-            continue  # what an adapter lacks is reported as missing
+            continue  # a tensor that an adapter lacks is reported as missing
         if given is not None and name not in tuned and name != IDENTITY and given.shape == tensor.shape:
             check_equal(name, given, tensor)
         state.setdefault(prefix + name, tensor)
@@ -214,14 +217,24 @@ def _load(model, state, prefix, *unused):
             state[prefix + name] = state.pop(prefix + plain)
 
 
-def check_identity(wanted, actual):
+def check_identity(wanted: bytes, actual: bytes) -> None:
+    """Compare the SHA-256 of two bases.
+
+    Raises:
+        WrongBase: they differ.
+    """
     if wanted != actual:
         raise WrongBase(
-            f"this adapter was trained on a base with SHA-256 {wanted.hex()}, and this one has {actual.hex()}; name "
-            "the right one: --peft-base CKPT"
+            f"this adapter was trained on a base with SHA-256 {wanted.hex()}, but this base has {actual.hex()}; name "
+            "its own: --peft-base CKPT"
         )
 
 
-def check_equal(name, given, own):
+def check_equal(name: str, given: Tensor, own: Tensor) -> None:
+    """Compare a loaded tensor of the base with the model's.
+
+    Raises:
+        WrongBase: they differ.
+    """
     if not torch.equal(given.to(own), own):
-        raise WrongBase(f"{name}: not the base that is tuned; load an adapter, or tune this model from the start")
+        raise WrongBase(f"{name}: not the base of this adapter; load an adapter, or start with --finetune-from-model")

@@ -278,3 +278,19 @@ def test_each_of_the_three_dropouts_has_its_own_place(transformers, tokenizer, t
     lm = hub.CausalLM.from_pretrained(save(theirs(transformers, **rates), tmp_path / "hf", tokenizer))
     found = {name: lm.options[name] for name in ("dropout", "embedding_dropout", "attention_dropout")}
     assert found == {"dropout": 0.0, "embedding_dropout": 0.0, "attention_dropout": 0.0, ours: 0.25}
+
+
+@pytest.mark.parametrize(
+    ("theirs_name", "ours_name"),
+    [("resid_pdrop", "dropout"), ("embd_pdrop", "embedding_dropout"), ("attn_pdrop", "attention_dropout")],
+)
+def test_each_dropout_goes_to_its_place_and_back(transformers, tokenizer, tmp_path, theirs_name, ours_name):
+    names = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    lm = hub.CausalLM.from_pretrained(
+        save(theirs(transformers, **names | {theirs_name: 0.3}), tmp_path / "hf", tokenizer)
+    )
+    ours = {name: lm.model.cfg[name] for name in ("dropout", "embedding_dropout", "attention_dropout")}
+    assert ours == dict.fromkeys(ours, 0.0) | {ours_name: 0.3}
+    lm.save_pretrained(tmp_path / "back")
+    config = json.loads((tmp_path / "back" / "config.json").read_text())
+    assert {name: config[name] for name in names} == names | {theirs_name: 0.3}

@@ -1,0 +1,59 @@
+"""LoRA and its variants: their scales, their dropout, and the layers that they wrap."""
+
+import pytest
+import torch
+from peft_models import build, make_base, tokens_for
+
+from plugins.errors import UserError
+from plugins.peft.lora import adapters
+
+
+def tuned(tmp_path, name="causal_lm", **options):
+    pytest.importorskip("peft")
+    path = make_base(tmp_path, name)
+    return build(name, finetune_from_model=str(path), peft="lora", lora_rank=4, lora_alpha=8.0, **options)[0]
+
+
+@pytest.mark.parametrize(("variant", "scale"), [("lora", 2.0), ("rslora", 4.0)])
+def test_the_update_is_scaled_by_alpha_over_the_rank_or_its_root(tmp_path, variant, scale):
+    model = tuned(tmp_path, lora_variant=variant)
+    name, layer = adapters(model)[0]
+    x = torch.randn(3, layer.in_features)
+    with torch.no_grad():
+        layer.lora_B["default"].weight.normal_()
+        update = layer(x) - layer.base_layer(x)
+        low_rank = x @ layer.lora_A["default"].weight.t() @ layer.lora_B["default"].weight.t()
+    torch.testing.assert_close(update, scale * low_rank, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_acts_on_the_input_of_the_update_in_training_only(tmp_path):
+    model = tuned(tmp_path, lora_dropout=0.5)
+    (_, layer), *_ = adapters(model)
+    assert layer.lora_dropout["default"].p == 0.5
+    with torch.no_grad():
+        layer.lora_B["default"].weight.normal_()
+    tokens = tokens_for("causal_lm")
+    assert torch.equal(model(tokens)[0], model(tokens)[0])
+    model.train()
+    assert not torch.equal(model(tokens)[0], model(tokens)[0])
+
+
+@pytest.mark.parametrize("target", ["c_attn", "attn.c_attn", "0.attn.c_attn"])
+def test_a_target_matches_whole_names(tmp_path, target):
+    layers = [name for name, _ in adapters(tuned(tmp_path, lora_targets=target))]
+    both = ["decoder.transformer.h.0.attn.c_attn", "decoder.transformer.h.1.attn.c_attn"]
+    assert layers == (both[:1] if target[0] == "0" else both)
+
+
+@pytest.mark.parametrize("target", ["attn", "_attn", "n.c_attn", "2.attn.c_attn", "wte"])
+def test_a_target_that_is_no_linear_layer_is_named(tmp_path, target):
+    with pytest.raises(UserError, match=f"--lora-targets: {target} "):
+        tuned(tmp_path, lora_targets=target)
+
+
+def test_the_last_layer_of_a_roberta_trains_its_bias_too(tmp_path):
+    name = "clap_roberta with alibi"
+    path = make_base(tmp_path, name)
+    model, _ = build(name, finetune_from_model=str(path), peft="last_layer")
+    moving = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert moving == {"encoder.lm_head.weight", "encoder.lm_head.bias"}
