@@ -11,6 +11,8 @@ scored once. ``plugins.hub.load(CKPT).decide(texts)`` uses it.
 
 import argparse
 
+import command
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -24,6 +26,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--costs", type=float, nargs=2, metavar=("FP", "FN"), help="of a false positive and a false negative (1 1)")
     add("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (%(default)s)")
     add("--dry-run", action="store_true", help="do not store the threshold")
+    command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.recall is not None and args.metric != "precision_at_recall":
         parser.error("--recall belongs to --metric precision_at_recall")
@@ -35,6 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    from plugins import user_dir
     from plugins.analysis.metrics import thresholds
     from plugins.checkpoints import find_checkpoint
     from plugins.embeddings.deployment import labeled_scores, store_threshold
@@ -42,6 +46,7 @@ def main() -> None:
     from plugins.hub import Scorer
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     path = find_checkpoint(args.checkpoint)
     scorer = Scorer.from_pretrained(path)
     options = {"recall": args.recall or 0.9} if args.metric == "precision_at_recall" else {}

@@ -12,6 +12,7 @@ those that are scored, as with any grid on a validation set: small differences m
 import argparse
 from pathlib import Path
 
+import command
 import job_options
 
 
@@ -31,6 +32,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--seeds", type=job_options.positive, default=3, metavar="N", help="of the best setting (%(default)s)")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the runs and the table")
     job_options.add(parser, 1, "1")
+    command.add_user_dir(parser)
     return parser.parse_args(argv)
 
 
@@ -38,12 +40,15 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     import plugins.hub
+    from plugins import user_dir
+    from plugins.checkpoints import model_name, read_state
     from plugins.embeddings import comparison, evaluation
     from plugins.errors import UserError, report_in_one_line
     from plugins.files import write_json, write_text
     from plugins.jobs import Runner
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     names = args.losses or comparison.comparable()
     for name in names:
         if name not in comparison.comparable():
@@ -56,7 +61,7 @@ def main() -> None:
     others = {"untuned": untuned, evaluation.WORDS: embedder.word_vectors(rows.texts[0]),
               evaluation.TFIDF: evaluation.tfidf(rows.texts[0])}  # fmt: skip
     scores = {name: [evaluation.evaluate(vectors, rows.labels, triplets)] for name, vectors in others.items()}
-    common = [*options(args), "--arch", arch_of(path), "--finetune-from-model", path]
+    common = [*options(args), "--arch", model_name(read_state(path)), "--finetune-from-model", path]
     settings = comparison.grid(names, args.lrs, args.margins)
     total = len(settings) + len(names) * (args.seeds - 1)
     with Runner(args.output / "runs", job_options.resources(args), total=total) as runner:
@@ -80,22 +85,16 @@ def options(args: argparse.Namespace) -> list:
     """Return the options that all runs share."""
     import torch
 
-    root = Path(__file__).resolve().parents[1]
+    from plugins import user_dir
+
     spec = ["--spec", args.spec] if args.spec else ["--passage-words", args.passage_words]
     return [
-        "--user-dir", root / "plugins", "--task", "embedding", "--criterion", "metric_learning", *spec,
+        "--user-dir", user_dir.for_runs(), "--task", "embedding", "--criterion", "metric_learning", *spec,
         "--batch-size", args.batch_size, "--optimizer", "fused_adamw", "--clip-norm", 1, "--num-workers", 0,
         "--warmup-updates", max(1, args.updates // 10), "--lr-scheduler", "inverse_sqrt", "--no-epoch-checkpoints",
         "--log-format", "simple", "--log-interval", 10, "--validate-interval", 1000, "--no-save-optimizer-state",
         *([] if torch.cuda.is_available() else ["--cpu"]),
     ]  # fmt: skip
-
-
-def arch_of(path: str) -> str:
-    """Return the architecture, without a size: the checkpoint has the sizes."""
-    from plugins.checkpoints import kind_of
-
-    return {"masked_lm": "clap_roberta", "causal_lm": "causal_lm", "char_lm": "char_lm"}[kind_of(path)]
 
 
 if __name__ == "__main__":

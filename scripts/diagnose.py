@@ -15,6 +15,7 @@ DIR gets summary.md, summary.json, diagnosis.csv, probabilities.npz, training_dy
 import argparse
 from pathlib import Path
 
+import command
 import job_options
 
 
@@ -54,6 +55,7 @@ def parse_args(argv=None):
     add("--cpu", action="store_true", help="do not use a GPU")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
     job_options.add(parser, None, "one per GPU, else what cores and memory allow")
+    command.add_user_dir(parser)
     args = parser.parse_args(argv)
     sources = [name for name in ("task", "data", "probabilities", "logits") if getattr(args, name)]
     if len(sources) != 1:
@@ -69,10 +71,12 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
+    from plugins import user_dir
     from plugins.errors import report_in_one_line
     from plugins.glue import diagnose
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     if args.probabilities or args.logits:
         kind = "probabilities" if args.probabilities else "logits"
         summary = diagnose.diagnose_file(args.probabilities or args.logits, kind, args.output, not args.no_figures)

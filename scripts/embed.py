@@ -12,6 +12,8 @@ that of their names. Blank lines are left out.
 import argparse
 from pathlib import Path
 
+import command
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -25,6 +27,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--normalize", action="store_true", default=None, help="scale vectors to length one (default: as trained)")
     add("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the weights (%(default)s)")
     add("--device", default="cpu", metavar="D", help="such as cuda (%(default)s)")
+    command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.output.suffix != ".npz":
         parser.error(f"-o {args.output}: name a .npz file")
@@ -37,11 +40,13 @@ def main() -> None:
     import torch
 
     import plugins.hub
+    from plugins import user_dir
     from plugins.data.embedding import vectors
     from plugins.embeddings import texts
     from plugins.errors import report_in_one_line
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     embedder = plugins.hub.Embedder.from_pretrained(args.checkpoint, args.pooling, args.normalize)
     embedder.to(args.device, getattr(torch, args.dtype))
     names = []

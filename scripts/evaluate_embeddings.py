@@ -13,6 +13,8 @@ untuned model if there is one, and used again), ``geometry.csv`` (a layer and a 
 import argparse
 from pathlib import Path
 
+import command
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -30,6 +32,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--max-rows", type=int, default=10_000, metavar="N", help="rows, drawn at random from more (%(default)s)")
     add("--map", choices=["pca", "tsne"], default="pca", help="of the figure (%(default)s)")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the results")
+    command.add_user_dir(parser)
     return parser.parse_args(argv)
 
 
@@ -39,12 +42,14 @@ def main() -> None:
     import numpy as np
 
     import plugins.hub
+    from plugins import user_dir
     from plugins.analysis.metrics.anisotropy import whiten
     from plugins.embeddings import evaluation, figures, texts
     from plugins.errors import report_in_one_line
     from plugins.files import write_text
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     rows = texts.labeled(args.data, args.spec, args.glue_task, args.split, args.passage_words)
     chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[: args.max_rows])
     words, labels = [rows.texts[0][i] for i in chosen], rows.labels[chosen]

@@ -21,6 +21,8 @@ import json
 import sys
 from pathlib import Path
 
+import command
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -43,6 +45,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--honest-tokens", type=int, default=8192, help="characters predicted from their prefix alone; 0: none "
         "(default: %(default)s)")  # fmt: skip
     add("--device", default="cpu", help="default: %(default)s")
+    command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.sample_length < 2 * max(args.lengths) or args.window > args.sample_length:
         parser.error("--sample-length is at least twice the longest of --lengths, and no less than --window")
@@ -66,6 +69,7 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     check_files(args)
+    from plugins import user_dir
     from plugins.analysis.runs.grids import without_nan
     from plugins.analysis.styles import report
     from plugins.analysis.styles.evaluate import StyleEvaluation
@@ -76,6 +80,7 @@ def main() -> None:
     from plugins.hub.held_out import held_out
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     check_not_read([args.output], [args.checkpoint, *(args.data or [])])
     lm = CharLM.from_pretrained(str(args.checkpoint)).to(args.device)
     documents = held_out(lm, args.checkpoint, args.data or (), args.style_from)

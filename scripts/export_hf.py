@@ -11,6 +11,8 @@ trust_remote_code=True. The folder has the tokenizer and a model card too. Nothi
 import argparse
 import sys
 
+import command
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line, before anything heavy is imported."""
@@ -22,16 +24,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("-o", "--output", required=True, metavar="FOLDER", help="a new folder")
     add("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="of the weights (%(default)s)")
     add("--head", metavar="NAME", help="classification head to export, if there are several")
+    command.add_user_dir(parser)
     return parser.parse_args(argv)
 
 
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    from plugins import hub
+    from plugins import hub, user_dir
     from plugins.errors import report_in_one_line
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     hub.export(args.checkpoint, args.output, dtype=args.dtype, head=args.head)
     print(f"{args.output}: written")
 

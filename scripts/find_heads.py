@@ -14,6 +14,8 @@ import itertools
 import sys
 from pathlib import Path
 
+import command
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -29,6 +31,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("-o", "--output", type=Path, default=Path("heads.png"), metavar="FILE", help="figure; default: %(default)s")
     add("--seed", type=int, default=0, metavar="N", help="of the intervals and of random sequences (%(default)s)")
     add("--device", default="cpu", metavar="D", help="for example cuda (%(default)s)")
+    command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if min(args.texts, args.best) < 1 or args.length < 4:
         parser.error("--texts and --best are at least 1, --length at least 4")
@@ -49,6 +52,7 @@ def main() -> None:
     args = parse_args()
     check_files(args)
     import plugins.hub  # seconds, so not before the arguments are checked
+    from plugins import user_dir
     from plugins.analysis.attention import plots as attention_plots
     from plugins.analysis.attention.capture import sees_both_ways
     from plugins.analysis.attention.patterns import score_heads
@@ -58,6 +62,7 @@ def main() -> None:
     from plugins.hub.language_model import move
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     check_not_read([args.output, args.json], [args.checkpoint, *args.files])
     lm = plugins.hub.load(args.checkpoint)
     move(lm.model, args.device)

@@ -13,6 +13,8 @@ import argparse
 import json
 from pathlib import Path
 
+import command
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -26,6 +28,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--pairs-per-text", type=int, default=4, metavar="N", help="comparisons that a rated text starts (%(default)s)")
     add("--seed", type=int, default=1, metavar="N", help="(%(default)s)")
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="where to, a .jsonl file")
+    command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if (args.which == "model") != bool(args.checkpoint):
         parser.error("--which model and --checkpoint CKPT belong together")
@@ -37,11 +40,13 @@ def main() -> None:
     args = parse_args()
     import numpy as np
 
+    from plugins import user_dir
     from plugins.data.preference import flips, rows
     from plugins.errors import UserError, report_in_one_line
     from plugins.files import write_text
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     found = rows.read(args.data)
     if found.rated:
         found = rows.compare(found, args.min_gap, args.pairs_per_text, args.seed)

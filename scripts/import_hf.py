@@ -14,6 +14,8 @@ for a GPT-2.
 import argparse
 import sys
 
+import command
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line, before anything heavy is imported."""
@@ -25,6 +27,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("-o", "--output", metavar="PATH", help="file to write (DIR/checkpoint_best.pt); with --export, a new folder")
     add("--export", action="store_true", help="from a checkpoint to a folder")
     add("--tokenizer", metavar="DIR", help="where the tokenizer's files are, if not in DIR")
+    command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.export and args.output is None:
         parser.error("--export needs -o FOLDER")
@@ -39,13 +42,14 @@ def main() -> None:
     import os
     from pathlib import Path
 
-    from plugins import checkpoints, hub  # seconds, so not before the arguments are checked
+    from plugins import checkpoints, hub, user_dir  # seconds, so not before the arguments are checked
     from plugins.errors import UserError, report_in_one_line
     from plugins.files import check_not_read
     from plugins.hub import gpt2
     from plugins.hub.huggingface import fairseq_archive, roberta_in
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     if args.export:
         check_not_read([os.path.join(args.output, gpt2.CONFIG)], [args.source])
         lm = hub.CausalLM.from_pretrained(args.source)

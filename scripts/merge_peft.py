@@ -15,6 +15,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import command
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
@@ -33,6 +35,7 @@ def parse_args(arguments=None):
         help="with --export: base_model_name_or_path, the base on the Hub or its folder (its folder's name here)",
     )
     parser.add_argument("--import", dest="folder", metavar="FOLDER", help="a folder of the peft library, for --output")
+    command.add_user_dir(parser)
     args = parser.parse_args(arguments)
     if bool(args.adapter) == bool(args.folder):
         parser.error("give either an adapter's checkpoint or --import FOLDER")
@@ -49,12 +52,14 @@ def parse_args(arguments=None):
 
 def main():
     args = parse_args()
+    from plugins import user_dir
     from plugins.errors import UserError
     from plugins.files import check_not_read
     from plugins.hub import adapters, peft_format
 
     exported = [Path(args.export, name) for name in (peft_format.WEIGHTS, peft_format.CONFIG)] if args.export else []
     try:
+        user_dir.load(args.user_dir)
         check_not_read([args.output, *exported], [args.adapter, args.base, args.folder])
         if args.folder:
             peft_format.convert(args.folder, args.base, args.output)

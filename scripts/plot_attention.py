@@ -12,6 +12,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import command
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -24,6 +26,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("-o", "--output", type=Path, default=Path("attention.png"), metavar="FILE", help="default: %(default)s")
     add("--json", type=Path, metavar="FILE", help="also write tokens and weights, [layer][head][query][key]")
     add("--device", default="cpu", metavar="D", help="for example cuda (%(default)s)")
+    command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if (args.layer is None) != (args.head is None):
         parser.error("--layer and --head go together: they name one head")
@@ -46,6 +49,7 @@ def main() -> None:
     import numpy as np
 
     import plugins.hub  # seconds, so not before the arguments are checked
+    from plugins import user_dir
     from plugins.analysis.attention import plots as attention_plots
     from plugins.analysis.attention.capture import attention_of
     from plugins.errors import report_in_one_line
@@ -53,6 +57,7 @@ def main() -> None:
     from plugins.hub.language_model import move
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     check_not_read([args.output, args.json], [args.checkpoint, *args.text.split("FILE:")[1:]])
     text = args.text
     if text.startswith("FILE:"):

@@ -11,6 +11,8 @@ checkpoints or files of scripts/embed.py, a panel each.
 import argparse
 from pathlib import Path
 
+import command
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -25,6 +27,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--pooling", help="of the checkpoints (default: as trained, else mean)")
     add("--map", choices=["pca", "tsne"], default="pca", help="how it is drawn (%(default)s)")
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="the drawing")
+    command.add_user_dir(parser)
     return parser.parse_args(argv)
 
 
@@ -32,10 +35,12 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     import plugins.hub
+    from plugins import user_dir
     from plugins.embeddings import figures, texts
     from plugins.errors import report_in_one_line
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     rows = texts.labeled(args.data, args.spec, args.glue_task, args.split, args.passage_words)
     panels = {}
     for source in args.sources:

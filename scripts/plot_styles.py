@@ -22,6 +22,8 @@ import re
 import sys
 from pathlib import Path
 
+import command
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -41,6 +43,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="characters of each text in its ribbon (default: %(default)s)",
     )
     add("--device", default="cpu", help="default: %(default)s")
+    command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.windows < 1 or args.characters < 1:
         parser.error("--windows and --characters are at least 1")
@@ -132,6 +135,7 @@ def main() -> None:
     check_files(args)
     from tqdm import tqdm
 
+    from plugins import user_dir
     from plugins.analysis.runs.grids import without_nan
     from plugins.analysis.styles.figures import StyleFigures, plain
     from plugins.errors import report_in_one_line
@@ -139,6 +143,7 @@ def main() -> None:
     from plugins.hub import CharLM
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     check_not_read([args.output / "styles.json"], [args.checkpoint, args.evaluation, *args.text])
     texts = {path.stem: read_text(path) for path in args.text}
     lm = CharLM.from_pretrained(args.checkpoint).to(args.device)

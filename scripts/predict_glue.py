@@ -14,6 +14,8 @@ import json
 import sys
 from pathlib import Path
 
+import command
+
 
 def parse_args(argv=None):
     """Parse the command line. Nothing heavy is imported until it is known to be sound."""
@@ -32,6 +34,7 @@ def parse_args(argv=None):
     add("--official-labels", action="store_true", help="write labels as the files do (0, 1) and not by name")
     add("--device", default="cpu", metavar="D", help="such as cuda (%(default)s)")
     add("--skip-bad-rows", action="store_true", help="leave out malformed rows, and count them")
+    command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if bool(args.runs) != bool(args.submission):
         parser.error("--runs and --submission go together")
@@ -40,9 +43,11 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
+    from plugins import user_dir
     from plugins.errors import report_in_one_line
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     submit(args) if args.runs else predict_one(args)
 
 

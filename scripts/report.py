@@ -12,6 +12,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import command
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -40,6 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--seed", type=int, default=1, metavar="N", help="of samples and intervals (%(default)s)")
     add("--mask", action="append", default=[], metavar="SENTENCE", help="sentence with <mask> for a masked LM to fill; "
         "may be repeated (default: words of the text are masked)")  # fmt: skip
+    command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.tokens < 1:
         parser.error(f"--tokens must be at least 1, but is {args.tokens}")
@@ -61,11 +64,12 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     check_files(args)
-    from plugins import checkpoints, files, hub
+    from plugins import checkpoints, files, hub, user_dir
     from plugins.analysis.report import contents, page
     from plugins.errors import report_in_one_line
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     files.check_not_read([args.output], [args.text, args.checkpoint])
     with files.opened(args.text) as file:
         text = file.read()

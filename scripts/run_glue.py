@@ -19,6 +19,7 @@ import os
 import shlex
 import sys
 
+import command
 import job_options
 
 NUMBERS = {"epochs": int, "warmup": float, "dropout": float, "weight_decay": float, "clip_norm": float,
@@ -61,16 +62,19 @@ def parse_args(argv=None):
     add("--cache-dir", metavar="DIR", help="cache of tokenized files, or none (default: under ~/.cache)")
     add("--cpu", action="store_true", help="do not use a GPU")
     job_options.add(parser, None, "one per GPU, else what cores and memory allow")
+    command.add_user_dir(parser)
     return parser.parse_args(argv)
 
 
 def main():
     args = parse_args()
     check_paths(args)
+    from plugins import user_dir
     from plugins.errors import report_in_one_line
     from plugins.glue import plan, session
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     same = ("glue_dir", "checkpoint", "output", "tasks", "seeds", "intermediate", "intermediate_for", "config",
             "skip_bad_rows", "cache_dir", "jobs")  # fmt: skip
     request = session.Request(

@@ -13,6 +13,8 @@ import re
 import signal
 import sys
 
+import command
+
 SEPARATOR = "---------------"
 AT_ONCE = 32  # samples drawn side by side: each needs a cache of its own
 
@@ -45,6 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--dtype", default="float32", choices=["float32", "bfloat16"], help="of the weights (%(default)s)")
     add("--device", default="cpu", metavar="D", help="such as cuda; each has its own random numbers (%(default)s)")
     given = sys.argv[1:] if argv is None else argv
+    command.add_user_dir(parser)
     args = parser.parse_args([re.sub(r"^--\w+", lambda m: m[0].replace("_", "-"), argument) for argument in given])
     if args.num_samples < 1:
         parser.error(f"--num-samples must be at least 1, but is {args.num_samples}")
@@ -59,9 +62,11 @@ def main() -> None:
     import torch
 
     import plugins.hub  # seconds, so not before the arguments are checked
+    from plugins import user_dir
     from plugins.errors import printable, report_in_one_line
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     prompt = read_prompt(args.prompt)
     model = plugins.hub.load(args.checkpoint)
     check_kind(model, args)

@@ -10,6 +10,8 @@ TEXTS are the files that were embedded; a text that changed since is found by it
 import argparse
 from pathlib import Path
 
+import command
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -23,6 +25,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("-k", type=int, default=5, metavar="N", help="texts to show for each query (%(default)s)")
     add("--pooling", help="as in scripts/embed.py")
     add("--csv", type=Path, metavar="FILE", help="write query, rank, cosine, index and text, too")
+    command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if not args.query and not args.queries:
         parser.error("give --query TEXT or --queries FILE")
@@ -33,12 +36,14 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     import plugins.hub
+    from plugins import user_dir
     from plugins.analysis.metrics.retrieval import search
     from plugins.data.embedding import vectors
     from plugins.embeddings import evaluation, texts
     from plugins.errors import UserError, report_in_one_line
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     queries = args.query + ([text for _, text in texts.lines([args.queries])] if args.queries else [])
     stored, found = vectors.read(args.vectors), list(texts.lines(args.files))
     places = {int(value): place for place, value in enumerate(stored.text_hash)}

@@ -19,6 +19,8 @@ import signal
 import sys
 from pathlib import Path
 
+import command
+
 SEARCH = (
     "max_length", "min_length", "no_repeat_ngram", "force", "forbid", "document_tokens", "batch_size", "temperature",
     "top_k", "top_p", "beam", "length_penalty", "seed",
@@ -62,6 +64,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     dtypes = ["float32", "bfloat16"]
     speed.add_argument("--dtype", default="float32", choices=dtypes, help="of the weights (%(default)s)")
     speed.add_argument("--device", default="cpu", metavar="D", help="such as cuda (%(default)s)")
+    command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.limit is not None and args.limit < 1:
         parser.error(f"--limit {args.limit}: at least one document")
@@ -80,10 +83,12 @@ def lead(checkpoint: str) -> int:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    from plugins import user_dir
     from plugins.errors import UserError, report_in_one_line
     from plugins.files import check_not_read, replacing
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     check_not_read([args.output], [args.file, args.checkpoint, args.peft_base])
     if args.output is None and hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly when the reader of a pipe does

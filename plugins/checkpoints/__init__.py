@@ -6,12 +6,13 @@ content; :mod:`~plugins.checkpoints.allowed` lists the classes that a file may n
 :mod:`~plugins.checkpoints.roberta` (EIFY/fairseq, fairseq) and :mod:`~plugins.checkpoints.nanogpt`.
 """
 
+from .allowed import check as check_names
 from .building import build_model, new_model
 from .decoders import read_causal_lm, read_char_lm
 from .finding import IN_A_FOLDER, find_checkpoint, starting_checkpoint
 from .kinds import kind_of, load, loads
 from .nanogpt import read_multi_style, read_nanogpt
-from .options import as_dict, inherit, record, registered_model, stored_options
+from .options import as_dict, check_kind, inherit, model_name, record, registered_model, stored_options
 from .reading import read_state, read_tensors
 from .writing import check_place, write_causal_lm
 
@@ -19,12 +20,15 @@ __all__ = [
     "IN_A_FOLDER",
     "as_dict",
     "build_model",
+    "check_kind",
+    "check_names",
     "check_place",
     "find_checkpoint",
     "inherit",
     "kind_of",
     "load",
     "loads",
+    "model_name",
     "new_model",
     "read_causal_lm",
     "read_char_lm",

@@ -43,6 +43,36 @@ def registered_model(options: Mapping) -> type | None:
     return registries()["model"].get(str(options.get("_name") or options.get("arch")))
 
 
+def model_name(state: Mapping) -> str | None:
+    """Return the name of the model of a checkpoint without a size (``clap_roberta``), or None if nothing registers it.
+
+    Checkpoints of fairseq's RoBERTa and of its fork become ``clap_roberta``, those of nanoGPT ``char_lm``.
+    """
+    if "model_args" in state:
+        return "char_lm"
+    from fairseq.models import MODEL_REGISTRY
+
+    kind = registered_model(stored_options(state)[0])
+    name = next((name for name, known in MODEL_REGISTRY.items() if known is kind), None)
+    return "clap_roberta" if name == "roberta" else name
+
+
+def check_kind(kind: type, state: Mapping, source: str) -> None:
+    """Check that a model does not start from a checkpoint of its subclass, whose changes would be lost silently.
+
+    Args:
+        kind: the class of the model that is built.
+        state: the content of the checkpoint.
+        source: its path, for messages.
+
+    Raises:
+        UserError: names both models.
+    """
+    saved = registered_model(stored_options(state)[0])
+    if saved is not None and saved is not kind and issubclass(saved, kind):
+        raise UserError(f"{source} is a checkpoint of {model_name(state)}: train it with --arch {model_name(state)}")
+
+
 def inherit(cfg: DictConfig | dict, saved: Mapping, source: str | None) -> None:
     """Take the architecture of a checkpoint. Options that were given must agree: most errors would load silently.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from plugins import files
+from plugins import checkpoints, files, user_dir
 from plugins.data.glue import dataset
 from plugins.data.glue import specs as glue_specs
 from plugins.errors import UserError
@@ -289,13 +289,14 @@ def command(
         UserError: as :func:`updates`.
     """
     r, spec = run.hyperparameters, task_options["spec"]
-    options = f"""--task glue --criterion glue --arch clap_roberta --optimizer fused_adamw --adam-betas (0.9,0.98)
+    arch = checkpoints.model_name(checkpoints.read_state(str(checkpoint))) or "clap_roberta"
+    options = f"""--task glue --criterion glue --arch {arch} --optimizer fused_adamw --adam-betas (0.9,0.98)
         --adam-eps 1e-6 --weight-decay {r["weight_decay"]} --clip-norm {r["clip_norm"]} --lr {run.lr}
         --lr-scheduler polynomial_decay --max-epoch {r["epochs"]} --batch-size {run.batch_size} --dropout {r["dropout"]}
         --attention-dropout {r["dropout"]} --pooler-dropout {r["dropout"]} --pooler-type {r["pooler_type"]}
         --layer-lr-decay {r["layer_lr_decay"]} --reinit-layers {r["reinit_layers"]} --seed {run.seed} --num-workers 0
         --valid-subset {",".join(spec.valid_splits)} --no-epoch-checkpoints --log-format json --log-interval 50"""
-    words = [str(glue_dir), "--user-dir", str(Path(__file__).parents[1]), *options.split()]
+    words = [str(glue_dir), "--user-dir", user_dir.for_runs(), *options.split()]
     words += ["--finetune-from-model", str(checkpoint), "--save-dir", str(folder), *task_options["flags"]]
     for name in ("max_positions", "max_tokens"):
         if r[name] is not None:

@@ -62,6 +62,8 @@ class ClapRobertaModel(WithEmbeddingHead, RobertaModel):
         dictionary = task.source_dictionary
         source = checkpoints.starting_checkpoint(cfg.save_dir, cfg.restore_file, cfg.finetune_from_model)
         state = checkpoints.read_state(source) if source else None
+        if state is not None:
+            checkpoints.check_kind(cls, state, source)
         with open_dict(cfg):
             architecture.resolve(cfg, state, source)
             cfg.max_positions = cfg.max_positions or task.max_positions()

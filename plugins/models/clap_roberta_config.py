@@ -11,14 +11,12 @@ from fairseq.models.transformer import DEFAULT_MIN_PARAMS_TO_WRAP
 from fairseq.utils import get_available_activation_fns
 
 from plugins.modules.pooler import POOLERS
-from plugins.modules.positions import ENCODER_SCHEMES
 from plugins.options import StartConfig, architecture, architecture_names, option
 from plugins.peft import PeftConfig
 
 from .position_options import DEFAULTS as SCALING
 from .position_options import PositionScalingConfig
 
-POSITIONS = ChoiceEnum(list(ENCODER_SCHEMES))
 ALIBI_BOS = ChoiceEnum(["linear", "zero", "learned"])
 HEADS = ChoiceEnum(["clap", "roberta"])
 MASK_EMBEDDINGS = ChoiceEnum(["learned", "zero"])
@@ -39,7 +37,7 @@ class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig):
     )
 
     # Positions
-    positions: Optional[POSITIONS] = architecture(
+    positions: Optional[str] = architecture(  # not an enum: plugins add schemes
         "learned: a vector for each position; sinusoidal: Vaswani et al., 2017; alibi: linear attention bias with "
         "tokens to the right half a position nearer; alibi_symmetric: the same bias on both sides; rotary: queries and "
         "keys rotated by position, Su et al., 2021 (learned)"

@@ -56,6 +56,7 @@ class DecoderLanguageModel(WithEmbeddingHead, FairseqLanguageModel):
         state = checkpoints.read_state(source) if source else None
         with open_dict(cfg):
             if source:
+                checkpoints.check_kind(cls, state, source)
                 saved = cls.saved_architecture(state, task, source)
                 if cfg.block_size is not None and saved.get("positions", "learned") != "learned":
                     # Without a table the block may be longer or shorter than it was.
@@ -222,6 +223,8 @@ def validate(cfg, positive=(), probabilities=()):
         raise UserError(f"--decoder-attention-heads {heads} does not divide --decoder-embed-dim {width}")
     if cfg.positions == "rotary" and width // heads % 2:
         raise UserError(f"--positions rotary needs heads of an even width, not --decoder-embed-dim {width} / {heads}")
+    if cfg.positions == "alibi_symmetric":
+        raise UserError("--positions alibi_symmetric is for models that read both ways; alibi is the same here")
     scaling_of(cfg)
     for name in ("dropout", "embedding_dropout", "attention_dropout", *probabilities):
         if not 0 <= cfg[name] <= 1:

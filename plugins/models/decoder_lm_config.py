@@ -7,14 +7,12 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq.utils import get_available_activation_fns
 
 from plugins.modules import decoder
-from plugins.modules.positions import DECODER_SCHEMES
 from plugins.options import StartConfig, architecture, option
 from plugins.peft import PeftConfig
 
 from .position_options import DEFAULTS as SCALING
 from .position_options import PositionScalingConfig
 
-POSITIONS = ChoiceEnum(list(DECODER_SCHEMES))
 INITIALIZATIONS = ChoiceEnum(list(decoder.INITIALIZATIONS))
 ACTIVATIONS = ChoiceEnum([*get_available_activation_fns(), "gelu_tanh"])
 
@@ -30,7 +28,7 @@ class DecoderLMConfig(PositionScalingConfig, PeftConfig, StartConfig):
     vocab_size: Optional[int] = architecture("rows of the embedding table (as many as the dictionary has symbols)")
 
     # Layers
-    positions: Optional[POSITIONS] = architecture(
+    positions: Optional[str] = architecture(  # not an enum: plugins add schemes
         "learned: a vector for each position; sinusoidal: Vaswani et al., 2017; alibi: linear attention "
         "bias; rotary: queries and keys rotated by position, Su et al., 2021 (learned)"
     )

@@ -6,7 +6,7 @@ from typing import Optional  # fairseq's parser does not read `int | None`
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import DictConfig
 
-from plugins.errors import UserError
+from plugins.errors import UserError, shown
 from plugins.modules.positions import SCHEMES
 from plugins.modules.scaling import SCALINGS, Scaling
 from plugins.options import architecture
@@ -32,8 +32,9 @@ def scaling_of(cfg: DictConfig) -> Scaling:
     """Return the scaling that complete options describe.
 
     Raises:
-        UserError: a value is out of range, or the scheme does not support the kind.
+        UserError: no scheme has that name, a value is out of range, or the scheme does not support the kind.
     """
+    check_scheme(str(cfg.positions))
     kind, supported = str(cfg.position_scaling), SCHEMES[str(cfg.positions)].scalings
     if kind not in supported:
         raise UserError(
@@ -45,3 +46,13 @@ def scaling_of(cfg: DictConfig) -> Scaling:
     if cfg.trained_length is not None and cfg.trained_length < 1:
         raise UserError(f"--trained-length {cfg.trained_length} is not positive")
     return Scaling(kind, cfg.position_scaling_factor, cfg.trained_length or 1)
+
+
+def check_scheme(name: str) -> None:
+    """Check the value of ``--positions``: a name in :data:`plugins.modules.positions.SCHEMES`, to which plugins add.
+
+    Raises:
+        UserError: no scheme has that name.
+    """
+    if name not in SCHEMES:
+        raise UserError(f"--positions {shown(name)}: the schemes are {', '.join(SCHEMES)}")

@@ -113,7 +113,7 @@ class Decoder(nn.Module):
         layers: how many.
         heads: H, a divisor of C.
         activation: of the feed-forward nets.
-        positions: a name in :data:`plugins.modules.positions.DECODER_SCHEMES`.
+        positions: a name in :data:`plugins.modules.positions.SCHEMES`.
         scaling: of positions, for inputs longer than trained (default: none).
         bias: biases in linear layers and layer norms.
         dropout: at the end of each half of a layer.

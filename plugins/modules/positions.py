@@ -6,8 +6,9 @@ A scheme acts at up to three places, and is the identity at the others:
     rotate   turns queries and keys, in every layer
     score    adds to the attention scores a number for each head and each offset (key position minus query position)
 
-To add one, write a subclass of :class:`Positions` and add a line to :data:`SCHEMES`. Encoders and decoders, generation
-with a cache, and attention capture then use it.
+To add one, write a subclass of :class:`Positions` and add it to :data:`SCHEMES`, here or in a plugin of your own
+(``SCHEMES["mine"] = Mine``). ``--positions`` of encoders and decoders, generation with a cache, and attention capture
+then use it.
 
 Shapes: B sequences, T tokens, Q queries, S keys, C channels, H heads of D = C / H channels.
 """
@@ -333,7 +334,6 @@ SCHEMES: dict[str, Callable[[Spec], Positions]] = {
     "alibi_symmetric": SymmetricAlibi,
     "rotary": Rotary,
 }
-ENCODER_SCHEMES = tuple(SCHEMES)
 DECODER_SCHEMES = tuple(name for name in SCHEMES if name != "alibi_symmetric")  # equals alibi without a right side
 
 

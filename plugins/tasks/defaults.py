@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import torch
 
 from plugins import checkpoints
-from plugins.errors import UserError
 
 # Language models on windows of text
 WINDOWS = {
@@ -99,8 +98,7 @@ SOURCES = {
 }
 # of the task: how a checkpoint's text was read and split, which evaluation must do in the same way
 INHERITED = ("unit", "style_from", "style_key", "jsonl_key", "valid_fraction", "test_fraction")
-OURS = ("char_lm", "causal_lm", "summarization", "clap_masked_lm", "glue")
-BATCH_SIZES = {"char_lm": 64, "causal_lm": 8, "clap_masked_lm": 32, "glue": 32}  # of validation
+BATCH_SIZES = {"char_lm": 64, "causal_lm": 8, "clap_masked_lm": 32, "glue": 32}  # of validation; 32 for others
 
 
 class Defaults(NamedTuple):
@@ -206,17 +204,18 @@ def on_cpu() -> dict[str, bool]:
 
 
 def of_checkpoint(program: str, given: Mapping[str, str]) -> Defaults:
-    """Return the task of a checkpoint, if it is one of ours, and how it read its text."""
+    """Return the task of a checkpoint and, for those of this package, how it read its text.
+
+    Raises:
+        UserError: the checkpoint cannot be read; with "validate": nothing registers its model or task.
+    """
     path = given["path"].split(os.pathsep)[0]
-    try:
-        saved = checkpoints.stored_options(checkpoints.read_state(path))[1]
-    except UserError:
-        if program == "eval_lm":
-            raise
-        return Defaults({}, "")  # fairseq-validate names the file when it loads it
+    state = checkpoints.read_state(path)
+    saved = checkpoints.stored_options(state)[1]
     task = saved.get("_name", saved.get("task"))
     if program == "validate":
-        options = {"task": task, "batch_size": BATCH_SIZES.get(task)} if task in OURS else {}
+        checkpoints.check_names(state, path)
+        options = {"task": task, "batch_size": BATCH_SIZES.get(task, BATCH_SIZES["clap_masked_lm"])}
         options |= summarization(program, given) if task == "summarization" else {}
         return Defaults({k: v for k, v in options.items() if v is not None}, f"the task of {path}")
     if task not in BY_TASK or given.get("task") not in (None, task):
