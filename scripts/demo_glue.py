@@ -17,6 +17,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import command
+
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = "checkpoints/demo"
 SHIPPED = "checkpoints/zero_clap_tiny"
@@ -46,6 +48,7 @@ def parse_args(argv=None):
     add("--epochs", type=int, metavar="N", help=f"(default: {EPOCHS['glue']}, embedded task {EPOCHS['embedded']})")
     add("--pretrain-updates", type=int, metavar="N", help=f"pretrain so long instead of taking {SHIPPED}")
     add("-o", "--output", default="checkpoints/glue-demo", metavar="DIR", help="folder to write (default: %(default)s)")
+    command.add_user_dir(parser)
     return parser.parse_args(argv)
 
 
@@ -59,11 +62,12 @@ def main():
         data = output / "word-order-data"
         make_task(data)
         tasks, epochs = [str(data / "spec.yaml")], EPOCHS["embedded"]
-    command = [
+    arguments = [
         "--glue-dir", str(data), "--checkpoint", str(checkpoint), "--tasks", *tasks, "--output", str(output),
         "--seeds", *map(str, args.seeds), "--epochs", str(args.epochs or epochs), *RECIPE,
+        *(["--user-dir", args.user_dir] if args.user_dir else []),
     ]  # fmt: skip
-    return run("run_glue.py", command)
+    return run("run_glue.py", arguments)
 
 
 def run(script, arguments):
