@@ -15,6 +15,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import command
 import job_options
 
 KINDS = ("uniform", "asymmetric", "one_class", "pair", "cyclic", "rare_class", "annotator")
@@ -46,6 +47,7 @@ def parse_args(argv=None):
     add("--cpu", action="store_true", help="do not use a GPU")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
     job_options.add(parser, 1, "1")
+    command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if sum(map(bool, (args.data, args.task, args.lines))) != 1:
         parser.error("give one of --task, --data and --lines")
@@ -58,12 +60,14 @@ def main():
     args = parse_args()
     import numpy as np
 
+    from plugins import user_dir
     from plugins.data.glue import dataset, specs
     from plugins.diagnostics import datasets
     from plugins.errors import check, report_in_one_line
     from plugins.glue import cross_fitting, label_benchmark
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     resources = job_options.resources(args, args.cpu)
     if args.lines:
         rows = datasets.read_lines(args.lines, (args.rows or 2400) // len(args.lines))

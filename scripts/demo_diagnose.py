@@ -11,6 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import command
 import demo_glue
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +34,7 @@ def parse_args(argv=None):
     add("--jobs", type=int, metavar="N", help="runs at a time (default: what cores and memory allow)")
     add("-o", "--output", type=Path, default=Path("checkpoints/diagnose-demo"), metavar="DIR",
         help="folder to write (%(default)s)")  # fmt: skip
+    command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if not 0 < args.share <= 0.5:
         parser.error(f"--share must be above 0 and at most 0.5, but is {args.share}")
@@ -50,6 +52,7 @@ def main():
              *args.seeds, "--epochs", args.epochs, "--lr", "5e-4", "--batch-size", 32, "--options", "--clip-norm=1",
              "-o", args.output]  # fmt: skip
     words += ["--jobs", args.jobs] if args.jobs else []
+    words += ["--user-dir", args.user_dir] if args.user_dir else []
     errors = args.output / "errors"
     for script, arguments in (("diagnose.py", words), ("find_label_errors.py", [args.output, "-o", errors])):
         status = demo_glue.run(script, list(map(str, arguments)))

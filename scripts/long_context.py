@@ -13,6 +13,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import command
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -30,6 +32,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--seed", type=int, default=1, metavar="N", help="of the masks (%(default)s)")
     add("--device", default="cpu", metavar="D", help="for example cuda (%(default)s)")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the results")
+    command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if min(args.windows, args.stride) < 1 or not 0 < args.mask_prob < 1:
         parser.error("--windows and --stride are at least 1, --mask-prob is between 0 and 1")
@@ -40,11 +43,13 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     import plugins.hub  # seconds, so not before the arguments are checked
+    from plugins import user_dir
     from plugins.analysis.long_context.run import run
     from plugins.errors import report_in_one_line
     from plugins.hub.language_model import move
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
 
     def load(path: str):
         lm = plugins.hub.load(path)

@@ -10,6 +10,8 @@ import argparse
 import os
 import sys
 
+import command
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line, before anything heavy is imported."""
@@ -19,16 +21,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint, or a folder with checkpoint_best.pt or checkpoint_last.pt")
     add("-o", "--output", required=True, metavar="FILE", help="the .pt file to write")
+    command.add_user_dir(parser)
     return parser.parse_args(argv)
 
 
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    from plugins import user_dir
     from plugins.errors import report_in_one_line
     from plugins.hub import sharing
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     sharing.slim(args.checkpoint, args.output)
     print(f"{args.output}: {os.path.getsize(args.output) / 1e6:.1f} MB")
 

@@ -14,6 +14,7 @@ sources. TaskEmb is taken of single rows, with a linear head on frozen features,
 import argparse
 from pathlib import Path
 
+import command
 import job_options
 
 
@@ -34,6 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--batch-size", type=job_options.positive, default=16, metavar="N", help="of each run (%(default)s)")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the results")
     job_options.add(parser, 1, "1")
+    command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if len(args.tasks) < 2:
         parser.error("--tasks: two tasks at least are compared")
@@ -49,11 +51,13 @@ def main() -> None:
     import numpy as np
 
     import plugins.hub
+    from plugins import user_dir
     from plugins.embeddings import evaluation, figures, transfer
     from plugins.errors import report_in_one_line
     from plugins.files import replacing, write_text
 
     report_in_one_line()
+    user_dir.load(args.user_dir)
     tasks = {spec.name: spec for spec in map(transfer.spec_of, args.tasks)}
     path = plugins.hub.find_checkpoint(args.checkpoint)
     embedder = plugins.hub.Embedder.from_pretrained(path)
@@ -92,9 +96,11 @@ def options(args: argparse.Namespace) -> list:
     """Return the options that all runs share."""
     import torch
 
-    root = Path(__file__).resolve().parents[1]
+    from plugins import checkpoints, user_dir
+
+    arch = checkpoints.model_name(checkpoints.read_state(checkpoints.find_checkpoint(args.checkpoint)))
     return [
-        "--user-dir", root / "plugins", "--task", "glue", "--criterion", "glue", "--arch", "clap_roberta",
+        "--user-dir", user_dir.for_runs(), "--task", "glue", "--criterion", "glue", "--arch", arch or "clap_roberta",
         "--batch-size", args.batch_size, "--optimizer", "fused_adamw", "--lr", args.lr, "--clip-norm", 1,
         "--lr-scheduler", "polynomial_decay", "--total-num-update", args.updates, "--warmup-updates",
         max(1, args.updates // 10), "--num-workers", 0, "--no-epoch-checkpoints", "--no-save-optimizer-state",
