@@ -7,7 +7,9 @@ import toy
 
 from plugins.analysis.long_context.figure import conclusion
 from plugins.analysis.long_context.run import tokens_in
+from plugins.analysis.runs import grids
 from plugins.errors import UserError
+from plugins.modules.positions import DECODER_SCHEMES
 
 pytest.importorskip("matplotlib")
 
@@ -67,3 +69,9 @@ def test_the_title_names_the_best_the_worst_and_what_ends():
     title = conclusion({"a": series(2.0, 1.9), "b": series(1.5, 3.0), "c": series(1.0, 1.25), "d": series(2.0)})
     assert "8 times" in title
     assert "a gains 0.10" in title and "b loses 1.50" in title and "d ends" in title and "c " not in title
+
+
+def test_the_example_trains_every_scheme_of_the_decoder_with_each_seed():
+    runs = grids.read_grid(toy.ROOT / "examples/long_context/grids/characters.yaml", "DATA").runs
+    schemes = [run.arguments[run.arguments.index("--positions") + 1] for run in runs]
+    assert sorted(schemes) == sorted(3 * list(DECODER_SCHEMES))
