@@ -18,9 +18,11 @@ from .huggingface.export import export
 from .positions import scale_positions
 from .roberta import MASK, RobertaInterface, local_bpe
 from .scorer import Scorer
+from .sentence_format import export_sentence_transformers
 
 __all__ = [
-    "MASK", "CausalLM", "CharLM", "Embedder", "RobertaInterface", "Scorer", "export", "find_checkpoint", "kind_of",
+    "MASK", "CausalLM", "CharLM", "Embedder", "RobertaInterface", "Scorer", "export",
+    "export_sentence_transformers", "find_checkpoint", "kind_of",
     "load", "local_bpe", "scale_positions",
 ]  # fmt: skip
 

@@ -33,6 +33,8 @@ class Embedder:
         longest: tokens of a text, which is truncated to them.
     """
 
+    lm = None  # the interface that it was made of
+
     def __init__(self, model, encoder: encoding.TextEncoder, head: EmbeddingHead, longest: int):
         self.model, self.encoder, self.head, self.longest = model.eval(), encoder, head.eval(), longest
 
@@ -83,7 +85,9 @@ class Embedder:
                 raise UserError("the checkpoint has no trained pooler; take another pooling than 'attention'")
             head.attention = trained.attention
         head.pooling = pooling
-        return cls(model, encoder_of(lm), head, min(longest or DEFAULT_LONGEST, model.max_positions()))
+        embedder = cls(model, encoder_of(lm), head, min(longest or DEFAULT_LONGEST, model.max_positions()))
+        embedder.lm = lm
+        return embedder
 
     @property
     def device(self) -> torch.device:
