@@ -42,7 +42,7 @@ ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu"
 BACK = {"gelu_tanh": "gelu_new", "gelu_accurate": "gelu_new", "gelu_fast": "gelu_new", "gelu": "gelu", "relu": "relu"}
 TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")  # linear layers that are stored as (in, out)
 BUFFERS = (".attn.bias", ".attn.masked_bias")  # causal masks in older files
-SAME = {"positions": "learned", "residual": True}  # options of a causal_lm that is a GPT-2
+SAME = {"positions": "learned", "position_scaling": "none", "residual": True}  # options of a causal_lm that is a GPT-2
 TABLE, POSITIONS = "wte.weight", "wpe.weight"
 
 

@@ -11,6 +11,7 @@ from plugins.modules.published_style import PublishedStyle
 from . import remote_code, tokenizers_out
 from .contents import Contents
 from .files import GENERATION_CONFIG
+from .masked_lm import scaling
 
 SHELL = "modeling_decoder_lm"
 
@@ -45,6 +46,7 @@ def contents(lm: Any) -> Contents:
         "num_attention_heads": cfg.decoder_attention_heads,
         "hidden_act": str(cfg.activation_fn),
         "positions": str(cfg.positions),
+        "position_scaling": scaling(cfg),
         "bias": cfg.bias,
         "residual": cfg.residual,
         "layer_norm_eps": cfg.norm_eps,

@@ -1,5 +1,6 @@
 """clap_roberta for transformers: its config, its tensors, and the code where it is no stock RoBERTa."""
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from torch import Tensor
 from plugins.data import dictionaries
 from plugins.data.text.tokenizers import TOKENIZER_FILES
 from plugins.errors import UserError
+from plugins.models.position_options import scaling_of
 from plugins.modules.activations import ACTIVATIONS
+from plugins.modules.scaling import Scaling
 
 from . import remote_code, tokenizers_out
 from .contents import Contents
@@ -24,6 +27,7 @@ CLASSES = {
 }
 STOCK = {  # options of a model that is RoBERTa's; the values are what they have to be
     "positions": "learned",
+    "position_scaling": "none",
     "head": "roberta",
     "mask_embedding": "learned",
     "normalize_embeddings": False,
@@ -132,6 +136,7 @@ def own_config(cfg: Any, dictionary: Any, classifier: Any) -> dict[str, Any]:
         "max_positions": cfg.max_positions,
         "positions": str(cfg.positions),
         "alibi_bos": str(cfg.alibi_bos),
+        "position_scaling": scaling(cfg),
         "head": str(cfg.head),
         "normalize_embeddings": bool(cfg.normalize_embeddings),
         "scale_embeddings": bool(cfg.scale_embeddings),
@@ -145,6 +150,12 @@ def own_config(cfg: Any, dictionary: Any, classifier: Any) -> dict[str, Any]:
         "excluded": dictionaries.unused_words(dictionary) if cfg.exclude_unused else None,
         "mask_token_id": dictionary.index(dictionaries.MASK),
     }  # fmt: skip
+
+
+def scaling(cfg: Any) -> list[Any] | None:
+    """Return the arguments of :class:`plugins.modules.scaling.Scaling`, None without scaling."""
+    found = scaling_of(cfg)
+    return None if found == Scaling() else [getattr(found, field.name) for field in dataclasses.fields(found)]
 
 
 def labels_of(count: int, spec: Any) -> dict[str, Any]:

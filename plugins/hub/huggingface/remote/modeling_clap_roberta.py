@@ -17,6 +17,7 @@ from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbeddin
 from plugins.modules.pooler import ClassificationHead
 from plugins.modules.positions import Spec
 from plugins.modules.positions import build as build_positions
+from plugins.modules.scaling import Scaling
 
 
 class ClapRobertaConfig(PretrainedConfig):
@@ -37,6 +38,7 @@ class ClapRobertaConfig(PretrainedConfig):
         max_positions: int = 512,
         positions: str = "learned",
         alibi_bos: str = "linear",
+        position_scaling: tuple[str, float, int] | None = None,
         head: str = "clap",
         normalize_embeddings: bool = True,
         scale_embeddings: bool = False,
@@ -65,6 +67,7 @@ class ClapRobertaConfig(PretrainedConfig):
         self.vocab_size, self.hidden_size, self.num_hidden_layers = vocab_size, hidden_size, num_hidden_layers
         self.num_attention_heads, self.intermediate_size = num_attention_heads, intermediate_size
         self.max_positions, self.positions, self.alibi_bos, self.head = max_positions, positions, alibi_bos, head
+        self.position_scaling = position_scaling
         self.normalize_embeddings, self.scale_embeddings = normalize_embeddings, scale_embeddings
         self.layernorm_embedding, self.pre_norm, self.layer_norm_eps = layernorm_embedding, pre_norm, layer_norm_eps
         self.hidden_act, self.head_act, self.pooler_act = hidden_act, head_act, pooler_act
@@ -124,7 +127,12 @@ class ClapRobertaModel(ClapRobertaPreTrainedModel):
             for _ in range(c.num_hidden_layers)
         ]
         places = Spec(
-            width, c.num_attention_heads, c.max_positions, padding_row=c.pad_token_id, alibi_bos=c.alibi_bos
+            width,
+            c.num_attention_heads,
+            c.max_positions,
+            padding_row=c.pad_token_id,
+            alibi_bos=c.alibi_bos,
+            scaling=Scaling(*c.position_scaling or ()),
         )
         self.encoder = SentenceEncoder(
             nn.Embedding(c.vocab_size, width),

@@ -15,6 +15,7 @@ from plugins.modules.activations import ACTIVATIONS
 from plugins.modules.cache import Cache
 from plugins.modules.decoder import Decoder
 from plugins.modules.published_style import PublishedStyle
+from plugins.modules.scaling import Scaling
 from plugins.modules.style_adapter import StyleAdapter
 
 CACHE = "cache" if "cache" in CausalLMOutputWithPast.__dataclass_fields__ else "past_key_values"  # by version
@@ -36,6 +37,7 @@ class DecoderLMConfig(PretrainedConfig):
         num_attention_heads: int = 12,
         hidden_act: str = "gelu",
         positions: str = "learned",
+        position_scaling: tuple[str, float, int] | None = None,
         bias: bool = True,
         residual: bool = True,
         layer_norm_eps: float = 1e-5,
@@ -50,6 +52,7 @@ class DecoderLMConfig(PretrainedConfig):
         self.vocab_size, self.block_size, self.hidden_size = vocab_size, block_size, hidden_size
         self.intermediate_size, self.num_hidden_layers = intermediate_size, num_hidden_layers
         self.num_attention_heads, self.hidden_act, self.positions = num_attention_heads, hidden_act, positions
+        self.position_scaling = position_scaling
         self.bias, self.residual, self.layer_norm_eps = bias, residual, layer_norm_eps
         self.dropout, self.embedding_dropout, self.attention_dropout = dropout, embedding_dropout, attention_dropout
         self.style, self.styles = style, styles
@@ -101,6 +104,7 @@ class DecoderLMForCausalLM(PreTrainedModel, GenerationMixin):
             attention_dropout=c.attention_dropout,
             residual=c.residual,
             norm_eps=c.layer_norm_eps,
+            scaling=Scaling(*c.position_scaling or ()),
         )
         style = dict(c.style or {})
         kind = {"published": PublishedStyle, "causal": StyleAdapter}.get(style.pop("form", ""))
