@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Compare two data sets with the same labels: do they mean the same by them?
+
+    python scripts/compare_data.py one.csv other.csv -o compared
+
+compared/conflicts.csv has equal and nearly equal texts with different labels; disagreements.csv the rows of which
+linear models of each data set are sure, of different labels; summary.md the usable information that a model of one
+has about the other, raw and calibrated, how well the data sets can be told apart, and words that mark disagreements.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse_args(argv=None):
+    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("first", metavar="A", help="CSV, TSV or JSON lines")
+    add("second", metavar="B", help="the same")
+    add("--text", nargs="+", default=[], metavar="COLUMN", help="one or two columns of text (default: known names)")
+    add("--label", metavar="COLUMN", help="column of the classes (default: label, gold_label, ...)")
+    add("--map", metavar="YAML", help="a mapping of the classes of both to common ones")
+    add("--similarity", type=float, default=0.8, metavar="X", help="of near duplicates (%(default)s)")
+    add("--equal", action="store_true", help="compare as many rows of each label of either, drawn at random")
+    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    return parser.parse_args(argv)
+
+
+def main():
+    args = parse_args()
+    import numpy as np
+
+    from plugins.diagnostics import comparison, comparison_report, datasets
+    from plugins.errors import check, report_in_one_line
+    from plugins.files import read_yaml
+
+    report_in_one_line()
+    rows = [datasets.read_files([path], args.text, args.label) for path in (args.first, args.second)]
+    mapping = read_yaml(args.map, texts=True) if args.map else None
+    check(mapping is None or isinstance(mapping, dict), f"--map {args.map}: a mapping of classes is expected")
+    classes, *labels = comparison.same_classes(*rows, mapping)
+    if args.equal:
+        counts = np.min([np.bincount(own, minlength=len(classes)) for own in labels], axis=0)
+        random = np.random.default_rng(1)
+        kept = []
+        for own in labels:
+            drawn = [random.permutation(np.flatnonzero(own == k))[:n] for k, n in enumerate(counts)]
+            kept.append(np.sort(np.concatenate(drawn)))
+        rows = [part.take(own) for part, own in zip(rows, kept, strict=True)]
+        labels = [own[chosen] for own, chosen in zip(labels, kept, strict=True)]
+    pairs = comparison.conflicts(*rows, labels, args.similarity)
+    found = comparison.compare(*rows, labels, len(classes))
+    text = comparison_report.write(args.output, rows, labels, classes, pairs, found)
+    print(text)
+    print(f"everything is in {args.output}/")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted")

@@ -1,0 +1,62 @@
+"""Two data sets that mean different things by one word."""
+
+import csv
+import json
+import random
+import sys
+
+import pytest
+
+from plugins.errors import UserError
+
+
+@pytest.fixture
+def files(tmp_path):
+    """``joke`` is rude in A and fine in B; other words decide alike; one text is in both with other labels."""
+    draw = random.Random(0)
+    for name, joke in (("a", "rude"), ("b", "fine")):
+        rows = []
+        for i in range(300):
+            label = ("rude", "fine")[i % 2]
+            words = draw.choices([f"{label}{j}" for j in range(12)], k=3)
+            words += draw.choices([f"{name}{j}" for j in range(9)])
+            if i % 5 == 0:
+                words, label = [f"{name}x{i}", "joke", "joke2", "joke3"], joke
+            rows.append((" ".join(words), label))
+        rows.append(("exactly the same text here", joke))
+        (tmp_path / f"{name}.tsv").write_text("text\tlabel\n" + "".join(f"{t}\t{k}\n" for t, k in rows))
+    return tmp_path
+
+
+def call(load_script, monkeypatch, *words):
+    script = load_script("compare_data")
+    monkeypatch.setattr(sys, "argv", ["compare_data.py", *map(str, words)])
+    script.main()
+
+
+def test_what_differs_is_named(files, load_script, monkeypatch):
+    call(load_script, monkeypatch, files / "a.tsv", files / "b.tsv", "-o", files / "out")
+    summary = json.loads((files / "out" / "summary.json").read_text())
+    assert summary["V"]["A to A"][1] > summary["V"]["A to B"][1] + 0.1
+    assert {word for word, _ in summary["words"]} >= {"joke", "joke2"}
+    assert summary["told_apart"]["accuracy"] > 0.9 > 0.7 > summary["told_apart"]["majority"]
+    conflict = next(csv.DictReader((files / "out" / "conflicts.csv").open()))  # the most similar pair
+    assert (conflict["label_a"], conflict["label_b"], conflict["similarity"]) == ("rude", "fine", "1")
+    rows = list(csv.DictReader((files / "out" / "disagreements.csv").open()))
+    assert len(rows) == summary["disagreements"] >= 100 and all("joke" in row["text"] for row in rows)
+
+
+def test_the_same_data_set_has_no_conflicts_and_equal_sizes_are_drawn(files, load_script, monkeypatch):
+    call(load_script, monkeypatch, files / "a.tsv", files / "a.tsv", "-o", files / "out", "--equal")
+    summary = json.loads((files / "out" / "summary.json").read_text())
+    assert (summary["conflicts"], summary["disagreements"]) == (0, 0)
+
+
+def test_classes_must_fit_each_other(files, load_script, monkeypatch):
+    (files / "c.tsv").write_text("text\tlabel\nx\tbad\ny\tgood\n")
+    with pytest.raises(UserError, match="bad"):
+        call(load_script, monkeypatch, files / "a.tsv", files / "c.tsv", "-o", files / "out")
+    (files / "map.yaml").write_text("{bad: rude, rude: rude, fine: fine}")
+    with pytest.raises(UserError, match="--map.*good"):
+        words = files / "a.tsv", files / "c.tsv", "--map", files / "map.yaml", "-o", files / "out"
+        call(load_script, monkeypatch, *words)
