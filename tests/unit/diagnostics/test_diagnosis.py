@@ -92,6 +92,11 @@ def test_the_files_of_a_classification(tmp_path):
     summary = diagnosis_report.summarized(d, {"length": slices.by_number(np.arange(200))}, resamples=50)
     columns = diagnosis_report.columns(d, [["x"] * 200, ["y"] * 200], [f"r{i}" for i in range(200)])
     assert columns["duplicate_of"][7] == "r3" and columns["duplicate_of"][3] == ""
+    assert list(columns) == [  # what users' programs read
+        "idx", "sentence1", "sentence2", "label", "H_yb", "H_yx", "correct_yx", "predicted_label", "PVI",
+        "PVI_calibrated", "PVI_sd", "confidence", "variability", "correctness", "forgetfulness", "threshold_closeness",
+        "aum", "is_label_issue", "label_quality", "rank_score", "suggested_label", "fold", "duplicate_of", "split",
+    ]  # fmt: skip
     diagnosis_report.write(tmp_path, d, columns, summary)
     assert {p.name for p in tmp_path.iterdir()} == {"diagnosis.csv", "probabilities.npz", "summary.json", "summary.md"}
     assert "## By length" in (tmp_path / "summary.md").read_text()

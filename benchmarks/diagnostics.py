@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Time and memory of the diagnostics of a million rows, and confident learning beside cleanlab's.
+
+    python benchmarks/diagnostics.py --rows 1000000
+    pip install -r requirements/bench.txt     # for the ratio to cleanlab
+
+Rows are generated: three classes, words by Zipf's law, a word in every ninth row that gives the label away, and 4 %
+exact or near duplicates. Seconds are of the processor, since wall time depends on what else runs.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000, metavar="N", help="(%(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of confident learning (%(default)s)")
+    args = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    found = {"rows": args.rows, "confident learning": confident_learning(args.rows, args.repeats)}
+    with tempfile.TemporaryDirectory() as folder:
+        found["scripts/inspect_data.py"] = inspected(Path(folder), args.rows)
+    print(json.dumps(found, indent=1))
+
+
+def confident_learning(rows, repeats):
+    """Return the median seconds of ours and of cleanlab's flags for the same probabilities (rows, 3)."""
+    from plugins.diagnostics import confident
+
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet([0.3, 0.3, 0.3], rows)
+    labels = (probabilities.cumsum(1) > random.random((rows, 1))).argmax(1)
+    ours = [timed(lambda: confident.issues(probabilities, labels)) for _ in range(repeats)]
+    result = {"seconds": float(np.median(ours))}
+    try:
+        from cleanlab import filter as theirs
+    except ImportError:
+        return result
+    other = [timed(lambda: theirs.find_label_issues(labels, probabilities, n_jobs=1)) for _ in range(repeats)]
+    return result | {"cleanlab_seconds": float(np.median(other)), "ratio": float(np.median(other) / np.median(ours))}
+
+
+def timed(function):
+    began = time.process_time()
+    function()
+    return time.process_time() - began
+
+
+def inspected(folder, rows):
+    """Return processor seconds, wall seconds and peak memory of scripts/inspect_data.py on generated rows."""
+    write_rows(folder / "rows.tsv", rows)
+    words = [sys.executable, ROOT / "scripts" / "inspect_data.py", folder / "rows.tsv", "-o", folder / "out"]
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([*map(str, words)], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"processor_seconds": used, "wall_seconds": time.monotonic() - began, "peak_gb": after.ru_maxrss / 1e6}
+
+
+def write_rows(path, rows):
+    random = np.random.default_rng(0)
+    size = 60_000
+    shares = 1 / np.arange(1, size + 1)
+    words = np.array([f"{chr(97 + i % 26)}{i:x}or{i % 7}" for i in range(size)])
+    lengths, labels = random.integers(6, 24, rows), random.integers(3, size=rows)
+    flat = words[random.choice(size, lengths.sum(), p=shares / shares.sum())]
+    with path.open("w") as file:
+        file.write("label\ttext\n")
+        end, before = 0, ""
+        for i, (length, label) in enumerate(zip(lengths.tolist(), labels.tolist(), strict=True)):
+            text, end = " ".join(flat[end : end + length]), end + length
+            text = {7: before, 9: before + " x"}.get(i % 50, text) or text
+            text = f"wl{label} {text}" if i % 9 == 0 else text
+            before = text
+            file.write(f"{'abc'[label]}\t{text}\n")
+
+
+if __name__ == "__main__":
+    main()
