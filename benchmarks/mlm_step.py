@@ -110,7 +110,7 @@ def stepper(variant, shape, dropout, args):
             logits, _ = model(source, masked_tokens=masked)
             loss = modules.cross_entropy(logits, target[masked], reduction="sum", ignore_index=1)
         else:
-            loss, _ = model(source, masked_tokens=masked, target=target)
+            loss = model(source, masked_tokens=masked, target=target)[1]["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.optimizer.step()

@@ -147,7 +147,7 @@ def stepper(name, method, shape, args):
         if name == PEER:
             loss = model(input_ids=text, labels=labels).loss
         else:
-            loss = model(source, target=target)[0] / target.numel()
+            loss = model(source, target=target)[1]["loss"] / target.numel()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

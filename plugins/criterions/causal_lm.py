@@ -32,7 +32,7 @@ class CausalLMCriterion(FairseqCriterion):
         """Return the loss (a scalar, nats), the number of targets, and what to log."""
         target = sample["target"]  # (B, T)
         predicted = int((target != self.padding_idx).sum())  # before the model runs: later it would wait for the GPU
-        loss, _ = model(**sample["net_input"], target=target)
+        loss = model(**sample["net_input"], target=target)[1]["loss"]
         log = {
             "loss": loss.detach(),
             "ntokens": sample["ntokens"],

@@ -29,11 +29,12 @@ class ClapMaskedLMCriterion(FairseqCriterion):
     ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         """Return the loss (a scalar, nats), the number of masked positions, and what to log."""
         masked = sample["target"] != self.padding_idx  # (B, T)
-        loss, extra = model(**sample["net_input"], masked_tokens=masked, target=sample["target"])
+        logits, extra = model(**sample["net_input"], masked_tokens=masked, target=sample["target"])
         masked = extra.get("masked_tokens", masked)  # a self-masking model draws them itself
         predicted = int(masked.sum())
-        if loss.ndim:  # fairseq's own models give logits (N, V)
-            loss = F.cross_entropy(loss.float(), sample["target"][masked], reduction="sum")
+        loss = extra.get("loss")
+        if loss is None:  # fairseq's own models compute logits (N, V) alone
+            loss = F.cross_entropy(logits.float(), sample["target"][masked], reduction="sum")
         log = {
             "loss": loss.detach(),
             "ntokens": sample["ntokens"],

@@ -1,6 +1,9 @@
-"""GPT-2 and its like: the decoder of the character LMs over a dictionary of any symbols."""
+"""GPT-2 class models: the decoder of the character LMs over any dictionary."""
+
+from collections.abc import Sequence
 
 import torch
+from fairseq.data import Dictionary
 from fairseq.models import register_model
 
 from plugins.errors import UserError
@@ -13,13 +16,13 @@ TABLES = ("transformer.wte.weight", "lm_head.weight")
 
 
 class CausalDecoder(LMDecoder):
-    """Takes weights for a dictionary that has had symbols added since."""
+    """A decoder that also loads weights from before symbols were added to the dictionary."""
 
     def upgrade_state_dict_named(self, state_dict, name):
         """Append a row for each new symbol to the tables of a checkpoint, in place.
 
-        A new row is the mean of the others: the model then gives the new symbol no more than about its share, and the
-        others keep the probabilities that they had (Hewitt, 2021, "Initializing New Word Embeddings").
+        A new row is the mean of the others, so that the new symbol gets about the average probability and the others
+        keep theirs (Hewitt, 2021, "Initializing New Word Embeddings").
         """
         for key in (f"{name}.{table}" for table in TABLES):
             table = state_dict.get(key)
@@ -50,7 +53,7 @@ class CausalLanguageModel(DecoderLanguageModel):
         validate(cfg)
 
 
-def added_symbols(dictionary):
+def added_symbols(dictionary: Dictionary) -> Sequence[str]:
     """Return the symbols that were added to a dictionary, which may have no row in a checkpoint's table."""
     return getattr(dictionary, "added", ())
 

@@ -1,4 +1,4 @@
-"""The options of ``causal_lm``, GPT-2's sizes and defaults. Only data."""
+"""Options of ``causal_lm``: GPT-2's sizes and defaults."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ class CausalLMConfig(DecoderLMConfig):
 
 SIZES = {
     "tiny": size(4, 4, 256, 512, 0.1),  # trains on a CPU
-    # Radford et al., 2019, table 2, with 64 channels a head
+    # Radford et al., 2019, table 2, with 64 channels per head
     "small": size(12, 12, 768, 1024, 0.1),
     "medium": size(24, 16, 1024, 1024, 0.1),
     "large": size(36, 20, 1280, 1024, 0.1),

@@ -6,6 +6,7 @@ State-dict keys are ``decoder.`` and nanoGPT's names; those of the adapter begin
 import logging
 
 from fairseq.models import register_model
+from omegaconf import DictConfig
 
 from plugins.errors import UserError
 from plugins.modules.published_style import PublishedStyle
@@ -35,11 +36,11 @@ class CharDecoder(LMDecoder):
         """Map tokens (B, T) to features (B, T, C).
 
         Args:
-            tokens: padded on the right; with a cache, those that follow what it holds.
-            src_lengths: (B,) without padding; the causal forms do not need them.
-            styles: (B, K) mixture forced on every position, zeros for no style. None: the model infers it.
+            tokens: padded on the right; with a cache, the tokens after those in the cache.
+            src_lengths: (B,) without padding; needed by the published form only.
+            styles: (B, K) mixture imposed on every position, zeros for no style. None: inferred.
             style_labels: (B,) true styles, -1 where unknown, for training.
-            cache: of :meth:`CharLanguageModel.new_cache`.
+            cache: from :meth:`CharLanguageModel.new_cache`.
 
         Returns:
             The features and ``{"style_logits": (B, T, K) or None}``; (B, 1, K) in the published form.
@@ -67,7 +68,8 @@ class CharLanguageModel(DecoderLanguageModel):
             logger.warning(LEAK)
 
     @property
-    def num_styles(self):
+    def num_styles(self) -> int:
+        """Number of styles, 0 for a model without."""
         return 0 if self.decoder.style is None else self.decoder.style.styles
 
     def new_cache(self, batch, window=None):
@@ -81,15 +83,16 @@ class CharLanguageModel(DecoderLanguageModel):
         return super().new_cache(batch, window)
 
 
-def modulated_layers(cfg):
-    """Return which layers, from 0, are modulated; in the published every-other-layer form never the last."""
+def modulated_layers(cfg: DictConfig) -> list[int]:
+    """Return the indices of the modulated layers; the published every-other-layer form never modulates the last."""
     published, every = cfg.style_inference == "published", cfg.style_layers == "every"
     first = 0 if published else cfg.style_source - 1
     end = cfg.decoder_layers - (published and not every)
     return [layer for layer in range(first, end) if every or layer % 2]
 
 
-def build_style(cfg):
+def build_style(cfg: DictConfig) -> StyleAdapter | PublishedStyle | None:
+    """Build the style adapter, or None for a model without styles."""
     if cfg.style_layers == "none":
         return None
     if cfg.style_inference == "published":  # with every other layer of an even number, one gate is never used
@@ -110,13 +113,16 @@ def build_style(cfg):
     )
 
 
-def resolve(cfg, characters, styles):
-    """Fill what was not given, and refuse what contradicts itself.
+def resolve(cfg: DictConfig, characters: int, styles: int) -> None:
+    """Fill in options that were not given, and check that they agree.
 
     Args:
         cfg: the options of the model.
-        characters: how many the dictionary holds.
-        styles: how many the corpus names, or 0.
+        characters: size of the dictionary.
+        styles: number of styles that the corpus names, or 0.
+
+    Raises:
+        UserError: options contradict each other or the corpus.
     """
     fill(cfg, DEFAULTS, characters)
     if cfg.style_layers != "none":
@@ -127,7 +133,12 @@ def resolve(cfg, characters, styles):
     validate(cfg)
 
 
-def validate(cfg):
+def validate(cfg: DictConfig) -> None:
+    """Check the values of the options.
+
+    Raises:
+        UserError: names the flag.
+    """
     validate_decoder(cfg, ("style_dim", "style_hidden"), ("style_null_prob", "style_true_prob", "style_decay"))
     layers = cfg.decoder_layers
     if cfg.style_layers == "none":

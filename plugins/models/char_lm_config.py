@@ -1,4 +1,4 @@
-"""The options of ``char_lm``, its sizes and its defaults. Only data: :mod:`plugins.models.char_lm` resolves them."""
+"""Options of ``char_lm``, its sizes and its defaults. :mod:`plugins.models.char_lm` fills them in."""
 
 from dataclasses import dataclass
 from typing import Optional  # fairseq's parser does not read `int | None`
@@ -22,17 +22,17 @@ class CharLMConfig(DecoderLMConfig):
         "layers whose output the Multi-Style Adapter modulates (none; every in the style_ architectures)"
     )
     style_inference: Optional[STYLE_INFERENCES] = architecture(
-        "how a position's style is found in its prefix: running_mean of hidden states; token: the last one; ema: a "
-        "moving average; prefix: from the first ones, then held; given: labels only; constant: no style, a control "
+        "how a position's style is inferred from its prefix: running_mean of hidden states; token: the last one; ema: "
+        "a moving average; prefix: from the first ones, then constant; given: labels only; constant: no style, a control "
         "with as many parameters; published: from the last position for all, which leaks the future (running_mean)"
     )
     num_styles: Optional[int] = architecture("styles (as in the corpus, else 4); 1 is a control without styles")
     style_dim: Optional[int] = architecture("width of a style embedding (64)")
     style_hidden: Optional[int] = architecture("hidden width of the style classifier (32)")
     style_source: Optional[int] = architecture("layer, from 1, whose output the style is read from (1)")
-    style_decay: Optional[float] = architecture("weight of the past in ema, a character (0.9)")
-    style_prefix: Optional[int] = architecture("characters that prefix reads (16)")
-    style_null_prob: float = option(0.1, "share of training windows without a style, so that sampling can do without")
+    style_decay: Optional[float] = architecture("ema: weight of the past per character (0.9)")
+    style_prefix: Optional[int] = architecture("prefix: characters that it reads (16)")
+    style_null_prob: float = option(0.1, "share of training windows without a style (for sampling without one)")
     style_true_prob: float = option(0.5, "share of training windows modulated by their label, not the inferred style")
 
 

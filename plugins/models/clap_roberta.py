@@ -1,19 +1,20 @@
 """RoBERTa with ALiBi positions and a CLAP head, after EIFY/fairseq.
 
-What differs from fairseq's ``roberta``, each an option:
+Differences from fairseq's ``roberta``, each an option:
 
 1. ALiBi, rotary or sinusoidal positions instead of learned ones (``--positions``).
 2. A CLAP head instead of RoBERTa's (``--head``).
 3. Embeddings divided by their norm, and multiplied by sqrt(width) (``--normalize-embeddings``, ``--scale-embeddings``).
-4. A mask whose embedding is zero and has no row (``--mask-embedding zero``).
+4. A mask embedding that is zero and has no row (``--mask-embedding zero``).
 5. Masking inside the model (``--self-mask-prob``).
 
-State-dict keys are those of fairseq's RoBERTa. The architecture that leaves no trace in them is read from the
-checkpoint that training starts from: see :mod:`plugins.models.architecture`.
+State-dict keys are those of fairseq's RoBERTa. Architecture options that leave no trace in them are read from the
+checkpoint that training starts from: see :mod:`plugins.checkpoints.roberta`.
 """
 
 import torch
 from fairseq import utils
+from fairseq.data import Dictionary
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq.distributed import fsdp_wrap
 from fairseq.models import FairseqEncoder, register_model
@@ -21,7 +22,8 @@ from fairseq.models.roberta import RobertaModel
 from fairseq.modules.checkpoint_activations import checkpoint_wrapper
 from fairseq.modules.quant_noise import quant_noise
 from fairseq.modules.transformer_sentence_encoder import init_bert_params
-from omegaconf import open_dict
+from fairseq.tasks import FairseqTask
+from omegaconf import DictConfig, open_dict
 from torch import nn
 
 from plugins import checkpoints
@@ -75,7 +77,7 @@ class ClapRobertaModel(WithEmbeddingHead, RobertaModel):
         dictionaries.fit(dictionary, cfg.vocab_size)
         if state is not None:
             saved = (state.get("task_state") or {}).get("dictionary_sha256")
-            dictionaries.check_same(dictionary, saved, source)
+            dictionaries.check_same(dictionary, saved, str(source))
         with open_dict(cfg):
             model = tuning.tune(cls(cfg, ClapRobertaEncoder(cfg, dictionary)), cfg, task)
         checkpoints.record(cfg)
@@ -84,7 +86,10 @@ class ClapRobertaModel(WithEmbeddingHead, RobertaModel):
     def forward(
         self, src_tokens, features_only=False, return_all_hiddens=False, classification_head_name=None, **kwargs
     ):
-        """As fairseq's; a head that reads ``<s>`` alone gets it from a last layer that works on nothing else."""
+        """Like fairseq's forward, except that with the ``bos`` pooler the last layer computes only ``<s>``.
+
+        With ``target`` it returns None and a dict with ``loss``: see :meth:`ClapRobertaEncoder.forward`.
+        """
         if classification_head_name is None:
             return super().forward(src_tokens, features_only, return_all_hiddens, **kwargs)
         head = self.classification_heads[classification_head_name]
@@ -94,7 +99,7 @@ class ClapRobertaModel(WithEmbeddingHead, RobertaModel):
         return head(x, src_tokens == self.encoder.dictionary.pad()), extra
 
     def register_classification_head(self, name, num_classes=None, inner_dim=None, **kwargs):
-        """Add a head, or replace the one of that name; see :class:`ClassificationHead`."""
+        """Add a classification head, or replace the one with that name; see :class:`ClassificationHead`."""
         cfg = self.args
         head = ClassificationHead(
             cfg.encoder_embed_dim,
@@ -110,11 +115,11 @@ class ClapRobertaModel(WithEmbeddingHead, RobertaModel):
             nn.utils.spectral_norm(head.out_proj)
         self.classification_heads[name] = head
 
-    def peft_parts(self):
-        """Return where in the model ``--peft`` acts.
+    def peft_parts(self) -> Parts:
+        """Return the parts of the model that ``--peft`` changes.
 
-        A prompt stands after ``<s>``, which so keeps its position, what ALiBi says about it, and its row of features,
-        which classification heads read.
+        A prompt is inserted after ``<s>``, which keeps its position, its ALiBi bias, and its row of features, which
+        classification heads read.
         """
         encoder = self.encoder.sentence_encoder
         return Parts(
@@ -162,15 +167,15 @@ class ClapRobertaEncoder(FairseqEncoder):
         Args:
             src_tokens: (B, T).
             features_only: return features instead of logits.
-            return_all_hiddens: also return what goes into and out of each layer.
-            masked_tokens: (B, T) boolean, the positions to predict. With ``--self-mask-prob`` they are candidates,
-                some of which the model masks, and predicts, itself.
-            target: (B, T), to be given the loss at the masked positions rather than their logits, which cost more.
+            return_all_hiddens: also return the input and the output of each layer.
+            masked_tokens: (B, T) boolean, the positions to predict. With ``--self-mask-prob`` the model draws the
+                masked positions among them.
+            target: (B, T). With it the loss at the masked positions is computed without storing their logits.
 
         Returns:
-            Features (B, T, C), or logits (B, T, V), or (N, V) at the N masked positions, or the loss, summed over
-            them, in nats; and a dict of
-            ``inner_states`` (a list of (T, B, C), or None) and ``masked_tokens`` (as given, or as drawn).
+            Features (B, T, C) if ``features_only``, else logits (B, T, V), or (N, V) at the N masked positions; and a
+            dict with ``inner_states`` (a list of (T, B, C), or None) and ``masked_tokens`` (as given, or as drawn).
+            With ``target``: None, and the dict also has ``loss``, a scalar in nats, summed over the masked positions.
         """
         if masked_tokens is not None and self.args.self_mask_prob:
             drawn = torch.rand(src_tokens.shape, device=src_tokens.device) < self.args.self_mask_prob
@@ -182,7 +187,10 @@ class ClapRobertaEncoder(FairseqEncoder):
         else:
             rows, extra = masked_tokens.flatten().nonzero().squeeze(1), {"inner_states": None}
             x, _ = self.sentence_encoder(src_tokens, rows=rows)
-            x = self.lm_head(x) if target is None else self.lm_head.cross_entropy(x, target.flatten()[rows])
+            if target is None:
+                x = self.lm_head(x)
+            else:
+                x, extra["loss"] = None, self.lm_head.cross_entropy(x, target.flatten()[rows])
         return x, extra | {"masked_tokens": masked_tokens}
 
     def extract_features(self, src_tokens, return_all_hiddens=False, **unused):
@@ -191,7 +199,7 @@ class ClapRobertaEncoder(FairseqEncoder):
         return x, {"inner_states": states}
 
     def first_features(self, src_tokens):
-        """Map tokens (B, T) to the features of the first of each row, (B, C)."""
+        """Map tokens (B, T) to the features (B, C) of the first token of each row."""
         batch, length = src_tokens.shape
         return self.sentence_encoder(src_tokens, rows=torch.arange(batch, device=src_tokens.device) * length)[0]
 
@@ -204,11 +212,11 @@ class ClapRobertaEncoder(FairseqEncoder):
         return self.args.max_positions - taken if self.args.positions == "learned" else NO_LIMIT
 
 
-def agree_on_mask(mask_embedding, dictionary):
-    """Return what the embedding of ``<mask>`` is, having made the dictionary agree.
+def agree_on_mask(mask_embedding: str | None, dictionary: Dictionary) -> str:
+    """Return the kind of the mask embedding, "zero" or "learned", and make the dictionary agree with it.
 
     Raises:
-        UserError: a learned embedding was asked for, and the task left its row out.
+        UserError: a learned embedding is requested, but the task omits its row.
     """
     rowless = not getattr(dictionary, "mask_has_row", True)
     if mask_embedding == "zero" and not rowless:
@@ -220,8 +228,12 @@ def agree_on_mask(mask_embedding, dictionary):
     return mask_embedding or ("zero" if rowless else "learned")
 
 
-def check_masking(cfg, task):
-    """Refuse that nobody masks, and that task and model both do."""
+def check_masking(cfg: DictConfig, task: FairseqTask) -> None:
+    """Check that either the task or the model masks, not both.
+
+    Raises:
+        UserError: names the flags.
+    """
     by_task = getattr(task.cfg, "mask_prob", None)
     if by_task == 0 and not cfg.self_mask_prob:
         raise UserError("--mask-prob 0 leaves the masking to the model; give it --self-mask-prob, such as 0.15")
@@ -229,9 +241,10 @@ def check_masking(cfg, task):
         raise UserError(f"--self-mask-prob {cfg.self_mask_prob} needs --mask-prob 0: the task masks {by_task} already")
 
 
-def build_sentence_encoder(cfg, dictionary):
+def build_sentence_encoder(cfg: DictConfig, dictionary: Dictionary) -> SentenceEncoder:
+    """Build the embedding, the positions and the layers."""
     pad, width = dictionary.pad(), cfg.encoder_embed_dim
-    # A padding row that is kept at zero cannot be normalised; the fork does without wherever it may have to be.
+    # A padding row that stays zero cannot be normalized; the fork has none wherever rows may be normalized.
     plain = cfg.head == "roberta" and cfg.mask_embedding == "learned"
     noise = quant_noise(nn.Linear(width, width, bias=False), cfg.quant_noise_pq, cfg.quant_noise_pq_block_size)
     return SentenceEncoder(
@@ -263,7 +276,8 @@ def build_sentence_encoder(cfg, dictionary):
     )
 
 
-def build_layer(cfg):
+def build_layer(cfg: DictConfig) -> nn.Module:
+    """Build an encoder layer, wrapped for quantization noise, compilation, checkpointing and FSDP as configured."""
     layer = EncoderLayer(
         cfg.encoder_embed_dim,
         cfg.encoder_ffn_embed_dim,
@@ -286,7 +300,8 @@ def build_layer(cfg):
     return fsdp_wrap(layer, min_num_params=0 if cfg.checkpoint_activations else cfg.min_params_to_wrap)
 
 
-def build_head(cfg, dictionary, table):
+def build_head(cfg: DictConfig, dictionary: Dictionary, table: nn.Parameter) -> ClapHead | RobertaHead:
+    """Build the language-model head over an embedding table (V, C)."""
     if cfg.untie_weights_roberta:
         table = nn.Linear(cfg.encoder_embed_dim, cfg.vocab_size, bias=False).weight
         nn.init.normal_(table, std=0.02)

@@ -1,20 +1,25 @@
-"""What all language models with a GPT-2 style decoder share: options to weights, features to logits and loss.
+"""Base of the language models with a GPT-2 style decoder: options, features, logits and loss.
 
 State-dict keys are ``decoder.`` and GPT-2's names (``transformer.h.0.attn.c_attn.weight``, ..., ``lm_head.weight``).
 """
 
 import functools
+from argparse import ArgumentParser
+from collections.abc import Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
 from fairseq import utils
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq.models import FairseqDecoder, FairseqLanguageModel
-from omegaconf import open_dict
+from fairseq.tasks import FairseqTask
+from omegaconf import DictConfig, open_dict
+from torch import Tensor
 
 from plugins import checkpoints
 from plugins.checkpoints import as_dict, inherit, record
 from plugins.errors import UserError
+from plugins.modules.cache import Cache
 from plugins.modules.cross_entropy import summed_cross_entropy
 from plugins.modules.decoder import Decoder, initialize
 from plugins.modules.linear import Linear
@@ -31,9 +36,9 @@ SIZES = ("decoder_layers", "decoder_attention_heads", "decoder_embed_dim", "deco
 
 
 class DecoderLanguageModel(WithEmbeddingHead, FairseqLanguageModel):
-    """Base of the registered models.
+    """Base of the registered decoder models.
 
-    A subclass names its ``config`` class and its ``decoder_type``, and completes the options in :meth:`complete`.
+    A subclass sets ``config`` and ``decoder_type`` and implements :meth:`complete`.
     """
 
     def __init__(self, cfg, dictionary):
@@ -41,12 +46,13 @@ class DecoderLanguageModel(WithEmbeddingHead, FairseqLanguageModel):
         self.cfg = cfg
 
     @classmethod
-    def add_args(cls, parser):
+    def add_args(cls, parser: ArgumentParser) -> None:
+        """Add the options of the model to a command line."""
         add_tristate_flags(parser, cls.config)
         gen_parser_from_dataclass(parser, cls.config(), delete_default=True)
 
     @classmethod
-    def build_model(cls, cfg, task):
+    def build_model(cls, cfg: DictConfig, task: FairseqTask) -> "DecoderLanguageModel":
         """Build a model for the dictionary of a task.
 
         Raises:
@@ -69,24 +75,36 @@ class DecoderLanguageModel(WithEmbeddingHead, FairseqLanguageModel):
         return model
 
     @classmethod
-    def saved_architecture(cls, state, task, source):
-        """Return {option: value} of what a checkpoint, whose content is ``state``, says about its architecture."""
+    def saved_architecture(cls, state: Mapping, task: FairseqTask, source: str) -> dict:
+        """Return the architecture options that a checkpoint stores.
+
+        Args:
+            state: its content.
+            task: the task of the new run.
+            source: its path, for messages.
+        """
         saved = as_dict(state["cfg"]["model"])
         return {name: saved[name] for name in architecture_names(cls.config) if saved.get(name) is not None}
 
     @classmethod
-    def complete(cls, cfg, task):
-        """Fill what was not given, and refuse what contradicts itself."""
+    def complete(cls, cfg: DictConfig, task: FairseqTask) -> None:
+        """Fill in options that were not given, and check that they agree.
+
+        Raises:
+            UserError: options contradict each other.
+        """
         raise NotImplementedError
 
-    def forward(self, src_tokens, src_lengths=None, features_only=False, **options):
+    def forward(
+        self, src_tokens: Tensor, src_lengths: Tensor | None = None, features_only: bool = False, **options
+    ) -> tuple[Tensor | None, dict]:
         """Map tokens (B, T) to logits (B, T, V), or features (B, T, C), and a dict; see the decoder's ``forward``."""
         if features_only:
             return self.decoder.extract_features(src_tokens, src_lengths=src_lengths, **options)
         return self.decoder(src_tokens, src_lengths=src_lengths, **options)
 
-    def peft_parts(self):
-        """Return where in the model ``--peft`` acts."""
+    def peft_parts(self) -> Parts:
+        """Return the parts of the model that ``--peft`` changes."""
         decoder = self.decoder.transformer
         return Parts(
             body=decoder,
@@ -100,7 +118,7 @@ class DecoderLanguageModel(WithEmbeddingHead, FairseqLanguageModel):
             feedforward=("mlp.c_proj",),
         )
 
-    def new_cache(self, batch, window=None):
+    def new_cache(self, batch: int, window: int | None = None) -> Cache:
         """Return an empty key-value cache for ``batch`` sequences of up to ``max_positions()`` tokens.
 
         Args:
@@ -143,35 +161,38 @@ class LMDecoder(FairseqDecoder):
             self.lm_head.weight = self.transformer.wte.weight
         initialize(self, str(cfg.init))
 
-    def forward(self, tokens, target=None, **inputs):
+    def forward(self, tokens: Tensor, target: Tensor | None = None, **inputs) -> tuple[Tensor | None, dict]:
         """Predict the next token at every position.
 
         Args:
-            tokens: (B, T), padded on the right; with a cache, those that follow what it holds.
-            target: (B, T), ``pad()`` where there is none, to be given the loss rather than logits, which cost more.
-            inputs: those of :meth:`extract_features`.
+            tokens: (B, T), padded on the right; with a cache, the tokens after those in the cache.
+            target: (B, T), ``pad()`` where there is none. With it the loss is computed without storing logits.
+            inputs: passed to :meth:`extract_features`.
 
         Returns:
-            Logits (B, T, V), or the loss, a scalar in nats, summed over all targets; and the dict of
-            :meth:`extract_features`.
+            Logits (B, T, V) and the dict of :meth:`extract_features`. With ``target``: None, and the dict has ``loss``,
+            a scalar in nats, summed over all targets.
         """
         x, extra = self.extract_features(tokens, **inputs)
-        return (self.output_layer(x) if target is None else self.loss(x, target)), extra
+        if target is None:
+            return self.output_layer(x), extra
+        return None, {**extra, "loss": self.loss(x, target)}
 
     def extract_features(self, tokens, src_lengths=None, cache=None):
         """Map tokens (B, T) to features (B, T, C) and an empty dict.
 
         Args:
-            src_lengths: (B,) without padding; not needed, for no position sees what is after it.
-            cache: of :meth:`DecoderLanguageModel.new_cache`.
+            src_lengths: (B,) without padding; ignored, since no position attends to later ones.
+            cache: from :meth:`DecoderLanguageModel.new_cache`.
         """
         return self.transformer(tokens, cache), {}
 
-    def output_layer(self, features):
+    def output_layer(self, features: Tensor) -> Tensor:
+        """Map features (B, T, C) to logits (B, T, V)."""
         return self.lm_head(features)
 
-    def loss(self, features, target):
-        """Return the summed cross-entropy of targets (B, T), ``pad()`` excepted, given features (B, T, C)."""
+    def loss(self, features: Tensor, target: Tensor) -> Tensor:
+        """Return the summed cross-entropy of targets (B, T) other than ``pad()``, given features (B, T, C)."""
         real = target != self.dictionary.pad()
         x, target = features[real], target[real]  # (N, C), (N,): only these are projected
         head = self.lm_head
@@ -180,22 +201,23 @@ class LMDecoder(FairseqDecoder):
         return summed_cross_entropy(head(x).float(), target)
 
     def get_normalized_probs(self, net_output, log_probs, sample=None):
-        """Return (log-)probabilities (B, T, V + 1), the last column for padded targets, which are no symbol."""
+        """Return (log-)probabilities (B, T, V + 1); the last column is for padded targets, which have no symbol."""
         logits = net_output[0].float()
         probs = utils.log_softmax(logits, dim=-1) if log_probs else utils.softmax(logits, dim=-1)
         return F.pad(probs, (0, 1), value=-torch.inf if log_probs else 0.0)
 
-    def max_positions(self):
+    def max_positions(self) -> int:
+        """Return the longest input, in tokens."""
         return self.transformer.max_tokens
 
 
-def fill(cfg, defaults, symbols):
-    """Fill what was not given.
+def fill(cfg: DictConfig, defaults: Mapping, symbols: int) -> None:
+    """Fill in options that were not given.
 
     Args:
         cfg: the options of the model.
         defaults: {option: value}.
-        symbols: how many the dictionary holds.
+        symbols: size of the dictionary.
 
     Raises:
         UserError: --vocab-size contradicts the dictionary.
@@ -213,8 +235,16 @@ def fill(cfg, defaults, symbols):
     cfg.trained_length = cfg.trained_length or cfg.block_size
 
 
-def validate(cfg, positive=(), probabilities=()):
-    """Refuse options that make no sense, naming the flag; the arguments are the names of some more of these."""
+def validate(cfg: DictConfig, positive: Iterable[str] = (), probabilities: Iterable[str] = ()) -> None:
+    """Check the values of options.
+
+    Args:
+        positive: further options that must be positive.
+        probabilities: further options that must be between 0 and 1.
+
+    Raises:
+        UserError: names the flag.
+    """
     width, heads = cfg.decoder_embed_dim, cfg.decoder_attention_heads
     for name in (*SIZES, "norm_eps", *positive):
         if not cfg[name] > 0:

@@ -1,4 +1,4 @@
-"""The options that all language models with a GPT-2 style decoder have."""
+"""Options of all language models with a GPT-2 style decoder."""
 
 from dataclasses import dataclass
 from typing import Optional  # fairseq's parser does not read `int | None`
@@ -20,11 +20,11 @@ ACTIVATIONS = ChoiceEnum([*get_available_activation_fns(), "gelu_tanh"])
 @dataclass
 class DecoderLMConfig(PositionScalingConfig, PeftConfig, StartConfig):
     # Size
-    decoder_layers: Optional[int] = architecture("layers (by architecture)")
-    decoder_attention_heads: Optional[int] = architecture("attention heads; they must divide the width (likewise)")
-    decoder_embed_dim: Optional[int] = architecture("width (likewise)")
+    decoder_layers: Optional[int] = architecture("layers (set by --arch)")
+    decoder_attention_heads: Optional[int] = architecture("attention heads; they must divide the width (set by --arch)")
+    decoder_embed_dim: Optional[int] = architecture("embedding width (set by --arch)")
     decoder_ffn_embed_dim: Optional[int] = architecture("width of the feed-forward nets (four times the width)")
-    block_size: Optional[int] = architecture("longest context, in tokens (by architecture)")
+    block_size: Optional[int] = architecture("longest context, in tokens (set by --arch)")
     vocab_size: Optional[int] = architecture("rows of the embedding table (as many as the dictionary has symbols)")
 
     # Layers
@@ -40,7 +40,7 @@ class DecoderLMConfig(PositionScalingConfig, PeftConfig, StartConfig):
     activation_fn: Optional[ACTIVATIONS] = architecture(
         "activation of the feed-forward nets; gelu_tanh is GPT-2's approximation (gelu_tanh in causal_lm, else gelu)"
     )
-    norm_eps: Optional[float] = architecture("added to the variance in layer norms (1e-5)")
+    norm_eps: Optional[float] = architecture("epsilon of layer norms (1e-5)")
     init: INITIALIZATIONS = option(
         "gpt2",
         "gpt2: normal 0.02, residual projections divided by sqrt(2 layers); xavier: Xavier-uniform linear layers, "
@@ -48,13 +48,13 @@ class DecoderLMConfig(PositionScalingConfig, PeftConfig, StartConfig):
     )
 
     # Dropout
-    dropout: Optional[float] = option(None, "after attention and after the feed-forward net (by architecture, else 0)")
-    embedding_dropout: Optional[float] = option(None, "after the embedding (as --dropout)")
-    attention_dropout: Optional[float] = option(None, "of attention weights (as --dropout)")
+    dropout: Optional[float] = option(None, "dropout after attention and feed-forward nets (set by --arch, else 0)")
+    embedding_dropout: Optional[float] = option(None, "dropout after the embedding (as --dropout)")
+    attention_dropout: Optional[float] = option(None, "dropout of attention weights (as --dropout)")
 
 
-def size(layers, heads, width, block, dropout):
-    """Return the options of an architecture."""
+def size(layers: int, heads: int, width: int, block: int, dropout: float) -> dict[str, int | float]:
+    """Return the options of an architecture of a given size."""
     return {
         "decoder_layers": layers,
         "decoder_attention_heads": heads,

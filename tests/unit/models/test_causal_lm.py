@@ -44,7 +44,7 @@ def test_the_loss_is_the_summed_cross_entropy_of_the_logits_at_real_targets():
     model = make(dropout=0.0)
     tokens, target = torch.randint(13, (3, 9)), torch.randint(13, (3, 9))
     target[0, 4:] = target[2, 0] = 13  # pad() of 13 symbols
-    loss, _ = model(tokens, target=target)
+    loss = model(tokens, target=target)[1]["loss"]
     expected = F.cross_entropy(model(tokens)[0].flatten(0, 1), target.flatten(), ignore_index=13, reduction="sum")
     torch.testing.assert_close(loss, expected)
     ours, theirs = (torch.autograd.grad(value, list(model.parameters())) for value in (loss, expected))
@@ -65,7 +65,7 @@ def test_a_head_that_is_no_plain_layer_is_called():
     head.weight = model.decoder.lm_head.weight
     model.decoder.lm_head = head
     expected = F.cross_entropy(model(tokens)[0].flatten(0, 1), target.flatten(), reduction="sum")
-    torch.testing.assert_close(model(tokens, target=target)[0], expected)
+    torch.testing.assert_close(model(tokens, target=target)[1]["loss"], expected)
 
 
 @pytest.mark.parametrize("tied", [True, False])
