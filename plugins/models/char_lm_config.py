@@ -23,7 +23,7 @@ class CharLMConfig(DecoderLMConfig):
     )
     style_inference: Optional[STYLE_INFERENCES] = architecture(
         "how a position's style is inferred from its prefix: running_mean of hidden states; token: the last one; ema: "
-        "a moving average; prefix: from the first ones, then constant; given: labels only; constant: no style, a control "
+        "a moving average; prefix: from the first ones, then fixed; given: labels only; constant: no style, a control "
         "with as many parameters; published: from the last position for all, which leaks the future (running_mean)"
     )
     num_styles: Optional[int] = architecture("styles (as in the corpus, else 4); 1 is a control without styles")
