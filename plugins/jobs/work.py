@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -56,7 +57,7 @@ class Work:
                 raise
             Note(self.job.key(), True, result).write(self.folder)
 
-    def checkpoint(self, device: str | None = None):
+    def checkpoint(self, device: str | None = None) -> Any:
         """Return what submitit submits again when the job is preempted or reaches its time limit: the same work."""
         import submitit
 

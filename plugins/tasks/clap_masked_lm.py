@@ -155,7 +155,9 @@ class ClapMaskedLMTask(FairseqTask):
             starts,
         )
 
-    def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
+    def filter_indices_by_size(
+        self, indices: np.ndarray, dataset: Any, max_positions: Any = None, ignore_invalid_inputs: bool = False
+    ) -> np.ndarray:
         indices, too_long = dataset.filter_indices_by_size(indices, max_positions)
         if len(too_long) and (len(indices) == 0 or not ignore_invalid_inputs):
             raise UserError(

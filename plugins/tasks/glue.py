@@ -4,6 +4,7 @@ import logging
 import os
 from typing import Any  # fairseq's parser does not read `str | None`
 
+import numpy as np
 import torch
 from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
@@ -116,7 +117,7 @@ class GlueTask(FairseqTask):
         """Return the length of the longest input in tokens."""
         return self.longest or DEFAULT_POSITIONS
 
-    def load_dataset(self, split, combine=False, **kwargs):
+    def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> Any:
         """Load a split, tokenized by the checkpoint's own tokenizer.
 
         Raises:
@@ -134,7 +135,7 @@ class GlueTask(FairseqTask):
         )  # fmt: skip
         return self.datasets[split]
 
-    def rows_of(self, split, total):
+    def rows_of(self, split: str, total: int) -> Any:
         """Return the rows of a split that ``--fold`` leaves, or None for all."""
         if self.cfg.fold is None or split not in (specs.TRAIN, folds.HELD_OUT):
             if split == folds.HELD_OUT:
@@ -143,12 +144,14 @@ class GlueTask(FairseqTask):
         others, own = folds.rows(self.cfg.fold, self.cfg.fold_file, total)
         return others if split == specs.TRAIN else own
 
-    def begin_epoch(self, epoch, model):
+    def begin_epoch(self, epoch: int, model: torch.nn.Module) -> None:
         """Remember the epoch, which recorded logits are named after."""
         super().begin_epoch(epoch, model)
         self.epoch = epoch
 
-    def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
+    def filter_indices_by_size(
+        self, indices: np.ndarray, dataset: Any, max_positions: Any = None, ignore_invalid_inputs: bool = False
+    ) -> np.ndarray:
         return indices  # inputs are truncated already, and batch_by_size refuses a --max-tokens that they exceed
 
     # Model
@@ -216,6 +219,6 @@ class GlueTask(FairseqTask):
         super().reduce_metrics(logging_outputs, criterion)
         criterion.log_scores(logging_outputs)
 
-    def post_validate(self, model, stats, agg):
+    def post_validate(self, model: Any, stats: Any, agg: Any) -> None:
         """Discard the predictions of a finished split, which fairseq would keep and store in checkpoints."""
         metrics.reset_meters("valid")
