@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def validation_curves(
     colors, markers = colors_of(list(curves)), markers_of(list(curves))
     ends = {}  # (value, color) by label
     for name, (updates, values) in curves.items():
-        look = {"color": colors[name], "marker": markers[name]}
+        look: dict[str, Any] = {"color": colors[name], "marker": markers[name]}
         axes.plot(updates, values, linewidth=1.8, markersize=4.5, clip_on=False, **look)
         ends[f"{name} {values[-1]:.0f}"] = values[-1], colors[name]
     if unigram is not None:
@@ -81,7 +81,7 @@ def bands(path: str | Path, curves: Mapping[str, Band], title: str, ylabel: str,
 def draw_bands(axes: "Axes", curves: Mapping[str, Band], names: Sequence[str]) -> None:
     """Draw curves with their bands, in the color and dashes of each name's place among all ``names``."""
     for name, (x, mean, error) in curves.items():
-        look = {"color": look_of(names)[name], "label": name}
+        look: dict[str, Any] = {"color": look_of(names)[name], "label": name}
         if len(x) == 1:  # a line or band of one point would be invisible
             axes.errorbar(x, mean, error, marker="o", markersize=4, capsize=3, **look)
             continue
@@ -130,7 +130,7 @@ def ranges(
     for index, (group, members) in enumerate(groups.items()):
         low, value, high = np.array([members[name] for name in names]).T
         rows = np.arange(len(names)) + (index - (len(groups) - 1) / 2) * 0.15
-        look = {"color": colors[group], "marker": markers[group], "linestyle": "none"}
+        look: dict[str, Any] = {"color": colors[group], "marker": markers[group], "linestyle": "none"}
         axes.errorbar(value, rows, xerr=(value - low, high - value), markersize=5, capsize=3, label=group, **look)
     axes.set(title=title, xlabel=xlabel, yticks=range(len(names)), yticklabels=names)
     axes.invert_yaxis()
@@ -274,9 +274,10 @@ def label_ends(axes: "Axes", ends: Mapping[str, tuple[float, str]], size: float 
     """
     to_place, from_place = (np.log, math.exp) if axes.get_yscale() == "log" else (np.asarray, float)
     low, high = to_place(axes.get_ylim())
-    height = axes.get_position().height * axes.figure.get_figheight() * 72  # points
+    figure: Any = axes.figure
+    height = axes.get_position().height * figure.get_figheight() * 72  # points
     places = separate([float(to_place(value)) for value, _ in ends.values()], 1.3 * size / height * (high - low))
-    where = {"xycoords": axes.get_yaxis_transform(), "xytext": (8, 0), "textcoords": "offset points"}
+    where: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "xytext": (8, 0), "textcoords": "offset points"}
     for (label, (_, color)), place in zip(ends.items(), places, strict=True):
         xy = (1, from_place(place))
         axes.annotate(label, xy, **where, va="center", color=color, fontsize=size, annotation_clip=False)

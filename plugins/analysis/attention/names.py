@@ -38,5 +38,6 @@ def heads_in_order(found: Mapping, least: float = 0.01) -> list[tuple[int, int]]
         least: the lowest score.
     """
     order = np.argsort(-np.nan_to_num(found["score"], nan=-1), axis=None, kind="stable")
-    places = (tuple(map(int, np.unravel_index(i, found["score"].shape))) for i in order)
+    heads = found["score"].shape[1]
+    places = (divmod(int(i), heads) for i in order)
     return [place for place in places if found["score"][place] >= least and not found["low"][place] <= 0]

@@ -1,5 +1,7 @@
 """Means with bootstrap intervals over a stream of texts, which are not stored."""
 
+from typing import Any
+
 import numpy as np
 
 
@@ -20,8 +22,9 @@ class StreamingBootstrap:
     def __init__(self, resamples: int = 1000, seed: int = 0):
         self.resamples, self.draws = resamples, np.random.default_rng(seed)
         self.count = 0  # texts
-        self.sums = self.items = 0.0  # (1 + R, P, *S) and (1 + R, P): every text once, then the replicates
-        self.texts = 0  # with an item, (P,)
+        self.sums: Any = 0.0
+        self.items: Any = 0.0  # (1 + R, P, *S) and (1 + R, P): every text once, then the replicates
+        self.texts: Any = 0  # with an item, (P,)
 
     def add(self, sums: np.ndarray, items: np.ndarray) -> None:
         """Add texts.

@@ -11,6 +11,7 @@ several styles alternate. Without these, every text has a style, and random lett
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,8 @@ class StyleClassifier:
         if kind not in ("svm", "bayes"):
             raise ValueError(f"kind is svm or bayes, not {kind!r}")
         self.kind, self.styles, self.seed = kind, list(styles), seed
-        self._pipeline, self._alphabet = None, ""
+        self._alphabet = ""
+        self._pipeline: Any = None  # until fit
 
     def fit(self, texts: Mapping[str, str], lengths: Iterable[int] = LENGTHS) -> "StyleClassifier":
         """Train on a text of each style, cut into windows of every length.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from plugins.analysis.metrics.means import mean_and_error
@@ -71,7 +72,7 @@ def consistency_by_length(
     return scores
 
 
-def confusion(true: np.ndarray, predicted: np.ndarray, styles: int) -> np.ndarray:
+def confusion(true: ArrayLike, predicted: ArrayLike, styles: int) -> np.ndarray:
     """Return counts (K, K + 1): rows are true styles, columns predicted ones, the last for none."""
     table = np.zeros((styles, styles + 1), int)
     np.add.at(table, (np.asarray(true), np.asarray(predicted)), 1)  # NONE, -1, is the last column
