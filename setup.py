@@ -5,6 +5,11 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+COMMANDS = {  # package: folder of the checkout
+    "fairseq_workbench": "scripts",
+    "fairseq_workbench.requirements": "requirements",
+    "fairseq_workbench.recipes": "examples/glue/recipes",
+}
 
 
 def pins(name):
@@ -21,8 +26,11 @@ setup(
     license="MIT",
     python_requires=">=3.11,<3.13",
     # Only the package: fairseq has an `examples` of its own, and ours must not shadow it.
-    packages=find_packages(include=["plugins", "plugins.*"]),
-    package_data={"plugins.analysis.report": ["page.*"], "plugins.diagnostics": ["page/*"]},  # templates and scripts
+    packages=[*find_packages(include=["plugins", "plugins.*"]), *COMMANDS],
+    package_dir=COMMANDS,
+    entry_points={"console_scripts": ["fairseq-workbench = fairseq_workbench.__main__:main"]},
+    package_data={"fairseq_workbench.requirements": ["*.txt"], "fairseq_workbench.recipes": ["*.yaml"],
+                  "plugins.analysis.report": ["page.*"], "plugins.diagnostics": ["page/*"]},  # templates and scripts
     # fairseq is absent on purpose: scripts/install.sh builds it, with --no-build-isolation --no-deps.
     install_requires=pins("torch") + pins("core"),
     extras_require={

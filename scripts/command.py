@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 PACKAGES = {"plugins", "torch", "fairseq", "numpy", "scipy", "sklearn", "sentencepiece", "hydra", "omegaconf"}
 ACTIVATE = "run `make install` once, then `source .venv/bin/activate`, or start the script with .venv/bin/python"
@@ -28,3 +29,10 @@ def run(main: Callable[[], None], interrupted: str = "\ninterrupted") -> None:
         if (error.name or "").partition(".")[0] not in PACKAGES:
             raise
         sys.exit(f"error: {sys.executable} has no package {error.name!r}: {ACTIVATE}")
+
+
+def shipped(folder: str) -> Path:
+    """Return a folder that commands read: of the checkout, or inside their package when installed (see setup.py)."""
+    here = Path(__file__).resolve().parent
+    inside = here / Path(folder).name
+    return inside if inside.is_dir() else here.parent / folder

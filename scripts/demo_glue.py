@@ -72,7 +72,7 @@ def main():
 
 def run(script, arguments):
     """Print and run the command of another script in this folder; return its exit status."""
-    path = os.path.relpath(ROOT / "scripts" / script)
+    path = os.path.relpath(Path(__file__).with_name(script))
     print(f"$ python {path} {' '.join(arguments)}", flush=True)
     process = subprocess.Popen([sys.executable, path, *arguments])
     while True:

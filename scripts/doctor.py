@@ -16,6 +16,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import command
+
 ROOT = Path(__file__).resolve().parent.parent
 EXTRAS = ("plots", "hf", "summarization", "dev")
 PYTHON_RANGE = ((3, 11), (3, 13))  # as python_requires in setup.py
@@ -61,7 +63,7 @@ def examine():
 
 def packages_of(part):
     """What requirements/PART.txt asks for and what is installed of it."""
-    lines = (ROOT / "requirements" / f"{part}.txt").read_text(encoding="utf-8").splitlines()
+    lines = (command.shipped("requirements") / f"{part}.txt").read_text(encoding="utf-8").splitlines()
     return [package_state(line.strip(), part) for line in lines if re.match(r"\w", line)]
 
 

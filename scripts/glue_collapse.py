@@ -16,8 +16,9 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-RECIPES = ROOT / "examples" / "glue" / "recipes"
+import command
+
+RECIPES = command.shipped("examples/glue/recipes")
 
 
 def parse_args(argv=None):
@@ -49,11 +50,11 @@ def main():
     for recipe in args.recipes:
         for model, checkpoint in checkpoints.items():
             folder = Path(args.output) / model / recipe
-            command = [sys.executable, str(ROOT / "scripts" / "run_glue.py"), "--glue-dir", args.glue_dir,
-                       "--checkpoint", str(checkpoint), "--tasks", *args.tasks, "--config",
-                       str(RECIPES / f"{recipe}.yaml"), "--output", str(folder), *args.options]  # fmt: skip
+            words = [sys.executable, str(Path(__file__).with_name("run_glue.py")), "--glue-dir", args.glue_dir,
+                     "--checkpoint", str(checkpoint), "--tasks", *args.tasks, "--config",
+                     str(RECIPES / f"{recipe}.yaml"), "--output", str(folder), *args.options]  # fmt: skip
             print(f"{model}, {recipe}", flush=True)
-            if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
+            if subprocess.run(words, stdout=subprocess.DEVNULL).returncode:
                 sys.exit(f"error: {model}, {recipe} failed")
             rows += summarized(read_json(folder / "results.json", dict), model, recipe)
     text = table(rows)

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 for path in (str(ROOT / "tests"), str(ROOT)):  # so that `import toy` and `import plugins` work from anywhere
     if path not in sys.path:
         sys.path.insert(0, path)
+sys.path.append(str(ROOT / "scripts"))  # the files that scripts share, as Python does for a script that it runs
 
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a background job: the tests of Ctrl-C would inherit it

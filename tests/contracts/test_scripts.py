@@ -7,7 +7,7 @@ import sys
 import pytest
 import toy
 
-SCRIPTS = [path for path in sorted((toy.ROOT / "scripts").glob("*.py")) if "__main__" in path.read_text()]
+SCRIPTS = [path for path in sorted((toy.ROOT / "scripts").glob("[!_]*.py")) if "__main__" in path.read_text()]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
