@@ -1,11 +1,12 @@
-"""Write an adapter (of --peft lora or last_layer) and its base as one plain checkpoint.
+#!/usr/bin/env python3
+"""Merge an adapter (of --peft lora or last_layer) into its base and write a plain checkpoint.
 
-The result is used, and tuned again, like any other: the same function, without the adapter's cost. The files of its
-dictionary and tokenizer are put beside it. A prompt cannot be merged.
+The result computes the same function at the base's speed, and can be fine-tuned again. Its dictionary and tokenizer are
+written next to it. A prompt cannot be merged.
 
     python scripts/merge_peft.py checkpoints/lora/checkpoint_best.pt -o checkpoints/merged/model.pt
 
-Adapters of a causal_lm also travel to and from the peft library's folders, prompts too:
+Adapters of a causal_lm, prompts included, are converted to and from folders of the peft library:
 
     python scripts/merge_peft.py checkpoints/lora/checkpoint_best.pt --export FOLDER
     python scripts/merge_peft.py --import FOLDER --base gpt2/model.pt -o checkpoints/imported/adapter.pt
@@ -20,25 +21,26 @@ import command
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
-def parse_args(arguments=None):
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line, before anything heavy is imported."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("adapter", nargs="?", help="its checkpoint, or a folder with checkpoint_best.pt")
+    parser.add_argument("adapter", nargs="?", help="checkpoint of an adapter, or a folder with checkpoint_best.pt")
     parser.add_argument("-o", "--output", metavar="CKPT", help="the checkpoint to write")
-    parser.add_argument("--base", metavar="CKPT", help="what it was trained on, if that is no longer where it was")
+    parser.add_argument("--base", metavar="CKPT", help="checkpoint of the base, if it was moved")
     parser.add_argument(
-        "--export", metavar="FOLDER", help="write adapter_model.safetensors and adapter_config.json there"
+        "--export", metavar="FOLDER", help="new folder for adapter_model.safetensors and adapter_config.json"
     )
     parser.add_argument(
         "--base-name",
         "--base-model",
         metavar="NAME",
-        help="with --export: base_model_name_or_path, the base on the Hub or its folder (its folder's name here)",
+        help="with --export: base_model_name_or_path, the base on the Hub or its folder",
     )
-    parser.add_argument("--import", dest="folder", metavar="FOLDER", help="a folder of the peft library, for --output")
+    parser.add_argument("--import", dest="folder", metavar="FOLDER", help="folder of the peft library to convert")
     command.add_user_dir(parser)
     args = parser.parse_args(arguments)
     if bool(args.adapter) == bool(args.folder):
-        parser.error("give either an adapter's checkpoint or --import FOLDER")
+        parser.error("give either the checkpoint of an adapter or --import FOLDER")
     if args.folder and not (args.base and args.output):
         parser.error("--import needs --base CKPT and --output CKPT")
     if args.adapter and bool(args.output) == bool(args.export):
@@ -46,11 +48,12 @@ def parse_args(arguments=None):
     if args.base_name and not args.export:
         parser.error("--base-name is for --export FOLDER")
     if args.export and (args.base or args.folder):
-        parser.error("--export writes the adapter alone: it takes neither --base nor --import")
+        parser.error("--export writes only the adapter: it takes neither --base nor --import")
     return args
 
 
-def main():
+def main() -> None:
+    """Run the command."""
     args = parse_args()
     from plugins import user_dir
     from plugins.errors import UserError

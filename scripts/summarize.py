@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Summarise the documents of a file: a line of JSON each, with ROUGE where the file has summaries too.
+"""Summarize the documents of a file: a line of JSON each, with ROUGE where the file has summaries too.
 
     python scripts/summarize.py checkpoints/lora test.csv -o summaries.jsonl --beam 4 --no-repeat-ngram 3
     python scripts/summarize.py checkpoints/lora articles.jsonl --temperature 0.7 --top-p 0.9
@@ -28,29 +28,29 @@ SEARCH = (
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    """Parse the command line. Nothing heavy is imported before."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint, its folder, a GPT-2's folder, or lead-N for N first sentences")
-    add("file", metavar="FILE", help="documents, and summaries where there are any")
+    add("file", metavar="FILE", help="documents, optionally with summaries")
     add("-o", "--output", type=Path, metavar="FILE", help="file to write, whole or not at all (default: print)")
     add("--document-column", metavar="NAME", help="column of the documents (article, document or text)")
     add("--summary-column", metavar="NAME", help="column of the summaries (highlights or summary)")
     add("--split", default="test", help="which file of a folder: train, valid or test (default: %(default)s)")
     add("--limit", type=int, metavar="N", help="stop after N documents (all)")
-    add("--skip-bad-rows", action="store_true", help="leave out records without a document, and count them")
-    add("--separator", metavar="TEXT", help="what comes before a summary: <|token|> or words (the checkpoint's)")
-    add("--peft-base", metavar="CKPT", help="the checkpoint that an adapter belongs to, if it was moved")
+    add("--skip-bad-rows", action="store_true", help="skip records without a document, and count them")
+    add("--separator", metavar="TEXT", help="text before a summary: <|token|> or words (the checkpoint's)")
+    add("--peft-base", metavar="CKPT", help="checkpoint of an adapter's base, if it was moved")
     search = parser.add_argument_group("search")
     add = search.add_argument
-    add("--temperature", type=float, default=0.0, metavar="X", help="draw tokens; 0: the likeliest always (0)")
-    add("--top-k", type=int, metavar="K", help="draw from the likeliest K (all)")
-    add("--top-p", type=float, metavar="P", help="draw from the likeliest that together have probability P (all)")
-    add("--beam", type=int, default=1, metavar="N", help="look for the likeliest summary with N hypotheses (1)")
+    add("--temperature", type=float, default=0.0, metavar="X", help="sampling temperature; 0: greedy (0)")
+    add("--top-k", type=int, metavar="K", help="sample from the K most likely tokens (all)")
+    add("--top-p", type=float, metavar="P", help="sample from the most likely tokens with total probability P (all)")
+    add("--beam", type=int, default=1, metavar="N", help="beam search with N hypotheses (1)")
     add("--length-penalty", type=float, default=1.0, metavar="X", help="of beam search; above 1 for longer ones (1)")
-    add("--seed", type=int, default=1, metavar="N", help="of the random numbers; each document has its own (1)")
+    add("--seed", type=int, default=1, metavar="N", help="random seed; each document has its own stream (1)")
     rules = parser.add_argument_group("rules")
     add = rules.add_argument
     add("--max-length", type=int, default=64, metavar="N", help="most tokens of a summary (%(default)s)")
@@ -60,17 +60,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--forbid", nargs="+", default=[], metavar="WORD", help="texts that no summary contains, even within words")
     add("--document-tokens", type=int, metavar="N", help="cut documents to N tokens (as many as fit)")
     speed = parser.add_argument_group("speed")
-    speed.add_argument("--batch-size", type=int, default=8, metavar="N", help="documents side by side (%(default)s)")
+    speed.add_argument("--batch-size", type=int, default=8, metavar="N", help="documents per batch (%(default)s)")
     dtypes = ["float32", "bfloat16"]
     speed.add_argument("--dtype", default="float32", choices=dtypes, help="of the weights (%(default)s)")
-    speed.add_argument("--device", default="cpu", metavar="D", help="such as cuda (%(default)s)")
+    speed.add_argument("--device", default="cpu", metavar="D", help="for example cuda (%(default)s)")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.limit is not None and args.limit < 1:
         parser.error(f"--limit {args.limit}: at least one document")
     for name in (*SEARCH, "separator", "peft_base", "dtype", "device") if lead(args.checkpoint) else ():
         if getattr(args, name) != parser.get_default(name):
-            parser.error(f"--{name.replace('_', '-')} means nothing to {args.checkpoint}, which copies sentences")
+            parser.error(f"--{name.replace('_', '-')} has no effect on {args.checkpoint}, which copies sentences")
     return args
 
 
@@ -128,7 +128,7 @@ def lines(args):
     records = list(tqdm(itertools.islice(records, args.limit), "reading", leave=False, unit=" documents", disable=None))
     found = summaries(args, records)
     # Without a terminal no bar; with one it stays below the lines.
-    for record, text in zip(tqdm(records, "summarising", unit=" documents", disable=None), found, strict=True):
+    for record, text in zip(tqdm(records, "summarizing", unit=" documents", disable=None), found, strict=True):
         line = {"id": record.name, "summary": text}
         if record.summary is not None:
             line |= {"reference": record.summary, "rouge": rouge.score(text, record.summary)}

@@ -20,7 +20,7 @@ def test_options_of_a_model_are_refused_where_sentences_are_copied(script, capsy
     assert script.parse_args(["lead-3", "x.csv", "--limit", "2", "-o", "out"]).limit == 2
     with pytest.raises(SystemExit):
         script.parse_args(["lead-3", "x.csv", *more])
-    assert f"{more[0]} means nothing to lead-3" in capsys.readouterr().err
+    assert f"{more[0]} has no effect on lead-3" in capsys.readouterr().err
     assert script.parse_args(["model.pt", "x.csv", *more])
 
 

@@ -125,26 +125,30 @@ def test_rows_without_a_symbol_become_fillers(transformers, bpe, tmp_path):
     assert interface.task.source_dictionary[308].startswith("madeupword")
 
 
-def test_a_sentencepiece_folder_has_equal_logits_and_ids(transformers, tmp_path):
+@pytest.mark.parametrize("kind", ["XLMRoberta", "Camembert"])
+def test_a_sentencepiece_folder_has_equal_logits_and_ids(transformers, tmp_path, kind):
     folder, model = tmp_path / "hf", io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(TEXT * 20), model_writer=model, vocab_size=60, hard_vocab_limit=False, minloglevel=2
     )
     folder.mkdir()
     (folder / "sentencepiece.bpe.model").write_bytes(model.getvalue())
-    tokenizer = transformers.XLMRobertaTokenizer.from_pretrained(folder)
+    tokenizer = getattr(transformers, f"{kind}Tokenizer").from_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "sentencepiece.bpe.model").write_bytes(model.getvalue())
+    ends = {name: getattr(tokenizer, name) for name in ("bos_token_id", "pad_token_id", "eos_token_id")}
     torch.manual_seed(1)
-    config = transformers.XLMRobertaConfig(vocab_size=len(tokenizer), **SIZE)
-    theirs = transformers.XLMRobertaForMaskedLM(config).eval()
+    config = getattr(transformers, f"{kind}Config")(vocab_size=len(tokenizer), **SIZE, **ends)
+    theirs = getattr(transformers, f"{kind}ForMaskedLM")(config).eval()
     theirs.save_pretrained(folder)
     roberta_in.convert(folder, tmp_path / "ours" / "model.pt")
     interface = hub.load(tmp_path / "ours" / "model.pt")
-    rows = list(range(len(tokenizer)))
-    assert difference(theirs, interface, rows, tokenizer.mask_token_id) < 1e-5
+    special = [tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id]
+    mask = tokenizer.mask_token_id
+    rows = special + [i for i in range(len(tokenizer)) if i not in (*special, mask)] + [mask]
+    assert difference(theirs, interface, rows, mask) < 1e-5
     for text in TEXT[:2]:
-        assert interface.encode(text).tolist() == tokenizer(text).input_ids
+        assert [rows[i] for i in interface.encode(text).tolist()] == tokenizer(text).input_ids
 
 
 def test_an_added_token_is_named(transformers, bpe, tmp_path):
