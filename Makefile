@@ -1,6 +1,6 @@
 # `make` lists the targets. The environment lives in .venv; scripts/install.sh says what goes into it and why.
 
-PYTHON ?= python3.11
+PYTHON ?=
 ARGS ?=
 # Two processes share the test files, the slow ones first; WORKERS= runs the tests in one, as a debugger needs it.
 WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
@@ -13,7 +13,7 @@ export PYTHON OMP_WAIT_POLICY
 
 help:
 	@echo 'make install   build .venv (about 5 minutes, 3 GB free; later calls do only what is missing)'
-	@echo '               PYTHON=/path/to/python3.11 names the Python to use'
+	@echo '               PYTHON=/path/to/python3.11 names the Python to use (3.11 to 3.13; the first on PATH)'
 	@echo '               PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu fetches a smaller torch, without CUDA'
 	@echo 'make demo      install, then train a small masked LM and fill some masks'
 	@echo '               ARGS="--data FILE..." passes options; or call .venv/bin/python scripts/demo_mlm.py --data FILE...'

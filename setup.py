@@ -24,7 +24,7 @@ setup(
     description="A fairseq plugin package: ALiBi and CLAP masked LMs, and tools to look inside them",
     author="the fairseq-workbench authors",
     license="MIT",
-    python_requires=">=3.11,<3.13",
+    python_requires=">=3.11,<3.14",
     # Only the package: fairseq has an `examples` of its own, and ours must not shadow it.
     packages=[*find_packages(include=["plugins", "plugins.*"]), *COMMANDS],
     package_dir=COMMANDS,

@@ -20,7 +20,7 @@ import command
 
 ROOT = Path(__file__).resolve().parent.parent
 EXTRAS = ("plots", "hf", "summarization", "dev")
-PYTHON_RANGE = ((3, 11), (3, 13))  # as python_requires in setup.py
+PYTHON_RANGE = ((3, 11), (3, 14))  # as python_requires in setup.py
 
 
 def main(argv=None):
@@ -121,7 +121,7 @@ def python_problems():
     low, high = PYTHON_RANGE
     if low <= sys.version_info[:2] < high:
         return []
-    what = f"Python 3.11 or 3.12 is needed, this is {sys.version.split()[0]}"
+    what = f"Python 3.11, 3.12 or 3.13 is needed, this is {sys.version.split()[0]}"
     return [[what, "make install PYTHON=/path/to/python3.11"]]
 
 

@@ -6,7 +6,19 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-PYTHON=${PYTHON:-python3.11}
+# Settings of the user's that would send packages elsewhere, or change what is compiled. With CUDA_HOME set, fairseq
+# compiles CUDA extensions, which nothing here uses. PIP_USER=0 also overrides pip's configuration file.
+unset PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONPATH PYTHONHOME CUDA_HOME CUDA_PATH _PYTHON_SYSCONFIGDATA_NAME
+export PIP_USER=0
+
+VERSIONS="3.11 3.12 3.13"
+NEEDED="Python 3.11, 3.12 or 3.13 is needed"
+if [ -z "${PYTHON:-}" ]; then
+    PYTHON=python3.11  # what an error names if there is none
+    for version in $VERSIONS; do
+        if command -v "python$version" >/dev/null; then PYTHON=python$version; break; fi
+    done
+fi
 STATE=.venv/.install
 PY=.venv/bin/python
 NEED_KB=$((3 * 1024 * 1024))
@@ -47,12 +59,20 @@ pip_install() { $PY -m pip install --no-input --disable-pip-version-check "$@"; 
 
 check_python() {  # check_python PROGRAM CURE
     local found
-    command -v "$1" >/dev/null || fail "$1 not found, but Python 3.11 or 3.12 is needed: $2"
+    command -v "$1" >/dev/null || fail "$1 not found, but $NEEDED: $2"
     found=$("$1" --version 2>&1 </dev/null | tail -n 1) || true
-    case $found in
-        "Python 3.11."* | "Python 3.12."*) ;;
-        *) fail "$1 is '$found', but Python 3.11 or 3.12 is needed: $2" ;;
-    esac
+    for version in $VERSIONS; do
+        case $found in "Python $version."*) return ;; esac
+    done
+    fail "$1 is '$found', but $NEEDED: $2"
+}
+
+check_venv() {  # .venv is cleared if it is not ours, or if it has moved: never somebody else's
+    [ ! -L .venv ] || fail ".venv is a symbolic link to $(readlink .venv), an environment that would be overwritten:" \
+        "remove the link (rm .venv)"
+    [ -e .venv ] && [ ! -d $STATE ] || return 0
+    ! $PY -m pip --version >/dev/null 2>&1 ||
+        fail ".venv is a working environment that make install did not make: move it away"
 }
 
 check_compiler() {
@@ -73,19 +93,18 @@ check_disk() {
 # ---- the steps -----------------------------------------------------------------------------------
 
 make_venv() {
-    # Without our stamp .venv is half made, has moved, or is somebody's own, which is kept if it works.
+    # A .venv that is here is half made, or ours and moved.
+    local said
     echo "[$number/${#steps[@]}] .venv from $PYTHON"
-    if [ ! -d $STATE ] && $PY -m pip --version >/dev/null 2>&1; then
-        check_python $PY "remove .venv and run make install again"
-    else
-        "$PYTHON" -m venv --clear .venv >/dev/null 2>&1 </dev/null ||
-            fail "'$PYTHON -m venv' failed: install the venv module" \
-                 "(Debian, Ubuntu: apt-get install python3.11-venv) or name another PYTHON="
-    fi
+    said=$("$PYTHON" -m venv --clear .venv 2>&1 </dev/null) || {
+        [ -z "$said" ] || echo "$said" >&2
+        fail "'$PYTHON -m venv' failed: install the venv module" \
+             "(Debian, Ubuntu: apt-get install python3-venv) or name another PYTHON="
+    }
+    mkdir -p $STATE  # from here on it is ours
     [ -f "$($PY -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] ||
         fail "Python.h not found, and fairseq must be compiled:" \
-             "install the headers (Debian, Ubuntu: apt-get install python3.11-dev) or name another PYTHON="
-    mkdir -p $STATE
+             "install the headers (Debian, Ubuntu: apt-get install python3-dev) or name another PYTHON="
 }
 
 build_fairseq() {
@@ -117,6 +136,7 @@ done
 pending() { [[ " ${todo[*]} " == *" $1 "* ]]; }
 if pending venv; then
     todo=("${steps[@]}")
+    check_venv
     check_python "$PYTHON" "install it, or name one: make install PYTHON=/path/to/python3.11"
 fi
 if pending fairseq; then check_compiler; fi

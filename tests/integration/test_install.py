@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ["make", "sh", "bash", "env", "dirname", "cat", "cksum", "awk", "df", "mkdir", "tail", "cp", "rm"]
+TOOLS = ["make", "sh", "bash", "env", "dirname", "cat", "cksum", "awk", "df", "mkdir", "tail", "cp", "rm", "readlink"]
 
 # Plays both python3.11 and .venv/bin/python: notes what pip is asked for, and fails where $FAIL says so.
 FAKE_PYTHON = """#!/bin/sh
@@ -18,7 +18,9 @@ case "$*" in
     --version) echo "Python $FAKE_VERSION" ;;
     "-m venv --clear .venv") rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
     *sysconfig*) echo "$FAKE_INCLUDE" ;;
-    *"pip install"*) echo "$*" >>pip-calls ;;
+    *"pip install"*)
+        echo "$*" >>pip-calls
+        echo "$PIP_USER,$PIP_TARGET,$PYTHONPATH,$CUDA_HOME,$CUDA_PATH" >>pip-settings ;;
 esac
 """
 
@@ -96,7 +98,7 @@ def assert_refused(result, *words):
 
 def test_a_wrong_python_is_refused(project):
     result = project.make_install(FAKE_VERSION="3.9.18")
-    assert_refused(result, "Python 3.9.18", "3.11 or 3.12 is needed", "PYTHON=")
+    assert_refused(result, "Python 3.9.18", "3.11, 3.12 or 3.13 is needed", "PYTHON=")
     assert not (project.root / ".venv").exists()
 
 
@@ -117,13 +119,53 @@ def test_too_little_disk_is_refused(project):
     assert not (project.root / ".venv").exists()
 
 
-def test_a_broken_venv_module_is_refused(project):
-    assert_refused(project.make_install(FAIL="-m venv"), "-m venv' failed", "python3.11-venv")
+def test_a_broken_venv_module_is_refused_after_its_own_error(project):
+    result = project.make_install(FAIL="-m venv")
+    assert result.returncode != 0
+    own, line = [line for line in result.stderr.splitlines() if not line.startswith("make:")]
+    assert own.startswith("made to fail: -m venv") and "-m venv' failed" in line and "python3-venv" in line
+
+
+def test_a_venv_that_is_a_symbolic_link_is_refused_and_kept(project, tmp_path):
+    other = tmp_path / "other"
+    (other / "bin").mkdir(parents=True)
+    (other / "bin" / "mine").touch()
+    (project.root / ".venv").symlink_to(other)
+    assert_refused(project.make_install(), ".venv", str(other))
+    assert (other / "bin" / "mine").exists() and project.pip_calls() == []
+
+
+def test_a_working_venv_of_the_users_is_refused_and_kept(project):
+    folder = project.root / ".venv" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "python").write_text(FAKE_PYTHON)
+    (folder / "python").chmod(0o755)
+    (folder / "mine").touch()
+    assert_refused(project.make_install(), ".venv", "did not make")
+    assert (folder / "mine").exists() and project.pip_calls() == []
 
 
 def test_missing_headers_are_refused(project):
-    assert_refused(project.make_install(FAKE_INCLUDE="/nowhere"), "Python.h not found", "python3.11-dev")
+    assert_refused(project.make_install(FAKE_INCLUDE="/nowhere"), "Python.h not found", "python3-dev")
     assert project.pip_calls() == []
+
+
+def test_the_newest_python_is_taken_where_it_is_the_only_one(project):
+    (project.bin / "python3.11").rename(project.bin / "python3.13")
+    assert project.make_install(FAKE_VERSION="3.13.1").returncode == 0
+    assert project.pip_calls() == [TORCH, BUILD, SELF, FAIRSEQ]
+
+
+def test_a_python_beyond_the_newest_is_refused(project):
+    assert_refused(project.make_install(FAKE_VERSION="3.14.0"), "Python 3.14.0", "3.13")
+
+
+def test_settings_of_clusters_and_conda_do_not_reach_pip(project):
+    settings = {"PIP_USER": "1", "PIP_TARGET": "/elsewhere", "PYTHONPATH": "/elsewhere", "CUDA_HOME": "/usr/local/cuda",
+                "CUDA_PATH": "/usr/local/cuda", "CONDA_PREFIX": "/opt/conda"}  # fmt: skip
+    done = project.make_install(**settings)
+    assert done.returncode == 0, done.stderr
+    assert set((project.root / "pip-settings").read_text().split()) == {"0,,,,"}
 
 
 # ---- what is done, and done once -------------------------------------------------------------------
