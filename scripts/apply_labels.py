@@ -9,8 +9,9 @@ OUTPUT.log.csv.
 """
 
 import argparse
-import sys
 from pathlib import Path
+
+import command
 
 
 def parse_args(argv=None):
@@ -61,7 +62,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("\ninterrupted")
+    command.run(main)

@@ -96,7 +96,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        job_options.interrupted()
+    command.run(main, job_options.INTERRUPTED)

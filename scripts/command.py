@@ -14,21 +14,23 @@ def add_user_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user-dir", metavar="DIR", help="plugin package of your own that registers the model")
 
 
-def run(main: Callable[[], None], interrupted: str = "\ninterrupted") -> None:
+def run(main: Callable[[], int | None], interrupted: str = "\ninterrupted") -> None:
     """Run a command; end in one line after Ctrl-C and in a Python without this project's environment.
 
     Args:
-        main: the command.
+        main: the command; it returns its exit status, or None.
         interrupted: what to print after Ctrl-C.
     """
     try:
-        main()
+        status = main()
     except KeyboardInterrupt:
         sys.exit(interrupted)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in PACKAGES:
+        if error.name not in PACKAGES:
             raise
         sys.exit(f"error: {sys.executable} has no package {error.name!r}: {ACTIVATE}")
+    if status:
+        sys.exit(status)
 
 
 def shipped(folder: str) -> Path:

@@ -9,8 +9,9 @@ has about the other, raw and calibrated, how well the data sets can be told apar
 """
 
 import argparse
-import sys
 from pathlib import Path
+
+import command
 
 
 def parse_args(argv=None):
@@ -60,7 +61,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("\ninterrupted")
+    command.run(main)

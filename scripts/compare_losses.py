@@ -98,4 +98,4 @@ def options(args: argparse.Namespace) -> list:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

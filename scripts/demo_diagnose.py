@@ -89,7 +89,4 @@ def counted(path, planted):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("\ninterrupted; run the same command again to resume")
+    command.run(main, "\ninterrupted; run the same command again to resume")

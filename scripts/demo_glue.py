@@ -150,4 +150,4 @@ def shuffled(words, draw):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -10,8 +10,9 @@ as a table, some filled masks and a plot. Finished steps are skipped when the co
 
 import argparse
 import os
-import sys
 from pathlib import Path
+
+import command
 
 VARIANTS = ["baseline", "learned-clap", "alibi", "zero-clap"]
 
@@ -55,7 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("interrupted; run the same command again to resume")
+    command.run(main, "interrupted; run the same command again to resume")

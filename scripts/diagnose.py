@@ -136,7 +136,4 @@ def read(args):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        job_options.interrupted()
+    command.run(main, job_options.INTERRUPTED)

@@ -9,7 +9,6 @@ trust_remote_code=True. The folder has the tokenizer and a model card too. Nothi
 """
 
 import argparse
-import sys
 
 import command
 
@@ -41,7 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
+    command.run(main, "interrupted")

@@ -10,8 +10,9 @@ where keys label the rows, the rest is ranked again after every 20 judgments, an
 """
 
 import argparse
-import sys
 from pathlib import Path
+
+import command
 
 
 def parse_args(argv=None):
@@ -67,7 +68,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("\ninterrupted")
+    command.run(main)

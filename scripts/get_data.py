@@ -11,8 +11,9 @@ All other commands read local files, so nothing needs to be downloaded that you 
 """
 
 import argparse
-import sys
 from pathlib import Path
+
+import command
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -51,7 +52,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("interrupted: run the command again to resume")
+    command.run(main, "interrupted: run the command again to resume")

@@ -94,4 +94,4 @@ def table(rows):
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

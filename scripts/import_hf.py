@@ -12,7 +12,6 @@ for a GPT-2.
 """
 
 import argparse
-import sys
 
 import command
 
@@ -77,7 +76,4 @@ def print_size(output, model) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
+    command.run(main, "interrupted")

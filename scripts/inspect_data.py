@@ -10,8 +10,9 @@ on. DIR gets summary.md, summary.json, words.csv, duplicates.csv, conflicts.csv,
 """
 
 import argparse
-import sys
 from pathlib import Path
+
+import command
 
 
 def parse_args(argv=None):
@@ -66,7 +67,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("\ninterrupted")
+    command.run(main)

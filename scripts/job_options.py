@@ -2,7 +2,8 @@
 
 import argparse
 import os
-import sys
+
+INTERRUPTED = "interrupted; run the same command again to resume"
 
 
 def add(parser: argparse.ArgumentParser, jobs: int | None, jobs_help: str) -> None:
@@ -46,8 +47,3 @@ def resources(args: argparse.Namespace, cpu: bool = False):
 def cores() -> int:
     """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def interrupted() -> None:
-    """End the program after Ctrl-C."""
-    sys.exit("interrupted; run the same command again to resume")

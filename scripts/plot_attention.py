@@ -95,7 +95,4 @@ def head_of(attention, layer: int, head: int):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("\ninterrupted")
+    command.run(main)

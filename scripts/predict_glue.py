@@ -117,4 +117,4 @@ def submit(args):
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

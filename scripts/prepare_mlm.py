@@ -9,8 +9,9 @@ In text files an empty line separates documents; in JSON files (lines or an arra
 
 import argparse
 import os
-import sys
 import time
+
+import command
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -119,7 +120,4 @@ def print_table(reports: list) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
+    command.run(main, "interrupted")

@@ -8,8 +8,9 @@ language model on, without the modules of validation and test.
 """
 
 import argparse
-import sys
 from pathlib import Path
+
+import command
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -40,7 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("\ninterrupted: nothing was written")
+    command.run(main, "\ninterrupted: nothing was written")

@@ -94,7 +94,4 @@ def check_paths(args):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        job_options.interrupted()
+    command.run(main, job_options.INTERRUPTED)

@@ -138,7 +138,4 @@ def read_style(text: str | None, names: list[str]):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("\ninterrupted")
+    command.run(main)

@@ -8,8 +8,9 @@ held_out. The CSV has the specification, the rank, the row of the pool, its text
 """
 
 import argparse
-import sys
 from pathlib import Path
+
+import command
 
 
 def parse_args(argv=None):
@@ -49,7 +50,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("\ninterrupted")
+    command.run(main)

@@ -8,7 +8,6 @@ It is used and fine-tuned like the original, but training cannot be resumed from
 
 import argparse
 import os
-import sys
 
 import command
 
@@ -39,7 +38,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
+    command.run(main, "interrupted")

@@ -162,7 +162,4 @@ def summary(scores: list[dict]) -> dict:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("\ninterrupted")
+    command.run(main)

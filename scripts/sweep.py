@@ -17,6 +17,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import command
 import job_options
 
 
@@ -118,7 +119,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        job_options.interrupted()
+    command.run(main, job_options.INTERRUPTED)
