@@ -9,7 +9,7 @@ OMP_WAIT_POLICY ?= PASSIVE
 export PYTHON OMP_WAIT_POLICY
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo glue-demo diagnose-demo test quality clean
+.PHONY: help install demo glue-demo diagnose-demo test quality docs clean
 
 help:
 	@echo 'make install   build .venv (about 5 minutes, 3 GB free; later calls do only what is missing)'
@@ -21,6 +21,7 @@ help:
 	@echo 'make diagnose-demo  install, then plant wrong labels in a small task and find them'
 	@echo 'make test      install, then run the tests; ARGS="-k mask -m '"'not slow'"'" passes options to pytest'
 	@echo 'make quality   install, then run ruff'
+	@echo 'make docs      install, then write the API reference from the docstrings: docs/api/index.html'
 	@echo 'make clean     remove what tests and builds leave behind; .venv and checkpoints stay'
 
 install:
@@ -40,6 +41,9 @@ test: install
 
 quality: install
 	.venv/bin/python -m ruff check .
+
+docs: install
+	.venv/bin/python docs/build_api.py -o docs/api
 
 clean:
 	rm -rf build *.egg-info .pytest_cache .ruff_cache .hypothesis
