@@ -99,10 +99,10 @@ def loss(model, tokens):
     """Return the loss as the criterions take it, and its count."""
     if isinstance(model, ClapRobertaModel):
         target = torch.where(tokens == 1, 1, tokens.roll(1, 1))
-        return model(tokens, masked_tokens=target != 1, target=target)[0], (target != 1).sum()
+        return model(tokens, masked_tokens=target != 1, target=target)[1]["loss"], (target != 1).sum()
     target = tokens[:, 1:]
     if isinstance(model, CausalLanguageModel):
-        return model(tokens[:, :-1], target=target)[0], target.numel()
+        return model(tokens[:, :-1], target=target)[1]["loss"], target.numel()
     return F.cross_entropy(model(tokens[:, :-1])[0].flatten(0, 1), target.flatten(), reduction="sum"), target.numel()
 
 

@@ -53,7 +53,7 @@ def value_of(node: ast.expr) -> object:
             return tuple(map(value_of, node.elts))
         case ast.List():
             return list(map(value_of, node.elts))
-        case ast.Dict():
+        case ast.Dict() if None not in node.keys:  # None: an unpacked dict
             pairs = zip(node.keys, node.values, strict=True)
             return {value_of(key): value_of(value) for key, value in pairs if key is not None}
         case ast.UnaryOp(op=ast.USub() | ast.UAdd()):

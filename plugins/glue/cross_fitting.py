@@ -108,7 +108,8 @@ def jobs_of(cell: Cell, setting: Setting) -> list[Job]:
     data = dataset.load(path, spec, specs.TRAIN, tokenizer, setting.cache)  # once, before anything is trained
     runs = plan.plan([spec.name], list(setting.seeds), dict(setting.given), dict(setting.from_yaml))
     check(len(runs) == len(setting.seeds), "--lr and --batch-size: one each is possible here")
-    longest = roberta.of_checkpoint(checkpoints.read_state(str(setting.checkpoint))).get("max_positions")
+    state = checkpoints.read_state(str(setting.checkpoint))
+    longest, arch = roberta.of_checkpoint(state).get("max_positions"), checkpoints.model_name(state) or "clap_roberta"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     jobs = []
     for number in range(int(cell.folds.max()) + 1):
@@ -124,7 +125,7 @@ def jobs_of(cell: Cell, setting: Setting) -> list[Job]:
                     str(setting.output / "runs" / name / LOGITS), "--valid-subset", splits(cell)]  # fmt: skip
             options, updates = plan.command(
                 one, folder, setting.checkpoint, setting.output / "runs" / name, train, longest or DEFAULT_POSITIONS,
-                {"spec": spec, "flags": ["--spec", str(folder / "spec.yaml")]}, setting.cpu,
+                {"spec": spec, "flags": ["--spec", str(folder / "spec.yaml")], "arch": arch}, setting.cpu,
             )  # fmt: skip
             stat = os.stat(setting.checkpoint)
             identity = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from plugins import checkpoints, files, user_dir
+from plugins import files, user_dir
 from plugins.data.glue import dataset
 from plugins.data.glue import specs as glue_specs
 from plugins.errors import UserError
@@ -282,14 +282,14 @@ def command(
         checkpoint: where training starts.
         folder: for ``--save-dir``.
         data, longest: as :func:`updates`.
-        task_options: ``spec`` and ``flags`` of the task.
+        task_options: ``spec`` and ``flags`` of the task, and ``arch``, the architecture of the checkpoint.
         cpu: train on the CPU.
 
     Raises:
         UserError: as :func:`updates`.
     """
     r, spec = run.hyperparameters, task_options["spec"]
-    arch = checkpoints.model_name(checkpoints.read_state(str(checkpoint))) or "clap_roberta"
+    arch = task_options.get("arch", "clap_roberta")
     options = f"""--task glue --criterion glue --arch {arch} --optimizer fused_adamw --adam-betas (0.9,0.98)
         --adam-eps 1e-6 --weight-decay {r["weight_decay"]} --clip-norm {r["clip_norm"]} --lr {run.lr}
         --lr-scheduler polynomial_decay --max-epoch {r["epochs"]} --batch-size {run.batch_size} --dropout {r["dropout"]}

@@ -161,8 +161,10 @@ def job(run: plan.FineTuning, setting: Setting, start: Path, tokenizer: dataset.
     """
     folder, spec = setting.output / run.name, setting.specs[run.task]
     train = load(setting, spec, glue_specs.TRAIN, tokenizer)
-    longest = roberta.of_checkpoint(checkpoints.read_state(start)).get("max_positions", DEFAULT_POSITIONS)
-    named = {"spec": spec, "flags": setting.flags[run.task]}
+    state = checkpoints.read_state(start)
+    longest = roberta.of_checkpoint(state).get("max_positions", DEFAULT_POSITIONS)
+    arch = checkpoints.model_name(state) or "clap_roberta"
+    named = {"spec": spec, "flags": setting.flags[run.task], "arch": arch}
     options, updates = plan.command(run, setting.glue_dir, start, folder, train, longest, named, setting.cpu)
     # Where files lie, and whether the data is cached, makes no difference to the result; what they contain does.
     places = {*map(str, (setting.glue_dir, start, folder)), *named["flags"]}
