@@ -20,7 +20,7 @@ def pins(name):
 
 setup(
     name="fairseq-workbench",
-    version="0.1.0",
+    version="0.2.0",
     description="A fairseq plugin package: ALiBi and CLAP masked LMs, and tools to look inside them",
     author="the fairseq-workbench authors",
     license="MIT",
