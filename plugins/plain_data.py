@@ -36,12 +36,17 @@ def parse_json(text: str) -> Any:
         BadData: not JSON, nested deeper than :data:`DEEPEST`, a number of more than :data:`LONGEST_NUMBER` digits,
             or one key twice in an object.
     """
-    content, end = parse_json_at(text, _BLANKS.match(text).end())
-    end = _BLANKS.match(text, end).end()
+    content, end = parse_json_at(text, _after_blanks(text))
+    end = _after_blanks(text, end)
     if end < len(text):
         column, line = end - text.rfind("\n", 0, end), text.count("\n", 0, end) + 1
         raise BadData(f"not JSON (more text after it at column {column})", line)
     return content
+
+
+def _after_blanks(text: str, start: int = 0) -> int:
+    found = _BLANKS.match(text, start)
+    return found.end() if found else start
 
 
 def parse_json_at(text: str, start: int) -> tuple[Any, int]:
@@ -64,10 +69,11 @@ def parse_json_at(text: str, start: int) -> tuple[Any, int]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
         seen: set[str] = set()
-        twice = next(key for key in keys if key in seen or seen.add(key))
-        raise BadData(f"the key {shown(twice)} occurs twice")
+        for key, _ in pairs:
+            if key in seen:
+                raise BadData(f"the key {shown(key)} occurs twice")
+            seen.add(key)
     return content
 
 
@@ -106,7 +112,9 @@ def parse_yaml(text: str, texts: bool = False) -> Any:
     """
     import yaml
 
-    class Loader(yaml.BaseLoader if texts else yaml.SafeLoader):
+    base: Any = yaml.BaseLoader if texts else yaml.SafeLoader
+
+    class Loader(base):
         def construct_mapping(self, node: Any, deep: bool = False) -> dict:
             _check_keys(node)
             return super().construct_mapping(node, deep)

@@ -7,8 +7,8 @@ from plugins.errors import printable
 
 def markdown(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
     """Return a Markdown table without a final line break; bars, line breaks and control characters are escaped."""
-    head = list(head)
-    lines = [head, ["---"] * len(head), *rows]
+    names = list(head)
+    lines: list[Iterable[object]] = [names, ["---"] * len(names), *rows]
     return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
 
 

@@ -6,7 +6,9 @@ user's own ``--user-dir`` registered, and the few of fairseq in :data:`OF_FAIRSE
 """
 
 import argparse
+import os
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from plugins.errors import UserError, shown
 
@@ -22,7 +24,7 @@ OF_FAIRSEQ = {
 NOT_THE_USERS = {"fairseq", "fairseq_cli", "examples"}  # fairseq registers classes of its own examples, too
 
 
-def check(state: dict, path) -> None:
+def check(state: dict, path: str | os.PathLike) -> None:
     """Check the names in the raw content of a checkpoint, before fairseq has seen it.
 
     Raises:
@@ -79,7 +81,7 @@ def is_allowed(kind: str, name: str) -> bool:
     return any(found is registries()[kind].get(own) for own in OF_FAIRSEQ[kind])
 
 
-def forget_places(cfg) -> None:
+def forget_places(cfg: Any) -> None:
     """Drop the paths of a stored bpe and tokenizer, which are of another machine or could be an address.
 
     Tokenizers are looked for next to the checkpoint (:func:`plugins.hub.local_bpe`).
@@ -90,7 +92,7 @@ def forget_places(cfg) -> None:
         cfg[kind] = {"_name": name} if name else None
 
 
-def forget_start(options) -> None:
+def forget_start(options: Any) -> None:
     """Unset where training started from: a model that is rebuilt from a checkpoint starts from nothing else."""
     from plugins.options import START
 

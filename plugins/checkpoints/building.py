@@ -1,5 +1,6 @@
 """Rebuild a model from stored options and weights, after their sizes have been compared."""
 
+import os
 import re
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -17,7 +18,14 @@ from .schema import check_finite
 LAYER = re.compile(r"\.(?:layers|h)\.(\d+)\.")
 
 
-def build_model(kind: Any, options: Mapping, weights: Mapping[str, torch.Tensor], path, dictionary, **task):
+def build_model(
+    kind: Any,
+    options: Mapping,
+    weights: Mapping[str, torch.Tensor],
+    path: str | os.PathLike,
+    dictionary: Any,
+    **task: Any,
+) -> Any:
     """Return the model of some options and weights; see :func:`new_model`.
 
     Args:
@@ -39,7 +47,7 @@ def build_model(kind: Any, options: Mapping, weights: Mapping[str, torch.Tensor]
     return model
 
 
-def new_model(kind: Any, options: Mapping, dictionary, **task):
+def new_model(kind: Any, options: Mapping, dictionary: Any, **task: Any) -> Any:
     """Return a model with random weights.
 
     Args:
@@ -55,7 +63,7 @@ def new_model(kind: Any, options: Mapping, dictionary, **task):
 # Sizes: an option of 10**9 would allocate terabytes before its weights turn out to be small
 
 
-def check_sizes(options: Mapping, weights: Mapping[str, torch.Tensor], path) -> None:
+def check_sizes(options: Mapping, weights: Mapping[str, torch.Tensor], path: str | os.PathLike) -> None:
     """Compare the sizes in stored options with the stored tensors, before anything is built.
 
     Args:
@@ -97,7 +105,7 @@ LIMITS = {
 }
 
 
-def check_count(option: str, given: object, path) -> None:
+def check_count(option: str, given: object, path: str | os.PathLike) -> None:
     if isinstance(given, bool) or not isinstance(given, int) or given < 1:
         raise UserError(f"{path}: its option {option} is {shown(given)}, not a positive number")
 

@@ -87,7 +87,7 @@ def read_tensors(path: str | os.PathLike) -> dict[str, torch.Tensor]:
         return dict(schema.check_tensors(tensors, path))
 
 
-def read_file(path: str | os.PathLike, mapped: bool = True):
+def read_file(path: str | os.PathLike, mapped: bool = True) -> Any:
     """Return the raw content of a file that ``torch.save`` wrote.
 
     Args:

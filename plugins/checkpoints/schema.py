@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ INTEGER_BUFFERS = (
 )  # fmt: skip
 
 
-def check(state, path) -> dict:
+def check(state: object, path: str | os.PathLike) -> dict:
     """Check the content of a checkpoint and return it.
 
     Raises:
@@ -47,7 +48,7 @@ def check(state, path) -> dict:
     return state
 
 
-def check_history(history, path) -> None:
+def check_history(history: Any, path: str | os.PathLike) -> None:
     if history is not None and not (history and all(isinstance(entry, dict) for entry in history)):
         raise UserError(f"{path}: optimizer_history is not a list of dicts")
     for entry in history or ():
@@ -56,7 +57,7 @@ def check_history(history, path) -> None:
             raise UserError(f"{path}: optimizer_history: num_updates is {shown(updates)}, not a count")
 
 
-def check_sections(cfg, path) -> None:
+def check_sections(cfg: Any, path: str | os.PathLike) -> None:
     if cfg is None:
         return
     for name in SECTIONS:
@@ -68,7 +69,7 @@ def check_sections(cfg, path) -> None:
             raise UserError(f"{path}: cfg.{name} is a text, not a section of options")
 
 
-def check_tensors(tensors: Mapping, path) -> Mapping:
+def check_tensors(tensors: Mapping, path: str | os.PathLike) -> Mapping:
     """Check named weights and return them. Only names, types and sizes are read, not the values.
 
     Raises:
@@ -88,7 +89,7 @@ def check_tensors(tensors: Mapping, path) -> Mapping:
     return tensors
 
 
-def check_finite(tensors: Mapping[str, torch.Tensor], path) -> None:
+def check_finite(tensors: Mapping[str, torch.Tensor], path: str | os.PathLike) -> None:
     """Check the values of weights.
 
     Raises:
@@ -105,7 +106,7 @@ def check_finite(tensors: Mapping[str, torch.Tensor], path) -> None:
                 )
 
 
-def check_values(part, where: str, path) -> None:
+def check_values(part: object, where: str, path: str | os.PathLike) -> None:
     """Check the plain data under one part of a checkpoint.
 
     Raises:
@@ -129,7 +130,7 @@ def check_values(part, where: str, path) -> None:
             raise UserError(f"{path}: {shortened(place)} is {value}")
 
 
-def walk(value, place: str, depth: int = 0) -> Iterator[tuple[str, int, object]]:
+def walk(value: Any, place: str, depth: int = 0) -> Iterator[tuple[str, int, object]]:
     """Yield (place, depth, value) of everything under a value, without resolving interpolations."""
     stack = [(place, depth, value)]
     while stack:

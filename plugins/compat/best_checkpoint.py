@@ -9,6 +9,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from .patching import repaired, wrap
 
@@ -37,7 +38,7 @@ def improves(score: float, best: float | None, maximize: bool, min_delta: float 
     return score > best + min_delta if maximize else score < best - min_delta
 
 
-def start_run(original: Callable, self, cfg, *args, **kwargs):
+def start_run(original: Callable, self: Any, cfg: Any, *args: Any, **kwargs: Any) -> Any:
     """Forget the scores of an earlier run in this process, and let ``fairseq-train`` stop by our rules."""
     from fairseq import checkpoint_utils
 
@@ -49,12 +50,12 @@ def start_run(original: Callable, self, cfg, *args, **kwargs):
     return original(self, cfg, *args, **kwargs)
 
 
-def min_delta_of(cfg) -> float:
+def min_delta_of(cfg: Any) -> float:
     """Return the option ``--min-delta`` of the task, 0 for tasks of others."""
     return float(getattr(cfg.task, "min_delta", None) or 0.0)
 
 
-def save_checkpoint(original: Callable, cfg, trainer, epoch_itr, val_loss):
+def save_checkpoint(original: Callable, cfg: Any, trainer: Any, epoch_itr: Any, val_loss: float | None) -> Any:
     """Save as fairseq does, but replace ``checkpoint_best.pt`` only by a better one.
 
     fairseq compares with ``save_checkpoint.best`` and takes equal for better, so that this is one step beyond any score
@@ -81,7 +82,7 @@ def save_checkpoint(original: Callable, cfg, trainer, epoch_itr, val_loss):
         del trainer.true_best
 
 
-def should_stop_early(original: Callable, cfg, valid_loss) -> bool:
+def should_stop_early(original: Callable, cfg: Any, valid_loss: float | None) -> bool:
     """Return whether the last ``--patience`` validations did not improve the best score."""
     if valid_loss is None or cfg.checkpoint.patience <= 0:
         return False
@@ -95,7 +96,7 @@ def should_stop_early(original: Callable, cfg, valid_loss) -> bool:
     return stop
 
 
-def store(original: Callable, self, filename, extra_state):
+def store(original: Callable, self: Any, filename: str, extra_state: dict[str, Any]) -> Any:
     """Put the state of ``--patience``, and the true best score, into a checkpoint."""
     extra_state = {**extra_state, KEY: dict(PATIENCE)}
     if hasattr(self, "true_best"):
@@ -103,7 +104,9 @@ def store(original: Callable, self, filename, extra_state):
     return original(self, filename, extra_state)
 
 
-def restore(original: Callable, self, filename, reset_optimizer=False, *args, **kwargs):
+def restore(
+    original: Callable, self: Any, filename: str, reset_optimizer: bool = False, *args: Any, **kwargs: Any
+) -> dict[str, Any] | None:
     """Take the state of ``--patience`` of a run that is resumed."""
     extra_state = original(self, filename, reset_optimizer, *args, **kwargs)
     saved = (extra_state or {}).get(KEY)

@@ -5,7 +5,8 @@ a file names is built without a check; ``checkpoint_last.pt`` is copied into pla
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from omegaconf import OmegaConf
@@ -76,7 +77,7 @@ def load_checkpoint(adopt: Callable, path: str, arg_overrides: dict | None = Non
 BLANK_HISTORY = {"criterion_name": "", "lr_scheduler_state": {}, "num_updates": 0}
 
 
-def load_models(original, filenames, *args, **kwargs):
+def load_models(original: Callable, filenames: Iterable[str], *args: Any, **kwargs: Any) -> Any:
     """Build models from checkpoints, with errors that name the file."""
     names = [str(name) for name in filenames]
     for name in names:

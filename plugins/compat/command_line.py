@@ -9,7 +9,9 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from . import preflight
 from .patching import repaired, wrap
@@ -40,7 +42,15 @@ def install(complete_options: Callable[[str | None, Mapping[str, str]], tuple[di
     repaired("data in a file", "fairseq lists the folder that data names to look for validation subsets")
 
 
-def parse_args(complete_options, original, parser, input_args=None, *args, modify_parser=None, **kwargs):
+def parse_args(
+    complete_options: Callable | None,
+    original: Callable,
+    parser: ArgumentParser,
+    input_args: list[str] | None = None,
+    *args: Any,
+    modify_parser: Callable | None = None,
+    **kwargs: Any,
+) -> Any:
     """Parse as fairseq does, but print the help when the parser is complete, and take --bf16 for what it says.
 
     Options that ``complete_options`` adds are put in front of the user's.
@@ -62,7 +72,7 @@ def parse_args(complete_options, original, parser, input_args=None, *args, modif
     return parsed
 
 
-def fill_in(complete_options: Callable, parser, given: list[str], quiet: bool) -> list[str]:
+def fill_in(complete_options: Callable, parser: ArgumentParser, given: list[str], quiet: bool) -> list[str]:
     """Return the arguments that a task's defaults add to a command line, unless ``--no-recipe`` is among it; log them.
 
     Args:
@@ -82,14 +92,14 @@ def fill_in(complete_options: Callable, parser, given: list[str], quiet: bool) -
     return arguments
 
 
-def program_of(parser):
+def program_of(parser: ArgumentParser) -> str | None:
     """Return which of fairseq's programs a parser belongs to, since parsers have no name."""
     flags = parser._option_string_actions
     programs = {"--arch": "train", "--context-window": "eval_lm", "--valid-subset": "validate"}
     return next((program for flag, program in programs.items() if flag in flags), None)
 
 
-def options_given(parser, arguments):
+def options_given(parser: ArgumentParser, arguments: Sequence[str]) -> dict[str, str]:
     """Return {option: its last value, as text} of a command line, also of options that the parser does not know yet."""
     given = {}
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
@@ -101,25 +111,25 @@ def options_given(parser, arguments):
     return given
 
 
-def as_arguments(options):
+def as_arguments(options: Mapping[str, Any]) -> Iterator[str]:
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")
         yield flag if value is True else f"{flag}={value}"
 
 
-def look_for_subsets(original, cfg):
+def look_for_subsets(original: Callable, cfg: Any) -> None:
     """Leave data that is a file, or several, to its task."""
     if all(os.path.isdir(path) for path in str(getattr(cfg.task, "data", None) or "").split(os.pathsep)):
         original(cfg)
 
 
-def unalias(argument):
+def unalias(argument: str) -> str:
     """Spell the short forms of fairseq's flags out."""
-    name, equals, value = str(argument).partition("=")
+    name, equals, value = argument.partition("=")
     return ALIASES[name] + equals + value if name in ALIASES else argument
 
 
-def print_help_when_complete():
+def print_help_when_complete() -> Callable[[ArgumentParser], None]:
     """Return a function that fairseq calls on its parser twice: before and after the options of the parts are added."""
     parsers = []
 

@@ -157,7 +157,7 @@ def watch(record: logging.LogRecord, console: Console, separate: Callable[[DictC
     return True
 
 
-def note_trainer(console: Console, original: Callable, self, *args, **kwargs) -> None:
+def note_trainer(console: Console, original: Callable, self: Any, *args: Any, **kwargs: Any) -> None:
     original(self, *args, **kwargs)
     console.trainer = self
 
@@ -167,7 +167,7 @@ def is_for_people(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING or record.name.startswith("plugins")
 
 
-def new_bar(console: Console, original: Callable, iterator, log_format=None, **options):
+def new_bar(console: Console, original: Callable, iterator: Any, log_format: str | None = None, **options: Any) -> Any:
     """Return fairseq's progress bar; it also reports to the display."""
     if console.display is None:
         return original(iterator, log_format=log_format, **options)
@@ -196,12 +196,12 @@ class ReportingBar:
                 console.display.update(console.trainer.get_num_updates())
             yield item
 
-    def log(self, stats, tag=None, step=None) -> None:
+    def log(self, stats: dict[str, Any], tag: str | None = None, step: int | None = None) -> None:
         self._bar.log(stats, tag=tag, step=step)
         if self._training and self._console.display is not None:
             self._console.display.train(stats, step)
 
-    def print(self, stats, tag=None, step=None) -> None:
+    def print(self, stats: dict[str, Any], tag: str | None = None, step: int | None = None) -> None:
         self._bar.print(stats, tag=tag, step=step)
         console = self._console
         if self._training or console.display is None:
@@ -210,7 +210,7 @@ class ReportingBar:
         console.display.validation(tag, stats, step, first)
 
 
-def shared_params(original, module, *args):
+def shared_params(original: Callable, module: torch.nn.Module, *args: Any) -> list[list[str]] | None:
     """Leave out parameters that are None, which fairseq takes for one shared parameter."""
     found = original(module, *args)
     if found is None:  # an inner call of the recursion
@@ -218,7 +218,7 @@ def shared_params(original, module, *args):
     return [names for names in found if get(module, names[0]) is not None]
 
 
-def get(module: torch.nn.Module, path: str):
+def get(module: torch.nn.Module, path: str) -> Any:
     for name in path.split("."):
         module = getattr(module, name)
     return module

@@ -3,6 +3,9 @@
 Defect: ``fairseq.distributed.utils.all_gather_list`` gathers in buffers on a GPU.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
 from .patching import repaired, wrap
@@ -15,7 +18,7 @@ def install() -> None:
     repaired("gathering", "works on a CPU, too; fairseq gathers in buffers on a GPU")
 
 
-def all_gather_list(original, data, group=None, max_size=16384):
+def all_gather_list(original: Callable, data: Any, group: Any = None, max_size: int = 16384) -> list:
     """Return the data of each worker, in the order of their ranks."""
     if torch.cuda.is_available():
         return original(data, group=group, max_size=max_size)

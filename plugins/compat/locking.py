@@ -4,6 +4,7 @@ Defect: two runs in one folder overwrite and delete each other's checkpoints; fa
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from plugins import locks
 
@@ -22,7 +23,7 @@ def install() -> None:
     repaired("--save-dir", "is locked while a run writes to it; a second run is refused and the first one named")
 
 
-def release_after(original: Callable, cfg, main: Callable, **kwargs):
+def release_after(original: Callable, cfg: Any, main: Callable, **kwargs: Any) -> Any:
     """Release the lock when the run ends: with hydra's multirun, a process makes several."""
     global _saves
     _saves = not cfg.checkpoint.no_save

@@ -6,6 +6,7 @@ name and the default files of ``--bpe gpt2``; and it unpacks archives without ch
 
 import os
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlparse
 
 from plugins.errors import UserError, shortened
@@ -21,7 +22,7 @@ def install() -> None:
     repaired("downloads", "are refused: files of checkpoints and tokenizers are local")
 
 
-def local_only(original: Callable, place: str | os.PathLike[str], *args, **kwargs):
+def local_only(original: Callable, place: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
     """Call a function of ``fairseq.file_utils`` unless it would use the network or unpack an archive.
 
     Raises:

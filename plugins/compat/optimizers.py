@@ -4,6 +4,11 @@ Defects: ``FP16Optimizer`` makes float32 copies that lose the marks by which ``f
 ``AMPOptimizer`` unscales the gradients twice if they are clipped, so that the first updates are 128 times too small.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
 from .patching import repaired, wrap
 
 
@@ -16,7 +21,7 @@ def install() -> None:
     repaired("--amp", "unscales the gradients once; fairseq does so again if they were clipped")
 
 
-def build_fp32_params(original, args, params, flatten=True):
+def build_fp32_params(original: Callable, args: Any, params: Sequence[torch.nn.Parameter], flatten: bool = True) -> Any:
     """Copy the marks of ``fused_adamw`` to the float32 copies, unless those are one flat vector."""
     copies = original(args, params, flatten=flatten)
     if not flatten:
@@ -27,7 +32,7 @@ def build_fp32_params(original, args, params, flatten=True):
     return copies
 
 
-def amp_step(original, self) -> None:
+def amp_step(original: Callable, self: Any) -> None:
     """Step with torch's optimizer, whose gradients ``clip_grad_norm`` unscaled: the scaler does not know fairseq's."""
     self.scaler.step(self.optimizer)
     self.scaler.update()

@@ -9,6 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from plugins.errors import UserError, shown
 
@@ -26,7 +27,7 @@ def install() -> None:
     repaired("late errors", "bad numbers, a missing --restore-file and an unknown metric are found before training")
 
 
-def check_run(cfg, criterion) -> None:
+def check_run(cfg: Any, criterion: Any) -> None:
     """Check the options of a run of ``fairseq-train``.
 
     Raises:
@@ -48,7 +49,7 @@ def check_positive(flag: str, numbers: Collection[int]) -> None:
             raise UserError(f"{flag} must be at least 1, but is {number}")
 
 
-def check_start(checkpoint) -> None:
+def check_start(checkpoint: Any) -> None:
     """Raise a UserError if a checkpoint that training is told to start from does not exist.
 
     The default of ``--restore-file`` may be missing: training then starts from the beginning.
@@ -67,7 +68,7 @@ def check_metric(name: str, known: Collection[str]) -> None:
         raise UserError(f"--best-checkpoint-metric {name}: validation logs {', '.join(sorted(known))}")
 
 
-def checked_stats(original: Callable, cfg, trainer, stats: dict, tracking_best: bool) -> dict:
+def checked_stats(original: Callable, cfg: Any, trainer: Any, stats: dict, tracking_best: bool) -> dict:
     """Return the statistics of a validation; an unknown metric is named with those that were logged."""
     check_metric(cfg.checkpoint.best_checkpoint_metric, {*stats, "num_updates"})
     return original(cfg, trainer, stats, tracking_best)

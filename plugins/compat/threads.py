@@ -9,6 +9,8 @@ import contextlib
 import queue
 import time
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 from .patching import repaired, wrap
 
@@ -23,7 +25,7 @@ def install() -> None:
     repaired("reading ahead", "its threads end before the program does, which they could abort")
 
 
-def note_reader(original, self) -> None:
+def note_reader(original: Callable, self: Any) -> None:
     """Start the thread of a ``BufferedIterator`` and remember it."""
     original(self)
     READERS.add(self._consumer)

@@ -7,6 +7,7 @@ with the training set among ``--valid-subset``, validation and training share on
 import copy
 import os
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from omegaconf import open_dict
@@ -27,7 +28,16 @@ def install() -> None:
     repaired("several workers", "each reads the checkpoint; fairseq would send options that the safe reader refuses")
 
 
-def checked_trainer(original, self, cfg, task, model, criterion, *args, **kwargs):
+def checked_trainer(
+    original: Callable,
+    self: Any,
+    cfg: Any,
+    task: Any,
+    model: torch.nn.Module,
+    criterion: Any,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
     """Check a configuration before the trainer is built."""
     check_precision(cfg.common)
     check_world_size(cfg)
@@ -39,7 +49,7 @@ def checked_trainer(original, self, cfg, task, model, criterion, *args, **kwargs
     return original(self, cfg, task, model, criterion, *args, **kwargs)
 
 
-def get_valid_iterator(original: Callable, self, subset: str, disable_iterator_cache: bool = False):
+def get_valid_iterator(original: Callable, self: Any, subset: str, disable_iterator_cache: bool = False) -> Any:
     """Return an iterator for validation; the training set is validated through a copy with an epoch of its own."""
     datasets, training = self.task.datasets, self.task.datasets.get(subset)
     if subset != self.cfg.dataset.train_subset or training is None:
@@ -55,7 +65,7 @@ def get_valid_iterator(original: Callable, self, subset: str, disable_iterator_c
         datasets[subset] = training
 
 
-def check_precision(common) -> None:
+def check_precision(common: Any) -> None:
     """Refuse half precision without a GPU.
 
     Raises:
@@ -68,7 +78,7 @@ def check_precision(common) -> None:
                 raise UserError(f"--{flag.replace('_', '-')} needs a GPU, and {why}; leave it out to train in float32")
 
 
-def check_world_size(cfg) -> None:
+def check_world_size(cfg: Any) -> None:
     """Refuse to train separate copies.
 
     Raises:

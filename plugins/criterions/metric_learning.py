@@ -3,18 +3,22 @@
 import functools
 import logging
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Optional  # fairseq's parser does not read `float | None`
+from typing import Any, Optional  # fairseq's parser does not read `float | None`
 
 import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.logging import metrics
+from fairseq.models import BaseFairseqModel
+from fairseq.tasks import FairseqTask
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from plugins.analysis.metrics import embedding as embedding_metrics
 from plugins.data.embedding import specs
-from plugins.data.embedding.losses import LOSSES, find
+from plugins.data.embedding.losses import LOSSES, MetricLoss, find
 from plugins.errors import UserError
 from plugins.modules import metric_losses
 from plugins.modules.batch_statistics import batch_statistics
@@ -56,10 +60,13 @@ class MetricLearningCriterion(FairseqCriterion):
         self.distance = str(cfg.distance or self.loss.distance)
         self.margin = self.loss.margin if cfg.margin is None else cfg.margin
         self.scale = self.loss.scale if cfg.scale is None else cfg.scale
-        self.stuck, self._scored = 0, (None, {})
+        self.stuck = 0
+        self._scored: tuple[Tensor | None, dict[str, float]] = (None, {})
         check(cfg, self.loss, self.distance, self.margin, task.cfg)
 
-    def forward(self, model, sample, reduce=True):
+    def forward(
+        self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[Tensor, int, dict[str, Any]]:
         """Return the loss (a scalar, summed), the number of anchors, and what to log."""
         name, head = str(self.cfg.metric_loss), model.embedding_head
         embeddings = self.embed(model, **sample["net_input"])  # (K * B, d)
@@ -83,7 +90,7 @@ class MetricLearningCriterion(FairseqCriterion):
 
     # Texts to vectors
 
-    def embed(self, model, src_tokens, src_lengths):
+    def embed(self, model: BaseFairseqModel, src_tokens: Tensor, src_lengths: Tensor) -> Tensor:
         """Return the embeddings (N, d) of texts (N, T), in slices that are computed again for their gradients.
 
         The result and its gradients are those of one large batch (Gao et al., 2021, GradCache), dropout included.
@@ -99,7 +106,7 @@ class MetricLearningCriterion(FairseqCriterion):
 
     # Losses: (K, B, d) embeddings to a mean and its weight in an update
 
-    def plain_loss(self, name, columns, sample, head):
+    def plain_loss(self, name: str, columns: Tensor, sample: dict[str, Any], head: Any) -> tuple[Tensor, int]:
         """A loss of :mod:`plugins.modules.metric_losses` with the options that it has."""
         function, options = getattr(metric_losses, name), self.options()
         if self.loss.kinds[0] == specs.LABELED:
@@ -111,41 +118,41 @@ class MetricLearningCriterion(FairseqCriterion):
         return loss, weight if count else 0
 
     @property
-    def paired(self):
+    def paired(self) -> bool:
         return self.loss.kinds[0] in (specs.PAIRS, specs.LABELED_PAIRS, specs.SCORED_PAIRS)
 
-    def options(self):
+    def options(self) -> dict[str, Any]:
         values = {"distance": self.loss.distance and self.distance, "margin": self.margin, "scale": self.scale}
         return {name: value for name, value in values.items() if value is not None}
 
-    def arranged(self, columns, sample):
+    def arranged(self, columns: Tensor, sample: dict[str, Any]) -> tuple[list[Tensor], Any, int]:
         """Return the texts of pairs or triplets, their labels, and how many there are; made from classes if need be."""
         labels = sample.get("target")
         if self.task.spec.kind != specs.LABELED:
             return list(columns), labels, columns.size(1)
-        anchors, positives, negatives = metric_losses.partners(labels)
+        anchors, positives, negatives = metric_losses.partners(sample["target"])
         a, p, n = (columns[0][rows] for rows in (anchors, positives, negatives))
         if self.loss.kinds[0] in (specs.LABELED_PAIRS, specs.SCORED_PAIRS):  # one similar, one dissimilar pair each
-            similar = torch.cat([torch.ones(len(a)), torch.zeros(len(a))]).to(labels)
+            similar = torch.cat([torch.ones(len(a)), torch.zeros(len(a))]).to(sample["target"])
             return [torch.cat([a, a]), torch.cat([p, n])], similar, len(a)
         return [a, p, n], None, len(a)
 
-    def online_contrastive_loss(self, columns, sample, head):
+    def online_contrastive_loss(self, columns: Tensor, sample: dict[str, Any], head: Any) -> tuple[Tensor, int]:
         """Its sum over hard pairs, divided by the pairs of the batch: the step does not depend on the batch size."""
         (a, b), labels, weight = self.arranged(columns, sample)
         loss, _ = metric_losses.online_contrastive(a, b, labels, **self.options())
         return loss / max(len(a), 1), weight
 
-    def softmax_loss(self, columns, sample, head):
+    def softmax_loss(self, columns: Tensor, sample: dict[str, Any], head: Any) -> tuple[Tensor, int]:
         (u, v), labels, weight = self.arranged(columns, sample)
         loss, _ = metric_losses.softmax_pairs(u, v, labels, head.classifier.weight, head.classifier.bias)
         return loss, weight
 
-    def cosine_similarity_loss(self, columns, sample, head):
+    def cosine_similarity_loss(self, columns: Tensor, sample: dict[str, Any], head: Any) -> tuple[Tensor, int]:
         (a, b), scores, weight = self.arranged(columns, sample)
         return metric_losses.cosine_similarity(a, b, scores)[0], weight
 
-    def multiple_negatives_ranking_loss(self, columns, sample, head):
+    def multiple_negatives_ranking_loss(self, columns: Tensor, sample: dict[str, Any], head: Any) -> tuple[Tensor, int]:
         """Equal texts, and texts of an equal class, are no negatives."""
         texts, _, _ = self.arranged(columns, sample)
         ids = sample["text_ids"]
@@ -155,42 +162,46 @@ class MetricLearningCriterion(FairseqCriterion):
         own, others = ids[1], ids[1:].flatten()  # (B,), (M,)
         same = (own[:, None] == others) | (ids[0][:, None] == others)  # (B, M)
         further = texts[2] if len(texts) > 2 else None
+        assert self.scale is not None, "this loss has a scale"
         loss, count = metric_losses.multiple_negatives_ranking(
             texts[0], texts[1], self.scale, further, self.cfg.symmetric, same
         )
         return loss, count
 
-    def mega_batch_margin_loss(self, columns, sample, head):
+    def mega_batch_margin_loss(self, columns: Tensor, sample: dict[str, Any], head: Any) -> tuple[Tensor, int]:
         texts, _, weight = self.arranged(columns, sample)
+        assert self.margin is not None, "this loss has a margin"
         loss, count = metric_losses.mega_batch_margin(texts[0], texts[1], self.margin, self.cfg.negative_margin)
         return loss, weight if count else 0
 
-    def mse_loss(self, columns, sample, head):
+    def mse_loss(self, columns: Tensor, sample: dict[str, Any], head: Any) -> tuple[Tensor, int]:
         teacher = sample["teacher"].to(columns)
         if teacher.size(1) != columns.size(2):
             raise UserError(f"--teacher: its vectors have {teacher.size(1)} dimensions, the model {columns.size(2)}")
         return metric_losses.mse(columns[0], teacher)
 
-    def margin_mse_loss(self, columns, sample, head):
+    def margin_mse_loss(self, columns: Tensor, sample: dict[str, Any], head: Any) -> tuple[Tensor, int]:
         if self.task.spec.kind == specs.MARGINS:
-            return metric_losses.margin_mse(*columns, sample["target"])
+            anchor, positive, negative = columns
+            return metric_losses.margin_mse(anchor, positive, negative, sample["target"])
         anchors, positives, negatives = metric_losses.partners(sample["target"])
         teacher = sample["teacher"].to(columns)
         wanted = (teacher[anchors] * (teacher[positives] - teacher[negatives])).sum(-1)
-        return metric_losses.margin_mse(*(columns[0][rows] for rows in (anchors, positives, negatives)), wanted)
+        anchor, positive, negative = (columns[0][rows] for rows in (anchors, positives, negatives))
+        return metric_losses.margin_mse(anchor, positive, negative, wanted)
 
-    def denoising_loss(self, columns, sample, head):
+    def denoising_loss(self, columns: Tensor, sample: dict[str, Any], head: Any) -> tuple[Tensor, int]:
         total, count = head.decoder(columns[0], sample["whole"]["src_tokens"], sample["whole"]["src_lengths"])
         return total / max(count, 1), count
 
     # What a batch says about itself
 
-    def describe(self, embeddings, labels):
+    def describe(self, embeddings: Tensor, labels: Tensor) -> dict[str, float]:
         """Return the statistics of a batch whose rows have classes."""
         distance = self.distance if self.loss.distance else "cosine"
         return batch_statistics(embeddings, labels, self.margin or 0.0, distance)
 
-    def watch(self, loss):
+    def watch(self, loss: float) -> None:
         """Warn when the loss stays at what it is when all texts have one vector."""
         name = str(self.cfg.metric_loss)
         collapsed = {"batch_hard": self.margin, "batch_semi_hard": self.margin, "batch_all": self.margin,
@@ -207,7 +218,7 @@ class MetricLearningCriterion(FairseqCriterion):
     # Logging
 
     @staticmethod
-    def reduce_metrics(logging_outputs):
+    def reduce_metrics(logging_outputs: Sequence[dict[str, Any]]) -> None:
         """Log the loss, the dead batches, and the means of the statistics of batches."""
 
         def total(key):
@@ -221,7 +232,7 @@ class MetricLearningCriterion(FairseqCriterion):
             for name in STATISTICS:
                 metrics.log_scalar(name, total(name) / described, described, round=4)
 
-    def log_scores(self, logging_outputs):
+    def log_scores(self, logging_outputs: Sequence[dict[str, Any]]) -> None:
         """Log the metrics of validation, each computed from all embeddings so far."""
         found = [log["embeddings"] for log in logging_outputs if "embeddings" in log]
         if not found:
@@ -230,7 +241,7 @@ class MetricLearningCriterion(FairseqCriterion):
         for name in specs.METRICS[self.task.spec.kind]:
             metrics.log_derived(name, lambda meters, name=name: self.score(name, meters))
 
-    def score(self, name, meters):
+    def score(self, name: str, meters: Mapping[str, Any]) -> float:
         gathered = meters[GATHERED].tensor
         if self._scored[0] is not gathered:  # all metrics come from one computation
             kind, rows = self.task.spec.kind, gathered[gathered[:, 0].argsort(stable=True)]  # in the order of the file
@@ -241,24 +252,24 @@ class MetricLearningCriterion(FairseqCriterion):
         return round(self._scored[1][name], 4)
 
     @staticmethod
-    def logging_outputs_can_be_summed():
+    def logging_outputs_can_be_summed() -> bool:
         return False  # EmbeddingTask, which fairseq asks, says when they can
 
 
-def vectors_of(model, tokens, lengths):
+def vectors_of(model: BaseFairseqModel, tokens: Tensor, lengths: Tensor) -> Tensor:
     """Return the embeddings (N, d) of texts (N, T) of (N,) tokens."""
     features, _ = model(tokens, src_lengths=lengths, features_only=True)
     return model.embedding_head(features, lengths)
 
 
-def gathered(columns, sample, task):
+def gathered(columns: Tensor, sample: dict[str, Any], task: FairseqTask) -> Tensor:
     """Return the number, label and embeddings of each row, (B, 2 + K * d) float32 on the CPU; no label is 0."""
     labels, columns = sample.get("target", torch.zeros(columns.size(1))), columns.detach()
     known = torch.stack([sample["id"].float(), labels.float()], 1).cpu()
     return torch.cat([known, columns.transpose(0, 1).flatten(1).float().cpu()], 1)
 
 
-def check(cfg, loss, distance, margin, task):
+def check(cfg: MetricLearningConfig, loss: MetricLoss, distance: str, margin: float | None, task: Any) -> None:
     """Refuse options that contradict each other."""
     name = str(cfg.metric_loss)
     for flag, value, default in (("--distance", cfg.distance, loss.distance), ("--margin", cfg.margin, loss.margin),

@@ -1,17 +1,21 @@
 """Losses of reward models on comparisons, ratings and lists, and what trl logs of them."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Optional  # fairseq's parser does not read `float | None`
+from typing import Any, Optional  # fairseq's parser does not read `float | None`
 
 import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.logging import metrics
+from fairseq.models import BaseFairseqModel
+from torch import Tensor
 
 from plugins.analysis.metrics import preference as preference_metrics
 from plugins.data.preference.dataset import LISTWISE, PAIRWISE, TIE
 from plugins.errors import UserError
 from plugins.modules import preference_losses
+from plugins.modules.score_head import ScoreHead
 from plugins.options import option
 
 GATHERED = "_scores"  # a meter of (N, 4); the underscore keeps it out of the log
@@ -34,10 +38,12 @@ class PreferenceCriterion(FairseqCriterion):
     def __init__(self, cfg, task):
         super().__init__(task)
         self.cfg, self.task, self.objective = cfg, task, str(task.cfg.objective)
-        self._scored = None, {}
+        self._scored: tuple[Tensor | None, dict[str, float]] = (None, {})
         check(cfg, self.objective, task.cfg)
 
-    def forward(self, model, sample, reduce=True):
+    def forward(
+        self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[Tensor, int, dict[str, Any]]:
         """Return the loss (a scalar, summed), the number of rows, and what to log."""
         features, _ = model(**sample["net_input"], features_only=True)
         scores = model.score_head(features, sample["net_input"]["src_lengths"]).float()  # (M,)
@@ -54,7 +60,7 @@ class PreferenceCriterion(FairseqCriterion):
             log["scores"] = gathered(scores.detach(), sample)
         return loss, len(terms), log
 
-    def pairs(self, scores, sample, head):
+    def pairs(self, scores: Tensor, sample: dict[str, Any], head: ScoreHead) -> Tensor:
         """Return the losses (B,) of comparisons, the scores of whose texts alternate."""
         a, b = scores.view(-1, 2).T
         outcomes, weights = sample["outcomes"], sample["weights"].to(scores)
@@ -72,7 +78,7 @@ class PreferenceCriterion(FairseqCriterion):
             reduce=False,
         )
 
-    def rated(self, scores, sample, head):
+    def rated(self, scores: Tensor, sample: dict[str, Any], head: ScoreHead) -> Tensor:
         """Return the losses of rated texts (M,), or of the lists that they are in, (B,)."""
         gains = sample["gains"].to(scores)
         if self.objective != LISTWISE:  # rated texts validate comparisons too
@@ -81,12 +87,12 @@ class PreferenceCriterion(FairseqCriterion):
         return torch.stack([loss(scores[rows == row], gains[rows == row]) for row in rows.unique()])
 
     @staticmethod
-    def reduce_metrics(logging_outputs):
+    def reduce_metrics(logging_outputs: Sequence[dict[str, Any]]) -> None:
         """Log the loss."""
         loss, size = (sum(float(log.get(key, 0)) for log in logging_outputs) for key in ("loss", "sample_size"))
         metrics.log_scalar("loss", loss / max(size, 1), size, round=5)
 
-    def log_scores(self, logging_outputs):
+    def log_scores(self, logging_outputs: Sequence[dict[str, Any]]) -> None:
         """Log the metrics of validation, each computed from all scores so far."""
         found = [log["scores"] for log in logging_outputs if "scores" in log]
         if not found:
@@ -95,7 +101,7 @@ class PreferenceCriterion(FairseqCriterion):
         for name in preference_metrics.RATED if self.task.rated else preference_metrics.COMPARED:
             metrics.log_derived(name, lambda meters, name=name: self.score(name, meters))
 
-    def score(self, name, meters):
+    def score(self, name: str, meters: Mapping[str, Any]) -> float:
         rows = meters[GATHERED].tensor
         if self._scored[0] is not rows:  # all metrics come from one computation
             measure = preference_metrics.of_ratings if self.task.rated else preference_metrics.of_pairs
@@ -103,11 +109,11 @@ class PreferenceCriterion(FairseqCriterion):
         return round(self._scored[1][name], 4)
 
     @staticmethod
-    def logging_outputs_can_be_summed():
+    def logging_outputs_can_be_summed() -> bool:
         return False  # PreferenceTask, which fairseq asks, says when they can
 
 
-def gathered(scores, sample):
+def gathered(scores: Tensor, sample: dict[str, Any]) -> Tensor:
     """Return (N, 4) on the CPU: of comparisons the scores of the better and the worse text and the lengths of both, NaN
     for a tie; of rated texts score, rating, length and number.
     """
@@ -120,7 +126,7 @@ def gathered(scores, sample):
     return ordered.masked_fill((sample["outcomes"] == TIE)[:, None], float("nan")).cpu()
 
 
-def check(cfg, objective, task):
+def check(cfg: PreferenceCriterionConfig, objective: str, task: Any) -> None:
     """Refuse options that contradict each other."""
     for name in ("centering", "smoothing", "tie_strength"):
         if getattr(cfg, name) < 0:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from fairseq.criterions import register_criterion
 from fairseq.logging import metrics
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 
 from plugins.analysis.metrics import rouge
@@ -57,7 +58,7 @@ class SummarizationCriterion(CausalLMCriterion):
         """Return the names that ``--best-checkpoint-metric`` can have."""
         return super().validation_metrics() | (set(rouge.KINDS) if self.task.cfg.rouge_sample else set())
 
-    def rouge(self, model: torch.nn.Module, sample: dict[str, Any]) -> dict[str, float]:
+    def rouge(self, model: BaseFairseqModel, sample: dict[str, Any]) -> dict[str, float]:
         """Return the sums of the scores of a batch, and its size."""
         summaries = generate(model, sample["prompts"], self.rules, self.search, sample["id"].tolist())
         texts = [self.dictionary.decode(tokens).strip() for tokens in summaries]

@@ -58,7 +58,7 @@ class ByLength(FairseqDataset):
 
     def batch_by_size(
         self,
-        indices: Sequence[int],
+        indices: Sequence[int] | np.ndarray,
         max_tokens: int | None = None,
         max_sentences: int | None = None,
         required_batch_size_multiple: int = 1,
@@ -73,7 +73,9 @@ class ByLength(FairseqDataset):
             UserError: a row is longer than ``max_tokens``.
         """
         most = min(max_sentences or LARGEST_BATCH, LARGEST_BATCH)
-        batches, batch, longest = [], [], 0
+        batches: list[np.ndarray] = []
+        batch: list[int] = []
+        longest = 0
         for i in indices:
             length = max(longest, self.padded(self.sizes[i]))
             if batch and (len(batch) == most or (max_tokens and length * (len(batch) + 1) > max_tokens)):

@@ -20,7 +20,8 @@ class Tail:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.updates, self.perplexity = path, 0, None
+        self.path, self.updates = path, 0
+        self.perplexity: float | None = None
         self._offset, self._rest = 0, b""
 
     def read(self) -> None:

@@ -67,7 +67,7 @@ def devices(jobs: int, cpu: bool = False) -> queue.SimpleQueue:
     fairseq takes every GPU it sees and multiplies the batch by their number, so jobs that are compared get one each.
     """
     gpus = 0 if cpu else len(visible_gpus())
-    free = queue.SimpleQueue()
+    free: queue.SimpleQueue[str] = queue.SimpleQueue()
     for i in range(jobs):
         free.put(f"cuda:{i % gpus}" if gpus else "cpu")
     return free
@@ -84,7 +84,7 @@ def how_many(parameters: int, threads: int = 1, cpu: bool = False) -> int:
     gpus = 0 if cpu else len(visible_gpus())
     if gpus:
         return gpus
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     need = BYTES_PER_PROCESS + BYTES_PER_PARAMETER * parameters
     return max(1, min(cores // threads, int(free_memory() // need)))
 

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from plugins.errors import UserError
 from plugins.files import make_folder
@@ -82,19 +83,22 @@ class Runner:
         """Keep as many jobs running as allowed until all are done; an exception stops them."""
         if not todo:
             return
-        waiting, running, where = deque(todo), {}, launcher(self.resources, self.output)
+        waiting, where = deque(todo), launcher(self.resources, self.output)
+        running: dict[Any, Work] = {}  # by the future of a job
+        progress = self._progress
+        assert progress is not None, "run makes it"
         try:
             while waiting or running:
                 while waiting and len(running) < self.resources.at_a_time:
                     work = waiting.popleft()
-                    self._progress.follow(work.job.name, work.folder / work.job.log, work.job.updates)
+                    progress.follow(work.job.name, work.folder / work.job.log, work.job.updates)
                     running[where.submit(work)] = work
                 ended = [future for future in running if future.done()]
                 for future in ended:
                     where.check(future, running[future])
-                    self._progress.finish(running.pop(future).job.name)
+                    progress.finish(running.pop(future).job.name)
                 if not ended:
-                    self._progress.show()
+                    progress.show()
                     time.sleep(where.poll)
         finally:
             where.stop()

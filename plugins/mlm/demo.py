@@ -118,7 +118,7 @@ class Demo:
         for name in self.variants:
             with opened(self.output / name / "train.log") as log:
                 records = logs.read_log(log)
-            model = hub.load(str(self.output / name / "checkpoint_best.pt"))
+            model: Any = hub.load(str(self.output / name / "checkpoint_best.pt"))  # a masked LM
             parameters = sum(p.numel() for p in model.parameters())
             s, found[name] = curves.summarize(records), curves.curve(records, "ppl")
             print(f"{name:<14}{parameters:>12,}{s.perplexity:>12.1f}{s.tokens_per_second:>10,.0f}{s.seconds:>9.0f}")
@@ -139,7 +139,8 @@ def drop_stages(folder: Path, device: str) -> dict:
 def print_masks(sentences: Sequence[str], checkpoint: Path, name: str) -> None:
     """Print sentences with the three most probable words for the mask of each."""
     print(f"\nmasks filled by {name}:")
-    filled = hub.load(str(checkpoint)).fill_mask(sentences, topk=3)
+    model: Any = hub.load(str(checkpoint))  # a masked LM
+    filled = model.fill_mask(sentences, topk=3)
     for sentence, answers in zip(sentences, filled, strict=True):
         # sentencepiece writes ▁ for a blank, which may be a token by itself
         words = "   ".join(f"{word.strip() or '▁'} {probability:.2f}" for _, probability, word in answers)

@@ -55,7 +55,7 @@ def prepare(
     tokenizer = SentencePieceTokenizer.train(lines, vocab_size, exact=False)
     splits = {"train": train, "valid": valid}
     reports = write_mlm_folder(output / "data", splits, tokenizer, workers=workers, force=True)
-    facts = {"options": options} | {f"{report.split}_tokens": report.tokens for report in reports}
+    facts: dict[str, Any] = {"options": options} | {f"{report.split}_tokens": report.tokens for report in reports}
     facts |= {"unigram_perplexity": unigram(output / "data"), "sentences": masked_lines(valid) if files else SENTENCES}
     write_json(note, facts, indent=1)
     print(f"{output}/data: {facts['train_tokens']:,} tokens for training, {facts['valid_tokens']:,} for validation")
@@ -98,5 +98,6 @@ def unigram(folder: Path) -> float:
     counts = []
     for split in ("train", "valid"):
         lines = load_lines(str(folder / split), dictionary, combine=False)
-        counts.append(sum(np.bincount(line, minlength=len(dictionary)) for line in lines))
+        none = np.zeros(len(dictionary), np.int64)
+        counts.append(sum((np.bincount(line, minlength=len(dictionary)) for line in lines), none))
     return unigram_perplexity(*counts)

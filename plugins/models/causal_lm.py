@@ -1,10 +1,13 @@
 """GPT-2 class models: the decoder of the character LMs over any dictionary."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from fairseq.data import Dictionary
 from fairseq.models import register_model
+from fairseq.tasks import FairseqTask
+from omegaconf import DictConfig
+from torch import Tensor
 
 from plugins.errors import UserError
 
@@ -18,7 +21,7 @@ TABLES = ("transformer.wte.weight", "lm_head.weight")
 class CausalDecoder(LMDecoder):
     """A decoder that also loads weights from before symbols were added to the dictionary."""
 
-    def upgrade_state_dict_named(self, state_dict, name):
+    def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> dict[str, Tensor]:
         """Append a row for each new symbol to the tables of a checkpoint, in place.
 
         A new row is the mean of the others, so that the new symbol gets about the average probability and the others
@@ -27,7 +30,7 @@ class CausalDecoder(LMDecoder):
         for key in (f"{name}.{table}" for table in TABLES):
             table = state_dict.get(key)
             new = 0 if table is None else len(self.dictionary) - len(table)
-            if 0 < new <= len(added_symbols(self.dictionary)):
+            if table is not None and 0 < new <= len(added_symbols(self.dictionary)):
                 mean = table.float().mean(0, keepdim=True).to(table.dtype)
                 state_dict[key] = torch.cat([table, mean.expand(new, -1)])
         return state_dict
@@ -40,7 +43,7 @@ class CausalLanguageModel(DecoderLanguageModel):
     config, decoder_type = CausalLMConfig, CausalDecoder
 
     @classmethod
-    def saved_architecture(cls, state, task, source):
+    def saved_architecture(cls, state: Mapping, task: FairseqTask, source: str) -> dict:
         saved = super().saved_architecture(state, task, source)
         rows, symbols = saved.pop("vocab_size"), len(task.source_dictionary)  # which may have had symbols added
         if not symbols - len(added_symbols(task.source_dictionary)) <= rows <= symbols:
@@ -48,7 +51,7 @@ class CausalLanguageModel(DecoderLanguageModel):
         return saved
 
     @classmethod
-    def complete(cls, cfg, task):
+    def complete(cls, cfg: DictConfig, task: FairseqTask) -> None:
         fill(cfg, DEFAULTS, len(task.source_dictionary))
         validate(cfg)
 

@@ -4,11 +4,15 @@ State-dict keys are ``decoder.`` and nanoGPT's names; those of the adapter begin
 """
 
 import logging
+from typing import Any
 
 from fairseq.models import register_model
+from fairseq.tasks import FairseqTask
 from omegaconf import DictConfig
+from torch import Tensor
 
 from plugins.errors import UserError
+from plugins.modules.cache import Cache
 from plugins.modules.published_style import PublishedStyle
 from plugins.modules.style_adapter import StyleAdapter
 
@@ -32,7 +36,14 @@ class CharDecoder(LMDecoder):
         super().__init__(cfg, dictionary)
         self.style = build_style(cfg)
 
-    def extract_features(self, tokens, src_lengths=None, styles=None, style_labels=None, cache=None):
+    def extract_features(
+        self,
+        tokens: Tensor,
+        src_lengths: Tensor | None = None,
+        styles: Tensor | None = None,
+        style_labels: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> tuple[Tensor, dict[str, Any]]:
         """Map tokens (B, T) to features (B, T, C).
 
         Args:
@@ -62,7 +73,7 @@ class CharLanguageModel(DecoderLanguageModel):
     config, decoder_type = CharLMConfig, CharDecoder
 
     @classmethod
-    def complete(cls, cfg, task):
+    def complete(cls, cfg: DictConfig, task: FairseqTask) -> None:
         resolve(cfg, len(task.source_dictionary), len(task.style_names))
         if cfg.style_layers != "none" and cfg.style_inference == "published":
             logger.warning(LEAK)
@@ -72,7 +83,7 @@ class CharLanguageModel(DecoderLanguageModel):
         """Number of styles, 0 for a model without."""
         return 0 if self.decoder.style is None else self.decoder.style.styles
 
-    def new_cache(self, batch, window=None):
+    def new_cache(self, batch: int, window: int | None = None) -> Cache:
         """See :meth:`.DecoderLanguageModel.new_cache`.
 
         Raises:

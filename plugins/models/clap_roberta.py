@@ -12,6 +12,9 @@ State-dict keys are those of fairseq's RoBERTa. Architecture options that leave 
 checkpoint that training starts from: see :mod:`plugins.checkpoints.roberta`.
 """
 
+from argparse import ArgumentParser
+from typing import Any
+
 import torch
 from fairseq import utils
 from fairseq.data import Dictionary
@@ -24,7 +27,7 @@ from fairseq.modules.quant_noise import quant_noise
 from fairseq.modules.transformer_sentence_encoder import init_bert_params
 from fairseq.tasks import FairseqTask
 from omegaconf import DictConfig, open_dict
-from torch import nn
+from torch import Tensor, nn
 
 from plugins import checkpoints
 from plugins.data import dictionaries
@@ -50,12 +53,12 @@ class ClapRobertaModel(WithEmbeddingHead, RobertaModel):
     """See the module's docstring. Its interface is that of :class:`fairseq.models.roberta.RobertaModel`."""
 
     @classmethod
-    def add_args(cls, parser):
+    def add_args(cls, parser: ArgumentParser) -> None:
         add_tristate_flags(parser, ClapRobertaConfig)
         gen_parser_from_dataclass(parser, ClapRobertaConfig(), delete_default=True)
 
     @classmethod
-    def build_model(cls, cfg, task):
+    def build_model(cls, cfg: DictConfig, task: FairseqTask) -> "ClapRobertaModel":
         """Build a model for the dictionary of a task.
 
         Raises:
@@ -64,7 +67,7 @@ class ClapRobertaModel(WithEmbeddingHead, RobertaModel):
         dictionary = task.source_dictionary
         source = checkpoints.starting_checkpoint(cfg.save_dir, cfg.restore_file, cfg.finetune_from_model)
         state = checkpoints.read_state(source) if source else None
-        if state is not None:
+        if state is not None and source is not None:
             checkpoints.check_kind(cls, state, source)
         with open_dict(cfg):
             architecture.resolve(cfg, state, source)
@@ -84,8 +87,13 @@ class ClapRobertaModel(WithEmbeddingHead, RobertaModel):
         return model
 
     def forward(
-        self, src_tokens, features_only=False, return_all_hiddens=False, classification_head_name=None, **kwargs
-    ):
+        self,
+        src_tokens: Tensor,
+        features_only: bool = False,
+        return_all_hiddens: bool = False,
+        classification_head_name: str | None = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor | None, dict[str, Any]]:
         """Like fairseq's forward, except that with the ``bos`` pooler the last layer computes only ``<s>``.
 
         With ``target`` it returns None and a dict with ``loss``: see :meth:`ClapRobertaEncoder.forward`.
@@ -98,9 +106,12 @@ class ClapRobertaModel(WithEmbeddingHead, RobertaModel):
         x, extra = self.encoder(src_tokens, True, return_all_hiddens, **kwargs)
         return head(x, src_tokens == self.encoder.dictionary.pad()), extra
 
-    def register_classification_head(self, name, num_classes=None, inner_dim=None, **kwargs):
+    def register_classification_head(
+        self, name: str, num_classes: int | None = None, inner_dim: int | None = None, **kwargs: Any
+    ) -> None:
         """Add a classification head, or replace the one with that name; see :class:`ClassificationHead`."""
         cfg = self.args
+        assert num_classes is not None, "a head has a number of classes"
         head = ClassificationHead(
             cfg.encoder_embed_dim,
             inner_dim or cfg.encoder_embed_dim,
@@ -134,14 +145,14 @@ class ClapRobertaModel(WithEmbeddingHead, RobertaModel):
             feedforward=("fc2",),
         )
 
-    def upgrade_state_dict_named(self, state_dict, name):
+    def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> None:
         prefix = name + "." if name else ""
         old_beta = prefix + "encoder.clap_head.beta"  # early checkpoints of the fork
         if old_beta in state_dict:
             state_dict[prefix + "encoder.lm_head.beta"] = state_dict.pop(old_beta)
         super().upgrade_state_dict_named(state_dict, name)
 
-    def max_positions(self):
+    def max_positions(self) -> int:
         return self.encoder.max_positions()
 
 
@@ -160,8 +171,14 @@ class ClapRobertaEncoder(FairseqEncoder):
         self.lm_head = build_head(cfg, dictionary, self.sentence_encoder.embed_tokens.weight)
 
     def forward(
-        self, src_tokens, features_only=False, return_all_hiddens=False, masked_tokens=None, target=None, **unused
-    ):
+        self,
+        src_tokens: Tensor,
+        features_only: bool = False,
+        return_all_hiddens: bool = False,
+        masked_tokens: Tensor | None = None,
+        target: Tensor | None = None,
+        **unused: Any,
+    ) -> tuple[Tensor | None, dict[str, Any]]:
         """Encode a batch.
 
         Args:
@@ -185,28 +202,32 @@ class ClapRobertaEncoder(FairseqEncoder):
             x, extra = self.extract_features(src_tokens, return_all_hiddens)
             x = x if features_only else self.output_layer(x, masked_tokens)
         else:
-            rows, extra = masked_tokens.flatten().nonzero().squeeze(1), {"inner_states": None}
+            rows = masked_tokens.flatten().nonzero().squeeze(1)
+            extra = dict[str, Any](inner_states=None)
             x, _ = self.sentence_encoder(src_tokens, rows=rows)
             if target is None:
                 x = self.lm_head(x)
             else:
-                x, extra["loss"] = None, self.lm_head.cross_entropy(x, target.flatten()[rows])
+                extra["loss"] = self.lm_head.cross_entropy(x, target.flatten()[rows])
+                return None, extra | {"masked_tokens": masked_tokens}
         return x, extra | {"masked_tokens": masked_tokens}
 
-    def extract_features(self, src_tokens, return_all_hiddens=False, **unused):
+    def extract_features(
+        self, src_tokens: Tensor, return_all_hiddens: bool = False, **unused: Any
+    ) -> tuple[Tensor, dict[str, Any]]:
         x, states = self.sentence_encoder(src_tokens)
         states = [state.transpose(0, 1) for state in states] if return_all_hiddens else None  # (B, T, C) -> (T, B, C)
         return x, {"inner_states": states}
 
-    def first_features(self, src_tokens):
+    def first_features(self, src_tokens: Tensor) -> Tensor:
         """Map tokens (B, T) to the features (B, C) of the first token of each row."""
         batch, length = src_tokens.shape
         return self.sentence_encoder(src_tokens, rows=torch.arange(batch, device=src_tokens.device) * length)[0]
 
-    def output_layer(self, features, masked_tokens=None, **unused):
+    def output_layer(self, features: Tensor, masked_tokens: Tensor | None = None, **unused: Any) -> Tensor:
         return self.lm_head(features if masked_tokens is None else features[masked_tokens])
 
-    def max_positions(self):
+    def max_positions(self) -> int:
         prompt = self.sentence_encoder.prompt
         taken = 0 if prompt is None else len(prompt)
         return self.args.max_positions - taken if self.args.positions == "learned" else NO_LIMIT
@@ -300,7 +321,7 @@ def build_layer(cfg: DictConfig) -> nn.Module:
     return fsdp_wrap(layer, min_num_params=0 if cfg.checkpoint_activations else cfg.min_params_to_wrap)
 
 
-def build_head(cfg: DictConfig, dictionary: Dictionary, table: nn.Parameter) -> ClapHead | RobertaHead:
+def build_head(cfg: DictConfig, dictionary: Dictionary, table: Tensor) -> ClapHead | RobertaHead:
     """Build the language-model head over an embedding table (V, C)."""
     if cfg.untie_weights_roberta:
         table = nn.Linear(cfg.encoder_embed_dim, cfg.vocab_size, bias=False).weight

@@ -5,7 +5,8 @@ State-dict keys are ``decoder.`` and GPT-2's names (``transformer.h.0.attn.c_att
 
 import functools
 from argparse import ArgumentParser
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,10 @@ from . import tuning
 from .embedding_head import WithEmbeddingHead
 from .position_options import scaling_of
 
-FUSED = {"gelu": F.gelu, "gelu_tanh": functools.partial(F.gelu, approximate="tanh")}  # fairseq's take several passes
+FUSED: dict[str, Callable[[Tensor], Tensor]] = {  # fairseq's take several passes
+    "gelu": F.gelu,
+    "gelu_tanh": functools.partial(F.gelu, approximate="tanh"),
+}
 SIZES = ("decoder_layers", "decoder_attention_heads", "decoder_embed_dim", "decoder_ffn_embed_dim", "block_size")
 
 
@@ -61,7 +65,7 @@ class DecoderLanguageModel(WithEmbeddingHead, FairseqLanguageModel):
         source = checkpoints.starting_checkpoint(cfg.save_dir, cfg.restore_file, cfg.finetune_from_model)
         state = checkpoints.read_state(source) if source else None
         with open_dict(cfg):
-            if source:
+            if source and state is not None:
                 checkpoints.check_kind(cls, state, source)
                 saved = cls.saved_architecture(state, task, source)
                 if cfg.block_size is not None and saved.get("positions", "learned") != "learned":
@@ -96,7 +100,7 @@ class DecoderLanguageModel(WithEmbeddingHead, FairseqLanguageModel):
         raise NotImplementedError
 
     def forward(
-        self, src_tokens: Tensor, src_lengths: Tensor | None = None, features_only: bool = False, **options
+        self, src_tokens: Tensor, src_lengths: Tensor | None = None, features_only: bool = False, **options: Any
     ) -> tuple[Tensor | None, dict]:
         """Map tokens (B, T) to logits (B, T, V), or features (B, T, C), and a dict; see the decoder's ``forward``."""
         if features_only:
@@ -161,7 +165,7 @@ class LMDecoder(FairseqDecoder):
             self.lm_head.weight = self.transformer.wte.weight
         initialize(self, str(cfg.init))
 
-    def forward(self, tokens: Tensor, target: Tensor | None = None, **inputs) -> tuple[Tensor | None, dict]:
+    def forward(self, tokens: Tensor, target: Tensor | None = None, **inputs: Any) -> tuple[Tensor | None, dict]:
         """Predict the next token at every position.
 
         Args:
@@ -178,7 +182,9 @@ class LMDecoder(FairseqDecoder):
             return self.output_layer(x), extra
         return None, {**extra, "loss": self.loss(x, target)}
 
-    def extract_features(self, tokens, src_lengths=None, cache=None):
+    def extract_features(
+        self, tokens: Tensor, src_lengths: Tensor | None = None, *, cache: Cache | None = None
+    ) -> tuple[Tensor, dict[str, Any]]:
         """Map tokens (B, T) to features (B, T, C) and an empty dict.
 
         Args:
@@ -200,7 +206,7 @@ class LMDecoder(FairseqDecoder):
             return linear_cross_entropy(x.float(), head.weight.float(), target, head.bias)
         return summed_cross_entropy(head(x).float(), target)
 
-    def get_normalized_probs(self, net_output, log_probs, sample=None):
+    def get_normalized_probs(self, net_output: tuple[Tensor, Any], log_probs: bool, sample: Any = None) -> Tensor:
         """Return (log-)probabilities (B, T, V + 1); the last column is for padded targets, which have no symbol."""
         logits = net_output[0].float()
         probs = utils.log_softmax(logits, dim=-1) if log_probs else utils.softmax(logits, dim=-1)

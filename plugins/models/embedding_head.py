@@ -1,11 +1,13 @@
 """The heads that ``--task embedding`` and ``--task preference`` add to any model, and how checkpoints fit them."""
 
 from collections.abc import MutableMapping
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from plugins.modules.embedding_head import EmbeddingHead, TextDecoder
 from plugins.modules.score_head import ScoreHead
+from plugins.peft.tuning import parts_of
 
 NAME = "embedding_head"
 SCORE_HEAD = "score_head"
@@ -36,18 +38,21 @@ class WithEmbeddingHead:
 
     def _freeze_output(self) -> nn.Parameter:
         """Keep the output layer as it is, so that the model is still a language model; return the embedding table."""
-        parts = self.peft_parts()
-        table = parts.table.weight
+        parts = parts_of(cast(nn.Module, self))
+        table = cast(nn.Parameter, parts.table.weight)
         for parameter in parts.head.parameters():
             if parameter is not table:
                 parameter.requires_grad_(False)
         return table
 
-    def upgrade_state_dict_named(self, state_dict, name):
+    def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> None:
+        """Make a state dict fit the heads of this model, see :func:`adopt_head`."""
         prefix = name + "." if name else ""
+        model: Any = self
         for head in (NAME, SCORE_HEAD):
-            adopt_head(self, head, state_dict, prefix)
-        super().upgrade_state_dict_named(state_dict, name)
+            adopt_head(model, head, state_dict, prefix)
+        upgrade: Any = super()
+        upgrade.upgrade_state_dict_named(state_dict, name)
 
 
 def adopt_head(model: nn.Module, head: str, state_dict: MutableMapping[str, Tensor], prefix: str = "") -> None:

@@ -2,9 +2,12 @@
 
 import logging
 import os
+from collections.abc import Sequence
+from typing import Any
 
 from fairseq import utils
 from fairseq.data import encoders
+from omegaconf import DictConfig
 
 from plugins import checkpoints, peft
 from plugins.checkpoints import inherit, stored_options
@@ -14,7 +17,7 @@ from plugins.errors import UserError
 logger = logging.getLogger(__name__)
 
 
-def resolve(cfg, state, source):
+def resolve(cfg: DictConfig, state: dict[str, Any] | None, source: str | None) -> None:
     """Fill the options of tuning: from the adapter that training starts from, if it is one, else from the defaults.
 
     Args:
@@ -37,18 +40,18 @@ def resolve(cfg, state, source):
         cfg.peft_base = find_base([cfg.peft_base] if cfg.peft_base else elsewhere, cfg.peft)
 
 
-def find_base(places, method):
+def find_base(places: Sequence[str | None], method: str) -> str:
     """Return the first of some paths, absolute, at which there is a file."""
-    places = [path for path in places if path and not path.startswith("${")]
-    for path in places:
+    given = [path for path in places if path and not path.startswith("${")]
+    for path in given:
         if os.path.exists(path):
             return os.path.abspath(path)
-    if places:
-        raise UserError(f"{places[0]}: no such checkpoint, and it is the base of --peft {method}; name it: --peft-base")
+    if given:
+        raise UserError(f"{given[0]}: no such checkpoint, and it is the base of --peft {method}; name it: --peft-base")
     raise UserError(f"--peft {method} tunes a model that is trained already; name it: --finetune-from-model CKPT")
 
 
-def tune(model, cfg, task):
+def tune(model: Any, cfg: DictConfig, task: Any) -> Any:
     """Load the base into a new model and tune it as ``cfg``, which :func:`resolve` has filled, says; return the model.
 
     Raises:
@@ -77,7 +80,7 @@ def tune(model, cfg, task):
     return model
 
 
-def tokens_of(text, task):
+def tokens_of(text: str, task: Any) -> list[int]:
     """Return the tokens (N,) of a text.
 
     Raises:

@@ -86,6 +86,7 @@ class Attention(nn.Module):
     def record_weights(self, q: Tensor, k: Tensor, placement: Placement, padding: Tensor | None = None) -> None:
         """Pass the attention weights of rotated queries (B, H, T, D) and keys (B, H, S, D) to :attr:`record`."""
         bias = placement.bias(explicit=q.size(2) > 1)
+        assert self.record is not None, "called only if it is set"
         self.record(self, attention_weights(q, k, bias, padding))
 
     def split_heads(self, x: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 Shapes: B sequences, T new tokens, S tokens of the longest row including the new ones, H heads of D channels.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -43,7 +45,7 @@ class Cache:
         self.first = self.start = 0  # of the first stored token: its position, and its index in the tensors
         self.prompted = 0
         self.lengths: Tensor | None = None
-        self.style: dict[str, Tensor] = {}
+        self.style: dict[str, Any] = {}
 
     def set_lengths(self, lengths: Tensor) -> None:
         """Set the number of tokens (B,) in each row. Later ones, padding, are ignored and overwritten.
@@ -70,7 +72,7 @@ class Cache:
         if count <= 0:
             return
         self.first, self.start = self.first + count, self.start + count
-        if self.start >= max(SPARE, self.window):  # now and then, since moving the others takes time
+        if self.start >= max(SPARE, self.window or 0):  # now and then, since moving the others takes time
             for tensors in (self.keys, self.values):
                 tensors[:] = [tensor[:, :, self.start :].contiguous() for tensor in tensors]
             self.start = 0
@@ -90,6 +92,7 @@ class Cache:
 
     def places(self, count: int) -> Tensor:
         """Return the positions of the next ``count`` tokens of each row, (B, T). Rows must differ in length."""
+        assert self.lengths is not None, "rows of equal length have no places of their own"
         return self.lengths[:, None] + torch.arange(count, device=self.lengths.device)
 
     def take(self, rows: Tensor) -> None:

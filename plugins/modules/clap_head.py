@@ -24,7 +24,7 @@ class Head(nn.Module):
     """
 
     normalize = False
-    weight: nn.Parameter
+    weight: Tensor  # a parameter
 
     def prepare(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Map features (..., C) to the factor of the table, (..., C), and the bias (V,) or None."""
@@ -68,9 +68,11 @@ class ClapHead(Head):
         excluded: (K,) indices of words that are never a target (``<pad>``, fillers); their logits are -inf.
     """
 
+    excluded: Tensor | None
+
     def __init__(
         self,
-        weight: nn.Parameter,
+        weight: Tensor,
         initial_beta: float = 1.0,
         *,
         normalize: bool = True,
@@ -82,7 +84,7 @@ class ClapHead(Head):
         width = weight.size(-1)
         self.weight = weight
         self.beta = nn.Parameter(torch.full((1,), float(initial_beta)))
-        self.beta.no_weight_decay = True
+        setattr(self.beta, "no_weight_decay", True)  # noqa: B010 (parameters have no declared attributes)
         self.normalize = normalize
         self.width_factor = math.sqrt(reference_dim / width) if reference_dim else 1.0
         self.max_beta = max_scale / math.sqrt(width) if max_scale else None
@@ -122,7 +124,7 @@ class RobertaHead(Head):
         norm_eps: added to the variance in the layer norm.
     """
 
-    def __init__(self, weight: nn.Parameter, activation: Callable[[Tensor], Tensor], norm_eps: float = 1e-5):
+    def __init__(self, weight: Tensor, activation: Callable[[Tensor], Tensor], norm_eps: float = 1e-5):
         super().__init__()
         words, width = weight.shape
         self.dense = nn.Linear(width, width)

@@ -6,6 +6,7 @@ Parameter names are GPT-2's (``wte``, ``wpe``, ``h``, ``c_attn``, ...), so check
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,7 @@ from .placement import Placement
 from .positions import Positions, Spec, Where
 from .positions import build as build_positions
 from .scaling import Scaling
-from .soft_prompt import SoftPrompt
+from .soft_prompt import Prompt
 
 INITIALIZATIONS = ("gpt2", "xavier")
 
@@ -151,10 +152,10 @@ class Decoder(nn.Module):
         scheme = build_positions(positions, Spec(width, heads, block_size, causal=True, scaling=scaling or Scaling()))
         self._positions = scheme.key or "wpe"  # where checkpoints have its parameters
         self.add_module(self._positions, scheme)
-        self.prompt = None  # a SoftPrompt, which takes the first positions
+        self.prompt: Prompt | None = None  # takes the first positions
         self.window: int | None = None  # how many tokens each token attends to at most, itself included; None for all
         self.dropout = Dropout(embedding_dropout)
-        options = dict(
+        options: dict[str, Any] = dict(
             bias=bias, dropout=dropout, attention_dropout=attention_dropout, residual=residual, norm_eps=norm_eps
         )
         self.h = nn.ModuleList(Block(width, inner, heads, activation, **options) for _ in range(layers))
@@ -194,9 +195,11 @@ class Decoder(nn.Module):
         placement = Placement(self.positions, where, length - first, x.device, explicit, first=first, window=window)
         for layer, block in enumerate(self.h):
             x = block(x, placement, layer, cache)
-            if after_layer is not None and prompt is None:
+            if after_layer is None:
+                continue
+            if prompt is None:
                 x = after_layer(layer, x)
-            elif after_layer is not None:
+            else:
                 x = torch.cat([x[:, : len(prompt)], after_layer(layer, prompt.remove(x))], dim=1)
         if cache is not None:
             cache.advance(count)
@@ -213,7 +216,7 @@ class Decoder(nn.Module):
         """The block size, less the vectors of a prompt."""
         return self.block_size - (0 if self.prompt is None else len(self.prompt))
 
-    def embed(self, tokens: Tensor, where: Where, length: int, prompt: SoftPrompt | None = None) -> Tensor:
+    def embed(self, tokens: Tensor, where: Where, length: int, prompt: Prompt | None = None) -> Tensor:
         """Map tokens (B, T) to the input of the first layer, (B, T, C), or (B, P + T, C) with a prompt before them.
 
         Args:

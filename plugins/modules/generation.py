@@ -128,7 +128,7 @@ def draw_texts(
     model: Model, prompts: Sequence[Tensor], constraints: Constraints, search: Search, names: Sequence
 ) -> list[list[int]]:
     """Continue each prompt token by token until it ends; arguments and result as in :func:`generate`."""
-    texts = [[] for _ in prompts]
+    texts: list[list[int]] = [[] for _ in prompts]
     numbers = [random.Random(f"{search.seed} {name}") for name in names]
     cache, logits = begin(model, prompts)
     rows = list(range(len(prompts)))  # prompts whose texts have not ended, in the order of the cache
@@ -255,7 +255,7 @@ class BeamSearch:
         Args:
             candidates: best first.
         """
-        banks = {}
+        banks: dict[int, list[Hypothesis]] = {}
         for candidate in candidates:
             banks.setdefault(self.rules.needed(candidate.tokens), []).append(candidate)
         ranked = [(place, needed, candidate) for needed in banks for place, candidate in enumerate(banks[needed])]

@@ -24,9 +24,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, target, bias, normalize):
         grad_weight = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
-        fits = grad_weight is not None and len(x) <= len(weight[0])
+        fits = len(x) <= len(weight[0])
         kept = len(weight) if any(ctx.needs_input_grad) else BLOCK
-        room = grad_weight if fits else weight.new_empty(kept, len(x))
+        room = grad_weight if grad_weight is not None and fits else weight.new_empty(kept, len(x))
         inverse = weight.new_ones(len(weight))
         tops, log_sums = [], []
         for block in blocks(weight):
@@ -68,7 +68,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 g *= inv
             if grad_x is not None:
                 grad_x.addmm_(g, w)
-            if grad_weight is None:
+            if grad_weight is None or scaled_x is None:
                 continue
             by_word = g.t() @ scaled_x  # (W, C)
             if ctx.normalize:  # remove the component along the row

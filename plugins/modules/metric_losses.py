@@ -33,8 +33,8 @@ def partners(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     positive, negative, valid = masks(labels)
     rows = torch.arange(len(labels), device=labels.device)
     ahead = (rows[None, :] - rows[:, None]) % len(labels)  # (B, B): how far j is behind i
-    nearest = [ahead.masked_fill(~mask, len(labels)).argmin(1)[valid] for mask in (positive, negative)]
-    return rows[valid], *nearest
+    near, far = (ahead.masked_fill(~mask, len(labels)).argmin(1)[valid] for mask in (positive, negative))
+    return rows[valid], near, far
 
 
 def average(terms: Tensor, like: Tensor) -> Loss:

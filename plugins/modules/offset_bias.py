@@ -27,11 +27,12 @@ class Grown:
     """
 
     def __init__(self, build: Callable[[int], Tensor]):
-        self.build, self.length, self.value = build, 0, None
+        self.build, self.length = build, 0
+        self.value: Tensor | None = None
 
     def __call__(self, length: int, device: torch.device) -> Tensor:
         """Return the tensor of a length of at least ``length``, on ``device``."""
-        if self.length < length or self.value.device != device:
+        if self.value is None or self.length < length or self.value.device != device:
             self.length = power_of_two(max(length, self.length, 1))
             with torch.inference_mode(False):  # else it could not be used in training later
                 self.value = self.build(self.length).to(device)

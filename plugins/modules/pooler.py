@@ -32,6 +32,7 @@ def pool(features: Tensor, padding: Tensor | None, kind: str, attention: nn.Modu
     if kind == "mean":
         weights = (~padding).float()
     else:
+        assert attention is not None, "the pooler attention has weights"
         weights = attention(features).squeeze(-1).float().masked_fill(padding, -math.inf).softmax(-1)  # (B, T)
     weights = (weights / weights.sum(1, keepdim=True)).to(features.dtype)
     return torch.einsum("bt,btc->bc", weights, features)

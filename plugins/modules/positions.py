@@ -15,7 +15,6 @@ Shapes: B sequences, T tokens, Q queries, S keys, C channels, H heads of D = C /
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -263,6 +262,7 @@ class Alibi(Positions):
     ) -> Tensor:
         """See :meth:`Positions.bias`."""
         bias = super().bias(queries, keys, device, explicit, window)  # (1 or B, H, Q, S)
+        assert bias is not None, "ALiBi always has scores"
         if self.bos == "linear":
             return bias
         value = bias.new_zeros(self.heads) if self.bos_bias is None else self.bos_bias.float()
@@ -316,7 +316,8 @@ class Rotary(Positions):
             angles = self._table(end, device)[:, where]
         return angles if angles.ndim == 3 else angles.unsqueeze(2)
 
-    def rotate(self, x: Tensor, angles: Tensor) -> Tensor:
+    def rotate(self, x: Tensor, angles: Tensor | None) -> Tensor:
+        assert angles is not None, "see angles"
         cos, sin = angles.to(at_least_float32(x.dtype)).unbind()
         first, second = x.to(cos.dtype).chunk(2, dim=-1)  # 2 x (B, H, T, D/2)
         return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
@@ -327,7 +328,7 @@ class Rotary(Positions):
         return (torch.stack([angles.cos(), angles.sin()]) * attention_factor(self.scaling)).float()
 
 
-SCHEMES: dict[str, Callable[[Spec], Positions]] = {
+SCHEMES: dict[str, type[Positions]] = {
     "learned": Learned,
     "sinusoidal": Sinusoidal,
     "alibi": Alibi,

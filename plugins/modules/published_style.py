@@ -7,6 +7,8 @@ likelihood. :mod:`plugins.modules.style_adapter` is the causal form.
 Shapes: B sequences, T tokens, C channels, K styles.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -50,7 +52,7 @@ class PublishedPass:
 
     def __init__(self, adapter: PublishedStyle, styles: Tensor | None, lengths: Tensor | None):
         self.adapter, self.styles, self.lengths = adapter, styles, lengths
-        self.logits = None
+        self.logits: Tensor | None = None
 
     def __call__(self, layer: int, x: Tensor) -> Tensor:
         """Map the output (B, T, C) of a layer to the input of the next."""
@@ -59,7 +61,8 @@ class PublishedPass:
             return x
         ends = -1 if self.lengths is None else self.lengths - 1
         last = x[torch.arange(len(x), device=x.device), ends]  # (B, C)
-        self.logits = adapter.style_classifier(last)[:, None]  # (B, 1, K)
-        weights = self.logits.softmax(-1) if self.styles is None else self.styles[:, None].to(x)
+        self.logits = logits = adapter.style_classifier(last)[:, None]  # (B, 1, K)
+        weights = logits.softmax(-1) if self.styles is None else self.styles[:, None].to(x)
         style = adapter.style_proj(weights @ adapter.style_embeddings)  # (B, 1, C)
-        return x * adapter.style_adapters[adapter.layers.index(layer)]["linear"](style)
+        gate: Any = adapter.style_adapters[adapter.layers.index(layer)]
+        return x * gate["linear"](style)

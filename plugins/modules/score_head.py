@@ -33,4 +33,5 @@ class ScoreHead(nn.Module):
 
     def flip_rate(self) -> Tensor:
         """Return the learned share of reversed comparisons, between 0 and 0.5."""
+        assert self.flip is not None, "it is not learned"
         return torch.sigmoid(self.flip) / 2

@@ -3,8 +3,20 @@
 Shapes: B sequences, T tokens, C channels, P vectors of the prompt.
 """
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
+
+
+class Prompt(Protocol):
+    """Vectors in the input of a decoder: a :class:`SoftPrompt`, or one vector for each text."""
+
+    def __len__(self) -> int: ...
+
+    def insert(self, x: Tensor) -> Tensor: ...
+
+    def remove(self, x: Tensor) -> Tensor: ...
 
 
 class SoftPrompt(nn.Module):

@@ -16,6 +16,8 @@ needs no second pass, and its state, a sum of R numbers and a count, fits in a k
 Shapes: B sequences, T tokens, C channels, R channels of the classifier, K styles, N modulated layers.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -138,6 +140,7 @@ class StyleAdapter(nn.Module):
         """Map hidden states (B, T, C) to the style logits of all prefixes and the style weights, both (B, T, K)."""
         past = 0 if cache is None else cache.length - cache.prompted
         # The mean of projections equals the projection of the mean, and sums R numbers instead of C.
+        assert self.summary is not None and self.classifier is not None, "the style is inferred"
         logits = self.classifier(self.summarize(self.summary(h), cache))
         if not self.prefix:
             return logits, logits.softmax(-1).to(h.dtype)
@@ -207,7 +210,8 @@ class StylePass:
 
     def __init__(self, adapter: StyleAdapter, styles: Tensor | None, labels: Tensor | None, cache: Cache | None):
         self.adapter, self.styles, self.labels, self.cache = adapter, styles, labels, cache
-        self.logits, self.modulations = None, {}
+        self.logits: Tensor | None = None
+        self.modulations: dict[int, Any] = {}  # by layer
 
     def __call__(self, layer: int, x: Tensor) -> Tensor:
         """Map the output (B, T, C) of a layer to the input of the next."""

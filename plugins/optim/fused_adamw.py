@@ -1,7 +1,7 @@
 """AdamW in one kernel, with weight decay on matrices alone."""
 
 import ast
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, List  # noqa: UP035 (fairseq's parser does not read `list[float]`)
 
@@ -48,10 +48,12 @@ class FusedAdamW(FairseqOptimizer):
     @property
     def optimizer_config(self) -> dict[str, Any]:
         """Arguments of ``torch.optim.AdamW``."""
-        betas, lr = self.cfg.adam_betas, self.cfg.lr
+        betas: Any = self.cfg.adam_betas
+        lr: Any = self.cfg.lr
+        pair: Any = ast.literal_eval(betas) if isinstance(betas, str) else OmegaConf.to_container(betas)
         return {
-            "lr": lr[0] if isinstance(lr, Collection) else lr,
-            "betas": tuple(ast.literal_eval(betas) if isinstance(betas, str) else OmegaConf.to_container(betas)),
+            "lr": lr[0] if isinstance(lr, Sequence) else lr,
+            "betas": tuple(pair),
             "eps": self.cfg.adam_eps,
             "weight_decay": self.cfg.weight_decay,
         }

@@ -71,7 +71,7 @@ def check_targets(targets: Sequence[str], blocks: nn.Module) -> None:
             raise UserError(f"--lora-targets: {target} is not a linear layer of this model, which has {known}")
 
 
-def adapters(model: nn.Module) -> list[tuple[str, nn.Module]]:
+def adapters(model: nn.Module) -> list[tuple[str, Any]]:
     """Return [(name, layer)] of the peft library's layers in a model."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 

@@ -10,7 +10,7 @@ from torch import nn
 from plugins.errors import UserError
 from plugins.modules.soft_prompt import SoftPrompt
 
-from .tuning import Method, Parts
+from .tuning import Method, Parts, parts_of
 
 NO_MERGE = "a prompt cannot be merged: it is part of the input, which no weights can replace; use it with its base"
 
@@ -52,7 +52,7 @@ class Prompt(Method):
 
     @contextlib.contextmanager
     def disabled(self, model: nn.Module) -> Iterator[None]:
-        body = model.peft_parts().body
+        body = parts_of(model).body
         prompt, body.prompt = body.prompt, None
         try:
             yield

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -38,12 +38,12 @@ class Parts:
         feedforward: those of them whose input it scales.
     """
 
-    body: nn.Module
+    body: Any
     table: nn.Embedding
     prompt_at: int
     blocks: nn.ModuleList
     norm: nn.Module | None
-    head: nn.Module
+    head: Any
     attention: tuple[str, ...]
     scaled: tuple[str, ...]
     feedforward: tuple[str, ...] = field(default=())
@@ -56,6 +56,8 @@ class Method(nn.Module):
         cfg: the options of :class:`plugins.peft.PeftConfig`, completed.
         identity: the SHA-256 of the base.
     """
+
+    base: Tensor
 
     def __init__(self, cfg: Any, identity: bytes):
         super().__init__()
@@ -81,12 +83,22 @@ class Method(nn.Module):
         raise NotImplementedError
 
 
+def method_of(model: nn.Module) -> Method:
+    """Return the method that a tuned model has."""
+    return cast(Method, model.peft)
+
+
+def parts_of(model: nn.Module) -> Parts:
+    """Return the parts that a model names in ``peft_parts()``."""
+    return cast(Any, model).peft_parts()
+
+
 def attach(model: nn.Module, method: Method) -> None:
     """Freeze a model and install a method in it. The model must have the weights of its base already."""
     if getattr(model, "peft", None) is not None:
         raise ValueError("the model is tuned already")
     model.requires_grad_(False)
-    method.install(model, model.peft_parts())
+    method.install(model, parts_of(model))
     model.peft = method
     model.register_state_dict_post_hook(_save)
     model.register_load_state_dict_pre_hook(_load)
@@ -98,17 +110,17 @@ def merge(model: nn.Module) -> None:
     Raises:
         UserError: a prompt, which cannot be merged.
     """
-    model.peft.merge(model)
+    method_of(model).merge(model)
 
 
 def unmerge(model: nn.Module) -> None:
     """Undo :func:`merge`."""
-    model.peft.unmerge(model)
+    method_of(model).unmerge(model)
 
 
 def disabled(model: nn.Module) -> contextlib.AbstractContextManager:
     """Return a context in which a tuned model computes what its base does."""
-    return model.peft.disabled(model)
+    return method_of(model).disabled(model)
 
 
 # Parameters
@@ -150,22 +162,22 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> bytes:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.digest()
 
 
 def whole_state(model: nn.Module) -> dict[str, Tensor]:
     """Return all tensors of a tuned model, of the base and of the method, under the names of its state dict."""
-    model.peft.saves_all = True
+    method_of(model).saves_all = True
     try:
         return dict(model.state_dict())
     finally:
-        model.peft.saves_all = False
+        method_of(model).saves_all = False
 
 
 def merged_state(model: nn.Module) -> dict[str, Tensor]:
     """Return the state dict of a plain model that computes what the merged model does."""
-    layers = tuple(layer + "." for layer in model.peft.layers(model))
+    layers = tuple(layer + "." for layer in method_of(model).layers(model))
     added = [n for n, _ in model.named_parameters() if n.startswith(layers) and ".base_layer." not in n]
     left_out = {IDENTITY, *plain_names(model, added).values()}
     return {name: tensor for name, tensor in whole_state(model).items() if name not in left_out}
@@ -190,7 +202,7 @@ def _save(model: nn.Module, state: dict[str, Tensor], prefix: str, metadata: Any
     names = [name.removeprefix(prefix) for name in state if name.startswith(prefix)]
     for name, plain in plain_names(model, names).items():
         tensor = state.pop(prefix + name)
-        if plain in kept or model.peft.saves_all:
+        if plain in kept or method_of(model).saves_all:
             state[prefix + plain] = tensor
 
 
@@ -203,7 +215,7 @@ def _load(model: nn.Module, state: dict[str, Tensor], prefix: str, *unused: Any)
     own, tuned = whole_state(model), tuned_names(model)
     adapter = prefix + IDENTITY in state
     if adapter:
-        check_identity(bytes(state[prefix + IDENTITY].tolist()), bytes(model.peft.base.tolist()))
+        check_identity(bytes(state[prefix + IDENTITY].tolist()), bytes(method_of(model).base.tolist()))
     for name, tensor in own.items():
         given = state.get(prefix + name)
         if name in tuned and (adapter or given is not None):

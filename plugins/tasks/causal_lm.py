@@ -38,6 +38,9 @@ class CausalLMTaskConfig(WindowsConfig):
 class WithVocabulary:
     """Mixin for tasks whose dictionary of tokens is known before the model, and is stored next to checkpoints."""
 
+    state: Any  # fairseq's StatefulContainer
+    source_dictionary: Any  # a TokenDictionary
+
     def use(self, dictionary: TokenDictionary) -> TokenDictionary:
         """Use a dictionary; checkpoints store its fingerprint."""
         self.state.merge_state_dict({"dictionary_sha256": dictionaries.fingerprint(dictionary)})
@@ -81,7 +84,8 @@ class CausalLMTask(WithVocabulary, WindowsTask):
 
     def __init__(self, cfg: CausalLMTaskConfig) -> None:
         super().__init__(cfg)
-        self._dictionary = self._corpus = None
+        self._dictionary: TokenDictionary | None = None
+        self._corpus: TokenCorpus | None = None
 
     @property
     def dictionary(self) -> TokenDictionary:
@@ -102,7 +106,7 @@ class CausalLMTask(WithVocabulary, WindowsTask):
         if beside is None and cfg.vocabulary in (None, *LEARNED):
             return learn(cfg.vocabulary or "sentencepiece", cfg.pieces, self.spec(), cache_folder(cfg))
         if beside is None:
-            return TokenDictionary.from_files(cfg.vocabulary)
+            return TokenDictionary.from_files(str(cfg.vocabulary))
         known = TokenDictionary.from_files(beside)
         if cfg.vocabulary not in (None, *LEARNED):
             given = TokenDictionary.from_files(cfg.vocabulary)

@@ -47,7 +47,7 @@ class CharLMTask(WindowsTask):
     def __init__(self, cfg: CharLMTaskConfig) -> None:
         super().__init__(cfg)
         self._origin = "the training text"  # of the dictionary and the styles
-        self._corpus = None
+        self._corpus: CharCorpus | None = None
 
     # Characters and styles
 

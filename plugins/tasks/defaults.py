@@ -14,7 +14,7 @@ import torch
 from plugins import checkpoints
 
 # Language models on windows of text
-WINDOWS = {
+WINDOWS: dict[str, Any] = {
     "optimizer": "fused_adamw",
     "lr_scheduler": "cosine",
     "clip_norm": 1.0,
@@ -29,7 +29,7 @@ WINDOWS = {
     "log_interval": 50,
 }
 # Fine-tuning on documents and summaries
-SUMMARIZATION = {
+SUMMARIZATION: dict[str, Any] = {
     "criterion": "summarization",
     "optimizer": "fused_adamw",
     "lr": 1e-3,  # of LoRA and prompts in the report; full tuning needs less
@@ -40,7 +40,7 @@ SUMMARIZATION = {
     "log_interval": 50,
 }
 ADAM = {"adam_eps": 1e-8, "weight_decay": 0.1}
-BY_TASK = {
+BY_TASK: dict[str, dict[str, Any]] = {
     "char_lm": {
         "criterion": "style_lm",
         "lr": 1e-3,
@@ -64,7 +64,7 @@ NANO = {"batch_size": 12, "max_update": 2000, "validate_interval_updates": 1000,
 MOST_WARMUP = 100  # updates; a fifth of a run that is shorter than five times that
 
 # Masked LMs: what all sizes share, and the size
-MASKED_LM = {
+MASKED_LM: dict[str, Any] = {
     "criterion": "clap_masked_lm",
     "optimizer": "fused_adamw",
     "lr_scheduler": "polynomial_decay",
@@ -75,11 +75,11 @@ MASKED_LM = {
     "validate_interval": 10**6,  # by updates, because an epoch can be seconds or days
     "save_interval": 10**6,
 }
-LAPTOP = {"tokens_per_sample": 128, "batch_size": 32, "num_workers": 0, "log_interval": 50,
+LAPTOP: dict[str, Any] = {"tokens_per_sample": 128, "batch_size": 32, "num_workers": 0, "log_interval": 50,
           "validate_interval_updates": 250, "save_interval_updates": 250}  # fmt: skip
-CLUSTER = {"tokens_per_sample": 512, "max_update": 125000, "log_interval": 200, "warmup_updates": 10000,
+CLUSTER: dict[str, Any] = {"tokens_per_sample": 512, "max_update": 125000, "log_interval": 200, "warmup_updates": 10000,
            "validate_interval_updates": 5000, "save_interval_updates": 5000}  # fmt: skip
-MASKED_LM_BY_SIZE = {
+MASKED_LM_BY_SIZE: dict[str, dict[str, Any]] = {
     "tiny": LAPTOP | {"lr": 1e-3, "max_update": 2000, "warmup_updates": 200},
     "small": LAPTOP | {"lr": 5e-4, "max_update": 5000, "warmup_updates": 500},
     "base": CLUSTER | {"lr": 5e-4, "batch_size": 16, "update_freq": "16"},
@@ -215,7 +215,7 @@ def of_checkpoint(program: str, given: Mapping[str, str]) -> Defaults:
     task = saved.get("_name", saved.get("task"))
     if program == "validate":
         checkpoints.check_names(state, path)
-        options = {"task": task, "batch_size": BATCH_SIZES.get(task, BATCH_SIZES["clap_masked_lm"])}
+        options = {"task": task, "batch_size": BATCH_SIZES.get(str(task), BATCH_SIZES["clap_masked_lm"])}
         options |= summarization(program, given) if task == "summarization" else {}
         return Defaults({k: v for k, v in options.items() if v is not None}, f"the task of {path}")
     if task not in BY_TASK or given.get("task") not in (None, task):
@@ -227,6 +227,8 @@ def of_checkpoint(program: str, given: Mapping[str, str]) -> Defaults:
 
 def number(text: str | None, default: float) -> float:
     """Return the number, or the first of a list, that an option has; the default if it is none."""
+    if text is None:
+        return default
     try:
         value = ast.literal_eval(text)
         return float(value[0] if isinstance(value, (list, tuple)) else value)

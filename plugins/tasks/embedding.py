@@ -2,11 +2,15 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional  # fairseq's parser does not read `str | None`
+from typing import Any, Optional  # fairseq's parser does not read `str | None`
 
+import numpy as np
+from fairseq.criterions import FairseqCriterion
 from fairseq.dataclass import ChoiceEnum
 from fairseq.logging import metrics
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
 
@@ -63,7 +67,7 @@ class EmbeddingTask(FairseqTask):
             self.dictionary.add_mask()
 
     @classmethod
-    def setup_task(cls, cfg, from_checkpoint=False, **kwargs):
+    def setup_task(cls, cfg: EmbeddingConfig, from_checkpoint: bool = False, **kwargs: Any) -> "EmbeddingTask":
         """Set up from options.
 
         Args:
@@ -79,20 +83,21 @@ class EmbeddingTask(FairseqTask):
         criterion = run.get("criterion") or {}
         if criterion.get("_name") != "metric_learning":
             raise UserError(f"--task embedding needs --criterion metric_learning, not {criterion.get('_name')}")
-        loss = str(criterion.metric_loss)
+        loss = str(criterion["metric_loss"])
         check(cfg, loss, losses.find(loss, spec), spec)
         check_grad_cache(run, criterion)
         choose_metric(run, spec)
-        return cls(cfg, spec, *find_encoder(cfg, run), loss=loss)
+        encoder, styles = find_encoder(cfg, run)
+        return cls(cfg, spec, encoder, styles, loss)
 
     # What a checkpoint holds
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         return {"pooling": str(self.cfg.pooling), "normalize": self.cfg.normalize} | (
             {"rows": self.spec.plain(), "loss": self.loss} if self.spec else {}
         )
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Compare the dictionary of a checkpoint with ours, and take its longest input over.
 
         Raises:
@@ -102,22 +107,22 @@ class EmbeddingTask(FairseqTask):
         if "embedding" in state_dict:
             self.longest = state_dict["embedding"].get("longest")
 
-    def post_save(self, checkpoint_path, num_updates):
+    def post_save(self, checkpoint_path: str, num_updates: int) -> None:
         """Put the tokenizer beside a checkpoint that fairseq has just written."""
         self.encoder.save(os.path.dirname(checkpoint_path))
 
     # Data
 
     @property
-    def source_dictionary(self):
+    def source_dictionary(self) -> Any:
         return self.dictionary
 
     target_dictionary = source_dictionary
 
-    def max_positions(self):
+    def max_positions(self) -> int:
         return self.longest or DEFAULT_POSITIONS
 
-    def load_dataset(self, split, combine=False, **kwargs):
+    def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> EmbeddingRows:
         """Load a split.
 
         Raises:
@@ -139,12 +144,14 @@ class EmbeddingTask(FairseqTask):
         logger.info("%s (%s): %d rows of %s%s", cfg.data, split, len(found), self.spec.kind, classes)
         return self.datasets[split]
 
-    def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
+    def filter_indices_by_size(
+        self, indices: np.ndarray, dataset: Any, max_positions: Any = None, ignore_invalid_inputs: bool = False
+    ) -> np.ndarray:
         return indices  # texts are truncated already
 
     # Model
 
-    def build_model(self, cfg, from_checkpoint=False):
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
         """Build a model with an embedding head.
 
         Raises:
@@ -175,19 +182,19 @@ class EmbeddingTask(FairseqTask):
     # Validation: embeddings are gathered, for their metrics are no means over batches
 
     @staticmethod
-    def logging_outputs_can_be_summed(criterion):
+    def logging_outputs_can_be_summed(criterion: FairseqCriterion) -> bool:
         return criterion.training
 
-    def reduce_metrics(self, logging_outputs, criterion):
+    def reduce_metrics(self, logging_outputs: Sequence[dict[str, Any]], criterion: FairseqCriterion) -> None:
         super().reduce_metrics(logging_outputs, criterion)
         criterion.log_scores(logging_outputs)
 
-    def post_validate(self, model, stats, agg):
+    def post_validate(self, model: BaseFairseqModel, stats: dict[str, Any], agg: Any) -> None:
         """Forget the embeddings of a split that is done, which fairseq would keep, and save in checkpoints."""
         metrics.reset_meters("valid")
 
 
-def choose_spec(cfg):
+def choose_spec(cfg: EmbeddingConfig) -> specs.RowSpec:
     """Return what the rows consist of.
 
     Raises:
@@ -204,7 +211,7 @@ def choose_spec(cfg):
     raise UserError(f"{cfg.data}: no CLASS.txt files; describe its rows with --spec FILE.yaml, or name --glue-task")
 
 
-def check(cfg, loss, row, spec):
+def check(cfg: EmbeddingConfig, loss: str, row: losses.MetricLoss, spec: specs.RowSpec) -> None:
     """Refuse options that contradict each other."""
     shaped = cfg.classes_per_batch is not None or cfg.rows_per_class is not None
     if shaped and not losses.needs_classes(loss, spec):
@@ -220,7 +227,7 @@ def check(cfg, loss, row, spec):
         raise UserError(f"--deletion {cfg.deletion} is not a share below 1")
 
 
-def check_grad_cache(run, criterion):
+def check_grad_cache(run: Any, criterion: Any) -> None:
     """Refuse to encode in slices under a wrapper that expects one forward pass."""
     parallel = run.distributed_training
     if criterion.get("grad_cache_rows") and parallel.distributed_world_size > 1:
@@ -228,7 +235,7 @@ def check_grad_cache(run, criterion):
             raise UserError("--grad-cache-rows with several workers needs --ddp-backend legacy_ddp")
 
 
-def choose_metric(run, spec):
+def choose_metric(run: Any, spec: specs.RowSpec) -> None:
     """Let the first metric of the rows pick the best checkpoint, unless another was given."""
     with open_dict(run):
         checkpoint = run.checkpoint
@@ -240,7 +247,7 @@ def choose_metric(run, spec):
     logger.info("checkpoint_best.pt is chosen by %s", checkpoint.best_checkpoint_metric)
 
 
-def find_encoder(cfg, run):
+def find_encoder(cfg: EmbeddingConfig, run: Any) -> tuple[encoding.TextEncoder, list[str]]:
     """Return the encoder of the model that training starts from, and the names of its styles.
 
     Raises:

@@ -1,6 +1,7 @@
 """Prepare a new model for fine-tuning, before the pretrained checkpoint is loaded into it."""
 
 from collections.abc import Iterable
+from typing import Any, cast
 
 import torch
 
@@ -36,7 +37,7 @@ def scale_learning_rates(model: torch.nn.Module, decay: float) -> None:
     """
     if decay == 1:
         return
-    encoder = model.encoder.sentence_encoder
+    encoder = cast(Any, model).encoder.sentence_encoder
     depth = len(encoder.layers)
     for parameter in encoder.parameters():
         parameter.lr_scale = decay ** (depth + 1)

@@ -5,7 +5,6 @@ import os
 from typing import Any  # fairseq's parser does not read `str | None`
 
 import numpy as np
-import torch
 from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
 from fairseq.models import BaseFairseqModel
@@ -117,7 +116,7 @@ class GlueTask(FairseqTask):
         """Return the length of the longest input in tokens."""
         return self.longest or DEFAULT_POSITIONS
 
-    def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> Any:
+    def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> glue_dataset.SentencePairs:
         """Load a split, tokenized by the checkpoint's own tokenizer.
 
         Raises:
@@ -135,7 +134,7 @@ class GlueTask(FairseqTask):
         )  # fmt: skip
         return self.datasets[split]
 
-    def rows_of(self, split: str, total: int) -> Any:
+    def rows_of(self, split: str, total: int) -> np.ndarray | None:
         """Return the rows of a split that ``--fold`` leaves, or None for all."""
         if self.cfg.fold is None or split not in (specs.TRAIN, folds.HELD_OUT):
             if split == folds.HELD_OUT:
@@ -144,7 +143,7 @@ class GlueTask(FairseqTask):
         others, own = folds.rows(self.cfg.fold, self.cfg.fold_file, total)
         return others if split == specs.TRAIN else own
 
-    def begin_epoch(self, epoch: int, model: torch.nn.Module) -> None:
+    def begin_epoch(self, epoch: int, model: BaseFairseqModel) -> None:
         """Remember the epoch, which recorded logits are named after."""
         super().begin_epoch(epoch, model)
         self.epoch = epoch
@@ -177,7 +176,7 @@ class GlueTask(FairseqTask):
             self.prepare(model, cfg)
         return model
 
-    def prepare(self, model: torch.nn.Module, cfg: Any) -> None:
+    def prepare(self, model: BaseFairseqModel, cfg: Any) -> None:
         """Make a new model ready for fine-tuning.
 
         Raises:
@@ -192,7 +191,7 @@ class GlueTask(FairseqTask):
                 f"(and --finetune-from {source} to start from its model)"
             )
         if saved.get("head") == self.head_name:
-            check_labels(self.spec, saved["id2label"], source)
+            check_labels(self.spec, saved["id2label"], str(source))
         layers = model.encoder.sentence_encoder.layers
         if self.cfg.reinit_layers > len(layers):
             raise UserError(f"--reinit-layers {self.cfg.reinit_layers}: the model has {len(layers)} layers")
@@ -219,6 +218,6 @@ class GlueTask(FairseqTask):
         super().reduce_metrics(logging_outputs, criterion)
         criterion.log_scores(logging_outputs)
 
-    def post_validate(self, model: Any, stats: Any, agg: Any) -> None:
+    def post_validate(self, model: BaseFairseqModel, stats: dict[str, Any], agg: Any) -> None:
         """Discard the predictions of a finished split, which fairseq would keep and store in checkpoints."""
         metrics.reset_meters("valid")

@@ -83,7 +83,7 @@ def choose_spec(cfg: GlueConfig, from_checkpoint: bool) -> specs.GlueSpec:
     if cfg.spec and from_checkpoint and not os.path.exists(cfg.spec):
         # The checkpoint contains it too, and load_state_dict takes it from there.
         return specs.GlueSpec("", {}, ("",), "", ("0", "1"), (), "")
-    spec = specs.read(cfg.spec) if cfg.spec else specs.find(cfg.glue_task)
+    spec = specs.read(cfg.spec) if cfg.spec else specs.find(cfg.glue_task or "")
     if cfg.label_names and cfg.label_names != ",".join(spec.id2label):  # a name may contain a comma
         source = "the checkpoint's options" if from_checkpoint else "--label-names"
         check_labels(spec, cfg.label_names.split(","), source)

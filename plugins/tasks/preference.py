@@ -2,13 +2,18 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional  # fairseq's parser does not read `str | None`
+from typing import Any, Optional  # fairseq's parser does not read `str | None`
 
+import numpy as np
+from fairseq.criterions import FairseqCriterion
 from fairseq.dataclass import ChoiceEnum
 from fairseq.logging import metrics
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
+from torch import Tensor
 
 from plugins.data import dictionaries
 from plugins.data.embedding import encoding, specs
@@ -59,7 +64,7 @@ class PreferenceTask(FairseqTask):
             self.dictionary.add_mask()
 
     @classmethod
-    def setup_task(cls, cfg, from_checkpoint=False, **kwargs):
+    def setup_task(cls, cfg: PreferenceConfig, from_checkpoint: bool = False, **kwargs: Any) -> "PreferenceTask":
         """Set up from options.
 
         Args:
@@ -80,11 +85,11 @@ class PreferenceTask(FairseqTask):
 
     # What a checkpoint holds
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         return {"pooling": str(self.cfg.pooling), "objective": str(self.cfg.objective), "longest": self.longest,
                 "scale": list(self.scale)}  # fmt: skip
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Compare the dictionary of a checkpoint with ours.
 
         Raises:
@@ -94,22 +99,22 @@ class PreferenceTask(FairseqTask):
         saved = state_dict.get("preference") or {}
         self.longest = saved.get("longest") or self.longest
 
-    def post_save(self, checkpoint_path, num_updates):
+    def post_save(self, checkpoint_path: str, num_updates: int) -> None:
         """Put the tokenizer beside a checkpoint that fairseq has just written."""
         self.encoder.save(os.path.dirname(checkpoint_path))
 
     # Data
 
     @property
-    def source_dictionary(self):
+    def source_dictionary(self) -> Any:
         return self.dictionary
 
     target_dictionary = source_dictionary
 
-    def max_positions(self):
+    def max_positions(self) -> int:
         return self.longest or DEFAULT_POSITIONS
 
-    def load_dataset(self, split, combine=False, **kwargs):
+    def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> PreferenceRows:
         """Load a split. Rated texts are validated one by one, or in lists, so that objectives compare.
 
         Raises:
@@ -120,7 +125,7 @@ class PreferenceTask(FairseqTask):
         if not found.rated and objective != PAIRWISE:
             raise UserError(f"--objective {objective}: {cfg.data} has comparisons; it needs the columns text and score")
         self.rated, self.has_ties = found.rated, self.has_ties or bool((found.outcomes == TIE).any())
-        if found.rated and training:
+        if found.scores is not None and training:
             self.scale = float(found.scores.mean()), float(found.scores.std()) or 1.0
             self.state.merge_state_dict({"preference": self.settings()})
         if found.rated and objective == PAIRWISE:
@@ -136,17 +141,19 @@ class PreferenceTask(FairseqTask):
                 logger.warning("%s: %d texts of the validation rows are in the training rows too", cfg.data, shared)
         return self.datasets[split]
 
-    def standardized(self, ratings):
+    def standardized(self, ratings: Tensor) -> Tensor:
         """Return ratings less the mean of those in training, over their deviation."""
         mean, deviation = self.scale
         return (ratings - mean) / deviation
 
-    def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
+    def filter_indices_by_size(
+        self, indices: np.ndarray, dataset: Any, max_positions: Any = None, ignore_invalid_inputs: bool = False
+    ) -> np.ndarray:
         return indices  # texts are truncated already
 
     # Model
 
-    def build_model(self, cfg, from_checkpoint=False):
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
         """Build a model with a head of one output.
 
         Raises:
@@ -172,19 +179,19 @@ class PreferenceTask(FairseqTask):
     # Validation: scores are gathered, for their metrics are no means over batches
 
     @staticmethod
-    def logging_outputs_can_be_summed(criterion):
+    def logging_outputs_can_be_summed(criterion: FairseqCriterion) -> bool:
         return criterion.training
 
-    def reduce_metrics(self, logging_outputs, criterion):
+    def reduce_metrics(self, logging_outputs: Sequence[dict[str, Any]], criterion: FairseqCriterion) -> None:
         super().reduce_metrics(logging_outputs, criterion)
         criterion.log_scores(logging_outputs)
 
-    def post_validate(self, model, stats, agg):
+    def post_validate(self, model: BaseFairseqModel, stats: dict[str, Any], agg: Any) -> None:
         """Forget the scores of a split that is done, which fairseq would keep, and save in checkpoints."""
         metrics.reset_meters("valid")
 
 
-def check(cfg):
+def check(cfg: PreferenceConfig) -> None:
     """Refuse options that make no sense."""
     if cfg.min_gap < 0:
         raise UserError(f"--min-gap {cfg.min_gap} is negative")
@@ -198,7 +205,7 @@ def check(cfg):
         raise UserError(f"--head-dropout {cfg.head_dropout} is not a probability below 1")
 
 
-def choose_metric(run):
+def choose_metric(run: Any) -> None:
     """Let the accuracy on comparisons pick the best checkpoint, unless another metric was given."""
     with open_dict(run):
         checkpoint = run.checkpoint

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional  # fairseq's parser does not read `str | None`
 
+import numpy as np
 from fairseq.dataclass import ChoiceEnum
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask, register_task
@@ -130,7 +131,7 @@ class SummarizationTask(WithVocabulary, FairseqTask):
         """Return the length of the longest text in tokens."""
         return self.longest
 
-    def load_dataset(self, split, combine=False, **kwargs):
+    def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> summary_dataset.SummaryDataset:
         """Load a split.
 
         Raises:
@@ -143,6 +144,7 @@ class SummarizationTask(WithVocabulary, FairseqTask):
             skip_bad_rows=cfg.skip_bad_rows, part=self.part(path, split),
         )  # fmt: skip
         training = split == "train" and not cfg.path
+        assert self.longest is not None, "the model was built before"
         self.datasets[split] = summary_dataset.SummaryDataset(
             encoded, self.layout, self.dictionary.pad(), self.longest,
             document_tokens=cfg.document_tokens, loss_on=str(cfg.loss_on), skip_too_long=cfg.skip_bad_rows,
@@ -161,7 +163,9 @@ class SummarizationTask(WithVocabulary, FairseqTask):
             raise UserError(f"{path}: a single file has no {split} split; give a folder with one file each")
         return (fraction, 1.0) if split == "train" else (0.0, fraction)
 
-    def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
+    def filter_indices_by_size(
+        self, indices: np.ndarray, dataset: Any, max_positions: Any = None, ignore_invalid_inputs: bool = False
+    ) -> np.ndarray:
         return indices  # texts fit already, and batch_by_size refuses a --max-tokens that they exceed
 
 

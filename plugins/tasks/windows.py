@@ -131,16 +131,16 @@ class WindowsTask(FairseqTask):
 
     def get_batch_iterator(
         self,
-        dataset,
-        max_tokens=None,
-        max_sentences=None,
-        seed=1,
-        num_shards=1,
-        shard_id=0,
-        num_workers=0,
-        epoch=1,
-        **unused,
-    ):
+        dataset: Any,
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        seed: int = 1,
+        num_shards: int = 1,
+        shard_id: int = 0,
+        num_workers: int = 0,
+        epoch: int = 1,
+        **unused: Any,
+    ) -> EpochBatchIterator:
         """Return an iterator over batches of windows, without sorting and filtering: all have one length."""
         dataset.set_epoch(epoch)
         by_tokens = max(1, max_tokens // dataset.length) if max_tokens else None
@@ -166,6 +166,7 @@ class WindowsTask(FairseqTask):
 
         fairseq has subtracted ``--context-window`` from ``tokens_per_sample``, so windows and context fit the block.
         """
+        assert self.block_size is not None, "the model was built before"
         context = min(context_window, self.block_size - dataset.length)
         windows = ConsecutiveWindows(dataset.text, dataset.length, dataset.pad, context)
         return self.get_batch_iterator(windows, max_sentences=batch_size, **options).next_epoch_itr(shuffle=False)

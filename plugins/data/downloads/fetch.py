@@ -70,6 +70,7 @@ def check_source(dataset: Dataset, source: Path) -> None:
     """
     if not source.is_file():
         raise UserError(f"--from {source}: no such file")
+    assert dataset.split is not None, "see get"
     size = size_in(source, dataset.split.source) if source.suffix == ".zip" else source.stat().st_size
     check_size(source, size, dataset.split)
 
@@ -81,6 +82,7 @@ def take(dataset: Dataset, source: Path, folder: Path) -> None:
         UserError: as :func:`check_source`; nothing is made then.
     """
     check_source(dataset, source)
+    assert dataset.split is not None, "see get"
     make_folder(folder)
     if source.suffix == ".zip":
         unpack(source, folder)
@@ -211,8 +213,9 @@ class ResumingDownloader:
     def _receive(self, response: requests.Response, done: int) -> None:
         rest = response.headers.get("Content-Length")
         total = done + int(rest) if rest else None
-        shown = {"desc": self.part.stem, "unit": "B", "unit_scale": True, "leave": False, "disable": None}
-        bar = tqdm(total=total, initial=done, **shown)
+        bar: tqdm = tqdm(
+            total=total, initial=done, desc=self.part.stem, unit="B", unit_scale=True, leave=False, disable=None
+        )
         with bar, self._open(append=bool(done)) as file:
             for chunk in response.iter_content(2**16):
                 file.write(chunk)

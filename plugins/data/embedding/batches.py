@@ -114,7 +114,7 @@ def _next_batch(queues: dict, p: int, left: int, draw: np.random.Generator) -> l
 
 def _merge_single_classes(batches: list) -> list[np.ndarray]:
     """Join a batch of one class, which classes of equal size may leave at the end, with the one before it."""
-    merged = []
+    merged: list[list[np.ndarray]] = []
     for chunks in batches:
         if len(chunks) < 2 and merged:
             merged[-1] = merged[-1] + chunks

@@ -1,5 +1,8 @@
 """Rows of one to three texts as batches of tokens: by length, or P classes x K rows."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -44,14 +47,23 @@ class EmbeddingRows(ByLength):
         super().__init__(sizes, longest, shuffle=shuffle)
         numbers = {text: number for number, text in enumerate(dict.fromkeys(t for c in rows.texts for t in c))}
         self.text_ids = np.array([[numbers[text] for text in column] for column in rows.texts])  # (K, N): equal texts
-        self.usable = batches.check_classes(self.labels) if classes else None
+        self.usable = 0
+        if classes:
+            assert self.labels is not None, "batches of classes need labels"
+            self.usable = batches.check_classes(self.labels)
 
-    def ordered_indices(self):
+    def ordered_indices(self) -> np.ndarray:
         """Return all indices, short rows first. fairseq seeds numpy by the epoch before it calls this."""
         self.seed = np.random.randint(2**31) if self.shuffle else 0
         return super().ordered_indices()
 
-    def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
+    def batch_by_size(
+        self,
+        indices: Sequence[int] | np.ndarray,
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        required_batch_size_multiple: int = 1,
+    ) -> list[np.ndarray]:
         """Cut into batches by length, or by class.
 
         Args:
@@ -61,7 +73,7 @@ class EmbeddingRows(ByLength):
         Raises:
             UserError: a row, or a batch of classes, does not fit.
         """
-        if self.classes is None:
+        if self.classes is None or self.labels is None:
             return super().batch_by_size(indices, max_tokens, max_sentences)
         fits = max_tokens // self.sizes.max() if max_tokens else LARGEST_BATCH
         size = min(max_sentences or fits, LARGEST_BATCH)
@@ -76,7 +88,7 @@ class EmbeddingRows(ByLength):
     def __getitem__(self, i):
         return i
 
-    def collater(self, samples):
+    def collater(self, samples: Sequence[int]) -> dict[str, Any]:
         """Return a batch: tokens (K * B, T), first all first texts, then all second ones.
 
         ``text_ids`` (K, B) are equal for equal texts; ``target`` (B,) are labels, scores or margins; ``teacher`` (B, d)

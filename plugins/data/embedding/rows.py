@@ -89,7 +89,8 @@ def read(path: str | Path, spec: RowSpec, split: str = "train", skip_bad_rows: b
     Raises:
         UserError: a row is bad, a column is missing, or there are no rows.
     """
-    path, texts, labels, index, bad = Path(path), [[] for _ in spec.text], [], [], []
+    path, labels, index, bad = Path(path), [], [], []
+    texts: list[list[str]] = [[] for _ in spec.text]
     for line, row in _numbered(path, spec, spec.headless.get(split)):
         try:
             if isinstance(row, BadRow):

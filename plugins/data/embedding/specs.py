@@ -105,7 +105,10 @@ def read(path: str) -> RowSpec:
     check(len(lists["labels"]) != 1, f"{path}: labels must name at least two classes")
     mappings = {name: _by_split(path, name, row.get(name) or {}) for name in ("files", "headless")}
     check("train" in mappings["files"] or "valid" in mappings["files"], f"{path}: files: no 'train' or 'valid' split")
-    spec = RowSpec(str(row["name"]), label=label, **lists | {"scale": scale} | mappings)
+    spec = RowSpec(
+        str(row["name"]), mappings["files"], lists["text"], label, lists["labels"], scale, mappings["headless"],
+        lists["folders"],
+    )  # fmt: skip
     if spec.kind == LABELED_PAIRS and not spec.labels:
         raise UserError(f"{path}: pairs with a label need its values, in the order of their ids: labels")
     if spec.kind == LABELED and scale:

@@ -77,7 +77,9 @@ def write(path: str | Path, blocks: Iterable[tuple[np.ndarray, list, list]]) -> 
     Raises:
         UserError: it cannot be written, or there are no vectors.
     """
-    path, index, hashes, shape = Path(path), [], [], (0, 0)
+    path, shape = Path(path), (0, 0)
+    index: list[str] = []
+    hashes: list[int] = []
     with replacing(path) as part, tempfile.TemporaryDirectory(dir=path.parent) as folder:
         raw = Path(folder, "vectors")
         with open(raw, "wb") as file:

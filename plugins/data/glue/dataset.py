@@ -62,13 +62,14 @@ class FolderTokenizer:
     def __init__(self, folder: str | Path):
         self.folder = folder
         self.dictionary = MaskDictionary.load(os.path.join(folder, DICTIONARY_FILE))
-        self.options = bpe.find(folder)
-        if self.options is None:
+        options = bpe.find(folder)
+        if options is None:
             raise UserError(
                 f"{folder}: no tokenizer (sentencepiece.bpe.model, or encoder.json and vocab.bpe) next to dict.txt; "
                 "copy it there, or name its folder: --tokenizer-dir"
             )
-        self._bpe = None
+        self.options = options
+        self._bpe: Any = None
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, as in fairseq's hub interface."""
@@ -150,7 +151,8 @@ def read_cache(path: Path) -> Tokenized | None:
 
 def write_cache(path: Path, data: Tokenized) -> None:
     """Write a cache file atomically; if the folder cannot be written, log a warning."""
-    arrays = {"tokens": data.tokens, "offsets": data.offsets, "index": data.index, "skipped": np.int64(data.skipped)}
+    arrays: dict[str, Any] = {"tokens": data.tokens, "offsets": data.offsets, "index": data.index}
+    arrays["skipped"] = np.int64(data.skipped)
     if data.labels is not None:
         arrays["labels"] = data.labels
     try:
@@ -234,7 +236,7 @@ class SentencePairs(ByLength):
     def __getitem__(self, i: int) -> dict[str, Any]:
         """Return the tokens (T,) of an input, its label and its index."""
         bos, eos = [self.dictionary.bos()], [self.dictionary.eos()]
-        pieces = [bos]
+        pieces: list[Any] = [bos]
         for start, stop in self.parts:
             pieces += [self.tokens[start[i] : stop[i]], eos, eos]
         tokens = np.concatenate(pieces[:-1]).astype(np.int64)

@@ -17,7 +17,8 @@ def parse(text: str) -> tuple[int, int]:
         UserError: it is written in another way, or there are fewer than two folds.
     """
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
-    check(found, f"--fold {text}: K/F is expected, such as 1/5")
+    if found is None:
+        raise UserError(f"--fold {text}: K/F is expected, such as 1/5")
     number, count = int(found[1]), int(found[2])
     check(count >= 2 and 1 <= number <= count, f"--fold {text}: K must be from 1 to F, and F at least 2")
     return number - 1, count

@@ -99,7 +99,7 @@ def write_mlm_folder(
     encoder = LineEncoder(tokenizer)
     reports = []
     with new_folder(output, force) as folder, _batch_map(encoder, workers) as encode:
-        dictionary = order = None
+        dictionary, order = None, np.zeros(0, int)
         for split, documents in splits.items():
             start = time.monotonic()
             batches = _encode(documents, encode, split)
@@ -209,7 +209,7 @@ def _final_dictionary(tokenizer: LineTokenizer, batches: Sequence[Batch]) -> tup
     if tokenizer.has_dictionary:
         return dictionary, np.arange(len(dictionary))
     symbols = list(dictionary.symbols)
-    counts = sum(np.bincount(ids, minlength=len(symbols)) for ids, _ in batches)
+    counts = sum((np.bincount(ids, minlength=len(symbols)) for ids, _ in batches), np.zeros(len(symbols), np.int64))
     dictionary.count = counts.tolist()
     dictionary.finalize(padding_factor=8)
     return dictionary, np.array([dictionary.index(symbol) for symbol in symbols])
@@ -235,7 +235,8 @@ def _report(
     split: str, documents: Sequence[str], batches: Sequence[Batch], dictionary: Dictionary, seconds: float
 ) -> SplitReport:
     # The tokenizer's numbering and the final one agree on the special symbols.
-    counts = sum(np.bincount(ids, minlength=len(dictionary)) for ids, _ in batches)
+    none = np.zeros(len(dictionary), np.int64)
+    counts = sum((np.bincount(ids, minlength=len(dictionary)) for ids, _ in batches), none)
     tokens = int(counts.sum())
     return SplitReport(
         split=split,

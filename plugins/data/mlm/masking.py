@@ -182,7 +182,8 @@ def uniform(seed: int, epoch: int, ids: np.ndarray, length: int, stream: int) ->
     A counter is hashed by SplitMix64 (Steele et al., 2014), because a generator object for each block would take longer
     than the masking.
     """
-    key = mix(mix(mix(np.uint64([seed])) ^ np.uint64([epoch])) ^ np.uint64([stream]))
+    seeds, epochs, streams = (np.array([number], np.uint64) for number in (seed, epoch, stream))
+    key = mix(mix(mix(seeds) ^ epochs) ^ streams)
     rows = mix(key ^ ids.astype(np.uint64))[:, None]  # (B, 1)
     bits = mix(rows + np.arange(length, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
     return (bits >> np.uint64(11)) * 2.0**-53

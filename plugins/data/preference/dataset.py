@@ -1,5 +1,8 @@
 """Batches of comparisons, of rated texts, or of lists of rated texts."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -35,7 +38,7 @@ class PreferenceRows(ByLength):
         shuffle: bool = False,
     ):
         self.found, self.encoder, self.objective, self.list_size = found, encoder, objective, list_size
-        names = range(1, len(found.texts) + 1)
+        names = map(str, range(1, len(found.texts) + 1))
         bar = tqdm(found.texts, "tokenizing", leave=False, disable=None)
         self.tokens = encode_all(bar, encoder, longest, names)
         self.lengths = np.array([len(ids) for ids in self.tokens])
@@ -57,7 +60,7 @@ class PreferenceRows(ByLength):
     def sizes_of(self, rows: list[np.ndarray]) -> np.ndarray:
         return np.array([self.lengths[row].max() for row in rows])
 
-    def ordered_indices(self):
+    def ordered_indices(self) -> np.ndarray:
         """Return all indices, short rows first. fairseq seeds numpy by the epoch before it calls this."""
         if self.shuffle and self.objective == LISTWISE:
             self.rows = self.make_rows(np.random.default_rng(np.random.randint(2**31)))
@@ -67,7 +70,7 @@ class PreferenceRows(ByLength):
     def __getitem__(self, i):
         return i
 
-    def collater(self, samples):
+    def collater(self, samples: Sequence[int]) -> dict[str, Any]:
         """Return a batch: tokens (M, T) of all texts of B rows, their ``rows`` (M,) and, as far as there are any,
         ``gains`` (M,), ``outcomes``, ``margins`` and ``weights`` (B,).
         """
@@ -85,7 +88,7 @@ class PreferenceRows(ByLength):
             "nsentences": len(ids),
             "ntokens": int(lengths.sum()),
         }
-        if self.found.rated:
+        if self.found.scores is not None:
             batch["gains"] = torch.from_numpy(self.found.scores[texts])
         if self.objective == PAIRWISE or not self.found.rated:
             for name in ("outcomes", "margins", "weights"):

@@ -8,6 +8,7 @@ import logging
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -104,7 +105,8 @@ def read(path: str | Path) -> Preferences:
     Raises:
         UserError: a row is bad, or the columns are none of the three kinds.
     """
-    path, texts, rows = Path(path), {}, []
+    path, rows = Path(path), []
+    texts: dict[str, int] = {}
     for line, row in _rows(path):
         try:
             if isinstance(row, BadRow):
@@ -137,8 +139,9 @@ def _rows(path: Path):
         raise UserError(f"{path}:1: the columns must be one of: {kinds}; found: {', '.join(header)[:200]}")
     for line, cells in table:
         fits = len(cells) == len(header)
-        yield line, dict(zip(header, cells, strict=True)) if fits else BadRow(
-            f"{len(cells)} columns, {len(header)} expected"
+        yield (
+            line,
+            dict(zip(header, cells, strict=True)) if fits else BadRow(f"{len(cells)} columns, {len(header)} expected"),
         )
 
 
@@ -174,8 +177,8 @@ def _text(row: dict, name: str, texts: dict) -> int:
     return texts.setdefault(f"{prompt}\n{value}" if prompt else value, len(texts))
 
 
-def _number(row: dict, name: str, default: float | None = None) -> float:
-    value = row.get(name)
+def _number(row: dict[str, Any], name: str, default: float | None = None) -> float:
+    value: Any = row.get(name)
     if value in (None, "") and default is not None:
         return default
     try:
@@ -211,6 +214,7 @@ def compare(found: Preferences, min_gap: float = 0.5, per_text: int = 4, seed: i
         UserError: no two ratings differ as much.
     """
     draw, scores, pairs = np.random.default_rng(seed), found.scores, set()
+    assert scores is not None, "comparisons are made from ratings"
     for i in range(len(scores)):
         far = np.abs(scores - scores[i]) >= max(min_gap, np.finfo(float).tiny)
         if found.groups is not None:

@@ -51,7 +51,7 @@ class Layout:
         words = dictionary.tokenizer.encode("\n" + separator) if separator else []
         return cls(tuple(words), True, dictionary.eos())
 
-    def prompt(self, document: Sequence[int], room: int) -> torch.Tensor:
+    def prompt(self, document: Sequence[int] | np.ndarray, room: int) -> torch.Tensor:
         """Return at most ``room`` tokens (T,) that a summary follows: the document, truncated, and the separator."""
         kept = np.asarray(document[: room - len(self.separator)], np.int64)
         return torch.from_numpy(np.concatenate([kept, np.array(self.separator, np.int64)]))
@@ -137,7 +137,7 @@ def encode(
     blank = " " if layout.blank else ""
     for record in tqdm(records, f"encoding {path.name}", unit=" records", leave=False, disable=None):
         try:
-            for text in (record.document, blank + record.summary):
+            for text in (record.document, blank + (record.summary or "")):
                 tokens.extend(dictionary.tokenizer.encode(text))
                 offsets.append(len(tokens))
         except UserError as error:
@@ -254,12 +254,13 @@ class SummaryDataset(ByLength):
 
     def batch_by_size(
         self,
-        indices: np.ndarray,
+        indices: Sequence[int] | np.ndarray,
         max_tokens: int | None = None,
         max_sentences: int | None = None,
         required_batch_size_multiple: int = 1,
     ) -> list[np.ndarray]:
         """Cut ordered indices into batches; rows of the sample and the others are in separate batches."""
+        indices = np.asarray(indices)
         sampled = np.isin(indices, self.sample)
         parts = [super(SummaryDataset, self).batch_by_size(part, max_tokens, max_sentences)
                  for part in (indices[sampled], indices[~sampled])]  # fmt: skip

@@ -41,7 +41,7 @@ class Pair:
 
 def pairs() -> Iterator[Pair]:
     """Yield all pairs, in an order that depends only on what is installed; no body and no line occurs twice."""
-    seen = set()
+    seen: set[str] = set()
     for module, path in tqdm(list(prose_sources.modules()), "reading docstrings", unit=" modules", disable=None):
         for text in prose_sources.docstrings(path):
             document, summary = split_docstring(text)
@@ -72,7 +72,7 @@ def splits() -> dict[str, list[Pair]]:
     A twin shares half of its eight-word sequences with training documents, because packages have variants of one
     function in several modules.
     """
-    found = {split: [] for split in SPLITS}
+    found: dict[str, list[Pair]] = {split: [] for split in SPLITS}
     for pair in pairs():
         found[split_of(pair.module)].append(pair)
     known = {shingle for pair in found["train"] for shingle in shingles(pair.document)}

@@ -71,7 +71,8 @@ def read(
         UserError: a record is bad, a column is missing, or there are no records.
     """
     check_readable(path)
-    used, bad = 0, []
+    used = 0
+    bad: list[tuple[int, BadRow]] = []
     try:
         for line, row in rows(path, columns, summaries):
             try:

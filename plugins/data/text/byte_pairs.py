@@ -31,7 +31,7 @@ def merged(word: Sequence[str], ranks: Mapping[tuple[str, str], int]) -> list[st
     symbols: list[str | None] = list(word)
     following = [*range(1, len(symbols)), -1]  # index of the next symbol that is left
     previous = [-1, *range(len(symbols) - 1)]
-    queue = [(ranks[pair], i, *pair) for i, pair in enumerate(zip(symbols, symbols[1:], strict=False)) if pair in ranks]
+    queue = [(ranks[pair], i, *pair) for i, pair in enumerate(zip(word, word[1:], strict=False)) if pair in ranks]
     heapq.heapify(queue)
     while queue:
         rank, changed = queue[0][0], []
@@ -47,6 +47,7 @@ def merged(word: Sequence[str], ranks: Mapping[tuple[str, str], int]) -> list[st
             changed += [previous[i], i] if previous[i] >= 0 else [i]
         for i in changed:
             j = following[i]
-            if symbols[i] is not None and j >= 0 and (new := ranks.get((symbols[i], symbols[j]))) is not None:
-                heapq.heappush(queue, (new, i, symbols[i], symbols[j]))
+            left, right = symbols[i], symbols[j] if j >= 0 else None
+            if left is not None and right is not None and (new := ranks.get((left, right))) is not None:
+                heapq.heappush(queue, (new, i, left, right))
     return [symbol for symbol in symbols if symbol is not None]

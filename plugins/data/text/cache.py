@@ -113,7 +113,7 @@ def remove(folder: str) -> None:
     try:
         shutil.rmtree(folder) if os.path.isdir(folder) and not os.path.islink(folder) else os.unlink(folder)
     except OSError as error:
-        raise NotWritten(folder, error.strerror) from error
+        raise NotWritten(folder, error.strerror or str(error)) from error
 
 
 def remove_outdated(cache: str, key: dict[str, Any], folder: str) -> None:

@@ -28,7 +28,7 @@ ENDS = ("<|endoftext|>", "</s>")  # of a document: the first that a tokenizer ha
 class CausalTokenizer(Protocol):
     """The tokenizer interface of :class:`plugins.data.text.token_dictionary.TokenDictionary`."""
 
-    symbols: Sequence[str]
+    symbols: list[str]
     extra: dict[str, int]
     """Further symbols in the files, which no text is encoded to."""
 
@@ -58,7 +58,7 @@ class ByteLevelBPE:
     def __init__(
         self,
         vocabulary: dict,
-        merges: Sequence[tuple[str, str]],
+        merges: Sequence[Sequence[str]],
         extra: dict | None = None,
         source: object = "BPE",
     ):
@@ -175,7 +175,7 @@ def read_bpe(vocabulary: Path, merges: Path) -> ByteLevelBPE:
         UserError: a file is missing or damaged.
     """
     lines = read_text(merges).splitlines()
-    pairs = [tuple(line.split(" ")) for line in lines if line.strip() and not line.startswith("#version")]
+    pairs = [line.split(" ") for line in lines if line.strip() and not line.startswith("#version")]
     return ByteLevelBPE(read_json(vocabulary, dict), pairs, source=str(vocabulary))
 
 
@@ -199,8 +199,9 @@ def read_tokenizers_file(path: Path) -> "ByteLevelBPE | LibraryTokenizer":
     """
     content, config = read_json(path, dict), path.with_name(CONFIG_FILE)
     config = read_json(config, dict) if config.exists() else {}
-    ends = tuple(content_of(config.get(name)) for name in ("bos_token", "eos_token"))
-    ends = tuple(end or ends[0] or ends[1] for end in ends) if any(ends) else None
+    begin, end = (content_of(config.get(name)) for name in ("bos_token", "eos_token"))
+    either = begin or end
+    ends = (begin or either, end or either) if either else None
     added = {token["content"]: token["id"] for token in content.get("added_tokens") or ()}
     model = content.get("model") or {}
     if not is_gpt2(content) or set(added) - {*ENDS, *(ends or ())} or (ends and ends[0] != ends[1]):
@@ -215,7 +216,7 @@ def is_gpt2(content: Mapping) -> bool:
     model, before = content.get("model") or {}, content.get("pre_tokenizer") or {}
     options = ("normalizer", "dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
     return (
-        not any((content | model).get(name) for name in options)
+        not any({**content, **model}.get(name) for name in options)
         and model.get("type") == "BPE"
         and not model.get("ignore_merges")
         and before.get("type") == "ByteLevel"

@@ -120,7 +120,7 @@ class CharCorpus:
         codes = [code for code, is_unseen in zip(self._codes(name), unseen, strict=True) if is_unseen]
         lengths = self._lengths()
         for piece in pieces(self._spec, self._sources, lengths):
-            hits = np.flatnonzero(np.isin(piece.codes, codes)) if piece.split == name else ()
+            hits = np.flatnonzero(np.isin(piece.codes, codes)) if piece.split == name else np.zeros(0, int)
             if len(hits):
                 character = chr(piece.codes[hits[0]])
                 raise UserError(

@@ -58,6 +58,7 @@ class CharDictionary(Dictionary):
         if self.unit == "byte":
             data = text.encode("utf-8", "replace") if isinstance(text, str) else text
             return torch.from_numpy(np.frombuffer(data, np.uint8).astype(np.int64))
+        assert isinstance(text, str), "characters are of a text, not of bytes"
         codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)  # (N,)
         ids = self.ids_of(int(codes.max(initial=0)))[codes]
         unseen = np.flatnonzero(ids == len(self))

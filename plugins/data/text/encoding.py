@@ -76,7 +76,7 @@ def encode(spec: CorpusSpec, sources: Sources, folder: str) -> dict[str, Any]:
 def _survey(spec: CorpusSpec, sources: Sources, progress: Progress) -> Survey:
     survey = Survey()
     for source in (source for files in sources.values() for source in files):
-        lengths = defaultdict(int)
+        lengths: dict[str | None, int] = defaultdict(int)
         for document in read_documents(source, spec.reading, progress):
             if document.style is not None:
                 survey.styles.setdefault(document.style, document.place)
@@ -102,7 +102,7 @@ def pieces(
     """
     for split, files in sources.items():
         for source in files:
-            done = defaultdict(int)  # characters so far, by style
+            done: dict[str | None, int] = defaultdict(int)  # characters so far, by style
             for document in read_documents(source, spec.reading, progress):
                 parts = _parts(spec, split, lengths[source.path, document.style])
                 if source.is_json:
@@ -150,7 +150,8 @@ class _SplitWriter:
     def add(self, piece: Piece) -> None:
         if piece.begins:
             self.starts.append(self.length)
-            self.labels.append(self.styles.get(piece.document.style, -1))
+            style = piece.document.style
+            self.labels.append(-1 if style is None else self.styles.get(style, -1))
         ids = self.ids[piece.codes]
         self.used[ids] = True
         ids.tofile(self.file)

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ def _skip_blanks(text: str, position: int) -> int:
     return position
 
 
-def string_under(record: dict, key: str) -> str:
+def string_under(record: Mapping[str, Any], key: str) -> str:
     """Return the text under a key of a record.
 
     Raises:

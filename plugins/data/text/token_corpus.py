@@ -124,7 +124,7 @@ def count_characters(
     Raises:
         UserError: a file has no text.
     """
-    counts = defaultdict(int)
+    counts: dict[tuple[str, str | None], int] = defaultdict(int)
     for source in (source for files in sources.values() for source in files):
         for document in read_documents(source, spec.reading, progress):
             counts[source.path, document.style] += sum(map(len, document.chunks))

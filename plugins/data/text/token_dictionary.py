@@ -114,7 +114,7 @@ class TokenDictionary(Dictionary):
         Raises:
             UserError: there is none, or a file is damaged.
         """
-        tokenizer = read_tokenizer(path)
+        tokenizer = read_tokenizer(os.fspath(path))
         extra, source = tokenizer.extra, Path(path)
         if (source / ADDED_FILE).exists():
             source = source / ADDED_FILE
