@@ -1,4 +1,4 @@
-"""Packaging. Every version pin stands once, in requirements/; scripts/install.sh reads the same files."""
+"""Packaging. Every version is pinned once, in requirements/; scripts/install.sh reads the same files."""
 
 from pathlib import Path
 

@@ -34,7 +34,7 @@ def make_folder(path: str | Path) -> None:
     """Make a folder and its parents unless they exist.
 
     Raises:
-        UserError: it cannot be made, or a file has its name.
+        UserError: it cannot be created, or a file has its name.
     """
     try:
         Path(path).mkdir(parents=True, exist_ok=True)

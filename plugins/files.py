@@ -35,7 +35,7 @@ def opened(path: str | Path) -> Iterator[TextIO]:
     """Open a UTF-8 text file; line breaks are kept and a byte-order mark is removed.
 
     Raises:
-        UserError: it cannot be read, is no regular file, or is not UTF-8.
+        UserError: it cannot be read, is not a regular file, or is not UTF-8.
     """
     check_readable(path)
     try:
@@ -57,7 +57,7 @@ def read_bytes(path: str | Path, hint: str = "") -> bytes:
     """Return the content of a regular file; ``hint`` is appended to the error.
 
     Raises:
-        UserError: it cannot be read, or is no regular file.
+        UserError: it cannot be read, or is not a regular file.
     """
     check_readable(path, hint)
     try:
@@ -67,7 +67,7 @@ def read_bytes(path: str | Path, hint: str = "") -> bytes:
 
 
 def check_readable(path: str | Path, hint: str = "") -> None:
-    """Refuse what is no regular file: a named pipe blocks for ever, and most files are read twice.
+    """Raise an error unless it is a regular file: a named pipe blocks forever, and most files are read twice.
 
     The pipe of a process substitution, ``<(command)``, is allowed.
 
@@ -79,7 +79,7 @@ def check_readable(path: str | Path, hint: str = "") -> None:
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}{hint}") from error
     if stat.S_ISDIR(mode):
-        raise UserError(f"{path}: a folder; name a file")
+        raise UserError(f"{path}: is a folder; name a file")
     if not stat.S_ISREG(mode) and not str(path).startswith(("/dev/fd/", "/proc/self/fd/", "/dev/stdin", "/dev/null")):
         raise UserError(f"{path}: not a regular file; write its content to a file and name that")
 

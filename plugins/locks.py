@@ -26,7 +26,7 @@ _TRAINING: list[tuple[int, "FolderLock"]] = []  # what lock_for_training took, a
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that holds a lock, as far as its lock file says.
+    """The process that holds a lock, as recorded in its lock file.
 
     Attributes:
         process: process id, or 0 if unknown.
@@ -98,7 +98,7 @@ def holder(folder: str | Path) -> Holder:
 def try_lock(folder: str | Path) -> FolderLock | None:
     """Lock a folder, which is created if it is missing; return None if another process holds the lock.
 
-    On a file system without locks the lock is granted to everyone.
+    On a file system without locks the lock always succeeds.
 
     Raises:
         UserError: the folder cannot be written.
@@ -145,7 +145,7 @@ def lock(folder: str | Path, remedy: str = "wait for it to end, or name another 
 def lock_for_training(save_dir: str | Path) -> None:
     """Lock the folder of a run of ``fairseq-train`` until :func:`release_training`, or the end of the process.
 
-    Nothing happens if this process, or the parent that started it, holds the lock already.
+    Does nothing if this process, or the parent that started it, already holds the lock.
 
     Raises:
         UserError: another process trains in the folder, or it cannot be written.

@@ -19,7 +19,7 @@ class StartConfig(FairseqDataclass):
 
 @dataclass
 class BestConfig(FairseqDataclass):
-    """When a checkpoint counts as better than the best one, for the configs of tasks."""
+    """Options of tasks that define when a checkpoint counts as better than the best one."""
 
     min_delta: float = field(
         default=0.0, metadata={"help": "least improvement that counts, for checkpoint_best.pt and --patience"}
@@ -29,7 +29,7 @@ class BestConfig(FairseqDataclass):
 # Architecture options that may differ from the checkpoint's, since they change no weights
 ADJUSTABLE = ("position_scaling", "position_scaling_factor", "trained_length")
 START = tuple(f.name for f in fields(StartConfig) if not f.name.startswith("_"))
-NO_START = dict.fromkeys(START)  # their values outside of a run: nothing to start from
+NO_START = dict.fromkeys(START)  # their values outside of training: nothing to start from
 
 
 def flag(name: str) -> str:

@@ -25,7 +25,7 @@ class BadData(ValueError):
 
     @property
     def place(self) -> str:
-        """The line as it is appended to a file's name: ``:17``, or ""."""
+        """Suffix for a file name in errors: ``:17``, or "" without a line."""
         return f":{self.line}" if self.line else ""
 
 

@@ -15,7 +15,7 @@ _imported: list[str] = []  # absolute paths, the last one is passed on to runs
 
 
 def load(folder: str | None) -> None:
-    """Import a plugin folder as fairseq does; None imports nothing.
+    """Import a plugin folder like fairseq; None imports nothing.
 
     Raises:
         UserError: no such package, or another one of its name is imported already.

@@ -37,7 +37,7 @@ def parse_args(argv=None):
     add("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)} (all)")
     add("--rates", nargs="+", type=float, default=[0.1, 0.3], metavar="X", help="shares of wrong labels (0.1 0.3)")
     add("--plantings", type=int, default=3, metavar="N", help="of each kind and rate (%(default)s)")
-    add("--checkpoint", metavar="CKPT", help="pretrained model, its tokenizer beside it (default: a linear model)")
+    add("--checkpoint", metavar="CKPT", help="pretrained model, tokenizer in the same folder (default: a linear model)")
     add("--folds", type=int, default=3, metavar="N", help="(%(default)s)")
     add("--seeds", nargs="+", type=int, default=[1], metavar="N", help="of the fine-tuning (1)")
     add("--epochs", type=int, default=4, metavar="N", help="(%(default)s)")

@@ -32,7 +32,7 @@ def parse_args(argv=None):
     add("--label", metavar="COLUMN", help="of --data: column of the classes")
     add("--probabilities", metavar="FILE", help="predictions to diagnose instead of training models")
     add("--logits", metavar="FILE", help="the same, where an .npz has logits")
-    add("--checkpoint", metavar="CKPT", help="pretrained model, its tokenizer beside it")
+    add("--checkpoint", metavar="CKPT", help="pretrained model, with its tokenizer in the same folder")
     add("--folds", type=int, default=5, metavar="N", help="(default: %(default)s)")
     add("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="N", help="(default: 1 2 3)")
     add("--epochs", type=int, default=3, metavar="N", help="passes over the training rows (default: %(default)s)")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Turn texts into vectors: one text a line, any checkpoint, one .npz file.
+"""Turn texts into vectors: one text per line, any checkpoint, one .npz file.
 
     python scripts/embed.py checkpoints/mine texts.txt -o vectors.npz
     python scripts/embed.py checkpoints/mlm a.txt b.txt --pooling max --normalize --dtype bfloat16 -o vectors.npz
@@ -20,7 +20,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
-    add("files", metavar="TEXTS", nargs="+", help="files of text, one a line, in UTF-8")
+    add("files", metavar="TEXTS", nargs="+", help="files of text, one per line, in UTF-8")
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="where to, a .npz file")
     add("--batch-size", type=int, default=64, metavar="N", help="texts in a forward pass (%(default)s)")
     add("--pooling", help="bos, mean, max, attention or last (default: as trained, else mean)")

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Evaluate the embeddings of labeled texts: neighbors, clusters, triplets, geometry; beside three baselines.
+"""Evaluate the embeddings of labeled texts: neighbors, clusters, triplets, geometry; with three baselines.
 
     python scripts/evaluate_embeddings.py checkpoints/mine texts --untuned checkpoints/mlm -o evaluation
     python scripts/evaluate_embeddings.py vectors.npz data --spec rows.yaml -o evaluation
 
 DATA is a folder of CLASS.txt files, or of the files that --spec or --glue-task names. Written: ``metrics.json``,
 ``embedding_metrics.csv``, ``triplet_evaluation_{random,hard}_results.csv``, ``hard_triplets.npy`` (made once, from the
-untuned model if there is one, and used again), ``geometry.csv`` (a layer and a pooling a row), ``table.md``,
+untuned model if there is one, and used again), ``geometry.csv`` (one row per layer and pooling), ``table.md``,
 ``map.png``, ``distances.png``. AMI and ARI are corrected for chance; the v-measure is not.
 """
 
@@ -23,10 +23,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("source", metavar="CKPT|NPZ", help="checkpoint, or a file of scripts/embed.py")
     add("data", metavar="DATA", help="folder of the labeled texts")
     add("--spec", metavar="FILE", help="YAML file that describes the rows")
-    add("--glue-task", metavar="NAME", help="a GLUE task of one text a row, such as CoLA")
+    add("--glue-task", metavar="NAME", help="a GLUE task with one text per row (CoLA, for example)")
     add("--split", default="valid", help="train or valid (%(default)s)")
     add("--passage-words", type=int, default=32, metavar="N", help="of CLASS.txt files (%(default)s)")
-    add("--untuned", metavar="CKPT", help="the model before tuning, to be evaluated beside")
+    add("--untuned", metavar="CKPT", help="the model before tuning, evaluated for comparison")
     add("--pooling", help="of the checkpoint (default: as trained, else mean)")
     add("--whiten", type=int, metavar="N", help="also without the mean and the top N components")
     add("--max-rows", type=int, default=10_000, metavar="N", help="rows, drawn at random from more (%(default)s)")

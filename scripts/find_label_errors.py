@@ -28,7 +28,7 @@ def parse_args(argv=None):
         "information together)")  # fmt: skip
     add("--specs", metavar="YAML", help="examples of labels: rows that look like those of another label than theirs "
         "come earlier; see scripts/select_data.py")  # fmt: skip
-    add("--specs-alone", action="store_true", help="order by --specs, whatever the models say")
+    add("--specs-alone", action="store_true", help="order only by --specs, without the models' predictions")
     add("--top", type=int, default=2000, metavar="N", help="rows on the page (%(default)s); the table has all")
     add("--slices", nargs="+", default=[], metavar="COLUMN", help="columns of diagnosis.csv to filter by on the page")
     add("--title", help="heading of the page (default: the folder's name)")

@@ -64,7 +64,7 @@ def main():
 
 
 def summarized(results, model, recipe):
-    """Return one row a task and learning rate: median and range of the score over seeds, and the failed runs."""
+    """Return one row per task and learning rate: median and range of the score over seeds, and the failed runs."""
     grouped = defaultdict(list)
     for run in results["runs"]:
         grouped[run["task"], run["lr"]].append(run)

@@ -7,7 +7,7 @@
 
 The folder has config.json, model.safetensors or pytorch_model.bin (whole or in parts), and the tokenizer's files: of a
 GPT-2, or of a RoBERTa, CamemBERT or XLM-R. An archive has model.pt and dict.txt. The dictionary and the tokenizer are
-written beside the checkpoint. Nothing is downloaded. scripts/export_hf.py goes the other way; so does --export here,
+written next to the checkpoint. Nothing is downloaded. The inverse is scripts/export_hf.py, or --export here,
 for a GPT-2.
 """
 
@@ -31,7 +31,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     if args.export and args.output is None:
         parser.error("--export needs -o FOLDER")
     if args.export and args.tokenizer:
-        parser.error("--tokenizer makes no sense with --export: the tokenizer is beside the checkpoint")
+        parser.error("--tokenizer cannot be used with --export: the tokenizer is next to the checkpoint")
     return args
 
 

@@ -21,7 +21,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("sources", metavar="CKPT|NPZ", nargs="+", help="checkpoints, or files of scripts/embed.py")
     add("data", metavar="DATA", help="folder of the labeled texts")
     add("--spec", metavar="FILE", help="YAML file that describes the rows")
-    add("--glue-task", metavar="NAME", help="a GLUE task of one text a row")
+    add("--glue-task", metavar="NAME", help="a GLUE task with one text per row")
     add("--split", default="valid", help="train or valid (%(default)s)")
     add("--passage-words", type=int, default=32, metavar="N", help="of CLASS.txt files (%(default)s)")
     add("--pooling", help="of the checkpoints (default: as trained, else mean)")

@@ -85,7 +85,7 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
     if args.valid and args.valid_fraction is not None:
         parser.error("--valid-fraction makes no sense with --valid")
     if args.valid_fraction is not None and not 0 < args.valid_fraction < 1:
-        parser.error(f"--valid-fraction must lie between 0 and 1, but is {args.valid_fraction}")
+        parser.error(f"--valid-fraction must be between 0 and 1, but is {args.valid_fraction}")
     if (args.tokenizer == "gpt2") != (args.gpt2_dir is not None):
         parser.error("--tokenizer gpt2 goes with --gpt2-dir DIR (scripts/get_data.py gpt2-bpe fetches it)")
     if args.tokenizer == "gpt2" and (args.vocab_size or args.sentencepiece_model):
@@ -93,7 +93,7 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
     if args.vocab_size is not None and args.sentencepiece_model:
         parser.error("--vocab-size makes no sense with --sentencepiece-model, whose size is fixed")
     if args.vocab_size is not None and not 10 <= args.vocab_size <= 10_000_000:
-        parser.error(f"--vocab-size {args.vocab_size} is no size of a dictionary; 8000 is usual")
+        parser.error(f"--vocab-size {args.vocab_size} is not a valid vocabulary size; 8000 is usual")
     if args.workers < 1:
         parser.error(f"--workers must be at least 1, but is {args.workers}")
 

@@ -93,7 +93,7 @@ def check_kind(model, args: argparse.Namespace) -> None:
     if isinstance(model, hub.RobertaInterface):
         raise UserError(f"{args.checkpoint}: a masked LM, which fills masks and continues no text")
     if args.style and not isinstance(model, hub.CharLM):
-        raise UserError(f"--style {args.style}: {args.checkpoint} is no character LM, which alone have styles")
+        raise UserError(f"--style {args.style}: {args.checkpoint} is not a character LM; only those have styles")
 
 
 def samples(model, prompt: str, args: argparse.Namespace, options: dict):

@@ -21,7 +21,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("vectors", type=Path, metavar="NPZ", help="file of scripts/embed.py")
     add("files", metavar="TEXTS", nargs="+", help="the files that were embedded")
     add("--query", action="append", default=[], metavar="TEXT", help="a query; may be repeated")
-    add("--queries", metavar="FILE", help="file of queries, one a line")
+    add("--queries", metavar="FILE", help="file of queries, one per line")
     add("-k", type=int, default=5, metavar="N", help="texts to show for each query (%(default)s)")
     add("--pooling", help="as in scripts/embed.py")
     add("--csv", type=Path, metavar="FILE", help="write query, rank, cosine, index and text, too")

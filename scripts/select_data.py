@@ -3,7 +3,7 @@
 
     python scripts/select_data.py --specs specs.yaml --pool pool.tsv --number 500 -o selected.csv
 
-specs.yaml is a mapping, or a list of mappings, with name, label, queries (texts, or a file with one a line) and
+specs.yaml is a mapping, or a list of mappings, with name, label, queries (texts, or a file with one per line) and
 held_out. The CSV has the specification, the rank, the row of the pool, its text and the label to give it.
 """
 

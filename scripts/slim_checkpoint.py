@@ -3,7 +3,7 @@
 
     python scripts/slim_checkpoint.py checkpoints/demo/zero-clap -o checkpoints/mine/checkpoint_best.pt
 
-It is used and fine-tuned like the original, but training cannot be resumed from it. Its tokenizer is copied beside it.
+It is used and fine-tuned like the original, but training cannot be resumed from it. Its tokenizer is copied next to it.
 """
 
 import argparse

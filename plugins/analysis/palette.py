@@ -1,4 +1,4 @@
-"""The colors and markers of all figures and of the report: a name has the same color wherever it appears."""
+"""Colors and markers of all figures and of the report: a name has the same color everywhere."""
 
 import colorsys
 from collections.abc import Sequence

@@ -58,7 +58,7 @@ def validation_curves(
 
 
 def bands(path: str | Path, curves: Mapping[str, Band], title: str, ylabel: str, xlabel: str = "updates") -> None:
-    """Draw curves with a band of one standard error on either side, each labeled at its end.
+    """Draw curves with a band of ±1 standard error, each labeled at its end.
 
     Args:
         path: output file; its suffix selects the format.
@@ -82,7 +82,7 @@ def draw_bands(axes: "Axes", curves: Mapping[str, Band], names: Sequence[str]) -
     """Draw curves with their bands, in the color and dashes of each name's place among all ``names``."""
     for name, (x, mean, error) in curves.items():
         look: dict[str, Any] = {"color": look_of(names)[name], "label": name}
-        if len(x) == 1:  # a line or band of one point would be invisible
+        if len(x) == 1:  # a line or band with a single point would be invisible
             axes.errorbar(x, mean, error, marker="o", markersize=4, capsize=3, **look)
             continue
         dashes = DASHES[names.index(name) // len(COLORS) % len(DASHES)] if len(names) > len(COLORS) else "-"
@@ -255,7 +255,7 @@ def logarithmic(axes: "Axes") -> None:
 
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    # Over less than a decade, powers of ten alone would leave the axis without ticks.
+    # Over less than a decade, only powers of ten would leave the axis without ticks.
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7) if high / low < 30 else (1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())

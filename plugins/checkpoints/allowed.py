@@ -28,7 +28,7 @@ def check(state: dict, path: str | os.PathLike) -> None:
     """Check the names in the raw content of a checkpoint, before fairseq has seen it.
 
     Raises:
-        UserError: a part is named that is registered by nothing, or that a file may not choose.
+        UserError: a named part is not registered, or files may not choose it.
     """
     for kind, name in names(state):
         if not isinstance(name, str):

@@ -53,7 +53,7 @@ def new_model(kind: Any, options: Mapping, dictionary: Any, **task: Any) -> Any:
     Args:
         kind: its class, a decoder LM.
         options: {name: value}; those that its config does not have are ignored.
-        task: what ``kind`` asks of a task, besides the dictionary.
+        task: what ``kind`` needs of a task, besides the dictionary.
     """
     known = {k: v for k, v in options.items() if k in kind.config.__dataclass_fields__}
     cfg = OmegaConf.structured(kind.config(**known | NO_START))
@@ -70,7 +70,7 @@ def check_sizes(options: Mapping, weights: Mapping[str, torch.Tensor], path: str
         options: of an encoder (``encoder_layers``, ...) or a decoder (``decoder_layers``, ...).
 
     Raises:
-        UserError: names the option, its value, and what the weights say; or an option is no positive number.
+        UserError: names the option, its value, and what the weights say; or an option is not a positive number.
     """
     found = sizes_of(weights)
     for side in ("encoder", "decoder"):

@@ -29,7 +29,7 @@ def starting_checkpoint(
 ) -> str | None:
     """Return the checkpoint that ``fairseq-train`` with these options will start from, or None.
 
-    Mirrors ``fairseq.checkpoint_utils.load_checkpoint``: a run that can be resumed is resumed.
+    Mirrors ``fairseq.checkpoint_utils.load_checkpoint``: a run is resumed if it can be.
     """
     candidates = [finetune_from_model]
     if restore_file and save_dir:

@@ -75,7 +75,7 @@ def read_state(path: str | os.PathLike) -> dict:
 
 
 def read_tensors(path: str | os.PathLike) -> dict[str, torch.Tensor]:
-    """Read a file that contains nothing but named tensors; they are mapped from the file.
+    """Read a file that contains only named tensors; they are memory-mapped.
 
     Raises:
         UserError: as :func:`read_state`.
@@ -140,7 +140,7 @@ def check_integrity(path: str | os.PathLike) -> None:
 
 @contextlib.contextmanager
 def named_errors(path: str | os.PathLike, what: str = "a checkpoint") -> Iterator[None]:
-    """Turn whatever torch, fairseq, hydra and omegaconf raise on a bad checkpoint into one line that names the file.
+    """Turn any error of torch, fairseq, hydra or omegaconf on a bad checkpoint into one line that names the file.
 
     Raises:
         UserError: in place of any other exception.

@@ -32,7 +32,7 @@ def check(state: object, path: str | os.PathLike) -> dict:
     """Check the content of a checkpoint and return it.
 
     Raises:
-        UserError: a part has the wrong type, a weight is no floating-point tensor or claims more elements than are
+        UserError: a part has the wrong type, a weight is not a floating-point tensor or claims more elements than are
             stored, a structure is too deep or too large, or an option refers to something outside the file.
     """
     if not isinstance(state, dict) or not isinstance(state.get("model"), Mapping):
@@ -110,7 +110,7 @@ def check_values(part: object, where: str, path: str | os.PathLike) -> None:
     """Check the plain data under one part of a checkpoint.
 
     Raises:
-        UserError: too deep, too large, a key that is no text or number, or an interpolation (``${...}``), which could
+        UserError: too deep, too large, a key that is not text or number, or an interpolation (``${...}``), which could
             read environment variables.
     """
     visited = 0

@@ -1,4 +1,4 @@
-"""Which checkpoint is the best, and when training stops because none is better.
+"""Choose the best checkpoint, and stop training when the score no longer improves.
 
 Defects: of equal scores fairseq keeps the last, and with small validation sets ties are the rule; there is no smallest
 improvement that counts; ``--patience`` starts again at each resume; a first score that is not a number stays the best;
@@ -56,7 +56,7 @@ def min_delta_of(cfg: Any) -> float:
 
 
 def save_checkpoint(original: Callable, cfg: Any, trainer: Any, epoch_itr: Any, val_loss: float | None) -> Any:
-    """Save as fairseq does, but replace ``checkpoint_best.pt`` only by a better one.
+    """Save like fairseq, but replace ``checkpoint_best.pt`` only by a better one.
 
     fairseq compares with ``save_checkpoint.best`` and takes equal for better, so that this is one step beyond any score
     that is not better enough, while it saves.

@@ -73,7 +73,7 @@ def load_checkpoint(adopt: Callable, path: str, arg_overrides: dict | None = Non
     return state
 
 
-# What a file with weights and options alone lacks
+# Keys that a file with only weights and options lacks
 BLANK_HISTORY = {"criterion_name": "", "lr_scheduler_state": {}, "num_updates": 0}
 
 

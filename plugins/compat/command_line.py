@@ -1,7 +1,7 @@
 """The command line of fairseq's programs.
 
 Defects: ``--help`` prints before the options of the model, task, criterion and optimizer are known; ``--bf16`` sets
-``args.tpu``; the folder that ``data`` names is listed for subsets even if ``data`` is a file.
+``args.tpu``; ``data`` is listed for subsets as a folder even if it is a file.
 """
 
 import importlib.util
@@ -51,7 +51,7 @@ def parse_args(
     modify_parser: Callable | None = None,
     **kwargs: Any,
 ) -> Any:
-    """Parse as fairseq does, but print the help when the parser is complete, and take --bf16 for what it says.
+    """Parse like fairseq, but print the help when the parser is complete, and honor --bf16.
 
     Options that ``complete_options`` adds are put in front of the user's.
 
@@ -118,7 +118,7 @@ def as_arguments(options: Mapping[str, Any]) -> Iterator[str]:
 
 
 def look_for_subsets(original: Callable, cfg: Any) -> None:
-    """Leave data that is a file, or several, to its task."""
+    """Leave ``data`` to the task if it is one or more files."""
     if all(os.path.isdir(path) for path in str(getattr(cfg.task, "data", None) or "").split(os.pathsep)):
         original(cfg)
 

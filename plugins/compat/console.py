@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from .patching import repaired, wrap
 
 FORMAT = logging.Formatter("%(asctime)s | %(levelname)s | %(name)s | %(message)s", "%Y-%m-%d %H:%M:%S")
-QUIET = ("fairseq", "train", "valid")  # loggers whose INFO goes to the file alone; "train_inner" and subsets, too
+QUIET = ("fairseq", "train", "valid")  # loggers whose INFO goes only to the file; "train_inner" and subsets, too
 NOISE = (  # (category, message): each is about the insides of another package, and true for every run
     (FutureWarning, r"`torch\.cuda\.amp\.\w+\(args\.\.\.\)` is deprecated"),
     (UserWarning, r"'pin_memory' argument is set as true but no accelerator is found"),
@@ -148,7 +148,7 @@ def install(make_display: Callable, separate: Callable[[DictConfig], None]) -> N
 
 
 def watch(record: logging.LogRecord, console: Console, separate: Callable[[DictConfig], None]) -> bool:
-    """Look for the two records that mark the beginning and the end of a run."""
+    """Detect the two records that mark the beginning and the end of a run."""
     if isinstance(record.msg, DictConfig):
         separate(record.msg)
         return not console.begin(record.msg)
@@ -163,7 +163,7 @@ def note_trainer(console: Console, original: Callable, self: Any, *args: Any, **
 
 
 def is_for_people(record: logging.LogRecord) -> bool:
-    """Whether a record goes to the console: warnings, and what this package has to say."""
+    """Whether a record goes to the console: warnings, and records of this package."""
     return record.levelno >= logging.WARNING or record.name.startswith("plugins")
 
 

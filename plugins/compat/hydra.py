@@ -29,7 +29,7 @@ def leave_output_folder() -> None:
 
 
 def begin_run(cfg: DictConfig) -> None:
-    """Forget the run before in this process, and give a job of a multirun a save directory of its own."""
+    """Reset the state of an earlier run in this process, and give each job of a multirun its own save directory."""
     from fairseq import checkpoint_utils
 
     train = sys.modules.get("fairseq_cli.train")

@@ -22,7 +22,7 @@ def import_fairseq() -> None:
 
 
 def installed() -> str:
-    """Return the version of the installed fairseq, by whatever name it is distributed."""
+    """Return the version of the installed fairseq, under any distribution name."""
     for name in ("fairseq-fixed", "fairseq"):
         try:
             return f"{name} {importlib.metadata.version(name)}"

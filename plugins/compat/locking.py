@@ -20,7 +20,7 @@ def install() -> None:
 
     wrap(distributed_utils, "call_main", release_after)
     wrap(checkpoint_utils, "verify_checkpoint_directory", lock_save_dir)
-    repaired("--save-dir", "is locked while a run writes to it; a second run is refused and the first one named")
+    repaired("--save-dir", "is locked while a run writes to it; a second run fails with an error that names the first")
 
 
 def release_after(original: Callable, cfg: Any, main: Callable, **kwargs: Any) -> Any:

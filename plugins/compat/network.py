@@ -1,6 +1,6 @@
 """Nothing is fetched.
 
-Defect: ``fairseq.file_utils`` downloads whatever looks like an address, among others the tokenizers that checkpoints
+Defect: ``fairseq.file_utils`` downloads anything that looks like a URL, including the tokenizers that checkpoints
 name and the default files of ``--bpe gpt2``; and it unpacks archives without checking where their members go.
 """
 

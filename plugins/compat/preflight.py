@@ -50,7 +50,7 @@ def check_positive(flag: str, numbers: Collection[int]) -> None:
 
 
 def check_start(checkpoint: Any) -> None:
-    """Raise a UserError if a checkpoint that training is told to start from does not exist.
+    """Raise a UserError if the checkpoint to start training from does not exist.
 
     The default of ``--restore-file`` may be missing: training then starts from the beginning.
     """

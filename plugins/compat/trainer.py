@@ -23,7 +23,7 @@ def install() -> None:
 
     wrap(Trainer, "__init__", checked_trainer)
     wrap(Trainer, "get_valid_iterator", get_valid_iterator)
-    repaired("--valid-subset train", "reads the training set through an iterator of its own")
+    repaired("--valid-subset train", "reads the training set through a separate iterator")
     repaired("preflight", "half precision without a GPU, and torchrun on a CPU, end with an explanation")
     repaired("several workers", "each reads the checkpoint; fairseq would send options that the safe reader refuses")
 
@@ -50,7 +50,7 @@ def checked_trainer(
 
 
 def get_valid_iterator(original: Callable, self: Any, subset: str, disable_iterator_cache: bool = False) -> Any:
-    """Return an iterator for validation; the training set is validated through a copy with an epoch of its own."""
+    """Return an iterator for validation; the training set is validated through a copy with its own epoch counter."""
     datasets, training = self.task.datasets, self.task.datasets.get(subset)
     if subset != self.cfg.dataset.train_subset or training is None:
         return original(self, subset, disable_iterator_cache)
@@ -87,7 +87,7 @@ def check_world_size(cfg: Any) -> None:
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if launched > 1 and cfg.distributed_training.distributed_world_size == 1:
         raise UserError(
-            f"{launched} processes were launched, but fairseq sees one and each would train a copy of its own; on a "
+            f"{launched} processes were launched, but fairseq sees one and each would train a separate copy; on a "
             "CPU give every process --distributed-world-size, --distributed-rank, --distributed-no-spawn, "
             "--distributed-init-method file://..., --distributed-backend gloo and --ddp-backend legacy_ddp"
         )

@@ -33,7 +33,7 @@ class ClapMaskedLMCriterion(FairseqCriterion):
         masked = extra.get("masked_tokens", masked)  # a self-masking model draws them itself
         predicted = int(masked.sum())
         loss = extra.get("loss")
-        if loss is None:  # fairseq's own models compute logits (N, V) alone
+        if loss is None:  # fairseq's own models compute only logits (N, V)
             loss = F.cross_entropy(logits.float(), sample["target"][masked], reduction="sum")
         log = {
             "loss": loss.detach(),

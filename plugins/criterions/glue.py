@@ -110,7 +110,7 @@ class GlueCriterion(FairseqCriterion):
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
-        """Return False: fairseq asks :class:`plugins.tasks.glue.GlueTask` instead."""
+        """Return False: fairseq calls :class:`plugins.tasks.glue.GlueTask` instead."""
         return False
 
 

@@ -1,4 +1,4 @@
-"""Losses on embeddings, what they say about a batch, and the metrics of embeddings over whole splits."""
+"""Losses on embeddings, their batch statistics, and metrics of embeddings over whole splits."""
 
 import functools
 import logging
@@ -153,7 +153,7 @@ class MetricLearningCriterion(FairseqCriterion):
         return metric_losses.cosine_similarity(a, b, scores)[0], weight
 
     def multiple_negatives_ranking_loss(self, columns: Tensor, sample: dict[str, Any], head: Any) -> tuple[Tensor, int]:
-        """Equal texts, and texts of an equal class, are no negatives."""
+        """Equal texts, and texts of the same class, do not count as negatives of each other."""
         texts, _, _ = self.arranged(columns, sample)
         ids = sample["text_ids"]
         if self.task.spec.kind == specs.LABELED:
@@ -194,7 +194,7 @@ class MetricLearningCriterion(FairseqCriterion):
         total, count = head.decoder(columns[0], sample["whole"]["src_tokens"], sample["whole"]["src_lengths"])
         return total / max(count, 1), count
 
-    # What a batch says about itself
+    # Batch statistics
 
     def describe(self, embeddings: Tensor, labels: Tensor) -> dict[str, float]:
         """Return the statistics of a batch whose rows have classes."""
@@ -253,7 +253,7 @@ class MetricLearningCriterion(FairseqCriterion):
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
-        return False  # EmbeddingTask, which fairseq asks, says when they can
+        return False  # fairseq calls EmbeddingTask's method instead
 
 
 def vectors_of(model: BaseFairseqModel, tokens: Tensor, lengths: Tensor) -> Tensor:

@@ -110,7 +110,7 @@ class PreferenceCriterion(FairseqCriterion):
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
-        return False  # PreferenceTask, which fairseq asks, says when they can
+        return False  # fairseq calls PreferenceTask's method instead
 
 
 def gathered(scores: Tensor, sample: dict[str, Any]) -> Tensor:

@@ -37,7 +37,7 @@ class SummarizationCriterion(CausalLMCriterion):
     """The loss of ``causal_lm``, and ROUGE of summaries of validation batches that have prompts and references.
 
     Raises:
-        UserError: ``--rouge-search`` is no JSON object of known settings.
+        UserError: ``--rouge-search`` is not a JSON object of known settings.
     """
 
     def __init__(self, task: FairseqTask, rouge_search: str) -> None:
@@ -84,7 +84,7 @@ def read_search(text: str, max_length: int, end: int) -> tuple[Constraints, Sear
         end: id of the end of a text.
 
     Raises:
-        UserError: it is no JSON object, or an entry is unknown or out of range.
+        UserError: it is not a JSON object, or an entry is unknown or out of range.
     """
     try:
         options = parse_json(text)

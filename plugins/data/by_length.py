@@ -63,7 +63,7 @@ class ByLength(FairseqDataset):
         max_sentences: int | None = None,
         required_batch_size_multiple: int = 1,
     ) -> list[np.ndarray]:
-        """Cut ordered indices into batches; ``required_batch_size_multiple``, for which fairseq drops rows, is ignored.
+        """Cut ordered indices into batches; ignore ``required_batch_size_multiple``, which makes fairseq drop rows.
 
         Args:
             max_tokens: largest number of tokens in a batch, including padding.

@@ -1,4 +1,4 @@
-"""Two data sets of one label space: do they mean the same by their labels?
+"""Compare two data sets with the same classes: do their labels mean the same?
 
 Shapes: n rows of both together, K classes.
 """
@@ -63,7 +63,7 @@ def conflicts(first: Rows, second: Rows, labels: Sequence[np.ndarray], threshold
 
 
 def compare(first: Rows, second: Rows, labels: Sequence[np.ndarray], num_classes: int, seed: int = 1) -> dict:
-    """Return what linear models of each data set say of both.
+    """Return the predictions of each data set's linear model on both data sets.
 
     Returns:
         ``V``: {"A to B": (raw, calibrated) bits a row}, within a data set out of fold, and between them with the
@@ -101,7 +101,7 @@ def compare(first: Rows, second: Rows, labels: Sequence[np.ndarray], num_classes
 
 
 def told_apart(x: sparse.csr_matrix, labels: np.ndarray, side: np.ndarray, fold: np.ndarray) -> dict:
-    """Return how well a linear model tells the data sets apart among rows of one label, out of fold."""
+    """Return how well a linear model distinguishes the data sets among rows of one label, out of fold."""
     right = total = majority = 0
     for k in np.unique(labels):
         own = np.flatnonzero(labels == k)

@@ -45,7 +45,7 @@ def write(folder: str | Path, rows: Sequence[Rows], labels: Sequence[np.ndarray]
         (name, f"{raw:.3f}", f"{better:.3f}") for name, (raw, better) in found["V"].items()
     ])  # fmt: skip
     lines += ["", f"Equal or nearly equal texts with different labels: {len(conflicts):,} pairs.", "",
-              f"Given the label, a linear model tells A from B in {100 * apart['accuracy']:.1f} % of the rows "
+              f"Given the label, a linear model distinguishes A from B in {100 * apart['accuracy']:.1f} % of the rows "
               f"(majority {100 * apart['majority']:.1f} %).", "",
               f"Both models are sure and disagree on {len(found['disagree']):,} rows."]  # fmt: skip
     if found["words"]:

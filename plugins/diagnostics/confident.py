@@ -1,8 +1,8 @@
 """Confident learning: which labels a model's out-of-sample probabilities contradict, and how noisy a data set is.
 
 Northcutt, Jiang and Chuang, 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels" (arXiv 1911.00068),
-with the conventions of cleanlab 2.9, to which results are equal. A flag says that model and label disagree; whether
-the label is wrong is for a reader to say.
+with the conventions and results of cleanlab 2.9. A flag means that model and label disagree; whether
+the label is wrong is for a reader to decide.
 
 Shapes: n rows, K classes.
 """
@@ -32,7 +32,7 @@ def thresholds(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the mean probability of each class among the rows labeled with it, (K,); 2 for a class without rows.
 
     Raises:
-        UserError: shapes that do not fit, or values that are no probabilities or class ids.
+        UserError: shapes that do not fit, or values that are not probabilities or class ids.
     """
     probabilities, labels = checked(probabilities, labels)
     classes = probabilities.shape[1]
@@ -43,7 +43,7 @@ def thresholds(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def joint(probabilities: np.ndarray, labels: np.ndarray, calibrate: bool = False) -> np.ndarray:
     """Return the confident joint (K, K) int64: rows counted by given label and by the class they confidently belong to.
 
-    A row counts for the class whose threshold its probability reaches; of several, for the most probable one; of none,
+    A row counts for the class whose threshold its probability reaches; if several, for the most probable one; if none,
     not at all. The diagonal is at least 1.
 
     Args:
@@ -90,7 +90,7 @@ def issues(probabilities: np.ndarray, labels: np.ndarray, filter_by: str = "prun
             ``low_normalized_margin`` as many rows as ``confident_learning`` flags, by score.
 
     Raises:
-        UserError: no such filter; shapes that do not fit, or values that are no probabilities or class ids.
+        UserError: no such filter; shapes that do not fit, or values that are not probabilities or class ids.
     """
     check(filter_by in FILTERS, f"filter_by {filter_by!r}: there are {', '.join(FILTERS)}")
     probabilities, labels = checked(probabilities, labels)
@@ -123,7 +123,7 @@ def scores(
             not for ``confidence_weighted_entropy``.
 
     Raises:
-        UserError: no such method; shapes that do not fit, or values that are no probabilities or class ids.
+        UserError: no such method; shapes that do not fit, or values that are not probabilities or class ids.
     """
     check(method in METHODS, f"method {method!r}: there are {', '.join(METHODS)}")
     probabilities, labels = checked(probabilities, labels)

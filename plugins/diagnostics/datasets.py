@@ -161,7 +161,7 @@ def read_texts(path: str | Path, column: str | None = None) -> list[str]:
 
 
 def read_lines(paths: Sequence[str | Path], per_class: int, longest: int = 70, seed: int = 0) -> Rows:
-    """Return lines of plain texts, a class a file: random different lines of at least four words, cut at a blank.
+    """Return distinct random lines of plain texts, one file per class: at least four words each, cut at a blank.
 
     Args:
         paths: of the texts, whose names become the classes.
@@ -191,7 +191,7 @@ def read_lines(paths: Sequence[str | Path], per_class: int, longest: int = 70, s
 
 
 def known_columns(path: str | Path, texts: Sequence[str] = (), label: str | None = None) -> tuple[tuple[str, ...], str]:
-    """Return the names of the columns of text and of the label's in a file, guessed where they are not given.
+    """Return the names of the text and label columns of a file; guess those that are not given.
 
     Raises:
         UserError: the file cannot be read, or has no column of a known name.
@@ -230,7 +230,7 @@ def sorted_classes(labels: Sequence[str]) -> list[str]:
     """Return the names of the classes: numbers by size, else in alphabetic order.
 
     Raises:
-        UserError: fewer than two, or more than 1,000, which are no classes.
+        UserError: fewer than two, or more than 1,000, which cannot be classes.
     """
     names = set(labels)
     check(len(names) > 1, f"only one class occurs, {next(iter(names), 'none')!r}; a diagnosis needs two")

@@ -1,4 +1,4 @@
-"""Everything that out-of-fold predictions of several seeds say of a data set.
+"""Diagnose a data set from the out-of-fold predictions of several seeds.
 
 Shapes: S seeds, n rows, K classes, E epochs, F folds.
 """
@@ -16,12 +16,12 @@ from . import confident, dynamics, folds, usable_information
 from .predictions import checked_labels, checked_logits
 
 HARDEST = 0.01  # share of the rows whose stability over seeds is reported
-COLLAPSED = 0.99  # share of one answer from which a run counts as collapsed
+COLLAPSED = 0.99  # a run counts as collapsed from this share of a single answer
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found, by row.
+    """Results per row.
 
     Attributes:
         labels: (n,) class ids, or scores of a regression.
@@ -83,7 +83,7 @@ def diagnose(
     logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], row_folds: np.ndarray | None = None,
     null_log2: np.ndarray | None = None, groups: np.ndarray | None = None,
 ) -> Diagnosis:  # fmt: skip
-    """Return what predictions say of the rows of a classification.
+    """Diagnose the rows of a classification from predictions.
 
     Args:
         logits: (S, n, K), each row's from a model that did not train on it.
@@ -91,7 +91,7 @@ def diagnose(
         classes: K names.
         row_folds: (n,); None: the models trained on none of the rows.
         null_log2: (n, K) log2 probabilities without the input; None: the labels' distribution in the other folds.
-        groups: (n,) of duplicates; None: each row alone.
+        groups: (n,) of duplicates; None: each row is its own group.
 
     Raises:
         UserError: shapes that do not fit, a label out of range, or logits that are NaN or infinite.
@@ -124,7 +124,7 @@ def diagnose(
 def diagnose_scores(
     predictions: np.ndarray, targets: np.ndarray, row_folds: np.ndarray, groups: np.ndarray | None = None
 ) -> Diagnosis:
-    """Return what predictions (S, n) say of the rows of a regression, under normal distributions.
+    """Diagnose the rows of a regression from predictions (S, n), under normal distributions.
 
     Its variance is fitted on the other folds, so there is nothing more to calibrate.
     """
@@ -141,7 +141,7 @@ def diagnose_scores(
 def diagnose_bits(
     bits: np.ndarray, labels: np.ndarray, classes: Sequence[str], correct: np.ndarray | None = None
 ) -> Diagnosis:
-    """Return what a table of bits (``H_yb`` and ``H_yx``, (2, n)) says; nothing in it can be calibrated."""
+    """Diagnose rows from a table of bits (``H_yb`` and ``H_yx``, (2, n)), without calibration."""
     pvi = (bits[0] - bits[1])[None]
     rows = len(labels)
     return Diagnosis(

@@ -36,7 +36,7 @@ def information(path: str | Path, inputs: Mapping[str, Mapping], prior: float) -
     axes.set_yticks(places, list(inputs))
     axes.invert_yaxis()
     axes.set(xlabel="usable information (bits a row, calibrated; 95 % interval)")
-    put_title(axes, "How much does each part of the input tell about the label?")
+    put_title(axes, "How much information about the label does each part of the input contain?")
     _plain(axes, "x")
     save(figure, path, bbox_inches="tight")
 
@@ -116,7 +116,7 @@ def epochs(path: str | Path, rows: Sequence[Mapping]) -> None:
 
 
 def stability(path: str | Path, pvi: np.ndarray) -> None:
-    """Draw how much of the hardest rows by one seed another one shares, for lists of every length.
+    """Draw the overlap between the hardest rows of two seeds, for lists of every length.
 
     Args:
         path: where to.

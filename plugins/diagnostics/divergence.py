@@ -1,6 +1,6 @@
-"""How far apart the words of classes are: Jensen-Shannon divergence, with what chance alone gives beside it.
+"""Jensen-Shannon divergence between the word distributions of classes, with the value expected by chance.
 
-Two samples of one source diverge too, the more the smaller they are: divergences are only comparable beside the floor
+Two samples of one source diverge too, the more the smaller they are: compare divergences only relative to the floor
 of shuffled labels, and at equal size. Kulkarni et al., 2023 (arXiv 2306.02369) use the divergence between classes.
 
 Shapes: C classes, V words, n texts. Divergences are in bits, 0 to 1; their square roots are a metric.
@@ -36,7 +36,7 @@ def js(counts: np.ndarray, smoothing: float = 1.0) -> np.ndarray:
     shares = smoothed(counts, smoothing)
     entropy = -xlogy(shares, shares).sum(1)  # (C,), nats
     result = np.zeros((len(shares), len(shares)))
-    for i in range(len(shares)):  # a row at a time, for (C, C, V) would not fit for large vocabularies
+    for i in range(len(shares)):  # row by row: (C, C, V) would not fit in memory for large vocabularies
         middle = (shares[i] + shares[i + 1 :]) / 2
         result[i, i + 1 :] = -xlogy(middle, middle).sum(1) - (entropy[i] + entropy[i + 1 :]) / 2
     return np.maximum(result + result.T, 0) / np.log(2)
@@ -141,7 +141,7 @@ class Divergence:
 def class_divergence(
     texts: Words | Sequence[str], labels: np.ndarray, smoothing: float = 1.0, draws: int = 20, seed: int = 0
 ) -> Divergence:
-    """Return how far apart the words of the classes are, and how far chance alone would put them.
+    """Return the divergence between the words of the classes, and the divergence expected by chance.
 
     Args:
         texts: n texts, or their counts.
@@ -179,7 +179,7 @@ def equal_sample(labels: np.ndarray, size: int, random: np.random.Generator) -> 
 
 
 def gothate(words: Words, labels: np.ndarray) -> np.ndarray:
-    """Return divergences in nats by the recipe of Kulkarni et al., for comparison with published values, (C, C).
+    """Return divergences (C, C) in nats, computed as by Kulkarni et al., for comparison with published values.
 
     Of each class only the 500 most and the 750 least frequent words count, without punctuation and stop words
     (scikit-learn's list; theirs is NLTK's); a word that a class has gets (c + 1) / (N + V), another one 1 / (N + V),

@@ -28,7 +28,7 @@ def normalized(text: str) -> str:
 
 
 def joined(texts: Sequence[Sequence[str]]) -> list[str]:
-    """Return one normalized text a row of the columns of a data set, a tab between the columns."""
+    """Return the columns of a data set as one normalized text per row, joined by tabs."""
     if len(texts) == 1:
         return [normalized(text) for text in texts[0]]
     return ["\t".join(map(normalized, row)) for row in zip(*texts, strict=True)]
@@ -40,7 +40,7 @@ class Duplicates:
 
     Attributes:
         exact: (n,) number of each row's normalized text.
-        groups: (n,) number of each row's group of exact and near duplicates; a lone row is a group of one.
+        groups: (n,) number of each row's group of exact and near duplicates; any other row is its own group.
         pairs: (P, 2) rows that are near duplicates but not exact ones, a row each for their texts.
         similarity: (P,) Jaccard similarity of each pair.
     """
@@ -76,7 +76,7 @@ def find(texts: Sequence[str], threshold: float = 0.8, seed: int = 0, near: bool
 
 
 def first_of_group(groups: np.ndarray) -> np.ndarray:
-    """Return the first row of each row's group, (n,); a row that is the first, or alone, has its own number."""
+    """Return the first row of each row's group, (n,); a first or only row has its own number."""
     _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
     return first[inverse]
 

@@ -18,17 +18,17 @@ COLUMNS = ("confidence", "variability", "correctness", "forgetfulness", "thresho
 
 
 def data_map(logits: np.ndarray, labels: np.ndarray, epochs: int | None = None) -> dict[str, np.ndarray]:
-    """Return what the epochs say of each row, (n,) arrays by name.
+    """Return training dynamics of each row, (n,) arrays by name.
 
     Args:
         logits: (E, n, K), of each epoch.
         labels: (n,) given class ids.
-        epochs: use this many first epochs alone (allenai's ``--burn_out``).
+        epochs: use only this many first epochs (allenai's ``--burn_out``).
 
     Returns:
         ``confidence``, the mean probability of the label; ``variability``, its population standard deviation;
         ``correctness``, in how many epochs the label was the most probable class; ``forgetfulness``, how often a row
-        that was right became wrong, 1000 for one that was never right, which ``never_learned`` says too;
+        that was right became wrong, 1000 for one that was never right (also in ``never_learned``);
         ``threshold_closeness``, confidence times its complement; ``aum``, the mean of the label's logit less the
         largest other one; ``el2n``, the Euclidean distance of probabilities and label, a mean over epochs.
 

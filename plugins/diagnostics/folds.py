@@ -14,7 +14,7 @@ def stratified(labels: np.ndarray, folds: int, groups: np.ndarray | None = None,
     Args:
         labels: (n,) class ids, or scores, which are cut into ten quantiles.
         folds: at least 2.
-        groups: (n,) ids; rows of a group go to one fold. None: each row alone.
+        groups: (n,) ids; rows of a group go to one fold. None: each row is its own group.
         seed: of the shuffling.
 
     Raises:

@@ -19,7 +19,7 @@ EPOCH_FILE = re.compile(r"dynamics_epoch_(\d+)\.jsonl")
 
 @dataclass(frozen=True)
 class Predictions:
-    """What somebody's models say of n rows.
+    """Predictions of any models on n rows.
 
     Attributes:
         logits: (S, n, K), of S seeds; None in a table of PVI.
@@ -29,8 +29,8 @@ class Predictions:
         folds: (n,), or None where the models trained on no part of the rows.
         null_log2: (n, K) log2 probabilities without the input, or None.
         texts: columns of texts, where the file has them.
-        bits: ``H_yb`` and ``H_yx`` (2, n), of a table of PVI alone.
-        correct: (n,) bool, of a table of PVI alone.
+        bits: ``H_yb`` and ``H_yx`` (2, n), only from a table of PVI.
+        correct: (n,) bool, only from a table of PVI.
     """
 
     logits: np.ndarray | None
@@ -49,7 +49,7 @@ def read(path: str | Path, kind: str = "probabilities") -> Predictions:
 
     Args:
         path: of the file or folder.
-        kind: what an ``.npz`` without names for it holds, ``probabilities`` or ``logits``.
+        kind: content of an ``.npz`` without array names: ``probabilities`` or ``logits``.
 
     Raises:
         UserError: it cannot be read, or lacks something.
@@ -112,11 +112,11 @@ def as_logits(probabilities: np.ndarray, source: str | Path) -> np.ndarray:
     """Return the natural logarithms of probabilities; a probability of 0 becomes the smallest positive one.
 
     Raises:
-        UserError: a value is no probability, or a row does not sum to 1.
+        UserError: a value is not a probability, or a row does not sum to 1.
     """
     p = np.asarray(probabilities, np.float64)
     good = np.isfinite(p).all() and (p >= 0).all() and (np.abs(p.sum(-1) - 1) < 0.01).all()
-    check(good, f"{source}: these are no probabilities (NaN, below 0, or rows that do not sum to 1); give --logits")
+    check(good, f"{source}: not probabilities (NaN, below 0, or rows that do not sum to 1); give --logits")
     return np.log(np.maximum(p, np.finfo(np.float32).tiny))
 
 
@@ -127,12 +127,12 @@ def read_pvi(path: Path) -> Predictions:
     """Read a table with the columns ``H_yb``, ``H_yx``, ``label`` and, where they are there, texts and predictions.
 
     Raises:
-        UserError: a column is missing, or a value is no number.
+        UserError: a column is missing, or a value is not a number.
     """
     rows = table_rows(path)
     header = next(rows, (0, []))[1]
     for name in ("H_yb", "H_yx", "label"):
-        check(name in header, f"{path}:1: no column {name!r}; it is no table of PVI, or give an .npz")
+        check(name in header, f"{path}:1: no column {name!r}; the file is not a table of PVI; give one, or an .npz")
     columns: dict[str, list[str]] = {name: [] for name in header}
     bits = []
     for line, cells in rows:

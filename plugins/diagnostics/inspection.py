@@ -23,7 +23,7 @@ def inspect(rows: Rows, threshold: float = 0.8, draws: int = 20, seed: int = 0, 
         recipe: ``gothate`` adds divergences by that published recipe.
 
     Raises:
-        UserError: the first split has labels of one class alone.
+        UserError: the first split has labels of a single class.
     """
     train = np.flatnonzero((rows.splits == 0) & (rows.labels != UNLABELED))
     present, labels = np.unique(rows.labels[train], return_inverse=True)

@@ -77,7 +77,7 @@ def words(path: Path, found, vocabulary: list[str], names: list[str], prior: np.
 
 
 def probe(path: Path, found) -> None:
-    """Draw the bits that few words give, beside random words and all words.
+    """Draw the bits that a few words provide, compared with random words and all words.
 
     Args:
         found: :class:`.lexical.Probe`.
@@ -91,7 +91,7 @@ def probe(path: Path, found) -> None:
     axes.set_xticks(found.sizes, [str(size) for size in found.sizes])
     axes.minorticks_off()
     axes.set(xlabel="words", ylabel="usable information (bits a row)")
-    put_title(axes, "How much of the label do a few words tell?", "logistic regression, out of fold, calibrated")
+    put_title(axes, "How much of the label do a few words predict?", "logistic regression, out of fold, calibrated")
     axes.grid(axis="y", color="#dddddd", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)

@@ -48,7 +48,7 @@ def as_csv(rows: Iterable[dict]) -> str:
 
 
 def word_rows(found: dict, q: float = 1.0) -> list[dict]:
-    """Return words and labels, those that say most first: the most significant, and at equal q the largest \\|z\\|."""
+    """Return words and labels, the most informative first: the most significant, and at equal q the largest \\|z\\|."""
     a, vocabulary = found["associations"], found["words"].vocabulary
     words, classes = np.nonzero((a.q <= q) & (a.z > 0))
     order = np.lexsort((-a.z[words, classes], a.q[words, classes]))[:LISTED]
@@ -126,7 +126,7 @@ def probe_rows(probe: lexical.Probe) -> list[dict]:
 
 
 def summarized(found: dict) -> dict:
-    """Return what ``summary.json`` holds."""
+    """Return the content of ``summary.json``."""
     probe = found["probe"]
     significant = (found["associations"].q < 0.05) & (found["associations"].z > 0)
     return {
@@ -140,7 +140,7 @@ def summarized(found: dict) -> dict:
 
 
 def markdown(summary: dict) -> str:
-    """Return ``summary.md``: the same, for reading."""
+    """Return ``summary.md``: the same content for reading."""
     lines = ["# Inspection", "", "## Sizes", ""]
     names = list(summary["splits"][0]["classes"])
     lines += table(("split", "rows", *names, "label entropy (bits)"), [

@@ -18,7 +18,7 @@ NEIGHBORS = 3
 
 @dataclass(frozen=True)
 class Listed:
-    """Rows of a data set with what models say of them, and an order.
+    """Rows of a data set with model predictions and an order.
 
     Attributes:
         texts: one or two columns of n texts.
@@ -55,7 +55,7 @@ def load(folder: str | Path) -> Listed:
     """Read what :mod:`.diagnosis_report` wrote.
 
     Raises:
-        UserError: a file is missing, damaged, or fits the other one badly; or the task is a regression.
+        UserError: a file is missing, damaged, or does not match the other; or the task is a regression.
     """
     folder = Path(folder)
     path = folder / "probabilities.npz"
@@ -67,7 +67,7 @@ def load(folder: str | Path) -> Listed:
     check(len(table["idx"]) == rows, f"{folder}: diagnosis.csv has {len(table['idx'])} rows, probabilities.npz {rows}")
     known = {name: k for k, name in enumerate(given.classes)}
     same = [known.get(label) for label in table["label"]] == given.labels.tolist()
-    check(same, f"{folder}: labels of diagnosis.csv and probabilities.npz differ; are both of one diagnosis?")
+    check(same, f"{folder}: labels of diagnosis.csv and probabilities.npz differ; are both from the same diagnosis?")
     texts = [table[name] for name in columns] or [[""] * rows]
     return listed(given, texts, table["idx"])
 

@@ -25,7 +25,7 @@ MIN_COUNT = 20  # texts with a word before it is judged (Gardner et al.)
 
 @dataclass(frozen=True)
 class Association:
-    """How words and labels go together, (V, C) arrays unless said otherwise; NaN for words below the minimum count.
+    """Association of words and labels, (V, C) arrays unless noted; NaN for words below the minimum count.
 
     Attributes:
         count: texts with the word, (V,).
@@ -47,7 +47,7 @@ class Association:
 
 
 def z_score(share: np.ndarray, prior: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Return how many standard errors a share among ``count`` texts lies from a prior (Gardner et al., section 3.2)."""
+    """Return how many standard errors a share among ``count`` texts is from a prior (Gardner et al., section 3.2)."""
     return (share - prior) / np.sqrt(prior * (1 - prior) / count)
 
 
@@ -220,7 +220,7 @@ def linear(
 
 
 def _full(decision: np.ndarray) -> np.ndarray:
-    """Return a logit a class where scikit-learn gives one number for two classes."""
+    """Return one logit per class where scikit-learn gives a single number for two classes."""
     return np.stack([np.zeros(len(decision)), decision], 1) if decision.ndim == 1 else decision
 
 

@@ -1,4 +1,4 @@
-"""Write judged labels into a data file, every other byte as it is."""
+"""Write reviewed labels into a data file and leave every other byte unchanged."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from plugins.files import read_bytes
 
 @dataclass(frozen=True)
 class Judgment:
-    """What a reviewer said of a row: its texts, the label that it had, and the right one; ``line`` of the file."""
+    """A reviewer's judgment of a row: its texts, its given and its right label; ``line`` of the file."""
 
     row: int
     texts: tuple[str, ...]
@@ -49,7 +49,7 @@ def read_review(path: str | Path) -> list[Judgment]:
             texts, number = row["texts"], row["row"]
             given, label = row["given_label"], row["label"]
         except KeyError as error:
-            raise UserError(f"{path}:{line}: no {error}; it is no export of the review page") from None
+            raise UserError(f"{path}:{line}: no {error}; the file is not an export of the review page") from None
         plain = isinstance(texts, list) and all(isinstance(x, str) for x in (*texts, given, label))
         check(plain and type(number) is int, f"{path}:{line}: texts, labels and a row number are expected")
         check(number not in found, f"{path}:{line}: row {number} is judged twice")
@@ -65,7 +65,7 @@ def cells(path: str | Path, texts: Sequence[str], label: str, header: Sequence[s
         path: CSV with quoting, TSV without, or JSON lines.
         texts: columns of text.
         label: column of the label.
-        header: names of the columns of a file without a header.
+        header: column names, for a file without a header.
 
     Raises:
         UserError: it cannot be read, or lacks a column.

@@ -119,7 +119,7 @@ def precision_at(found: np.ndarray, rows: int) -> float:
 
 
 def judge_with_errors(wrong: np.ndarray, rate: float, seed: int = 0) -> np.ndarray:
-    """Return what a reviewer says of each row, (n,) bool, who errs in a share of all rows."""
+    """Return the answer (n,) bool for each row of a reviewer who errs in a share of all rows."""
     return wrong ^ (np.random.default_rng(seed).random(len(wrong)) < rate)
 
 

@@ -1,6 +1,6 @@
 """The review loop: rank the rows that are likely labeled wrong, and rank anew as a reviewer judges them.
 
-A logistic regression on what the model says of a row and on its pair of given and other label learns within some
+A logistic regression on the model's scores of a row and on its pair of given and other label learns within some
 twenty judgments which classes are really confused. ``page/review.js`` contains the same in JavaScript.
 
 Shapes: n rows, K classes, D features.
@@ -86,7 +86,7 @@ def probability(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def simulate(
     x: np.ndarray, start: np.ndarray, judge: Callable[[int], bool], rows: int, every: int = EVERY
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows in the order in which the loop shows them, and what the judge said, (rows,) each.
+    """Return the rows in the order in which the loop shows them, and the judge's answers, (rows,) each.
 
     Args:
         x: (n, D) features.

@@ -1,4 +1,4 @@
-"""The page to review labels in: one HTML file that needs nothing else, neither a network nor a server.
+"""Label review page: one self-contained HTML file that needs neither a network nor a server.
 
 It is ``page/review.html`` with its style and script put in. Texts are only ever set as text, and the content security
 policy lets no other script run and nothing be fetched.
@@ -79,7 +79,7 @@ def printable(text: str) -> str:
 
 
 def embed(data: object) -> str:
-    """Return data as JSON that can be in a script element, whatever its texts contain."""
+    """Return data as JSON that can be in a script element, for texts with any content."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return re.sub("[<>&\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", text)
 

@@ -32,7 +32,7 @@ def by_value(values: Sequence[str], name: str) -> dict[str, np.ndarray]:
     """Return rows by the values of a column, numbers by quantiles where there are many: {value: (n,) bool}.
 
     Raises:
-        UserError: more than 30 different values that are no numbers.
+        UserError: more than 30 different values that are not numbers.
     """
     kinds = sorted(set(values))
     if len(kinds) > MOST_VALUES:

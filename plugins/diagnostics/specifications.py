@@ -1,7 +1,7 @@
 """What a label means, given by examples: rank rows by their likeness to them, and find rows with another label.
 
 A specification is a YAML mapping ``{name, label, queries, held_out}``; ``queries`` is a list of texts or a file with
-one a line. Likeness alone finds rows of the topic, whatever their label; the contrast of the likeness to the examples
+one per line. Likeness alone finds rows of the topic whatever their label; the contrast of the likeness to the examples
 of another label and to those of the row's own label finds wrong ones.
 
 Shapes: n rows, Q queries.
@@ -68,7 +68,7 @@ def _texts(path: Path, value: object, where: str) -> tuple[str, ...]:
         value = [line.strip() for line in read_text(file).splitlines()]
     value = value or []
     good = isinstance(value, list) and all(isinstance(text, str) for text in value)
-    check(good, f"{where}: a list of texts, or a file with one a line, is expected")
+    check(good, f"{where}: a list of texts, or a file with one per line, is expected")
     return tuple(text for text in value if text)
 
 
@@ -143,17 +143,17 @@ def suspects(
         classes: K names.
         specs: of two labels or more.
         ranker: of :data:`RANKERS`.
-        method: of :data:`.rank_aggregation.METHODS`, alone or after ``contrast-``, which subtracts the likeness to
+        method: of :data:`.rank_aggregation.METHODS`, optionally after ``contrast-``, which subtracts the likeness to
             the examples of the row's own label. Rows of a label without examples contrast with nothing.
 
     Raises:
-        UserError: a label that is no class, or examples of one label alone.
+        UserError: a label that is not a class, or examples of a single label.
     """
     names = {name: k for k, name in enumerate(classes)}
     for spec in specs:
         known = ", ".join(classes)
         check(spec.label in names, f"specification {spec.name}: no class {spec.label!r}; there are {known}")
-    check(len({spec.label for spec in specs}) > 1 or len(classes) > 1, "examples of one label are not enough")
+    check(len({spec.label for spec in specs}) > 1 or len(classes) > 1, "examples of a single label are not enough")
     contrast = method.startswith("contrast-")
     found = likeness(texts, specs, ranker, method.removeprefix("contrast-"))
     spec_labels = np.array([names[spec.label] for spec in specs])

@@ -1,4 +1,4 @@
-"""Inputs that keep one attribute of the text only, or all but one, for usable information by attribute.
+"""Inputs that keep only one attribute of the text, or all but one, for usable information by attribute.
 
 A transform maps the texts of a row, a tuple of one or two, to a tuple of one or two.
 """
@@ -23,7 +23,7 @@ def make(name: str, columns: int, seed: int = 0, wordnet_folder: str | None = No
     """Return a transform ``f(texts, row) -> texts``.
 
     Args:
-        name: ``full``; ``empty``; ``first`` or ``second`` text alone; ``shuffled`` words; ``length``, the numbers of
+        name: ``full``; ``empty``; only the ``first`` or ``second`` text; ``shuffled`` words; ``length``, the numbers of
             words; ``overlap``, the words of the second text that the first has; ``words:FILE``, the words of a list
             alone; ``without:FILE``, all others; ``hypernyms:FILE``, its nouns replaced by WordNet's hypernyms;
             ``masked:FILE``, its words replaced by ``mask``; ``start:N``, the first N words.
@@ -81,7 +81,7 @@ def _changer(kind: str, listed: set[str], wordnet_folder: str | None, mask: str)
 
 
 def read_list(path: str | Path) -> set[str]:
-    """Return the words of a file, one a line, in lower case.
+    """Return the words of a file, one per line, in lower case.
 
     Raises:
         UserError: it cannot be read, or has no words.
@@ -89,7 +89,7 @@ def read_list(path: str | Path) -> set[str]:
     with opened(path) as file:
         words = {line.strip().lower() for line in file}
     words.discard("")
-    check(words, f"{path}: no words; write one a line")
+    check(words, f"{path}: no words; write one per line")
     return words
 
 

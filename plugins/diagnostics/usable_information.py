@@ -106,7 +106,7 @@ def calibrated(logits: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> tup
     Args:
         logits: (n, K), out of fold.
         labels: (n,).
-        folds: (n,) numbers; with one fold alone T fits the rows themselves.
+        folds: (n,) numbers; with a single fold T is fitted to the rows themselves.
 
     Returns:
         logits (n, K) and the temperatures, by ascending fold.
@@ -174,7 +174,7 @@ def interval(
 
     Args:
         values: (n,), or (S, n), a row of it for each seed; seeds are drawn where there are two or more.
-        groups: (n,) ids; rows of a group, such as near duplicates, are drawn together. None: each row alone.
+        groups: (n,) ids; rows of a group, such as near duplicates, are drawn together. None: each row is its own group.
         resamples: draws with replacement.
         seed: of the draws.
         level: of the interval.

@@ -1,1 +1,1 @@
-"""Embeddings from end to end: evaluation beside baselines, and the comparison of losses."""
+"""Embeddings end to end: evaluation against baselines, and comparison of losses."""

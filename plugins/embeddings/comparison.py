@@ -49,13 +49,13 @@ def grid(names: Sequence[str], rates: Sequence[float], margins: Sequence[float])
 
 
 def comparable() -> list[str]:
-    """Return the losses that learn from labeled texts alone."""
+    """Return the losses that need only labeled texts."""
     return [name for name, loss in losses.LOSSES.items() if specs.LABELED in loss.kinds and not loss.teacher]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a job computes when it has trained; it is plain data, for a job may run elsewhere.
+    """What a job computes after training; plain data, because a job may run elsewhere.
 
     Attributes:
         data: folder of the texts.

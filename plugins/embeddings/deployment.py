@@ -13,7 +13,7 @@ from plugins.hub import Scorer
 
 
 def labeled_scores(scorer: Scorer, path: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the scores (N,) of the texts of a file, and their classes (N,), 0 or 1.
+    """Return the scores (N,) and classes (N,), 0 or 1, of the texts in a file.
 
     Raises:
         UserError: the file has other columns than text and score, or other scores.

@@ -1,4 +1,4 @@
-"""Evaluate vectors of labeled texts beside baselines: the untuned model, mean word vectors, TF-IDF."""
+"""Evaluate vectors of labeled texts against baselines: the untuned model, mean word vectors, TF-IDF."""
 
 import csv
 import io
@@ -49,10 +49,10 @@ def tfidf(texts: Sequence[str]) -> np.ndarray:
 
 
 def frozen_triplets(path: Path, vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the hard triplets in a file, which is made from the vectors if it is not there.
+    """Read hard triplets from a file, which is created from the vectors if it is missing.
 
     Raises:
-        UserError: the file holds triplets of other rows.
+        UserError: the file contains triplets of other rows.
     """
     if not path.exists():
         found = retrieval.hard_triplets(vectors, labels)
@@ -87,7 +87,7 @@ def geometry_by_layer(layers: Mapping[str, np.ndarray]) -> list[dict]:
 
 
 def write(folder: Path, found: Mapping[str, Mapping[str, float]], epoch: int = -1, steps: int = -1) -> None:
-    """Write ``metrics.json``, ``embedding_metrics.csv`` and a file of triplets as sentence-transformers names them.
+    """Write ``metrics.json``, ``embedding_metrics.csv`` and triplet metrics in sentence-transformers' file format.
 
     Args:
         found: {name of a representation: its metrics}.
@@ -112,6 +112,6 @@ def write_table(path: Path, rows: Sequence[Mapping]) -> None:
 
 
 def table(found: Mapping[str, Mapping[str, float]], names: Sequence[str] = SHOWN) -> str:
-    """Return metrics as a Markdown table, a representation a row."""
+    """Return metrics as a Markdown table, one row per representation."""
     rows = [[row, *(f"{scores[name]:.3f}" for name in names)] for row, scores in found.items()]
     return markdown(["representation", *names], rows)

@@ -1,4 +1,4 @@
-"""Figures of embeddings: a map before and after tuning, and the distances of pairs of one class and of two."""
+"""Figures of embeddings: a map before and after tuning, and distances of same-class and cross-class pairs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ def maps(
         axis.set_title(title, fontsize=11)
         axis.set_xticks([])
         axis.set_yticks([])
-    figure.suptitle(f"Do texts of one class lie together? ({method.upper()}, {len(rows)} texts)")
+    figure.suptitle(f"Do texts of the same class cluster together? ({method.upper()}, {len(rows)} texts)")
     handles, shown = axes[0][0].get_legend_handles_labels()
     if len(names) <= 12:
         figure.legend(handles, shown, loc="lower center", ncol=min(len(names), 6), frameon=False)
@@ -69,7 +69,7 @@ def similarities(path: Path, tasks: Sequence[str], rows: Sequence[Mapping], meth
 
 
 def pair_distances(path: Path, panels: Mapping[str, np.ndarray], labels: np.ndarray, pairs: int = 20_000) -> None:
-    """Draw histograms of the cosines of pairs of one class and of two classes, a panel for each representation.
+    """Draw histograms of the cosines of same-class and cross-class pairs, one panel per representation.
 
     Args:
         panels: {title: (N, d)}.
@@ -92,6 +92,6 @@ def pair_distances(path: Path, panels: Mapping[str, np.ndarray], labels: np.ndar
         axis.set_xlabel("cosine")
     axes[0][0].set_ylabel("density of pairs")
     axes[0][0].legend(frameon=False)
-    figure.suptitle("Are pairs of one class closer than pairs of two?")
+    figure.suptitle("Are same-class pairs closer than cross-class pairs?")
     figure.tight_layout()
     save(figure, path)

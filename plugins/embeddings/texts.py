@@ -1,4 +1,4 @@
-"""What the commands read: lines of text, labeled rows, and their vectors from a checkpoint or a file."""
+"""Inputs of the commands: lines of text, labeled rows, and their vectors from a checkpoint or a file."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from plugins.files import opened
 
 
 def lines(paths: Sequence[str | Path]) -> Iterator[tuple[str, str]]:
-    """Yield (FILE:LINE, text) of the lines of files that are not blank, without reading a file whole.
+    """Yield (FILE:LINE, text) of the non-blank lines of files, reading them lazily.
 
     Raises:
         UserError: a file cannot be read.
@@ -44,7 +44,7 @@ def labeled(data: str, spec: str | None = None, task: str | None = None, split: 
 
 
 def is_file_of_vectors(path: str | Path) -> bool:
-    """Return whether a path names a file of vectors rather than a checkpoint."""
+    """Return whether a path is a file of vectors rather than a checkpoint."""
     return str(path).endswith(".npz")
 
 

@@ -64,7 +64,7 @@ def features(embedder: Embedder, glue_dir: str, spec: glue_specs.GlueSpec, rows:
 
 
 def input_of(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
-    """Return the ids (T,) of one text, or of two joined as the model's own fine-tuning joins them: ``<s> A </s> </s> B
+    """Return the ids (T,) of one text, or of two joined as in the model's fine-tuning: ``<s> A </s> </s> B
     </s>``; each is truncated to its share.
     """
     encoder, room = embedder.encoder, embedder.longest // len(texts)
@@ -132,7 +132,7 @@ def scores_of(task: Features) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Score:
-    """What a job computes: the official metric on the validation rows; plain data, for a job may run elsewhere."""
+    """What a job computes: the official metric on the validation rows; plain data, because a job may run elsewhere."""
 
     glue_dir: str
 
@@ -204,7 +204,7 @@ def matrix(
 def with_gains(rows: Sequence[Mapping]) -> list[dict]:
     """Return rows with ``gain``, the score less that of the direct run of the same target, size and seed.
 
-    A gain is NaN where either run answers one class only: any source looks good beside a collapsed run.
+A gain is NaN if either run predicts a single class: any source looks good compared with a collapsed run.
     """
     direct = {(row["target"], row["size"], row["seed"]): row for row in rows if row["source"] == DIRECT}
     found = []

@@ -24,12 +24,12 @@ from plugins.tasks.glue import DEFAULT_POSITIONS, NO_CACHE
 
 from . import plan
 
-LOGITS = "logits"  # folder of recorded logits in a run's folder
+LOGITS = "logits"  # subfolder of a run with its recorded logits
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What the runs of one cell share.
+    """Settings shared by the runs of a cell.
 
     Attributes:
         name: names its folders.
@@ -113,7 +113,7 @@ def jobs_of(cell: Cell, setting: Setting) -> list[Job]:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     jobs = []
     for number in range(int(cell.folds.max()) + 1):
-        sides = np.where(cell.folds == number, 0, 1)  # the held-out fold, and the rest
+        sides = np.where(cell.folds == number, 0, 1)  # the held-out fold, and the others
         if cell.used is not None:
             sides[(sides == 1) & ~cell.used] = -1
         file = folder / f"fold{number + 1}.npy"
@@ -138,7 +138,7 @@ def jobs_of(cell: Cell, setting: Setting) -> list[Job]:
 
 
 def portable(options: Sequence[str], setting: Setting) -> list[str]:
-    """Return options without the places of files: what a file contains is in the identity by itself."""
+    """Return options without file paths: the identity includes the content of the files instead."""
     root = str(Path(__file__).parents[2])
     places = (str(setting.output), str(setting.checkpoint), root)
     return [word for word in options if not word.startswith(places)]

@@ -31,7 +31,7 @@ FULL = "full"
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for.
+    """The request.
 
     Attributes:
         folds: F.
@@ -92,7 +92,7 @@ def diagnose(rows: Rows, setting: Setting, request: Request, resources: Resource
     Args:
         rows: of :func:`.cross_fitting.train_and_valid`.
         setting: of the runs.
-        request: what is asked for.
+        request: the user's options.
         resources: of the runs.
         figures: draw.
 
@@ -146,7 +146,7 @@ def null_of(recorded: Mapping[str, Recorded]) -> np.ndarray:
 
 
 def held_out_map(recorded: Recorded, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the data map of the held-out logits, averaged over seeds: what models say that never saw the row."""
+    """Return the data map of the held-out logits, averaged over seeds: predictions of models that never saw the row."""
     from plugins.diagnostics import dynamics
 
     epochs = np.stack(recorded.held_out)  # (E, S, n, K)

@@ -120,7 +120,7 @@ def checked(key: str, value: Any, source: str) -> Any:
 
 
 def read_yaml(path: str | Path, own: Iterable[glue_specs.GlueSpec] = ()) -> dict[str, Any]:
-    """Read hyperparameters from a YAML file: :data:`KEYS`, and ``tasks: {RTE: {...}}`` with those of one task.
+    """Read hyperparameters from a YAML file: :data:`KEYS`, and ``tasks: {RTE: {...}}`` with those of single tasks.
 
     Args:
         own: specs of tasks that are not GLUE's.
@@ -144,7 +144,7 @@ def checked_mapping(content: Any, known: Collection[str], source: str | Path, mo
     """Return a mapping whose values :func:`checked` accepts; values of the keys in ``more`` are not checked.
 
     Raises:
-        UserError: it is no mapping, has an unknown key, or a bad value.
+        UserError: it is not a mapping, or has an unknown key or a bad value.
     """
     names = ", ".join(sorted({*known, *more}))
     if not isinstance(content, dict):
@@ -236,7 +236,7 @@ def frequencies(text: str) -> list[int]:
 
 
 def updates(words: Sequence[str], data: dataset.Tokenized, longest: int) -> int:
-    """Return the number of updates of a run on one GPU or on the CPU, which fairseq's schedule needs to know.
+    """Return the number of updates of a run on one GPU or on the CPU, which fairseq's schedule needs.
 
     With ``--max-tokens`` this is a close estimate, because batches vary from epoch to epoch.
 
@@ -246,7 +246,7 @@ def updates(words: Sequence[str], data: dataset.Tokenized, longest: int) -> int:
         longest: longest input in tokens, unless ``--max-positions`` is among the words.
 
     Raises:
-        UserError: a value is no number, or an input is longer than --max-tokens.
+        UserError: a value is not a number, or an input is longer than --max-tokens.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for name in COUNTED:

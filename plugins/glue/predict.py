@@ -66,7 +66,7 @@ def answers(
 
     Args:
         model: what :func:`plugins.hub.load` returns for a checkpoint of the task ``glue``.
-        spec: another task for the same head (the diagnostics, for a model of MNLI); default: the checkpoint's.
+        spec: another task for the same head (for example AX with a model of MNLI); default: the checkpoint's.
 
     Raises:
         UserError: no such file, a bad row, or a model without the head.

@@ -28,7 +28,7 @@ from . import plan, predict
 
 BEST, LAST, RESULTS = "checkpoint_best.pt", "checkpoint_last.pt", "results.json"
 LOG = "train.log"
-COLLAPSED = 0.99  # share of the predictions that one class gets in a run that has learned nothing
+COLLAPSED = 0.99  # a run has collapsed if one class has this share of its predictions
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def do_all(planned: list[plan.FineTuning], setting: Setting, resources: Resource
     """Do the runs, those that others start from first, and return {run: result}.
 
     Raises:
-        UserError: a run failed; the others were stopped, and are resumed by the next call.
+        UserError: a run failed; the others were stopped, and the next call resumes them.
     """
     tokenizer = dataset.FolderTokenizer(os.path.dirname(setting.checkpoint))
     for task in dict.fromkeys(run.task for run in planned):  # once, and before anything is trained
@@ -166,7 +166,7 @@ def job(run: plan.FineTuning, setting: Setting, start: Path, tokenizer: dataset.
     arch = checkpoints.model_name(state) or "clap_roberta"
     named = {"spec": spec, "flags": setting.flags[run.task], "arch": arch}
     options, updates = plan.command(run, setting.glue_dir, start, folder, train, longest, named, setting.cpu)
-    # Where files lie, and whether the data is cached, makes no difference to the result; what they contain does.
+    # File paths and caching do not affect the result; the content of the files does.
     places = {*map(str, (setting.glue_dir, start, folder)), *named["flags"]}
     identity = {
         "options": [word for word in options if word not in places],
@@ -204,7 +204,7 @@ def evaluate(run: plan.FineTuning, setting: Setting, train: TrainingRows, folder
 
     Returns:
         ``score``: the metric that chose the epoch; ``valid``: {split: metrics}; ``baseline``: the same for the majority
-        class; ``collapsed``: whether the best or the last epoch predicts one class throughout; and what the log says.
+        class; ``collapsed``: whether the best or the last epoch predicts a single class; and the log's results.
     """
     spec = setting.specs[run.task]
     model = hub.load(str(folder / BEST))

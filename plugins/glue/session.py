@@ -23,7 +23,7 @@ OFFICIAL = "Official metrics, in percent"
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asks for.
+    """The user's request.
 
     Attributes:
         glue_dir: folder of the data.
@@ -38,7 +38,7 @@ class Request:
         skip_bad_rows: leave malformed rows out.
         cache_dir: folder of tokenized files, ``none``, or None for the default.
         jobs: runs at a time; None: as many as fit.
-        command: command line, for the results.
+        command: command line, to record in the results.
     """
 
     glue_dir: str
@@ -60,7 +60,7 @@ def run(request: Request, resources: Resources) -> None:
     """Fine-tune, evaluate and report.
 
     Raises:
-        UserError: a mistake in the request, in a file, or a failed run.
+        UserError: the request or a file is invalid, or a run failed.
     """
     planned, setting = prepare(request, resources)
     if request.jobs is None:

@@ -40,7 +40,7 @@ def read_characters(source: str | os.PathLike | Sequence[str] | Mapping) -> list
 
 
 def in_order(table: Mapping, name: object) -> list[str]:
-    """Return the characters of {index: character} in the order of the indices; ``name`` is the source, for errors."""
+    """Return the characters of {index: character} in index order; ``name`` is the source named in errors."""
     try:
         by_index = {int(index): character for index, character in table.items()}
     except (TypeError, ValueError):

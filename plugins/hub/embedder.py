@@ -107,7 +107,7 @@ class Embedder:
     def encode(
         self, texts: str | Iterable[str], batch_size: int = 64, normalize: bool | None = None, progress: bool = True
     ) -> np.ndarray:
-        """Return the vectors of texts, (n, d) float32, in their order; of one text (a string), (d,).
+        """Return the vectors of texts, (n, d) float32, in their order; for a single string, (d,).
 
         Args:
             batch_size: texts in a forward pass; batches are of similar length and padded to their longest text.

@@ -57,7 +57,7 @@ def read(folder: str | Path, tokenizer: str | Path | None = None) -> CausalLangu
         tokenizer: where the tokenizer's files are, if not in it.
 
     Raises:
-        UserError: a file is missing or damaged; the config asks for what ``causal_lm`` does not do; its sizes are not
+        UserError: a file is missing or damaged; the config requires an unsupported option; its sizes are not
             those of the weights; or a tensor is missing, unknown, or has an unexpected shape.
     """
     folder = Path(folder)
@@ -79,7 +79,7 @@ def options_of(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         path: named in errors.
 
     Raises:
-        UserError: the config lacks a size, or asks for what ``causal_lm`` does not do.
+        UserError: the config lacks a size, or requires what ``causal_lm`` does not support.
     """
     files.check_fixed(config, FIXED, path, "causal_lm")
     sizes = files.sizes_of(config, SIZES, path)
@@ -162,7 +162,7 @@ def translate(
         weights[name] = (tensor.t() if theirs.endswith(TRANSPOSED) else tensor).float()
     unknown = sorted(found.keys() - {*map(foreign_name, shapes)})
     if unknown:
-        raise UserError(f"{found[unknown[0]][1]}: contains {unknown[0]}, for which causal_lm has no place")
+        raise UserError(f"{found[unknown[0]][1]}: contains {unknown[0]}, which causal_lm does not have")
     if tied and not torch.equal(weights["decoder.lm_head.weight"], weights["decoder.transformer.wte.weight"]):
         file = found["lm_head.weight"][1]
         raise UserError(f"{file}: lm_head.weight is not {TABLE}, though {CONFIG} sets tie_word_embeddings")

@@ -24,7 +24,7 @@ def held_out(
     Args:
         lm: the model of the checkpoint.
         checkpoint: the file or its folder.
-        data: files or folders to read instead of those it was trained on; their last tenth is held out where the
+        data: files or folders to read instead of the training data; their last tenth is held out if the
             checkpoint states no fraction.
         style_from: how the style of a document is found, if not as in training.
 

@@ -43,7 +43,7 @@ def our_options(config: Mapping[str, Any], path: Path, adapted: Collection[str],
         layers: of the base.
 
     Raises:
-        UserError: a key is missing, has a value that ``--peft`` has no place for, or contradicts the tensors.
+        UserError: a key is missing, has a value that ``--peft`` does not support, or contradicts the tensors.
     """
     kind = config.get("peft_type")
     if kind not in HONORED:
@@ -122,7 +122,7 @@ def check_targets(config: Mapping[str, Any], path: Path, adapted: Collection[str
         known = ", ".join(LINEAR)
         raise UserError(f"{path}: target_modules {shown(unknown[0])} is none of GPT-2's linear layers, {known}")
     if named != {f"transformer.h.{layer}" for layer in adapted}:
-        raise UserError(f"{path}: target_modules {shown(targets)} are not the layers that the tensors beside it adapt")
+        raise UserError(f"{path}: target_modules {shown(targets)} are not the layers that the tensors next to it adapt")
 
 
 def matches(layer: str, names: str | Collection[str]) -> bool:

@@ -40,7 +40,7 @@ def export(path: str | Path, folder: str | Path, base_model: str | None = None) 
             folder that the base's checkpoint is in.
 
     Raises:
-        UserError: it is no adapter, or of a kind that the library does not have, or the folder exists.
+        UserError: it is not an adapter, is of a kind unknown to the library, or the folder exists.
     """
     path = find_checkpoint(path)
     state = adapter_state(path)
@@ -147,13 +147,13 @@ def adapted_layers(names: Iterable[str], path: Path) -> set[str]:
         layer = name.removeprefix(LAYERS).partition(".lora_")[0].partition(".ia3_")[0]
         if not name.startswith(LAYERS) or layer == name.removeprefix(LAYERS):
             name = name.removeprefix(OURS)
-            raise UserError(f"{path}: contains {name}, which is no part of a layer that --peft adapts")
+            raise UserError(f"{path}: contains {name}, which is not part of a layer that --peft adapts")
         found.add(layer)
     return found
 
 
 def convert(folder: str | Path, base: str | Path, output: str | Path) -> None:
-    """Write an adapter of the peft library's as a checkpoint, and the tokenizer of its base beside it.
+    """Write an adapter of the peft library as a checkpoint, with the tokenizer of its base next to it.
 
     Args:
         output: the file to write; see :func:`read` for the others and for errors.

@@ -11,7 +11,7 @@ from .embedder import Embedder, encoder_of
 
 
 class Scorer(Embedder):
-    """A model with a head of one output; a score does not depend on the other texts of its batch.
+    """A model with a single-output head; a score does not depend on the other texts of its batch.
 
     Attributes:
         threshold: of :mod:`plugins.analysis.metrics.thresholds`, as ``scripts/choose_threshold.py`` stored it, or None.
@@ -38,7 +38,7 @@ class Scorer(Embedder):
         return scorer
 
     def score(self, texts: str | Iterable[str], batch_size: int = 64, progress: bool = True) -> np.ndarray | float:
-        """Return the scores of texts, (n,) float32; of one text (a string), a number."""
+        """Return the scores of texts, (n,) float32; for a single string, a number."""
         if isinstance(texts, str):
             return float(self.score([texts], batch_size, False)[0])
         return self.encode(texts, batch_size, normalize=False, progress=progress)[:, 0]

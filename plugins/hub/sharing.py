@@ -22,7 +22,7 @@ KEPT = ("best", "val_loss", "train_iterator", "previous_training_time")  # of ex
 
 
 def slim(path: str | Path, output: str | Path) -> None:
-    """Write a checkpoint that can be used and fine-tuned as before, but not resumed, with its tokenizer beside it.
+    """Write a checkpoint that can be used and fine-tuned as before, but not resumed, with its tokenizer next to it.
 
     Left out are the optimizer's state, the meters, and every option whose value is a path or an address.
 

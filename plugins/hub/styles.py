@@ -15,7 +15,7 @@ def weights_of(style: Style, names: Sequence[str]) -> list[float]:
 
     Args:
         style: a name; a mixture {name: weight}, normalized to sum to 1; False, or ``"none"`` unless a style has that
-            name, for no style, which is all zeros.
+            name for no style, which is all zeros.
         names: of the styles of the model.
 
     Raises:

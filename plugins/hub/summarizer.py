@@ -89,8 +89,8 @@ class Summarizer:
             room > len(self.layout.separator),
             f"a summary of {max_length} tokens leaves no room for a document: the model takes {self.lm.block_size}",
         )
-        check(batch_size > 0, f"a batch of {batch_size} documents summarises none")
-        check(document_tokens is None or document_tokens > 0, f"documents cut to {document_tokens} tokens say nothing")
+        check(batch_size > 0, f"a batch of {batch_size} documents summarizes none")
+        check(document_tokens is None or document_tokens > 0, f"document_tokens {document_tokens} must be positive")
         room = min(room, (document_tokens or room) + len(self.layout.separator))
         forms = forbidden_forms(force, forbid)
         force = tuple(self.ways(word) for word in force)
@@ -100,7 +100,7 @@ class Summarizer:
             search = generation.Search(**search)
         except (ValueError, TypeError) as error:
             check(False, str(error))
-        named = zip(itertools.count() if names is None else names, documents)  # noqa: B905 (the names may go on)
+        named = zip(itertools.count() if names is None else names, documents)  # noqa: B905 (there may be more names)
         return self.in_order(named, room, rules, search, batch_size)
 
     def ways(self, word: str) -> tuple[tuple[int, ...], ...]:
@@ -134,7 +134,7 @@ class Summarizer:
         while some := list(itertools.islice(named, SORTED_AT_ONCE * batch_size)):
             prompts = [self.prompt(document, room) for _, document in some]
             for (name, _), prompt in zip(some, prompts, strict=True):
-                check(len(prompt), f"document {name}: the tokenizer finds nothing in it, and there is no separator")
+                check(len(prompt), f"document {name}: has no tokens, and there is no separator")
             order = sorted(range(len(some)), key=lambda i: len(prompts[i]))
             found = {}
             for first in range(0, len(order), batch_size):

@@ -1,4 +1,4 @@
-"""Run many training jobs, on this machine or on a cluster, each in a folder of its own and none twice.
+"""Run many training jobs on this machine or a cluster, each in its own folder, and skip finished ones.
 
 A :class:`Job` is a command (usually ``fairseq-train``) and the folder that it trains in. :class:`Runner` starts as many
 jobs at a time as allowed, shows one progress bar with an estimate, and returns what each job's ``finish`` function
@@ -26,7 +26,7 @@ the checkpoints, and ``.lock`` while a process works there (see :mod:`plugins.lo
 
 **Resuming.** A job is identified by ``Job.identity`` (default: its command). The same identity again is skipped if the
 job finished and its log and checkpoints are whole, continued from its last checkpoint if it was interrupted, and joined
-if it still runs, as it does when its parent was killed: the training process writes the log itself. Another identity in
+if it still runs, for example after its parent was killed: the training process writes the log. Another identity in
 the folder is an error, or with ``Runner(changed="redo")`` deletes what is there and starts again.
 """
 

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 ESTIMATE_AFTER = 10  # updates
-LONG = 3600.0  # seconds after which a run on a CPU is called long
+LONG = 3600.0  # seconds after which a CPU run is reported as long
 
 
 def duration(seconds: float) -> str:

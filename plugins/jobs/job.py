@@ -1,4 +1,4 @@
-"""A job, the note ``run.json`` that says what became of it, and whether its log and checkpoints are whole."""
+"""A job, its status file ``run.json``, and checks that its log and checkpoints are complete."""
 
 import json
 import os
@@ -63,10 +63,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Note:
-    """What ``run.json`` says.
+    """Content of ``run.json``.
 
     Attributes:
-        identity: of the job that the folder belongs to; None if there is no note.
+        identity: of the job that the folder belongs to; None without a ``run.json``.
         finished: whether it ran to its end.
         result: what its ``finish`` function returned.
         error: why its last attempt failed.
@@ -152,7 +152,7 @@ def log_is_behind(job: Job, folder: Path) -> str | None:
 def resumable(save_dir: str | Path) -> bool:
     """Return whether training can resume from ``checkpoint_last.pt``; restore it from a numbered checkpoint if damaged.
 
-    A full disk, or fairseq without this package, leaves half a file behind.
+    A full disk, or fairseq without this package, leaves incomplete files.
     """
     last = Path(save_dir) / LAST
     numbered = sorted(last.parent.glob("checkpoint_*_*.pt"), key=os.path.getmtime, reverse=True)

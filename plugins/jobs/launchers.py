@@ -1,6 +1,6 @@
 """Where jobs run: in threads of this process that wait for child processes, or on a cluster through submitit.
 
-The runner knows no more of them than :class:`Launcher`.
+The runner uses only the interface :class:`Launcher`.
 """
 
 import os
@@ -44,7 +44,7 @@ def launcher(resources: Resources, output: Path) -> Launcher:
 
 
 class Local:
-    """Child processes of this one, each on a device of its own while there are enough."""
+    """Child processes, each on its own device while there are enough."""
 
     poll = 0.05
 

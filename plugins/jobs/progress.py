@@ -1,4 +1,4 @@
-"""One progress bar for many jobs, moved by what their logs say, with an estimate of the time left."""
+"""One progress bar for many jobs, updated from their logs, with an estimate of the remaining time."""
 
 import sys
 from collections.abc import Iterable
@@ -47,7 +47,7 @@ class Tail:
 class Progress:
     """A bar over a number of jobs. Each job that runs counts by the share of its updates that it has made.
 
-    Without a terminal there is no bar, but a line on standard error for each finished job.
+    Without a terminal, one line per finished job on standard error replaces the bar.
     """
 
     def __init__(self, total: int, title: str) -> None:

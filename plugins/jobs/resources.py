@@ -50,7 +50,7 @@ class Resources:
 
     @property
     def on_cpu(self) -> bool:
-        """Whether jobs train on the CPU: as asked, or because there is no GPU for them."""
+        """Whether jobs train on the CPU: on request, or because no GPU is available."""
         return self.cpu or (self.gpus_per_job == 0 if self.launcher == "submitit" else not torch.cuda.is_available())
 
 

@@ -16,7 +16,7 @@ from plugins.errors import UserError
 from . import process
 from .job import Job, Note, changes, incomplete, log_is_behind, resumable
 
-_POLL = 0.2  # seconds between two attempts to take the lock of a run that still trains
+_POLL = 0.2  # seconds between attempts to acquire the lock of a run in progress
 _GRACE = 10  # attempts before a lock whose holder has written no note yet counts as foreign
 
 
@@ -67,7 +67,7 @@ class Work:
         """Lock the folder. A run that still trains there, left behind by a killed parent, is waited for.
 
         Raises:
-            UserError: another job, or a program that is no job, works in the folder.
+            UserError: another job, or another program, is using the folder.
         """
         attempts = 0
         while (lock := locks.try_lock(self.folder)) is None:
@@ -118,7 +118,7 @@ class Work:
         Note(self.job.key()).write(self.folder)
 
     def can_resume(self) -> bool:
-        """Return whether what the folder contains is of use: all of a run, or a checkpoint with the log up to it."""
+        """Return whether the folder is usable: it contains a complete run, or a checkpoint with the log up to it."""
         if not self.job.trains or incomplete(self.job, self.folder) is None:
             return True
         return resumable(self.folder) and log_is_behind(self.job, self.folder) is None

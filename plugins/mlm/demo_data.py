@@ -19,7 +19,7 @@ from plugins.tasks.clap_masked_lm import load_lines
 
 MOST_TEXT = 20_000_000  # bytes that are read of a user's text: more than the updates can use
 VALID_TEXT = 100_000  # bytes, approximately: enough for two digits of perplexity
-FEWEST_DOCUMENTS = 20  # to hold some of them out
+FEWEST_DOCUMENTS = 20  # enough to hold some of them out
 SENTENCES = [
     "This function returns the number of <mask> in the list.",
     "You may distribute copies of the software under the terms of this <mask>.",
@@ -71,7 +71,7 @@ def masked_lines(documents: Iterable[str]) -> list[str]:
 
 
 def pieces(documents: Iterable[str]) -> list[str]:
-    """Return the documents up to :data:`MOST_TEXT`, cut at line ends if there are too few to hold some out.
+    """Return the documents up to :data:`MOST_TEXT`, cut at line ends if there are too few for a held-out part.
 
     Raises:
         UserError: the text is a single line.

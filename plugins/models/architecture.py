@@ -56,7 +56,7 @@ def validate(cfg: DictConfig) -> None:
         raise UserError(f"--self-mask-prob {cfg.self_mask_prob} is not a probability below 1")
     if cfg.quant_noise_scalar and (cfg.positions == "learned" or not torch.cuda.is_available()):
         raise UserError(
-            "--quant-noise-scalar needs a GPU, and positions that are not learned: fairseq's quantised layers are made "
+            "--quant-noise-scalar needs a GPU, and positions that are not learned: fairseq's quantized layers are made "
             "on a GPU, and there is none for position tables"
         )
     if cfg.spectral_norm_classification_head and cfg.quant_noise_pq:

@@ -24,7 +24,7 @@ from .decoder_lm import validate as validate_decoder
 logger = logging.getLogger(__name__)
 
 LEAK = (
-    "--style-inference published lets every position see the end of its input, so what it predicts too: its loss is no "
+    "--style-inference published lets every position see the end of its input, including its target: its loss is not a "
     "likelihood, and cannot be compared with that of a language model"
 )
 
@@ -50,7 +50,7 @@ class CharDecoder(LMDecoder):
             tokens: padded on the right; with a cache, the tokens after those in the cache.
             src_lengths: (B,) without padding; needed by the published form only.
             styles: (B, K) mixture imposed on every position, zeros for no style. None: inferred.
-            style_labels: (B,) true styles, -1 where unknown, for training.
+            style_labels: (B,) true styles for training; -1 where unknown.
             cache: from :meth:`CharLanguageModel.new_cache`.
 
         Returns:

@@ -70,7 +70,7 @@ class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig):
     exclude_unused: Optional[bool] = architecture(
         "CLAP head: never predict <pad> or madeupword fillers (off, as published)"
     )
-    untie_weights_roberta: Optional[bool] = architecture("an output table of its own instead of the input's (off)")
+    untie_weights_roberta: Optional[bool] = architecture("a separate output table instead of the input's (off)")
 
     # Layers
     encoder_normalize_before: Optional[bool] = architecture("pre-norm layers (off)")
@@ -91,10 +91,10 @@ class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig):
     )
 
     # Noise and heads
-    quant_noise_pq: float = option(0.0, "iterative product quantisation noise in training (Fan et al., 2020)")
-    quant_noise_pq_block_size: int = option(8, "block size of quantisation noise")
-    quant_noise_scalar: float = option(0.0, "scalar quantisation noise, and scalar quantisation in training")
-    spectral_norm_classification_head: bool = option(False, "spectral normalisation of classification heads")
+    quant_noise_pq: float = option(0.0, "iterative product quantization noise in training (Fan et al., 2020)")
+    quant_noise_pq_block_size: int = option(8, "block size of quantization noise")
+    quant_noise_scalar: float = option(0.0, "scalar quantization noise, and scalar quantization in training")
+    spectral_norm_classification_head: bool = option(False, "spectral normalization of classification heads")
     pooler_type: POOLER_TYPES = option(
         "bos",
         "what classification heads see: bos: the features of <s>, as RoBERTa; mean or max over all tokens; attention: "

@@ -11,7 +11,7 @@ from plugins.peft.tuning import parts_of
 
 NAME = "embedding_head"
 SCORE_HEAD = "score_head"
-HEAD_WIDTH = 64  # of the decoder for denoising
+HEAD_WIDTH = 64  # layers of the denoising decoder
 
 
 class WithEmbeddingHead:
@@ -24,7 +24,7 @@ class WithEmbeddingHead:
 
         Args:
             classes: of the classifier of pairs; 0 for none.
-            decoder_tokens: longest text that a decoder for denoising reads from an embedding; 0 for no decoder.
+            decoder_tokens: longest text that the denoising decoder reconstructs from an embedding; 0 for no decoder.
         """
         table = self._freeze_output()
         width = table.size(1)

@@ -36,12 +36,12 @@ def resolve(cfg: DictConfig, state: dict[str, Any] | None, source: str | None) -
     if cfg.peft != "none":
         elsewhere = [saved.get("peft_base"), None if is_adapter else source, cfg.finetune_from_model]
         if is_adapter and cfg.finetune_from_model == source:
-            elsewhere.pop()  # the adapter itself, which is no base
+            elsewhere.pop()  # the adapter itself, which is not a base
         cfg.peft_base = find_base([cfg.peft_base] if cfg.peft_base else elsewhere, cfg.peft)
 
 
 def find_base(places: Sequence[str | None], method: str) -> str:
-    """Return the first of some paths, absolute, at which there is a file."""
+    """Return the first of the paths that is a file, as an absolute path."""
     given = [path for path in places if path and not path.startswith("${")]
     for path in given:
         if os.path.exists(path):
@@ -52,7 +52,7 @@ def find_base(places: Sequence[str | None], method: str) -> str:
 
 
 def tune(model: Any, cfg: DictConfig, task: Any) -> Any:
-    """Load the base into a new model and tune it as ``cfg``, which :func:`resolve` has filled, says; return the model.
+    """Load the base into a new model and set up the tuning of ``cfg``, completed by :func:`resolve`; return the model.
 
     Raises:
         UserError: the base is damaged, an adapter itself, or of another architecture.
@@ -61,7 +61,7 @@ def tune(model: Any, cfg: DictConfig, task: Any) -> Any:
         return model
     state = checkpoints.read_state(cfg.peft_base)
     if peft.IDENTITY in state["model"]:
-        raise UserError(f"{cfg.peft_base}: holds an adapter without its base; merge it first: scripts/merge_peft.py")
+        raise UserError(f"{cfg.peft_base}: contains an adapter without its base; merge it first: scripts/merge_peft.py")
     try:
         model.load_state_dict(dict(state["model"]), model_cfg=cfg)
     except RuntimeError as error:
@@ -75,7 +75,7 @@ def tune(model: Any, cfg: DictConfig, task: Any) -> Any:
             raise UserError(
                 f"--prompt-tokens {cfg.prompt_tokens} leaves no room for text: the model takes {room} tokens"
             )
-        cfg.prompt_words = None  # the checkpoint will hold the vectors; using it takes no tokenizer
+        cfg.prompt_words = None  # the checkpoint will contain the vectors; using it needs no tokenizer
     logger.info("%s of %s: %s", cfg.peft, cfg.peft_base, peft.tune(model, cfg, words, state["model"]))
     return model
 
@@ -93,9 +93,9 @@ def tokens_of(text: str, task: Any) -> list[int]:
         folder = task.tokenizer.folder if hasattr(task, "tokenizer") else utils.split_paths(task.cfg.data)[0]
         options = bpe.find(folder)
         if options is None:
-            raise UserError(f"{folder}: no tokenizer, which --prompt-words needs; take --prompt-tokens alone")
+            raise UserError(f"{folder}: no tokenizer, which --prompt-words needs; use only --prompt-tokens")
         pieces = encoders.build_bpe(options).encode(text)
         tokens = dictionary.encode_line(pieces, append_eos=False, add_if_not_exist=False)
     if len(tokens) == 0:
-        raise UserError(f"--prompt-words {text!r}: no token in it")
+        raise UserError(f"--prompt-words {text!r}: has no tokens")
     return tokens.tolist()

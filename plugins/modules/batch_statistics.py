@@ -1,4 +1,4 @@
-"""What a batch of embeddings with classes can teach: how far classes are apart, and whether the model has collapsed."""
+"""Statistics of a batch of labeled embeddings: how well classes are separated, and whether the model has collapsed."""
 
 import torch
 from torch import Tensor

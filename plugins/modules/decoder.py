@@ -46,7 +46,7 @@ class CausalSelfAttention(Attention):
         Args:
             x: the T new tokens.
             placement: their positions, and the number of keys.
-            layer: index of the layer, for the cache.
+            layer: index of the layer in the cache.
             cache: keys and values of earlier tokens; those of the new ones are appended.
         """
         q, k, v = self.c_attn(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # 3 x (B, H, T, D)

@@ -1,4 +1,4 @@
-"""What turns the features of a model into the embedding of a text, and what some losses train beside it."""
+"""Head that turns the features of a model into a text embedding, with the extra modules of some losses."""
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +10,14 @@ from .pooler import attention_weights, pool
 
 
 class EmbeddingHead(nn.Module):
-    """Pool features, and scale the result to unit length if asked.
+    """Pool features, and optionally scale the result to unit length.
 
     Args:
         width: C.
         pooling: one of :data:`plugins.modules.pooler.EMBEDDING_POOLERS`.
         normalize: return vectors of length one.
         classes: K of the classifier of pairs of embeddings (Reimers and Gurevych, 2019); 0 for none.
-        decoder: what reads a text from its embedding, for denoising; None for none.
+        decoder: reconstructs a text from its embedding, for denoising; None for no decoder.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class EmbeddingHead(nn.Module):
 class TextDecoder(nn.Module):
     """Reads a text from one vector, which is the prompt of a decoder (after Wang et al., 2021, TSDAE, section 3).
 
-    All that the decoder knows of the text besides its own words passes through the vector.
+    The embedding is the decoder's only input from the text, besides the preceding tokens.
 
     Args:
         table: (V, C), the token embeddings of the model that encodes, which the decoder shares.
@@ -77,7 +77,7 @@ class TextDecoder(nn.Module):
 
 
 class VectorPrompt:
-    """A vector of its own before the tokens of each sequence, (B, C); used as a :class:`.soft_prompt.SoftPrompt`."""
+    """A separate vector (B, C) before the tokens of each sequence; used as a :class:`.soft_prompt.SoftPrompt`."""
 
     def __init__(self, vectors: Tensor):
         self.vectors = vectors

@@ -115,7 +115,7 @@ class SentenceEncoder(nn.Module):
         padding_index: index of ``<pad>``.
         dropout: after the embedding.
         layer_norm_embedding: a layer norm before that dropout.
-        pre_norm: the layers are pre-norm, so the output gets a layer norm of its own.
+        pre_norm: the layers are pre-norm, so the output gets its own layer norm.
         layer_drop: probability of skipping a layer in training (Fan et al., 2019, arXiv 1909.11556).
         embedding_noise: applied to the embedded input (quantization noise), or None.
         norm_eps: added to the variance in layer norms.

@@ -174,7 +174,7 @@ class Hypothesis:
 
 @dataclass
 class Beam:
-    """The hypotheses of one prompt, and the best finished text so far."""
+    """Hypotheses of one prompt, and the best finished text so far."""
 
     live: list[Hypothesis]
     best: list[int] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """Losses on embeddings: triplets within a batch, labeled pairs, ranking, distillation.
 
 Each function returns ``(loss, count)``: a scalar in the dtype of its input, and the number of terms it averages
-(anchors, pairs or triplets). Rows that cannot contribute are masked: an anchor needs a row of its own class and a row
+(anchors, pairs or triplets). Rows that cannot contribute are masked: an anchor needs another row of its class and a row
 of another class. A batch without such an anchor returns ``(0, 0)`` with a zero gradient, where sentence-transformers
 returns the margin (or, for ``batch_semi_hard``, a gradient computed from no triplet).
 Defaults are those of sentence-transformers 6.2.
@@ -161,7 +161,7 @@ def contrastive(a: Tensor, b: Tensor, labels: Tensor, margin: float = 0.5, dista
 
 
 def online_contrastive(a: Tensor, b: Tensor, labels: Tensor, margin: float = 0.5, distance: str = "cosine") -> Loss:
-    """**Sum** of :func:`contrastive` terms, without the 1/2, over the hard pairs of a batch alone.
+    """**Sum** of :func:`contrastive` terms, without the 1/2, over only the hard pairs of a batch.
 
     A positive is hard if it is farther than the nearest negative, a negative if it is nearer than the farthest
     positive. If a batch has pairs of one kind only, all of them count.

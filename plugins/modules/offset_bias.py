@@ -1,4 +1,4 @@
-"""Biases of attention scores that depend on the offset alone, the key position minus the query position.
+"""Biases of attention scores that depend only on the offset, the key position minus the query position.
 
 They cover causal masks, ALiBi, and their sum. Shapes: H heads, Q queries, S keys.
 """
@@ -19,7 +19,7 @@ def power_of_two(n: int) -> int:
 class Grown:
     """A float32 tensor that is a function of a length, kept between calls and built for the next power of two.
 
-    It is no buffer: ``.half()`` and ``.bfloat16()`` must not reach it, since bfloat16 cannot represent, for example,
+    It is not a buffer: ``.half()`` and ``.bfloat16()`` must not reach it, since bfloat16 cannot represent, for example,
     half a position beyond a distance of about 130.
 
     Args:

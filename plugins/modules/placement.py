@@ -1,4 +1,4 @@
-"""The positions of one forward pass: what all attention layers need to know about them.
+"""Positions of one forward pass, shared by all attention layers.
 
 Shapes: B sequences, T new tokens, Q queries, S keys, H heads, D channels per head.
 """
@@ -57,7 +57,7 @@ class Placement:
 
     @property
     def bias_heads(self) -> int:
-        """How many heads :meth:`bias` has: H, 1 for a mask alone, or 0 if it is None."""
+        """How many heads :meth:`bias` has: H, 1 for only a mask, or 0 if it is None."""
         return self.scheme.bias_heads(self.queries, self.keys, self.explicit, self.window)
 
     def asked(self, queries: Tensor) -> "Placement":
@@ -68,7 +68,7 @@ class Placement:
         )  # fmt: skip
 
     def part(self, start: int, stop: int) -> tuple["Placement", slice]:
-        """Return the queries from ``start`` to ``stop`` alone, rotated already, and which keys they need."""
+        """Return only the queries from ``start`` to ``stop``, already rotated, and the keys that they need."""
         part = copy.copy(self)
         part.explicit, part._shared, part._bias = True, False, None
         if not isinstance(self.queries, slice):

@@ -1,4 +1,4 @@
-"""Positional schemes: how a Transformer knows the order of its tokens.
+"""Positional schemes: how a Transformer encodes the order of its tokens.
 
 A scheme acts at up to three places, and is the identity at the others:
 
@@ -37,7 +37,7 @@ class Spec:
     Attributes:
         width: C.
         heads: H.
-        length: positions in a table, for schemes that have one.
+        length: positions in the table, for schemes with a table.
         causal: tokens attend only to themselves and to what precedes them.
         padding_row: row of padding tokens in a table; the first position has the next row. None: no such row.
         alibi_bos: see :class:`Alibi`.
@@ -60,7 +60,7 @@ class Positions(nn.Module):
         key: the attribute of the model that holds the scheme, and so the prefix of its state-dict keys. None: the
             model's own name for a position table.
         embeds: the scheme uses :meth:`embed`, which needs positions that do not count padding. Other schemes depend
-            on differences of positions alone, so that a cache can drop its oldest tokens.
+            only on differences of positions, so that a cache can drop its oldest tokens.
         limit: the number of positions, or None for a scheme that takes inputs of any length.
         scalings: the kinds of scaling that the scheme supports.
 
@@ -285,7 +285,7 @@ class Rotary(Positions):
     """Rotary position embedding (RoFormer, Su et al., 2021, arXiv 2104.09864, section 3.2).
 
     Channels i and i + D/2 of a query or key at position t are rotated by the angle t * 10000^(-2i/D), so that scores
-    depend on the difference of the positions alone. The paper pairs neighboring channels; halves are paired here, as in
+    depend only on the difference of the positions. The paper pairs neighboring channels; halves are paired here, as in
     GPT-NeoX and Llama: the same function after a permutation of the channels.
 
     Angles are computed in float64 and rotations done in float32 at least: positions of many thousands stay exact.

@@ -38,7 +38,7 @@ class PublishedStyle(nn.Module):
 
         Args:
             styles: (B, K) style weights that replace the classifier's, or None.
-            lengths: (B,) tokens in each sequence; None if there is no padding.
+            lengths: (B,) tokens in each sequence; None without padding.
         """
         return PublishedPass(self, styles, lengths)
 

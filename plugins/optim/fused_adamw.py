@@ -1,4 +1,4 @@
-"""AdamW in one kernel, with weight decay on matrices alone."""
+"""AdamW in one kernel, with weight decay only on matrices."""
 
 import ast
 from collections.abc import Iterable, Sequence

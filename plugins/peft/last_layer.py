@@ -1,4 +1,4 @@
-"""Training of the output projection alone, or of the last layers: ``--peft last_layer``."""
+"""Training of only the output projection, or of the last layers: ``--peft last_layer``."""
 
 import contextlib
 from collections.abc import Iterator, Mapping

@@ -230,7 +230,7 @@ def load_lines(path: str, dictionary: dictionaries.MaskDictionary, combine: bool
     except (ValueError, AssertionError, RuntimeError) as error:
         raise UserError(f"{path}: its .idx and .bin are damaged or not fairseq's; prepare the data again") from error
     if lines is None or len(lines) == 0:
-        raise UserError(f"{index}: holds no text")
+        raise UserError(f"{index}: contains no text")
     if max(int(lines[i].max()) for i in np.linspace(0, len(lines) - 1, SAMPLED_LINES, dtype=int)) >= len(dictionary):
-        raise UserError(f"{path}.bin: holds words beyond dict.txt, so it was made with another; prepare the data again")
+        raise UserError(f"{path}.bin: contains words beyond dict.txt: it was made with another; prepare the data again")
     return lines

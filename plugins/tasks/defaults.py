@@ -185,7 +185,7 @@ def masked_lm(given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def is_complete(given: Mapping[str, str]) -> bool:
-    """Return whether a command line of masked LMs names its criterion, optimizer and batch size: it is left alone."""
+    """Return whether a masked-LM command line names its criterion, optimizer and batch size, so needs no defaults."""
     return {"criterion", "optimizer"} <= given.keys() and not {"batch_size", "max_tokens"}.isdisjoint(given)
 
 

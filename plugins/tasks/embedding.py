@@ -1,4 +1,4 @@
-"""Embeddings of texts: rows of one to three texts for losses that compare them, with any model of this package."""
+"""Text embeddings: train any model of this package on rows of one to three texts with a contrastive or other loss."""
 
 import logging
 import os
@@ -47,7 +47,7 @@ class EmbeddingConfig(BestConfig):
     classes_per_batch: Optional[int] = option(None, "classes in a batch (default: as many as --batch-size takes)")
     rows_per_class: Optional[int] = option(None, "rows of each class in a batch (default: what --batch-size leaves)")
     teacher: Optional[str] = option(None, "vectors.npz of scripts/embed.py, for --metric-loss mse and margin_mse")
-    deletion: float = option(0.6, "share of the tokens that --metric-loss denoising leaves out")
+    deletion: float = option(0.6, "share of the tokens that --metric-loss denoising removes")
     seed: int = II("common.seed")
     save_dir: str = II("checkpoint.save_dir")
     restore_file: str = II("checkpoint.restore_file")
@@ -90,7 +90,7 @@ class EmbeddingTask(FairseqTask):
         encoder, styles = find_encoder(cfg, run)
         return cls(cfg, spec, encoder, styles, loss)
 
-    # What a checkpoint holds
+    # Content of a checkpoint
 
     def settings(self) -> dict[str, Any]:
         return {"pooling": str(self.cfg.pooling), "normalize": self.cfg.normalize} | (
@@ -108,7 +108,7 @@ class EmbeddingTask(FairseqTask):
             self.longest = state_dict["embedding"].get("longest")
 
     def post_save(self, checkpoint_path: str, num_updates: int) -> None:
-        """Put the tokenizer beside a checkpoint that fairseq has just written."""
+        """Write the tokenizer next to a checkpoint that fairseq has just written."""
         self.encoder.save(os.path.dirname(checkpoint_path))
 
     # Data
@@ -179,7 +179,7 @@ class EmbeddingTask(FairseqTask):
         self.state.merge_state_dict({"embedding": self.settings() | {"longest": self.longest}})
         return model
 
-    # Validation: embeddings are gathered, for their metrics are no means over batches
+    # Validation: embeddings are gathered, because their metrics are not means over batches
 
     @staticmethod
     def logging_outputs_can_be_summed(criterion: FairseqCriterion) -> bool:
@@ -198,7 +198,7 @@ def choose_spec(cfg: EmbeddingConfig) -> specs.RowSpec:
     """Return what the rows consist of.
 
     Raises:
-        UserError: nothing says it, or two things do.
+        UserError: no option determines it, or two options contradict each other.
     """
     if cfg.glue_task and cfg.spec:
         raise UserError("give either --glue-task or --spec, not both")
@@ -251,7 +251,7 @@ def find_encoder(cfg: EmbeddingConfig, run: Any) -> tuple[encoding.TextEncoder, 
     """Return the encoder of the model that training starts from, and the names of its styles.
 
     Raises:
-        UserError: there is no tokenizer, or no model for one that has none apart from its checkpoint.
+        UserError: the tokenizer is missing, or it needs the checkpoint of a model and none is given.
     """
     name, source = str(run.model._name), checkpoints.starting_checkpoint(*(cfg.get(name) for name in START))
     if cfg.finetune_from_model and not source:

@@ -180,7 +180,7 @@ class GlueTask(FairseqTask):
         """Make a new model ready for fine-tuning.
 
         Raises:
-            UserError: ``--save-dir`` holds a run of another task, or the checkpoint has other label ids.
+            UserError: ``--save-dir`` contains a run of another task, or the checkpoint has other label ids.
         """
         source = checkpoints.starting_checkpoint(*(cfg.get(name) for name in START))
         saved = (checkpoints.read_state(source).get("task_state") or {}) if source else {}

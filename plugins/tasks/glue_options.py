@@ -126,7 +126,7 @@ def tokenizer_folder(cfg: GlueConfig, run: Any, from_checkpoint: bool) -> str:
         wanted = start.get("finetune_from_model")
         if wanted and not path:
             raise UserError(f"--finetune-from {wanted}: no such checkpoint")
-    # A run that ended just after its first checkpoint was written has no dictionary beside it yet.
+    # A run that ended right after its first checkpoint has not written the dictionary yet.
     paths = [path, None if from_checkpoint else wanted]
     folders = list(dict.fromkeys(os.path.dirname(os.path.abspath(p)) for p in paths if p))
     folders += [cfg.data] + ([cfg.tokenizer_dir] if cfg.tokenizer_dir else [])
@@ -134,6 +134,6 @@ def tokenizer_folder(cfg: GlueConfig, run: Any, from_checkpoint: bool) -> str:
         if os.path.exists(os.path.join(folder, "dict.txt")):
             return folder
     raise UserError(
-        f"{' and '.join(folders)}: no dict.txt; start from a checkpoint with its dictionary and tokenizer beside it "
+        f"{' and '.join(folders)}: no dict.txt; start from a checkpoint with its dictionary and tokenizer next to it "
         "(--finetune-from CKPT), or name their folder: --tokenizer-dir"
     )

@@ -37,7 +37,7 @@ class PreferenceConfig(BestConfig):
     objective: ChoiceEnum(OBJECTIVES) = option(PAIRWISE, "learn from single ratings, from comparisons, or from lists")
     min_gap: float = option(0.5, "ratings that differ by less are not compared (--objective pairwise)")
     pairs_per_text: int = option(4, "comparisons that each rated text starts (--objective pairwise)")
-    list_size: int = option(8, "texts in a list, where no column 'query' groups them (--objective listwise)")
+    list_size: int = option(8, "texts per list if no column 'query' groups them (--objective listwise)")
     valid_fraction: float = option(0.1, "share of the texts of a single file that is for validation")
     tokenizer_dir: Optional[str] = option(
         None, "folder of the tokenizer (default: that of the checkpoint that training starts from)"
@@ -83,7 +83,7 @@ class PreferenceTask(FairseqTask):
         choose_metric(run)
         return cls(cfg, *find_encoder(cfg, run))
 
-    # What a checkpoint holds
+    # Content of a checkpoint
 
     def settings(self) -> dict[str, Any]:
         return {"pooling": str(self.cfg.pooling), "objective": str(self.cfg.objective), "longest": self.longest,
@@ -100,7 +100,7 @@ class PreferenceTask(FairseqTask):
         self.longest = saved.get("longest") or self.longest
 
     def post_save(self, checkpoint_path: str, num_updates: int) -> None:
-        """Put the tokenizer beside a checkpoint that fairseq has just written."""
+        """Write the tokenizer next to a checkpoint that fairseq has just written."""
         self.encoder.save(os.path.dirname(checkpoint_path))
 
     # Data
@@ -154,7 +154,7 @@ class PreferenceTask(FairseqTask):
     # Model
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
-        """Build a model with a head of one output.
+        """Build a model with a single-output head.
 
         Raises:
             UserError: the model does not take the pooling or ``--max-positions``.
@@ -176,7 +176,7 @@ class PreferenceTask(FairseqTask):
         self.state.merge_state_dict({"preference": self.settings()})
         return model
 
-    # Validation: scores are gathered, for their metrics are no means over batches
+    # Validation: scores are gathered, because their metrics are not means over batches
 
     @staticmethod
     def logging_outputs_can_be_summed(criterion: FairseqCriterion) -> bool:

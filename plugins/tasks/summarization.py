@@ -51,7 +51,7 @@ class SummarizationConfig(TextConfig):
     )
     separator: str = option(
         SEPARATOR,
-        "what stands between a document and its summary: a token, written <|...|>, which gets a row of its own; words, "
+        "separator between a document and its summary: a token, written <|...|>, which gets its own row; words, "
         "such as TL;DR:; or '' for nothing",
     )
     loss_on: LOSS_ON = option("summary", "where the loss is: on the summary and its end, or on all tokens")
@@ -59,7 +59,7 @@ class SummarizationConfig(TextConfig):
     vocabulary: Optional[str] = option(
         None, "folder of the tokenizer, to start without a checkpoint (that of the checkpoint)"
     )
-    rouge_sample: int = option(0, "in validation, summarise this many documents, drawn with the seed, and log ROUGE")
+    rouge_sample: int = option(0, "in validation, summarize this many documents, drawn with the seed, and log ROUGE")
     rouge_max_length: int = option(64, "most tokens of a summary written in validation")
 
 

@@ -1,4 +1,4 @@
-"""Base of the tasks of language models on windows of one long text: options, batches, evaluation."""
+"""Base of the language-model tasks on windows of one long text: options, batches, evaluation."""
 
 import logging
 import os

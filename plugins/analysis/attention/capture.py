@@ -34,12 +34,12 @@ def capture(model: nn.Module) -> Iterator[list[Tensor]]:
     kernel returned. A compiled model runs uncompiled inside the block.
 
     Yields:
-        A list that holds, after each forward pass, one (B, H, T, S) tensor for each layer that ran: on the model's
+        A list that contains, after each forward pass, one (B, H, T, S) tensor for each layer that ran: on the model's
         device, detached, in float32 at least. The next pass replaces them; those of the last one stay when the block
         is left, and so do all that were copied from the list.
 
     Raises:
-        UserError: there is no attention of this package in the model.
+        UserError: the model has no attention layer of this package.
     """
     layers = [part for part in model.modules() if isinstance(part, Attention)]
     if not layers:

@@ -15,7 +15,7 @@ DESCRIPTIONS = {  # name of the pattern: what it is called, and what a head of t
     "word_start_head": ("word start", "Attends to the first token of its word."),
     "delimiter_head": ("delimiter", "Attends to punctuation and the end of the text."),
     "uniform_head": ("uniform", "Spreads its attention evenly over all visible tokens."),
-    "induction_head": ("induction", "Attends to the token after an earlier occurrence of its own, in repeated random "
+    "induction_head": ("induction", "Attends to the token after an earlier copy of the query token, in repeated random "
                        "text."),
 }  # fmt: skip
 

@@ -109,7 +109,7 @@ def same_token_head(batch: Batch) -> Tensor:
 
 
 def word_start_head(batch: Batch) -> Tensor:
-    """The first token of the query's word, for queries at least two tokens after it.
+    """The first token of the query's word, when it is at least two tokens before the query.
 
     For closer ones it is the query itself or the previous token, which are other patterns.
     """
@@ -160,7 +160,7 @@ def score_heads(
         lm: what ``plugins.hub.load`` returned.
         texts: each is truncated to ``length`` tokens; texts of fewer than two are skipped.
         length: maximum number of tokens of a text and of a random sequence, within the limit of the model.
-        batch_size: texts in a forward pass, all of one length, without padding.
+        batch_size: texts per forward pass, all of the same length, without padding.
         sequences: number of repeated random sequences for the induction score.
         resamples: number of bootstrap replicates, see :class:`StreamingBootstrap`.
         seed: of the random sequences and of the bootstrap.
@@ -210,7 +210,7 @@ def observe(lm: LanguageModel, ids: Tensor) -> tuple[list[Tensor], Batch]:
 
 
 def batches(texts: Iterable[Tensor], size: int) -> Iterator[Tensor]:
-    """Yield texts (T,) of at least two tokens in batches (B, T) of one length, B at most ``size``."""
+    """Yield texts (T,) of at least two tokens in batches (B, T) of equal length, B at most ``size``."""
     waiting = defaultdict(list)  # by length, so at most length times size texts
     for ids in texts:
         if len(ids) < 2:
@@ -282,7 +282,7 @@ def uniform_excess(attention: Sequence[Tensor], batch: Batch) -> tuple[np.ndarra
 def word_starts(tokens: Sequence[str], special: Sequence[bool]) -> list[int]:
     """Return the start of the word of each token, -1 for a token outside words.
 
-    A word is a run of tokens with letters, digits or combining marks; a leading space starts a new word.
+    A word is a sequence of tokens with letters, digits or combining marks; a leading space starts a new word.
 
     Args:
         tokens: as :meth:`plugins.analysis.language_model.LanguageModel.tokens` returns them.

@@ -54,7 +54,7 @@ def attention_grid(path: str | Path, tokens: Sequence[str], attention: Sequence,
 
 
 def attention_map(path: str | Path, tokens: Sequence[str], weights, title: str) -> None:
-    """Draw the attention of one head large: key position across, query position down, tokens as labels.
+    """Draw a large map of one head's attention: keys on the x axis, queries on the y axis, tokens as labels.
 
     Args:
         path, tokens, title: as in :func:`attention_grid`.

@@ -2,7 +2,7 @@
 
 Windows that do not overlap show what a model makes of an input of L tokens, but mix two effects: longer inputs have
 a smaller share of early tokens, which have little context, and models may fail on positions they were not trained on.
-Sliding windows predict the same tokens at every length, each with L tokens of context, and show the second effect alone
+Sliding windows predict the same tokens at every length, each with L tokens of context, and show only the second effect
 (appendix B of the paper, "the early token curse").
 
 Shapes: N tokens of a text, W windows, L tokens in a window, P predictions.

@@ -10,7 +10,7 @@ import numpy as np
 from plugins.analysis.metrics.retrieval import unit
 from plugins.errors import UserError
 
-PAIRS = 1_000_000  # pairs of rows at most, for the uniformity
+PAIRS = 1_000_000  # maximum number of row pairs for the uniformity
 
 
 def geometry(vectors: np.ndarray) -> dict[str, float]:

@@ -15,7 +15,7 @@ def scores(kind: str, vectors: np.ndarray, labels: np.ndarray | None, seed: int 
 
     Args:
         kind: of rows, see :data:`plugins.data.embedding.specs.KINDS`.
-        vectors: (K, N, d), the embeddings of K texts a row.
+        vectors: (K, N, d), the embeddings of K texts per row.
         labels: (N,) class ids or scores, or None.
         seed: of the random triplets.
     """

@@ -29,7 +29,7 @@ def accuracy(predictions: np.ndarray, targets: np.ndarray) -> float:
 
 
 def f1(predictions: np.ndarray, targets: np.ndarray) -> float:
-    """Return the F1 of class 1; 0 if it neither occurs nor is predicted."""
+    """Return the F1 of class 1; 0 if the class neither occurs nor is predicted."""
     hits = np.sum((predictions == 1) & (targets == 1))
     both = np.sum(predictions == 1) + np.sum(targets == 1)
     return float(2 * hits / both) if both else 0.0

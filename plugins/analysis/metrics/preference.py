@@ -1,4 +1,4 @@
-"""How well scores order texts: accuracy on comparisons as trl logs it, rank correlation with ratings; length beside."""
+"""Metrics of scores: accuracy on comparisons as trl logs it, rank correlation with ratings, length as baseline."""
 
 import numpy as np
 

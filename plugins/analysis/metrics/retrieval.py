@@ -1,6 +1,6 @@
 """Exact neighbor search by cosine in blocks of rows, and what classes the neighbors have.
 
-No (N, N) matrix is kept: memory is that of one block of scores, (block, N).
+Memory is that of one block of scores, (block, N), not of the full (N, N) matrix.
 """
 
 from collections.abc import Iterator

@@ -14,7 +14,7 @@ from plugins.errors import UserError
 
 
 def read_scores(path: Path) -> dict[str, dict]:
-    """Return {id of a document: ROUGE by kind} of a file that ``scripts/summarize.py`` wrote.
+    """Read {document id: ROUGE by kind} from a file written by ``scripts/summarize.py``.
 
     Raises:
         UserError: the file cannot be read, has no scores, or has two documents with the same id.
@@ -29,7 +29,7 @@ def read_scores(path: Path) -> dict[str, dict]:
         raise UserError(f"{path}: not what scripts/summarize.py writes for documents that have summaries") from None
     if len(found) < len(scores):
         twice = Counter(name for name, _ in scores).most_common(1)[0][0]
-        raise UserError(f"{path}: two documents have the id {twice!r}; summarize a file in which each has its own")
+        raise UserError(f"{path}: two documents have the id {twice!r}; summarize a file in which each id is unique")
     return found
 
 
@@ -45,7 +45,7 @@ def compare(scores: Mapping[str, Mapping], paths: Mapping[str, Path]) -> dict:
         bootstraps over documents, paired for the differences.
 
     Raises:
-        UserError: a file has no summaries, or other documents than the first.
+        UserError: a file has no summaries, or its documents differ from the first file's.
     """
     first = next(iter(scores))
     ids = list(scores[first])

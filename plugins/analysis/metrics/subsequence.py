@@ -32,7 +32,7 @@ def length(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
 
 
 def indices(first: Sequence[Hashable], second: Sequence[Hashable]) -> list[int]:
-    """Return the indices in ``first`` of one longest common subsequence: the one that rouge-score chooses."""
+    """Return the indices in ``first`` of a longest common subsequence: the one that rouge-score chooses."""
     table, found = Table(first, second), []
     i, j = len(first), len(second)
     while i and j:

@@ -41,7 +41,7 @@ class Surprisal:
 
     @property
     def mean_bits(self) -> float:
-        """The mean over the predicted tokens: for a causal model its loss, for a masked LM the pseudo-loss."""
+        """The mean over the predicted tokens: the loss of a causal model, the pseudo-loss of a masked LM."""
         return self.bits.nanmean().item()
 
     @property

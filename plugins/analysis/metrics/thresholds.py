@@ -60,7 +60,7 @@ def choose(scores: np.ndarray, labels: np.ndarray, metric: str = "f1", **options
         options: those of :func:`values`.
 
     Raises:
-        UserError: labels of one class only, or an unknown metric.
+        UserError: all labels are of one class, or the metric is unknown.
     """
     labels = np.asarray(labels)
     if len(np.unique(labels)) < 2:

@@ -156,7 +156,7 @@ def _sections(state: Mapping) -> dict:
 
 
 def _meter(state: Mapping, stage: str, name: str) -> dict | None:
-    """Return the ``mean`` of one of fairseq's average meters, or None."""
+    """Return the ``mean`` of a fairseq average meter, or None."""
     meters = ((state.get("extra_state") or {}).get("metrics") or {}).get(stage) or []
     for _, meter, kind, values in meters:
         if (meter, kind) == (name, "AverageMeter") and values["count"]:

@@ -87,7 +87,7 @@ def quantize(weights: np.ndarray) -> str:
 
 
 def embed(data) -> str:
-    """Return data as JSON that is safe inside a script element, whatever text it contains."""
+    """Return data as JSON that is safe inside a script element, for texts with any content."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return re.sub("[<>&\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", text)
 

@@ -18,7 +18,7 @@ CONDITIONS = {  # of evaluate_style.py, by their names in figures
     "random letters": "random letters",
 }
 NEAREST = "nearest_is_asked"
-CONSISTENCY = "share of windows whose nearest style is the one asked for"
+CONSISTENCY = "share of windows whose nearest style is the requested one"
 
 Bars = tuple[np.ndarray, np.ndarray]
 """Values (G,), and the lengths of their error bars below and above, (2, G)."""
@@ -56,10 +56,10 @@ def read_evaluation(path: str | Path) -> dict:
 
 
 def consistency(evaluations: Mapping[str, Sequence[Mapping]], judge: str = "svm") -> dict[str, Bars]:
-    """Return how often text of each model is nearest to the style asked for, under each condition that any of them has.
+    """Return how often the text of each model is nearest to the requested style, under each condition that occurs.
 
     The judge answers with the nearest of the K styles, so that chance is 1/K. (Where it may also answer "none", text
-    without style is below 1/K, and 1/K is no chance level.)
+    without style is below 1/K, and 1/K is not a chance level.)
 
     Args:
         evaluations: by the name of a configuration, those of its seeds; see :func:`read_evaluation`.

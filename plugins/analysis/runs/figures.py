@@ -89,7 +89,7 @@ def _note(configurations: Sequence[Configuration]) -> str:
 def _why_nothing(configurations: Sequence[Configuration], metric: str) -> str:
     there = sorted({name for c in configurations for run in c.runs for r in run.records for name in r.values})
     if metric in there:
-        return f"--metric {metric}: no two seeds have it at the same update; draw one of them alone"
+        return f"--metric {metric}: no two seeds have it at the same update; draw only one of them"
     return f"--metric {metric}: no such number in any run; there are {', '.join(there)}"
 
 
@@ -99,7 +99,7 @@ def _as_lists(updates: np.ndarray, values: np.ndarray, errors: np.ndarray | None
 
 
 def _warn_of_short(name: str, runs: Sequence[Mapping], averaged: Mapping, metric: str) -> None:
-    """Report the run with which the mean over seeds ends, or why there is no mean."""
+    """Report the run that limits the mean over seeds, or why there is no mean."""
     for stage in (TRAIN, VALID):
         ends = {run["path"]: max(run[stage]["updates"], default=0) for run in runs}
         shortest = min(ends, key=ends.get)
@@ -110,12 +110,12 @@ def _warn_of_short(name: str, runs: Sequence[Mapping], averaged: Mapping, metric
 
 
 def consistency(path: Path, files: Sequence[Path], configurations: Sequence[Configuration], judge: str) -> dict:
-    """Draw how often generated text is nearest to the style asked for.
+    """Draw how often generated text is nearest to the requested style.
 
     Args:
         path: output file.
         files: of ``scripts/evaluate_style.py``.
-        configurations: those of the evaluated checkpoints, for their names.
+        configurations: of the evaluated checkpoints, for their names.
         judge: whose verdict is drawn.
 
     Returns:
@@ -141,7 +141,7 @@ def consistency(path: Path, files: Sequence[Path], configurations: Sequence[Conf
     windows = sorted({e["options"]["window"] for of_one in evaluations.values() for e in of_one})
     line = (chances.pop(), "chance") if len(chances) == 1 else None
     note = f"judge: {judge}, windows of {', '.join(map(str, windows))} characters; bars: one standard error"
-    title = "Which model writes in the style that is asked for?"
+    title = "Which model writes in the requested style?"
     plots.bars(path, list(evaluations), series, title, bars.CONSISTENCY, note, line)
     return {"judge": judge, "configurations": list(evaluations)} | _as_series(series)
 

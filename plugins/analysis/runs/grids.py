@@ -187,7 +187,7 @@ def _split(path, where, arguments) -> list[str]:
 
 
 def numbers(records: list[Record], parameters: int | None, trained: int | None = None) -> dict[str, float]:
-    """Return the results of a run by the names of :data:`COLUMNS`; NaN for numbers that its log does not contain.
+    """Return a run's results, keyed by :data:`COLUMNS`; NaN for numbers that its log does not contain.
 
     Losses are validation losses per token; fairseq's ``loss`` is in bits.
     """

@@ -69,7 +69,7 @@ def seed_of(run: LoggedRun) -> int | None:
 
 
 def name_of(path: str | Path) -> str:
-    """Return the name of a run: of its folder, or of its log if that is not a generic one, without the seed."""
+    """Return a run's name without the seed: its folder's, or its log's unless that is generic."""
     path = Path(path).absolute()
     if path.suffix == ".pt" or path.stem in _PLAIN_LOGS or path.name == "log":
         path = path.parent
@@ -82,7 +82,7 @@ def name_of(path: str | Path) -> str:
 
 
 def flat(options: Mapping | None) -> dict[str, str]:
-    """Return {group.option: value as text} of the options that decide what a run computes."""
+    """Return {group.option: value as text} of the options that affect what a run computes."""
     if options is None:
         return {}
     found = {}
@@ -99,7 +99,7 @@ def flat(options: Mapping | None) -> dict[str, str]:
 def group(found: Sequence[LoggedRun]) -> list[Configuration]:
     """Return the configurations of runs, in the order of their first runs.
 
-    Runs are of one configuration if their options are the same except for the :data:`INCIDENTAL` ones; without
+    Runs have the same configuration if their options differ only in the :data:`INCIDENTAL` ones; without
     options, if their names are the same. Runs with the same seed and folder are parts of an interrupted run and joined.
     """
     members: dict[object, list[LoggedRun]] = {}

@@ -23,7 +23,7 @@ from plugins.plain_data import BadData, parse_json
 
 INNER, TRAIN, VALID = "train_inner", "train", "valid"  # fairseq's names: every few updates, every epoch, validation
 LOG_NAMES = ("log", "*.log", "log.txt", "train.txt", "*.log.txt")
-"""Names of logs in the folder of a run."""
+"""File names of logs in a run's folder."""
 
 _JSON = re.compile(r"(?:^|\s)(\{\"\w+\": .*\})\s*$")
 _PROGRESS = re.compile(r"epoch \d+: .*?\d+ ?/ ?\d+ (.*)$")  # simple's train_inner, and a bar of tqdm
@@ -163,7 +163,7 @@ class _Plain(ast.NodeTransformer):
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """The log records and options of a run.
+    """Log records and options of a run.
 
     Attributes:
         path: its folder or log.

@@ -20,7 +20,7 @@ def band_panels(
     note: str = "",
     decimals: int = 2,
 ) -> None:
-    """Draw curves with bands of one standard error in panels side by side, with one scale, labeled at their ends.
+    """Draw curves with bands of ±1 standard error in panels side by side, with a shared scale, labeled at their ends.
 
     A curve is labeled, with its last value, in the last panel that has it. Falling curves may begin above the scale,
     see :func:`top_of`.

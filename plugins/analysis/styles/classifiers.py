@@ -1,6 +1,6 @@
 """Classifiers of style that are independent of the language model: the judges of its text.
 
-There are two families, so that a bias of one is not mistaken for style: a linear support vector machine on TF-IDF of
+There are two families, so that the bias of one is not mistaken for style: a linear support vector machine on TF-IDF of
 character n-grams (discriminative), and multinomial naive Bayes on the same features (generative; as accurate here as a
 small neural network, in seconds on a CPU).
 
@@ -83,7 +83,7 @@ class StyleClassifier:
     def nearest(self, windows: Sequence[str]) -> np.ndarray:
         """Return the nearest style of each window, (N,) int64, even of windows without style.
 
-        It is meaningful only in comparison with the style asked for, when all styles are asked for equally often: text
+        Compare it only with the requested style, when all styles are requested equally often: text
         without style then agrees by chance, 1/K. By itself it finds a perfectly consistent style in random letters.
         """
         if not len(windows):

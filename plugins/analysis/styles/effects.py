@@ -174,7 +174,7 @@ def windows_of(lm, text: str, count: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Modulation:
-    """The modulation x * gain + shift of hidden states x after each modulated layer, for each style alone.
+    """The modulation x * gain + shift of hidden states x after each modulated layer, for each single style.
 
     Attributes:
         layers: the M layers, from 0.

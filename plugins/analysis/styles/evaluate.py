@@ -17,7 +17,7 @@ from plugins.analysis.styles.judging import Judging
 from plugins.analysis.styles.samples import Sampling
 from plugins.errors import UserError
 
-SHARES = (0.6, 0.2, 0.2)  # of the held-out text: judges learn, judges are tested, the model is judged
+SHARES = (0.6, 0.2, 0.2)  # shares of the held-out text: to train the judges, to test them, to judge the model
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class StyleEvaluation:
         lengths: characters of the windows whose consistency is judged.
         window: characters of the windows for transfer, confusion and agreement.
         cost_windows: blocks of each style that the model predicts.
-        honest_tokens: characters that are predicted from their prefix alone; 0 for none.
+        honest_tokens: characters that are predicted only from their prefix; 0 for none.
     """
 
     sampling: Sampling
@@ -53,7 +53,7 @@ class StyleEvaluation:
             UserError: too little text.
         """
         styles = [style for style in documents if style]
-        judged = len(styles) > 1 and not lm.sees_the_future  # text of such a model says nothing about a language model
+        judged = len(styles) > 1 and not lm.sees_the_future # its samples are not those of an LM
         parts = list(zip(*(partition(documents[style], SHARES) for style in documents), strict=True))
         self.check(lm, parts, styles, judged)
         given = bool(styles) and sorted(lm.styles) == sorted(styles) and lm.model.num_styles == len(styles)

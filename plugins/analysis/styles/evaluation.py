@@ -25,16 +25,16 @@ Predict = Callable[[Sequence[str]], np.ndarray]
 def consistency(labels: np.ndarray, style: int | None = None) -> float:
     """Return the share of the windows of a text that have its style.
 
-    The style of a text is the one asked for. Where none was, it is, for each window, the most frequent style of the
+The style of a text is the requested one. If none was requested, it is, for each window, the most frequent style of the
     *other* windows: a window does not vote for itself, so that independent windows agree by chance, 1/K. Ties count
     in parts. A window without style agrees with nothing and does not vote: random letters score 0.
 
     Args:
         labels: (N,) of the windows of one text.
-        style: the style asked for, or None.
+        style: the requested style, or None.
 
     Returns:
-        0 to 1; NaN without windows, or for a single window with no style asked for.
+        0 to 1; NaN without windows, or for a single window without a requested style.
     """
     if style is not None:
         return float((labels == style).mean()) if len(labels) else math.nan
@@ -62,7 +62,7 @@ def consistency_by_length(
         texts: each is judged separately.
         predict: maps windows to labels (N,).
         lengths: characters of the windows.
-        styles: those asked for, one per text.
+        styles: the requested ones, one per text.
     """
     scores = {}
     for length in lengths:
@@ -80,13 +80,13 @@ def confusion(true: ArrayLike, predicted: ArrayLike, styles: int) -> np.ndarray:
 
 
 def transfer(texts: Mapping[int, Sequence[str]], predict: Predict, length: int, base: np.ndarray | None = None) -> dict:
-    """Return how often generated text has the style asked for.
+    """Return how often generated text has the requested style.
 
     Args:
-        texts: by the style asked for.
+        texts: by requested style.
         predict: maps windows to labels.
         length: of the windows.
-        base: (K,) share of each style in text that was generated with no style asked for.
+        base: (K,) share of each style in text that was generated without a requested style.
 
     Returns:
         ``success`` (mean over texts), ``by_style``, ``confusion`` (see :func:`confusion`), and with base rates
@@ -184,7 +184,7 @@ def nats(model, windows: torch.Tensor, styles: torch.Tensor | None = None) -> to
 
 
 def style_cost(losses: Callable[[torch.Tensor | None], torch.Tensor], true: int, styles: int) -> dict:
-    """Return the loss on text of one style under the true, a wrong, no or the inferred style.
+    """Return the loss on text of one style, given the true, a wrong, no or the inferred style.
 
     Args:
         losses: maps a style (K,), zeros for none, or None (inferred), to nats (N, T) of the same windows.
@@ -207,7 +207,7 @@ def style_cost(losses: Callable[[torch.Tensor | None], torch.Tensor], true: int,
 
 @torch.inference_mode()
 def honest_loss(model, windows: torch.Tensor, batch: int = 64, progress: bool = False) -> dict:
-    """Return the loss of a model in one pass, and its honest loss: of each token from its prefix alone.
+    """Return the loss of a model in one pass, and its honest loss: each token predicted only from its prefix.
 
     In one pass over a window, a model whose hidden states depend on later tokens has seen the tokens that it predicts.
     The honest loss runs it on each prefix separately and uses the prediction at the last position, as sampling does.
@@ -216,7 +216,7 @@ def honest_loss(model, windows: torch.Tensor, batch: int = 64, progress: bool = 
     Args:
         model: maps tokens (B, T) to logits (B, T, V) and more.
         windows: (N, T) tokens; N x (T - 1) are predicted.
-        batch: prefixes in one forward pass, all of one length, without padding.
+        batch: prefixes per forward pass, all of the same length, without padding.
         progress: show a progress bar.
 
     Returns:

@@ -74,7 +74,7 @@ class StyleFigures:
         self.found["embeddings"] = {"vectors": vectors, **vars(laid_out)}
 
     def of_texts(self) -> None:
-        """Draw where the windows of the texts lie; one text alone has nothing to be compared with."""
+        """Draw the windows of the texts in two dimensions; needs at least two texts to compare."""
         if len(self.windows) < 2:
             self.missing.append("one text to look at: no texts.png, which compares several")
             return
@@ -137,7 +137,7 @@ class StyleFigures:
         head, names = self.evaluated.get("head"), self.lm.styles
         labelled = {name: rows for name, rows in self.windows.items() if name in names}
         if head:
-            names, counts, note = head["styles"], head["confusion"], "held-out text, of the evaluation"
+            names, counts, note = head["styles"], head["confusion"], "held-out text of the evaluation"
         elif labelled:
             counts, note = effects.confusion(self.lm, labelled), f"blocks of {self.lm.block_size} characters"
         else:
@@ -152,7 +152,7 @@ class StyleFigures:
         series = run_bars.consistency({"": [found]}, self.judge)
         kinds, bars = run_bars.one_by_one(series)
         note = f"judge: {self.judge}, windows of {window} characters"
-        title = "How often is text nearest to the style that was asked for?"
+        title = "How often is text nearest to the requested style?"
         run_plots.bars(
             self.path("consistency"), kinds, {"": bars}, title, run_bars.CONSISTENCY,
             f"{note}; bars: one standard error over texts", (found["chance"], "chance"),
@@ -162,7 +162,7 @@ class StyleFigures:
         if given:
             names = found["styles"], [*found["styles"], "none"]
             title = "Style of generated text, as a judge sees it"
-            self.counts("confusion_given", given["confusion"], names, title, note, "style asked for")
+            self.counts("confusion_given", given["confusion"], names, title, note, "requested style")
 
     def counts(
         self, name: str, counts: Sequence, names: Sequence[Sequence[str]], title: str, note: str, rows: str

@@ -41,7 +41,7 @@ class Judging:
             parts: three disjoint parts of K texts each: to learn from, to test on, and real text for comparison.
             samples: generated text.
             length: characters of the texts for comparison.
-            count: their number per style, for those that are generated.
+            count: number of generated texts per style.
         """
         learn, test, real = parts
         compared = references(real, length, count, self.seed)
@@ -75,7 +75,7 @@ class Judging:
         return {"consistency": scores, "transfer": {}}
 
     def consistency(self, predict: Predict, texts: Sequence[str], asked=None, nearest: Predict | None = None) -> dict:
-        """Return the consistency of texts with their own style, and with the style asked for."""
+        """Return the consistency of texts with their own style, and with the requested style."""
         scores = {"own_style": evaluation.consistency_by_length(texts, predict, self.lengths)}
         if asked is not None:
             scores["asked_style"] = evaluation.consistency_by_length(texts, predict, self.lengths, asked)
@@ -85,7 +85,7 @@ class Judging:
     def of_condition(self, report, condition, by_seed, predict, nearest) -> None:
         """Add a judge's verdict on the text that was generated under a condition."""
         texts, asked = zip(*flat(by_seed), strict=True)
-        if condition == "free":  # no style asked for: the base rates
+        if condition == "free":  # no style requested: the base rates
             rates = evaluation.base_rates(texts, predict, self.window, len(self.styles))
             report["base_rates"] = dict(zip([*self.styles, "none"], rates.tolist(), strict=True))
             report["consistency"][condition] = self.consistency(predict, texts)
@@ -123,14 +123,14 @@ def remembering(predict: Predict) -> Predict:
 
 
 def flat(by_seed) -> list[tuple[str, int]]:
-    """Return (text, style asked for) of all seeds."""
+    """Return (text, requested style) of all seeds."""
     return [(text, style) for of in by_seed.values() for style, texts in of.items() for text in texts]
 
 
 def references(real: Sequence[str], length: int, count: int, seed: int) -> dict[str, tuple[list[str], list[int]]]:
-    """Return texts for comparison and the style that each is asked for: {name: (texts, styles)}.
+    """Return texts for comparison with their requested styles: {name: (texts, styles)}.
 
-    ``real`` is the ceiling; the others have no style, and all styles are asked for equally often, so that chance is
+    ``real`` is the ceiling; the others have no style, and all styles are requested equally often, so that chance is
     1/K: mixtures that alternate every 100 or 25 characters, and random letters.
     """
     draw = np.random.default_rng(seed)

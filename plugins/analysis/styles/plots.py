@@ -34,8 +34,8 @@ def plane(
         path: output file; its suffix selects the format.
         laid_out: N points.
         groups: N names of groups.
-        title: what the points are; a line below it says how they were laid out.
-        named: write the name of the group beside each point instead of a legend.
+        title: what the points are; a line below it names the projection.
+        named: write the name of the group next to each point instead of a legend.
         styles: names of the styles, whose colors do not depend on which groups are present.
     """
     figure = new_canvas(6.8, 5.2)

@@ -16,7 +16,7 @@ def headline(result: Mapping) -> list[str]:
         lines.append(f"loss      {true:.3f} nats per character with the true style{extra} (means over styles)")
     elif "loss" in result:
         loss = result["loss"]
-        lines.append(f"loss      {shown(loss['honest'])} nats per character, each from its prefix alone")
+        lines.append(f"loss      {shown(loss['honest'])} nats per character, each predicted only from its prefix")
     if "head" in result:
         length, accuracy = list(result["head"]["accuracy"].items())[-1]
         lines.append(f"own head  {shown(accuracy)} of windows classified correctly after {length} characters")
@@ -33,7 +33,7 @@ def _judged(result: Mapping) -> list[str]:
     ceiling = next((score for length, score in real.items() if str(length) == window), list(real.values())[-1])
     chance = result["chance"]
     lines = [
-        f"quote     {shown(numbers[0])} of generated windows are nearest to the style asked for, {what} "
+        f"quote     {shown(numbers[0])} of generated windows are nearest to the requested style, {what} "
         f"(chance {chance:.2f}, real text {ceiling['mean']:.2f})",
         "why       the judge (SVM) is not the model, learned from other text, and must name a style: chance is 1/K",
     ]
@@ -52,7 +52,7 @@ def _not_judged(result: Mapping) -> list[str]:
             "why       this model sees the text after a character, so its loss in one pass is not a likelihood",
             "check     no samples are judged: sampling has no later text",
         ]
-    return ["quote     the loss: the text has fewer than two styles, so there is no style to judge"]
+    return ["quote     the loss: the text has fewer than two styles, so styles cannot be judged"]
 
 
 def _mean(numbers: Sequence[Mapping | None]) -> float | None:
@@ -91,7 +91,7 @@ def _loss_table(loss: Mapping, leaks: bool) -> str:
     note = "not a likelihood: the model sees the future" if leaks else "the same, because the model is causal"
     lines = [
         [f"in one pass ({note})", shown(loss["one_pass"])],
-        ["honest: each character from its prefix alone", shown(loss["honest"])],
+        ["honest: each character predicted only from its prefix", shown(loss["honest"])],
         ["honest less one pass", shown(loss["gap"])],
     ]
     return markdown([f"loss, nats a character over {loss['tokens']:,}", ""], lines)

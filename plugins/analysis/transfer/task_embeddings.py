@@ -41,7 +41,7 @@ def fisher_diagonal(
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the cosine of two arrays of one shape; 0 if either is zero."""
+    """Return the cosine of two arrays of the same shape; 0 if either is zero."""
     scale = np.linalg.norm(a) * np.linalg.norm(b)
     return float((a * b).sum() / scale) if scale else 0.0
 

@@ -9,7 +9,7 @@ FAIRSEQ = "https://dl.fbaipublicfiles.com"
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to download; a file whose name ends in ``.zip`` is unpacked."""
+    """A file to download; ``.zip`` files are unpacked."""
 
     url: str
     sha256: str | None
@@ -23,7 +23,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Split:
-    """A division of a file into consecutive parts."""
+    """The consecutive parts that a file is split into."""
 
     source: str
     """Name of the file, after unpacking."""
@@ -98,7 +98,7 @@ def find(name: str) -> Dataset:
 
 
 def listing() -> str:
-    """Return the names and descriptions of all datasets, each with its addresses, one a line."""
+    """Return the names and descriptions of all datasets, each with its addresses, one per line."""
     lines = []
     for name, dataset in DATASETS.items():
         lines.append(f"{name:<16} {dataset.description}")

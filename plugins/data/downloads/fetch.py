@@ -48,7 +48,7 @@ def fetch(dataset: Dataset, folder: Path) -> None:
     """Bring all files of a dataset into ``folder``; files that are there and whole are not downloaded again.
 
     Raises:
-        UserError: an address cannot be reached, refuses, or sends a file with another SHA-256; or the file to be split
+        UserError: a URL cannot be reached, refuses, or sends a file with another SHA-256; or the file to be split
             does not have the expected size.
     """
     make_folder(folder)
@@ -104,7 +104,7 @@ def size_in(archive: Path, name: str) -> int:
 
 
 def check_size(source: Path, found: int, split: Split) -> None:
-    """Raise :class:`UserError` if the size of a file is not that of its parts together."""
+    """Raise :class:`UserError` if a file's size is not the sum of its parts' sizes."""
     total = sum(size for _, size in split.sizes)
     if found != total:
         raise UserError(f"{source} has {found:,} bytes, not {total:,}: it is another file, or damaged")
@@ -162,7 +162,7 @@ class ResumingDownloader:
     """A downloader for pooch that collects a file in ``part`` and continues with what is there.
 
     Resuming a file that has changed in between would join two halves that do not match, so ``resume`` is only for
-    files whose hash is verified afterwards. A link, or anything else but a file of its own, at ``part`` is removed.
+    files whose hash is verified afterwards. Anything at ``part`` that is not a regular file with one link is removed.
     """
 
     def __init__(self, part: Path, *, resume: bool):
@@ -176,7 +176,7 @@ class ResumingDownloader:
         if response.status_code == 416:  # nothing beyond what is there, or another file by now: start over
             done, response = 0, self._get(url, 0)
         response.raise_for_status()
-        if response.status_code != 206:  # the server sends the whole file, whether asked for a part or not
+        if response.status_code != 206:  # the server ignores the range request and sends the whole file
             done = 0
         try:
             self._receive(response, done)
@@ -228,7 +228,7 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack a zip archive into ``folder``; its content appears there all at once.
 
     Raises:
-        UserError: the file is no zip archive, or its content cannot be written.
+        UserError: the file is not a zip archive, or its content cannot be written.
     """
     try:
         with temporary_folder(folder / archive.name) as temporary:

@@ -76,11 +76,11 @@ def check_classes(labels: np.ndarray) -> int:
 
 
 class _Queue:
-    """The rows of one class in chunks of about K; it starts over in another order when all are used."""
+    """Iterate over the rows of one class in chunks of about K; reshuffle when all are used."""
 
     def __init__(self, rows: np.ndarray, k: int, draw: np.random.Generator):
         self.rows, self.draw = rows, draw
-        # Chunks differ by one row at most and have two at least, so the last one is no remainder of one row.
+        # Chunk sizes differ by at most one and are at least two, so the last chunk never has a single row.
         self.parts = max(1, min(-(-len(rows) // k), len(rows) // 2))
         self.chunks, self.repeats = self._shuffled(), 0
 
@@ -113,7 +113,7 @@ def _next_batch(queues: dict, p: int, left: int, draw: np.random.Generator) -> l
 
 
 def _merge_single_classes(batches: list) -> list[np.ndarray]:
-    """Join a batch of one class, which classes of equal size may leave at the end, with the one before it."""
+    """Merge a last batch of a single class, which classes of equal size can leave, into the batch before it."""
     merged: list[list[np.ndarray]] = []
     for chunks in batches:
         if len(chunks) < 2 and merged:

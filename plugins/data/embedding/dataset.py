@@ -24,7 +24,7 @@ class EmbeddingRows(ByLength):
         shuffle: vary the batches from epoch to epoch (training).
         classes: make batches of classes: (P or None, K or None), see :func:`plugins.data.embedding.batches.shape`.
         teacher: (N, d) float32 vectors of a teacher.
-        deletion: share of the tokens that a copy of the text lacks, from which it is to be read (denoising).
+        deletion: share of the tokens removed from the copy that the text is reconstructed from (denoising).
     """
 
     def __init__(

@@ -91,7 +91,7 @@ def causal(dictionary: TokenDictionary) -> TextEncoder:
 
 
 def characters(dictionary: CharDictionary) -> TextEncoder:
-    """Return the encoder of a character LM: the text alone."""
+    """Return the encoder of a character LM: text without special tokens."""
     return TextEncoder(dictionary, lambda text: dictionary.encode(text).tolist())
 
 

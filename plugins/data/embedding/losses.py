@@ -54,7 +54,7 @@ LOSSES = {
     "margin_mse": MetricLoss((MARGINS, LABELED), teacher=True),
     "denoising": MetricLoss((TEXTS, LABELED)),
 }
-BY_LENGTH = ("mse", "denoising")  # of one text a row, without comparisons of rows
+BY_LENGTH = ("mse", "denoising")  # losses on one text per row, which do not compare rows
 
 
 def find(name: str, spec: RowSpec) -> MetricLoss:

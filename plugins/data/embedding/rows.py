@@ -16,7 +16,7 @@ from plugins.files import opened
 
 logger = logging.getLogger(__name__)
 
-HELD_OUT = 0.1  # of a file of a class: its end, which is the validation split
+HELD_OUT = 0.1  # share of each class's file, taken from its end as the validation split
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Rows:
 
 
 def is_folder_of_texts(data: str) -> bool:
-    """Tell whether a folder holds ``CLASS.txt`` files."""
+    """Return whether a folder contains ``CLASS.txt`` files."""
     return Path(data).is_dir() and any(Path(data).glob("*.txt"))
 
 
@@ -58,7 +58,7 @@ def locate(data: str, spec: RowSpec, split: str) -> Path:
     for path in candidates:
         if path.is_file():
             return path
-    raise UserError(f"{candidates[-1]}: no such file; the data folder must hold {spec.name}'s {split} split")
+    raise UserError(f"{candidates[-1]}: no such file; the data folder must contain {spec.name}'s {split} split")
 
 
 def load(data: str, spec: RowSpec, split: str, words: int = 32, skip_bad_rows: bool = False) -> Rows:

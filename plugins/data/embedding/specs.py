@@ -64,7 +64,7 @@ class RowSpec:
         return SCORED_PAIRS if self.scale else LABELED_PAIRS
 
     def plain(self) -> dict:
-        """Return the kind and the classes as plain data, for a checkpoint."""
+        """Return the kind and the classes as plain data, to store in a checkpoint."""
         return {"name": self.name, "kind": self.kind, "labels": list(self.labels)}
 
 
@@ -77,7 +77,7 @@ def of_glue(spec: glue.GlueSpec) -> RowSpec:
 
 
 def of_folder() -> RowSpec:
-    """Return the rows of a folder in which ``CLASS.txt`` holds the texts of a class."""
+    """Return the rows of a folder in which each ``CLASS.txt`` contains the texts of a class."""
     return RowSpec(FOLDER, {}, ("text",), "class")
 
 
@@ -112,7 +112,7 @@ def read(path: str) -> RowSpec:
     if spec.kind == LABELED_PAIRS and not spec.labels:
         raise UserError(f"{path}: pairs with a label need its values, in the order of their ids: labels")
     if spec.kind == LABELED and scale:
-        raise UserError(f"{path}: a score of one text has no meaning for embeddings; name classes, or two texts")
+        raise UserError(f"{path}: a score of one text cannot train embeddings; name classes, or two texts")
     return spec
 
 

@@ -25,7 +25,7 @@ def parse(text: str) -> tuple[int, int]:
 
 
 def rows(fold: str, path: str | Path, total: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of the rows to train on, and of those that are held out.
+    """Return the indices of the training rows, and of the held-out rows.
 
     Args:
         fold: ``K/F``.

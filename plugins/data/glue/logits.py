@@ -29,7 +29,7 @@ class Recorder:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--record-logits {folder}: {error.strerror}") from error
-        self._open: dict[str, tuple[Path, np.memmap]] = {}  # a file a split
+        self._open: dict[str, tuple[Path, np.memmap]] = {}  # one file per split
 
     def write(self, split: str, epoch: int, rows: np.ndarray, total: int, logits: np.ndarray) -> None:
         """Write the logits (B, K) of some of ``total`` rows."""
@@ -52,7 +52,7 @@ def read(folder: str | Path, split: str) -> list[np.ndarray]:
     """Return the arrays (n, K) of a split, memory-mapped, by epoch.
 
     Raises:
-        UserError: there are none, an epoch is missing, a file is damaged, or their shapes differ.
+        UserError: the files or an epoch are missing, a file is damaged, or shapes differ.
     """
     named = ((PATTERN.fullmatch(path.name), path) for path in Path(folder).glob(f"{split}_epoch_*.npy"))
     found = {int(match[2]): path for match, path in named if match and match[1] == split}

@@ -16,7 +16,7 @@ from plugins.errors import UserError, shown
 
 logger = logging.getLogger(__name__)
 
-INDEX_COLUMNS = ("index", "id")  # the first of these that a file has names its rows
+INDEX_COLUMNS = ("index", "id")  # the first of these columns that exists contains the row ids
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def numbered_rows(path: Path, spec: GlueSpec, split: str) -> Iterator[tuple[int,
 def columns(path: Path, header: list[str], spec: GlueSpec, split: str) -> list[str]:
     """Return a header with the task's own name for each column that it needs.
 
-    A column with exactly that name is taken first. Otherwise the alias of a column of text, or the name of the label in
+A column with exactly that name takes precedence. Otherwise the alias of a column of text, or the name of the label in
     another case, counts. White space around names is ignored.
 
     Raises:

@@ -89,15 +89,15 @@ class GlueSpec:
         return [split for split in self.files if split.startswith(TEST)]
 
     def plain(self) -> dict[str, Any]:
-        """Return the spec as plain data, for a checkpoint."""
+        """Return the spec as plain data, to store in a checkpoint."""
         return asdict(self)
 
 
 def from_plain(row: dict[str, Any], source: str = "the checkpoint's task") -> GlueSpec:
-    """Return the spec that :meth:`GlueSpec.plain` returned, after a round trip through a file.
+    """Rebuild a spec from :meth:`GlueSpec.plain`'s data, as read back from a file.
 
     Raises:
-        UserError: it is no spec, or one of its paths leaves the data folder; ``source`` names what it comes from.
+        UserError: it is not a spec, or a path is outside the data folder; ``source`` names where it comes from.
     """
     check(isinstance(row, dict), f"{source}: no task specification")
     row = {name: value for name, value in row.items() if value is not None}
@@ -243,7 +243,7 @@ def _check_files(source: object, spec: GlueSpec) -> None:
 def _check_names(path: object, spec: GlueSpec) -> None:
     for name, value in (("name", spec.name), ("head", spec.head)):  # they name folders and parameters
         legal = re.fullmatch("[A-Za-z0-9_-]*", value)
-        check(legal, f"{path}: {name} {shown(value)} may contain letters, digits, - and _ alone")
+        check(legal, f"{path}: {name} {shown(value)} may contain only letters, digits, - and _")
     _check_files(path, spec)
     for value in (*spec.labels, *spec.names):
         try:

@@ -86,7 +86,7 @@ def write_mlm_folder(
     Args:
         output: the folder, which must be new or empty unless ``force``; a link is followed.
         splits: documents by split, "train" first: its counts determine the order of the dictionary, unless the
-            tokenizer has a dictionary of its own.
+            tokenizer comes with its own dictionary.
         workers: number of encoding processes; the result does not depend on it.
         force: replace an earlier data folder.
 
@@ -124,7 +124,7 @@ class LineEncoder:
     def __call__(self, lines: Sequence[str]) -> Batch:
         """Return the ids of all lines, each followed by ``</s>``, and the lines' lengths.
 
-        An empty line is a lone ``</s>``. A line of text without any symbol (U+200B alone, for example) has length 0.
+        An empty line is a single ``</s>``. A line of text without any symbol (U+200B alone, for example) has length 0.
         """
         ids: list[int] = []
         ends = []
@@ -273,7 +273,7 @@ def check_output(output: str | Path, force: bool) -> None:
     if not output.exists():
         return
     if not output.is_dir():
-        raise UserError(f"{output} is a file; -o takes a folder")
+        raise UserError(f"{output} is a file; -o needs a folder")
     names = {path.name for path in output.iterdir()}
     if names and not force:
         raise UserError(f"{output} is not empty: choose another folder, or replace it with --force")

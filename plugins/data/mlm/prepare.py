@@ -89,7 +89,7 @@ class Preparation:
         lines = [line for document in train for line in document.split("\n")]
         size, exact = (VOCABULARY, False) if self.vocab_size is None else (self.vocab_size, True)
         megabytes = sum(map(len, lines)) / 1e6
-        # sentencepiece reports no progress: a bar without a length at least says what is going on
+        # sentencepiece reports no progress: show a bar without a length
         what = f"training a sentencepiece model on {megabytes:.1f} million characters"
         with tqdm(desc=what, bar_format="{desc}", leave=False, disable=None):
             return SentencePieceTokenizer.train(lines, size, exact=exact, seed=self.seed)

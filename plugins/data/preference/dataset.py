@@ -17,13 +17,13 @@ TIE = 2  # the outcome of a comparison that nobody wins
 
 
 class PreferenceRows(ByLength):
-    """Rows of one text, of two, or of a list. The two texts of a comparison are always in one batch.
+    """Rows of one text, two texts, or a list of texts. The two texts of a comparison are always in one batch.
 
     Args:
         found: what was read.
         encoder: of the model.
         longest: tokens of a text at most.
-        objective: what a row is; comparisons without ratings are lists of two for ``listwise``.
+        objective: kind of row; for ``listwise``, comparisons without ratings are lists of two.
         list_size: texts in a list, where no column groups them.
         shuffle: vary the batches, and the lists, from epoch to epoch (training).
     """

@@ -1,4 +1,4 @@
-"""Reverse a share of comparisons, chosen at random or by how far apart the two texts are."""
+"""Reverse a share of comparisons, chosen at random or by the difference between the two texts."""
 
 import numpy as np
 

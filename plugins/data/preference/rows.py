@@ -63,7 +63,7 @@ class Preferences:
 
 
 def locate(data: str, split: str) -> tuple[Path, bool]:
-    """Return the file of a split, and whether it holds all splits: ``data`` itself, if it is a file.
+    """Return the file of a split, and whether it contains all splits: ``data`` itself, if it is a file.
 
     Raises:
         UserError: there is none.
@@ -173,7 +173,7 @@ def _text(row: dict, name: str, texts: dict) -> int:
     if not isinstance(value, str) or not value.strip():
         raise BadRow(f"no text in the column {name!r}")
     if not isinstance(prompt, str):
-        raise BadRow("the prompt is no text")
+        raise BadRow("the prompt is not text")
     return texts.setdefault(f"{prompt}\n{value}" if prompt else value, len(texts))
 
 

@@ -22,7 +22,7 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".ndjson")
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of documents and summaries; None for the first of the usual names that a file has."""
+    """Columns of documents and summaries; None means the first usual column name that the file has."""
 
     document: str | None = None
     summary: str | None = None
@@ -61,7 +61,7 @@ def locate(data: str, split: str) -> Path:
 def read(
     path: Path, columns: Columns = Columns(), summaries: bool = True, skip_bad_rows: bool = False
 ) -> Iterator[Record]:
-    """Yield the records of a file, as they are read.
+    """Yield the records of a file lazily.
 
     Args:
         summaries: whether a record without a summary is an error.
@@ -88,7 +88,7 @@ def read(
                 continue
             used += 1
             yield record
-    finally:  # also where no more records are asked for
+    finally:  # also when the caller stops early
         if bad:
             logger.warning("%s: %d bad records left out, the first is in line %d: %s", path, len(bad), *bad[0])
     if not used:
@@ -99,7 +99,7 @@ def record_of(row: dict, line: int, columns: Columns, summaries: bool, number: i
     """Return the record in a row; ``number`` is its name where it has none.
 
     Raises:
-        BadRow: no document, no summary where there must be one, something that is no text, or a name with control
+        BadRow: no document, no summary where there must be one, something that is not text, or a name with control
             characters.
     """
     document_column = find(columns.document, DOCUMENT_COLUMNS, row)
@@ -120,7 +120,7 @@ def text_of(row: dict, name: str) -> str | None:
     """Return the text under a name without surrounding white space; None if there is none.
 
     Raises:
-        BadRow: the value is no text, for example a list.
+        BadRow: the value is not text, for example a list.
     """
     if row.get(name) is None:
         return None
@@ -128,7 +128,7 @@ def text_of(row: dict, name: str) -> str | None:
 
 
 def find(asked: str | None, usual: tuple[str, ...], names: Container[str]) -> str:
-    """Return the column that was asked for, or else the first usual one that there is."""
+    """Return the requested column, or else the first usual one that exists."""
     return asked or next((name for name in usual if name in names), usual[0])
 
 
@@ -173,5 +173,5 @@ def check_header(path: Path, header: list[str], columns: Columns, summaries: boo
 
 
 def share(text: str) -> float:
-    """Return a number in [0, 1) that depends on a text alone, to split a file by."""
+    """Return a number in [0, 1) that depends only on the text, to split a file by."""
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:6], "big") / 2**48

@@ -1,4 +1,4 @@
-"""Byte-pair merges in time n log n, for texts with words of any length."""
+"""Byte-pair merges in O(n log n), for texts with words of any length."""
 
 import heapq
 from collections.abc import Mapping, Sequence

@@ -47,7 +47,7 @@ def digest(path: str | Path) -> str:
 def cached(cache: str, key: dict[str, Any], encode: Callable[[str], dict]) -> tuple[str, dict[str, Any]]:
     """Return the folder within ``cache`` for a key, and the description of what was written there.
 
-    An entry that is damaged (a file is missing, or its content is not what was written) is written again.
+    A damaged entry (a file is missing or its content has changed) is written again.
 
     Args:
         key: plain data that the files depend on, such as :func:`describe_sources`.
@@ -77,7 +77,7 @@ def cached(cache: str, key: dict[str, Any], encode: Callable[[str], dict]) -> tu
 
 
 def read_entry(folder: str, key: dict[str, Any] | None = None) -> dict[str, Any] | None:
-    """Return the description of an entry, or None if there is no entry, it is damaged, or it has another key."""
+    """Return the description of an entry; None if it is missing, damaged, or has another key."""
     try:
         stored = read_json(os.path.join(folder, DESCRIPTION), dict)
         content, files = stored["content"], stored["content"]["written"]

@@ -141,13 +141,13 @@ class Characters:
 
 
 def read_tokenizer(path: str | Path) -> CausalTokenizer:
-    """Read a tokenizer from its file, or from the folder that it lies in.
+    """Read a tokenizer from its file or its folder.
 
     A folder may contain ``tokenizer.json``; ``vocab.json`` and ``merges.txt``; ``encoder.json`` and ``vocab.bpe``;
     ``sentencepiece.bpe.model``; or ``characters.json``.
 
     Raises:
-        UserError: there is none, or a file is damaged or asks for what GPT-2's encoding does not do.
+        UserError: there is none, or a file is damaged or requires what GPT-2's encoding does not support.
     """
     path = Path(path)
     if path.is_dir():

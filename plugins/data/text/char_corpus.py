@@ -42,7 +42,7 @@ class CharCorpus:
         self.styles: list[str] = self._content["styles"]
 
     def dictionary(self) -> CharDictionary:
-        """Return the dictionary of the training text, including the part that is held out of it (as in nanoGPT).
+        """Return the dictionary of the training text, including its held-out part (as in nanoGPT).
 
         Raises:
             UserError: the training split is empty.

@@ -44,7 +44,7 @@ def embedded_corpus(limit: int = EMBEDDED_BYTES, skipped: Container[str] = ()) -
 def read_documents(paths: Iterable[str | Path], jsonl_key: str = "text") -> Iterator[str]:
     """Yield the documents of text files and of files of JSON records, in order.
 
-    Lines are stripped of surrounding white space. Lines that are empty then, and the end of a file, end a document.
+    Lines are stripped of surrounding whitespace. Lines that are then empty, and the end of a file, end a document.
 
     Args:
         paths: files in UTF-8, with or without a byte-order mark. A file has JSON records, as lines or as one array, if
@@ -93,7 +93,7 @@ def text_of(record: dict | BadRow, key: str, place: str, flag: str = "--jsonl-ke
         flag: the option that names the key of ``what``.
 
     Raises:
-        UserError: it is no object, has no such key, or has no text under it.
+        UserError: it is not an object, or the key is missing or not text.
     """
     try:
         if isinstance(record, BadRow):

@@ -37,7 +37,7 @@ class Survey:
 
 @dataclass
 class Piece:
-    """Consecutive characters of one document, all of one split."""
+    """Consecutive characters of one document, all in the same split."""
 
     split: str
     document: Document

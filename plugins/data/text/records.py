@@ -16,7 +16,7 @@ _BLANKS = " \t\r\n"
 
 
 class BadRow(ValueError):
-    """A row that cannot be used; the text says why."""
+    """A row that cannot be used; the message is the reason."""
 
 
 def lines(path: str | Path) -> Iterator[tuple[int, str]]:
@@ -67,7 +67,7 @@ def _first_record(path: str | Path) -> Any:
 
 
 def json_records(path: str | Path) -> Iterator[tuple[int, dict | BadRow]]:
-    """Yield (line number, object) of JSON lines or of a JSON array, a :class:`BadRow` where it is no object.
+    """Yield (line number, object) of JSON lines or of a JSON array, a :class:`BadRow` where it is not an object.
 
     Raises:
         UserError: the file cannot be read, is not UTF-8, or is an array with an error in it.
@@ -84,7 +84,7 @@ def json_records(path: str | Path) -> Iterator[tuple[int, dict | BadRow]]:
 
 
 def _begins_array(line: str) -> bool:
-    """Return whether a file with this first line is an array of records, not JSON lines of which this one is bad."""
+    """Return whether a file with this first line is a JSON array, rather than JSON lines with a bad first line."""
     line = line.strip(_BLANKS)
     return line.startswith("[") and line[1:].lstrip(_BLANKS)[:1] in ("", "{", "]")
 
@@ -131,7 +131,7 @@ def string_under(record: Mapping[str, Any], key: str) -> str:
     """Return the text under a key of a record.
 
     Raises:
-        BadRow: there is none, it is no text, or it has half a surrogate pair, which no file can store.
+        BadRow: it is missing, is not text, or has half a surrogate pair, which UTF-8 cannot encode.
     """
     if key not in record:
         keys = ", ".join(shown(name, 40) for name in list(record)[:20]) or "none"
@@ -174,6 +174,6 @@ def _is_number(text: str) -> bool:
 
 
 def kind(value: object) -> str:
-    """Return what a JSON value is, for an error."""
+    """Return the name of a JSON value's type, for an error."""
     names = {bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object"}
     return names.get(type(value), "null")

@@ -56,7 +56,7 @@ class CorpusSpec:
         test = Fraction(0) if self.test_data else Fraction(str(self.test_fraction))
         if min(valid, test) < 0 or valid + test > 1:
             raise UserError(
-                f"--valid-fraction {self.valid_fraction} and --test-fraction {self.test_fraction} must lie between "
+                f"--valid-fraction {self.valid_fraction} and --test-fraction {self.test_fraction} must be between "
                 "0 and 1, and so must their sum"
             )
         return 1 - valid - test, 1 - test
@@ -86,7 +86,7 @@ def find_sources(paths: Sequence[str], reading: Reading) -> list[Source]:
     """Return the files that paths name, folders searched in sorted order, each with its style.
 
     Raises:
-        UserError: missing, a folder without text, a file without a style, or with one that is no name.
+        UserError: missing, a folder without text, a file without a style, or with one that is not a name.
     """
     sources = []
     for path in paths:
@@ -123,14 +123,14 @@ def _check(file: str, reading: Reading) -> None:
 
 
 def _style_of(file: str, path: str, several_folders: bool, is_json: bool, reading: Reading) -> str | None:
-    """Return the style of a file found under ``path``, by its name or its folder; None where records have their own."""
+    """Return the style of a file found under ``path``, by its name or its folder; None if each record has its own."""
     if reading.style_from == "file":
         return Path(file).stem
     if reading.style_from == "folder":
         parent = os.path.dirname(os.path.abspath(file))
         if several_folders and parent == os.path.abspath(path):
             raise UserError(
-                f"{file}: has no style; --style-from folder wants it in a folder of its style within {path}"
+                f"{file}: has no style; --style-from folder expects it in a folder named after its style within {path}"
             )
         return os.path.basename(parent)
     if reading.style_from == "jsonl" and not is_json:
@@ -142,7 +142,7 @@ def _check_style(style: str | None, place: str) -> None:
     if style is None:
         return
     if style.strip() in ("", "none"):
-        raise UserError(f"{place}: {style!r} cannot name a style, as 'none' asks for no style; rename it")
+        raise UserError(f"{place}: {style!r} cannot name a style: 'none' means no style; rename it")
     try:
         check_name(style, "style")
     except BadRow as error:
@@ -150,7 +150,7 @@ def _check_style(style: str | None, place: str) -> None:
 
 
 def read_documents(source: Source, reading: Reading, progress: Progress | None = None) -> Iterator[Document]:
-    """Yield the documents of a file; each is to be read before the next.
+    """Yield the documents of a file; read each before the next.
 
     A text file is one document; line breaks are kept, a byte-order mark is removed (``--unit char``). Each record of a
     JSON file is one.
@@ -159,7 +159,7 @@ def read_documents(source: Source, reading: Reading, progress: Progress | None =
         progress: called with the number of bytes after each piece that was read.
 
     Raises:
-        UserError: not UTF-8, or a JSON record without text or style, or with a style that is no name.
+        UserError: not UTF-8, or a JSON record without text or style, or with a style that is not a name.
     """
     progress = progress or (lambda count: None)
     if source.is_json:

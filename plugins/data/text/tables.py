@@ -12,14 +12,14 @@ csv.field_size_limit(2**31 - 1)
 
 
 def is_csv(path: Path) -> bool:
-    """Return whether a file has quoting, by its name; otherwise it is a TSV."""
+    """Return whether a file is a CSV with quoting, by its name; otherwise it is a TSV."""
     return path.suffix.lower() == ".csv"
 
 
 def table_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, cells) of a ``.csv``, whose cells may contain line breaks, or else of a TSV.
 
-    A blank after each comma of the first row is no part of the names, nor of the cells below.
+    A blank after each comma of the first row is not part of the names, nor of the cells below.
 
     Raises:
         UserError: it cannot be read, is not UTF-8, or is not CSV.
@@ -53,7 +53,7 @@ def _without_last_empty(numbered: Iterator[tuple[int, str]]) -> Iterator[tuple[i
 
 
 def check_delimiter(path: Path, header: list[str]) -> None:
-    """Refuse a header of one column that another delimiter would cut into several.
+    """Raise an error for a one-column header that another delimiter would split into several.
 
     Raises:
         UserError: the delimiter looks like another than that of the file's kind.

@@ -171,7 +171,7 @@ def cut(chunks: Iterable[str], size: int = _AT_ONCE) -> Iterator[str]:
     length, tail = 0, ""  # tail: the last two characters, because a boundary needs those on both sides of the blank
     for chunk in chunks:
         searched = tail + chunk
-        offset = length - len(tail)  # of ``searched``, from the start of what is held
+        offset = length - len(tail)  # in ``searched``, from the start of the buffer
         tail = searched[-2:]
         held.append(chunk)
         length += len(chunk)

@@ -24,7 +24,7 @@ class TokenDictionary(Dictionary):
 
     ``bos()`` begins and ``eos()`` ends a document: what the tokenizer's files name, else both are ``<|endoftext|>`` (or
     ``</s>``), which is added where the tokenizer has none. ``pad()`` is ``len(self)``, which has no row: it occurs in
-    targets alone, where there is nothing to predict.
+targets only, at positions without a prediction.
     Inputs may be padded with any symbol on the right, where nothing sees it.
 
     Attributes:
@@ -100,7 +100,7 @@ class TokenDictionary(Dictionary):
         return self.tokenizer.files() | more
 
     def save_files(self, folder: str | os.PathLike) -> None:
-        """Write the files to a folder, each atomically; identical files are left alone."""
+        """Write the files to a folder, each atomically; identical files are not rewritten."""
         for name, content in self.files().items():
             path = os.path.join(folder, name)
             if not (os.path.exists(path) and Path(path).read_bytes() == content):

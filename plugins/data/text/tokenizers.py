@@ -77,7 +77,7 @@ class SentencePieceTokenizer:
         """Read a ``.model`` file.
 
         Raises:
-            UserError: the file cannot be read or is no sentencepiece model.
+            UserError: the file cannot be read or is not a sentencepiece model.
         """
         try:
             return cls(read_bytes(path))

@@ -41,7 +41,7 @@ class LibraryTokenizer:
             raise UserError(f"{source}: not GPT-2's kind of tokenizer, which takes the library: {INSTALL}") from None
         content = dict(content)
         if not split_special:
-            # With encode_special_tokens, special tokens are text. Only the ends shall be.
+            # With encode_special_tokens, special tokens are text. Only those at the ends should be.
             added = content.get("added_tokens") or []
             content["added_tokens"] = [token | {"special": token.get("content") in (ends or ())} for token in added]
         try:

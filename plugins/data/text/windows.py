@@ -74,7 +74,7 @@ class Windows(FairseqDataset):
 class RandomWindows(Windows):
     """Windows at independent random positions (as in nanoGPT), each within one document.
 
-    Window i of epoch e depends on (seed, e, i) alone, through the counter-based generator Philox (Salmon et al., 2011).
+    Window i of epoch e depends only on (seed, e, i), through the counter-based generator Philox (Salmon et al., 2011).
     A document is drawn with probability proportional to its length, then one of its windows uniformly; a document that
     is shorter than a window is one window. An epoch has enough windows to cover the text once, but at most ``most``.
     """
@@ -152,7 +152,7 @@ class ConsecutiveWindows(Windows):
 
 
 def uniform(seed: int, epoch: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return two numbers in [0, 1) for each index, which depend on (seed, epoch, index) alone; (B,) float64 each."""
+    """Return two numbers in [0, 1) for each index that depend only on (seed, epoch, index); (B,) float64 each."""
     runs = np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1)  # of consecutive indices: one block each
     key = [seed % 2**64, epoch % 2**64]
     blocks = [np.random.Philox(key=key, counter=[run[0], 0, 0, 0]).random_raw(4 * len(run)) for run in runs]

@@ -1,4 +1,4 @@
-"""What an exported folder contains, whatever the model."""
+"""Files that exported folders of all models contain."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ class Contents:
     Attributes:
         config: of ``config.json``.
         tensors: {transformers' name: tensor}.
-        files: {name: bytes, text or what JSON can hold} of the tokenizer and of other configs.
+        files: {name: bytes, text or JSON data} of the tokenizer and of other configs.
         code: {name: source}; empty for a model that transformers has itself.
         pipeline: the Hub's name of the task.
     """

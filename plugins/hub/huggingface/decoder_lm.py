@@ -1,4 +1,4 @@
-"""char_lm, and a causal_lm that is no GPT-2, for transformers: config, tensors and code."""
+"""char_lm, and causal_lm unless it is a GPT-2, for transformers: config, tensors and code."""
 
 from typing import Any
 

@@ -23,7 +23,7 @@ def is_archive(folder: str | Path) -> bool:
 
 
 def convert(folder: str | Path, output: str | Path, tokenizer: str | Path | None = None) -> Any:
-    """Write an archive as a checkpoint of clap_roberta, with its dictionary and tokenizer beside it; return the model.
+    """Write an archive as a clap_roberta checkpoint, with dictionary and tokenizer next to it; return the model.
 
     Args:
         folder: the unpacked archive.
@@ -32,7 +32,7 @@ def convert(folder: str | Path, output: str | Path, tokenizer: str | Path | None
             the archives of RoBERTa come without them.
 
     Raises:
-        UserError: a file is missing or damaged, or the model is no RoBERTa.
+        UserError: a file is missing or damaged, or the model is not a RoBERTa.
     """
     folder, source = Path(folder), Path(tokenizer or folder)
     path = folder / MODEL

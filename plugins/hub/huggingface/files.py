@@ -74,7 +74,7 @@ def number_of(config: Mapping, name: str, default: float, path: Path, most: floa
 
 
 def check_fixed(config: Mapping, fixed: Mapping[str, Any], path: Path, model: str) -> None:
-    """Refuse a config that asks for what the model does not do.
+    """Raise an error for a config that requires what the model does not support.
 
     Args:
         fixed: {key: the one value that the model has}.
@@ -88,7 +88,7 @@ def check_fixed(config: Mapping, fixed: Mapping[str, Any], path: Path, model: st
 
 
 def shown(value: Any) -> str:
-    """Return a value of a file as an error message shows it."""
+    """Format a value from a file for an error message."""
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 100 else text[:97] + "..."
 
@@ -100,7 +100,7 @@ def weight_files(folder: Path) -> list[Path]:
     """Return the paths of the files with the weights.
 
     Raises:
-        UserError: there are none, or an index names a file outside the folder.
+        UserError: no weights exist, or an index names a file outside the folder.
     """
     for name in WEIGHTS:
         if (folder / name).exists():
@@ -138,7 +138,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except Exception as error:  # of a class that only its library knows
+    except Exception as error:  # of a class that only its library defines
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: damaged, or not in safetensors' format ({reason})") from None
 
@@ -169,7 +169,7 @@ def check_size(path: Path, name: str, said: int, stored: int) -> None:
         UserError: they differ.
     """
     if said != stored:
-        raise UserError(f"{path}: {name} {said}, but the weights beside it have {stored}")
+        raise UserError(f"{path}: {name} {said}, but the weights next to it have {stored}")
 
 
 # Writing
@@ -186,7 +186,7 @@ def write_folder(
 
     Args:
         folder: a new folder.
-        files: {name: bytes, text, or what JSON can hold}.
+        files: {name: bytes, text or JSON data}.
         tensors: {name: tensor}; above 5 GB they are written in parts.
         dtype: of floating-point tensors in the file: one of :data:`DTYPES`, or None for their own.
         stem: of the name of the weights, ``STEM.safetensors``.

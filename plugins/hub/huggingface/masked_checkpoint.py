@@ -27,7 +27,7 @@ def write(
     files: Mapping[str, bytes],
     source: Path,
 ) -> ClapRobertaModel:
-    """Write a checkpoint, and its dictionary and tokenizer beside it; return the model.
+    """Write a checkpoint, with its dictionary and tokenizer next to it; return the model.
 
     Args:
         output: the ``.pt`` file.
@@ -75,7 +75,7 @@ def build(
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:
-        raise UserError(f"{source}: the weights beside it do not fit: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"{source}: the weights next to it differ: {' '.join(str(error).split())[:200]}") from error
     return model.eval()
 
 

@@ -1,4 +1,4 @@
-"""clap_roberta for transformers: its config, its tensors, and the code where it is no stock RoBERTa."""
+"""clap_roberta for transformers: its config, its tensors, and its code unless it is a stock RoBERTa."""
 
 import dataclasses
 import os
@@ -208,7 +208,7 @@ def tensors_of(model: Any, head: str | None, stock: bool) -> dict[str, Tensor]:
 
 
 def original_files(interface: Any) -> dict[str, bytes]:
-    """Return the dictionary and tokenizer that are beside the checkpoint, for ``scripts/import_hf.py``."""
+    """Return the dictionary and tokenizer next to the checkpoint, for ``scripts/import_hf.py``."""
     path = (interface.cfg.get("common_eval") or {}).get("path")
     folder = Path(os.path.dirname(path)) if path else None
     if folder is None:

@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers, as far as a sentencepiece model needs it: the protobuf library is no dependency.
+"""The wire format of protocol buffers, as far as a sentencepiece model needs it, without the protobuf library.
 
 https://protobuf.dev/programming-guides/encoding
 """

@@ -1,4 +1,4 @@
-"""The code of a model for transformers: a file of :mod:`.remote` and the modules that it imports, side by side."""
+"""Model code for transformers: a file of :mod:`.remote` and the modules that it imports, in one folder."""
 
 import ast
 import re

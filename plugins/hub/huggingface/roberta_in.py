@@ -56,7 +56,7 @@ def is_roberta(folder: str | Path) -> bool:
 
 
 def convert(folder: str | Path, output: str | Path, tokenizer: str | Path | None = None) -> Any:
-    """Write a folder as a checkpoint, with its dictionary and tokenizer beside it; return the model.
+    """Write a folder as a checkpoint, with its dictionary and tokenizer next to it; return the model.
 
     Args:
         folder: with ``config.json`` and the weights.
@@ -64,7 +64,7 @@ def convert(folder: str | Path, output: str | Path, tokenizer: str | Path | None
         tokenizer: where the tokenizer's files are, if not in the folder.
 
     Raises:
-        UserError: a file is missing or damaged; the config asks for what clap_roberta does not do; its sizes are not
+        UserError: a file is missing or damaged; the config requires an unsupported option; its sizes are not
             those of the weights; or a tensor is missing, unknown, or has an unexpected shape.
     """
     folder = Path(folder)
@@ -84,7 +84,7 @@ def options_of(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         path: named in errors.
 
     Raises:
-        UserError: the config lacks a size, or asks for what clap_roberta does not do.
+        UserError: the config lacks a size, or requires what clap_roberta does not support.
     """
     files.check_fixed(config, FIXED, path, "clap_roberta")
     sizes = files.sizes_of(config, SIZES, path)
@@ -118,7 +118,7 @@ def first_position(config: Mapping[str, Any], path: Path) -> int:
     """Return the row of the first position: positions count from the row after padding's.
 
     Raises:
-        UserError: ``pad_token_id`` is no index.
+        UserError: ``pad_token_id`` is not an index.
     """
     pad = config.get("pad_token_id", 1)
     if not isinstance(pad, int) or isinstance(pad, bool) or pad < 0:
@@ -160,12 +160,12 @@ def translate(
 ) -> dict[str, Tensor]:
     """Return the state dict of clap_roberta.
 
-    Segments are folded into the positions: RoBERTa has one kind, and other kinds are not used without being asked for.
+    Segments are folded into the positions: RoBERTa has one segment, and others are not used unless requested.
 
     Args:
         found: of :func:`read_weights`.
         rows: for each word of our dictionary, its row there.
-        untied: the output has a table of its own.
+        untied: the output has its own table.
         folder: named in errors.
 
     Raises:
@@ -175,7 +175,7 @@ def translate(
     for name, (tensor, file) in found.items():
         ours = our_name(name)
         if ours is None and name not in (TYPES, DECODER_BIAS):
-            raise UserError(f"{file}: contains {name}, for which clap_roberta has no place")
+            raise UserError(f"{file}: contains {name}, which clap_roberta does not have")
         if ours is not None:
             weights[ours] = tensor.float()
     first = first_position(config, folder / CONFIG)
@@ -183,7 +183,7 @@ def translate(
     ours = {name: our_name(name) for name in (WORDS, PLACES, BIAS, DECODER)}
     weights[ours[PLACES]] = torch.cat([places.new_zeros(2, places.size(1)), places])  # padding's row, and one before
     order = torch.tensor(rows)
-    if untied and DECODER_BIAS in found:  # which is then a parameter of its own, and the one that counts
+    if untied and DECODER_BIAS in found:  # which is then a separate parameter, and the one in use
         weights[ours[BIAS]] = found[DECODER_BIAS][0].float()
     for name in (WORDS, BIAS, DECODER):
         if ours[name] in weights:

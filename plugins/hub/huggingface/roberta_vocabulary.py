@@ -96,7 +96,7 @@ def symbols_of(source: Path, count: int) -> tuple[dict[int, str], dict[str, int]
     if outside is not None:
         raise UserError(f"{source}: the symbol {outside!r} is beyond the {count} rows of the table")
     if len(set(special.values())) < len(special):
-        raise UserError(f"{source}: two of {', '.join(special)} are one symbol, and fairseq needs them apart")
+        raise UserError(f"{source}: two of {', '.join(special)} are the same symbol, but fairseq needs distinct ones")
     return symbols, special
 
 

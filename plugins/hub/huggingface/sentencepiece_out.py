@@ -43,7 +43,7 @@ class Pieces:
         """Return a tokenizer of the tokenizers library.
 
         Args:
-            symbols: in the order of their indices; those that are no pieces come from no text.
+            symbols: in the order of their indices; those that are not pieces are never produced from text.
             unknown: the symbol of unknown text; None for the model's own.
             by_blanks: white space that the normalizer leaves comes from no piece: fairseq joins pieces by blanks, and
                 splits them at any white space.

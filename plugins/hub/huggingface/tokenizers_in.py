@@ -63,7 +63,7 @@ def read_dictionary(folder: Path, tokenizer: str | Path | None, rows: int) -> To
 
 
 def is_plain(source: Path) -> bool:
-    """Return whether our own reader encodes as transformers does: GPT-2's files without options, or our own files."""
+    """Return whether our reader encodes like transformers: GPT-2's files without options, or our own files."""
     if not source.is_dir() or any((source / name).exists() for name in (SENTENCEPIECE_FILE, CHARACTERS_FILE)):
         return True
     pairs = [names for names in (BPE_FILES, FAIRSEQ_BPE_FILES) if all((source / name).exists() for name in names)]
@@ -116,7 +116,7 @@ def ends_of(folder: Path, symbols: list[str]) -> tuple[str, str] | None:
     symbol counts as none: transformers writes GPT-2's own into configs of smaller vocabularies.
 
     Raises:
-        UserError: an index is no whole number.
+        UserError: an index is not an integer.
     """
     for name in (CONFIG, GENERATION_CONFIG):
         path = folder / name

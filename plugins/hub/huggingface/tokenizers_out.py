@@ -1,6 +1,6 @@
 """Tokenizers as ``tokenizer.json`` and ``tokenizer_config.json``, which encode as ours do.
 
-Special symbols that are written in a text remain text in causal and character LMs, as here; the files say so by
+Special symbols that occur in a text remain text in causal and character LMs, as here; the files encode this as
 ``split_special_tokens``. Masked LMs follow transformers' convention: ``<mask>`` has to be recognized, and transformers
 then recognizes ``<s>``, ``<pad>``, ``</s>`` and ``<unk>`` too, which are text here.
 """
@@ -117,7 +117,7 @@ def written(
 
 
 def without_last_fillers(symbols: Sequence[str]) -> list[str]:
-    """Return symbols without the fillers at the end, which stand for rows without a symbol."""
+    """Return symbols without the trailing fillers, which mark rows without a symbol."""
     real = max((i for i, symbol in enumerate(symbols, 1) if not symbol.startswith(FILLER)), default=0)
     return list(symbols[:real])
 

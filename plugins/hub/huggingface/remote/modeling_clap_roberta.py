@@ -1,6 +1,6 @@
 """clap_roberta for Hugging Face transformers: RoBERTa with other positions, other embeddings, and the CLAP head.
 
-The layers are in the files beside this one. Shapes: B sequences, T tokens, C channels, V words, K labels.
+The layers are in the files next to this one. Shapes: B sequences, T tokens, C channels, V words, K labels.
 """
 
 from typing import Any
@@ -248,7 +248,7 @@ class ClapRobertaForSequenceClassification(ClapRobertaPreTrainedModel):
         return_dict: bool = True,
         **unused: Any,
     ) -> SequenceClassifierOutput | tuple:
-        """Return logits (B, K), and with ``labels`` (B,) the mean cross-entropy, or squared error of one number."""
+        """Return logits (B, K), and with ``labels`` (B,) the mean cross-entropy, or squared error if K = 1."""
         out = self.model(input_ids, attention_mask, output_hidden_states)
         padding = input_ids == self.config.pad_token_id if attention_mask is None else attention_mask == 0  # (B, T)
         logits, loss = self.classifier(out.last_hidden_state, padding), None

@@ -1,6 +1,6 @@
 """Character and causal LMs for Hugging Face transformers: a GPT-2 style decoder, with or without a style adapter.
 
-The layers are in the files beside this one. Shapes: B sequences, T tokens, V kinds of tokens, S styles.
+The layers are in the files next to this one. Shapes: B sequences, T tokens, V kinds of tokens, S styles.
 """
 
 from typing import Any
@@ -67,7 +67,7 @@ class GenerationCache(Cache):
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         self.take(beam_idx)
-        for name in ("sum", "frozen"):  # (B, 1, ...), what the style adapter knows of each text
+        for name in ("sum", "frozen"):  # (B, 1, ...), state of the style adapter per text
             if isinstance(self.style.get(name), Tensor):
                 self.style[name] = self.style[name][beam_idx]
 
@@ -114,7 +114,7 @@ class DecoderLMForCausalLM(PreTrainedModel, GenerationMixin):
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
-        return False  # forward makes a cache of its own
+        return False  # forward creates its own cache
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
@@ -156,7 +156,7 @@ class DecoderLMForCausalLM(PreTrainedModel, GenerationMixin):
             attention_mask: (B, cached and new tokens), 0 at padding.
             labels: (B, T), the tokens themselves, -100 where none is predicted; they are shifted here.
             style: see the class.
-            use_cache: return a cache, for a next call.
+            use_cache: return a cache for the next call.
             logits_to_keep: of how many last tokens logits are returned; 0 for all.
         """
         held = cache if cache is not None else past_key_values
@@ -202,7 +202,7 @@ class DecoderLMForCausalLM(PreTrainedModel, GenerationMixin):
         return lengths is None and not isinstance(self.style, PublishedStyle)
 
     def prepare_inputs_for_generation(self, input_ids: Tensor, **kwargs: Any) -> dict[str, Any]:
-        """Return the arguments of :meth:`forward`: the last token alone where a cache holds those before it."""
+        """Return the arguments of :meth:`forward`: only the last token if a cache contains those before it."""
         held = kwargs.get(CACHE)
         names = ("attention_mask", "style", "use_cache", "logits_to_keep")
         inputs = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
