@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +178,7 @@ def new_bar(console: Console, original: Callable, iterator: Any, log_format: str
 class ReportingBar:
     """A progress bar of fairseq that also reports to a :class:`Display`."""
 
-    def __init__(self, bar, console: Console, training: bool):
+    def __init__(self, bar: Any, console: Console, training: bool):
         self._bar, self._console, self._training = bar, console, training
 
     def __getattr__(self, name: str):
@@ -187,7 +187,7 @@ class ReportingBar:
     def __len__(self) -> int:
         return len(self._bar)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         console = self._console
         if self._training and console.display is not None:
             console.header(len(self._bar))

@@ -53,7 +53,7 @@ class MetricLearningCriterion(FairseqCriterion):
     A batch without a valid anchor adds nothing to an update and counts as ``dead_batches``.
     """
 
-    def __init__(self, cfg, task):
+    def __init__(self, cfg: MetricLearningConfig, task: FairseqTask) -> None:
         super().__init__(task)
         self.cfg, self.task = cfg, task
         self.loss = find(str(cfg.metric_loss), task.spec)

@@ -9,6 +9,7 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.logging import metrics
 from fairseq.models import BaseFairseqModel
+from fairseq.tasks import FairseqTask
 from torch import Tensor
 
 from plugins.analysis.metrics import preference as preference_metrics
@@ -35,7 +36,7 @@ class PreferenceCriterionConfig(FairseqDataclass):
 class PreferenceCriterion(FairseqCriterion):
     """A mean over comparisons, texts or lists."""
 
-    def __init__(self, cfg, task):
+    def __init__(self, cfg: PreferenceCriterionConfig, task: FairseqTask) -> None:
         super().__init__(task)
         self.cfg, self.task, self.objective = cfg, task, str(task.cfg.objective)
         self._scored: tuple[Tensor | None, dict[str, float]] = (None, {})

@@ -6,6 +6,7 @@ State-dict keys are ``decoder.`` and nanoGPT's names; those of the adapter begin
 import logging
 from typing import Any
 
+from fairseq.data import Dictionary
 from fairseq.models import register_model
 from fairseq.tasks import FairseqTask
 from omegaconf import DictConfig
@@ -32,7 +33,7 @@ LEAK = (
 class CharDecoder(LMDecoder):
     """A decoder with a style adapter between the layers."""
 
-    def __init__(self, cfg, dictionary):
+    def __init__(self, cfg: DictConfig, dictionary: Dictionary) -> None:
         super().__init__(cfg, dictionary)
         self.style = build_style(cfg)
 

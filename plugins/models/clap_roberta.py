@@ -159,7 +159,7 @@ class ClapRobertaModel(WithEmbeddingHead, RobertaModel):
 class ClapRobertaEncoder(FairseqEncoder):
     """Sentence encoder and language-model head."""
 
-    def __init__(self, cfg, dictionary):
+    def __init__(self, cfg: DictConfig, dictionary: Dictionary) -> None:
         super().__init__(dictionary)
         self.args = cfg
         keep = cfg.encoder_layers_to_keep

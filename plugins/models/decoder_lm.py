@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from fairseq import utils
+from fairseq.data import Dictionary
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq.models import FairseqDecoder, FairseqLanguageModel
 from fairseq.tasks import FairseqTask
@@ -45,7 +46,7 @@ class DecoderLanguageModel(WithEmbeddingHead, FairseqLanguageModel):
     A subclass sets ``config`` and ``decoder_type`` and implements :meth:`complete`.
     """
 
-    def __init__(self, cfg, dictionary):
+    def __init__(self, cfg: DictConfig, dictionary: Dictionary) -> None:
         super().__init__(self.decoder_type(cfg, dictionary))
         self.cfg = cfg
 
@@ -141,7 +142,7 @@ class DecoderLanguageModel(WithEmbeddingHead, FairseqLanguageModel):
 class LMDecoder(FairseqDecoder):
     """Decoder and output projection."""
 
-    def __init__(self, cfg, dictionary):
+    def __init__(self, cfg: DictConfig, dictionary: Dictionary) -> None:
         super().__init__(dictionary)
         self.transformer = Decoder(
             cfg.vocab_size,

@@ -16,6 +16,7 @@ Shapes: B sequences, T tokens, Q queries, S keys, C channels, H heads of D = C /
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -73,7 +74,7 @@ class Positions(nn.Module):
     limit: int | None = None
     scalings: tuple[str, ...] = ("none",)
 
-    def __init__(self, spec: Spec, **table):
+    def __init__(self, spec: Spec, **table: Any) -> None:
         super().__init__(**table)
         self.causal, self.heads = spec.causal, spec.heads
         self.first_row = 0 if spec.padding_row is None else spec.padding_row + 1

@@ -58,7 +58,17 @@ class EmbeddingConfig(BestConfig):
 class EmbeddingTask(FairseqTask):
     """See the module's docstring. The dictionary and the pooling are stored with each checkpoint."""
 
-    def __init__(self, cfg, spec, encoder, styles=(), loss=None):
+    spec: Any  # a RowSpec; None, like the loss, where a finished checkpoint is only used
+    loss: Any
+
+    def __init__(
+        self,
+        cfg: EmbeddingConfig,
+        spec: specs.RowSpec | None,
+        encoder: encoding.TextEncoder,
+        styles: Sequence[str] = (),
+        loss: str | None = None,
+    ) -> None:
         super().__init__(cfg)
         self.spec, self.encoder, self.loss, self.style_names = spec, encoder, loss, list(styles)
         self.dictionary, self.longest = encoder.dictionary, None

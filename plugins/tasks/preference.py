@@ -55,7 +55,7 @@ class PreferenceConfig(BestConfig):
 class PreferenceTask(FairseqTask):
     """See the module's docstring. The dictionary, the pooling and the scale of ratings are stored with checkpoints."""
 
-    def __init__(self, cfg, encoder, styles=()):
+    def __init__(self, cfg: PreferenceConfig, encoder: encoding.TextEncoder, styles: Sequence[str] = ()) -> None:
         super().__init__(cfg)
         self.encoder, self.style_names, self.dictionary = encoder, list(styles), encoder.dictionary
         self.longest, self.rated, self.has_ties, self.scale = None, False, False, (0.0, 1.0)

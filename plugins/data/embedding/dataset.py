@@ -85,7 +85,7 @@ class EmbeddingRows(ByLength):
             )
         return batches.by_class(self.labels, p, k, np.random.default_rng(self.seed))
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int) -> int:
         return i
 
     def collater(self, samples: Sequence[int]) -> dict[str, Any]:

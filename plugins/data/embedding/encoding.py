@@ -1,6 +1,7 @@
 """Texts to the tokens that each model reads, with the symbols around them."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class TextEncoder:
 
     def __init__(
         self,
-        dictionary,
+        dictionary: Any,
         tokens: Callable[[str], Sequence[int]],
         before: tuple = (),
         after: tuple = (),

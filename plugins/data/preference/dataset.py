@@ -67,7 +67,7 @@ class PreferenceRows(ByLength):
             self.sizes = self.sizes_of(self.rows)
         return super().ordered_indices()
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int) -> int:
         return i
 
     def collater(self, samples: Sequence[int]) -> dict[str, Any]:
