@@ -16,7 +16,7 @@ import command
 
 def parse_args(argv=None):
     """Parse the command line. Nothing heavy is imported until it is known to be sound."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
@@ -35,6 +35,10 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
+    command.check_inputs(files=[args.data, args.review, args.spec])
+    if not (args.glue_task or args.spec):
+        command.check_columns(args.data, args.text, "--text")
+        command.check_columns(args.data, [args.label], "--label")
     from plugins.data.glue import specs
     from plugins.diagnostics import datasets, formats, mending
     from plugins.errors import report_in_one_line

@@ -23,7 +23,7 @@ KINDS = ("uniform", "asymmetric", "one_class", "pair", "cyclic", "rare_class", "
 
 def parse_args(argv=None):
     """Parse the command line. Nothing heavy is imported until it is known to be sound."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
@@ -58,6 +58,10 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
+    task = args.task if args.task and args.task.endswith((".yaml", ".yml")) else None
+    command.check_inputs([args.data, task, *(args.lines or []), args.checkpoint], [args.glue_dir])
+    command.check_columns(args.data, args.text, "--text")
+    command.check_columns(args.data, [args.label], "--label")
     import numpy as np
 
     from plugins import user_dir

@@ -16,7 +16,7 @@ import command
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint of --task preference")
     add("data", metavar="FILE", help="validation texts with their class as score, 1 or 0")
@@ -38,6 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    command.check_inputs([args.data, args.test], checkpoints=[args.checkpoint])
     from plugins import user_dir
     from plugins.analysis.metrics import thresholds
     from plugins.checkpoints import find_checkpoint

@@ -16,7 +16,7 @@ import command
 
 def parse_args(argv=None):
     """Parse the command line. Nothing heavy is imported until it is known to be sound."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
@@ -33,6 +33,10 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
+    command.check_inputs([args.first, args.second, args.map])
+    for path in (args.first, args.second):
+        command.check_columns(path, args.text, "--text")
+        command.check_columns(path, [args.label], "--label")
     import numpy as np
 
     from plugins.diagnostics import comparison, comparison_report, datasets

@@ -18,7 +18,7 @@ import job_options
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("data", metavar="DATA", help="folder of CLASS.txt files, or of the files that --spec names")
     add("--spec", metavar="FILE", help="YAML file that describes labeled texts")
@@ -39,6 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    command.check_inputs([args.spec], [args.data], [args.checkpoint])
     import plugins.hub
     from plugins import user_dir
     from plugins.checkpoints import model_name, read_state

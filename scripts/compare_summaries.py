@@ -11,7 +11,6 @@ figure has curves against them. DIR gets results.md, results.json and rouge.png.
 
 import argparse
 import math
-import sys
 from pathlib import Path
 
 import command
@@ -19,7 +18,7 @@ import command
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line. Nothing heavy is imported until it is known to be sound."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("files", nargs="+", metavar="NAME=FILE", help="name of a system, and its file")
@@ -39,13 +38,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def check_files(args: argparse.Namespace) -> None:
-    """End with one line if a file is missing, before the slow imports."""
-    missing = next((path for path in args.files.values() if path and not Path(path).exists()), None)
-    if missing is not None:
-        sys.exit(f"error: {missing}: No such file or directory")
-
-
 def is_number(text: str) -> bool:
     """Return whether a name is a finite number."""
     try:
@@ -57,7 +49,7 @@ def is_number(text: str) -> bool:
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    check_files(args)
+    command.check_inputs(args.files.values())
     from plugins.analysis.metrics import rouge_comparison
     from plugins.errors import UserError, report_in_one_line
     from plugins.files import check_not_read, write_json, write_text

@@ -20,7 +20,7 @@ FIRST = 100
 
 def parse_args(argv=None):
     """Parse the command line. Nothing heavy is imported until it is known to be sound."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
@@ -43,6 +43,7 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
+    command.check_inputs([args.checkpoint])
     sys.path.insert(0, str(ROOT))
     checkpoint = args.checkpoint or demo_glue.pretrained(args)
     task = args.output / "word-order-data"

@@ -38,7 +38,7 @@ metrics: [accuracy]
 
 def parse_args(argv=None):
     """Parse the command line. Nothing heavy is imported until it is known to be sound."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
@@ -54,6 +54,7 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
+    command.check_inputs([args.checkpoint], [args.glue_dir])
     output = Path(args.output)
     checkpoint = args.checkpoint or pretrained(args)
     if args.glue_dir:

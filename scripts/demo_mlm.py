@@ -19,7 +19,7 @@ VARIANTS = ["baseline", "learned-clap", "alibi", "zero-clap"]
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line, before anything slow is imported."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
@@ -47,6 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    command.check_inputs(args.data)
     print("loading fairseq", flush=True)
     from plugins.errors import report_in_one_line
     from plugins.mlm.demo import Demo

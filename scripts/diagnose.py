@@ -21,7 +21,7 @@ import job_options
 
 def parse_args(argv=None):
     """Parse the command line. Nothing heavy is imported until it is known to be sound."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
@@ -40,8 +40,14 @@ def parse_args(argv=None):
     add("--batch-size", type=int, metavar="N", help="(default: as scripts/run_glue.py)")
     add("--config", metavar="YAML", help="hyperparameters; see examples/glue/recipes")
     add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
-    add("--inputs", nargs="+", default=["full"], metavar="INPUT", help="what models see: full, first, second, "
-        "shuffled, length, overlap, start:N, words:LIST, without:LIST, masked:LIST, hypernyms:LIST (default: full)")
+    add(
+        "--inputs",
+        nargs="+",
+        default=["full"],
+        metavar="INPUT",
+        help="what models see: full, first, second, "
+        "shuffled, length, overlap, start:N, words:LIST, without:LIST, masked:LIST, hypernyms:LIST (default: full)",
+    )
     add("--null", choices=["prior", "model"], default="prior", help="prediction without the input: the distribution of "
         "the training labels (default), or a model trained on the empty input")  # fmt: skip
     add("--slices", nargs="+", default=[], metavar="COLUMN", help="columns of the training file to report by")
@@ -71,6 +77,15 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
+    task = args.task if args.task and args.task.endswith((".yaml", ".yml")) else None
+    tables = args.data or []
+    command.check_inputs(
+        [*tables, task, args.probabilities, args.logits, args.checkpoint, args.config], [args.glue_dir, args.wordnet]
+    )
+    for path in tables:
+        command.check_columns(path, args.text, "--text")
+        command.check_columns(path, [args.label], "--label")
+    command.check_columns(next(iter(tables), None), args.slices, "--slices")
     from plugins import user_dir
     from plugins.errors import report_in_one_line
     from plugins.glue import diagnose

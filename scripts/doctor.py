@@ -4,7 +4,6 @@
 Only the standard library is imported at the top: this must also work where torch or fairseq is missing.
 """
 
-import argparse
 import contextlib
 import importlib
 import importlib.metadata
@@ -24,7 +23,7 @@ PYTHON_RANGE = ((3, 11), (3, 14))  # as python_requires in setup.py
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description="Print versions, devices and repairs, and what is missing with the command that adds it.",
         epilog="Exit status: 0 when everything required is there, else 1.",
     )

@@ -18,7 +18,7 @@ import command
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("source", metavar="CKPT|NPZ", help="checkpoint, or a file of scripts/embed.py")
     add("data", metavar="DATA", help="folder of the labeled texts")
@@ -39,6 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    command.check_inputs([args.spec], [args.data], [args.source, args.untuned])
     import numpy as np
 
     import plugins.hub

@@ -18,7 +18,6 @@ prefix alone. For a checkpoint without styles it has those that apply; the text 
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import command
@@ -26,7 +25,7 @@ import command
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", type=Path, help="checkpoint file of the task char_lm, or its folder")
     add("--data", nargs="+", metavar="PATH", help="files or folders with text (default: those it was trained on)")
@@ -56,19 +55,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def check_files(args: argparse.Namespace) -> None:
-    """End with one line if a file is missing, before the slow imports."""
-    if not Path(args.checkpoint).exists():
-        sys.exit(f"error: {args.checkpoint}: no such checkpoint")
-    missing = next((path for path in args.data or () if path and not Path(path).exists()), None)
-    if missing is not None:
-        sys.exit(f"error: {missing}: No such file or directory")
-
-
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    check_files(args)
+    command.check_inputs(paths=args.data or [], checkpoints=[args.checkpoint])
     from plugins import user_dir
     from plugins.analysis.runs.grids import without_nan
     from plugins.analysis.styles import report

@@ -19,7 +19,7 @@ import command
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
     add("files", metavar="TEXTS", nargs="+", help="files of text, in UTF-8")
@@ -38,19 +38,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def check_files(args: argparse.Namespace) -> None:
-    """End with one line if a file is missing, before the slow imports."""
-    if not Path(args.checkpoint).exists():
-        sys.exit(f"error: {args.checkpoint}: no such checkpoint")
-    missing = next((path for path in args.files if path and not Path(path).exists()), None)
-    if missing is not None:
-        sys.exit(f"error: {missing}: No such file or directory")
-
-
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    check_files(args)
+    command.check_inputs(args.files, checkpoints=[args.checkpoint])
     import plugins.hub  # seconds, so not before the arguments are checked
     from plugins import user_dir
     from plugins.analysis.attention import plots as attention_plots

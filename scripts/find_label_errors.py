@@ -17,7 +17,7 @@ import command
 
 def parse_args(argv=None):
     """Parse the command line. Nothing heavy is imported until it is known to be sound."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
@@ -42,6 +42,8 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
+    command.check_inputs([args.specs], [args.folder])
+    command.check_columns(Path(args.folder, "diagnosis.csv"), args.slices, "--slices")
     import dataclasses
 
     from plugins.diagnostics import diagnosis, formats, label_errors, review_page, specifications

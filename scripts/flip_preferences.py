@@ -18,7 +18,7 @@ import command
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("data", metavar="DATA", help="file of comparisons or ratings")
     add("--share", type=float, required=True, metavar="X", help="of the comparisons, 0 to 1")
@@ -38,6 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    command.check_inputs([args.data], checkpoints=[args.checkpoint])
     import numpy as np
 
     from plugins import user_dir

@@ -23,7 +23,7 @@ RECIPES = command.shipped("examples/glue/recipes")
 
 def parse_args(argv=None):
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
@@ -39,13 +39,14 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
+    command.check_inputs(paths=[args.glue_dir, *args.models])
     from plugins.errors import report_in_one_line
     from plugins.files import read_json, write_json, write_text
 
     report_in_one_line()
     checkpoints = {p.parent.name: p for d in args.models for p in sorted(Path(d).glob("*/checkpoint_best.pt"))}
     if not checkpoints:
-        sys.exit(f"error: {', '.join(args.models)}: contains no MODEL/checkpoint_best.pt")
+        command.stop(f"{', '.join(args.models)}: contains no MODEL/checkpoint_best.pt")
     rows = []
     for recipe in args.recipes:
         for model, checkpoint in checkpoints.items():
@@ -55,7 +56,7 @@ def main():
                      str(RECIPES / f"{recipe}.yaml"), "--output", str(folder), *args.options]  # fmt: skip
             print(f"{model}, {recipe}", flush=True)
             if subprocess.run(words, stdout=subprocess.DEVNULL).returncode:
-                sys.exit(f"error: {model}, {recipe} failed")
+                command.stop(f"{model}, {recipe} failed")
             rows += summarized(read_json(folder / "results.json", dict), model, recipe)
     text = table(rows)
     write_text(Path(args.output, "collapse.md"), text + "\n")

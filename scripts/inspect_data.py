@@ -17,7 +17,7 @@ import command
 
 def parse_args(argv=None):
     """Parse the command line. Nothing heavy is imported until it is known to be sound."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
@@ -48,6 +48,10 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
+    command.check_inputs([*args.files, args.spec], [args.glue_dir])
+    for path in args.files:
+        command.check_columns(path, args.text, "--text")
+        command.check_columns(path, [args.label], "--label")
     from plugins.data.glue import specs
     from plugins.diagnostics import datasets, inspection, inspection_figures, inspection_report
     from plugins.errors import report_in_one_line

@@ -18,7 +18,7 @@ import command
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoints", metavar="CKPT", nargs="+", help="checkpoint, or the folder of one; NAME=CKPT names it")
     add("--text", required=True, type=Path, metavar="FILE", help="text to read, in UTF-8")
@@ -42,6 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    command.check_inputs([args.text], checkpoints=[path.split("=", 1)[-1] for path in args.checkpoints])
     import plugins.hub  # seconds, so not before the arguments are checked
     from plugins import user_dir
     from plugins.analysis.long_context.run import run

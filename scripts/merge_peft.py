@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line, before anything heavy is imported."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("adapter", nargs="?", help="checkpoint of an adapter, or a folder with checkpoint_best.pt")
     parser.add_argument("-o", "--output", metavar="CKPT", help="the checkpoint to write")
     parser.add_argument("--base", metavar="CKPT", help="checkpoint of the base, if it was moved")
@@ -55,6 +55,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    command.check_inputs(paths=[args.folder], checkpoints=[args.adapter, args.base])
     from plugins import user_dir
     from plugins.errors import UserError
     from plugins.files import check_not_read

@@ -9,7 +9,6 @@ Query position runs down, key position across, from right to left where the text
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import command
@@ -17,7 +16,7 @@ import command
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
     add("text", metavar="TEXT", help="the text, or FILE:text.txt; it may contain <mask> for a masked LM")
@@ -33,19 +32,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def check_files(args: argparse.Namespace) -> None:
-    """End with one line if a file is missing, before the slow imports."""
-    if not Path(args.checkpoint).exists():
-        sys.exit(f"error: {args.checkpoint}: no such checkpoint")
-    path = args.text.removeprefix("FILE:")
-    if args.text.startswith("FILE:") and not Path(path).exists():
-        sys.exit(f"error: {path}: No such file or directory")
-
-
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    check_files(args)
+    path = command.file_named(args.text)
+    command.check_inputs([path], checkpoints=[args.checkpoint])
     import numpy as np
 
     import plugins.hub  # seconds, so not before the arguments are checked
@@ -58,10 +49,10 @@ def main() -> None:
 
     report_in_one_line()
     user_dir.load(args.user_dir)
-    check_not_read([args.output, args.json], [args.checkpoint, *args.text.split("FILE:")[1:]])
+    check_not_read([args.output, args.json], [args.checkpoint, path])
     text = args.text
-    if text.startswith("FILE:"):
-        with opened(text.removeprefix("FILE:")) as file:
+    if path is not None:
+        with opened(path) as file:
             text = file.read()
     lm = plugins.hub.load(args.checkpoint)
     move(lm.model, args.device)

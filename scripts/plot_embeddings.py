@@ -16,7 +16,7 @@ import command
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("sources", metavar="CKPT|NPZ", nargs="+", help="checkpoints, or files of scripts/embed.py")
     add("data", metavar="DATA", help="folder of the labeled texts")
@@ -34,6 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    command.check_inputs([args.spec], [args.data], args.sources)
     import plugins.hub
     from plugins import user_dir
     from plugins.embeddings import figures, texts

@@ -13,7 +13,6 @@ Writes loss.png and runs.json; speed.png with --speed, and consistency.png with 
 """  # noqa: E501
 
 import argparse
-import sys
 from pathlib import Path
 
 import command
@@ -21,7 +20,7 @@ import command
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("runs", nargs="*", type=Path, metavar="RUN_DIR", help="folders of runs, or their logs")
     add("-o", "--output", type=Path, default=Path("plots"), metavar="DIR", help="output folder (default: %(default)s)")
@@ -36,17 +35,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def check_files(args: argparse.Namespace) -> None:
-    """End with one line if a file is missing, before the slow imports."""
-    missing = next((path for path in (*args.evaluation, args.speed) if path and not Path(path).exists()), None)
-    if missing is not None:
-        sys.exit(f"error: {missing}: No such file or directory")
-
-
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    check_files(args)
+    command.check_inputs([*args.evaluation, args.speed])
+    if not any(path.exists() for path in args.runs):  # others that are missing are skipped
+        command.check_inputs(paths=args.runs)
     from plugins.analysis.runs import bars, figures
     from plugins.analysis.runs.grids import without_nan
     from plugins.errors import report_in_one_line

@@ -27,7 +27,7 @@ import command
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint of the task char_lm with styles, or its folder")
     add("--text", type=Path, nargs="+", required=True, metavar="FILE", help="texts in UTF-8")
@@ -56,15 +56,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         if (other := files.setdefault(file_name(name), name)) != name:
             parser.error(f"--text: {other} and {name} would both be drawn in ribbon_{file_name(name)}.png; rename one")
     return args
-
-
-def check_files(args: argparse.Namespace) -> None:
-    """End with one line if a file is missing, before the slow imports."""
-    if not Path(args.checkpoint).exists():
-        sys.exit(f"error: {args.checkpoint}: no such checkpoint")
-    missing = next((path for path in (*args.text, args.evaluation) if path and not Path(path).exists()), None)
-    if missing is not None:
-        sys.exit(f"error: {missing}: No such file or directory")
 
 
 def file_name(text: str) -> str:
@@ -132,7 +123,7 @@ def read_evaluation(path: Path | None, lm, judge: str) -> dict:
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    check_files(args)
+    command.check_inputs([*args.text, args.evaluation], checkpoints=[args.checkpoint])
     from tqdm import tqdm
 
     from plugins import user_dir

@@ -19,7 +19,7 @@ import command
 
 def parse_args(argv=None):
     """Parse the command line. Nothing heavy is imported until it is known to be sound."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
@@ -43,6 +43,7 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
+    command.check_inputs(paths=[args.glue_dir, args.runs], checkpoints=[args.checkpoint])
     from plugins import user_dir
     from plugins.errors import report_in_one_line
 

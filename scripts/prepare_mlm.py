@@ -16,7 +16,7 @@ import command
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line, before anything slow is imported."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add_text_options(parser.add_argument_group("text"))
@@ -102,6 +102,8 @@ def main() -> None:
     """Run the command."""
     start = time.monotonic()
     args = parse_args()
+    texts = [*(args.train or []), *(args.valid or []), *(args.test or [])]
+    command.check_inputs([*texts, args.sentencepiece_model], [args.gpt2_dir])
     from plugins.data.mlm.prepare import Preparation  # takes seconds, so not before the arguments are checked
     from plugins.errors import report_in_one_line
 

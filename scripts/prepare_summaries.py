@@ -15,7 +15,7 @@ import command
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line, before anything slow is imported."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to make")

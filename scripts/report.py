@@ -9,7 +9,6 @@ the text. Samples and answers are computed when it is written.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import command
@@ -17,7 +16,7 @@ import command
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
@@ -51,19 +50,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def check_files(args: argparse.Namespace) -> None:
-    """End with one line if a file is missing, before the slow imports."""
-    if not Path(args.checkpoint).exists():
-        sys.exit(f"error: {args.checkpoint}: no such checkpoint")
-    missing = next((path for path in [args.text] if path and not Path(path).exists()), None)
-    if missing is not None:
-        sys.exit(f"error: {missing}: No such file or directory")
-
-
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    check_files(args)
+    command.check_inputs([args.text], checkpoints=[args.checkpoint])
     from plugins import checkpoints, files, hub, user_dir
     from plugins.analysis.report import contents, page
     from plugins.errors import report_in_one_line

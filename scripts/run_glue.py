@@ -15,7 +15,6 @@ in DIR/TASK/RUN the checkpoint and the validation predictions.
 """
 
 import argparse
-import os
 import shlex
 import sys
 
@@ -39,7 +38,7 @@ WORDS = {
 
 def parse_args(argv=None):
     """Parse the command line. Nothing heavy is imported until it is known to be sound."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
@@ -68,7 +67,8 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
-    check_paths(args)
+    own = [name for name in args.tasks if name.endswith((".yaml", ".yml"))]
+    command.check_inputs([*own, args.config], [args.glue_dir], [args.checkpoint])
     from plugins import user_dir
     from plugins.errors import report_in_one_line
     from plugins.glue import plan, session
@@ -82,15 +82,6 @@ def main():
         hyperparameters={name: getattr(args, name) for name in plan.HYPERPARAMETERS},
     )  # fmt: skip
     session.run(request, job_options.resources(args, args.cpu))
-
-
-def check_paths(args):
-    """End with one line if a path does not exist, before the seconds that importing fairseq takes."""
-    given = [("--checkpoint", args.checkpoint), ("--glue-dir", args.glue_dir), ("--config", args.config)]
-    given += [("--tasks", name) for name in args.tasks if name.endswith((".yaml", ".yml"))]
-    for flag, path in given:
-        if path is not None and not os.path.exists(path):
-            sys.exit(f"error: {flag} {path}: no such file or folder")
 
 
 if __name__ == "__main__":

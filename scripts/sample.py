@@ -21,7 +21,7 @@ AT_ONCE = 32  # samples drawn side by side: each needs a cache of its own
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line. Nothing heavy is imported until it is known to be sound."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
@@ -57,6 +57,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    command.check_inputs([command.file_named(args.prompt)], checkpoints=[args.checkpoint])
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly when the reader of a pipe does
     import torch
@@ -112,12 +113,13 @@ def samples(model, prompt: str, args: argparse.Namespace, options: dict):
 
 
 def read_prompt(prompt: str) -> str:
-    """Return the prompt, which stands in a file where it says ``FILE:``."""
+    """Return the prompt, or the content of the file that ``FILE:path`` names."""
     from plugins.files import opened
 
-    if not prompt.startswith("FILE:"):
+    path = command.file_named(prompt)
+    if path is None:
         return prompt
-    with opened(prompt.removeprefix("FILE:")) as file:
+    with opened(path) as file:
         return file.read()
 
 

@@ -15,7 +15,7 @@ import command
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="the checkpoint that made the vectors")
     add("vectors", type=Path, metavar="NPZ", help="file of scripts/embed.py")
@@ -35,6 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    command.check_inputs([args.vectors, *args.files, args.queries], checkpoints=[args.checkpoint])
     import plugins.hub
     from plugins import user_dir
     from plugins.analysis.metrics.retrieval import search

@@ -15,7 +15,7 @@ import command
 
 def parse_args(argv=None):
     """Parse the command line. Nothing heavy is imported until it is known to be sound."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
@@ -32,6 +32,8 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
+    command.check_inputs([args.specs, args.pool])
+    command.check_columns(args.pool, [args.text], "--text")
     from plugins.diagnostics import datasets, formats, specifications
     from plugins.errors import report_in_one_line
     from plugins.files import check_not_read

@@ -29,7 +29,7 @@ SEARCH = (
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line. Nothing heavy is imported before."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
@@ -83,6 +83,10 @@ def lead(checkpoint: str) -> int:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    model = None if lead(args.checkpoint) else args.checkpoint
+    command.check_inputs(paths=[args.file], checkpoints=[model, args.peft_base])
+    command.check_columns(args.file, [args.document_column], "--document-column")
+    command.check_columns(args.file, [args.summary_column], "--summary-column")
     from plugins import user_dir
     from plugins.errors import UserError, report_in_one_line
     from plugins.files import check_not_read, replacing

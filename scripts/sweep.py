@@ -26,7 +26,7 @@ def parse(arguments):
     if "--" in arguments:
         at = arguments.index("--")
         arguments, more = arguments[:at], arguments[at + 1 :]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("grid", type=Path, metavar="GRID.yaml", help="what to run")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for runs and results")
@@ -100,6 +100,7 @@ def draw(grid, logs, cells, folder):
 def main():
     args, more = parse(sys.argv[1:])
     args.asked = sys.argv[1:]
+    command.check_inputs([args.grid])
     from plugins.analysis.runs import grids
     from plugins.errors import report_in_one_line
     from plugins.jobs import Runner

@@ -20,7 +20,7 @@ import job_options
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("data", metavar="GLUE", help="folder with a folder for each task")
     add("--tasks", nargs="+", required=True, metavar="TASK", help="GLUE tasks with classes")
@@ -48,6 +48,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    command.check_inputs(paths=[args.data], checkpoints=[args.checkpoint])
     import numpy as np
 
     import plugins.hub

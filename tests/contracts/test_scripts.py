@@ -1,4 +1,4 @@
-"""Each script shows its help in a new Python, at once: without importing torch or fairseq."""
+"""Each script shows its help, and finds a missing input, in a new Python without importing torch or fairseq."""
 
 import re
 import subprocess
@@ -8,15 +8,81 @@ import pytest
 import toy
 
 SCRIPTS = [path for path in sorted((toy.ROOT / "scripts").glob("[!_]*.py")) if "__main__" in path.read_text()]
+HEAVY = {"torch", "fairseq", "numpy", "transformers", "matplotlib"}
+
+
+def run(script, *arguments):
+    """Run a script; return the process, its lines on stderr, and the names of the modules that it imported."""
+    command = [sys.executable, "-X", "importtime", script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    lines = done.stderr.splitlines()
+    imported = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
+    return done, [line for line in lines if not line.startswith("import time:")], imported
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_help_imports_nothing_heavy(script):
-    command = [sys.executable, "-X", "importtime", script, "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done, _, imported = run(script, "--help")
     assert done.returncode == 0 and done.stdout.startswith("usage: "), done.stderr[-2000:]
-    imported = set(re.findall(r"\| +([\w.]+)$", done.stderr, flags=re.M))
-    assert "argparse" in imported and not imported & {"torch", "fairseq", "transformers", "matplotlib"}
+    assert "argparse" in imported and not imported & HEAVY
+
+
+# Arguments of which one names a missing file, NONE; the others name this file, HERE, and a folder, DIR
+MISSING = {
+    "apply_labels": ["HERE", "NONE", "-o", "OUT"],
+    "benchmark_label_errors": ["--lines", "HERE", "NONE", "-o", "OUT"],
+    "choose_threshold": ["HERE", "NONE"],
+    "compare_data": ["HERE", "NONE", "-o", "OUT"],
+    "compare_losses": ["DIR", "--checkpoint", "NONE", "-o", "OUT"],
+    "compare_summaries": ["a=HERE", "b=NONE", "-o", "OUT"],
+    "demo_diagnose": ["--checkpoint", "NONE", "-o", "OUT"],
+    "demo_glue": ["--glue-dir", "NONE", "-o", "OUT"],
+    "demo_mlm": ["--data", "NONE", "-o", "OUT"],
+    "diagnose": ["--data", "HERE", "NONE", "--checkpoint", "HERE", "-o", "OUT"],
+    "embed": ["HERE", "HERE", "NONE", "-o", "OUT.npz"],
+    "evaluate_embeddings": ["HERE", "NONE", "-o", "OUT"],
+    "evaluate_style": ["NONE", "-o", "OUT"],
+    "export_hf": ["NONE", "-o", "OUT"],
+    "find_heads": ["HERE", "NONE", "-o", "OUT"],
+    "find_label_errors": ["NONE", "-o", "OUT"],
+    "flip_preferences": ["NONE", "--share", "0.1", "-o", "OUT"],
+    "get_data": ["enwik8", "--from", "NONE", "-o", "OUT"],
+    "glue_collapse": ["--glue-dir", "DIR", "--models", "NONE", "-o", "OUT"],
+    "import_hf": ["NONE", "-o", "OUT"],
+    "inspect_data": ["HERE", "NONE", "-o", "OUT"],
+    "long_context": ["mine=NONE", "--text", "HERE", "-o", "OUT"],
+    "merge_peft": ["HERE", "--base", "NONE", "-o", "OUT"],
+    "plot_attention": ["HERE", "FILE:NONE", "-o", "OUT"],
+    "plot_embeddings": ["NONE", "DIR", "-o", "OUT"],
+    "plot_runs": ["NONE", "-o", "OUT"],
+    "plot_styles": ["HERE", "--text", "NONE", "-o", "OUT"],
+    "predict_glue": ["--checkpoint", "NONE", "--glue-dir", "DIR", "-o", "OUT"],
+    "prepare_mlm": ["--train", "HERE", "NONE", "-o", "OUT"],
+    "report": ["HERE", "--text", "NONE", "-o", "OUT"],
+    "run_glue": ["--glue-dir", "DIR", "--checkpoint", "NONE", "--output", "OUT"],
+    "sample": ["HERE", "--prompt", "FILE:NONE"],
+    "search_texts": ["HERE", "HERE", "NONE", "--query", "text"],
+    "select_data": ["--specs", "HERE", "--pool", "NONE", "--number", "1", "-o", "OUT"],
+    "slim_checkpoint": ["NONE", "-o", "OUT"],
+    "summarize": ["HERE", "NONE", "-o", "OUT"],
+    "sweep": ["NONE", "-o", "OUT"],
+    "transfer": ["NONE", "--tasks", "CoLA", "RTE", "--checkpoint", "HERE", "-o", "OUT"],
+}
+WITHOUT_INPUT = {"doctor", "prepare_summaries"}
+
+
+def test_every_script_with_an_input_has_a_case():
+    assert MISSING.keys() | WITHOUT_INPUT == {path.stem for path in SCRIPTS}
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_a_missing_input_is_found_before_anything_heavy_is_imported(name, tmp_path):
+    places = {"HERE": __file__, "DIR": str(tmp_path), "NONE": str(tmp_path / "none"), "OUT": str(tmp_path / "out")}
+    words = [re.sub("HERE|DIR|NONE|OUT", lambda found: places[found[0]], word) for word in MISSING[name]]
+    done, errors, imported = run(toy.ROOT / "scripts" / f"{name}.py", *words)
+    (line,) = errors
+    assert done.returncode == 1 and line.startswith(f"error: {tmp_path / 'none'}: ")
+    assert not imported & HEAVY and not list(tmp_path.iterdir())
 
 
 LOADING = [path for path in SCRIPTS if 'metavar="CKPT' in path.read_text()]

@@ -1,4 +1,4 @@
-"""scripts/command.py: how every command ends without its environment, after Ctrl-C, and with a status."""
+"""scripts/command.py: how every command ends, and its checks of arguments before the heavy imports."""
 
 import os
 import subprocess
@@ -11,8 +11,13 @@ ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
 
 
 @pytest.fixture
-def run(load_script):
-    return load_script("command").run
+def command(load_script):
+    return load_script("command")
+
+
+@pytest.fixture
+def run(command):
+    return command.run
 
 
 @pytest.mark.parametrize("words", [
@@ -48,3 +53,82 @@ def test_the_status_of_a_command_is_the_exit_status(run):
         run(lambda: 3)
     assert ended.value.code == 3
     run(lambda: None)
+
+
+@pytest.mark.parametrize("kind", ["files", "paths", "checkpoints"])
+def test_a_missing_input_and_a_named_pipe_are_refused(command, tmp_path, kind):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "none", tmp_path / "pipe", "a\0b"):
+        with toy.refused(command.escaped(path), error=SystemExit):
+            command.check_inputs(**{kind: [None, __file__, path]})
+
+
+def test_a_folder_is_a_path_and_a_checkpoint_but_no_file(command, tmp_path):
+    command.check_inputs(paths=[tmp_path, str(tmp_path)], checkpoints=[tmp_path])
+    with toy.refused(str(tmp_path), error=SystemExit):
+        command.check_inputs([tmp_path])
+
+
+def test_the_pipe_of_a_process_substitution_is_a_file(command):
+    ends = os.pipe()
+    command.check_inputs([f"/dev/fd/{ends[0]}"])
+    for end in ends:
+        os.close(end)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_without_permission_is_refused(command, tmp_path):
+    (tmp_path / "secret").touch(mode=0)
+    with toy.refused("secret", error=SystemExit):
+        command.check_inputs([tmp_path / "secret"])
+
+
+@pytest.mark.parametrize("suffix, header", [
+    (".csv", "Text,label\n"),
+    (".csv", '"te""xt"; text;label\n'),
+    (".tsv", "\ufefftext\tlabel\n"),
+    (".csv", '"two\nlines",text,label\n'),  # not checked: the header continues
+    (".csv", ""),
+    (".jsonl", '{"text": 1}\n'),
+], ids=str)  # fmt: skip
+def test_columns_that_a_reader_may_find_are_left_to_it(command, tmp_path, suffix, header):
+    path = tmp_path / f"data{suffix}"
+    path.write_text(header)
+    command.check_columns(path, ["text", "LABEL", None], "--text")
+    command.check_columns(None, ["text"], "--text")
+    command.check_columns(tmp_path / "none.csv", ["text"], "--text")
+    path.write_bytes(b"\x1f\x8b\xff\n")  # compressed
+    command.check_columns(path, ["text"], "--text")
+
+
+@pytest.mark.parametrize("suffix, delimiter", [(".csv", ","), (".tsv", "\t")])
+def test_a_column_that_is_nowhere_in_the_header_is_refused_by_name(command, tmp_path, suffix, delimiter):
+    (tmp_path / f"data{suffix}").write_text(f"text{delimiter}label\nbody,label\n")
+    with toy.refused("data", "--text body", "text, label", error=SystemExit):
+        command.check_columns(tmp_path / f"data{suffix}", ["label", "body"], "--text")
+
+
+def test_a_usage_error_escapes_what_controls_a_terminal(command, capsys):
+    parser = command.Parser(prog="program")
+    parser.add_argument("--kind", choices=["a"])
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(["--kind", "a", "x\x1b[31m\u202ey\nz\udcff"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("x\\x1b[31m\\u202ey\\nz\\udcff")
+
+
+def test_the_line_of_an_error_escapes_what_controls_a_terminal(command, tmp_path):
+    with pytest.raises(SystemExit) as ended:
+        command.check_inputs([tmp_path / "x\x1b[31m\u202e\n"])
+    assert ended.value.code.startswith("error: ") and ended.value.code.isprintable()
+    assert "x\\x1b[31m\\u202e\\n" in ended.value.code
+
+
+def test_a_text_is_read_from_a_file_only_if_it_starts_so(command):
+    assert command.file_named("FILE:a.txt") == "a.txt"
+    assert command.file_named("see FILE:a.txt") is None
+
+
+def test_every_script_has_the_shared_parser():
+    files = (toy.ROOT / "scripts").glob("[!_]*.py")
+    assert [path.name for path in files if "argparse.ArgumentParser(" in path.read_text()] == []

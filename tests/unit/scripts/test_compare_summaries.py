@@ -1,7 +1,6 @@
 """scripts/compare_summaries.py: its command line."""
 
 import pytest
-import toy
 
 
 @pytest.fixture
@@ -24,8 +23,3 @@ def test_names_that_make_no_sense(script, arguments, capsys):
     with pytest.raises(SystemExit):
         script.parse_args([*arguments, "-o", "out"])
     assert "error:" in capsys.readouterr().err
-
-
-def test_a_missing_file_is_named_before_anything_is_imported(script, tmp_path):
-    with toy.refused("none.jsonl", error=SystemExit):
-        script.check_files(script.parse_args([f"a={tmp_path / 'none.jsonl'}", "-o", "out"]))
