@@ -1,4 +1,4 @@
-"""A few seconds of fuzz.py; README.md has the counts of a long run."""
+"""Run fuzz.py for a few seconds."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""README.md keeps its promises: every command in it runs at toy size, or its real parser takes it.
+"""Every command in README.md runs at toy size, or its real parser accepts it.
 
-Commands are the lines of fenced ``bash`` blocks, Python the fenced ``python`` blocks. A new kind of command makes
-``test_every_command_is_known`` fail until it is given a test here.
+Commands are the lines of fenced ``bash`` blocks, Python code the fenced ``python`` blocks. A new kind of command makes
+``test_every_command_is_known`` fail until a test for it is added here.
 """
 
 import contextlib
@@ -35,10 +35,13 @@ PROGRAMS = {"make", "source", "python", "fairseq-train", "fairseq-hydra-train"}
 HARMLESS = {"scripts/doctor.py", "scripts/get_data.py"}
 SCRIPTS = HARMLESS | {
     "scripts/demo_mlm.py",
+    "scripts/diagnose.py",
     "scripts/evaluate_style.py",
     "scripts/export_hf.py",
     "scripts/find_heads.py",
+    "scripts/find_label_errors.py",
     "scripts/import_hf.py",
+    "scripts/inspect_data.py",
     "scripts/merge_peft.py",
     "scripts/plot_attention.py",
     "scripts/plot_runs.py",
@@ -86,7 +89,7 @@ def test_the_environment_is_where_install_puts_it(words):
 
 @pytest.mark.parametrize("words", [w for w in commands("python") if w[1] not in HARMLESS], ids=shlex.join)
 def test_scripts_take_their_options(words, monkeypatch):
-    """Their own parsers, which end the program at an option that they do not know."""
+    """Their own parsers, which reject unknown options."""
     monkeypatch.syspath_prepend(toy.ROOT / "scripts")
     runpy.run_path(str(toy.ROOT / words[1]), run_name="parsed")["parse_args"](words[2:])
 
