@@ -1,10 +1,13 @@
 """Which checkpoint is meant: of a folder, or of a training command."""
 
 import os
+import re
+from pathlib import Path
 
 from plugins.errors import UserError
 
 IN_A_FOLDER = ("checkpoint_best.pt", "checkpoint_last.pt")
+NUMBERED = re.compile(r"checkpoint_(\d{1,9})_(\d{1,12})\.pt")
 
 
 def find_checkpoint(path: str | os.PathLike) -> str:
@@ -22,6 +25,16 @@ def find_checkpoint(path: str | os.PathLike) -> str:
         if os.path.exists(os.path.join(path, name)):
             return os.path.join(path, name)
     raise UserError(f"{path}: neither {' nor '.join(IN_A_FOLDER)} in this folder; name the checkpoint file")
+
+
+def by_update(folder: str | os.PathLike) -> list[Path]:
+    """Return the numbered checkpoints of a folder, ``checkpoint_EPOCH_UPDATES.pt``, the one with most updates first.
+
+    The times of the files say nothing: copies and restored backups have new ones.
+    """
+    numbered = [(NUMBERED.fullmatch(path.name), path) for path in Path(folder).iterdir()]
+    found = [(int(match[2]), int(match[1]), path) for match, path in numbered if match]
+    return [path for *_, path in sorted(found, reverse=True)]
 
 
 def starting_checkpoint(

@@ -1,7 +1,6 @@
 """A job, its status file ``run.json``, and checks that its log and checkpoints are complete."""
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -155,7 +154,7 @@ def resumable(save_dir: str | Path) -> bool:
     A full disk, or fairseq without this package, leaves incomplete files.
     """
     last = Path(save_dir) / LAST
-    numbered = sorted(last.parent.glob("checkpoint_*_*.pt"), key=os.path.getmtime, reverse=True)
+    numbered = checkpoints.by_update(last.parent)
     for path in (last, *numbered):
         try:
             checkpoints.read_state(str(path))

@@ -226,12 +226,19 @@ def _lines_of(log: Path) -> list[str]:
 
 
 def _checkpoints(folder: Path) -> Iterable[dict]:
-    """Yield the content of the readable checkpoints in a folder, newest first, without loading the weights."""
-    for file in sorted(folder.glob("checkpoint*.pt"), key=lambda file: file.stat().st_mtime_ns, reverse=True):
+    """Yield the content of the readable checkpoints in a folder, the last update first, without loading the weights."""
+    found = []
+    for file in sorted(folder.glob("checkpoint*.pt")):
         try:
-            yield checkpoints.read_state(str(file))
+            found.append(checkpoints.read_state(str(file)))
         except UserError:  # truncated, from a run that was killed
             continue
+    yield from sorted(found, key=_updates_of, reverse=True)
+
+
+def _updates_of(state: Mapping) -> int:
+    history = state.get("optimizer_history") or [{}]
+    return history[-1].get(_UPDATES, 0)
 
 
 def records_of(state: Mapping) -> list[Record]:

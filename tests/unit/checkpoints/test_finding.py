@@ -1,5 +1,7 @@
 """Which checkpoint a folder or a training command means."""
 
+import os
+
 from plugins import checkpoints
 
 
@@ -16,3 +18,13 @@ def test_training_starts_from_the_run_to_resume_else_from_the_model_named(tmp_pa
     assert start(str(tmp_path), default, str(other)) == str(last)
     assert start(None, None, None) is None
     assert start("${checkpoint.save_dir}", default, None) is None
+
+
+def test_numbered_checkpoints_are_ordered_by_their_updates_and_not_by_the_times_of_their_files(tmp_path):
+    for age, name in enumerate(("checkpoint_2_90.pt", "checkpoint_10_100.pt", "checkpoint_1_9.pt")):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1000 + age, 1000 + age))
+    for name in ("checkpoint_last.pt", "checkpoint_best.pt", "checkpoint_1_9.pt.part", "checkpoint_x_1.pt"):
+        (tmp_path / name).touch()
+    found = [path.name for path in checkpoints.by_update(tmp_path)]
+    assert found == ["checkpoint_10_100.pt", "checkpoint_2_90.pt", "checkpoint_1_9.pt"]
