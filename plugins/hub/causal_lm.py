@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -52,7 +53,7 @@ class CausalLM(AutoregressiveLM):
         """Return the text of tokens (N,); padding is omitted."""
         return self.dictionary.decode(ids)
 
-    def stream(self, prompt: Text = "", length: int = 500, *args, **options) -> Iterator[str]:
+    def stream(self, prompt: Text = "", length: int = 500, *args: Any, **options: Any) -> Iterator[str]:
         """Return an iterator over the pieces of the text that :meth:`sample` returns.
 
         Args:
@@ -84,7 +85,7 @@ class CausalLM(AutoregressiveLM):
         max_length: int | None = None,
         min_length: int = 0,
         no_repeat_ngram: int = 0,
-        **search,
+        **search: Any,
     ) -> str | list[str]:
         """Continue prompts up to the end of the document, which the model predicts.
 

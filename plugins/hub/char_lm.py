@@ -3,6 +3,7 @@
 import codecs
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +40,8 @@ class CharLM(AutoregressiveLM):
 
     def __init__(self, model: nn.Module, dictionary: CharDictionary, styles: Sequence[str] = ()):
         super().__init__(model, dictionary)
-        named = len(styles) == model.num_styles
-        self.styles = list(styles) if named else [str(i) for i in range(model.num_styles)]
+        count = self.model.num_styles
+        self.styles = list(styles) if len(styles) == count else [str(i) for i in range(count)]
 
     @classmethod
     def from_pretrained(cls, path: str | os.PathLike, base: str | None = None) -> "CharLM":
@@ -68,7 +69,7 @@ class CharLM(AutoregressiveLM):
         Raises:
             UserError: a file is damaged, contains more than plain data, or does not fit the other.
         """
-        return cls(*checkpoints.read_nanogpt(checkpoint, read_characters(itos_or_meta)))
+        return cls(*checkpoints.read_nanogpt(os.fspath(checkpoint), read_characters(itos_or_meta)))
 
     @classmethod
     def from_multi_style(
@@ -83,7 +84,7 @@ class CharLM(AutoregressiveLM):
         Raises:
             UserError: a file is damaged, contains more than plain data, or does not fit the other.
         """
-        return cls(*checkpoints.read_multi_style(checkpoint, read_characters(characters)))
+        return cls(*checkpoints.read_multi_style(os.fspath(checkpoint), read_characters(characters)))
 
     # What it is
 
@@ -111,7 +112,7 @@ class CharLM(AutoregressiveLM):
 
     # Sampling
 
-    def stream(self, prompt: Text = "", length: int = 500, *args, **options) -> Iterator[str]:
+    def stream(self, prompt: Text = "", length: int = 500, *args: Any, **options: Any) -> Iterator[str]:
         """Return an iterator over the pieces of the text that :meth:`sample` returns.
 
         Args:
@@ -137,7 +138,7 @@ class CharLM(AutoregressiveLM):
         yield from filter(None, (decoder.decode(bytes([i])) for i in tokens))
         yield from filter(None, [decoder.decode(b"", final=True)])
 
-    def steps(
+    def steps(  # type: ignore[override]  # style comes before n, also by position
         self, prompt: Text = "", length: int = 500, temperature: float = 0.8, top_k: int | None = 200,
         top_p: float | None = None, seed: int | None = 1337, style: Style = None, n: int = 1,
         refresh: int | None = None, cached: bool = True, slide: bool = False,
@@ -152,7 +153,9 @@ class CharLM(AutoregressiveLM):
 
     # Scoring
 
-    def logits(self, text: Text, style: Style = None) -> Tensor:
+    def logits(  # type: ignore[override]  # a style is the only further input
+        self, text: Text, style: Style = None
+    ) -> Tensor:
         """Return the logits of the character after each character of a text, see :meth:`.AutoregressiveLM.logits`.
 
         Args:
@@ -164,7 +167,9 @@ class CharLM(AutoregressiveLM):
         """
         return super().logits(text, style=style)
 
-    def loss(self, text: Text, style: Style = None, refresh: int | None = None) -> float:
+    def loss(  # type: ignore[override]  # style comes before refresh, also by position
+        self, text: Text, style: Style = None, refresh: int | None = None
+    ) -> float:
         """Return nats per character, or per byte: see :meth:`.AutoregressiveLM.loss`, and the class for ``style``."""
         return super().loss(text, refresh, style=style)
 
@@ -187,7 +192,7 @@ class CharLM(AutoregressiveLM):
             total += len(block) * logits[0, -1].float().softmax(-1)
         return dict(zip(self.styles, (total / len(tokens)).tolist(), strict=True))
 
-    def causal_logits(self, tokens: Tensor, style: Style) -> Tensor:
+    def causal_logits(self, tokens: Tensor, style: Style) -> Tensor:  # type: ignore[override]  # as in logits
         """See :meth:`.AutoregressiveLM.causal_logits`; a model that sees the future runs once per prefix."""
         styles = self.style_weights(style, len(tokens))
         if not self.sees_the_future:

@@ -3,6 +3,7 @@
 import os
 import pickle
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from plugins.errors import UserError
 from plugins.files import read_json
@@ -54,7 +55,7 @@ def in_order(table: Mapping, name: object) -> list[str]:
 def read_file(path: str | os.PathLike) -> object:
     """Return the content of a JSON file or of a pickle of plain data."""
     if not str(path).endswith(".pkl"):
-        return read_json(path)
+        return read_json(os.fspath(path))
     try:
         with open(path, "rb") as file:
             return PlainUnpickler(file).load()
@@ -69,8 +70,8 @@ def read_file(path: str | os.PathLike) -> object:
 class PlainUnpickler(pickle.Unpickler):
     """An unpickler that refuses every import: dicts, lists, strings and numbers load, and no code can run."""
 
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> NoReturn:
         raise UserError(f"refused: it contains {module}.{name}, which could execute code when loaded")
 
-    def persistent_load(self, pid: object):
+    def persistent_load(self, pid: object) -> NoReturn:
         raise UserError("refused: it refers to other files")

@@ -1,6 +1,7 @@
 """Texts to vectors, with any model of this package, tuned for it or not."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from .char_lm import CharLM
 from .language_model import move
 from .roberta import RobertaInterface
 
+if TYPE_CHECKING:
+    from plugins.modules.score_head import ScoreHead
+
 TEXTS_AT_ONCE = 16_384  # that are tokenized and sorted by length together
 DEFAULT_LONGEST = 512
 
@@ -33,9 +37,9 @@ class Embedder:
         longest: tokens of a text, which is truncated to them.
     """
 
-    lm = None  # the interface that it was made of
+    lm: CausalLM | CharLM | RobertaInterface | None = None  # the interface that it was made of
 
-    def __init__(self, model, encoder: encoding.TextEncoder, head: EmbeddingHead, longest: int):
+    def __init__(self, model: Any, encoder: encoding.TextEncoder, head: "EmbeddingHead | ScoreHead", longest: int):
         self.model, self.encoder, self.head, self.longest = model.eval(), encoder, head.eval(), longest
 
     @classmethod
@@ -64,7 +68,10 @@ class Embedder:
             raise UserError(f"{path}: {error}") from None
 
     @classmethod
-    def of(cls, lm, pooling: str = "mean", normalize: bool = False, longest: int | None = None) -> "Embedder":
+    def of(
+        cls, lm: CausalLM | CharLM | RobertaInterface, pooling: str = "mean", normalize: bool = False,
+        longest: int | None = None,
+    ) -> "Embedder":  # fmt: skip
         """Return an embedder of a loaded model.
 
         Args:
@@ -98,7 +105,7 @@ class Embedder:
         """The number of dimensions of the vectors."""
         return self.model.peft_parts().table.weight.size(1)
 
-    def to(self, device=None, dtype=None) -> "Embedder":
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Self:
         """Move the model to a device, turn its weights into a type (``torch.bfloat16``), and return self."""
         move(self.model, device, dtype)
         move(self.head, device, dtype)
@@ -127,7 +134,7 @@ class Embedder:
     ) -> Iterator[tuple[np.ndarray, list[str]]]:
         """Yield (vectors (B, d), texts), up to 16,384 texts at a time, in constant memory for any number of texts."""
         check(batch_size > 0, f"batch_size {batch_size} is not positive")
-        total = len(texts) if hasattr(texts, "__len__") else None
+        total = len(texts) if isinstance(texts, Sized) else None
         done = 0
         with tqdm(desc="embedding", total=total, leave=False, disable=None if progress else True) as bar:
             for block in blocks_of(texts, TEXTS_AT_ONCE):
@@ -207,7 +214,7 @@ def saved_settings(path: str, task: str = "embedding") -> dict:
     return (checkpoints.read_state(path).get("task_state") or {}).get(task) or {}
 
 
-def encoder_of(lm) -> encoding.TextEncoder:
+def encoder_of(lm: CausalLM | CharLM | RobertaInterface) -> encoding.TextEncoder:
     """Return the encoder of the texts of a loaded model."""
     if isinstance(lm, CausalLM):
         return encoding.causal(lm.dictionary)

@@ -1,5 +1,6 @@
 """GPT-2 in the files of Hugging Face transformers: a folder to a causal LM, and back."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ TABLE, POSITIONS = "wte.weight", "wpe.weight"
 # From the folder
 
 
-def read(folder: str | Path, tokenizer: str | Path | None = None) -> CausalLanguageModel:
+def read(folder: str | os.PathLike, tokenizer: str | Path | None = None) -> CausalLanguageModel:
     """Return the causal LM of a GPT-2's folder, in float32.
 
     Args:
@@ -183,7 +184,7 @@ def is_gpt2(model: CausalLanguageModel) -> bool:
     return same and str(model.cfg.activation_fn) in BACK
 
 
-def write(model: CausalLanguageModel, folder: str | Path) -> None:
+def write(model: CausalLanguageModel, folder: str | os.PathLike) -> None:
     """Write a causal LM as a folder that transformers loads; the folder appears whole or not at all.
 
     Raises:

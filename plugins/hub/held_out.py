@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Sequence
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -37,7 +38,7 @@ def held_out(
     path = str(find_checkpoint(str(checkpoint)))
     trained = checkpoints.read_state(path)["cfg"]["task"]
     names = CharLMTaskConfig.__dataclass_fields__
-    cfg = OmegaConf.create({name: trained[name] for name in names if name in trained})
+    cfg: Any = OmegaConf.create({name: trained[name] for name in names if name in trained})
     if data:
         cfg.data, cfg.valid_data = ":".join(data), None
         cfg.valid_fraction = cfg.valid_fraction or 0.1
@@ -47,7 +48,7 @@ def held_out(
         corpus = open_corpus(corpus_spec(cfg, reading(cfg, lm.dictionary.unit)), cache)
         split = corpus.split("valid", lm.dictionary, corpus.styles, lm.block_size, path)
         labels = [0] * len(split.starts) if split.labels is None else split.labels.tolist()
-        found = {style: [] for style in corpus.styles or [""]}
+        found: dict[str, list[str]] = {style: [] for style in corpus.styles or [""]}
         for start, end, label in zip(split.starts, split.ends, labels, strict=True):
             ids = split.ids[start:end] if split.table is None else split.table[split.ids[start:end]]
             found[(corpus.styles or [""])[label]].append(lm.dictionary.decode(ids))

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Iterator, Sequence
 from numbers import Real
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +50,8 @@ class AutoregressiveLM:
     continues_text = True
     styles: Sequence[str] = ()
 
+    model: Any  # fairseq's classes have no types
+
     def __init__(self, model: nn.Module, dictionary: Dictionary):
         self.model, self.dictionary = model.eval(), dictionary
 
@@ -90,7 +92,7 @@ class AutoregressiveLM:
         raise NotImplementedError
 
     def sample(
-        self, prompt: str | Sequence[int] | Tensor = "", length: int = 500, *args, n: int = 1, **options
+        self, prompt: str | Sequence[int] | Tensor = "", length: int = 500, *args: Any, n: int = 1, **options: Any
     ) -> str | list[str]:
         """Return a continuation of a prompt, without the prompt: ``length`` tokens.
 
@@ -104,7 +106,7 @@ class AutoregressiveLM:
         Raises:
             UserError: an argument is invalid, or the prompt contains an unknown symbol.
         """
-        steps = list(self.steps(prompt, length, *args, n=n, **options))
+        steps = list(self.steps(prompt, length, *args, **(options | {"n": n})))
         tokens = torch.stack(steps, dim=1).cpu() if steps else torch.empty(n, 0, dtype=torch.long)  # (n, length)
         texts = [self.dictionary.decode(row) for row in tokens.tolist()]
         return texts[0] if n == 1 else texts
@@ -112,7 +114,7 @@ class AutoregressiveLM:
     def steps(
         self, prompt: str | Sequence[int] | Tensor = "", length: int = 500, temperature: float = 0.8,
         top_k: int | None = 200, top_p: float | None = None, seed: int | None = 1337, n: int = 1,
-        refresh: int | None = None, cached: bool = True, slide: bool = False, **inputs,
+        refresh: int | None = None, cached: bool = True, slide: bool = False, **inputs: Any,
     ) -> Iterator[Tensor]:  # fmt: skip
         """Check the arguments and return an iterator over the tokens drawn: ``length`` tensors (n,) of int64.
 
@@ -162,7 +164,7 @@ class AutoregressiveLM:
     # Scoring
 
     @torch.inference_mode()
-    def logits(self, text: str | Sequence[int] | Tensor, **inputs) -> Tensor:
+    def logits(self, text: str | Sequence[int] | Tensor, **inputs: Any) -> Tensor:
         """Return the logits of the token after each token of a text.
 
         Args:
@@ -177,7 +179,7 @@ class AutoregressiveLM:
         return torch.cat(list(self.windows(self.encode_some(text, 1), self.block_size, **inputs)))
 
     @torch.inference_mode()
-    def loss(self, text: str | Sequence[int] | Tensor, refresh: int | None = None, **inputs) -> float:
+    def loss(self, text: str | Sequence[int] | Tensor, refresh: int | None = None, **inputs: Any) -> float:
         """Return the mean of -ln p over the tokens of a text, each predicted from those before it.
 
         The first token is not predicted and does not count. A text longer than :attr:`block_size` is read in windows.
@@ -203,7 +205,7 @@ class AutoregressiveLM:
             done += len(logits)
         return total.item() / (len(tokens) - 1)
 
-    def windows(self, tokens: Tensor, refresh: int, **inputs) -> Iterator[Tensor]:
+    def windows(self, tokens: Tensor, refresh: int, **inputs: Any) -> Iterator[Tensor]:
         """Yield the logits (N, V) of the token after each token, in the order of the text, by batches of windows.
 
         Args:
@@ -222,7 +224,7 @@ class AutoregressiveLM:
             yield new[:left].float()
             left -= min(left, len(new))
 
-    def causal_logits(self, tokens: Tensor, **inputs) -> Tensor:
+    def causal_logits(self, tokens: Tensor, **inputs: Any) -> Tensor:
         """Return the logits (B, T, V) after each of the tokens (B, T), given that token and those before it only."""
         return self.model(tokens, **inputs)[0]
 
@@ -244,8 +246,8 @@ class AutoregressiveLM:
             tokens = torch.as_tensor(text)  # (T,)
         except (TypeError, ValueError, RuntimeError):
             tokens = None
-        fits = tokens is not None and tokens.ndim == 1 and (not len(tokens) or is_integer(tokens))
-        check(fits, f"{type(text).__name__} found, but a text (str) or its tokens are needed")
+        if tokens is None or tokens.ndim != 1 or (len(tokens) and not is_integer(tokens)):
+            raise UserError(f"{type(text).__name__} found, but a text (str) or its tokens are needed")
         tokens = tokens.long()
         if len(tokens) and not 0 <= tokens.min() <= tokens.max() < len(self.dictionary):
             wrong = next(i for i in tokens.tolist() if not 0 <= i < len(self.dictionary))

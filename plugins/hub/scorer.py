@@ -1,6 +1,7 @@
 """Scores of texts by a model of ``--task preference``, with the threshold that its checkpoint stores."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -8,6 +9,9 @@ from plugins import checkpoints
 from plugins.errors import UserError, check
 
 from .embedder import Embedder, encoder_of
+
+if TYPE_CHECKING:
+    from plugins.modules.score_head import ScoreHead
 
 
 class Scorer(Embedder):
@@ -21,7 +25,9 @@ class Scorer(Embedder):
     width = 1
 
     @classmethod
-    def from_pretrained(cls, path: str, base: str | None = None) -> "Scorer":
+    def from_pretrained(  # type: ignore[override]  # the training has chosen the pooling
+        cls, path: str, base: str | None = None
+    ) -> "Scorer":
         """Load a checkpoint of ``--task preference``.
 
         Raises:
@@ -30,7 +36,8 @@ class Scorer(Embedder):
         path = checkpoints.find_checkpoint(path)
         state = checkpoints.read_state(path)
         saved = (state.get("task_state") or {}).get("preference")
-        check(saved, f"{path}: not a checkpoint of --task preference")
+        if not saved:
+            raise UserError(f"{path}: not a checkpoint of --task preference")
         lm = checkpoints.load(path, base)
         head = getattr(lm.model, "score_head", None) or load_head(state, saved, path, lm.model)
         scorer = cls(lm.model, encoder_of(lm), head, min(saved.get("longest") or 512, lm.model.max_positions()))
@@ -40,7 +47,7 @@ class Scorer(Embedder):
     def score(self, texts: str | Iterable[str], batch_size: int = 64, progress: bool = True) -> np.ndarray | float:
         """Return the scores of texts, (n,) float32; for a single string, a number."""
         if isinstance(texts, str):
-            return float(self.score([texts], batch_size, False)[0])
+            return float(self.encode([texts], batch_size, normalize=False, progress=False)[0, 0])
         return self.encode(texts, batch_size, normalize=False, progress=progress)[:, 0]
 
     def decide(self, texts: Iterable[str], batch_size: int = 64) -> np.ndarray:
@@ -54,7 +61,7 @@ class Scorer(Embedder):
         return self.score(texts, batch_size) > self.threshold["threshold"]
 
 
-def load_head(state: dict, saved: dict, path: str, model):
+def load_head(state: dict, saved: dict, path: str, model: Any) -> "ScoreHead":
     """Return the head of a checkpoint whose model is built without its task (a causal or character LM)."""
     from plugins.modules.score_head import ScoreHead
 

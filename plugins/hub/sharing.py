@@ -42,17 +42,18 @@ def slim(path: str | Path, output: str | Path) -> None:
     kept = {name: extra[name] for name in KEPT if name in extra}
     kept["train_iterator"] = {"epoch": (extra.get("train_iterator") or {}).get("epoch", 1)}
     sections = {name: as_dict(part) for name, part in as_dict(state["cfg"]).items() if part is not None}
+    cfg = {name: without_places(part) for name, part in sections.items()}
+    cfg["task"]["data"] = ""
     last = {name: value for name, value in history[-1].items() if name != "lr_scheduler_state"}
     slimmed = {
         "args": None,
-        "cfg": {name: without_places(part) for name, part in sections.items()},
+        "cfg": cfg,
         "model": copied(state["model"]),
         "task_state": state.get("task_state") or {},
         "extra_state": kept,
         "optimizer_history": [{"num_updates": 0, **last, "lr_scheduler_state": {}}],
         "last_optimizer_state": None,
     }
-    slimmed["cfg"]["task"]["data"] = ""
     with replacing(output) as part:
         for name in BESIDE:
             if (path.parent / name).exists() and path.parent != Path(output).absolute().parent:

@@ -34,6 +34,6 @@ def weights_of(style: Style, names: Sequence[str]) -> list[float]:
     return [weights.get(name, 0.0) / total for name in names]
 
 
-def is_number(value: Any, kind: type = Integral, least: float = 0) -> bool:
+def is_number(value: Any, kind: type[Any] = Integral, least: float = 0) -> bool:
     """Return whether a value is a number of a kind (an integer by default) and at least ``least``."""
     return isinstance(value, kind) and not isinstance(value, bool) and value >= least

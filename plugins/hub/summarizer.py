@@ -12,7 +12,7 @@ from plugins import checkpoints
 from plugins.analysis.metrics import rouge
 from plugins.checkpoints import find_checkpoint
 from plugins.data.summaries.dataset import Layout
-from plugins.errors import check
+from plugins.errors import UserError, check
 from plugins.modules import generation
 from plugins.modules.constraints import Constraints
 
@@ -56,17 +56,18 @@ class Summarizer:
         """
         if separator is None and not is_folder(path):
             separator = (checkpoints.read_state(find_checkpoint(path)).get("task_state") or {}).get("separator")
-        check(
-            separator is not None,
-            f"{path}: was not trained by --task summarization; give the text before a summary, for example "
-            "--separator 'TL;DR:'",
-        )
-        return cls(CausalLM.from_pretrained(path, base), separator)
+        if separator is None:
+            raise UserError(
+                f"{path}: was not trained by --task summarization; give the text before a summary, for example "
+                "--separator 'TL;DR:'"
+            )
+        return cls(CausalLM.from_pretrained(path, None if base is None else str(base)), separator)
 
     def summaries(
-        self, documents, names=None, max_length=64, min_length=0, no_repeat_ngram=0, force=(), forbid=(),
-        document_tokens=None, batch_size=8, **search,
-    ):  # fmt: skip
+        self, documents: Iterable[str], names: Iterable[Any] | None = None, max_length: int = 64, min_length: int = 0,
+        no_repeat_ngram: int = 0, force: Sequence[str] = (), forbid: Sequence[str] = (),
+        document_tokens: int | None = None, batch_size: int = 8, **search: Any,
+    ) -> Iterator[str]:  # fmt: skip
         """Check the arguments, and return an iterator over the summaries of documents, in their order.
 
         Args:
@@ -93,15 +94,15 @@ class Summarizer:
         check(document_tokens is None or document_tokens > 0, f"document_tokens {document_tokens} must be positive")
         room = min(room, (document_tokens or room) + len(self.layout.separator))
         forms = forbidden_forms(force, forbid)
-        force = tuple(self.ways(word) for word in force)
+        forced = tuple(self.ways(word) for word in force)
         breaks = self.spelling(forms) if forms else None
         try:
-            rules = Constraints(self.layout.end, max_length, min_length, no_repeat_ngram, (), force, breaks)
-            search = generation.Search(**search)
+            rules = Constraints(self.layout.end, max_length, min_length, no_repeat_ngram, (), forced, breaks)
+            chosen = generation.Search(**search)
         except (ValueError, TypeError) as error:
-            check(False, str(error))
+            raise UserError(str(error)) from None
         named = zip(itertools.count() if names is None else names, documents)  # noqa: B905 (there may be more names)
-        return self.in_order(named, room, rules, search, batch_size)
+        return self.in_order(named, room, rules, chosen, batch_size)
 
     def ways(self, word: str) -> tuple[tuple[int, ...], ...]:
         """Return the tokens of a word at the start of a text and within it.
@@ -136,7 +137,7 @@ class Summarizer:
             for (name, _), prompt in zip(some, prompts, strict=True):
                 check(len(prompt), f"document {name}: has no tokens, and there is no separator")
             order = sorted(range(len(some)), key=lambda i: len(prompts[i]))
-            found = {}
+            found: dict[int, str] = {}
             for first in range(0, len(order), batch_size):
                 batch = order[first : first + batch_size]
                 texts = generation.generate(

@@ -96,7 +96,7 @@ def characters(dictionary: CharDictionary) -> TextEncoder:
     return TextEncoder(dictionary, lambda text: dictionary.encode(text).tolist())
 
 
-def encode_all(texts: Iterable[str], encoder: TextEncoder, longest: int, names: Iterable[str]) -> list[np.ndarray]:
+def encode_all(texts: Iterable[str], encoder: TextEncoder, longest: int, names: Iterable[object]) -> list[np.ndarray]:
     """Return the ids (T,) int32 of texts; an error names the text it is in.
 
     Raises:

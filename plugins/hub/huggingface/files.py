@@ -28,7 +28,7 @@ SHARD_SIZE = "5GB"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def is_folder(path: str | Path) -> bool:
+def is_folder(path: str | os.PathLike) -> bool:
     """Return whether a path is a folder with a ``config.json``."""
     return (Path(path) / CONFIG).exists()
 
@@ -162,7 +162,7 @@ def count_layers(names: Mapping[str, Any], prefix: str) -> int:
     return max((int(number) + 1 for number in numbers if number.isdecimal()), default=0)
 
 
-def check_size(path: Path, name: str, said: int, stored: int) -> None:
+def check_size(path: Path, name: str, said: int | None, stored: int) -> None:
     """Compare a size in a config with the stored tensors, before anything of that size is built.
 
     Raises:
@@ -176,7 +176,7 @@ def check_size(path: Path, name: str, said: int, stored: int) -> None:
 
 
 def write_folder(
-    folder: str | Path,
+    folder: str | os.PathLike,
     files: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
     dtype: str | None = "float32",

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from omegaconf import OmegaConf
@@ -81,8 +81,8 @@ def build(
 
 def state_of(model: ClapRobertaModel, dictionary: MaskDictionary) -> dict[str, Any]:
     """Return the content of a checkpoint."""
-    cfg = OmegaConf.to_container(model.args, enum_to_str=True)
-    task = {"_name": "clap_masked_lm", "data": "", "omit_mask": False}
+    cfg = cast(dict[str, Any], OmegaConf.to_container(model.args, enum_to_str=True))
+    task: dict[str, Any] = {"_name": "clap_masked_lm", "data": "", "omit_mask": False}
     if model.args.max_positions:
         task["tokens_per_sample"] = model.args.max_positions
     history = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}

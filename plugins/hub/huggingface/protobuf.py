@@ -5,9 +5,10 @@ https://protobuf.dev/programming-guides/encoding
 
 import struct
 from collections import defaultdict
+from typing import Any
 
 
-def fields(message: bytes) -> dict[int, list[int | float | bytes]]:
+def fields(message: bytes) -> dict[int, list[Any]]:
     """Return {field number: its values} of a message; a text or a nested message is bytes.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -180,7 +180,7 @@ def translate(
             weights[ours] = tensor.float()
     first = first_position(config, folder / CONFIG)
     places = found[PLACES][0].float()[first:] + found[TYPES][0].float()[0]  # (T, C)
-    ours = {name: our_name(name) for name in (WORDS, PLACES, BIAS, DECODER)}
+    ours = {name: cast(str, our_name(name)) for name in (WORDS, PLACES, BIAS, DECODER)}
     weights[ours[PLACES]] = torch.cat([places.new_zeros(2, places.size(1)), places])  # padding's row, and one before
     order = torch.tensor(rows)
     if untied and DECODER_BIAS in found:  # which is then a separate parameter, and the one in use

@@ -120,13 +120,15 @@ def ends_of(folder: Path, symbols: list[str]) -> tuple[str, str] | None:
     """
     for name in (CONFIG, GENERATION_CONFIG):
         path = folder / name
-        config, found = optional_json(path), []
+        config = optional_json(path)
+        found = []
         for key in ("bos_token_id", "eos_token_id"):
             index = config.get(key)
             index = index[0] if isinstance(index, list) and len(index) == 1 else index
             if index is not None and (not isinstance(index, int) or isinstance(index, bool)):
                 raise UserError(f"{path}: {key} {shown(index)} is not the index of one symbol")
-            found.append(symbols[index] if index is not None and 0 <= index < len(symbols) else None)
-        if any(found):
-            return found[0] or found[1], found[1] or found[0]
+            if index is not None and 0 <= index < len(symbols) and symbols[index]:
+                found.append(symbols[index])
+        if found:
+            return found[0], found[-1]
     return None

@@ -3,7 +3,7 @@
 The layers are in the files next to this one. Shapes: B sequences, T tokens, C channels, V words, K labels.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -181,9 +181,10 @@ class ClapRobertaForMaskedLM(ClapRobertaPreTrainedModel):
     def __init__(self, config: ClapRobertaConfig):
         super().__init__(config)
         self.model = ClapRobertaModel(config)
-        table = self.model.encoder.embed_tokens.weight
+        table = cast(nn.Parameter, self.model.encoder.embed_tokens.weight)
         if not config.tie_word_embeddings:
             table = nn.Parameter(torch.empty_like(table))
+        self.lm_head: RobertaHead | ClapHead
         if config.head == "roberta":
             self.lm_head = RobertaHead(table, ACTIVATIONS[config.head_act], config.layer_norm_eps)
         else:
@@ -202,7 +203,7 @@ class ClapRobertaForMaskedLM(ClapRobertaPreTrainedModel):
     def get_output_embeddings(self) -> nn.Module:
         return self.lm_head
 
-    def set_output_embeddings(self, value: nn.Module) -> None:
+    def set_output_embeddings(self, value: RobertaHead | ClapHead) -> None:
         self.lm_head.weight = value.weight
 
     def forward(

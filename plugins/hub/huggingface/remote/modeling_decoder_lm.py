@@ -175,7 +175,7 @@ class DecoderLMForCausalLM(PreTrainedModel, GenerationMixin):
         else:
             new = False
         x = self.features(tokens, styles, lengths, held)  # (B, T, C)
-        if new and lengths is not None:
+        if new and held is not None and lengths is not None:
             held.set_lengths(lengths)
         x = x if first is None else rotate(x, -first)
         logits = self.lm_head(x[:, -logits_to_keep:] if logits_to_keep else x)
