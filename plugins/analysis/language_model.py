@@ -1,10 +1,11 @@
 """The interface that the analysis tools expect of a language model. What ``plugins.hub.load`` returns implements it."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from fairseq.data import Dictionary
-from torch import Tensor, nn
+from omegaconf import DictConfig
+from torch import Tensor
 
 
 class LanguageModel(Protocol):
@@ -20,8 +21,8 @@ class LanguageModel(Protocol):
         continues_text: implements :class:`TextGenerator`.
     """
 
-    model: nn.Module
-    options: Mapping
+    model: Any  # fairseq's classes have no types
+    options: DictConfig
     dictionary: Dictionary
     styles: Sequence[str]
     reads_characters: bool
@@ -53,8 +54,10 @@ class MaskFiller(LanguageModel, Protocol):
 class TextGenerator(LanguageModel, Protocol):
     """A language model that predicts each token from the tokens before it."""
 
-    def sample(self, prompt: str = "", length: int = 500, *, temperature: float = 0.8, seed: int | None = 1337) -> str:
-        """Return a continuation of a prompt, without the prompt."""
+    def sample(
+        self, prompt: str = "", length: int = 500, *, temperature: float = 0.8, seed: int | None = 1337, **inputs: Any
+    ) -> Any:
+        """Return a continuation of a prompt, without the prompt; ``inputs`` are further ones of the model."""
 
     def logits(self, text: str) -> Tensor:
         """Return the logits (T, V) of the token after each token of a text."""

@@ -226,7 +226,7 @@ def new_canvas(width: float, height: float) -> "Figure":
     return figure
 
 
-def save(figure: "Figure", path: str | Path, **options) -> None:
+def save(figure: "Figure", path: str | Path, **options: Any) -> None:
     """Write a figure atomically; a path without a suffix becomes a PNG. Dollar signs in its texts are not formulas.
 
     Args:

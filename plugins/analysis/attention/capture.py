@@ -44,11 +44,13 @@ def capture(model: nn.Module) -> Iterator[list[Tensor]]:
     layers = [part for part in model.modules() if isinstance(part, Attention)]
     if not layers:
         raise UserError(f"{type(model).__name__} has no attention layer whose weights could be captured")
-    record, place = [], -1
+    order: dict[nn.Module, int] = {layer: i for i, layer in enumerate(layers)}
+    record: list[Tensor] = []
+    place = -1
 
-    def take(layer: Attention, weights: Tensor) -> None:
+    def take(layer: nn.Module, weights: Tensor) -> None:
         nonlocal place
-        before, place = place, layers.index(layer)
+        before, place = place, order[layer]
         if place <= before:  # a new pass
             record.clear()
         record.append(weights)

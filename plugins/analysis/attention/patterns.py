@@ -211,7 +211,7 @@ def observe(lm: LanguageModel, ids: Tensor) -> tuple[list[Tensor], Batch]:
 
 def batches(texts: Iterable[Tensor], size: int) -> Iterator[Tensor]:
     """Yield texts (T,) of at least two tokens in batches (B, T) of equal length, B at most ``size``."""
-    waiting = defaultdict(list)  # by length, so at most length times size texts
+    waiting: defaultdict[int, list[Tensor]] = defaultdict(list)  # by length, so at most length times size texts
     for ids in texts:
         if len(ids) < 2:
             continue

@@ -8,12 +8,19 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from plugins.analysis.attention.names import STRONG, heads_in_order, readable, two_digits
 from plugins.analysis.palette import COLORS, GRAY
 from plugins.analysis.plots import new_canvas, save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 LABELED = 16  # up to so many tokens, the pictures of a grid are labeled with them
 SHOWN_AS = str.maketrans({" ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍"})
@@ -53,7 +60,7 @@ def attention_grid(path: str | Path, tokens: Sequence[str], attention: Sequence,
     save(figure, path)
 
 
-def attention_map(path: str | Path, tokens: Sequence[str], weights, title: str) -> None:
+def attention_map(path: str | Path, tokens: Sequence[str], weights: ArrayLike, title: str) -> None:
     """Draw a large map of one head's attention: keys on the x axis, queries on the y axis, tokens as labels.
 
     Args:
@@ -143,7 +150,7 @@ def never_seen(weights: np.ndarray) -> np.ndarray:
     return future & ~weights.reshape(-1, *future.shape).any(0)
 
 
-def show(axes, weights: np.ndarray, hidden: np.ndarray):
+def show(axes: "Axes", weights: np.ndarray, hidden: np.ndarray) -> "AxesImage":
     """Draw (T, T) weights on a square-root scale, which makes weak ones visible; invisible keys are gray."""
     from matplotlib import colormaps
     from matplotlib.colors import PowerNorm
@@ -153,7 +160,7 @@ def show(axes, weights: np.ndarray, hidden: np.ndarray):
                        interpolation="nearest")  # fmt: skip
 
 
-def label_tokens(axes, tokens: Sequence[str], size: float) -> None:
+def label_tokens(axes: "Axes", tokens: Sequence[str], size: float) -> None:
     """Write tokens along both axes; a right-to-left text runs so across, and begins at its labels."""
     names = [visible(token) for token in tokens]
     upright = max(map(len, names), default=1) == 1
@@ -165,14 +172,14 @@ def label_tokens(axes, tokens: Sequence[str], size: float) -> None:
         axes.yaxis.tick_right()
 
 
-def label_heads(axes, found: Mapping) -> None:
+def label_heads(axes: "Axes", found: Mapping) -> None:
     """Number layers and heads, write the scores into their cells where there is room, and frame a strong best head."""
     from matplotlib.patches import Rectangle
 
     score = found["score"]
     layers, heads = score.shape
-    axes.set_xticks(range(heads), range(heads), fontsize=7)
-    axes.set_yticks(range(layers), range(layers), fontsize=7)
+    axes.set_xticks(range(heads), map(str, range(heads)), fontsize=7)
+    axes.set_yticks(range(layers), map(str, range(layers)), fontsize=7)
     axes.tick_params(length=0)
     axes.set_xlabel("head", fontsize=7, labelpad=1)
     axes.set_ylabel("layer", fontsize=7, labelpad=4)
@@ -184,7 +191,7 @@ def label_heads(axes, found: Mapping) -> None:
         axes.add_patch(Rectangle((head - 0.5, layer - 0.5), 1, 1, fill=False, edgecolor=COLORS[1], linewidth=1.8))
 
 
-def new_figure(width: float, height: float, title: str):
+def new_figure(width: float, height: float, title: str) -> "Figure":
     """Return an empty figure of a size in inches whose layout makes room for its labels."""
     figure = new_canvas(width, height)
     figure.set_layout_engine("constrained", w_pad=0.07)
@@ -192,7 +199,10 @@ def new_figure(width: float, height: float, title: str):
     return figure
 
 
-def color_bar(figure, image, axes, name: str, ticks: Sequence[float] = (0, 0.05, 0.2, 0.5, 1)) -> None:
+def color_bar(
+    figure: "Figure", image: "AxesImage", axes: "Axes | np.ndarray", name: str,
+    ticks: Sequence[float] = (0, 0.05, 0.2, 0.5, 1),
+) -> None:  # fmt: skip
     bar = figure.colorbar(image, ax=axes, ticks=ticks, shrink=0.5, aspect=25, fraction=0.05)
     bar.set_label(name, fontsize=8, color=GRAY)
     bar.ax.tick_params(labelsize=7)

@@ -26,7 +26,7 @@ def conclusion(series: Mapping[str, Sequence[Mapping]]) -> str:
     words = f"At {longest:g} times the trained length, "
     if not change:
         return words + "no model has positions"
-    best, worst = min(change, key=change.get), max(change, key=change.get)
+    best, worst = min(change, key=change.__getitem__), max(change, key=change.__getitem__)
     parts = [f"{name} {'loses' if change[name] > 0 else 'gains'} {abs(change[name]):.2f} nats"
              for name in dict.fromkeys([best, worst])]  # fmt: skip
     if ended:

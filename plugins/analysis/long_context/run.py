@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -24,7 +25,7 @@ def run(
     output: Path,
     *,
     bar: bool = False,
-    **settings,
+    **settings: Any,
 ) -> str:
     """Evaluate checkpoints, write ``long_context.json`` and ``long_context.png`` and return a table.
 
@@ -88,7 +89,9 @@ def tokens_in(length: str, trained: int) -> int:
 
 def table(series: dict[str, list[dict]]) -> str:
     """Return a line for each model and length."""
-    rows = [("model", "length", "times", "windows (nats)", "sliding (nats)", "tokens/s", "peak MB")]
+    rows: list[tuple[str, ...]] = [
+        ("model", "length", "times", "windows (nats)", "sliding (nats)", "tokens/s", "peak MB")
+    ]
     for name, results in series.items():
         for row in results:
             place = (name, f"{row['length']:,}", f"{row['times']:g}x")

@@ -57,7 +57,7 @@ def clustering_metrics(
         runs = [_of_a_sample(vectors, labels, clusters, seed) for seed in range(SAMPLES)]
     else:
         runs = [agreement(labels, k_means(vectors, clusters, seed, starts)) for seed in range(seeds)]
-    found = {}
+    found: dict[str, float] = {}
     for name in SCORES:
         values = [run[name] for run in runs]
         found |= {name: float(np.mean(values)), f"{name}_std": float(np.std(values))}
@@ -75,6 +75,7 @@ def _of_a_sample(vectors: np.ndarray, labels: np.ndarray, clusters: int, seed: i
 
 
 def _one_thread() -> contextlib.AbstractContextManager:
-    from threadpoolctl import threadpool_limits  # scikit-learn requires it
+    # scikit-learn requires it; it has neither types nor stubs
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     return threadpool_limits(1)

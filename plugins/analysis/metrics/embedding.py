@@ -22,6 +22,7 @@ def scores(kind: str, vectors: np.ndarray, labels: np.ndarray | None, seed: int 
     if vectors.shape[1] < LEAST:
         return dict.fromkeys(specs.METRICS[kind], float("nan"))
     if kind == specs.LABELED:
+        assert labels is not None
         return labeled(vectors[0], labels, seed)
     if kind == specs.TEXTS:
         return {"isoscore": isoscore(vectors[0]), "mean_cosine": mean_cosine(vectors[0])}
@@ -30,6 +31,7 @@ def scores(kind: str, vectors: np.ndarray, labels: np.ndarray | None, seed: int 
         return {"triplet_accuracy": retrieval.triplet_accuracy(np.concatenate(vectors), rows)}
     if kind == specs.PAIRS:
         return found_partners(*vectors)
+    assert labels is not None  # the two kinds of labeled pairs
     cosines = (retrieval.unit(vectors[0]) * retrieval.unit(vectors[1])).sum(1)
     return {specs.LABELED_PAIRS: similar_pairs, specs.SCORED_PAIRS: correlations}[kind](cosines, labels)
 

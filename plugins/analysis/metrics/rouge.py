@@ -34,7 +34,7 @@ class Words:
     """A tokenizer with rouge-score's interface."""
 
     def __init__(self, stem: bool = True):
-        from nltk.stem.porter import PorterStemmer
+        from nltk.stem.porter import PorterStemmer  # type: ignore[import-untyped]  # it has neither types nor stubs
 
         self.stem = functools.lru_cache(100_000)(PorterStemmer().stem) if stem else None
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ def read_scores(path: Path) -> dict[str, dict]:
         UserError: the file cannot be read, has no scores, or has two documents with the same id.
     """
     try:
-        lines = [line for _, line in json_records(path)]
+        lines: list[Any] = [line for _, line in json_records(path)]  # a BadRow ends in a TypeError below
         scores = [(line["id"], {kind: float(line["rouge"][kind]) for kind in rouge.KINDS}) for line in lines]
         found = dict(scores)
     except UserError:
@@ -33,7 +34,7 @@ def read_scores(path: Path) -> dict[str, dict]:
     return found
 
 
-def compare(scores: Mapping[str, Mapping], paths: Mapping[str, Path]) -> dict:
+def compare(scores: Mapping[str, Mapping[str, dict]], paths: Mapping[str, Path]) -> dict:
     """Return the mean of each system with its 95 % interval, and its difference from the first system.
 
     Args:
@@ -57,7 +58,7 @@ def compare(scores: Mapping[str, Mapping], paths: Mapping[str, Path]) -> dict:
             raise UserError(f"{paths[name]}: about other documents than {paths[first]}")
         own = [found[i] for i in ids]
         less = rouge.differences(own, [scores[first][i] for i in ids])
-        numbers = [rouge.mean(own), rouge.intervals(own), rouge.mean(less), rouge.intervals(less)]
+        numbers: list[dict[str, Any]] = [rouge.mean(own), rouge.intervals(own), rouge.mean(less), rouge.intervals(less)]
         names = ("mean", "interval", "difference", "difference_interval")
         rows = {kind: dict(zip(names, (part[kind] for part in numbers), strict=True)) for kind in rouge.KINDS}
         results[name] = {"documents": len(ids), **rows}

@@ -10,12 +10,13 @@ Shapes: T tokens, V symbols, k first choices.
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from fairseq import utils
 from torch import Tensor
 
-from plugins.analysis.language_model import LanguageModel
+from plugins.analysis.language_model import LanguageModel, TextGenerator
 from plugins.data.dictionaries import MASK
 from plugins.errors import UserError
 
@@ -67,7 +68,10 @@ def surprisal(lm: LanguageModel, text: str, k: int = 5) -> Surprisal:
     ids = lm.encode(text).cpu()
     if len(ids) < 2:
         raise UserError(f"{text[:40]!r}: at least two tokens are needed, one to predict from and one to predict")
-    places, logits = _masked(lm, ids) if lm.fills_masks else (torch.arange(1, len(ids)), lm.logits(text)[:-1].cpu())
+    if lm.fills_masks:
+        places, logits = _masked(lm, ids)
+    else:
+        places, logits = torch.arange(1, len(ids)), cast(TextGenerator, lm).logits(text)[:-1].cpu()
     logp = logits.double().log_softmax(-1)  # (N, V)
     bits = torch.full((len(ids),), math.nan, dtype=torch.float64)
     bits[places] = -logp.gather(1, ids[places, None])[:, 0] / math.log(2)

@@ -1,5 +1,7 @@
 """Choose a threshold on scores, with an interval of the whole choice."""
 
+from typing import Any
+
 import numpy as np
 
 from plugins.errors import UserError
@@ -51,7 +53,7 @@ def values(counts: dict[str, np.ndarray], metric: str, recall: float = 0.9, cost
     raise UserError(f"--metric {metric}: there are {', '.join(METRICS)}")
 
 
-def choose(scores: np.ndarray, labels: np.ndarray, metric: str = "f1", **options) -> tuple[float, float]:
+def choose(scores: np.ndarray, labels: np.ndarray, metric: str = "f1", **options: Any) -> tuple[float, float]:
     """Return the best threshold and its value: of equally good ones the middle of the longest stretch.
 
     Args:
@@ -74,7 +76,7 @@ def choose(scores: np.ndarray, labels: np.ndarray, metric: str = "f1", **options
     return middle, float(found.max())
 
 
-def at(scores: np.ndarray, labels: np.ndarray, threshold: float, metric: str, **options) -> float:
+def at(scores: np.ndarray, labels: np.ndarray, threshold: float, metric: str, **options: Any) -> float:
     """Return the metric of a threshold that is given."""
     predicted, labels = np.asarray(scores) > threshold, np.asarray(labels).astype(bool)
     wrong = predicted != labels
@@ -83,7 +85,7 @@ def at(scores: np.ndarray, labels: np.ndarray, threshold: float, metric: str, **
 
 
 def interval(
-    scores: np.ndarray, labels: np.ndarray, metric: str = "f1", resamples: int = 1000, seed: int = 0, **options
+    scores: np.ndarray, labels: np.ndarray, metric: str = "f1", resamples: int = 1000, seed: int = 0, **options: Any
 ) -> dict[str, tuple[float, float]]:
     """Return the 95 % bootstrap intervals of the threshold and of its value; each resample makes the whole choice."""
     scores, labels, draw = np.asarray(scores, float), np.asarray(labels), np.random.default_rng(seed)
@@ -92,8 +94,8 @@ def interval(
         rows = draw.integers(0, len(labels), len(labels))
         if 0 < labels[rows].sum() < len(rows):
             found.append(choose(scores[rows], labels[rows], metric, **options))
-    ends = np.quantile(np.array(found), [0.025, 0.975], axis=0).T
-    return {"threshold": tuple(map(float, ends[0])), "value": tuple(map(float, ends[1]))}
+    low, high = np.quantile(np.array(found), [0.025, 0.975], axis=0)
+    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(("threshold", "value"))}
 
 
 def platt(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
@@ -108,4 +110,5 @@ def platt(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
         z = parameters[0] * scores + parameters[1]
         return np.sum(np.logaddexp(0, z) - target * z)
 
-    return tuple(map(float, minimize(loss, np.array([1.0, 0.0]), method="BFGS").x))
+    slope, offset = minimize(loss, np.array([1.0, 0.0]), method="BFGS").x
+    return float(slope), float(offset)

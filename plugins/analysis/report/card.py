@@ -168,7 +168,7 @@ def _unless_one(values):
     return None if values in (None, [1]) else values
 
 
-def shown(value) -> str:
+def shown(value: object) -> str:
     """Return an option as text, numbers with separators."""
     if isinstance(value, (list, tuple)):
         return ", ".join(map(shown, value))

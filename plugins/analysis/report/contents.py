@@ -6,13 +6,14 @@ samples, one that fills masks gets masks, one with styles a ribbon.
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from plugins.analysis.attention.capture import attention_of, prompt_of
-from plugins.analysis.language_model import LanguageModel
+from plugins.analysis.language_model import LanguageModel, MaskFiller, TextGenerator
 from plugins.analysis.metrics.surprisal import Surprisal, surprisal
 from plugins.analysis.styles import effects
 from plugins.data.dictionaries import MASK
@@ -22,6 +23,9 @@ from .card import model_card
 from .head_maps import head_maps, strongest_head
 from .masks import fill_masks
 from .passage import excerpt, passage_start
+
+if TYPE_CHECKING:  # plugins.hub imports plugins.analysis
+    from plugins.hub import CharLM
 
 CHOICES = 5  # first choices for each token
 RIBBON = 400  # characters whose style is shown
@@ -83,7 +87,7 @@ def gather(
     step("surprise")
     surprise = predictions(lm, passage[:SURPRISED] if lm.reads_characters else start)
     step("styles and masks")
-    styles, masks = style_ribbon(lm, passage[:RIBBON]), fill_masks(lm, start, masked)
+    styles, masks = style_ribbon(lm, passage[:RIBBON]), fill_masks(cast(MaskFiller, lm), start, masked)
     step("samples")
     texts = samples(lm, prompt, temperatures, length, seed)
     steps.close()
@@ -160,7 +164,7 @@ def style_ribbon(lm: LanguageModel, text: str) -> dict | None:
     if not lm.styles:
         return None
     try:
-        probabilities = effects.probabilities(lm, text)  # (T, K)
+        probabilities = effects.probabilities(cast("CharLM", lm), text)  # (T, K)
     except UserError:  # a model whose style is given
         return None
     return {"names": lm.styles, "tokens": list(text), "probabilities": np.round(probabilities, 3).tolist()}
@@ -178,7 +182,7 @@ def samples(lm: LanguageModel, prompt: str, temperatures: Sequence[float], lengt
     forced = {"inferred": None, **{name: name for name in names}, "none": False} if names else {"": None}
     jobs = [({"style": style} if names else {}, t) for style in forced.values() for t in temperatures]
     progress = tqdm(jobs, desc="samples", unit="sample", leave=False, disable=None)
-    texts = [lm.sample(prompt, length, temperature=t, seed=seed, **style) for style, t in progress]
+    texts = [cast(TextGenerator, lm).sample(prompt, length, temperature=t, seed=seed, **style) for style, t in progress]
     rows = [texts[i : i + len(temperatures)] for i in range(0, len(texts), len(temperatures))]
     nearest = min(range(len(temperatures)), key=lambda i: abs(temperatures[i] - 0.8))
     note = f"Drawn from the model when this page was written, with seed {seed}"

@@ -37,7 +37,7 @@ def passage_of_masks(lm: MaskFiller, sentence: str) -> dict:
     found = lm.fill_mask(sentence, topk=ANSWERS)
     slots = [found] if sentence.count(MASK) == 1 else found
     parts = sentence.split(MASK)
-    pieces = [parts[0]]
+    pieces: list[str | dict[str, int]] = [parts[0]]
     for i, part in enumerate(parts[1:]):
         pieces += [{"slot": i}, part]
     return {"pieces": pieces, "slots": [{"truth": None, "answers": answers(slot)} for slot in slots]}

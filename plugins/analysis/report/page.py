@@ -86,7 +86,7 @@ def quantize(weights: np.ndarray) -> str:
     return base64.b64encode(steps.tobytes()).decode()
 
 
-def embed(data) -> str:
+def embed(data: object) -> str:
     """Return data as JSON that is safe inside a script element, for texts with any content."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return re.sub("[<>&\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", text)

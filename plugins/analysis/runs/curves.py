@@ -56,7 +56,7 @@ def average(curves: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray
     curves = [dict(zip(*map(np.ndarray.tolist, points), strict=True)) for points in curves]
     shared = sorted(set.intersection(*(set(points) for points in curves)))
     values = np.array([[points[x] for x in shared] for points in curves])  # (runs, N)
-    errors = standard_error(values) if len(curves) > 1 else np.zeros(len(shared))
+    errors = np.asarray(standard_error(values)) if len(curves) > 1 else np.zeros(len(shared))
     return np.array(shared, dtype=int), values.mean(0), errors
 
 

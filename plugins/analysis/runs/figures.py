@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from plugins.analysis.plots import Band
 from plugins.analysis.runs import bars, groups, logs, plots
 from plugins.analysis.runs.groups import Configuration
 from plugins.analysis.runs.logs import TRAIN, VALID
@@ -55,7 +56,8 @@ def loss_curves(path: Path, configurations: Sequence[Configuration], metric: str
     Raises:
         UserError: no run has the metric.
     """
-    panels, entries = {TRAIN: {}, VALID: {}}, []
+    panels: dict[str, dict[str, Band]] = {TRAIN: {}, VALID: {}}
+    entries = []
     for configuration in configurations:
         averaged = configuration.curves(metric)
         for stage, curve in averaged.items():
@@ -102,7 +104,7 @@ def _warn_of_short(name: str, runs: Sequence[Mapping], averaged: Mapping, metric
     """Report the run that limits the mean over seeds, or why there is no mean."""
     for stage in (TRAIN, VALID):
         ends = {run["path"]: max(run[stage]["updates"], default=0) for run in runs}
-        shortest = min(ends, key=ends.get)
+        shortest = min(ends, key=ends.__getitem__)
         if stage not in averaged and max(ends.values()):
             print(f"{name}: its runs have {metric} ({stage}) at no common update: not drawn", file=sys.stderr)
         elif ends[shortest] < max(ends.values()):
@@ -125,7 +127,8 @@ def consistency(path: Path, files: Sequence[Path], configurations: Sequence[Conf
         UserError: two files of the same checkpoint, or none with the judge.
     """
     called = {run.path.absolute(): c.name for c in configurations for run in c.runs}
-    evaluations, seen = {}, {}
+    evaluations: dict[str, list[dict]] = {}
+    seen: dict[Path, Path] = {}
     for file in files:
         found = bars.read_evaluation(file)
         checkpoint = Path(found["checkpoint"]).absolute()

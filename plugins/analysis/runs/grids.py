@@ -303,7 +303,7 @@ def matrices(
     if len(numeric) != 2:
         return {}, ()
     first, second = ({level: i for i, level in enumerate(sorted(levels[axis], key=float))} for axis in numeric)
-    made = {}
+    made: dict[str, np.ndarray] = {}
     for entry in entries:
         cell = entry["cell"]
         if not all(axis in cell for axis in numeric):  # an additional cell

@@ -85,7 +85,7 @@ def flat(options: Mapping | None) -> dict[str, str]:
     """Return {group.option: value as text} of the options that affect what a run computes."""
     if options is None:
         return {}
-    found = {}
+    found: dict[str, str] = {}
     for group, entries in options.items():
         if group in _GROUPS_LEFT_OUT:
             continue

@@ -145,16 +145,16 @@ def read_options(lines: Iterable[str]) -> dict | None:
 class _Plain(ast.NodeTransformer):
     """Convert other printed options to literals: ``Namespace(a=1)``, ``inf``, and choices without quotes."""
 
-    def visit_Call(self, node):
+    def visit_Call(self, node: ast.Call) -> ast.expr:
         if getattr(node.func, "id", None) != "Namespace":
             return node
-        names = [ast.Constant(keyword.arg) for keyword in node.keywords]
+        names: list[ast.expr | None] = [ast.Constant(keyword.arg) for keyword in node.keywords]
         return ast.Dict(names, [self.visit(keyword.value) for keyword in node.keywords])
 
-    def visit_Name(self, node):
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         return ast.Constant(float(node.id) if node.id in ("inf", "nan") else node.id)
 
-    def visit_BinOp(self, node):  # a choice with a hyphen
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:  # a choice with a hyphen
         return ast.Constant(ast.unparse(node).replace(" ", ""))
 
 

@@ -3,11 +3,15 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from plugins.analysis.palette import GRAY, colors_of
 from plugins.analysis.plots import Band, draw_bands, ends_of, head, label_ends, new_canvas, put_title, save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PANEL, LABEL = 5.0, 0.095  # inches: of a panel, and of a letter of a curve's label
 
@@ -46,7 +50,7 @@ def band_panels(
     rooms = [0.3 + LABEL * max(map(len, labels), default=0) for labels in ends.values()]
     width, high, left = 0.8 + PANEL * len(panels) + sum(rooms), 4.8, 0.8
     figure = new_canvas(width, high)
-    first = None
+    first: Axes | None = None
     for (heading, curves), room in zip(panels.items(), rooms, strict=True):
         axes = figure.add_axes((left / width, 0.55 / high, PANEL / width, (high - 1.55) / high),
                                sharex=first, sharey=first)  # fmt: skip
@@ -54,6 +58,7 @@ def band_panels(
         draw_bands(axes, curves, names)
         axes.set_title(heading, fontsize=10, loc="left")
         axes.set(xlabel="updates", ylabel=ylabel if axes is first else None)
+    assert first is not None  # callers draw one panel at least
     first.set_ylim(top=top_of(panels))
     for axes, labels in zip(figure.axes, ends.values(), strict=True):
         label_ends(axes, labels, size=9.5 if len(names) <= 16 else 7)

@@ -79,7 +79,9 @@ def confusion(true: ArrayLike, predicted: ArrayLike, styles: int) -> np.ndarray:
     return table
 
 
-def transfer(texts: Mapping[int, Sequence[str]], predict: Predict, length: int, base: np.ndarray | None = None) -> dict:
+def transfer(
+    texts: Mapping[int, Sequence[str]], predict: Predict, length: int, base: Sequence[float] | None = None
+) -> dict:
     """Return how often generated text has the requested style.
 
     Args:
@@ -144,7 +146,7 @@ def accuracy_by_length(texts: Sequence[str], predict: Predict, lengths: Sequence
 
 
 @torch.inference_mode()
-def head_accuracy(model, windows: torch.Tensor, labels: torch.Tensor, lengths: Sequence[int]) -> dict:
+def head_accuracy(model: Callable, windows: torch.Tensor, labels: torch.Tensor, lengths: Sequence[int]) -> dict:
     """Evaluate a model's own classifier on unseen text, after several numbers of characters.
 
     Args:
@@ -162,12 +164,13 @@ def head_accuracy(model, windows: torch.Tensor, labels: torch.Tensor, lengths: S
         logits = torch.cat(parts).float()
         found = logits.argmax(-1)
         result[length] = mean_and_error((found == labels).double().tolist())
+    assert found is not None  # lengths contains one that the windows have
     styles = logits.size(-1)
     return {"accuracy": result, "confusion": confusion(labels.cpu(), found.cpu(), styles)[:, :styles].tolist()}
 
 
 @torch.inference_mode()
-def nats(model, windows: torch.Tensor, styles: torch.Tensor | None = None) -> torch.Tensor:
+def nats(model: Callable, windows: torch.Tensor, styles: torch.Tensor | None = None) -> torch.Tensor:
     """Return -ln p of each next token in one pass, (N, T - 1).
 
     Args:
@@ -206,7 +209,7 @@ def style_cost(losses: Callable[[torch.Tensor | None], torch.Tensor], true: int,
 
 
 @torch.inference_mode()
-def honest_loss(model, windows: torch.Tensor, batch: int = 64, progress: bool = False) -> dict:
+def honest_loss(model: Callable, windows: torch.Tensor, batch: int = 64, progress: bool = False) -> dict:
     """Return the loss of a model in one pass, and its honest loss: each token predicted only from its prefix.
 
     In one pass over a window, a model whose hidden states depend on later tokens has seen the tokens that it predicts.

@@ -4,9 +4,11 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from plugins.analysis import plots
 from plugins.analysis.metrics.means import standard_error
@@ -14,6 +16,9 @@ from plugins.analysis.runs import bars as run_bars
 from plugins.analysis.runs import plots as run_plots
 from plugins.analysis.styles import effects
 from plugins.analysis.styles import plots as style_plots
+
+if TYPE_CHECKING:  # plugins.hub imports plugins.analysis
+    from plugins.hub import CharLM
 
 CHARACTERS_OF_A_HEAD = 40  # in the figure of a head
 BLOCKS_OF_ATTENTION = 4  # of each text; a block costs one forward pass per style
@@ -38,7 +43,7 @@ class StyleFigures:
 
     def __init__(
         self,
-        lm,
+        lm: "CharLM",
         texts: Mapping[str, str],
         windows: Mapping[str, torch.Tensor],
         folder: Path,
@@ -48,7 +53,8 @@ class StyleFigures:
     ):
         self.lm, self.texts, self.windows, self.folder = lm, texts, windows, folder
         self.evaluated, self.judge, self.characters = evaluation or {}, judge, characters
-        self.found, self.missing = {"styles": lm.styles, "texts": list(texts)}, []
+        self.found: dict[str, Any] = {"styles": lm.styles, "texts": list(texts)}
+        self.missing: list[str] = []
 
     def steps(self) -> dict[str, Callable[[], None]]:
         """Return the figures for this model, functions by name."""
@@ -165,7 +171,7 @@ class StyleFigures:
             self.counts("confusion_given", given["confusion"], names, title, note, "requested style")
 
     def counts(
-        self, name: str, counts: Sequence, names: Sequence[Sequence[str]], title: str, note: str, rows: str
+        self, name: str, counts: ArrayLike, names: tuple[Sequence[str], Sequence[str]], title: str, note: str, rows: str
     ) -> None:
         """Draw a confusion matrix."""
         counts = np.array(counts, dtype=float)

@@ -14,7 +14,9 @@ from plugins.analysis.styles.evaluation import Predict
 JUDGES = ("svm", "bayes")
 ALPHABET = list("abcdefghijklmnopqrstuvwxyz ")
 
-Samples = Mapping[str, Mapping[int, Mapping[int, Sequence[str]]]]
+BySeed = Mapping[int, Mapping[int, Sequence[str]]]
+"""{seed: {style: texts}}."""
+Samples = Mapping[str, BySeed]
 """{condition: {seed: {style: texts}}}; the conditions are :data:`plugins.analysis.styles.samples.CONDITIONS`."""
 
 
@@ -63,7 +65,7 @@ class Judging:
         agreement = {name: evaluation.agreement(labels[0][name], labels[1][name]) for name in labels[0]}
         return {"judges": reports, "agreement": agreement}
 
-    def test(self, predict, texts) -> dict:
+    def test(self, predict: Predict, texts: Sequence[str]) -> dict:
         """Return a judge's accuracy on unseen text, and the share of text without style that it labels none."""
         draw = np.random.default_rng(self.seed)
         none = {kind: float((predict(styleless(kind, texts, self.window, 200, draw)) < 0).mean()) for kind in KINDS}
@@ -74,15 +76,18 @@ class Judging:
         scores = {name: self.consistency(predict, texts, asked, nearest) for name, (texts, asked) in compared.items()}
         return {"consistency": scores, "transfer": {}}
 
-    def consistency(self, predict: Predict, texts: Sequence[str], asked=None, nearest: Predict | None = None) -> dict:
+    def consistency(
+        self, predict: Predict, texts: Sequence[str], asked: Sequence[int] | None = None, nearest: Predict | None = None
+    ) -> dict:
         """Return the consistency of texts with their own style, and with the requested style."""
         scores = {"own_style": evaluation.consistency_by_length(texts, predict, self.lengths)}
         if asked is not None:
+            assert nearest is not None
             scores["asked_style"] = evaluation.consistency_by_length(texts, predict, self.lengths, asked)
             scores["nearest_is_asked"] = evaluation.consistency_by_length(texts, nearest, self.lengths, asked)
         return scores
 
-    def of_condition(self, report, condition, by_seed, predict, nearest) -> None:
+    def of_condition(self, report: dict, condition: str, by_seed: BySeed, predict: Predict, nearest: Predict) -> None:
         """Add a judge's verdict on the text that was generated under a condition."""
         texts, asked = zip(*flat(by_seed), strict=True)
         if condition == "free":  # no style requested: the base rates
@@ -96,7 +101,7 @@ class Judging:
             "nearest": self.transfer(nearest, by_seed)
         }
 
-    def transfer(self, label, by_seed, base=None) -> dict:
+    def transfer(self, label: Predict, by_seed: BySeed, base: Sequence[float] | None = None) -> dict:
         """Return the success over all texts, and over the means of the seeds."""
         styles = dict.fromkeys(style for _, style in flat(by_seed))
         by_style = {k: [text for text, style in flat(by_seed) if style == k] for k in styles}
@@ -122,7 +127,7 @@ def remembering(predict: Predict) -> Predict:
     return label
 
 
-def flat(by_seed) -> list[tuple[str, int]]:
+def flat(by_seed: BySeed) -> list[tuple[str, int]]:
     """Return (text, requested style) of all seeds."""
     return [(text, style) for of in by_seed.values() for style, texts in of.items() for text in texts]
 
@@ -141,4 +146,4 @@ def references(real: Sequence[str], length: int, count: int, seed: int) -> dict[
         made[f"mixture, {stretch} at a time"] = list(zip(texts, asked, strict=True))
     letters = ["".join(draw.choice(ALPHABET, length)) for _ in asked]
     made["random letters"] = list(zip(letters, asked, strict=True))
-    return {name: tuple(map(list, zip(*pairs, strict=True))) for name, pairs in made.items()}
+    return {name: ([text for text, _ in pairs], [style for _, style in pairs]) for name, pairs in made.items()}

@@ -8,12 +8,16 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from plugins.analysis.palette import GRAY, colors_of, markers_of
 from plugins.analysis.plots import new_canvas, put_title, save
 from plugins.analysis.styles.effects import MIN_FOR_TSNE, Modulation, Plane
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 DIVERGING = "PuOr"  # distinct for color-blind readers, white in the middle
 LEGEND_COLUMNS = 6  # of a ribbon
@@ -45,7 +49,8 @@ def plane(
     for name in names:
         chosen = laid_out.points[[group == name for group in groups]]
         marker = markers[name]
-        axes.scatter(*chosen.T, color=colors[name], marker=marker, s=70 if named else 18, alpha=0.85, label=name, lw=0)
+        x, y, size = chosen[:, 0], chosen[:, 1], 70 if named else 18
+        axes.scatter(x, y, color=colors[name], marker=marker, s=size, alpha=0.85, label=name, lw=0)
         for point in chosen if named else ():
             axes.annotate(name, point, (7, 5), textcoords="offset points", fontsize=10)
     many = len(groups)
@@ -105,7 +110,7 @@ def ribbon(
     save(figure, path)
 
 
-def draw_ribbon(axes, text: str, probabilities: np.ndarray, colors: Sequence) -> None:
+def draw_ribbon(axes: "Axes", text: str, probabilities: np.ndarray, colors: Sequence) -> None:
     """Draw a line of a ribbon, one cell per character, and the characters below it."""
     edges = np.arange(len(text) + 1)
     tops = np.concatenate([np.zeros((len(text), 1)), probabilities.cumsum(1)], axis=1)  # (T, K + 1)

@@ -6,12 +6,16 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from plugins.modules import sampling
+
+if TYPE_CHECKING:  # plugins.hub imports plugins.analysis
+    from plugins.hub import CharLM
 
 CONDITIONS = {  # name: (continues a prompt, a style is given)
     "free": (False, False),
@@ -38,7 +42,7 @@ class Sampling:
     temperature: float = 0.8
     top_k: int = 200
 
-    def generate(self, lm, real: Sequence[str], styles: Sequence[str], given: bool) -> dict:
+    def generate(self, lm: "CharLM", real: Sequence[str], styles: Sequence[str], given: bool) -> dict:
         """Generate text under each of :data:`CONDITIONS`.
 
         Args:
@@ -53,7 +57,7 @@ class Sampling:
         asked = [k for k in range(len(styles)) for _ in range(self.samples)]  # (n,)
         names = [name for name, (_, forced) in CONDITIONS.items() if given or not forced]
         jobs = [(name, seed) for name in names for seed in self.seeds]
-        made = {name: {} for name in names}
+        made: dict[str, dict[int, dict[int, list[str]]]] = {name: {} for name in names}
         with tqdm(total=len(jobs) * self.length, desc="samples", unit="char", leave=False, disable=None) as bar:
             for name, seed in jobs:
                 prompted, forced = CONDITIONS[name]
@@ -71,7 +75,7 @@ class Sampling:
                 }
         return made
 
-    def draw(self, lm, prompts: Tensor, mixture: Tensor | None, seed: int, bar: tqdm) -> list[str]:
+    def draw(self, lm: "CharLM", prompts: Tensor, mixture: Tensor | None, seed: int, bar: tqdm) -> list[str]:
         """Return texts that continue prompts (n, T), each with its own mixture of styles (n, K), or as inferred.
 
         :meth:`plugins.hub.CharLM.sample` takes one prompt and one style; here each row has its own.
@@ -79,11 +83,10 @@ class Sampling:
         generator = torch.Generator(lm.device)
         generator.manual_seed(seed)
         cache = lm.model.new_cache(len(prompts))
-        options = {"temperature": self.temperature, "top_k": self.top_k, "generator": generator}
+        draw = functools.partial(sampling.draw, temperature=self.temperature, top_k=self.top_k, generator=generator)
         steps = sampling.generate(
             lambda tokens: lm.model(tokens, cache=cache, styles=mixture)[0][:, -1],  # (n, T, V) -> (n, V)
-            functools.partial(sampling.draw, **options), prompts, self.length, lm.block_size, lm.default_refresh,
-            cache,
+            draw, prompts, self.length, lm.block_size, lm.default_refresh, cache,
         )  # fmt: skip
         tokens = []
         for step in steps:
@@ -92,12 +95,12 @@ class Sampling:
         return [lm.dictionary.decode(row) for row in torch.stack(tokens, dim=1).cpu()]
 
 
-def start_tokens(lm, count: int) -> Tensor:
+def start_tokens(lm: "CharLM", count: int) -> Tensor:
     """Return the start of a text without a prompt, (count, 1): a line break, or the first character of the model."""
     return lm.encode(lm.opening).expand(count, 1)
 
 
-def prompt_from(lm, text: str, seed: int, number: int) -> Tensor:
+def prompt_from(lm: "CharLM", text: str, seed: int, number: int) -> Tensor:
     """Return a block (T,) of a text, a different one for every seed and sample."""
     tokens = lm.encode(text)
     start = 7919 * (seed + 101 * number) % (len(tokens) - lm.block_size)

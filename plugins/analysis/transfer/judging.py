@@ -24,7 +24,7 @@ def regret(predicted: Mapping[str, float], actual: Mapping[str, float], k: int =
 
 def rank_of_best(predicted: Mapping[str, float], actual: Mapping[str, float]) -> int:
     """Return at which rank, from 1, a prediction has the source that is best."""
-    return _ranked(predicted, actual).index(max(actual, key=actual.get)) + 1
+    return _ranked(predicted, actual).index(max(actual, key=actual.__getitem__)) + 1
 
 
 def ndcg(predicted: Mapping[str, float], actual: Mapping[str, float]) -> float:
