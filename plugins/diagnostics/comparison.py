@@ -111,7 +111,7 @@ def told_apart(x: sparse.csr_matrix, labels: np.ndarray, side: np.ndarray, fold:
                 continue
             masks = np.zeros((2, len(labels)), bool)
             masks[0, train], masks[1, test] = True, True
-            right += (lexical.linear(x, side, *masks, 2).argmax(1) == side[test]).sum()
+            right += (lexical.linear(x, side, masks[0], masks[1], 2).argmax(1) == side[test]).sum()
             majority += (side[test] == np.bincount(side[train]).argmax()).sum()
             total += len(test)
     return {"accuracy": float(right / max(1, total)), "majority": float(majority / max(1, total)), "rows": int(total)}

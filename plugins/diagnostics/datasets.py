@@ -111,7 +111,8 @@ def read_files(paths: Sequence[str | Path], texts: Sequence[str] = (), label: st
     """
     check(len(texts) <= 2, f"--text {' '.join(texts)}: one or two columns are possible")
     columns: list[list[str]] = []
-    written, sizes, index = [], [], []
+    written: list[str] = []
+    sizes, index = [], []
     for path in map(Path, paths):
         rows = _objects(path)
         first = next(rows, None)
@@ -126,7 +127,8 @@ def read_files(paths: Sequence[str | Path], texts: Sequence[str] = (), label: st
         for line, row in _chain(first, rows):
             for column, name in zip(columns, texts, strict=True):
                 value = row.get(name)
-                check(isinstance(value, str), f"{path}:{line}: no text in the column {name!r}")
+                if not isinstance(value, str):
+                    raise UserError(f"{path}:{line}: no text in the column {name!r}")
                 column.append(value)
             value = row.get(label)
             check(value not in (None, ""), f"{path}:{line}: no label in the column {label!r}")
@@ -154,7 +156,8 @@ def read_texts(path: str | Path, column: str | None = None) -> list[str]:
         if column is None:
             column = _first(path, list(row), [group for group in TEXTS if len(group) == 1], "--text")[0]
         value = row.get(column)
-        check(isinstance(value, str), f"{path}:{line}: no text in the column {column!r}")
+        if not isinstance(value, str):
+            raise UserError(f"{path}:{line}: no text in the column {column!r}")
         texts.append(value)
     check(texts, f"{path}: no rows")
     return texts
@@ -198,7 +201,8 @@ def known_columns(path: str | Path, texts: Sequence[str] = (), label: str | None
     """
     path = Path(path)
     first = next(_objects(path), None)
-    check(first, f"{path}: no rows")
+    if first is None:
+        raise UserError(f"{path}: no rows")
     names = list(first[1])
     found = tuple(texts or _first(path, names, TEXTS, "--text"))
     return found, label or _first(path, names, [(name,) for name in LABELS], "--label")[0]

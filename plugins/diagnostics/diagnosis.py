@@ -164,7 +164,7 @@ def notes_on(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], row
     """Return lines on runs that collapsed and classes that are too small."""
     notes = []
     counts = np.bincount(labels, minlength=len(classes))
-    notes += [f"no row is labeled {classes[k]!r}" for k in np.flatnonzero(counts == 0)]
+    notes += [f"no row is labeled {classes[k]!r}" for k in np.flatnonzero(counts == 0).tolist()]
     if row_folds is None:
         notes.append("the predictions name no folds; they are worthless if the models trained on these rows")
         row_folds = np.zeros(len(labels), int)
@@ -178,7 +178,7 @@ def notes_on(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], row
             share = np.bincount(own).max() / len(own)
             if share >= COLLAPSED and counts.max() < COLLAPSED * len(labels):
                 notes.append(f"seed number {seed}, fold {fold + 1}: {100 * share:.1f} % of the answers are "
-                             f"{classes[np.bincount(own).argmax()]!r}; the run collapsed")  # fmt: skip
+                             f"{classes[int(np.bincount(own).argmax())]!r}; the run collapsed")  # fmt: skip
     return notes
 
 
@@ -219,6 +219,7 @@ def measured(d: Diagnosis, rows: np.ndarray | None = None, resamples: int = 1000
         found["share_of_label_information"] = found["V_calibrated"] / found["H_yb"] if found["H_yb"] > 0 else None
         found["accuracy"] = None if d.correct is None else float(d.correct[:, rows].mean())
     else:
+        assert d.logits is not None  # only a table of bits has none, and it has classes
         found["rmse"] = float(np.sqrt(((d.logits[..., 0] - d.labels)[:, rows] ** 2).mean()))
     return found
 
@@ -263,7 +264,7 @@ def training_map(runs: Sequence[Sequence[np.ndarray]], labels: np.ndarray) -> di
     maps = []
     for epochs in runs:
         values = np.stack([np.asarray(epoch, np.float32) for epoch in epochs])  # (E, n, K)
-        seen = ~np.isnan(values).any((0, 2))
+        seen = ~np.asarray(np.isnan(values).any((0, 2)))
         check(seen.any(), "a run recorded no training logits")
         found = dynamics.data_map(values[:, seen], labels[seen])
         maps.append({name: _spread(column, seen) for name, column in found.items()})

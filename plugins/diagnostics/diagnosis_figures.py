@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def by_slice(path: str | Path, slices: Mapping[str, Mapping[str, Mapping]]) -> N
         low, high = m["V_calibrated_interval"]
         axes.plot([low, high], [place, place], color=COLORS[0], linewidth=2)
         axes.plot(m["V_calibrated"], place, "o", color=COLORS[0], markersize=5)
-        where = {"xycoords": axes.get_yaxis_transform(), "va": "center"}
+        where: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "va": "center"}
         axes.annotate(f"{m['rows']:,} rows", (1.01, place), fontsize=8, color=GRAY, **where)
     axes.set_yticks(range(len(rows)), [name[:50] for name, _ in rows])
     axes.invert_yaxis()
@@ -153,7 +154,9 @@ def precision(path: str | Path, found: Mapping[str, np.ndarray], total: int, tit
     figure = new_canvas(8, 4.8)
     axes = figure.add_subplot()
     for i, (name, values) in enumerate(found.items()):
-        style = {"color": GRAY, "linestyle": "--"} if name == "random" else {"color": COLORS[i % len(COLORS)]}
+        style: dict[str, Any] = (
+            {"color": GRAY, "linestyle": "--"} if name == "random" else {"color": COLORS[i % len(COLORS)]}
+        )
         axes.plot(np.arange(1, len(values) + 1), values, label=name, **style)
     axes.set(xlabel="rows inspected", ylabel=f"errors found (of {total})")
     put_title(axes, title)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def columns(
     if d.correct is not None:
         correct = (d.correct.mean(0) > 0.5 if predicted is None else predicted == d.labels).tolist()
     first = duplicates.first_of_group(d.groups)
-    found = {"idx": index} | {f"sentence{i}": column for i, column in enumerate(texts, start=1)}
+    found: dict[str, Any] = {"idx": index} | {f"sentence{i}": column for i, column in enumerate(texts, start=1)}
     found |= {
         "label": written(d.labels), "H_yb": d.h_yb, "H_yx": d.h_yx.mean(0), "correct_yx": correct,
         "predicted_label": nothing if predicted is None else written(predicted), "PVI": d.pvi.mean(0),
@@ -57,13 +58,14 @@ def columns(
 
 def suggested(d: Diagnosis) -> np.ndarray:
     """Return the most probable class other than the given one, (n,)."""
+    assert d.log_probabilities is not None  # of classes
     others = d.log_probabilities.copy()
     others[np.arange(len(others)), d.labels] = -np.inf
     return others.argmax(1)
 
 
 def summarized(d: Diagnosis, slices: Mapping[str, Mapping[str, np.ndarray]] | None = None, resamples: int = 1000,
-               **more) -> dict:  # fmt: skip
+               **more: Any) -> dict:  # fmt: skip
     """Return what ``summary.json`` contains.
 
     Args:
@@ -83,7 +85,7 @@ def summarized(d: Diagnosis, slices: Mapping[str, Mapping[str, np.ndarray]] | No
         what: {v: diagnosis.measured(d, rows, max(100, resamples // 4)) for v, rows in values.items() if rows.any()}
         for what, values in groups.items()
     }
-    if d.log_probabilities is not None:
+    if d.log_probabilities is not None and d.joint is not None:
         probabilities = np.exp(d.log_probabilities)
         found["confident_learning"] = {
             "thresholds": confident.thresholds(probabilities, d.labels).tolist(), "joint": d.joint.tolist(),
@@ -99,7 +101,7 @@ def write(folder: str | Path, d: Diagnosis, table_columns: Mapping[str, Sequence
     folder = Path(folder)
     make_folder(folder)
     formats.write_csv(folder / "diagnosis.csv", dict(table_columns))
-    if d.log_probabilities is not None:
+    if d.log_probabilities is not None and d.logits is not None:
         values = np.exp(d.logits - d.logits.max(-1, keepdims=True))
         arrays = {"probs": (values / values.sum(-1, keepdims=True)).astype(np.float32), "logits": d.logits.astype("f4"),
                   "labels": d.labels, "classes": np.array(d.classes), "folds": d.folds, "groups": d.groups,

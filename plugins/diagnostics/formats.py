@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def read(path: str | Path, kind: str = "probabilities") -> Predictions:
 def write_npz(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays, whole or not at all; errors as :func:`plugins.files.replacing`."""
     with replacing(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **cast(dict[str, Any], arrays))
 
 
 def read_npz(path: Path, kind: str = "probabilities") -> Predictions:
@@ -172,7 +173,8 @@ def read_dynamics(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
     named = ((EPOCH_FILE.fullmatch(path.name), path) for path in folder.glob("dynamics_epoch_*.jsonl"))
     files = {int(match[1]): path for match, path in named if match}
     check(files, f"{folder}: no files dynamics_epoch_0.jsonl and so on")
-    epochs, place, labels = [], {}, []
+    epochs, labels = [], []
+    place: dict[str, int] = {}
     for number, (epoch, path) in enumerate(sorted(files.items())):
         values: list = [None] * len(place)
         for line, row in json_records(path):

@@ -1,5 +1,7 @@
 """What a data set shows without a model: sizes, duplicates, leaks, divergence of classes, telling words."""
 
+from typing import Any
+
 import numpy as np
 from tqdm import tqdm
 
@@ -29,7 +31,13 @@ def inspect(rows: Rows, threshold: float = 0.8, draws: int = 20, seed: int = 0, 
     present, labels = np.unique(rows.labels[train], return_inverse=True)
     check(len(present) > 1, f"{rows.split_names[0]}: only one class occurs; a diagnosis needs two")
     classes = [rows.classes[k] for k in present]
-    found = {"rows": rows, "train": train, "classes": classes, "sizes": sizes(rows), "lengths": lengths(rows)}
+    found: dict[str, Any] = {
+        "rows": rows,
+        "train": train,
+        "classes": classes,
+        "sizes": sizes(rows),
+        "lengths": lengths(rows),
+    }
     found["duplicates"] = duplicates.find(duplicates.joined(rows.texts), threshold, seed)
     found["overlap"] = overlap(rows, found["duplicates"])
     sides = [counted([column[i] for i in train.tolist()], name)
@@ -96,7 +104,7 @@ def overlap(rows: Rows, found: duplicates.Duplicates) -> dict:
     ``conflicts`` are groups of rows with two labels or more.
     """
     labeled = rows.labels != UNLABELED
-    result = {"within": [], "across": []}
+    result: dict[str, Any] = {"within": [], "across": []}
     for kind, groups in (("exact", found.exact), ("near", found.groups)):
         for number, name in enumerate(rows.split_names):
             own = groups[rows.splits == number]

@@ -7,6 +7,8 @@ import numpy as np
 from plugins.analysis.palette import COLORS, GRAY
 from plugins.analysis.plots import heat_map, new_canvas, put_title, save
 
+from .lexical import Association, Probe
+
 NAMED = 14  # words written into the drawing of words
 
 
@@ -34,7 +36,7 @@ def classes(path: Path, above_floor: np.ndarray, names: list[str]) -> None:
              label="bits above the floor", note=note)  # fmt: skip
 
 
-def words(path: Path, found, vocabulary: list[str], names: list[str], prior: np.ndarray,
+def words(path: Path, found: Association, vocabulary: list[str], names: list[str], prior: np.ndarray,
           q: float = 0.05) -> None:  # fmt: skip
     """Draw how much more frequent a label is with a word than without regard to it, and name the most telling words.
 
@@ -76,7 +78,7 @@ def words(path: Path, found, vocabulary: list[str], names: list[str], prior: np.
     save(figure, path, bbox_inches="tight")
 
 
-def probe(path: Path, found) -> None:
+def probe(path: Path, found: Probe) -> None:
     """Draw the bits that a few words provide, compared with random words and all words.
 
     Args:

@@ -74,8 +74,10 @@ def load(folder: str | Path) -> Listed:
 
 def listed(given: formats.Predictions, texts: list[list[str]], index: list[str]) -> Listed:
     """Return the rows of predictions, with calibrated probabilities averaged over seeds."""
+    assert given.logits is not None  # read as logits
     d = diagnosis.diagnose(given.logits, given.labels, given.classes, given.folds, given.null_log2)
     groups = duplicates.find(duplicates.joined(texts)).groups
+    assert d.log_probabilities is not None and d.rank_score is not None  # of classes
     return Listed(texts, index, d.labels, d.classes, d.log_probabilities, d.pvi_calibrated.mean(0), d.rank_score,
                   d.flags["prune_by_noise_rate"], groups)  # fmt: skip
 
@@ -154,4 +156,3 @@ def columns(given: Listed, rows: np.ndarray) -> dict[str, Sequence]:
         "is_label_issue": given.flags[rows].tolist(),
         "label_quality": quality[rows], "PVI": given.pvi[rows], "rank_score": given.score[rows],
     }  # fmt: skip
-

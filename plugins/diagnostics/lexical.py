@@ -140,7 +140,9 @@ class Probe:
 
     def words_for(self, share: float) -> int | None:
         """Return the fewest words tried whose bits reach a share of what all words give; None: none of them."""
-        reached = self.sizes[self.bits >= share * self.all_bits] if self.all_bits > 0 else []
+        if self.all_bits <= 0:
+            return None
+        reached = self.sizes[self.bits >= share * self.all_bits]
         return int(reached[0]) if len(reached) else None
 
 
@@ -191,9 +193,12 @@ def probe(
         bits = usable_information.pvi(scaled, labels, null).mean()
         return float(bits), float((values.argmax(1) == labels).mean())
 
-    strong, matched = (np.array([judged(v) for v in logits[kind]]).T for kind in ("strong", "random"))
-    prior = np.bincount(labels).max() / len(labels)
-    return Probe(sizes, *strong, *matched, *judged(every), len(rows), float(prior))
+    (bits, accuracy), (random_bits, random_accuracy) = (
+        np.array([judged(v) for v in logits[kind]]).T for kind in ("strong", "random")
+    )
+    all_bits, all_accuracy = judged(every)
+    prior = float(np.bincount(labels).max() / len(labels))
+    return Probe(sizes, bits, accuracy, random_bits, random_accuracy, all_bits, all_accuracy, len(rows), prior)
 
 
 def linear(

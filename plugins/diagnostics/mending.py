@@ -110,7 +110,8 @@ def _csv_rows(path: Path, content: bytes) -> Iterator[list[tuple[str, int, int]]
     row: list[tuple[str, int, int]] = []
     while at < len(content) or row:
         found = pattern.match(content, at)
-        check(found, f"{path}: not CSV near byte {at}")
+        if not found:
+            raise UserError(f"{path}: not CSV near byte {at}")
         raw = found[1]
         plain = raw[1:-1].replace(b'""', b'"') if raw.startswith(b'"') else raw
         row.append((plain.decode("utf-8"), at, at + len(raw)))
@@ -134,7 +135,8 @@ def _json_cells(path: Path, content: bytes, texts: Sequence[str], label: str) ->
                 raise UserError(f"{path}:{number}: {error}; JSON lines with the columns are expected") from None
             spots = (_value(line, match.end()) for match in key.finditer(line))
             spot = next((s for s in spots if _is(line, s, row, label)), None)
-            check(spot, f"{path}:{number}: the label cannot be located; is one key there twice?")
+            if spot is None:
+                raise UserError(f"{path}:{number}: the label cannot be located; is one key there twice?")
             written = json.dumps(value) if isinstance(value, bool) else str(value).strip()
             yield Cell(columns, written, start + spot[0], start + spot[1], line[spot[0] : spot[1]])
         start += len(line) + 1

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import sparse
 
-from plugins.errors import check
+from plugins.errors import UserError, check
 
 from . import folds as fold_tools
 from .predictions import checked_labels
@@ -71,7 +71,8 @@ def plant(labels: np.ndarray, num_classes: int, kind: str, rate: float, seed: in
         rest = np.flatnonzero(labels != rare)
         given[random.choice(rest, max(1, min(len(rest) // 2, round(rate * counts[rare]))), replace=False)] = rare
     else:
-        check(weak is not None, "annotator: the probabilities of a weak model are needed")
+        if weak is None:
+            raise UserError("annotator: the probabilities of a weak model are needed")
         answers = weak.argmax(1)
         wrong = np.flatnonzero(answers != labels)
         check(len(wrong), "annotator: the weak model makes no mistakes")

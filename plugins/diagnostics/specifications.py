@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from plugins.errors import check
+from plugins.errors import UserError, check
 from plugins.files import read_text, read_yaml
 
 from . import rank_aggregation
@@ -67,8 +67,8 @@ def _texts(path: Path, value: object, where: str) -> tuple[str, ...]:
         file = path.parent / value
         value = [line.strip() for line in read_text(file).splitlines()]
     value = value or []
-    good = isinstance(value, list) and all(isinstance(text, str) for text in value)
-    check(good, f"{where}: a list of texts, or a file with one per line, is expected")
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise UserError(f"{where}: a list of texts, or a file with one per line, is expected")
     return tuple(text for text in value if text)
 
 

@@ -22,8 +22,8 @@ def find(folder: str | Path | None = None) -> Path:
     Raises:
         UserError: it is nowhere.
     """
-    places = [folder] if folder else [os.environ.get("WNSEARCHDIR"), *PLACES]
-    for place in map(Path, filter(None, places)):
+    places: list[str | Path | None] = [folder] if folder else [os.environ.get("WNSEARCHDIR"), *PLACES]
+    for place in [Path(place) for place in places if place]:
         if (place / "index.noun").is_file() and ((place / "data.noun").is_file() or (place / "data.noun1").is_file()):
             return place
     where = f"--wordnet {folder}: no index.noun and data.noun there" if folder else "WordNet is not installed"

@@ -78,6 +78,7 @@ class Evaluation:
 
         found = self.rows()
         vectors = Embedder.from_pretrained(str(folder / "checkpoint_last.pt")).to(device).encode(found.texts[0])
+        assert found.labels is not None  # of labeled texts
         return evaluation.evaluate(vectors, found.labels, np.load(self.hard, allow_pickle=False))
 
 
@@ -90,7 +91,7 @@ def job(setting: Setting, seed: int, common: Sequence, updates: int, finish: Eva
 
 def best_settings(results: Mapping[Setting, Mapping[str, float]], metric: str = METRICS[0]) -> dict[str, Setting]:
     """Return the best setting of each loss; of equal ones the first."""
-    best = {}
+    best: dict[str, Setting] = {}
     for setting, scores in results.items():
         held = best.get(setting.loss)
         if held is None or scores[metric] > results[held][metric]:

@@ -19,9 +19,9 @@ def labeled_scores(scorer: Scorer, path: str) -> tuple[np.ndarray, np.ndarray]:
         UserError: the file has other columns than text and score, or other scores.
     """
     found = rows.read(path)
-    if not found.rated or not set(np.unique(found.scores)) <= {0.0, 1.0}:
+    if not found.rated or found.scores is None or not set(np.unique(found.scores)) <= {0.0, 1.0}:
         raise UserError(f"{path}: the columns text and score are needed, score being 1 or 0")
-    return scorer.score(found.texts).astype(np.float64), found.scores.astype(int)
+    return np.asarray(scorer.score(found.texts), np.float64), found.scores.astype(int)
 
 
 def store_threshold(path: str | Path, threshold: dict) -> None:

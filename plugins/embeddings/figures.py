@@ -85,7 +85,8 @@ def pair_distances(path: Path, panels: Mapping[str, np.ndarray], labels: np.ndar
     for axis, (title, vectors) in zip(axes[0], panels.items(), strict=True):
         u = unit(vectors)
         cosines = (u[i] * u[j]).sum(1)
-        bins = np.linspace(*np.quantile(cosines, [0.002, 1.0]), 50)  # Euclidean losses leave a narrow cone
+        low, high = np.quantile(cosines, [0.002, 1.0])
+        bins = np.linspace(low, high, 50)  # Euclidean losses leave a narrow cone
         for chosen, name, color in ((same, "one class", COLORS[0]), (~same, "two classes", COLORS[1])):
             axis.hist(cosines[chosen], bins, density=True, histtype="step", linewidth=1.8, color=color, label=name)
         axis.set_title(title, fontsize=11)

@@ -24,7 +24,9 @@ def lines(paths: Sequence[str | Path]) -> Iterator[tuple[str, str]]:
                     yield f"{path}:{number}", line.strip()
 
 
-def labeled(data: str, spec: str | None = None, task: str | None = None, split: str = "valid", words: int = 32):
+def labeled(
+    data: str, spec: str | None = None, task: str | None = None, split: str = "valid", words: int = 32
+) -> rows.Rows:
     """Return the :class:`plugins.data.embedding.rows.Rows` of labeled texts.
 
     Args:

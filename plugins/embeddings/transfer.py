@@ -1,5 +1,6 @@
 """Transfer between tasks: scores without training, the matrix of gains, and how well one predicts the other."""
 
+import functools
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from plugins.data.glue import specs as glue_specs
 from plugins.errors import UserError
 from plugins.files import make_folder
 from plugins.hub import Embedder
-from plugins.jobs import Job, Runner
+from plugins.jobs import Job, Resources, Runner
 
 FULL = "full"
 DIRECT = "direct"  # no intermediate task
@@ -60,6 +61,7 @@ def features(embedder: Embedder, glue_dir: str, spec: glue_specs.GlueSpec, rows:
     ids = [input_of(embedder, row) for row in texts]
     bar = tqdm(ids, spec.name, leave=False, disable=None)
     vectors = np.stack([embedder.head(*features_of(embedder, row))[0].float().numpy() for row in bar])
+    assert examples.labels is not None  # of a training split
     return Features(ids, examples.labels[chosen], vectors)
 
 
@@ -96,14 +98,14 @@ def fisher(embedder: Embedder, task: Features) -> dict[str, np.ndarray]:
         weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
     classes = np.searchsorted(probe.classes_, task.labels)
 
-    def loss(row, label):
+    def loss(row: np.ndarray, label: int) -> torch.Tensor:
         vector = embedder.head(*features_of(embedder, row))
         return torch.nn.functional.cross_entropy(vector @ weight.T + bias, torch.tensor([label]))
 
     blocks = embedder.model.peft_parts().blocks
     parameters = {f"layers.{name}": p for name, p in blocks.named_parameters() if p.requires_grad}
     rows = tqdm(list(zip(task.ids, classes, strict=True)), "Fisher information", leave=False, disable=None)
-    return task_embeddings.fisher_diagonal(parameters, (lambda r=r, y=y: loss(r, y) for r, y in rows))
+    return task_embeddings.fisher_diagonal(parameters, (functools.partial(loss, r, y) for r, y in rows))
 
 
 def similarity_rows(text: Mapping[str, np.ndarray], fishers: Mapping[str, Mapping]) -> list[dict]:
@@ -167,7 +169,9 @@ def shortened(glue_dir: str, spec: glue_specs.GlueSpec, size: str, folder: Path,
     return target.parent
 
 
-def job(name: str, spec, data: Path, start: str, common: Sequence, updates: int, seed: int) -> Job:
+def job(
+    name: str, spec: glue_specs.GlueSpec, data: Path, start: str | Path, common: Sequence, updates: int, seed: int
+) -> Job:
     """Return the job of fine-tuning on a task from a checkpoint."""
     run = ("--glue-task", spec.name, "--finetune-from-model", start, "--seed", seed, "--max-update", updates)
     command = ("fairseq-train", data, *run, *common)
@@ -176,7 +180,7 @@ def job(name: str, spec, data: Path, start: str, common: Sequence, updates: int,
 
 def matrix(
     tasks: Mapping[str, glue_specs.GlueSpec], glue_dir: str, sizes: Sequence[str], seeds: int, checkpoint: str,
-    common: Sequence, updates: int, output: Path, resources,
+    common: Sequence, updates: int, output: Path, resources: Resources,
 ) -> list[dict]:  # fmt: skip
     """Fine-tune every target from every source, and return the rows of ``transfer.csv``.
 
@@ -249,7 +253,7 @@ def judge(similar: Sequence[Mapping], rows: Sequence[Mapping], sizes: Mapping[st
         actual = {s: float(np.mean([r["score"] for r in mine if r["source"] == s])) for s in sources}
         if len(actual) < 2:
             continue
-        predictions = {}
+        predictions: dict[str, dict[str, float]] = {}
         for row in similar:
             if row["target"] == target:
                 predictions.setdefault(row["method"], {})[row["source"]] = row["score"]

@@ -211,7 +211,7 @@ def write_task(folder: Path, rows: Rows) -> specs.GlueSpec:
 
     make_folder(folder)
     columns = [f"sentence{i + 1}" for i in range(len(rows.texts))]
-    regression = rows.scores is not None
+    targets = rows.scores
     for number, name in enumerate(("train", "valid")):
         own = np.flatnonzero(rows.splits == number)
         if number and not len(own):
@@ -219,12 +219,14 @@ def write_task(folder: Path, rows: Rows) -> specs.GlueSpec:
         check((rows.labels[own] != UNLABELED).all(), f"{name}: a row has no label")
         lines = []
         for i in own.tolist():
-            label = float(rows.scores[i]) if regression else str(rows.labels[i])
+            label = str(rows.labels[i]) if targets is None else float(targets[i])
             lines.append(json.dumps({"label": label} | {c: t[i] for c, t in zip(columns, rows.texts, strict=True)}))
         write_text(folder / f"{name}.jsonl", "".join(line + "\n" for line in lines))
-    scores = rows.scores[np.isfinite(rows.scores)] if regression else None
-    kind = ({"scale": [str(float(scores.min())), str(float(scores.max()))], "metrics": ["pearson"]} if regression else
-            {"labels": [str(k) for k in range(len(rows.classes))], "metrics": ["accuracy"]})  # fmt: skip
+    if targets is None:
+        kind = {"labels": [str(k) for k in range(len(rows.classes))], "metrics": ["accuracy"]}
+    else:
+        known = targets[np.isfinite(targets)]
+        kind = {"scale": [str(float(known.min())), str(float(known.max()))], "metrics": ["pearson"]}
     row = {"name": "diagnosed", "files": {"train": "train.jsonl", "valid": "valid.jsonl"}, "text": columns,
            "label": "label", **kind}  # fmt: skip
     write_json(folder / "spec.yaml", row, indent=1)  # JSON is YAML
@@ -246,5 +248,5 @@ def train_and_valid(rows: Rows) -> Rows:
     other = np.flatnonzero((rows.splits == second) & labeled) if second else np.zeros(0, int)
     found = rows.take(np.concatenate([first, other]))
     splits = np.repeat([0, 1], [len(first), len(other)])
-    kept = [rows.split_names[0], *([rows.split_names[second]] if len(other) else [])]
+    kept = [rows.split_names[0], *([rows.split_names[second]] if second and len(other) else [])]
     return Rows(found.columns, found.texts, found.labels, found.classes, splits, kept, found.index, found.scores)

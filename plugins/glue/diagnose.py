@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -111,7 +112,8 @@ def diagnose(rows: Rows, setting: Setting, request: Request, resources: Resource
     parts = {"length": slices.by_length(texts)} | {
         name: slices.by_value(values, name) for name, values in (request.slices or {}).items()
     }
-    more = {"inputs": {name: diagnosis.measured(found[name], resamples=250) for name in dict.fromkeys(request.inputs)}}
+    of_inputs = {name: diagnosis.measured(found[name], resamples=250) for name in dict.fromkeys(request.inputs)}
+    more: dict[str, Any] = {"inputs": of_inputs}
     maps = {}
     if d.classes:
         more["epochs"] = diagnosis.by_epoch(recorded[FULL].held_out, d.labels, d.folds, nulls)
@@ -219,17 +221,18 @@ def diagnose_file(path: str, kind: str, output: Path, figures: bool = True) -> d
     """
     given = formats.read(path, kind)
     if given.logits is None:
+        assert given.bits is not None  # a table of bits
         d = diagnosis.diagnose_bits(given.bits, given.labels, given.classes, given.correct)
     else:
         d = diagnosis.diagnose(given.logits, given.labels, given.classes, given.folds, given.null_log2)
     texts = list((given.texts or {}).values())
-    maps, more = {}, {}
+    maps = {}
     if Path(path).is_dir():
         logits, labels, _ = formats.read_dynamics(Path(path))
         maps["training"] = diagnosis.training_map([list(logits)], labels)
         d.warnings.append("training dynamics are of rows that the model trains on, so V is too high")
     parts = {"length": slices.by_length(texts)} if texts else {}
-    summary = diagnosis_report.summarized(d, parts, **more)
+    summary = diagnosis_report.summarized(d, parts)
     table = diagnosis_report.columns(d, texts, given.index, maps.get("training"), "")
     diagnosis_report.write(output, d, table, summary)
     if figures:

@@ -66,6 +66,7 @@ def orders(logits: np.ndarray, one: Planting, right: np.ndarray, row_folds: np.n
     wrong = one.given != right
     d = diagnosis.diagnose(logits, one.given, classes, row_folds)
     raw = diagnosis.diagnose(logits, one.given, classes, np.zeros(len(right), int)).log_probabilities
+    assert raw is not None and d.log_probabilities is not None and d.rank_score is not None  # of classes
     p = np.exp(raw)
     p /= p.sum(1, keepdims=True)
     scores = {name: confident.scores(p, one.given, name.split()[0], adjust="adjusted" in name) for name in CLEANLAB}
@@ -75,7 +76,7 @@ def orders(logits: np.ndarray, one: Planting, right: np.ndarray, row_folds: np.n
     x = review.features(d.log_probabilities, one.given)
     for name, rate in ((LOOP, 0.0), (ERRING, 0.1)):
         said = planting.judge_with_errors(wrong, rate, one.number)
-        shown, _ = review.simulate(x, d.rank_score, lambda row, said=said: said[row], max(AT))
+        shown, _ = review.simulate(x, d.rank_score, said.__getitem__, max(AT))
         found[name] = wrong[shown]
     return {"found": found, "scores": scores, "wrong": wrong}
 
@@ -107,14 +108,14 @@ def write(folder: Path, results: list[dict], command: str) -> dict:
     numbers = [*(f"precision_{n}" for n in AT), "average_precision"]
     by_order = planting.means(plain, ("order",), numbers)
     by_kind = planting.means(plain, ("kind", "rate", "order"), numbers)
-    kinds = {}
+    kinds: dict[tuple[str, float], dict[str, float]] = {}
     for row in by_kind:
         kinds.setdefault((row["kind"], row["rate"]), {})[row["order"]] = row["precision_200"]
     best = {key: max(values[name] for name in CLEANLAB) for key, values in kinds.items()}
     ratios = {name: float(np.mean([values[name] / best[key] for key, values in kinds.items() if best[key] > 0]))
               for name in (LOOP, ERRING, "ranks", "PVI")}  # fmt: skip
     totals = {row["order"]: row["precision_200"] for row in by_order}
-    best_one = max(CLEANLAB, key=totals.get)
+    best_one = max(CLEANLAB, key=totals.__getitem__)
     summary = {
         "command": command, "orders": by_order, "kinds": by_kind, "cleanlab_best": best_one,
         "ratio_to_cleanlab_best_order": {n: totals[n] / totals[best_one] for n in (LOOP, ERRING, "ranks", "PVI")},

@@ -4,7 +4,7 @@ import argparse
 import itertools
 import math
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from plugins.tasks.glue import GlueConfig
 
 # Liu et al., 2019 (arXiv 1907.11692), table 10; learning rates and batch sizes by task are those of fairseq's
 # examples/roberta/config/finetuning, with which the published table was made.
-HYPERPARAMETERS = {
+HYPERPARAMETERS: dict[str, Any] = {
     "epochs": 10,
     "lr": [1e-5],
     "batch_size": [16],
@@ -34,7 +34,7 @@ HYPERPARAMETERS = {
     "max_tokens": None,
     "options": "",
 }
-BY_TASK = {
+BY_TASK: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("RTE", "STS-B"), {"lr": [2e-5]}),
     **dict.fromkeys(("SST-2", "QNLI", "QQP", "MNLI"), {"batch_size": [32]}),
 }
@@ -68,7 +68,7 @@ COUNT = (whole, lambda n: n >= 1, "a whole number of at least 1")
 FROM_0 = (whole, lambda n: n >= 0, "a whole number of at least 0")
 SHARE = (float, lambda x: 0 <= x < 1, "a number from 0 to below 1")
 AMOUNT = (float, lambda x: 0 <= x < math.inf, "a number of at least 0")
-KEYS = {
+KEYS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], bool], str]] = {
     "epochs": COUNT,
     "lr": (float, lambda x: 0 < x < math.inf, "a number above 0"),
     "batch_size": COUNT,
@@ -119,7 +119,7 @@ def checked(key: str, value: Any, source: str) -> Any:
     return list(dict.fromkeys(map(one, value if isinstance(value, list) else [value])))
 
 
-def read_yaml(path: str | Path, own: Iterable[glue_specs.GlueSpec] = ()) -> dict[str, Any]:
+def read_yaml(path: str | Path, own: Sequence[glue_specs.GlueSpec] = ()) -> dict[str, Any]:
     """Read hyperparameters from a YAML file: :data:`KEYS`, and ``tasks: {RTE: {...}}`` with those of single tasks.
 
     Args:

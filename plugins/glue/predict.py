@@ -43,6 +43,7 @@ class Answers:
 
     def scores(self) -> dict[str, float]:
         """Return the official metrics, and for a regression also its two losses."""
+        assert self.targets is not None  # answers to labeled rows
         found = glue_metrics.scores(self.spec.metrics, self.predictions, self.targets)
         if self.spec.is_regression:
             mse = glue_metrics.mean_squared_error(self.predictions, self.targets)
@@ -129,6 +130,7 @@ def write_predictions(path: str | Path, given: Answers) -> None:
 
 def write_valid(path: str | Path, given: Answers) -> None:
     """Write predictions and true labels, by id and in full precision, so that the metrics can be recomputed."""
+    assert given.targets is not None  # answers to labeled rows
     values = [
         f"{row}\t{float(p)!r}\t{float(t)!r}" if given.spec.is_regression else f"{row}\t{p}\t{t}"
         for row, p, t in zip(given.index, given.predictions, given.targets, strict=True)

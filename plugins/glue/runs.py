@@ -4,10 +4,10 @@ import functools
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +54,8 @@ class Setting:
     skip_bad_rows: bool
 
 
-class TrainingRows(NamedTuple):
+@dataclass(frozen=True)
+class TrainingRows:
     """What the evaluation needs to know about a training set of N rows: labels (N,), N, and the rows left out."""
 
     labels: np.ndarray
@@ -66,7 +67,7 @@ def choose_tasks(
     glue_dir: str | Path,
     names: Iterable[str],
     source: str = "--tasks",
-    own: Iterable[glue_specs.GlueSpec] = (),
+    own: Sequence[glue_specs.GlueSpec] = (),
 ) -> tuple[dict[str, glue_specs.GlueSpec], dict[str, list[str]]]:
     """Return {name: spec} and {name: flags} of tasks.
 
@@ -78,7 +79,8 @@ def choose_tasks(
     Raises:
         UserError: no such task, no training data for it, or two tasks with one name.
     """
-    specs, flags = {}, {}
+    specs: dict[str, glue_specs.GlueSpec] = {}
+    flags: dict[str, list[str]] = {}
     names = list(names)
     everything = source == "--tasks" and [name.lower() for name in names] == ["all"]
     for name in glue_specs.SPECS if everything else names:
@@ -164,7 +166,7 @@ def job(run: plan.FineTuning, setting: Setting, start: Path, tokenizer: dataset.
     state = checkpoints.read_state(start)
     longest = roberta.of_checkpoint(state).get("max_positions", DEFAULT_POSITIONS)
     arch = checkpoints.model_name(state) or "clap_roberta"
-    named = {"spec": spec, "flags": setting.flags[run.task], "arch": arch}
+    named: dict[str, Any] = {"spec": spec, "flags": setting.flags[run.task], "arch": arch}
     options, updates = plan.command(run, setting.glue_dir, start, folder, train, longest, named, setting.cpu)
     # File paths and caching do not affect the result; the content of the files does.
     places = {*map(str, (setting.glue_dir, start, folder)), *named["flags"]}
@@ -174,6 +176,7 @@ def job(run: plan.FineTuning, setting: Setting, start: Path, tokenizer: dataset.
         "start": fingerprint(start),
     }
     options += ["--cache-dir", setting.cache or NO_CACHE, *["--skip-bad-rows"] * setting.skip_bad_rows]
+    assert train.labels is not None  # of a training set
     rows = TrainingRows(train.labels, len(train), train.skipped)
     return Job(
         run.name, ("fairseq-train", *options), updates, identity, LOG, (BEST,),
@@ -207,15 +210,17 @@ def evaluate(run: plan.FineTuning, setting: Setting, train: TrainingRows, folder
         class; ``collapsed``: whether the best or the last epoch predicts a single class; and the log's results.
     """
     spec = setting.specs[run.task]
-    model = hub.load(str(folder / BEST))
+    model: Any = hub.load(str(folder / BEST))
     move(model, device)
-    valid, baseline, collapsed = {}, {}, False
+    valid: dict[str, dict[str, Any]] = {}
+    baseline, collapsed = {}, False
     for split in spec.valid_splits:
         began = time.monotonic()
         given = predict.answers(model, setting.glue_dir, split, None, setting.cache, setting.skip_bad_rows)
         seconds = time.monotonic() - began
         predict.write_valid(folder / f"{split}_predictions.tsv", given)
-        valid[split] = given.scores() | {"loss": given.loss, "samples": len(given.index), "runtime": seconds}
+        assert given.targets is not None  # of a validation split
+        valid[split] = {**given.scores(), "loss": given.loss, "samples": len(given.index), "runtime": seconds}
         baseline[split] = baseline_of(spec, train.labels, given.targets)
         collapsed |= given.collapsed()
     logged = from_log((folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines())

@@ -80,7 +80,7 @@ def prepare(request: Request, resources: Resources) -> tuple[list[plan.FineTunin
     if not os.path.exists(request.checkpoint):
         raise UserError(f"--checkpoint {request.checkpoint}: no such file")
     specs, flags = runs.choose_tasks(request.glue_dir, request.tasks)
-    chosen = specs.values()
+    chosen = list(specs.values())
     content = plan.read_yaml(request.config, chosen) if request.config else {}
     receivers = [glue_specs.find(name, "--intermediate-for", chosen).name for name in request.intermediate_for or ()]
     intermediate = request.intermediate or content.get("intermediate")
