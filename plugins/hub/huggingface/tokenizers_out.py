@@ -125,7 +125,7 @@ def without_last_fillers(symbols: Sequence[str]) -> list[str]:
 # Kinds
 
 
-def byte_level(vocabulary: Mapping[str, int], merges: Iterable[tuple[str, str]]) -> Any:
+def byte_level(vocabulary: Mapping[str, int], merges: Iterable[tuple[str, ...]]) -> Any:
     """Return GPT-2's byte-level BPE."""
     library = tokenizers()
     tokenizer = library.Tokenizer(library.models.BPE(dict(vocabulary), list(merges)))
