@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import torch
 from fairseq.data import Dictionary
 from omegaconf import DictConfig
 from torch import Tensor
@@ -13,8 +14,6 @@ class LanguageModel(Protocol):
 
     Attributes:
         model: the network, with ``max_positions()``.
-        options: of the model, defaults filled in.
-        dictionary: maps ids to symbols; its first ``nspecial`` symbols are special tokens.
         styles: names of the styles, empty for a model without a style adapter.
         reads_characters: tokens are characters or bytes, so that a text can be cut anywhere.
         fills_masks: implements :class:`MaskFiller`.
@@ -22,12 +21,18 @@ class LanguageModel(Protocol):
     """
 
     model: Any  # fairseq's classes have no types
-    options: DictConfig
-    dictionary: Dictionary
     styles: Sequence[str]
     reads_characters: bool
     fills_masks: bool
     continues_text: bool
+
+    @property
+    def options(self) -> DictConfig:
+        """The options of the model, defaults filled in."""
+
+    @property
+    def dictionary(self) -> Dictionary:
+        """What maps ids to symbols; its first ``nspecial`` symbols are special tokens."""
 
     def encode(self, text: str) -> Tensor:
         """Return the ids (T,) of a text, with the special tokens around it that the model was trained with."""
@@ -61,3 +66,40 @@ class TextGenerator(LanguageModel, Protocol):
 
     def logits(self, text: str) -> Tensor:
         """Return the logits (T, V) of the token after each token of a text."""
+
+
+class StyleLM(TextGenerator, Protocol):
+    """A character LM whose text may have styles; :class:`plugins.hub.CharLM` implements it."""
+
+    @property
+    def block_size(self) -> int:
+        """The maximum number of tokens that the model takes."""
+
+    @property
+    def default_refresh(self) -> int:
+        """The stride of the windows past the end of the block."""
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+
+    @property
+    def opening(self) -> str:
+        """The text that replaces an empty prompt."""
+
+    @property
+    def characters(self) -> list[str]:
+        """The characters, or bytes, in the order of their indices."""
+
+    @property
+    def sees_the_future(self) -> bool:
+        """Whether the style at a position depends on the text after it."""
+
+    def check_styles(self) -> None:
+        """Raise a :class:`~plugins.errors.UserError` for a model without styles."""
+
+    def check_refresh(self, refresh: int) -> None:
+        """Raise a :class:`~plugins.errors.UserError` for a stride that is out of range."""
+
+    def encode_some(self, text: str, least: int) -> Tensor:
+        """Return the tokens (T,) of a text; raise a :class:`~plugins.errors.UserError` if they are fewer than that."""

@@ -6,14 +6,14 @@ samples, one that fills masks gets masks, one with styles a ribbon.
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from plugins.analysis.attention.capture import attention_of, prompt_of
-from plugins.analysis.language_model import LanguageModel, MaskFiller, TextGenerator
+from plugins.analysis.language_model import LanguageModel, MaskFiller, StyleLM, TextGenerator
 from plugins.analysis.metrics.surprisal import Surprisal, surprisal
 from plugins.analysis.styles import effects
 from plugins.data.dictionaries import MASK
@@ -23,9 +23,6 @@ from .card import model_card
 from .head_maps import head_maps, strongest_head
 from .masks import fill_masks
 from .passage import excerpt, passage_start
-
-if TYPE_CHECKING:  # plugins.hub imports plugins.analysis
-    from plugins.hub import CharLM
 
 CHOICES = 5  # first choices for each token
 RIBBON = 400  # characters whose style is shown
@@ -164,7 +161,7 @@ def style_ribbon(lm: LanguageModel, text: str) -> dict | None:
     if not lm.styles:
         return None
     try:
-        probabilities = effects.probabilities(cast("CharLM", lm), text)  # (T, K)
+        probabilities = effects.probabilities(cast(StyleLM, lm), text)  # (T, K)
     except UserError:  # a model whose style is given
         return None
     return {"names": lm.styles, "tokens": list(text), "probabilities": np.round(probabilities, 3).tolist()}

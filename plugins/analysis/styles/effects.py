@@ -8,19 +8,17 @@ Shapes: T characters, C channels, H heads, K styles, L layers, M modulated layer
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from plugins.analysis.attention.capture import capture
+from plugins.analysis.language_model import StyleLM
 from plugins.analysis.metrics.means import mean_and_error
 from plugins.analysis.styles import evaluation
 from plugins.errors import UserError
 from plugins.modules.published_style import PublishedStyle
-
-if TYPE_CHECKING:  # plugins.hub imports plugins.analysis
-    from plugins.hub import CharLM
 
 MIN_FOR_TSNE = 30
 """Fewer points have no neighborhoods for t-SNE to preserve, and are projected by PCA."""
@@ -28,7 +26,7 @@ INFERRED, NO_STYLE = "(inferred)", "(none)"
 """Names of the other two conditions: the style is inferred, or there is none."""
 
 
-def adapter_of(lm: "CharLM") -> Any:
+def adapter_of(lm: StyleLM) -> Any:
     """Return the style adapter of a model.
 
     Raises:
@@ -56,7 +54,7 @@ class Plane:
     shares: tuple[float, ...] = ()
 
 
-def embeddings(lm: "CharLM") -> np.ndarray:
+def embeddings(lm: StyleLM) -> np.ndarray:
     """Return the embedding of each style, (K, D)."""
     return adapter_of(lm).style_embeddings.detach().float().cpu().numpy()
 
@@ -83,7 +81,7 @@ def flatten(vectors: np.ndarray, seed: int = 1) -> Plane:
 
 
 @torch.inference_mode()
-def summaries(lm: "CharLM", windows: torch.Tensor) -> np.ndarray:
+def summaries(lm: StyleLM, windows: torch.Tensor) -> np.ndarray:
     """Return the input of the style classifier at the end of each window of :func:`windows_of`, (N, R).
 
     Raises:
@@ -105,13 +103,13 @@ def summaries(lm: "CharLM", windows: torch.Tensor) -> np.ndarray:
     return torch.cat(rows).float().cpu().numpy()
 
 
-def classifier_of(lm: "CharLM") -> torch.nn.Module | None:
+def classifier_of(lm: StyleLM) -> torch.nn.Module | None:
     """Return the style classifier of a model, or None where it infers none (``--style-inference given``, ...)."""
     adapter = adapter_of(lm)
     return adapter.style_classifier if isinstance(adapter, PublishedStyle) else adapter.classifier
 
 
-def infers_nothing(lm: "CharLM") -> UserError:
+def infers_nothing(lm: StyleLM) -> UserError:
     """Return the error for a model that infers no style."""
     return UserError(f"--style-inference {lm.model.cfg.style_inference} infers no style from a text")
 
@@ -120,7 +118,7 @@ def infers_nothing(lm: "CharLM") -> UserError:
 
 
 @torch.inference_mode()
-def probabilities(lm: "CharLM", text: str, refresh: int | None = None) -> np.ndarray:
+def probabilities(lm: StyleLM, text: str, refresh: int | None = None) -> np.ndarray:
     """Return the inferred probability of each style after each character of a text, (T, K).
 
     Past the end of the block the window slides, as in sampling, so a text may have any length.
@@ -149,7 +147,7 @@ def probabilities(lm: "CharLM", text: str, refresh: int | None = None) -> np.nda
     return rows
 
 
-def style_probabilities(lm: "CharLM", tokens: torch.Tensor) -> torch.Tensor:
+def style_probabilities(lm: StyleLM, tokens: torch.Tensor) -> torch.Tensor:
     """Return the probabilities (B, T, K) of the styles after each of the tokens (B, T), given no later token."""
     if lm.sees_the_future:  # it classifies the end of its input
         ends = range(1, tokens.size(1) + 1)
@@ -161,7 +159,7 @@ def style_probabilities(lm: "CharLM", tokens: torch.Tensor) -> torch.Tensor:
     return logits.float().softmax(-1)
 
 
-def windows_of(lm: "CharLM", text: str, count: int) -> torch.Tensor:
+def windows_of(lm: StyleLM, text: str, count: int) -> torch.Tensor:
     """Return up to ``count`` windows of a text as tokens (N, block + 1), evenly spaced.
 
     Raises:
@@ -196,7 +194,7 @@ class Modulation:
 
 
 @torch.inference_mode()
-def modulation(lm: "CharLM") -> Modulation:
+def modulation(lm: StyleLM) -> Modulation:
     """Return the modulation vectors of every style."""
     adapter = adapter_of(lm)
     if isinstance(adapter, PublishedStyle):
@@ -213,7 +211,7 @@ def modulation(lm: "CharLM") -> Modulation:
 
 
 @torch.inference_mode()
-def attention_under_styles(lm: "CharLM", tokens: torch.Tensor) -> np.ndarray:
+def attention_under_styles(lm: StyleLM, tokens: torch.Tensor) -> np.ndarray:
     """Return the attention weights (K, L, H, T, T) of tokens (T,) when each style is forced on them in turn."""
     adapter_of(lm)
     styles = torch.eye(lm.model.num_styles, device=lm.device)
@@ -222,7 +220,7 @@ def attention_under_styles(lm: "CharLM", tokens: torch.Tensor) -> np.ndarray:
         return torch.stack(list(layers), dim=1).float().cpu().numpy()  # L of (K, H, T, T)
 
 
-def attention_differences(lm: "CharLM", windows: torch.Tensor) -> np.ndarray:
+def attention_differences(lm: StyleLM, windows: torch.Tensor) -> np.ndarray:
     """Return the share of each head's attention that each forced style moves in each window, (N, K, L, H).
 
     It is the total variation distance between a query's attention under the style and its mean over all styles,
@@ -236,7 +234,7 @@ def attention_differences(lm: "CharLM", windows: torch.Tensor) -> np.ndarray:
     return np.stack(rows)
 
 
-def forced_perplexity(lm: "CharLM", windows: Mapping[str, torch.Tensor]) -> dict[str, dict[str, dict]]:
+def forced_perplexity(lm: StyleLM, windows: Mapping[str, torch.Tensor]) -> dict[str, dict[str, dict]]:
     """Return the perplexity of texts under each forced style, the inferred style, and no style.
 
     Args:
@@ -266,7 +264,7 @@ def as_perplexity(loss: Mapping) -> dict:
     return {"mean": mean, "standard_error": mean * loss["standard_error"], "n": loss["n"]}
 
 
-def confusion(lm: "CharLM", windows: Mapping[str, torch.Tensor]) -> np.ndarray:
+def confusion(lm: StyleLM, windows: Mapping[str, torch.Tensor]) -> np.ndarray:
     """Return the confusion matrix of the model's own classifier, (K, K) counts of windows, rows for true styles.
 
     Args:

@@ -6,20 +6,17 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from plugins.analysis.language_model import StyleLM
 from plugins.analysis.styles import evaluation
 from plugins.analysis.styles.classifiers import partition
 from plugins.analysis.styles.effects import windows_of
 from plugins.analysis.styles.judging import Judging
 from plugins.analysis.styles.samples import Sampling
 from plugins.errors import UserError
-
-if TYPE_CHECKING:  # plugins.hub imports plugins.analysis
-    from plugins.hub import CharLM
 
 SHARES = (0.6, 0.2, 0.2)  # shares of the held-out text: to train the judges, to test them, to judge the model
 
@@ -42,7 +39,7 @@ class StyleEvaluation:
     cost_windows: int
     honest_tokens: int
 
-    def run(self, lm: "CharLM", documents: Mapping[str, Sequence[str]]) -> dict:
+    def run(self, lm: StyleLM, documents: Mapping[str, Sequence[str]]) -> dict:
         """Evaluate a model.
 
         Args:
@@ -79,7 +76,7 @@ class StyleEvaluation:
             result["samples"] = texts
         return result
 
-    def check(self, lm: "CharLM", parts: Sequence[Sequence[str]], styles: Sequence[str], judged: bool) -> None:
+    def check(self, lm: StyleLM, parts: Sequence[Sequence[str]], styles: Sequence[str], judged: bool) -> None:
         """Raise a :class:`UserError` where there is too little text, before anything is computed."""
         short = min(len(text) for text in parts[2])
         if short <= max(lm.block_size, self.sampling.length if judged else 0):
@@ -97,7 +94,7 @@ class StyleEvaluation:
                     f"{max(self.lengths)}: give more text, or shorter --lengths"
                 )
 
-    def own_numbers(self, lm: "CharLM", real: Sequence[str], styles: Sequence[str], given: bool) -> dict:
+    def own_numbers(self, lm: StyleLM, real: Sequence[str], styles: Sequence[str], given: bool) -> dict:
         """Return the model's own predictions on real text: its style head, the cost of styles, the honest loss."""
         found = {}
         windows = [windows_of(lm, text, self.cost_windows) for text in real]
@@ -120,6 +117,6 @@ class StyleEvaluation:
         return found
 
 
-def losses_of(lm: "CharLM", rows: Tensor) -> Callable[[Tensor | None], Tensor]:
+def losses_of(lm: StyleLM, rows: Tensor) -> Callable[[Tensor | None], Tensor]:
     """Return a function from a style (K,), or None for the inferred one, to nats (N, T) of windows (N, T + 1)."""
     return lambda style: evaluation.nats(lm.model, rows, None if style is None else style.to(lm.device)).cpu()

@@ -4,21 +4,19 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
 from plugins.analysis import plots
+from plugins.analysis.language_model import StyleLM
 from plugins.analysis.metrics.means import standard_error
 from plugins.analysis.runs import bars as run_bars
 from plugins.analysis.runs import plots as run_plots
 from plugins.analysis.styles import effects
 from plugins.analysis.styles import plots as style_plots
-
-if TYPE_CHECKING:  # plugins.hub imports plugins.analysis
-    from plugins.hub import CharLM
 
 CHARACTERS_OF_A_HEAD = 40  # in the figure of a head
 BLOCKS_OF_ATTENTION = 4  # of each text; a block costs one forward pass per style
@@ -43,7 +41,7 @@ class StyleFigures:
 
     def __init__(
         self,
-        lm: "CharLM",
+        lm: StyleLM,
         texts: Mapping[str, str],
         windows: Mapping[str, torch.Tensor],
         folder: Path,

@@ -6,16 +6,13 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from plugins.analysis.language_model import StyleLM
 from plugins.modules import sampling
-
-if TYPE_CHECKING:  # plugins.hub imports plugins.analysis
-    from plugins.hub import CharLM
 
 CONDITIONS = {  # name: (continues a prompt, a style is given)
     "free": (False, False),
@@ -42,7 +39,7 @@ class Sampling:
     temperature: float = 0.8
     top_k: int = 200
 
-    def generate(self, lm: "CharLM", real: Sequence[str], styles: Sequence[str], given: bool) -> dict:
+    def generate(self, lm: StyleLM, real: Sequence[str], styles: Sequence[str], given: bool) -> dict:
         """Generate text under each of :data:`CONDITIONS`.
 
         Args:
@@ -75,7 +72,7 @@ class Sampling:
                 }
         return made
 
-    def draw(self, lm: "CharLM", prompts: Tensor, mixture: Tensor | None, seed: int, bar: tqdm) -> list[str]:
+    def draw(self, lm: StyleLM, prompts: Tensor, mixture: Tensor | None, seed: int, bar: tqdm) -> list[str]:
         """Return texts that continue prompts (n, T), each with its own mixture of styles (n, K), or as inferred.
 
         :meth:`plugins.hub.CharLM.sample` takes one prompt and one style; here each row has its own.
@@ -95,12 +92,12 @@ class Sampling:
         return [lm.dictionary.decode(row) for row in torch.stack(tokens, dim=1).cpu()]
 
 
-def start_tokens(lm: "CharLM", count: int) -> Tensor:
+def start_tokens(lm: StyleLM, count: int) -> Tensor:
     """Return the start of a text without a prompt, (count, 1): a line break, or the first character of the model."""
     return lm.encode(lm.opening).expand(count, 1)
 
 
-def prompt_from(lm: "CharLM", text: str, seed: int, number: int) -> Tensor:
+def prompt_from(lm: StyleLM, text: str, seed: int, number: int) -> Tensor:
     """Return a block (T,) of a text, a different one for every seed and sample."""
     tokens = lm.encode(text)
     start = 7919 * (seed + 101 * number) % (len(tokens) - lm.block_size)
