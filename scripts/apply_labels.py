@@ -46,7 +46,7 @@ def main():
 
     report_in_one_line()
     log_path = args.output.with_name(args.output.name + ".log.csv")
-    check_not_read([args.output, log_path], [args.data, args.review])
+    check_not_read([args.output, log_path], [args.data, args.review, args.spec])
     judgments = mending.read_review(args.review)
     names = header = None
     if args.glue_task or args.spec:

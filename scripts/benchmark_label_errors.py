@@ -68,9 +68,12 @@ def main():
     from plugins.data.glue import dataset, specs
     from plugins.diagnostics import datasets
     from plugins.errors import check, report_in_one_line
+    from plugins.files import check_not_read
     from plugins.glue import cross_fitting, label_benchmark
 
     report_in_one_line()
+    written = [args.output / name for name in ("results.md", "results.csv", "summary.json", "precision.png")]
+    check_not_read([args.output, *written], [args.data, task, *(args.lines or []), args.checkpoint])
     user_dir.load(args.user_dir)
     resources = job_options.resources(args, args.cpu)
     if args.lines:

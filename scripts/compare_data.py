@@ -41,9 +41,11 @@ def main():
 
     from plugins.diagnostics import comparison, comparison_report, datasets
     from plugins.errors import check, report_in_one_line
-    from plugins.files import read_yaml
+    from plugins.files import check_not_read, read_yaml
 
     report_in_one_line()
+    written = [args.output / name for name in ("conflicts.csv", "disagreements.csv", "summary.json", "summary.md")]
+    check_not_read([args.output, *written], [args.first, args.second, args.map])
     rows = [datasets.read_files([path], args.text, args.label) for path in (args.first, args.second)]
     mapping = read_yaml(args.map, texts=True) if args.map else None
     check(mapping is None or isinstance(mapping, dict), f"--map {args.map}: a mapping of classes is expected")

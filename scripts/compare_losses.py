@@ -45,10 +45,12 @@ def main() -> None:
     from plugins.checkpoints import model_name, read_state
     from plugins.embeddings import comparison, evaluation
     from plugins.errors import UserError, report_in_one_line
-    from plugins.files import write_json, write_text
+    from plugins.files import check_not_read, write_json, write_text
     from plugins.jobs import Runner
 
     report_in_one_line()
+    written = [args.output / name for name in ("metrics.json", "table.md")]
+    check_not_read([args.output, *written], [args.checkpoint, args.spec])
     user_dir.load(args.user_dir)
     names = args.losses or comparison.comparable()
     for name in names:

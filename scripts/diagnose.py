@@ -88,9 +88,13 @@ def main():
     command.check_columns(next(iter(tables), None), args.slices, "--slices")
     from plugins import user_dir
     from plugins.errors import report_in_one_line
+    from plugins.files import check_not_read
     from plugins.glue import diagnose
 
     report_in_one_line()
+    names = ("diagnosis.csv", "probabilities.npz", "summary.json", "summary.md")
+    read = [*tables, task, args.probabilities, args.logits, args.checkpoint, args.config]
+    check_not_read([args.output, *(args.output / name for name in names)], read)
     user_dir.load(args.user_dir)
     if args.probabilities or args.logits:
         kind = "probabilities" if args.probabilities else "logits"

@@ -45,8 +45,10 @@ def main() -> None:
     from plugins.data.embedding import vectors
     from plugins.embeddings import texts
     from plugins.errors import report_in_one_line
+    from plugins.files import check_not_read
 
     report_in_one_line()
+    check_not_read([args.output], [args.checkpoint, *args.files])
     user_dir.load(args.user_dir)
     embedder = plugins.hub.Embedder.from_pretrained(args.checkpoint, args.pooling, args.normalize)
     embedder.to(args.device, getattr(torch, args.dtype))

@@ -47,9 +47,11 @@ def main() -> None:
     from plugins.analysis.metrics.anisotropy import whiten
     from plugins.embeddings import evaluation, figures, texts
     from plugins.errors import report_in_one_line
-    from plugins.files import write_text
+    from plugins.files import check_not_read, write_text
 
     report_in_one_line()
+    names = ("metrics.json", "embedding_metrics.csv", "geometry.csv", "table.md", "map.png", "distances.png")
+    check_not_read([args.output, *(args.output / name for name in names)], [args.source, args.untuned, args.spec])
     user_dir.load(args.user_dir)
     rows = texts.labeled(args.data, args.spec, args.glue_task, args.split, args.passage_words)
     chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[: args.max_rows])

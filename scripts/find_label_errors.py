@@ -48,9 +48,11 @@ def main():
 
     from plugins.diagnostics import diagnosis, formats, label_errors, review_page, specifications
     from plugins.errors import check, report_in_one_line
-    from plugins.files import write_text
+    from plugins.files import check_not_read, write_text
 
     report_in_one_line()
+    written = [args.output / name for name in ("errors.csv", "review.html")]
+    check_not_read([args.output, *written], [args.folder, args.specs])
     rows = label_errors.load(args.folder)
     rows = dataclasses.replace(rows, score=label_errors.order_by(rows, args.order))
     if args.specs:

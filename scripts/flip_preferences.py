@@ -44,9 +44,10 @@ def main() -> None:
     from plugins import user_dir
     from plugins.data.preference import flips, rows
     from plugins.errors import UserError, report_in_one_line
-    from plugins.files import write_text
+    from plugins.files import check_not_read, write_text
 
     report_in_one_line()
+    check_not_read([args.output], [args.data, args.checkpoint])
     user_dir.load(args.user_dir)
     found = rows.read(args.data)
     if found.rated:

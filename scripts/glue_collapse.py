@@ -41,12 +41,14 @@ def main():
     args = parse_args()
     command.check_inputs(paths=[args.glue_dir, *args.models])
     from plugins.errors import report_in_one_line
-    from plugins.files import read_json, write_json, write_text
+    from plugins.files import check_not_read, read_json, write_json, write_text
 
     report_in_one_line()
     checkpoints = {p.parent.name: p for d in args.models for p in sorted(Path(d).glob("*/checkpoint_best.pt"))}
     if not checkpoints:
         command.stop(f"{', '.join(args.models)}: contains no MODEL/checkpoint_best.pt")
+    written = [Path(args.output, name) for name in ("collapse.md", "collapse.json")]
+    check_not_read([args.output, *written], checkpoints.values())
     rows = []
     for recipe in args.recipes:
         for model, checkpoint in checkpoints.items():

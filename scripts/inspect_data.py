@@ -55,8 +55,19 @@ def main():
     from plugins.data.glue import specs
     from plugins.diagnostics import datasets, inspection, inspection_figures, inspection_report
     from plugins.errors import report_in_one_line
+    from plugins.files import check_not_read
 
     report_in_one_line()
+    names = (
+        "words.csv",
+        "duplicates.csv",
+        "conflicts.csv",
+        "divergence.csv",
+        "probe.csv",
+        "summary.json",
+        "summary.md",
+    )
+    check_not_read([args.output, *(args.output / name for name in names)], [*args.files, args.spec])
     if args.files:
         rows = datasets.read_files(args.files, args.text, args.label)
     else:

@@ -42,14 +42,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    command.check_inputs([args.text], checkpoints=[path.split("=", 1)[-1] for path in args.checkpoints])
+    checkpoints = [path.split("=", 1)[-1] for path in args.checkpoints]
+    command.check_inputs([args.text], checkpoints=checkpoints)
     import plugins.hub  # seconds, so not before the arguments are checked
     from plugins import user_dir
     from plugins.analysis.long_context.run import run
     from plugins.errors import report_in_one_line
+    from plugins.files import check_not_read
     from plugins.hub.language_model import move
 
     report_in_one_line()
+    written = [args.output / name for name in ("long_context.json", "long_context.png")]
+    check_not_read([args.output, *written], [args.text, *checkpoints])
     user_dir.load(args.user_dir)
 
     def load(path: str):

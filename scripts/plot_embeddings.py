@@ -39,8 +39,10 @@ def main() -> None:
     from plugins import user_dir
     from plugins.embeddings import figures, texts
     from plugins.errors import report_in_one_line
+    from plugins.files import check_not_read
 
     report_in_one_line()
+    check_not_read([args.output], [*args.sources, args.spec])
     user_dir.load(args.user_dir)
     rows = texts.labeled(args.data, args.spec, args.glue_task, args.split, args.passage_words)
     panels = {}

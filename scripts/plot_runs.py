@@ -47,7 +47,8 @@ def main() -> None:
     from plugins.files import check_not_read, make_folder, write_json
 
     report_in_one_line()
-    check_not_read([args.output / "runs.json"], [*args.runs, *args.evaluation, args.speed])
+    written = [args.output / name for name in ("runs.json", "loss.png", "speed.png", "consistency.png")]
+    check_not_read([args.output, *written], [*args.runs, *args.evaluation, args.speed])
     configurations, skipped = figures.read_runs(args.runs)
     for path in args.evaluation:  # before anything is drawn
         bars.read_evaluation(path)

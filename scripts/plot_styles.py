@@ -24,6 +24,11 @@ from pathlib import Path
 
 import command
 
+DRAWINGS = (
+    "embeddings", "texts", "modulation", "modulation_strength", "attention", "attention_head", "perplexity",
+    "confusion", "consistency", "confusion_given",
+)  # fmt: skip
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -135,7 +140,11 @@ def main() -> None:
 
     report_in_one_line()
     user_dir.load(args.user_dir)
-    check_not_read([args.output / "styles.json"], [args.checkpoint, args.evaluation, *args.text])
+    ribbons = [f"ribbon_{file_name(path.stem)}" for path in args.text]
+    written = ["styles.json", *(f"{name}.png" for name in (*DRAWINGS, *ribbons))]
+    check_not_read(
+        [args.output, *(args.output / name for name in written)], [args.checkpoint, args.evaluation, *args.text]
+    )
     texts = {path.stem: read_text(path) for path in args.text}
     lm = CharLM.from_pretrained(args.checkpoint).to(args.device)
     lm.check_styles()

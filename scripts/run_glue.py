@@ -15,6 +15,7 @@ in DIR/TASK/RUN the checkpoint and the validation predictions.
 """
 
 import argparse
+import os
 import shlex
 import sys
 
@@ -71,9 +72,12 @@ def main():
     command.check_inputs([*own, args.config], [args.glue_dir], [args.checkpoint])
     from plugins import user_dir
     from plugins.errors import report_in_one_line
+    from plugins.files import check_not_read
     from plugins.glue import plan, session
 
     report_in_one_line()
+    written = [os.path.join(args.output, name) for name in ("results.json", "results.csv", "results.md")]
+    check_not_read([args.output, *written], [*own, args.config, args.checkpoint])
     user_dir.load(args.user_dir)
     same = ("glue_dir", "checkpoint", "output", "tasks", "seeds", "intermediate", "intermediate_for", "config",
             "skip_bad_rows", "cache_dir", "jobs")  # fmt: skip

@@ -42,8 +42,10 @@ def main() -> None:
     from plugins.data.embedding import vectors
     from plugins.embeddings import evaluation, texts
     from plugins.errors import UserError, report_in_one_line
+    from plugins.files import check_not_read
 
     report_in_one_line()
+    check_not_read([args.csv], [args.checkpoint, args.vectors, *args.files, args.queries])
     user_dir.load(args.user_dir)
     queries = args.query + ([text for _, text in texts.lines([args.queries])] if args.queries else [])
     stored, found = vectors.read(args.vectors), list(texts.lines(args.files))

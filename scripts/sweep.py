@@ -103,9 +103,12 @@ def main():
     command.check_inputs([args.grid])
     from plugins.analysis.runs import grids
     from plugins.errors import report_in_one_line
+    from plugins.files import check_not_read
     from plugins.jobs import Runner
 
     report_in_one_line()
+    written = [args.output / name for name in ("results.json", "results.csv", "results.md", "curves.png")]
+    check_not_read([args.output, *written], [args.grid, args.data])
     grid = grids.read_grid(args.grid, args.data, more, args.seeds)
     jobs, folder = [job_of(run) for run in grid.runs], args.output / "runs"
     if args.dry_run:

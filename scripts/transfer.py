@@ -55,9 +55,10 @@ def main() -> None:
     from plugins import user_dir
     from plugins.embeddings import evaluation, figures, transfer
     from plugins.errors import report_in_one_line
-    from plugins.files import replacing, write_text
+    from plugins.files import check_not_read, replacing, write_text
 
     report_in_one_line()
+    check_not_read([args.output], [args.checkpoint])
     user_dir.load(args.user_dir)
     tasks = {spec.name: spec for spec in map(transfer.spec_of, args.tasks)}
     path = plugins.hub.find_checkpoint(args.checkpoint)

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
@@ -35,7 +36,7 @@ def read_characters(source: str | os.PathLike | Sequence[str] | Mapping) -> list
     if wrong is not None:
         raise UserError(f"{name}: {wrong!r} is not a single character")
     if len(set(characters)) != len(characters):
-        twice = next(c for c in characters if characters.count(c) > 1)
+        twice = next(c for c, count in Counter(characters).items() if count > 1)
         raise UserError(f"{name}: duplicate character {twice!r}")
     return characters
 

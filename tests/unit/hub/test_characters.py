@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import time
 
 import pytest
 
@@ -72,3 +73,11 @@ def test_damaged_files_are_named(name, content, tmp_path):
         read_characters(tmp_path / name)
     with pytest.raises(UserError, match="No such file"):
         read_characters(tmp_path / "none.json")
+
+
+def test_the_search_for_a_duplicate_is_linear():
+    characters = [chr(code) for code in range(0x10000, 0x10000 + 200_000)]
+    start = time.process_time()
+    with pytest.raises(UserError, match="duplicate"):
+        read_characters([*characters, characters[-1]])
+    assert time.process_time() - start < 5  # a count of the list for each character takes 20 minutes

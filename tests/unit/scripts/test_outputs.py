@@ -19,14 +19,41 @@ CASES = {
     "merge_peft, over the checkpoint in a folder": ["DIR", "-o", "DIR/checkpoint_best.pt"],
     "compare_summaries": ["a=DIR/results.json", "b=IN", "-o", "DIR"],
     "plot_runs": ["--speed", "DIR/runs.json", "-o", "DIR"],
+    "plot_runs, drawing": ["--speed", "DIR/speed.png", "-o", "DIR"],
+    "plot_styles, drawing": ["CKPT", "--text", "DIR/texts.png", "-o", "DIR"],
+    "plot_styles, ribbon": ["CKPT", "--text", "IN", "DIR/ribbon_in.png", "-o", "DIR"],
+    "plot_embeddings": ["CKPT", "DIR", "--spec", "IN", "-o", "IN"],
+    "apply_labels, over the specification": ["IN", "DIR/dev.tsv", "--spec", "SAME", "-o", "SAME"],
+    "benchmark_label_errors": ["--lines", "DIR/results.csv", "IN", "-o", "DIR"],
+    "compare_data": ["IN", "DIR/conflicts.csv", "-o", "DIR"],
+    "compare_losses": ["DIR", "--checkpoint", "CKPT", "--spec", "DIR/table.md", "-o", "DIR"],
+    "diagnose": ["--data", "DIR/diagnosis.csv", "--checkpoint", "CKPT", "-o", "DIR"],
+    "diagnose, over the predictions": ["--probabilities", "DIR/probabilities.npz", "-o", "DIR"],
+    "embed": ["CKPT", "DIR/texts.npz", "-o", "DIR/texts.npz"],
+    "evaluate_embeddings": ["CKPT", "DIR", "--spec", "DIR/table.md", "-o", "DIR"],
+    "find_label_errors": ["DIR", "--specs", "DIR/errors.csv", "-o", "DIR"],
+    "flip_preferences": ["IN", "--share", "0.1", "-o", "IN"],
+    "glue_collapse": ["--glue-dir", "DIR", "--models", "DIR", "-o", "DIR/model/checkpoint_best.pt"],
+    "inspect_data": ["DIR/words.csv", "-o", "DIR"],
+    "long_context": ["CKPT", "--text", "DIR/long_context.json", "-o", "DIR"],
+    "run_glue": ["--glue-dir", "DIR", "--checkpoint", "CKPT", "--config", "DIR/results.json", "--output", "DIR"],
+    "run_glue, over the checkpoint": ["--glue-dir", "DIR", "--checkpoint", "CKPT", "--output", "CKPT"],
+    "search_texts": ["CKPT", "IN", "DIR/dev.tsv", "--query", "q", "--csv", "DIR/dev.tsv"],
+    "select_data": ["--specs", "DIR/dev.tsv", "--pool", "IN", "--number", "1", "-o", "IN"],
+    "slim_checkpoint": ["CKPT", "-o", "CKPT"],
+    "sweep": ["DIR/results.json", "-o", "DIR"],
+    "transfer": ["DIR", "--tasks", "CoLA", "RTE", "--checkpoint", "CKPT", "-o", "CKPT"],
 }
+NAMES = ("in.csv", "checkpoint_best.pt", "dev.tsv")
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_an_output_over_an_input_is_refused(tmp_path, run_script, case):
-    names = ("in.csv", "checkpoint_best.pt", "dev.tsv", "results.json", "runs.json")
-    for name in names:
-        (tmp_path / name).write_text("content")
+    named = [word.partition("DIR/")[2] for word in CASES[case] if "DIR/" in word]
+    files = [tmp_path / name for name in dict.fromkeys([*NAMES, *named])]
+    for path in files:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("content")
     (tmp_path / "link").symlink_to("in.csv")
     places = {
         "IN": tmp_path / "in.csv", "CKPT": tmp_path / "checkpoint_best.pt", "SAME": tmp_path / "link", "DIR": tmp_path
@@ -36,4 +63,4 @@ def test_an_output_over_an_input_is_refused(tmp_path, run_script, case):
         arguments = [argument.replace(key, str(path)) if key in argument else argument for argument in arguments]
     with pytest.raises((UserError, SystemExit), match="would be written over"):
         run_script(case.split(",")[0], *arguments)
-    assert {(tmp_path / name).read_text() for name in names} == {"content"}
+    assert {path.read_text() for path in files} == {"content"}
