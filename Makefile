@@ -20,7 +20,7 @@ help:
 	@echo 'make glue-demo install, then fine-tune that model; ARGS="--glue-dir DIR" does so on CoLA and RTE'
 	@echo 'make diagnose-demo  install, then plant wrong labels in a small task and find them'
 	@echo 'make test      install, then run the tests; ARGS="-k mask -m '"'not slow'"'" passes options to pytest'
-	@echo 'make quality   install, then run ruff'
+	@echo 'make quality   install, then run ruff and mypy'
 	@echo 'make docs      install, then write the API reference from the docstrings: docs/api/index.html'
 	@echo 'make clean     remove what tests and builds leave behind; .venv and checkpoints stay'
 
@@ -41,10 +41,11 @@ test: install
 
 quality: install
 	.venv/bin/python -m ruff check .
+	.venv/bin/mypy
 
 docs: install
 	.venv/bin/python docs/build_api.py -o docs/api
 
 clean:
-	rm -rf build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -path ./.venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
