@@ -46,7 +46,7 @@ def make_folder(path: str | Path) -> None:
 def replacing(path: str | Path) -> Iterator[Path]:
     """Write atomically: yield a temporary path, rename it on success, delete it on failure.
 
-    Parent folders are made. A pipe or a device, such as ``/dev/null``, is yielded itself, not replaced. Temporary
+    Parent folders are created. A pipe or a device (``/dev/null``) is yielded itself, not replaced. Temporary
     files that killed processes left for the same path are removed.
 
     Raises:
@@ -71,7 +71,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         if not special:
-            with suppress(OSError):  # it was renamed, or never made
+            with suppress(OSError):  # it was renamed, or never created
                 part.unlink()
         if lock >= 0:
             os.close(lock)
@@ -97,10 +97,10 @@ def temporary(path: Path) -> Path:
 def temporary_folder(path: str | Path) -> Iterator[Path]:
     """Yield a new folder next to ``path``, to be renamed to it in the block; remove it if it is still there after.
 
-    Parent folders are made. Folders that killed processes left for the same path are removed.
+    Parent folders are created. Folders that killed processes left for the same path are removed.
 
     Raises:
-        NotWritten: it cannot be made, or what the block writes cannot be, for example because the disk is full.
+        NotWritten: it cannot be created or written, for example because the disk is full.
     """
     path = Path(os.path.abspath(path))
     part, lock = temporary(path), -1

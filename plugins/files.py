@@ -226,7 +226,7 @@ def _same(one: str | Path, two: str | Path) -> bool:
 def split_paths(text: str) -> list[str]:
     """Split a list of paths at its colons, but not at a colon that belongs to an existing path.
 
-    An address (``https://...``) is kept whole, as by fairseq.
+    A URL (``https://...``) is not split, like in fairseq.
     """
     parts, paths = [part for part in re.split(r":(?!//)", text or "") if part], []
     while parts:
@@ -237,11 +237,11 @@ def split_paths(text: str) -> list[str]:
 
 
 def check_relative(path: str, source: object) -> None:
-    """Refuse a stored path that leaves the folder it is meant for: absolute, with ``..``, or an address.
+    """Raise an error for a stored path outside its folder: absolute, with ``..``, or a URL.
 
     Raises:
         UserError: it is one of these; ``source`` names the file and the key.
     """
     parts = path.replace("\\", "/").split("/")
     if not path or os.path.isabs(path) or path[0] in "~\\" or ".." in parts or "://" in path or "\0" in path:
-        raise UserError(f"{source}: {shown(path)} must be a path within its folder, without .. and without an address")
+        raise UserError(f"{source}: {shown(path)} must be a path within its folder, without .. and not a URL")

@@ -1,7 +1,7 @@
 """One lock per run: a folder that a training run writes to is locked until the run ends, and the holder can be named.
 
 The lock is ``flock`` on the file ``.lock`` in the folder, so the kernel releases it when the last process that holds it
-ends, whatever ended it. A process that starts a run can take the lock first and pass it on: the child inherits the open
+ends for any reason. A process that starts a run can acquire the lock first and pass it on: the child inherits the open
 file, and :data:`VARIABLE` names the locked file, so that the child does not compete with its parent. A child that
 outlives its parent keeps the lock.
 """

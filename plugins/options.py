@@ -1,4 +1,4 @@
-"""Fields of configs, the options that say where training starts, and on/off flags that may be left out."""
+"""Fields of configs, options for the starting checkpoint of training, and optional on/off flags."""
 
 import argparse
 from dataclasses import dataclass, field, fields

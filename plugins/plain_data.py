@@ -7,13 +7,13 @@ from typing import Any
 from plugins.errors import shown
 
 DEEPEST = 100  # nested lists and mappings
-MOST_NODES = 1_000_000  # values in a YAML file, those behind aliases counted every time
+MOST_NODES = 1_000_000  # values in a YAML file, with aliases expanded
 _BLANKS = re.compile(r"[ \t\n\r]*")
 LONGEST_NUMBER = 400  # digits; a float has at most 309 before the point
 
 
 class BadData(ValueError):
-    """Text that is not JSON or YAML, or not of the kind that is accepted here.
+    """Text that is not JSON or YAML, or of a kind that is not accepted.
 
     Attributes:
         line: where, from 1, or None.

@@ -1,4 +1,4 @@
-"""``--user-dir`` of the scripts: a plugin folder of the user's, which may register models, tasks and criterions.
+"""``--user-dir`` of the scripts: the user's plugin folder, which may register models, tasks and criterions.
 
 ``fairseq-train`` imports such a folder by itself. The package in it imports ``plugins`` first and then registers its
 own classes; see ``examples/own_plugin``.

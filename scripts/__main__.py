@@ -1,9 +1,9 @@
 """``fairseq-workbench``: list the commands, or run one: ``fairseq-workbench sample CKPT --prompt TEXT``.
 
-    fairseq-workbench            the commands, a line each
+    fairseq-workbench            the commands, one line each
     fairseq-workbench NAME ...   runs scripts/NAME.py
 
-In an installed package the files of this folder are the package ``fairseq_workbench``. Nothing but the file of the
+In an installed package the files of this folder are the package ``fairseq_workbench``. Only the file of the
 command is imported.
 """
 

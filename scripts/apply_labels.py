@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Write the labels of a review into a copy of a data file, every other byte as it is.
+"""Write the labels of a review into a copy of a data file; all other bytes stay unchanged.
 
     python scripts/apply_labels.py train.csv review.jsonl -o train_mended.csv
     python scripts/apply_labels.py GLUE/CoLA/train.tsv review.jsonl --glue-task CoLA -o train_mended.tsv
 
-The copy is refused if the text or the label of a judged row has changed. Beside it goes a log of the changes,
+The copy is refused if the text or the label of a judged row has changed. A log of the changes is written to
 OUTPUT.log.csv.
 """
 
@@ -15,7 +15,7 @@ import command
 
 
 def parse_args(argv=None):
-    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    """Parse the command line, before anything heavy is imported."""
     parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -24,8 +24,8 @@ def parse_args(argv=None):
     add("review", metavar="REVIEW.jsonl", help="export of the review page")
     add("--text", nargs="+", default=[], metavar="COLUMN", help="one or two columns of text (default: known names)")
     add("--label", metavar="COLUMN", help="column of the classes (default: label, gold_label, ...)")
-    add("--glue-task", metavar="TASK", help="the task of GLUE whose file it is")
-    add("--spec", metavar="YAML", help="the task of your own whose file it is")
+    add("--glue-task", metavar="TASK", help="GLUE task of the file")
+    add("--spec", metavar="YAML", help="YAML file of your own task that the file belongs to")
     add("-o", "--output", type=Path, required=True, metavar="MENDED", help="file to write")
     args = parser.parse_args(argv)
     if args.glue_task and args.spec:

@@ -22,7 +22,7 @@ KINDS = ("uniform", "asymmetric", "one_class", "pair", "cyclic", "rare_class", "
 
 
 def parse_args(argv=None):
-    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    """Parse the command line, before anything heavy is imported."""
     parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -32,7 +32,7 @@ def parse_args(argv=None):
     add("--data", metavar="FILE", help="a table instead")
     add("--text", nargs="+", default=[], metavar="COLUMN", help="of --data: one or two columns of text")
     add("--label", metavar="COLUMN", help="of --data: column of the classes")
-    add("--lines", nargs="+", metavar="FILE", help="plain texts instead, a class each, of which --rows lines are taken")
+    add("--lines", nargs="+", metavar="FILE", help="plain texts instead, one class each; --rows lines are used")
     add("--rows", type=int, metavar="N", help="use N random rows")
     add("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)} (all)")
     add("--rates", nargs="+", type=float, default=[0.1, 0.3], metavar="X", help="shares of wrong labels (0.1 0.3)")

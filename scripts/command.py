@@ -1,4 +1,4 @@
-"""What the commands share. Imports nothing heavy, so that ``--help`` is fast."""
+"""Helpers shared by the commands. Imports nothing heavy, so that ``--help`` is fast."""
 
 import argparse
 import csv

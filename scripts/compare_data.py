@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Compare two data sets with the same labels: do they mean the same by them?
+"""Compare two data sets with the same classes: do their labels mean the same?
 
     python scripts/compare_data.py one.csv other.csv -o compared
 
 compared/conflicts.csv has equal and nearly equal texts with different labels; disagreements.csv the rows of which
 linear models of each data set are sure, of different labels; summary.md the usable information that a model of one
-has about the other, raw and calibrated, how well the data sets can be told apart, and words that mark disagreements.
+has about the other, raw and calibrated, how well the data sets can be distinguished, and words that mark disagreements.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import command
 
 
 def parse_args(argv=None):
-    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    """Parse the command line, before anything heavy is imported."""
     parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )

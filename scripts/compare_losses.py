@@ -23,7 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("data", metavar="DATA", help="folder of CLASS.txt files, or of the files that --spec names")
     add("--spec", metavar="FILE", help="YAML file that describes labeled texts")
     add("--checkpoint", required=True, metavar="CKPT", help="model to start from")
-    add("--losses", nargs="+", metavar="LOSS", help="default: all that learn from labeled texts alone")
+    add("--losses", nargs="+", metavar="LOSS", help="default: all that need only labeled texts")
     add("--lrs", nargs="+", type=float, default=[1e-4, 1e-3], metavar="X", help="learning rates (1e-4 1e-3)")
     add("--margins", nargs="+", type=float, default=[], metavar="X", help="margins besides the default of each loss")
     add("--updates", type=job_options.positive, default=100, metavar="N", help="of each run (%(default)s)")
@@ -55,7 +55,7 @@ def main() -> None:
     names = args.losses or comparison.comparable()
     for name in names:
         if name not in comparison.comparable():
-            raise UserError(f"--losses {name}: from labeled texts learn {', '.join(comparison.comparable())}")
+            raise UserError(f"--losses {name}: losses for labeled texts are {', '.join(comparison.comparable())}")
     path, hard = plugins.hub.find_checkpoint(args.checkpoint), args.output / evaluation.HARD
     finish = comparison.Evaluation(args.data, args.passage_words, args.spec, str(hard))
     embedder, rows = plugins.hub.Embedder.from_pretrained(path), finish.rows()

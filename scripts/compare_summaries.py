@@ -17,13 +17,13 @@ import command
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    """Parse the command line, before anything heavy is imported."""
     parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("files", nargs="+", metavar="NAME=FILE", help="name of a system, and its file")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument("--axis", metavar="NAME", help="what the names are numbers of, for example temperature")
+    parser.add_argument("--axis", metavar="NAME", help="quantity that the names are values of, for example temperature")
     args = parser.parse_args(argv)
     pairs = [text.partition("=") for text in args.files]
     args.files = {name: Path(path) for name, _, path in pairs}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Plant wrong labels in a small task, diagnose it, and count how many the list of likely errors begins with.
+"""Plant wrong labels in a small task, diagnose it, and count how many are at the top of the list of likely errors.
 
     python scripts/demo_diagnose.py
 
@@ -19,7 +19,7 @@ FIRST = 100
 
 
 def parse_args(argv=None):
-    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    """Parse the command line, before anything heavy is imported."""
     parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )

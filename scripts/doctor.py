@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Say what this installation holds, what it runs on, and what is missing with the command that adds it.
+"""Report the installed packages, the devices, and missing parts with the command that adds each.
 
 Only the standard library is imported at the top: this must also work where torch or fairseq is missing.
 """
@@ -35,7 +35,7 @@ def main(argv=None):
 
 
 def examine():
-    """Everything the doctor knows, as plain data."""
+    """The whole report, as plain data."""
     packages = {p["name"]: p for part in ("torch", "fairseq", "core") for p in packages_of(part)}
     problems = python_problems() + [problem for p in packages.values() for problem in package_problems(p)]
     compiler = shutil.which("c++") or shutil.which("g++")
@@ -61,7 +61,7 @@ def examine():
 
 
 def packages_of(part):
-    """What requirements/PART.txt asks for and what is installed of it."""
+    """The requirements in requirements/PART.txt and their installed versions."""
     lines = (command.shipped("requirements") / f"{part}.txt").read_text(encoding="utf-8").splitlines()
     return [package_state(line.strip(), part) for line in lines if re.match(r"\w", line)]
 
@@ -77,7 +77,7 @@ def package_state(requirement, part):
 
 
 def version_fits(requirement, version):
-    """Whether a version is in a requirement's range; True where `packaging` is missing: it cannot be told."""
+    """Whether a version is in a requirement's range; True if `packaging` is missing and the check is impossible."""
     try:
         from packaging.requirements import Requirement
     except ImportError:
@@ -88,7 +88,7 @@ def version_fits(requirement, version):
 def package_problems(package):
     if package["ok"]:
         return []
-    # fairseq must be compiled against the installed torch, and asks for a torchaudio that nothing uses.
+    # fairseq must be compiled against the installed torch, and requires a torchaudio that nothing uses.
     flags = "--no-build-isolation --no-deps " if package["part"] == "fairseq" else ""
     what = f"{package['requirement']} is missing"
     if package["version"]:
@@ -125,12 +125,12 @@ def python_problems():
 
 
 def import_problems():
-    """What is installed and still does not import, as compiled parts do not after torch has changed."""
+    """Installed modules that fail to import, for example compiled parts after a change of torch."""
     for module in ("torch", "fairseq", "fairseq.libnat", "fairseq.data.data_utils_fast", "plugins.compat"):
         try:
             with contextlib.redirect_stdout(sys.stderr):  # keeps --json clean
                 importlib.import_module(module)
-        except Exception as error:  # whatever it is, it is what the doctor is here to report
+        except Exception as error:  # any failure belongs in the report
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             return [[f"import {module} fails with {reason}", import_cure(module, error)]]
     return []
@@ -140,7 +140,7 @@ def import_cure(module, error):
     if getattr(error, "name", None) == "plugins":
         return f"{pip()} install -e ."
     if module.startswith("plugins"):
-        return f"the traceback says where: {shlex.quote(sys.executable)} -c 'import {module}'"
+        return f"for the traceback run: {shlex.quote(sys.executable)} -c 'import {module}'"
     return "remove .venv and run make install"
 
 
@@ -148,7 +148,7 @@ def devices():
     state = {"cpu_count": os.cpu_count(), "cpu_capability": None, "cuda": []}
     try:
         import torch
-    except Exception:  # missing or broken; `problems` says which
+    except Exception:  # missing or broken; see `problems`
         return state
     state["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
     for i in range(torch.cuda.device_count()):

@@ -26,7 +26,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--pooling", help="bos, mean, max, attention or last (default: as trained, else mean)")
     add("--normalize", action="store_true", default=None, help="scale vectors to length one (default: as trained)")
     add("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the weights (%(default)s)")
-    add("--device", default="cpu", metavar="D", help="such as cuda (%(default)s)")
+    add("--device", default="cpu", metavar="D", help="for example cuda (%(default)s)")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.output.suffix != ".npz":

@@ -9,10 +9,10 @@ in three: two classifiers of different families, the judges, learn from the firs
 third is real text for the model to continue, classify and predict. With several documents per style the parts have
 different documents; with one file per style they are disjoint stretches of it.
 
-It prints the figure to quote and what supports it. The JSON has all numbers: the judges' accuracy on unseen text;
+It prints the figure to quote and what supports it. The JSON contains all numbers: the judges' accuracy on unseen text;
 consistency of real, generated, mixed and random text; success in style transfer; the model's own style head; the loss
 under a true, inferred, wrong and no style; and the loss in one pass next to the honest one, of each character from its
-prefix alone. For a checkpoint without styles it has those that apply; the text of a model that sees the future
+prefix only. For a checkpoint without styles it has those that apply; the text of a model that sees the future
 (--style-inference published) is not judged.
 """
 
@@ -41,7 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--temperature", type=float, default=0.8, help="default: %(default)s")
     add("--top-k", type=int, default=200, help="default: %(default)s")
     add("--cost-windows", type=int, default=128, help="blocks per style to predict (default: %(default)s)")
-    add("--honest-tokens", type=int, default=8192, help="characters predicted from their prefix alone; 0: none "
+    add("--honest-tokens", type=int, default=8192, help="characters predicted only from their prefix; 0: none "
         "(default: %(default)s)")  # fmt: skip
     add("--device", default="cpu", help="default: %(default)s")
     command.add_user_dir(parser)

@@ -16,13 +16,13 @@ import command
 
 
 def parse_args(argv=None):
-    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    """Parse the command line, before anything heavy is imported."""
     parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
     orders = ["ranks", "pvi", "self_confidence", "normalized_margin", "confidence_weighted_entropy"]
-    add("folder", metavar="DIR", help="what scripts/diagnose.py wrote")
+    add("folder", metavar="DIR", help="folder written by scripts/diagnose.py")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
     add("--order", choices=orders, default="ranks", help="first order of the rows (default: %(default)s, margin and "
         "information together)")  # fmt: skip

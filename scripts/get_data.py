@@ -7,7 +7,7 @@
 
 Files whose SHA-256 is published are verified, and a broken download is resumed.
 Archives are unpacked, and character corpora are split into their standard parts: train.txt, valid.txt and test.txt.
-All other commands read local files, so nothing needs to be downloaded that you already have.
+All other commands read local files, so files that you already have need no download.
 """
 
 import argparse

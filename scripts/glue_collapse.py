@@ -29,7 +29,7 @@ def parse_args(argv=None):
     add = parser.add_argument
     names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
     add("--glue-dir", required=True, metavar="DIR", help="folder with CoLA/, MRPC/ and RTE/")
-    add("--models", nargs="+", required=True, metavar="DIR", help="folders that hold MODEL/checkpoint_best.pt")
+    add("--models", nargs="+", required=True, metavar="DIR", help="folders that contain MODEL/checkpoint_best.pt")
     add("--recipes", nargs="+", default=names, choices=names, metavar="NAME", help=f"among {', '.join(names)}")
     add("--tasks", nargs="+", default=["CoLA", "RTE", "MRPC"], metavar="TASK", help="(default: CoLA RTE MRPC)")
     add("--options", nargs=argparse.REMAINDER, default=[], help="last: more options of run_glue.py, as --seeds 1")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Turn a folder of Hugging Face's, or an archive of fairseq's, into a checkpoint.
+"""Convert a Hugging Face folder or a fairseq archive to a checkpoint.
 
     python scripts/import_hf.py gpt2 -o checkpoints/gpt2/model.pt
     python scripts/import_hf.py roberta-base -o checkpoints/roberta/model.pt
@@ -22,7 +22,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
-    add("source", metavar="DIR", help="the folder; with --export, a checkpoint or the folder of one")
+    add("source", metavar="DIR", help="the folder; with --export, a checkpoint or its folder")
     add("-o", "--output", metavar="PATH", help="file to write (DIR/checkpoint_best.pt); with --export, a new folder")
     add("--export", action="store_true", help="from a checkpoint to a folder")
     add("--tokenizer", metavar="DIR", help="where the tokenizer's files are, if not in DIR")

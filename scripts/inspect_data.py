@@ -16,7 +16,7 @@ import command
 
 
 def parse_args(argv=None):
-    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    """Parse the command line, before anything heavy is imported."""
     parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -32,7 +32,7 @@ def parse_args(argv=None):
     add("--similarity", type=float, default=0.8, metavar="X", help="Jaccard similarity of 5-character pieces from "
         "which texts are near duplicates (%(default)s)")  # fmt: skip
     add("--draws", type=int, default=20, metavar="N", help="shuffled labels for the floor of divergences (%(default)s)")
-    add("--recipe", choices=["gothate"], help="add the divergences of a published recipe, for comparison")
+    add("--recipe", choices=["gothate"], help="add the divergences of a published method, for comparison")
     add("--seed", type=int, default=1, metavar="N", help="of everything random (%(default)s)")
     add("--no-figures", action="store_true", help="draw nothing")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")

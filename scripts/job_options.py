@@ -11,7 +11,7 @@ def add(parser: argparse.ArgumentParser, jobs: int | None, jobs_help: str) -> No
 
     Args:
         jobs: default of ``--jobs``.
-        jobs_help: what that default means.
+        jobs_help: description of that default.
     """
     group = parser.add_argument_group("how the runs are launched")
     add = group.add_argument
@@ -34,7 +34,7 @@ def positive(text: str) -> int:
 
 
 def resources(args: argparse.Namespace, cpu: bool = False):
-    """Return the :class:`plugins.jobs.Resources` that the options ask for; with ``--jobs`` unset, one job at a time."""
+    """Return the :class:`plugins.jobs.Resources` of the options; with ``--jobs`` unset, one job at a time."""
     from plugins.jobs import Resources
 
     return Resources(

@@ -18,7 +18,7 @@ import command
 
 
 def parse_args(argv=None):
-    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    """Parse the command line, before anything heavy is imported."""
     parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -32,7 +32,7 @@ def parse_args(argv=None):
     add("-o", "--output", metavar="FILE", help="with --checkpoint: file to write (default: print)")
     add("--submission", metavar="ZIP", help="with --runs: file to write")
     add("--official-labels", action="store_true", help="write labels as the files do (0, 1) and not by name")
-    add("--device", default="cpu", metavar="D", help="such as cuda (%(default)s)")
+    add("--device", default="cpu", metavar="D", help="for example cuda (%(default)s)")
     add("--skip-bad-rows", action="store_true", help="leave out malformed rows, and count them")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)

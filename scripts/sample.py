@@ -20,7 +20,7 @@ AT_ONCE = 32  # samples drawn side by side: each needs a cache of its own
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line. Nothing heavy is imported until it is known to be sound."""
+    """Parse the command line, before anything heavy is imported."""
     parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )

@@ -1,7 +1,7 @@
-"""Which classes a checkpoint may name, so that plain data cannot choose any class of fairseq's registries.
+"""Allowlist of classes that a checkpoint may name, so that it cannot choose arbitrary classes of fairseq's registries.
 
 fairseq builds the model, task, criterion, tokenizer and bpe that a checkpoint names, and several of its classes
-evaluate their options as Python or fetch them from an address. Allowed are the classes of this package, those that the
+evaluate their options as Python or fetch them from a URL. Allowed are the classes of this package, those that the
 user's own ``--user-dir`` registered, and the few of fairseq in :data:`OF_FAIRSEQ`.
 """
 
@@ -36,12 +36,12 @@ def check(state: dict, path: str | os.PathLike) -> None:
         if not is_allowed(kind, name):
             known = name in registries()[kind]
             raise UserError(
-                f"{path}: refused: it asks for the {kind} {shown(name)}, "
+                f"{path}: refused: it names the {kind} {shown(name)}, "
                 + (
                     f"and checkpoints may choose only those of this package, of --user-dir, and fairseq's "
                     f"{', '.join(sorted(OF_FAIRSEQ[kind]))}"
                     if known
-                    else "which nothing registers; if it is your own, name its folder: --user-dir"
+                    else "which is not registered; if it is your own, name its folder: --user-dir"
                 )
             )
 
@@ -82,7 +82,7 @@ def is_allowed(kind: str, name: str) -> bool:
 
 
 def forget_places(cfg: Any) -> None:
-    """Drop the paths of a stored bpe and tokenizer, which are of another machine or could be an address.
+    """Drop the paths of a stored bpe and tokenizer, which belong to another machine or could be URLs.
 
     Tokenizers are looked for next to the checkpoint (:func:`plugins.hub.local_bpe`).
     """
@@ -93,7 +93,7 @@ def forget_places(cfg: Any) -> None:
 
 
 def forget_start(options: Any) -> None:
-    """Unset where training started from: a model that is rebuilt from a checkpoint starts from nothing else."""
+    """Unset where training started from: a rebuilt model is initialized only from the checkpoint."""
     from plugins.options import START
 
     for name in START:

@@ -1,4 +1,4 @@
-"""Rebuild a model from stored options and weights, after their sizes have been compared."""
+"""Rebuild a model from stored options and weights after comparing their sizes."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def build_model(
         path: of the file, for messages.
 
     Raises:
-        UserError: an option has the wrong type; the weights do not have its sizes, or are not finite.
+        UserError: an option has the wrong type; the weights have other sizes, or are not finite.
     """
     check_sizes(options, weights, path)
     check_integrity(path)
@@ -43,7 +43,7 @@ def build_model(
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:
-        raise UserError(f"{path}: its weights do not fit its options: {shortened(str(error))}") from error
+        raise UserError(f"{path}: its weights do not match its options: {shortened(str(error))}") from error
     return model
 
 
@@ -93,7 +93,7 @@ def check_sizes(options: Mapping, weights: Mapping[str, torch.Tensor], path: str
             raise UserError(f"{path}: its option {option} is {given:,}; at most {limit:,} is possible")
 
 
-# What leaves no tensor to compare with: far above any use, far below any harm
+# Limits of options without a tensor to compare with: far above any use, far below any harm
 LIMITS = {
     "block_size": 1 << 24,
     "max_positions": 10**9,

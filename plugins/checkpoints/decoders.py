@@ -31,7 +31,7 @@ def read_char_lm(path: str, base: str | None = None) -> tuple[FairseqLanguageMod
     state = read_state(path)
     if "model_args" in state:
         kind = "from_multi_style" if "style_embeddings" in state["model"] else "from_nanogpt"
-        raise UserError(f"{path}: in nanoGPT's format, without its characters: use plugins.hub.CharLM.{kind}")
+        raise UserError(f"{path}: in nanoGPT's format, which lacks the characters: use plugins.hub.CharLM.{kind}")
     task = state.get("task_state") or {}
     if "dictionary" not in task:
         raise UserError(f"{path}: not a checkpoint of the task char_lm: it does not contain its characters")

@@ -1,4 +1,4 @@
-"""Which checkpoint is meant: of a folder, or of a training command."""
+"""Find the checkpoint of a folder or of a training command."""
 
 import os
 import re

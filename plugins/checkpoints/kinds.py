@@ -1,4 +1,4 @@
-"""A registry of loaders: what :func:`plugins.hub.load` returns for a checkpoint, by the model class that it names."""
+"""Registry of the loaders of :func:`plugins.hub.load`, by the model class that a checkpoint names."""
 
 from collections.abc import Callable
 from typing import Any
@@ -54,8 +54,8 @@ def find(state: dict, path: str) -> tuple[str, Callable[..., Any]]:
     name = options.get("_name") or options.get("arch")
     model = registered_model(options)
     if model is None:
-        what = f"its model {shown(name)} is registered by nothing" if name else "it does not name its model"
-        raise UserError(f"{path}: {what}; if it is of a plugin of your own, name its folder: --user-dir")
+        what = f"its model {shown(name)} is not registered" if name else "it does not name its model"
+        raise UserError(f"{path}: {what}; if it belongs to your own plugin, name its folder: --user-dir")
     for ancestor in model.__mro__:
         if ancestor in LOADERS:
             return LOADERS[ancestor]

@@ -39,12 +39,12 @@ def registries() -> dict[str, dict[str, type]]:
 
 
 def registered_model(options: Mapping) -> type | None:
-    """Return the model class that stored options name, or None if nothing registers it."""
+    """Return the model class that stored options name, or None if it is not registered."""
     return registries()["model"].get(str(options.get("_name") or options.get("arch")))
 
 
 def model_name(state: Mapping) -> str | None:
-    """Return the name of the model of a checkpoint without a size (``clap_roberta``), or None if nothing registers it.
+    """Return the name of the model of a checkpoint without a size (``clap_roberta``), or None if it is not registered.
 
     Checkpoints of fairseq's RoBERTa and of its fork become ``clap_roberta``, those of nanoGPT ``char_lm``.
     """

@@ -110,7 +110,7 @@ def read_file(path: str | os.PathLike, mapped: bool = True) -> Any:
 
 
 def check_archive(path: str) -> None:
-    """Refuse an archive that expands: ``torch.save`` stores tensors uncompressed, so it has no use but to fill memory.
+    """Refuse compressed archives: ``torch.save`` stores tensors uncompressed, so one only serves to fill memory.
 
     Raises:
         UserError: it is compressed, or its members are larger than the file.

@@ -1,4 +1,4 @@
-"""The only package that patches or relies on private parts of fairseq, torch and hydra; one file a subject.
+"""The only package that patches or relies on private parts of fairseq, torch and hydra; one file per subject.
 
 Each file names the defect that it repairs. :func:`install` puts every repair in place when ``plugins`` is imported and
 lists it in :data:`REPAIRS`, which ``scripts/doctor.py`` prints.

@@ -1,6 +1,6 @@
 """Choose the best checkpoint, and stop training when the score no longer improves.
 
-Defects: of equal scores fairseq keeps the last, and with small validation sets ties are the rule; there is no smallest
+Defects: of equal scores fairseq keeps the last, and ties are common with small validation sets; there is no smallest
 improvement that counts; ``--patience`` starts again at each resume; a first score that is not a number stays the best;
 two runs in one process share the best score.
 """
@@ -51,7 +51,7 @@ def start_run(original: Callable, self: Any, cfg: Any, *args: Any, **kwargs: Any
 
 
 def min_delta_of(cfg: Any) -> float:
-    """Return the option ``--min-delta`` of the task, 0 for tasks of others."""
+    """Return the option ``--min-delta`` of the task, 0 for foreign tasks."""
     return float(getattr(cfg.task, "min_delta", None) or 0.0)
 
 
@@ -66,7 +66,7 @@ def save_checkpoint(original: Callable, cfg: Any, trainer: Any, epoch_itr: Any, 
     function, maximize = checkpoint_utils.save_checkpoint, cfg.maximize_best_checkpoint_metric
     best = getattr(function, "best", None)
     if val_loss is None or improves(val_loss, best, maximize, min_delta_of(trainer.cfg)):
-        vars(function).pop("best", None)  # so that fairseq compares with nothing, not with NaN
+        vars(function).pop("best", None)  # so that fairseq does not compare with NaN
         if val_loss is None and best is not None:
             function.best = best
         return original(cfg, trainer, epoch_itr, val_loss)
@@ -107,7 +107,7 @@ def store(original: Callable, self: Any, filename: str, extra_state: dict[str, A
 def restore(
     original: Callable, self: Any, filename: str, reset_optimizer: bool = False, *args: Any, **kwargs: Any
 ) -> dict[str, Any] | None:
-    """Take the state of ``--patience`` of a run that is resumed."""
+    """Restore the state of ``--patience`` of a resumed run."""
     extra_state = original(self, filename, reset_optimizer, *args, **kwargs)
     saved = (extra_state or {}).get(KEY)
     if saved and not reset_optimizer:

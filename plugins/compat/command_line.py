@@ -34,12 +34,12 @@ def install(complete_options: Callable[[str | None, Mapping[str, str]], tuple[di
     from fairseq.data import data_utils
 
     wrap(options, "parse_args_and_arch", functools.partial(parse_args, complete_options))
-    repaired("--bf16", "means bfloat16 on a GPU; fairseq takes it for a request for a TPU")
+    repaired("--bf16", "means bfloat16 on a GPU; fairseq interprets it as a request for a TPU")
     repaired("--finetune-from", "is short for --finetune-from-model")
     repaired("--help", "shows the options of the model, task, criterion and optimizer that were chosen")
-    repaired("recipes", "a task fills in options that its paper trained with and the command line does not give")
+    repaired("recipes", "a task fills in options of its paper that the command line does not set")
     wrap(data_utils, "raise_if_valid_subsets_unintentionally_ignored", look_for_subsets)
-    repaired("data in a file", "fairseq lists the folder that data names to look for validation subsets")
+    repaired("data in a file", "fairseq lists the data folder to look for validation subsets")
 
 
 def parse_args(
@@ -53,10 +53,10 @@ def parse_args(
 ) -> Any:
     """Parse like fairseq, but print the help when the parser is complete, and honor --bf16.
 
-    Options that ``complete_options`` adds are put in front of the user's.
+    Options from ``complete_options`` precede the user's.
 
-    fairseq parses once to learn which model and task are meant, and prints the help then, without their options. And
-    it sets ``args.tpu = True`` whenever it meets --bf16.
+    fairseq parses once to find the model and the task, and prints the help then, without their options. It also
+  sets ``args.tpu = True`` for --bf16.
     """
     given = [unalias(argument) for argument in (sys.argv[1:] if input_args is None else input_args)]
     if {"-h", "--help"} & set(given):
@@ -73,7 +73,7 @@ def parse_args(
 
 
 def fill_in(complete_options: Callable, parser: ArgumentParser, given: list[str], quiet: bool) -> list[str]:
-    """Return the arguments that a task's defaults add to a command line, unless ``--no-recipe`` is among it; log them.
+    """Return the arguments that a task's defaults add to a command line, unless it contains ``--no-recipe``; log them.
 
     Args:
         quiet: log nothing; fairseq-validate parses its command line twice.
@@ -124,13 +124,13 @@ def look_for_subsets(original: Callable, cfg: Any) -> None:
 
 
 def unalias(argument: str) -> str:
-    """Spell the short forms of fairseq's flags out."""
+    """Expand the short forms of fairseq's flags."""
     name, equals, value = argument.partition("=")
     return ALIASES[name] + equals + value if name in ALIASES else argument
 
 
 def print_help_when_complete() -> Callable[[ArgumentParser], None]:
-    """Return a function that fairseq calls on its parser twice: before and after the options of the parts are added."""
+    """Return a function that fairseq calls on its parser twice: before and after the component options are added."""
     parsers = []
 
     def modify(parser):

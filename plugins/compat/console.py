@@ -1,7 +1,7 @@
-"""What ``fairseq-train`` prints where no ``--log-format`` is given.
+"""Console output of ``fairseq-train`` without ``--log-format``.
 
 Defect: a run of 300 updates prints 112 lines, of which ten matter: the configuration in one line, the layers, false
-"detected shared parameter" lines for absent biases, and warnings about the insides of fairseq, torch and hydra. Here
+"detected shared parameter" lines for absent biases, and warnings about internals of fairseq, torch and hydra. Here
 they go to ``train.log`` in the save directory, the configuration to ``config.yaml``, and a :class:`Display` writes to
 the console. With ``--log-format json`` or ``simple`` fairseq's own output is left as it is.
 """
@@ -23,7 +23,7 @@ from .patching import repaired, wrap
 
 FORMAT = logging.Formatter("%(asctime)s | %(levelname)s | %(name)s | %(message)s", "%Y-%m-%d %H:%M:%S")
 QUIET = ("fairseq", "train", "valid")  # loggers whose INFO goes only to the file; "train_inner" and subsets, too
-NOISE = (  # (category, message): each is about the insides of another package, and true for every run
+NOISE = (  # (category, message): each concerns internals of another package and appears in every run
     (FutureWarning, r"`torch\.cuda\.amp\.\w+\(args\.\.\.\)` is deprecated"),
     (UserWarning, r"'pin_memory' argument is set as true but no accelerator is found"),
     (UserWarning, r"hydra\.experimental\.\w+\(\) is no longer experimental"),
@@ -86,7 +86,7 @@ class Console:
         self.log = self.display = self.cfg = self.trainer = None
 
     def header(self, size: int) -> None:
-        """Print the header, once: at the first update the data is loaded and a checkpoint restored.
+        """Print the header once, at the first update, when data is loaded and a checkpoint restored.
 
         Args:
             size: updates of an epoch.
@@ -107,7 +107,7 @@ class Console:
         self.display.header({
             "model": f"{cfg.model._name}, {total:,} parameters{part}",
             "data": f"{cfg.task.data} ({data})",
-            "updates": f"{updates}, {size:,} an epoch{start}",
+            "updates": f"{updates}, {size:,} per epoch{start}",
             "device": "CPU" if self.display.on_cpu else torch.cuda.get_device_name(),
             "writes to": f"{cfg.checkpoint.save_dir} (train.log, config.yaml)",
         })  # fmt: skip
@@ -144,7 +144,7 @@ def install(make_display: Callable, separate: Callable[[DictConfig], None]) -> N
     logging.getLogger("fairseq_cli.train").addFilter(lambda record: watch(record, console, separate))
     wrap(progress_bar, "progress_bar", functools.partial(new_bar, console))
     wrap(trainer.Trainer, "__init__", functools.partial(note_trainer, console))
-    repaired("console", "fairseq-train shows what matters; the whole log goes to train.log in the save directory")
+    repaired("console", "fairseq-train prints a summary; the full log goes to train.log in the save directory")
 
 
 def watch(record: logging.LogRecord, console: Console, separate: Callable[[DictConfig], None]) -> bool:
@@ -211,7 +211,7 @@ class ReportingBar:
 
 
 def shared_params(original: Callable, module: torch.nn.Module, *args: Any) -> list[list[str]] | None:
-    """Leave out parameters that are None, which fairseq takes for one shared parameter."""
+    """Omit parameters that are None, which fairseq mistakes for one shared parameter."""
     found = original(module, *args)
     if found is None:  # an inner call of the recursion
         return None

@@ -8,10 +8,10 @@ FAIRSEQ = "0.12.3.1"
 
 
 def import_fairseq() -> None:
-    """Import fairseq and leave the root logger unchanged: one of its speech models sets it to DEBUG for everyone."""
+    """Import fairseq and leave the root logger unchanged: one of fairseq's speech models sets its level to DEBUG."""
     root, disabled = logging.root, logging.root.manager.disable
     level, handlers = root.level, root.handlers[:]
-    logging.disable(logging.INFO)  # it announces each optional package that it does not find
+    logging.disable(logging.INFO)  # fairseq logs every missing optional package
     try:
         import fairseq  # noqa: F401
     finally:

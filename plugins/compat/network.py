@@ -1,4 +1,4 @@
-"""Nothing is fetched.
+"""Block downloads.
 
 Defect: ``fairseq.file_utils`` downloads anything that looks like a URL, including the tokenizers that checkpoints
 name and the default files of ``--bpe gpt2``; and it unpacks archives without checking where their members go.
@@ -19,22 +19,22 @@ def install() -> None:
 
     for function in ("cached_path", "get_from_cache", "http_get", "s3_get", "s3_etag", "load_archive_file"):
         wrap(file_utils, function, local_only)
-    repaired("downloads", "are refused: files of checkpoints and tokenizers are local")
+    repaired("downloads", "are refused: checkpoint and tokenizer files must be local")
 
 
 def local_only(original: Callable, place: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
     """Call a function of ``fairseq.file_utils`` unless it would use the network or unpack an archive.
 
     Raises:
-        UserError: names the address, or the archive.
+        UserError: the argument is a URL or an archive, which the message names.
     """
     if is_address(place):
-        raise UserError(f"{shortened(str(place))}: an address; nothing is downloaded: name a local file")
+        raise UserError(f"{shortened(str(place))}: is a URL; nothing is downloaded: name a local file")
     if original.__name__ == "load_archive_file" and not os.path.isdir(place):
         raise UserError(f"{shortened(str(place))}: not a folder; name the folder with the checkpoint and dict.txt")
     return original(place, *args, **kwargs)
 
 
 def is_address(place: str | os.PathLike[str]) -> bool:
-    """Whether a path is an address (``https://...``) instead."""
+    """Whether a path is a URL (``https://...``)."""
     return len(urlparse(os.fspath(place)).scheme) > 1 and "://" in os.fspath(place)

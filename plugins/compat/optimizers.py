@@ -1,6 +1,6 @@
 """Optimizers in half precision.
 
-Defects: ``FP16Optimizer`` makes float32 copies that lose the marks by which ``fused_adamw`` groups parameters;
+Defects: ``FP16Optimizer`` makes float32 copies without the attributes by which ``fused_adamw`` groups parameters;
 ``AMPOptimizer`` unscales the gradients twice if they are clipped, so that the first updates are 128 times too small.
 """
 
@@ -22,7 +22,7 @@ def install() -> None:
 
 
 def build_fp32_params(original: Callable, args: Any, params: Sequence[torch.nn.Parameter], flatten: bool = True) -> Any:
-    """Copy the marks of ``fused_adamw`` to the float32 copies, unless those are one flat vector."""
+    """Copy the attributes of ``fused_adamw`` to the float32 copies, unless those are one flat vector."""
     copies = original(args, params, flatten=flatten)
     if not flatten:
         for copy, param in zip(copies, params, strict=True):

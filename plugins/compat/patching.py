@@ -1,4 +1,4 @@
-"""How a function of fairseq is replaced, and the list of what was replaced."""
+"""Replace functions of fairseq and record each replacement."""
 
 import functools
 from collections.abc import Callable
@@ -7,7 +7,7 @@ REPAIRS: list[tuple[str, str]] = []  # (name, what it does), for scripts/doctor.
 
 
 def repaired(name: str, what: str) -> None:
-    """List a repair."""
+    """Record a repair."""
     REPAIRS.append((name, what))
 
 

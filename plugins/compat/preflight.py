@@ -1,4 +1,4 @@
-"""Options that fairseq looks at late, or never: checked before the first update.
+"""Check options before the first update that fairseq checks late or never.
 
 Defects: ``--update-freq 0`` and ``--log-interval 0`` divide by zero; ``--restore-file`` with a missing file trains from
 random weights; the name in ``--best-checkpoint-metric`` is looked up after the first validation, as a KeyError.
@@ -91,4 +91,4 @@ def check_lists(given: Mapping[str, str]) -> None:
             [kind(number) for number in (value if isinstance(value, (list, tuple)) else [value])]
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             flag = "--" + name.replace("_", "-")
-            raise UserError(f"{flag} {shown(given[name])}: a number is expected, or a list such as 2,1") from None
+            raise UserError(f"{flag} {shown(given[name])}: a number or a list is expected, for example 2,1") from None

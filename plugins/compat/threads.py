@@ -22,7 +22,7 @@ def install() -> None:
 
     wrap(iterators.BufferedIterator, "_create_consumer", note_reader)
     atexit.register(stop_reading_ahead)
-    repaired("reading ahead", "its threads end before the program does, which they could abort")
+    repaired("reading ahead", "its threads end before the program; otherwise they could abort it")
 
 
 def note_reader(original: Callable, self: Any) -> None:
@@ -38,4 +38,4 @@ def stop_reading_ahead(patience: float = 5.0) -> None:
         reader._max_len = 0  # the batch that it is reading is its last
         while reader.is_alive() and time.monotonic() < deadline:
             with contextlib.suppress(queue.Empty):
-                reader._queue.get(timeout=0.01)  # it waits for room in the queue, or is done
+                reader._queue.get(timeout=0.01)  # the thread waits for room in the queue, or is done

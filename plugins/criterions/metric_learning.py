@@ -28,7 +28,7 @@ from plugins.options import option
 logger = logging.getLogger(__name__)
 
 GATHERED = "_embeddings"  # a meter of (N, 2 + K * d); the underscore keeps it out of the log
-PATIENCE = 100  # batches in a row whose loss is what a collapsed model has, before a warning
+PATIENCE = 100  # consecutive batches with a collapsed model's loss before a warning
 MOST_NORMALIZED = 2.0  # distance of vectors of length one
 STATISTICS = ("positive_distance", "negative_distance", "violations", "norm", "effective_rank")
 
@@ -38,11 +38,11 @@ class MetricLearningConfig(FairseqDataclass):
     metric_loss: ChoiceEnum(list(LOSSES)) = option("batch_hard_soft_margin", "the loss; see examples/embeddings")
     distance: Optional[ChoiceEnum(DISTANCES)] = option(None, "distance of losses that have one (default: the loss's)")
     margin: Optional[float] = option(None, "margin of losses that have one (default: the loss's)")
-    negative_margin: float = option(0.3, "largest cosine of negatives without a loss, of mega_batch_margin")
+    negative_margin: float = option(0.3, "largest cosine at which a negative has no loss, for mega_batch_margin")
     scale: Optional[float] = option(None, "factor on cosines, of losses that have one (default: the loss's)")
     symmetric: bool = option(False, "multiple_negatives_ranking: also find the first text from the second")
     grad_cache_rows: int = option(
-        0, "encode this many texts at a time and again for their gradients: a large batch in little memory (off: 0)"
+        0, "texts per GradCache slice, encoded twice to fit a large batch in little memory (0: off)"
     )
 
 
@@ -138,7 +138,7 @@ class MetricLearningCriterion(FairseqCriterion):
         return [a, p, n], None, len(a)
 
     def online_contrastive_loss(self, columns: Tensor, sample: dict[str, Any], head: Any) -> tuple[Tensor, int]:
-        """Its sum over hard pairs, divided by the pairs of the batch: the step does not depend on the batch size."""
+        """Summed loss over hard pairs, divided by the batch's pairs: the step does not depend on the batch size."""
         (a, b), labels, weight = self.arranged(columns, sample)
         loss, _ = metric_losses.online_contrastive(a, b, labels, **self.options())
         return loss / max(len(a), 1), weight
@@ -202,7 +202,7 @@ class MetricLearningCriterion(FairseqCriterion):
         return batch_statistics(embeddings, labels, self.margin or 0.0, distance)
 
     def watch(self, loss: float) -> None:
-        """Warn when the loss stays at what it is when all texts have one vector."""
+        """Warn when the loss stays at its value for identical vectors."""
         name = str(self.cfg.metric_loss)
         collapsed = {"batch_hard": self.margin, "batch_semi_hard": self.margin, "batch_all": self.margin,
                      "triplet": self.margin, "batch_hard_soft_margin": math.log(2)}.get(name)  # fmt: skip
@@ -211,7 +211,7 @@ class MetricLearningCriterion(FairseqCriterion):
         self.stuck = self.stuck + 1 if abs(loss - collapsed) < 1e-3 * collapsed else 0
         if self.stuck == PATIENCE:
             logger.warning(
-                "the loss has been %.3f for %d batches, which it is when all texts have the same vector: the model may "
+                "the loss has been %.3f for %d batches, its value when all texts have the same vector: the model may "
                 "have collapsed; lower --lr, or try another loss", collapsed, PATIENCE,
             )  # fmt: skip
 
@@ -263,7 +263,7 @@ def vectors_of(model: BaseFairseqModel, tokens: Tensor, lengths: Tensor) -> Tens
 
 
 def gathered(columns: Tensor, sample: dict[str, Any], task: FairseqTask) -> Tensor:
-    """Return the number, label and embeddings of each row, (B, 2 + K * d) float32 on the CPU; no label is 0."""
+    """Return the number, label (0 if missing) and embeddings of each row, (B, 2 + K * d) float32 on the CPU."""
     labels, columns = sample.get("target", torch.zeros(columns.size(1))), columns.detach()
     known = torch.stack([sample["id"].float(), labels.float()], 1).cpu()
     return torch.cat([known, columns.transpose(0, 1).flatten(1).float().cpu()], 1)

@@ -1,4 +1,4 @@
-"""Losses of reward models on comparisons, ratings and lists, and what trl logs of them."""
+"""Losses of reward models on comparisons, ratings and lists, and the metrics that trl logs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ LISTS = ("listnet", "listmle", "ranknet", "lambdarank")
 @dataclass
 class PreferenceCriterionConfig(FairseqDataclass):
     list_loss: ChoiceEnum(LISTS) = option("listnet", "loss of --objective listwise")
-    centering: float = option(0.0, "weight of the squared sum of the scores of a comparison, which gives them a zero")
-    smoothing: float = option(0.0, "share of the loss that the reversed comparison has; shrinks scores")
-    flip_rate: Optional[float] = option(None, "share of reversed comparisons that the loss corrects for")
-    tie_strength: float = option(0.5, "how common ties are, nu of Davidson's model; used where there are ties")
+    centering: float = option(0.0, "weight of the squared sum of a comparison's scores, which centers them at 0")
+    smoothing: float = option(0.0, "weight of the reversed comparison in the loss; shrinks scores")
+    flip_rate: Optional[float] = option(None, "assumed share of reversed comparisons, which the loss corrects for")
+    tie_strength: float = option(0.5, "frequency of ties, nu of Davidson's model; used if there are ties")
 
 
 @register_criterion("preference", dataclass=PreferenceCriterionConfig)

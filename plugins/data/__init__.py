@@ -1,1 +1,1 @@
-"""Text in, fairseq data folders out: corpora, tokenizers, datasets and their file formats."""
+"""Data pipeline from text to fairseq data folders: corpora, tokenizers, datasets and their file formats."""

@@ -1,1 +1,1 @@
-"""What a data set teaches, what it leaks, and which of its labels are likely wrong. Arrays in, arrays out."""
+"""Data set diagnostics: usable information, leaks, and likely label errors. Arrays in, arrays out."""

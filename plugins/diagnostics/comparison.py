@@ -66,9 +66,9 @@ def compare(first: Rows, second: Rows, labels: Sequence[np.ndarray], num_classes
     """Return the predictions of each data set's linear model on both data sets.
 
     Returns:
-        ``V``: {"A to B": (raw, calibrated) bits a row}, within a data set out of fold, and between them with the
+        ``V``: {"A to B": (raw, calibrated) bits per row}, within a data set out of fold, and between them with the
         temperature fitted on half of the other's rows and used on the other half; ``told_apart``: accuracy of a model
-        that tells the data sets apart within a label, and of the majority; ``disagree``: rows on which both models are
+        that separates the data sets within a label, and of the majority; ``disagree``: rows on which both models are
         sure of different labels, (row, answer of A, answer of B), rows of the second counted after those of the first;
         ``words``: words that are more frequent in those rows than in the others, with the z of their log-odds.
     """

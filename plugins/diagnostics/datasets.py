@@ -1,4 +1,4 @@
-"""Data sets with their splits, from a table of anybody's or from the files of a GLUE task, as lists and arrays."""
+"""Data sets with their splits, from any table or from the files of a GLUE task, as lists and arrays."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Rows:
 
     Attributes:
         columns: names of the one or two columns of text.
-        texts: n texts a column.
+        texts: n texts per column.
         labels: (n,) class ids, :data:`UNLABELED` where a row has none.
         classes: names of the classes, in the order of their ids.
         splits: (n,) numbers.
@@ -99,7 +99,7 @@ def binned(scores: np.ndarray, scale: tuple[float, float], bins: int) -> tuple[n
 
 
 def read_files(paths: Sequence[str | Path], texts: Sequence[str] = (), label: str | None = None) -> Rows:
-    """Read tables with a header, or JSON lines, a split each, named like the files.
+    """Read tables with a header, or JSON lines, one split per file, named after the files.
 
     Args:
         paths: the files.

@@ -157,7 +157,7 @@ def ranked_together(*scores: np.ndarray) -> np.ndarray:
     return np.mean([rankdata(score) / len(score) for score in scores], axis=0)
 
 
-# What makes results doubtful
+# Warnings
 
 
 def notes_on(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], row_folds: np.ndarray | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Drawings of a diagnosis; each answers the question in its title."""
+"""Figures of a diagnosis; each answers the question in its title."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ def information(path: str | Path, inputs: Mapping[str, Mapping], prior: float) -
 
     Args:
         path: where to.
-        inputs: {name: what :func:`.diagnosis.measured` returns}.
+        inputs: {name: result of :func:`.diagnosis.measured`}.
         prior: H(Y), bits.
     """
     figure = new_canvas(8, 1.8 + 0.42 * len(inputs))
@@ -36,7 +36,7 @@ def information(path: str | Path, inputs: Mapping[str, Mapping], prior: float) -
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(places, list(inputs))
     axes.invert_yaxis()
-    axes.set(xlabel="usable information (bits a row, calibrated; 95 % interval)")
+    axes.set(xlabel="usable information (bits per row, calibrated; 95 % interval)")
     put_title(axes, "How much information about the label does each part of the input contain?")
     _plain(axes, "x")
     save(figure, path, bbox_inches="tight")
@@ -51,7 +51,7 @@ def data_map(
         path: where to.
         found: ``confidence``, ``variability`` and ``correctness``, (n,); NaN for rows without.
         marked: (n,) bool, rows to mark.
-        what: the marked rows are.
+        what: description of the marked rows.
     """
     figure = new_canvas(8, 5.2)
     axes = figure.add_subplot()
@@ -87,14 +87,14 @@ def by_slice(path: str | Path, slices: Mapping[str, Mapping[str, Mapping]]) -> N
         axes.annotate(f"{m['rows']:,} rows", (1.01, place), fontsize=8, color=GRAY, **where)
     axes.set_yticks(range(len(rows)), [name[:50] for name, _ in rows])
     axes.invert_yaxis()
-    axes.set(xlabel="usable information (bits a row, calibrated; 95 % interval)")
+    axes.set(xlabel="usable information (bits per row, calibrated; 95 % interval)")
     put_title(axes, "Which classes and slices are hard?")
     _plain(axes, "x")
     save(figure, path, bbox_inches="tight")
 
 
 def epochs(path: str | Path, rows: Sequence[Mapping]) -> None:
-    """Draw V raw and calibrated after each epoch, a thin line a seed.
+    """Draw V raw and calibrated after each epoch, one thin line per seed.
 
     Args:
         path: where to.
@@ -109,7 +109,7 @@ def epochs(path: str | Path, rows: Sequence[Mapping]) -> None:
             axes.plot(x, seed, color=color, linewidth=0.6, alpha=0.5)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(x)
-    axes.set(xlabel="epochs", ylabel="usable information (bits a row)")
+    axes.set(xlabel="epochs", ylabel="usable information (bits per row)")
     put_title(axes, "Does information vanish, or does confidence grow too large?", "thin lines: single seeds")
     _plain(axes, "y")
     axes.legend(frameon=False)
@@ -185,7 +185,7 @@ def learning_curve(path: str | Path, sizes: np.ndarray, by_seed: np.ndarray, fit
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{int(size):,}" for size in sizes])
     axes.minorticks_off()
-    axes.set(xlabel="training rows", ylabel="usable information (bits a row, calibrated)")
+    axes.set(xlabel="training rows", ylabel="usable information (bits per row, calibrated)")
     put_title(axes, "Would more data help?")
     _plain(axes, "y")
     axes.legend(frameon=False, fontsize=8.5)

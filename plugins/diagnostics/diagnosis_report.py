@@ -66,7 +66,7 @@ def suggested(d: Diagnosis) -> np.ndarray:
 
 def summarized(d: Diagnosis, slices: Mapping[str, Mapping[str, np.ndarray]] | None = None, resamples: int = 1000,
                **more: Any) -> dict:  # fmt: skip
-    """Return what ``summary.json`` contains.
+    """Return the content of ``summary.json``.
 
     Args:
         d: the diagnosis.
@@ -130,7 +130,7 @@ def markdown(s: Mapping) -> str:
     for what, values in s["slices"].items():
         lines += ["", f"## By {what}", "", *table(HEAD, [cells(value, m) for value, m in values.items()])]
     if s.get("inputs"):
-        lines += ["", "## By input", "", "What a model learns that sees this much of the input.", ""]
+        lines += ["", "## By input", "", "Information that a model learns from only this part of the input.", ""]
         lines += table(HEAD, [cells(name, m) for name, m in s["inputs"].items()])
     if s.get("epochs"):
         lines += ["", "## By epoch", ""]

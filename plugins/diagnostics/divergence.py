@@ -134,7 +134,7 @@ class Divergence:
 
     @property
     def above_floor(self) -> np.ndarray:
-        """What is left of the divergence at equal size when chance is taken away; can be slightly below 0."""
+        """Divergence at equal size minus the chance level; can be slightly below 0."""
         return self.equal - self.equal_floor
 
 

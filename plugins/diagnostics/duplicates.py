@@ -1,7 +1,7 @@
 """Texts that occur twice: exactly, but for case and spaces, or nearly.
 
 Near duplicates are pairs whose sets of 5-character pieces have a Jaccard similarity of at least a threshold. MinHash
-(Broder, 1997) finds candidates: 128 hash values a text, in 16 bands of 8, so that a pair of similarity 0.8 is found
+(Broder, 1997) finds candidates: 128 hash values per text, in 16 bands of 8, so that a pair of similarity 0.8 is found
 with probability 0.95; each candidate is then compared exactly.
 """
 
@@ -14,7 +14,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
-WIDTH = 5  # characters a piece
+WIDTH = 5  # characters per piece
 HASHES, BANDS = 128, 16
 BLOCK = 4096  # texts at a time: their pieces fit into a core's cache
 FINAL = " .!?…。"

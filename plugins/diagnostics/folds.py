@@ -1,4 +1,4 @@
-"""Folds for cross-fitting: each label spread evenly, and duplicates together, else a fold's model has seen its rows."""
+"""Folds for cross-fitting: each label spread evenly, and duplicates together, so that no row leaks into training."""
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def stratified(labels: np.ndarray, folds: int, groups: np.ndarray | None = None,
 
 
 def _levelled(have: np.ndarray, filled: np.ndarray, number: int) -> np.ndarray:
-    """Return how many of ``number`` rows each fold gets so that folds that have unequal numbers become level."""
+    """Return how many of ``number`` rows each fold gets so that unequal folds become even."""
     dealt = np.zeros(len(have), np.int64)
     order = np.argsort(have, kind="stable")
     for place in range(len(order)):  # raise the lowest folds to the next higher one

@@ -1,4 +1,4 @@
-"""Predictions in the formats of others: kawine's PVI tables, allenai's training dynamics, and arrays in ``.npz``."""
+"""Predictions in third-party formats: kawine's PVI tables, allenai's training dynamics, and arrays in ``.npz``."""
 
 import csv
 import json
@@ -70,7 +70,7 @@ def read(path: str | Path, kind: str = "probabilities") -> Predictions:
 
 
 def write_npz(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write arrays, whole or not at all; errors as :func:`plugins.files.replacing`."""
+    """Write arrays, atomically; errors as :func:`plugins.files.replacing`."""
     with replacing(path) as part, part.open("wb") as file:
         np.savez_compressed(file, **cast(dict[str, Any], arrays))
 
@@ -228,7 +228,7 @@ def write_dynamics(
 
 
 def write_csv(path: str | Path, columns: dict[str, Sequence]) -> None:
-    """Write columns of equal length, floats with eight significant digits, whole or not at all."""
+    """Write columns of equal length, floats with eight significant digits, atomically."""
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)

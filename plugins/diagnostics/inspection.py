@@ -1,4 +1,4 @@
-"""What a data set shows without a model: sizes, duplicates, leaks, divergence of classes, telling words."""
+"""Inspect a data set without a model: sizes, duplicates, leaks, divergence of classes, informative words."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ QUANTILES = (0, 0.25, 0.5, 0.75, 0.95, 1)
 
 
 def inspect(rows: Rows, threshold: float = 0.8, draws: int = 20, seed: int = 0, recipe: str | None = None) -> dict:
-    """Return everything that :func:`.inspection_report.write` writes.
+    """Return the content that :func:`.inspection_report.write` writes.
 
     Args:
         rows: the data set; words, divergences and the probe are those of its first split.

@@ -1,4 +1,4 @@
-"""Drawings of an inspection: classes that differ, words that give labels away, and what few words teach."""
+"""Figures of an inspection: divergence of classes, words that give labels away, and the information in a few words."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from plugins.analysis.plots import heat_map, new_canvas, put_title, save
 
 from .lexical import Association, Probe
 
-NAMED = 14  # words written into the drawing of words
+NAMED = 14  # words labeled in the figure of words
 
 
 def draw(found: dict, folder: str | Path) -> list[Path]:
@@ -28,7 +28,7 @@ def draw(found: dict, folder: str | Path) -> list[Path]:
 
 
 def classes(path: Path, above_floor: np.ndarray, names: list[str]) -> None:
-    """Draw the divergence of each pair of classes that chance does not give, (C, C) bits, as a heat map."""
+    """Draw the divergence of each pair of classes above the chance level, (C, C) bits, as a heat map."""
     values = above_floor.copy()
     np.fill_diagonal(values, np.nan)
     note = "Jensen-Shannon divergence at equal size, less that of shuffled labels"
@@ -38,7 +38,7 @@ def classes(path: Path, above_floor: np.ndarray, names: list[str]) -> None:
 
 def words(path: Path, found: Association, vocabulary: list[str], names: list[str], prior: np.ndarray,
           q: float = 0.05) -> None:  # fmt: skip
-    """Draw how much more frequent a label is with a word than without regard to it, and name the most telling words.
+    """Draw how much more frequent a label is with a word than overall, and name the most informative words.
 
     Args:
         found: :class:`.lexical.Association`.
@@ -50,13 +50,13 @@ def words(path: Path, found: Association, vocabulary: list[str], names: list[str
     figure = new_canvas(9, 5.2)
     axes = figure.add_subplot()
     judged = np.flatnonzero(~np.isnan(found.p[:, 0]))
-    kind = np.nan_to_num(found.z[judged], nan=-np.inf).argmax(1)  # the label that each word speaks for
+    kind = np.nan_to_num(found.z[judged], nan=-np.inf).argmax(1)  # the label that each word indicates
     count, share = found.count[judged], found.p[judged, kind] - prior[kind]
     strong = found.q[judged, kind] < q
     axes.scatter(count[~strong], share[~strong], s=6, color="#bbbbbb", label="not significant", linewidths=0)
     for k, name in enumerate(names[: len(COLORS)]):
         own = strong & (kind == k)
-        axes.scatter(count[own], share[own], s=14, color=COLORS[k], label=f"speaks for {name}", linewidths=0)
+        axes.scatter(count[own], share[own], s=14, color=COLORS[k], label=f"indicates {name}", linewidths=0)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set(xlabel="texts with the word (log scale)", ylabel="share of the label among them, less its prior")
@@ -87,12 +87,12 @@ def probe(path: Path, found: Probe) -> None:
     figure = new_canvas(7.5, 4.6)
     axes = figure.add_subplot()
     axes.axhline(found.all_bits, color=GRAY, linestyle="--", linewidth=1, label=f"all words: {found.all_bits:.3f} bits")
-    axes.plot(found.sizes, found.bits, marker="o", color=COLORS[0], label="most telling words")
+    axes.plot(found.sizes, found.bits, marker="o", color=COLORS[0], label="most informative words")
     axes.plot(found.sizes, found.random_bits, marker="s", color=COLORS[1], label="random words of equal frequency")
     axes.set_xscale("log")
     axes.set_xticks(found.sizes, [str(size) for size in found.sizes])
     axes.minorticks_off()
-    axes.set(xlabel="words", ylabel="usable information (bits a row)")
+    axes.set(xlabel="words", ylabel="usable information (bits per row)")
     put_title(axes, "How much of the label do a few words predict?", "logistic regression, out of fold, calibrated")
     axes.grid(axis="y", color="#dddddd", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)

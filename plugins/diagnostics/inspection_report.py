@@ -117,7 +117,7 @@ def divergence_rows(found: dict) -> list[dict]:
 
 
 def probe_rows(probe: lexical.Probe) -> list[dict]:
-    """Return what each number of words gives."""
+    """Return the probe's results for each number of words."""
     columns = zip(probe.sizes.tolist(), probe.bits.tolist(), probe.accuracy.tolist(), probe.random_bits.tolist(),
                   probe.random_accuracy.tolist(), strict=True)  # fmt: skip
     whole = probe.all_bits if probe.all_bits > 0 else float("nan")
@@ -184,10 +184,10 @@ def markdown(summary: dict) -> str:
 def probe_sentence(probe: dict) -> str:
     """Return what the probe found in one sentence."""
     scores = f"accuracy {probe['all_words_accuracy']:.3f}, majority {probe['majority_accuracy']:.3f}"
-    every = f"A linear model on all words learns {probe['all_words_bits']:.3f} bits a row ({scores})"
+    every = f"A linear model on all words learns {probe['all_words_bits']:.3f} bits per row ({scores})"
     rows = probe["by_words"]
     if probe["all_words_bits"] < 0.005 or not rows:
-        return f"{every}: next to nothing."
+        return f"{every}: almost none."
     row = min(rows, key=lambda r: abs(r["words"] - 40))
     return f"{every}. {row['words']} words give {100 * row['share_of_all']:.0f} % of that."
 

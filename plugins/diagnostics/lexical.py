@@ -2,7 +2,7 @@
 
 Gardner et al., 2021, "Competency Problems" (arXiv 2104.08646): without artifacts p(y | w) equals the class prior, and
 z measures how far it is from that. Monroe, Colaresi and Quinn, 2008, "Fightin' Words": log-odds with a Dirichlet
-prior. LMI = p(w, y) PMI(w, y) (Evert, 2005). A word counts once a text.
+prior. LMI = p(w, y) PMI(w, y) (Evert, 2005). A word counts once per text.
 
 Shapes: n texts, V words, C classes.
 """
@@ -117,7 +117,7 @@ def monroe(table: np.ndarray, strength: float = 500.0) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a logistic regression learns from few words, on rows that it has not seen.
+    """Held-out results of a logistic regression on a few words.
 
     Attributes:
         sizes: numbers of words, (M,).
@@ -150,10 +150,10 @@ def probe(
     presence: sparse.csr_matrix, labels: np.ndarray, num_classes: int, sizes: tuple[int, ...] = (10, 40, 160, 640),
     folds: int = 3, most_rows: int = 20000, seed: int = 0,
 ) -> Probe:  # fmt: skip
-    """Return how much of what a linear model learns the most telling words give.
+    """Return how much of what a linear model learns the most informative words give.
 
     Words are chosen, and models trained, on other folds than they are tested on. Information is calibrated V-usable
-    information in bits a row.
+    information in bits per row.
 
     Args:
         presence: (n, V), nonzero where a text has a word.

@@ -152,7 +152,7 @@ def _value(line: bytes, at: int) -> tuple[int, int] | None:
 
 
 def _is(line: bytes, spot: tuple[int, int] | None, row: Mapping, label: str) -> bool:
-    """Return whether a spot is where the label is written: another value there changes the label and nothing else."""
+    """Return whether a spot contains the label: another value there changes only the label."""
     if spot is None:
         return False
     try:

@@ -1,4 +1,4 @@
-"""Wrong labels on purpose: kinds of noise, and how early an order of the rows finds them.
+"""Plant label errors: kinds of noise, and how early an order of the rows finds them.
 
 Shapes: n rows, K classes.
 """

@@ -1,4 +1,4 @@
-"""Several rankings of the same items into one.
+"""Aggregate several rankings of the same items.
 
 Borda, 1781; reciprocal rank fusion (RRF): Cormack, Clarke and Buettcher, 2009.
 

@@ -1,4 +1,4 @@
-"""The review loop: rank the rows that are likely labeled wrong, and rank anew as a reviewer judges them.
+"""The review loop: rank the rows that are likely labeled wrong, and rank them again as a reviewer judges them.
 
 A logistic regression on the model's scores of a row and on its pair of given and other label learns within some
 twenty judgments which classes are really confused. ``page/review.js`` contains the same in JavaScript.
@@ -20,7 +20,7 @@ RECENT, FEW = 40, 0.1  # stop when fewer than this share of the recent judgments
 
 
 def features(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return what is known of a row before it is judged, (n, 4 + K + K^2) float64.
+    """Return the features of each row before it is judged, (n, 4 + K + K^2) float64.
 
     Four standardized numbers (the log odds of the best other class, -log p of the label, the largest log p, the
     normalized margin with class thresholds), the given label, and the pair of given label and best other class.

@@ -45,7 +45,7 @@ def render(given: Listed, title: str, most: int = 20_000, slices: Mapping[str, S
 
 
 def content(given: Listed, title: str, most: int, slices: Mapping[str, Sequence[str]]) -> dict:
-    """Return what the script reads, plain data."""
+    """Return the data for the page's script, as plain data."""
     rows = given.order[:most]
     numbers = rows.tolist()
     place = {row: i for i, row in enumerate(numbers)}

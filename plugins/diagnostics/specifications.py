@@ -1,4 +1,4 @@
-"""What a label means, given by examples: rank rows by their likeness to them, and find rows with another label.
+"""Specify a label by examples: rank rows by similarity to them, and find rows with another label.
 
 A specification is a YAML mapping ``{name, label, queries, held_out}``; ``queries`` is a list of texts or a file with
 one per line. Likeness alone finds rows of the topic whatever their label; the contrast of the likeness to the examples

@@ -30,7 +30,7 @@ def make(name: str, columns: int, seed: int = 0, wordnet_folder: str | None = No
         columns: texts of a row, 1 or 2.
         seed: of the shuffling, which differs from row to row.
         wordnet_folder: of WordNet's files.
-        mask: what ``masked`` puts in place of a word.
+        mask: replacement of a word in ``masked``.
 
     Raises:
         UserError: no such transform, one that needs two texts, a list that cannot be read, or no WordNet.

@@ -74,7 +74,7 @@ def expected_pvi(logits: np.ndarray, distribution: np.ndarray, null_log2: np.nda
     return (np.asarray(distribution) * (log2_softmax(logits) - null_log2)).sum(-1)
 
 
-# Temperature: V contains f / T for each of its f, so the best T estimates the same infimum from closer
+# Temperature: V contains f / T for each f, so the best T gives a tighter estimate of the same infimum
 
 
 def temperature(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -20,7 +20,7 @@ def find(folder: str | Path | None = None) -> Path:
     """Return the folder of the database: the given one, ``$WNSEARCHDIR``, or a usual place.
 
     Raises:
-        UserError: it is nowhere.
+        UserError: no folder contains it.
     """
     places: list[str | Path | None] = [folder] if folder else [os.environ.get("WNSEARCHDIR"), *PLACES]
     for place in [Path(place) for place in places if place]:
@@ -62,7 +62,7 @@ class WordNet:
         end = self.data.find(b"\n", offset)
         fields = self.data[offset : end if end >= 0 else None].split(b" | ")[0].decode().split()
         try:
-            check(int(fields[0]) == offset, f"data.noun: no synset at {offset}; index and data do not fit each other")
+            check(int(fields[0]) == offset, f"data.noun: no synset at {offset}; index and data do not match")
             words = int(fields[3], 16)
             names = [fields[4 + 2 * i].replace("_", " ") for i in range(words)]
             rest = fields[5 + 2 * words :]
@@ -85,7 +85,7 @@ class WordNet:
         """Return the first words of the synsets from a noun's most frequent sense up to the root."""
         lemma = self.lemma(word)
         offsets = [self.index[lemma][0]] if lemma else []
-        while offsets and len(offsets) < 100:  # a damaged file could go round in a circle
+        while offsets and len(offsets) < 100:  # a damaged file could contain a cycle
             above = self.synset(offsets[-1])[1]
             if not above:
                 break

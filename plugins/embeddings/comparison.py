@@ -1,4 +1,4 @@
-"""One table of losses under one budget: the same batches, a grid for each, then several seeds of its best setting."""
+"""Compare losses with equal budgets: the same batches, a grid for each loss, then several seeds of its best setting."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -66,7 +66,7 @@ def frozen_triplets(path: Path, vectors: np.ndarray, labels: np.ndarray) -> np.n
     except (ValueError, IndexError, EOFError, OSError):
         fits = False
     if not fits:
-        raise UserError(f"{path}: not triplets of these rows; delete it to make them anew")
+        raise UserError(f"{path}: not triplets of these rows; delete it to create them again")
     return found
 
 

@@ -9,13 +9,13 @@ from plugins.analysis.metrics.retrieval import unit
 from plugins.analysis.palette import COLORS, MARKERS
 from plugins.analysis.plots import heat_map, new_canvas, save
 
-POINTS = 1000  # drawn at most, the same ones in every panel
+POINTS = 1000  # maximum number of points, the same ones in every panel
 
 
 def maps(
     path: Path, panels: Mapping[str, np.ndarray], labels: np.ndarray, names: Sequence[str], method: str = "pca"
 ) -> None:
-    """Draw the same texts in two dimensions, a panel for each representation.
+    """Draw the same texts in two dimensions, one panel per representation.
 
     Args:
         path: where to; the suffix chooses the format.

@@ -1,4 +1,4 @@
-"""Transfer between tasks: scores without training, the matrix of gains, and how well one predicts the other."""
+"""Transfer between tasks: training-free scores, the matrix of gains, and how well the scores predict the gains."""
 
 import functools
 import shutil
@@ -220,7 +220,7 @@ A gain is NaN if either run predicts a single class: any source looks good compa
 
 
 def summary(rows: Sequence[Mapping]) -> str:
-    """Return mean gains with deviations over seeds as a Markdown table, a target and size a row."""
+    """Return mean gains with deviations over seeds as a Markdown table, one row per target and size."""
     sources = sorted({row["source"] for row in rows} - {DIRECT})
     lines = ["| target | rows | direct | " + " | ".join(sources) + " |", "|---" * (len(sources) + 3) + "|"]
     for target, size in dict.fromkeys((row["target"], row["size"]) for row in rows):

@@ -15,7 +15,7 @@ FOUR = (4, 1)  # decimals, factor
 
 
 def hugging_face_name(spec: GlueSpec, split: str = VALID) -> str:
-    """Return how Hugging Face names a task, such as ``sst2`` and ``mnli-mm``."""
+    """Return Hugging Face's name of a task, for example ``sst2`` or ``mnli-mm``."""
     return spec.name.lower().replace("-", "") + ("-mm" if split.endswith(MISMATCHED) else "")
 
 
@@ -92,7 +92,7 @@ model-index:
 
 # {spec.name}
 
-Fine-tuned from `{base_model}` by `scripts/run_glue.py`: learning rate {run.lr:g}, {run.batch_size} sentences an update,
+Fine-tuned from `{base_model}` by `scripts/run_glue.py`: learning rate {run.lr:g}, batches of {run.batch_size} texts,
 {result["epochs"]} epochs, seed {run.seed}{f", after {run.intermediate}" if run.intermediate else ""}.
 Checkpoint: `{result["checkpoint"]}`. Labels: {labels}.
 
@@ -101,6 +101,6 @@ scores are from, so the scores are slightly optimistic.
 
 {tables.markdown(head, rows)}
 
-{cell.failed} of {len(cell.runs)} runs with these settings ended at one class.
+{cell.failed} of {len(cell.runs)} runs with these settings collapsed to a single class.
 """
     return "\n".join(text.splitlines()) + "\n"

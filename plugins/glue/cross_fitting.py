@@ -1,6 +1,6 @@
-"""Cross-fitting: F x S fine-tuning runs, each of which leaves a fold of the training rows out and answers it.
+"""Cross-fitting: F x S fine-tuning runs, each of which holds out a fold of the training rows and predicts it.
 
-A :class:`Cell` is what is trained on, all rows with all of their text or less of either; its F x S runs are jobs of
+A :class:`Cell` is a training set: all or some rows, with all or part of their text; its F x S runs are jobs of
 :mod:`plugins.jobs`. Their logits are recorded by the criterion ``glue``.
 """
 
@@ -32,7 +32,7 @@ class Cell:
     """Settings shared by the runs of a cell.
 
     Attributes:
-        name: names its folders.
+        name: of its folders.
         rows: the training rows, split 0, and the validation rows, split 1, if there are any.
         folds: (n,) of the training rows.
         used: (n,) bool, rows that may be trained on; None: all. All are evaluated on.
@@ -51,7 +51,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all cells share.
+    """Settings shared by all cells.
 
     Attributes:
         output: folder to write.
@@ -88,7 +88,7 @@ class Recorded:
 
 
 def run(cells: Sequence[Cell], setting: Setting, resources: Resources) -> dict[str, Recorded]:
-    """Do the runs of all cells that have not been done yet, and return the logits of each cell by its name.
+    """Run the missing runs of all cells, and return the logits of each cell by its name.
 
     Raises:
         UserError: a run failed, or options are out of range.
@@ -107,7 +107,7 @@ def jobs_of(cell: Cell, setting: Setting) -> list[Job]:
     path = folder / spec.files[specs.TRAIN]
     data = dataset.load(path, spec, specs.TRAIN, tokenizer, setting.cache)  # once, before anything is trained
     runs = plan.plan([spec.name], list(setting.seeds), dict(setting.given), dict(setting.from_yaml))
-    check(len(runs) == len(setting.seeds), "--lr and --batch-size: one each is possible here")
+    check(len(runs) == len(setting.seeds), "--lr and --batch-size: only one value each is possible here")
     state = checkpoints.read_state(str(setting.checkpoint))
     longest, arch = roberta.of_checkpoint(state).get("max_positions"), checkpoints.model_name(state) or "clap_roberta"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -150,7 +150,7 @@ def run_name(cell: Cell, fold: int, seed: int) -> str:
 
 
 def splits(cell: Cell) -> str:
-    """Return what is evaluated at the end of each epoch, as ``--valid-subset`` takes it."""
+    """Return the splits to evaluate after each epoch, in the format of ``--valid-subset``."""
     return f"{folds.HELD_OUT},valid" if (cell.rows.splits == 1).any() else folds.HELD_OUT
 
 
@@ -196,7 +196,7 @@ def collect(cell: Cell, setting: Setting) -> Recorded:
 
 
 def save(path: Path, array: np.ndarray) -> None:
-    """Write an array, whole or not at all."""
+    """Write an array atomically."""
     with replacing(path) as part, part.open("wb") as file:
         np.save(file, array, allow_pickle=False)
 

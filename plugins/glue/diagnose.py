@@ -1,4 +1,4 @@
-"""From a data set and a pretrained model to a diagnosis: what is run, and what is derived from the runs."""
+"""Diagnose a data set with a pretrained model: choose the runs, and derive the results from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -88,7 +88,7 @@ def _folder(name: str) -> str:
 
 
 def diagnose(rows: Rows, setting: Setting, request: Request, resources: Resources, figures: bool = True) -> dict:
-    """Run what has not been run yet, write everything into ``setting.output``, and return the summary.
+    """Run the missing runs, write everything into ``setting.output``, and return the summary.
 
     Args:
         rows: of :func:`.cross_fitting.train_and_valid`.
@@ -156,7 +156,7 @@ def held_out_map(recorded: Recorded, labels: np.ndarray) -> dict[str, np.ndarray
 
 
 def on_valid(logits: np.ndarray, rows: Rows, train_labels: np.ndarray) -> dict:
-    """Return what the runs' models, (S * F, m, K) logits, know about the validation rows."""
+    """Return the information of the runs' models, (S * F, m, K) logits, about the validation rows."""
     labels = rows.labels[rows.splits == 1]
     prior = usable_information.prior_log2(train_labels, len(rows.classes))
     null = np.broadcast_to(prior, (len(labels), len(rows.classes)))
@@ -186,7 +186,7 @@ def write_maps(folder: Path, recorded: Recorded, d: diagnosis.Diagnosis, index: 
 
 
 def draw(folder: Path, d: diagnosis.Diagnosis, summary: Mapping, maps: Mapping) -> None:
-    """Draw everything that there is data for.
+    """Draw every figure that has data.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -211,7 +211,7 @@ def draw(folder: Path, d: diagnosis.Diagnosis, summary: Mapping, maps: Mapping) 
 
 
 def diagnose_file(path: str, kind: str, output: Path, figures: bool = True) -> dict:
-    """Diagnose anybody's predictions, write everything, and return the summary.
+    """Diagnose predictions of any model, write everything, and return the summary.
 
     Args:
         path: of :func:`plugins.diagnostics.formats.read`.
@@ -230,7 +230,7 @@ def diagnose_file(path: str, kind: str, output: Path, figures: bool = True) -> d
     if Path(path).is_dir():
         logits, labels, _ = formats.read_dynamics(Path(path))
         maps["training"] = diagnosis.training_map([list(logits)], labels)
-        d.warnings.append("training dynamics are of rows that the model trains on, so V is too high")
+        d.warnings.append("training dynamics come from rows that the model trains on, so V is too high")
     parts = {"length": slices.by_length(texts)} if texts else {}
     summary = diagnosis_report.summarized(d, parts)
     table = diagnosis_report.columns(d, texts, given.index, maps.get("training"), "")

@@ -1,4 +1,4 @@
-"""How many planted label errors the first rows of several orders contain, all from the same probabilities."""
+"""Count planted label errors in the first rows of several orders, all from the same probabilities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

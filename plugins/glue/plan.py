@@ -1,4 +1,4 @@
-"""Plan fine-tuning runs: RoBERTa's hyperparameters, what a YAML file or the command line changes, and the command."""
+"""Plan fine-tuning runs: RoBERTa's hyperparameters, overrides from a YAML file or the command line, and the command."""
 
 import argparse
 import itertools
@@ -41,7 +41,7 @@ BY_TASK: dict[str, dict[str, Any]] = {
 INTERMEDIATE_FOR = ("RTE", "MRPC", "STS-B")  # as in RoBERTa, section 5.1, and in STILTs (Phang et al., 2018)
 
 
-# What may be given
+# Possible hyperparameters
 
 
 def whole(value: Any) -> int:
@@ -155,7 +155,7 @@ def checked_mapping(content: Any, known: Collection[str], source: str | Path, mo
     return {k: v if k in more else checked(k, v, f"{source}: {k}") for k, v in content.items()}
 
 
-# What is run
+# Runs
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class FineTuning:
 
     @property
     def cell(self) -> tuple[str, float, int]:
-        """What runs with different seeds share."""
+        """The settings shared by runs with different seeds."""
         return (self.task, self.lr, self.batch_size)
 
     def as_row(self) -> dict[str, Any]:

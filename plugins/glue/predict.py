@@ -66,7 +66,7 @@ def answers(
     """Return the predictions of a model for a split.
 
     Args:
-        model: what :func:`plugins.hub.load` returns for a checkpoint of the task ``glue``.
+        model: returned by :func:`plugins.hub.load` for a checkpoint of the task ``glue``.
         spec: another task for the same head (for example AX with a model of MNLI); default: the checkpoint's.
 
     Raises:
@@ -75,7 +75,7 @@ def answers(
     task = model.task
     own = getattr(task, "spec", None)
     if own is None:
-        raise UserError("the checkpoint was not fine-tuned by --task glue: it has no classification head to use")
+        raise UserError("the checkpoint was not fine-tuned by --task glue: it has no classification head")
     spec = spec or own
     if spec.name != own.name and spec.id2label != own.id2label:
         raise UserError(f"the checkpoint answers {own.name} ({', '.join(own.id2label)}), not {spec.name}")

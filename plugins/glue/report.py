@@ -1,4 +1,4 @@
-"""Tables of many fine-tuning runs: the published table's columns, the official metrics, a line for each run."""
+"""Tables of fine-tuning runs: the published table's columns, the official metrics, one line per run."""
 
 import csv
 import io
@@ -155,7 +155,7 @@ def warnings(by_task: Mapping[str, Sequence[Cell]]) -> list[str]:
     """Return a sentence for each cell with runs that predict one class throughout."""
     return [
         f"{cell.spec.name}, lr {cell.runs[0].lr:g}, batch {cell.runs[0].batch_size}: {cell.failed} of {len(cell.runs)} "
-        "runs ended at one class, as if nothing had been learned (see examples/glue/README.md)"
+        "runs ended at one class (see examples/glue/README.md)"
         for found in by_task.values()
         for cell in found
         if cell.failed

@@ -33,7 +33,7 @@ COLLAPSED = 0.99  # a run has collapsed if one class has this share of its predi
 
 @dataclass(frozen=True)
 class Setting:
-    """What all runs share.
+    """Settings shared by all runs.
 
     Attributes:
         glue_dir, checkpoint, output: paths; the checkpoint is the pretrained model.
@@ -56,7 +56,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """What the evaluation needs to know about a training set of N rows: labels (N,), N, and the rows left out."""
+    """Statistics of a training set of N rows that the evaluation needs: labels (N,), N, and the rows left out."""
 
     labels: np.ndarray
     count: int
@@ -98,7 +98,7 @@ def choose_tasks(
             raise UserError(f"{source} {name}: its name, {spec.name}, is the name of another task; rename it")
         flags[spec.name] = ["--spec", str(name)] if is_file else ["--glue-task", spec.name]
     if not specs:
-        raise UserError(f"{glue_dir}: contains no folder of a GLUE task with training data")
+        raise UserError(f"{glue_dir}: has no folder of a GLUE task with training data")
     return specs, flags
 
 
@@ -109,7 +109,7 @@ def fitting(checkpoint: str | Path, threads: int, cpu: bool) -> int:
 
 
 def do_all(planned: list[plan.FineTuning], setting: Setting, resources: Resources) -> dict[plan.FineTuning, dict]:
-    """Do the runs, those that others start from first, and return {run: result}.
+    """Execute the runs, first those that others start from, and return {run: result}.
 
     Raises:
         UserError: a run failed; the others were stopped, and the next call resumes them.
@@ -185,7 +185,7 @@ def job(run: plan.FineTuning, setting: Setting, start: Path, tokenizer: dataset.
 
 
 def key(setting: Setting, spec: glue_specs.GlueSpec, split: str, tokenizer: dataset.FolderTokenizer) -> Any:
-    """Return what identifies the content of a split."""
+    """Return the identity of a split's content."""
     path = reader.locate(setting.glue_dir, spec, split)
     return dataset.key(path, spec, split, tokenizer, setting.skip_bad_rows)
 
@@ -253,7 +253,7 @@ def baseline_of(spec: glue_specs.GlueSpec, labels: np.ndarray, targets: np.ndarr
 
 
 def from_log(lines: list[str]) -> dict[str, Any]:
-    """Return what a report needs from a run's log; interruptions and repeated updates included.
+    """Return a run's statistics for a report from its log, which may contain interruptions and repeated updates.
 
     ``train_seconds`` is the time of all epochs without validation; toy runs whose epochs are all logged as 0 seconds
     count validation too.
@@ -273,7 +273,7 @@ def from_log(lines: list[str]) -> dict[str, Any]:
 
 
 def slim(folder: Path) -> None:
-    """Delete what only resuming needs: the last checkpoint, and the optimizer's state in the best one."""
+    """Delete files that only resuming needs: the last checkpoint, and the optimizer state of the best one."""
     state = checkpoints.read_state(str(folder / BEST))
     state["last_optimizer_state"] = None
     with replacing(folder / BEST) as part, part.open("wb") as file:

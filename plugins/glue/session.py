@@ -1,4 +1,4 @@
-"""One call of ``scripts/run_glue.py``: check the request, run what is missing, write tables, cards and predictions."""
+"""One call of ``scripts/run_glue.py``: check the request, execute missing runs, write tables, cards and predictions."""
 
 import dataclasses
 import os
@@ -72,10 +72,10 @@ def run(request: Request, resources: Resources) -> None:
 
 
 def prepare(request: Request, resources: Resources) -> tuple[list[plan.FineTuning], runs.Setting]:
-    """Return the runs and what they share, after checking the request.
+    """Return the runs and their shared settings, after checking the request.
 
     Raises:
-        UserError: a mistake in it.
+        UserError: the request is invalid.
     """
     if not os.path.exists(request.checkpoint):
         raise UserError(f"--checkpoint {request.checkpoint}: no such file")

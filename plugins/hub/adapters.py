@@ -24,7 +24,7 @@ def merge_checkpoint(path: str | Path, output: str | Path, base: str | Path | No
         base: the checkpoint of its base, if it was moved.
 
     Raises:
-        UserError: it is not an adapter, or it is a prompt, which cannot be merged; its base is missing or another; or
+        UserError: it is not an adapter, or it is a prompt, which cannot be merged; its base is missing or differs; or
             the folder of the output has checkpoints with another tokenizer.
     """
     path = find_checkpoint(path)

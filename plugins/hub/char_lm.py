@@ -86,7 +86,7 @@ class CharLM(AutoregressiveLM):
         """
         return cls(*checkpoints.read_multi_style(os.fspath(checkpoint), read_characters(characters)))
 
-    # What it is
+    # Properties
 
     @property
     def characters(self) -> list[str]:

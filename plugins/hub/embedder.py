@@ -1,4 +1,4 @@
-"""Texts to vectors, with any model of this package, tuned for it or not."""
+"""Embed texts with any model of this package, tuned for embeddings or not."""
 
 from collections.abc import Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, Any, Self
@@ -23,12 +23,12 @@ from .roberta import RobertaInterface
 if TYPE_CHECKING:
     from plugins.modules.score_head import ScoreHead
 
-TEXTS_AT_ONCE = 16_384  # that are tokenized and sorted by length together
+TEXTS_AT_ONCE = 16_384  # texts that are tokenized and sorted by length together
 DEFAULT_LONGEST = 512
 
 
 class Embedder:
-    """A model, the encoder of its texts, and how the features of tokens become a vector.
+    """A model, its text encoder, and a head that pools token features into a vector.
 
     Args:
         model: of this package.
@@ -37,7 +37,7 @@ class Embedder:
         longest: tokens of a text, which is truncated to them.
     """
 
-    lm: CausalLM | CharLM | RobertaInterface | None = None  # the interface that it was made of
+    lm: CausalLM | CharLM | RobertaInterface | None = None  # the interface that it was created from
 
     def __init__(self, model: Any, encoder: encoding.TextEncoder, head: "EmbeddingHead | ScoreHead", longest: int):
         self.model, self.encoder, self.head, self.longest = model.eval(), encoder, head.eval(), longest
@@ -84,12 +84,12 @@ class Embedder:
         check(pooling in POOLINGS, f"pooling {pooling!r}: there are {', '.join(POOLINGS)}")
         model, causal = lm.model, not isinstance(lm, RobertaInterface)
         if causal and pooling in ("bos", "attention"):
-            raise UserError(f"pooling {pooling!r} sees no text in a causal model; take mean, max or last")
+            raise UserError(f"pooling {pooling!r} reads no text in a causal model; use mean, max or last")
         head = EmbeddingHead(model.peft_parts().table.weight.size(1), "mean", normalize)
         if pooling == "attention":
             trained = getattr(model, NAME, None)
             if trained is None or trained.attention is None:
-                raise UserError("the checkpoint has no trained pooler; take another pooling than 'attention'")
+                raise UserError("the checkpoint has no trained pooler; use another pooling than 'attention'")
             head.attention = trained.attention
         head.pooling = pooling
         embedder = cls(model, encoder_of(lm), head, min(longest or DEFAULT_LONGEST, model.max_positions()))
@@ -106,7 +106,7 @@ class Embedder:
         return self.model.peft_parts().table.weight.size(1)
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Self:
-        """Move the model to a device, turn its weights into a type (``torch.bfloat16``), and return self."""
+        """Move the model to a device, convert its weights to a dtype (``torch.bfloat16``), and return self."""
         move(self.model, device, dtype)
         move(self.head, device, dtype)
         return self

@@ -1,4 +1,4 @@
-"""GPT-2 in the files of Hugging Face transformers: a folder to a causal LM, and back."""
+"""Convert between GPT-2 folders of Hugging Face transformers and causal LMs."""
 
 import os
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from .huggingface.tokenizers_in import read_dictionary
 
 __all__ = ["CONFIG", "contents", "is_folder", "is_gpt2", "read", "write"]
 
-FIXED = {  # what the model computes, without an option for it
+FIXED = {  # values that are fixed in the model
     "model_type": "gpt2",
     "scale_attn_weights": True,
     "scale_attn_by_inverse_layer_idx": False,
@@ -171,7 +171,7 @@ def translate(
 
 
 def foreign_name(name: str) -> str:
-    """Return what Hugging Face calls a tensor of ours, without its ``transformer.``."""
+    """Return Hugging Face's name of one of our tensors, without its ``transformer.``."""
     return name.removeprefix("decoder.").removeprefix("transformer.")
 
 
@@ -185,20 +185,20 @@ def is_gpt2(model: CausalLanguageModel) -> bool:
 
 
 def write(model: CausalLanguageModel, folder: str | os.PathLike) -> None:
-    """Write a causal LM as a folder that transformers loads; the folder appears whole or not at all.
+    """Write a causal LM as a folder that transformers loads; the folder is written atomically.
 
     Raises:
-        UserError: GPT-2 has no place for an option of the model, or the folder exists already.
+        UserError: GPT-2 does not support an option of the model, or the folder exists already.
     """
     found = contents(model)
     files.write_folder(folder, found.files | {CONFIG: found.config}, found.tensors)
 
 
 def contents(model: CausalLanguageModel) -> Contents:
-    """Return what the folder of a GPT-2 contains.
+    """Return the content of a GPT-2 folder.
 
     Raises:
-        UserError: GPT-2 has no place for an option of the model.
+        UserError: GPT-2 does not support an option of the model.
     """
     config, dictionary = config_of(model), model.decoder.dictionary
     ends = {"bos_token_id": dictionary.bos(), "eos_token_id": dictionary.eos(), "pad_token_id": dictionary.eos()}
@@ -210,7 +210,7 @@ def config_of(model: CausalLanguageModel) -> dict[str, Any]:
     """Return the contents of ``config.json``.
 
     Raises:
-        UserError: GPT-2 has no place for an option of the model.
+        UserError: GPT-2 does not support an option of the model.
     """
     cfg, dictionary = model.cfg, model.decoder.dictionary
     if OmegaConf.select(cfg, "peft") not in (None, "none"):
@@ -236,14 +236,14 @@ def config_of(model: CausalLanguageModel) -> dict[str, Any]:
 def tokenizer_files(dictionary: TokenDictionary) -> dict[str, bytes]:
     """Return the contents of the tokenizer's files, without the fillers of the last rows, which have no symbol.
 
-    Fillers with a symbol after them stay, or it would get the row of the first of them.
+    Fillers before a symbol are kept, so that the symbol keeps its row.
     """
     real = max((i for i, symbol in enumerate(dictionary.added, 1) if not symbol.startswith(FILLER)), default=0)
     return TokenDictionary(dictionary.tokenizer, dictionary.added[:real]).files()
 
 
 def tensors_of(model: CausalLanguageModel) -> dict[str, Tensor]:
-    """Return {name: tensor} as GPT2LMHeadModel has them; biases that a model does without are zeros."""
+    """Return {name: tensor} as GPT2LMHeadModel has them; biases that a model lacks are zeros."""
     state = model.state_dict()
     if model.cfg.tie_embeddings:
         del state["decoder.lm_head.weight"]

@@ -1,4 +1,4 @@
-"""``adapter_config.json`` of the peft library as options of ``--peft``: each key is honored or refused by its name."""
+"""``adapter_config.json`` of the peft library as options of ``--peft``: each key is honored or rejected by name."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -19,7 +19,7 @@ HONORED = {
     "IA3": COMMON | {"feedforward_modules"},
     "PROMPT_TUNING": {"peft_type", "num_virtual_tokens", "token_dim", "num_layers", "num_attention_heads"},
 }
-# What has no effect on a trained adapter: where it comes from, how it began, and how GPT-2 stores its matrices.
+# Keys without effect on a trained adapter: its origin, its initialization, and GPT-2's storage of matrices.
 WITHOUT_EFFECT = {
     "auto_mapping", "base_model_name_or_path", "eva_config", "fan_in_fan_out", "inference_mode", "init_ia3_weights",
     "megatron_core", "peft_version", "prompt_tuning_init", "prompt_tuning_init_text", "qalora_group_size", "revision",
@@ -39,7 +39,7 @@ def our_options(config: Mapping[str, Any], path: Path, adapted: Collection[str],
     Args:
         config: the parsed ``adapter_config.json``.
         path: of that file, named in errors.
-        adapted: the linear layers that the stored tensors belong to, as in ``0.attn.c_attn``.
+        adapted: the linear layers that the stored tensors belong to, for example ``0.attn.c_attn``.
         layers: of the base.
 
     Raises:
@@ -72,14 +72,14 @@ def our_options(config: Mapping[str, Any], path: Path, adapted: Collection[str],
 
 
 def whole_number(config: Mapping[str, Any], name: str, path: Path) -> int:
-    """Return a positive whole number of a config.
+    """Return a positive integer of a config.
 
     Raises:
-        UserError: it is missing or something else.
+        UserError: it is missing or of another kind.
     """
     value = config.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UserError(f"{path}: {name} {shown(value)} is not a positive whole number")
+        raise UserError(f"{path}: {name} {shown(value)} is not a positive integer")
     return value
 
 
@@ -87,7 +87,7 @@ def positive_number(config: Mapping[str, Any], name: str, path: Path) -> float:
     """Return a positive number of a config.
 
     Raises:
-        UserError: it is missing or something else.
+        UserError: it is missing or of another kind.
     """
     value = config.get(name)
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
@@ -101,7 +101,7 @@ def positive_number(config: Mapping[str, Any], name: str, path: Path) -> float:
 def check_targets(config: Mapping[str, Any], path: Path, adapted: Collection[str], layers: int) -> None:
     """Compare the layers that a config names with those that have tensors.
 
-    A pattern, or a choice of layers, is taken at the tensors' word: they show what it matched.
+    A pattern, or a choice of layers, is resolved by the tensors, which show what it matched.
 
     Raises:
         UserError: they differ, or the names are of no linear layer.

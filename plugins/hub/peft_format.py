@@ -1,4 +1,4 @@
-"""Adapters of a causal LM in the peft library's files, which transformers' GPT-2 takes: a folder to ours, and back.
+"""Convert adapters of a causal LM to and from the peft library's files for transformers' GPT-2.
 
 ``adapter_model.safetensors`` (or ``.bin``) and ``adapter_config.json``. LoRA, rsLoRA, DoRA, IA3 and prompt tuning.
 """
@@ -75,7 +75,7 @@ def library_config(options: SimpleNamespace, tensors: Mapping[str, Tensor]) -> A
     try:
         from peft import PromptTuningConfig
     except ImportError as error:
-        raise UserError("the format is the peft library's own: pip install -e '.[hf]'") from error
+        raise UserError("this format needs the peft library: pip install -e '.[hf]'") from error
     vectors, width = tensors[PROMPT[0]].shape
     return PromptTuningConfig(
         task_type="CAUSAL_LM",
@@ -89,7 +89,7 @@ def library_config(options: SimpleNamespace, tensors: Mapping[str, Tensor]) -> A
 
 
 def their_name(name: str) -> str:
-    """Return what the peft library calls a tensor of ours."""
+    """Return the peft library's name of one of our tensors."""
     if name == PROMPT[0]:
         return PROMPT[1]
     name = THEIRS + name.removeprefix(OURS)
@@ -97,7 +97,7 @@ def their_name(name: str) -> str:
 
 
 def our_name(name: str) -> str:
-    """Return what we call a tensor of the peft library's."""
+    """Return our name of a tensor of the peft library."""
     if name == PROMPT[1]:
         return PROMPT[0]
     name = OURS + name.removeprefix(THEIRS)
@@ -135,10 +135,10 @@ def read(folder: str | Path, base: str | Path) -> CausalLanguageModel:
 
 
 def adapted_layers(names: Iterable[str], path: Path) -> set[str]:
-    """Return which linear layers, as in ``0.attn.c_attn``, an adapter's tensors belong to.
+    """Return which linear layers, for example ``0.attn.c_attn``, an adapter's tensors belong to.
 
     Raises:
-        UserError: one belongs to something else.
+        UserError: one belongs to another layer.
     """
     found = set()
     for name in names:

@@ -12,10 +12,10 @@ def scale_positions(lm: LanguageModel, kind: str, factor: float = 1.0, trained: 
     """Scale the positions of a model from now on; its options record it.
 
     Args:
-        lm: what :func:`plugins.hub.load` returned, with rotary positions or ALiBi.
+        lm: returned by :func:`plugins.hub.load`, with rotary positions or ALiBi.
         kind: ``linear``, ``ntk``, ``dynamic`` or ``yarn``, see :class:`plugins.modules.scaling.Scaling`; ``none`` ends
             it.
-        factor: how many times longer inputs are to be, at least 1.
+        factor: how many times longer inputs become, at least 1.
         trained: the trained length in tokens (default: the model's).
 
     Raises:

@@ -1,4 +1,4 @@
-"""Scores of texts by a model of ``--task preference``, with the threshold that its checkpoint stores."""
+"""Score texts with a model of ``--task preference`` and the threshold that its checkpoint stores."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any

@@ -19,11 +19,11 @@ def export_sentence_transformers(embedder: Embedder, folder: str | Path) -> None
     ``1_Pooling/config.json``, and ``2_Normalize`` where vectors have length one.
 
     Args:
-        embedder: what ``plugins.hub.load`` returned for a checkpoint of ``--task embedding``.
+        embedder: returned by ``plugins.hub.load`` for a checkpoint of ``--task embedding``.
         folder: a new folder.
 
     Raises:
-        UserError: the folder exists, or transformers or sentence-transformers has no place for the model.
+        UserError: the folder exists, or transformers or sentence-transformers does not support the model.
     """
     folder, pooling = Path(folder), embedder.head.pooling
     check(isinstance(embedder.lm, RobertaInterface), "only masked LMs are exported to sentence-transformers")

@@ -1,4 +1,4 @@
-"""Checkpoints to give away: without the optimizer's state, and without the places of the machine that trained them."""
+"""Checkpoints for sharing: without the optimizer state and without paths of the machine that trained them."""
 
 import shutil
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ KEPT = ("best", "val_loss", "train_iterator", "previous_training_time")  # of ex
 def slim(path: str | Path, output: str | Path) -> None:
     """Write a checkpoint that can be used and fine-tuned as before, but not resumed, with its tokenizer next to it.
 
-    Left out are the optimizer's state, the meters, and every option whose value is a path or an address.
+    Left out are the optimizer's state, the meters, and every option whose value is a path or a URL.
 
     Args:
         path: the checkpoint, or its folder.
@@ -63,7 +63,7 @@ def slim(path: str | Path, output: str | Path) -> None:
 
 
 def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return copies of tensors; what shares memory, as tied tables do, still does."""
+    """Return copies of tensors; shared memory, for example of tied tables, stays shared."""
     copies: dict[tuple, Tensor] = {}
     for tensor in tensors.values():
         copies.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride()), tensor.clone())
@@ -71,7 +71,7 @@ def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def without_places(value: Any) -> Any:
-    """Return options without those whose value is a path or an address."""
+    """Return options without those whose value is a path or a URL."""
     if isinstance(value, dict):
         return {name: without_places(part) for name, part in value.items() if not is_place(part)}
     if isinstance(value, list | tuple):
@@ -80,5 +80,5 @@ def without_places(value: Any) -> Any:
 
 
 def is_place(value: Any) -> bool:
-    """Return whether an option is a path or an address."""
+    """Return whether an option is a path or a URL."""
     return isinstance(value, str) and ("/" in value or "\\" in value)

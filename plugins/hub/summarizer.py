@@ -83,14 +83,14 @@ class Summarizer:
             search: the fields of :class:`plugins.modules.generation.Search`.
 
         Raises:
-            UserError: an argument makes no sense, or leaves no room for a document.
+            UserError: an argument is invalid, or leaves no room for a document.
         """
         room = self.lm.block_size - max_length
         check(
             room > len(self.layout.separator),
             f"a summary of {max_length} tokens leaves no room for a document: the model takes {self.lm.block_size}",
         )
-        check(batch_size > 0, f"a batch of {batch_size} documents summarizes none")
+        check(batch_size > 0, f"batch_size {batch_size} must be positive")
         check(document_tokens is None or document_tokens > 0, f"document_tokens {document_tokens} must be positive")
         room = min(room, (document_tokens or room) + len(self.layout.separator))
         forms = forbidden_forms(force, forbid)

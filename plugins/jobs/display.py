@@ -1,4 +1,4 @@
-"""What ``fairseq-train`` shows by default: a header, a bar, a line for each validation, and what to do next."""
+"""Default output of ``fairseq-train``: a header, a bar, one line per validation, and the next command."""
 
 import math
 import sys
@@ -53,7 +53,7 @@ class Display:
     _bar: tqdm | None = None
 
     def header(self, lines: Mapping[str, str]) -> None:
-        """Print the header, one ``name  value`` a line."""
+        """Print the header, one ``name  value`` per line."""
         width = max(map(len, lines), default=0)
         for name, value in lines.items():
             self.line(f"{name:{width}}  {value}")
@@ -78,7 +78,7 @@ class Display:
             self.line(self.estimate())
 
     def estimate(self) -> str:
-        """Return how long the run takes, in a sentence."""
+        """Return the expected duration of the run, in a sentence."""
         speed = self.speed()
         if self.updates is None:
             return f"{speed:.2g} updates/s"
@@ -89,7 +89,7 @@ class Display:
         return text
 
     def speed(self) -> float:
-        """Return updates a second since the first."""
+        """Return updates per second since the first."""
         first, began = self._first or (self.done, self.clock())
         return max(1e-9, (self.done - first) / max(1e-9, self.clock() - began))
 
@@ -132,7 +132,7 @@ class Display:
 
 
 def number(value: Any) -> float | None:
-    """Return the value of a meter, a number or its text; None if it is none."""
+    """Return the value of a meter, a number or its text; None if it is not a meter."""
     value = getattr(value, "avg", value)
     try:
         return float(value)

@@ -67,7 +67,7 @@ class Note:
     Attributes:
         identity: of the job that the folder belongs to; None without a ``run.json``.
         finished: whether it ran to its end.
-        result: what its ``finish`` function returned.
+        result: return value of its ``finish`` function.
         error: why its last attempt failed.
     """
 
@@ -78,7 +78,7 @@ class Note:
 
     @classmethod
     def read(cls, folder: Path) -> "Note":
-        """Read the note of a folder; a damaged one counts as none."""
+        """Read the ``run.json`` of a folder; a damaged one counts as missing."""
         content = read_json_if_any(folder / NOTE)
         identity = content.get("identity", content.get("options"))  # `options` and `command`: before version 0.2
         if identity is None and "command" in content:
@@ -87,21 +87,21 @@ class Note:
         return cls(identity, bool(content.get("finished", result is not None)), result, error and str(error))
 
     def write(self, folder: Path) -> None:
-        """Write the note atomically."""
+        """Write ``run.json`` atomically."""
         content = {"identity": self.identity, "finished": self.finished}
         content |= {name: value for name in ("result", "error") if (value := getattr(self, name)) is not None}
         write_json(folder / NOTE, content, indent=1)
 
 
 def changes(known: Any, identity: Any) -> str:
-    """Return which parts of an identity differ from what is known, such as "options and data"."""
+    """Return which parts of an identity differ from the known one, for example "options and data"."""
     if isinstance(known, dict) and isinstance(identity, dict):
         names = [name for name in {**known, **identity} if known.get(name) != identity.get(name)]
         return " and ".join(names) or "files"
     return "options"
 
 
-# Whether files are whole
+# Completeness of files
 
 
 def last_attempt(log: Path) -> list[str]:

@@ -20,9 +20,9 @@ FOLDER = ".submitit"  # in the output folder: scripts and logs of submitted jobs
 
 
 class Launcher(Protocol):
-    """What the runner needs of a launcher."""
+    """Interface of a launcher."""
 
-    poll: float  # seconds between two looks at the futures
+    poll: float  # seconds between checks of the futures
 
     def submit(self, work: Work) -> Any:
         """Start a job when there is room for it, and return a future."""

@@ -12,7 +12,7 @@ _FORMAT = "{desc} |{bar}| {percentage:3.0f}% [{elapsed}, about {remaining} left{
 
 
 class Tail:
-    """The end of a log that grows.
+    """Reader of the tail of a growing log.
 
     Attributes:
         updates: updates made so far.
@@ -25,7 +25,7 @@ class Tail:
         self._offset, self._rest = 0, b""
 
     def read(self) -> None:
-        """Read what has been written since the last call. A file that shrank is read anew."""
+        """Read what has been written since the last call. A file that shrank is read from the start."""
         try:
             with open(self.path, "rb") as file:
                 if file.seek(0, 2) < self._offset:
@@ -53,7 +53,7 @@ class Progress:
     def __init__(self, total: int, title: str) -> None:
         self.total, self.title, self.finished = total, title, 0
         self._tails: dict[str, tuple[Tail, int]] = {}
-        self._skipped = 0.0  # what earlier calls had done of jobs that are resumed: no part of the speed
+        self._skipped = 0.0  # progress of resumed jobs from earlier calls, excluded from the speed
         self._bar = tqdm(total=total, desc=self._heading(), bar_format=_FORMAT, disable=None)
 
     def __enter__(self) -> "Progress":

@@ -1,4 +1,4 @@
-"""What jobs may use: the launcher, how many run at a time, threads, GPUs, memory."""
+"""Resources of jobs: launcher, jobs at a time, threads, GPUs, memory."""
 
 import os
 import queue
@@ -11,12 +11,12 @@ from plugins.errors import UserError
 
 LAUNCHERS = ("local", "submitit")
 BYTES_PER_PARAMETER = 20  # weights, gradients, two moments, activations of a small batch
-BYTES_PER_PROCESS = 1.2e9  # of a process before it has a model
+BYTES_PER_PROCESS = 1.2e9  # memory of a process without a model
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What jobs may use.
+    """Resources of jobs.
 
     Attributes:
         at_a_time: how many jobs run at a time (for submitit: how many are submitted at a time).

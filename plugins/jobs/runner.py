@@ -24,7 +24,7 @@ class Runner:
 
     Args:
         output: the folder.
-        resources: what the jobs may use.
+        resources: of the jobs.
         total: number of jobs of all calls of :meth:`run`, for the progress bar (default: of the first call).
         changed: what to do with a folder that belongs to a job of the same name with another identity: ``refuse`` or
             ``redo``.
@@ -62,7 +62,7 @@ class Runner:
         return {work.job.name for work in map(self._work, jobs) if work.is_done(work.check())}
 
     def run(self, jobs: Sequence[Job]) -> dict[str, dict]:
-        """Run what has not been done yet, and return the result of each job by its name.
+        """Run the unfinished jobs, and return the result of each job by its name.
 
         Raises:
             UserError: a job failed; the others were stopped, and are resumed by the next call. Or as :meth:`done`.

@@ -1,4 +1,4 @@
-"""Do one job: lock its folder, resume or start, train, check that the run is whole, compute and store the result."""
+"""Execute one job: lock its folder, resume or start, train, check that the run is complete, store the result."""
 
 import shutil
 import sys
@@ -17,12 +17,12 @@ from . import process
 from .job import Job, Note, changes, incomplete, log_is_behind, resumable
 
 _POLL = 0.2  # seconds between attempts to acquire the lock of a run in progress
-_GRACE = 10  # attempts before a lock whose holder has written no note yet counts as foreign
+_GRACE = 10  # attempts before a lock whose holder has not written run.json yet counts as foreign
 
 
 @dataclass(frozen=True)
 class Work:
-    """One job in its folder; calling it does the job. Picklable if ``job.finish`` is.
+    """One job in its folder; calling it executes the job. Picklable if ``job.finish`` is.
 
     Attributes:
         redo: start again in a folder that belongs to a job with another identity.
@@ -36,7 +36,7 @@ class Work:
     fresh: bool = False
 
     def __call__(self, device: str | None = None) -> None:
-        """Do the job on a device; None: on the GPUs that are visible, else on the CPU.
+        """Execute the job on a device; None: on the GPUs that are visible, else on the CPU.
 
         The result is in ``run.json``.
 
@@ -58,7 +58,7 @@ class Work:
             Note(self.job.key(), True, result).write(self.folder)
 
     def checkpoint(self, device: str | None = None) -> Any:
-        """Return what submitit submits again when the job is preempted or reaches its time limit: the same work."""
+        """Return the work that submitit resubmits when the job is preempted or times out: the same work."""
         import submitit
 
         return submitit.helpers.DelayedSubmission(replace(self, fresh=False), device)
@@ -84,14 +84,14 @@ class Work:
         return lock
 
     def check(self) -> Note:
-        """Return the note of the folder.
+        """Return the ``run.json`` of the folder.
 
         Raises:
             UserError: the folder contains files of another program or of a job with another identity.
         """
         note = Note.read(self.folder)
         if note.identity is None and any(path.name != locks.NAME for path in contents(self.folder)):
-            raise UserError(f"{self.folder} contains files that are not of this run; choose another output folder")
+            raise UserError(f"{self.folder} contains files of another program; choose another output folder")
         if note.identity not in (None, self.job.key()) and not self.redo:
             raise UserError(
                 f"{self.folder} contains a run of another command; choose another output folder, or replace it with "

@@ -1,1 +1,1 @@
-"""What spans the floors for masked language models: the demo."""
+"""The demo of masked language models."""

@@ -16,7 +16,7 @@ from plugins.jobs import Job, Resources, Runner
 from plugins.mlm import demo_data
 
 USER_DIR = Path(__file__).resolve().parents[1]
-# As published, except for their size: see README.md.
+# The published configurations at a smaller size, see README.md.
 VARIANTS = {
     "baseline": "--head roberta",
     "learned-clap": "--head clap --no-layernorm-embedding",

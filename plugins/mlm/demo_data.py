@@ -17,7 +17,7 @@ from plugins.errors import UserError
 from plugins.files import read_json_if_any, write_json
 from plugins.tasks.clap_masked_lm import load_lines
 
-MOST_TEXT = 20_000_000  # bytes that are read of a user's text: more than the updates can use
+MOST_TEXT = 20_000_000  # maximum bytes read of a user's text: more than the updates can use
 VALID_TEXT = 100_000  # bytes, approximately: enough for two digits of perplexity
 FEWEST_DOCUMENTS = 20  # enough to hold some of them out
 SENTENCES = [
@@ -87,7 +87,7 @@ def pieces(documents: Iterable[str]) -> list[str]:
         return kept
     lines = "\n".join(kept).split("\n")
     if len(lines) < 2:
-        raise UserError("the text is a single line; put each sentence or paragraph on a line of its own")
+        raise UserError("the text is a single line; put each sentence or paragraph on its own line")
     step = -(-len(lines) // 100)
     return ["\n".join(lines[i : i + step]) for i in range(0, len(lines), step)]
 

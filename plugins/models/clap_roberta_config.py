@@ -1,6 +1,6 @@
-"""The options of ``clap_roberta``: what they are, what they default to, and which of them a checkpoint decides.
+"""The options of ``clap_roberta``: definitions, defaults, and which of them a checkpoint determines.
 
-Only data: :mod:`plugins.models.architecture` fills in what was not given.
+Only data: :mod:`plugins.models.architecture` fills in missing values.
 """
 
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig):
         "keys rotated by position, Su et al., 2021 (learned)"
     )
     alibi_bos: Optional[ALIBI_BOS] = architecture(
-        "ALiBi bias from and to <s>: linear as for any token, zero, or one learned scalar a head (linear)"
+        "ALiBi bias from and to <s>: linear as for any token, zero, or one learned scalar per head (linear)"
     )
 
     # Input
@@ -97,7 +97,7 @@ class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig):
     spectral_norm_classification_head: bool = option(False, "spectral normalization of classification heads")
     pooler_type: POOLER_TYPES = option(
         "bos",
-        "what classification heads see: bos: the features of <s>, as RoBERTa; mean or max over all tokens; attention: "
+        "input of classification heads: bos: the features of <s>, as RoBERTa; mean or max over all tokens; attention: "
         "a mean with learned weights",
     )
     load_checkpoint_heads: bool = option(False, "register and load the classification heads found in a checkpoint")
@@ -106,7 +106,7 @@ class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig):
     checkpoint_activations: bool = option(False, "recompute activations in the backward pass: less memory")
     offload_activations: bool = option(False, "with --checkpoint-activations: keep them on the CPU")
     min_params_to_wrap: int = option(DEFAULT_MIN_PARAMS_TO_WRAP, "fully_sharded: smallest layer that is wrapped")
-    compile_encoder: bool = option(False, "compile the layers with torch.compile (on a CPU it does not pay)")
+    compile_encoder: bool = option(False, "compile the layers with torch.compile (no gain on a CPU)")
 
 
 ARCHITECTURE = architecture_names(ClapRobertaConfig)

@@ -33,7 +33,7 @@ from . import tuning
 from .embedding_head import WithEmbeddingHead
 from .position_options import scaling_of
 
-FUSED: dict[str, Callable[[Tensor], Tensor]] = {  # fairseq's take several passes
+FUSED: dict[str, Callable[[Tensor], Tensor]] = {  # fairseq's versions take several passes
     "gelu": F.gelu,
     "gelu_tanh": functools.partial(F.gelu, approximate="tanh"),
 }

@@ -1,4 +1,4 @@
-"""The heads that ``--task embedding`` and ``--task preference`` add to any model, and how checkpoints fit them."""
+"""The heads that ``--task embedding`` and ``--task preference`` add to any model, with checkpoint loading."""
 
 from collections.abc import MutableMapping
 from typing import Any, cast
@@ -20,7 +20,7 @@ class WithEmbeddingHead:
     def register_embedding_head(
         self, pooling: str, normalize: bool = False, classes: int = 0, decoder_tokens: int = 0
     ) -> None:
-        """Add a head, see :class:`EmbeddingHead`, and freeze the output layer, which no embedding depends on.
+        """Add a head, see :class:`EmbeddingHead`, and freeze the output layer, which does not affect embeddings.
 
         Args:
             classes: of the classifier of pairs; 0 for none.
@@ -46,7 +46,7 @@ class WithEmbeddingHead:
         return table
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> None:
-        """Make a state dict fit the heads of this model, see :func:`adopt_head`."""
+        """Adapt a state dict to the heads of this model, see :func:`adopt_head`."""
         prefix = name + "." if name else ""
         model: Any = self
         for head in (NAME, SCORE_HEAD):
@@ -56,7 +56,7 @@ class WithEmbeddingHead:
 
 
 def adopt_head(model: nn.Module, head: str, state_dict: MutableMapping[str, Tensor], prefix: str = "") -> None:
-    """Make a state dict fit the head that a model has, or has not.
+    """Adapt a state dict to the head of a model, or to a model without one.
 
     A model without the head ignores it. One with it keeps its own initial values where the checkpoint has none, or
     those of another loss.

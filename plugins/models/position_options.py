@@ -22,7 +22,7 @@ class PositionScalingConfig(FairseqDataclass):
         "(rotary, alibi); ntk: larger rotary base; dynamic: by the length of the input (rotary, alibi); yarn: Peng et "
         "al., 2023 (none)"
     )
-    position_scaling_factor: Optional[float] = architecture("how many times longer inputs are to be, from 1 on (1)")
+    position_scaling_factor: Optional[float] = architecture("how many times longer inputs become, at least 1 (1)")
     trained_length: Optional[int] = architecture(
         "tokens of the inputs that the weights were trained on before scaling (the longest input)"
     )
@@ -42,7 +42,7 @@ def scaling_of(cfg: DictConfig) -> Scaling:
             "sinusoidal positions cannot be scaled"
         )
     if not 1 <= cfg.position_scaling_factor < float("inf"):
-        raise UserError(f"--position-scaling-factor {cfg.position_scaling_factor} is not a number from 1 on")
+        raise UserError(f"--position-scaling-factor {cfg.position_scaling_factor} is not a number of at least 1")
     if cfg.trained_length is not None and cfg.trained_length < 1:
         raise UserError(f"--trained-length {cfg.trained_length} is not positive")
     return Scaling(kind, cfg.position_scaling_factor, cfg.trained_length or 1)

@@ -1,4 +1,4 @@
-"""``--peft`` in a registered model: where its base is found, loaded and recorded. The methods are in plugins.peft."""
+"""``--peft`` in a registered model: find, load and record its base. The methods are in plugins.peft."""
 
 import logging
 import os
@@ -48,7 +48,7 @@ def find_base(places: Sequence[str | None], method: str) -> str:
             return os.path.abspath(path)
     if given:
         raise UserError(f"{given[0]}: no such checkpoint, and it is the base of --peft {method}; name it: --peft-base")
-    raise UserError(f"--peft {method} tunes a model that is trained already; name it: --finetune-from-model CKPT")
+    raise UserError(f"--peft {method} tunes a trained model; name it: --finetune-from-model CKPT")
 
 
 def tune(model: Any, cfg: DictConfig, task: Any) -> Any:

@@ -72,7 +72,7 @@ class Cache:
         if count <= 0:
             return
         self.first, self.start = self.first + count, self.start + count
-        if self.start >= max(SPARE, self.window or 0):  # now and then, since moving the others takes time
+        if self.start >= max(SPARE, self.window or 0):  # only occasionally, because moving the others takes time
             for tensors in (self.keys, self.values):
                 tensors[:] = [tensor[:, :, self.start :].contiguous() for tensor in tensors]
             self.start = 0
@@ -92,7 +92,7 @@ class Cache:
 
     def places(self, count: int) -> Tensor:
         """Return the positions of the next ``count`` tokens of each row, (B, T). Rows must differ in length."""
-        assert self.lengths is not None, "rows of equal length have no places of their own"
+        assert self.lengths is not None, "rows of equal length share their positions"
         return self.lengths[:, None] + torch.arange(count, device=self.lengths.device)
 
     def take(self, rows: Tensor) -> None:

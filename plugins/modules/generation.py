@@ -26,7 +26,7 @@ from .constraints import Constraints
 
 
 class Model(Protocol):
-    """What generation needs of a model; see the module's docstring."""
+    """Interface of a model for generation; see the module's docstring."""
 
     def new_cache(self, batch: int) -> Cache: ...
 

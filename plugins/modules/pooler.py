@@ -14,7 +14,7 @@ EMBEDDING_POOLERS = (*POOLERS, "last")
 
 
 def pool(features: Tensor, padding: Tensor | None, kind: str, attention: nn.Module | None = None) -> Tensor:
-    """Map features (B, T, C) to (B, C); what is at padding makes no difference.
+    """Map features (B, T, C) to (B, C); padding does not affect the result.
 
     Args:
         padding: (B, T), True at padding, which is on the right; None if there is none.

@@ -33,7 +33,7 @@ Where = slice | Tensor  # positions: a range that all sequences share, or (B, T)
 
 @dataclass(frozen=True)
 class Spec:
-    """What a scheme is built from.
+    """Arguments of a scheme.
 
     Attributes:
         width: C.

@@ -15,7 +15,7 @@ BETA_FAST, BETA_SLOW = 32, 1  # rotations within the trained length (Peng et al.
 
 @dataclass(frozen=True)
 class Scaling:
-    """How positions are scaled.
+    """Settings of position scaling.
 
     Attributes:
         kind: ``linear``: positions are divided by the factor (position interpolation, Chen et al., 2023, arXiv

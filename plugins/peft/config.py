@@ -100,7 +100,7 @@ def complete_lora(cfg: Any) -> None:
                 raise UserError(f"{flag(name)} has no meaning for --lora-variant ia3")
         return
     if cfg.lora_alpha == 0 or not math.isfinite(cfg.lora_alpha or 0):
-        raise UserError(f"--lora-alpha {cfg.lora_alpha}: nothing would be learned; about twice the rank is usual")
+        raise UserError(f"--lora-alpha {cfg.lora_alpha}: disables learning; about twice the rank is usual")
     cfg.lora_rank = 16 if cfg.lora_rank is None else cfg.lora_rank
     cfg.lora_alpha = 2.0 * cfg.lora_rank if cfg.lora_alpha is None else cfg.lora_alpha
     if not 0 <= cfg.lora_dropout < 1:

@@ -12,7 +12,7 @@ from .tuning import Method, Parts
 
 
 class LoRA(Method):
-    """Layers of the peft library around linear layers of the model. Before training they change nothing."""
+    """Layers of the peft library around linear layers of the model; the identity before training."""
 
     def install(self, model: nn.Module, parts: Parts) -> None:
         """Wrap the target layers.

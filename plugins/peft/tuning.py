@@ -19,7 +19,7 @@ IDENTITY = "peft.base"  # key of the SHA-256 of the base, (32,) uint8
 
 
 class WrongBase(UserError):
-    """Tensors of an adapter of another base."""
+    """The tensors belong to an adapter of another base."""
 
 
 @dataclass
@@ -79,7 +79,7 @@ class Method(nn.Module):
         """Undo :meth:`merge`."""
 
     def disabled(self, model: nn.Module) -> contextlib.AbstractContextManager:
-        """Return a context in which the model computes what its base does."""
+        """Return a context in which the model computes like its base."""
         raise NotImplementedError
 
 
@@ -119,7 +119,7 @@ def unmerge(model: nn.Module) -> None:
 
 
 def disabled(model: nn.Module) -> contextlib.AbstractContextManager:
-    """Return a context in which a tuned model computes what its base does."""
+    """Return a context in which a tuned model computes like its base."""
     return method_of(model).disabled(model)
 
 
@@ -140,7 +140,7 @@ class Count:
     total: int
 
     def __str__(self) -> str:
-        """Return the line that the peft library prints."""
+        """Return the peft library's summary line."""
         percent = 100 * self.trainable / max(self.total, 1)
         return f"trainable params: {self.trainable:,} || all params: {self.total:,} || trainable%: {percent:.4f}"
 
@@ -176,7 +176,7 @@ def whole_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def merged_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return the state dict of a plain model that computes what the merged model does."""
+    """Return the state dict of a plain model equivalent to the merged model."""
     layers = tuple(layer + "." for layer in method_of(model).layers(model))
     added = [n for n, _ in model.named_parameters() if n.startswith(layers) and ".base_layer." not in n]
     left_out = {IDENTITY, *plain_names(model, added).values()}

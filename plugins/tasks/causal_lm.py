@@ -32,7 +32,7 @@ class CausalLMTaskConfig(WindowsConfig):
         "sentencepiece .model; or, of the training text, char or sentencepiece (that of the checkpoint that training "
         "starts from, else sentencepiece)",
     )
-    pieces: int = option(8000, "most symbols of a learned sentencepiece vocabulary")
+    pieces: int = option(8000, "largest size of a learned sentencepiece vocabulary")
 
 
 class WithVocabulary:

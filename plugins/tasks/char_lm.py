@@ -31,7 +31,7 @@ class CharLMTaskConfig(WindowsConfig):
         "none",
         "source of a document's style: its file's name, its folder's name, or a field of its JSONL record",
     )
-    style_key: str = option("style", "field of a JSONL record that holds its style")
+    style_key: str = option("style", "field of a JSONL record that contains its style")
 
 
 @register_task("char_lm", dataclass=CharLMTaskConfig)

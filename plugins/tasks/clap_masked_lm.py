@@ -27,17 +27,17 @@ SAMPLED_LINES = 1000  # lines of a split that are checked for words that the dic
 
 @dataclass
 class ClapMaskedLMConfig(BestConfig):
-    data: str = option(MISSING, "data folders made by scripts/prepare_mlm.py, colon-separated; one an epoch, in turn")
+    data: str = option(MISSING, "data folders made by scripts/prepare_mlm.py, colon-separated; one per epoch, in turn")
     sample_break_mode: SAMPLE_BREAK_MODE_CHOICES = option(
         "none",
         "none: blocks of --tokens-per-sample tokens; complete: the same, but whole lines; complete_doc: also within "
-        "a document; eos: a line each",
+        "a document; eos: one line per block",
     )
-    tokens_per_sample: int = option(512, "most tokens in a block, <s> included")
+    tokens_per_sample: int = option(512, "largest number of tokens in a block, <s> included")
     shorten_method: SHORTEN_METHOD_CHOICES = option("none", "how to shorten lines beyond --tokens-per-sample")
     shorten_data_split_list: str = option("", "splits to shorten, comma-separated (default: all)")
     mask_prob: float = option(0.15, "share of the tokens that are predicted; 0: the model masks (--self-mask-prob)")
-    leave_unmasked_prob: float = option(0.1, "share of those that stay as they are")
+    leave_unmasked_prob: float = option(0.1, "share of those that stay unchanged")
     random_token_prob: float = option(0.1, "share of those that become a random word; the rest become <mask>")
     freq_weighted_replacement: bool = option(False, "draw random words by their frequency")
     mask_whole_words: bool = option(False, "mask all tokens of a word together")

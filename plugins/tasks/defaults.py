@@ -1,4 +1,4 @@
-"""Default options of a task: what a bare command line needs to train as the task's paper or a known recipe did.
+"""Default options of a task, so that a bare command line trains like the task's paper or a known recipe.
 
 An option is written as fairseq stores it: ``max_update`` for ``--max-update``; ``True`` for a switch. The options that
 are filled in are logged in one line; ``--no-recipe`` leaves them out.

@@ -44,8 +44,8 @@ class EmbeddingConfig(BestConfig):
     )
     pooling: ChoiceEnum(specs.POOLINGS) = option("mean", "how the features of tokens become a vector")
     normalize: bool = option(False, "scale embeddings to length one")
-    classes_per_batch: Optional[int] = option(None, "classes in a batch (default: as many as --batch-size takes)")
-    rows_per_class: Optional[int] = option(None, "rows of each class in a batch (default: what --batch-size leaves)")
+    classes_per_batch: Optional[int] = option(None, "classes per batch (default: as many as --batch-size allows)")
+    rows_per_class: Optional[int] = option(None, "rows of each class per batch (default: as --batch-size allows)")
     teacher: Optional[str] = option(None, "vectors.npz of scripts/embed.py, for --metric-loss mse and margin_mse")
     deletion: float = option(0.6, "share of the tokens that --metric-loss denoising removes")
     seed: int = II("common.seed")
@@ -81,7 +81,7 @@ class EmbeddingTask(FairseqTask):
         """Set up from options.
 
         Args:
-            from_checkpoint: the options are those of a finished checkpoint, which is only to be used.
+            from_checkpoint: the options are those of a finished checkpoint, for use without training.
 
         Raises:
             UserError: contradicting options, no rows, or no tokenizer.
@@ -200,12 +200,12 @@ class EmbeddingTask(FairseqTask):
         criterion.log_scores(logging_outputs)
 
     def post_validate(self, model: BaseFairseqModel, stats: dict[str, Any], agg: Any) -> None:
-        """Forget the embeddings of a split that is done, which fairseq would keep, and save in checkpoints."""
+        """Discard the embeddings of a finished split, which fairseq would keep and store in checkpoints."""
         metrics.reset_meters("valid")
 
 
 def choose_spec(cfg: EmbeddingConfig) -> specs.RowSpec:
-    """Return what the rows consist of.
+    """Return the row specification.
 
     Raises:
         UserError: no option determines it, or two options contradict each other.

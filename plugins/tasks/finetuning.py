@@ -1,4 +1,4 @@
-"""Prepare a new model for fine-tuning, before the pretrained checkpoint is loaded into it."""
+"""Prepare a new model for fine-tuning before the pretrained checkpoint is loaded."""
 
 from collections.abc import Iterable
 from typing import Any, cast

@@ -73,10 +73,10 @@ class GlueTask(FairseqTask):
                 run.task.label_names = ",".join(spec.id2label)
         return cls(cfg, spec, glue_dataset.FolderTokenizer(tokenizer_folder(cfg, run, from_checkpoint)))
 
-    # What a checkpoint contains
+    # Content of a checkpoint
 
     def labeling(self) -> dict[str, Any]:
-        """Return what a checkpoint stores about labels."""
+        """Return the spec and the labels to store in a checkpoint."""
         return {"spec": self.spec.plain(), "head": self.head_name, "id2label": self.spec.id2label}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Options of the task ``glue``, and what follows from them: spec, metric of the best checkpoint, tokenizer."""
+"""Options of the task ``glue``, and settings derived from them: spec, metric of the best checkpoint, tokenizer."""
 
 import logging
 import os
@@ -59,7 +59,7 @@ def check(cfg: GlueConfig, run: Any) -> None:
         UserError: they contradict each other, or one is out of range.
     """
     if bool(cfg.glue_task) == bool(cfg.spec):
-        raise UserError("give either --glue-task, such as RTE, or --spec FILE.yaml")
+        raise UserError("give either --glue-task (for example RTE) or --spec FILE.yaml")
     if (cfg.fold is None) != (cfg.fold_file is None):
         raise UserError("--fold K/F and --fold-file FILE.npy need each other")
     if cfg.fold is not None:

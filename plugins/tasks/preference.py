@@ -1,4 +1,4 @@
-"""Scores of texts, learned from comparisons, ratings or lists."""
+"""Learn scores of texts from comparisons, ratings or lists."""
 
 import logging
 import os
@@ -68,7 +68,7 @@ class PreferenceTask(FairseqTask):
         """Set up from options.
 
         Args:
-            from_checkpoint: the options are those of a finished checkpoint, which is only to be used.
+            from_checkpoint: the options are those of a finished checkpoint, for use without training.
 
         Raises:
             UserError: contradicting options, or no tokenizer.
@@ -187,12 +187,12 @@ class PreferenceTask(FairseqTask):
         criterion.log_scores(logging_outputs)
 
     def post_validate(self, model: BaseFairseqModel, stats: dict[str, Any], agg: Any) -> None:
-        """Forget the scores of a split that is done, which fairseq would keep, and save in checkpoints."""
+        """Discard the scores of a finished split, which fairseq would keep and store in checkpoints."""
         metrics.reset_meters("valid")
 
 
 def check(cfg: PreferenceConfig) -> None:
-    """Refuse options that make no sense."""
+    """Raise an error for options that are out of range."""
     if cfg.min_gap < 0:
         raise UserError(f"--min-gap {cfg.min_gap} is negative")
     if cfg.pairs_per_text < 1:

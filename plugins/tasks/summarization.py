@@ -52,7 +52,7 @@ class SummarizationConfig(TextConfig):
     separator: str = option(
         SEPARATOR,
         "separator between a document and its summary: a token, written <|...|>, which gets its own row; words, "
-        "such as TL;DR:; or '' for nothing",
+        "for example TL;DR:; or '' for none",
     )
     loss_on: LOSS_ON = option("summary", "where the loss is: on the summary and its end, or on all tokens")
     document_tokens: Optional[int] = option(None, "cut documents to this many tokens (as many as fit with the summary)")
@@ -60,7 +60,7 @@ class SummarizationConfig(TextConfig):
         None, "folder of the tokenizer, to start without a checkpoint (that of the checkpoint)"
     )
     rouge_sample: int = option(0, "in validation, summarize this many documents, drawn with the seed, and log ROUGE")
-    rouge_max_length: int = option(64, "most tokens of a summary written in validation")
+    rouge_max_length: int = option(64, "largest number of tokens of a summary in validation")
 
 
 @register_task("summarization", dataclass=SummarizationConfig)

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class TextConfig(StartConfig, BestConfig):
-    """Options of tasks that store encoded text next to their checkpoints and take the vocabulary of a checkpoint."""
+    """Options of tasks that store encoded text next to their checkpoints and use the vocabulary of a checkpoint."""
 
     data_cache: Optional[str] = option(
         None,
@@ -37,15 +37,15 @@ class TextConfig(StartConfig, BestConfig):
 @dataclass
 class WindowsConfig(TextConfig):
     data: str = option(MISSING, "text files in UTF-8, .jsonl files, or folders of them, colon-separated: one corpus")
-    jsonl_key: str = option("text", "field of a JSONL record that holds its text")
+    jsonl_key: str = option("text", "field of a JSONL record that contains its text")
     valid_fraction: float = option(0.1, "share of the characters at the end of each file that is used for validation")
     test_fraction: float = option(
         0.0, "share at the end of each file that is used for testing, after the part for validation"
     )
     valid_data: Optional[str] = option(None, "files or folders for validation, colon-separated, instead of a fraction")
     test_data: Optional[str] = option(None, "files or folders for testing, colon-separated, instead of a fraction")
-    tokens_per_sample: int = option(0, "tokens of a window (0: the model's block size; negative: so many fewer)")
-    epoch_windows: int = option(65536, "most windows in an epoch; fewer if the text is shorter")
+    tokens_per_sample: int = option(0, "tokens per window (0: the model's block size; negative: that many fewer)")
+    epoch_windows: int = option(65536, "largest number of windows per epoch; fewer if the text is shorter")
 
 
 class WindowsTask(FairseqTask):

@@ -69,7 +69,7 @@ def attention_of(lm: LanguageModel, text: str) -> tuple[list[str], list[Tensor]]
     """Return the attention of every head of a language model on a text, in the format of bertviz's ``head_view``.
 
     Args:
-        lm: what ``plugins.hub.load`` returned.
+        lm: returned by ``plugins.hub.load``.
         text: for a masked LM it may contain ``<mask>``.
 
     Returns:

@@ -157,7 +157,7 @@ def score_heads(
     """Score every head of a language model on every pattern; memory does not grow with the number of texts.
 
     Args:
-        lm: what ``plugins.hub.load`` returned.
+        lm: returned by ``plugins.hub.load``.
         texts: each is truncated to ``length`` tokens; texts of fewer than two are skipped.
         length: maximum number of tokens of a text and of a random sequence, within the limit of the model.
         batch_size: texts per forward pass, all of the same length, without padding.

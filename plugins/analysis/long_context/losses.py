@@ -75,7 +75,7 @@ def evaluate(lm: LanguageModel, tokens: Tensor, settings: Settings, scaling: str
     """Measure the loss at each length.
 
     Args:
-        lm: what ``plugins.hub.load`` returned.
+        lm: returned by ``plugins.hub.load``.
         tokens: (N,) the text, without special tokens.
         settings: what is evaluated.
         scaling: of positions, by as much as each input is longer than the trained length.

@@ -56,7 +56,7 @@ def surprisal(lm: LanguageModel, text: str, k: int = 5) -> Surprisal:
     """Return the surprisal of each token of a text, and the model's k first choices in its place.
 
     Args:
-        lm: what ``plugins.hub.load`` returned.
+        lm: returned by ``plugins.hub.load``.
         text: at least two tokens; longer texts than a block are read in blocks by a causal model.
         k: number of choices; at most V.
 

@@ -33,7 +33,7 @@ def model_card(lm: LanguageModel, state: Mapping, source: str = "") -> dict:
     """Return ``card``, groups of named facts, and ``options``, all options with their values, as text.
 
     Args:
-        lm: what ``plugins.hub.load`` returned.
+        lm: returned by ``plugins.hub.load``.
         state: the content of its checkpoint.
         source: name of the text that the report reads.
     """

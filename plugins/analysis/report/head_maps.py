@@ -16,7 +16,7 @@ def head_maps(lm: LanguageModel, text: str, count: int, seed: int) -> dict:
     """Return the score of every head on every pattern, over stretches of a text.
 
     Args:
-        lm: what ``plugins.hub.load`` returned.
+        lm: returned by ``plugins.hub.load``.
         text: up to ``count`` stretches of it are read, evenly spaced.
         count: maximum number of stretches.
         seed: of the intervals.

@@ -180,7 +180,7 @@ class ResumingDownloader:
             done = 0
         try:
             self._receive(response, done)
-        except requests.RequestException:  # which is an OSError too; what has arrived is kept
+        except requests.RequestException:  # also an OSError; what has arrived is kept
             raise
         except OSError as error:  # a full disk: what has arrived would only keep it full
             self.part.unlink(missing_ok=True)

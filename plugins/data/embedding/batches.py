@@ -1,6 +1,6 @@
 """Batches of P classes x K rows, for losses that compare the rows of a batch by their classes.
 
-Every batch has two classes with two rows at least, so that it cannot teach nothing. Every row is used in every epoch,
+Every batch has at least two classes with two rows, so that it always has a loss. Every row is used in every epoch,
 rows of a class that fills the most batches once and those of smaller classes again where a batch needs them.
 """
 

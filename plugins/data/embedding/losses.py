@@ -1,4 +1,4 @@
-"""The losses of ``--criterion metric_learning``: which rows they take, and their defaults."""
+"""The losses of ``--criterion metric_learning``: row kinds that they accept, and their defaults."""
 
 from dataclasses import dataclass
 
@@ -61,7 +61,7 @@ def find(name: str, spec: RowSpec) -> MetricLoss:
     """Return a loss.
 
     Raises:
-        UserError: no such loss, or it takes other rows than those of ``spec``.
+        UserError: no such loss, or it does not accept the rows of ``spec``.
     """
     if name not in LOSSES:
         raise UserError(f"--metric-loss {name}: there are {', '.join(LOSSES)}")
@@ -78,5 +78,5 @@ def find(name: str, spec: RowSpec) -> MetricLoss:
 
 
 def needs_classes(name: str, spec: RowSpec) -> bool:
-    """Tell whether the rows of a batch are compared by their classes."""
+    """Return whether the loss compares the rows of a batch by their classes."""
     return spec.kind == LABELED and name not in BY_LENGTH

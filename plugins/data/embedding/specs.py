@@ -1,4 +1,4 @@
-"""What the rows of an embedding task consist of: the columns, and what follows from them.
+"""Row specification of an embedding task: its columns and the kind of row they define.
 
 A YAML file has the keys of a GLUE spec (:mod:`plugins.data.glue.specs`), of which ``label`` may be left out and
 ``text`` may name three columns.

@@ -18,7 +18,7 @@ def parse(text: str) -> tuple[int, int]:
     """
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     if found is None:
-        raise UserError(f"--fold {text}: K/F is expected, such as 1/5")
+        raise UserError(f"--fold {text}: K/F is expected, for example 1/5")
     number, count = int(found[1]), int(found[2])
     check(count >= 2 and 1 <= number <= count, f"--fold {text}: K must be from 1 to F, and F at least 2")
     return number - 1, count
@@ -29,7 +29,7 @@ def rows(fold: str, path: str | Path, total: int) -> tuple[np.ndarray, np.ndarra
 
     Args:
         fold: ``K/F``.
-        path: ``.npy`` of ``total`` whole numbers from 0 to F - 1, the fold of each training row; -1: neither train nor
+        path: ``.npy`` of ``total`` integers from 0 to F - 1, the fold of each training row; -1: neither train nor
             evaluate on it.
         total: training rows, without those that are left out as bad.
 
@@ -44,7 +44,7 @@ def rows(fold: str, path: str | Path, total: int) -> tuple[np.ndarray, np.ndarra
     except (ValueError, EOFError, SyntaxError) as error:
         raise UserError(f"--fold-file {path}: not a .npy file of numbers ({error})") from None
     whole = isinstance(folds, np.ndarray) and folds.ndim == 1 and np.issubdtype(folds.dtype, np.integer)
-    check(whole, f"--fold-file {path}: one whole number a training row is expected")
+    check(whole, f"--fold-file {path}: one integer per training row is expected")
     check(len(folds) == total, f"--fold-file {path}: {len(folds)} rows, but there are {total} training rows")
     fits = folds.min(initial=0) >= -1 and folds.max(initial=0) < count
     there = f"{folds.min(initial=0)} to {folds.max(initial=0)}"

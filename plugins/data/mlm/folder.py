@@ -278,7 +278,7 @@ def check_output(output: str | Path, force: bool) -> None:
     if names and not force:
         raise UserError(f"{output} is not empty: choose another folder, or replace it with --force")
     if foreign := sorted(names - FOLDER_FILES):
-        # Replacing deletes, and a mistyped -o must not cost anyone their home folder.
+        # Replacing deletes, and a mistyped -o must not delete a home folder.
         raise UserError(f"--force replaces only data folders, and {output} also contains {foreign[0]}")
 
 

@@ -13,7 +13,7 @@ from plugins.data.preference.rows import Preferences
 
 POINTWISE, PAIRWISE, LISTWISE = "pointwise", "pairwise", "listwise"
 OBJECTIVES = (POINTWISE, PAIRWISE, LISTWISE)
-TIE = 2  # the outcome of a comparison that nobody wins
+TIE = 2  # outcome of a tie
 
 
 class PreferenceRows(ByLength):

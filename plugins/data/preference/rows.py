@@ -103,7 +103,7 @@ def read(path: str | Path) -> Preferences:
     """Read a file.
 
     Raises:
-        UserError: a row is bad, or the columns are none of the three kinds.
+        UserError: a row is bad, or the columns match none of the three kinds.
     """
     path, rows = Path(path), []
     texts: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Documents with summaries that every installation already has: the body and the first line of docstrings.
+"""Documents with summaries that every installation contains: bodies and first lines of docstrings.
 
 They are read from the sources of the standard library and of installed scientific packages, which are parsed and never
 imported. Only the prose of a body is kept, without code, tables and markup (:mod:`plugins.data.text.prose`).

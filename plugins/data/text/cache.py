@@ -21,7 +21,7 @@ DESCRIPTION = "corpus.json"
 
 
 def describe_sources(spec: CorpusSpec, sources: dict[str, list[Source]]) -> dict[str, Any]:
-    """Return what the encoded text of a corpus depends on, as plain data: options, and each file with its digest."""
+    """Return, as plain data, everything that the encoded text of a corpus depends on: options and file digests."""
     options = {**asdict(spec.reading), "shares": list(map(str, spec.shares()))}
     digests = {source.path: digest(source.path) for files in sources.values() for source in files}
     files = {
@@ -56,7 +56,7 @@ def cached(cache: str, key: dict[str, Any], encode: Callable[[str], dict]) -> tu
     Raises:
         UserError: nothing can be written there.
     """
-    key = json.loads(json.dumps(key))  # as it is read back: lists instead of tuples
+    key = json.loads(json.dumps(key))  # like the stored form: lists instead of tuples
     folder = os.path.join(cache, hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16])
     content = read_entry(folder, key)
     if content is None:

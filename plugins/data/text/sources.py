@@ -32,7 +32,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class CorpusSpec:
-    """What a corpus is made of: the files, how they are read, and how they are split."""
+    """Definition of a corpus: the files, how they are read, and how they are split."""
 
     data: tuple[str, ...]
     reading: Reading = field(default_factory=Reading)

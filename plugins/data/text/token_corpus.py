@@ -97,7 +97,7 @@ def learn(kind: str, size: int, spec: CorpusSpec, cache: str) -> TokenDictionary
         size: largest number of symbols of a sentencepiece model.
 
     Raises:
-        UserError: a source is missing, empty or not UTF-8, or the text does not give the pieces.
+        UserError: a source is missing, empty or not UTF-8, or the text is too small for the pieces.
     """
     sources = {**spec.sources(), "valid": [], "test": []}
 

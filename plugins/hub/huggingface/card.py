@@ -17,8 +17,8 @@ def model_card_text(
     """Return the text of a model card.
 
     Args:
-        lm: what ``plugins.hub.load`` returned.
-        state: the content of its checkpoint; {} for a model that is in no file.
+        lm: returned by ``plugins.hub.load``.
+        state: the content of its checkpoint; {} for a model without a file.
         path: of the checkpoint, or None.
         name: of the model.
         pipeline: the Hub's name of the task.

@@ -17,7 +17,7 @@ SHELL = "modeling_decoder_lm"
 
 
 def contents(lm: Any) -> Contents:
-    """Return what the folder of a character or causal LM contains.
+    """Return the content of the folder of a character or causal LM.
 
     Args:
         lm: a :class:`plugins.hub.CharLM` or :class:`plugins.hub.CausalLM`.

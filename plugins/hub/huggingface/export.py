@@ -19,20 +19,20 @@ from .files import CONFIG, DTYPES, write_folder
 def export(
     model: Any, folder: str | Path, *, dtype: str = "float32", head: str | None = None, base: str | None = None
 ) -> None:
-    """Write a model as a folder that transformers loads by its ``Auto`` classes; it appears whole or not at all.
+    """Write a model as a folder that transformers loads by its ``Auto`` classes; it is written atomically.
 
     A RoBERTa or GPT-2 becomes transformers' own. Other models come with their code, which is that of
     :mod:`plugins.modules`: load them with ``trust_remote_code=True``.
 
     Args:
-        model: a checkpoint, its folder, or what :func:`plugins.hub.load` returned.
+        model: a checkpoint, its folder, or the result of :func:`plugins.hub.load`.
         folder: a new folder.
         dtype: of the weights: float32, bfloat16 or float16.
         head: the classification head, where the model has several.
         base: the checkpoint that an adapter belongs to; adapters have to be merged, see ``scripts/merge_peft.py``.
 
     Raises:
-        UserError: the folder exists, the checkpoint is damaged, or transformers has no place for the model.
+        UserError: the folder exists, the checkpoint is damaged, or transformers does not support the model.
     """
     from plugins import hub
 
@@ -53,10 +53,10 @@ def export(
 
 
 def contents_of(model: Any, head: str | None, state: dict[str, Any]) -> Contents:
-    """Return what the folder of a loaded model contains.
+    """Return the content of the folder of a loaded model.
 
     Args:
-        model: what :func:`plugins.hub.load` returned.
+        model: returned by :func:`plugins.hub.load`.
         head: the classification head, or None.
         state: the content of the checkpoint, {} where there is none.
 
@@ -74,4 +74,4 @@ def contents_of(model: Any, head: str | None, state: dict[str, Any]) -> Contents
         from .. import gpt2
 
         return gpt2.contents(model.model) if gpt2.is_gpt2(model.model) else decoder_lm.contents(model)
-    raise UserError(f"a {type(model).__name__} cannot be exported; name a checkpoint, or what plugins.hub.load returns")
+    raise UserError(f"a {type(model).__name__} cannot be exported; name a checkpoint, or a result of hub.load")

@@ -1,4 +1,4 @@
-"""The files of a Hugging Face folder: read with checks, written whole or not at all.
+"""The files of a Hugging Face folder: read with checks, written atomically.
 
 A folder has ``config.json``, weights in ``model.safetensors`` or ``pytorch_model.bin``, whole or in parts with an
 ``.index.json``, and the files of a tokenizer. Files are read as data: nothing in them can run code.
@@ -45,10 +45,10 @@ def sizes_of(config: Mapping, names: Mapping[str, str], path: Path) -> dict[str,
         path: of the config, named in errors.
 
     Returns:
-        {our option: a positive whole number}.
+        {our option: a positive integer}.
 
     Raises:
-        UserError: a key is missing or no positive whole number.
+        UserError: a key is missing or not a positive integer.
     """
     sizes = {}
     for theirs, ours in names.items():
@@ -56,7 +56,7 @@ def sizes_of(config: Mapping, names: Mapping[str, str], path: Path) -> dict[str,
             raise UserError(f"{path}: no {theirs}; a config.json of this model type has one")
         value = config[theirs]
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UserError(f"{path}: {theirs} {shown(value)} is not a positive whole number")
+            raise UserError(f"{path}: {theirs} {shown(value)} is not a positive integer")
         sizes[ours] = value
     return sizes
 
@@ -65,7 +65,7 @@ def number_of(config: Mapping, name: str, default: float, path: Path, most: floa
     """Return a number from 0 to ``most`` that a config states.
 
     Raises:
-        UserError: it is something else.
+        UserError: it is not such a number.
     """
     value = config.get(name, default)
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= most:
@@ -182,7 +182,7 @@ def write_folder(
     dtype: str | None = "float32",
     stem: str = "model",
 ) -> None:
-    """Write a folder that Hugging Face's libraries load; it appears whole or not at all, with the usual permissions.
+    """Write a folder that Hugging Face's libraries load; it is written atomically, with the usual permissions.
 
     Args:
         folder: a new folder.

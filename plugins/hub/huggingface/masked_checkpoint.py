@@ -1,4 +1,4 @@
-"""Write a masked LM from elsewhere as a checkpoint that fairseq can start from and :func:`plugins.hub.load` reads."""
+"""Write a foreign masked LM as a checkpoint that fairseq can start from and :func:`plugins.hub.load` reads."""
 
 import tempfile
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ def write(
     present = (name for name, content in files.items() if (folder / name).exists())
     other = next((name for name in present if (folder / name).read_bytes() != files[name]), None)
     if other is not None:
-        raise UserError(f"{folder / other}: exists and is another model's; write to another folder")
+        raise UserError(f"{folder / other}: exists and belongs to another model; write to another folder")
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / DICTIONARY_FILE
         path.write_bytes(files[DICTIONARY_FILE])

@@ -41,7 +41,7 @@ STOCK_ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "gelu_accurate": "gelu_new"
 
 
 def contents(interface: Any, head: str | None, spec: Any) -> Contents:
-    """Return what a folder of a masked LM, or of a classifier, contains.
+    """Return the content of the folder of a masked LM or a classifier.
 
     Args:
         interface: a :class:`plugins.hub.RobertaInterface`.

@@ -1,4 +1,4 @@
-"""RoBERTa-class folders of transformers as checkpoints of clap_roberta: RoBERTa, CamemBERT, XLM-R and their kin."""
+"""RoBERTa-class folders of transformers as checkpoints of clap_roberta: RoBERTa, CamemBERT, XLM-R and others."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ from .files import CONFIG
 from .roberta_names import THEIRS, our_name
 
 MODEL_TYPES = ("roberta", "camembert", "xlm-roberta")
-FIXED = {  # what the model computes, without an option for it
+FIXED = {  # values that are fixed in the model
     "position_embedding_type": "absolute",
     "is_decoder": False,
     "add_cross_attention": False,
@@ -39,7 +39,7 @@ ACTIVATIONS = {
     "tanh": "tanh",
     "linear": "linear",
 }
-# Not of the masked LM: the pooler of next-sentence prediction, and buffers.
+# Not part of the masked LM: the pooler of next-sentence prediction, and buffers.
 IGNORED = ("roberta.pooler.", "roberta.embeddings.position_ids", "roberta.embeddings.token_type_ids")
 WORDS = "roberta.embeddings.word_embeddings.weight"
 PLACES = "roberta.embeddings.position_embeddings.weight"

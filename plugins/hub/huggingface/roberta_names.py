@@ -26,7 +26,7 @@ OURS, THEIRS = "encoder.sentence_encoder.layers.", "roberta.encoder.layer."
 
 
 def stock_name(name: str) -> str | None:
-    """Return transformers' name of a tensor of a fairseq RoBERTa, None for what transformers does without."""
+    """Return transformers' name of a tensor of a fairseq RoBERTa, None for tensors that transformers does not have."""
     if not name.startswith(OURS):
         return REST.get(name)
     number, _, rest = name.removeprefix(OURS).partition(".")
@@ -35,7 +35,7 @@ def stock_name(name: str) -> str | None:
 
 
 def our_name(name: str) -> str | None:
-    """Return fairseq's name of a tensor of transformers' RoBERTa, None for what fairseq does without."""
+    """Return fairseq's name of a tensor of transformers' RoBERTa, None for tensors that fairseq does not have."""
     if not name.startswith(THEIRS):
         return next((ours for ours, theirs in REST.items() if theirs == name), None)
     number, _, rest = name.removeprefix(THEIRS).partition(".")

@@ -113,7 +113,7 @@ def bpe_of(source: Path) -> tuple[dict[str, int], list[str]]:
     path = source / TOKENIZERS_FILE
     model = (read_json(path, dict).get("model") or {}) if path.exists() else {}
     if model.get("type") != "BPE":
-        raise UserError(f"{source}: no tokenizer that fairseq has ({' and '.join(BPE_FILES)}, {TOKENIZERS_FILE} with a "
+        raise UserError(f"{source}: no tokenizer for fairseq ({' and '.join(BPE_FILES)}, {TOKENIZERS_FILE} with a "
                         f"BPE, or {SENTENCEPIECE_FILE})")  # fmt: skip
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model.get("merges", ())]
     return dict(model.get("vocab") or {}), ["#version: 0.2", *merges]

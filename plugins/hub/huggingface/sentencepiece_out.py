@@ -17,11 +17,11 @@ CHARSMAP, DUMMY_PREFIX, REMOVE_SPACES = 2, 3, 4
 NORMAL, UNKNOWN, USER_DEFINED = 1, 2, 4
 BLANKS = r"[\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"  # Python's \s
 CUT = "\x01"
-NEVER = -1e6  # score of what no text may become; any text costs less in other pieces
+NEVER = -1e6  # score of pieces that text must never become; any text costs less in other pieces
 
 
 class Pieces:
-    """What a sentencepiece model consists of.
+    """The components of a sentencepiece model.
 
     Args:
         processor: the loaded model.
@@ -65,7 +65,7 @@ class Pieces:
         return tokenizer
 
     def normalizer(self) -> Any:
-        """Return what sentencepiece's normalizer does, white space included."""
+        """Return the equivalent of sentencepiece's normalizer, including whitespace."""
         from tokenizers import Regex, normalizers
 
         steps: list[Any] = []
@@ -84,7 +84,7 @@ class Pieces:
         return normalizers.Sequence(steps)
 
     def splits(self, symbols: Sequence[str], by_blanks: bool) -> list[Any]:
-        """Return what cuts a text before the model sees it; no piece crosses these cuts."""
+        """Return the pre-tokenizer; no piece crosses its cuts."""
         from tokenizers import Regex, pre_tokenizers
 
         steps, scores = [], self.scores()

@@ -57,7 +57,7 @@ def read_dictionary(folder: Path, tokenizer: str | Path | None, rows: int) -> To
     except UserError as error:
         raise UserError(f"{error}; name another with --tokenizer" if tokenizer is None else str(error)) from None
     if len(dictionary) > rows:
-        raise UserError(f"{source}: the tokenizer has {len(dictionary)} symbols, and the model only {rows}")
+        raise UserError(f"{source}: the tokenizer has {len(dictionary)} symbols, but the model only {rows}")
     dictionary.fill(rows)
     return dictionary
 
@@ -85,7 +85,7 @@ def is_plain(source: Path) -> bool:
 
 
 def optional_json(path: Path) -> dict:
-    """Return what a JSON file contains, {} where there is none."""
+    """Return the content of a JSON file; {} if there is none."""
     return read_json(path, dict) if path.exists() else {}
 
 

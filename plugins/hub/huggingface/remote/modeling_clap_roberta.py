@@ -21,7 +21,7 @@ from plugins.modules.scaling import Scaling
 
 
 class ClapRobertaConfig(PretrainedConfig):
-    """The architecture; names are RoBERTa's where it has the same thing.
+    """The architecture; names are RoBERTa's for options that it shares.
 
     ``<mask>`` has no row of the table, and a zero embedding, where ``mask_token_id`` is ``vocab_size``.
     """
@@ -87,7 +87,7 @@ class ClapRobertaConfig(PretrainedConfig):
 
 
 class ClapRobertaPreTrainedModel(PreTrainedModel):
-    """What the models below share."""
+    """Base class of the models below."""
 
     config_class = ClapRobertaConfig
     base_model_prefix = "model"
@@ -107,7 +107,7 @@ class ClapRobertaPreTrainedModel(PreTrainedModel):
 
 
 class ClapRobertaModel(ClapRobertaPreTrainedModel):
-    """Tokens to features."""
+    """Map tokens to features."""
 
     def __init__(self, config: ClapRobertaConfig):
         super().__init__(config)
@@ -174,7 +174,7 @@ class ClapRobertaModel(ClapRobertaPreTrainedModel):
 
 
 class ClapRobertaForMaskedLM(ClapRobertaPreTrainedModel):
-    """Tokens to the logits of the words at each place."""
+    """Map tokens to the logits of the words at each position."""
 
     _tied_weights_keys = {"lm_head.weight": "model.encoder.embed_tokens.weight"}
 
@@ -224,7 +224,7 @@ class ClapRobertaForMaskedLM(ClapRobertaPreTrainedModel):
 
 
 class ClapRobertaForSequenceClassification(ClapRobertaPreTrainedModel):
-    """Tokens to the logits of the labels of a text, or to a number."""
+    """Map the tokens of a text to the logits of the labels, or to a number."""
 
     def __init__(self, config: ClapRobertaConfig):
         super().__init__(config)

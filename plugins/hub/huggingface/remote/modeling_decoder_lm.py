@@ -73,7 +73,7 @@ class GenerationCache(Cache):
 
 
 class DecoderLMForCausalLM(PreTrainedModel, GenerationMixin):
-    """Tokens to the logits of the next token at each place.
+    """Map tokens to the logits of the next token at each position.
 
     ``style`` of :meth:`forward` and ``generate`` is a name of ``config.styles``, a mixture {name: weight}, "none", or
     weights (B, S); without it, the model infers the style from the text so far.
