@@ -42,7 +42,7 @@ def parse():
 
 
 def build(size, characters, **style):
-    """Return a model with these options of the adapter, in training mode, and its optimiser."""
+    """Return a model with these options of the adapter, in training mode, and its optimizer."""
     import torch
     from omegaconf import OmegaConf
 

@@ -1,4 +1,4 @@
-"""Time one training step (forward, backward, optimiser) of clap_roberta against fairseq's own RoBERTa.
+"""Time one training step (forward, backward, optimizer) of clap_roberta against fairseq's own RoBERTa.
 
 Both run in one process, in turn, on the same batches; the ratio is taken pair by pair and its median printed: above 1,
 clap_roberta is faster. The peer trains with fairseq's ``adam``, clap_roberta with ``fused_adamw``.

@@ -1,4 +1,4 @@
-"""Time one training step (forward, backward, optimiser) of tuned GPT-2s against peft + transformers on the same shape.
+"""Time one training step (forward, backward, optimizer) of tuned GPT-2s against peft + transformers on the same shape.
 
 Both have the same weights, batches and method, and run in one process, in turn; the ratio of their speeds is taken pair
 by pair and its median printed: above 1, causal_lm is faster. The peer is transformers' GPT2LMHeadModel (attention by

@@ -65,7 +65,7 @@ class Page:
             raise AssertionError(json.load(error)["value"]["message"]) from None
 
     def open(self, path, width=1280, height=900, scheme="light", touch=False):
-        """Open a file in a window of some size, in a colour scheme."""
+        """Open a file in a window of some size, in a color scheme."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": touch}
         self.devtools("Emulation.setDeviceMetricsOverride", **size)
         self.devtools("Emulation.setTouchEmulationEnabled", enabled=touch)

@@ -73,7 +73,7 @@ def test_disabled_it_is_its_base_to_the_bit(case):
     assert torch.equal(logits(case.trained, case.tokens), after)
 
 
-def test_only_its_own_parameters_move_and_have_gradients_and_optimiser_state(case):
+def test_only_its_own_parameters_are_trained_and_have_optimizer_state(case):
     after, tuned = peft.whole_state(case.trained), peft.tuned_names(case.trained)
     moved = {name for name, tensor in after.items() if not torch.equal(tensor, case.before[name])}
     assert moved == tuned
@@ -110,7 +110,7 @@ def test_merged_it_is_the_same_function(case):
     torch.testing.assert_close(logits(merged, case.tokens), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_nothing_but_its_own_parameters_is_saved_and_they_load_back_onto_the_base(case, tmp_path):
+def test_only_its_own_parameters_are_saved_and_load_onto_the_base(case, tmp_path):
     path = save(tmp_path / "adapter.pt", case.trained, case.cfg)
     state = torch.load(path)
     assert set(state["model"]) == peft.tuned_names(case.trained) | {peft.IDENTITY}

@@ -69,7 +69,7 @@ def flags_of(cls):
     return sorted(option for action in parser._actions for option in action.option_strings)
 
 
-STACKS = {  # what shares a command line: model, task, criterion, optimiser
+STACKS = {  # what shares a command line: model, task, criterion, optimizer
     "masked LM": ("clap_roberta", "clap_masked_lm", "clap_masked_lm", "fused_adamw"),
     "GLUE": ("clap_roberta", "glue", "glue", "fused_adamw"),
     "character LM": ("char_lm", "char_lm", "style_lm", "fused_adamw"),
@@ -266,7 +266,7 @@ def test_modules_are_plain_torch(path):
 
 
 @pytest.mark.parametrize("folder", ["examples", "scripts", "tests"])
-def test_folders_that_fairseq_could_import_are_no_packages(folder):
+def test_folders_that_fairseq_could_import_are_not_packages(folder):
     own = ROOT / "examples" / "own_plugin" / "own_plugin"  # a plugin, which --user-dir imports by its own name
     assert [path for path in (ROOT / folder).rglob("__init__.py") if path.parent != own] == []
 

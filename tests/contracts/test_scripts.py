@@ -89,7 +89,7 @@ LOADING = [path for path in SCRIPTS if 'metavar="CKPT' in path.read_text()]
 
 
 @pytest.mark.parametrize("script", LOADING, ids=lambda path: path.stem)
-def test_a_script_that_loads_a_checkpoint_takes_the_users_plugin(script):
+def test_scripts_that_load_checkpoints_accept_user_dir(script):
     text = script.read_text()
     assert "command.add_user_dir(parser)" in text
     assert "user_dir.load(args.user_dir)" in text or '"--user-dir", args.user_dir' in text  # passed to another script

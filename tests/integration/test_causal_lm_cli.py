@@ -52,7 +52,7 @@ def run(text, tmp_path_factory):
     return folder, first, succeed(train(text, folder, "--arch", "causal_lm"))
 
 
-def test_a_run_resumes_with_nothing_said_again(run):
+def test_a_run_resumes_without_repeating_options(run):
     _, first, second = run
     assert "Loaded checkpoint" not in first.text and "Loaded checkpoint" in second.text
     assert re.findall(r"num_updates=(\d+)", second.text) == ["3", "4"]
@@ -99,7 +99,7 @@ def imported(tmp_path_factory, text):
     return folder
 
 
-def test_a_gpt2_goes_on_learning_and_back(imported):
+def test_an_imported_gpt2_is_fine_tuned_and_exported(imported):
     transformers = pytest.importorskip("transformers")
     outcome = script("import_hf.py", "--export", imported / "run", "-o", imported / "back")
     assert outcome.status == 0, outcome.text

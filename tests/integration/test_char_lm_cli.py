@@ -103,7 +103,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does_bit_for_bit(runs):
         assert torch.equal(ours["model"][name], tensor), name
 
 
-def test_the_checkpoint_holds_the_characters_and_the_styles(runs):
+def test_the_checkpoint_contains_the_characters_and_the_styles(runs):
     saved = read(runs[0] / "whole" / "checkpoint_last.pt")
     assert saved["task_state"]["styles"] == ["drama", "novel"]
     assert saved["task_state"]["dictionary"]["characters"][:4] == ["\n", " ", ".", "a"]

@@ -55,7 +55,7 @@ def test_three_sentences_are_filled_with_three_words_each(demo):
     assert [len(line.split()) for line in lines[first + 1 : first + 6 : 2]] == [6, 6, 6]
 
 
-def test_what_lies_in_the_folder(demo):
+def test_files_in_the_output_folder(demo):
     output = demo[1]
     assert (output / "validation_curves.png").read_bytes().startswith(b"\x89PNG")
     assert list(json.loads((output / "results.json").read_text())["models"]) == list(VARIANTS)
@@ -76,7 +76,7 @@ def test_what_is_done_is_not_done_again(demo):
     assert checkpoint.stat().st_mtime_ns == before
 
 
-def test_an_interrupted_run_goes_on(text, demo):
+def test_an_interrupted_run_resumes(text, demo):
     output = text.parent / "interrupted"
     options = ("--updates", 300, "--data", text, "--variants", "alibi", "-o", output)
     process = start(*options, start_new_session=True)

@@ -54,7 +54,7 @@ def test_everything_is_derived_from_the_runs(world, diagnosed):
     assert {p.stem for p in (world / "out" / "figures").iterdir()} >= {"information", "classes", "map", "epochs"}
 
 
-def test_every_row_is_trained_on_by_the_other_fold_alone(world, diagnosed):
+def test_every_row_is_trained_on_only_by_the_other_fold(world, diagnosed):
     for seed in (1, 2):
         folder = world / "out" / "runs" / "full"
         trained = [~np.isnan(np.load(folder / f"fold{k}_seed{seed}" / "logits" / "train_epoch_2.npy")[:, 0])
@@ -73,14 +73,14 @@ def test_a_second_call_trains_nothing(world, diagnosed):
     assert logs == {path: path.stat().st_mtime_ns for path in (world / "out" / "runs").rglob("train.log")}
 
 
-def test_the_arrays_are_diagnosed_alike_by_themselves(world, diagnosed):
+def test_diagnosing_the_arrays_gives_the_same_result(world, diagnosed):
     outcome = script("diagnose", "--logits", world / "out" / "probabilities.npz", "-o", world / "again", "--no-figures")
     assert outcome.status == 0, outcome.err[-2000:]
     first, second = (json.loads((world / name / "summary.json").read_text()) for name in ("out", "again"))
     assert second["V_calibrated"] == pytest.approx(first["V_calibrated"], abs=1e-5)
 
 
-def test_mistakes_end_with_one_line(world, tmp_path):
+def test_mistakes_are_one_line_errors(world, tmp_path):
     for words, named in (
         (["--data", world / "none.tsv", "--checkpoint", world / "train.tsv"], "none.tsv"),
         (["--data", world / "train.tsv", "--checkpoint", world / "none.pt"], "--checkpoint"),

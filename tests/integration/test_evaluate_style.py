@@ -72,7 +72,7 @@ def test_random_letters_and_mixtures_score_no_more_than_chance_and_real_text_hig
     assert scores["random letters"]["nearest_is_asked"]["100"]["mean"] == pytest.approx(0.5, abs=0.25)
 
 
-def test_a_model_with_styles_is_asked_for_each(report):
+def test_a_model_with_styles_is_evaluated_with_each_style(report):
     result, _ = report
     assert result["model_has_these_styles"] and result["styles"] == ["letters", "recipes"]
     assert set(result["judges"]["svm"]["transfer"]) == {"prompted", "given", "transfer"}
@@ -112,11 +112,11 @@ def test_a_checkpoint_without_styles_gets_what_applies(train, text, tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "named"), [(["nowhere.pt"], ["nowhere.pt"])])
-def test_mistakes_are_told_in_one_line(arguments, named, tmp_path):
+def test_mistakes_are_one_line_errors(arguments, named, tmp_path):
     toy.run_cli([SCRIPT, *arguments, "-o", tmp_path / "x.json"], real=True).refuses(*named)
     assert not list(tmp_path.iterdir())
 
 
-def test_too_little_text_is_told_in_one_line(report, tmp_path):
+def test_too_little_text_is_a_one_line_error(report, tmp_path):
     done = toy.run_cli([SCRIPT, report[0]["checkpoint"], "-o", tmp_path / "x.json"])
     done.refuses("--sample-length")

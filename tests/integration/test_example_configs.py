@@ -171,7 +171,7 @@ def train(folder, name, *overrides):
     return done
 
 
-def test_paths_are_relative_to_where_the_user_stands(elsewhere):
+def test_paths_are_relative_to_the_start_directory(elsewhere):
     train(elsewhere, "zero_clap_tiny", "optimization.max_update=2")
     assert {path.name for path in elsewhere.iterdir()} == {"plugins", "examples", "data-bin", "checkpoints"}
     made = {path.name for path in (elsewhere / "checkpoints" / "zero_clap_tiny").iterdir()}

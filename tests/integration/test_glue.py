@@ -189,7 +189,7 @@ def test_the_language_model_head_is_not_trained(world, tuned):
                            after["encoder.sentence_encoder.layers.0.fc1.weight"])  # fmt: skip
 
 
-def test_reinitialised_layers_start_afresh_and_lower_layers_learn_less(world, tuned):
+def test_reinitialized_layers_start_from_random_values_and_lower_layers_learn_less(world, tuned):
     names = ("zero_clap", "rte", "layers")
     before, plain, layers = (read(world / name / "checkpoint_last.pt")["model"] for name in names)
 
@@ -213,7 +213,7 @@ def test_resuming_takes_the_checkpoint_as_it_is(world, tuned):
         assert 0 < (after[name] - before[name]).abs().max() < 0.002  # twice the learning rate
 
 
-def test_the_intermediate_tasks_head_is_left_behind(world, tuned):
+def test_the_intermediate_tasks_head_is_discarded(world, tuned):
     start = ["--finetune-from", world / "mnli" / "checkpoint_best.pt", "--max-update", 1]
     outcome = toy.run_cli(tune(world, "RTE", "after", *start))
     assert outcome.status == 0, outcome.err[-2000:]
@@ -257,7 +257,7 @@ def test_two_workers_compute_the_metrics_of_the_whole_split(world, task, name):
 # What goes wrong
 
 
-def test_mistakes_end_with_one_line(world):
+def test_mistakes_are_one_line_errors(world):
     bad = world / "bad"
     write(bad / "RTE" / "train.tsv", ["index\tsentence1\tsentence2\tlabel", "0\ta\tb\tentailment", "1\ta\tb\tmaybe"])
     write(bad / "RTE" / "dev.tsv", ["index\tsentence1\tsentence2\tlabel", "0\ta\tb\tentailment"])
@@ -331,7 +331,7 @@ def test_the_tables(many):
     assert majority[7] == "66.7"  # RTE: 14 of 21
 
 
-def test_the_files_beside_the_table(world, many):
+def test_the_files_next_to_the_table(world, many):
     output = world / "runs"
     names = {path.name for path in output.iterdir()}
     assert names == {"results.json", "results.csv", "results.md", "RTE", "STS-B", "MNLI"}
@@ -393,7 +393,7 @@ def test_finished_runs_are_kept_small_and_not_done_again(world, many):
     assert outcome.out == many[1].out
 
 
-def test_another_task_later_stands_beside_the_first(world, many):
+def test_a_task_added_later_joins_the_table(world, many):
     output = toy.copy_folder(world / "runs", world / "later")
     before = table_of(output)
     outcome = toy.finish(script("run_glue.py", *glue_command(world, "later", "--tasks", "CoLA", "--seeds", 1)), 600)

@@ -146,7 +146,7 @@ def test_a_target_of_several_tokens_is_refused(load):
 
 @pytest.mark.parametrize("name", ["baseline", "zero_clap"])
 @pytest.mark.parametrize("target", ["<mask>", "<pad>", "madeupword0000"])
-def test_a_target_that_is_no_word_is_refused(load, name, target):
+def test_a_target_that_is_not_a_word_is_refused(load, name, target):
     with pytest.raises(UserError):
         load(name).fill_mask("The <mask>", targets=[target])
 
@@ -161,7 +161,7 @@ def test_no_sentences_give_no_results(load):
     assert load("alibi").fill_mask([]) == []
 
 
-def test_a_sentence_beyond_the_learned_positions_is_refused_and_alibi_takes_it(load):
+def test_a_sentence_beyond_the_learned_positions_is_refused_but_alibi_accepts_it(load):
     long = "word " * 300 + "<mask>"
     with toy.refused("256"):
         load("baseline").fill_mask(long)
@@ -265,7 +265,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_forks_options_are_read_in_our_words(golden, name):
+def test_the_forks_options_are_translated(golden, name):
     saved = roberta.of_checkpoint(torch.load(golden / f"{name}.pt"))
     assert {k: saved[k] for k in EXPECTED[name]} == EXPECTED[name]
     sizes = ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads", "vocab_size")

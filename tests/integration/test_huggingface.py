@@ -105,7 +105,7 @@ def test_the_python_runs_as_written_after_them(place, monkeypatch, capsys):
     assert "score" in capsys.readouterr().out
 
 
-def test_an_exported_model_takes_the_peft_librarys_lora(place, tmp_path):
+def test_an_exported_model_accepts_lora_of_the_peft_library(place, tmp_path):
     transformers, peft = pytest.importorskip("transformers"), pytest.importorskip("peft")
     folder = place / "exported" / "zero_clap_tiny"
     if not folder.exists():

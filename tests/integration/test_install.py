@@ -225,7 +225,7 @@ def test_a_fairseq_built_against_another_torch_is_built_again(project):
     assert project.pip_calls()[3:] == [FAIRSEQ, f"--force-reinstall --no-cache-dir {FAIRSEQ}"]
 
 
-def test_each_pin_stands_once():
+def test_each_version_is_pinned_once():
     names = []
     for path in (ROOT / "requirements").glob("*.txt"):
         names += re.findall(r"^([\w-]+)[=~<>]", path.read_text(), flags=re.MULTILINE)

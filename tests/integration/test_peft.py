@@ -93,7 +93,7 @@ def read(path):
     return torch.load(path, map_location="cpu")
 
 
-def test_a_checkpoint_holds_the_adapter_and_its_optimiser_state_and_what_its_base_was(case):
+def test_a_checkpoint_contains_the_adapter_its_optimizer_state_and_its_base(case):
     saved, base = read(case.path), read(case.base)
     tuned = {name: tensor for name, tensor in saved["model"].items() if name != peft.IDENTITY}
     assert bytes(saved["model"][peft.IDENTITY].tolist()) == peft.fingerprint(base["model"])
@@ -167,7 +167,7 @@ def test_words_are_where_a_prompt_begins(bases, train, tmp_path):
     assert tuned.sample("follows", 30, temperature=0) is not None
 
 
-def test_the_log_says_how_much_is_trained(bases, train, tmp_path, caplog):
+def test_the_log_counts_trained_parameters(bases, train, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     train("char_lm", tmp_path / "run", "--finetune-from-model", bases["char_lm"], *METHODS["prompt"], updates=1)
     (line,) = [r.getMessage() for r in caplog.records if "trainable params" in r.getMessage()]
@@ -243,7 +243,7 @@ def test_the_program_of_hydra_trains_it(runs, bases, text, toy_data, tmp_path):
         (["--finetune-from-model", "BASE", "--peft", "lora", "--peft-base", "LORA"], ["LORA"]),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_said_before_training(runs, bases, train, tmp_path, options, named):
+def test_impossible_options_are_refused_before_training(runs, bases, train, tmp_path, options, named):
     paths = {"BASE": bases["char_lm"], "LORA": runs["char_lm", "lora"][0]}
     with toy.refused(*(paths.get(name, name) for name in named)):
         train("char_lm", tmp_path / "run", *(paths.get(option, option) for option in options))

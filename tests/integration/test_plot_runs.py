@@ -47,7 +47,7 @@ def test_an_interrupted_run_and_another_seed_are_averaged(runs, tmp_path):
     assert (tmp_path / "out" / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_checkpoints_say_what_the_log_says(runs, tmp_path):
+def test_checkpoints_agree_with_the_log(runs, tmp_path):
     for checkpoint in (runs / "small_seed2").glob("*.pt"):
         shutil.copy(checkpoint, tmp_path)
     logged, saved = (training_logs.read_run(folder) for folder in (runs / "small_seed2", tmp_path))

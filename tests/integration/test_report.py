@@ -151,7 +151,7 @@ def test_nothing_is_wider_than_the_window(show, width, scheme):
     assert dark == (scheme == "dark")
 
 
-def test_a_change_of_the_colour_scheme_draws_anew(show):
+def test_a_change_of_the_color_scheme_redraws(show):
     page = show(hand_built.report())
     light = page.run(PICTURE, "#heads canvas")
     page.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
@@ -169,7 +169,7 @@ def test_maps_lead_to_heads(show):
     assert page.text("#head-title") == "Layer 1, head 1"
 
 
-def test_the_ribbon_tells_the_style(show):
+def test_the_ribbon_names_the_style(show):
     page = show(hand_built.report())
     page.run("document.querySelector('#ribbon').focus()")
     page.press("Home", "Right")
@@ -178,7 +178,7 @@ def test_the_ribbon_tells_the_style(show):
     assert "90%" in page.run("return document.querySelector('#ribbon-1').style.backgroundImage")
 
 
-def test_masks_are_chosen(show):
+def test_masks_can_be_selected(show):
     page = show(hand_built.report())
     assert page.text(".passage") == "The <mask> carries a letter."
     assert page.text("#passages .right bdi") == "river"
@@ -231,7 +231,7 @@ def test_hebrew_runs_from_right_to_left(show):
     assert sum(right[:3]) < sum(left[:3]) - 300  # darker
 
 
-def test_without_scripts_the_card_is_there_and_the_page_says_what_is_missing(show):
+def test_without_scripts_the_page_shows_the_card_and_names_what_is_missing(show):
     page = show(hand_built.report(model={"card": [{"name": "Facts", "facts": [["Layers", "12"]]}], "options": []}))
     page.devtools("Emulation.setScriptExecutionDisabled", value=True)
     try:
@@ -249,7 +249,7 @@ def test_the_page_opens_on_the_head_it_is_given_and_on_a_letter(show):
     assert said(page).startswith("Layer 0, head 2: b, token 2 of 8")
 
 
-def test_surprise_shows_the_truth_and_the_first_choices(show):
+def test_surprise_shows_the_true_token_and_the_models_first_choices(show):
     page = show(hand_built.report())
     page.run("document.querySelector('#surprise').focus()")
     page.press("End")
@@ -271,7 +271,7 @@ def test_labels_of_the_matrix_have_room_at_every_width(show):
         assert page.run("return document.documentElement.scrollWidth") <= width
 
 
-def test_the_card_is_folded_on_a_phone_alone(show):
+def test_the_card_is_folded_only_on_a_phone(show):
     open_ = "return [...document.querySelectorAll('.card details')].map((group) => group.open)"
     assert show(hand_built.report(), width=390).run(open_) == [False]
     assert show(hand_built.report(), width=1280).run(open_) == [True]

@@ -133,7 +133,7 @@ def test_it_fits_a_phone_and_a_dark_screen(show, width, scheme):
     assert dark == (scheme == "dark")
 
 
-def test_a_screen_reader_knows_every_control(show):
+def test_every_control_has_a_label_for_screen_readers(show):
     page = show(rows_of()[0])
     names = page.run("return [...document.querySelectorAll('button, select, input')].map((e) => "
                      "(e.textContent || e.closest('label')?.textContent || '').trim())")  # fmt: skip

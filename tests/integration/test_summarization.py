@@ -91,7 +91,7 @@ def test_the_loss_falls_and_rouge_picks_the_best_checkpoint(world, tuned):
 
 
 def scores_of_sample(world, name):
-    """Return the mean scores of the sample, summarised with the last checkpoint of a run."""
+    """Return the mean scores of the sample, summarized with the last checkpoint of a run."""
     records = list(read(world / "data" / "valid.csv"))
     sample = np.sort(np.random.RandomState(1).permutation(len(records))[:SAMPLE]).tolist()
     model = Summarizer.from_pretrained(str(world / name / "checkpoint_last.pt"))

@@ -82,7 +82,7 @@ def test_another_command_is_refused_until_forced(swept, grid, toy_data, tmp_path
     assert json.loads((folder / "runs" / "encoder-attention-heads=2_seed=1" / "run.json").read_text())["finished"]
 
 
-def test_a_dry_run_prints_the_commands_and_makes_nothing(grid, toy_data, tmp_path):
+def test_a_dry_run_prints_the_commands_and_writes_no_file(grid, toy_data, tmp_path):
     done = sweep(grid, tmp_path / "none", toy_data, "--dry-run")
     lines = done.out.splitlines()
     assert len(lines) == 4 and all(line.startswith("fairseq-train ") for line in lines)
@@ -92,7 +92,7 @@ def test_a_dry_run_prints_the_commands_and_makes_nothing(grid, toy_data, tmp_pat
     assert not (tmp_path / "none").exists()
 
 
-def test_an_interrupted_run_goes_on_from_its_checkpoint(grid, toy_data, tmp_path):
+def test_an_interrupted_run_resumes_from_its_checkpoint(grid, toy_data, tmp_path):
     long = ["--max-update", 400, "--save-interval-updates", 50, "--keep-interval-updates", 1]
     more = ["--seeds", 1, "--jobs", 1, "--", *long]
     process = start(grid, tmp_path / "out", toy_data, *more)
@@ -117,7 +117,7 @@ def test_a_run_that_fails_is_named_in_one_line(grid, tmp_path):
     assert done.errors[0].startswith("error: encoder-attention-heads=")
 
 
-def test_a_file_in_the_place_of_the_folder_is_told_in_one_line(grid, tmp_path):
+def test_a_file_in_place_of_the_folder_is_a_one_line_error(grid, tmp_path):
     (tmp_path / "out").touch()
     done = sweep(grid, tmp_path / "out", tmp_path)
     done.refuses(tmp_path / "out")

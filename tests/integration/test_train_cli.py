@@ -84,7 +84,7 @@ def test_a_checkpoints_folder_is_all_that_using_it_needs(runs, variant):
 
 
 @pytest.mark.parametrize("variant", toy.VARIANTS)
-def test_a_checkpoint_says_its_whole_architecture(runs, variant):
+def test_a_checkpoint_stores_its_whole_architecture(runs, variant):
     saved = read(runs[0] / variant / "checkpoint_last.pt")["cfg"]["model"]
     expected = {"head": "clap", "positions": "learned", "mask_embedding": "learned", **toy.VARIANTS[variant]}
     assert {name: saved[name] for name in expected} == expected
@@ -181,7 +181,7 @@ model:
 
 
 @pytest.mark.parametrize("user_dir", ["absolute", "relative"])
-def test_hydra_trains_with_paths_relative_to_where_the_user_stands(toy_data, tmp_path, user_dir):
+def test_hydra_resolves_paths_against_the_start_directory(toy_data, tmp_path, user_dir):
     (tmp_path / "plugins").symlink_to(toy.ROOT / "plugins")
     toy.copy_folder(toy_data, tmp_path / "data")
     (tmp_path / "config").mkdir()

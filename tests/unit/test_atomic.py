@@ -45,7 +45,7 @@ def test_a_full_disk_is_one_line_that_names_the_target_and_leaves_nothing(tmp_pa
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "old")]
 
 
-def test_another_runtime_error_is_left_alone(tmp_path):
+def test_other_runtime_errors_are_not_changed(tmp_path):
     with pytest.raises(RuntimeError, match="a defect"), atomic.replacing(tmp_path / "a"):
         raise RuntimeError("a defect")
 
@@ -105,7 +105,7 @@ def test_what_a_living_process_writes_is_not_removed(tmp_path):
         assert part.exists()
 
 
-def test_links_that_look_like_remains_are_left_alone(tmp_path):
+def test_links_that_look_like_temporary_files_are_kept(tmp_path):
     (tmp_path / "target").write_text("precious")
     link = tmp_path / f".a.{'0' * 16}.part"
     link.symlink_to(tmp_path / "target")

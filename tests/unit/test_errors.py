@@ -88,7 +88,7 @@ def test_an_error_is_one_line_without_what_controls_a_terminal():
     assert text == r"a\x1b]0;title\x07\x9b\u202e\u2066\u200f\r.txt:\n3: é 日本 are kept"
 
 
-def test_generated_text_keeps_its_lines_and_loses_what_controls_a_terminal():
+def test_generated_text_keeps_its_lines_and_loses_control_characters():
     assert printable(f"é\n\t{CONTROLS}") == "é\n\t" + r"\x1b]0;title\x07\x9b\u202e\u2066\u200f\r"
 
 

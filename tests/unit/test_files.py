@@ -88,7 +88,7 @@ READERS = [files.read_text, files.read_bytes, files.read_json, files.read_yaml]
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_what_is_no_file_is_refused_by_name(tmp_path, read):
+def test_a_path_that_is_not_a_file_is_refused_by_name(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, tmp_path / "none", "a\0b"):
         with pytest.raises(UserError) as error:

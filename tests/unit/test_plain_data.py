@@ -48,7 +48,7 @@ def test_json_errors_have_their_line():
         assert (error.value.line, error.value.place) == (line, f":{line}")
 
 
-def test_yaml_has_types_unless_texts_are_asked_for():
+def test_yaml_has_types_unless_texts_are_requested():
     text = "a: yes\nb: [1, 2.5]\nc: {d: null}\n"
     assert parse_yaml(text) == {"a": True, "b": [1, 2.5], "c": {"d": None}}
     assert parse_yaml(text, texts=True) == {"a": "yes", "b": ["1", "2.5"], "c": {"d": "null"}}

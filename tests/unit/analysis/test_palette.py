@@ -5,7 +5,7 @@ import pytest
 from plugins.analysis import palette
 
 
-def test_a_variant_keeps_its_color_whoever_else_is_there():
+def test_a_variant_keeps_its_color_in_any_selection():
     assert palette.colors_of(["alibi"])["alibi"] == palette.colors_of(["baseline", "learned-clap", "alibi"])["alibi"]
     assert palette.markers_of(["alibi"])["alibi"] == palette.markers_of(palette.VARIANTS)["alibi"]
 

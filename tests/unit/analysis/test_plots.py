@@ -8,16 +8,16 @@ from plugins.analysis.runs import plots as run_plots
 from plugins.analysis.styles import plots as style_plots
 
 
-def test_places_far_apart_stay():
+def test_distant_labels_do_not_move():
     assert plots.separate([3.0, 1.0, 5.0], 1.0) == [3.0, 1.0, 5.0]
 
 
-def test_places_too_near_are_moved_apart_around_their_mean():
+def test_close_labels_are_spread_around_their_mean():
     assert plots.separate([2.0, 2.0], 1.0) == [1.5, 2.5]
     assert plots.separate([0.0, 0.1, 0.2], 1.0) == pytest.approx([-0.9, 0.1, 1.1])
 
 
-def test_a_group_that_grows_into_another_takes_it_in():
+def test_overlapping_groups_of_labels_are_merged():
     assert plots.separate([0.0, 0.0, 1.2], 1.0) == pytest.approx([-0.6, 0.4, 1.4])
 
 
@@ -46,7 +46,7 @@ def test_a_curve_of_one_point_can_be_seen(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["$\\frac{$", "cost_$5$"])
-def test_dollars_in_names_are_dollars_and_nothing_is_left_beside_the_drawing(tmp_path, name):
+def test_dollar_signs_are_drawn_literally_and_no_other_file_remains(tmp_path, name):
     pytest.importorskip("matplotlib")
     from matplotlib.text import Text
 

@@ -104,14 +104,14 @@ def test_plain_data_of_fairseq_and_numpy_loads(tmp_path, reader, old_format):
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("content", [[1, 2], {"weights": torch.ones(2)}, torch.ones(3)], ids=["list", "dict", "tensor"])
-def test_a_file_that_is_no_checkpoint_is_named(tmp_path, reader, content):
+def test_a_file_that_is_not_a_checkpoint_is_named(tmp_path, reader, content):
     path = str(tmp_path / "odd.pt")
     torch.save(content, path)
     with pytest.raises(UserError, match="odd.pt"):
         READERS[reader](path)
 
 
-def test_torchs_own_reader_stays_safe(tmp_path):
+def test_torchs_own_reader_stays_weights_only(tmp_path):
     """The repairs add to what may be read; they never switch the protection off."""
     path = tmp_path / "evil.pt"
     torch.save(Malicious(tmp_path / "it-ran"), path)

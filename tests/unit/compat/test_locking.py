@@ -30,7 +30,7 @@ def train(monkeypatch):
     return run
 
 
-def test_a_run_holds_the_lock_of_its_folder_to_its_end(train, tmp_path):
+def test_a_run_locks_its_folder_until_it_ends(train, tmp_path):
     seen = []
     train(tmp_path / "run", lambda: seen.append(locks.try_lock(tmp_path / "run")))
     assert seen == [None]

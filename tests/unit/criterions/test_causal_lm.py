@@ -1,4 +1,4 @@
-"""The criterion: the model's summed loss, normalised by the targets, in bits, nats and perplexity."""
+"""The criterion: the model's summed loss, normalized by the targets, in bits, nats and perplexity."""
 
 from types import SimpleNamespace
 

@@ -93,7 +93,7 @@ def test_nothing_to_predict_logs_a_loss_of_zero(task):
     reduced([log])
 
 
-def test_beta_is_logged_for_a_clap_head_alone(task):
+def test_beta_is_logged_only_for_a_clap_head(task):
     clap = criterion_of(task)(toy.make_model(task, initial_beta=1.5), sample(task))[2]
     assert float(clap["beta"]) == 1.5
     assert "beta" not in criterion_of(task)(toy.make_model(task, head="roberta"), sample(task))[2]
@@ -110,7 +110,7 @@ def test_excluded_words_never_make_the_loss_infinite(task):
         assert criterion(model, batch)[0].isfinite()
 
 
-def test_the_self_masking_model_predicts_the_drawn_positions_alone(toy_data):
+def test_the_self_masking_model_predicts_only_the_drawn_positions(toy_data):
     task = toy.make_task(toy_data, mask_prob=0.0)
     batch = sample(task)
     assert torch.equal(batch["net_input"]["src_tokens"], batch["target"])

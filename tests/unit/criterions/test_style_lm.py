@@ -66,7 +66,7 @@ def test_batches_count_by_their_characters():
     assert values["nats"] == pytest.approx(0.7, abs=1e-5)
 
 
-def test_the_style_loss_is_added_with_its_weight_and_logged_apart():
+def test_the_style_loss_is_added_with_its_weight_and_logged_separately():
     logits, style = torch.randn(2, 4, WORDS), torch.randn(2, 4, STYLES)
     target = torch.randint(WORDS, (2, 4))
     plain = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="sum")
@@ -139,7 +139,7 @@ def test_without_labels_the_log_is_of_all_windows_however_they_are_batched(size)
 
 
 @pytest.mark.parametrize(("styles", "evenness"), [([0, 1, 2], 1.0), ([1, 1, 1], 1 / 3)])
-def test_evenness_is_one_where_all_styles_are_used_alike(styles, evenness):
+def test_evenness_is_one_if_all_styles_are_used_equally(styles, evenness):
     logits = 100.0 * F.one_hot(torch.tensor(styles), STYLES)[:, None].float()
     values = reduced([{"loss": 1.0, "ntokens": 1} | mutual_information_loss(logits, torch.ones(3, 1))[1]])
     assert values["style_evenness"] == pytest.approx(evenness, abs=1e-4)

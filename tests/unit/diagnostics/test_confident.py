@@ -84,7 +84,7 @@ def test_bad_input_is_named(probabilities, labels, named):
         confident.issues(probabilities, labels)
 
 
-def test_unknown_names_are_refused_with_the_known():
+def test_unknown_names_are_refused_with_a_list_of_known_ones():
     with pytest.raises(UserError, match="prune_by_class"):
         confident.issues(P, Y, "prune")
     with pytest.raises(UserError, match="normalized_margin"):

@@ -42,7 +42,7 @@ def test_a_row_that_was_never_right():
     assert found["forgetfulness"].tolist() == [1000, 1000] and found["never_learned"].all()
 
 
-def test_the_first_epochs_alone():
+def test_only_the_first_epochs():
     assert dynamics.data_map(LOGITS, [0, 0], epochs=1)["correctness"].tolist() == [1, 0]
 
 

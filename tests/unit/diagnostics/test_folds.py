@@ -20,7 +20,7 @@ def test_folds_never_split_a_group_and_stay_even(seed):
     assert np.ptp(np.bincount(found, minlength=5)) <= 30
 
 
-def test_rows_alone_are_dealt_to_within_one():
+def test_fold_sizes_differ_by_at_most_one_row():
     labels = np.repeat([0, 1, 2], [101, 52, 3])
     found = folds.stratified(labels, 5)
     for k in range(3):

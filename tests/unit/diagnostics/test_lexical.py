@@ -47,7 +47,7 @@ def test_false_discovery_rates():
     np.testing.assert_allclose(found, [0.02, 0.04, 0.04, 0.02, np.nan])
 
 
-def test_the_probe_says_what_few_words_tell():
+def test_the_probe_scores_the_information_in_few_words():
     words, labels = planted(3000)
     found = lexical.probe(words.counts, labels, 2, sizes=(1, 10))
     assert found.accuracy[0] > 0.6 > 0.56 > found.random_accuracy[0]

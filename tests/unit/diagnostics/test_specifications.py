@@ -49,7 +49,7 @@ def world(seed=0, rows=400):
 
 
 @pytest.mark.parametrize("ranker", specifications.RANKERS)
-def test_contrast_finds_wrong_labels_and_beats_likeness_alone(ranker):
+def test_contrast_finds_wrong_labels_and_beats_similarity_alone(ranker):
     texts, given, wrong, specs = world()
     count = wrong.sum()
     precision = {}

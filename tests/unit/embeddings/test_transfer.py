@@ -50,7 +50,7 @@ def row(source, target, score, seed=1, collapsed=False):
     return {"source": source, "target": target, "size": "full", "seed": seed, "score": score, "collapsed": collapsed}
 
 
-def test_a_gain_beside_a_collapsed_run_is_none():
+def test_a_gain_relative_to_a_collapsed_run_is_none():
     rows = [row("direct", "a", 0.5), row("b", "a", 0.6), row("direct", "b", 0.3, collapsed=True), row("a", "b", 0.9)]
     gains = [found["gain"] for found in transfer.with_gains(rows)]
     assert gains[:2] == pytest.approx([0, 0.1])

@@ -43,7 +43,7 @@ def test_an_intermediate_task_serves_the_small_ones():
     assert {run.task: run.intermediate for run in runs} == {"MNLI": None, "RTE": "MNLI", "CoLA": None}
 
 
-def test_learning_rates_that_yaml_takes_for_text(tmp_path):
+def test_learning_rates_that_yaml_reads_as_text(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text("lr: [1e-5, 3e-5]\n")
     assert [run.lr for run in plan.plan(["RTE"], [1], {}, plan.read_yaml(path))] == [1e-5, 3e-5]
@@ -95,7 +95,7 @@ def test_a_bad_yaml_is_an_error_that_names_the_file(tmp_path, text, complaint):
     assert "\n" not in str(error.value)
 
 
-def test_one_value_stands_for_a_list_of_one(tmp_path):
+def test_one_value_is_accepted_as_a_list_of_one(tmp_path):
     content = read(tmp_path, "{seeds: 1, lr: 1e-4, batch_size: 8, max_tokens: null}")
     (run,) = plan.plan(["RTE"], content["seeds"], {}, content)
     assert (run.lr, run.batch_size, run.seed, run.hyperparameters["max_tokens"]) == (1e-4, 8, 1, None)
@@ -116,7 +116,7 @@ def test_tasks_are_found_however_they_are_written(tmp_path):
         ({"batch_size": [0]}, "--batch-size: 0 is not"),
     ],
 )
-def test_what_the_command_line_says_is_checked_too(given, complaint):
+def test_command_line_values_are_checked_too(given, complaint):
     with pytest.raises(UserError, match=complaint):
         plan.plan(["RTE"], [1], given, {})
 
@@ -170,6 +170,6 @@ def test_options_are_split_as_a_shell_does():
     assert command(rows(4), options="--log-file 'my log'")[0][-2:] == ["--log-file", "my log"]
 
 
-def test_an_option_that_is_no_number_is_named():
+def test_an_option_that_is_not_a_number_is_named():
     with pytest.raises(UserError, match="--options: argument --update-freq: .*two"):
         command(rows(4), options="--update-freq two")

@@ -77,7 +77,7 @@ def test_a_card_names_glue_or_the_users_own_data():
 
 
 @pytest.mark.parametrize(("task", "spec", "published"), [("RTE", None, True), ("mood", OWN, False)])
-def test_the_published_table_is_written_for_its_own_tasks_alone(tmp_path, monkeypatch, capsys, task, spec, published):
+def test_the_published_table_is_written_only_for_its_tasks(tmp_path, monkeypatch, capsys, task, spec, published):
     results, specs_of = cell(task, spec=spec)
     torch.save({"model": {}}, tmp_path / "base.pt")
     setting = runs.Setting(tmp_path, tmp_path / "base.pt", tmp_path / "out", specs_of, {}, True, None, False)

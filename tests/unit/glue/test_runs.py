@@ -59,7 +59,7 @@ def do(setting, **given):
     return runs.do_all(planned, setting, Resources(cpu=True))
 
 
-def test_a_finished_run_is_not_done_again_wherever_its_files_lie(setting, trained, tmp_path, monkeypatch, capsys):
+def test_a_finished_run_is_not_repeated_if_its_files_move(setting, trained, tmp_path, monkeypatch, capsys):
     do(setting)
     do(replace(setting, cache=str(tmp_path / "cache")))
     toy.copy_folder(tmp_path / "glue", tmp_path / "elsewhere")
@@ -88,7 +88,7 @@ def other_start(setting):
 @pytest.mark.parametrize(
     "change, what", [(other_labels, "data"), (other_validation, "data"), (other_spec, "data"), (other_start, "start")]
 )
-def test_a_run_on_something_else_is_done_again_and_says_so(setting, trained, capsys, change, what):
+def test_a_run_with_other_inputs_is_repeated_and_logged(setting, trained, capsys, change, what):
     do(setting)
     change(setting)
     do(setting)
@@ -128,7 +128,7 @@ def test_there_may_be_no_earlier_call(setting):
     assert runs.of_other_tasks(setting) == ({}, {})
 
 
-def test_two_tasks_of_one_name_are_an_error(setting, tmp_path):
+def test_two_tasks_of_the_same_name_are_an_error(setting, tmp_path):
     glue = tmp_path / "glue"
     own = glue / "own.yaml"
     own.write_text("{name: RTE, files: {train: RTE/train.tsv, valid: RTE/dev.tsv}, text: sentence1, label: label, "

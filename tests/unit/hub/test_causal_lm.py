@@ -68,7 +68,7 @@ def test_the_same_seed_draws_the_same(lm):
     assert drawn[0] == drawn[1] and len(set(drawn)) > 1
 
 
-def test_a_sample_has_the_length_that_was_asked_for_and_may_leave_the_block(lm):
+def test_a_sample_has_the_requested_length_and_may_exceed_the_block(lm):
     assert len(list(lm.steps("ab", 60, seed=1))) == 60
     assert lm.sample("", 5, n=2, seed=1) == lm.sample("", 5, n=2, seed=1)
 
@@ -79,7 +79,7 @@ def test_a_stream_is_the_sample_in_pieces(lm):
     assert "".join(pieces) == lm.sample("ab", 30, seed=3)
 
 
-def test_a_piece_holds_whole_characters_and_its_blank(tmp_path):
+def test_a_piece_consists_of_whole_characters_and_its_blank(tmp_path):
     text = "the river watches a garden\n" * 30
     (tmp_path / "text.txt").write_text(text)
     dictionary = learn("sentencepiece", 330, CorpusSpec((str(tmp_path / "text.txt"),)), str(tmp_path / "cache"))

@@ -43,7 +43,7 @@ def test_the_text_is_the_same_without_the_cache(make_char_lm, options, refresh):
     assert lm.sample(**arguments) == lm.sample(**arguments, cached=False)
 
 
-def test_as_many_characters_as_asked_for_and_no_prompt(lm):
+def test_a_sample_has_the_requested_number_of_characters_without_the_prompt(lm):
     assert len(lm.sample("abc", 40)) == 40
     assert lm.sample("abc", 0) == "" and lm.sample("abc", 0, n=2) == ["", ""]
 
@@ -53,7 +53,7 @@ def test_the_seed_decides(lm):
     assert lm.sample("a", 50, seed=None) != lm.sample("a", 50, seed=None)
 
 
-def test_sampling_leaves_the_random_numbers_of_others_alone(lm):
+def test_sampling_does_not_change_the_global_random_state(lm):
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
@@ -82,7 +82,7 @@ def test_only_the_last_block_of_the_prompt_counts(lm):
     assert lm.sample("h" * 30 + "abcdefgh" * 2, 20) == lm.sample("abcdefgh" * 2, 20)
 
 
-def test_an_empty_prompt_stands_for_a_line_break_or_else_the_first_character(make_char_lm):
+def test_an_empty_prompt_becomes_a_line_break_or_else_the_first_character(make_char_lm):
     assert make_char_lm().sample("", 20) == make_char_lm().sample("\n", 20)
     assert make_char_lm("xyz").sample("", 20) == make_char_lm("xyz").sample("x", 20)
 
@@ -234,7 +234,7 @@ def test_a_mixture_is_divided_by_its_sum(styled):
     assert styled.sample("a", 30, style={"novel": 5}) == styled.sample("a", 30, style="novel")
 
 
-def test_no_style_is_no_modulation(styled):
+def test_style_none_does_not_modulate(styled):
     with torch.no_grad():
         expected = styled.logits("abc", style="none")
         styled.model.decoder.style.modulation.weight.zero_()
@@ -276,7 +276,7 @@ def test_the_style_of_a_long_text_is_the_mean_over_its_blocks(styled):
     assert list(styled.classify_style("abcdefgh" * 2 + "hhgg").values()) == pytest.approx(expected)
 
 
-def test_a_model_that_infers_no_style_says_so(make_char_lm, lm):
+def test_a_model_that_infers_no_style_is_a_named_error(make_char_lm, lm):
     with pytest.raises(UserError, match="no styles"):
         lm.classify_style("abc")
     with pytest.raises(UserError, match="--style-inference given infers no style"):
@@ -286,7 +286,7 @@ def test_a_model_that_infers_no_style_says_so(make_char_lm, lm):
 # The published form
 
 
-def test_the_published_form_is_scored_from_prefixes_alone(make_char_lm):
+def test_the_published_form_is_scored_from_prefixes_only(make_char_lm):
     lm = make_char_lm(styles=STYLES, style_inference="published")
     text = "abcdefgh" * 3
     whole = lm.logits(text)[:5]
@@ -342,7 +342,7 @@ def test_a_byte_model_travels(make_char_lm, tmp_path):
     assert loaded.sample("é", 20) == lm.sample("é", 20)
 
 
-def test_files_that_are_no_checkpoint(lm, tmp_path):
+def test_files_that_are_not_checkpoints(lm, tmp_path):
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(UserError, match="no such checkpoint"):
         hub.CharLM.from_pretrained(tmp_path / "none.pt")

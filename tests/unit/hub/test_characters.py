@@ -61,7 +61,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch):
         ({"a", "b"}, "set found"),  # without an order
     ],
 )
-def test_what_are_no_characters(source, message):
+def test_input_that_is_not_characters(source, message):
     with pytest.raises(UserError, match=message):
         read_characters(source)
 

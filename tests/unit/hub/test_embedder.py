@@ -87,7 +87,7 @@ def test_no_texts_give_no_rows(embedder):
 
 
 @pytest.mark.parametrize("pooling", ["bos", "max", "last"])
-def test_an_untuned_model_takes_any_pooling_without_parameters(path, pooling):
+def test_an_untuned_model_accepts_any_pooling_without_parameters(path, pooling):
     assert Embedder.from_pretrained(path, pooling).encode(TEXTS).shape == (11, 32)
 
 
@@ -97,7 +97,7 @@ def test_an_impossible_pooling_is_named(path, pooling):
         Embedder.from_pretrained(path, pooling)
 
 
-def test_a_character_that_is_not_known_is_named_with_its_text(tmp_path):
+def test_an_unknown_character_is_named_with_its_text(tmp_path):
     embedder = Embedder.from_pretrained(toy.save_char_lm(toy.make_char_lm(), tmp_path / "char.pt"))
     assert embedder.encode(["abc", "de"]).shape == (2, 16)
     with pytest.raises(UserError, match="row 2: .*'z'"):

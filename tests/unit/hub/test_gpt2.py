@@ -145,7 +145,7 @@ def test_rows_without_a_symbol_get_fillers(transformers, tokenizer, tmp_path):
     assert lm.dictionary[319] == "madeupword0319"
 
 
-def test_a_symbol_behind_fillers_keeps_its_row(tmp_path):
+def test_a_symbol_after_fillers_keeps_its_row(tmp_path):
     dictionary = TokenDictionary(Characters("abc"))
     dictionary.fill(8)
     row = dictionary.add_symbol("<|sep|>")
@@ -226,7 +226,7 @@ def test_causal_masks_of_older_files_are_left_out(transformers, tokenizer, tmp_p
     gpt2.read(folder)
 
 
-def test_another_tokenizer_goes_along_in_its_own_file_too(transformers, tmp_path):
+def test_another_tokenizer_is_exported_in_its_own_format_too(transformers, tmp_path):
     options = {"decoder_layers": 2, "decoder_attention_heads": 2, "decoder_embed_dim": 16, "block_size": 32}
     dictionary = TokenDictionary(Characters("\n abc"))
     model = checkpoints.new_model(gpt2.CausalLanguageModel, options, dictionary)
@@ -249,13 +249,13 @@ def test_weights_in_parts(transformers, tokenizer, tmp_path):
         torch.testing.assert_close(ours(TOKENS)[0], logits_of(model, TOKENS), atol=1e-4, rtol=0)
 
 
-def test_an_export_takes_nothing_elses_place(transformers, tokenizer, tmp_path):
+def test_an_export_never_overwrites(transformers, tokenizer, tmp_path):
     lm = hub.CausalLM.from_pretrained(save(theirs(transformers), tmp_path / "hf", tokenizer))
     with pytest.raises(UserError, match="hf: exists already"):
         lm.save_pretrained(tmp_path / "hf")
 
 
-def test_a_folder_of_a_whole_model_takes_no_base(transformers, tokenizer, tmp_path):
+def test_a_folder_of_a_whole_model_rejects_a_base(transformers, tokenizer, tmp_path):
     folder = save(theirs(transformers), tmp_path / "hf", tokenizer)
     with pytest.raises(UserError, match="hf: .*base.pt"):
         hub.CausalLM.from_pretrained(folder, base="base.pt")

@@ -244,7 +244,7 @@ def test_a_folder_without_the_files_is_named(base, tmp_path):
         peft_format.convert(tmp_path / "folder", base[1], tmp_path / "out" / "x.pt")
 
 
-def test_folders_are_made_and_checkpoints_with_another_tokenizer_are_left_alone(base, tmp_path):
+def test_folders_are_created_and_checkpoints_with_another_tokenizer_are_not_changed(base, tmp_path):
     untuned, dictionary = checkpoints.read_causal_lm(base[1])
     options = {**untuned.cfg, "peft": "lora", "lora_rank": 2, "peft_base": str(base[1])}
     path = tmp_path / "lora" / "adapter.pt"

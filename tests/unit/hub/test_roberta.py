@@ -27,7 +27,7 @@ def test_load_needs_no_other_argument(folder):
     assert not interface.model.training
 
 
-def test_a_relative_path_loads_from_where_the_user_stands(folder, monkeypatch):
+def test_a_relative_path_is_resolved_against_the_start_directory(folder, monkeypatch):
     monkeypatch.chdir(folder)
     assert len(hub.load("checkpoint_best.pt").fill_mask("the <mask>", topk=2)) == 2
 
@@ -45,7 +45,7 @@ def test_fill_mask_leaves_the_model_in_its_mode(folder):
     assert interface.fill_mask("the <mask>") == first  # no dropout
 
 
-def test_the_answer_takes_the_place_of_the_mask_as_fairseq_writes_it(folder):
+def test_the_answer_replaces_the_mask_as_fairseq_writes_it(folder):
     interface = hub.load(folder / "checkpoint_best.pt")
     everything = interface.fill_mask("the <mask> near", topk=1000)
     for text, score, word in everything:
@@ -112,7 +112,7 @@ def test_a_dictionary_of_the_same_size_in_another_order_is_refused(folder, tmp_p
         hub.load(tmp_path / "copy" / "checkpoint_best.pt")
 
 
-def test_half_of_gpt2s_files_is_no_licence_to_download_the_other(tmp_path):
+def test_one_of_gpt2s_two_files_does_not_cause_a_download_of_the_other(tmp_path):
     (tmp_path / "encoder.json").write_text("{}")
     given = {
         "_name": "gpt2",

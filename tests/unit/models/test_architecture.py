@@ -48,7 +48,7 @@ def test_what_is_not_given_is_the_published_learned_clap_of_base_size():
     assert (cfg.max_logit_scale, cfg.beta_reference_dim, cfg.exclude_unused) == (0, 0, False)
 
 
-def test_embeddings_are_not_normalised_under_robertas_head():
+def test_embeddings_are_not_normalized_under_robertas_head():
     assert resolved(head="roberta").normalize_embeddings is False
 
 
@@ -114,7 +114,7 @@ def test_a_contradiction_names_the_flag_both_values_and_the_file(name, given, st
     assert "\n" not in message
 
 
-def test_the_same_value_is_no_contradiction():
+def test_repeating_the_same_value_is_not_a_contradiction():
     start = checkpoint(positions="alibi", max_logit_scale=100)
     assert resolved(start, positions="alibi", max_logit_scale=100.0).max_logit_scale == 100
 
@@ -157,7 +157,7 @@ def test_fairseqs_own_roberta_is_read_too():
     ]
 
 
-def test_another_model_says_nothing():
+def test_checkpoints_of_other_models_are_ignored():
     assert roberta.of_checkpoint({"cfg": {"model": {"_name": "transformer"}}, "model": {}}) == {}
 
 

@@ -52,7 +52,7 @@ def test_the_loss_is_the_summed_cross_entropy_of_the_logits_at_real_targets():
         torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-4)
 
 
-def test_a_head_that_is_no_plain_layer_is_called():
+def test_a_head_that_is_not_a_plain_layer_is_called():
     """An adapter's layer computes more than a product with its weight."""
 
     class Doubled(torch.nn.Linear):

@@ -79,7 +79,7 @@ def test_every_architecture_is_causal(size, twin):
     assert not torch.equal(before[:, 40:], after[:, 40:])
 
 
-def test_the_published_form_leaks_and_says_so_once(caplog):
+def test_the_published_form_leaks_and_warns_once(caplog):
     model = shaken(make(style_layers="every", style_inference="published"))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "lets every position see the end" in caplog.text

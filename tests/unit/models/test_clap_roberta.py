@@ -42,7 +42,7 @@ def test_only_the_masked_positions_are_projected(toy_data, variant):
     torch.testing.assert_close(chosen, everything[masked], atol=1e-5, rtol=1e-4)
 
 
-def test_nothing_masked_gives_no_logits(task):
+def test_without_masks_there_are_no_logits(task):
     tokens = batch(task)
     assert toy.make_model(task)(tokens, masked_tokens=torch.zeros_like(tokens, dtype=torch.bool))[0].shape[0] == 0
 
@@ -95,7 +95,7 @@ def test_a_learned_bos_bias_is_saved(task):
     assert keys["encoder.sentence_encoder.alibi.bos_bias"].shape == (4,)
 
 
-def test_a_file_that_is_no_checkpoint_is_named(task, tmp_path):
+def test_a_file_that_is_not_a_checkpoint_is_named(task, tmp_path):
     for content in ([1, 2], {"weights": torch.ones(2)}, {"cfg": {"model": {"_name": "roberta"}}}):
         torch.save(content, tmp_path / "odd.pt")
         with pytest.raises(UserError, match="odd.pt"):
@@ -165,7 +165,7 @@ def test_self_masking_predicts_only_what_it_drew_and_masked(unmasked_task):
     assert len(logits) == drawn.sum()
 
 
-def test_self_masking_leaves_inference_alone(unmasked_task):
+def test_self_masking_does_not_affect_inference(unmasked_task):
     model, tokens = toy.make_model(unmasked_task, self_mask_prob=0.5), batch(unmasked_task)
     assert torch.equal(model(tokens)[0], model(tokens)[0])
 

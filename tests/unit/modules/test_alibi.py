@@ -54,7 +54,7 @@ def test_symmetric_bias_is_minus_the_distance():
     assert (bias_of(1, 3, symmetric=True)[0] * 256).tolist() == [[0, -1, -2], [-1, 0, -1], [-2, -1, 0]]
 
 
-def test_zero_bos_clears_the_first_row_and_column_alone():
+def test_zero_bos_clears_only_the_first_row_and_column():
     bias = bias_of(1, 4, alibi_bos="zero")[0] * 256
     assert bias.tolist() == [[0, 0, 0, 0], [0, 0, -0.5, -1.5], [0, -1, 0, -0.5], [0, -2, -1, 0]]
 

@@ -82,7 +82,7 @@ def test_padded_keys_never_matter(dtype, biased, p):
     assert torch.equal(attend(q, *wild, bias, padding, p), attend(q, *tame, bias, padding, p))
 
 
-def test_padded_keys_never_matter_beside_keys_that_are_far_away():
+def test_padded_keys_have_no_effect_even_if_all_other_keys_are_distant():
     (q, k, v), bias, padding = inputs(1024)
     padding[0] = torch.arange(1024) >= 1000
     padding[0, 1] = False
@@ -172,7 +172,7 @@ def test_heads_must_divide_the_width():
         SelfAttention(32, 5)
 
 
-def test_kernels_that_want_one_type_get_a_bias_that_keeps_the_half_position_in_bfloat16():
+def test_a_bfloat16_bias_keeps_the_half_position():
     q = torch.randn(1, 2, 4, 8, dtype=torch.bfloat16)
     bias = torch.tensor([-200.0, -199.5]).repeat(2, 4, 2)[None]
     *qkv, matched = match_types(q, q, q, bias)
@@ -210,7 +210,7 @@ def test_weights_times_values_are_the_textbooks_attention(biased, padded):
     torch.testing.assert_close((weights @ v).double(), reference(q, k, v, bias, padding), atol=2e-6, rtol=1e-5)
 
 
-def test_a_layer_records_all_its_weights_whatever_rows_are_asked_for():
+def test_a_layer_records_all_its_weights_for_any_requested_rows():
     attention, x, (_, _, padding) = SelfAttention(32, 4), torch.randn(B, T, 32), inputs()
     found = []
     attention.record = lambda layer, weights: found.append((layer, weights))

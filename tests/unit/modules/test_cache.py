@@ -26,7 +26,7 @@ def alone(decoder, rows):
 
 @pytest.mark.parametrize("positions", POSITIONS)
 @torch.no_grad()
-def test_texts_of_different_lengths_side_by_side_go_on_as_each_does_alone(positions):
+def test_texts_of_different_lengths_in_one_batch_continue_as_each_alone(positions):
     decoder, prompts, more = make(positions), torch.randint(WORDS, (3, 70)), torch.randint(WORDS, (3, 5))
     cache = decoder.new_cache(3)
     decoder(prompts, cache)  # what stands behind a prompt is padding
@@ -39,7 +39,7 @@ def test_texts_of_different_lengths_side_by_side_go_on_as_each_does_alone(positi
 
 
 @torch.no_grad()
-def test_rows_that_were_taken_go_on_as_their_own_text():
+def test_selected_rows_continue_their_own_text():
     decoder, prompts, more = make(), torch.randint(WORDS, (3, 70)), torch.randint(WORDS, (4, 2))
     cache = decoder.new_cache(3)
     decoder(prompts, cache)

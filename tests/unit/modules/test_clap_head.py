@@ -87,7 +87,7 @@ def test_any_number_of_leading_dimensions():
 
 
 @pytest.mark.parametrize("normalize", [True, False])
-def test_no_predictions_at_all_are_no_error(normalize):
+def test_zero_predictions_are_not_an_error(normalize):
     head = ClapHead(table(), normalize=normalize)
     logits = head(torch.randn(0, WIDTH))
     assert logits.shape == (0, WORDS)
@@ -110,7 +110,7 @@ def test_a_beta_of_either_shape_loads(saved):
     assert head.beta.tolist() == [3.5]
 
 
-def test_loading_leaves_the_given_state_dict_alone():
+def test_loading_does_not_change_the_given_state_dict():
     state = {"weight": torch.ones(WORDS, WIDTH), "beta": torch.tensor(3.5)}
     ClapHead(table()).load_state_dict(state)
     assert state["beta"].shape == ()
@@ -152,7 +152,7 @@ def test_excluded_words_are_never_an_answer():
     assert "excluded" not in head.state_dict()
 
 
-def test_without_normalisation_it_is_a_scaled_product():
+def test_without_normalization_it_is_a_scaled_product():
     head, x = ClapHead(table(), 3.0, normalize=False), torch.randn(2, WIDTH)
     torch.testing.assert_close(head(x), 3 * F.linear(x, head.weight))
 

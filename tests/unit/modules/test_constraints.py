@@ -34,7 +34,7 @@ def test_no_ngram_comes_twice(n, text, banned):
     assert Constraints(END, 9, no_repeat_ngram=n).banned(text) == banned
 
 
-def test_a_forbidden_sequence_lacks_its_last_token_only_behind_the_others():
+def test_the_last_token_of_a_forbidden_sequence_is_forbidden_only_after_the_others():
     rules = Constraints(END, 9, forbidden=((4,), (5, 6)))
     assert rules.banned([1, 2]) == {4}
     assert rules.banned([1, 5]) == {4, 6}
@@ -55,7 +55,7 @@ def test_with_no_room_left_only_the_missing_sequence_may_follow():
     assert allowed(rules, [1], [1, 2], [1, 5], [1, 2, 5]) == [list(range(1, 8)), [5], [5, 6], [6]]
 
 
-def test_with_no_room_left_of_two_sequences_the_one_that_is_begun_goes_on():
+def test_without_room_for_two_forced_sequences_the_started_one_continues():
     rules = Constraints(END, 5, forced=(((5, 6),), ((3, 4),)))
     assert allowed(rules, [1], [1, 3], [1, 3, 4]) == [[3, 5], [4], [5]]
 
@@ -103,7 +103,7 @@ def test_rules_that_contradict_each_other(options, message):
         Constraints(END, **{"max_length": 5, **options})
 
 
-def test_other_rows_and_the_logits_that_were_given_are_left_alone():
+def test_other_rows_and_the_given_logits_are_not_changed():
     rules = Constraints(END, 5, min_length=2)
     logits = torch.randn(2, WORDS)
     masked = rules.mask(logits, [[1], [1, 2]])

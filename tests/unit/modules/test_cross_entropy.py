@@ -43,7 +43,7 @@ def test_nothing_to_predict_costs_nothing():
     assert loss.item() == 0
 
 
-def test_the_logits_are_left_alone():
+def test_the_logits_are_not_changed():
     logits = torch.randn(3, 4, requires_grad=True)
     before = logits.detach().clone()
     summed_cross_entropy(logits, torch.tensor([0, 1, 2])).backward()

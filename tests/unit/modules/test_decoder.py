@@ -73,7 +73,7 @@ def test_a_cache_that_was_reset_is_as_new():
         torch.testing.assert_close(decoder(tokens, cache), decoder(tokens), atol=1e-5, rtol=0)
 
 
-def test_more_tokens_than_the_block_holds_are_an_error_that_names_both():
+def test_more_tokens_than_the_block_are_an_error_that_names_both():
     decoder = make()
     cache = decoder.new_cache(1)
     decoder(draw(1, 20), cache)
@@ -132,7 +132,7 @@ def test_no_bias_means_none_anywhere():
     assert not [name for name, _ in make(bias=False).named_parameters() if name.endswith("bias")]
 
 
-def test_gpt2_initialisation_divides_residual_projections_by_the_root_of_twice_the_layers():
+def test_gpt2_initialization_divides_residual_projections_by_the_root_of_twice_the_layers():
     torch.manual_seed(0)
     decoder = Decoder(500, 64, 128, 512, 8, 4)
     initialize(decoder, "gpt2")
@@ -143,7 +143,7 @@ def test_gpt2_initialisation_divides_residual_projections_by_the_root_of_twice_t
     assert decoder.h[3].attn.c_attn.bias.abs().max() == 0
 
 
-def test_xavier_initialisation_is_uniform_within_its_bound():
+def test_xavier_initialization_is_uniform_within_its_bound():
     torch.manual_seed(0)
     decoder = Decoder(500, 64, 128, 512, 2, 4)
     initialize(decoder, "xavier")
@@ -177,7 +177,7 @@ def test_agrees_with_attention_written_out():
 # Dropout
 
 
-def test_embedding_dropout_acts_after_the_embedding_alone():
+def test_embedding_dropout_acts_only_after_the_embedding():
     decoder = make(embedding_dropout=1.0).train()
     assert torch.equal(decoder.embed(draw(), slice(0, BLOCK), BLOCK), torch.zeros(2, BLOCK, 16))
     block, x = decoder.h[0], torch.randn(2, BLOCK, 16)
@@ -191,7 +191,7 @@ def test_dropout_acts_after_attention_and_after_the_feed_forward_net():
     assert torch.equal(decoder(tokens), decoder.ln_f(decoder.embed(tokens, slice(0, BLOCK), BLOCK)))
 
 
-def test_attention_dropout_acts_on_attention_alone():
+def test_attention_dropout_acts_only_on_attention():
     decoder, tokens = make(attention_dropout=1.0).train(), draw()
     changed = tokens.clone()
     changed[:, 0] = (changed[:, 0] + 1) % WORDS

@@ -13,7 +13,7 @@ def kept(size, p):
 
 
 @pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.9])
-def test_drops_at_the_rate_asked_for(p):
+def test_drops_at_the_requested_rate(p):
     dropped = (dropout(torch.ones(N), p, True) == 0).double().mean().item()
     assert dropped == pytest.approx(p, abs=5 * (p * (1 - p) / N) ** 0.5)
 
@@ -29,7 +29,7 @@ def test_each_of_the_four_lanes_of_a_draw_drops_at_the_rate(lane):
 
 
 @pytest.mark.parametrize("lag", [1, 2, 3, 4, 64])
-def test_neighbours_are_independent(lag):
+def test_neighbors_are_independent(lag):
     mask = kept(N, 0.3).double()
     assert torch.corrcoef(torch.stack([mask[:-lag], mask[lag:]]))[0, 1].abs().item() < 5 / N**0.5
 
@@ -82,7 +82,7 @@ def test_a_probability_of_one_drops_everything():
     assert dropout(torch.ones(50), 1.0, True).tolist() == [0.0] * 50
 
 
-def test_the_input_is_left_alone():
+def test_the_input_is_not_changed():
     x = torch.ones(100)
     dropout(x, 0.5, True)
     assert torch.equal(x, torch.ones(100))

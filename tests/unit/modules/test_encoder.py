@@ -98,14 +98,14 @@ def test_layers_are_dropped_at_their_rate_and_only_in_training():
     assert len(encoder.eval()(tokens)[1]) == 5
 
 
-def test_rows_alone_equal_those_rows_of_everything():
+def test_selected_rows_equal_those_rows_of_the_full_output():
     encoder, tokens = build().eval(), torch.tensor([[0, 5, 6, 7], [0, 8, 1, 1]])
     rows = torch.tensor([1, 3, 5])
     everything = encoder(tokens)[0].flatten(0, 1)
     torch.testing.assert_close(encoder(tokens, rows=rows)[0], everything[rows])
 
 
-def test_rows_alone_when_the_last_layer_is_dropped():
+def test_selected_rows_if_the_last_layer_is_dropped():
     encoder, tokens = build(layers=1, layer_drop=1.0).train(), torch.tensor([[0, 5, 6, 7]])
     assert encoder(tokens, rows=torch.tensor([1, 3]))[0].shape == (2, 16)
 
@@ -127,7 +127,7 @@ def test_a_mask_without_a_row_moves_no_row():
     assert table.weight.grad.sum(1).tolist() == [0, 0, 0, 0, 16, 0, 0, 0, 0, 0]
 
 
-def test_embeddings_are_normalised_and_then_scaled():
+def test_embeddings_are_normalized_and_then_scaled():
     table = nn.Embedding(3, 2)
     with torch.no_grad():
         table.weight.copy_(torch.tensor([[3.0, 4.0], [0.0, 0.0], [0.0, 5.0]]))
@@ -141,7 +141,7 @@ def test_an_index_out_of_range_is_refused_rather_than_taken_for_a_mask(mask_inde
         TokenEmbedding(mask_index)(torch.tensor([[1, bad]]), nn.Embedding(10, 4))
 
 
-def test_what_stands_at_padding_does_not_matter():
+def test_values_at_padding_have_no_effect():
     encoder, tokens = build().eval(), torch.tensor([[0, 5, 6, 2], [0, 7, 2, 1]])
     before = encoder(tokens)[0]
     with torch.no_grad():
@@ -150,7 +150,7 @@ def test_what_stands_at_padding_does_not_matter():
     assert torch.equal(encoder(tokens)[0][real], before[real])
 
 
-def test_alibi_takes_any_length():
+def test_alibi_accepts_any_length():
     encoder = build().eval()
     assert encoder(torch.randint(4, 10, (1, 700)))[0].shape == (1, 700, 16)
 
@@ -182,7 +182,7 @@ def test_dropout_of_post_norm_layers_acts_at_the_same_places():
     torch.testing.assert_close(through(layer, x), layer.final_layer_norm(layer.self_attn_layer_norm(x)))
 
 
-def test_attention_dropout_acts_on_attention_alone():
+def test_attention_dropout_acts_only_on_attention():
     layer, x = dropping("attention_dropout"), torch.randn(2, 5, 16)
     changed = x.clone()
     changed[:, 0, 0] += 1  # of all channels, the layer norm would not see it

@@ -66,7 +66,7 @@ def test_greedy_texts_of_prompts_of_different_lengths_are_those_of_each_without_
 
 
 @pytest.mark.parametrize("search", [Search(temperature=0.9, top_k=4, seed=3), Search(beam=3)], ids=["sampled", "beam"])
-def test_a_text_does_not_depend_on_those_beside_it(search):
+def test_a_text_does_not_depend_on_the_rest_of_the_batch(search):
     model, prompts, rules = Model(), prompts_of(3, 17, 1, 9), Constraints(END, 10, no_repeat_ngram=3)
     together = generate(model, prompts, rules, search, names="abcd")
     alone = [
@@ -132,7 +132,7 @@ def scores_of_all(model, prompt, rules, penalty):
 
 
 @pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
-def test_a_beam_that_holds_everything_finds_the_best_text_of_all(penalty):
+def test_an_exhaustive_beam_finds_the_best_text(penalty):
     rules, prompt = Constraints(END, 4), prompts_of(5)[0]
     for seed in range(3):
         model = Model(scale=0.3, seed=seed)
@@ -142,7 +142,7 @@ def test_a_beam_that_holds_everything_finds_the_best_text_of_all(penalty):
         assert scores[tuple(found)] == pytest.approx(score_of(model, prompt.tolist(), found, rules, penalty), abs=1e-5)
 
 
-def test_a_beam_that_holds_everything_finds_the_best_text_that_keeps_the_rules():
+def test_an_exhaustive_beam_finds_the_best_text_that_satisfies_the_constraints():
     forced, forbidden = (((3, 3),), ((4,), (2, 1))), ((5,), (1, 2))
     rules, prompt = Constraints(END, 4, min_length=3, forced=forced, forbidden=forbidden), prompts_of(5)[0]
 
@@ -216,7 +216,7 @@ SEARCHES = {"greedy": Search(), "sampled": Search(temperature=1.5), "beam": Sear
 
 
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
-def test_what_is_generated_keeps_the_rules(search):
+def test_generated_text_satisfies_the_constraints(search):
     forced = (((3, 4),), ((2, 2), (4, 4)))
     rules = Constraints(END, 12, min_length=6, forbidden=((5,), (1, 2)), forced=forced)
     for text in generate(Model(), prompts_of(*range(1, 25)), rules, search):

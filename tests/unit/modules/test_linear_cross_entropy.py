@@ -59,7 +59,7 @@ def test_what_is_frozen_gets_no_gradient_and_changes_nothing_else(block, predict
     torch.testing.assert_close(tensor.grad.double(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_without_gradients_memory_holds_one_block(monkeypatch):
+def test_without_gradients_only_one_block_is_in_memory(monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 7)
     made, new_empty = [], torch.Tensor.new_empty
     monkeypatch.setattr(torch.Tensor, "new_empty", lambda self, *size: made.append(size) or new_empty(self, *size))
@@ -84,7 +84,7 @@ def test_excluded_words_cost_nothing_even_where_they_fill_a_block(monkeypatch):
     assert weight.grad.squeeze(1).tolist() == [-0.5, 0.5, 0.0, 0.0, 0.0]
 
 
-def test_a_zero_row_gets_no_gradient_where_rows_are_normalised():
+def test_a_zero_row_gets_no_gradient_if_rows_are_normalized():
     x, weight = torch.randn(3, 4, requires_grad=True), torch.randn(5, 4)
     weight[2] = 0
     weight.requires_grad_()
@@ -109,7 +109,7 @@ def test_a_second_backward_is_refused():
         loss.backward()
 
 
-def test_features_and_table_are_left_alone():
+def test_features_and_table_are_not_changed():
     x, weight = torch.randn(2, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
     before = x.detach().clone(), weight.detach().clone()
     linear_cross_entropy(x, weight, torch.tensor([1, 3]), normalize=True).backward()

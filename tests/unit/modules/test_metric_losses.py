@@ -110,7 +110,7 @@ def test_a_batch_without_a_valid_anchor_is_zero_with_a_zero_gradient(name, label
 
 
 @pytest.mark.parametrize("name", BY_CLASS)
-def test_a_row_alone_in_its_class_is_a_negative_and_no_anchor(name):
+def test_a_row_alone_in_its_class_is_a_negative_but_not_an_anchor(name):
     """sentence-transformers counts it as an anchor with d(a, p) = 0."""
     loss, count = getattr(losses, name)(rows(E[:4]), torch.tensor([0, 0, 0, 1]))
     if name != "batch_all":
@@ -177,7 +177,7 @@ def test_pairs_of_one_kind_have_a_finite_loss(name, label):
     assert torch.isfinite(loss)
 
 
-def test_an_equal_text_is_no_negative():
+def test_an_equal_text_is_not_a_negative():
     """With the second positive equal to the first and masked, only the other two remain as negatives."""
     a, b = rows(A), rows([B[0], B[0], B[2], B[3]])
     same = torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=torch.bool)
@@ -191,7 +191,7 @@ def test_an_equal_text_is_no_negative():
 
 
 @pytest.mark.parametrize("name", ["multiple_negatives_ranking", "mega_batch_margin"])
-def test_a_pair_alone_has_nothing_to_rank(name):
+def test_a_single_pair_has_zero_ranking_loss(name):
     loss, count = getattr(losses, name)(rows(A[:1]), rows(B[:1]))
     assert (loss.item(), count) == (0, 0)
 

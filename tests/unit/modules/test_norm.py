@@ -11,7 +11,7 @@ def test_normalising_a_zero_vector_leaves_it_in_every_precision():
         assert l2_normalize(torch.zeros(2, 4, dtype=dtype)).tolist() == [[0.0] * 4] * 2
 
 
-def test_normalised_rows_have_length_one():
+def test_normalized_rows_have_length_one():
     torch.testing.assert_close(l2_normalize(torch.tensor([[3.0, 4.0]])), torch.tensor([[0.6, 0.8]]))
 
 

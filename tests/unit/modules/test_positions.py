@@ -35,7 +35,7 @@ def make_decoder(name, block=24, **options):
 
 
 @pytest.mark.parametrize("name", SCHEMES)
-def test_keys_of_the_state_dict_are_those_of_the_parameters_alone(name):
+def test_the_state_dict_contains_only_parameters(name):
     expected = {"learned": ["weight"]}.get(name, [])
     assert list(make(name).state_dict()) == expected
 
@@ -97,7 +97,7 @@ def test_a_used_model_can_be_copied(name):
 
 
 @pytest.mark.parametrize("name", ["sinusoidal", "alibi", "rotary"])
-def test_a_decoder_without_a_table_takes_more_than_its_block(name):
+def test_a_decoder_without_a_position_table_accepts_more_than_its_block(name):
     decoder, tokens = make_decoder(name), torch.randint(11, (1, 90))
     cache = decoder.new_cache(1)
     with torch.no_grad():
@@ -145,7 +145,7 @@ def test_a_new_scheme_serves_a_decoder_with_a_cache(monkeypatch):
 # Learned and sinusoidal
 
 
-def test_padding_takes_its_own_row_and_does_not_count():
+def test_padding_has_its_own_row_and_is_not_counted():
     table = make("learned")
     with torch.no_grad():
         table.weight.copy_(torch.arange(66.0)[:, None].expand(-1, WIDTH))
@@ -249,7 +249,7 @@ def test_rotary_turns_each_pair_by_its_angle():
 
 
 @pytest.mark.parametrize("shift", [1, 1000, 100_000])
-def test_rotary_scores_depend_on_the_distance_alone(shift):
+def test_rotary_scores_depend_only_on_the_distance(shift):
     torch.testing.assert_close(rotated(7, 3), rotated(7 + shift, 3 + shift), atol=2e-6, rtol=0)
     assert not torch.allclose(rotated(7, 3), rotated(8, 3), atol=1e-3)
 
@@ -259,7 +259,7 @@ def test_rotary_keeps_lengths():
     torch.testing.assert_close(scheme.rotate(x, scheme.angles(slice(0, 9), 9, CPU)).norm(dim=-1), x.norm(dim=-1))
 
 
-def test_rotary_in_bfloat16_rounds_its_result_alone():
+def test_rotary_in_bfloat16_rounds_only_its_result():
     torch.testing.assert_close(rotated(50_000, 49_990, torch.bfloat16), rotated(50_000, 49_990), atol=0.05, rtol=0)
 
 

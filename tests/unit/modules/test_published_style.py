@@ -37,7 +37,7 @@ def test_layers_that_are_not_modulated_pass_unchanged():
     assert torch.equal(run(make([]), x)[0], x)
 
 
-def test_a_forced_style_takes_the_classifiers_place():
+def test_a_forced_style_replaces_the_classifier():
     adapter, x = make([1]), torch.randn(1, 6, 8)
     first, second = (run(adapter, x, styles=torch.eye(3)[i : i + 1])[0] for i in (0, 1))
     assert not torch.allclose(first, second)

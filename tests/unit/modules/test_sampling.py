@@ -38,7 +38,7 @@ def test_the_nucleus_ends_where_its_mass_is_exactly_p(top_p, count):
     assert sum(kept(keep_likeliest(torch.zeros(1, 4), top_p=top_p))[0]) == count
 
 
-def test_what_is_kept_keeps_its_logits():
+def test_kept_tokens_keep_their_logits():
     assert keep_likeliest(LOGITS, top_k=2)[0, [0, 2]].tolist() == LOGITS[0, [0, 2]].tolist()
 
 
@@ -84,7 +84,7 @@ def test_division_by_a_temperature_keeps_differences_over_it():
 
 
 @pytest.mark.parametrize("uniform, token", [(0.0, 1), (0.2499, 1), (0.25, 2), (0.7499, 3), (0.75, 4), (1 - 2**-53, 4)])
-def test_a_number_picks_the_token_in_whose_share_it_is(uniform, token):
+def test_a_uniform_number_selects_the_token_whose_interval_contains_it(uniform, token):
     logits = torch.tensor([[-torch.inf, 0.0, 0.0, 0.0, 0.0]])
     assert pick(logits, torch.tensor([uniform], dtype=torch.float64)).tolist() == [token]
 

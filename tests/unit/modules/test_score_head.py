@@ -15,7 +15,7 @@ def test_a_score_is_the_same_alone_and_padded(pooling):
     torch.testing.assert_close(alone, beside, rtol=1e-5, atol=1e-5)
 
 
-def test_the_learned_share_starts_where_it_is_told_and_stays_below_a_half():
+def test_the_learned_flip_rate_starts_at_its_option_and_stays_below_a_half():
     head = ScoreHead(4, flip_rate=0.1)
     assert float(head.flip_rate().detach()) == pytest.approx(0.1)
     torch.nn.init.constant_(head.flip, 100.0)

@@ -15,14 +15,14 @@ def numbered(*rows):
     "at, expected",
     [(0, [[-1, -2, 1, 2, 3], [-1, -2, 4, 5, 6]]), (1, [[1, -1, -2, 2, 3], [4, -1, -2, 5, 6]])],
 )
-def test_vectors_stand_behind_the_first_tokens_and_are_taken_out_again(at, expected):
+def test_vectors_follow_the_first_tokens_and_are_removed_from_the_output(at, expected):
     prompt, x = SoftPrompt(torch.tensor([[-1.0], [-2.0]]), at), numbered([1, 2, 3], [4, 5, 6])
     longer = prompt.insert(x)
     assert longer[..., 0].tolist() == expected
     assert torch.equal(prompt.remove(longer), x)
 
 
-def test_their_places_are_no_padding():
+def test_prompt_positions_are_not_padding():
     prompt, tokens = SoftPrompt(torch.zeros(2, 1), at=1), torch.tensor([[0, 7, 8], [0, 9, 1]])
     assert prompt.make_room(tokens).tolist() == [[0, 0, 0, 7, 8], [0, 0, 0, 9, 1]]
 
@@ -35,7 +35,7 @@ def test_rows_move_with_their_tokens():
     assert prompt.insert(x).flatten(0, 1)[moved][:, 0].tolist() == [0, 2, 3, 4]
 
 
-def test_it_keeps_a_copy_that_learns():
+def test_it_keeps_a_trainable_copy():
     start = torch.ones(3, 4)
     prompt = SoftPrompt(start)
     prompt.insert(torch.zeros(2, 1, 4)).sum().backward()

@@ -52,7 +52,7 @@ def test_no_position_sees_a_later_one_bit_for_bit(inference, source):
 
 @pytest.mark.parametrize("inference", INFERENCES)
 @pytest.mark.parametrize("chunks", [[3, 1, 1, 1, 12, 6], [1] * BLOCK])
-def test_the_state_in_the_cache_stands_for_the_text_that_it_replaces(inference, chunks):
+def test_the_cached_state_is_equivalent_to_the_text_it_replaces(inference, chunks):
     decoder, adapter = make(inference=inference)
     tokens, cache = draw(), decoder.new_cache(2)
     parts = [run(decoder, adapter, part, cache=cache)[0] for part in tokens.split(chunks, dim=1)]
@@ -61,7 +61,7 @@ def test_the_state_in_the_cache_stands_for_the_text_that_it_replaces(inference, 
 
 @pytest.mark.parametrize("inference", ["prefix", "running_mean", "ema"])
 @pytest.mark.parametrize("chunks", [[BLOCK - 3], [4, 1, 1, 15], [1] * (BLOCK - 3)])
-def test_a_prompt_is_no_part_of_the_prefix_with_a_cache_or_without(inference, chunks):
+def test_a_prompt_is_not_part_of_the_prefix_with_or_without_a_cache(inference, chunks):
     decoder, adapter = make(inference=inference)
     decoder.prompt = SoftPrompt(torch.randn(3, 16))
     tokens, cache = draw(length=BLOCK - 3), decoder.new_cache(2)
@@ -85,13 +85,13 @@ def test_moving_average_halves_the_weight_at_each_step():
     assert adapter.summarize(h).flatten().tolist() == pytest.approx(expected)
 
 
-def test_token_is_the_last_state_alone():
+def test_token_inference_uses_only_the_last_state():
     _, adapter = make(inference="token")
     h = torch.tensor([1.0, 4.0, 0.0])[None, :, None]
     assert torch.equal(adapter.summarize(h), h)
 
 
-def test_prefix_holds_its_style_and_modulates_nothing_before():
+def test_prefix_inference_fixes_the_style_and_modulates_nothing_before_it():
     decoder, adapter = make(inference="prefix")
     h = torch.randn(2, BLOCK, 16)
     logits, weights = adapter.infer(h)
@@ -99,7 +99,7 @@ def test_prefix_holds_its_style_and_modulates_nothing_before():
     torch.testing.assert_close(weights[:, 5:], logits[:, 4:5].softmax(-1).expand(-1, BLOCK - 5, -1))
 
 
-def test_a_row_of_zeros_is_no_style():
+def test_a_row_of_zeros_means_no_style():
     decoder, adapter = make()
     tokens = draw()
     features, logits = run(decoder, adapter, tokens, styles=torch.zeros(2, STYLES))
@@ -116,7 +116,7 @@ def test_each_sequence_gets_the_style_that_is_forced_on_it():
     assert not torch.allclose(both[0], both[1])
 
 
-def test_labels_stand_for_styles_where_they_are_given_and_minus_one_for_none():
+def test_given_labels_select_styles_and_minus_one_selects_none():
     decoder, adapter = make(inference="given")
     tokens = draw()
     by_label, _ = run(decoder, adapter, tokens, labels=torch.tensor([2, -1]))

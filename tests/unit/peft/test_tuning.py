@@ -7,7 +7,7 @@ from peft_models import METHODS, build, logits, make_base, tokens_for
 from plugins import peft
 
 
-def test_a_fingerprint_tells_names_types_shapes_and_contents():
+def test_a_fingerprint_depends_on_names_types_shapes_and_contents():
     tensors = {"a": torch.arange(6.0), "b": torch.tensor(1.0)}
     changed = [
         {"a": torch.arange(6.0), "c": torch.tensor(1.0)},
@@ -46,7 +46,7 @@ def test_words_are_repeated_or_cut_to_fit(words, expected):
 
 
 @pytest.mark.parametrize("name", ["causal_lm", "char_lm with styles"])
-def test_a_cache_holds_the_prompt(name, tmp_path):
+def test_a_cache_contains_the_prompt(name, tmp_path):
     model, _ = build(name, finetune_from_model=str(make_base(tmp_path, name)), **METHODS["prompt"])
     tokens, cache = tokens_for(name), model.new_cache(4)
     whole = logits(model, tokens)

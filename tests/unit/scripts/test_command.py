@@ -25,7 +25,7 @@ def run(command):
     ["plot_runs.py", os.path.dirname(__file__), "-o", "plots"],
     ["prepare_mlm.py", "--embedded", "-o", "folder"],
 ], ids=lambda words: words[0])  # fmt: skip
-def test_without_the_environment_one_line_says_how_to_activate_it(words, tmp_path):
+def test_without_the_environment_one_line_explains_how_to_activate_it(words, tmp_path):
     command = [sys.executable, "-S", toy.ROOT / "scripts" / words[0], *words[1:]]  # -S: no site-packages
     done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
     (line,) = done.stderr.splitlines()

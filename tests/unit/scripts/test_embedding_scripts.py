@@ -50,7 +50,7 @@ def test_search_refuses_texts_that_changed(run_script, base, texts, tmp_path):
         run_script("search_texts", base, tmp_path / "v.npz", texts, "--query", "x")
 
 
-def test_evaluation_writes_every_file_beside_its_baselines(run_script, base, tmp_path, capsys):
+def test_evaluation_writes_every_file_with_baselines(run_script, base, tmp_path, capsys):
     data, out = runs.write_rows(tmp_path / "data", "labeled"), tmp_path / "out"
     given = (base, data, "--spec", data / "spec.yaml", "--untuned", base, "--whiten", 1, "-o", out)
     run_script("evaluate_embeddings", *given)
@@ -66,7 +66,7 @@ def test_evaluation_writes_every_file_beside_its_baselines(run_script, base, tmp
     assert (out / "hard_triplets.npy").read_bytes() == before
 
 
-def test_evaluation_takes_a_file_of_vectors(run_script, base, tmp_path):
+def test_evaluation_accepts_a_file_of_vectors(run_script, base, tmp_path):
     data = runs.write_rows(tmp_path / "data", "labeled")
     (tmp_path / "all.txt").write_text("\n".join(text for text, _ in runs.labeled(12, 1)) + "\n")
     run_script("embed", base, tmp_path / "all.txt", "-o", tmp_path / "v.npz")

@@ -30,7 +30,7 @@ def test_all_heads_and_one_are_drawn_and_the_weights_written(run_script, checkpo
     np.testing.assert_allclose(written["attention"], np.concatenate(attention), atol=1e-6)
 
 
-def test_the_text_may_stand_in_a_file_its_line_breaks_kept(run_script, checkpoint, tmp_path):
+def test_the_text_may_be_in_a_file_and_keeps_its_line_breaks(run_script, checkpoint, tmp_path):
     (tmp_path / "t.txt").write_text("ab\nc", newline="")
     run_script(
         "plot_attention", checkpoint, f"FILE:{tmp_path / 't.txt'}", "-o", tmp_path / "a.svg", "--json", tmp_path / "j"

@@ -74,7 +74,7 @@ def test_a_model_that_infers_nothing_gets_the_rest(command, make_char_lm, texts,
     assert "--style-inference given infers no style from a text: no ribbons" in capsys.readouterr().err
 
 
-def test_a_short_text_has_a_ribbon_alone_of_the_published_form_too(command, make_char_lm, texts, tmp_path, capsys):
+def test_a_short_text_has_only_a_ribbon_for_the_published_form_too(command, make_char_lm, texts, tmp_path, capsys):
     options = {"style_inference": "published", "style_layers": "every_other", "decoder_layers": 4}
     path = toy.save_char_lm(make_char_lm(styles=STYLES, **options), tmp_path / "m.pt")
     (tmp_path / "short.txt").write_text("abc")
@@ -86,7 +86,7 @@ def test_a_short_text_has_a_ribbon_alone_of_the_published_form_too(command, make
     assert "ribbon_short" in drawn(tmp_path / "out")
 
 
-def test_mistakes_are_told_before_anything_is_drawn(command, make_char_lm, texts, tmp_path):
+def test_mistakes_are_refused_before_drawing(command, make_char_lm, texts, tmp_path):
     plain = toy.save_char_lm(make_char_lm(), tmp_path / "plain.pt")
     path = toy.save_char_lm(make_char_lm(styles=STYLES), tmp_path / "m.pt")
     (tmp_path / "e.json").write_text(json.dumps(evaluation(["x", "y"])))
@@ -123,7 +123,7 @@ def test_two_texts_of_one_name_are_refused(command, tmp_path, capsys):
     toy.names(capsys.readouterr().err.splitlines()[-1], "x")
 
 
-def test_two_texts_whose_ribbons_would_be_one_file_are_refused(command, capsys):
+def test_two_texts_with_the_same_ribbon_file_are_refused(command, capsys):
     with pytest.raises(SystemExit):
         command("m.pt", "--text", "a b.txt", "a_b.txt")
     toy.names(capsys.readouterr().err.splitlines()[-1], "a b", "a_b", "ribbon_a_b.png")

@@ -25,7 +25,7 @@ def test_options_of_a_model_are_refused_where_sentences_are_copied(script, capsy
 
 
 @pytest.mark.slow
-def test_a_reader_that_has_read_enough_is_no_error(tmp_path):
+def test_a_closed_output_pipe_is_not_an_error(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text((json.dumps({"article": "word " * 100}) + "\n") * 500)
     command, pipe = [sys.executable, SCRIPT, "lead-1", path], subprocess.PIPE

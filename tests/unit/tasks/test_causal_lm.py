@@ -48,7 +48,7 @@ def run(tmp_path):
     return folder
 
 
-def test_batches_hold_the_text_and_the_targets_the_next_token(make_task):
+def test_targets_are_the_next_tokens_of_the_batch(make_task):
     task = make_task(vocabulary="char")
     task.load_dataset("train")
     batch = task.dataset("train").collater([0, 1, 2])
@@ -92,7 +92,7 @@ def test_a_checkpoint_of_another_vocabulary_is_refused(make_task):
         task.load_state_dict({"dictionary_sha256": "0" * 64})
 
 
-def test_the_files_of_the_vocabulary_are_put_beside_checkpoints(make_task, tmp_path):
+def test_vocabulary_files_are_written_next_to_checkpoints(make_task, tmp_path):
     task = make_task(vocabulary="char")
     (tmp_path / "run").mkdir(exist_ok=True)
     task.post_save(str(tmp_path / "run" / "checkpoint_last.pt"), 1)

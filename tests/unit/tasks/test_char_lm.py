@@ -191,7 +191,7 @@ def test_the_block_size_is_the_models(make_task, text, monkeypatch):
     assert task.window == task.max_positions() == 24
 
 
-def test_the_encoded_text_is_kept_beside_the_checkpoint_or_where_it_is_told(make_task, text, tmp_path):
+def test_the_encoded_text_is_cached_next_to_the_checkpoint_or_in_data_cache(make_task, text, tmp_path):
     make_task(text).source_dictionary  # noqa: B018
     assert (tmp_path / "run" / "data").is_dir()
     make_task(text, path=str(tmp_path / "elsewhere" / "ckpt.pt")).corpus("char")

@@ -173,7 +173,7 @@ def test_a_damaged_split_gives_one_line_that_names_it(tmp_path, toy_data, what):
 
 
 def test_tokens_beyond_the_dictionary_give_one_line(tmp_path, toy_data):
-    """Binarised with a larger dictionary: a foreign dict.txt."""
+    """Binarized with a larger dictionary: a foreign dict.txt."""
     folder = folder_with(tmp_path, toy_data, [[4, 5, 4000, 2]] * 4)
     with pytest.raises(UserError, match=f"{folder}/train"):
         toy.make_task(folder).load_dataset("train")
@@ -185,7 +185,7 @@ def test_a_checkpoints_folder_gets_dictionary_and_tokenizer(tmp_path, toy_data):
     assert (tmp_path / "dict.txt").read_bytes() == (toy_data / "dict.txt").read_bytes()
 
 
-def test_the_dictionary_of_another_run_beside_the_checkpoint_is_replaced(tmp_path, toy_data):
+def test_the_dictionary_of_another_run_next_to_the_checkpoint_is_replaced(tmp_path, toy_data):
     (tmp_path / "dict.txt").write_text("old 1\n")
     toy.make_task(toy_data).post_save(str(tmp_path / "checkpoint_last.pt"), 1)
     assert (tmp_path / "dict.txt").read_bytes() == (toy_data / "dict.txt").read_bytes()

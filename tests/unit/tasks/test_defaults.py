@@ -36,7 +36,7 @@ def test_the_smallest_model_has_nanogpts_recipe_for_a_cpu(parse):
     assert (args.batch_size, args.max_update) == (12, 2000)
 
 
-def test_what_the_user_gives_stands(parse):
+def test_given_options_override_defaults(parse):
     args = parse(*NANO, "--lr=1e-4", "--max-sentences", "3", "--max-update", "50", "--criterion", "style_lm")
     assert (args.lr, args.batch_size, args.max_update) == ([1e-4], 3, 50)
     assert (args.min_lr, args.warmup_updates) == (1e-5, 10)
@@ -58,7 +58,7 @@ def test_a_gpu_is_used_where_there_is_one(parse, monkeypatch):
     assert not parse(*NANO).cpu
 
 
-def test_other_tasks_are_left_alone(parse):
+def test_other_tasks_are_not_changed(parse):
     args = parse("--task", "masked_lm", "--arch", "clap_roberta_tiny")
     assert (args.optimizer, args.batch_size, args.max_update) == (None, None, 0)
 
@@ -92,7 +92,7 @@ def test_a_shorter_masked_lm_run_ends_its_schedule_with_it(parse):
     assert (args.warmup_updates, args.weight_decay) == (0, 0.0)
 
 
-def test_a_complete_command_line_of_a_masked_lm_stays_as_it_is(parse):
+def test_a_complete_command_line_of_a_masked_lm_is_not_changed(parse):
     own = ("--criterion", "clap_masked_lm", "--optimizer", "fused_adamw", "--max-tokens", "4096")
     args = parse(*MASKED, "clap_roberta_tiny", *own)
     assert (args.batch_size, args.tokens_per_sample, args.max_update, args.weight_decay) == (None, 512, 0, 0.0)
@@ -143,7 +143,7 @@ def test_validating_takes_the_task_of_the_checkpoint(parse, tmp_path, task, batc
     assert (args.task, args.data, args.batch_size) == (task, "text.txt", batch)
 
 
-def test_evaluation_of_another_task_is_left_alone(parse, tmp_path):
+def test_evaluation_of_another_task_is_not_changed(parse, tmp_path):
     path = save(tmp_path / "x.pt", _name="language_modeling")
     args = parse("--path", path, parser=options.get_eval_lm_parser)
     assert (args.task, args.gen_subset) == ("language_modeling", "test")
@@ -168,7 +168,7 @@ def test_options_are_found_in_every_spelling():
     assert given == {"arch": "x", "lr": "2", "adam_betas": "(0,1)", "cpu": ""}
 
 
-def test_a_bare_command_line_learns_to_summarise(parse):
+def test_a_bare_command_line_learns_to_summarize(parse):
     args = parse("--task", "summarization", "--arch", "causal_lm")
     assert (args.criterion, args.optimizer, args.lr, args.max_tokens) == ("summarization", "fused_adamw", [1e-3], 4096)
     assert (args.cpu, args.no_epoch_checkpoints, args.batch_size) == (True, True, None)

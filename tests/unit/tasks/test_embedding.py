@@ -86,7 +86,7 @@ def test_training_separates_topics_and_a_reload_scores_the_same(tmp_path, base):
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_as_if_it_had_not_stopped(tmp_path, base):
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, base):
     data = runs.write_rows(tmp_path / "data", "labeled")
     given = ["--spec", data / "spec.yaml", *start(base), "--max-epoch", 2]
     runs.run(runs.arguments(data, tmp_path / "whole", *given, updates=8))

@@ -23,7 +23,7 @@ metrics: [accuracy]
 
 
 @pytest.mark.parametrize("from_checkpoint", [True, False])
-def test_a_label_may_hold_a_comma(tmp_path, from_checkpoint):
+def test_a_label_may_contain_a_comma(tmp_path, from_checkpoint):
     (tmp_path / "own.yaml").write_text(SPEC)
     cfg = SimpleNamespace(spec=str(tmp_path / "own.yaml"), label_names="sad, angry,glad")
     assert glue.choose_spec(cfg, from_checkpoint).labels == ("sad, angry", "glad")

@@ -75,7 +75,7 @@ def test_a_char_lms_weights_times_values_are_what_the_kernel_returned(make_char_
 
 
 @pytest.mark.parametrize("positions", ["learned", "alibi", "alibi_symmetric", "rotary"])
-def test_so_are_a_masked_lms_with_padding(toy_data, positions):
+def test_captured_weights_of_a_masked_lm_exclude_padding(toy_data, positions):
     task = toy.make_task(toy_data)
     model = toy.randomize(toy.make_model(task, positions=positions, max_positions=32))
     tokens = torch.randint(5, 40, (3, 9))
@@ -86,7 +86,7 @@ def test_so_are_a_masked_lms_with_padding(toy_data, positions):
     assert all((layer[1, ..., 5:] == 0).all() for layer in attention)
 
 
-def test_all_rows_are_there_where_the_last_layer_was_asked_for_some(toy_data):
+def test_all_rows_are_captured_if_only_some_of_the_last_layer_are_requested(toy_data):
     model = toy.randomize(toy.make_model(toy.make_task(toy_data), **toy.VARIANTS["alibi"]))
     tokens, masked = torch.randint(5, 40, (2, 9)), torch.zeros(2, 9, dtype=torch.bool)
     masked[0, 3] = masked[1, 7] = True
@@ -136,7 +136,7 @@ def test_under_autocast_too(make_char_lm):
             assert (error <= 6 * 2**-9 * (mixed @ layer.c_proj.weight.abs().t())).all()
 
 
-def test_nobody_looks_ahead_in_a_char_lm_and_anybody_may_in_a_masked_lm(make_char_lm, masked_lm):
+def test_char_lm_heads_do_not_attend_to_later_tokens_and_masked_lm_heads_may(make_char_lm, masked_lm):
     _, causal = attention_of(make_char_lm(), TEXT)
     assert all((layer.triu(1) == 0).all() and (layer.tril() >= 0).all() for layer in causal)
     _, both = attention_of(masked_lm, "the river follows a garden .")
@@ -193,7 +193,7 @@ def test_a_pass_replaces_the_one_before_even_one_that_broke_off_and_what_was_cop
     assert [layer.shape[-1] for layer in attention] == [3, 3] and [layer.shape[-1] for layer in kept] == [4, 4]
 
 
-def test_weights_hold_no_graph_and_gradients_still_flow(make_char_lm):
+def test_captured_weights_are_detached_and_gradients_still_flow(make_char_lm):
     lm = make_char_lm()
     with capture(lm.model) as attention:
         lm.model(lm.encode("abcd")[None])[0].sum().backward()
@@ -274,7 +274,7 @@ def test_a_text_too_long_for_learned_positions_is_one_line(toy_data, tmp_path):
         attention_of(lm, "the river follows a garden . " * 20)
 
 
-def test_more_weights_than_memory_should_hold_are_one_line(make_char_lm, monkeypatch):
+def test_more_weights_than_fit_in_memory_are_a_one_line_error(make_char_lm, monkeypatch):
     monkeypatch.setattr(attention, "MOST_WEIGHTS", 200)
     lm = make_char_lm()
     heads = len(lm.model.decoder.transformer.h) * lm.model.cfg.decoder_attention_heads

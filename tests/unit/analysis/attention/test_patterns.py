@@ -111,7 +111,7 @@ def test_a_text_without_the_pattern_has_no_queries():
         assert queries.tolist() == [[0]] and sums.item() == 0
 
 
-def test_texts_heads_and_layers_are_told_apart():
+def test_texts_heads_and_layers_are_distinguished():
     batch = batch_of(["abcd", "aaaa"])
     a, b = one_hot([0, 0, 1, 2]), uniform(4)
     layers = [torch.cat([torch.cat([a, b], 1), torch.cat([b, a], 1)]), torch.cat([torch.cat([b, b], 1)] * 2)]
@@ -212,7 +212,7 @@ def test_an_induction_head_is_scored_on_repeated_random_sequences(make_char_lm, 
     assert found["score"].item() == pytest.approx(1 - sum(1 / n for n in range(9, 17)) / 8)
 
 
-def test_random_sequences_hold_distinct_ordinary_tokens_twice(make_char_lm, toy_data, tmp_path):
+def test_random_sequences_repeat_distinct_ordinary_tokens(make_char_lm, toy_data, tmp_path):
     (row,) = patterns.repeated(make_char_lm(), 12, 1, seed=0)
     assert len(row) == 12 and row[:6].tolist() == row[6:].tolist() and len(set(row.tolist())) == 6
     lm = hub.load(toy.save_masked_lm(tmp_path, toy_data))
@@ -223,7 +223,7 @@ def test_random_sequences_hold_distinct_ordinary_tokens_twice(make_char_lm, toy_
         assert not {*range(dictionary.nspecial), dictionary.index("<mask>")} & set(row[1:-1].tolist())
 
 
-def test_a_masked_lm_is_scored_on_what_it_sees_in_both_directions(toy_data, tmp_path):
+def test_a_masked_lm_is_scored_on_keys_in_both_directions(toy_data, tmp_path):
     lm = hub.load(toy.save_masked_lm(tmp_path, toy_data))
     scores = score_heads(lm, toy.sentences(6), length=20, sequences=4)
     assert {"next_token_head", "delimiter_head", "induction_head"} <= scores.keys()

@@ -37,7 +37,7 @@ def figure(monkeypatch):
         ([], False),
     ],
 )
-def test_the_first_letter_says_which_way_a_text_runs(tokens, expected):
+def test_the_first_letter_determines_the_text_direction(tokens, expected):
     assert plots.right_to_left(tokens) is expected
 
 
@@ -47,7 +47,7 @@ def test_spaces_and_breaks_are_visible_and_special_tokens_stay():
     ]  # fmt: skip
 
 
-def test_one_head_has_queries_down_keys_across_and_tokens_beside_both(tmp_path, figure):
+def test_one_head_has_queries_down_keys_across_and_tokens_on_both_axes(tmp_path, figure):
     weights = causal(1, 1, 4)[0][0, 0]
     plots.attention_map(tmp_path / "a.png", ["a", " ", "$", "$"], weights, "title")
     axes = figure[0].axes[0]

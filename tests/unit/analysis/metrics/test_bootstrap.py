@@ -37,7 +37,7 @@ def test_the_interval_is_the_one_that_drawing_texts_with_replacement_gives(batch
     np.testing.assert_allclose([result["low"][0], result["high"][0]], expected, atol=0.08 * width)
 
 
-def test_nineteen_intervals_in_twenty_hold_the_truth():
+def test_nineteen_of_twenty_intervals_contain_the_true_value():
     """Of 2,000 intervals over 40 texts each the share is 95 % less the little that a bootstrap of so few lacks."""
     draws = np.random.default_rng(2)
     boot = StreamingBootstrap(500, seed=3)

@@ -13,7 +13,7 @@ def test_agreement_of_six_rows():
     assert [found[k] for k in ("v_measure", "homogeneity", "completeness")] == pytest.approx(expected, abs=1e-8)
 
 
-def test_one_cluster_says_nothing():
+def test_one_cluster_scores_zero():
     assert clustering.agreement([0, 0, 1, 1], [0, 0, 0, 0])["v_measure"] == 0
 
 

@@ -121,7 +121,7 @@ def test_sentences(text, expected):
     assert rouge.sentences(text) == expected
 
 
-def test_intervals_hold_the_mean_as_often_as_they_say():
+def test_intervals_have_their_nominal_coverage():
     draws, held = np.random.default_rng(0), 0
     for trial in range(60):
         scores = [dict.fromkeys(rouge.KINDS, float(value)) for value in draws.random(50)]

@@ -66,7 +66,7 @@ def test_files_without_scores_are_named(tmp_path, text):
         comparison.read_scores(tmp_path / "a")
 
 
-def test_the_title_names_a_best_system_where_the_intervals_are_apart():
+def test_the_title_names_a_best_system_if_the_intervals_do_not_overlap():
     def of(mean, low, high):
         return {"rouge1": {"mean": mean, "interval": (low, high)}}
 

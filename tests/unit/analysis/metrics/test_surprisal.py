@@ -24,7 +24,7 @@ def test_the_mean_surprisal_of_a_causal_model_is_its_loss(make_char_lm, text):
     assert math.isnan(found.bits[0]) and not found.bits[1:].isnan().any()
 
 
-def test_a_style_model_that_sees_the_future_is_asked_for_each_prefix(make_char_lm):
+def test_a_style_model_that_sees_the_future_is_evaluated_prefix_by_prefix(make_char_lm):
     lm = make_char_lm(styles=["a", "b"], style_inference="published")
     assert surprisal(lm, "abcab").mean_bits == pytest.approx(lm.loss("abcab") / math.log(2), rel=1e-4)
 
@@ -47,7 +47,7 @@ def test_special_tokens_have_no_surprisal(masked_lm):
     assert math.isnan(found.bits[0]) and math.isnan(found.bits[-1]) and not found.bits[1:-1].isnan().any()
 
 
-def test_choices_are_ordered_and_as_many_as_asked_for(make_char_lm):
+def test_choices_are_ordered_and_as_many_as_requested(make_char_lm):
     found = surprisal(make_char_lm(), "abc", k=3)
     assert found.choices.shape == (3, 3)
     assert (found.probabilities[1:].diff(dim=1) <= 0).all() and found.probabilities[0].isnan().all()

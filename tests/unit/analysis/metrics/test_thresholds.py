@@ -29,7 +29,7 @@ def test_a_dear_false_positive_raises_the_threshold():
     assert cheap < 0.375 < dear
 
 
-def test_equally_good_thresholds_give_their_middle():
+def test_of_equally_good_thresholds_the_midpoint_is_chosen():
     """Class 1 above 0.5: every cut between .2 and .8 is right; one distinct pair of scores, one midpoint."""
     assert thresholds.choose([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1], "f1") == pytest.approx((0.5, 1.0))
 

@@ -49,7 +49,7 @@ def test_losses_are_in_bits_and_nats():
     ]  # fmt: skip
 
 
-def test_another_metric_is_named_and_is_no_loss():
+def test_another_metric_is_named_and_is_not_a_loss():
     extra = STATE["extra_state"] | {"val_loss": 0.9, "best": 0.9, "metrics": {}}
     state = {"cfg": {"checkpoint": {"best_checkpoint_metric": "accuracy"}}, "extra_state": extra}
     assert card.losses(state) == [("Validation, accuracy", "0.900")]

@@ -94,7 +94,7 @@ def test_a_model_without_styles_has_one_row_of_samples(make_char_lm):
     assert contents.samples(make_char_lm(), "", [0, 1], 0, seed=1) is None
 
 
-def test_what_a_model_cannot_do_is_not_asked_of_it(make_char_lm):
+def test_sections_that_a_model_does_not_support_are_skipped(make_char_lm):
     with pytest.raises(UserError, match="--mask 'a <mask>'"):
         masks.fill_masks(make_char_lm(), "abc", ["a <mask>"])
     with pytest.raises(UserError, match="--prompt 'abc'"):
@@ -103,7 +103,7 @@ def test_what_a_model_cannot_do_is_not_asked_of_it(make_char_lm):
     assert contents.samples(Subwords(), "", [1.0], 5, seed=1) is None
 
 
-def test_a_model_that_knows_nothing_of_styles_is_not_given_one():
+def test_a_model_without_styles_gets_no_style():
     lm = SimpleNamespace(sample=lambda prompt, length, temperature, seed: f"{prompt}{length} {temperature} {seed}")
     lm.continues_text, lm.styles = True, ()
     assert contents.samples(lm, "abc", [1.0], 5, seed=2)["texts"] == [["abc5 1.0 2"]]

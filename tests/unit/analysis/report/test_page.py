@@ -41,7 +41,7 @@ def test_weights_are_bytes_of_their_square_root():
     assert list(stored) == [0, 128, 255, 8]
 
 
-def test_what_is_stored_is_as_near_as_the_page_says():
+def test_stored_weights_are_within_the_documented_error():
     weights = np.linspace(0, 1, 100_001)
     stored = np.frombuffer(base64.b64decode(page.quantize(weights)), np.uint8)
     error = np.abs((stored / 255) ** 2 - weights)
@@ -103,7 +103,7 @@ def test_a_section_without_content_is_left_out(section):
     assert f'href="#{section}"' not in text
 
 
-def test_all_scores_stand_in_a_table():
+def test_the_table_contains_all_scores():
     text = page.render(hand_built.report("ab", layers=2, heads=2))
     rows = re.findall(r'<th scope="row">(layer.*?)</th><td>(.*?)</td>', text)
     assert rows == [("layer 0, head 0", "-0.100"), ("layer 0, head 1", "0.200"), ("layer 1, head 0", "0.500"),

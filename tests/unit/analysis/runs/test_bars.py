@@ -58,7 +58,7 @@ def test_speeds_reach_from_least_to_most(tmp_path):
         (None, "No such file"),
     ],
 )
-def test_what_is_no_evaluation_is_refused(tmp_path, content, message):
+def test_a_file_that_is_not_an_evaluation_is_refused(tmp_path, content, message):
     path = tmp_path / "e.json"
     if content is not None:
         path.write_text(content)

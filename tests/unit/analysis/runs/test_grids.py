@@ -86,7 +86,7 @@ def test_other_seeds_replace_those_of_the_file(read):
     ("base: a\naxes: {--max-update: [1.5]}", "max-update=1.5: --max-update 1.5: a whole number is needed"),
     ("base: x\nrows: {a b: y, 'a?b': z}", "a_b_seed=1"),
 ])  # fmt: skip
-def test_mistakes_are_named_in_one_line(read, text, message):
+def test_mistakes_are_one_line_errors(read, text, message):
     with pytest.raises(UserError) as caught:
         read(text)
     assert message in str(caught.value) and "\n" not in str(caught.value)

@@ -48,7 +48,7 @@ def test_runs_without_options_are_grouped_by_name():
     assert [(c.name, len(c.runs)) for c in found] == [("a", 2), ("b", 1)]
 
 
-def test_configurations_of_one_name_are_told_apart_by_their_options():
+def test_configurations_of_the_same_name_are_distinguished_by_their_options():
     found = groups.group([run("x/a_seed1"), run("y/a_seed1", lr=[0.2])])
     assert [c.name for c in found] == ["a (lr=[0.1])", "a (lr=[0.2])"]
 

@@ -21,7 +21,7 @@ def test_values_are_numbers_without_the_prefix_of_their_stage():
     assert record.updates == 80
 
 
-def test_a_value_that_is_no_number_is_left_out():
+def test_a_value_that_is_not_a_number_is_skipped():
     line = LOG_PREFIX + 'train | {"epoch": 2, "train_loss": "None", "train_ppl": "inf", "train_num_updates": "5"}'
     assert logs.parse_line(line).values == {"epoch": 2.0, "ppl": float("inf"), "num_updates": 5.0}
 
@@ -39,11 +39,11 @@ def test_a_value_that_is_no_number_is_left_out():
         "epoch 001 | valid on 'valid' subset:  40%|####      | 2/5 [00:00<00:00, 11.1it/s]",
     ],
 )
-def test_other_lines_hold_no_record(line):
+def test_other_lines_are_not_records(line):
     assert logs.parse_line(line) is None
 
 
-def test_a_resumed_run_takes_the_place_of_what_it_repeats():
+def test_a_resumed_run_replaces_the_updates_it_repeats():
     first = [inner(5, "10"), valid(8, "400"), inner(10, "20"), inner(15, "30")]  # stopped after the checkpoint at 8
     again = [inner(10, "21"), inner(15, "31"), valid(16, "300")]
     records = logs.read_log(first + again)
@@ -51,7 +51,7 @@ def test_a_resumed_run_takes_the_place_of_what_it_repeats():
     assert runs.curve(records, "ppl")[0].tolist() == [8, 16]
 
 
-def test_parameters_are_counted_as_the_log_says():
+def test_parameter_counts_are_read_from_the_log():
     line = LOG_PREFIX + "fairseq_cli.train | num. shared model params: 1,234,567 (num. trained: 1,000)"
     assert logs.count_parameters(["", line]) == 1_234_567
     assert logs.count_parameters([""]) is None
@@ -98,7 +98,7 @@ def test_the_options_of_the_last_start_are_read():
     assert logs.read_options(lines) == {"_name": None, "common": {"seed": 2}}
 
 
-def test_options_may_hold_a_namespace_infinity_and_choices_without_quotes():
+def test_options_may_contain_a_namespace_infinity_and_unquoted_choices():
     line = start("{'_name': None, 'model': Namespace(arch='x', sizes=[1, 2]), 'max': inf, 'a': none, 'b': two-fold}")
     found = logs.read_options([line])
     known = {"_name": None, "model": {"arch": "x", "sizes": [1, 2]}, "a": "none", "b": "two-fold"}
@@ -132,7 +132,7 @@ def test_a_run_is_read_from_its_log(tmp_path):
     assert logs.read_run(tmp_path / "train.log").records == run.records
 
 
-def test_a_last_line_that_is_cut_off_in_its_updates_takes_no_place(tmp_path):
+def test_a_truncated_last_line_is_ignored(tmp_path):
     whole = "".join(f"| train_inner | epoch 001: {n} / 400 loss=5.1, num_updates={n}\n" for n in (100, 200, 300))
     (tmp_path / "train.log").write_text(whole + "| train_inner | epoch 001: 400 / 400 loss=5.1, num_updates=4")
     assert [record.updates for record in logs.read_run(tmp_path).records] == [100, 200, 300]
@@ -156,7 +156,7 @@ def test_a_run_without_a_log_is_read_from_its_checkpoints(tmp_path):
     assert [a.tolist() for a in runs.curve(run.records, "loss", VALID)] == [[50, 100], [4, 3.5]]
 
 
-def test_a_log_without_options_takes_those_of_a_checkpoint(tmp_path):
+def test_options_missing_in_the_log_are_read_from_a_checkpoint(tmp_path):
     (tmp_path / "train.log").write_text(valid(8, "4"))
     save(tmp_path / "checkpoint_last.pt", 8)
     state = torch.load(tmp_path / "checkpoint_last.pt")
@@ -166,7 +166,7 @@ def test_a_log_without_options_takes_those_of_a_checkpoint(tmp_path):
     assert run.source == "log" and run.options == {"common": {"seed": 7}}
 
 
-def test_a_folder_with_neither_says_how_to_keep_a_log(tmp_path):
+def test_a_folder_with_neither_is_an_error_that_explains_how_to_keep_a_log(tmp_path):
     (tmp_path / "notes.log").write_text("nothing of fairseq's\n")
     with toy.refused("--log-file"):
         logs.read_run(tmp_path)

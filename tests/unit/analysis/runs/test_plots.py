@@ -32,12 +32,12 @@ def test_the_title_names_the_lowest_curve_where_it_is_clear():
     )
 
 
-def test_the_title_calls_nothing_lowest_within_two_standard_errors():
+def test_the_title_names_no_lowest_curve_within_two_standard_errors():
     curves = {"a": band([4, 3.0], 0.2), "b": band([5, 3.1], 0.2)}
     assert run_plots.conclusion(curves, "loss") == "a and b are level: loss 3.00 and 3.10"
 
 
-def test_the_title_of_one_curve_says_how_far_it_falls():
+def test_the_title_of_one_curve_states_its_decrease():
     assert run_plots.conclusion({"a": band([4, 3.0], 0)}, "loss") == "a: the loss falls to 3.00 after 200 updates"
 
 

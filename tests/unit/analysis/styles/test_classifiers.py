@@ -32,7 +32,7 @@ def share(judge, windows, label):
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_unseen_text_of_a_style_is_recognised(judge, label):
+def test_unseen_text_of_a_style_is_recognized(judge, label):
     windows = classifiers.cut(prose(STYLES[label], 4000, 10 + label), 100)
     assert share(judge, windows, label) > 0.9
 
@@ -46,7 +46,7 @@ def test_random_letters_have_no_style(judge, alphabet):
     assert share(judge, windows, classifiers.NONE) > 0.9
 
 
-def test_the_nearest_style_of_random_letters_is_that_asked_for_by_chance(judge):
+def test_the_nearest_style_of_random_letters_is_the_requested_one_at_chance_rate(judge):
     draw = np.random.default_rng(3)
     windows = ["".join(draw.choice(list(string.ascii_lowercase), 100)) for _ in range(60)]
     asked = np.arange(60) % 2
@@ -93,7 +93,7 @@ def test_windows_are_whole():
     assert classifiers.cut("ab", 3) == []
 
 
-def test_a_mixture_takes_turns():
+def test_a_mixture_alternates_styles():
     draw = np.random.default_rng(0)
     assert classifiers.mix(["aaaaa", "bbbbb"], 7, 2, draw) == "aabbaab"
 
@@ -111,7 +111,7 @@ def test_parts_of_many_documents_share_none():
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["svm", "bayes"])
 def test_on_real_text_of_four_styles(kind):
-    """A guard: real text is recognised, random letters are not, and mixtures of the very same text are not either."""
+    """A guard: real text is recognized, random letters are not, and mixtures of the very same text are not either."""
     folder = toy.ROOT.parent / "shared" / "data" / "styles"
     if not folder.is_dir():
         pytest.skip("needs ../shared/data, which is not in the repository")

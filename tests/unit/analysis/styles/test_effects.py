@@ -30,12 +30,12 @@ def test_few_points_are_projected_so_that_distances_in_their_plane_stay():
     assert distances[1] == pytest.approx(distances[0])
 
 
-def test_a_single_point_and_equal_points_lie_at_the_origin():
+def test_a_single_point_and_equal_points_are_at_the_origin():
     assert effects.flatten(np.ones((1, 4))).points.tolist() == [[0, 0]]
     assert effects.flatten(np.ones((3, 4))).points == pytest.approx(0)
 
 
-def test_many_points_keep_their_neighbourhoods_by_tsne():
+def test_tsne_preserves_neighborhoods_of_many_points():
     centres = np.repeat(20 * np.eye(3, 10), 12, axis=0)
     laid_out = effects.flatten(centres + np.random.default_rng(0).normal(size=(36, 10)))
     assert laid_out.method == "t-SNE" and laid_out.shares == ()
@@ -81,7 +81,7 @@ def test_each_character_gets_one_row_however_far_the_window_slides(make_char_lm,
         assert effects.probabilities(lm, TEXT[:length], refresh).shape == (length, 3)
 
 
-def test_of_bytes_a_row_stands_for_a_character(make_char_lm):
+def test_byte_models_have_one_row_per_character(make_char_lm):
     lm = make_char_lm(unit="byte", styles=STYLES)
     found = effects.probabilities(lm, "aשé")  # 1, 2 and 2 bytes
     assert found.shape == (3, 3)
@@ -89,7 +89,7 @@ def test_of_bytes_a_row_stands_for_a_character(make_char_lm):
 
 
 @pytest.mark.parametrize("inference", ["given", "constant"])
-def test_a_model_that_infers_no_style_says_so(make_char_lm, inference):
+def test_a_model_that_infers_no_style_is_a_named_error(make_char_lm, inference):
     lm = make_char_lm(styles=STYLES, style_inference=inference)
     assert effects.classifier_of(lm) is None
     with toy.refused("--style-inference", inference):
@@ -98,7 +98,7 @@ def test_a_model_that_infers_no_style_says_so(make_char_lm, inference):
         effects.summaries(lm, effects.windows_of(lm, TEXT, 1))
 
 
-def test_a_model_without_styles_says_so(make_char_lm):
+def test_a_model_without_styles_is_a_named_error(make_char_lm):
     for function in (effects.embeddings, effects.modulation):
         with toy.refused():
             function(make_char_lm())
@@ -119,7 +119,7 @@ def test_windows_are_spread_over_the_text(make_char_lm):
 
 
 @pytest.mark.parametrize(("inference", "layers"), [("running_mean", "every"), ("published", "every_other")])
-def test_modulation_is_what_happens_behind_a_layer(make_char_lm, inference, layers):
+def test_modulation_is_measured_after_each_layer(make_char_lm, inference, layers):
     lm = make_char_lm(styles=STYLES, style_inference=inference, style_layers=layers, decoder_layers=4)
     found = effects.modulation(lm)
     assert found.layers == {"every": (0, 1, 2, 3), "every_other": (1,)}[layers]
@@ -147,7 +147,7 @@ def test_an_untrained_adapter_changes_nothing(make_char_lm):
     assert effects.attention_differences(lm, effects.windows_of(lm, TEXT * 3, 2)).max() < 1e-6
 
 
-def test_attention_moves_only_behind_the_layer_that_is_modulated_first(make_char_lm):
+def test_attention_changes_only_after_the_first_modulated_layer(make_char_lm):
     lm = make_char_lm(styles=STYLES, decoder_layers=3, style_source=2)
     moved = effects.attention_differences(lm, effects.windows_of(lm, TEXT * 3, 2))
     assert moved.shape == (2, 3, 3, 2)  # windows, styles, layers, heads

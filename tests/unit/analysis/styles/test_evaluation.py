@@ -21,17 +21,17 @@ def first_letter(windows):
 # Consistency
 
 
-def test_all_windows_of_the_style_asked_for():
+def test_all_windows_of_the_requested_style():
     assert evaluation.consistency(np.array([2, 2, 1, NONE]), style=2) == 0.5
 
 
-def test_without_a_style_asked_for_a_window_is_compared_with_the_others():
+def test_without_a_requested_style_a_window_is_compared_with_the_others():
     assert evaluation.consistency(np.array([1, 1, 1])) == 1
     # 1 and 1: the others' most frequent style is 1, tied with 0 (1/2 each); 0: the others' is 1
     assert evaluation.consistency(np.array([1, 1, 0])) == pytest.approx((0.5 + 0.5 + 0) / 3)
 
 
-def test_one_window_says_nothing_of_consistency():
+def test_one_window_has_no_consistency():
     assert math.isnan(evaluation.consistency(np.array([1])))
 
 
@@ -41,7 +41,7 @@ def test_random_labels_score_chance():
     assert np.mean(scores) == pytest.approx(0.25, abs=4 * np.std(scores) / math.sqrt(2000))
 
 
-def test_windows_without_style_score_nothing_however_alike_they_are():
+def test_windows_without_style_score_zero_even_if_they_are_alike():
     assert evaluation.consistency(np.full(10, NONE)) == 0
     assert evaluation.consistency(np.array([NONE, NONE, 1, 1])) == 0.5
 
@@ -55,7 +55,7 @@ def test_by_length_incomplete_windows_are_dropped():
 # Transfer, base rates, confusion, agreement
 
 
-def test_transfer_counts_windows_of_the_style_asked_for():
+def test_transfer_counts_windows_of_the_requested_style():
     found = evaluation.transfer({0: ["aaab", "aaaa"], 1: ["bxbb"]}, first_letter, 1, base=np.array([0.5, 0.25]))
     assert found["by_style"][0]["mean"] == 0.875 and found["by_style"][1]["mean"] == 0.75
     assert found["success"]["n"] == 3 and found["success"]["mean"] == pytest.approx(2.5 / 3)
@@ -74,7 +74,7 @@ def test_agreement_and_kappa():
     assert evaluation.agreement([0, 0, 1, 1], [0, 1, 0, 1])["kappa"] == 0
 
 
-def test_accuracy_weighs_styles_alike():
+def test_accuracy_weighs_styles_equally():
     found = evaluation.accuracy_by_length(["aaaaaaaa", "bbaa"], first_letter, [2])[2]
     assert found["mean"] == 0.75 and found["n"] == 6
 
@@ -144,7 +144,7 @@ def test_the_cost_of_a_style(windows):
     assert found["true"]["n"] == 7
 
 
-def test_the_head_is_asked_after_several_lengths(windows):
+def test_the_head_is_evaluated_after_several_lengths(windows):
     model = Causal()
     truth = model.table[windows[:, 3]][:, :2].argmax(-1)
     found = evaluation.head_accuracy(model, windows, truth, [1, 4, 100])

@@ -1,4 +1,4 @@
-"""Drawings of styles: which way a ribbon runs, and enough colours."""
+"""Drawings of styles: which way a ribbon runs, and enough colors."""
 
 import numpy as np
 import pytest
@@ -22,13 +22,13 @@ def test_a_ribbon_runs_from_right_to_left_in_hebrew(monkeypatch, tmp_path):
     assert [axes.get_xlim() for axes, _ in seen] == [(3, 0), (3, 0), (0, 3), (0, 3)]
 
 
-def test_every_style_has_a_colour_of_its_own():
+def test_every_style_has_a_distinct_color():
     for count in (2, 7, 20):
         assert len(set(style_plots.colors_of([str(i) for i in range(count)]).values())) == count
 
 
 @pytest.mark.parametrize("count", [2, 30])
-def test_the_legend_of_a_ribbon_leaves_title_and_lines_alone(count, monkeypatch, tmp_path):
+def test_the_legend_of_a_ribbon_does_not_overlap_title_and_lines(count, monkeypatch, tmp_path):
     kept, names = [], [f"style {i}" for i in range(count)]
     monkeypatch.setattr(style_plots, "save", lambda figure, path: kept.append(figure))
     style_plots.ribbon(tmp_path / "r.png", "abc", np.full((3, count), 1 / count), names, "title")
@@ -37,7 +37,7 @@ def test_the_legend_of_a_ribbon_leaves_title_and_lines_alone(count, monkeypatch,
     assert title.y0 >= legend.y1 and legend.y0 >= line.y1
 
 
-def test_the_legend_of_many_styles_takes_no_room_from_their_strengths(monkeypatch, tmp_path):
+def test_the_legend_of_many_styles_does_not_shrink_the_plot(monkeypatch, tmp_path):
     kept, shape = [], (2, 30, 4)
     monkeypatch.setattr(style_plots, "save", lambda figure, path, **_: kept.append(figure))
     found = style_plots.Modulation((0, 1), np.ones(shape), np.zeros(shape))

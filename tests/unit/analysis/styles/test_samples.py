@@ -51,7 +51,7 @@ def test_prompts_are_of_the_style_and_in_transfer_of_another(asked):
     assert sources("transfer", 3) != sources("transfer", 4)
 
 
-def test_without_styles_of_its_own_a_model_is_not_given_one(make_char_lm):
+def test_a_model_without_styles_gets_no_style(make_char_lm):
     made = Sampling([1], 1, 3).generate(make_char_lm(), REAL, STYLES, given=False)
     assert list(made) == ["free", "prompted"]
     assert all(len(text) == 3 for texts in made["free"][1].values() for text in texts)

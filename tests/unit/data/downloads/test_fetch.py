@@ -62,7 +62,7 @@ def remote(server):
     return datasets.RemoteFile(f"{server.url}/text", hashlib.sha256(TEXT).hexdigest())
 
 
-def test_a_download_arrives_whole_and_alone(remote, tmp_path):
+def test_a_download_writes_one_complete_file(remote, tmp_path):
     assert fetch.download(remote, tmp_path).read_bytes() == TEXT
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
 
@@ -73,13 +73,13 @@ def test_a_file_that_is_there_is_not_fetched_again(remote, server, tmp_path):
     assert server.ranges == [None]
 
 
-def test_a_broken_download_goes_on_where_it_stopped(remote, server, tmp_path):
+def test_an_interrupted_download_resumes(remote, server, tmp_path):
     (tmp_path / "text.part").write_bytes(TEXT[:7000])
     assert fetch.download(remote, tmp_path).read_bytes() == TEXT
     assert server.ranges == ["bytes=7000-"]
 
 
-def test_a_part_longer_than_the_file_is_thrown_away(remote, server, tmp_path):
+def test_a_partial_file_longer_than_the_source_is_discarded(remote, server, tmp_path):
     (tmp_path / "text.part").write_bytes(TEXT + b"more")
     assert fetch.download(remote, tmp_path).read_bytes() == TEXT
     assert server.ranges == ["bytes=19004-", None]
@@ -98,12 +98,12 @@ def test_another_hash_is_refused_and_nothing_kept(server, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_refusal_is_told_with_its_status(server, tmp_path):
+def test_a_refused_request_reports_its_status(server, tmp_path):
     with toy.refused(f"{server.url}/nothing", 404):
         fetch.download(datasets.RemoteFile(f"{server.url}/nothing", None), tmp_path)
 
 
-def test_an_address_that_cannot_be_reached_says_so(tmp_path):
+def test_an_unreachable_address_is_a_named_error(tmp_path):
     with toy.refused("127.0.0.1"):
         fetch.download(datasets.RemoteFile("http://127.0.0.1:9/text", None), tmp_path)
 
@@ -189,7 +189,7 @@ def test_links_in_the_place_of_the_results_are_replaced(letters, tmp_path):
     assert (tmp_path / "out" / "train.txt").read_text() == "abcdef"
 
 
-def test_a_full_disk_is_one_line_and_keeps_no_part(server, tmp_path, monkeypatch):
+def test_a_full_disk_is_a_one_line_error_and_leaves_no_partial_file(server, tmp_path, monkeypatch):
     class Full(io.BytesIO):
         def write(self, content):
             raise OSError(errno.ENOSPC, "No space left on device")

@@ -66,7 +66,7 @@ def test_gpt2s_tokenizer_gives_the_ids_of_fairseqs_own(train, tmp_path):
     assert len(ids) < len(text) and tokenizer.dictionary.unk() not in ids
 
 
-def test_a_single_sentence_stands_between_bos_and_eos(tokenizer, tmp_path):
+def test_a_single_sentence_is_enclosed_in_bos_and_eos(tokenizer, tmp_path):
     path = tmp_path / "t.tsv"
     path.write_text("sentence\tlabel\nthe river\t1\n")
     data = dataset.load(path, SST, "train", tokenizer)
@@ -150,7 +150,7 @@ def test_an_input_that_fits_no_batch_is_an_error(train, tokenizer):
         found.batch_by_size(found.ordered_indices(), max_tokens=8)
 
 
-def test_batches_hold_inputs_of_like_length_and_differ_between_epochs(train, tokenizer):
+def test_batches_contain_inputs_of_similar_length_and_differ_between_epochs(train, tokenizer):
     found = pairs(train, tokenizer, shuffle=True)
     orders = []
     for seed in (1, 2):
@@ -204,7 +204,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(train, tokenizer, tmp_pa
     assert len(load(train, tokenizer, tmp_path / "file" / "cache")) == 30
 
 
-def test_an_unlabelled_split_stays_so_in_the_cache(tokenizer, tmp_path):
+def test_an_unlabeled_split_stays_unlabeled_in_the_cache(tokenizer, tmp_path):
     path = tmp_path / "test.tsv"
     path.write_text("index\tsentence1\tsentence2\n5\ta\tb\n")
     for _ in range(2):
@@ -235,7 +235,7 @@ def test_67000_rows_are_read_and_tokenized_in_15_seconds(tokenizer, tmp_path):
     assert time.process_time() - start < 2
 
 
-def test_the_cache_tells_apart_whatever_the_result_depends_on(train, tokenizer, tmp_path, toy_data):
+def test_the_cache_key_covers_everything_the_result_depends_on(train, tokenizer, tmp_path, toy_data):
     def key(**changes):
         options = {"path": train, "spec": RTE, "split": "train", "tokenizer": tokenizer, "skip_bad_rows": False}
         return dataset.key(**options | changes)

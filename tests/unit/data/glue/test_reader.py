@@ -46,12 +46,12 @@ def test_cola_has_no_header_but_for_its_test_split(tmp_path):
     assert (test.texts, test.labels, test.index) == ([["It sails."]], None, ["7"])
 
 
-def test_columns_are_found_by_name_wherever_they_stand(tmp_path):
+def test_columns_are_found_by_name_in_any_order(tmp_path):
     found = read(tmp_path, "label\tsentence2\tother\tsentence1\nentailment\tsecond\tx\tfirst\n")
     assert found.texts == [["first"], ["second"]]
 
 
-def test_scores_are_read_as_they_stand(tmp_path):
+def test_scores_are_read_without_scaling(tmp_path):
     found = read(tmp_path, "sentence1\tsentence2\tscore\na\tb\t5.000\nc\td\t2.4\n", STSB)
     assert found.labels.dtype == np.float64
     assert found.labels.tolist() == pytest.approx([5, 2.4])
@@ -63,7 +63,7 @@ def test_the_full_diagnostics_have_names_of_their_own(tmp_path):
     assert (found.texts, found.labels.tolist()) == ([["a"], ["b"]], [1])
 
 
-def test_a_test_split_with_placeholders_for_labels_is_unlabelled(tmp_path):
+def test_a_test_split_with_placeholder_labels_is_unlabeled(tmp_path):
     assert read(tmp_path, HEADER + "0\ta\tb\t-1\n", split="test").labels is None
 
 
@@ -87,7 +87,7 @@ def test_a_bad_row_is_an_error_with_file_and_line_or_left_out_and_counted(tmp_pa
     assert "1 bad rows left out, the first is line 3" in caplog.text
 
 
-def test_rows_without_a_name_are_numbered_as_they_stand_in_the_file(tmp_path):
+def test_rows_without_an_id_are_numbered_in_file_order(tmp_path):
     content = "sentence1\tsentence2\na\tb\nonly this\nc\td\n"
     assert read(tmp_path, content, split="test", skip_bad_rows=True).index == ["0", "2"]
 
@@ -154,7 +154,7 @@ def test_the_column_with_exactly_the_name_is_taken(tmp_path):
     assert read(tmp_path, "text,Mood\na,1\n", own("t.csv"), name="t.csv").labels.tolist() == [1]
 
 
-def test_a_blank_after_the_comma_is_no_part_of_a_name(tmp_path):
+def test_a_blank_after_the_comma_is_not_part_of_a_name(tmp_path):
     found = read(tmp_path, 'mood, text\n1, "a, b"\n', own("t.csv"), name="t.csv")
     assert (found.texts, found.labels.tolist()) == ([["a, b"]], [1])
 
@@ -226,7 +226,7 @@ def test_the_real_files(glue, task, rows, second):
     assert found["valid"].labels.sum() == second
 
 
-def test_a_mismatched_test_split_may_be_unlabelled(tmp_path):
+def test_a_mismatched_test_split_may_be_unlabeled(tmp_path):
     mnli = specs.SPECS["MNLI"]
     for split in ("test", "test_mismatched"):
         found = read(tmp_path, "index\tsentence1\tsentence2\n3\ta\tb\n", mnli, split)
@@ -248,7 +248,7 @@ def test_index_comes_before_id(tmp_path):
     assert read(tmp_path, content.format("\tindex", "\t9")).index == ["9"]
 
 
-def test_a_test_split_with_all_its_labels_is_labelled(tmp_path):
+def test_a_test_split_with_all_its_labels_is_labeled(tmp_path):
     assert read(tmp_path, HEADER + ROW + ROW, split="test").labels.tolist() == [0, 0]
 
 

@@ -33,7 +33,7 @@ def load(folder, split):
     return dictionary, data_utils.load_indexed_dataset(str(folder / split), dictionary)
 
 
-def test_the_folder_holds_what_fairseq_looks_for(folder):
+def test_the_folder_contains_the_files_that_fairseq_reads(folder):
     assert sorted(path.name for path in folder.iterdir()) == [
         "dict.txt", "sentencepiece.bpe.model", "train.bin", "train.idx", "valid.bin", "valid.idx",
     ]  # fmt: skip
@@ -46,7 +46,7 @@ def test_each_line_is_what_fairseq_would_encode(folder, tokenizer):
         assert row.tolist() == expected.tolist()
 
 
-def test_a_lone_eos_stands_between_documents(folder):
+def test_documents_are_separated_by_a_lone_eos(folder):
     dictionary, dataset = load(folder, "train")
     assert [len(row) == 1 for row in dataset] == [False, False, True, False]
     assert dataset[2].tolist() == [dictionary.eos()]
@@ -95,7 +95,7 @@ def test_splitting_keeps_every_document_and_their_order():
     assert train == sorted(train, key=documents.index) and valid == sorted(valid, key=documents.index)
 
 
-def test_splitting_depends_on_the_seed_alone():
+def test_splitting_depends_only_on_the_seed():
     documents = [f"document {i}" for i in range(100)]
     assert split_documents(documents, 0.05, seed=1) == split_documents(documents, 0.05, seed=1)
     assert split_documents(documents, 0.05, seed=1) != split_documents(documents, 0.05, seed=2)

@@ -37,7 +37,7 @@ def test_fifteen_percent_are_predicted(large):
     assert (target != PAD).mean() == pytest.approx(0.15, abs=0.001)
 
 
-def test_of_those_80_percent_are_masks_10_random_and_10_as_they_are(large):
+def test_of_those_80_percent_are_masks_10_random_and_10_unchanged(large):
     tokens, inputs, target = large
     asked = target != PAD
     kept = (inputs == tokens)[asked].mean()
@@ -65,7 +65,7 @@ def test_each_block_gets_its_share_rounded_up_or_down():
     assert counts.mean() == pytest.approx(1.5, abs=0.05)
 
 
-def test_a_random_word_is_no_mask_no_special_symbol_and_no_padding():
+def test_a_random_word_is_never_a_special_symbol():
     inputs, _ = masked(tokens_of(200, 500), masking(prob=1, leave=0, random=1))
     drawn = np.bincount(inputs.ravel(), minlength=WORDS)
     assert drawn[[0, 1, 2, 3, MASK]].sum() == 0
@@ -190,7 +190,7 @@ def test_the_order_is_by_length_and_random_within():
 
 
 @pytest.mark.parametrize("most", [1, 2, 4, 8])
-def test_no_block_is_left_out_where_the_last_batch_is_no_multiple_of_eight(most):
+def test_no_block_is_skipped_if_the_last_batch_is_not_a_multiple_of_eight(most):
     """fairseq drops it, and calls a data set of fewer than eight blocks empty."""
     dataset = blocks(masking(), sizes=(9,) * 5)
     batches = dataset.batch_by_size(dataset.ordered_indices(), max_sentences=most, required_batch_size_multiple=8)

@@ -40,7 +40,7 @@ def test_a_separator_in_bars_is_one_new_token(dictionary):
     assert Layout.of("<|sep|>", dictionary) == layout and len(dictionary) == before + 1
 
 
-def test_words_stand_on_a_line_of_their_own_and_the_summary_goes_on_behind_them(dictionary, make):
+def test_a_word_separator_is_on_its_own_line_and_the_summary_follows_it(dictionary, make):
     before = len(dictionary)
     dataset = make(separator="TL;DR:")
     assert len(dictionary) == before
@@ -53,7 +53,7 @@ def test_a_text_is_document_separator_summary_end(dictionary, make):
     assert dictionary.decode(make(separator="")[1]["tokens"]) == "ca c<|endoftext|>"
 
 
-def test_the_loss_is_on_the_summary_and_its_end_and_inputs_are_one_behind(dictionary, make):
+def test_the_loss_is_on_the_summary_and_its_end_and_inputs_are_shifted_by_one(dictionary, make):
     dataset = make()
     batch = dataset.collater([dataset[0], dataset[3]])
     tokens, target = batch["net_input"]["src_tokens"], batch["target"]
@@ -89,7 +89,7 @@ def test_a_summary_that_leaves_no_room_is_an_error_or_left_out(make):
     assert len(dataset) == 5 and "1 records left out" in describe(dataset)
 
 
-def test_a_document_without_a_token_is_named_with_its_own_line(make, dictionary, monkeypatch):
+def test_a_document_without_a_token_is_named_with_its_line(make, dictionary, monkeypatch):
     encode = dictionary.tokenizer.encode
     monkeypatch.setattr(dictionary.tokenizer, "encode", lambda text: [] if text == "cc" else encode(text))
     records = [*RECORDS, ("cc", "a")]  # as sentencepiece makes nothing of a zero-width space
@@ -118,7 +118,7 @@ def test_prompts_leave_room_for_a_summary(dictionary, make):
     assert [dictionary.decode(tokens) for tokens in batch["references"]] == ["ab", "c", "abc", "b", "ba"]
 
 
-def test_batches_hold_rows_of_similar_length_within_the_tokens(make):
+def test_batches_contain_rows_of_similar_length_within_max_tokens(make):
     dataset = make()
     batches = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=16)
     assert sorted(np.concatenate(batches)) == [0, 1, 2, 3, 4]

@@ -64,7 +64,7 @@ def test_a_docstring_is_split_into_its_body_as_prose_and_its_first_line(installe
 @pytest.mark.parametrize(
     "text", ["", "Sort.", "Sort the things by size.", "Sort the things by size.\n\nNot much.", "sort(x)\n\n" + BODY]
 )
-def test_what_has_no_body_or_no_sentence_for_a_first_line_is_no_pair(text):
+def test_docstrings_without_a_body_or_a_first_sentence_are_skipped(text):
     assert docstrings.split_docstring(text) == ("", "")
 
 
@@ -85,7 +85,7 @@ def test_twins_of_training_documents_are_not_held_out(installed, monkeypatch):
     assert docstrings.held_out_modules() == {"toys/sorted.py"}
 
 
-def test_files_hold_a_record_a_line(installed, tmp_path):
+def test_files_contain_one_record_per_line(installed, tmp_path):
     installed(sort=MODULE)
     out = tmp_path / "out"
     out.mkdir()
@@ -110,7 +110,7 @@ def test_modules_are_named_by_package_and_path():
 
 
 @pytest.mark.parametrize("size", ["nan", "inf", "0"])
-def test_a_size_that_is_no_number_is_told_before_anything_is_read(size, tmp_path, monkeypatch, capsys):
+def test_a_size_that_is_not_a_number_is_refused_before_reading(size, tmp_path, monkeypatch, capsys):
     script = Path(__file__).parents[4] / "scripts" / "prepare_summaries.py"
     monkeypatch.setattr("sys.argv", [str(script), "-o", str(tmp_path / "out"), "--megabytes", size])
     monkeypatch.setattr(docstrings, "write", lambda folder: pytest.fail("read"))

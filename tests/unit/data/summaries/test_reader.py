@@ -38,7 +38,7 @@ def test_json_lines_with_columns_of_other_names(tmp_path):
     assert found == [Record(1, "7", "a\nb", "c"), Record(2, "1", "d", "e")]
 
 
-def test_summaries_may_be_missing_where_they_are_not_asked_for(tmp_path):
+def test_summaries_may_be_missing_if_not_required(tmp_path):
     path = write(tmp_path, "x.csv", "article\nsome text\n")
     assert list(read(path, summaries=False)) == [Record(2, "0", "some text", None)]
 
@@ -105,14 +105,14 @@ def test_a_file_that_is_not_there(tmp_path):
         list(read(tmp_path / "none.csv"))
 
 
-def test_bad_records_are_left_out_and_counted_when_asked(tmp_path, caplog):
+def test_bad_records_are_skipped_and_counted_on_request(tmp_path, caplog):
     path = write(tmp_path, "a.csv", "article,highlights\na,b\n,c\nd\ne,f\n")
     with caplog.at_level(logging.WARNING):
         assert [record.document for record in read(path, skip_bad_rows=True)] == ["a", "e"]
     assert "2 bad records left out, the first is in line 3" in caplog.text
 
 
-def test_bad_records_are_counted_where_only_the_first_are_asked_for(tmp_path, caplog):
+def test_bad_records_are_counted_if_only_the_first_records_are_requested(tmp_path, caplog):
     path = write(tmp_path, "a.csv", "article,highlights\n,b\na,b\nc,d\n")
     with caplog.at_level(logging.WARNING):
         assert len(list(itertools.islice(read(path, skip_bad_rows=True), 1))) == 1
@@ -148,7 +148,7 @@ def test_skipped_records_keep_their_numbers(tmp_path):
     assert [record.name for record in read(path, skip_bad_rows=True)] == ["0", "2"]
 
 
-def test_a_summary_that_is_no_text_is_never_silently_left_out(tmp_path):
+def test_a_summary_that_is_not_text_is_never_silently_skipped(tmp_path):
     path = write(tmp_path, "a.jsonl", '{"article": "a", "highlights": ["b"]}\n')
     with pytest.raises(UserError, match="a.jsonl:1: .*'highlights'"):
         list(read(path, summaries=False))

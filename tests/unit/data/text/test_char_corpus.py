@@ -142,7 +142,7 @@ def test_it_is_written_once_and_again_when_a_file_changes(text, cache):
     assert new.name != folder.name
 
 
-def test_other_options_are_kept_beside_each_other(text, cache):
+def test_caches_of_different_options_coexist(text, cache):
     open_corpus(spec(text), cache)
     open_corpus(spec(text, valid_fraction=0.2), cache)
     assert len(os.listdir(cache)) == 2
@@ -268,7 +268,7 @@ def test_a_split_shorter_than_a_window_is_refused(text, cache):
         corpus.split("valid", corpus.dictionary(), [], 10)
 
 
-def test_a_split_that_nobody_knows_is_refused(text, cache):
+def test_an_unknown_split_is_refused(text, cache):
     corpus = open_corpus(spec(text), cache)
     with toy.refused("'dev'"):
         corpus.split("dev", corpus.dictionary(), [], 1)
@@ -280,7 +280,7 @@ def test_a_style_without_text_to_train_on_is_refused(tmp_path, cache):
         content(open_corpus(spec(path, reading={"style_from": "jsonl"}), cache), "train")
 
 
-def test_a_file_of_nothing_but_a_byte_order_mark_holds_no_text(tmp_path, cache):
+def test_a_file_with_only_a_byte_order_mark_is_empty(tmp_path, cache):
     (tmp_path / "a.txt").write_text("\ufeff")
     with toy.refused("a.txt"):
         open_corpus(spec(tmp_path / "a.txt"), cache)

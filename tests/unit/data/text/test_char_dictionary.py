@@ -31,7 +31,7 @@ def test_any_order_of_the_characters_is_kept():
         dictionary.encode("az")
 
 
-def test_padding_is_no_text():
+def test_padding_is_not_decoded():
     assert CharDictionary("ab").decode([1, 2, 0]) == "ba"
 
 

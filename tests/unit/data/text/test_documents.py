@@ -36,7 +36,7 @@ def test_only_line_feeds_end_lines(tmp_path):
     assert list(read_documents([path])) == ["form\x0cfeed\nseparator\u2028here"]
 
 
-def test_a_byte_order_mark_is_no_text(tmp_path):
+def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path):
     assert list(read_documents([write(tmp_path / "a.txt", b"\xef\xbb\xbfone\n")])) == ["one"]
 
 
@@ -54,7 +54,7 @@ def test_a_missing_file_is_named(tmp_path):
     assert f"{tmp_path}/no.txt" in error_of(tmp_path / "no.txt")
 
 
-def test_a_folder_is_no_file(tmp_path):
+def test_a_folder_is_not_a_file(tmp_path):
     assert error_of(tmp_path).startswith(f"{tmp_path}: ")
 
 

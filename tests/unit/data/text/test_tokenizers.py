@@ -73,7 +73,7 @@ def test_a_size_below_the_alphabet_is_answered_with_the_smallest():
 
 
 @pytest.mark.parametrize("content", [b"", b"no model"])
-def test_a_file_that_is_no_model_is_refused(tmp_path, content):
+def test_a_file_that_is_not_a_model_is_refused(tmp_path, content):
     (tmp_path / "m.model").write_bytes(content)
     with toy.refused("m.model"):
         SentencePieceTokenizer.from_file(tmp_path / "m.model")

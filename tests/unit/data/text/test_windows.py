@@ -78,7 +78,7 @@ def test_labels_travel_with_their_documents():
     assert labels.tolist() == [[5, 7][d] for d in document]
 
 
-def test_a_window_depends_on_seed_epoch_and_index_alone():
+def test_a_window_depends_only_on_seed_epoch_and_index():
     one, two = (RandomWindows(split(500), 8, PAD, seed=1, most=100) for _ in range(2))
     together = one.locate(np.arange(40))[1]
     assert together.tolist() == [two.locate(np.array([i]))[1][0] for i in range(40)]
@@ -99,7 +99,7 @@ def test_the_drawn_numbers_are_uniform_and_stay_as_they_are():
     assert abs(np.corrcoef(one[1:], one[:-1])[0, 1]) < 0.02
 
 
-def test_an_epoch_holds_the_text_once_but_no_more_than_allowed():
+def test_an_epoch_covers_the_text_once_up_to_the_limit():
     assert len(RandomWindows(split(100), 8, PAD, seed=1, most=1000)) == 13
     assert len(RandomWindows(split(100), 8, PAD, seed=1, most=5)) == 5
 
@@ -137,7 +137,7 @@ def test_the_context_of_a_window_is_what_its_document_has_before_it():
     assert batch["target"].tolist()[3] == [PAD] * 5 + [20, 21, 22] + [PAD] * 5
 
 
-def test_no_windows_are_no_batch():
+def test_zero_windows_give_no_batch():
     assert RandomWindows(split(100), 8, PAD, seed=1, most=10).collater([]) == {}
 
 

@@ -199,7 +199,7 @@ def test_a_folder_without_the_lm_head_names_the_tensor(transformers, bpe, tmp_pa
     assert not (tmp_path / "ours").exists()
 
 
-def test_another_models_dictionary_is_left_alone(transformers, bpe, tmp_path):
+def test_another_models_dictionary_is_not_changed(transformers, bpe, tmp_path):
     save(transformers, tmp_path / "hf", bpe)
     (tmp_path / "ours").mkdir()
     (tmp_path / "ours" / "dict.txt").write_text("x 1\n")

@@ -127,7 +127,7 @@ def test_a_tokenizer_that_transformers_cannot_read_is_one_line_that_names_the_fo
     assert str(folder) in str(error.value) and "\n" not in str(error.value)
 
 
-def test_code_beside_a_tokenizer_is_not_run(plain, tmp_path):
+def test_code_next_to_a_tokenizer_is_not_run(plain, tmp_path):
     folder = shutil.copytree(plain, tmp_path / "hf")
     (folder / "custom.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Custom: pass\n")
     config = {"tokenizer_class": "Custom", "auto_map": {"AutoTokenizer": ["custom.Custom", "custom.Custom"]}}
