@@ -14,6 +14,7 @@ ACTIVATE = "run `make install` once, then `source .venv/bin/activate`, or start 
 
 PIPES = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin", "/dev/null")  # readable although no regular files
 LONGEST_HEADER = 1 << 16  # characters
+CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt")  # as plugins.checkpoints.find_checkpoint
 
 Paths = Iterable[str | Path | None]
 
@@ -44,7 +45,7 @@ def check_inputs(files: Paths = (), paths: Paths = (), checkpoints: Paths = ()) 
     Args:
         files: regular files, and the pipes of process substitutions, ``<(command)``.
         paths: files or folders.
-        checkpoints: files, or the folders of checkpoints.
+        checkpoints: checkpoint files, or folders with one or with a model of transformers.
     """
     for kind, given in (("file", files), ("path", paths), ("checkpoint", checkpoints)):
         for path in given:
@@ -61,6 +62,10 @@ def problem_of(path: str | Path, kind: str) -> str | None:
         return "no such checkpoint" if missing else getattr(error, "strerror", None) or str(error)
     if stat.S_ISDIR(mode) and kind == "file":
         return "a folder; name a file"
+    if stat.S_ISDIR(mode) and kind == "checkpoint":
+        names = (*CHECKPOINTS, "config.json")  # the last of a folder of transformers
+        if not any(os.path.exists(os.path.join(path, name)) for name in names):
+            return f"neither {' nor '.join(CHECKPOINTS)} in this folder; name the checkpoint file"
     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode) or str(path).startswith(PIPES)):  # a named pipe blocks
         return "not a regular file; write its content to a file and name that"
     return None if os.access(path, os.R_OK) else "Permission denied"
@@ -98,7 +103,15 @@ def file_named(text: str) -> str | None:
 
 def add_user_dir(parser: argparse.ArgumentParser) -> None:
     """Add ``--user-dir``; pass its value to :func:`plugins.user_dir.load` before a checkpoint is loaded."""
-    parser.add_argument("--user-dir", metavar="DIR", help="plugin package of your own that registers the model")
+    help = "plugin package of your own that registers the model"
+    parser.add_argument("--user-dir", type=plugin_folder, metavar="DIR", help=help)
+
+
+def plugin_folder(folder: str) -> str:
+    """Return the value of ``--user-dir``, or end with one line if it is no package."""
+    if not os.path.isfile(os.path.join(folder, "__init__.py")):
+        stop(f"--user-dir {folder}: not a package (a folder with __init__.py)")
+    return folder
 
 
 def run(main: Callable[[], int | None], interrupted: str = "\ninterrupted") -> None:

@@ -38,6 +38,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    if args.export:
+        command.check_inputs(checkpoints=[args.source])
     command.check_inputs(paths=[args.source, args.tokenizer])
     import os
     from pathlib import Path

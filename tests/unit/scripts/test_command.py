@@ -7,6 +7,8 @@ import sys
 import pytest
 import toy
 
+from plugins.checkpoints import IN_A_FOLDER
+
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
 
 
@@ -63,10 +65,27 @@ def test_a_missing_input_and_a_named_pipe_are_refused(command, tmp_path, kind):
             command.check_inputs(**{kind: [None, __file__, path]})
 
 
-def test_a_folder_is_a_path_and_a_checkpoint_but_no_file(command, tmp_path):
-    command.check_inputs(paths=[tmp_path, str(tmp_path)], checkpoints=[tmp_path])
+def test_a_folder_is_a_path_but_no_file(command, tmp_path):
+    command.check_inputs(paths=[tmp_path, str(tmp_path)])
     with toy.refused(str(tmp_path), error=SystemExit):
         command.check_inputs([tmp_path])
+
+
+@pytest.mark.parametrize("name", [*IN_A_FOLDER, "config.json"])
+def test_the_folder_of_a_checkpoint_contains_one(command, tmp_path, name):
+    with toy.refused(str(tmp_path), *IN_A_FOLDER, error=SystemExit):
+        command.check_inputs(checkpoints=[tmp_path])
+    (tmp_path / name).touch()
+    command.check_inputs(checkpoints=[tmp_path])
+
+
+def test_a_plugin_folder_is_a_package(command, tmp_path):
+    parser = command.Parser()
+    command.add_user_dir(parser)
+    with toy.refused("--user-dir", str(tmp_path), error=SystemExit):
+        parser.parse_args(["--user-dir", str(tmp_path)])
+    (tmp_path / "__init__.py").touch()
+    assert parser.parse_args(["--user-dir", str(tmp_path)]).user_dir == str(tmp_path)
 
 
 def test_the_pipe_of_a_process_substitution_is_a_file(command):
