@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Turn texts into vectors: one text per line, any checkpoint, one .npz file.
+"""Convert texts to vectors: one text per line, any checkpoint, one .npz file.
 
     python scripts/embed.py checkpoints/mine texts.txt -o vectors.npz
     python scripts/embed.py checkpoints/mlm a.txt b.txt --pooling max --normalize --dtype bfloat16 -o vectors.npz

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure how models read inputs longer than those they were trained on: loss by length, position and context.
+"""Evaluate models on inputs longer than those in training: loss by length, position and context.
 
     python scripts/long_context.py checkpoints/alibi checkpoints/rotary --text valid.txt -o long
     python scripts/long_context.py checkpoints/rotary --text valid.txt --scaling none linear ntk dynamic yarn -o long

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw the attention of the heads of a model on a text: all of them, or one large.
+"""Draw the attention of a model's heads on a text: all heads, or a large map of one.
 
     python scripts/plot_attention.py checkpoints/nano "To be, or not to be"
     python scripts/plot_attention.py checkpoints/nano "To be, or not to be" --layer 2 --head 1 -o head.png
@@ -20,7 +20,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
     add("text", metavar="TEXT", help="the text, or FILE:text.txt; it may contain <mask> for a masked LM")
-    add("--layer", type=int, metavar="L", help="with --head: draw this one alone, large")
+    add("--layer", type=int, metavar="L", help="with --head: draw a large map of this head only")
     add("--head", type=int, metavar="H")
     add("-o", "--output", type=Path, default=Path("attention.png"), metavar="FILE", help="default: %(default)s")
     add("--json", type=Path, metavar="FILE", help="also write tokens and weights, [layer][head][query][key]")
@@ -28,7 +28,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if (args.layer is None) != (args.head is None):
-        parser.error("--layer and --head go together: they name one head")
+        parser.error("--layer and --head must be given together")
     return args
 
 

@@ -5,7 +5,7 @@
     python scripts/plot_embeddings.py vectors.npz data --spec rows.yaml --map tsne -o map.svg
 
 The last argument is the folder of the labeled texts, as in scripts/evaluate_embeddings.py; before it, any number of
-checkpoints or files of scripts/embed.py, a panel each.
+checkpoints or files of scripts/embed.py, one panel each.
 """
 
 import argparse

@@ -28,7 +28,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--title", help="title of loss.png (default: its conclusion)")
     add("--evaluation", nargs="+", type=Path, default=[], metavar="JSON", help="files of scripts/evaluate_style.py")
     add("--judge", choices=("svm", "bayes"), default="svm", help="judge of the style (default: %(default)s)")
-    add("--speed", type=Path, metavar="JSON", help="file of a benchmark, such as benchmarks/results/char_sample.json")
+    add("--speed", type=Path, metavar="JSON", help="file of a benchmark (benchmarks/results/*.json)")
     args = parser.parse_args(argv)
     if not (args.runs or args.evaluation or args.speed):
         parser.error("name the folder of at least one run, or give --evaluation or --speed")

@@ -25,19 +25,19 @@ def parse_args(argv=None):
     add = parser.add_argument
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--checkpoint", metavar="CKPT", help="one fine-tuned model")
-    which.add_argument("--runs", metavar="DIR", help="what scripts/run_glue.py wrote")
+    which.add_argument("--runs", metavar="DIR", help="folder written by scripts/run_glue.py")
     add("--glue-dir", required=True, metavar="DIR", help="folder with CoLA/, RTE/, ... of the official files")
-    add("--task", metavar="TASK", help="another task for the same labels: AX, for a model of MNLI")
+    add("--task", metavar="TASK", help="another task with the same labels: AX for a model of MNLI")
     add("--split", default="test", help="valid, test, valid_mismatched, test_mismatched (default: %(default)s)")
     add("-o", "--output", metavar="FILE", help="with --checkpoint: file to write (default: print)")
     add("--submission", metavar="ZIP", help="with --runs: file to write")
-    add("--official-labels", action="store_true", help="write labels as the files do (0, 1) and not by name")
+    add("--official-labels", action="store_true", help="write labels as in the files (0, 1), not by name")
     add("--device", default="cpu", metavar="D", help="for example cuda (%(default)s)")
     add("--skip-bad-rows", action="store_true", help="leave out malformed rows, and count them")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if bool(args.runs) != bool(args.submission):
-        parser.error("--runs and --submission go together")
+        parser.error("--runs and --submission must be given together")
     return args
 
 
@@ -73,7 +73,7 @@ def predict_one(args):
 
 
 def answers(args, checkpoint, split, spec):
-    """Return what a checkpoint answers to a split of a task."""
+    """Return a checkpoint's predictions for a split of a task."""
     from plugins import hub
     from plugins.glue import predict
     from plugins.hub.language_model import move
@@ -95,7 +95,7 @@ def submit(args):
         raise UserError(f"{path}: no such file; --runs takes the --output of a finished scripts/run_glue.py")
     best = read_json(path, dict).get("best")
     if not isinstance(best, dict):
-        raise UserError(f"{path}: no best runs in it; --runs takes the --output of a finished scripts/run_glue.py")
+        raise UserError(f"{path}: contains no best runs; --runs takes the --output of a finished scripts/run_glue.py")
     files, missing = {}, []
     for spec in specs.SPECS.values():
         checkpoint = best.get("MNLI" if spec.name == "AX" else spec.name)
@@ -114,7 +114,7 @@ def submit(args):
     predict.write_submission(args.submission, files)
     print(f"{args.submission}: {len(files)} files")
     if missing:
-        print(f"warning: the leaderboard wants {', '.join(missing)} too")
+        print(f"warning: the leaderboard also requires {', '.join(missing)}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Turn text into a fairseq data folder for masked language modeling.
+"""Convert text to a fairseq data folder for masked language modeling.
 
     python scripts/prepare_mlm.py --embedded -o data-bin/embedded
     python scripts/prepare_mlm.py --train wiki.train.txt --valid wiki.valid.txt -o data-bin/wiki
@@ -83,15 +83,15 @@ def add_token_options(group: argparse._ArgumentGroup) -> None:
 def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Exit with a usage error where options contradict each other or are out of range."""
     if args.valid and args.valid_fraction is not None:
-        parser.error("--valid-fraction makes no sense with --valid")
+        parser.error("--valid-fraction cannot be used with --valid")
     if args.valid_fraction is not None and not 0 < args.valid_fraction < 1:
         parser.error(f"--valid-fraction must be between 0 and 1, but is {args.valid_fraction}")
     if (args.tokenizer == "gpt2") != (args.gpt2_dir is not None):
-        parser.error("--tokenizer gpt2 goes with --gpt2-dir DIR (scripts/get_data.py gpt2-bpe fetches it)")
+        parser.error("--tokenizer gpt2 needs --gpt2-dir DIR (scripts/get_data.py gpt2-bpe fetches it)")
     if args.tokenizer == "gpt2" and (args.vocab_size or args.sentencepiece_model):
-        parser.error("--vocab-size and --sentencepiece-model make no sense with --tokenizer gpt2")
+        parser.error("--vocab-size and --sentencepiece-model cannot be used with --tokenizer gpt2")
     if args.vocab_size is not None and args.sentencepiece_model:
-        parser.error("--vocab-size makes no sense with --sentencepiece-model, whose size is fixed")
+        parser.error("--vocab-size cannot be used with --sentencepiece-model, whose size is fixed")
     if args.vocab_size is not None and not 10 <= args.vocab_size <= 10_000_000:
         parser.error(f"--vocab-size {args.vocab_size} is not a valid vocabulary size; 8000 is usual")
     if args.workers < 1:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make a folder of documents with summaries from what every installation has: docstrings, body and first line.
+"""Create a folder of documents with summaries from installed packages: bodies and first lines of docstrings.
 
     python scripts/prepare_summaries.py -o data/docstrings
 
@@ -18,7 +18,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to create")
     parser.add_argument("--megabytes", type=float, default=12.0, help="size of pretrain.txt (default: %(default)s)")
     args = parser.parse_args(argv)
     if args.output.exists():

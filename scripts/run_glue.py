@@ -33,7 +33,7 @@ WORDS = {
     "layer_lr_decay": "learning rate of each layer relative to the one above it (default: 1)",
     "reinit_layers": "top layers that start from random values (default: 0)",
     "max_positions": "longest input in tokens (default: the model's, or 512)",
-    "max_tokens": "most tokens in a batch, padding included (default: no limit)",
+    "max_tokens": "largest number of tokens in a batch, padding included (default: no limit)",
 }
 
 
@@ -53,7 +53,7 @@ def parse_args(argv=None):
     for name, kind in NUMBERS.items():
         add("--" + name.replace("_", "-"), type=kind, metavar="N", help=WORDS[name])
     pools = ["bos", "mean", "max", "attention"]
-    add("--pooler-type", choices=pools, help="what the classification head sees (default: bos)")
+    add("--pooler-type", choices=pools, help="input of the classification head (default: bos)")
     add("--intermediate", metavar="TASK", help="fine-tune on this task first, and start others from its model")
     add("--intermediate-for", nargs="+", metavar="TASK", help="which others (default: RTE MRPC STS-B)")
     add("--config", metavar="YAML", help="hyperparameters in a file; see examples/glue/recipes")

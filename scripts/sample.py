@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Continue a text with a character LM or a causal LM, as it comes.
+"""Continue a text with a character LM or a causal LM, printed as it is generated.
 
     python scripts/sample.py checkpoints/drama/checkpoint_best.pt --prompt "ROMEO:" --length 500
     python scripts/sample.py checkpoints/styles --start FILE:prompt.txt --num-samples 3 --style drama:0.7,novel:0.3
 
-The checkpoint of a run of fairseq-train --task char_lm holds all that is needed; the tokenizer of a causal LM lies
-beside it. Options may be written as in nanoGPT's sample.py (--start, --num_samples, --max_new_tokens, ...).
+The checkpoint of a run of fairseq-train --task char_lm is self-contained; the tokenizer of a causal LM is in
+its folder. Options may be written as in nanoGPT's sample.py (--start, --num_samples, --max_new_tokens, ...).
 """
 
 import argparse
@@ -16,7 +16,7 @@ import sys
 import command
 
 SEPARATOR = "---------------"
-AT_ONCE = 32  # samples drawn side by side: each needs a cache of its own
+AT_ONCE = 32  # samples per batch: each needs its own cache
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -35,7 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="characters, or tokens, to draw (%(default)s)",
     )
-    add("--num-samples", type=int, default=1, metavar="N", help="samples; a single one is shown as it comes (1)")
+    add("--num-samples", type=int, default=1, metavar="N", help="samples; a single one is printed while it is drawn (1)")
     add("--temperature", type=float, default=0.8, metavar="X", help="0: the likeliest character always (%(default)s)")
     add("--top-k", type=int, default=200, metavar="K", help="draw from the likeliest K; 0 for all (%(default)s)")
     add("--top-p", type=float, metavar="P", help="draw from the likeliest that together have probability P (all)")
@@ -45,7 +45,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--refresh", type=int, metavar="N", help=refresh)
     add("--slide", action="store_true", help="past the block, let the cache slide: fastest; alibi and rotary positions")
     add("--dtype", default="float32", choices=["float32", "bfloat16"], help="of the weights (%(default)s)")
-    add("--device", default="cpu", metavar="D", help="such as cuda; each has its own random numbers (%(default)s)")
+    add("--device", default="cpu", metavar="D", help="for example cuda; random numbers differ by device (%(default)s)")
     given = sys.argv[1:] if argv is None else argv
     command.add_user_dir(parser)
     args = parser.parse_args([re.sub(r"^--\w+", lambda m: m[0].replace("_", "-"), argument) for argument in given])
@@ -87,12 +87,12 @@ def main() -> None:
 
 
 def check_kind(model, args: argparse.Namespace) -> None:
-    """Refuse a model that writes no text, and a style for one that has none."""
+    """Raise an error for a model that cannot generate text, or a style for one without styles."""
     from plugins import hub
     from plugins.errors import UserError
 
     if isinstance(model, hub.RobertaInterface):
-        raise UserError(f"{args.checkpoint}: a masked LM, which fills masks and continues no text")
+        raise UserError(f"{args.checkpoint}: a masked LM, which fills masks but cannot continue text")
     if args.style and not isinstance(model, hub.CharLM):
         raise UserError(f"--style {args.style}: {args.checkpoint} is not a character LM; only those have styles")
 
@@ -124,7 +124,7 @@ def read_prompt(prompt: str) -> str:
 
 
 def read_style(text: str | None, names: list[str]):
-    """Return the style that ``--style`` asks for, as :class:`plugins.hub.CharLM` takes it."""
+    """Return the style of ``--style`` in the form of :class:`plugins.hub.CharLM`."""
     from plugins.errors import UserError
 
     if text is None or text in names or ":" not in text:
@@ -135,7 +135,7 @@ def read_style(text: str | None, names: list[str]):
         try:
             mixture[name.strip()] = float(weight)
         except ValueError:
-            raise UserError(f"--style {text}: {part!r} is not NAME:WEIGHT, such as drama:0.7") from None
+            raise UserError(f"--style {text}: {part!r} is not NAME:WEIGHT, for example drama:0.7") from None
     return mixture
 
 

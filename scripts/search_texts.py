@@ -4,7 +4,7 @@
     python scripts/search_texts.py checkpoints/mine vectors.npz texts.txt --query "a walk by the sea" -k 5
     python scripts/search_texts.py checkpoints/mine vectors.npz texts.txt --queries queries.txt --csv found.csv
 
-TEXTS are the files that were embedded; a text that changed since is found by its hash and refused.
+TEXTS are files that were embedded; a text that has changed since then is detected by its hash and is an error.
 """
 
 import argparse
@@ -17,9 +17,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("checkpoint", metavar="CKPT", help="the checkpoint that made the vectors")
+    add("checkpoint", metavar="CKPT", help="checkpoint that computed the vectors")
     add("vectors", type=Path, metavar="NPZ", help="file of scripts/embed.py")
-    add("files", metavar="TEXTS", nargs="+", help="the files that were embedded")
+    add("files", metavar="TEXTS", nargs="+", help="files that were embedded")
     add("--query", action="append", default=[], metavar="TEXT", help="a query; may be repeated")
     add("--queries", metavar="FILE", help="file of queries, one per line")
     add("-k", type=int, default=5, metavar="N", help="texts to show for each query (%(default)s)")

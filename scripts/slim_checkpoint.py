@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write a checkpoint to give away: a third of the size, without the optimizer's state and without paths.
+"""Write a checkpoint for sharing: a third of the size, without the optimizer state and without paths.
 
     python scripts/slim_checkpoint.py checkpoints/demo/zero-clap -o checkpoints/mine/checkpoint_best.pt
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Summarize the documents of a file: a line of JSON each, with ROUGE where the file has summaries too.
+"""Summarize the documents of a file: one JSON line each, with ROUGE if the file has summaries.
 
     python scripts/summarize.py checkpoints/lora test.csv -o summaries.jsonl --beam 4 --no-repeat-ngram 3
     python scripts/summarize.py checkpoints/lora articles.jsonl --temperature 0.7 --top-p 0.9
-    python scripts/summarize.py gpt2/ test.csv --separator "TL;DR:"     # a hard prompt, for a model as it comes
+    python scripts/summarize.py gpt2/ test.csv --separator "TL;DR:"     # a text prompt, for an untuned model
     python scripts/summarize.py lead-3 test.csv                         # the first three sentences
 
 FILE is .csv (with quoting), .tsv (without), .jsonl, or a folder with test.csv or the like. Lines go to the standard
@@ -35,7 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint, its folder, a GPT-2's folder, or lead-N for N first sentences")
     add("file", metavar="FILE", help="documents, optionally with summaries")
-    add("-o", "--output", type=Path, metavar="FILE", help="file to write, whole or not at all (default: print)")
+    add("-o", "--output", type=Path, metavar="FILE", help="file to write atomically (default: print)")
     add("--document-column", metavar="NAME", help="column of the documents (article, document or text)")
     add("--summary-column", metavar="NAME", help="column of the summaries (highlights or summary)")
     add("--split", default="test", help="which file of a folder: train, valid or test (default: %(default)s)")
@@ -53,8 +53,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--seed", type=int, default=1, metavar="N", help="random seed; each document has its own stream (1)")
     rules = parser.add_argument_group("rules")
     add = rules.add_argument
-    add("--max-length", type=int, default=64, metavar="N", help="most tokens of a summary (%(default)s)")
-    add("--min-length", type=int, default=0, metavar="N", help="fewest tokens (%(default)s)")
+    add("--max-length", type=int, default=64, metavar="N", help="largest number of tokens of a summary (%(default)s)")
+    add("--min-length", type=int, default=0, metavar="N", help="smallest number of tokens (%(default)s)")
     add("--no-repeat-ngram", type=int, default=0, metavar="N", help="no N tokens in a row occur twice (off: 0)")
     add("--force", nargs="+", default=[], metavar="WORD", help="words that every summary contains")
     add("--forbid", nargs="+", default=[], metavar="WORD", help="texts that no summary contains, even within words")
@@ -98,7 +98,7 @@ def main() -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly when the reader of a pipe does
     if args.output is not None and (args.output.is_dir() or not args.output.parent.is_dir()):
         why = "is a folder" if args.output.is_dir() else "no such folder"
-        raise UserError(f"--output {args.output}: {why}; name a file in a folder that there is")
+        raise UserError(f"--output {args.output}: {why}; name a file in an existing folder")
     if args.output is None:
         scores = [write(sys.stdout, line) for line in lines(args)]
     else:
@@ -119,7 +119,7 @@ def write(file, line: dict) -> dict | None:
 
 
 def lines(args):
-    """Yield what to write for each document: its id, its summary, and the reference and the scores if there is one."""
+    """Yield the output of each document: its id, its summary, and the reference and scores if available."""
     import itertools
 
     from tqdm import tqdm

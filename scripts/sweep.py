@@ -28,9 +28,9 @@ def parse(arguments):
         arguments, more = arguments[:at], arguments[at + 1 :]
     parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("grid", type=Path, metavar="GRID.yaml", help="what to run")
+    add("grid", type=Path, metavar="GRID.yaml", help="grid of runs")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for runs and results")
-    add("--data", metavar="PATH", help="what {data} in the grid stands for")
+    add("--data", metavar="PATH", help="value of {data} in the grid")
     add("--seeds", type=int, nargs="+", help="other seeds than the grid's")
     add("--force", action="store_true", help="replace runs whose command has changed, deleting their files")
     add("--dry-run", action="store_true", help="only print the commands")
@@ -87,7 +87,7 @@ def draw(grid, logs, cells, folder):
         updates, bits = runs.curve(records, "loss")
         points.setdefault(run.title, []).append((updates, bits * math.log(2)))
     curves = {title: runs.average(of_seeds) for title, of_seeds in points.items()}
-    loss = "validation loss (nats a token)"
+    loss = "validation loss (nats per token)"
     several = any(len(of_seeds) > 1 for of_seeds in points.values())
     title = f"{grid.title}: mean and standard error over seeds" if several else grid.title
     plots.bands(folder / "curves.png", curves, title, loss)

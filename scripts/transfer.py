@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Which task helps which: task embeddings, scores without training, and with --matrix the true gains.
+"""Transfer between tasks: task embeddings, training-free scores, and with --matrix the true gains.
 
     python scripts/transfer.py glue --tasks CoLA RTE MRPC --checkpoint checkpoints/mlm -o transfer
     python scripts/transfer.py glue --tasks CoLA RTE --checkpoint checkpoints/mlm --matrix --sizes full 1000 -o transfer
@@ -8,7 +8,7 @@ Written: ``task_embeddings.npz`` (TextEmb and TaskEmb of each task), ``similarit
 rank), ``features.csv`` (LogME, H-score, linear V-information, kNN of the checkpoint's features for each task), and
 ``similarity.png``. --matrix fine-tunes every target from every source: ``transfer.csv`` (source, target, size, seed,
 score, collapsed, gain), ``gains.md``, and ``judgment.csv``: how the methods, the largest source and chance rank the
-sources. TaskEmb is taken of single rows, with a linear head on frozen features, and does not depend on a batch size.
+sources. TaskEmb is computed on single rows, with a linear head on frozen features, and does not depend on a batch size.
 """
 
 import argparse

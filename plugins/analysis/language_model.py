@@ -1,4 +1,4 @@
-"""The interface that the analysis tools expect of a language model. What ``plugins.hub.load`` returns implements it."""
+"""The interface that the analysis tools expect of a language model. Models from ``plugins.hub.load`` implement it."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol

@@ -1,4 +1,4 @@
-"""Figures shared by the lines of work. matplotlib is imported when a figure is drawn."""
+"""Figures shared by all packages. matplotlib is imported when a figure is drawn."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ Band = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Places on the x axis, means and standard errors, (N,) each."""
 
 DASHES = ("-", "--", ":", "-.")
-FEW_POINTS = 25  # a curve of fewer points has a marker at each
+FEW_POINTS = 25  # curves with fewer points have markers
 
 
 def validation_curves(
@@ -63,9 +63,9 @@ def bands(path: str | Path, curves: Mapping[str, Band], title: str, ylabel: str,
     Args:
         path: output file; its suffix selects the format.
         curves: by name.
-        title: what the figure shows.
-        ylabel: what the means are.
-        xlabel: what the places are.
+        title: of the figure.
+        ylabel: of the means.
+        xlabel: of the places.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -118,8 +118,8 @@ def ranges(
     Args:
         path: output file; its suffix selects the format.
         groups: {group: {name: (low, value, high)}}, the same names in each.
-        title: what the figure shows.
-        xlabel: what the values are.
+        title: of the figure.
+        xlabel: of the values.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -158,10 +158,10 @@ def heat_map(
         path: output file; its suffix selects the format.
         values: (R, C).
         rows, columns: R and C labels.
-        title: what the figure shows.
-        names: what the rows are, and what the columns are.
+        title: of the figure.
+        names: of the row axis and of the column axis.
         note: a smaller line below the title.
-        label: what the values are.
+        label: of the values.
         errors: (R, C) standard errors, written below the values; NaN for none.
         decimals: of the values written.
 

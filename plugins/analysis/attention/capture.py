@@ -1,4 +1,4 @@
-"""The attention weights of every layer and head of a model that runs as it always does.
+"""Capture the attention weights of every layer and head of a model without changing its output.
 
 Shapes: B sequences, H heads of D channels, T queries, S keys: the T of this call, and before them those in a cache.
 """

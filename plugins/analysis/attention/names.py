@@ -1,11 +1,11 @@
-"""The patterns of attention heads as figures, tables and reports name them, and which heads are worth naming."""
+"""Names of attention patterns in figures, tables and reports, and the selection of heads that are named."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 STRONG = 0.1  # a head of a lower score does not have the pattern in any useful sense; figures do not mark it
-DESCRIPTIONS = {  # name of the pattern: what it is called, and what a head of that kind attends to
+DESCRIPTIONS = {  # name of the pattern: displayed name, and what a head of that kind attends to
     "previous_token_head": ("previous token", "Attends to the token just before."),
     "current_token_head": ("current token", "Attends to the token itself."),
     "next_token_head": ("next token", "Attends to the token just after."),

@@ -1,4 +1,4 @@
-"""Figures of attention: all heads, one head large, and which head has which pattern.
+"""Figures of attention: all heads, one head large, and the patterns of heads.
 
 Shapes: L layers, H heads, T tokens. Layers and heads count from 0, as in the arrays. Text that begins in a
 right-to-left script, for example Hebrew, runs from right to left; matplotlib orders the letters within a label.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-LABELED = 16  # up to so many tokens, the pictures of a grid are labeled with them
+LABELED = 16  # up to this many tokens, the panels of a grid are labeled with them
 SHOWN_AS = str.maketrans({" ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍"})
 SIDES = ("labelleft", "labelright")
 KEYS, QUERIES = "key (attended to)", "query (attending)"
@@ -35,7 +35,7 @@ def attention_grid(path: str | Path, tokens: Sequence[str], attention: Sequence,
         path: output file; its suffix selects the format.
         tokens: T.
         attention: L arrays or tensors (1, H, T, T), from :func:`plugins.analysis.attention.capture.attention_of`.
-        title: what the figure shows.
+        title: of the figure.
 
     Raises:
         UserError: matplotlib is not installed, or does not support the format.
@@ -86,7 +86,7 @@ def pattern_maps(path: str | Path, scores: Mapping[str, Mapping], title: str) ->
 
     Args:
         path, title: as in :func:`attention_grid`.
-        scores: what :func:`plugins.analysis.attention.patterns.score_heads` returned.
+        scores: of :func:`plugins.analysis.attention.patterns.score_heads`.
 
     Raises:
         UserError: matplotlib is not installed, or does not support the format.

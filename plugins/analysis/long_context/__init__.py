@@ -1,1 +1,1 @@
-"""How well models read inputs longer than those they were trained on."""
+"""Evaluation on inputs longer than those in training."""

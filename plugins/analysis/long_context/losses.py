@@ -1,6 +1,6 @@
 """Loss by length of the input and by position in it, for causal and masked language models (Press et al., 2022).
 
-Windows that do not overlap show what a model makes of an input of L tokens, but mix two effects: longer inputs have
+Windows that do not overlap measure the loss on inputs of L tokens, but mix two effects: longer inputs have
 a smaller share of early tokens, which have little context, and models may fail on positions they were not trained on.
 Sliding windows predict the same tokens at every length, each with L tokens of context, and show only the second effect
 (appendix B of the paper, "the early token curse").
@@ -36,7 +36,7 @@ EDGES = (33, 36, 40, 48, 64, 96)  # of the bins of that distance; 32 on either s
 
 @dataclass(frozen=True)
 class Settings:
-    """What is evaluated.
+    """Settings of the evaluation.
 
     Attributes:
         lengths: L of each evaluation, in tokens, ascending.
@@ -57,7 +57,7 @@ def scheme_of(lm: LanguageModel) -> Positions:
     """Return the positional scheme of a model.
 
     Raises:
-        UserError: it has none of this package's.
+        UserError: it has no scheme of this package.
     """
     found = next((part for part in lm.model.modules() if isinstance(part, Positions)), None)
     if found is None:
@@ -77,14 +77,14 @@ def evaluate(lm: LanguageModel, tokens: Tensor, settings: Settings, scaling: str
     Args:
         lm: returned by ``plugins.hub.load``.
         tokens: (N,) the text, without special tokens.
-        settings: what is evaluated.
+        settings: of the evaluation.
         scaling: of positions, by as much as each input is longer than the trained length.
 
     Returns:
         For each length a dict: ``length``, ``times`` the trained one, ``windows``, ``sliding`` and, for causal models
         with which it works, ``cache`` (mean, standard error over windows, n), ``by_position`` (causal) or
         ``by_distance`` (masked), ``tokens_per_second``, ``peak_mb``; or ``length``, ``times`` and ``limit`` where the
-        model's table of positions ends before.
+        model's position table is shorter.
 
     Raises:
         UserError: the text is shorter than the longest length, or the scheme does not support the scaling.

@@ -9,7 +9,7 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def reset_peak(device: torch.device) -> None:
-    """Start measuring anew. Where the system cannot reset the peak of a process, it counts from the start."""
+    """Reset the peak. Where the system cannot reset it for a process, the peak counts from the start."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -20,7 +20,7 @@ def reset_peak(device: torch.device) -> None:
 
 
 def peak_megabytes(device: torch.device) -> float:
-    """Return the most memory since :func:`reset_peak`: allocated on a GPU, else resident in the process."""
+    """Return the peak memory since :func:`reset_peak`: allocated on a GPU, else resident in the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     try:

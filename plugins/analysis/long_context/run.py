@@ -34,7 +34,7 @@ def run(
         checkpoints: paths, each with its name before ``=`` or without.
         text: the file to read.
         lengths: tokens, or multiples of the trained length, for example ``4x``.
-        scalings: kinds, see :class:`plugins.modules.scaling.Scaling`; what a model does not support is left out.
+        scalings: kinds, see :class:`plugins.modules.scaling.Scaling`; kinds that a model does not support are skipped.
         output: folder of the results.
         bar: show progress.
         settings: of :class:`.losses.Settings`.
@@ -83,7 +83,7 @@ def tokens_in(length: str, trained: int) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(x?)", length)
     tokens = round(float(match[1]) * (trained if match[2] else 1)) if match else 0
     if tokens < 8:
-        raise UserError(f"--lengths {length}: a number of tokens from 8 on is needed, or a multiple such as 4x")
+        raise UserError(f"--lengths {length}: a number of tokens from 8 on is needed, or a multiple, for example 4x")
     return tokens
 
 

@@ -1,4 +1,4 @@
-"""The geometry of embeddings: how much of the space they use, and how evenly.
+"""Isotropy of embeddings: how much of the space they use, and how evenly.
 
 The mean cosine measures the mean vector, not the shape of the cloud: a 16-dimensional Gaussian has .00, the same cloud
 shifted by 3 has .90 and its IsoScore stays .99; one loud dimension leaves the mean cosine at .00 and takes IsoScore to

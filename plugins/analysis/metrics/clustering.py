@@ -1,4 +1,4 @@
-"""How well clusters of vectors agree with classes, corrected for chance and not.
+"""Agreement of clusters with classes, with and without correction for chance.
 
 v-measure grows with the number of clusters: random labels on 200 rows of 4 classes score .007 with 2 clusters and .167
 with 50. AMI and ARI are zero for random labels (Vinh et al., 2010; Hubert and Arabie, 1985).

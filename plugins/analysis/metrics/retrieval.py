@@ -1,4 +1,4 @@
-"""Exact neighbor search by cosine in blocks of rows, and what classes the neighbors have.
+"""Exact neighbor search by cosine in blocks of rows, and retrieval metrics of labeled vectors.
 
 Memory is that of one block of scores, (block, N), not of the full (N, N) matrix.
 """

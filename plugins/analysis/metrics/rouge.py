@@ -19,7 +19,7 @@ from plugins.analysis.metrics import subsequence
 from plugins.errors import UserError
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
-SETTINGS = "F-measure, text in NFC, Porter stemmer for English words, one sentence a line for rougeLsum"
+SETTINGS = "F-measure, text in NFC, Porter stemmer for English words, one sentence per line for rougeLsum"
 _WORD = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*|[\p{L}\p{M}\p{N}]+?"
     r"(?=[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]|[^\p{L}\p{M}\p{N}]|$)"

@@ -27,7 +27,7 @@ def read_scores(path: Path) -> dict[str, dict]:
     except UserError:
         raise
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: not what scripts/summarize.py writes for documents that have summaries") from None
+        raise UserError(f"{path}: not a file of scripts/summarize.py for documents with summaries") from None
     if len(found) < len(scores):
         twice = Counter(name for name, _ in scores).most_common(1)[0][0]
         raise UserError(f"{path}: two documents have the id {twice!r}; summarize a file in which each id is unique")
@@ -89,7 +89,7 @@ def draw(results: Mapping, axis: str | None, path: Path) -> None:
 
     Args:
         results: of :func:`compare`.
-        axis: what the names are numbers of; None if they are not numbers.
+        axis: quantity that the names are values of; None if they are not numbers.
         path: output file.
     """
     label = f"F-measure (%), {results[next(iter(results))]['documents']} documents"
@@ -114,7 +114,7 @@ def draw(results: Mapping, axis: str | None, path: Path) -> None:
 
 
 def conclusion(results: Mapping) -> str:
-    """Return as a title which system has the highest ROUGE-1, or that the best two are level."""
+    """Return a title that names the system with the highest ROUGE-1, or the best two if they are tied."""
     order = sorted(results, key=lambda name: -results[name]["rouge1"]["mean"])
     best = results[order[0]]["rouge1"]
     title = f"{order[0]} has the highest ROUGE-1, {100 * best['mean']:.1f}"

@@ -1,4 +1,4 @@
-"""Longest common subsequences with one bit a cell (Hyyrö, 2004: "Bit-parallel LCS-length computation revisited")."""
+"""Longest common subsequences with one bit per cell (Hyyrö, 2004: "Bit-parallel LCS-length computation revisited")."""
 
 from collections.abc import Hashable, Sequence
 

@@ -1,4 +1,4 @@
-"""The surprisal of each token of a text, next to what a language model expected instead.
+"""The surprisal of each token of a text, with the tokens that a language model expected.
 
 The surprisal of a token is -log2 p, in bits (Hale, 2001, "A probabilistic Earley parser as a psycholinguistic model").
 A causal model gives p from the tokens before it. For a masked LM, p is the probability at a mask in the token's place,
@@ -25,7 +25,7 @@ MASKED_AT_ONCE = 32  # copies of a text in a forward pass, each with another mas
 
 @dataclass(frozen=True)
 class Surprisal:
-    """What a model expected at each token.
+    """Surprisal and a model's first choices at each token.
 
     Attributes:
         ids: (T,) the tokens.

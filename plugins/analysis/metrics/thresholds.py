@@ -1,4 +1,4 @@
-"""Choose a threshold on scores, with an interval of the whole choice."""
+"""Choose a threshold on scores, with a bootstrap interval of the choice."""
 
 from typing import Any
 
@@ -77,7 +77,7 @@ def choose(scores: np.ndarray, labels: np.ndarray, metric: str = "f1", **options
 
 
 def at(scores: np.ndarray, labels: np.ndarray, threshold: float, metric: str, **options: Any) -> float:
-    """Return the metric of a threshold that is given."""
+    """Return the metric of a given threshold."""
     predicted, labels = np.asarray(scores) > threshold, np.asarray(labels).astype(bool)
     wrong = predicted != labels
     counts = {"tp": predicted & labels, "fp": predicted & wrong, "fn": labels & wrong, "tn": ~(predicted | labels)}
@@ -87,7 +87,7 @@ def at(scores: np.ndarray, labels: np.ndarray, threshold: float, metric: str, **
 def interval(
     scores: np.ndarray, labels: np.ndarray, metric: str = "f1", resamples: int = 1000, seed: int = 0, **options: Any
 ) -> dict[str, tuple[float, float]]:
-    """Return the 95 % bootstrap intervals of the threshold and of its value; each resample makes the whole choice."""
+    """Return the 95 % bootstrap intervals of the threshold and of its value; each resample repeats the choice."""
     scores, labels, draw = np.asarray(scores, float), np.asarray(labels), np.random.default_rng(seed)
     found = []
     for _ in range(resamples):

@@ -1,4 +1,4 @@
-"""The model card: the architecture, data, training and losses that a checkpoint records."""
+"""The model card: the architecture, data, training and losses recorded in a checkpoint."""
 
 import math
 from collections.abc import Mapping

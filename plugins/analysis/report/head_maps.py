@@ -39,7 +39,7 @@ def head_maps(lm: LanguageModel, text: str, count: int, seed: int) -> dict:
 
 
 def head_map(name: str, scores: Mapping) -> dict:
-    """Return one pattern as the page shows it: a head below :data:`STRONG` is only named as the best of weak ones."""
+    """Return one pattern in the page's form; a head below :data:`STRONG` is only named as the best of weak ones."""
     what = DESCRIPTIONS[name][1] if name in DESCRIPTIONS else ""
     score, low, high = (np.asarray(scores[key]) for key in ("score", "low", "high"))  # (L, H)
     best, heads = int(score.argmax()), score.shape[1]
@@ -55,7 +55,7 @@ def head_map(name: str, scores: Mapping) -> dict:
 
 
 def strongest_head(maps: Mapping | None, weights: np.ndarray) -> int:
-    """Return the head that a report opens on, counted through the layers.
+    """Return the head shown first in a report, counted through the layers.
 
     It is the one with the highest score on any pattern of the text, or without patterns the one that concentrates its
     attention most. A uniform head attends to nothing in particular, and induction is scored on other text.

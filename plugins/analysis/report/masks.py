@@ -59,7 +59,7 @@ def passage_of_words(lm: MaskFiller, text: str) -> dict | None:
 
 
 def is_one_token(lm: MaskFiller, word: str) -> bool:
-    """Return whether the tokenizer leaves a word whole."""
+    """Return whether a word is a single token."""
     try:
         return lm.single_token(f" {word}") is not None
     except UserError:

@@ -19,7 +19,7 @@ def curve(records: Iterable[Record], name: str, stage: str = VALID) -> tuple[np.
 
 @dataclass(frozen=True)
 class Summary:
-    """A run in four numbers; NaN for numbers that the log does not contain.
+    """Summary of a run; NaN for numbers that the log does not contain.
 
     Attributes:
         updates: updates made.

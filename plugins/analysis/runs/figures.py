@@ -14,7 +14,7 @@ from plugins.analysis.runs.groups import Configuration
 from plugins.analysis.runs.logs import TRAIN, VALID
 from plugins.errors import UserError
 
-METRICS = {  # name in the log: (title of the axis, what falls, decimals); others are called by their name in the log
+METRICS = {  # name in the log: (title of the axis, quantity that falls, decimals); others keep their name in the log
     "loss": ("loss, as logged (bits)", "loss (bits)", 2),
     "nats": ("loss (nats per token)", "loss (nats)", 2),
     "bpc": ("loss (bits per character)", "loss (bits per character)", 2),

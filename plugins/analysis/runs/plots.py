@@ -32,8 +32,8 @@ def band_panels(
     Args:
         path: output file; its suffix selects the format.
         panels: by the title of a panel, its curves by name, in the same color in all panels.
-        title: the conclusion, or what the figure shows.
-        ylabel: what the means are.
+        title: the conclusion, or a description of the figure.
+        ylabel: of the means.
         note: a smaller line below the title.
         decimals: of the last values.
 
@@ -80,11 +80,11 @@ def conclusion(curves: Mapping[str, Band], what: str, decimals: int = 2) -> str:
 
     Args:
         curves: by name, at least one.
-        what: what falls, for example "validation loss".
+        what: the quantity that falls, for example "validation loss".
         decimals: of the values.
 
     Returns:
-        For curves with standard errors, no curve is called lowest that is not so by two of its standard errors of the
+        For curves with standard errors, a curve is called lowest only if it is so by two standard errors of the
         difference.
     """
     lows = {name: int(np.argmin(mean)) for name, (_, mean, _) in curves.items()}
@@ -115,8 +115,8 @@ def bars(
         groups: G names, the first on top.
         series: by name, the values (G,) and the lengths of the error bars below and above, (2, G) or (G,); NaN for
             none.
-        title: what the figure shows.
-        xlabel: what the values are, and what the error bars.
+        title: of the figure.
+        xlabel: of the values and the error bars.
         note: a smaller line below the title.
         line: a value for comparison, drawn as a dashed line, and its name.
 

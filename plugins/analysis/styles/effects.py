@@ -41,7 +41,7 @@ def adapter_of(lm: StyleLM) -> Any:
 
 @dataclass(frozen=True)
 class Plane:
-    """Vectors laid out in two dimensions.
+    """Vectors projected to two dimensions.
 
     Attributes:
         points: (N, 2).
@@ -90,7 +90,7 @@ def summaries(lm: StyleLM, windows: torch.Tensor) -> np.ndarray:
     classifier = classifier_of(lm)
     if classifier is None:
         raise infers_nothing(lm)
-    read = []  # once a pass, or in the published form once a modulated layer
+    read = []  # once per pass, or in the published form once per modulated layer
     hook = classifier.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
     rows = []
     try:

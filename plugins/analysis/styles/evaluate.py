@@ -1,4 +1,4 @@
-"""The evaluation of a character LM's styles as a whole: what ``scripts/evaluate_style.py`` writes and prints.
+"""The complete style evaluation of a character LM, used by ``scripts/evaluate_style.py``.
 
 ``lm`` is a :class:`plugins.hub.CharLM`.
 """
@@ -23,7 +23,7 @@ SHARES = (0.6, 0.2, 0.2)  # shares of the held-out text: to train the judges, to
 
 @dataclass(frozen=True)
 class StyleEvaluation:
-    """What is measured.
+    """Settings of the evaluation.
 
     Attributes:
         sampling: how text is generated.
@@ -48,7 +48,7 @@ class StyleEvaluation:
 
         Returns:
             ``styles``, ``chance``, ``model_has_these_styles``, ``sees_the_future``, ``characters``, and where they
-            apply ``head``, ``cost``, ``loss``, ``judges``, ``agreement`` and ``samples``, as JSON takes them.
+            apply ``head``, ``cost``, ``loss``, ``judges``, ``agreement`` and ``samples``, as JSON data.
 
         Raises:
             UserError: too little text.

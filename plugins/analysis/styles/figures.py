@@ -80,7 +80,7 @@ class StyleFigures:
     def of_texts(self) -> None:
         """Draw the windows of the texts in two dimensions; needs at least two texts to compare."""
         if len(self.windows) < 2:
-            self.missing.append("one text to look at: no texts.png, which compares several")
+            self.missing.append("only one text: no texts.png, which compares several")
             return
         vectors = np.concatenate([effects.summaries(self.lm, rows) for rows in self.windows.values()])
         names = [name for name, rows in self.windows.items() for _ in rows]
@@ -132,7 +132,7 @@ class StyleFigures:
         plots.heat_map(
             self.path("perplexity"), values, list(table), columns, "Perplexity under every forced style",
             ("text", "style"), note=f"blocks of {self.lm.block_size} characters; ± standard error over blocks",
-            label="perplexity a character", errors=errors, decimals=2,
+            label="perplexity per character", errors=errors, decimals=2,
         )  # fmt: skip
         self.found["perplexity"] = table
 
@@ -151,7 +151,7 @@ class StyleFigures:
         self.counts("confusion", counts, (names, names), title, note, "true style")
 
     def judges(self) -> None:
-        """Draw the verdict of a judge of the evaluation on real and generated text."""
+        """Draw a judge's results on real and generated text from the evaluation."""
         found, window = self.evaluated, self.evaluated["options"]["window"]
         series = run_bars.consistency({"": [found]}, self.judge)
         kinds, bars = run_bars.one_by_one(series)

@@ -88,7 +88,7 @@ class Judging:
         return scores
 
     def of_condition(self, report: dict, condition: str, by_seed: BySeed, predict: Predict, nearest: Predict) -> None:
-        """Add a judge's verdict on the text that was generated under a condition."""
+        """Add a judge's results on the text generated under a condition."""
         texts, asked = zip(*flat(by_seed), strict=True)
         if condition == "free":  # no style requested: the base rates
             rates = evaluation.base_rates(texts, predict, self.window, len(self.styles))

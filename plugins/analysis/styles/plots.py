@@ -1,4 +1,4 @@
-"""Figures of what :mod:`plugins.analysis.styles.effects` computes. matplotlib is imported when a figure is drawn.
+"""Figures of the results of :mod:`plugins.analysis.styles.effects`. matplotlib is imported when a figure is drawn.
 
 Shapes: T characters, C channels, H heads, K styles, L layers, M modulated layers, N points. Layers and heads count from
 0, as in the arrays.
@@ -38,7 +38,7 @@ def plane(
         path: output file; its suffix selects the format.
         laid_out: N points.
         groups: N names of groups.
-        title: what the points are; a line below it names the projection.
+        title: of the points; a line below it names the projection.
         named: write the name of the group next to each point instead of a legend.
         styles: names of the styles, whose colors do not depend on which groups are present.
     """
@@ -84,7 +84,7 @@ def ribbon(
         text: T characters.
         probabilities: (T, K).
         styles: K names.
-        title: what the figure shows.
+        title: of the figure.
         width: characters per line.
     """
     width = min(width, len(text))
@@ -92,7 +92,7 @@ def ribbon(
     colors, backwards = colors_of(styles, ()), reads_backwards(text)
     legend = 0.19 * math.ceil(len(styles) / LEGEND_COLUMNS)  # inches, as all of these
     top = 0.61 + legend
-    high = top + 0.65 + 0.78 * lines  # title and legend, what the axes are, the lines
+    high = top + 0.65 + 0.78 * lines  # title and legend, axis labels, lines
     figure = new_canvas(1.2 + 0.145 * max(width, 60), high)
     for line in range(lines):
         axes = figure.add_subplot(lines, 1, line + 1)
@@ -229,7 +229,7 @@ def attention_of_head(
         weights: (K, T, T) of the head, under each forced style.
         characters: T, the labels of the maps.
         styles: K names.
-        head: its layer and its number, from 0.
+        head: layer and number, from 0.
     """
     columns = min(2, len(styles))
     rows = math.ceil(len(styles) / columns)
@@ -250,6 +250,6 @@ def attention_of_head(
         axes.tick_params(length=0, pad=1)
         axes.set(xlabel="key", ylabel="query")
     figure.colorbar(image, ax=grid.ravel().tolist(), label="attention weight minus the mean", fraction=0.03, pad=0.02)
-    figure.suptitle(f"Layer {head[0]}, head {head[1]}: where each forced style makes it look",
+    figure.suptitle(f"Layer {head[0]}, head {head[1]}: attention under each forced style",
                     fontsize=11.5, fontweight="bold")  # fmt: skip
     save(figure, path, bbox_inches="tight")

@@ -6,7 +6,7 @@ from plugins.tables import markdown
 
 
 def headline(result: Mapping) -> list[str]:
-    """Return the main results in about five lines: which figure to quote, why, and what supports it."""
+    """Return the main results in about five lines: the number to quote, the reason, and supporting results."""
     lines = [f"{result['checkpoint']}, styles: {', '.join(result['styles']) or 'none'}"]
     lines += _judged(result) if "judges" in result else _not_judged(result)
     if "cost" in result:
@@ -78,7 +78,7 @@ def tables(result: Mapping) -> str:
     if "cost" in result:
         forms = ("true", "inferred", "none", "wrong", "wrong_minus_true")
         lines = [[style, *(shown(cost.get(form)) for form in forms)] for style, cost in result["cost"].items()]
-        parts.append(markdown(["nats a character, text of", *(form.replace("_", " ") for form in forms)], lines))
+        parts.append(markdown(["nats per character, text of", *(form.replace("_", " ") for form in forms)], lines))
     for name, report in result.get("judges", {}).items():
         parts += _judge_tables(name, report, result["chance"])
     if "agreement" in result:
@@ -94,7 +94,7 @@ def _loss_table(loss: Mapping, leaks: bool) -> str:
         ["honest: each character predicted only from its prefix", shown(loss["honest"])],
         ["honest less one pass", shown(loss["gap"])],
     ]
-    return markdown([f"loss, nats a character over {loss['tokens']:,}", ""], lines)
+    return markdown([f"loss, nats per character over {loss['tokens']:,}", ""], lines)
 
 
 def _judge_tables(name: str, report: Mapping, chance: float) -> list[str]:

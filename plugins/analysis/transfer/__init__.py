@@ -1,1 +1,1 @@
-"""How tasks relate: embeddings of tasks, scores of features without training, judgments of rankings."""
+"""Transfer between tasks: task embeddings, training-free feature scores, evaluation of rankings."""

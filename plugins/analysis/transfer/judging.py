@@ -1,4 +1,4 @@
-"""How well a ranking of source tasks predicts the scores after transfer."""
+"""Evaluate how well a ranking of source tasks predicts the scores after transfer."""
 
 from collections.abc import Mapping
 
@@ -23,7 +23,7 @@ def regret(predicted: Mapping[str, float], actual: Mapping[str, float], k: int =
 
 
 def rank_of_best(predicted: Mapping[str, float], actual: Mapping[str, float]) -> int:
-    """Return at which rank, from 1, a prediction has the source that is best."""
+    """Return the predicted rank, from 1, of the best source."""
     return _ranked(predicted, actual).index(max(actual, key=actual.__getitem__)) + 1
 
 

@@ -1,6 +1,6 @@
 """Vectors of tasks: TextEmb, the mean of the vectors of their texts, and TaskEmb, their Fisher information.
 
-TaskEmb is the diagonal of a model's Fisher information, a component for each weight (Vu et al., 2020, section 3.2).
+TaskEmb is the diagonal of a model's Fisher information, one component per weight (Vu et al., 2020, section 3.2).
 The public code squares the gradient of a batch's mean, so that its value depends on the batch size (1.00, .14 and .04
 for 1, 8 and 32 rows in a toy example). Here the gradient of each row is squared.
 """
@@ -25,7 +25,7 @@ def fisher_diagonal(
     """Return the mean over rows of the squared gradient of each row's loss: {name: float64 of the parameter's shape}.
 
     Args:
-        parameters: those of the model whose information is wanted.
+        parameters: of the model to compute the information of.
         losses: for each row a function that returns -log p(y | x), a scalar.
     """
     names, values = list(parameters), list(parameters.values())
