@@ -35,7 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="characters, or tokens, to draw (%(default)s)",
     )
-    add("--num-samples", type=int, default=1, metavar="N", help="samples; a single one is printed while it is drawn (1)")
+    add("--num-samples", type=int, default=1, metavar="N", help="samples; a single one is printed as it is drawn (1)")
     add("--temperature", type=float, default=0.8, metavar="X", help="0: the likeliest character always (%(default)s)")
     add("--top-k", type=int, default=200, metavar="K", help="draw from the likeliest K; 0 for all (%(default)s)")
     add("--top-p", type=float, metavar="P", help="draw from the likeliest that together have probability P (all)")
