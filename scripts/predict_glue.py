@@ -49,18 +49,28 @@ def main():
 
     report_in_one_line()
     user_dir.load(args.user_dir)
+    check_output(args)
     submit(args) if args.runs else predict_one(args)
+
+
+def check_output(args):
+    """Refuse to write over the checkpoint, the results or a data file."""
+    from plugins.data.glue import specs
+    from plugins.files import check_not_read
+
+    own = [specs.find(args.task, "--task")] if args.task else []
+    names = {name for spec in (*specs.SPECS.values(), *own) for name in spec.files.values()}
+    data = [path for name in names for path in (Path(args.glue_dir, name), *Path(args.glue_dir).glob(f"*/{name}"))]
+    results = Path(args.runs, "results.json") if args.runs else None
+    check_not_read([args.output, args.submission], [args.checkpoint, results, *data])
 
 
 def predict_one(args):
     from plugins.data.glue import specs
-    from plugins.files import check_not_read, write_text
+    from plugins.files import write_text
     from plugins.glue import predict
 
     spec = specs.find(args.task, "--task") if args.task else None
-    files = {name for each in (*specs.SPECS.values(), *([spec] if spec else [])) for name in each.files.values()}
-    data = [path for name in files for path in (Path(args.glue_dir, name), *Path(args.glue_dir).glob(f"*/{name}"))]
-    check_not_read([args.output], [args.checkpoint, *data])
     given = answers(args, args.checkpoint, args.split, spec)
     lines = predict.prediction_lines(given, given.spec.labels if args.official_labels else given.spec.id2label)
     if args.output:

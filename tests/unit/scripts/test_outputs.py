@@ -14,6 +14,8 @@ CASES = {
     "plot_attention": ["CKPT", "FILE:IN", "--json", "IN"],
     "evaluate_style": ["CKPT", "--data", "IN", "-o", "IN"],
     "predict_glue": ["--checkpoint", "CKPT", "--glue-dir", "DIR", "--task", "RTE", "-o", "DIR/dev.tsv"],
+    "predict_glue, submission": ["--runs", "DIR", "--glue-dir", "DIR", "--submission", "DIR/RTE/dev.tsv"],
+    "predict_glue, over the results": ["--runs", "DIR", "--glue-dir", "DIR", "--submission", "DIR/results.json"],
     "merge_peft": ["CKPT", "-o", "CKPT"],
     "merge_peft, over the base": ["CKPT", "--base", "IN", "-o", "IN"],
     "merge_peft, over the checkpoint in a folder": ["DIR", "-o", "DIR/checkpoint_best.pt"],
