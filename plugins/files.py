@@ -94,7 +94,7 @@ def not_utf8(path: str | Path, line: int | None = None, byte: int | None = None,
 
 
 def locate_not_utf8(path: str | Path) -> UserError:
-    """Return :func:`not_utf8` with the place of the first wrong byte, for which the file is read again."""
+    """Return :func:`not_utf8` with the position of the first wrong byte, found by reading the file again."""
     try:
         content = Path(path).read_bytes() if os.path.isfile(path) else b""
         content.decode("utf-8")
@@ -138,7 +138,7 @@ def read_json(path: str | Path, kind: type | tuple[type, ...] = object) -> Any:
 
 
 def read_json_if_any(path: str | Path) -> dict[str, Any]:
-    """Return the object in a JSON file that a program of ours wrote, or ``{}`` if there is none or it is damaged."""
+    """Return the object in a JSON file that this package wrote, or ``{}`` if it is missing or damaged."""
     try:
         return read_json(path, dict)
     except UserError:

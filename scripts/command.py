@@ -86,7 +86,7 @@ def check_columns(path: str | Path | None, names: Iterable[str | None], flag: st
     try:
         with open(path, encoding="utf-8-sig") as file:
             line = file.readline(LONGEST_HEADER)
-    except (OSError, UnicodeDecodeError):  # compressed, or of another encoding: the reader says so
+    except (OSError, UnicodeDecodeError):  # compressed, or in another encoding: the reader reports it
         return
     if not line.strip() or not line.endswith("\n") or line.count('"') % 2:
         return  # empty, or a header that continues on the next line

@@ -6,7 +6,7 @@
 
 Each run is a fairseq-train; finished runs are not repeated. The first seed tries the grid, the other seeds repeat the
 best setting. Untuned model, mean word vectors and TF-IDF are in the table too. The rows that choose the setting are
-those that are scored, as with any grid on a validation set: small differences mean nothing.
+those that are scored, as with any grid on a validation set: small differences are not meaningful.
 """
 
 import argparse

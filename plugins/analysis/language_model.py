@@ -32,7 +32,7 @@ class LanguageModel(Protocol):
 
     @property
     def dictionary(self) -> Dictionary:
-        """What maps ids to symbols; its first ``nspecial`` symbols are special tokens."""
+        """Maps ids to symbols; its first ``nspecial`` symbols are special tokens."""
 
     def encode(self, text: str) -> Tensor:
         """Return the ids (T,) of a text, with the special tokens around it that the model was trained with."""

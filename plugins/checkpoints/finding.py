@@ -30,7 +30,7 @@ def find_checkpoint(path: str | os.PathLike) -> str:
 def by_update(folder: str | os.PathLike) -> list[Path]:
     """Return the numbered checkpoints of a folder, ``checkpoint_EPOCH_UPDATES.pt``, the one with most updates first.
 
-    The times of the files say nothing: copies and restored backups have new ones.
+    File times are not used: copies and restored backups have new ones.
     """
     numbered = [(NUMBERED.fullmatch(path.name), path) for path in Path(folder).iterdir()]
     found = [(int(match[2]), int(match[1]), path) for match, path in numbered if match]

@@ -1,4 +1,4 @@
-"""What a checkpoint may contain: the types of its parts, the sizes of its tensors, and no reference to the outside."""
+"""Schema of a checkpoint: the types of its parts, the sizes of its tensors, and no external references."""
 
 import argparse
 import math

@@ -16,7 +16,7 @@ from plugins.options import NO_START
 
 
 def check_place(path: str | os.PathLike, dictionary: TokenDictionary) -> None:
-    """Refuse to write a causal LM next to others with a different tokenizer, which its own would replace.
+    """Raise an error if a folder has causal LMs with a different tokenizer, which writing another would replace.
 
     Raises:
         UserError: there are such checkpoints.

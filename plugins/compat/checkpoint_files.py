@@ -1,4 +1,4 @@
-"""How fairseq reads, writes and copies checkpoints.
+"""Reading, writing and copying of checkpoints in fairseq.
 
 Defects: stock fairseq can neither resume nor load on torch >= 2.6, whose weights-only reader refuses its options; what
 a file names is built without a check; ``checkpoint_last.pt`` is copied into place: a killed run leaves half of it.

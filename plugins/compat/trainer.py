@@ -66,7 +66,7 @@ def get_valid_iterator(original: Callable, self: Any, subset: str, disable_itera
 
 
 def check_precision(common: Any) -> None:
-    """Refuse half precision without a GPU.
+    """Raise an error for half precision without a GPU.
 
     Raises:
         UserError: names the flag.
@@ -79,7 +79,7 @@ def check_precision(common: Any) -> None:
 
 
 def check_world_size(cfg: Any) -> None:
-    """Refuse to train separate copies.
+    """Raise an error instead of training separate copies.
 
     Raises:
         UserError: a launcher started several processes, and fairseq sees one.

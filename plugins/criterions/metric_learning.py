@@ -270,7 +270,7 @@ def gathered(columns: Tensor, sample: dict[str, Any], task: FairseqTask) -> Tens
 
 
 def check(cfg: MetricLearningConfig, loss: MetricLoss, distance: str, margin: float | None, task: Any) -> None:
-    """Refuse options that contradict each other."""
+    """Raise an error for options that contradict each other."""
     name = str(cfg.metric_loss)
     for flag, value, default in (("--distance", cfg.distance, loss.distance), ("--margin", cfg.margin, loss.margin),
                                  ("--scale", cfg.scale, loss.scale)):  # fmt: skip

@@ -128,7 +128,7 @@ def gathered(scores: Tensor, sample: dict[str, Any]) -> Tensor:
 
 
 def check(cfg: PreferenceCriterionConfig, objective: str, task: Any) -> None:
-    """Refuse options that contradict each other."""
+    """Raise an error for options that contradict each other."""
     for name in ("centering", "smoothing", "tie_strength"):
         if getattr(cfg, name) < 0:
             raise UserError(f"--{name.replace('_', '-')} {getattr(cfg, name)} is negative")

@@ -159,14 +159,14 @@ def _joint(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _calibrated(counts: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the joint with rows scaled to the label counts, in whole numbers whose row sums are those counts."""
+    """Return the joint with rows scaled to the label counts, in integers whose row sums are those counts."""
     given = np.bincount(labels, minlength=len(counts))
     scaled = (counts.T / np.maximum(counts.sum(1), TINY) * given).T
     return _rounded(scaled / max(scaled.sum(), TINY) * len(labels))
 
 
 def _rounded(matrix: np.ndarray) -> np.ndarray:
-    """Round to whole numbers that keep each row's sum, changing where rounding went furthest the other way."""
+    """Round to integers and keep each row's sum by adjusting the entries with the largest rounding error."""
     result = matrix.round()
     for exact, row in zip(matrix, result, strict=True):
         while (difference := round(exact.sum()) - round(row.sum())) != 0:

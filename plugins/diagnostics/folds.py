@@ -9,7 +9,7 @@ def stratified(labels: np.ndarray, folds: int, groups: np.ndarray | None = None,
     """Return the fold of each row, (n,) int16 from 0 to ``folds`` - 1.
 
     Groups of several rows are dealt first, the largest ones at the start, each to the fold that lacks its labels most;
-    rows alone then fill up, label by label.
+single rows then fill up the folds, label by label.
 
     Args:
         labels: (n,) class ids, or scores, which are cut into ten quantiles.

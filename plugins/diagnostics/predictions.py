@@ -5,7 +5,7 @@ from scipy.special import log_softmax
 
 from plugins.errors import check
 
-TOLERANCE = 1e-3  # by which the probabilities of a row may differ from a sum of 1; float16 files need it
+TOLERANCE = 1e-3  # tolerance of a row's sum of probabilities around 1; float16 files need it
 
 
 def checked_labels(labels: np.ndarray, num_classes: int, rows: int | None = None) -> np.ndarray:

@@ -55,7 +55,7 @@ def comparable() -> list[str]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a job computes after training; plain data, because a job may run elsewhere.
+    """Result of a job after training; plain data, because a job may run elsewhere.
 
     Attributes:
         data: folder of the texts.

@@ -134,7 +134,7 @@ def scores_of(task: Features) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Score:
-    """What a job computes: the official metric on the validation rows; plain data, because a job may run elsewhere."""
+    """Result of a job: the official metric on the validation rows; plain data, because a job may run elsewhere."""
 
     glue_dir: str
 

@@ -45,7 +45,7 @@ INTERMEDIATE_FOR = ("RTE", "MRPC", "STS-B")  # as in RoBERTa, section 5.1, and i
 
 
 def whole(value: Any) -> int:
-    """Convert a whole number in any notation; raise ValueError for another number."""
+    """Convert an integer in any notation; raise ValueError for another number."""
     if float(value) != int(float(value)):
         raise ValueError
     return int(float(value))

@@ -139,7 +139,7 @@ def target_names(adapted: Collection[str], layers: int) -> list[str]:
 
 
 def check_feedforward(config: Mapping[str, Any], path: Path, adapted: Collection[str]) -> None:
-    """Refuse an IA3 adapter that scales the input of other layers than ``--peft`` does.
+    """Raise an error for an IA3 adapter that scales the input of other layers than ``--peft``.
 
     Raises:
         UserError: it does.

@@ -1,4 +1,4 @@
-"""Where jobs run: in threads of this process that wait for child processes, or on a cluster through submitit.
+"""Launchers of jobs: threads of this process that wait for child processes, or a cluster through submitit.
 
 The runner uses only the interface :class:`Launcher`.
 """

@@ -21,7 +21,7 @@ from .resources import visible_gpus
 _DISTRIBUTED = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR")
 _RUNNING: set[subprocess.Popen] = set()
 _STOPPED = threading.Event()  # set by stop_all(): threads must not start another child
-_PATIENCE = 20  # seconds that an interrupted child gets to end by itself
+_PATIENCE = 20  # seconds that an interrupted child has to exit
 
 
 def run(

@@ -257,7 +257,7 @@ def check_masking(cfg: DictConfig, task: FairseqTask) -> None:
     """
     by_task = getattr(task.cfg, "mask_prob", None)
     if by_task == 0 and not cfg.self_mask_prob:
-        raise UserError("--mask-prob 0 leaves the masking to the model; give it --self-mask-prob, such as 0.15")
+        raise UserError("--mask-prob 0 leaves the masking to the model; give it --self-mask-prob (for example 0.15)")
     if by_task and cfg.self_mask_prob:
         raise UserError(f"--self-mask-prob {cfg.self_mask_prob} needs --mask-prob 0: the task masks {by_task} already")
 

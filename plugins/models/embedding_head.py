@@ -37,7 +37,7 @@ class WithEmbeddingHead:
         self.score_head = ScoreHead(self._freeze_output().size(1), pooling, dropout, flip_rate)
 
     def _freeze_output(self) -> nn.Parameter:
-        """Keep the output layer as it is, so that the model is still a language model; return the embedding table."""
+        """Freeze the output layer, so that the model remains a language model; return the embedding table."""
         parts = parts_of(cast(nn.Module, self))
         table = cast(nn.Parameter, parts.table.weight)
         for parameter in parts.head.parameters():

@@ -1,7 +1,7 @@
 """Text generation up to an end token: greedy, sampled, or by beam search.
 
 Prompts of different lengths are continued as a batch over one key-value cache (:class:`.cache.Cache`), with the same
-result as alone. A model has three methods:
+result as one by one. A model has three methods:
 
     new_cache(batch)                          -> a cache
     extract_features(tokens, cache=cache)     -> features (B, T, C) of tokens (B, T) that follow the cache's, and more

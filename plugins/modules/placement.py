@@ -14,7 +14,7 @@ MOST_SCORES = 1 << 24  # numbers in a block of attention scores or of their bias
 
 
 class Placement:
-    """Where the queries and keys of one forward pass are. All layers of a model share it.
+    """Positions of the queries and keys of one forward pass. All layers of a model share it.
 
     Args:
         scheme: the positional scheme.
@@ -57,7 +57,7 @@ class Placement:
 
     @property
     def bias_heads(self) -> int:
-        """How many heads :meth:`bias` has: H, 1 for only a mask, or 0 if it is None."""
+        """Number of heads of :meth:`bias`: H, 1 for only a mask, or 0 if it is None."""
         return self.scheme.bias_heads(self.queries, self.keys, self.explicit, self.window)
 
     def asked(self, queries: Tensor) -> "Placement":

@@ -59,7 +59,7 @@ class LoRA(Method):
 
 
 def check_targets(targets: Sequence[str], blocks: nn.Module) -> None:
-    """Refuse targets that match no linear layer: the library ignores them if another target matches.
+    """Raise an error for targets that match no linear layer: the library ignores them if another target matches.
 
     Raises:
         UserError: a target matches no linear layer.

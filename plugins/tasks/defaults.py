@@ -204,7 +204,7 @@ def on_cpu() -> dict[str, bool]:
 
 
 def of_checkpoint(program: str, given: Mapping[str, str]) -> Defaults:
-    """Return the task of a checkpoint and, for those of this package, how it read its text.
+    """Return the task of a checkpoint and, for tasks of this package, its options for reading text.
 
     Raises:
         UserError: the checkpoint cannot be read; with "validate": nothing registers its model or task.

@@ -108,7 +108,7 @@ class EmbeddingTask(FairseqTask):
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Compare the dictionary of a checkpoint with ours, and take its longest input over.
+        """Compare the dictionary of a checkpoint with ours, and adopt its longest input.
 
         Raises:
             UserError: it was trained with another dictionary.
@@ -222,7 +222,7 @@ def choose_spec(cfg: EmbeddingConfig) -> specs.RowSpec:
 
 
 def check(cfg: EmbeddingConfig, loss: str, row: losses.MetricLoss, spec: specs.RowSpec) -> None:
-    """Refuse options that contradict each other."""
+    """Raise an error for options that contradict each other."""
     shaped = cfg.classes_per_batch is not None or cfg.rows_per_class is not None
     if shaped and not losses.needs_classes(loss, spec):
         flags = "--classes-per-batch and --rows-per-class"
@@ -238,7 +238,7 @@ def check(cfg: EmbeddingConfig, loss: str, row: losses.MetricLoss, spec: specs.R
 
 
 def check_grad_cache(run: Any, criterion: Any) -> None:
-    """Refuse to encode in slices under a wrapper that expects one forward pass."""
+    """Raise an error for encoding in slices under a wrapper that expects one forward pass."""
     parallel = run.distributed_training
     if criterion.get("grad_cache_rows") and parallel.distributed_world_size > 1:
         if str(parallel.ddp_backend) not in ("legacy_ddp", "no_c10d"):

@@ -3,7 +3,7 @@
 The package's own tokenizer keeps only a to z and 0 to 9, so identical texts in another script score 0. This tokenizer
 gives the same tokens for English text, keeps letters and digits of every script, and treats each character of scripts
 without blanks as a word. Texts are first normalized to Unicode's NFC form, and soft hyphens and zero-width characters
-are removed, so that one text in two encodings scores 1. Scores are F-measures from 0 to 1; papers give them times 100.
+are removed, so that equal texts in two encodings score 1. Scores are F-measures from 0 to 1; papers give percentages.
 """
 
 import functools

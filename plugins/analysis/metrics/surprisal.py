@@ -82,7 +82,7 @@ def surprisal(lm: LanguageModel, text: str, k: int = 5) -> Surprisal:
 
 
 def _masked(lm: LanguageModel, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the places (N,) of ordinary tokens, and the logits (N, V) with each of them masked in turn."""
+    """Return the positions (N,) of ordinary tokens, and the logits (N, V) with each of them masked in turn."""
     if len(ids) > lm.model.max_positions():
         raise UserError(f"{len(ids)} tokens, but the model takes {lm.model.max_positions()} at most")
     places = (ids >= lm.dictionary.nspecial).nonzero()[:, 0]  # (N,)

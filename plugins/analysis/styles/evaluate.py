@@ -26,7 +26,7 @@ class StyleEvaluation:
     """Settings of the evaluation.
 
     Attributes:
-        sampling: how text is generated.
+        sampling: settings of text generation.
         lengths: characters of the windows whose consistency is judged.
         window: characters of the windows for transfer, confusion and agreement.
         cost_windows: blocks of each style that the model predicts.

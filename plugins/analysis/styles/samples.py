@@ -24,7 +24,7 @@ CONDITIONS = {  # name: (continues a prompt, a style is given)
 
 @dataclass(frozen=True)
 class Sampling:
-    """How text is generated.
+    """Settings of text generation.
 
     Attributes:
         seeds: of the random numbers, one batch each.

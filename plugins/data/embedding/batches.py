@@ -97,7 +97,7 @@ class _Queue:
 
 
 def _next_batch(queues: dict, p: int, left: int, draw: np.random.Generator) -> list[np.ndarray]:
-    """Return the chunks of a batch: of classes that must be in all batches left, of others by rows left, of repeats."""
+    """Return the chunks of a batch: classes needed in every remaining batch, then others by rows left, then repeats."""
     waiting = [label for label, queue in queues.items() if len(queue)]
     chosen = [label for label in waiting if len(queues[label]) >= left]
     others = [label for label in waiting if label not in chosen]

@@ -1,6 +1,6 @@
 """Write documents as a fairseq data folder: ``dict.txt``, ``{train,valid,test}.{bin,idx}``, the tokenizer's files.
 
-A line becomes its symbols and ``</s>``. A lone ``</s>`` separates two documents; fairseq reads it as a document
+A line becomes its symbols and ``</s>``. A single ``</s>`` separates two documents; fairseq reads it as a document
 boundary (``--sample-break-mode complete_doc``). The corpus is kept in memory, as text and as ids.
 """
 
@@ -171,7 +171,7 @@ def _started_pool(workers: int, encoder: LineEncoder) -> multiprocessing.pool.Po
 
 
 def _encode(documents: Sequence[str], encode: Callable, split: str) -> list[Batch]:
-    lines = "\n\n".join(documents).split("\n")  # "" between documents encodes to a lone </s>
+    lines = "\n\n".join(documents).split("\n")  # "" between documents encodes to a single </s>
     batches = [lines[start : start + _BATCH_LINES] for start in range(0, len(lines), _BATCH_LINES)]
     # disable=None: no bar where the output is not a terminal
     encoded = list(tqdm(encode(batches), f"encoding {split}", len(batches), unit="k lines", leave=False, disable=None))
@@ -184,7 +184,7 @@ def _encode(documents: Sequence[str], encode: Callable, split: str) -> list[Batc
 def without_vanished(batches: Sequence[Batch]) -> list[Batch]:
     """Remove lines without symbols, and the separators that would then follow another, or begin or end the split.
 
-    A line of text has at least two ids, a separator (lone ``</s>``) has one, so lengths distinguish them.
+    A line of text has at least two ids, a separator (single ``</s>``) has one, so lengths distinguish them.
     """
     kept = []
     after_text = False  # whether the last line that was kept is text

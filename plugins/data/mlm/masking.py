@@ -14,7 +14,7 @@ from fairseq.data import FairseqDataset, data_utils
 
 @dataclass(frozen=True)
 class Masking:
-    """How to mask (RoBERTa, section 3.1; BERT, section 3.1).
+    """Settings of masking (RoBERTa, section 3.1; BERT, section 3.1).
 
     Attributes:
         prob: fraction of the units of a block that are predicted. 0 disables masking here: every token is a target

@@ -18,7 +18,7 @@ VOCABULARY = 8000
 
 @dataclass(frozen=True)
 class Preparation:
-    """What to prepare, and how.
+    """Settings of the preparation of a data folder.
 
     Attributes:
         output: the data folder.

@@ -28,7 +28,7 @@ _TOKEN = re.compile(r"<\|.+\|>")
 
 @dataclass(frozen=True)
 class Layout:
-    """How a document and its summary become one text: document, separator, summary, end.
+    """Layout of a document and its summary as one text: document, separator, summary, end.
 
     Attributes:
         separator: tokens.

@@ -52,7 +52,7 @@ class ByteLevelBPE:
         source: what the errors name.
 
     Raises:
-        UserError: indices have gaps, or a merge gives no symbol.
+        UserError: indices have gaps, or the result of a merge is not a symbol.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ByteLevelBPE:
         self.extra = {symbol: index for symbol, index in (extra or {}).items() if symbol not in vocabulary}
         for pair in self.merges:
             if len(pair) != 2 or "".join(pair) not in vocabulary:
-                raise UserError(f"{source}: the merge {' '.join(pair)!r} gives no symbol of the vocabulary")
+                raise UserError(f"{source}: the merge {' '.join(pair)!r} does not give a symbol of the vocabulary")
         self._encoder = BytePairEncoder(vocabulary, self.merges)
         self._missing = {byte: char for byte, char in bytes_to_unicode().items() if char not in vocabulary}
 

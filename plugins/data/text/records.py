@@ -144,7 +144,7 @@ def string_under(record: Mapping[str, Any], key: str) -> str:
 
 
 def check_whole(text: str, name: str) -> None:
-    """Refuse half a surrogate pair, which JSON can write and no UTF-8 file can store: ``"\\ud800"``.
+    """Raise an error for half a surrogate pair, which JSON can express but UTF-8 cannot: ``"\\ud800"``.
 
     Raises:
         BadRow: the text has one.
@@ -154,7 +154,7 @@ def check_whole(text: str, name: str) -> None:
 
 
 def check_name(text: str, what: str) -> None:
-    """Refuse a name (of a row, a label, a style) that would break the tables it is written to.
+    """Raise an error for a name (of a row, a label, a style) that would break the tables it is written to.
 
     Raises:
         BadRow: it has a control character or a line break, or begins like the formula of a spreadsheet.

@@ -22,7 +22,7 @@ STYLE_SOURCES = ("none", "file", "folder", "jsonl")
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are read, from the options of the task."""
+    """Settings for reading files, from the options of the task."""
 
     unit: str = "char"
     style_from: str = "none"

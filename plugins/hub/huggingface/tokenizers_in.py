@@ -1,4 +1,4 @@
-"""The tokenizer of a Hugging Face folder as a dictionary of ours: the same ids, or an error that names the file."""
+"""Convert the tokenizer of a Hugging Face folder to our dictionary: the same ids, or an error that names the file."""
 
 import json
 from collections.abc import Mapping
