@@ -1,7 +1,7 @@
 """Show that the memory of training a character model does not grow with the text.
 
 Writes a text of each size, starts ``fairseq-train --task char_lm`` on it (encoding included), and prints the peak
-resident memory of the process, pages of mapped files included, beside the seconds it took. Linux.
+resident memory of the process, pages of mapped files included, and the time in seconds. Linux.
 
     python benchmarks/char_memory.py --megabytes 10 1000
 """
@@ -24,7 +24,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", nargs="+", type=int, default=[10, 1000], help="sizes of the texts")
     parser.add_argument("--updates", type=int, default=200, help="of 64 windows of 64 characters")
-    parser.add_argument("--folder", help="where the texts are written for the time being (the system's)")
+    parser.add_argument("--folder", help="folder for the temporary texts (default: the system's)")
     return parser.parse_args()
 
 
@@ -45,7 +45,7 @@ def train(text, save_dir, updates):
     start = time.perf_counter()
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     peak = 0
-    for _ in process.stdout:  # VmHWM, for what getrusage reports can be that of the process that started this one
+    for _ in process.stdout:  # VmHWM, because getrusage may report the peak of the parent process
         status = Path(f"/proc/{process.pid}/status")
         lines = status.read_text().splitlines() if status.exists() else []
         peak = max([peak, *(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))])

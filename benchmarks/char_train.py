@@ -1,6 +1,6 @@
 """Characters per second in training: `fairseq-train` against a plain loop, and what the Multi-Style Adapter costs.
 
-The plain loop is nanoGPT's train.py in small: our own module, windows at random positions of a memory-mapped file,
+The plain loop is a short nanoGPT train.py: our own module, windows at random positions of a memory-mapped file,
 fused AdamW on matrices, gradients clipped, cosine schedule, float32, no compiler. Both train in turn, with the same
 sizes, updates and seed; the ratio of their speeds is taken pair by pair: above 1, faster than the loop. `step` times
 single updates of the loop without and with an adapter, alternating within one process, the published form included.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time and memory of the diagnostics of a million rows, and confident learning beside cleanlab's.
+"""Time and memory of the diagnostics of a million rows, and confident learning compared with cleanlab's.
 
     python benchmarks/diagnostics.py --rows 1000000
     pip install -r requirements/bench.txt     # for the ratio to cleanlab

@@ -22,7 +22,7 @@ CONTESTANTS = ("ours", "transformers, no cache", "transformers, cache")
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", default="cut", choices=SHAPES)
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="prompts side by side (%(default)s)")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="prompts per batch (%(default)s)")
     parser.add_argument("--prompt", type=int, default=64, help="tokens of a prompt (%(default)s)")
     parser.add_argument("--length", type=int, default=64, help="tokens generated (%(default)s)")
     parser.add_argument("--repeats", type=int, default=5)

@@ -1,4 +1,4 @@
-"""What every benchmark here shares: interleaved timing, the machine's own ceiling, and a result file that says where
+"""Shared by all benchmarks: interleaved timing, the machine's matrix-product rate, and a result file that records where
 its numbers come from."""
 
 import json
@@ -26,7 +26,7 @@ def interleaved(contestants, repeats, warmup=2):
         contestants: {name: function without arguments}.
 
     Returns:
-        {name: list of seconds, one a repeat}.
+        {name: list of seconds, one per repeat}.
     """
     seconds = {name: [] for name in contestants}
     for repeat in range(-warmup, repeats):
@@ -52,7 +52,7 @@ def summary(values):
 def peak_memory_of_process():
     """Return the peak resident memory of this process in MB (Linux).
 
-    Not ``getrusage``: what that reports survives from the process that started this one.
+    Not ``getrusage``, whose value is inherited from the parent process.
     """
     line = next(text for text in Path("/proc/self/status").read_text().splitlines() if text.startswith("VmHWM"))
     return int(line.split()[1]) / 1024

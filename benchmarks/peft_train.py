@@ -221,7 +221,7 @@ def main():
     rows = []
     for shape, method in itertools.product(args.shape, args.method):
         rows.append(compare(method, shape, args))
-        if args.save:  # after each row, for all of them take a while
+        if args.save:  # after each row, because all rows take a while
             path = save(args.save, {"command": " ".join(sys.argv), "rows": rows})
     if args.save:
         print("written:", path)

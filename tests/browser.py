@@ -1,4 +1,4 @@
-"""A real Chromium without a display, driven over the WebDriver protocol with nothing but the standard library."""
+"""A real Chromium without a display, driven over the WebDriver protocol with the standard library only."""
 
 import base64
 import contextlib
@@ -50,7 +50,7 @@ def browser(profile):
 
 
 class Page:
-    """What a reader of a page can do, and what the page does."""
+    """A page in the browser: what a reader can do, and how the page responds."""
 
     def __init__(self, url):
         self.url = url
@@ -70,7 +70,7 @@ class Page:
         self.devtools("Emulation.setDeviceMetricsOverride", **size)
         self.devtools("Emulation.setTouchEmulationEnabled", enabled=touch)
         self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        self.log("browser"), self.log("performance")  # what came before is forgotten
+        self.log("browser"), self.log("performance")  # discard earlier messages
         self.ask("POST", "/url", {"url": path.resolve().as_uri()})
 
     def devtools(self, command, **parameters):
@@ -81,7 +81,7 @@ class Page:
         return [entry["message"] for entry in self.ask("POST", "/se/log", {"type": kind})]
 
     def requests(self):
-        """Return the addresses that were asked for since the last call of this method or :meth:`open`."""
+        """Return the addresses that were requested since the last call of this method or :meth:`open`."""
         events = (json.loads(message)["message"] for message in self.log("performance"))
         return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
 
@@ -101,12 +101,12 @@ class Page:
         return self.run("return document.querySelector(arguments[0]).textContent", selector)
 
     def press(self, *keys):
-        """Press keys one after another, on whatever has the focus."""
+        """Press keys one after another, on the focused element."""
         actions = [{"type": kind, "value": KEYS.get(key, key)} for key in keys for kind in ("keyDown", "keyUp")]
         self.ask("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": actions}]})
 
     def hover(self, selector, kind="mouse", press=False):
-        """Move the mouse, or a finger (``touch``), to the middle of an element; a press follows if asked for."""
+        """Move the mouse, or a finger (``touch``), to the middle of an element; a press follows if requested."""
         target = {"type": "pointerMove", "origin": {ELEMENT: self.find(selector)}, "x": 0, "y": 0, "duration": 0}
         presses = [{"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}] if press else []
         pointer = {"type": "pointer", "id": kind, "parameters": {"pointerType": kind}, "actions": [target, *presses]}

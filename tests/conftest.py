@@ -1,4 +1,4 @@
-"""What every test starts from: fixed seeds, float32, few threads, no leftovers of another test."""
+"""Shared state of all tests: fixed seeds, float32, few threads, nothing left over from another test."""
 
 import random
 import signal
@@ -33,7 +33,7 @@ def start_fresh():
 
 @pytest.fixture(scope="session", autouse=True)
 def few_threads():
-    torch.set_num_threads(1)  # toy tensors: a second thread only waits
+    torch.set_num_threads(1)  # toy tensors: a second thread does not help
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A report about no model, whose every number is known."""
+"""A hand-built report, without a model, whose numbers are known."""
 
 import numpy as np
 

@@ -107,7 +107,7 @@ def loss(model, tokens):
 
 
 def train(model, tokens, updates=3, lr=0.05):
-    """Train as fairseq does: on what requires a gradient. Return the optimizer."""
+    """Train, as fairseq does, the parameters that require a gradient. Return the optimizer."""
     model.train()
     cfg = SimpleNamespace(lr=[lr], adam_betas="(0.9, 0.98)", adam_eps=1e-6, weight_decay=0.0, decay_all=False)
     optimizer = FusedAdamW(cfg, [p for p in model.parameters() if p.requires_grad])

@@ -224,7 +224,7 @@ def refused(*parts, error=UserError):
 
 @dataclass
 class Outcome:
-    """What a command did."""
+    """The outcome of a command."""
 
     status: int
     out: str
@@ -236,7 +236,7 @@ class Outcome:
 
     @property
     def errors(self):
-        """The lines that say ``error: ...``."""
+        """The ``error: ...`` lines."""
         return [line for line in self.err.splitlines() if line.startswith("error: ")]
 
     def refuses(self, *parts):
@@ -305,7 +305,7 @@ def train_arguments(data, save_dir, *more, model=(), updates=4):
 
 
 def flags_of(variant):
-    """The model flags of a variant; its zero mask is asked of the task."""
+    """The model flags of a variant; its zero mask is an option of the task."""
     options = {k: v for k, v in VARIANTS[variant].items() if k != "mask_embedding"}
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
     return flags + (["--omit-mask"] if "mask_embedding" in VARIANTS[variant] else [])

@@ -1,4 +1,4 @@
-"""The map in CONTRIBUTING.md names every file of the package, and no file that is not there."""
+"""The map in CONTRIBUTING.md names every file of the package, and only existing files."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What every method of parameter-efficient fine-tuning promises, on every model. A new method is a row of METHODS."""
+"""The contract of parameter-efficient fine-tuning, for every method and model. A new method is a row of METHODS."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Checkpoints that somebody could send: each function changes the content of a good one into an attack.
+"""Malicious checkpoints: each function turns the content of a good checkpoint into an attack.
 
 ``MARKER`` in an option is replaced by the path of a file that must not appear.
 """

@@ -148,7 +148,7 @@ class Readers:
         return self.folder / name
 
     def check_good(self):
-        """Every reader must like the file that is not mutated, or the fuzzer would test nothing."""
+        """Check that every reader accepts the unmutated file; otherwise the fuzzer would test nothing."""
         for path, (_, _, read) in self.files.items():
             read(path)
         for path in self.states:
@@ -187,7 +187,7 @@ class Readers:
 
 
 class Report:
-    """What became of each file."""
+    """The outcome for each file."""
 
     def __init__(self, findings: Path):
         self.findings, self.counts, self.found = findings, Counter(), {}

@@ -1,4 +1,4 @@
-"""Causal LMs by the real command lines: a text, a GPT-2's folder and back, example configs, and what goes wrong."""
+"""Causal LMs by the real command lines: a text, a GPT-2 folder and back, example configs, errors."""
 
 import json
 import math
@@ -21,7 +21,7 @@ CONFIGS = sorted((toy.ROOT / "examples" / "causal_lm" / "config").glob("*.yaml")
 
 
 def train(data, save_dir, *more, updates=4):
-    """Only what makes the model a toy: everything else is the task's recipe."""
+    """The options that make the model small; all others are the task's defaults."""
     return ["fairseq-train", data, "--user-dir", toy.ROOT / "plugins", "--task", "causal_lm", "--max-update", updates,
             "--save-dir", save_dir, "--log-format", "simple", "--log-interval", 1, *more]  # fmt: skip
 
@@ -45,7 +45,7 @@ def text(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(text, tmp_path_factory):
-    """The folder of a run that was interrupted after two updates and resumed, and what its parts said."""
+    """The folder of a run that was interrupted after two updates and resumed, and the outcomes of both parts."""
     folder = tmp_path_factory.mktemp("run")
     command = train(text, folder, *MODEL, "--pieces", 320, updates=2)
     first = succeed(command)
@@ -82,7 +82,7 @@ def test_evaluation_counts_every_token_once(run, text):
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory, text):
-    """A GPT-2's folder, its checkpoint by the script, and a run that goes on with it."""
+    """A GPT-2's folder, its checkpoint made by the script, and a run that fine-tunes it."""
     transformers, tokenizers = pytest.importorskip("transformers"), pytest.importorskip("tokenizers")
     folder = tmp_path_factory.mktemp("hf")
     bpe = tokenizers.ByteLevelBPETokenizer()

@@ -1,4 +1,4 @@
-"""Character models by the real command lines: training, resuming, evaluating, styles, and what goes wrong."""
+"""Character models by the real command lines: training, resuming, evaluating, styles, errors."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def run_all(commands, real=()):
 
 
 def train(data, save_dir, *more, updates=UPDATES):
-    """Only what makes the model a toy: everything else is the task's recipe."""
+    """The options that make the model small; all others are the task's defaults."""
     return ["fairseq-train", data, "--user-dir", toy.ROOT / "plugins", "--task", "char_lm", *MODEL, "--batch-size",
             BATCH, "--max-update", updates, "--lr-period-updates", 100, "--warmup-updates", 2, "--save-dir", save_dir,
             "--log-interval", 1, "--log-format", "simple", *more]  # fmt: skip

@@ -1,4 +1,4 @@
-"""scripts/diagnose.py and what builds on it by their real command lines, at toy size."""
+"""scripts/diagnose.py and the scripts that read its output by their real command lines, at toy size."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Embeddings and preferences by their real command lines, at toy size: what is logged, written, and refused."""
+"""Embeddings and preferences by their real command lines, at toy size: logged metrics, written files, and errors."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""scripts/evaluate_style.py on toy checkpoints: with styles, without, and what it refuses."""
+"""scripts/evaluate_style.py on toy checkpoints: with styles, without styles, and errors."""
 
 import json
 

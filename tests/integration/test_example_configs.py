@@ -24,9 +24,11 @@ RUNS |= {name: (name,) for name in NAMED}
 
 
 def config_of(name):
-    """Return the config of a run: of a file of that name, or of a recipe and a variant."""
+    """Return the config of a run, from a file of that name or from a recipe and a variant."""
     file, *overrides = RUNS[name]
     return composed(CLAP_ROBERTA / f"{file}.yaml", *overrides)
+
+
 SMALL = [
     "common.cpu=true",
     "common.fp16=false",
@@ -39,7 +41,7 @@ SMALL = [
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    torch.set_num_threads(1)  # toy models only wait for a second one
+    torch.set_num_threads(1)  # a second thread slows toy models down
 
 
 def test_the_published_runs_have_files():
@@ -163,7 +165,7 @@ def elsewhere(toy_data, tmp_path):
 
 
 def train(folder, name, *overrides):
-    """Run a config as written, but for its size, with relative paths alone."""
+    """Run a config as written except for its size, with relative paths only."""
     sizes = [part.replace("model.", "++model.") for part in SMALL]
     command = ["fairseq-hydra-train", "--config-dir", "examples/clap_roberta/config", "--config-name", name]
     done = toy.run_cli([*command, *sizes, *overrides], cwd=folder)

@@ -1,4 +1,4 @@
-"""A fork of tests/fork_server.py is a new Python in all that a test of a command line can see."""
+"""A fork of tests/fork_server.py behaves like a new Python process in tests of command lines."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def script(tmp_path):
 
 @pytest.fixture(params=[False, True], ids=["fork", "new Python"])
 def start(request):
-    """Start a script in both ways: what a test expects of one must be so for the other."""
+    """Start a script in both ways, so that each test runs for both."""
     return lambda *arguments, **options: toy.start_cli(arguments, real=request.param, **options)
 
 

@@ -1,4 +1,4 @@
-"""GLUE by its real command lines, at toy size: training, two workers, many runs, predictions, and what goes wrong."""
+"""GLUE by its real command lines, at toy size: training, two workers, many runs, predictions, errors."""
 
 import csv
 import json
@@ -202,7 +202,7 @@ def test_reinitialized_layers_start_from_random_values_and_lower_layers_learn_le
 
 
 def test_resuming_takes_the_checkpoint_as_it_is(world, tuned):
-    """One update later no layer is far from where it was, the reinitialized one included."""
+    """After one update every layer is close to its start, including the reinitialized one."""
     before = read(world / "layers" / "checkpoint_last.pt")["model"]
     outcome = toy.run_cli(tune(world, "RTE", "layers", *LAYERS, "--max-update", 9))
     assert outcome.status == 0, outcome.err[-2000:]
@@ -422,7 +422,7 @@ def uninterrupted(world):
 
 
 def result_in(output):
-    """What results.json says of the only run, without times and places."""
+    """The record of the only run in results.json, without times and paths."""
     (row,) = json.loads((output / "results.json").read_text())["runs"]
     for values in row["valid"].values():
         values.pop("runtime")
@@ -431,7 +431,7 @@ def result_in(output):
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
 def test_a_call_that_ended_early_gives_the_result_of_a_whole_one(world, uninterrupted, how):
-    """Ctrl-C stops the training, which is resumed. The training of a killed call goes on, and is joined."""
+    """Ctrl-C stops the training, which is resumed later. The training of a killed call continues and is joined."""
     options = glue_command(world, how.name, *LONG)
     process = script("run_glue.py", *options, start_new_session=True)
     run = world / how.name / "RTE" / "lr0.001_b16_s1"
@@ -493,7 +493,7 @@ def test_a_task_of_the_users_own(world):
     outcome = toy.finish(script("run_glue.py", *options), 600)
     assert outcome.status == 0, outcome.text[-2000:]
     assert re.search(r"^mood +f1 ", outcome.out, re.M)
-    (folder / "mood.yaml").unlink()  # the checkpoint holds it too
+    (folder / "mood.yaml").unlink()  # the checkpoint contains it too
     model = plugins.hub.load(world / "mood" / "mood" / "lr0.001_b16_s1" / "checkpoint_best.pt")
     assert model.task.spec.name == "mood"
 

@@ -172,7 +172,7 @@ def test_a_sentence_beyond_the_learned_positions_is_refused_but_alibi_accepts_it
 
 
 def with_extra(golden, folder, words):
-    """Copy a checkpoint beside a dictionary that has more words."""
+    """Copy a checkpoint next to a dictionary that has more words."""
     shutil.copy(golden / "zero_clap.pt", folder)
     shutil.copy(golden / "sp.model", folder / "sentencepiece.bpe.model")
     extra = "".join(f"{word} 0\n" for word in words)

@@ -50,7 +50,7 @@ def test_the_published_form_warns_once_and_can_be_sampled(golden, itos, caplog):
 
 
 def test_nanogpt_as_its_training_saves_it(golden, itos, tmp_path):
-    """With optimizer, options, and the prefix that torch.compile leaves."""
+    """A checkpoint with optimizer state, options, and the key prefix of torch.compile."""
     state = torch.load(golden / "nanogpt" / "ckpt.pt")
     weights = {f"_orig_mod.{name}": tensor for name, tensor in state["model"].items()}
     weights["_orig_mod.transformer.h.0.attn.bias"] = torch.ones(1, 1, 64, 64)

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TOOLS = ["make", "sh", "bash", "env", "dirname", "cat", "cksum", "awk", "df", "mkdir", "tail", "cp", "rm", "readlink"]
 
-# Plays both python3.11 and .venv/bin/python: notes what pip is asked for, and fails where $FAIL says so.
+# Stands in for both python3.11 and .venv/bin/python: records the calls of pip, and fails where $FAIL requests it.
 FAKE_PYTHON = """#!/bin/sh
 case "$*" in
     *"$FAIL"*) echo "made to fail: $*" >&2; exit 1 ;;
@@ -64,7 +64,7 @@ class Project:
         )
 
     def pip_calls(self):
-        """What pip was asked for since the last look."""
+        """The calls of pip since the last call."""
         calls = self.root / "pip-calls"
         lines = calls.read_text().splitlines() if calls.exists() else []
         calls.unlink(missing_ok=True)
@@ -93,7 +93,7 @@ def assert_refused(result, *words):
         assert word in line
 
 
-# ---- what is refused before anything is written ----------------------------------------------------
+# ---- refused before anything is written ----------------------------------------------------
 
 
 def test_a_wrong_python_is_refused(project):
@@ -168,7 +168,7 @@ def test_settings_of_clusters_and_conda_do_not_reach_pip(project):
     assert set((project.root / "pip-settings").read_text().split()) == {"0,,,,"}
 
 
-# ---- what is done, and done once -------------------------------------------------------------------
+# ---- done, and done only once -------------------------------------------------------------------
 
 
 def test_the_steps_run_in_order_and_only_once(project):
@@ -177,7 +177,7 @@ def test_the_steps_run_in_order_and_only_once(project):
     assert re.findall(r"^\[(\d)/5\]", first.stdout, flags=re.MULTILINE) == ["1", "2", "3", "4", "5"]
     assert project.pip_calls() == [TORCH, BUILD, SELF, FAIRSEQ]
 
-    (project.bin / "c++").unlink()  # nor does a finished environment need a compiler
+    (project.bin / "c++").unlink()  # a finished environment does not need a compiler
     second = project.make_install()
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
     assert project.pip_calls() == []

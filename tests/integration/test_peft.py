@@ -1,6 +1,6 @@
-"""Adapters through fairseq's own trainer: what is saved, resumed and evaluated, and what goes wrong.
+"""Adapters through fairseq's own trainer: what is saved, resumed and evaluated, and errors.
 
-Training runs in this process, for importing fairseq takes longer than a toy run.
+Training runs in this process, because importing fairseq takes longer than a toy run.
 """
 
 import logging

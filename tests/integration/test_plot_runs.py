@@ -1,4 +1,4 @@
-"""scripts/plot_runs.py on what real runs of fairseq-train leave behind: one interrupted, two seeds, three formats."""
+"""scripts/plot_runs.py on the output of real fairseq-train runs: one interrupted, two seeds, three log formats."""
 
 import json
 import shutil

@@ -137,7 +137,7 @@ def test_the_options_in_the_table_exist():
     words = ["data", "--task", "clap_masked_lm", "--arch", "clap_roberta_tiny", "--optimizer", "fused_adamw"]
     for row in re.findall(r"^\| (`--.*?) \|", README, flags=re.M):
         for option in re.findall(r"--[\w-]+", row):
-            # Given without its value: an option that exists asks for it, or needs none.
+            # The option is given without a value: an existing option requires one, or needs none.
             with contextlib.redirect_stderr(io.StringIO()) as complaint, contextlib.suppress(SystemExit):
                 fairseq_options.parse_args_and_arch(fairseq_options.get_training_parser(), [*words, option])
             assert "unrecognized arguments" not in complaint.getvalue(), option

@@ -1,4 +1,4 @@
-"""The page of a report in a real Chromium: what is seen, clicked and typed, and that nothing is fetched."""
+"""The page of a report in a real Chromium: display, mouse, keyboard, and no network requests."""
 
 import browser as browsers
 import hand_built
@@ -37,19 +37,19 @@ def show(page, tmp_path):
 
 
 def weights(page):
-    """Return what the list below the tokens says: [(token and place, weight)]."""
+    """Return the list below the tokens: [(token and position, weight)]."""
     rows = page.run("return [...document.querySelectorAll('#weights li')].map((row) => [...row.children].map("
                     "(cell) => cell.textContent))")  # fmt: skip
     return [(token, float(weight)) for token, _, weight in rows]
 
 
 def said(page):
-    """Return what a screen reader is told of the attention."""
+    """Return the description of the attention for screen readers."""
     return page.text("#spoken")
 
 
 def test_it_opens_in_two_seconds(show):
-    """In time of the page's own thread, since tests share their machine; the window time is printed beside it."""
+    """Measured in time of the page's thread, since tests share their machine; the wall-clock time is printed too."""
     page = show(hand_built.report())
     page.devtools("Performance.enable", timeDomain="threadTicks")
     page.ask("POST", "/refresh")
@@ -155,7 +155,7 @@ def test_a_change_of_the_color_scheme_redraws(show):
     page = show(hand_built.report())
     light = page.run(PICTURE, "#heads canvas")
     page.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
-    # A page is told of the change with its next frame.
+    # The page is notified of the change with its next frame.
     page.run("return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     assert page.run(PICTURE, "#heads canvas") != light
 

@@ -116,7 +116,7 @@ def test_a_bad_text_is_one_line_and_nothing_is_written(char_lm, text, tmp_path):
 def main(monkeypatch, *arguments):
     """Run the script in this process, which has imported all it needs."""
     monkeypatch.setattr(sys, "argv", ["report.py", *map(str, arguments)])
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # what it changes is as before after the test
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # undone after the test
     monkeypatch.setattr(logging, "disable", lambda level: None)
     runpy.run_path(str(SCRIPT))["main"]()
 

@@ -1,4 +1,4 @@
-"""The review page in a real Chromium: judge, rank anew, undo, filter, export, import; and that nothing is fetched."""
+"""The review page in a real Chromium: judge, rerank, undo, filter, export, import, and no network requests."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The real command lines at toy size: training, resuming, validating, fine-tuning, and what goes wrong."""
+"""The real command lines at toy size: training, resuming, validating, fine-tuning, errors."""
 
 import os
 import re

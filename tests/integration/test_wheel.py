@@ -22,7 +22,7 @@ def call(*words, cwd):
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    """A copy of what is under version control, or would be."""
+    """A copy of the files that are, or would be, under version control."""
     folder = tmp_path_factory.mktemp("sources") / "project"
     listed = call("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=toy.ROOT)
     if listed.returncode:

@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all; what killed processes left is removed."""
+"""Files and folders appear whole or not at all; files left by killed processes are removed."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""One line for what the user can put right, a traceback for everything else."""
+"""One line for errors that the user can fix, a traceback for all others."""
 
 import subprocess
 import sys

@@ -23,7 +23,7 @@ def hold(folder, pipe):
 
 @pytest.fixture
 def held(tmp_path):
-    """A folder that another process holds, the process, and a function that ends it."""
+    """A folder locked by another process, the process, and a function that ends it."""
     ours, theirs = FORK.Pipe()
     other = FORK.Process(target=hold, args=(tmp_path, theirs))
     other.start()

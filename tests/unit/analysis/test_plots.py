@@ -1,4 +1,4 @@
-"""Drawings: the arithmetic of labels, and that a file comes out."""
+"""Drawings: label positions, and that a file is written."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Reading checkpoint files: no code, no more memory than the file, one line for whatever is wrong."""
+"""Reading checkpoint files: no code execution, no more memory than the file, one-line errors."""
 
 import argparse
 import os
@@ -112,7 +112,7 @@ def test_a_file_that_is_not_a_checkpoint_is_named(tmp_path, reader, content):
 
 
 def test_torchs_own_reader_stays_weights_only(tmp_path):
-    """The repairs add to what may be read; they never switch the protection off."""
+    """The patches extend the allow-list; they never disable weights-only loading."""
     path = tmp_path / "evil.pt"
     torch.save(Malicious(tmp_path / "it-ran"), path)
     with pytest.raises(pickle.UnpicklingError):

@@ -40,4 +40,3 @@ def test_amp_undoes_the_scale_of_the_gradients_once(clip, monkeypatch):
     optimizer.clip_grad_norm(clip)
     optimizer.step()
     assert param.tolist() == [-0.5, -1.0]
-

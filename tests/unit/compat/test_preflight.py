@@ -30,7 +30,7 @@ def test_usual_options_pass(tmp_path):
     (tmp_path / "x.pt").touch()
     preflight.check_run(run_of(tmp_path, checkpoint__restore_file=str(tmp_path / "x.pt")), CRITERION)
     anything = run_of(tmp_path, checkpoint__best_checkpoint_metric="bleu")
-    preflight.check_run(anything, SimpleNamespace())  # a criterion that does not say what it logs
+    preflight.check_run(anything, SimpleNamespace())  # a criterion that does not declare its metrics
     preflight.check_run(run_of(tmp_path, dataset__disable_validation=True), CRITERION)
 
 

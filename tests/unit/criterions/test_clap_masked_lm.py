@@ -101,7 +101,7 @@ def test_beta_is_logged_only_for_a_clap_head(task):
 
 
 def test_excluded_words_never_make_the_loss_infinite(task):
-    """Whatever position is masked: blocks start with <s>, which must not be both a question and no answer."""
+    """Whatever position is masked: blocks start with <s>, which must not be masked without a target."""
     model, criterion = toy.make_model(task, exclude_unused=True), criterion_of(task)
     task.load_dataset("train")
     dataset = task.dataset("train")

@@ -17,7 +17,7 @@ def criterion(task, training=False):
 
 
 class Model(torch.nn.Module):
-    """Returns what it was given."""
+    """A model that returns its input."""
 
     def __init__(self, logits):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the criterion says about batches: dead ones, collapse, and the metrics of a split."""
+"""The criterion's log: dead batches, collapse, and the metrics of a split."""
 
 from types import SimpleNamespace
 

@@ -19,7 +19,7 @@ def criterion(weight=0.1, unsupervised=False):
 
 
 class Model(torch.nn.Module):
-    """Returns what it was given."""
+    """A model that returns its input."""
 
     def __init__(self, logits, style_logits=None):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Two data sets that mean different things by one word."""
+"""Two data sets in which one word implies different labels."""
 
 import csv
 import json

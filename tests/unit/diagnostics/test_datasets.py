@@ -1,4 +1,4 @@
-"""Reading data sets of anybody's, and errors that name the place."""
+"""Reading data sets from users, and errors that name file and line."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A diagnosis of logits that are made up so that the answers are known."""
+"""A diagnosis of synthetic logits with known results."""
 
 import numpy as np
 import pytest
@@ -37,8 +37,8 @@ def test_planted_errors_come_first_and_suggestions_are_other_classes():
 
 def test_the_null_of_a_fold_is_the_prior_of_the_others():
     null = diagnosis.prior_by_fold(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), 2)
-    np.testing.assert_allclose(2**null[0], [0.5, 0.5])
-    np.testing.assert_allclose(2**null[2], [2.5 / 3, 0.5 / 3])
+    np.testing.assert_allclose(2 ** null[0], [0.5, 0.5])
+    np.testing.assert_allclose(2 ** null[2], [2.5 / 3, 0.5 / 3])
 
 
 def test_a_collapsed_run_and_an_unused_class_are_named():

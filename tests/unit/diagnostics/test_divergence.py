@@ -1,4 +1,4 @@
-"""Divergence between classes, against scipy, and what chance gives."""
+"""Divergence between classes, against scipy, and its value by chance."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Duplicates: what is the same, what is nearly the same, and what is not."""
+"""Duplicates: exact, near, and none."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Files of others: kawine's tables, allenai's dynamics, arrays; and bad ones."""
+"""Files of other tools: kawine's tables, allenai's dynamics, arrays; and malformed ones."""
 
 import json
 

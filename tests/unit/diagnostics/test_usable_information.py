@@ -106,7 +106,7 @@ def test_gaussian_needs_targets_that_differ():
 
 
 def test_interval_keeps_groups_together():
-    """Ten copies of each row say as much as the rows alone, so the interval must not shrink."""
+    """Ten copies of each row contain no more information than the rows alone, so the interval must not shrink."""
     random = np.random.default_rng(5)
     values = random.normal(size=200)
     alone = usable_information.interval(values)

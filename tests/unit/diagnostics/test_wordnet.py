@@ -21,7 +21,7 @@ def folder(tmp_path):
         names = words.split()
         pointers = "000" if above is None else f"001 @ {offsets[above]:08d} n 0000"
         listed = " ".join(f"{name} 0" for name in names)
-        data += f"{offsets[-1]:08d} 03 n {len(names):02x} {listed} {pointers} | a definition; \"with | bars\"\n"
+        data += f'{offsets[-1]:08d} 03 n {len(names):02x} {listed} {pointers} | a definition; "with | bars"\n'
     index = LICENSE
     for (words, _), offset in zip(SYNSETS, offsets, strict=True):
         for word in words.split():

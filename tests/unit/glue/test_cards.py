@@ -1,4 +1,4 @@
-"""What Hugging Face users look for."""
+"""Model cards with the fields that Hugging Face users expect."""
 
 from plugins.glue import cards
 

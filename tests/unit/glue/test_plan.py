@@ -1,4 +1,4 @@
-"""Recipes: what wins, and the command line they make."""
+"""Recipes: precedence of options, and the resulting command line."""
 
 from dataclasses import replace
 
@@ -141,7 +141,7 @@ def rows(*sizes):
 
 
 def test_updates_and_warm_up_follow_from_the_rows():
-    """RTE: 2,490 rows in batches of 16 are 156 updates an epoch; 6 % of ten epochs are 94."""
+    """RTE: 2,490 rows in batches of 16 are 156 updates per epoch; 6 % of ten epochs are 94."""
     words, total = command(rows(*[4] * 2490))
     assert total == 1560
     for flag, value in (("--total-num-update", "1560"), ("--warmup-updates", "94"), ("--lr", "2e-05")):

@@ -1,4 +1,4 @@
-"""Many runs: what is done again, and what is not."""
+"""Many runs: which are repeated, and which are not."""
 
 import json
 import os

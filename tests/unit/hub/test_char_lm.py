@@ -163,7 +163,7 @@ def test_logits_of_a_long_text_are_those_of_its_blocks(lm):
 
 
 def by_hand(lm, text, context):
-    """The mean of -ln p, where ``context(t)`` says from where on character t sees the text."""
+    """The mean of -ln p, where ``context(t)`` is the first character that character t sees."""
     total = 0.0
     for t in range(1, len(text)):
         probabilities = lm.logits(text[context(t) : t])[-1].double().softmax(-1)

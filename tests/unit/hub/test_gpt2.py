@@ -1,4 +1,4 @@
-"""GPT-2 as transformers writes it: equal logits in both directions, and what does not fit is named."""
+"""GPT-2 as transformers writes it: equal logits in both directions, and errors that name the unsupported part."""
 
 import json
 import shutil
@@ -44,7 +44,7 @@ def theirs(transformers, kind="GPT2LMHeadModel", **options):
 
 
 def save(model, folder, tokenizer, name="model.safetensors"):
-    """Write the folder of a model as transformers does, its weights as a .bin where that is asked for."""
+    """Write the folder of a model as transformers does, with its weights as a .bin on request."""
     model.save_pretrained(folder)
     for file in ("vocab.json", "merges.txt"):
         shutil.copy(tokenizer / file, folder)

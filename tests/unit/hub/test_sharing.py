@@ -1,4 +1,4 @@
-"""A slimmed checkpoint computes the same, and says nothing of the machine that trained it."""
+"""A slimmed checkpoint computes the same, and contains nothing about the machine that trained it."""
 
 import pytest
 import torch

@@ -54,7 +54,7 @@ def place(tmp_path, monkeypatch):
 
 
 def losses(folder: Path, device: str) -> dict:
-    """What the log says."""
+    """The content of the log."""
     lines = [line for line in (folder / "train.log").read_text().splitlines() if "train_inner" in line]
     return {"losses": [json.loads(line[line.index("{") :])["loss"] for line in lines], "device": device}
 
@@ -152,7 +152,7 @@ def test_one_failure_stops_the_others(place):
         run(place, job("slow", 1, "--pause", "1"), job("bad", 1, "--fail", "1"))
     assert "bad" in str(error.value)
     assert not Note.read(place / "out" / "slow").finished
-    with locks.lock(place / "out" / "slow"):  # nobody trains there
+    with locks.lock(place / "out" / "slow"):  # no process trains there
         pass
 
 

@@ -1,4 +1,4 @@
-"""Options given, options of a checkpoint, and their quarrels."""
+"""Given options, options of a checkpoint, and their contradictions."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""The registered character LM: causal in every option, sized as named, and clear about what does not fit."""
+"""The registered character LM: causal in every option, sized as named, and with named errors."""
 
 import math
 from types import SimpleNamespace

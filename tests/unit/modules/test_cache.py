@@ -1,4 +1,4 @@
-"""What a cache holds when its rows are of different lengths, change places, or outgrow it."""
+"""The content of a cache whose rows differ in length, are reordered, or outgrow it."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def make(positions="learned"):
 
 
 def alone(decoder, rows):
-    """Return the features of each text by itself, in one pass."""
+    """Return the features of each text alone, in one pass."""
     return [decoder(row[None])[0] for row in rows]
 
 
@@ -29,7 +29,7 @@ def alone(decoder, rows):
 def test_texts_of_different_lengths_in_one_batch_continue_as_each_alone(positions):
     decoder, prompts, more = make(positions), torch.randint(WORDS, (3, 70)), torch.randint(WORDS, (3, 5))
     cache = decoder.new_cache(3)
-    decoder(prompts, cache)  # what stands behind a prompt is padding
+    decoder(prompts, cache)  # prompts are padded on the right
     cache.set_lengths(LENGTHS)
     found = torch.cat([decoder(more[:, :1], cache), decoder(more[:, 1:4], cache), decoder(more[:, 4:], cache)], 1)
     rows = [torch.cat([prompt[:n], rest]) for prompt, n, rest in zip(prompts, LENGTHS, more, strict=True)]

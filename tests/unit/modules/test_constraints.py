@@ -1,4 +1,4 @@
-"""Which tokens a text may go on with."""
+"""Which tokens may follow a text."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The decoder: what it sees, what its cache holds, how it starts."""
+"""The decoder: causality, its cache, its initialization."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The encoder computes what fairseq's does, and its options do what they say."""
+"""The encoder computes the same as fairseq's, and its options work as documented."""
 
 import pytest
 import torch

@@ -117,7 +117,7 @@ def score_of(model, prompt, text, rules, penalty=1.0):
 
 @torch.no_grad()
 def scores_of_all(model, prompt, rules, penalty):
-    """Return {text: score} of every text that is no longer than the rules say."""
+    """Return {text: score} of every text within the length limits."""
     longest = list(itertools.product(range(1, WORDS), repeat=rules.max_length))
     tokens = torch.cat([torch.tensor(prompt).expand(len(longest), -1), torch.tensor(longest)], dim=1)
     log_probs = model.output_layer(model.decoder(tokens)).log_softmax(-1)[:, len(prompt) - 1 : -1]  # (N, L, V)

@@ -1,4 +1,4 @@
-"""Classification heads: fairseq's own, and three that see every token."""
+"""Classification heads: fairseq's own, and three that pool all tokens."""
 
 import pytest
 import torch

@@ -115,7 +115,7 @@ def test_an_unknown_scheme_is_refused_by_name():
         make("absolute")
 
 
-# A scheme of one's own
+# A user-defined scheme
 
 
 class NearestOnly(Positions):

@@ -1,4 +1,4 @@
-"""The published adapter: it leaks, as its docstring says. Its outputs are compared with the originals' elsewhere."""
+"""The published adapter: it leaks, as documented. tests/integration compares its outputs with the original's."""
 
 import torch
 

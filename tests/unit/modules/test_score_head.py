@@ -1,4 +1,4 @@
-"""The head of one output."""
+"""The head with a single output."""
 
 import pytest
 import torch

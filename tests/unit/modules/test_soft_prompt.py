@@ -1,4 +1,4 @@
-"""Learned vectors in the input: where they go, and how they are taken out again."""
+"""Learned vectors in the input: their positions, and their removal from the output."""
 
 import pytest
 import torch

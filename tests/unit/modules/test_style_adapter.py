@@ -1,4 +1,4 @@
-"""The causal Multi-Style Adapter: identity at the start, no view of the future, labels, styles that are forced."""
+"""The causal Multi-Style Adapter: identity at initialization, causality, labels, forced styles."""
 
 import pytest
 import torch

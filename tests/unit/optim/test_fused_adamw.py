@@ -112,7 +112,7 @@ def test_a_restart_continues_bit_for_bit():
 
 
 def test_a_learning_rate_that_a_schedule_has_set_survives_a_restart():
-    """``reduce_lr_on_plateau`` keeps its rate nowhere but in the optimizer."""
+    """``reduce_lr_on_plateau`` stores its rate only in the optimizer."""
     net = Net()
     optimizer = ours(net)
     step(net, optimizer, 0)

@@ -1,4 +1,4 @@
-"""Options of tuning: defaults, and what contradicts itself."""
+"""Options of tuning: defaults and contradictions."""
 
 import pytest
 from omegaconf import OmegaConf

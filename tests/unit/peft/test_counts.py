@@ -1,4 +1,4 @@
-"""How many parameters each method trains on the real GPT-2 small, and what the log says of it."""
+"""How many parameters each method trains on the real GPT-2 small, and the counts in the log."""
 
 from types import SimpleNamespace
 

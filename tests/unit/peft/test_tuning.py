@@ -23,7 +23,7 @@ def test_a_fingerprint_depends_on_names_types_shapes_and_contents():
 
 @pytest.mark.parametrize("name", ["causal_lm", "char_lm", "clap_roberta", "clap_roberta with alibi"])
 def test_a_prompt_of_words_does_what_the_words_do(name, tmp_path):
-    """Its positions, its padding and the bias of its attention are those of tokens that stand there."""
+    """Positions, padding and attention bias are those of tokens in the same place."""
     path, tokens, words = make_base(tmp_path, name), tokens_for(name), [6, 7, 8]
     model, cfg = build(name, finetune_from_model=str(path))
     at = int(name.startswith("clap"))

@@ -1,4 +1,4 @@
-"""scripts/find_heads.py: the table, the drawing and the JSON agree with the scores; what it refuses."""
+"""scripts/find_heads.py: the table, the drawing and the JSON agree with the scores; errors."""
 
 import json
 

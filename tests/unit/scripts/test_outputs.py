@@ -1,4 +1,4 @@
-"""No script writes over what it reads: refused before any work, with the file intact."""
+"""No script overwrites its input: refused before any work, with the file intact."""
 
 import pytest
 

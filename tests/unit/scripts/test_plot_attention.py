@@ -1,4 +1,4 @@
-"""scripts/plot_attention.py: what it draws and writes, and what it refuses."""
+"""scripts/plot_attention.py: its figures, its files, and errors."""
 
 import json
 

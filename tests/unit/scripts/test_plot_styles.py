@@ -1,4 +1,4 @@
-"""scripts/plot_styles.py on toy models: what it draws and writes, and what it refuses."""
+"""scripts/plot_styles.py on toy models: its figures, its files, and errors."""
 
 import functools
 import json

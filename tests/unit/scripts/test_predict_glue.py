@@ -1,4 +1,4 @@
-"""The submission, from wherever the runs lie."""
+"""The submission, from runs in any folder."""
 
 import json
 

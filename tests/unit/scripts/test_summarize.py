@@ -1,4 +1,4 @@
-"""scripts/summarize.py: its command line, and what the reader of its lines may do."""
+"""scripts/summarize.py: its command line, and a reader that closes the pipe."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The task: its vocabulary, from the options, the text or the checkpoint; the files that it leaves beside."""
+"""The task: its vocabulary from the options, the text or the checkpoint, and the files written next to it."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""The task: blocks from a data folder, and what is wrong with a folder in one line."""
+"""The task: blocks from a data folder, and one-line errors for bad folders."""
 
 import shutil
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The task ``embedding``: every loss on its rows, every model, what is refused, and reloading."""
+"""The task ``embedding``: every loss on its rows, every model, errors, and reloading."""
 
 import embedding_runs as runs
 import numpy as np
@@ -14,7 +14,7 @@ from plugins.errors import UserError
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory, toy_data):
-    """A folder with a masked LM that knows no topic."""
+    """A folder with a masked LM that is not trained on the topics."""
     return toy.save_masked_lm(tmp_path_factory.mktemp("base"), toy_data)
 
 
@@ -134,7 +134,7 @@ def test_a_character_lm_is_tuned_by_mean_or_last_token(tmp_path, pooling, peft):
     assert np.allclose(found[1], embedder.encode("tree"), atol=1e-5)
 
 
-# What is refused
+# Refused options
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What happens to a model between building it and loading the checkpoint that fine-tuning starts from."""
+"""Changes to a model between building it and loading the checkpoint that fine-tuning starts from."""
 
 import pytest
 import toy

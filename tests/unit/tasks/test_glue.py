@@ -1,4 +1,4 @@
-"""The task ``glue``: what it refuses, without training."""
+"""The task ``glue``: errors and set-up, without training."""
 
 from types import SimpleNamespace
 
@@ -63,7 +63,7 @@ def save_state(path):
 
 
 def loaded(model, initial):
-    """Load other weights, and return which of the layers and the head took them."""
+    """Load other weights, and return which of the layers and the head were changed."""
     model.load_state_dict({name: value + 1 for name, value in initial.items()})
     names = {"0": "encoder.sentence_encoder.layers.0.fc1.weight", "1": "encoder.sentence_encoder.layers.1.fc1.weight",
              "head": "classification_heads.rte.dense.weight"}  # fmt: skip

@@ -1,4 +1,4 @@
-"""The task ``preference``: objectives, noise corrections, models, thresholds, and what is refused."""
+"""The task ``preference``: objectives, noise corrections, models, thresholds, and errors."""
 
 import json
 import random
@@ -144,6 +144,4 @@ def test_options_that_contradict_are_named(tmp_path, base, options, named):
 
 def test_comparisons_do_not_serve_the_other_objectives(tmp_path, base):
     with pytest.raises(UserError, match="--objective pointwise"):
-        runs.one_batch(
-            arguments(write_pairs(tmp_path / "data"), tmp_path / "run", base, "--objective", "pointwise")
-        )
+        runs.one_batch(arguments(write_pairs(tmp_path / "data"), tmp_path / "run", base, "--objective", "pointwise"))

@@ -1,4 +1,4 @@
-"""Captured attention: the kernel's own weights, of every layer, head and row, and no trace of the capture."""
+"""Captured attention: the kernel's own weights, of every layer, head and row, without changing the model."""
 
 from types import SimpleNamespace
 
@@ -131,7 +131,7 @@ def test_under_autocast_too(make_char_lm):
         for weights, (layer, x, out) in zip(attention, seen, strict=True):
             error = (through(layer, weights, x) - out).abs()
             v = layer.c_attn(x).chunk(3, dim=-1)[2].unflatten(-1, (2, -1)).transpose(1, 2).abs().float()
-            mixed = (weights @ v).transpose(1, 2).flatten(2)  # what is summed up, without its signs
+            mixed = (weights @ v).transpose(1, 2).flatten(2)  # the sum of absolute values
             # Weights, their product with the values, and the output are each rounded to 8 bits, in both computations.
             assert (error <= 6 * 2**-9 * (mixed @ layer.c_proj.weight.abs().t())).all()
 

@@ -45,7 +45,7 @@ def score(attention, batch, name):
     return sums[0, 0, 0, 0] / queries[0, 0], int(queries[0, 0])
 
 
-# Which head, on which text, has which score over how many queries. A head that looks where the pattern says scores 1
+# Which head, on which text, has which score over how many queries. A head that attends as in the pattern scores 1
 # less the mean share of the visible keys that those are.
 KNOWN = {
     # a b c d: rows 1-3 have 2, 3 and 4 visible keys
@@ -196,7 +196,7 @@ def test_heads_that_are_set_by_hand_are_found(by_hand):
 
 
 def test_an_induction_head_is_scored_on_repeated_random_sequences(make_char_lm, monkeypatch):
-    """A causal head on the second copy's keys: one that looks where the pattern says has 1 less its share."""
+    """A causal head on the second copy's keys: attending as in the pattern scores 1 less the uniform share."""
     lm = make_char_lm()
 
     def ideal(lm, ids):
@@ -241,7 +241,7 @@ def test_the_order_of_the_texts_and_the_size_of_batches_change_no_score(make_cha
 
 
 def test_texts_are_read_one_at_a_time(make_char_lm, monkeypatch):
-    """However many come: never more than a batch of each length waits."""
+    """For any number of texts, at most one batch of each length is in memory."""
     read, most = 0, 0
 
     def texts():

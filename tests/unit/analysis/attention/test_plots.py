@@ -1,4 +1,4 @@
-"""Drawings of attention: which way a text runs, what labels say, and what ends up where in the picture."""
+"""Drawings of attention: text direction, labels, and their positions in the figure."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_one_head_has_queries_down_keys_across_and_tokens_on_both_axes(tmp_path,
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "␣", "$", "$"]
     drawn = axes.images[0].get_array()
     np.testing.assert_allclose(drawn.filled(0), weights)
-    assert drawn.mask.tolist() == np.triu(np.ones((4, 4), bool), 1).tolist()  # what nobody sees
+    assert drawn.mask.tolist() == np.triu(np.ones((4, 4), bool), 1).tolist()  # invisible characters
     assert axes.get_xlim() == (-0.5, 3.5) and axes.get_ylim() == (3.5, -0.5)
     assert "key" in axes.get_xlabel() and "query" in axes.get_ylabel() and figure[0].get_suptitle() == "title"
 
@@ -68,7 +68,7 @@ def test_hebrew_keys_run_from_right_to_left_and_queries_still_down(tmp_path, fig
 
 
 def test_a_hebrew_label_is_put_in_order_by_matplotlib(tmp_path):
-    """Its first letter stands to the right: the picture of a word ends with that of its first letter alone."""
+    """The first letter is on the right: the image of a word ends with the image of its first letter alone."""
     from plugins.analysis.plots import new_canvas
 
     def ink(text):

@@ -1,4 +1,4 @@
-"""Checkpoints side by side: files, table, names and the figure's conclusion."""
+"""Comparison of checkpoints: files, table, names and the figure's title."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Intervals over texts that are not kept."""
+"""Bootstrap intervals over texts that are not kept in memory."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""GLUE's metrics against scikit-learn and scipy."""
+"""GLUE's metrics, against scikit-learn and scipy."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""ROUGE against the rouge-score package, and beyond the scripts that it knows."""
+"""ROUGE against the rouge-score package, and in scripts that it does not support."""
 
 import random
 import time
@@ -82,7 +82,7 @@ def test_the_time_is_not_quadratic_in_the_length():
         return min(times)
 
     rouge.score("a", "b")
-    assert seconds(6000) < 50 * seconds(600)  # 100 times, were it quadratic
+    assert seconds(6000) < 50 * seconds(600)  # 100 times if it were quadratic
 
 
 def test_words_of_other_scripts():

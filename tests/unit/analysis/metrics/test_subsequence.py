@@ -38,4 +38,4 @@ def test_the_time_is_far_from_quadratic():
             times.append(time.process_time() - start)
         return min(times)
 
-    assert seconds(4000) < 45 * seconds(400)  # 100 times, were it quadratic
+    assert seconds(4000) < 45 * seconds(400)  # 100 times if it were quadratic

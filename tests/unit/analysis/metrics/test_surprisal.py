@@ -1,4 +1,4 @@
-"""Surprisal: what the model's own losses and answers say of each token."""
+"""Surprisal of each token, against the model's own losses and predictions."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The model card says what the checkpoint says."""
+"""The model card agrees with the checkpoint."""
 
 from types import SimpleNamespace
 

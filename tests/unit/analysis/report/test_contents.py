@@ -1,4 +1,4 @@
-"""What a report shows is what the model says."""
+"""A report agrees with the outputs of the model."""
 
 from types import SimpleNamespace
 

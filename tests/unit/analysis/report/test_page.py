@@ -19,7 +19,7 @@ HOSTILE = "</script><img src=x onerror=alert(1)>&amp;\u2028\u2029\"'@STYLE@"
 
 
 class Tags(html.parser.HTMLParser):
-    """The tags of a page, and the text of its elements that hold data."""
+    """The tags of a page, and the text of its elements that contain data."""
 
     def __init__(self, text):
         super().__init__()

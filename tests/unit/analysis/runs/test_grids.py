@@ -1,4 +1,4 @@
-"""Grids of runs: what a YAML asks for, and tables of what comes out."""
+"""Grids of runs: commands from a YAML file, and tables of results."""
 
 import math
 

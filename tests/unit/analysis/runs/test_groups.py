@@ -1,4 +1,4 @@
-"""Which runs are one configuration, what it is called, and its mean curves."""
+"""Grouping runs into configurations: names and mean curves."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Drawings of runs: how high their scale goes."""
+"""Drawings of runs: the upper limit of the axis."""
 
 import numpy as np
 

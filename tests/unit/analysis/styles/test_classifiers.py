@@ -1,4 +1,4 @@
-"""The judges: they know styles they have learned, and say so of text that has none."""
+"""Style classifiers (judges): they recognize learned styles, and text without a style."""
 
 import string
 

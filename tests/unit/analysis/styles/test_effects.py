@@ -13,7 +13,7 @@ TEXT = "abc abd\nhgf edc ab ba cab fed"  # 28 characters; the block has 16
 CAUSAL = ("running_mean", "token", "ema", "prefix")
 
 
-# Where styles and texts lie
+# Coordinates of styles and texts
 
 
 def test_the_embeddings_are_the_models_own(make_char_lm):
@@ -54,7 +54,7 @@ def test_what_the_classifier_reads_is_what_it_judges_a_window_by(make_char_lm, i
     assert judged == pytest.approx(asked, abs=1e-5)
 
 
-# Which style a text has
+# The style of a text
 
 
 @pytest.mark.parametrize("inference", [*CAUSAL, "published"])
@@ -115,7 +115,7 @@ def test_windows_are_spread_over_the_text(make_char_lm):
         effects.windows_of(lm, "abc", 1)
 
 
-# What each style changes
+# The effects of each style
 
 
 @pytest.mark.parametrize(("inference", "layers"), [("running_mean", "every"), ("published", "every_other")])

@@ -1,4 +1,4 @@
-"""Measures of style: what they give for text that has it, and for text that has not."""
+"""Measures of style for text with a style and text without one."""
 
 import math
 
@@ -104,7 +104,7 @@ class Causal(nn.Module):
 
 
 class Leaking(Causal):
-    """Every position is told what follows it in its input."""
+    """A model in which every position sees the next token of its input."""
 
     def forward(self, tokens, styles=None):
         logits = self.table[tokens].clone()

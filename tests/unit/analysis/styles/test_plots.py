@@ -1,4 +1,4 @@
-"""Drawings of styles: which way a ribbon runs, and enough colors."""
+"""Drawings of styles: the direction of a ribbon, and distinct colors."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Generated text for the evaluation of styles: who gets which prompt and style."""
+"""Generated text for the evaluation of styles: the prompt and style of each sample."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ REAL = ["abc" * 60, "def" * 60, "gab" * 60]
 
 @pytest.fixture
 def asked(make_char_lm, monkeypatch):
-    """What the model is asked for: prompts and mixtures by condition."""
+    """The requests to the model: prompts and mixtures by condition."""
     lm = make_char_lm(styles=STYLES[::-1])  # in another order than the data's
     calls = []
 

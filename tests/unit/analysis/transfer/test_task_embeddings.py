@@ -10,6 +10,7 @@ from plugins.errors import UserError
 
 def rows_of(model, inputs, labels, batch):
     """Return the losses of rows that are padded and computed together, ``batch`` at a time."""
+
     def loss(i):
         start = i - i % batch
         logits = model(inputs[start : start + batch])

@@ -1,4 +1,4 @@
-"""A server on this machine stands in for the network."""
+"""Downloads, from a server on this machine in place of the network."""
 
 import errno
 import hashlib
@@ -20,7 +20,7 @@ TEXT = b"To be, or not to be" * 1000
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serve ``server.files`` with byte ranges; ``server.ranges`` records those asked for."""
+    """Serve ``server.files`` with byte ranges; ``server.ranges`` records the requested ones."""
 
     def do_GET(self):
         if self.path == "/loop":

@@ -1,4 +1,4 @@
-"""Rows of an embedding task: shapes from a YAML file, tables, folders of texts, and what is refused."""
+"""Rows of an embedding task: shapes from a YAML file, tables, folders of texts, and errors."""
 
 import embedding_runs as runs
 import pytest

@@ -1,4 +1,4 @@
-"""Folds of the training rows: which rows are trained on, and what is refused."""
+"""Folds of the training rows: the training rows of each fold, and errors."""
 
 import numpy as np
 import pytest

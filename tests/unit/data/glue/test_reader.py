@@ -1,4 +1,4 @@
-"""GLUE's files as they are, and as they should not be."""
+"""GLUE's files, well-formed and malformed."""
 
 import logging
 import time

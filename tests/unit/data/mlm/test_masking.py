@@ -1,4 +1,4 @@
-"""Masking: its rates, its independence of the batch, and what may never happen."""
+"""Masking: its rates, its independence of the batch, and its invariants."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Finding the tokenizer of a folder, and where it says that words start."""
+"""Finding the tokenizer of a folder, and its word boundaries."""
 
 import json
 

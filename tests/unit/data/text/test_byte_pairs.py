@@ -58,4 +58,4 @@ def test_the_time_is_nearly_linear_in_the_length_of_a_word():
             times.append(time.process_time() - start)
         return min(times)
 
-    assert seconds(100_000) < 45 * seconds(10_000)  # 100 times, were it quadratic
+    assert seconds(100_000) < 45 * seconds(10_000)  # 100 times if it were quadratic

@@ -1,4 +1,4 @@
-"""Splits, the cache on disk, and what they refuse."""
+"""Splits, the cache on disk, and errors."""
 
 import json
 import os

@@ -178,4 +178,4 @@ def test_the_time_to_find_files_is_linear_in_their_number(tmp_path):
     few, many = (
         seconds(find_sources, [str(tmp_path / str(count))], Reading(style_from="folder")) for count in (200, 2000)
     )
-    assert many < 45 * few  # 100 times, were it quadratic
+    assert many < 45 * few  # 100 times if it were quadratic

@@ -1,4 +1,4 @@
-"""Text to arrays of tokens: what is read back is the encoded text, wherever it was cut to be encoded."""
+"""Text to arrays of tokens: reading returns the encoded text, wherever it was split for encoding."""
 
 import json
 import os

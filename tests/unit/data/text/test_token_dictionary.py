@@ -1,4 +1,4 @@
-"""Exact vocabularies: GPT-2's encoding equals the tokenizers library's, and no symbol has a row that is not its own."""
+"""Exact vocabularies: GPT-2's encoding equals the tokenizers library's, and every symbol has its own row."""
 
 import json
 import shutil
@@ -178,7 +178,7 @@ def test_added_tokens_match_in_a_text_and_the_ends_do_not(reference, tmp_path):
     config = {"bos_token": "<bos>", "eos_token": {"content": "<eos>"}}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     dictionary = TokenDictionary.from_files(tmp_path)
-    for _ in range(2):  # as read, and as saved beside a checkpoint
+    for _ in range(2):  # as read, and as saved next to a checkpoint
         assert (dictionary.bos(), dictionary.eos()) == (rows + 2, rows + 3)
         text = "hello covfefe<|user|> it"
         assert dictionary.encode(text).tolist() == theirs.encode(text).ids

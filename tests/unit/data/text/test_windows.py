@@ -1,4 +1,4 @@
-"""Windows: where they lie, how often, and that nothing but (seed, epoch, index) decides."""
+"""Windows: positions and frequencies, which depend only on (seed, epoch, index)."""
 
 from collections import Counter
 
@@ -34,7 +34,7 @@ def test_the_target_of_a_character_is_the_next():
 
 
 def test_every_position_of_a_text_is_drawn_equally_often():
-    """nanoGPT's law: with n characters, start 0 to n - T - 1, each with probability 1 / (n - T)."""
+    """nanoGPT's distribution: with n characters, start 0 to n - T - 1, each with probability 1 / (n - T)."""
     windows = RandomWindows(split(20), 8, PAD, seed=3, most=10**6)
     _, start, end = windows.locate(np.arange(120_000))
     counts = np.bincount(start)

@@ -70,7 +70,7 @@ def masked_tokens(dictionary):
 
 
 class Interface:
-    """What the export asks of a loaded masked LM, without files."""
+    """A loaded masked LM with the attributes that the export reads, without files."""
 
     def __init__(self, model, task, bpe):
         self.model, self.task, self.bpe, self.cfg = model, task, bpe, {}

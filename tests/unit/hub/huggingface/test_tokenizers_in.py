@@ -48,7 +48,7 @@ def token(content, **flags):
 
 
 def added_by_transformers(folder):
-    """What a user does: add tokens, and save."""
+    """Add tokens and save, as a user does."""
     import transformers
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)

@@ -86,7 +86,7 @@ def test_sentencepiece_of_a_masked_lm(kind):
 
     texts = strings(special=["madeupword0000", "<|endoftext|>", "<0x0A>"])
     wrong = differing(ours, files, texts)
-    # What is left is stacked marks out of their canonical order, which NFC sorts and sentencepiece does not.
+    # The remaining differences are stacked marks out of canonical order, which NFC sorts and sentencepiece does not.
     assert len(wrong) <= 50, wrong[:5]
     assert all(unicodedata.normalize("NFC", text) != text for text, _, _ in wrong)
     plain = [text for text in strings(special=["madeupword0000"]) if text.isascii()]
