@@ -1,7 +1,7 @@
 """Every attack of attacks.py through every entry point that reads a checkpoint.
 
-An entry point may return a result or raise a one-line error. It may not run code, open a connection, use much memory, or
-raise any other exception.
+An entry point may return a result or raise a one-line error. It may not run code, open a connection, use much memory,
+or raise any other exception.
 """
 
 import copy

@@ -13,7 +13,7 @@ from plugins.models.clap_roberta_config import SIZES, ClapRobertaConfig
 class BigramRoberta(ClapRobertaModel):
     """``clap_roberta`` on sums of neighboring embeddings, so that its first layer sees pairs of tokens.
 
-    The state dict is that of ``clap_roberta``: only the registered name in a checkpoint says which model it is.
+    The state dict is that of ``clap_roberta``: only the registered name in a checkpoint identifies the model.
     """
 
     def __init__(self, cfg, encoder):
@@ -22,7 +22,7 @@ class BigramRoberta(ClapRobertaModel):
 
 
 def add_previous(module: nn.Module, arguments: tuple, x: Tensor) -> Tensor:
-    """Add to each vector of (..., T, C) the one before it; the first stays as it is."""
+    """Add the preceding vector to each vector of (..., T, C); the first is unchanged."""
     return x + F.pad(x, (0, 0, 1, 0))[..., :-1, :]  # (..., T, C)
 
 
