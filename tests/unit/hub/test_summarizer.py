@@ -109,7 +109,7 @@ def test_forcing_and_forbidding_the_same_text_is_an_error(lm, force, forbid):
         ({"beam": 2, "temperature": 1.0}, "beam.*temperature"),
         ({"force": ["abc"] * 9, "max_length": 20}, "forced sequences have 27 tokens"),
         ({"force": ["x"]}, "'x'"),
-        ({"batch_size": 0}, "a batch of 0"),
+        ({"batch_size": 0}, "batch_size 0"),
         ({"document_tokens": 0}, "document_tokens 0"),
         ({"document_tokens": -3}, "document_tokens -3"),
     ],
