@@ -83,7 +83,7 @@ def test_diagnosing_the_arrays_gives_the_same_result(world, diagnosed):
 def test_mistakes_are_one_line_errors(world, tmp_path):
     for words, named in (
         (["--data", world / "none.tsv", "--checkpoint", world / "train.tsv"], "none.tsv"),
-        (["--data", world / "train.tsv", "--checkpoint", world / "none.pt"], "--checkpoint"),
+        (["--data", world / "train.tsv", "--checkpoint", world / "none.pt"], "none.pt"),
         (["--probabilities", world / "train.tsv"], "H_yb"),
     ):
         outcome = script("diagnose", *words, "-o", tmp_path / "out")
