@@ -20,7 +20,7 @@ def synchronize():
 
 
 def interleaved(contestants, repeats, warmup=2):
-    """Time functions in turn, A B C A B C ..., so that a drift of the machine's speed hits all alike.
+    """Time functions in turn, A B C A B C ..., so that a drift of the machine's speed affects all equally.
 
     Args:
         contestants: {name: function without arguments}.

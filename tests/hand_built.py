@@ -6,9 +6,9 @@ LINE = "The river carries a letter; the window watches a machine, a star"  # 64 
 
 
 def attention(layers=12, heads=12, tokens=64):
-    """Return weights (L, H, T, T): head 0 of layer 0 looks at the token before, head 1 at all alike, others at random.
+    """Return weights (L, H, T, T): head 0 of layer 0 attends to the previous token, head 1 uniformly, others randomly.
 
-    The first token, which has none before it, looks at itself.
+    The first token, which has no previous one, attends to itself.
     """
     draw = np.random.default_rng(0)
     scores = 4 * draw.standard_normal((layers, heads, tokens, tokens))

@@ -14,7 +14,7 @@ def composed(path, *overrides):
     """Return the config that hydra and ``fairseq_cli.hydra_train`` make of a file, interpolations not yet resolved.
 
     Args:
-        overrides: as on the command line, such as ``variant=alibi``.
+        overrides: as on the command line, for example ``variant=alibi``.
     """
     hydra_init(path.stem)
     with initialize_config_dir(str(path.parent), job_name="hydra_train", version_base="1.1"):

@@ -132,7 +132,7 @@ def test_an_example_config_trains(path, imported, text, tmp_path):
     assert trainer.get_num_updates() == 1 and math.isfinite(log["loss"])
 
 
-def test_what_goes_wrong_is_one_line(run, text, tmp_path):
+def test_failures_are_one_line_errors(run, text, tmp_path):
     folder, *_ = run
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gptj"}))
     script("import_hf.py", tmp_path).refuses("gptj", "gpt2")

@@ -11,7 +11,7 @@ import toy
 pytestmark = pytest.mark.slow
 AT_ONCE = 2
 BLOCK, BATCH = 24, 8
-BEFORE, UPDATES = 7, 14  # an epoch has 12 updates: the interruption and the end lie in different ones
+BEFORE, UPDATES = 7, 14  # an epoch has 12 updates: the interruption and the end are in different ones
 MODEL = ["--arch", "style_char_lm_nano", "--decoder-layers", 2, "--decoder-attention-heads", 2,
          "--decoder-embed-dim", 16, "--block-size", BLOCK, "--dropout", 0.1]  # fmt: skip
 

@@ -65,7 +65,7 @@ def test_files_in_the_output_folder(demo):
         assert (output / name / "train.log").read_text().startswith("$ fairseq-train ")
 
 
-def test_what_is_done_is_not_done_again(demo):
+def test_finished_work_is_not_repeated(demo):
     options, output, out = demo
     checkpoint = output / "alibi" / "checkpoint_best.pt"
     before = checkpoint.stat().st_mtime_ns

@@ -254,7 +254,7 @@ def test_two_workers_compute_the_metrics_of_the_whole_split(world, task, name):
         assert float(logged(outcomes[0])[f"valid_{metric}"]) == pytest.approx(value, rel=1e-5, abs=2e-5), metric
 
 
-# What goes wrong
+# Errors
 
 
 def test_mistakes_are_one_line_errors(world):

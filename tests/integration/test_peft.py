@@ -193,7 +193,7 @@ PARTS = {
 
 
 def config_of(case, save_dir, text, toy_data):
-    """Return the text of a YAML file that asks for what the command line of a case did."""
+    """Return the text of a YAML file with the options of a case's command line."""
     flags = iter(map(str, METHODS[case.method]))
     options = "".join(f", {flag[2:].replace('-', '_')}: {value}" for flag, value in zip(flags, flags, strict=True))
     content = YAML + PARTS[case.model] + f"model: {{_name: {case.model}{options}}}\n"

@@ -13,7 +13,7 @@ from plugins import locks
 
 pytestmark = pytest.mark.slow
 AT_ONCE = 2
-BEFORE, UPDATES = 27, 33  # an epoch has 29 updates: the interruption and the end lie in different ones
+BEFORE, UPDATES = 27, 33  # an epoch has 29 updates: the interruption and the end are in different ones
 
 
 def run_all(commands):
@@ -196,7 +196,7 @@ def test_hydra_resolves_paths_against_the_start_directory(toy_data, tmp_path, us
     assert (tmp_path / "made" / "here" / "dict.txt").exists()
 
 
-# What goes wrong
+# Errors
 
 
 @pytest.fixture(scope="session")

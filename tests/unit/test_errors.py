@@ -83,7 +83,7 @@ def test_a_users_error_is_a_value_error():
 CONTROLS = "\x1b]0;title\x07\x9b\u202e\u2066\u200f\r"
 
 
-def test_an_error_is_one_line_without_what_controls_a_terminal():
+def test_an_error_is_one_line_without_control_characters():
     text = str(UserError(f"a{CONTROLS}.txt:\n3: é 日本 are kept"))
     assert text == r"a\x1b]0;title\x07\x9b\u202e\u2066\u200f\r.txt:\n3: é 日本 are kept"
 

@@ -12,7 +12,7 @@ from plugins.errors import UserError
 
 @pytest.fixture
 def files(tmp_path):
-    """``joke`` is rude in A and fine in B; other words decide alike; one text is in both with other labels."""
+    """``joke`` is rude in A and fine in B; other words agree; one text is in both with different labels."""
     draw = random.Random(0)
     for name, joke in (("a", "rude"), ("b", "fine")):
         rows = []

@@ -42,7 +42,7 @@ def test_several_annotators():
 
 
 def test_independent_labels_have_no_usable_information():
-    """A calibrated guesser without knowledge: 0 lies in the interval in about 95 of 100 data sets."""
+    """A calibrated random guesser: the interval contains 0 in about 95 of 100 data sets."""
     random = np.random.default_rng(0)
     covered = 0
     for seed in range(60):

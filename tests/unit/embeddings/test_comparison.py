@@ -12,7 +12,7 @@ def test_every_rate_is_tried_and_margins_where_there_are_some():
     ]  # fmt: skip
 
 
-def test_fourteen_losses_learn_from_labeled_texts_alone():
+def test_fourteen_losses_learn_from_labeled_texts_only():
     assert len(comparison.comparable()) == 14
     assert "margin_mse" not in comparison.comparable()
 

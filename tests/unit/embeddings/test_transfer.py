@@ -58,7 +58,7 @@ def test_a_gain_relative_to_a_collapsed_run_is_none():
     assert "collapsed" in transfer.summary(transfer.with_gains(rows))
 
 
-def test_methods_are_judged_beside_the_largest_source_and_chance():
+def test_methods_are_compared_with_the_largest_source_and_chance():
     rows = [row("direct", "t", 0.5), row("a", "t", 0.8), row("b", "t", 0.6)]
     one = {"target": "t", "method": "TextEmb", "rank": 0}
     similar = [one | {"source": "a", "score": 2}, one | {"source": "b", "score": 1}]

@@ -28,7 +28,7 @@ def test_a_grid_has_every_cell_and_seed():
     assert len({run.cell for run in runs}) == 4
 
 
-def test_what_is_given_twice_is_run_once():
+def test_duplicates_are_run_once():
     given = {"lr": [1e-4, 0.0001], "batch_size": [16, 16]}
     assert [run.name for run in plan.plan(["RTE"], [1, 1], given, {})] == ["RTE/lr0.0001_b16_s1"]
 

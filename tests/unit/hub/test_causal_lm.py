@@ -103,7 +103,7 @@ def test_a_piece_consists_of_whole_characters_and_its_blank(tmp_path):
         (lambda lm: lm.sample("a", temperature=-1), "temperature=-1"),
     ],
 )
-def test_what_makes_no_sense_is_one_line(lm, call, message):
+def test_invalid_arguments_are_a_one_line_error(lm, call, message):
     with pytest.raises(UserError, match=message) as error:
         call(lm)
     assert "\n" not in str(error.value)

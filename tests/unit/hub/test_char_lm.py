@@ -66,7 +66,7 @@ def test_samples_drawn_side_by_side_differ(lm):
     assert len(set(texts)) == 4 and {len(text) for text in texts} == {50}
 
 
-def test_what_is_streamed_is_what_is_sampled(lm):
+def test_streamed_text_equals_sampled_text(lm):
     pieces = list(lm.stream("ab", 30, 1.0))
     assert "".join(pieces) == lm.sample("ab", 30, 1.0) and {len(piece) for piece in pieces} == {1}
 
@@ -113,7 +113,7 @@ def test_an_empty_prompt_becomes_a_line_break_or_else_the_first_character(make_c
         ({"refresh": 2.5}, "refresh=2.5"),
     ],
 )
-def test_what_makes_no_sense_is_one_line(lm, options, message):
+def test_invalid_arguments_are_a_one_line_error(lm, options, message):
     with pytest.raises(UserError, match=message) as error:
         lm.sample(**{"prompt": "a", **options})
     assert "\n" not in str(error.value)

@@ -33,6 +33,6 @@ def test_a_loaded_model_equals_one_that_was_built_with_the_scaling(make_char_lm)
         ("rotary", ("yarn", 2.0, 0), "0"),
     ],
 )
-def test_what_cannot_be_scaled_is_one_line(make_char_lm, positions, arguments, words):
+def test_unscalable_positions_are_a_one_line_error(make_char_lm, positions, arguments, words):
     with pytest.raises(UserError, match=words):
         hub.scale_positions(make_char_lm(positions=positions), *arguments)

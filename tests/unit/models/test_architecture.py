@@ -35,7 +35,7 @@ def resolved(start=None, **options):
     return cfg
 
 
-def test_what_is_not_given_is_the_published_learned_clap_of_base_size():
+def test_defaults_are_the_published_learned_clap_of_base_size():
     cfg = resolved()
     sizes = (cfg.encoder_layers, cfg.encoder_embed_dim, cfg.encoder_ffn_embed_dim, cfg.encoder_attention_heads)
     assert sizes == (12, 768, 3072, 12)
@@ -75,7 +75,7 @@ def test_options_that_contradict_each_other_are_refused_by_their_flags(options, 
     assert "\n" not in str(error.value)
 
 
-def test_what_is_not_given_is_inherited():
+def test_omitted_options_are_inherited():
     cfg = resolved(checkpoint(positions="alibi", scale_embeddings=True, encoder_layers=3))
     assert (str(cfg.positions), cfg.scale_embeddings, cfg.encoder_layers) == ("alibi", True, 3)
     assert cfg.vocab_size == 50

@@ -58,7 +58,7 @@ def test_rows_of_one_length_need_no_mask():
     assert cache.lengths is None and cache.length == 5
 
 
-def test_memory_follows_what_is_held_and_not_the_capacity():
+def test_memory_grows_with_the_content_and_not_the_capacity():
     cache = Cache(1, (2, 3, 100_000, 4), torch.zeros(1))
     new = torch.randn(2, 3, 10, 4)
     cache.append(0, new, new)

@@ -223,7 +223,7 @@ def test_blocks_of_queries_give_the_features_of_all_at_once(monkeypatch, positio
         torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
 
 
-def test_a_window_excludes_what_is_further_back():
+def test_a_window_excludes_tokens_further_back():
     inf = -math.inf
     # fmt: off
     expected = torch.tensor([[[[0, inf, inf, inf],

@@ -43,7 +43,7 @@ def test_equals_torchs_in_float64(block, predictions, scale, with_bias, normaliz
 
 @pytest.mark.parametrize("predictions", [6, 30], ids=["fewer than channels", "more than channels"])
 @pytest.mark.parametrize("frozen", ["features", "table", "both"])
-def test_what_is_frozen_gets_no_gradient_and_changes_nothing_else(block, predictions, frozen):
+def test_frozen_parameters_get_no_gradient_and_nothing_else_changes(block, predictions, frozen):
     x, weight, target = torch.randn(predictions, 16), torch.randn(WORDS, 16), torch.randint(WORDS, (predictions,))
     loss, grad_x, grad_weight = both(x, weight, target)[1]
     x.requires_grad_(frozen == "table")

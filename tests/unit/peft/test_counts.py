@@ -31,7 +31,7 @@ def tuned(**options):
         ({"peft": "prompt", "prompt_tokens": 24}, 18_432, 18_432),
         ({"peft": "lora", "lora_rank": 16}, 589_824, 589_824),
         ({"peft": "last_layer"}, 38_597_376, 38_597_376),  # an untied copy
-        ({"peft": "last_layer", "peft_blocks": 1}, 7_089_408, 0),  # a layer and the layer norm behind it
+        ({"peft": "last_layer", "peft_blocks": 1}, 7_089_408, 0),  # a layer and the layer norm after it
         ({"peft": "lora", "lora_variant": "dora", "lora_rank": 16}, 589_824 + 12 * 2304, 589_824 + 12 * 2304),
         ({"peft": "lora", "lora_variant": "ia3"}, 12 * (2304 + 3072), 12 * (2304 + 3072)),
     ],

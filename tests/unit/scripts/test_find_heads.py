@@ -26,9 +26,7 @@ def texts(tmp_path):
     return path
 
 
-def test_a_char_lm_reads_stretches_and_table_json_and_drawing_say_the_same(
-    run_script, checkpoint, texts, tmp_path, capsys
-):
+def test_table_json_and_figure_of_a_char_lm_agree(run_script, checkpoint, texts, tmp_path, capsys):
     output = ("-o", tmp_path / "h.png", "--json", tmp_path / "h.json")
     run_script("find_heads", checkpoint, texts, "--texts", 7, "--best", 1, "--seed", 3, *output)
     expected = score_heads(hub.load(checkpoint), [TEXT[i : i + 16] for i in range(0, 7 * 16, 16)], seed=3)

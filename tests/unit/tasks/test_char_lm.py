@@ -105,7 +105,7 @@ def test_training_reads_random_windows_and_evaluation_all_of_them(make_task, tex
 
 
 @pytest.mark.parametrize("asked, length", [(0, 16), (10, 10), (-6, 10)])
-def test_windows_have_the_block_size_unless_told_otherwise(make_task, text, asked, length):
+def test_windows_have_the_block_size_by_default(make_task, text, asked, length):
     task = make_task(text, tokens_per_sample=asked)
     task.load_dataset("valid")
     assert task.dataset("valid").collater([0])["target"].shape == (1, length)

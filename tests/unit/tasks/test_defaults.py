@@ -99,7 +99,7 @@ def test_a_complete_command_line_of_a_masked_lm_is_not_changed(parse):
     assert args.validate_interval == 1
 
 
-def test_what_is_filled_in_is_logged_once_with_its_source(parse, caplog):
+def test_filled_in_options_are_logged_once_with_their_source(parse, caplog):
     caplog.set_level("INFO")
     parse(*NANO, "--lr", "1e-4")
     (line,) = [record.getMessage() for record in caplog.records if "filled in" in record.getMessage()]

@@ -263,7 +263,7 @@ def test_the_model_stays_in_its_mode(make_char_lm):
 
 
 @pytest.mark.parametrize("text, named", [("", []), ("a" * 17, [17, 16]), ("é", ["é"])])
-def test_what_cannot_be_encoded_is_one_line(make_char_lm, text, named):
+def test_text_that_cannot_be_encoded_is_a_one_line_error(make_char_lm, text, named):
     with toy.refused(*named):
         encode(make_char_lm(), text)
 

@@ -55,7 +55,7 @@ def test_another_metric_is_named_and_is_not_a_loss():
     assert card.losses(state) == [("Validation, accuracy", "0.900")]
 
 
-def test_what_a_checkpoint_does_not_say_is_left_out():
+def test_fields_missing_in_the_checkpoint_are_omitted():
     assert card.training({"model": {}}) == []
     assert card.losses({"model": {}}) == []
     assert card.options({"model": {}}) == []

@@ -32,7 +32,7 @@ def test_summary_of_an_empty_log_is_unknown():
 
 
 def test_unigram_perplexity():
-    # Frequencies 3/4 and 1/4 after one is added to each; the text holds each word once: 1 / sqrt(3/16).
+    # Frequencies 3/4 and 1/4 after one is added to each; the text contains each word once: 1 / sqrt(3/16).
     assert runs.unigram_perplexity(np.array([2, 0]), np.array([1, 1])) == pytest.approx(2.3094011)
     assert runs.unigram_perplexity(np.full(7, 3), np.array([5, 0, 0, 0, 0, 0, 0])) == pytest.approx(7.0)
 

@@ -14,7 +14,7 @@ NONE = -1
 
 
 def first_letter(windows):
-    """A judge for texts such as "aaaabbbb": a, b, c are styles, anything else is none."""
+    """A judge for texts like "aaaabbbb": a, b and c are styles, any other letter is none."""
     return np.array(["abc".find(window[0]) for window in windows], np.int64)
 
 
@@ -70,7 +70,7 @@ def test_base_rates_have_a_place_for_none():
 def test_agreement_and_kappa():
     same = evaluation.agreement([0, 1, 1, NONE], [0, 1, 1, NONE])
     assert (same["share"], same["kappa"]) == (1, 1)
-    # each half 0, half 1, alike in half: what chance gives
+    # each half 0, half 1, equal in half: the chance level
     assert evaluation.agreement([0, 0, 1, 1], [0, 1, 0, 1])["kappa"] == 0
 
 

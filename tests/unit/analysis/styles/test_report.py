@@ -22,7 +22,7 @@ RESULT = {
 }  # fmt: skip
 
 
-def test_five_lines_say_what_to_quote_with_its_chance_and_its_ceiling():
+def test_five_lines_give_the_figure_to_quote_its_chance_level_and_its_ceiling():
     lines = report.headline(RESULT)
     assert len(lines) == 6 and lines[0] == "c.pt, styles: a, b"
     assert lines[1].startswith("quote     0.810 ± 0.010") and "chance 0.50, real text 0.97" in lines[1]

@@ -103,7 +103,7 @@ def test_a_missing_column_is_an_error_that_names_it(tmp_path):
         read(tmp_path, "index\tsentence1\n0\ta\n")
 
 
-def test_what_is_not_utf8_is_an_error_with_its_line(tmp_path):
+def test_invalid_utf8_is_an_error_with_its_line(tmp_path):
     with toy.refused("train.tsv:2"):
         read(tmp_path, HEADER.encode() + b"0\t\xff\tb\tentailment\n")
 

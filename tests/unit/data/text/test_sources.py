@@ -55,7 +55,7 @@ def test_bytes_of_any_file_can_be_read(tmp_path):
 
 
 @pytest.mark.parametrize("chunk", [2, 1 << 20])
-def test_what_is_not_utf8_is_named_with_its_offset(tmp_path, monkeypatch, chunk):
+def test_invalid_utf8_is_named_with_its_offset(tmp_path, monkeypatch, chunk):
     monkeypatch.setattr(sources, "CHUNK", chunk)
     write(tmp_path, a_txt="aé\nb".encode() + b"\xe9\xe9")
     with toy.refused("a.txt", "0xe9", 5, "--unit byte"):

@@ -141,7 +141,7 @@ def test_zero_windows_give_no_batch():
     assert RandomWindows(split(100), 8, PAD, seed=1, most=10).collater([]) == {}
 
 
-def test_ids_are_translated_where_a_table_says_so():
+def test_ids_are_translated_by_a_table():
     text = TextSplit(np.array([0, 1, 2, 1], np.uint8), np.array([0]), table=np.array([7, 5, 6]))
     assert ConsecutiveWindows(text, 8, PAD).collater([0])["net_input"]["src_tokens"].tolist() == [[7, 5, 6]]
 
