@@ -124,7 +124,7 @@ def submit(args):
     predict.write_submission(args.submission, files)
     print(f"{args.submission}: {len(files)} files")
     if missing:
-        print(f"warning: the leaderboard also requires {', '.join(missing)}")
+        print(f"warning: the leaderboard wants {', '.join(missing)}")
 
 
 if __name__ == "__main__":

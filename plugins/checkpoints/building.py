@@ -43,7 +43,7 @@ def build_model(
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:
-        raise UserError(f"{path}: its weights do not match its options: {shortened(str(error))}") from error
+        raise UserError(f"{path}: its weights do not fit its options: {shortened(str(error))}") from error
     return model
 
 

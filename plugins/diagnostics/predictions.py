@@ -23,7 +23,7 @@ def checked_labels(labels: np.ndarray, num_classes: int, rows: int | None = None
     check(labels.ndim == 1 and len(labels) > 0, f"labels: expected one class id per row, not the shape {labels.shape}")
     check(rows is None or len(labels) == rows, f"labels: {len(labels)} rows, but the predictions have {rows}")
     whole = np.issubdtype(labels.dtype, np.integer) or (labels == np.floor(labels)).all()
-    check(whole, "labels: class ids must be integers")
+    check(whole, "labels: class ids must be whole numbers")
     bad = np.flatnonzero((labels < 0) | (labels >= num_classes))
     check(not len(bad), f"labels: row {bad[:1].tolist()} is {labels[bad[:1]].tolist()}; {num_classes} classes have the "
           f"ids 0 to {num_classes - 1}")  # fmt: skip

@@ -44,7 +44,7 @@ def rows(fold: str, path: str | Path, total: int) -> tuple[np.ndarray, np.ndarra
     except (ValueError, EOFError, SyntaxError) as error:
         raise UserError(f"--fold-file {path}: not a .npy file of numbers ({error})") from None
     whole = isinstance(folds, np.ndarray) and folds.ndim == 1 and np.issubdtype(folds.dtype, np.integer)
-    check(whole, f"--fold-file {path}: one integer per training row is expected")
+    check(whole, f"--fold-file {path}: one whole number per training row is expected")
     check(len(folds) == total, f"--fold-file {path}: {len(folds)} rows, but there are {total} training rows")
     fits = folds.min(initial=0) >= -1 and folds.max(initial=0) < count
     there = f"{folds.min(initial=0)} to {folds.max(initial=0)}"
