@@ -75,7 +75,7 @@ def test_ctrl_c_leaves_nothing_behind(text, prepared, tmp_path):
         time.sleep(0.001)
     os.killpg(process.pid, signal.SIGINT)  # while it writes
     outcome = toy.finish(process)
-    assert (outcome.status, outcome.err.strip().rsplit("\n", 1)[-1]) == (1, "interrupted")
+    assert (outcome.status, outcome.err.strip().rsplit("\n", 1)[-1]) == (1, "interrupted"), outcome.text
     assert [path.name for path in tmp_path.iterdir()] == ["long.txt"]
 
 

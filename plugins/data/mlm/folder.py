@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -161,13 +162,22 @@ def _batch_map(encoder: LineEncoder, workers: int) -> Iterator[Callable[[Iterabl
 
 
 def _started_pool(workers: int, encoder: LineEncoder) -> multiprocessing.pool.Pool:
-    # Ctrl-C reaches every process. Workers inherit the mask, so only the parent handles it, which cleans up. Masking
-    # also keeps the parent from losing it while it forks, where Python drops exceptions.
+    # Ctrl-C reaches every process. Workers inherit the mask, so only the parent handles it, which cleans up. While it
+    # forks, Python drops exceptions, and another thread (of a progress bar) may receive the signal: note it until then.
+    received: list[int] = []
+    in_main = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGINT, lambda number, frame: received.append(number)) if in_main else None
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return multiprocessing.Pool(workers, _start_worker, (encoder,))
+        pool = multiprocessing.Pool(workers, _start_worker, (encoder,))
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        if in_main:
+            signal.signal(signal.SIGINT, previous)
+    if received:
+        pool.terminate()
+        raise KeyboardInterrupt
+    return pool
 
 
 def _encode(documents: Sequence[str], encode: Callable, split: str) -> list[Batch]:

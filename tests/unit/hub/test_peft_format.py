@@ -276,11 +276,12 @@ def test_flags_that_would_do_nothing_are_refused(arguments, monkeypatch, capsys)
     assert stopped.value.code == 2 and "error: --" in capsys.readouterr().err
 
 
-def test_an_interrupted_merge_has_no_traceback(monkeypatch):
+def test_an_interrupted_merge_has_no_traceback(monkeypatch, tmp_path):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(adapters, "merge_checkpoint", interrupted)
-    monkeypatch.setattr("sys.argv", ["merge_peft.py", "adapter.pt", "-o", "merged.pt"])
+    (tmp_path / "adapter.pt").touch()
+    monkeypatch.setattr("sys.argv", ["merge_peft.py", str(tmp_path / "adapter.pt"), "-o", str(tmp_path / "merged.pt")])
     with pytest.raises(SystemExit, match="interrupted"):
         runpy.run_path(str(toy.ROOT / "scripts" / "merge_peft.py"), run_name="__main__")
