@@ -228,7 +228,8 @@ def _lines_of(log: Path) -> list[str]:
 def _checkpoints(folder: Path) -> Iterable[dict]:
     """Yield the content of the readable checkpoints in a folder, the last update first, without loading the weights."""
     found = []
-    for file in sorted(folder.glob("checkpoint*.pt")):
+    files = sorted(folder.glob("checkpoint*.pt"), key=lambda file: file.name != "checkpoint_last.pt")
+    for file in files:  # of those with equally many updates, checkpoint_last.pt is the first
         try:
             found.append(checkpoints.read_state(str(file)))
         except UserError:  # truncated, from a run that was killed
