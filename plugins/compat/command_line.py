@@ -53,10 +53,10 @@ def parse_args(
 ) -> Any:
     """Parse like fairseq, but print the help when the parser is complete, and honor --bf16.
 
-    Options from ``complete_options`` precede the user's.
+      Options from ``complete_options`` precede the user's.
 
-    fairseq parses once to find the model and the task, and prints the help then, without their options. It also
-  sets ``args.tpu = True`` for --bf16.
+      fairseq parses once to find the model and the task, and prints the help then, without their options. It also
+    sets ``args.tpu = True`` for --bf16.
     """
     given = [unalias(argument) for argument in (sys.argv[1:] if input_args is None else input_args)]
     if {"-h", "--help"} & set(given):

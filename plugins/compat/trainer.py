@@ -1,7 +1,8 @@
 """Checks before training starts, and validation on the training set.
 
-Defects: half precision without a GPU ends in an assertion of CUDA; several processes on a CPU train separate copies;
-with the training set among ``--valid-subset``, validation and training share one iterator, which validation exhausts.
+Defects: half precision without a GPU ends in an assertion of CUDA; a process that does not find the checkpoint that the
+others resume from starts anew; with the training set among ``--valid-subset``, validation and training share one
+iterator, which validation exhausts.
 """
 
 import copy
@@ -24,7 +25,7 @@ def install() -> None:
     wrap(Trainer, "__init__", checked_trainer)
     wrap(Trainer, "get_valid_iterator", get_valid_iterator)
     repaired("--valid-subset train", "reads the training set through a separate iterator")
-    repaired("preflight", "half precision without a GPU, and torchrun on a CPU, end with an explanation")
+    repaired("preflight", "half precision without a GPU ends with an explanation")
     repaired("several workers", "each reads the checkpoint; fairseq would send options that the safe reader refuses")
 
 
@@ -40,8 +41,8 @@ def checked_trainer(
 ) -> Any:
     """Check a configuration before the trainer is built."""
     check_precision(cfg.common)
-    check_world_size(cfg)
     preflight.check_run(cfg, criterion)
+    check_checkpoint_is_shared(cfg.checkpoint)
     with open_dict(cfg):
         cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
         if getattr(cfg.optimizer, "_name", None) == "fused_adamw":
@@ -78,16 +79,24 @@ def check_precision(common: Any) -> None:
                 raise UserError(f"--{flag.replace('_', '-')} needs a GPU, and {why}; leave it out to train in float32")
 
 
-def check_world_size(cfg: Any) -> None:
-    """Raise an error instead of training separate copies.
+def check_checkpoint_is_shared(checkpoint: Any) -> None:
+    """Refuse to resume where only some processes find the checkpoint: each reads it, and one without starts anew.
 
     Raises:
-        UserError: a launcher started several processes, and fairseq sees one.
+        UserError: names the checkpoint and the ranks that do not see it.
     """
-    launched = int(os.environ.get("WORLD_SIZE", 1))
-    if launched > 1 and cfg.distributed_training.distributed_world_size == 1:
+    from fairseq.distributed import utils
+
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return
+    path = checkpoint.restore_file
+    if path == preflight.DEFAULT_RESTORE:
+        path = os.path.join(checkpoint.save_dir, path)
+    path = path.replace(".pt", f"{checkpoint.checkpoint_suffix}.pt")
+    found = utils.all_gather_list(os.path.exists(path))
+    if any(found) and not all(found):
+        blind = ", ".join(str(rank) for rank, sees in enumerate(found) if not sees)
         raise UserError(
-            f"{launched} processes were launched, but fairseq sees one and each would train a separate copy; on a "
-            "CPU give every process --distributed-world-size, --distributed-rank, --distributed-no-spawn, "
-            "--distributed-init-method file://..., --distributed-backend gloo and --ddp-backend legacy_ddp"
+            f"{path}: rank {blind} does not see the checkpoint that the others resume from; put --save-dir on a file "
+            "system that all machines share"
         )

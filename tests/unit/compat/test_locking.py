@@ -1,10 +1,10 @@
 """One training run at a time in a folder."""
 
-from types import SimpleNamespace
-
 import pytest
 from fairseq import checkpoint_utils
+from fairseq.dataclass.configs import FairseqConfig
 from fairseq.distributed import utils as distributed_utils
+from omegaconf import OmegaConf
 
 from plugins import locks
 
@@ -15,11 +15,8 @@ def train(monkeypatch):
     monkeypatch.setattr(distributed_utils, "infer_init_method", lambda cfg: None)
 
     def run(folder, then, no_save=False):
-        distributed = SimpleNamespace(distributed_init_method=None, distributed_world_size=1)
-        cfg = SimpleNamespace(
-            checkpoint=SimpleNamespace(no_save=no_save), distributed_training=distributed,
-            common=SimpleNamespace(tpu=False),
-        )  # fmt: skip
+        cfg = OmegaConf.structured(FairseqConfig())
+        cfg.checkpoint.no_save = no_save
 
         def main(cfg):
             checkpoint_utils.verify_checkpoint_directory(str(folder))

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import toy
+from fairseq.distributed import utils as distributed_utils
 
 from plugins.compat import trainer
 from plugins.errors import UserError
@@ -30,15 +32,24 @@ def test_half_precision_without_a_gpu_is_refused_and_with_one_it_is_not(monkeypa
     trainer.check_precision(common(bf16=True))
 
 
-def test_processes_that_fairseq_does_not_see_are_refused(monkeypatch):
-    def config(world):
-        return SimpleNamespace(distributed_training=SimpleNamespace(distributed_world_size=world))
+@pytest.fixture
+def resumed(monkeypatch, tmp_path):
+    """Check a checkpoint that three processes look for: ``found`` says what each of them sees."""
 
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="2 processes were launched.*--distributed-world-size"):
-        trainer.check_world_size(config(1))
-    trainer.check_world_size(config(2))
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    trainer.check_world_size(config(1))
-    monkeypatch.delenv("WORLD_SIZE")
-    trainer.check_world_size(config(1))
+    def check(*found):
+        monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+        monkeypatch.setattr(distributed_utils, "all_gather_list", lambda data: list(found))
+        checkpoint = SimpleNamespace(save_dir=str(tmp_path), restore_file="checkpoint_last.pt", checkpoint_suffix="")
+        trainer.check_checkpoint_is_shared(checkpoint)
+
+    return check
+
+
+def test_a_checkpoint_that_some_processes_do_not_see_is_named_with_their_ranks(resumed, tmp_path):
+    with toy.refused(tmp_path / "checkpoint_last.pt", "rank 1, 2"):
+        resumed(True, False, False)
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_processes_that_see_the_same_may_start(resumed, found):
+    resumed(found, found, found)
