@@ -12,7 +12,7 @@ from .building import build_model, check_count
 from .options import registries
 from .reading import read_state
 
-SIZES = ("n_layer", "n_head", "n_embd", "block_size")
+SIZE_KEYS = ("n_layer", "n_head", "n_embd", "block_size")
 
 
 def read_nanogpt(path: str, characters: Sequence[str]) -> tuple[FairseqLanguageModel, CharDictionary, list[str]]:
@@ -64,11 +64,11 @@ def read_format(path: str) -> tuple[dict[str, torch.Tensor], dict]:
         raise UserError(f"{path}: not in nanoGPT's format (no model_args)")
     weights = {name.removeprefix("_orig_mod."): tensor for name, tensor in state["model"].items()}
     weights = {name: tensor for name, tensor in weights.items() if not name.endswith(".attn.bias")}  # its causal mask
-    missing = set(SIZES) - sizes.keys()
+    missing = set(SIZE_KEYS) - sizes.keys()
     table = weights.get("transformer.wte.weight")
     if missing or table is None or table.dim() != 2:
         raise UserError(f"{path}: not in nanoGPT's format (no {min(missing, default='transformer.wte.weight')})")
-    for name in SIZES:
+    for name in SIZE_KEYS:
         check_count(name, sizes[name], path)
     return weights, sizes
 

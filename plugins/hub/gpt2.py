@@ -31,7 +31,7 @@ FIXED = {  # values that are fixed in the model
     "add_cross_attention": False,
     "quantization_config": None,
 }
-SIZES = {
+SIZE_KEYS = {
     "vocab_size": "vocab_size",
     "n_positions": "block_size",
     "n_embd": "decoder_embed_dim",
@@ -83,7 +83,7 @@ def options_of(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         UserError: the config lacks a size, or requires what ``causal_lm`` does not support.
     """
     files.check_fixed(config, FIXED, path, "causal_lm")
-    sizes = files.sizes_of(config, SIZES, path)
+    sizes = files.sizes_of(config, SIZE_KEYS, path)
     width, heads = sizes["decoder_embed_dim"], sizes["decoder_attention_heads"]
     if width % heads:
         raise UserError(f"{path}: n_head {heads} does not divide n_embd {width}")
@@ -222,7 +222,7 @@ def config_of(model: CausalLanguageModel) -> dict[str, Any]:
         raise UserError(f"GPT-2 has no --activation-fn {cfg.activation_fn}; see plugins.hub.export")
     return {name: value for name, value in FIXED.items() if value is not None} | {
         "architectures": ["GPT2LMHeadModel"],
-        **{theirs: cfg[ours] for theirs, ours in SIZES.items()},
+        **{theirs: cfg[ours] for theirs, ours in SIZE_KEYS.items()},
         "n_inner": cfg.decoder_ffn_embed_dim,
         "activation_function": BACK[str(cfg.activation_fn)],
         "layer_norm_epsilon": cfg.norm_eps,

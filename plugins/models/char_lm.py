@@ -18,7 +18,7 @@ from plugins.modules.published_style import PublishedStyle
 from plugins.modules.style_adapter import StyleAdapter
 
 from .architecture import register_size
-from .char_lm_config import DEFAULTS, SIZES, UNLABELLED_STYLES, CharLMConfig
+from .char_lm_config import DEFAULTS, SIZES, UNLABELED_STYLES, CharLMConfig
 from .decoder_lm import DecoderLanguageModel, LMDecoder, fill
 from .decoder_lm import validate as validate_decoder
 
@@ -139,7 +139,7 @@ def resolve(cfg: DictConfig, characters: int, styles: int) -> None:
     fill(cfg, DEFAULTS, characters)
     if cfg.style_layers != "none":
         if cfg.num_styles is None:
-            cfg.num_styles = styles or UNLABELLED_STYLES
+            cfg.num_styles = styles or UNLABELED_STYLES
         if styles and cfg.num_styles not in (1, styles):
             raise UserError(f"--num-styles {cfg.num_styles} contradicts the corpus, which has {styles}; leave it out")
     validate(cfg)

@@ -57,4 +57,4 @@ DEFAULTS = (
         "style_prefix": 16,
     }
 )
-UNLABELLED_STYLES = 4
+UNLABELED_STYLES = 4

@@ -37,7 +37,7 @@ FUSED: dict[str, Callable[[Tensor], Tensor]] = {  # fairseq's versions take seve
     "gelu": F.gelu,
     "gelu_tanh": functools.partial(F.gelu, approximate="tanh"),
 }
-SIZES = ("decoder_layers", "decoder_attention_heads", "decoder_embed_dim", "decoder_ffn_embed_dim", "block_size")
+SIZE_OPTIONS = ("decoder_layers", "decoder_attention_heads", "decoder_embed_dim", "decoder_ffn_embed_dim", "block_size")
 
 
 class DecoderLanguageModel(WithEmbeddingHead, FairseqLanguageModel):
@@ -253,7 +253,7 @@ def validate(cfg: DictConfig, positive: Iterable[str] = (), probabilities: Itera
         UserError: names the flag.
     """
     width, heads = cfg.decoder_embed_dim, cfg.decoder_attention_heads
-    for name in (*SIZES, "norm_eps", *positive):
+    for name in (*SIZE_OPTIONS, "norm_eps", *positive):
         if not cfg[name] > 0:
             raise UserError(f"{flag(name)} {cfg[name]} is not positive")
     if width % heads:

@@ -22,7 +22,7 @@ FIXED = {  # values that are fixed in the model
     "add_cross_attention": False,
     "quantization_config": None,
 }
-SIZES = {
+SIZE_KEYS = {
     "vocab_size": "vocab_size",
     "hidden_size": "encoder_embed_dim",
     "num_hidden_layers": "encoder_layers",
@@ -87,7 +87,7 @@ def options_of(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         UserError: the config lacks a size, or requires what clap_roberta does not support.
     """
     files.check_fixed(config, FIXED, path, "clap_roberta")
-    sizes = files.sizes_of(config, SIZES, path)
+    sizes = files.sizes_of(config, SIZE_KEYS, path)
     if sizes["encoder_embed_dim"] % sizes["encoder_attention_heads"]:
         heads, width = sizes["encoder_attention_heads"], sizes["encoder_embed_dim"]
         raise UserError(f"{path}: num_attention_heads {heads} does not divide hidden_size {width}")
