@@ -90,8 +90,8 @@ class Summarizer:
             room > len(self.layout.separator),
             f"a summary of {max_length} tokens leaves no room for a document: the model takes {self.lm.block_size}",
         )
-        check(batch_size > 0, f"a batch of {batch_size} documents is not possible")
-        check(document_tokens is None or document_tokens > 0, f"documents cut to {document_tokens} tokens are empty")
+        check(batch_size > 0, f"batch_size {batch_size}: must be positive")
+        check(document_tokens is None or document_tokens > 0, f"document_tokens {document_tokens}: must be positive")
         room = min(room, (document_tokens or room) + len(self.layout.separator))
         forms = forbidden_forms(force, forbid)
         forced = tuple(self.ways(word) for word in force)
@@ -135,7 +135,7 @@ class Summarizer:
         while some := list(itertools.islice(named, SORTED_AT_ONCE * batch_size)):
             prompts = [self.prompt(document, room) for _, document in some]
             for (name, _), prompt in zip(some, prompts, strict=True):
-                check(len(prompt), f"document {name}: the tokenizer finds nothing in it, and there is no separator")
+                check(len(prompt), f"document {name}: has no tokens, and the model has no separator to begin with")
             order = sorted(range(len(some)), key=lambda i: len(prompts[i]))
             found: dict[int, str] = {}
             for first in range(0, len(order), batch_size):

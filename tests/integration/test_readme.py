@@ -127,8 +127,9 @@ def test_models_of_text_files(words, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("words", of_task("clap_masked_lm"), ids=" ".join)
 def test_fairseq_train(words, toy_data, tmp_path):
-    words = replaced(words, max_update=2, batch_size=4, tokens_per_sample=32, save_dir=tmp_path)
-    status, output = run([words[0], str(toy_data), *words[2:], "--cpu"])
+    small = {"--max-update": "2", "--batch-size": "4", "--tokens-per-sample": "32", "--save-dir": str(tmp_path)}
+    given = [word for pair in small.items() for word in pair]  # of an option given twice, the last counts
+    status, output = run([words[0], str(toy_data), *words[2:], *given, "--cpu"])
     assert status == 0, output
     assert (tmp_path / "checkpoint_best.pt").exists()
 
