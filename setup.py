@@ -38,6 +38,7 @@ setup(
         "hf": pins("hf"),
         "summarization": pins("summarization"),
         "cluster": pins("cluster"),
+        "gpu": pins("gpu"),
         "dev": pins("dev") + pins("plots") + pins("hf") + pins("summarization") + pins("cluster"),
     },
 )

@@ -15,7 +15,7 @@ from omegaconf import open_dict
 
 from plugins.errors import UserError
 
-from . import preflight
+from . import optimizers, preflight
 from .patching import repaired, wrap
 
 
@@ -45,7 +45,7 @@ def checked_trainer(
     check_checkpoint_is_shared(cfg.checkpoint)
     with open_dict(cfg):
         cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
-        if getattr(cfg.optimizer, "_name", None) == "fused_adamw":
+        if getattr(cfg.optimizer, "_name", None) in optimizers.GROUPED:
             cfg.common.fp16_no_flatten_grads = True  # in one flat vector, matrices and biases cannot be distinguished
     return original(self, cfg, task, model, criterion, *args, **kwargs)
 

@@ -294,6 +294,7 @@ def build_sentence_encoder(cfg: DictConfig, dictionary: Dictionary) -> SentenceE
         norm_eps=cfg.norm_eps,
         layer_drop=cfg.encoder_layerdrop,
         embedding_noise=noise if cfg.quant_noise_pq else None,
+        checkpoint_activations=cfg.checkpoint_activations and not cfg.offload_activations,
     )
 
 
@@ -316,8 +317,8 @@ def build_layer(cfg: DictConfig) -> nn.Module:
                 quant_noise(linear, cfg.quant_noise_pq, cfg.quant_noise_pq_block_size)
     if cfg.compile_encoder:
         layer.compile(dynamic=True)
-    if cfg.checkpoint_activations:
-        layer = checkpoint_wrapper(layer, offload_to_cpu=cfg.offload_activations)
+    if cfg.checkpoint_activations and cfg.offload_activations:
+        layer = checkpoint_wrapper(layer, offload_to_cpu=True)
     return fsdp_wrap(layer, min_num_params=0 if cfg.checkpoint_activations else cfg.min_params_to_wrap)
 
 

@@ -161,6 +161,7 @@ class LMDecoder(FairseqDecoder):
             attention_dropout=cfg.attention_dropout,
             residual=cfg.residual,
         )
+        self.transformer.checkpoint_activations = cfg.checkpoint_activations
         self.lm_head = Linear(cfg.decoder_embed_dim, cfg.vocab_size, bias=False)
         if cfg.tie_embeddings:
             self.lm_head.weight = self.transformer.wte.weight

@@ -47,6 +47,9 @@ class DecoderLMConfig(PositionScalingConfig, PeftConfig, StartConfig):
         "embeddings normal 0.02",
     )
 
+    # Memory
+    checkpoint_activations: bool = option(False, "recompute activations in the backward pass: less memory")
+
     # Dropout
     dropout: Optional[float] = option(None, "dropout after attention and feed-forward nets (set by --arch, else 0)")
     embedding_dropout: Optional[float] = option(None, "dropout after the embedding (as --dropout)")

@@ -19,6 +19,7 @@ from .linear import Linear
 from .placement import Placement
 from .positions import Positions, Spec, Where
 from .positions import build as build_positions
+from .recompute import call
 from .scaling import Scaling
 from .soft_prompt import Prompt
 
@@ -154,6 +155,7 @@ class Decoder(nn.Module):
         self.add_module(self._positions, scheme)
         self.prompt: Prompt | None = None  # takes the first positions
         self.window: int | None = None  # how many tokens each token attends to at most, itself included; None for all
+        self.checkpoint_activations = False  # in training: compute each layer again in the backward pass
         self.dropout = Dropout(embedding_dropout)
         options: dict[str, Any] = dict(
             bias=bias, dropout=dropout, attention_dropout=attention_dropout, residual=residual, norm_eps=norm_eps
@@ -193,8 +195,9 @@ class Decoder(nn.Module):
         given = (window, None if cache is None else cache.window, self.window)
         window = next((each for each in given if each is not None), None)
         placement = Placement(self.positions, where, length - first, x.device, explicit, first=first, window=window)
+        recompute = self.checkpoint_activations and self.training and cache is None
         for layer, block in enumerate(self.h):
-            x = block(x, placement, layer, cache)
+            x = call(block, x, placement, layer, cache, recompute=recompute)
             if after_layer is None:
                 continue
             if prompt is None:

@@ -15,6 +15,7 @@ from .dropout import Dropout
 from .norm import l2_normalize
 from .placement import Placement
 from .positions import Positions
+from .recompute import call
 
 
 class EncoderLayer(nn.Module):
@@ -119,6 +120,7 @@ class SentenceEncoder(nn.Module):
         layer_drop: probability of skipping a layer in training (Fan et al., 2019, arXiv 1909.11556).
         embedding_noise: applied to the embedded input (quantization noise), or None.
         norm_eps: added to the variance in layer norms.
+        checkpoint_activations: in training, compute each layer again in the backward pass.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class SentenceEncoder(nn.Module):
         layer_drop: float = 0.0,
         embedding_noise: nn.Module | None = None,
         norm_eps: float = 1e-5,
+        checkpoint_activations: bool = False,
     ):
         super().__init__()
         width = embed_tokens.embedding_dim
@@ -149,6 +152,7 @@ class SentenceEncoder(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.layer_norm = nn.LayerNorm(width, norm_eps) if pre_norm else None
         self.padding_index, self.layer_drop = padding_index, layer_drop
+        self.checkpoint_activations = checkpoint_activations
         self.prompt = None  # a SoftPrompt; its features are removed from the output
 
     @property
@@ -176,11 +180,12 @@ class SentenceEncoder(nn.Module):
         padding = padding if padding.any() else None
         placement = Placement(self.positions, slice(0, tokens.size(1)), tokens.size(1), tokens.device)
         states, last = [x], self.layers[-1]
+        recompute = self.checkpoint_activations and self.training
         for layer in self.layers:
             if self.training and self.layer_drop and torch.rand(()) < self.layer_drop:
                 x = take_rows(x, rows) if layer is last else x
                 continue
-            x = layer(x, placement, padding, rows if layer is last else None)
+            x = call(layer, x, placement, padding, rows if layer is last else None, recompute=recompute)
             states.append(x)
         x = x if self.layer_norm is None else self.layer_norm(x)
         if prompt is not None:

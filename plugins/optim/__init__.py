@@ -1,3 +1,3 @@
 """Registered optimizers."""
 
-from . import fused_adamw  # noqa: F401
+from . import adafactor, adamw_8bit, fused_adamw  # noqa: F401

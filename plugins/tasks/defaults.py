@@ -40,6 +40,7 @@ SUMMARIZATION: dict[str, Any] = {
     "log_interval": 50,
 }
 ADAM = {"adam_eps": 1e-8, "weight_decay": 0.1}
+ADAMW = ("fused_adamw", "adamw_8bit")  # optimizers with these options
 BY_TASK: dict[str, dict[str, Any]] = {
     "char_lm": {
         "criterion": "style_lm",
@@ -158,7 +159,7 @@ def windows(given: Mapping[str, str]) -> dict[str, Any]:
     """Return nanoGPT's way to train, without options of another optimizer or schedule than the user's."""
     options = WINDOWS | BY_TASK[given["task"]] | (NANO if "nano" in given.get("arch", "") else {}) | on_cpu()
     betas = {"adam_betas": options.pop("adam_betas")}
-    if given.get("optimizer", options["optimizer"]) == "fused_adamw":
+    if given.get("optimizer", options["optimizer"]) in ADAMW:
         options |= betas | ADAM
     rate = number(given.get("lr"), options["lr"])
     options["lr"] = rate
@@ -176,7 +177,7 @@ def masked_lm(given: Mapping[str, str]) -> dict[str, Any]:
     """
     options = MASKED_LM | MASKED_LM_BY_SIZE[size_of(given)] | on_cpu()
     warmup = options.pop("warmup_updates")
-    if given.get("optimizer", options["optimizer"]) == "fused_adamw":
+    if given.get("optimizer", options["optimizer"]) in ADAMW:
         options |= MASKED_LM_ADAM
     if given.get("lr_scheduler", options["lr_scheduler"]) == "polynomial_decay":
         updates = int(number(given.get("max_update"), options["max_update"]))

@@ -131,3 +131,13 @@ def test_options_that_do_not_fit_are_one_line_that_names_the_flag(options, messa
     with pytest.raises(UserError) as error:
         make(**options)
     assert message in str(error.value)
+
+
+def test_recomputed_activations_change_neither_loss_nor_gradients():
+    results = []
+    for recompute in (False, True):
+        model = make(dropout=0.2, checkpoint_activations=recompute).train()
+        torch.manual_seed(5)
+        loss = model(torch.arange(13)[None], target=torch.arange(13)[None])[1]["loss"]
+        results.append([loss, *torch.autograd.grad(loss, list(model.parameters()))])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
