@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+import toy
 
 from plugins import files
 from plugins.errors import UserError
@@ -20,12 +21,12 @@ def test_a_file_is_replaced_and_its_folders_are_made(tmp_path):
 @pytest.mark.parametrize("write", [files.write_text, lambda path, text: files.make_folder(path)])
 def test_below_a_file_nothing_can_be_written(tmp_path, write):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file/deeper/a: .*(Not a directory|File exists)"):
+    with toy.refused(tmp_path / "file" / "deeper" / "a"):
         write(tmp_path / "file" / "deeper" / "a", "text")
 
 
 def test_a_folder_is_not_replaced(tmp_path):
-    with pytest.raises(UserError, match="cannot be written"):
+    with toy.refused(tmp_path):
         files.write_text(tmp_path, "text")
 
 
@@ -45,9 +46,9 @@ def test_texts_are_read_as_they_are(tmp_path):
     with files.opened(tmp_path / "a.txt") as file:
         assert file.read() == "a", "without the byte-order mark"
     (tmp_path / "b.txt").write_bytes(b"\xff")
-    with pytest.raises(UserError, match="b.txt:1: not UTF-8"), files.opened(tmp_path / "b.txt") as file:
+    with toy.refused("b.txt:1"), files.opened(tmp_path / "b.txt") as file:
         file.read()
-    with pytest.raises(UserError, match="c.txt: No such file"), files.opened(tmp_path / "c.txt"):
+    with toy.refused("c.txt"), files.opened(tmp_path / "c.txt"):
         pass
 
 
@@ -55,10 +56,10 @@ def test_json_files_are_read_with_their_kind(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('\ufeff{"a": [1]}', encoding="utf-8")
     assert files.read_json(path) == files.read_json(path, dict) == {"a": [1]}
-    with pytest.raises(UserError, match="a.json: .*array.*object"):
+    with toy.refused("a.json"):
         files.read_json(path, list)
     path.write_text('{"a":\n 1,}')
-    with pytest.raises(UserError, match="a.json:2: "):
+    with toy.refused("a.json:2"):
         files.read_json(path)
 
 
@@ -80,7 +81,7 @@ def test_a_yaml_file_is_read_and_its_errors_have_their_line(tmp_path):
     path.write_text("a: yes\n")
     assert files.read_yaml(path) == {"a": True} and files.read_yaml(path, texts=True) == {"a": "yes"}
     path.write_text("a: 1\na: 2\n")
-    with pytest.raises(UserError, match="a.yaml:2: .*'a'"):
+    with toy.refused("a.yaml:2", "'a'"):
         files.read_yaml(path)
 
 
@@ -100,9 +101,9 @@ def test_an_output_over_an_input_is_refused(tmp_path):
     (tmp_path / "a.csv").write_text("x")
     (tmp_path / "link").symlink_to("a.csv")
     for written in ("a.csv", "link", f"../{tmp_path.name}/a.csv"):
-        with pytest.raises(UserError, match="a.csv"):
+        with toy.refused("a.csv"):
             files.check_not_read([None, tmp_path / written], [tmp_path / "b", tmp_path / "a.csv"])
-    with pytest.raises(UserError, match="new"):
+    with toy.refused("new"):
         files.check_not_read([tmp_path / "new"], [tmp_path / "x" / ".." / "new"])
     files.check_not_read([tmp_path / "b", None, "/dev/null"], [tmp_path / "a.csv", None, "/dev/null"])
 
@@ -112,7 +113,7 @@ LEAVING = ["/etc/passwd", "../a", "a/../../b", "a\\..\\b", "", "~/a", "http://x/
 
 @pytest.mark.parametrize("path", LEAVING)
 def test_stored_paths_that_leave_their_folder_are_refused(path):
-    with pytest.raises(UserError, match="my.yaml"):
+    with toy.refused("my.yaml"):
         files.check_relative(path, "my.yaml: files")
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import toy
 
 from plugins.plain_data import BadData, parse_json, parse_json_at, parse_yaml
 
@@ -18,23 +19,23 @@ def test_a_value_within_a_text_ends_where_it_ends():
 
 NESTED = 100_000
 BAD_JSON = {
-    "nested": ("[" * NESTED + "]" * NESTED, "nested"),
-    "nested objects": ('{"a":' * NESTED + "1" + "}" * NESTED, "nested"),
-    "nested, within the parser's reach": ("[" * 101 + "]" * 101, "nested"),
+    "nested": ("[" * NESTED + "]" * NESTED, 100),
+    "nested objects": ('{"a":' * NESTED + "1" + "}" * NESTED, 100),
+    "nested, within the parser's reach": ("[" * 101 + "]" * 101, 100),
     "a long number": ("1" * 5000, "5000 digits"),
     "a key twice": ('{"a": 1, "b": {"c": 1, "c": 2}}', "'c'"),
-    "cut off": ('{"a": ', "not JSON"),
-    "two values": ("1 2", "not JSON .*column 3"),
-    "nothing": ("", "not JSON"),
+    "cut off": ('{"a": ', "column 7"),
+    "two values": ("1 2", "column 3"),
+    "nothing": ("", "column 1"),
 }
 
 
 @pytest.mark.parametrize("case", BAD_JSON)
 def test_bad_json_is_one_short_line(case):
-    text, words = BAD_JSON[case]
-    with pytest.raises(BadData, match=words) as error:
+    text, named = BAD_JSON[case]
+    with toy.refused(named, error=BadData) as error:
         parse_json(text)
-    assert len(str(error.value)) < 200 and "\n" not in str(error.value)
+    assert len(str(error.value)) < 200
 
 
 def test_a_hundred_levels_are_read():
@@ -64,22 +65,21 @@ EXPANDING = "a: &a [x, x]\n" + "".join(
 BAD_YAML = {
     "a key twice": ("a: 1\nb: 2\na: 3\n", "'a'", 3),
     "a key twice, further in": ("a:\n  b: 1\n  b: 2\n", "'b'", 3),
-    "nested": ("[" * 3000 + "]" * 3000, "nested", None),
-    "nested, within the parser's reach": ("[" * 101 + "]" * 101, "nested", None),
+    "nested": ("[" * 3000 + "]" * 3000, 100, None),
+    "nested, within the parser's reach": ("[" * 101 + "]" * 101, 100, None),
     "aliases that expand": (EXPANDING, "1,000,000", None),
-    "an alias to itself": ("&a [*a]", "nested", None),
-    "a long number": ("a: " + "1" * 5000, "digits", None),
+    "an alias to itself": ("&a [*a]", 100, None),
+    "a long number": ("a: " + "1" * 5000, 5000, None),
     "no date": ("a: 2001-13-99", "month", None),
     "an object": ("a: !!python/object/apply:os.system [ls]", "python/object", 1),
-    "no YAML": ("a: [\n", "not YAML", 2),
+    "no YAML": ("a: [\n", "YAML", 2),
 }
 
 
 @pytest.mark.parametrize("case", BAD_YAML)
 def test_bad_yaml_is_one_line_and_is_located(case):
-    text, words, line = BAD_YAML[case]
-    with pytest.raises(BadData, match=words) as error:
+    text, named, line = BAD_YAML[case]
+    with toy.refused(named, error=BadData) as error:
         parse_yaml(text)
-    assert "\n" not in str(error.value)
     if line:
         assert error.value.line == line

@@ -4,11 +4,11 @@ import argparse
 
 import pytest
 import torch
+import toy
 from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
 from fairseq.models.roberta import RobertaModel
 
 from plugins.checkpoints import allowed, schema
-from plugins.errors import UserError
 
 
 def by_args(**options):
@@ -42,7 +42,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_class_outside_the_list_is_refused(name):
     schema.check(REFUSED[name], "x.pt")
-    with pytest.raises(UserError, match=r"x\.pt: refused") as error:
+    with toy.refused("x.pt") as error:
         allowed.check(REFUSED[name], "x.pt")
     assert "\n" not in str(error.value)
 
@@ -67,5 +67,5 @@ def test_a_class_of_the_users_own_plugin_is_allowed(monkeypatch):
 
 def test_a_class_of_fairseqs_examples_is_not_the_users(monkeypatch):
     monkeypatch.setitem(MODEL_REGISTRY, "theirs", type("Theirs", (RobertaModel,), {"__module__": "examples.models"}))
-    with pytest.raises(UserError, match="theirs"):
+    with toy.refused("x.pt", "'theirs'"):
         allowed.check(by_cfg(model={"_name": "theirs"}, task={"_name": "masked_lm"}), "x.pt")

@@ -3,9 +3,8 @@
 import socket
 
 import pytest
+import toy
 from fairseq import file_utils
-
-from plugins.errors import UserError
 
 
 @pytest.fixture
@@ -20,7 +19,7 @@ def no_sockets(monkeypatch):
 @pytest.mark.parametrize("address", ["https://x.org/a", "http://x.org/a", "s3://bucket/a", "ftp://x.org/a"])
 @pytest.mark.parametrize("function", ["cached_path", "get_from_cache", "load_archive_file"])
 def test_an_address_is_refused(function, address, no_sockets):
-    with pytest.raises(UserError, match=address):
+    with toy.refused(address):
         getattr(file_utils, function)(address)
 
 
@@ -32,6 +31,6 @@ def test_a_local_file_is_used(tmp_path):
 
 def test_an_archive_is_not_unpacked(tmp_path):
     (tmp_path / "a.tar.gz").touch()
-    with pytest.raises(UserError, match=r"a\.tar\.gz"):
+    with toy.refused("a.tar.gz"):
         file_utils.load_archive_file(str(tmp_path / "a.tar.gz"))
     assert (tmp_path / "a.tar.gz").exists()

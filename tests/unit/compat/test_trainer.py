@@ -8,7 +8,6 @@ import toy
 from fairseq.distributed import utils as distributed_utils
 
 from plugins.compat import trainer
-from plugins.errors import UserError
 
 
 def common(**given):
@@ -19,13 +18,13 @@ def common(**given):
 
 @pytest.mark.parametrize("flag", ["fp16", "memory_efficient_fp16", "bf16", "memory_efficient_bf16", "amp"])
 def test_half_precision_on_a_cpu_is_refused(flag):
-    with pytest.raises(UserError, match=f"--{flag.replace('_', '-')} needs a GPU, and --cpu was given"):
+    with toy.refused(f"--{flag.replace('_', '-')}", "--cpu"):
         trainer.check_precision(common(cpu=True, **{flag: True}))
 
 
 def test_half_precision_without_a_gpu_is_refused_and_with_one_it_is_not(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match="torch sees no GPU"):
+    with toy.refused("--fp16"):
         trainer.check_precision(common(fp16=True))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     trainer.check_precision(common(fp16=True))

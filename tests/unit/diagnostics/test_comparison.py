@@ -6,8 +6,7 @@ import random
 import sys
 
 import pytest
-
-from plugins.errors import UserError
+import toy
 
 
 @pytest.fixture
@@ -54,9 +53,9 @@ def test_the_same_data_set_has_no_conflicts_and_equal_sizes_are_drawn(files, loa
 
 def test_classes_must_fit_each_other(files, load_script, monkeypatch):
     (files / "c.tsv").write_text("text\tlabel\nx\tbad\ny\tgood\n")
-    with pytest.raises(UserError, match="bad"):
+    with toy.refused("bad", "--map"):
         call(load_script, monkeypatch, files / "a.tsv", files / "c.tsv", "-o", files / "out")
     (files / "map.yaml").write_text("{bad: rude, rude: rude, fine: fine}")
-    with pytest.raises(UserError, match="--map.*good"):
+    with toy.refused("--map", "good"):
         words = files / "a.tsv", files / "c.tsv", "--map", files / "map.yaml", "-o", files / "out"
         call(load_script, monkeypatch, *words)

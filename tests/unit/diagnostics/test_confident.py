@@ -5,9 +5,9 @@ import warnings
 
 import numpy as np
 import pytest
+import toy
 
 from plugins.diagnostics import confident
-from plugins.errors import UserError
 
 P = np.array([
     [.9, .05, .05], [.8, .1, .1], [.1, .8, .1], [.2, .7, .1], [.1, .2, .7], [.05, .05, .9], [.1, .85, .05],
@@ -72,22 +72,22 @@ def test_large_data_take_under_two_seconds():
 @pytest.mark.parametrize(
     ("probabilities", "labels", "named"),
     [
-        (P * 2, Y, "row 0"),
-        (P * 0.9, Y, "sum"),
-        (np.where(P == 0.34, np.nan, P), Y, "row 9"),
-        (P, Y[:-1], "9 rows"),
-        (P, Y + 1, "0 to 2"),
+        (P * 2, Y, ["probabilities", "row 0"]),
+        (P * 0.9, Y, ["probabilities", "row 0"]),
+        (np.where(P == 0.34, np.nan, P), Y, ["probabilities", "row 9"]),
+        (P, Y[:-1], ["labels", 9, 10]),
+        (P, Y + 1, ["labels", "[5]", "[3]"]),
     ],
 )
 def test_bad_input_is_named(probabilities, labels, named):
-    with pytest.raises(UserError, match=named):
+    with toy.refused(*named):
         confident.issues(probabilities, labels)
 
 
 def test_unknown_names_are_refused_with_a_list_of_known_ones():
-    with pytest.raises(UserError, match="prune_by_class"):
+    with toy.refused("'prune'", "prune_by_class"):
         confident.issues(P, Y, "prune")
-    with pytest.raises(UserError, match="normalized_margin"):
+    with toy.refused("'margin'", "normalized_margin"):
         confident.scores(P, Y, "margin")
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+import toy
 
 from plugins.diagnostics import dynamics
-from plugins.errors import UserError
 
 # (3, 2, 3): epochs, rows, classes
 LOGITS = np.array([[[2, 0, -1], [0, 1, 0]], [[3, 0, -1], [1, 0.5, 0]], [[4, -1, -1], [0.2, 0.1, 0]]], float)
@@ -57,5 +57,5 @@ def test_average_of_maps_that_cover_different_rows():
 def test_nan_is_refused_with_its_row():
     logits = LOGITS.copy()
     logits[1, 1, 0] = np.nan
-    with pytest.raises(UserError, match="row 1"):
+    with toy.refused("logits", "row 1"):
         dynamics.data_map(logits, [0, 0])

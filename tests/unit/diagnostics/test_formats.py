@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+import toy
 
 from plugins.diagnostics import dynamics, formats
-from plugins.errors import UserError
 
 LOGITS = np.array([[[2, 0.0], [0, 1]], [[3, 0], [0.5, 0]]])  # (2, 2, 2): epochs, rows, classes
 
@@ -58,10 +58,10 @@ def test_rows_of_other_order_are_matched_by_name_and_missing_ones_named(tmp_path
     write(0, [1, 2]), write(1, [2, 1])
     assert formats.read_dynamics(tmp_path)[0][1].tolist() == [[1, 0], [2, 0]]
     write(1, [2])
-    with pytest.raises(UserError, match="epoch_1"):
+    with toy.refused("dynamics_epoch_1.jsonl"):
         formats.read_dynamics(tmp_path)
     write(1, [2, 3])
-    with pytest.raises(UserError, match="row 3"):
+    with toy.refused("dynamics_epoch_1.jsonl:2", "row 3"):
         formats.read_dynamics(tmp_path)
 
 
@@ -79,7 +79,7 @@ def test_rows_of_other_order_are_matched_by_name_and_missing_ones_named(tmp_path
 )
 def test_arrays_that_do_not_fit_are_named(tmp_path, arrays, named):
     np.savez(tmp_path / "p.npz", **arrays)
-    with pytest.raises(UserError, match=named):
+    with toy.refused("p.npz", named):
         formats.read(tmp_path / "p.npz")
 
 
@@ -90,5 +90,5 @@ def test_other_bad_files_are_named(tmp_path):
     (tmp_path / "u.csv").write_text("label,H_yb,H_yx\n0,1,x\n")
     cases = {"p.npz": "p.npz", "o.npz": "o.npz", "t.csv": "H_yx", "u.csv": "u.csv:2", "v.csv": "v.csv"}
     for name, named in cases.items():
-        with pytest.raises(UserError, match=named):
+        with toy.refused(named):
             formats.read(tmp_path / name)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+import toy
 
 from plugins.diagnostics import planting
-from plugins.errors import UserError
 
 LABELS = np.repeat([0, 1, 2, 3], [400, 300, 250, 50])
 
@@ -47,7 +47,7 @@ def test_two_classes_work_with_every_kind():
 
 def test_bad_requests_are_named():
     for kind, rate, named in (("random", 0.1, "uniform"), ("pair", 0, "rate"), ("annotator", 0.1, "weak")):
-        with pytest.raises(UserError, match=named):
+        with toy.refused(named):
             planting.plant(LABELS, 4, kind, rate)
 
 

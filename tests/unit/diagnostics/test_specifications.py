@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+import toy
 
 from plugins.diagnostics import rank_aggregation, specifications
-from plugins.errors import UserError
 
 
 def test_reciprocal_rank_fusion():
@@ -22,7 +22,7 @@ def test_equal_scores_share_a_rank_and_methods_agree_on_a_clear_winner():
     assert rank_aggregation.ranks(scores)[0].tolist() == [1, 2.5, 2.5]
     assert {int(rank_aggregation.aggregate(scores, m).argmax()) for m in rank_aggregation.METHODS} == {0}
     np.testing.assert_allclose(rank_aggregation.aggregate(scores, "borda"), [-1, -2.75, -2.25])
-    with pytest.raises(UserError, match="--aggregate x"):
+    with toy.refused("--aggregate x"):
         rank_aggregation.aggregate(scores, "x")
 
 
@@ -75,7 +75,7 @@ def test_specifications_of_a_file(tmp_path):
 )  # fmt: skip
 def test_bad_specifications_are_named(tmp_path, content, named):
     (tmp_path / "s.yaml").write_text(content)
-    with pytest.raises(UserError, match=named):
+    with toy.refused(named):
         specifications.read(tmp_path / "s.yaml")
 
 

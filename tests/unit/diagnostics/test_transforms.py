@@ -1,9 +1,9 @@
 """Inputs with one attribute of the text."""
 
 import pytest
+import toy
 
 from plugins.diagnostics import transforms
-from plugins.errors import UserError
 
 PAIR = [["A man runs home.", "x"], ["The man is home", "y"]]
 
@@ -43,12 +43,12 @@ def test_shuffling_differs_by_row_and_repeats_with_the_seed():
 
 @pytest.mark.parametrize("name", ["all", "second", "overlap", "words", "full:x", "start:0", "start:x"])
 def test_what_does_not_exist_or_fit_is_named(name):
-    with pytest.raises(UserError, match=f"--inputs {name}"):
+    with toy.refused(f"--inputs {name}"):
         transforms.make(name, 1)
 
 
 def test_missing_and_empty_lists_are_named(tmp_path):
     (tmp_path / "empty.txt").write_text("\n")
     for name in ("empty.txt", "none.txt"):
-        with pytest.raises(UserError, match=name):
+        with toy.refused(name):
             transforms.make(f"words:{tmp_path / name}", 1)

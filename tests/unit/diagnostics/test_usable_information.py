@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+import toy
 
 from plugins.diagnostics import usable_information
-from plugins.errors import UserError
 
 LOGITS = np.array([[2, 0, -1], [0, 1, 0], [0, 0, 5], [-30, 60, 0]], float)
 LABELS = np.array([0, 0, 2, 0])
@@ -101,7 +101,7 @@ def test_gaussian_information_of_a_regression(r2, bits):
 
 
 def test_gaussian_needs_targets_that_differ():
-    with pytest.raises(UserError, match="targets"):
+    with toy.refused("targets"):
         usable_information.gaussian_pvi([1, 2, 3], [2, 2, 2])
 
 
@@ -132,20 +132,20 @@ def test_stability_of_the_lowest_rows():
 @pytest.mark.parametrize(
     ("logits", "labels", "named"),
     [
-        ([[0, np.nan], [1, 2]], [0, 1], "row 0"),
-        ([[0, 1], [1, np.inf]], [0, 1], "row 1"),
-        ([[0, 1], [1, 2]], [0, 1, 1], "3 rows"),
-        ([[0, 1], [1, 2]], [0, 2], "2"),
-        ([[0, 1], [1, 2]], [0, 0.5], "whole"),
-        ([[0], [1]], [0, 0], "two classes"),
-        (np.zeros((0, 2)), [], "shape"),
+        ([[0, np.nan], [1, 2]], [0, 1], ["logits", "row 0"]),
+        ([[0, 1], [1, np.inf]], [0, 1], ["logits", "row 1"]),
+        ([[0, 1], [1, 2]], [0, 1, 1], ["labels", "3 rows"]),
+        ([[0, 1], [1, 2]], [0, 2], ["labels", "[1]", "[2]"]),
+        ([[0, 1], [1, 2]], [0, 0.5], ["labels"]),
+        ([[0], [1]], [0, 0], ["logits", "(2, 1)"]),
+        (np.zeros((0, 2)), [], ["logits", "(0, 2)"]),
     ],
 )
 def test_bad_predictions_are_named(logits, labels, named):
-    with pytest.raises(UserError, match=named):
+    with toy.refused(*named):
         usable_information.pvi(np.array(logits), np.array(labels), [-1.0] * np.shape(logits)[1])
 
 
 def test_a_null_of_another_size_is_refused():
-    with pytest.raises(UserError, match="null_log2"):
+    with toy.refused("null_log2"):
         usable_information.pvi(LOGITS, LABELS, [-1.0, -1.0])

@@ -1,6 +1,7 @@
 """WordNet's files: a fixture of a few synsets in their format, and the real ones where they are installed."""
 
 import pytest
+import toy
 
 from plugins.diagnostics import wordnet
 from plugins.errors import UserError
@@ -50,19 +51,19 @@ def test_case_and_number_are_kept(folder, word, expected):
 def test_missing_and_damaged_files_are_named(folder, tmp_path, monkeypatch):
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(UserError, match="--wordnet .*empty"):
+    with toy.refused("--wordnet", "empty"):
         wordnet.find(empty)
     monkeypatch.setattr(wordnet, "PLACES", ())
     monkeypatch.delenv("WNSEARCHDIR", raising=False)
-    with pytest.raises(UserError, match="wordnet-base"):
+    with toy.refused("wordnet-base", "--wordnet"):
         wordnet.find()
     monkeypatch.setenv("WNSEARCHDIR", str(folder))
     assert wordnet.find() == folder
     (folder / "index.noun").write_text("dog n x\n")
-    with pytest.raises(UserError, match="index.noun.?:1"):
+    with toy.refused("index.noun:1"):
         wordnet.load.__wrapped__(folder)
     (folder / "index.noun").write_text("dog n 1 1 @ 1 0 00000003\n")
-    with pytest.raises(UserError, match="data.noun"):
+    with toy.refused("data.noun"):
         wordnet.load.__wrapped__(folder).hypernym("dog")
 
 

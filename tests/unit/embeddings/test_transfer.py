@@ -7,7 +7,6 @@ import toy
 
 from plugins.data.glue import specs
 from plugins.embeddings import transfer
-from plugins.errors import UserError
 from plugins.hub import Embedder
 
 
@@ -42,7 +41,7 @@ def test_a_training_file_is_shortened_at_random_and_its_validation_rows_stay(tmp
     assert lines[0] == whole[0] and len(lines) == 51 and set(lines) <= set(whole)
     assert (folder / "RTE" / "dev.tsv").read_bytes() == (glue / "RTE" / "dev.tsv").read_bytes()
     assert transfer.shortened(str(glue), spec, "full", tmp_path) == glue
-    with pytest.raises(UserError, match="--sizes 99999"):
+    with toy.refused("--sizes 99999"):
         transfer.shortened(str(glue), spec, "99999", tmp_path)
 
 
@@ -69,5 +68,5 @@ def test_methods_are_compared_with_the_largest_source_and_chance():
 
 
 def test_a_regression_has_no_classes():
-    with pytest.raises(UserError, match="STS-B"):
+    with toy.refused("--tasks STS-B"):
         transfer.spec_of("STS-B")

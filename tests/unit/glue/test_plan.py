@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import toy
 
 from plugins.data.glue import dataset, specs
-from plugins.errors import UserError
 from plugins.glue import plan
 
 
@@ -56,43 +56,42 @@ def read(tmp_path, text, own=()):
 
 
 BAD = [
-    ("lrr: 1", "unknown key 'lrr'"),
-    ("[1]", "a mapping"),
-    ("0", "a mapping"),
-    ("a: [", "not YAML"),
-    ("tasks: [RTE]", "tasks: a mapping"),
-    ("tasks: {RTE: 3}", "tasks: RTE: a mapping"),
-    ("tasks: {RTE: {seeds: 1}}", "tasks: RTE: unknown key 'seeds'"),
-    ("tasks: {RTEE: {lr: 1e-5}}", "tasks: RTEE: did you mean RTE"),
-    ("tasks: {5: {lr: 1e-5}}", "tasks: 5: there are"),
-    ("tasks: {RTE: {lr: fast}}", "tasks: RTE: lr: 'fast' is not a number above 0"),
-    ("epochs: ten", "epochs: 'ten' is not a whole number of at least 1"),
-    ("epochs: 0", "epochs: 0 is not"),
-    ("epochs: 2.5", "epochs: 2.5 is not"),
-    ("epochs: .inf", "epochs: inf is not"),
-    ("epochs: true", "epochs: True is not"),
-    ("lr: null", "lr: None is not"),
-    ("lr: []", "lr: the list is empty"),
-    ("lr: -1", "lr: -1 is not"),
-    ("lr: .nan", "lr: nan is not"),
-    ("lr: [1e-5, [1]]", "lr: \\[1\\] is not"),
-    ("seeds: [a]", "seeds: 'a' is not a whole number of at least 0"),
-    ("batch_size: 0", "batch_size: 0 is not"),
-    ("intermediate: 5", "intermediate: 5 is not the name of a task"),
-    ("warmup: 2", "warmup: 2 is not a number from 0 to below 1"),
-    ("pooler_type: men", "pooler_type: 'men' is not one of bos, mean, max, attention"),
-    ("dropout: x", "dropout: 'x' is not"),
-    ("clip_norm: null", "clip_norm: None is not"),
-    ("reinit_layers: -1", "reinit_layers: -1 is not"),
-    ('options: "--user \'a"', "options: .* is not options of fairseq-train"),
+    ("lrr: 1", "'lrr'"),
+    ("[1]", "r.yaml"),
+    ("0", "r.yaml"),
+    ("a: [", "r.yaml:1"),
+    ("tasks: [RTE]", "tasks"),
+    ("tasks: {RTE: 3}", "tasks: RTE"),
+    ("tasks: {RTE: {seeds: 1}}", "tasks: RTE"),
+    ("tasks: {RTEE: {lr: 1e-5}}", "tasks: RTEE"),
+    ("tasks: {5: {lr: 1e-5}}", "tasks: 5"),
+    ("tasks: {RTE: {lr: fast}}", "tasks: RTE: lr: 'fast'"),
+    ("epochs: ten", "epochs: 'ten'"),
+    ("epochs: 0", "epochs: 0"),
+    ("epochs: 2.5", "epochs: 2.5"),
+    ("epochs: .inf", "epochs: inf"),
+    ("epochs: true", "epochs: True"),
+    ("lr: null", "lr: None"),
+    ("lr: []", "lr"),
+    ("lr: -1", "lr: -1"),
+    ("lr: .nan", "lr: nan"),
+    ("lr: [1e-5, [1]]", "lr: [1]"),
+    ("seeds: [a]", "seeds: 'a'"),
+    ("batch_size: 0", "batch_size: 0"),
+    ("intermediate: 5", "intermediate: 5"),
+    ("warmup: 2", "warmup: 2"),
+    ("pooler_type: men", "pooler_type: 'men'"),
+    ("dropout: x", "dropout: 'x'"),
+    ("clip_norm: null", "clip_norm: None"),
+    ("reinit_layers: -1", "reinit_layers: -1"),
+    ('options: "--user \'a"', "options"),
 ]
 
 
-@pytest.mark.parametrize("text, complaint", BAD)
-def test_a_bad_yaml_is_an_error_that_names_the_file(tmp_path, text, complaint):
-    with pytest.raises(UserError, match=f"r.yaml(:1)?: {complaint}") as error:
+@pytest.mark.parametrize("text, named", BAD)
+def test_a_bad_yaml_is_an_error_that_names_the_file(tmp_path, text, named):
+    with toy.refused("r.yaml", named):
         read(tmp_path, text)
-    assert "\n" not in str(error.value)
 
 
 def test_one_value_is_accepted_as_a_list_of_one(tmp_path):
@@ -109,15 +108,15 @@ def test_tasks_are_found_however_they_are_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "given, complaint",
+    "given, named",
     [
-        ({"lr": [0.0]}, "--lr: 0.0 is not"),
-        ({"epochs": 0}, "--epochs: 0 is not"),
-        ({"batch_size": [0]}, "--batch-size: 0 is not"),
+        ({"lr": [0.0]}, "--lr: 0.0"),
+        ({"epochs": 0}, "--epochs: 0"),
+        ({"batch_size": [0]}, "--batch-size: 0"),
     ],
 )
-def test_command_line_values_are_checked_too(given, complaint):
-    with pytest.raises(UserError, match=complaint):
+def test_command_line_values_are_checked_too(given, named):
+    with toy.refused(named):
         plan.plan(["RTE"], [1], given, {})
 
 
@@ -171,5 +170,5 @@ def test_options_are_split_as_a_shell_does():
 
 
 def test_an_option_that_is_not_a_number_is_named():
-    with pytest.raises(UserError, match="--options: argument --update-freq: .*two"):
+    with toy.refused("--options", "--update-freq", "'two'"):
         command(rows(4), options="--update-freq two")

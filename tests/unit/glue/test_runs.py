@@ -12,7 +12,6 @@ import toy
 
 from plugins.data.glue import dataset
 from plugins.data.glue import specs as glue_specs
-from plugins.errors import UserError
 from plugins.files import write_json
 from plugins.glue import plan, predict, runs
 from plugins.jobs import Resources, process
@@ -134,7 +133,7 @@ def test_two_tasks_of_the_same_name_are_an_error(setting, tmp_path):
     own.write_text("{name: RTE, files: {train: RTE/train.tsv, valid: RTE/dev.tsv}, text: sentence1, label: label, "
                    "labels: [entailment, not_entailment], metrics: [accuracy]}")  # fmt: skip
     assert list(runs.choose_tasks(glue, ["RTE", "rte"])[0]) == ["RTE"]
-    with pytest.raises(UserError, match="own.yaml.*RTE"):
+    with toy.refused("own.yaml", "RTE"):
         runs.choose_tasks(glue, ["RTE", str(own)])
 
 

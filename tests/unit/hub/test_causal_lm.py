@@ -92,21 +92,20 @@ def test_a_piece_consists_of_whole_characters_and_its_blank(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("call", "named"),
     [
-        (lambda lm: lm.generate("ab", max_length=23), "a prompt of 2 tokens and max_length=23 exceed the model's 24"),
-        (lambda lm: lm.generate("ab", max_length=5, min_length=6), "a minimum length of 6 with a maximum of 5"),
-        (lambda lm: lm.generate("ab", temperature=-1.0), "generate: a temperature of -1.0 is below 0"),
-        (lambda lm: lm.generate("ab", warmth=1), "generate: .*unexpected keyword argument 'warmth'"),
-        (lambda lm: lm.generate("xyz"), r"'x' \(U\+0078\) at character 1 of the text was never seen"),
-        (lambda lm: lm.loss("a"), "too short: at least 2 tokens"),
-        (lambda lm: lm.sample("a", temperature=-1), "temperature=-1"),
+        (lambda lm: lm.generate("ab", max_length=23), ["2 tokens", "max_length=23", 24]),
+        (lambda lm: lm.generate("ab", max_length=5, min_length=6), [6, 5]),
+        (lambda lm: lm.generate("ab", temperature=-1.0), ["generate", "temperature", "-1.0"]),
+        (lambda lm: lm.generate("ab", warmth=1), ["generate", "'warmth'"]),
+        (lambda lm: lm.generate("xyz"), ["'x' (U+0078)", "character 1"]),
+        (lambda lm: lm.loss("a"), ["'a'", 2]),
+        (lambda lm: lm.sample("a", temperature=-1), ["temperature=-1"]),
     ],
 )
-def test_invalid_arguments_are_a_one_line_error(lm, call, message):
-    with pytest.raises(UserError, match=message) as error:
+def test_invalid_arguments_are_a_one_line_error(lm, call, named):
+    with toy.refused(*named):
         call(lm)
-    assert "\n" not in str(error.value)
 
 
 def test_a_checkpoint_and_its_folder_give_the_model_back(lm, tmp_path):
@@ -120,19 +119,19 @@ def test_a_checkpoint_and_its_folder_give_the_model_back(lm, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("spoil", "named"),
     [
-        (lambda folder: (folder / "characters.json").unlink(), "no tokenizer in this folder"),
-        (lambda folder: (folder / "characters.json").write_text('["a", "b"]'), "its table has 11 rows"),
+        (lambda folder: (folder / "characters.json").unlink(), "characters.json"),
+        (lambda folder: (folder / "characters.json").write_text('["a", "b"]'), "11 rows"),
         (lambda folder: (folder / "characters.json").write_text('["\\n", " ", "a", "b", "c", "d", "e", "f", "g", "i"]'),
-         "is not the one that it was trained with"),
+         "model.pt"),
     ],
 )  # fmt: skip
-def test_a_tokenizer_that_is_not_the_checkpoints_is_refused(lm, tmp_path, spoil, message):
+def test_a_tokenizer_that_is_not_the_checkpoints_is_refused(lm, tmp_path, spoil, named):
     checkpoints.write_causal_lm(tmp_path / "model.pt", lm.model)
     (tmp_path / "added_tokens.json").unlink()  # which names the index of the end
     spoil(tmp_path)
-    with pytest.raises(UserError, match=message):
+    with toy.refused(named):
         hub.CausalLM.from_pretrained(tmp_path / "model.pt")
 
 

@@ -88,9 +88,9 @@ def test_an_empty_prompt_becomes_a_line_break_or_else_the_first_character(make_c
 
 
 @pytest.mark.parametrize(
-    "options, message",
+    "options, named",
     [
-        ({"prompt": "abz"}, "'z' \\(U\\+007A\\) at character 3"),
+        ({"prompt": "abz"}, "'z' (U+007A) at character 3"),
         ({"length": -1}, "length=-1"),
         ({"temperature": -0.5}, "temperature=-0.5"),
         ({"temperature": math.nan}, "temperature=nan"),
@@ -99,10 +99,10 @@ def test_an_empty_prompt_becomes_a_line_break_or_else_the_first_character(make_c
         ({"top_p": 1.5}, "top_p=1.5"),
         ({"n": 0}, "n=0"),
         ({"refresh": 0}, "refresh=0"),
-        ({"refresh": 17}, "refresh=17: .* 16"),
-        ({"style": "drama"}, "no styles"),
-        ({"prompt": None}, "NoneType found, but a text"),
-        ({"prompt": b"ab"}, "bytes found, but a text"),
+        ({"refresh": 17}, "refresh=17"),
+        ({"style": "drama"}, "--arch"),
+        ({"prompt": None}, "NoneType"),
+        ({"prompt": b"ab"}, "bytes"),
         ({"length": 2.5}, "length=2.5"),
         ({"temperature": "hot"}, "temperature='hot'"),
         ({"top_k": 2.5}, "top_k=2.5"),
@@ -113,14 +113,13 @@ def test_an_empty_prompt_becomes_a_line_break_or_else_the_first_character(make_c
         ({"refresh": 2.5}, "refresh=2.5"),
     ],
 )
-def test_invalid_arguments_are_a_one_line_error(lm, options, message):
-    with pytest.raises(UserError, match=message) as error:
+def test_invalid_arguments_are_a_one_line_error(lm, options, named):
+    with toy.refused(named):
         lm.sample(**{"prompt": "a", **options})
-    assert "\n" not in str(error.value)
 
 
 def test_a_stream_refuses_before_it_is_read(lm):
-    with pytest.raises(UserError, match="length"):
+    with toy.refused("length=-1"):
         lm.stream("a", -1)
 
 
@@ -203,9 +202,18 @@ def test_loss_is_that_of_the_contexts_that_sampling_uses(lm, refresh):
     assert lm.loss(text, refresh=refresh) == pytest.approx(-torch.stack(seen).mean().item(), abs=1e-5)
 
 
-@pytest.mark.parametrize("call, text", [("logits", ""), ("loss", ""), ("loss", "a"), ("logits", "z"), ("loss", "az")])
-def test_texts_that_cannot_be_scored(lm, call, text):
-    with pytest.raises(UserError, match="too short|never seen"):
+@pytest.mark.parametrize(
+    "call, text, named",
+    [
+        ("logits", "", "''"),
+        ("loss", "", "''"),
+        ("loss", "a", "'a'"),
+        ("logits", "z", "'z'"),
+        ("loss", "az", "character 2"),
+    ],
+)
+def test_texts_that_cannot_be_scored(lm, call, text, named):
+    with toy.refused(named):
         getattr(lm, call)(text)
 
 
@@ -224,7 +232,7 @@ def test_a_style_can_be_forced(styled):
 
 
 def test_the_number_of_samples_is_checked_before_styles_are_made_for_each(styled):
-    with pytest.raises(UserError, match="n=2.0"):
+    with toy.refused("n=2.0"):
         styled.sample("a", 1, n=2.0, style="drama")
 
 
@@ -246,19 +254,19 @@ def test_forced_styles_change_scores_too(styled):
 
 
 @pytest.mark.parametrize(
-    "style, message",
+    "style, named",
     [
-        ("poem", "no style 'poem'; this model has drama, novel, reviews"),
-        ({"drama": 1, "poem": 1}, "no style 'poem'"),
-        ({"drama": -1, "novel": 2}, "-1"),
-        ({"drama": "x"}, "weights must be numbers"),
-        (["drama", "novel"], "style=.'drama', 'novel'.: a name or a mixture"),
-        ({"drama": 0}, "sum to 0"),
-        ({}, "sum to 0"),
+        ("poem", ["'poem'", "drama", "novel", "reviews"]),
+        ({"drama": 1, "poem": 1}, ["'poem'"]),
+        ({"drama": -1, "novel": 2}, ["-1"]),
+        ({"drama": "x"}, ["'x'"]),
+        (["drama", "novel"], ["style=['drama', 'novel']"]),
+        ({"drama": 0}, [{"drama": 0}]),
+        ({}, [{}]),
     ],
 )
-def test_styles_that_make_no_sense(styled, style, message):
-    with pytest.raises(UserError, match=message):
+def test_styles_that_make_no_sense(styled, style, named):
+    with toy.refused(*named):
         styled.sample("a", 1, style=style)
 
 
@@ -277,9 +285,9 @@ def test_the_style_of_a_long_text_is_the_mean_over_its_blocks(styled):
 
 
 def test_a_model_that_infers_no_style_is_a_named_error(make_char_lm, lm):
-    with pytest.raises(UserError, match="no styles"):
+    with toy.refused("--arch"):
         lm.classify_style("abc")
-    with pytest.raises(UserError, match="--style-inference given infers no style"):
+    with toy.refused("--style-inference given"):
         make_char_lm(styles=STYLES, style_inference="given").classify_style("abc")
 
 
@@ -311,10 +319,10 @@ def test_a_cache_that_slides_draws_what_a_windowed_mask_over_the_text_draws(make
     assert text == lm.dictionary.decode(tokens[3:])
 
 
-@pytest.mark.parametrize("options, words", [({"positions": "learned"}, "--positions learned"), ({}, "cached=False")])
-def test_a_cache_that_cannot_slide_is_refused(make_char_lm, options, words):
+@pytest.mark.parametrize("options, named", [({"positions": "learned"}, "--positions learned"), ({}, "cached=False")])
+def test_a_cache_that_cannot_slide_is_refused(make_char_lm, options, named):
     lm = make_char_lm(**{"positions": "alibi", **options})
-    with pytest.raises(UserError, match=words):
+    with toy.refused(named):
         lm.sample("abc", 5, slide=True, cached=bool(options))
 
 
@@ -344,22 +352,22 @@ def test_a_byte_model_travels(make_char_lm, tmp_path):
 
 def test_files_that_are_not_checkpoints(lm, tmp_path):
     (tmp_path / "text.pt").write_text("hello")
-    with pytest.raises(UserError, match="no such checkpoint"):
+    with toy.refused("none.pt"):
         hub.CharLM.from_pretrained(tmp_path / "none.pt")
-    with pytest.raises(UserError, match="neither checkpoint_best.pt nor checkpoint_last.pt"):
+    with toy.refused(tmp_path, "checkpoint_best.pt", "checkpoint_last.pt"):
         hub.CharLM.from_pretrained(tmp_path)
-    with pytest.raises(UserError, match="text.pt: truncated, or not a checkpoint"):
+    with toy.refused("text.pt"):
         hub.CharLM.from_pretrained(tmp_path / "text.pt")
-    with pytest.raises(UserError, match="not a checkpoint of the task char_lm"):
+    with toy.refused("other.pt"):
         hub.CharLM.from_pretrained(save(lm, tmp_path / "other.pt", task_state={}))
-    with pytest.raises(UserError, match="CharLM.from_nanogpt"):
+    with toy.refused("nanogpt.pt", "CharLM.from_nanogpt"):
         hub.CharLM.from_pretrained(save(lm, tmp_path / "nanogpt.pt", model_args={}))
 
 
 def test_weights_that_do_not_fit_name_the_file(lm, tmp_path):
     weights = lm.model.state_dict()
     del weights["decoder.transformer.ln_f.weight"]
-    with pytest.raises(UserError, match="a.pt: its weights do not fit .*ln_f"):
+    with toy.refused("a.pt"):
         hub.load(save(lm, tmp_path / "a.pt", model=weights))
 
 

@@ -6,8 +6,8 @@ import pickle
 import time
 
 import pytest
+import toy
 
-from plugins.errors import UserError
 from plugins.hub.characters import read_characters
 
 META = {"vocab_size": 3, "itos": {0: "a", 1: "b", 2: "c"}, "stoi": {"a": 0, "b": 1, "c": 2}}
@@ -44,40 +44,40 @@ class Bomb:
 def test_a_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "meta.pkl").write_bytes(pickle.dumps({"itos": Bomb()}))
-    with pytest.raises(UserError, match=r"meta.pkl: refused.*open"):
+    with toy.refused("meta.pkl", "io.open"):
         read_characters("meta.pkl")
     assert not (tmp_path / "ran.txt").exists()
 
 
 @pytest.mark.parametrize(
-    "source, message",
+    "source, named",
     [
-        ({0: "a", 2: "b"}, "no character has index 1"),
-        ({"x": "a"}, "not indices"),
-        (["ab"], "'ab' is not a single character"),
-        ([1, 2], "1 is not a single character"),
-        ("aab", "duplicate character 'a'"),
-        (7, "int found"),
-        ({"a", "b"}, "set found"),  # without an order
+        ({0: "a", 2: "b"}, "index 1"),
+        ({"x": "a"}, "keys"),
+        (["ab"], "'ab'"),
+        ([1, 2], "1"),
+        ("aab", "'a'"),
+        (7, "int"),
+        ({"a", "b"}, "set"),  # without an order
     ],
 )
-def test_input_that_is_not_characters(source, message):
-    with pytest.raises(UserError, match=message):
+def test_input_that_is_not_characters(source, named):
+    with toy.refused(named):
         read_characters(source)
 
 
 @pytest.mark.parametrize("name, content", [("a.json", b"{"), ("meta.pkl", b"\x80"), ("meta.pkl", b"")])
 def test_damaged_files_are_named(name, content, tmp_path):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=f"{name}:"):
+    with toy.refused(name):
         read_characters(tmp_path / name)
-    with pytest.raises(UserError, match="No such file"):
+    with toy.refused("none.json"):
         read_characters(tmp_path / "none.json")
 
 
 def test_the_search_for_a_duplicate_is_linear():
     characters = [chr(code) for code in range(0x10000, 0x10000 + 200_000)]
     start = time.process_time()
-    with pytest.raises(UserError, match="duplicate"):
+    with toy.refused(repr(characters[-1])):
         read_characters([*characters, characters[-1]])
     assert time.process_time() - start < 5  # a count of the list for each character takes 20 minutes

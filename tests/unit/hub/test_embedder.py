@@ -7,7 +7,6 @@ import toy
 
 import plugins
 from plugins.data.embedding.specs import POOLINGS
-from plugins.errors import UserError
 from plugins.hub import Embedder
 from plugins.modules.pooler import EMBEDDING_POOLERS
 
@@ -93,14 +92,14 @@ def test_an_untuned_model_accepts_any_pooling_without_parameters(path, pooling):
 
 @pytest.mark.parametrize("pooling", ["attention", "sum"])
 def test_an_impossible_pooling_is_named(path, pooling):
-    with pytest.raises(UserError, match=f"'{pooling}'"):
+    with toy.refused(f"'{pooling}'"):
         Embedder.from_pretrained(path, pooling)
 
 
 def test_an_unknown_character_is_named_with_its_text(tmp_path):
     embedder = Embedder.from_pretrained(toy.save_char_lm(toy.make_char_lm(), tmp_path / "char.pt"))
     assert embedder.encode(["abc", "de"]).shape == (2, 16)
-    with pytest.raises(UserError, match="row 2: .*'z'"):
+    with toy.refused("row 2", "'z'"):
         embedder.encode(["abc", "xyz"[::-1]])
 
 

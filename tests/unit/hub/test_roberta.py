@@ -91,16 +91,13 @@ def test_features_have_one_row_a_token(folder):
     assert len(interface.extract_features(tokens, return_all_hiddens=True)) == 3
 
 
-@pytest.mark.parametrize("missing, words", [
-    ("checkpoint_best.pt", "no such checkpoint"), ("dict.txt", "dict.txt: no such dictionary"),
-    ("sentencepiece.bpe.model", "no tokenizer"),
-])  # fmt: skip
-def test_what_is_missing_is_named(folder, tmp_path, missing, words):
+@pytest.mark.parametrize("missing", ["checkpoint_best.pt", "dict.txt", "sentencepiece.bpe.model"])
+def test_what_is_missing_is_named(folder, tmp_path, missing):
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / missing).unlink()
-    with pytest.raises(UserError, match=words) as error:
+    with toy.refused(missing) as error:
         hub.load(tmp_path / "copy" / "checkpoint_best.pt")
-    assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
+    assert str(tmp_path) in str(error.value)
 
 
 def test_a_dictionary_of_the_same_size_in_another_order_is_refused(folder, tmp_path):
@@ -108,7 +105,7 @@ def test_a_dictionary_of_the_same_size_in_another_order_is_refused(folder, tmp_p
     path = tmp_path / "copy" / "dict.txt"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text("".join([lines[1], lines[0], *lines[2:]]), encoding="utf-8")
-    with pytest.raises(UserError, match="dict.txt is not the dictionary"):
+    with toy.refused("dict.txt"):
         hub.load(tmp_path / "copy" / "checkpoint_best.pt")
 
 
@@ -120,7 +117,7 @@ def test_one_of_gpt2s_two_files_does_not_cause_a_download_of_the_other(tmp_path)
         "gpt2_vocab_bpe": "https://dl.fbaipublicfiles.com/x",
     }
     cfg = OmegaConf.create({"bpe": given, "common_eval": {"path": None}, "task": {"data": str(tmp_path)}})
-    with pytest.raises(UserError, match="no tokenizer|vocab.bpe"):
+    with toy.refused("vocab.bpe"):
         hub.local_bpe(cfg)
 
 
@@ -170,7 +167,7 @@ def test_arguments_of_fill_mask_are_checked(folder, arguments, named):
 @pytest.mark.parametrize("tokens", ["the river", [1, 2], torch.tensor([]), torch.tensor([0.5]), torch.tensor([10**6]),
                                     torch.tensor([-1]), torch.zeros(1, 1, 1, dtype=torch.long)], ids=str)  # fmt: skip
 def test_arguments_of_predict_are_checked(folder, tokens):
-    with pytest.raises(UserError, match="tokens"):
+    with toy.refused("tokens"):
         hub.load(folder / "checkpoint_best.pt").predict("mood", tokens)
 
 
@@ -190,5 +187,5 @@ def test_fillers_and_special_symbols_are_never_answers(folder):
 
 @pytest.mark.parametrize("path", [None, 3, b"x", ["x"]], ids=str)
 def test_a_path_is_text(path):
-    with pytest.raises(UserError, match="path"):
+    with toy.refused(f"path={path!r}"):
         hub.load(path)

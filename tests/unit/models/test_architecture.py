@@ -4,6 +4,7 @@ import argparse
 
 import pytest
 import torch
+import toy
 from omegaconf import OmegaConf
 
 from plugins.checkpoints import roberta
@@ -53,26 +54,31 @@ def test_embeddings_are_not_normalized_under_robertas_head():
 
 
 @pytest.mark.parametrize(
-    "options, words",
+    "options, named",
     [
         (
             {"encoder_attention_heads": 7, "encoder_embed_dim": 32},
-            "--encoder-attention-heads 7 .*--encoder-embed-dim 32",
+            ["--encoder-attention-heads 7", "--encoder-embed-dim 32"],
         ),
-        ({"alibi_bos": "zero"}, "--alibi-bos zero needs --positions alibi or alibi_symmetric, not learned"),
-        ({"alibi_bos": "learned", "positions": "sinusoidal"}, "--alibi-bos learned.*sinusoidal"),
-        ({"head": "roberta", "max_logit_scale": 100.0}, "--max-logit-scale.*--head clap.*roberta"),
-        ({"head": "roberta", "exclude_unused": True}, "--exclude-unused.*--head clap.*roberta"),
-        ({"head": "roberta", "beta_reference_dim": 768}, "--beta-reference-dim.*--head clap.*roberta"),
-        ({"positions": "rotary", "encoder_embed_dim": 36, "encoder_attention_heads": 4}, "--positions rotary.* 36 / 4"),
-        ({"positions": "sinusoidal", "position_scaling": "dynamic"}, "--position-scaling dynamic.*sinusoidal"),
-        ({"self_mask_prob": 1.5}, "--self-mask-prob 1.5"),
+        ({"alibi_bos": "zero"}, ["--alibi-bos zero", "--positions alibi", "learned"]),
+        ({"alibi_bos": "learned", "positions": "sinusoidal"}, ["--alibi-bos learned", "sinusoidal"]),
+        ({"head": "roberta", "max_logit_scale": 100.0}, ["--max-logit-scale", "--head clap", "--head roberta"]),
+        ({"head": "roberta", "exclude_unused": True}, ["--exclude-unused", "--head clap", "--head roberta"]),
+        ({"head": "roberta", "beta_reference_dim": 768}, ["--beta-reference-dim", "--head clap", "--head roberta"]),
+        (
+            {"positions": "rotary", "encoder_embed_dim": 36, "encoder_attention_heads": 4},
+            ["--positions rotary", "--encoder-embed-dim 36"],
+        ),
+        (
+            {"positions": "sinusoidal", "position_scaling": "dynamic"},
+            ["--position-scaling dynamic", "sinusoidal"],
+        ),
+        ({"self_mask_prob": 1.5}, ["--self-mask-prob 1.5"]),
     ],
 )
-def test_options_that_contradict_each_other_are_refused_by_their_flags(options, words):
-    with pytest.raises(UserError, match=words) as error:
+def test_options_that_contradict_each_other_are_refused_by_their_flags(options, named):
+    with toy.refused(*named):
         resolved(**options)
-    assert "\n" not in str(error.value)
 
 
 def test_omitted_options_are_inherited():
@@ -83,13 +89,13 @@ def test_omitted_options_are_inherited():
 
 def test_the_number_of_learned_positions_is_inherited():
     assert resolved(checkpoint()).max_positions == 32
-    with pytest.raises(UserError, match="--max-positions 64 contradicts start.pt.* 32"):
+    with toy.refused("--max-positions 64", "start.pt", 32):
         resolved(checkpoint(), max_positions=64)
 
 
 def test_a_default_of_the_checkpoint_counts_as_its_value():
     """``positions`` was not given when the checkpoint was trained: it is learned, not open."""
-    with pytest.raises(UserError, match="--positions alibi contradicts start.pt.*learned"):
+    with toy.refused("--positions alibi", "start.pt", "learned"):
         resolved(checkpoint(), positions="alibi")
 
 

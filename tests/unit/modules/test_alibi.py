@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import toy
 
 from plugins.modules.alibi import alibi_slopes
 from plugins.modules.positions import Spec, build
@@ -136,5 +137,5 @@ def test_a_bias_built_in_inference_mode_can_be_trained_with():
 
 
 def test_an_unknown_bos_mode_is_refused():
-    with pytest.raises(ValueError, match="'none'"):
+    with toy.refused("'none'", error=ValueError):
         make(4, alibi_bos="none")

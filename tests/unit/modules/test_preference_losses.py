@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import toy
 
 from plugins.modules import preference_losses as losses
 
@@ -80,7 +81,7 @@ def test_pointwise_and_ordinal():
 @pytest.mark.parametrize("wrong", [{"margin": torch.ones(3)}, {"weights": torch.ones(3)}])
 def test_shapes_that_would_broadcast_are_refused(wrong):
     """(B,) margins against (B, 1) scores silently became (B, B) in other libraries."""
-    with pytest.raises(ValueError, match=r"chosen \(3, 1\)"):
+    with toy.refused("chosen (3, 1)", error=ValueError):
         losses.bradley_terry(CHOSEN[:, None], REJECTED[:, None], **wrong)
 
 

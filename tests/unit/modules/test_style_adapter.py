@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import toy
 
 from plugins.modules.decoder import Decoder
 from plugins.modules.soft_prompt import SoftPrompt
@@ -160,7 +161,7 @@ def test_gradients_of_the_modulation_are_those_of_finite_differences():
 
 
 def test_layers_before_the_source_cannot_be_modulated():
-    with pytest.raises(ValueError, match="layer 2"):
+    with toy.refused("layer 2", [1, 2, 3], error=ValueError):
         StyleAdapter(16, [1, 2, 3], source=2)
 
 

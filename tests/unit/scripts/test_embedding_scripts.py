@@ -9,7 +9,6 @@ import pytest
 import toy
 
 from plugins.data.embedding import vectors
-from plugins.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,7 @@ def test_search_finds_the_query_itself_first(run_script, base, texts, tmp_path, 
 def test_search_refuses_texts_that_changed(run_script, base, texts, tmp_path):
     run_script("embed", base, texts, "-o", tmp_path / "v.npz")
     texts.write_text("another\n")
-    with pytest.raises(UserError, match="texts.txt:1"):
+    with toy.refused("texts.txt:1", "v.npz"):
         run_script("search_texts", base, tmp_path / "v.npz", texts, "--query", "x")
 
 
@@ -78,7 +77,7 @@ def test_frozen_triplets_of_other_rows_are_refused(run_script, base, tmp_path):
     data, out = runs.write_rows(tmp_path / "data", "labeled"), tmp_path / "out"
     out.mkdir()
     np.save(out / "hard_triplets.npy", np.array([[0, 1, 99]]))
-    with pytest.raises(UserError, match="hard_triplets.npy"):
+    with toy.refused("hard_triplets.npy"):
         run_script("evaluate_embeddings", base, data, "--spec", data / "spec.yaml", "-o", out)
 
 
@@ -92,5 +91,5 @@ def test_a_map_of_two_models(run_script, base, tmp_path):
 
 def test_pairs_have_no_map(run_script, base, tmp_path):
     data = runs.write_rows(tmp_path / "data", "pairs")
-    with pytest.raises(UserError, match="labeled texts are needed"):
+    with toy.refused("toy"):
         run_script("plot_embeddings", base, data, "--spec", data / "spec.yaml", "-o", tmp_path / "map.png")

@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+import toy
 
 from plugins.diagnostics import diagnosis, diagnosis_report
-from plugins.errors import UserError
 
 
 @pytest.fixture
@@ -52,16 +52,16 @@ def test_from_a_diagnosis_to_a_mended_file(folder, load_script, monkeypatch):
 
 def test_another_order_and_unknown_columns(folder, load_script, monkeypatch):
     call(load_script, monkeypatch, "find_label_errors", folder / "d", "-o", folder / "e", "--order", "self_confidence")
-    with pytest.raises(SystemExit, match="--slices mood: .*diagnosis.csv"):
+    with toy.refused("--slices mood", "diagnosis.csv", error=SystemExit):
         call(load_script, monkeypatch, "find_label_errors", folder / "d", "-o", folder / "e", "--slices", "mood")
 
 
 def test_a_changed_file_and_a_missing_diagnosis_are_refused(folder, load_script, monkeypatch):
     entry = {"row": 1, "texts": ["other"], "given_label": "no", "label": "yes"}
     (folder / "review.jsonl").write_text(json.dumps(entry) + "\n")
-    with pytest.raises(UserError, match="text"):
+    with toy.refused("train.tsv", "line 1"):
         files = folder / "train.tsv", folder / "review.jsonl"
         call(load_script, monkeypatch, "apply_labels", *files, "-o", folder / "m")
     assert not (folder / "m").exists()
-    with pytest.raises(UserError, match="probabilities.npz"):
+    with toy.refused("probabilities.npz"):
         call(load_script, monkeypatch, "find_label_errors", folder, "-o", folder / "e")

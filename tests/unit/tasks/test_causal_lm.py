@@ -4,12 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import toy
 from fairseq import tasks
 from omegaconf import OmegaConf
 
 from plugins.data.text.causal_tokenizers import Characters
 from plugins.data.text.token_dictionary import TokenDictionary
-from plugins.errors import UserError
 from plugins.tasks.causal_lm import CausalLMTask, CausalLMTaskConfig
 from plugins.tasks.char_lm import CharLMTask
 
@@ -81,14 +81,14 @@ def test_the_checkpoint_that_training_starts_from_decides(make_task, run):
 def test_another_vocabulary_than_the_checkpoints_is_refused(make_task, run, tmp_path):
     TokenDictionary(Characters("abc")).save_files(tmp_path)
     task = make_task(finetune_from_model=str(run / "checkpoint_last.pt"), vocabulary=str(tmp_path))
-    with pytest.raises(UserError, match=f"--vocabulary {tmp_path} is not the one in {run}"):
+    with toy.refused(f"--vocabulary {tmp_path}", run):
         task.dictionary  # noqa: B018
 
 
 def test_a_checkpoint_of_another_vocabulary_is_refused(make_task):
     task = make_task(vocabulary="char")
     task.load_state_dict(dict(make_task(vocabulary="char").dictionary and task.state_dict()))
-    with pytest.raises(UserError, match="not the one that the checkpoint was trained with"):
+    with toy.refused("vocabulary"):
         task.load_state_dict({"dictionary_sha256": "0" * 64})
 
 
@@ -100,17 +100,17 @@ def test_vocabulary_files_are_written_next_to_checkpoints(make_task, tmp_path):
 
 
 def test_a_window_beyond_the_block_is_refused(make_task):
-    with pytest.raises(UserError, match="--tokens-per-sample 17 does not fit the model, whose block size is 16"):
+    with toy.refused("--tokens-per-sample 17", 16):
         make_task(vocabulary="char", tokens_per_sample=17).load_dataset("train")
 
 
 @pytest.mark.parametrize(
-    ("task", "model", "message"),
+    ("task", "model", "other"),
     [
         (CausalLMTask, "style_char_lm_nano", "--task char_lm"),
         (CharLMTask, "causal_lm_tiny", "--task causal_lm --vocabulary char"),
     ],
 )
-def test_a_model_of_another_task_is_refused(task, model, message):
-    with pytest.raises(UserError, match=f"--arch {model} .*{message}"):
+def test_a_model_of_another_task_is_refused(task, model, other):
+    with toy.refused(f"--arch {model}", other):
         task.build_model(SimpleNamespace(others=task.others), SimpleNamespace(_name=model))

@@ -58,13 +58,13 @@ def test_long_lines_are_shortened_on_request(tmp_path, toy_data):
 
 def test_a_block_longer_than_the_model_takes_is_refused(tmp_path, toy_data):
     task, dataset = loaded(folder_with(tmp_path, toy_data, LINES), sample_break_mode="eos")
-    with pytest.raises(UserError, match="1 blocks are longer than 6 tokens, the first has 7"):
+    with toy.refused(1, 6, 7, "--shorten-method", "--tokens-per-sample"):
         task.filter_indices_by_size(dataset.ordered_indices(), dataset, 6)
     assert sorted(task.filter_indices_by_size(dataset.ordered_indices(), dataset, 6, ignore_invalid_inputs=True)) == [
         0,
         1,
     ]
-    with pytest.raises(UserError, match="3 blocks are longer than 2"):
+    with toy.refused(3, 2, 4):
         task.filter_indices_by_size(dataset.ordered_indices(), dataset, 2, ignore_invalid_inputs=True)
 
 
@@ -127,15 +127,15 @@ def test_a_batch_is_masked_like_another_of_the_same_seed(toy_data):
 
 
 @pytest.mark.parametrize(
-    "options, words",
+    "options, named",
     [
-        ({"mask_prob": 1.5}, "--mask-prob 1.5 is not a probability"),
-        ({"leave_unmasked_prob": -0.1}, "--leave-unmasked-prob -0.1"),
-        ({"leave_unmasked_prob": 0.6, "random_token_prob": 0.6}, "--leave-unmasked-prob and --random-token-prob"),
+        ({"mask_prob": 1.5}, ["--mask-prob 1.5"]),
+        ({"leave_unmasked_prob": -0.1}, ["--leave-unmasked-prob -0.1"]),
+        ({"leave_unmasked_prob": 0.6, "random_token_prob": 0.6}, ["--leave-unmasked-prob", "--random-token-prob"]),
     ],
 )
-def test_probabilities_that_are_none_are_refused(toy_data, options, words):
-    with pytest.raises(UserError, match=words):
+def test_probabilities_that_are_none_are_refused(toy_data, options, named):
+    with toy.refused(*named):
         toy.make_task(toy_data, **options)
 
 
@@ -167,15 +167,15 @@ DAMAGES = ["missing index", "missing data", "empty data", "empty index", "index 
 def test_a_damaged_split_gives_one_line_that_names_it(tmp_path, toy_data, what):
     folder = toy.copy_folder(toy_data, tmp_path / "data")
     damage(folder, what)
-    with pytest.raises(UserError, match=f"{folder}/train") as error:
+    with toy.refused() as error:
         toy.make_task(folder).load_dataset("train")
-    assert "\n" not in str(error.value)
+    assert f"{folder}/train" in str(error.value)
 
 
 def test_tokens_beyond_the_dictionary_give_one_line(tmp_path, toy_data):
     """Binarized with a larger dictionary: a foreign dict.txt."""
     folder = folder_with(tmp_path, toy_data, [[4, 5, 4000, 2]] * 4)
-    with pytest.raises(UserError, match=f"{folder}/train"):
+    with toy.refused(folder / "train.bin", "dict.txt"):
         toy.make_task(folder).load_dataset("train")
 
 
@@ -198,7 +198,7 @@ def test_a_checkpoint_of_another_dictionary_of_the_same_size_is_refused(tmp_path
     lines = (folder / "dict.txt").read_text(encoding="utf-8").splitlines(keepends=True)
     (folder / "dict.txt").write_text("".join([lines[1], lines[0], *lines[2:]]), encoding="utf-8")
     toy.make_task(toy_data).load_state_dict(state)
-    with pytest.raises(UserError, match="dict.txt is not the dictionary"):
+    with toy.refused("dict.txt"):
         toy.make_task(folder).load_state_dict(state)
 
 

@@ -9,7 +9,6 @@ from fairseq.logging import metrics
 
 from plugins.criterions.glue import ANSWERS
 from plugins.data.glue import specs
-from plugins.errors import UserError
 from plugins.tasks import glue
 
 SPEC = """
@@ -28,7 +27,7 @@ def test_a_label_may_contain_a_comma(tmp_path, from_checkpoint):
     cfg = SimpleNamespace(spec=str(tmp_path / "own.yaml"), label_names="sad, angry,glad")
     assert glue.choose_spec(cfg, from_checkpoint).labels == ("sad, angry", "glad")
     cfg.label_names = "glad,sad, angry"
-    with pytest.raises(UserError, match="in this order, are not those of mood"):
+    with toy.refused("glad, sad,  angry", "mood"):
         glue.choose_spec(cfg, from_checkpoint)
 
 
@@ -37,7 +36,7 @@ def test_a_run_of_another_task_is_not_resumed(tmp_path):
     task = object.__new__(glue.GlueTask)
     task.spec = specs.SPECS["CoLA"]
     options = {"save_dir": str(tmp_path), "restore_file": "checkpoint_last.pt", "finetune_from_model": "/elsewhere.pt"}
-    with pytest.raises(UserError, match=f"--save-dir {tmp_path}: the run in it is of RTE, not of CoLA"):
+    with toy.refused(f"--save-dir {tmp_path}", "RTE", "CoLA"):
         task.prepare(None, options)
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+import toy
 
 from plugins.analysis.transfer import judging, task_embeddings
-from plugins.errors import UserError
 
 
 def rows_of(model, inputs, labels, batch):
@@ -61,5 +61,5 @@ def test_judging_a_ranking():
 
 
 def test_rankings_of_other_sources_are_refused():
-    with pytest.raises(UserError, match="d"):
+    with toy.refused("c", "d"):
         judging.regret({"a": 1, "b": 2, "d": 3}, SCORES)

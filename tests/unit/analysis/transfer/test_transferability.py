@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+import toy
 
 from plugins.analysis.transfer import transferability
-from plugins.errors import UserError
 
 E = np.array([(1, 0), (0.8, 0.6), (0.6, -0.8), (0, 1), (-0.6, 0.8), (-1, 0)])
 SPLIT, MIXED = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1, 0, 1, 0, 1])
@@ -31,5 +31,5 @@ def test_linear_information_is_at_most_the_entropy_of_the_classes():
 
 
 def test_one_class_is_refused():
-    with pytest.raises(UserError, match="two classes"):
+    with toy.refused("classes"):
         transferability.logme(E, np.zeros(6))

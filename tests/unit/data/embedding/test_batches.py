@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+import toy
 
 from plugins.data.embedding import batches
-from plugins.errors import UserError
 
 SIZES = {
     "equal": [40, 40, 40, 40],
@@ -61,7 +61,7 @@ def test_a_class_of_one_row_is_left_out_with_a_warning(caplog):
 
 @pytest.mark.parametrize("labels", [[0] * 8, [0, 0, 1, 2], [0, 1, 2]])
 def test_one_usable_class_is_refused(labels):
-    with pytest.raises(UserError, match="classes have two rows"):
+    with toy.refused("classes"):
         epoch(np.array(labels), 2, 2)
 
 
@@ -79,5 +79,5 @@ def test_shape(arguments, expected):
      ((8, 4, 4, 4), "--batch-size 8")],
 )  # fmt: skip
 def test_a_shape_that_does_not_fit_is_refused(arguments, named):
-    with pytest.raises(UserError, match=named):
+    with toy.refused(named):
         batches.shape(*arguments)

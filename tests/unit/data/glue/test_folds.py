@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+import toy
 
 from plugins.data.glue import dataset, folds
-from plugins.errors import UserError
 
 
 def test_the_rows_of_a_fold_are_held_out(tmp_path):
@@ -21,25 +21,25 @@ def test_a_row_of_no_fold_is_left_out(tmp_path):
 
 @pytest.mark.parametrize("text", ["0/5", "6/5", "1/1", "1", "a/b", "1/5/2", ""])
 def test_a_fold_is_k_of_f(text):
-    with pytest.raises(UserError, match="--fold"):
+    with toy.refused("--fold"):
         folds.parse(text)
 
 
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        (np.array([0, 1, 2]), "3 rows"),
-        (np.array([0, 1, 2, 3]), "0 to 2"),
-        (np.array([0, 1, -2, 1]), "0 to 2"),
+        (np.array([0, 1, 2]), "f.npy"),
+        (np.array([0, 1, 2, 3]), "--fold 1/3"),
+        (np.array([0, 1, -2, 1]), "--fold 1/3"),
         (np.array([0.0, 1, 2, 1]), "f.npy"),
         (np.array([[0, 1], [2, 1]]), "f.npy"),
         (np.array([1, 1, 2, 1]), "--fold 1/3"),
-        (np.array([{}, 1, 2, 1], object), "npy"),
+        (np.array([{}, 1, 2, 1], object), "f.npy"),
     ],
 )
 def test_files_that_do_not_fit_are_named(tmp_path, content, named):
     np.save(tmp_path / "f.npy", content, allow_pickle=True)
-    with pytest.raises(UserError, match=named) as error:
+    with toy.refused(named) as error:
         folds.rows("1/3", tmp_path / "f.npy", 4)
     assert "--fold" in str(error.value)
 
@@ -47,7 +47,7 @@ def test_files_that_do_not_fit_are_named(tmp_path, content, named):
 def test_damaged_and_missing_files(tmp_path):
     (tmp_path / "f.npy").write_bytes(b"nonsense")
     for path in (tmp_path / "f.npy", tmp_path / "g.npy", tmp_path):
-        with pytest.raises(UserError, match="--fold-file"):
+        with toy.refused("--fold-file"):
             folds.rows("1/3", path, 4)
 
 

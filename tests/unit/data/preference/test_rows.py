@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+import toy
 
 from plugins.data.preference import flips, rows
-from plugins.errors import UserError
 
 
 def write(path, records):
@@ -34,7 +34,7 @@ def test_ratings_become_comparisons_of_the_better_with_the_worse(tmp_path):
     compared = rows.compare(found, min_gap=3, per_text=2)
     gaps = found.scores[compared.pairs[:, 0]] - found.scores[compared.pairs[:, 1]]
     assert gaps.min() >= 3 and len(compared.pairs) >= 10
-    with pytest.raises(UserError, match="--min-gap 20"):
+    with toy.refused("--min-gap 20"):
         rows.compare(found, min_gap=20)
 
 
@@ -57,7 +57,7 @@ def test_a_single_file_is_split_by_text(tmp_path):
     ("record", "named"),
     [
         ({"chosen": "x", "rejected": ""}, "'rejected'"),
-        ({"chosen": "x", "rejected": "x"}, "itself"),
+        ({"chosen": "x", "rejected": "x"}, "p.jsonl:1"),
         ({"chosen": "x", "rejected": "y", "margin": "wide"}, "'wide'"),
         ({"chosen": "x", "rejected": "y", "weight": -1}, "-1"),
         ({"text_a": "x", "text_b": "y", "preference": "c"}, "'c'"),
@@ -67,13 +67,13 @@ def test_a_single_file_is_split_by_text(tmp_path):
 )
 def test_a_bad_row_is_named_by_its_line(tmp_path, record, named):
     path = write(tmp_path / "p.jsonl", [record])
-    with pytest.raises(UserError, match=f"p.jsonl:1: .*{named}"):
+    with toy.refused("p.jsonl:1", named):
         rows.read(path)
 
 
 def test_a_text_that_is_rated_twice_is_refused(tmp_path):
     path = write(tmp_path / "p.jsonl", [{"text": "x", "score": 1}, {"text": "x", "score": 2}])
-    with pytest.raises(UserError, match="1 texts are rated twice"):
+    with toy.refused("p.jsonl", 1):
         rows.read(path)
 
 
@@ -85,5 +85,5 @@ def test_reversals_by_gap(which, expected):
 
 def test_random_reversals_have_the_share():
     assert flips.reversed_pairs(np.ones(100), 0.3).sum() == 30
-    with pytest.raises(UserError, match="--share 2"):
+    with toy.refused("--share 2"):
         flips.reversed_pairs(np.ones(3), 2)

@@ -8,7 +8,6 @@ import pytest
 import toy
 
 from plugins.data.summaries.reader import Columns, Record, locate, read, share
-from plugins.errors import UserError
 
 
 def write(tmp_path, name, text):
@@ -150,7 +149,7 @@ def test_skipped_records_keep_their_numbers(tmp_path):
 
 def test_a_summary_that_is_not_text_is_never_silently_skipped(tmp_path):
     path = write(tmp_path, "a.jsonl", '{"article": "a", "highlights": ["b"]}\n')
-    with pytest.raises(UserError, match="a.jsonl:1: .*'highlights'"):
+    with toy.refused("a.jsonl:1", "'highlights'"):
         list(read(path, summaries=False))
     path = write(tmp_path, "b.jsonl", '{"article": "a", "highlights": null}\n')
     assert [record.summary for record in read(path, summaries=False)] == [None]
