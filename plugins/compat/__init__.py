@@ -20,6 +20,7 @@ from . import (
     locking,
     network,
     optimizers,
+    precision,
     preflight,
     threads,
     trainer,
@@ -55,6 +56,7 @@ def install(
     command_line.install(complete_options)
     locking.install()
     preflight.install()
+    precision.install()
     trainer.install()
     best_checkpoint.install()
     optimizers.install()

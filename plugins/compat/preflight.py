@@ -13,6 +13,7 @@ from typing import Any
 
 from plugins.errors import UserError, shown
 
+from . import precision
 from .patching import repaired, wrap
 
 DEFAULT_RESTORE = "checkpoint_last.pt"
@@ -24,7 +25,14 @@ def install() -> None:
     train = sys.modules.get("fairseq_cli.train")  # importing it would configure logging
     if train is not None:
         wrap(train, "get_valid_stats", checked_stats)
+        wrap(train, "add_defaults", checked_defaults)
     repaired("late errors", "bad numbers, a missing --restore-file and an unknown metric are found before training")
+
+
+def checked_defaults(original: Callable, cfg: Any) -> None:
+    """Complete the configuration of a run, then check it: fairseq does so before it writes anything."""
+    original(cfg)
+    precision.check(cfg)
 
 
 def check_run(cfg: Any, criterion: Any) -> None:

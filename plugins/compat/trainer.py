@@ -1,8 +1,7 @@
 """Checks before training starts, and validation on the training set.
 
-Defects: half precision without a GPU ends in an assertion of CUDA; a process that does not find the checkpoint that the
-others resume from starts anew; with the training set among ``--valid-subset``, validation and training share one
-iterator, which validation exhausts.
+Defects: a process that does not find the checkpoint that the others resume from starts anew; with the training set
+among ``--valid-subset``, validation and training share one iterator, which validation exhausts.
 """
 
 import copy
@@ -15,7 +14,7 @@ from omegaconf import open_dict
 
 from plugins.errors import UserError
 
-from . import optimizers, preflight
+from . import optimizers, precision, preflight
 from .patching import repaired, wrap
 
 
@@ -25,7 +24,6 @@ def install() -> None:
     wrap(Trainer, "__init__", checked_trainer)
     wrap(Trainer, "get_valid_iterator", get_valid_iterator)
     repaired("--valid-subset train", "reads the training set through a separate iterator")
-    repaired("preflight", "half precision without a GPU ends with an explanation")
     repaired("several workers", "each reads the checkpoint; fairseq would send options that the safe reader refuses")
 
 
@@ -40,9 +38,10 @@ def checked_trainer(
     **kwargs: Any,
 ) -> Any:
     """Check a configuration before the trainer is built."""
-    check_precision(cfg.common)
+    precision.check(cfg)
     preflight.check_run(cfg, criterion)
     check_checkpoint_is_shared(cfg.checkpoint)
+    precision.set_matmul_precision(cfg)
     with open_dict(cfg):
         cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
         if getattr(cfg.optimizer, "_name", None) in optimizers.GROUPED:
@@ -64,19 +63,6 @@ def get_valid_iterator(original: Callable, self: Any, subset: str, disable_itera
         return original(self, subset, disable_iterator_cache)
     finally:
         datasets[subset] = training
-
-
-def check_precision(common: Any) -> None:
-    """Raise an error for half precision without a GPU.
-
-    Raises:
-        UserError: names the flag.
-    """
-    if common.cpu or not torch.cuda.is_available():
-        why = "--cpu was given" if common.cpu else "torch sees no GPU"
-        for flag in ("fp16", "memory_efficient_fp16", "bf16", "memory_efficient_bf16", "amp"):
-            if getattr(common, flag, False):
-                raise UserError(f"--{flag.replace('_', '-')} needs a GPU, and {why}; leave it out to train in float32")
 
 
 def check_checkpoint_is_shared(checkpoint: Any) -> None:

@@ -1,5 +1,6 @@
 """Losses on embeddings, their batch statistics, and metrics of embeddings over whole splits."""
 
+import contextlib
 import functools
 import logging
 import math
@@ -71,7 +72,9 @@ class MetricLearningCriterion(FairseqCriterion):
         name, head = str(self.cfg.metric_loss), model.embedding_head
         embeddings = self.embed(model, **sample["net_input"])  # (K * B, d)
         columns = embeddings.float().unflatten(0, (-1, sample["nsentences"]))  # (K, B, d)
-        loss, weight = getattr(self, f"{name}_loss", functools.partial(self.plain_loss, name))(columns, sample, head)
+        learn = getattr(self, f"{name}_loss", functools.partial(self.plain_loss, name))
+        with contextlib.nullcontext() if name == "denoising" else without_autocast(columns):  # denoising has a decoder
+            loss, weight = learn(columns, sample, head)
         log = {
             "loss": loss.detach() * weight,
             "ntokens": sample["ntokens"],
@@ -82,7 +85,8 @@ class MetricLearningCriterion(FairseqCriterion):
         if self.training:  # batches of validation are made by length, so that some have one class
             log["dead_batches"] = int(weight == 0)
         if self.training and self.task.spec.kind == specs.LABELED:
-            log |= {"statistics": 1, **self.describe(columns[0].detach(), sample["target"])}
+            with without_autocast(columns):
+                log |= {"statistics": 1, **self.describe(columns[0].detach(), sample["target"])}
             self.watch(float(loss.detach()))
         if not self.training:
             log["embeddings"] = gathered(columns, sample, self.task)
@@ -254,6 +258,11 @@ class MetricLearningCriterion(FairseqCriterion):
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
         return False  # fairseq calls EmbeddingTask's method instead
+
+
+def without_autocast(x: Tensor) -> torch.autocast:
+    """Return a context in which products of float32 embeddings are computed in float32."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def vectors_of(model: BaseFairseqModel, tokens: Tensor, lengths: Tensor) -> Tensor:

@@ -35,7 +35,8 @@ def pool(features: Tensor, padding: Tensor | None, kind: str, attention: nn.Modu
         assert attention is not None, "the pooler attention has weights"
         weights = attention(features).squeeze(-1).float().masked_fill(padding, -math.inf).softmax(-1)  # (B, T)
     weights = (weights / weights.sum(1, keepdim=True)).to(features.dtype)
-    return torch.einsum("bt,btc->bc", weights, features)
+    with torch.autocast(features.device.type, enabled=False):  # it would round the mean to half precision
+        return torch.einsum("bt,btc->bc", weights, features)
 
 
 def attention_weights(width: int) -> nn.Linear:

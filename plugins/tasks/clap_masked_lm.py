@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from fairseq.data import FairseqDataset, PrependTokenDataset, TokenBlockDataset, data_utils
 from fairseq.data.shorten_dataset import maybe_shorten_dataset
-from fairseq.tasks import FairseqTask, register_task
+from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES, SHORTEN_METHOD_CHOICES
 from omegaconf import II, MISSING
 
@@ -18,7 +18,9 @@ from plugins.data.mlm.masking import MaskedBlocks, Masking
 from plugins.data.text import bpe
 from plugins.errors import UserError
 from plugins.files import split_paths
-from plugins.options import BestConfig, flag, option
+from plugins.options import BestConfig, PrecisionConfig, flag, option
+
+from .precision import MixedPrecisionTask
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ SAMPLED_LINES = 1000  # lines of a split that are checked for words that the dic
 
 
 @dataclass
-class ClapMaskedLMConfig(BestConfig):
+class ClapMaskedLMConfig(BestConfig, PrecisionConfig):
     data: str = option(MISSING, "data folders made by scripts/prepare_mlm.py, colon-separated; one per epoch, in turn")
     sample_break_mode: SAMPLE_BREAK_MODE_CHOICES = option(
         "none",
@@ -46,7 +48,7 @@ class ClapMaskedLMConfig(BestConfig):
 
 
 @register_task("clap_masked_lm", dataclass=ClapMaskedLMConfig)
-class ClapMaskedLMTask(FairseqTask):
+class ClapMaskedLMTask(MixedPrecisionTask):
     """Predict masked tokens of blocks of text.
 
     A data folder contains ``dict.txt``, ``{train,valid,...}.{bin,idx}`` and the files of its tokenizer. Dictionary and

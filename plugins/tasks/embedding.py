@@ -11,7 +11,7 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.dataclass import ChoiceEnum
 from fairseq.logging import metrics
 from fairseq.models import BaseFairseqModel
-from fairseq.tasks import FairseqTask, register_task
+from fairseq.tasks import register_task
 from omegaconf import II, MISSING, open_dict
 
 from plugins import checkpoints
@@ -22,9 +22,10 @@ from plugins.data.glue import specs as glue_specs
 from plugins.data.text.char_dictionary import CharDictionary
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
-from plugins.options import START, BestConfig, option
+from plugins.options import START, BestConfig, PrecisionConfig, option
 
 from .glue import BY_DEFAULT, DEFAULT_POSITIONS, tokenizer_folder
+from .precision import MixedPrecisionTask
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ CAUSAL_POOLERS = ("mean", "max", "last")
 
 
 @dataclass
-class EmbeddingConfig(BestConfig):
+class EmbeddingConfig(BestConfig, PrecisionConfig):
     data: str = option(MISSING, "folder of the task's files, GLUE folder, or a folder of CLASS.txt files")
     glue_task: Optional[str] = option(None, f"rows of a GLUE task: one of {', '.join(glue_specs.SPECS)}")
     spec: Optional[str] = option(None, "YAML file that describes the rows (default: the CLASS.txt files of the folder)")
@@ -55,7 +56,7 @@ class EmbeddingConfig(BestConfig):
 
 
 @register_task("embedding", dataclass=EmbeddingConfig)
-class EmbeddingTask(FairseqTask):
+class EmbeddingTask(MixedPrecisionTask):
     """See the module's docstring. The dictionary and the pooling are stored with each checkpoint."""
 
     spec: Any  # a RowSpec; None, like the loss, where a finished checkpoint is only used

@@ -8,7 +8,7 @@ import numpy as np
 from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
 from fairseq.models import BaseFairseqModel
-from fairseq.tasks import FairseqTask, register_task
+from fairseq.tasks import register_task
 from omegaconf import open_dict
 
 from plugins import checkpoints
@@ -31,6 +31,7 @@ from .glue_options import (
     choose_spec,
     tokenizer_folder,
 )
+from .precision import MixedPrecisionTask
 
 __all__ = ["BY_DEFAULT", "DEFAULT_POSITIONS", "NO_CACHE", "GlueConfig", "GlueTask", "choose_spec", "tokenizer_folder"]
 
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 @register_task("glue", dataclass=GlueConfig)
-class GlueTask(FairseqTask):
+class GlueTask(MixedPrecisionTask):
     """Sentence classification or regression.
 
     Splits are ``train``, ``valid`` and ``test``, and for MNLI also ``valid_mismatched`` and ``test_mismatched``.

@@ -11,7 +11,7 @@ from omegaconf import II, MISSING, open_dict
 from plugins import checkpoints
 from plugins.data.glue import folds, specs
 from plugins.errors import UserError
-from plugins.options import START, BestConfig, option
+from plugins.options import START, BestConfig, PrecisionConfig, option
 
 logger = logging.getLogger("plugins.tasks.glue")
 
@@ -21,7 +21,7 @@ NO_CACHE = "none"
 
 
 @dataclass
-class GlueConfig(BestConfig):
+class GlueConfig(BestConfig, PrecisionConfig):
     data: str = option(MISSING, "GLUE folder, with a folder for each task, or the folder of the task")
     glue_task: Optional[str] = option(None, f"one of {', '.join(specs.SPECS)}")
     spec: Optional[str] = option(None, "YAML file that describes a task of your own, in place of --glue-task")

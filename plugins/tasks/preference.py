@@ -11,7 +11,7 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.dataclass import ChoiceEnum
 from fairseq.logging import metrics
 from fairseq.models import BaseFairseqModel
-from fairseq.tasks import FairseqTask, register_task
+from fairseq.tasks import register_task
 from omegaconf import II, MISSING, open_dict
 from torch import Tensor
 
@@ -20,10 +20,11 @@ from plugins.data.embedding import encoding, specs
 from plugins.data.preference import rows
 from plugins.data.preference.dataset import OBJECTIVES, PAIRWISE, POINTWISE, TIE, PreferenceRows
 from plugins.errors import UserError
-from plugins.options import BestConfig, option
+from plugins.options import BestConfig, PrecisionConfig, option
 
 from .embedding import CAUSAL_POOLERS, LARGE_MESSAGE, find_encoder
 from .glue import BY_DEFAULT, DEFAULT_POSITIONS, tokenizer_folder
+from .precision import MixedPrecisionTask
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ FIRST_FLIP_RATE = 0.1  # where the learned share starts
 
 
 @dataclass
-class PreferenceConfig(BestConfig):
+class PreferenceConfig(BestConfig, PrecisionConfig):
     data: str = option(MISSING, "file of comparisons or ratings, or folder with train and valid .jsonl, .csv or .tsv")
     objective: ChoiceEnum(OBJECTIVES) = option(PAIRWISE, "learn from single ratings, from comparisons, or from lists")
     min_gap: float = option(0.5, "ratings that differ by less are not compared (--objective pairwise)")
@@ -52,7 +53,7 @@ class PreferenceConfig(BestConfig):
 
 
 @register_task("preference", dataclass=PreferenceConfig)
-class PreferenceTask(FairseqTask):
+class PreferenceTask(MixedPrecisionTask):
     """See the module's docstring. The dictionary, the pooling and the scale of ratings are stored with checkpoints."""
 
     def __init__(self, cfg: PreferenceConfig, encoder: encoding.TextEncoder, styles: Sequence[str] = ()) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Optional  # fairseq's parser does not read `str | None`
 import numpy as np
 from fairseq.dataclass import ChoiceEnum
 from fairseq.models import BaseFairseqModel
-from fairseq.tasks import FairseqTask, register_task
+from fairseq.tasks import register_task
 from omegaconf import MISSING, open_dict
 
 from plugins import checkpoints
@@ -26,6 +26,7 @@ from plugins.errors import UserError
 from plugins.options import option
 
 from .causal_lm import WithVocabulary, checkpoint_folder
+from .precision import MixedPrecisionTask
 from .windows import TextConfig, cache_folder
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class SummarizationConfig(TextConfig):
 
 
 @register_task("summarization", dataclass=SummarizationConfig)
-class SummarizationTask(WithVocabulary, FairseqTask):
+class SummarizationTask(WithVocabulary, MixedPrecisionTask):
     """Continue a document and a separator with its summary.
 
     The dictionary is that of the checkpoint that training starts from or that is evaluated; a separator that is a new

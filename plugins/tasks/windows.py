@@ -9,7 +9,6 @@ from typing import Any, Optional  # fairseq's parser does not read `str | None`
 from fairseq import utils
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.models import BaseFairseqModel
-from fairseq.tasks import FairseqTask
 from omegaconf import II, MISSING
 
 from plugins.data.text.sources import CorpusSpec, Reading
@@ -17,13 +16,15 @@ from plugins.data.text.splits import TextSplit
 from plugins.data.text.windows import ConsecutiveWindows, RandomWindows
 from plugins.errors import UserError
 from plugins.files import split_paths
-from plugins.options import BestConfig, StartConfig, option
+from plugins.options import BestConfig, PrecisionConfig, StartConfig, option
+
+from .precision import MixedPrecisionTask
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class TextConfig(StartConfig, BestConfig):
+class TextConfig(StartConfig, BestConfig, PrecisionConfig):
     """Options of tasks that store encoded text next to their checkpoints and use the vocabulary of a checkpoint."""
 
     data_cache: Optional[str] = option(
@@ -48,7 +49,7 @@ class WindowsConfig(TextConfig):
     epoch_windows: int = option(65536, "largest number of windows per epoch; fewer if the text is shorter")
 
 
-class WindowsTask(FairseqTask):
+class WindowsTask(MixedPrecisionTask):
     """Predict the next token of windows of text.
 
     A subclass returns the text of a split in :meth:`read`. Nothing is read before it is needed.

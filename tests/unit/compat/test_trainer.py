@@ -10,27 +10,6 @@ from fairseq.distributed import utils as distributed_utils
 from plugins.compat import trainer
 
 
-def common(**given):
-    return SimpleNamespace(
-        **{"cpu": False, "fp16": False, "memory_efficient_fp16": False, "amp": False, "bf16": False, **given}
-    )
-
-
-@pytest.mark.parametrize("flag", ["fp16", "memory_efficient_fp16", "bf16", "memory_efficient_bf16", "amp"])
-def test_half_precision_on_a_cpu_is_refused(flag):
-    with toy.refused(f"--{flag.replace('_', '-')}", "--cpu"):
-        trainer.check_precision(common(cpu=True, **{flag: True}))
-
-
-def test_half_precision_without_a_gpu_is_refused_and_with_one_it_is_not(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with toy.refused("--fp16"):
-        trainer.check_precision(common(fp16=True))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    trainer.check_precision(common(fp16=True))
-    trainer.check_precision(common(bf16=True))
-
-
 @pytest.fixture
 def resumed(monkeypatch, tmp_path):
     """Check a checkpoint that three processes look for: ``found`` says what each of them sees."""
