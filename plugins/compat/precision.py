@@ -17,7 +17,7 @@ from .patching import repaired, wrap
 
 HALF = ("fp16", "bf16", "amp")  # of fairseq
 MEMORY_EFFICIENT = {"memory_efficient_fp16": "fp16", "memory_efficient_bf16": "bf16"}
-NOT_MEMORY_EFFICIENT = ("fused_adamw", "sgd", "adagrad", "adadelta", "lamb")  # optimizers
+NOT_MEMORY_EFFICIENT = ("fused_adamw", "adamw_8bit", "sgd", "adagrad", "adadelta", "lamb")  # optimizers
 
 
 def install() -> None:

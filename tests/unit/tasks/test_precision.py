@@ -21,8 +21,6 @@ ENCODER = ("--arch clap_roberta --encoder-layers 2 --encoder-embed-dim 32 --enco
 DECODER = "--decoder-layers 2 --decoder-attention-heads 2 --decoder-embed-dim 16 --dropout 0".split()
 CASES = {  # task with its criterion and model
     "mlm": ["--task", "clap_masked_lm", "--criterion", "clap_masked_lm", *ENCODER, "--tokens-per-sample", "32"],
-    "mlm, activation checkpointing": ["--task", "clap_masked_lm", "--criterion", "clap_masked_lm", *ENCODER,
-                                      "--checkpoint-activations", "--tokens-per-sample", "32"],
     "mlm, RoBERTa's head, ALiBi": ["--task", "clap_masked_lm", "--criterion", "clap_masked_lm", *ENCODER, "--head",
                                    "roberta", "--positions", "alibi", "--tokens-per-sample", "32"],
     "char_lm": ["--task", "char_lm", "--criterion", "style_lm", "--arch", "char_lm", "--block-size", "16", *DECODER],
@@ -149,10 +147,11 @@ def test_products_are_bfloat16_and_losses_and_gradients_float32(step, case):
     assert not torch.equal(a, b)
 
 
-def test_recomputed_activations_have_the_types_of_the_forward_pass(step):
+@pytest.mark.parametrize("case, more", [("mlm", ()), ("mlm", ["--offload-activations"]), ("causal_lm", ())])
+def test_recomputed_activations_have_the_types_of_the_forward_pass(step, case, more):
     """Gradients with activation checkpointing equal those without it, bit by bit."""
-    plain = step("mlm", "--mixed-precision", "bf16")
-    recomputed = step("mlm, activation checkpointing", "--mixed-precision", "bf16")
+    plain = step(case, "--mixed-precision", "bf16")
+    recomputed = step(case, "--mixed-precision", "bf16", "--checkpoint-activations", *more)
     assert plain.gradients.keys() == recomputed.gradients.keys()
     for name, grad in plain.gradients.items():
         torch.testing.assert_close(recomputed.gradients[name], grad, rtol=0, atol=0, msg=name)
