@@ -41,6 +41,7 @@ class Scorer(Embedder):
         lm = checkpoints.load(path, base)
         head = getattr(lm.model, "score_head", None) or load_head(state, saved, path, lm.model)
         scorer = cls(lm.model, encoder_of(lm), head, min(saved.get("longest") or 512, lm.model.max_positions()))
+        scorer.lm = lm
         scorer.threshold = (state.get("task_state") or {}).get("threshold")
         return scorer
 

@@ -55,8 +55,8 @@ class ClassificationHead(nn.Module):
         num_classes: K.
         activation: from (..., C) to (..., C).
         dropout: before the dense layer and before the projection.
-        pooler: ``bos``: the features of ``<s>``; ``mean``, ``max``: over all tokens; ``attention``: a mean weighted
-            by the softmax of a learned projection of each token.
+        pooler: ``bos``: the features of ``<s>``; ``last``: of the last token; ``mean``, ``max``: over all tokens;
+            ``attention``: a mean weighted by the softmax of a learned projection of each token.
 
     Raises:
         ValueError: an unknown pooler.
@@ -72,8 +72,8 @@ class ClassificationHead(nn.Module):
         pooler: str = "bos",
     ):
         super().__init__()
-        if pooler not in POOLERS:
-            raise ValueError(f"pooler is one of {', '.join(POOLERS)}, not {pooler!r}")
+        if pooler not in EMBEDDING_POOLERS:
+            raise ValueError(f"pooler is one of {', '.join(EMBEDDING_POOLERS)}, not {pooler!r}")
         self.pooler_type = pooler
         self.dense = nn.Linear(input_dim, inner_dim)
         self.activation = activation

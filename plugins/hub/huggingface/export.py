@@ -2,16 +2,20 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from plugins.checkpoints import find_checkpoint, read_state
 from plugins.data.glue import specs
+from plugins.data.text.tokenizers_library import CONFIG_FILE
 from plugins.errors import UserError
+from plugins.modules.score_head import ScoreHead
 
 from ..causal_lm import CausalLM
 from ..char_lm import CharLM
+from ..embedder import Embedder
 from ..roberta import RobertaInterface
-from . import card, decoder_lm, masked_lm
+from ..scorer import Scorer
+from . import card, decoder_lm, masked_lm, sentence_format
 from .contents import Contents
 from .files import CONFIG, DTYPES, write_folder
 
@@ -22,7 +26,8 @@ def export(
     """Write a model as a folder that transformers loads by its ``Auto`` classes; it is written atomically.
 
     A RoBERTa or GPT-2 becomes transformers' own. Other models come with their code, which is that of
-    :mod:`plugins.modules`: load them with ``trust_remote_code=True``.
+    :mod:`plugins.modules`: load them with ``trust_remote_code=True``. A model of ``--task embedding`` also has the
+    files of sentence-transformers; one of ``--task preference`` becomes a sequence classifier with one output.
 
     Args:
         model: a checkpoint, its folder, or the result of :func:`plugins.hub.load`.
@@ -47,7 +52,8 @@ def export(
     contents = contents_of(model, head, state)
     contents.config["dtype"] = dtype
     name = Path(folder).absolute().name
-    text = card.model_card_text(model, state, path, name, contents.pipeline, bool(contents.code))
+    lm = model.lm if isinstance(model, Embedder) else model
+    text = card.model_card_text(lm, state, path, name, contents.pipeline, bool(contents.code))
     files = contents.files | contents.code | {CONFIG: contents.config, "README.md": text}
     write_folder(folder, files, contents.tensors, dtype)
 
@@ -66,6 +72,17 @@ def contents_of(model: Any, head: str | None, state: dict[str, Any]) -> Contents
     if isinstance(model, RobertaInterface):
         saved = (state.get("task_state") or {}).get("spec")
         return masked_lm.contents(model, head, specs.from_plain(saved) if saved else None)
+    if isinstance(model, Embedder):
+        if not isinstance(model.lm, RobertaInterface):
+            raise UserError(f"the head of a {type(model.lm).__name__} cannot be exported; that of a masked LM can")
+        if head is not None:
+            raise UserError(f"--head {head}: the model has the head of its task only")
+        if isinstance(model, Scorer):
+            found = masked_lm.contents(model.lm, None, None, cast(ScoreHead, model.head))
+        else:
+            found = sentence_format.contents(model)
+        found.files[CONFIG_FILE]["model_max_length"] = model.longest
+        return found
     if head is not None:
         raise UserError(f"--head {head}: only masked LMs have classification heads")
     if isinstance(model, CharLM):

@@ -186,7 +186,7 @@ def write_folder(
 
     Args:
         folder: a new folder.
-        files: {name: bytes, text or JSON data}.
+        files: {name: bytes, text or JSON data}; a name may have a folder.
         tensors: {name: tensor}; above 5 GB they are written in parts.
         dtype: of floating-point tensors in the file: one of :data:`DTYPES`, or None for their own.
         stem: of the name of the weights, ``STEM.safetensors``.
@@ -203,10 +203,12 @@ def write_folder(
         for name, content in files.items():
             if not isinstance(content, bytes | str):
                 content = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+            (part / name).parent.mkdir(exist_ok=True)
             (part / name).write_bytes(content if isinstance(content, bytes) else content.encode())
         save_tensors(part, tensors, None if dtype is None else DTYPES[dtype], stem)
-        for file in part.iterdir():
-            file.chmod(0o666 & ~umask())
+        for file in part.rglob("*"):
+            if file.is_file():
+                file.chmod(0o666 & ~umask())
         os.rename(part, folder)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from error

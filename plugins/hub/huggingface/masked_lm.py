@@ -5,14 +5,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from plugins.data import dictionaries
 from plugins.data.text.tokenizers import TOKENIZER_FILES
 from plugins.errors import UserError
+from plugins.models.embedding_head import NAME, SCORE_HEAD
 from plugins.models.position_options import scaling_of
 from plugins.modules.activations import ACTIVATIONS
+from plugins.modules.pooler import ClassificationHead
 from plugins.modules.scaling import Scaling
+from plugins.modules.score_head import ScoreHead
 
 from . import remote_code, tokenizers_out
 from .contents import Contents
@@ -34,25 +38,27 @@ STOCK = {  # options of a model that is RoBERTa's; the values are what they have
     "scale_embeddings": False,
     "layernorm_embedding": True,
     "encoder_normalize_before": False,
-    "pooler_type": "bos",
-    "pooler_activation_fn": "tanh",
 }
+HEADS = ("classification_heads.", f"{NAME}.", f"{SCORE_HEAD}.")  # of tensors
 STOCK_ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "gelu_accurate": "gelu_new", "gelu_fast": "gelu_new"}
 
 
-def contents(interface: Any, head: str | None, spec: Any) -> Contents:
+def contents(interface: Any, head: str | None, spec: Any, scorer: ScoreHead | None = None) -> Contents:
     """Return the content of the folder of a masked LM or a classifier.
 
     Args:
         interface: a :class:`plugins.hub.RobertaInterface`.
         head: name of the classification head to export; None for the only one, or for the LM without one.
         spec: the task that the head was trained for (``plugins.data.glue.specs``), or None.
+        scorer: the head of a preference model, which is exported instead, as a regression.
 
     Raises:
         UserError: the model is tuned by ``--peft``, or has an option that the code for transformers does not have.
     """
     model = interface.model
-    cfg, dictionary, classifiers = model.args, interface.task.source_dictionary, model.classification_heads
+    cfg, dictionary, classifiers = model.args, interface.task.source_dictionary, dict(model.classification_heads)
+    if scorer is not None:
+        classifiers = {SCORE_HEAD: as_classifier(scorer)}
     if getattr(cfg, "peft", None) not in (None, "none"):
         raise UserError(f"this model is tuned by --peft {cfg.peft}; merge it first: scripts/merge_peft.py")
     if head is None and len(classifiers) > 1:
@@ -62,32 +68,44 @@ def contents(interface: Any, head: str | None, spec: Any) -> Contents:
     head = head or next(iter(classifiers), None)
     classifier = None if head is None else classifiers[head]
     stock = is_stock(cfg, classifier)
-    config = stock_config(cfg, dictionary) if stock else own_config(cfg, dictionary, classifier)
+    config = (stock_config if stock else own_config)(cfg, dictionary, classifier)
     kind = "MaskedLM" if head is None else "SequenceClassification"
     config |= {"architectures": [f"{'Roberta' if stock else 'ClapRoberta'}For{kind}"]}
     if classifier is not None:
         config |= labels_of(classifier.out_proj.out_features, spec)
     length = cfg.max_positions if cfg.positions == "learned" else None
-    tensors = tensors_of(model, head, stock)
+    tensors = tensors_of(model, classifier, stock)
     files = tokenizers_out.of_masked_lm(dictionary, interface.bpe, length) | original_files(interface)
     pipeline = "fill-mask" if head is None else "text-classification"
     return Contents(config, tensors, files, {} if stock else remote_code.files_of(SHELL), pipeline)
 
 
+def as_classifier(scorer: ScoreHead) -> ClassificationHead:
+    """Return the head of a preference model as a classification head with one output."""
+    width = scorer.dense.in_features
+    head = ClassificationHead(width, width, 1, torch.tanh, scorer.dropout.p, scorer.pooling)
+    head.load_state_dict({name: tensor for name, tensor in scorer.state_dict().items() if name != "flip"})
+    return head.eval()
+
+
+def pooler_activation(cfg: Any, classifier: Any) -> str:
+    """Return the name of the activation of a classification head."""
+    return "tanh" if classifier is not None and classifier.activation is torch.tanh else str(cfg.pooler_activation_fn)
+
+
 def is_stock(cfg: Any, classifier: Any) -> bool:
     """Return whether transformers' own RoBERTa computes the same function."""
-    options = {name: value for name, value in STOCK.items() if classifier is not None or not name.startswith("pooler")}
-    head_activation = str(cfg.head_activation_fn or cfg.activation_fn)
-    inner = classifier is None or classifier.dense.out_features == cfg.encoder_embed_dim
-    return (
-        all(str(cfg[name]) == str(value) for name, value in options.items())
-        and str(cfg.activation_fn) in STOCK_ACTIVATIONS
-        and (classifier is not None or head_activation == "gelu")
-        and inner
-    )
+    if not all(str(cfg[name]) == str(value) for name, value in STOCK.items()):
+        return False
+    if str(cfg.activation_fn) not in STOCK_ACTIVATIONS:
+        return False
+    if classifier is None:
+        return str(cfg.head_activation_fn or cfg.activation_fn) == "gelu"
+    inner = classifier.dense.out_features == cfg.encoder_embed_dim
+    return inner and classifier.pooler_type == "bos" and pooler_activation(cfg, classifier) == "tanh"
 
 
-def common_config(cfg: Any, dictionary: Any) -> dict[str, Any]:
+def common_config(cfg: Any, dictionary: Any, classifier: Any) -> dict[str, Any]:
     """Return the keys that a config has in both cases."""
     return {
         "vocab_size": cfg.vocab_size,
@@ -98,7 +116,7 @@ def common_config(cfg: Any, dictionary: Any) -> dict[str, Any]:
         "layer_norm_eps": cfg.norm_eps,
         "hidden_dropout_prob": cfg.dropout,
         "attention_probs_dropout_prob": cfg.attention_dropout,
-        "classifier_dropout": cfg.pooler_dropout,
+        "classifier_dropout": cfg.pooler_dropout if classifier is None else classifier.dropout.p,
         "tie_word_embeddings": not cfg.untie_weights_roberta,
         "pad_token_id": dictionary.pad(),
         "bos_token_id": dictionary.bos(),
@@ -106,9 +124,9 @@ def common_config(cfg: Any, dictionary: Any) -> dict[str, Any]:
     }
 
 
-def stock_config(cfg: Any, dictionary: Any) -> dict[str, Any]:
+def stock_config(cfg: Any, dictionary: Any, classifier: Any) -> dict[str, Any]:
     """Return the config of transformers' own RoBERTa."""
-    return common_config(cfg, dictionary) | {
+    return common_config(cfg, dictionary, classifier) | {
         "model_type": "roberta",
         "hidden_act": STOCK_ACTIVATIONS[str(cfg.activation_fn)],
         "max_position_embeddings": cfg.max_positions + dictionary.pad() + 1,
@@ -125,12 +143,12 @@ def own_config(cfg: Any, dictionary: Any, classifier: Any) -> dict[str, Any]:
     activations = {
         "hidden_act": str(cfg.activation_fn),
         "head_act": str(cfg.head_activation_fn or cfg.activation_fn),
-        "pooler_act": str(cfg.pooler_activation_fn),
+        "pooler_act": pooler_activation(cfg, classifier),
     }
     for name in activations.values():
         if name not in ACTIVATIONS:
             raise UserError(f"activation {name} cannot be exported; {', '.join(ACTIVATIONS)} can")
-    return common_config(cfg, dictionary) | activations | {
+    return common_config(cfg, dictionary, classifier) | activations | {
         "model_type": "clap_roberta",
         "auto_map": {auto: f"{SHELL}.{name}" for auto, name in CLASSES.items()},
         "max_positions": cfg.max_positions,
@@ -142,7 +160,7 @@ def own_config(cfg: Any, dictionary: Any, classifier: Any) -> dict[str, Any]:
         "scale_embeddings": bool(cfg.scale_embeddings),
         "layernorm_embedding": bool(cfg.layernorm_embedding),
         "pre_norm": bool(cfg.encoder_normalize_before),
-        "pooler_type": str(cfg.pooler_type),
+        "pooler_type": str(cfg.pooler_type) if classifier is None else classifier.pooler_type,
         "classifier_dim": None if classifier is None else classifier.dense.out_features,
         "activation_dropout_prob": cfg.activation_dropout,
         "beta_reference_dim": cfg.beta_reference_dim or 0,
@@ -175,22 +193,20 @@ def labels_of(count: int, spec: Any) -> dict[str, Any]:
     }
 
 
-def tensors_of(model: Any, head: str | None, stock: bool) -> dict[str, Tensor]:
+def tensors_of(model: Any, classifier: Any, stock: bool) -> dict[str, Tensor]:
     """Return {name: tensor} as transformers has them.
 
     Args:
-        head: name of the classification head that replaces the LM's; None for the LM.
+        classifier: the classification head that replaces the LM's; None for the LM.
         stock: for transformers' own RoBERTa.
     """
     state, tied = model.state_dict(), not model.args.untie_weights_roberta
-    tensors = {}
+    tensors = {} if classifier is None else {f"classifier.{name}": t for name, t in classifier.state_dict().items()}
     for name, tensor in state.items():
-        if name.startswith("classification_heads."):
-            if not name.startswith(f"classification_heads.{head}."):
-                continue
-            theirs = "classifier." + name.removeprefix(f"classification_heads.{head}.")
+        if name.startswith(HEADS):
+            continue
         elif name.startswith("encoder.lm_head."):
-            if head is not None or (tied and name == "encoder.lm_head.weight"):
+            if classifier is not None or (tied and name == "encoder.lm_head.weight"):
                 continue
             theirs = stock_name(name) if stock else name.removeprefix("encoder.")
         else:

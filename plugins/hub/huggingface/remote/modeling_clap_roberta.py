@@ -3,6 +3,8 @@
 The layers are in the files next to this one. Shapes: B sequences, T tokens, C channels, V words, K labels.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -10,10 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput, SequenceClassifierOutput
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from plugins.modules.activations import ACTIVATIONS
+from plugins.modules.attention import PADDED_KEY, SelfAttention
 from plugins.modules.clap_head import ClapHead, RobertaHead
 from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbedding, embedding_scale
+from plugins.modules.placement import Placement
 from plugins.modules.pooler import ClassificationHead
 from plugins.modules.positions import Spec
 from plugins.modules.positions import build as build_positions
@@ -86,6 +91,51 @@ class ClapRobertaConfig(PretrainedConfig):
         )
 
 
+class InterfaceAttention(SelfAttention):
+    """Self-attention by the function that ``attn_implementation`` names: ``sdpa``, ``eager``, or a registered one.
+
+    The function receives the position bias and the padding as one additive mask. Functions without such a mask (flash,
+    flex) cannot compute ALiBi, and transformers refuses them.
+    """
+
+    def __init__(self, config: ClapRobertaConfig):
+        super().__init__(config.hidden_size, config.num_attention_heads, config.attention_probs_dropout_prob)
+        self.config = config
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, placement: Placement, padding: Tensor | None = None) -> Tensor:
+        """Return the weighted values (B, H, Q, D) of queries (B, H, Q, D) and keys (B, H, S, D)."""
+        name = self.config._attn_implementation or "sdpa"
+        if name == "sdpa":  # the same kernel, in blocks for long inputs
+            return super().attend(q, k, v, placement, padding)
+        mask = placement.bias()  # (1 or B, 1 or H, Q, S), or None
+        if padding is not None:
+            hidden = padding[:, None, None] * PADDED_KEY  # (B, 1, 1, S)
+            mask = hidden if mask is None else mask + hidden
+        if mask is not None:
+            mask = mask.to(q.dtype).expand(len(q), -1, q.size(2), -1)  # (B, 1 or H, Q, S)
+        function = ALL_ATTENTION_FUNCTIONS.get_interface(name, eager_attention)
+        p = self.dropout if self.training else 0.0
+        x, _ = function(self, q, k, v, mask, dropout=p, scaling=q.size(-1) ** -0.5, is_causal=False)  # (B, Q, H, D)
+        return x.transpose(1, 2)
+
+
+def eager_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **unused: Any,
+) -> tuple[Tensor, Tensor]:
+    """Return the weighted values (B, Q, H, D) and the weights (B, H, Q, S) by plain products."""
+    scores = query @ key.transpose(2, 3) * scaling  # (B, H, Q, S)
+    scores = scores if attention_mask is None else scores + attention_mask
+    weights = F.dropout(scores.softmax(-1, dtype=torch.float32).to(query.dtype), dropout, module.training)
+    return (weights @ value).transpose(1, 2), weights
+
+
 class ClapRobertaPreTrainedModel(PreTrainedModel):
     """Base class of the models below."""
 
@@ -93,6 +143,7 @@ class ClapRobertaPreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     _no_split_modules = ["EncoderLayer"]
     _supports_sdpa = True
+    _supports_attention_backend = True
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
@@ -126,6 +177,8 @@ class ClapRobertaModel(ClapRobertaPreTrainedModel):
             )
             for _ in range(c.num_hidden_layers)
         ]
+        for layer in layers:
+            layer.self_attn = InterfaceAttention(config)
         places = Spec(
             width,
             c.num_attention_heads,
@@ -157,20 +210,45 @@ class ClapRobertaModel(ClapRobertaPreTrainedModel):
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
-        output_hidden_states: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
         return_dict: bool = True,
         **unused: Any,
     ) -> BaseModelOutput | tuple:
         """Encode tokens (B, T), padded on the right; ``attention_mask`` (B, T) is 0 at padding.
 
         Returns:
-            Features (B, T, C), and with ``output_hidden_states`` the input of each layer and the output of the last.
+            Features (B, T, C); with ``output_hidden_states`` the input of each layer and the output of the last; and
+            with ``output_attentions`` the attention weights of each layer, (B, H, T, T) float32, before dropout.
         """
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
         if attention_mask is not None:
             input_ids = input_ids.masked_fill(attention_mask == 0, self.config.pad_token_id)
-        x, states = self.encoder(input_ids)
-        output = BaseModelOutput(last_hidden_state=x, hidden_states=tuple(states) if output_hidden_states else None)
+        weights: list[Tensor] = []
+        with recorded(self, weights) if output_attentions else contextlib.nullcontext():
+            x, states = self.encoder(input_ids)
+        output = BaseModelOutput(
+            last_hidden_state=x,
+            hidden_states=tuple(states) if output_hidden_states else None,
+            attentions=tuple(weights) if output_attentions else None,
+        )
         return output if return_dict else output.to_tuple()
+
+
+@contextlib.contextmanager
+def recorded(model: nn.Module, weights: list[Tensor]) -> Iterator[None]:
+    """Append the attention weights of each layer to a list inside a ``with`` block."""
+    layers = [part for part in model.modules() if isinstance(part, SelfAttention)]
+    for layer in layers:
+        layer.record = lambda _, found: weights.append(found)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.record = None
 
 
 class ClapRobertaForMaskedLM(ClapRobertaPreTrainedModel):
@@ -211,15 +289,16 @@ class ClapRobertaForMaskedLM(ClapRobertaPreTrainedModel):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
-        output_hidden_states: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
         return_dict: bool = True,
         **unused: Any,
     ) -> MaskedLMOutput | tuple:
         """Return logits (B, T, V), and with ``labels`` (B, T), -100 where there is none, the mean cross-entropy."""
-        out = self.model(input_ids, attention_mask, output_hidden_states)
+        out = self.model(input_ids, attention_mask, output_hidden_states, output_attentions)
         logits = self.lm_head(out.last_hidden_state)
         loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
-        output = MaskedLMOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)
+        output = MaskedLMOutput(loss, logits, out.hidden_states, out.attentions)
         return output if return_dict else output.to_tuple()
 
 
@@ -245,16 +324,17 @@ class ClapRobertaForSequenceClassification(ClapRobertaPreTrainedModel):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
-        output_hidden_states: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
         return_dict: bool = True,
         **unused: Any,
     ) -> SequenceClassifierOutput | tuple:
         """Return logits (B, K), and with ``labels`` (B,) the mean cross-entropy, or squared error if K = 1."""
-        out = self.model(input_ids, attention_mask, output_hidden_states)
+        out = self.model(input_ids, attention_mask, output_hidden_states, output_attentions)
         padding = input_ids == self.config.pad_token_id if attention_mask is None else attention_mask == 0  # (B, T)
         logits, loss = self.classifier(out.last_hidden_state, padding), None
         if labels is not None:
             regression = self.config.num_labels == 1
             loss = F.mse_loss(logits[:, 0], labels.to(logits)) if regression else F.cross_entropy(logits, labels)
-        output = SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)
+        output = SequenceClassifierOutput(loss, logits, out.hidden_states, out.attentions)
         return output if return_dict else output.to_tuple()

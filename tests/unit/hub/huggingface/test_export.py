@@ -319,3 +319,58 @@ def test_a_character_lm_loads_by_the_auto_classes(transformers, tmp_path):
     expected = [lm.sample(t, 6, temperature=0, style="drama") for t in (text, text[:2])]
     assert [tokenizer.decode(row[5:]) for row in found] == expected
     assert json.loads((tmp_path / "exported" / "config.json").read_text())["styles"] == ["drama", "novel"]
+
+
+CAUSAL = {
+    "alibi": {"positions": "alibi"},
+    "sinusoidal": {"positions": "sinusoidal", "activation_fn": "gelu"},
+    "rotary": {"positions": "rotary", "tie_embeddings": False, "bias": False},
+    "scaled": {"positions": "rotary", "position_scaling": "ntk", "position_scaling_factor": 2.0, "trained_length": 8},
+}
+
+
+def causal_lm(**options):
+    """Return a causal LM over bytes of text with random weights, large enough that contexts make a difference."""
+    from plugins import checkpoints
+    from plugins.data.text.causal_tokenizers import Characters
+    from plugins.data.text.token_dictionary import TokenDictionary
+    from plugins.models.causal_lm import CausalLanguageModel
+
+    size = {"decoder_layers": 2, "decoder_attention_heads": 2, "decoder_embed_dim": 16, "block_size": 24}
+    dictionary = TokenDictionary(Characters(toy.CHARACTERS))
+    torch.manual_seed(0)
+    model = checkpoints.new_model(CausalLanguageModel, size | options, dictionary)
+    return hub.CausalLM(toy.randomize(model, 1, scale=0.3), dictionary)
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_causal_lms_have_equal_logits_and_greedy_texts(transformers, tmp_path, name):
+    lm = causal_lm(**CAUSAL[name])
+    hub.export(lm, tmp_path / "exported")
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "exported", trust_remote_code=True).eval()
+    assert type(model).__name__ == "DecoderLMForCausalLM"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "exported", trust_remote_code=True)
+    batch = tokenizer(["abba cab", "had"], padding=True, return_tensors="pt")
+    assert batch["attention_mask"][1].tolist() == [0] * 5 + [1] * 3  # on the left
+    with torch.no_grad():
+        logits = model(**batch).logits
+        for row, text in enumerate(("abba cab", "had")):
+            torch.testing.assert_close(logits[row, -len(text) :], lm.logits(text), atol=1e-5, rtol=0)
+    for use_cache in (True, False):
+        found = model.generate(**batch, max_new_tokens=12, do_sample=False, use_cache=use_cache)
+        texts = tokenizer.batch_decode(found[:, 8:], skip_special_tokens=True)
+        assert texts == lm.generate(["abba cab", "had"], max_length=12)
+
+
+def test_large_weights_are_written_in_parts(transformers, zero_clap, tmp_path, monkeypatch):
+    interface, folder = zero_clap
+    monkeypatch.setattr(files, "SHARD_SIZE", "20KB")
+    hub.export(interface, tmp_path / "parts")
+    index = json.loads((tmp_path / "parts" / "model.safetensors.index.json").read_text())
+    parts = set(index["weight_map"].values())
+    assert len(parts) > 1 and parts == {path.name for path in (tmp_path / "parts").glob("*.safetensors")}
+    load = transformers.AutoModelForMaskedLM.from_pretrained
+    whole, split = (load(place, trust_remote_code=True).eval() for place in (folder, tmp_path / "parts"))
+    tokens = masked_tokens(interface.task.source_dictionary)
+    with torch.no_grad():
+        assert torch.equal(whole(tokens).logits, split(tokens).logits)
