@@ -278,6 +278,7 @@ def build_sentence_encoder(cfg: DictConfig, dictionary: Dictionary) -> SentenceE
                 cfg.max_positions,
                 padding_row=pad,
                 alibi_bos=str(cfg.alibi_bos),
+                alibi_float32=str(cfg.alibi_dtype) == "float32",
                 scaling=scaling_of(cfg),
             ),
         ),

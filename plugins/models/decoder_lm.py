@@ -154,6 +154,7 @@ class LMDecoder(FairseqDecoder):
             FUSED.get(str(cfg.activation_fn)) or utils.get_activation_fn(str(cfg.activation_fn)),
             positions=str(cfg.positions),
             scaling=scaling_of(cfg),
+            alibi_float32=str(cfg.alibi_dtype) == "float32",
             bias=cfg.bias,
             norm_eps=cfg.norm_eps,
             dropout=cfg.dropout,

@@ -1,4 +1,4 @@
-"""The options that scale the positions of any model, see :class:`plugins.modules.scaling.Scaling`."""
+"""The options of the positions of any model, see :class:`plugins.modules.scaling.Scaling`."""
 
 from dataclasses import dataclass
 from typing import Optional  # fairseq's parser does not read `int | None`
@@ -9,9 +9,10 @@ from omegaconf import DictConfig
 from plugins.errors import UserError, shown
 from plugins.modules.positions import SCHEMES
 from plugins.modules.scaling import SCALINGS, Scaling
-from plugins.options import architecture
+from plugins.options import architecture, option
 
 KINDS = ChoiceEnum(list(SCALINGS))
+ALIBI_DTYPES = ChoiceEnum(["queries", "float32"])
 DEFAULTS = {"position_scaling": "none", "position_scaling_factor": 1.0}
 
 
@@ -25,6 +26,11 @@ class PositionScalingConfig(FairseqDataclass):
     position_scaling_factor: Optional[float] = architecture("how many times longer inputs become, at least 1 (1)")
     trained_length: Optional[int] = architecture(
         "tokens of the inputs that the weights were trained on before scaling (the longest input)"
+    )
+    alibi_dtype: ALIBI_DTYPES = option(
+        "queries",
+        "type of the ALiBi bias: that of the queries, which fused kernels take; or float32, with which half-precision "
+        "attention on a GPU is computed in float32",
     )
 
 

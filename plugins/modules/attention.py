@@ -15,6 +15,8 @@ from .norm import at_least_float32
 from .placement import MOST_SCORES, Placement
 
 PADDING_CHANNELS = 8  # one is used; GPU kernels want the head dimension to be a multiple of eight
+MOST_WRITTEN = 256  # keys; up to here the CPU's fused kernel has a slow backward pass in half precision
+HALF = (torch.bfloat16, torch.float16)
 PADDED_KEY = -3e4  # within half precision, and divided by sqrt(D) still far below any real score
 
 
@@ -74,7 +76,7 @@ class Attention(nn.Module):
     @staticmethod
     def queries_at_once(q: Tensor, placement: Placement, p: float) -> int:
         """Return how many queries of (B, H, Q, D) are computed at once, with attention dropout ``p``."""
-        if p and q.device.type == "cpu":  # all scores are written out
+        if writes_scores(q.device, q.dtype, placement.keys, p):
             numbers = q.size(0) * q.size(1) * placement.keys
         else:
             sequences = 1 if isinstance(placement.queries, slice) else q.size(0)
@@ -176,17 +178,21 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, padding: Tensor
         (B, H, Q, D).
     """
     width, scale = q.size(-1), q.size(-1) ** -0.5
+    k, v = k.to(q.dtype), v.to(q.dtype)  # under autocast those of a cache may differ
+    if bias is not None and bias.dtype in HALF:
+        bias = bias.to(q.dtype)
     if padding is not None and bias is None:
         bias = torch.zeros_like(padding, dtype=q.dtype).masked_fill_(padding, PADDED_KEY)[:, None, None]  # (B,1,1,S)
     elif padding is not None:
         q, k, v = hide_padding(q, k, v, padding)
-    if p and q.device.type == "cpu":
-        return attend_with_cheap_dropout(q, k, v, bias, p, scale)[..., :width]
-    if bias is None or q.device.type == "cpu":  # the CPU kernel adds a float32 bias to scores of any type
-        return F.scaled_dot_product_attention(q, k, v, bias, dropout_p=p, scale=scale)[..., :width]
-    dtype = q.dtype
-    q, k, v, bias = match_types(q, k, v, bias)
-    with torch.autocast(q.device.type, enabled=False):  # autocast would cast them back
+    if bias is None and not writes_scores(q.device, q.dtype, k.size(2), p):
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=p, scale=scale)
+    with torch.autocast(q.device.type, enabled=False):  # autocast would round a float32 bias again in each layer
+        if writes_scores(q.device, q.dtype, k.size(2), p):
+            return attend_by_scores(q, k, v, bias, p, scale)[..., :width]
+        dtype = q.dtype
+        if bias is not None and q.device.type != "cpu":  # the CPU kernel adds a float32 bias to scores of any type
+            q, k, v, bias = match_types(q, k, v, bias)
         return F.scaled_dot_product_attention(q, k, v, bias, dropout_p=p, scale=scale)[..., :width].to(dtype)
 
 
@@ -205,8 +211,8 @@ def attention_weights(q: Tensor, k: Tensor, bias: Tensor | None, padding: Tensor
 def match_types(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Convert q, k, v and the bias to one type, as GPU kernels require, without losing precision of the bias.
 
-    With bfloat16 and a float32 bias that type is float32: bfloat16 cannot represent half a position beyond a distance
-    of about 130.
+    With bfloat16 and a float32 bias, which ``--alibi-dtype float32`` asks for, that type is float32: bfloat16 cannot
+    represent half a position beyond a distance of 128.
     """
     dtype = torch.float32 if q.dtype == torch.bfloat16 and bias.dtype == torch.float32 else q.dtype
     return q.to(dtype), k.to(dtype), v.to(dtype), bias.to(dtype)
@@ -234,9 +240,31 @@ def hide_padding(q: Tensor, k: Tensor, v: Tensor, padding: Tensor) -> tuple[Tens
     return q, k, F.pad(v, (0, PADDING_CHANNELS))
 
 
-def attend_with_cheap_dropout(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, p: float, scale: float) -> Tensor:
-    """Attention without the fused kernel, which on a CPU has no dropout; its fallback draws random numbers slowly."""
-    scores = (q * scale) @ k.transpose(-1, -2)  # (B, H, Q, S)
-    if bias is not None:
-        scores = scores.to(bias.dtype).add_(bias)
+def writes_scores(device: torch.device, dtype: torch.dtype, keys: int, p: float) -> bool:
+    """Return whether attention is computed without a fused kernel, so that all scores are in memory.
+
+    The CPU's fused kernel has no dropout, and its fallback draws random numbers slowly. In half precision its backward
+    pass takes several times as long as three matrix products if there are few keys.
+
+    Args:
+        device, dtype: of the queries.
+        keys: S.
+        p: dropout probability of the attention weights.
+    """
+    if device.type != "cpu":
+        return False
+    return p > 0 or (dtype in HALF and keys <= MOST_WRITTEN and torch.is_grad_enabled())
+
+
+def attend_by_scores(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, p: float, scale: float) -> Tensor:
+    """Attention without a fused kernel; arguments as in :func:`attend`. See :func:`writes_scores`."""
+    if bias is not None and q.dtype in HALF and bias.dtype == q.dtype:
+        # The product is added to a copy of the bias, so that their sum is rounded once.
+        scores = bias.expand(*q.shape[:3], k.size(2)).clone(memory_format=torch.contiguous_format).flatten(0, 1)
+        scores = scores.baddbmm_(q.flatten(0, 1), k.flatten(0, 1).transpose(-1, -2), alpha=scale)  # (B * H, Q, S)
+        scores = scores.unflatten(0, q.shape[:2])
+    else:
+        scores = (q * scale) @ k.transpose(-1, -2)  # (B, H, Q, S)
+        if bias is not None:
+            scores = scores.to(bias.dtype).add_(bias)
     return dropout(scores.softmax(-1).to(v.dtype), p, training=True) @ v

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import Attention
+from .attention import Attention, writes_scores
 from .cache import Cache
 from .dropout import Dropout
 from .linear import Linear
-from .placement import Placement
+from .placement import Placement, query_type
 from .positions import Positions, Spec, Where
 from .positions import build as build_positions
 from .recompute import call
@@ -117,6 +117,7 @@ class Decoder(nn.Module):
         activation: of the feed-forward nets.
         positions: a name in :data:`plugins.modules.positions.SCHEMES`.
         scaling: of positions, for inputs longer than trained (default: none).
+        alibi_float32: see :class:`.positions.Alibi`.
         bias: biases in linear layers and layer norms.
         dropout: at the end of each half of a layer.
         embedding_dropout: after the embedding.
@@ -140,6 +141,7 @@ class Decoder(nn.Module):
         *,
         positions: str = "learned",
         scaling: Scaling | None = None,
+        alibi_float32: bool = False,
         bias: bool = True,
         dropout: float = 0.0,
         embedding_dropout: float = 0.0,
@@ -150,7 +152,8 @@ class Decoder(nn.Module):
         super().__init__()
         self.block_size, self.heads, self.attention_dropout = block_size, heads, attention_dropout
         self.wte = nn.Embedding(words, width)
-        scheme = build_positions(positions, Spec(width, heads, block_size, causal=True, scaling=scaling or Scaling()))
+        spec = Spec(width, heads, block_size, True, scaling=scaling or Scaling(), alibi_float32=alibi_float32)
+        scheme = build_positions(positions, spec)
         self._positions = scheme.key or "wpe"  # where checkpoints have its parameters
         self.add_module(self._positions, scheme)
         self.prompt: Prompt | None = None  # takes the first positions
@@ -190,11 +193,13 @@ class Decoder(nn.Module):
             raise ValueError(f"{length} tokens{prompted} exceed the block size of {self.block_size}")
         where = slice(past, length) if cache is None or cache.lengths is None else cache.places(tokens.size(1))
         x = self.embed(tokens, where, length, prompt)  # (B, P + T, C), P being 0 without a prompt
-        explicit = x.device.type == "cpu" and self.training and self.attention_dropout > 0  # see `attend`
-        first = 0 if cache is None else cache.first
+        dtype, first = query_type(x), 0 if cache is None else cache.first
         given = (window, None if cache is None else cache.window, self.window)
         window = next((each for each in given if each is not None), None)
-        placement = Placement(self.positions, where, length - first, x.device, explicit, first=first, window=window)
+        explicit = writes_scores(x.device, dtype, length - first, self.attention_dropout if self.training else 0.0)
+        placement = Placement(
+            self.positions, where, length - first, x.device, explicit, first=first, window=window, dtype=dtype
+        )
         recompute = self.checkpoint_activations and self.training and cache is None
         for layer, block in enumerate(self.h):
             x = call(block, x, placement, layer, cache, recompute=recompute)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .attention import SelfAttention, take_rows
 from .dropout import Dropout
 from .norm import l2_normalize
-from .placement import Placement
+from .placement import Placement, query_type
 from .positions import Positions
 from .recompute import call
 
@@ -178,7 +178,8 @@ class SentenceEncoder(nn.Module):
         padding = tokens == self.padding_index
         x = x.masked_fill(padding[..., None], 0)
         padding = padding if padding.any() else None
-        placement = Placement(self.positions, slice(0, tokens.size(1)), tokens.size(1), tokens.device)
+        length = tokens.size(1)
+        placement = Placement(self.positions, slice(0, length), length, x.device, dtype=query_type(x))
         states, last = [x], self.layers[-1]
         recompute = self.checkpoint_activations and self.training
         for layer in self.layers:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 SHORT = 1024  # positions; up to here the (H, T, T) bias is kept between passes
+ALIGNED = 8  # numbers; GPU kernels copy a bias whose rows do not start at multiples of 16 bytes
 
 
 def power_of_two(n: int) -> int:
@@ -17,17 +18,18 @@ def power_of_two(n: int) -> int:
 
 
 class Grown:
-    """A float32 tensor that is a function of a length, kept between calls and built for the next power of two.
+    """A tensor that is a function of a length, kept between calls and built for the next power of two.
 
-    It is not a buffer: ``.half()`` and ``.bfloat16()`` must not reach it, since bfloat16 cannot represent, for example,
-    half a position beyond a distance of about 130.
+    It is not a buffer: ``.half()`` and ``.bfloat16()`` must not reach it, because it is computed in float32 and rounded
+    once. A sum of numbers that are rounded already would lose half a position even at short distances.
 
     Args:
-        build: from a length to the tensor, on the CPU.
+        build: from a length to the tensor, float32, on the CPU.
+        dtype: of the tensor that is kept.
     """
 
-    def __init__(self, build: Callable[[int], Tensor]):
-        self.build, self.length = build, 0
+    def __init__(self, build: Callable[[int], Tensor], dtype: torch.dtype = torch.float32):
+        self.build, self.dtype, self.length = build, dtype, 0
         self.value: Tensor | None = None
 
     def __call__(self, length: int, device: torch.device) -> Tensor:
@@ -35,7 +37,7 @@ class Grown:
         if self.value is None or self.length < length or self.value.device != device:
             self.length = power_of_two(max(length, self.length, 1))
             with torch.inference_mode(False):  # else it could not be used in training later
-                self.value = self.build(self.length).to(device)
+                self.value = self.build(self.length).to(device, self.dtype)
         return self.value
 
 
@@ -44,11 +46,12 @@ class OffsetBias:
 
     Args:
         function: from offsets (N,), float32 whole numbers, to biases (H, N).
+        dtype: of the bias.
     """
 
-    def __init__(self, function: Callable[[Tensor], Tensor]):
+    def __init__(self, function: Callable[[Tensor], Tensor], dtype: torch.dtype = torch.float32):
         self.function = function
-        self._vector, self._matrix = Grown(self._build_vector), Grown(self._build_matrix)
+        self._vector, self._matrix = Grown(self._build_vector, dtype), Grown(self._build_matrix, dtype)
 
     def rows(self, queries: slice | Tensor, keys: int, device: torch.device) -> Tensor:
         """Return the bias of some queries for the keys at 0 to ``keys`` - 1.
@@ -65,10 +68,11 @@ class OffsetBias:
             return self._matrix(max(keys, queries.stop), device)[None, :, queries, :keys]
         vector = self._vector(keys if isinstance(queries, Tensor) else max(keys, queries.stop), device)
         length = self._vector.length
-        windows = vector.unfold(1, keys, 1)  # window w has the offsets of the query at L-1-w: (H, 2L-S, S)
+        wide = min(-(-keys // ALIGNED) * ALIGNED, length)
+        windows = vector.unfold(1, wide, 1)  # window w has the offsets of the query at L-1-w: (H, 2L-S, S or more)
         if isinstance(queries, slice):
-            return windows[:, length - queries.stop : length - queries.start].flip(1)[None]
-        return windows[:, length - 1 - queries].transpose(0, 1)  # (H, B, Q, S) -> (B, H, Q, S)
+            return windows[:, length - queries.stop : length - queries.start].flip(1)[None, ..., :keys]
+        return windows[:, length - 1 - queries].transpose(0, 1)[..., :keys]  # (H, B, Q, S) -> (B, H, Q, S)
 
     def _build_vector(self, length: int) -> Tensor:
         """Return the bias of the offsets 1-L to L-1, (H, 2L-1)."""

@@ -13,6 +13,16 @@ from .positions import Positions, Where, shifted
 MOST_SCORES = 1 << 24  # numbers in a block of attention scores or of their bias: 64 MB in float32
 
 
+def query_type(x: Tensor) -> torch.dtype:
+    """Return the type of the queries, projected from the input ``x`` of a layer: autocast's if it is on, else its own.
+
+    ``torch.autocast`` leaves float64 as it is.
+    """
+    if x.dtype == torch.float64 or not torch.is_autocast_enabled(x.device.type):
+        return x.dtype
+    return torch.get_autocast_dtype(x.device.type)
+
+
 class Placement:
     """Positions of the queries and keys of one forward pass. All layers of a model share it.
 
@@ -25,6 +35,7 @@ class Placement:
         first: the position of the first key.
         window: how many keys a query attends to at most, itself included; None for all.
         queries: the positions of the queries; None for those of all new tokens.
+        dtype: of the queries, and so of the bias; see :func:`query_type`.
     """
 
     def __init__(
@@ -38,8 +49,10 @@ class Placement:
         first: int = 0,
         window: int | None = None,
         queries: Where | None = None,
+        dtype: torch.dtype = torch.float32,
     ):
         self.scheme, self.tokens, self.keys, self.device, self.explicit = scheme, tokens, keys, device, explicit
+        self.dtype = dtype
         self.first, self.window = first, window
         self.queries = tokens if queries is None else queries
         self.key_angles = scheme.angles(tokens, first + keys, device)
@@ -64,7 +77,7 @@ class Placement:
         """Return the same keys with other queries, at positions (B, Q)."""
         return Placement(
             self.scheme, self.tokens, self.keys, self.device, self.explicit,
-            first=self.first, window=self.window, queries=queries,
+            first=self.first, window=self.window, queries=queries, dtype=self.dtype,
         )  # fmt: skip
 
     def part(self, start: int, stop: int) -> tuple["Placement", slice]:
@@ -90,4 +103,4 @@ class Placement:
 
     def _new_bias(self, explicit: bool = False) -> Tensor | None:
         queries = shifted(self.queries, -self.first)
-        return self.scheme.bias(queries, self.keys, self.device, explicit or self.explicit, self.window)
+        return self.scheme.bias(queries, self.keys, self.device, explicit or self.explicit, self.window, self.dtype)

@@ -42,6 +42,7 @@ class Spec:
         causal: tokens attend only to themselves and to what precedes them.
         padding_row: row of padding tokens in a table; the first position has the next row. None: no such row.
         alibi_bos: see :class:`Alibi`.
+        alibi_float32: see :class:`Alibi`.
         scaling: of relative positions, see :class:`.scaling.Scaling`.
     """
 
@@ -52,6 +53,7 @@ class Spec:
     padding_row: int | None = None
     alibi_bos: str = "linear"
     scaling: Scaling = Scaling()
+    alibi_float32: bool = False
 
 
 class Positions(nn.Module):
@@ -89,7 +91,7 @@ class Positions(nn.Module):
         if scaling.kind not in self.scalings:
             raise ValueError(f"{type(self).__name__} supports scaling {', '.join(self.scalings)}, not {scaling.kind!r}")
         self.scaling = scaling
-        self._offsets: dict[tuple, OffsetBias] = {}  # by window and scale
+        self._offsets: dict[tuple, OffsetBias] = {}  # by window, scale and type
 
     def embed(self, x: Tensor, where: Where, end: int) -> Tensor:
         """Add positions to embedded tokens.
@@ -128,7 +130,13 @@ class Positions(nn.Module):
         return int(explicit or count not in (1, keys))
 
     def bias(
-        self, queries: Where, keys: int, device: torch.device, explicit: bool = False, window: int | None = None
+        self,
+        queries: Where,
+        keys: int,
+        device: torch.device,
+        explicit: bool = False,
+        window: int | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> Tensor | None:
         """Return what is added to the scores of queries at some positions for the keys at 0 to ``keys`` - 1.
 
@@ -138,18 +146,19 @@ class Positions(nn.Module):
             device: of the result.
             explicit: return a causal mask even where the kernel's ``is_causal`` does the same.
             window: exclude keys that precede a query by this many positions or more.
+            dtype: of the result, to which it is rounded once.
 
         Returns:
-            (1 or B, 1 or H, Q, S) float32, minus infinity where attention is excluded; None for zeros, or where the
+            (1 or B, 1 or H, Q, S), minus infinity where attention is excluded; None for zeros, or where the
             kernel's ``is_causal`` does the same.
         """
         if not self.bias_heads(queries, keys, explicit, window):
             return None
-        key = window, self.scaling.slope(keys)
+        key = window, self.scaling.slope(keys), dtype
         if key not in self._offsets:
             if len(self._offsets) == MOST_OFFSETS:
                 self._offsets.clear()
-            self._offsets[key] = OffsetBias(functools.partial(self._masked_score, window=window, scale=key[1]))
+            self._offsets[key] = OffsetBias(functools.partial(self._masked_score, window=window, scale=key[1]), dtype)
         return self._offsets[key].rows(queries, keys, device)
 
     def _masked_score(self, offset: Tensor, window: int | None, scale: float) -> Tensor:
@@ -239,6 +248,10 @@ class Alibi(Positions):
     ``zero``, so that ``<s>`` is near every token (as data2vec 2.0, arXiv 2212.07525, does for its extra tokens);
     ``learned``, one scalar per head (LittleBird, arXiv 2210.11870).
 
+    The bias has the type of the queries, so that fused kernels take it. bfloat16 represents half a position up to a
+    distance of 128; beyond it the half position is kept on average over neighboring distances. ``Spec.alibi_float32``
+    keeps float32.
+
     Raises:
         ValueError: an unknown ``alibi_bos``.
     """
@@ -251,7 +264,7 @@ class Alibi(Positions):
         super().__init__(spec)
         if spec.alibi_bos not in BOS_MODES:
             raise ValueError(f"alibi_bos is one of {', '.join(BOS_MODES)}, not {spec.alibi_bos!r}")
-        self.bos = spec.alibi_bos
+        self.bos, self.float32 = spec.alibi_bos, spec.alibi_float32
         self.bos_bias = nn.Parameter(torch.zeros(spec.heads)) if self.bos == "learned" else None
 
     def score(self, offset: Tensor) -> Tensor:
@@ -259,14 +272,21 @@ class Alibi(Positions):
         return -alibi_slopes(self.heads)[:, None] * distance
 
     def bias(
-        self, queries: Where, keys: int, device: torch.device, explicit: bool = False, window: int | None = None
+        self,
+        queries: Where,
+        keys: int,
+        device: torch.device,
+        explicit: bool = False,
+        window: int | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> Tensor:
         """See :meth:`Positions.bias`."""
-        bias = super().bias(queries, keys, device, explicit, window)  # (1 or B, H, Q, S)
+        dtype = torch.float32 if self.float32 else dtype
+        bias = super().bias(queries, keys, device, explicit, window, dtype)  # (1 or B, H, Q, S)
         assert bias is not None, "ALiBi always has scores"
         if self.bos == "linear":
             return bias
-        value = bias.new_zeros(self.heads) if self.bos_bias is None else self.bos_bias.float()
+        value = bias.new_zeros(self.heads) if self.bos_bias is None else self.bos_bias.to(dtype)
         if isinstance(queries, slice):
             queries = torch.arange(queries.start, queries.stop, device=device)
         at_bos = (queries == 0)[..., None] | (torch.arange(keys, device=device) == 0)  # (Q, S) or (B, Q, S)

@@ -102,6 +102,39 @@ def test_casting_the_model_does_not_reach_the_bias(cast):
     assert torch.equal(alibi.bias(slice(0, 300), 300, CPU), before)
 
 
+def difference_of_sides(heads, length, dtype):
+    """Return by how much a key to the right is nearer than one to the left, in slopes, by distance: (H, L - 1)."""
+    alibi = make(heads)
+    bias = alibi.bias(slice(0, 2 * length), 2 * length, CPU, dtype=dtype)[0, :, length].double()  # of one query
+    distance = torch.arange(1, length)
+    return (bias[:, length + distance] - bias[:, length - distance]) / alibi_slopes(heads).double()[:, None]
+
+
+def test_a_bfloat16_bias_has_the_half_position_up_to_a_distance_of_128():
+    assert torch.equal(difference_of_sides(8, 129, torch.bfloat16), torch.full((8, 128), 0.5, dtype=torch.double))
+
+
+@pytest.mark.parametrize("heads", [8, 12])
+def test_beyond_it_has_the_half_position_on_average(heads):
+    shift = difference_of_sides(heads, 2048, torch.bfloat16)[:, 127:1919].unflatten(1, (-1, 256)).mean(-1)
+    torch.testing.assert_close(shift, torch.full_like(shift, 0.5), atol=0.13, rtol=0)
+
+
+def test_a_float32_bias_is_one_whatever_the_queries_are():
+    alibi, length = make(4, alibi_float32=True), slice(0, 300)
+    bias = alibi.bias(length, 300, CPU, dtype=torch.bfloat16)
+    assert torch.equal(bias, make(4).bias(length, 300, CPU)) and bias.dtype == torch.float32
+
+
+@pytest.mark.parametrize("bos", ["linear", "zero", "learned"])
+@pytest.mark.parametrize("length", [300, 1100])  # kept whole, and as a vector
+def test_a_bias_in_half_precision_is_the_float32_bias_rounded_once(bos, length):
+    alibi = make(12, alibi_bos=bos)
+    for dtype in (torch.bfloat16, torch.float16):
+        bias = alibi.bias(slice(0, length), length, CPU, dtype=dtype)
+        assert torch.equal(bias, alibi.bias(slice(0, length), length, CPU).to(dtype))
+
+
 def test_the_half_slope_shift_survives_a_long_distance():
     bias = bias_of(1, 2001)[0] * 256
     assert (bias[1000, 0].item(), bias[1000, 2000].item()) == (-1000.0, -999.5)

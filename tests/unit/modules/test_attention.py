@@ -9,8 +9,15 @@ import toy
 
 from plugins.modules import attention as attention_module
 from plugins.modules import placement as placement_module
-from plugins.modules.attention import SelfAttention, attend, attention_weights, group_by_sequence, match_types
-from plugins.modules.placement import Placement
+from plugins.modules.attention import (
+    SelfAttention,
+    attend,
+    attention_weights,
+    group_by_sequence,
+    match_types,
+    writes_scores,
+)
+from plugins.modules.placement import Placement, query_type
 from plugins.modules.positions import Positions, Spec, build
 
 CPU = torch.device("cpu")
@@ -28,10 +35,10 @@ def reference(q, k, v, bias=None, padding=None):
     return torch.einsum("bhij,bhjd->bhid", scores.softmax(-1), v)
 
 
-def place(length=T, biased=True, heads=H):
+def place(length=T, biased=True, heads=H, **options):
     """Return the placement of an encoder's tokens, with ALiBi or without positions."""
     spec = Spec(8 * heads, heads, length)
-    return Placement(build("alibi", spec) if biased else Positions(spec), slice(0, length), length, CPU)
+    return Placement(build("alibi", spec) if biased else Positions(spec), slice(0, length), length, CPU, **options)
 
 
 def inputs(length=T, dtype=torch.float32):
@@ -186,6 +193,49 @@ def test_kernels_that_want_one_type_get_half_precision_where_it_is_enough():
     assert {t.dtype for t in match_types(q, q, q, torch.zeros(1, 2, 4, 4))} == {torch.float16}
     q = q.bfloat16()
     assert {t.dtype for t in match_types(q, q, q, q.new_zeros(1, 1, 1, 4))} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("p", [0.0, 1e-12])
+@pytest.mark.parametrize("biased, padded", [(True, True), (True, False), (False, True), (False, False)])
+@pytest.mark.parametrize("length", [T, 300])  # all scores written, and the fused kernel
+def test_bfloat16_attention_differs_from_the_textbook_by_rounding(biased, padded, length, p):
+    (q, k, v), _, padding = inputs(length, torch.bfloat16)
+    bias = place(length, dtype=torch.bfloat16).bias() if biased else None
+    with torch.autocast("cpu", torch.bfloat16):
+        out = attend(q, k, v, bias, padding if padded else None, p)
+    assert out.dtype == torch.bfloat16
+    exact = reference(q, k, v, place(length).bias() if biased else None, padding if padded else None)
+    grad = torch.randn_like(exact)
+    theirs = torch.autograd.grad(exact, (q, k, v), grad)
+    ours = torch.autograd.grad(out, (q, k, v), grad.bfloat16())
+    for a, b in zip((out, *ours), (exact, *theirs), strict=True):
+        assert (a.double() - b).norm() < 0.015 * b.double().norm()
+
+
+def test_autocast_on_a_cpu_keeps_a_float32_bias():
+    q = torch.zeros(1, 1, 1, 8, dtype=torch.bfloat16)
+    v = torch.tensor([1.0, 0.0])[:, None].expand(1, 1, 2, 8).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        out = attend(q, v.new_zeros(1, 1, 2, 8), v, torch.tensor([-200.0, -200.4])[None, None, None], None)
+    assert out[0, 0, 0, 0].item() == pytest.approx(0.5987, abs=2e-3)  # bfloat16 rounds both to -200
+
+
+def test_the_type_of_queries_is_autocasts():
+    x, exact = torch.zeros(1), torch.zeros(1, dtype=torch.float64)
+    assert (query_type(x), query_type(x.half()), query_type(exact)) == (torch.float32, torch.float16, torch.float64)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (query_type(x), query_type(x.half()), query_type(exact)) == (torch.bfloat16,) * 2 + (torch.float64,)
+
+
+def test_scores_are_written_out_where_a_cpu_has_no_fast_kernel():
+    def written(dtype, keys, p, device=CPU):
+        return writes_scores(device, dtype, keys, p)
+
+    assert written(torch.float32, 512, 0.1) and not written(torch.float32, 128, 0)
+    assert written(torch.bfloat16, 128, 0) and not written(torch.bfloat16, 512, 0)
+    with torch.no_grad():
+        assert not written(torch.bfloat16, 128, 0)
+    assert not written(torch.bfloat16, 128, 0.1, torch.device("cuda"))
 
 
 def test_rows_are_laid_out_by_sequence_and_filled_up():

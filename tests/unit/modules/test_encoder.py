@@ -4,6 +4,7 @@ import pytest
 import torch
 import toy
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbedding, embedding_scale
 from plugins.modules.placement import Placement
@@ -210,3 +211,42 @@ def test_positions_are_added_before_the_layer_norm_of_the_embedding():
     encoder, tokens = build(positions="learned").eval(), torch.tensor([[0, 5, 5]])
     rows = encoder.embed_tokens.weight[tokens] + encoder.embed_positions.weight[[2, 3, 4]]
     torch.testing.assert_close(encoder.embed(tokens), encoder.layernorm_embedding(rows))
+
+
+# Mixed precision
+
+
+class Scores(TorchDispatchMode):
+    """Collects the types of all tensors (..., T, T) that are made."""
+
+    def __init__(self, length):
+        super().__init__()
+        self.length, self.found = length, set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **kwargs or {})
+        if torch.is_tensor(out) and out.is_floating_point() and out.shape[-2:] == (self.length, self.length):
+            self.found.add(out.dtype)
+        return out
+
+
+@pytest.mark.parametrize("dtype, found", [("queries", {torch.bfloat16}), ("float32", {torch.bfloat16, torch.float32})])
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_under_autocast_attention_is_in_half_precision(task, dtype, found, dropout):
+    model = toy.make_model(task, positions="alibi", attention_dropout=dropout, alibi_dtype=dtype).train()
+    tokens = torch.randint(4, 20, (3, 31))
+    with torch.autocast("cpu", torch.bfloat16):
+        model(tokens, features_only=True)  # builds the bias
+        with Scores(31) as scores:
+            model(tokens, features_only=True)[0].float().sum().backward()
+    assert scores.found == found
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_the_bias_is_made_once_for_all_layers(task, autocast, monkeypatch):
+    made, build = [], Positions.bias
+    monkeypatch.setattr(Positions, "bias", lambda *a, **k: made.append(build(*a, **k)) or made[-1])
+    model = toy.make_model(task, positions="alibi", encoder_layers=3).train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        model(torch.randint(4, 20, (3, 31)), features_only=True)
+    assert [bias.dtype for bias in made] == [torch.bfloat16 if autocast else torch.float32]
