@@ -16,6 +16,7 @@ from plugins.models.char_lm_config import CharLMConfig
 from plugins.models.clap_roberta import ClapRobertaModel
 from plugins.models.clap_roberta_config import ClapRobertaConfig
 from plugins.optim.fused_adamw import FusedAdamW
+from plugins.options import NO_START
 
 METHODS = {
     "lora": {"peft": "lora", "lora_rank": 4},
@@ -40,7 +41,6 @@ MODELS = {
         ENCODER | {"head": "roberta", "positions": "alibi", "alibi_bos": "learned", "encoder_normalize_before": True},
     ),
 }
-START = ("save_dir", "restore_file", "finetune_from_model")
 
 
 class Characters(list):
@@ -63,7 +63,7 @@ def build(name, seed=0, **options):
     """Return a model built from options through its registered class, and the options as they were resolved."""
     cls, config, sizes = MODELS[name]
     torch.manual_seed(seed)
-    cfg = OmegaConf.structured(config(**{**dict.fromkeys(START), **sizes, **options}))
+    cfg = OmegaConf.structured(config(**{**NO_START, **sizes, **options}))
     cfg._name = "clap_roberta" if name.startswith("clap") else name.split()[0]
     return cls.build_model(cfg, task_of(name)).eval(), cfg
 

@@ -30,6 +30,7 @@ from plugins.hub import CharLM
 from plugins.models.char_lm import CharLanguageModel
 from plugins.models.char_lm_config import CharLMConfig
 from plugins.models.clap_roberta_config import ClapRobertaConfig
+from plugins.options import NO_START
 from plugins.tasks.clap_masked_lm import ClapMaskedLMConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -110,9 +111,7 @@ def make_task(data, **options):
 def make_model(task, seed=0, **options):
     """Return a toy model for a task, built by ``task.build_model`` from a config of the real class."""
     torch.manual_seed(seed)
-    config = ClapRobertaConfig(
-        **{**SIZE, "save_dir": None, "restore_file": None, "finetune_from_model": None, **options}
-    )
+    config = ClapRobertaConfig(**{**SIZE, **NO_START, **options})
     config._name = "clap_roberta"
     return task.build_model(OmegaConf.structured(config)).eval()
 
@@ -163,10 +162,9 @@ def save_masked_lm(folder, data, heads=(), **options):
 def make_char_lm(characters=CHARACTERS, styles=(), unit="char", seed=0, **options):
     """Return a CharLM with random weights, large enough that styles and contexts make a difference."""
     dictionary = CharDictionary.of_bytes() if unit == "byte" else CharDictionary(characters)
-    start = dict.fromkeys(("save_dir", "restore_file", "finetune_from_model"))
     if styles:
         options = {"style_layers": "every", **options}
-    cfg = OmegaConf.structured(CharLMConfig(**{**DECODER_SIZE, **start, **options}))
+    cfg = OmegaConf.structured(CharLMConfig(**{**DECODER_SIZE, **NO_START, **options}))
     task = SimpleNamespace(source_dictionary=dictionary, style_names=list(styles))
     torch.manual_seed(seed)
     model = randomize(CharLanguageModel.build_model(cfg, task), seed, scale=0.5)

@@ -13,7 +13,7 @@ from .finding import IN_A_FOLDER, by_update, find_checkpoint, starting_checkpoin
 from .kinds import kind_of, load, loads
 from .nanogpt import read_multi_style, read_nanogpt
 from .options import as_dict, check_kind, inherit, model_name, record, registered_model, stored_options
-from .reading import read_state, read_tensors
+from .reading import read_state, read_tensors, reading_once
 from .writing import check_place, write_causal_lm
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "read_nanogpt",
     "read_state",
     "read_tensors",
+    "reading_once",
     "record",
     "registered_model",
     "starting_checkpoint",

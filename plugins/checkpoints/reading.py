@@ -7,6 +7,8 @@ numpy scalars of any size.
 
 import argparse
 import contextlib
+import contextvars
+import copy
 import os
 import pickle
 import re
@@ -17,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._pytree import tree_leaves
 
 from plugins.errors import UserError, shortened
 
@@ -58,6 +61,24 @@ SAFE_GLOBALS: list[Any] = [
 ]
 
 
+# What has been read within reading_once, by (device, inode, size, time of change)
+SHARED: contextvars.ContextVar[dict | None] = contextvars.ContextVar("SHARED", default=None)
+
+
+@contextlib.contextmanager
+def reading_once() -> Iterator[None]:
+    """Read each file at most once within the block: later reads of it, fairseq's included, reuse the content.
+
+    Tensors are shared between the reads, containers and options are copied. A file that changes is read again.
+    """
+    token = SHARED.set({}) if SHARED.get() is None else None
+    try:
+        yield
+    finally:
+        if token is not None:
+            SHARED.reset(token)
+
+
 def read_state(path: str | os.PathLike) -> dict:
     """Read a checkpoint; its tensors are mapped from the file.
 
@@ -91,10 +112,26 @@ def read_file(path: str | os.PathLike, mapped: bool = True) -> Any:
     """Return the raw content of a file that ``torch.save`` wrote.
 
     Args:
-        mapped: map the tensors from the file instead of reading them.
+        mapped: map the tensors from the file instead of reading them; always so within :func:`reading_once`.
     """
     path = os.fspath(path)
-    if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would block
+    shared, status = SHARED.get(), os.stat(path)
+    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    if shared is None:
+        return unpickled(path, status.st_mode, mapped)
+    if key not in shared:
+        shared[key] = unpickled(path, status.st_mode, mapped=True)
+    return copied(shared[key])
+
+
+def copied(content: Any) -> Any:
+    """Return a copy of the content of a file that shares its tensors."""
+    tensors = {id(leaf): leaf for leaf in tree_leaves(content) if torch.is_tensor(leaf)}
+    return copy.deepcopy(content, tensors)
+
+
+def unpickled(path: str, mode: int, mapped: bool) -> Any:
+    if not stat.S_ISREG(mode):  # opening a pipe would block
         if os.path.isdir(path):
             raise IsADirectoryError(0, "a folder, not a file")
         raise UserError(f"{path}: not a regular file")

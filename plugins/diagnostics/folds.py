@@ -8,8 +8,8 @@ from plugins.errors import check
 def stratified(labels: np.ndarray, folds: int, groups: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
     """Return the fold of each row, (n,) int16 from 0 to ``folds`` - 1.
 
-    Groups of several rows are dealt first, the largest ones at the start, each to the fold that lacks its labels most;
-single rows then fill up the folds, label by label.
+    Groups of several rows are assigned first, in order of decreasing size, each to the fold that lacks its labels most.
+    Single rows then fill up the folds, label by label.
 
     Args:
         labels: (n,) class ids, or scores, which are cut into ten quantiles.

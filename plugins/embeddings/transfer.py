@@ -208,7 +208,7 @@ def matrix(
 def with_gains(rows: Sequence[Mapping]) -> list[dict]:
     """Return rows with ``gain``, the score less that of the direct run of the same target, size and seed.
 
-A gain is NaN if either run predicts a single class: any source looks good compared with a collapsed run.
+    A gain is NaN if either run predicts a single class: any source looks good compared with a collapsed run.
     """
     direct = {(row["target"], row["size"], row["seed"]): row for row in rows if row["source"] == DIRECT}
     found = []

@@ -31,6 +31,7 @@ checkpoints.loads("causal_lm", CausalLanguageModel)(CausalLM.from_pretrained)
 checkpoints.loads("masked_lm", RobertaModel)(roberta.load)
 
 
+@checkpoints.reading_once()
 def load(path: str | os.PathLike, base: str | None = None) -> CharLM | CausalLM | RobertaInterface | Embedder:
     """Load a model from a checkpoint, on the CPU and in evaluation mode.
 

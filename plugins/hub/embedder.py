@@ -43,6 +43,7 @@ class Embedder:
         self.model, self.encoder, self.head, self.longest = model.eval(), encoder, head.eval(), longest
 
     @classmethod
+    @checkpoints.reading_once()
     def from_pretrained(
         cls, path: str, pooling: str | None = None, normalize: bool | None = None, base: str | None = None
     ) -> "Embedder":

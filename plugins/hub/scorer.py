@@ -25,6 +25,7 @@ class Scorer(Embedder):
     width = 1
 
     @classmethod
+    @checkpoints.reading_once()
     def from_pretrained(  # type: ignore[override]  # the training has chosen the pooling
         cls, path: str, base: str | None = None
     ) -> "Scorer":

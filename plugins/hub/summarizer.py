@@ -42,6 +42,7 @@ class Summarizer:
         )
 
     @classmethod
+    @checkpoints.reading_once()
     def from_pretrained(
         cls, path: str | Path, separator: str | None = None, base: str | Path | None = None
     ) -> "Summarizer":

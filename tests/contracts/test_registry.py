@@ -114,10 +114,10 @@ def char_lm_keys(options):
 
     from plugins.models.char_lm import CharLanguageModel
     from plugins.models.char_lm_config import CharLMConfig
+    from plugins.options import NO_START
 
-    start = dict.fromkeys(("save_dir", "restore_file", "finetune_from_model"))
     sizes = {"decoder_layers": 4, "decoder_attention_heads": 2, "decoder_embed_dim": 32, "block_size": 48}
-    config = OmegaConf.structured(CharLMConfig(**start, **sizes, **options))
+    config = OmegaConf.structured(CharLMConfig(**NO_START, **sizes, **options))
     task = SimpleNamespace(source_dictionary=range(65), style_names=[])
     return {k: list(v.shape) for k, v in CharLanguageModel.build_model(config, task).state_dict().items()}
 

@@ -25,8 +25,8 @@ Predict = Callable[[Sequence[str]], np.ndarray]
 def consistency(labels: np.ndarray, style: int | None = None) -> float:
     """Return the share of the windows of a text that have its style.
 
-The style of a text is the requested one. If none was requested, it is, for each window, the most frequent style of the
-    *other* windows: a window does not vote for itself, so that independent windows agree by chance, 1/K. Ties count
+    The style of a text is the requested one. If none was requested, it is, for each window, the most frequent style of
+    the *other* windows: a window does not vote for itself, so that independent windows agree by chance, 1/K. Ties count
     in parts. A window without style agrees with nothing and does not vote: random letters score 0.
 
     Args:

@@ -192,8 +192,8 @@ def numbered_rows(path: Path, spec: GlueSpec, split: str) -> Iterator[tuple[int,
 def columns(path: Path, header: list[str], spec: GlueSpec, split: str) -> list[str]:
     """Return a header with the task's own name for each column that it needs.
 
-A column with exactly that name takes precedence. Otherwise the alias of a column of text, or the name of the label in
-    another case, counts. White space around names is ignored.
+    A column with exactly that name takes precedence. Otherwise the alias of a column of text, or the name of the label
+    in another case, counts. White space around names is ignored.
 
     Raises:
         UserError: a column is missing, or two match.

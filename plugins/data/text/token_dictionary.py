@@ -23,9 +23,8 @@ class TokenDictionary(Dictionary):
     """A tokenizer's symbols at 0 to V-1, then added symbols, without fairseq's own special symbols.
 
     ``bos()`` begins and ``eos()`` ends a document: what the tokenizer's files name, else both are ``<|endoftext|>`` (or
-    ``</s>``), which is added where the tokenizer has none. ``pad()`` is ``len(self)``, which has no row: it occurs in
-targets only, at positions without a prediction.
-    Inputs may be padded with any symbol on the right, where nothing sees it.
+    ``</s>``), which is added where the tokenizer has none. ``pad()`` is ``len(self)``, which has no row: it occurs only
+    in targets, at positions without a prediction. Inputs may be padded with any symbol on the right.
 
     Attributes:
         tokenizer: what turns text into indices.

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
-from plugins.checkpoints import find_checkpoint, read_state
+from plugins.checkpoints import find_checkpoint, read_state, reading_once
 from plugins.data.glue import specs
 from plugins.data.text.tokenizers_library import CONFIG_FILE
 from plugins.errors import UserError
@@ -48,7 +48,8 @@ def export(
     path, state = None, {}
     if isinstance(model, str | Path):
         path = find_checkpoint(model)
-        state, model = read_state(path), hub.load(path, base)
+        with reading_once():
+            state, model = read_state(path), hub.load(path, base)
     contents = contents_of(model, head, state)
     contents.config["dtype"] = dtype
     name = Path(folder).absolute().name

@@ -11,7 +11,7 @@ import torch
 import toy
 from fairseq import checkpoint_utils
 
-from plugins import checkpoints
+from plugins import checkpoints, hub
 from plugins.checkpoints import reading
 
 
@@ -173,3 +173,51 @@ def test_a_pipe_is_not_read(tmp_path, reader):
     os.mkfifo(tmp_path / "pipe.pt")
     with toy.refused("pipe.pt"):
         READERS[reader](str(tmp_path / "pipe.pt"))
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The paths that are read, one entry per read."""
+    paths, read = [], reading.unpickled
+
+    def counted(path, *arguments, **options):
+        paths.append(os.path.basename(path))
+        return read(path, *arguments, **options)
+
+    monkeypatch.setattr(reading, "unpickled", counted)
+    return paths
+
+
+def test_within_reading_once_a_file_is_read_once_and_again_when_it_changes(tmp_path, reads):
+    path = tmp_path / "a.pt"
+    torch.save(state(), path)
+    with checkpoints.reading_once(), checkpoints.reading_once():
+        for reader in READERS.values():
+            assert torch.equal(reader(str(path))["model"]["w"], torch.ones(2))
+        assert reads == ["a.pt"]
+        torch.save(state(model={"w": torch.zeros(3)}), tmp_path / "b.pt")
+        os.replace(tmp_path / "b.pt", path)
+        assert torch.equal(checkpoints.read_state(path)["model"]["w"], torch.zeros(3))
+    checkpoints.read_state(path)
+    assert reads == ["a.pt"] * 3
+
+
+def test_a_change_of_what_was_read_does_not_reach_the_next_reader(tmp_path):
+    torch.save(state(args=argparse.Namespace(a=[1])), tmp_path / "a.pt")
+    with checkpoints.reading_once():
+        first = checkpoints.read_state(tmp_path / "a.pt")
+        first["args"].a.append(2)
+        del first["model"]["w"]
+        second = checkpoints.read_state(tmp_path / "a.pt")
+    assert second["args"].a == [1] and list(second["model"]) == ["w"]
+
+
+@pytest.mark.parametrize("kind", ["masked_lm", "char_lm"])
+def test_loading_a_model_reads_its_checkpoint_once(tmp_path, toy_data, kind, reads):
+    if kind == "masked_lm":
+        toy.save_masked_lm(tmp_path, toy_data)
+    else:
+        toy.save_char_lm(toy.make_char_lm(), tmp_path / "checkpoint_best.pt")
+    hub.load(tmp_path)
+    hub.Embedder.from_pretrained(tmp_path)
+    assert reads == ["checkpoint_best.pt"] * 2

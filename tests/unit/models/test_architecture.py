@@ -11,11 +11,11 @@ from plugins.checkpoints import roberta
 from plugins.errors import UserError
 from plugins.models import architecture
 from plugins.models.clap_roberta_config import ClapRobertaConfig
+from plugins.options import NO_START
 
 
 def config(**options):
-    start = {"save_dir": None, "restore_file": None, "finetune_from_model": None}
-    return OmegaConf.structured(ClapRobertaConfig(**{**start, **options}))
+    return OmegaConf.structured(ClapRobertaConfig(**NO_START | options))
 
 
 TABLES = {

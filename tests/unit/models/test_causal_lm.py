@@ -12,8 +12,8 @@ from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.models.causal_lm import CausalLanguageModel
 from plugins.models.causal_lm_config import SIZES, CausalLMConfig
+from plugins.options import NO_START
 
-START = dict.fromkeys(("save_dir", "restore_file", "finetune_from_model"))
 TINY = {"decoder_layers": 2, "decoder_attention_heads": 2, "decoder_embed_dim": 16, "block_size": 20}
 
 
@@ -25,7 +25,7 @@ def dictionary_of(rows):
 
 def make(rows=13, **options):
     torch.manual_seed(2)
-    config = OmegaConf.structured(CausalLMConfig(**START | TINY | options))
+    config = OmegaConf.structured(CausalLMConfig(**NO_START | TINY | options))
     return CausalLanguageModel.build_model(config, SimpleNamespace(source_dictionary=dictionary_of(rows)))
 
 
@@ -83,7 +83,7 @@ def test_a_checkpoint_takes_new_symbols_whose_rows_are_the_mean_of_the_others(ti
 def test_rows_are_made_up_for_added_symbols_only():
     dictionary = TokenDictionary(Characters("abcdefghijklm"))  # 14 symbols, of which the end alone is added
     task = SimpleNamespace(source_dictionary=dictionary)
-    model = CausalLanguageModel.build_model(OmegaConf.structured(CausalLMConfig(**START | TINY)), task)
+    model = CausalLanguageModel.build_model(OmegaConf.structured(CausalLMConfig(**NO_START | TINY)), task)
     with pytest.raises(RuntimeError, match="size mismatch"):
         model.load_state_dict(make(12).state_dict())
 

@@ -12,6 +12,7 @@ from plugins.errors import UserError
 from plugins.models.char_lm import CharLanguageModel
 from plugins.models.char_lm_config import SIZES, CharLMConfig
 from plugins.modules.style_adapter import INFERENCES
+from plugins.options import NO_START
 
 WORDS, BLOCK = 13, 20
 TINY = {"decoder_layers": 4, "decoder_attention_heads": 2, "decoder_embed_dim": 16, "block_size": BLOCK}
@@ -27,7 +28,7 @@ class Characters:
 
 def make(names=(), **options):
     torch.manual_seed(2)
-    config = CharLMConfig(save_dir=None, restore_file=None, finetune_from_model=None, **{**TINY, **options})
+    config = CharLMConfig(**{**NO_START, **TINY, **options})
     task = SimpleNamespace(source_dictionary=Characters(), style_names=list(names))
     return CharLanguageModel.build_model(OmegaConf.structured(config), task).eval()
 

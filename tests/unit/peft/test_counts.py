@@ -9,14 +9,14 @@ from omegaconf import OmegaConf
 from plugins import peft
 from plugins.models.causal_lm import CausalLanguageModel
 from plugins.models.causal_lm_config import SIZES, CausalLMConfig
+from plugins.options import NO_START
 
 WORDS, BASE = 50257, 124_439_808
 
 
 def tuned(**options):
     """Return a GPT-2 small without weights that is tuned, and how many of its parameters are."""
-    start = dict.fromkeys(("save_dir", "restore_file", "finetune_from_model"))
-    cfg = OmegaConf.structured(CausalLMConfig(**start, **SIZES["small"]))
+    cfg = OmegaConf.structured(CausalLMConfig(**NO_START, **SIZES["small"]))
     with torch.device("meta"):
         model = CausalLanguageModel.build_model(cfg, SimpleNamespace(source_dictionary=range(WORDS)))
     assert peft.count(SimpleNamespace(parameters=model.parameters)).total == BASE

@@ -10,10 +10,11 @@ from omegaconf import OmegaConf
 
 from plugins.data.text.causal_tokenizers import Characters
 from plugins.data.text.token_dictionary import TokenDictionary
+from plugins.options import NO_START
 from plugins.tasks.causal_lm import CausalLMTask, CausalLMTaskConfig
 from plugins.tasks.char_lm import CharLMTask
 
-NOTHING = {"path": None, "restore_file": "checkpoint_last.pt", "finetune_from_model": None}
+START = {"path": None, "restore_file": "checkpoint_last.pt"}
 TEXT = "the quick brown fox jumps over the lazy dog\n" * 20
 
 
@@ -27,7 +28,7 @@ def text(tmp_path):
 @pytest.fixture
 def make_task(tmp_path, text):
     def make(block=16, **options):
-        options = {"data": str(text), "seed": 1, "save_dir": str(tmp_path / "run"), **NOTHING, **options}
+        options = {**NO_START, **START, "data": str(text), "seed": 1, "save_dir": str(tmp_path / "run"), **options}
         config = CausalLMTaskConfig(**options)
         config._name = "causal_lm"
         task = tasks.setup_task(OmegaConf.structured(config))

@@ -8,9 +8,8 @@ import toy
 from fairseq import models, tasks
 from omegaconf import OmegaConf
 
+from plugins.options import NO_START
 from plugins.tasks.char_lm import CharLMTaskConfig
-
-NOTHING = {"path": None, "restore_file": None, "finetune_from_model": None}
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def text(tmp_path):
 @pytest.fixture
 def make_task(tmp_path):
     def make(data, block=16, **options):
-        options = {"seed": 1, "save_dir": str(tmp_path / "run"), **NOTHING, **options}
+        options = {**NO_START, "seed": 1, "path": None, "save_dir": str(tmp_path / "run"), **options}
         config = CharLMTaskConfig(data=str(data), **options)
         config._name = "char_lm"
         task = tasks.setup_task(OmegaConf.structured(config))

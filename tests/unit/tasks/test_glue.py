@@ -9,6 +9,7 @@ from fairseq.logging import metrics
 
 from plugins.criterions.glue import ANSWERS
 from plugins.data.glue import specs
+from plugins.options import NO_START
 from plugins.tasks import glue
 
 SPEC = """
@@ -50,7 +51,7 @@ def prepared(toy_data, tmp_path):
     def prepare(**start):
         model = toy.make_model(toy.make_task(toy_data))
         model.register_classification_head("rte", num_classes=2)
-        task.prepare(model, {"save_dir": None, "restore_file": None, "finetune_from_model": None, **start})
+        task.prepare(model, NO_START | start)
         return model, {name: value.clone() for name, value in model.state_dict().items()}
 
     return prepare
