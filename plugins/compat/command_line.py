@@ -13,7 +13,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from . import preflight
+from . import precision, preflight
 from .patching import repaired, wrap
 
 ALIASES = {"--finetune-from": "--finetune-from-model"}
@@ -136,6 +136,9 @@ def print_help_when_complete() -> Callable[[ArgumentParser], None]:
     def modify(parser):
         parsers.append(parser)
         if len(parsers) == 2:
+            for flag, text in precision.HELP.items():
+                if flag in parser._option_string_actions:
+                    parser._option_string_actions[flag].help = text
             parser.print_help()
             parser.exit()
 

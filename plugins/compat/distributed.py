@@ -6,7 +6,6 @@ same random numbers are drawn in every process; a worker that ends leaves traceb
 epoch counts the batches of one process, so that a run resumed with fewer processes repeats a part of the epoch.
 """
 
-import importlib.util
 import logging
 import os
 import re
@@ -19,12 +18,12 @@ from omegaconf import open_dict
 
 from plugins.errors import UserError, find_user_error
 
+from . import unavailable
 from .launchers import Launch, find_launch
 from .patching import repaired, wrap
 
 LOST = re.compile(r"gloo|NCCL|Connection (closed|reset|refused)|Broken pipe|Socket", re.IGNORECASE)
 CHILD_ERROR = re.compile(r"^plugins\.errors\.UserError: (.*)", re.MULTILINE)
-NEEDS_FAIRSCALE = ("fully_sharded", "slowmo")
 
 
 def install() -> None:
@@ -125,7 +124,7 @@ def prepare(cfg: Any, environment: Mapping[str, str]) -> None:
         UserError: names the flag or the variable.
     """
     options = cfg.distributed_training
-    check_fairscale(options)
+    unavailable.check(cfg)
     if cfg.common.log_format is None:
         logging.getLogger("fairseq.distributed.utils").setLevel(logging.WARNING)  # two lines from each process
     on_cpu = cfg.common.cpu or not torch.cuda.is_available()
@@ -167,18 +166,6 @@ def check_cpu(options: Any) -> None:
             f"--distributed-world-size {size} starts no process on a CPU; leave it out and start the command with "
             f"`torchrun --nproc_per_node {size} $(which fairseq-train) ...`"
         )
-
-
-def check_fairscale(options: Any) -> None:
-    """Raise a UserError if options need fairscale, which is not installed."""
-    if importlib.util.find_spec("fairscale") is not None:
-        return
-    for flag, value, needs in (
-        ("--ddp-backend", options.ddp_backend, options.ddp_backend in NEEDS_FAIRSCALE),
-        ("--zero-sharding", options.zero_sharding, options.zero_sharding != "none"),
-    ):
-        if needs:
-            raise UserError(f"{flag} {value} needs fairscale, which is not installed; leave the option out")
 
 
 def explain(error: RuntimeError, rank: int | None) -> str | None:

@@ -19,6 +19,15 @@ HALF = ("fp16", "bf16", "amp")  # of fairseq
 MEMORY_EFFICIENT = {"memory_efficient_fp16": "fp16", "memory_efficient_bf16": "bf16"}
 NOT_MEMORY_EFFICIENT = ("fused_adamw", "adamw_8bit", "sgd", "adagrad", "adadelta", "lamb")  # optimizers
 
+HELP = {  # of fairseq's flags; fairseq's own texts leave open which to take, and are wrong about --bf16
+    "--fp16": "float16 weights and gradients, float32 copies in the optimizer, loss scaling; for GPUs without bfloat16",
+    "--bf16": "bfloat16 weights and gradients, float32 copies in the optimizer, on a GPU; --mixed-precision bf16 of "
+    "the tasks of this package keeps gradients in float32 and is recommended instead",
+    "--amp": "torch's automatic mixed precision in float16, in training only; for GPUs without bfloat16",
+    "--memory-efficient-fp16": "--fp16 without float32 copies; for the optimizers adam, adamax, nag and adafactor",
+    "--memory-efficient-bf16": "--bf16 without float32 copies; for the optimizers adam, adamax, nag and adafactor",
+}
+
 
 def install() -> None:
     """Put the repairs in place."""
@@ -64,7 +73,7 @@ def check(cfg: Any) -> None:
         raise UserError(f"{' and '.join(flags)} exclude each other; choose one, preferably --mixed-precision bf16")
     on_cpu = common.cpu or not torch.cuda.is_available()
     if on_cpu and asked:
-        why = "--cpu was given" if common.cpu else "torch sees no GPU"
+        why = "--cpu was given" if torch.cuda.is_available() else "torch sees no GPU"
         instead = "use --mixed-precision bf16 instead" if cpu_has_bfloat16() else "leave it out to train in float32"
         raise UserError(f"{flags[0]} needs a GPU, and {why}; {instead}")
     if on_cpu and mixed == "bf16" and not cpu_has_bfloat16():

@@ -13,7 +13,7 @@ from typing import Any
 
 from plugins.errors import UserError, shown
 
-from . import precision
+from . import precision, unavailable
 from .patching import repaired, wrap
 
 DEFAULT_RESTORE = "checkpoint_last.pt"
@@ -32,7 +32,10 @@ def install() -> None:
 def checked_defaults(original: Callable, cfg: Any) -> None:
     """Complete the configuration of a run, then check it: fairseq does so before it writes anything."""
     original(cfg)
+    unavailable.check(cfg)
     precision.check(cfg)
+    check_numbers(cfg)
+    check_start(cfg.checkpoint)
 
 
 def check_run(cfg: Any, criterion: Any) -> None:
@@ -41,13 +44,18 @@ def check_run(cfg: Any, criterion: Any) -> None:
     Raises:
         UserError: names the flag, its value, and the possible ones.
     """
+    check_numbers(cfg)
+    check_start(cfg.checkpoint)
+    if not cfg.dataset.disable_validation and hasattr(criterion, "validation_metrics"):
+        check_metric(cfg.checkpoint.best_checkpoint_metric, criterion.validation_metrics())
+
+
+def check_numbers(cfg: Any) -> None:
+    """Raise a UserError for a number that is out of range."""
     check_positive("--log-interval", [cfg.common.log_interval])
     check_positive("--update-freq", cfg.optimization.update_freq)
     if not all(math.isfinite(rate) and rate >= 0 for rate in cfg.optimization.lr):
         raise UserError(f"--lr {list(cfg.optimization.lr)}: learning rates are finite numbers of at least 0")
-    check_start(cfg.checkpoint)
-    if not cfg.dataset.disable_validation and hasattr(criterion, "validation_metrics"):
-        check_metric(cfg.checkpoint.best_checkpoint_metric, criterion.validation_metrics())
 
 
 def check_positive(flag: str, numbers: Collection[int]) -> None:

@@ -19,7 +19,6 @@ import torch
 from fairseq import utils
 from fairseq.data import Dictionary
 from fairseq.dataclass.utils import gen_parser_from_dataclass
-from fairseq.distributed import fsdp_wrap
 from fairseq.models import FairseqEncoder, register_model
 from fairseq.models.roberta import RobertaModel
 from fairseq.modules.checkpoint_activations import checkpoint_wrapper
@@ -300,7 +299,7 @@ def build_sentence_encoder(cfg: DictConfig, dictionary: Dictionary) -> SentenceE
 
 
 def build_layer(cfg: DictConfig) -> nn.Module:
-    """Build an encoder layer, wrapped for quantization noise, compilation, checkpointing and FSDP as configured."""
+    """Build an encoder layer, wrapped for quantization noise, compilation and offloading as configured."""
     layer = EncoderLayer(
         cfg.encoder_embed_dim,
         cfg.encoder_ffn_embed_dim,
@@ -320,7 +319,7 @@ def build_layer(cfg: DictConfig) -> nn.Module:
         layer.compile(dynamic=True)
     if cfg.checkpoint_activations and cfg.offload_activations:
         layer = checkpoint_wrapper(layer, offload_to_cpu=True)
-    return fsdp_wrap(layer, min_num_params=0 if cfg.checkpoint_activations else cfg.min_params_to_wrap)
+    return layer
 
 
 def build_head(cfg: DictConfig, dictionary: Dictionary, table: Tensor) -> ClapHead | RobertaHead:

@@ -3,11 +3,11 @@
 Only data: :mod:`plugins.models.architecture` fills in missing values.
 """
 
+import argparse
 from dataclasses import dataclass
 from typing import Optional  # fairseq's parser does not read `int | None`
 
 from fairseq.dataclass import ChoiceEnum
-from fairseq.models.transformer import DEFAULT_MIN_PARAMS_TO_WRAP
 from fairseq.utils import get_available_activation_fns
 
 from plugins.modules.pooler import POOLERS
@@ -105,7 +105,7 @@ class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig):
     # Memory and speed
     checkpoint_activations: bool = option(False, "recompute activations in the backward pass: less memory")
     offload_activations: bool = option(False, "with --checkpoint-activations: keep them on the CPU")
-    min_params_to_wrap: int = option(DEFAULT_MIN_PARAMS_TO_WRAP, "fully_sharded: smallest layer that is wrapped")
+    min_params_to_wrap: Optional[int] = option(None, argparse.SUPPRESS)  # of fully_sharded, which this stack lacks
     compile_encoder: bool = option(False, "compile the layers with torch.compile (no gain on a CPU)")
 
 

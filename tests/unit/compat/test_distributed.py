@@ -67,14 +67,6 @@ def test_a_world_that_no_process_would_start_is_refused(prepared):
         prepared(distributed_world_size=2, distributed_init_method="file:///x")
 
 
-@pytest.mark.parametrize(
-    "option, value", [("ddp_backend", "fully_sharded"), ("ddp_backend", "slowmo"), ("zero_sharding", "os")]
-)
-def test_what_needs_fairscale_is_refused(prepared, option, value):
-    with toy.refused(f"--{option.replace('_', '-')} {value}", "fairscale"):
-        prepared(**{option: value})
-
-
 def draw(rank, updates, seed=1):
     """Return what one process draws in one update."""
     stub = SimpleNamespace(

@@ -1,0 +1,66 @@
+"""Options that cannot work, because they need a package that is not installed, or exclude each other.
+
+Defects: fairseq finds this out after it has encoded the data, by an ImportError or an assertion; asked to write
+checkpoints asynchronously without iopath, it ends with exit status 0 and has trained nothing.
+"""
+
+import importlib.util
+from collections.abc import Iterator
+from typing import Any
+
+from plugins.errors import UserError
+
+from .optimizers import GROUPED
+
+SHARDED = "fully_sharded"  # fairscale's FSDP, which is no longer developed
+
+
+def check(cfg: Any) -> None:
+    """Check the options of a run.
+
+    Raises:
+        UserError: names the option and the missing package, or the other option.
+    """
+    for option, package in needed(cfg):
+        if not installed(package):
+            raise UserError(f"{option} needs {package}, which is not installed; leave the option out")
+    kind = getattr(cfg.get("optimizer"), "_name", None)
+    if cfg.distributed_training.ddp_backend == SHARDED and kind in GROUPED:
+        raise UserError(f"--ddp-backend {SHARDED} and --optimizer {kind} exclude each other; leave out the former")
+
+
+def needed(cfg: Any) -> Iterator[tuple[str, str]]:
+    """Yield each option of a run that needs a package, as it is written, and the package."""
+    distributed, common = cfg.distributed_training, cfg.common
+    if distributed.ddp_backend in (SHARDED, "slowmo"):
+        yield f"--ddp-backend {distributed.ddp_backend}", "fairscale"
+    if distributed.zero_sharding != "none":
+        yield f"--zero-sharding {distributed.zero_sharding}", "fairscale"
+    if distributed.cpu_offload:
+        yield "--cpu-offload", "fairscale"
+    if distributed.pipeline_model_parallel:
+        yield "--pipeline-model-parallel", "fairscale"
+    if common.model_parallel_size > 1:
+        yield f"--model-parallel-size {common.model_parallel_size}", "fairseq.model_parallel.megatron"
+    if common.tpu:
+        yield "--tpu", "torch_xla"
+    if common.use_plasma_view:
+        yield "--use-plasma-view", "pyarrow.plasma"
+    if cfg.checkpoint.write_checkpoints_asynchronously:
+        yield "--write-checkpoints-asynchronously", "iopath"
+    optimizer = cfg.get("optimizer")
+    kind = getattr(optimizer, "_name", None)
+    if kind == "lamb":
+        yield "--optimizer lamb", "apex"
+    if kind == "cpu_adam":
+        yield "--optimizer cpu_adam", "deepspeed"
+    if getattr(optimizer, "fp16_adam_stats", False):
+        yield "--fp16-adam-stats", "apex"
+
+
+def installed(package: str) -> bool:
+    """Return whether a package can be imported."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # its parent is missing
+        return False

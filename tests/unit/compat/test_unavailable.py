@@ -1,0 +1,55 @@
+"""Options that need packages which are not installed, or that exclude each other."""
+
+import pytest
+import toy
+from fairseq.dataclass.configs import FairseqConfig
+from omegaconf import OmegaConf
+
+from plugins.compat import unavailable
+
+
+def check(optimizer="adam", **given):
+    """Check the options of a run; dotted names are written with two underscores."""
+    cfg = OmegaConf.structured(FairseqConfig())
+    cfg.optimizer = {"_name": optimizer}
+    for name, value in given.items():
+        OmegaConf.update(cfg, name.replace("__", "."), value, force_add=True)
+    unavailable.check(cfg)
+
+
+def test_the_defaults_of_fairseq_need_nothing():
+    check()
+    unavailable.check(OmegaConf.structured(FairseqConfig()))  # fairseq-validate has no optimizer
+
+
+@pytest.mark.parametrize("given, named", [
+    ({"distributed_training__ddp_backend": "fully_sharded"}, ["--ddp-backend fully_sharded", "fairscale"]),
+    ({"distributed_training__ddp_backend": "slowmo"}, ["--ddp-backend slowmo", "fairscale"]),
+    ({"distributed_training__zero_sharding": "os"}, ["--zero-sharding os", "fairscale"]),
+    ({"distributed_training__cpu_offload": True}, ["--cpu-offload", "fairscale"]),
+    ({"distributed_training__pipeline_model_parallel": True}, ["--pipeline-model-parallel", "fairscale"]),
+    ({"common__model_parallel_size": 2}, ["--model-parallel-size 2", "fairseq.model_parallel.megatron"]),
+    ({"common__tpu": True}, ["--tpu", "torch_xla"]),
+    ({"common__use_plasma_view": True}, ["--use-plasma-view", "pyarrow.plasma"]),
+    ({"checkpoint__write_checkpoints_asynchronously": True}, ["--write-checkpoints-asynchronously", "iopath"]),
+    ({"optimizer": "lamb"}, ["--optimizer lamb", "apex"]),
+    ({"optimizer": "cpu_adam"}, ["--optimizer cpu_adam", "deepspeed"]),
+    ({"optimizer__fp16_adam_stats": True}, ["--fp16-adam-stats", "apex"]),
+])  # fmt: skip
+def test_an_option_is_named_with_the_package_it_needs(monkeypatch, given, named):
+    monkeypatch.setattr(unavailable, "installed", lambda package: False)
+    with toy.refused(*named):
+        check(**given)
+    monkeypatch.setattr(unavailable, "installed", lambda package: True)
+    check(**given)
+
+
+def test_installed_packages_are_found():
+    assert unavailable.installed("torch.nn") and not unavailable.installed("no_such_package.part")
+
+
+@pytest.mark.parametrize("optimizer", ["fused_adamw", "adamw_8bit"])
+def test_parameters_in_groups_cannot_be_sharded(monkeypatch, optimizer):
+    monkeypatch.setattr(unavailable, "installed", lambda package: True)
+    with toy.refused("--ddp-backend fully_sharded", f"--optimizer {optimizer}"):
+        check(optimizer, distributed_training__ddp_backend="fully_sharded")
