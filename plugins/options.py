@@ -18,6 +18,19 @@ class StartConfig(FairseqDataclass):
 
 
 @dataclass
+class ShardConfig(FairseqDataclass):
+    """How a model is divided among the processes of a run."""
+
+    shard: bool = field(
+        default=False,
+        metadata={
+            "help": "several processes: divide parameters, gradients and optimizer state among them (FSDP2); "
+            "checkpoints stay whole"
+        },
+    )
+
+
+@dataclass
 class BestConfig(FairseqDataclass):
     """Options of tasks that define when a checkpoint counts as better than the best one."""
 

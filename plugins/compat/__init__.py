@@ -22,6 +22,7 @@ from . import (
     optimizers,
     precision,
     preflight,
+    sharding,
     threads,
     trainer,
 )
@@ -61,6 +62,7 @@ def install(
     best_checkpoint.install()
     optimizers.install()
     distributed.install()
+    sharding.install()
     threads.install()
     if make_display is not None:
         console.install(make_display, hydra.begin_run)

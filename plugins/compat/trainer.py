@@ -14,7 +14,7 @@ from omegaconf import open_dict
 
 from plugins.errors import UserError
 
-from . import optimizers, precision, preflight
+from . import optimizers, precision, preflight, sharding
 from .patching import repaired, wrap
 
 
@@ -40,6 +40,7 @@ def checked_trainer(
     """Check a configuration before the trainer is built."""
     precision.check(cfg)
     preflight.check_run(cfg, criterion)
+    sharding.prepare(cfg)
     check_checkpoint_is_shared(cfg.checkpoint)
     precision.set_matmul_precision(cfg)
     with open_dict(cfg):

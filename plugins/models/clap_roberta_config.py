@@ -11,7 +11,7 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq.utils import get_available_activation_fns
 
 from plugins.modules.pooler import POOLERS
-from plugins.options import StartConfig, architecture, architecture_names, option
+from plugins.options import ShardConfig, StartConfig, architecture, architecture_names, option
 from plugins.peft import PeftConfig
 
 from .position_options import DEFAULTS as SCALING
@@ -25,7 +25,7 @@ ACTIVATIONS = ChoiceEnum(get_available_activation_fns())
 
 
 @dataclass
-class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig):
+class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig, ShardConfig):
     # Size
     encoder_layers: Optional[int] = architecture("layers (12)")
     encoder_embed_dim: Optional[int] = architecture("width (768)")

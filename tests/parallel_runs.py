@@ -1,0 +1,118 @@
+"""Toy runs of several gloo processes and of one, and how to compare them."""
+
+import json
+import re
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+import toy
+
+from plugins.checkpoints import new_model, write_causal_lm
+from plugins.data.text.causal_tokenizers import Characters
+from plugins.data.text.token_dictionary import TokenDictionary
+from plugins.models.causal_lm import CausalLanguageModel
+
+UPDATES = 6
+# An epoch is a few global batches; validation after each, so that its metrics are compared too.
+COMMON = [
+    "--user-dir", toy.ROOT / "plugins", "--cpu", "--optimizer", "fused_adamw", "--lr", 1e-3, "--max-update", UPDATES,
+    "--seed", 1, "--num-workers", 0, "--log-format", "json", "--log-interval", 1, "--no-epoch-checkpoints",
+    "--attention-dropout", 0, "--dropout", 0,
+]  # fmt: skip
+SMALL_DECODER = ["--decoder-layers", 2, "--decoder-attention-heads", 2, "--decoder-embed-dim", 16, "--block-size", 24]
+
+
+def masked_lm(folder):
+    command = toy.train_arguments(toy.make_data(folder / "data"), "-", "--log-format", "json", updates=UPDATES)
+    return [*command, "--dropout", 0, "--attention-dropout", 0]
+
+
+def char_lm(folder):
+    (folder / "text.txt").write_text("\n".join(toy.sentences(40)) + "\n")
+    task = ["--task", "char_lm", "--arch", "char_lm_nano", *SMALL_DECODER, "--batch-size", 4]
+    schedule = ["--lr-period-updates", 100, "--warmup-updates", 2]
+    return ["fairseq-train", folder / "text.txt", *COMMON[:2], *task, *schedule, *COMMON[3:-4], "--dropout", 0]
+
+
+def glue(folder):
+    data = toy.make_data(folder / "data")
+    (folder / "base").mkdir()
+    toy.save_masked_lm(folder / "base", data)
+    for split, count in (("train", 64), ("dev", 20)):
+        path = folder / "glue" / "RTE" / f"{split}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        texts = toy.sentences(2 * count)
+        rows = [f"{i}\t{texts[2 * i]}\t{texts[2 * i + 1]}\t{('not_' * (i % 2))}entailment" for i in range(count)]
+        path.write_text("\n".join(["index\tsentence1\tsentence2\tlabel", *rows]) + "\n")
+    task = ["--task", "glue", "--criterion", "glue", "--arch", "clap_roberta", "--glue-task", "RTE", "--batch-size", 4]
+    start = ["--finetune-from-model", folder / "base" / "checkpoint_best.pt", "--cache-dir", folder / "cache"]
+    return ["fairseq-train", folder / "glue", *task, *start, *COMMON]
+
+
+def summarization(folder):
+    (folder / "data").mkdir()
+    for seed, (split, count) in enumerate((("train", 48), ("valid", 8))):
+        lines = [{"article": text, "highlights": text.split()[1]} for text in toy.sentences(count, seed)]
+        path = folder / "data" / f"{split}.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    dictionary = TokenDictionary(Characters(sorted("\n .:;ABCDLRTabcdefghijklmnopqrstuvwxyz")))
+    size = {
+        "decoder_layers": 2,
+        "decoder_attention_heads": 2,
+        "decoder_embed_dim": 16,
+        "block_size": 96,
+        "dropout": 0.0,
+    }
+    model = toy.randomize(new_model(CausalLanguageModel, size, dictionary), scale=0.05)
+    write_causal_lm(str(folder / "base" / "model.pt"), model)
+    task = ["--task", "summarization", "--criterion", "summarization", "--arch", "causal_lm", "--batch-size", 4]
+    start = ["--finetune-from-model", folder / "base" / "model.pt", "--data-cache", folder / "cache"]
+    rouge = ["--rouge-sample", 4, "--rouge-max-length", 8]
+    return ["fairseq-train", folder / "data", *task, *start, *rouge, *COMMON[:-4], "--dropout", 0]
+
+
+TASKS = {"clap_masked_lm": masked_lm, "char_lm": char_lm, "glue": glue, "summarization": summarization}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(command, size, **options):
+    """Start the processes of a run with the variables that torchrun gives each."""
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "GLOO_SOCKET_IFNAME": "lo"}
+    ranks = [{"WORLD_SIZE": str(size), "RANK": str(rank), **meeting} for rank in range(size)]
+    return [toy.start_cli(command, **(environment if size > 1 else {}), **options) for environment in ranks]
+
+
+def train(command, save_dir, size=1, updates=UPDATES, **options):
+    """Train with a global batch of two batches, in one process or in two; return the outcomes."""
+    more = ["--save-dir", save_dir, "--update-freq", 2 // size, "--max-update", updates]
+    more += [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
+    with ThreadPoolExecutor(size) as pool:  # reads all pipes at once
+        outcomes = list(pool.map(toy.finish, start([*command, *more], size)))
+    assert [outcome.status for outcome in outcomes] == [0] * size, outcomes[-1].text[-3000:]
+    return outcomes
+
+
+def parameters(save_dir):
+    state = torch.load(save_dir / "checkpoint_last.pt", map_location="cpu")
+    assert state["optimizer_history"][-1]["num_updates"] == UPDATES
+    return {name: value for name, value in state["model"].items() if torch.is_tensor(value)}
+
+
+def largest_difference(one, other):
+    """Return the largest absolute difference of two runs' parameters."""
+    first, second = parameters(one), parameters(other)
+    assert first.keys() == second.keys()
+    return max(float((first[name].double() - second[name].double()).abs().max()) for name in first)
+
+
+def validations(outcome):
+    """What each validation measures: {metric: value}, without times."""
+    records = [json.loads(text) for text in re.findall(r"\| valid \| (\{.*\})", outcome.text)]
+    times = re.compile("wps|wpb|bsz|wall")  # of the hardware, and of a batch, which is half as large in each process
+    return [{name: value for name, value in record.items() if not times.search(name)} for record in records]
