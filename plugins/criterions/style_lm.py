@@ -13,7 +13,6 @@ from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask
 
 from plugins.errors import UserError
-from plugins.modules.cross_entropy import summed_cross_entropy
 
 from .causal_lm import DIGITS, log_nats_and_perplexity
 
@@ -56,10 +55,8 @@ class StyleLMCriterion(FairseqCriterion):
     ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         """Return the objective (a scalar, nats), the number of characters, and what to log."""
         target, count = sample["target"], sample["ntokens"]
-        logits, extra = model(**sample["net_input"])  # (B, T, V)
-        real = None if count == target.numel() else target != self.padding_idx  # (B, T); None where nothing is padded
-        flat = logits.flatten(0, 1) if real is None else logits[real]  # (N, V)
-        loss = summed_cross_entropy(flat.float(), target.flatten() if real is None else target[real])
+        extra = model(**sample["net_input"], target=target)[1]
+        loss = extra["loss"]
         log = {
             "loss": loss.detach(),
             "ntokens": count,
@@ -69,11 +66,11 @@ class StyleLMCriterion(FairseqCriterion):
         style_logits = extra["style_logits"]
         if style_logits is not None and style_logits.size(-1) > 1:
             labels = None if self.unsupervised else sample["net_input"].get("style_labels")
-            real = style_logits.new_ones(style_logits.shape[:2]) if real is None else real[:, : style_logits.size(1)]
+            real = (target != self.padding_idx)[:, : style_logits.size(1)].float()  # (B, T), or (B, 1) if published
             if labels is None:
-                style_loss, style_log = mutual_information_loss(style_logits, real.float())
+                style_loss, style_log = mutual_information_loss(style_logits, real)
             else:
-                style_loss, style_log = label_loss(style_logits, labels, real.float())
+                style_loss, style_log = label_loss(style_logits, labels, real)
             loss = loss + self.style_weight * style_loss * count
             log |= style_log
         return loss, count, log

@@ -22,7 +22,6 @@ from plugins import checkpoints
 from plugins.checkpoints import as_dict, inherit, record
 from plugins.errors import UserError
 from plugins.modules.cache import Cache
-from plugins.modules.cross_entropy import summed_cross_entropy
 from plugins.modules.decoder import Decoder, initialize
 from plugins.modules.linear import Linear
 from plugins.modules.linear_cross_entropy import linear_cross_entropy
@@ -203,11 +202,12 @@ class LMDecoder(FairseqDecoder):
     def loss(self, features: Tensor, target: Tensor) -> Tensor:
         """Return the summed cross-entropy of targets (B, T) other than ``pad()``, given features (B, T, C)."""
         real = target != self.dictionary.pad()
-        x, target = features[real], target[real]  # (N, C), (N,): only these are projected
+        full = bool(real.all())  # then nothing is copied
+        x, target = (t.flatten(0, 1) if full else t[real] for t in (features, target))  # (N, C), (N,)
         head = self.lm_head
-        if x.device.type == "cpu" and type(head) is Linear:  # an adapter's layer must be called
-            return linear_cross_entropy(x.float(), head.weight.float(), target, head.bias)
-        return summed_cross_entropy(head(x).float(), target)
+        if type(head) is not Linear:  # an adapter's layer must be called
+            return F.cross_entropy(head(x).float(), target, reduction="sum")
+        return linear_cross_entropy(x, head.weight, target, head.bias)
 
     def get_normalized_probs(self, net_output: tuple[Tensor, Any], log_probs: bool, sample: Any = None) -> Tensor:
         """Return (log-)probabilities (B, T, V + 1); the last column is for padded targets, which have no symbol."""

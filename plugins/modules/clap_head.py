@@ -26,31 +26,38 @@ class Head(nn.Module):
     normalize = False
     weight: Tensor  # a parameter
 
-    def prepare(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Map features (..., C) to the factor of the table, (..., C), and the bias (V,) or None."""
-        raise NotImplementedError
+    def prepare(self, x: Tensor) -> Tensor:
+        """Map features (..., C) to the factor of the table, (..., C)."""
+        return x
+
+    def scale(self) -> Tensor | None:
+        """Return the factor of the products with the table, (1,) in float32 at least, or None for 1."""
+        return None
+
+    def offset(self) -> Tensor | None:
+        """Return what is added to the logits, (V,), or None."""
+        return None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (..., C) to logits (..., V)."""
-        x, bias = self.prepare(x)
-        if not self.normalize:
-            return F.linear(x, self.weight, bias)
+        x, scale, offset = self.prepare(x), self.scale(), self.offset()
+        if not self.normalize and scale is None:
+            return F.linear(x, self.weight, offset)
         logits = F.linear(x, self.weight)
-        logits = logits * inverse_norm(self.weight).to(logits.dtype)  # no normalized copy of the table is made
-        return logits if bias is None else logits + bias
+        factor = torch.ones(1, device=logits.device) if scale is None else scale
+        if self.normalize:  # no normalized copy of the table is made
+            factor = factor * inverse_norm(self.weight)
+        logits = (logits * factor).to(logits.dtype)  # rounded once
+        return logits if offset is None else logits + offset.to(logits.dtype)
 
     def cross_entropy(self, x: Tensor, target: Tensor) -> Tensor:
-        """Return the sum over N of -log softmax(logits)[target], in nats, from features (N, C) and target (N,)."""
-        if torch.is_grad_enabled() and x.device.type == "cpu" and is_full_precision(x, self.weight):
-            x, bias = self.prepare(x)
-            return linear_cross_entropy(x, self.weight, target, bias, self.normalize)
-        return F.cross_entropy(self(x).float(), target, reduction="sum")
+        """Return the sum over N of -log softmax(logits)[target], in nats, from features (N, C) and target (N,).
 
-
-def is_full_precision(*tensors: Tensor) -> bool:
-    """Return whether all tensors are float32 or float64 and autocast is off."""
-    full = all(t.dtype == at_least_float32(t.dtype) for t in tensors)
-    return full and not torch.is_autocast_enabled(tensors[0].device.type)
+        In half precision it is more precise than the cross-entropy of the logits, which are rounded: see
+        :mod:`.linear_cross_entropy`.
+        """
+        x = self.prepare(x)
+        return linear_cross_entropy(x, self.weight, target, self.offset(), self.normalize, self.scale())
 
 
 class ClapHead(Head):
@@ -97,12 +104,12 @@ class ClapHead(Head):
         scale = self.beta.to(at_least_float32(self.beta.dtype)) * self.width_factor
         return scale if self.max_beta is None else scale.clamp(0, self.max_beta)
 
-    def prepare(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return features times the scale, (..., C), and -inf (V,) at excluded words or None."""
-        x = x * self.scale().to(x.dtype)
+    def offset(self) -> Tensor | None:
+        """Return -inf at excluded words, (V,), or None."""
         if self.excluded is None:
-            return x, None
-        return x, x.new_zeros(len(self.weight)).index_fill_(0, self.excluded, -math.inf)
+            return None
+        zeros = torch.zeros(len(self.weight), device=self.weight.device)
+        return zeros.index_fill_(0, self.excluded, -math.inf)
 
 
 def _save_beta_as_scalar(head, state_dict, prefix, local_metadata):
@@ -133,6 +140,10 @@ class RobertaHead(Head):
         self.weight = weight
         self.bias = nn.Parameter(torch.zeros(words))
 
-    def prepare(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the output of the dense layer, activation and layer norm, (..., C), and the bias (V,)."""
-        return self.layer_norm(self.activation(self.dense(x))), self.bias
+    def prepare(self, x: Tensor) -> Tensor:
+        """Return the output of the dense layer, activation and layer norm, (..., C)."""
+        return self.layer_norm(self.activation(self.dense(x)))
+
+    def offset(self) -> Tensor:
+        """Return the bias (V,)."""
+        return self.bias

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from .cross_entropy import summed_cross_entropy
 from .decoder import Decoder, initialize
 from .distances import normalize
+from .linear_cross_entropy import linear_cross_entropy
 from .pooler import attention_weights, pool
 
 
@@ -72,8 +72,7 @@ class TextDecoder(nn.Module):
         features = self.body(tokens[:, :-1])  # (B, T - 1, C)
         self.body.prompt = None
         real = torch.arange(1, tokens.size(1), device=tokens.device) < lengths[:, None]  # (B, T - 1)
-        logits = features[real] @ self.body.wte.weight.T  # (N, V)
-        return summed_cross_entropy(logits.float(), tokens[:, 1:][real]), int(real.sum())
+        return linear_cross_entropy(features[real], self.body.wte.weight, tokens[:, 1:][real]), int(real.sum())
 
 
 class VectorPrompt:
