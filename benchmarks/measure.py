@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 RESULTS = Path(__file__).parent / "results"
+LAYERS = (".layers.", ".layer.", ".h.")  # in the names of parameters: fairseq and ModernBERT, transformers, GPT-2
 
 
 def synchronize():
@@ -68,18 +69,17 @@ def matrix_rate(device, dtype=torch.float32, size=2048, repeats=7):
 def train_flops(model, tokens, length, predicted, width, layers, vocabulary):
     """Return the FLOPs of forward and backward: 6 a token and weight of the layers (Kaplan et al., 2020, section 2.1),
     12 a layer, channel and pair of tokens for attention, and 6 a predicted token and weight of the head's table."""
-    in_layers = sum(p.numel() for n, p in model.named_parameters() if ".layers." in n and p.ndim == 2)
+    named = model.named_parameters()
+    in_layers = sum(p.numel() for n, p in named if p.ndim == 2 and any(part in n for part in LAYERS))
     return 6 * tokens * in_layers + 12 * layers * width * tokens * length + 6 * predicted * width * vocabulary
 
 
 def machine():
     """Describe the machine and the code that is measured."""
-    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() or None
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     cores = len(os.sched_getaffinity(0))
     return {
-        "commit": commit,
+        "commit": commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "processor": processor(),
@@ -87,6 +87,15 @@ def machine():
         "threads": torch.get_num_threads(),
         "gpu": gpu,
     }
+
+
+def commit():
+    """Return the commit that is measured: git's, or the one that a packed check was made from."""
+    packed = Path(__file__).with_name("COMMIT")
+    if packed.exists():
+        return packed.read_text()
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    return subprocess.run(git, capture_output=True, text=True).stdout.strip() or None
 
 
 def processor():
