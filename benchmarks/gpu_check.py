@@ -24,9 +24,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("-o", "--output", type=Path, default=Path("gpu_check"), metavar="DIR", help="(%(default)s)")
     parser.add_argument("--tiny", action="store_true", help="toy sizes on a CPU")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
-    parser.add_argument(
-        "--seconds", type=float, default=SECONDS, metavar="S", help="no measurement begins after S seconds (%(default)s)"
-    )
+    parser.add_argument("--seconds", type=float, default=SECONDS, metavar="S", help="begin nothing later (%(default)s)")
     parser.add_argument("--bundle", type=Path, metavar="FILE", help="pack what the check needs into FILE, and stop")
     return parser.parse_args(argv)
 
@@ -43,9 +41,10 @@ def main() -> None:
     if not args.tiny and not torch.cuda.is_available():
         sys.exit("gpu_check.py: no GPU here; give --tiny to try the check on a CPU")
     start = time.monotonic()
-    import plugins  # noqa: F401
     from gpu import kernels, runs, steps
     from gpu.table import Table
+
+    import plugins  # noqa: F401
 
     table = Table(args.output, "cpu" if args.tiny else "cuda", args.tiny, start, args.seconds)
     parts = {

@@ -1,4 +1,4 @@
-"""Pack the check into one file that runs where there is torch, numpy and a C++ compiler, but neither fairseq nor network.
+"""Pack the check into one file that runs where there are torch, numpy and a C++ compiler, but no fairseq or network.
 
 The file is a zip archive that Python runs: it unpacks itself into a temporary folder, compiles fairseq's two extensions
 that reading data needs, and starts the check. In it: this package and its benchmarks, fairseq's Python files from its
@@ -74,7 +74,10 @@ def project() -> Iterator[tuple[str, bytes]]:
 
 
 def fairseq(archive: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield fairseq's Python files, its configuration, and the C++ of its two extensions."""
+    """Yield fairseq's Python files, its configuration, the C++ of its two extensions, and its version."""
+    version = importlib.metadata.version(FAIRSEQ)
+    metadata = f"Metadata-Version: 2.1\nName: {FAIRSEQ}\nVersion: {version}\n"
+    yield f"site/{FAIRSEQ.replace('-', '_')}-{version}.dist-info/METADATA", metadata.encode()
     with tarfile.open(archive) as tar:
         for member in tar:
             inside = Path(*Path(member.name).parts[1:])

@@ -88,7 +88,6 @@ def ways(length: int, sequences: int, device: str) -> dict[str, Callable[[Tensor
         "ours, ALiBi in float32": lambda q, k, v: attend(q, k, v, bias32, None),
     }
     if device == "cuda":
-        from torch.nn.attention import SDPBackend, sdpa_kernel
         from torch.nn.attention.flex_attention import flex_attention
 
         from plugins.modules.alibi import alibi_slopes
@@ -100,11 +99,4 @@ def ways(length: int, sequences: int, device: str) -> dict[str, Callable[[Tensor
 
         flex = torch.compile(flex_attention, dynamic=False)
         found["flex, ALiBi"] = lambda q, k, v: flex(q, k, v, score_mod=score)
-        for backend in (SDPBackend.CUDNN_ATTENTION, SDPBackend.EFFICIENT_ATTENTION):
-
-            def forced(q, k, v, backend=backend):
-                with sdpa_kernel(backend):
-                    return sdpa(q, k, v, bias16)
-
-            found[f"{backend.name.lower()}, ALiBi"] = forced
     return found

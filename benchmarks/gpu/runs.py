@@ -1,4 +1,4 @@
-"""Short runs of fairseq-train in each precision: their losses agree, and one that is resumed ends as if it had not been."""
+"""Short runs of fairseq-train in each precision. Their losses agree, and a resumed run ends like an unbroken one."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def train(table):
     if not table.out_of_time("train", precision="mixed-precision, resumed"):
         with table.row("train", precision="mixed-precision, resumed"):
             options = PRECISIONS["mixed-precision"][0]
-            run(table, data, root / "resumed", options, updates_of(table) // 2)
+            run(table, data, root / "resumed", options, updates_of(table) // 2, save=True)
             row = run(table, data, root / "resumed", options, updates_of(table))
             want = next(r for r in table.rows if r.get("precision") == "mixed-precision" and "last_loss" in r)
             apart = row["last_loss"] / want["last_loss"] - 1
@@ -79,7 +79,7 @@ def prepare(folder: Path) -> Path:
     return folder
 
 
-def run(table, data: Path, save_dir: Path, options: list[str], updates: int) -> dict[str, float]:
+def run(table, data: Path, save_dir: Path, options: list[str], updates: int, save: bool = False) -> dict[str, float]:
     """Run fairseq-train to a number of updates; return its losses in bits and its speed.
 
     Raises:
@@ -92,7 +92,7 @@ def run(table, data: Path, save_dir: Path, options: list[str], updates: int) -> 
         data=data, plugins=Path(plugins.__file__).parent, size=size, tokens=tokens, rows=rows, every=every,
         total=updates_of(table), save_dir=save_dir, updates=updates,
     ).split()  # fmt: skip
-    words += [*options, *["--cpu"] * table.tiny]
+    words += [*options, *["--cpu"] * table.tiny, *["--no-save", "--disable-validation"] * (not save)]
     start = time.monotonic()
     path = os.pathsep.join(entry for entry in sys.path if entry)
     done = subprocess.run(
@@ -107,4 +107,3 @@ def run(table, data: Path, save_dir: Path, options: list[str], updates: int) -> 
         "first_loss": float(records[0]["loss"]), "last_loss": float(records[-1]["loss"]),
         "words_per_second": float(records[-1]["wps"]), "seconds": time.monotonic() - start,
     }  # fmt: skip
-

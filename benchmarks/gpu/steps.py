@@ -24,7 +24,8 @@ TYPES = {  # name: type of the weights, autocast, largest relative difference
 
 def exact(table):
     """Compare loss and gradient norm with float32 on the CPU: positions x heads x padding x types."""
-    for positions, head, padded in itertools.product(POSITIONS[1:3] if table.tiny else POSITIONS, ("clap", "roberta"), (False, True)):
+    every = POSITIONS[1:3] if table.tiny else POSITIONS
+    for positions, head, padded in itertools.product(every, ("clap", "roberta"), (False, True)):
         named = dict(positions=positions, head=head, padded=padded)
         if table.out_of_time("exact", **named):
             continue
@@ -83,7 +84,8 @@ def measure_masked(table, part: str, name: str, tokens: int, rows: int, precisio
     with table.row(part, **named):
         batch = models.masked_batch(rows, shape, table.device)
         predicted = int((batch["target"] != 1).sum())
-        run(table, part, named, models.masked_contestant(name, shape, batch, precision, **options), shape, rows, predicted)
+        contestant = models.masked_contestant(name, shape, batch, precision, **options)
+        run(table, part, named, contestant, shape, rows, predicted)
 
 
 def decoders(table):
@@ -135,5 +137,3 @@ def syncs(table):
             torch.cuda.set_sync_debug_mode("default")
             where = sorted({f"{Path(w.filename).name}:{w.lineno}" for w in caught})
             table.add("syncs", not caught, model=name, waits=len(caught), where=" ".join(where))
-
-

@@ -31,7 +31,8 @@ def compile_extension(file: Path) -> subprocess.Popen:
 
     includes = [f"-I{numpy.get_include()}", f"-I{sysconfig.get_path('include')}"]
     module = file.with_name(file.stem + sysconfig.get_config_var("EXT_SUFFIX"))
-    return subprocess.Popen(["c++", "-O2", "-w", "-shared", "-fPIC", "-std=c++17", *includes, str(file), "-o", str(module)])
+    options = ["-O2", "-w", "-shared", "-fPIC", "-std=c++17", *includes]
+    return subprocess.Popen(["c++", *options, str(file), "-o", str(module)])
 
 
 if __name__ == "__main__":
