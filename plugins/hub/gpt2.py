@@ -1,4 +1,4 @@
-"""Convert between GPT-2 folders of Hugging Face transformers and causal LMs."""
+"""Convert between GPT-2 and OPT folders of Hugging Face transformers and causal LMs."""
 
 import os
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from plugins.files import read_json
 from plugins.models.causal_lm import CausalLanguageModel
 from plugins.models.causal_lm_config import DEFAULTS
 
-from .huggingface import files, tokenizers_out
+from .huggingface import files, opt_in, tokenizers_out
 from .huggingface.contents import Contents
 from .huggingface.files import CONFIG, is_folder
 from .huggingface.tokenizers_in import read_dictionary
@@ -51,7 +51,7 @@ TABLE, POSITIONS = "wte.weight", "wpe.weight"
 
 
 def read(folder: str | os.PathLike, tokenizer: str | Path | None = None) -> CausalLanguageModel:
-    """Return the causal LM of a GPT-2's folder, in float32.
+    """Return the causal LM of the folder of a GPT-2, or of an OPT of the same form (:mod:`.opt_in`), in float32.
 
     Args:
         folder: with ``config.json`` and the weights.
@@ -63,8 +63,12 @@ def read(folder: str | os.PathLike, tokenizer: str | Path | None = None) -> Caus
     """
     folder = Path(folder)
     config = read_json(folder / CONFIG, dict)
+    if config.get("model_type") == "opt":
+        theirs, config = config, opt_in.config_of(config, folder / CONFIG)
+        found = opt_in.weights_of(files.read_weights(folder), theirs, folder / CONFIG)
+    else:
+        found = read_weights(folder)
     options = options_of(config, folder / CONFIG)
-    found = read_weights(folder)
     check_sizes(options, found, folder / CONFIG)
     dictionary = read_dictionary(folder, tokenizer, config["vocab_size"])
     with torch.device("meta"):

@@ -1,5 +1,6 @@
 """RoBERTa-class folders of transformers as checkpoints of clap_roberta: RoBERTa, CamemBERT, XLM-R and others."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,8 @@ from plugins.models.clap_roberta_config import DEFAULTS
 from . import files, masked_checkpoint, roberta_vocabulary
 from .files import CONFIG
 from .roberta_names import THEIRS, our_name
+
+logger = logging.getLogger(__name__)
 
 MODEL_TYPES = ("roberta", "camembert", "xlm-roberta")
 FIXED = {  # values that are fixed in the model
@@ -44,6 +47,8 @@ IGNORED = ("roberta.pooler.", "roberta.embeddings.position_ids", "roberta.embedd
 WORDS = "roberta.embeddings.word_embeddings.weight"
 PLACES = "roberta.embeddings.position_embeddings.weight"
 TYPES = "roberta.embeddings.token_type_embeddings.weight"
+HEAD = "lm_head"
+PAD = roberta_vocabulary.SPECIAL.index("<pad>")
 BIAS, DECODER, DECODER_BIAS = "lm_head.bias", "lm_head.decoder.weight", "lm_head.decoder.bias"
 
 Found = Mapping[str, tuple[Tensor, Path]]
@@ -63,6 +68,8 @@ def convert(folder: str | Path, output: str | Path, tokenizer: str | Path | None
         output: the ``.pt`` file to write.
         tokenizer: where the tokenizer's files are, if not in the folder.
 
+    A folder without the LM's head, as of sentence-transformers, gets a new one, with a warning.
+
     Raises:
         UserError: a file is missing or damaged; the config requires an unsupported option; its sizes are not
             those of the weights; or a tensor is missing, unknown, or has an unexpected shape.
@@ -72,7 +79,14 @@ def convert(folder: str | Path, output: str | Path, tokenizer: str | Path | None
     options = options_of(config, path)
     found = read_weights(folder)
     check_sizes(config, found, path)
+    named = "ForMaskedLM" in str(config.get("architectures"))  # and a head is missing from a truncated file
+    if not named and not any(name.startswith(HEAD) for name in found):
+        logger.warning("%s: no %s; it starts from random weights, so train it before filling masks", folder, HEAD)
+        found |= new_head(options, found[WORDS])
     vocabulary = roberta_vocabulary.read(Path(tokenizer or folder), config, options["vocab_size"])
+    pad = vocabulary.rows[PAD]
+    if first_position(config, path) != pad + 1:  # positions count tokens other than this one
+        raise UserError(f"{path}: pad_token_id {config['pad_token_id']} is not that of the tokenizer's <pad>, {pad}")
     weights = translate(found, config, vocabulary.rows, options["untie_weights_roberta"], folder)
     return masked_checkpoint.write(output, options, weights, vocabulary.files, path)
 
@@ -135,6 +149,24 @@ def read_weights(folder: Path) -> dict[str, tuple[Tensor, Path]]:
         if not name.startswith(IGNORED):
             found[name] = value
     return found
+
+
+def new_head(options: Mapping[str, Any], words: tuple[Tensor, Path]) -> dict[str, tuple[Tensor, Path]]:
+    """Return the tensors of a head of the masked LM at its start, as transformers initializes it.
+
+    Args:
+        words: the embedding table (V, C), and its file.
+    """
+    (rows, width), file = words[0].shape, words[1]
+    dense = torch.randn(width, width, generator=torch.Generator().manual_seed(0)) * 0.02
+    tensors = {
+        "lm_head.dense.weight": dense,
+        "lm_head.dense.bias": torch.zeros(width),
+        "lm_head.layer_norm.weight": torch.ones(width),
+        "lm_head.layer_norm.bias": torch.zeros(width),
+        BIAS: torch.zeros(rows),
+    } | ({DECODER: words[0].clone()} if options["untie_weights_roberta"] else {})
+    return {name: (tensor, file) for name, tensor in tensors.items()}
 
 
 def check_sizes(config: Mapping[str, Any], found: Found, path: Path) -> None:

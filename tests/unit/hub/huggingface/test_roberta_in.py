@@ -192,11 +192,36 @@ def test_a_config_that_does_not_fit_is_one_line_that_names_it(transformers, bpe,
     assert not (tmp_path / "ours").exists()
 
 
-def test_a_folder_without_the_lm_head_names_the_tensor(transformers, bpe, tmp_path):
-    save(transformers, tmp_path / "hf", bpe, kind="RobertaModel")
-    with toy.refused("lm_head"):
+@torch.no_grad()
+@pytest.mark.parametrize("options", [{}, {"tie_word_embeddings": False, "add_pooling_layer": False}], ids=str)
+def test_a_folder_without_the_lm_head_has_equal_features_and_a_new_head(transformers, bpe, tmp_path, caplog, options):
+    model = save(transformers, tmp_path / "hf", bpe, kind="RobertaModel", **options)
+    roberta_in.convert(tmp_path / "hf", tmp_path / "ours" / "model.pt")
+    assert "no lm_head" in caplog.text
+    interface = hub.load(tmp_path / "ours" / "model.pt")
+    tokens = interface.encode(TEXT[0])[None]
+    expected = model(tokens).last_hidden_state
+    torch.testing.assert_close(interface.extract_features(tokens), expected, atol=1e-5, rtol=0)
+    assert interface.model(tokens)[0].isfinite().all()
+
+
+def test_a_truncated_head_names_the_tensor(transformers, bpe, tmp_path):
+    """A config that names a masked LM, or a part of the head, shows that there was one."""
+    for number, kept in enumerate(("lm_head.bias", "nothing")):
+        folder = tmp_path / f"hf{number}"
+        model = save(transformers, folder, bpe)
+        state = {name: t for name, t in model.state_dict().items() if name == kept or not name.startswith("lm_head")}
+        (folder / "model.safetensors").unlink()
+        torch.save(state, folder / "pytorch_model.bin")
+        with toy.refused("lm_head"):
+            roberta_in.convert(folder, tmp_path / "ours" / "model.pt")
+        assert not (tmp_path / "ours").exists()
+
+
+def test_a_classifier_is_named(transformers, bpe, tmp_path):
+    save(transformers, tmp_path / "hf", bpe, kind="RobertaForSequenceClassification")
+    with toy.refused("classifier.dense.bias"):
         roberta_in.convert(tmp_path / "hf", tmp_path / "ours" / "model.pt")
-    assert not (tmp_path / "ours").exists()
 
 
 def test_another_models_dictionary_is_not_changed(transformers, bpe, tmp_path):
