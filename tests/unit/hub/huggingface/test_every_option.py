@@ -21,7 +21,8 @@ EVERY = {  # options of every config; the values differ from the defaults and fr
     "output_hidden_states": [True], "output_attentions": [True], "return_dict": [False],
     "dtype": ["bfloat16", "float16"], "chunk_size_feed_forward": [4], "is_encoder_decoder": [True],
     "id2label": [{0: "a", 1: "b", 2: "c"}], "label2id": [{"a": 0, "b": 1}], "problem_type": ["regression"],
-    "use_cache": [False], "tie_word_embeddings": [False], "bos_token_id": [4], "eos_token_id": [5], "pad_token_id": [3], "architectures": [["Other"]],
+    "use_cache": [False], "tie_word_embeddings": [False], "architectures": [["Other"]],
+    "bos_token_id": [4], "eos_token_id": [5], "pad_token_id": [3],
 }  # fmt: skip
 UNCHANGED = {"transformers_version", "_name_or_path", "model_type"}  # written by transformers itself
 SIZES = {
