@@ -1,7 +1,7 @@
 """The only package that patches or relies on private parts of fairseq, torch and hydra; one file per subject.
 
-Each file names the defect that it repairs. :func:`install` puts every repair in place when ``plugins`` is imported and
-lists it in :data:`REPAIRS`, which ``scripts/doctor.py`` prints.
+Each file names the defect that it repairs, and a public report of it where one was found. :func:`install` puts every
+repair in place when ``plugins`` is imported and lists it in :data:`REPAIRS`, which ``scripts/doctor.py`` prints.
 """
 
 import os

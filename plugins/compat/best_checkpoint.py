@@ -3,6 +3,8 @@
 Defects: of equal scores fairseq keeps the last, and ties are common with small validation sets; there is no smallest
 improvement that counts; ``--patience`` starts again at each resume; a first score that is not a number stays the best;
 two runs in one process share the best score.
+
+Reported: https://github.com/facebookresearch/fairseq/issues/3531 (``--patience`` after a resume).
 """
 
 import logging

@@ -2,6 +2,8 @@
 
 Defects: stock fairseq can neither resume nor load on torch >= 2.6, whose weights-only reader refuses its options; what
 a file names is built without a check; ``checkpoint_last.pt`` is copied into place: a killed run leaves half of it.
+
+Reported: https://github.com/facebookresearch/fairseq/issues/5610 (weights-only reader).
 """
 
 import os

@@ -2,6 +2,9 @@
 
 Defects: ``--help`` prints before the options of the model, task, criterion and optimizer are known; ``--bf16`` sets
 ``args.tpu``; ``data`` is listed for subsets as a folder even if it is a file.
+
+Reported: https://github.com/facebookresearch/fairseq/issues/701 (``--help``),
+https://github.com/facebookresearch/fairseq/issues/4696 (``--bf16``).
 """
 
 import importlib.util

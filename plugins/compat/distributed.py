@@ -4,6 +4,8 @@ Defects: on a CPU fairseq divides by the number of GPUs, spawns one process a GP
 and gathers in buffers on a GPU; with one GPU a machine it ignores the launcher, and each process trains a copy; the
 same random numbers are drawn in every process; a worker that ends leaves tracebacks of the others; the position in an
 epoch counts the batches of one process, so that a run resumed with fewer processes repeats a part of the epoch.
+
+Reported: https://github.com/facebookresearch/fairseq/issues/2879 (several processes on a CPU).
 """
 
 import logging

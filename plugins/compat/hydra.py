@@ -1,8 +1,11 @@
 """Runs of ``fairseq-hydra-train``.
 
 Defects: hydra changes to its output folder before the plugin is imported, so relative paths of the command line would
-be resolved there. Several runs in one process (``-m``) share a save directory, and the best value of the run before,
+be resolved there. Several runs in one process (``-m``) share a save directory, and the best value of the previous run,
 which fairseq keeps in attributes of its functions.
+
+Reported: https://github.com/facebookresearch/fairseq/pull/4189 and
+https://github.com/hydra-ecosystem/hydra/issues/922 (relative paths).
 """
 
 import os

@@ -2,6 +2,8 @@
 
 Defects: ``--update-freq 0`` and ``--log-interval 0`` divide by zero; ``--restore-file`` with a missing file trains from
 random weights; the name in ``--best-checkpoint-metric`` is looked up after the first validation, as a KeyError.
+
+Reported: https://github.com/facebookresearch/fairseq/issues/3881 (``--best-checkpoint-metric``).
 """
 
 import ast
