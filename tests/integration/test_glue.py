@@ -29,7 +29,10 @@ def write(path, lines):
 
 
 def make_glue(folder):
-    """Write tiny files in GLUE's own formats; two sentences entail each other if they begin with the same words."""
+    """Write tiny files in GLUE's own formats; two sentences entail each other if they begin with the same words.
+
+    Two thirds of the training rows and one third of the validation rows are of the class 1 (of RTE, CoLA and STS-B).
+    """
     draw, texts = random.Random(0), toy.sentences(400)
 
     def pair(same):
@@ -40,7 +43,7 @@ def make_glue(folder):
         label = [] if split == "test" else ["label"]
         rte, cola, stsb, mnli = [["\t".join(["index", "sentence1", "sentence2", *label])], [], [STSB_COLUMNS], []]
         for i in range(count):
-            same = i % 3 != 0
+            same = (i % 3 == 0) == (split == "dev")
             a, b = pair(same)
             rte.append("\t".join([str(i), a, b] + ["entailment" if same else "not_entailment"] * len(label)))
             cola.append("\t".join(["gj04", str(int(same)), "", a if same else " ".join(reversed(a.split()))]))
@@ -318,7 +321,7 @@ def many(world):
     return options, outcome
 
 
-def test_the_tables(many):
+def test_the_tables(world, many):
     lines = many[1].out.splitlines()
     header = next(line for line in lines if "PPL" in line)
     assert header.split() == "PPL ↓ CoLA MNLI MRPC QNLI QQP RTE SST-2 STS-B ↓".split()
@@ -327,8 +330,15 @@ def test_the_tables(many):
     assert [line.split()[:2] for line in lines if line.startswith("STS-B")] == [
         ["STS-B", name] for name in ("pearson", "spearmanr", "combined_score", "mse", "published_loss")
     ]
-    (majority,) = [line.split() for line in lines if line.startswith("majority")]
-    assert majority[7] == "66.7"  # RTE: 14 of 21
+    rows = {line.split("  ")[0]: line.removeprefix(line.split("  ")[0]).split() for line in lines if "  " in line}
+    column = header.replace(" ↓", "").split().index("RTE")
+    assert rows["majority"][column] == "33.3"  # 7 of 21: the majority is of the training labels
+    result = json.loads((world / "runs" / "results.json").read_text())
+    scores = [100 * run["valid"]["valid"]["accuracy"] for run in result["runs"] if run["task"] == "RTE"]
+    assert rows["median"][column] == f"{sum(scores) / 2:.1f}"
+    assert rows["range"][column] == f"{min(scores):.1f}-{max(scores):.1f}"
+    failed = sum(run["collapsed"] for run in result["runs"] if run["task"] == "RTE")
+    assert rows["failed runs"][column] == f"{failed}/2"
 
 
 def test_the_files_next_to_the_table(world, many):
@@ -449,14 +459,25 @@ def test_a_call_that_ended_early_gives_the_result_of_a_whole_one(world, uninterr
 
 
 def test_a_collapsed_run_is_counted_and_warned_of(world):
-    options = glue_command(world, "collapsed", "--tasks", "RTE", "--seeds", 1, "--lr", 1e-9)
+    """All training rows are of one class."""
+    folder = toy.copy_folder(world / "glue" / "RTE", world / "one_class" / "RTE")
+    rows = (folder / "train.tsv").read_text()
+    (folder / "train.tsv").write_text(rows.replace("\tnot_entailment", "\tentailment"))
+    options = glue_command(world, "collapsed", "--tasks", "RTE", "--seeds", 1, "--lr", 0.01)
+    options[options.index("--glue-dir") + 1] = folder.parent
     outcome = toy.finish(script("run_glue.py", *options), 600)
     assert outcome.status == 0, outcome.text[-2000:]
-    result = json.loads((world / "collapsed" / "results.json").read_text())
-    collapsed = result["runs"][0]["collapsed"]
-    predictions = (world / "collapsed" / "RTE" / "lr1e-09_b16_s1" / "valid_predictions.tsv").read_text()
-    assert collapsed == (len({line.split("\t")[1] for line in predictions.splitlines()[1:]}) == 1)
-    assert ("1 of 1 runs ended at one class" in outcome.out) == collapsed
+    (run,) = json.loads((world / "collapsed" / "results.json").read_text())["runs"]
+    assert run["collapsed"] is True and run["valid"]["valid"]["accuracy"] == pytest.approx(7 / 21)
+    (failed,) = [line for line in outcome.out.splitlines() if line.startswith("failed runs")]
+    assert "1/1" in failed and "1 of 1" in outcome.out
+
+
+def test_runs_that_predict_both_classes_are_not_counted(world, many):
+    for run in json.loads((world / "runs" / "results.json").read_text())["runs"]:
+        path = world / "runs" / run["task"] / f"lr0.001_b16_s{run['seed']}" / "valid_predictions.tsv"
+        classes = {line.split("\t")[1] for line in path.read_text().splitlines()[1:]}
+        assert run["task"] == "STS-B" or run["collapsed"] or len(classes) > 1
 
 
 def test_recipes_are_compared_over_models(world):
