@@ -170,6 +170,19 @@ def test_flags():
     check("flags", flags())
 
 
+def test_defaults():
+    """A changed default changes the results of a command that does not name the option."""
+    check("defaults", every_default())
+
+
+def every_default():
+    import defaults
+
+    classes = registered()
+    return {"flags": defaults.of_flags(classes), "architectures": defaults.of_architectures(classes),
+            "python": defaults.of_python()}  # fmt: skip
+
+
 @pytest.mark.parametrize("stack", STACKS)
 def test_no_flag_is_shared_by_model_task_and_criterion(stack):
     """One slot of the command line would serve both. (Links to fairseq's own options are meant.)"""
@@ -289,6 +302,7 @@ if __name__ == "__main__":
     contents = {
         "names": {kind: sorted(classes) for kind, classes in registered().items()},
         "flags": flags(),
+        "defaults": every_default(),
         "state_dict_keys": state_dict_keys(toy.make_data(tempfile.mkdtemp())),
     }
     for name, value in contents.items():
