@@ -34,6 +34,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = min(cores, 4)  # matrices of this size gain nothing from more
     add("--threads", type=int, default=threads, metavar="N", help="CPU threads (default: %(default)s)")
+    add(
+        "--mixed-precision", choices=["none", "bf16"],
+        help="of fairseq-train (default: bf16 if this CPU has AVX512-BF16 or AMX, else none)",
+    )  # fmt: skip
     add("--force", action="store_true", help="start over, even what is finished")
     add("-o", "--output", type=Path, default="checkpoints/demo", metavar="DIR", help="folder to write (%(default)s)")
     args = parser.parse_args(argv)

@@ -10,6 +10,7 @@ from typing import Any
 from plugins import hub
 from plugins.analysis import plots
 from plugins.analysis.runs import curves, logs
+from plugins.compat.precision import cpu_has_bfloat16
 from plugins.errors import UserError, printable
 from plugins.files import check_not_read, opened, write_json
 from plugins.jobs import Job, Resources, Runner
@@ -46,6 +47,7 @@ class Demo:
         variants: names of :data:`VARIANTS`.
         updates: of each model.
         threads: CPU threads.
+        mixed_precision: ``none`` or ``bf16``; None: bf16 where the CPU multiplies bfloat16 matrices in hardware.
         force: start over, even what is finished.
     """
 
@@ -56,7 +58,13 @@ class Demo:
     variants: Sequence[str]
     updates: int
     threads: int
+    mixed_precision: str | None
     force: bool
+
+    @property
+    def precision(self) -> str:
+        """The ``--mixed-precision`` of the models."""
+        return self.mixed_precision or ("bf16" if cpu_has_bfloat16() else "none")
 
     def run(self) -> None:
         """Prepare the data, train the models, print and draw the results; finished steps are skipped.
@@ -71,6 +79,8 @@ class Demo:
         written = [self.output / name for name in ("data.json", "results.json", "validation_curves.png")]
         check_not_read(written, self.data)
         data = demo_data.prepare(self.output, self.data, self.jsonl_key, self.vocab_size, self.threads, self.force)
+        if self.precision == "bf16":
+            print("training in bfloat16 under autocast (--mixed-precision none: in float32)")
         self.train(data)
         self.report(data)
         seconds = time.monotonic() - start
@@ -103,7 +113,8 @@ class Demo:
         every, warmup = max(1, self.updates // VALIDATIONS), self.updates // 10
         schedule = (
             f"--max-update {self.updates} --total-num-update {self.updates} --warmup-updates {warmup} "
-            f"--save-interval-updates {every} --log-interval {max(1, self.updates // 100)}"
+            f"--save-interval-updates {every} --log-interval {max(1, self.updates // 100)} "
+            f"--mixed-precision {self.precision}"
         )
         recipe = [part.format(user_dir=os.path.relpath(USER_DIR)) for part in RECIPE.split()]
         places = [str(self.output / "data"), "--save-dir", str(self.output / name)]
@@ -126,7 +137,11 @@ class Demo:
         best = min(results, key=lambda name: results[name]["perplexity"])
         print_masks(data["sentences"], self.output / best / "checkpoint_best.pt", best)
         draw(self.output / "validation_curves.png", found, unigram, best)
-        write_json(self.output / "results.json", {"threads": self.threads, "data": data, "models": results}, indent=1)
+        write_json(
+            self.output / "results.json",
+            {"threads": self.threads, "mixed_precision": self.precision, "data": data, "models": results},
+            indent=1,
+        )
 
 
 def drop_stages(folder: Path, device: str) -> dict:
