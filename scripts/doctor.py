@@ -145,15 +145,19 @@ def import_cure(module, error):
 
 
 def devices():
-    state = {"cpu_count": os.cpu_count(), "cpu_capability": None, "cuda": []}
+    state = {"cpu_count": os.cpu_count(), "cpu_capability": None, "cpu_bf16": None, "cuda": []}
     try:
         import torch
     except Exception:  # missing or broken; see `problems`
         return state
     state["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
+    with contextlib.suppress(Exception):  # fairseq missing or broken; see `problems`
+        from plugins.compat.precision import cpu_has_bfloat16
+
+        state["cpu_bf16"] = cpu_has_bfloat16()
     for i in range(torch.cuda.device_count()):
         with torch.cuda.device(i):
-            bf16 = torch.cuda.is_bf16_supported()
+            bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         state["cuda"].append({"name": torch.cuda.get_device_name(i), "bf16": bf16})
     return state
 
@@ -172,7 +176,7 @@ def as_text(report):
     lines += ["", "extras"]
     lines += [row(f"  {name}", extra_text(extra)) for name, extra in report["extras"].items()]
     if report["repairs"]:
-        lines += ["", "repaired by plugins/compat.py"]
+        lines += ["", "repaired by plugins/compat"]
         lines += [row(f"  {repair['name']}", repair["what"]) for repair in report["repairs"]]
     problems = [f"problem: {p['what']}; {p['cure']}" for p in report["problems"]]
     return "\n".join([*lines, "", *(problems or ["no problems"])])
@@ -184,10 +188,15 @@ def row(name, value):
 
 def device_lines(state):
     capability = f", {state['cpu_capability']}" if state["cpu_capability"] else ""
-    lines = [row("cpu", f"{state['cpu_count']} cores{capability}")]
+    lines = [row("cpu", f"{state['cpu_count']} cores{capability}{bf16_text(state['cpu_bf16'])}")]
     for i, device in enumerate(state["cuda"]):
-        lines.append(row(f"cuda:{i}", f"{device['name']}, bf16 {'yes' if device['bf16'] else 'no'}"))
+        lines.append(row(f"cuda:{i}", f"{device['name']}{bf16_text(device['bf16'])}"))
     return lines if state["cuda"] else [*lines, row("cuda", "no device")]
+
+
+def bf16_text(has_it):
+    """Whether --mixed-precision bf16 runs on a device; nothing where that is not known."""
+    return "" if has_it is None else f", bf16 {'yes' if has_it else 'no'}"
 
 
 def extra_text(extra):
