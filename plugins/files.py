@@ -84,9 +84,15 @@ def check_readable(path: str | Path, hint: str = "") -> None:
         raise UserError(f"{path}: not a regular file; write its content to a file and name that")
 
 
-def not_utf8(path: str | Path, line: int | None = None, byte: int | None = None, offset: int = 0) -> UserError:
-    """Return the error for a file that is not UTF-8: where, or its actual format where its first bytes show that."""
-    if packed := packed_error(path):
+def not_utf8(
+    path: str | Path, line: int | None = None, byte: int | None = None, offset: int = 0, unpacked: bool = False
+) -> UserError:
+    """Return the error for a file that is not UTF-8: where, or its actual format where its first bytes show that.
+
+    Args:
+        unpacked: the place is in the text that a compressed file contains.
+    """
+    if not unpacked and (packed := packed_error(path)):
         return packed
     place = "" if line is None else f":{line}"
     which = "" if byte is None else f" (byte {byte:#04x} at offset {offset})"

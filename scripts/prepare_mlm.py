@@ -1,10 +1,18 @@
 #!/usr/bin/env python3
-"""Convert text to a fairseq data folder for masked language modeling.
+"""Convert text of any size to a fairseq data folder for masked language modeling.
 
     python scripts/prepare_mlm.py --embedded -o data-bin/embedded
     python scripts/prepare_mlm.py --train wiki.train.txt --valid wiki.valid.txt -o data-bin/wiki
+    python scripts/prepare_mlm.py --train pile/ --valid val.jsonl.zst --items documents --shards 30 \\
+        --tokenizer gpt2 --gpt2-dir data/gpt2-bpe -o data-bin/pile
 
-In text files an empty line separates documents; in JSON files (lines or an array) every record is a document.
+PATH is a file, or a folder that is searched for .txt, .md, .jsonl and similar files; .gz and .zst files are unpacked
+while they are read. In text files an empty line separates documents; in JSON files (lines or an array) every record is
+a document. Memory does not grow with the text. The folder also gets manifest.json: sources, counts, SHA-256 sums,
+tokenizer.
+
+An interrupted call with --shards continues with the missing shards when it is started again. A SLURM array of N tasks
+prepares a shard each with --shards N --shard-index $SLURM_ARRAY_TASK_ID; the task that ends last joins them.
 """
 
 import argparse
@@ -12,6 +20,8 @@ import os
 import time
 
 import command
+
+MOST_SHARDS = 99_999
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -21,6 +31,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add_text_options(parser.add_argument_group("text"))
     add_token_options(parser.add_argument_group("tokens"))
+    add_shard_options(parser.add_argument_group("shards"))
     add = parser.add_argument_group("other").add_argument
     add("--seed", type=int, default=1, help="seed of the choice of validation documents (default: %(default)s)")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -41,23 +52,49 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def add_text_options(group: argparse._ArgumentGroup) -> None:
     """Add the options for the text."""
     source = group.add_mutually_exclusive_group(required=True)
-    source.add_argument("--train", nargs="+", metavar="FILE", help="training text, plain UTF-8 or JSON records")
+    source.add_argument("--train", nargs="+", metavar="PATH", help="training text, UTF-8 or JSON records")
     source.add_argument("--embedded", action="store_true", help="train on documentation in this Python installation")
     add = group.add_argument
-    add("--valid", nargs="+", metavar="FILE", help="validation text (default: some of the training documents)")
+    add("--valid", nargs="+", metavar="PATH", help="validation text (default: some of the training documents)")
     add(
         "--valid-fraction",
         type=float,
         metavar="X",
         help="without --valid: fraction of the training documents for validation (default: 0.05)",
     )
-    add("--test", nargs="+", metavar="FILE", help="test text")
+    add("--test", nargs="+", metavar="PATH", help="test text")
     add(
         "--jsonl-key",
         default="text",
         metavar="KEY",
         help="field of JSON records with the text (default: %(default)s)",
     )
+    add(
+        "--items",
+        choices=("lines", "documents"),
+        default="lines",
+        help="what becomes an item: a line without surrounding blanks, or a whole document, for example a JSON record, "
+        "with its line breaks (default: %(default)s)",
+    )
+    add(
+        "--deduplicate",
+        choices=("exact", "near"),
+        help="drop training documents that occurred before: the same but for case and blanks, or with a similarity of "
+        "at least 0.8 by MinHash",
+    )
+
+
+def add_shard_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options for dividing the work."""
+    add = group.add_argument
+    add(
+        "--shards",
+        type=int,
+        default=1,
+        metavar="N",
+        help="divide the training text into N parts, train.bin, train1.bin, ...; an epoch is all of them (default: 1)",
+    )
+    add("--shard-index", type=int, metavar="I", help="prepare only part I, from 0; the last to end joins all parts")
 
 
 def add_token_options(group: argparse._ArgumentGroup) -> None:
@@ -96,6 +133,23 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
         parser.error(f"--vocab-size {args.vocab_size} is not a valid vocabulary size; 8000 is usual")
     if args.workers < 1:
         parser.error(f"--workers must be at least 1, but is {args.workers}")
+    check_shards(parser, args)
+
+
+def check_shards(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Exit with a usage error where the options for shards contradict others."""
+    if not 1 <= args.shards <= MOST_SHARDS:
+        parser.error(f"--shards must be from 1 to {MOST_SHARDS}, but is {args.shards}")
+    if args.shards > 1 and args.embedded:
+        parser.error("--shards divides files; --embedded has none")
+    if args.shard_index is None:
+        return
+    if args.shards == 1 or not 0 <= args.shard_index < args.shards:
+        parser.error(f"--shard-index {args.shard_index} must be from 0 to N - 1 with --shards N of at least 2")
+    if args.tokenizer == "sentencepiece" and not args.sentencepiece_model:
+        parser.error("--shard-index needs a tokenizer that all parts share: --sentencepiece-model or --tokenizer gpt2")
+    if args.deduplicate:
+        parser.error("--deduplicate compares all parts: run it without --shard-index, which prepares one of them")
 
 
 def main() -> None:
@@ -103,14 +157,18 @@ def main() -> None:
     start = time.monotonic()
     args = parse_args()
     texts = [*(args.train or []), *(args.valid or []), *(args.test or [])]
-    command.check_inputs([*texts, args.sentencepiece_model], [args.gpt2_dir])
+    command.check_inputs([args.sentencepiece_model], [*texts, args.gpt2_dir])
     from plugins.data.mlm.prepare import Preparation  # takes seconds, so not before the arguments are checked
     from plugins.errors import report_in_one_line
 
     report_in_one_line()
     options = {name: value for name, value in vars(args).items() if name not in ("embedded", "tokenizer")}
-    print_table(Preparation(**options).run())
-    print(f"{args.output} written in {time.monotonic() - start:.1f} s")
+    preparation = Preparation(**options)
+    if reports := preparation.run():
+        print_table(reports)
+        print(f"{args.output} written in {time.monotonic() - start:.1f} s")
+    else:
+        print(f"part {args.shard_index} of {args.shards} is ready; {preparation.unfinished()} parts are missing")
 
 
 def print_table(reports: list) -> None:

@@ -5,7 +5,6 @@ Near duplicates are pairs whose sets of 5-character pieces have a Jaccard simila
 with probability 0.95; each candidate is then compared exactly.
 """
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,17 +13,9 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
-WIDTH = 5  # characters per piece
-HASHES, BANDS = 128, 16
+from plugins.data.text.minhash import HASHES, band_keys, jaccard, normalized, signatures
+
 BLOCK = 4096  # texts at a time: their pieces fit into a core's cache
-FINAL = " .!?…。"
-
-
-def normalized(text: str) -> str:
-    """Return a text in Unicode's NFKC, lower case, with single spaces and without final punctuation."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    return " ".join(text.lower().split()).rstrip(FINAL)
 
 
 def joined(texts: Sequence[Sequence[str]]) -> list[str]:
@@ -65,7 +56,7 @@ def find(texts: Sequence[str], threshold: float = 0.8, seed: int = 0, near: bool
     unique = list(numbers)
     if not near or len(unique) < 2:
         return Duplicates(exact, exact.copy(), np.zeros((0, 2), np.int64), np.zeros(0))
-    pairs = candidates(signatures(unique, seed), threshold)
+    pairs = candidates(blockwise_signatures(unique, seed), threshold)
     similarity = np.array([jaccard(unique[a], unique[b]) for a, b in pairs.tolist()])
     kept = similarity >= threshold
     pairs, similarity = pairs[kept], similarity[kept]
@@ -81,52 +72,12 @@ def first_of_group(groups: np.ndarray) -> np.ndarray:
     return first[inverse]
 
 
-def pieces(text: str) -> set[str]:
-    """Return the set of 5-character pieces of a text; a shorter text is one piece."""
-    return {text[i : i + WIDTH] for i in range(max(1, len(text) - WIDTH + 1))}
-
-
-def jaccard(first: str, second: str) -> float:
-    """Return the Jaccard similarity of the pieces of two texts."""
-    first, second = pieces(first), pieces(second)
-    return len(first & second) / len(first | second)
-
-
-# MinHash
-
-
-def signatures(texts: Sequence[str], seed: int = 0) -> np.ndarray:
-    """Return the MinHash values of texts, (n, 128) uint32; the share that two share estimates their similarity."""
-    random = np.random.default_rng(seed)
-    factors = random.integers(2**32, size=HASHES, dtype=np.uint32) | np.uint32(1)
-    offsets = random.integers(2**32, size=HASHES, dtype=np.uint32)
+def blockwise_signatures(texts: Sequence[str], seed: int = 0) -> np.ndarray:
+    """Return the signatures of many texts, (n, 128) uint32, with a progress bar."""
     found = np.empty((len(texts), HASHES), np.uint32)
     for start in tqdm(range(0, len(texts), BLOCK), "near duplicates", leave=False, disable=None):
-        hashed, begins = piece_hashes(texts[start : start + BLOCK])
-        work = np.empty_like(hashed)
-        for i in range(HASHES):
-            np.multiply(hashed, factors[i], out=work)
-            np.add(work, offsets[i], out=work)
-            found[start : start + BLOCK, i] = np.minimum.reduceat(work, begins)
+        found[start : start + BLOCK] = signatures(texts[start : start + BLOCK], seed)
     return found
-
-
-def piece_hashes(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return a hash for each piece of each text (uint32), and where each text's begin (n,)."""
-    padding = "\0" * (WIDTH - 1)
-    codes = np.frombuffer(padding.join([*texts, ""]).encode("utf-32-le", "surrogatepass"), np.uint32)
-    sizes = np.fromiter(map(len, texts), np.int64, len(texts))
-    counts = np.maximum(1, sizes - WIDTH + 1)
-    starts = np.concatenate([[0], (sizes + WIDTH - 1).cumsum()])[:-1]
-    codes = np.append(codes, np.zeros(WIDTH, np.uint32))
-    begins = np.concatenate([[0], counts.cumsum()])[:-1]
-    places = np.arange(counts.sum()) + np.repeat(starts - begins, counts)
-    hashed = np.zeros(len(places), np.uint64)
-    for offset in range(WIDTH):
-        hashed = hashed * np.uint64(0x9E3779B97F4A7C15) + codes[places + offset]
-    hashed ^= hashed >> np.uint64(33)
-    hashed *= np.uint64(0xFF51AFD7ED558CCD)
-    return (hashed >> np.uint64(32)).astype(np.uint32), begins
 
 
 def candidates(values: np.ndarray, threshold: float) -> np.ndarray:
@@ -135,13 +86,8 @@ def candidates(values: np.ndarray, threshold: float) -> np.ndarray:
     Of the texts that share a band each is paired with the next and with the first, not with all: copies of one text
     still form one group.
     """
-    width = values.shape[1] // BANDS
-    factors = np.random.default_rng(0).integers(2**63, size=width, dtype=np.uint64) | np.uint64(1)
     found = []
-    for band in range(BANDS):
-        key = np.zeros(len(values), np.uint64)
-        for i in range(width):
-            key = (key ^ values[:, band * width + i]) * factors[i]
+    for key in band_keys(values).T:
         order = np.argsort(key, kind="stable")
         new = np.concatenate([[True], np.diff(key[order]) != 0])
         head = np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))

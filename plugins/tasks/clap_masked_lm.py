@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from fairseq.data import FairseqDataset, PrependTokenDataset, TokenBlockDataset, data_utils
+from fairseq.data import ConcatDataset, FairseqDataset, PrependTokenDataset, TokenBlockDataset, data_utils
 from fairseq.data.shorten_dataset import maybe_shorten_dataset
 from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES, SHORTEN_METHOD_CHOICES
@@ -29,7 +29,7 @@ SAMPLED_LINES = 1000  # lines of a split that are checked for words that the dic
 
 @dataclass
 class ClapMaskedLMConfig(BestConfig, PrecisionConfig):
-    data: str = option(MISSING, "data folders made by scripts/prepare_mlm.py, colon-separated; one per epoch, in turn")
+    data: str = option(MISSING, "data folders made by scripts/prepare_mlm.py, colon-separated; an epoch is all of them")
     sample_break_mode: SAMPLE_BREAK_MODE_CHOICES = option(
         "none",
         "none: blocks of --tokens-per-sample tokens; complete: the same, but whole lines; complete_doc: also within "
@@ -72,8 +72,19 @@ class ClapMaskedLMTask(MixedPrecisionTask):
 
     @classmethod
     def load_dict(cls, cfg: ClapMaskedLMConfig) -> dictionaries.MaskDictionary:
-        """Return the dictionary of the first data folder."""
-        dictionary = dictionaries.MaskDictionary.load(os.path.join(data_folders(cfg)[0], "dict.txt"))
+        """Return the dictionary of the data folders.
+
+        Raises:
+            UserError: a folder has none, or another than the first.
+        """
+        folders = data_folders(cfg)
+        dictionary, *others = (dictionaries.MaskDictionary.load(os.path.join(path, "dict.txt")) for path in folders)
+        for path, other in zip(folders[1:], others, strict=True):
+            if dictionaries.fingerprint(other) != dictionaries.fingerprint(dictionary):
+                raise UserError(
+                    f"{path}/dict.txt is not the dictionary of {folders[0]}; prepare all text with one tokenizer, for "
+                    "example in one call with --shards"
+                )
         logger.info("dictionary: %d types", len(dictionary))
         return dictionary
 
@@ -102,18 +113,32 @@ class ClapMaskedLMTask(MixedPrecisionTask):
         return self.cfg.tokens_per_sample
 
     def has_sharded_data(self, split: str) -> bool:
-        """Return whether each epoch reads another data folder."""
-        return len(data_folders(self.cfg)) > 1
+        """Return False: an epoch reads all data folders, where fairseq's own tasks read one of them in turn."""
+        return False
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
-        """Load a split from the data folder of this epoch.
+        """Load a split: the training split of all data folders, any other of the first.
 
         Raises:
             UserError: no such split, or it is empty.
         """
         folders = data_folders(self.cfg)
-        path = os.path.join(folders[(epoch - 1) % len(folders)], split)
-        lines = maybe_shorten_dataset(
+        paths = [os.path.join(folder, split) for folder in (folders if split == self.train_subset else folders[:1])]
+        parts = [self.blocks(self.lines(path, split, combine)) for path in paths]
+        blocks = PrependTokenDataset(parts[0] if len(parts) == 1 else ConcatDataset(parts), self.dictionary.bos())
+        logger.info("%s: %d blocks", ":".join(paths), len(blocks))
+        check_batch(self.cfg, split, blocks)
+        self.datasets[split] = MaskedBlocks(blocks, self.masking(), self.cfg.seed)
+
+    @property
+    def train_subset(self) -> str:
+        """Name of the training split."""
+        run = self.cfg._get_parent()
+        return "train" if run is None or "dataset" not in run else run.dataset.train_subset
+
+    def lines(self, path: str, split: str, combine: bool) -> FairseqDataset:
+        """Return the lines of a split of a folder, shortened if that is asked for."""
+        return maybe_shorten_dataset(
             load_lines(path, self.dictionary, combine),
             split,
             self.cfg.shorten_data_split_list,
@@ -121,10 +146,6 @@ class ClapMaskedLMTask(MixedPrecisionTask):
             self.cfg.tokens_per_sample - 1,
             self.cfg.seed,
         )
-        blocks = PrependTokenDataset(self.blocks(lines), self.dictionary.bos())
-        logger.info("%s: %d blocks", path, len(blocks))
-        check_batch(self.cfg, split, blocks)
-        self.datasets[split] = MaskedBlocks(blocks, self.masking(), self.cfg.seed)
 
     def blocks(self, lines: FairseqDataset) -> FairseqDataset:
         """Join and cut lines into blocks according to --sample-break-mode; ``eos``: a line is a block."""
@@ -209,7 +230,7 @@ def check_batch(cfg: ClapMaskedLMConfig, split: str, blocks: FairseqDataset) -> 
 
 
 def data_folders(cfg: ClapMaskedLMConfig) -> list[str]:
-    """Return the data folders, one for each epoch in turn."""
+    """Return the data folders."""
     return split_paths(cfg.data)
 
 

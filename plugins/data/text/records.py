@@ -1,4 +1,4 @@
-"""Lines and JSON records of UTF-8 files, each with the number of the line it begins in."""
+"""Lines and JSON records of UTF-8 files, plain or compressed, each with the number of the line it begins in."""
 
 import os
 import stat
@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from plugins.data.text.packed import PackedFile, without_suffix
 from plugins.errors import UserError, shown
-from plugins.files import check_readable, not_utf8, packed_error, read_text
+from plugins.files import not_utf8
 from plugins.plain_data import BadData, parse_json, parse_json_at
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+LONGEST_LINE = 1 << 28  # bytes: a compressed file of a few kilobytes may be a single line of many gigabytes
 _FIRST_LINE = 1 << 20  # bytes that are searched for a first record
+_CHUNK = 1 << 18  # bytes read at once
 _BLANKS = " \t\r\n"
 
 
@@ -20,27 +23,37 @@ class BadRow(ValueError):
 
 
 def lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line without its line break).
+    """Yield (line number from 1, line without its line break) of a plain, gzip or zstd file.
 
     Only line feeds end a line: other separators (form feed, U+2028) occur inside sentences.
 
     Raises:
-        UserError: the file cannot be read or is not UTF-8; with the line.
+        UserError: the file cannot be read, is not UTF-8 (with the line), or has a line beyond :data:`LONGEST_LINE`.
     """
-    check_readable(path)
-    if error := packed_error(path):
-        raise error
     offset = 0  # in bytes, of the line's start
-    try:
-        with open(path, "rb") as file:
-            for number, raw in enumerate(file, start=1):
+    with PackedFile(path) as file:
+        for number, raw in enumerate(_raw_lines(file), start=1):
+            try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-                yield number, line.removesuffix("\n").removesuffix("\r")
-                offset += len(raw)
-    except UnicodeDecodeError as error:
-        raise not_utf8(path, number, raw[error.start], offset + error.start) from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+            except UnicodeDecodeError as error:
+                raise not_utf8(path, number, raw[error.start], offset + error.start, unpacked=True) from None
+            yield number, line.removesuffix("\n").removesuffix("\r")
+            offset += len(raw)
+
+
+def _raw_lines(file: PackedFile) -> Iterator[bytes]:
+    number, held, size = 1, [], 0  # held: parts of the current line
+    while chunk := file.read(_CHUNK):
+        *whole, rest = chunk.split(b"\n")
+        for part in whole:
+            yield b"".join([*held, part, b"\n"])
+            held, size, number = [], 0, number + 1
+        held.append(rest)
+        size += len(rest)
+        if size > LONGEST_LINE:
+            raise UserError(f"{file.name}:{number}: a line of more than {LONGEST_LINE >> 20} MiB; break it up")
+    if last := b"".join(held):
+        yield last
 
 
 def is_json(path: str | Path, key: str | None = None) -> bool:
@@ -49,7 +62,7 @@ def is_json(path: str | Path, key: str | None = None) -> bool:
     Args:
         key: what a record of that first line must have; None if any object counts.
     """
-    if str(path).lower().endswith(JSON_SUFFIXES):
+    if without_suffix(path).lower().endswith(JSON_SUFFIXES):
         return True
     record = _first_record(path)
     return isinstance(record, dict) and bool(record) and (key is None or key in record)
@@ -59,10 +72,10 @@ def _first_record(path: str | Path) -> Any:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe can be read once only
             return None
-        with open(path, "rb") as file:
-            line = file.readline(_FIRST_LINE).decode("utf-8-sig").strip()
+        with PackedFile(path) as file:
+            line = file.read(_FIRST_LINE).split(b"\n")[0].decode("utf-8-sig").strip()
         return parse_json(line) if line.startswith("{") else None
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # a UserError too: it is reported when the file is read
         return None
 
 
@@ -76,20 +89,21 @@ def json_records(path: str | Path) -> Iterator[tuple[int, dict | BadRow]]:
     for number, line in lines(path):
         if not line.strip(_BLANKS):
             continue
-        if first and _begins_array(line):
+        if first and begins_array(line):
             yield from _array_records(path)
             return
         first = False
-        yield number, _parsed(line)
+        yield number, parsed_record(line)
 
 
-def _begins_array(line: str) -> bool:
+def begins_array(line: str) -> bool:
     """Return whether a file with this first line is a JSON array, rather than JSON lines with a bad first line."""
     line = line.strip(_BLANKS)
     return line.startswith("[") and line[1:].lstrip(_BLANKS)[:1] in ("", "{", "]")
 
 
-def _parsed(line: str) -> dict | BadRow:
+def parsed_record(line: str) -> dict | BadRow:
+    """Return the object in a line, or a :class:`BadRow` if it is not one."""
     try:
         record = parse_json(line)
     except BadData as error:
@@ -98,7 +112,7 @@ def _parsed(line: str) -> dict | BadRow:
 
 
 def _array_records(path: str | Path) -> Iterator[tuple[int, dict | BadRow]]:
-    text = read_text(path)
+    text = "".join(f"{line}\n" for _, line in lines(path))
     position, line, counted = text.index("[") + 1, 1, 0  # ``counted``: line feeds before it are in ``line``
     first = True
     while True:

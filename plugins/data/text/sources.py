@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from plugins.data.text.documents import text_of
+from plugins.data.text.packed import PackedFile, packing, without_suffix
 from plugins.data.text.records import BadRow, check_name, is_json, json_records
 from plugins.errors import UserError
 from plugins.files import check_readable, not_utf8, packed_error
@@ -90,7 +91,7 @@ def find_sources(paths: Sequence[str], reading: Reading) -> list[Source]:
     """
     sources = []
     for path in paths:
-        files = _files_in(path) if os.path.isdir(path) else [path]
+        files = files_in(path) if os.path.isdir(path) else [path]
         parents = {os.path.dirname(os.path.abspath(file)) for file in files}
         for file in files:
             _check(file, reading)
@@ -101,14 +102,21 @@ def find_sources(paths: Sequence[str], reading: Reading) -> list[Source]:
     return sources
 
 
-def _files_in(folder: str) -> list[str]:
+def files_in(folder: str) -> list[str]:
+    """Return the files of text in a folder and its subfolders, compressed or not, in sorted order.
+
+    Raises:
+        UserError: there is none.
+    """
     found = []
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [os.path.join(root, name) for name in names if not name.startswith(".")]
-    texts = sorted(file for file in found if file.lower().endswith(TEXT_SUFFIXES))
+    texts = sorted(file for file in found if without_suffix(file).lower().endswith(TEXT_SUFFIXES))
     if not texts:
-        raise UserError(f"{folder}: no text in this folder (files named *{', *'.join(TEXT_SUFFIXES)})")
+        raise UserError(
+            f"{folder}: no text in this folder (files named *{', *'.join(TEXT_SUFFIXES)}, possibly with .gz or .zst)"
+        )
     return texts
 
 
@@ -118,14 +126,14 @@ def _check(file: str, reading: Reading) -> None:
         raise UserError(f"{file}: permission denied")
     if os.path.getsize(file) == 0:
         raise UserError(f"{file}: empty; put text in it or leave it out")
-    if reading.unit != "byte" and (error := packed_error(file)):
+    if reading.unit != "byte" and packing(file) is None and (error := packed_error(file)):
         raise error
 
 
 def _style_of(file: str, path: str, several_folders: bool, is_json: bool, reading: Reading) -> str | None:
     """Return the style of a file found under ``path``, by its name or its folder; None if each record has its own."""
     if reading.style_from == "file":
-        return Path(file).stem
+        return Path(without_suffix(file)).stem
     if reading.style_from == "folder":
         parent = os.path.dirname(os.path.abspath(file))
         if several_folders and parent == os.path.abspath(path):
@@ -187,18 +195,17 @@ def code_points(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-32-le"), np.uint32)
 
 
-def _raw_chunks(path: str, progress: Progress) -> Iterator[bytes]:
-    try:
-        with open(path, "rb") as file:
-            while chunk := file.read(CHUNK):
-                yield chunk
-                progress(len(chunk))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+def _raw_chunks(path: str, progress: Progress, binary: bool = False) -> Iterator[bytes]:
+    with PackedFile(path, binary=binary) as file:
+        position = 0
+        while chunk := file.read(CHUNK):
+            yield chunk
+            progress(file.position - position)
+            position = file.position
 
 
 def _bytes(path: str, progress: Progress) -> Iterator[np.ndarray]:
-    return (np.frombuffer(chunk, np.uint8) for chunk in _raw_chunks(path, progress))
+    return (np.frombuffer(chunk, np.uint8) for chunk in _raw_chunks(path, progress, binary=True))
 
 
 def _characters(path: str, progress: Progress) -> Iterator[np.ndarray]:
@@ -216,5 +223,5 @@ def _decode(decoder: codecs.IncrementalDecoder, chunk: bytes, offset: int, path:
         return decoder.decode(chunk, final)
     except UnicodeDecodeError as error:
         where = offset - held_back + error.start
-        problem = not_utf8(path, None, error.object[error.start], where)
+        problem = not_utf8(path, None, error.object[error.start], where, unpacked=True)
         raise UserError(f"{problem}, or read it as bytes: --unit byte") from None

@@ -170,7 +170,7 @@ class GPT2Tokenizer:
         try:
             encoder, merges = (read_text(self._folder / name) for name in GPT2_FILES[:2])
             pairs = [tuple(merge.split()) for merge in merges.split("\n")[1:-1]]
-            self._encoder = BytePairEncoder(parse_json(encoder), pairs)
+            self.encoder = BytePairEncoder(parse_json(encoder), pairs)
         except (ValueError, TypeError, AttributeError) as error:
             raise UserError(f"{folder}: encoder.json or vocab.bpe is not GPT-2's ({error})") from None
         self.dictionary()  # now, so that a malformed dict.txt is reported before any work is done
@@ -180,7 +180,7 @@ class GPT2Tokenizer:
 
     def encode(self, line: str) -> list[str]:
         """Return the ids of ``line`` as strings; a leading blank matters."""
-        return [str(index) for index in self._encoder.encode(line)]
+        return [str(index) for index in self.encoder.encode(line)]
 
     def dictionary(self) -> Dictionary:
         """Return the dictionary in ``dict.txt``, whose order RoBERTa checkpoints rely on."""

@@ -68,15 +68,38 @@ def test_a_block_longer_than_the_model_takes_is_refused(tmp_path, toy_data):
         task.filter_indices_by_size(dataset.ordered_indices(), dataset, 2, ignore_invalid_inputs=True)
 
 
-def test_shards_take_turns(tmp_path, toy_data):
-    folders = [folder_with(tmp_path / name, toy_data, [[word, 2]] * 3) for name, word in (("a", 10), ("b", 20))]
-    task = toy.make_task(f"{folders[0]}:{folders[1]}")
-    assert task.has_sharded_data("train")
-    seen = []
-    for epoch in (1, 2, 3):
-        task.load_dataset("train", epoch=epoch)
-        seen.append(lines_of(task.dataset("train"))[0][1])
-    assert seen == [10, 20, 10]
+def test_an_epoch_is_all_folders_and_all_data_sets_of_each(tmp_path, toy_data):
+    rows = {"a": 10, "b": 20}
+    folders = [folder_with(tmp_path / name, toy_data, [[word, 2]] * 3) for name, word in rows.items()]
+    for suffix in ("bin", "idx"):
+        shutil.copyfile(folders[1] / f"train.{suffix}", folders[0] / f"train1.{suffix}")
+    task = toy.make_task(f"{folders[0]}:{folders[1]}", sample_break_mode="eos")
+    assert not task.has_sharded_data("train")
+    for epoch in (1, 2):
+        task.load_dataset("train", epoch=epoch, combine=True)
+        assert [line[1] for line in lines_of(task.dataset("train"))] == [10] * 3 + [20] * 6
+
+
+def test_validation_reads_the_first_folder(tmp_path, toy_data):
+    folders = [folder_with(tmp_path / name, toy_data, [[10, 2]] * 3) for name in ("a", "b")]
+    task = toy.make_task(f"{folders[0]}:{folders[1]}", sample_break_mode="eos")
+    for suffix in ("bin", "idx"):
+        shutil.copyfile(folders[0] / f"train.{suffix}", folders[0] / f"valid.{suffix}")
+    task.load_dataset("valid", epoch=2)
+    assert len(task.dataset("valid")) == 3
+
+
+def test_blocks_do_not_cross_folders(tmp_path, toy_data):
+    folders = [folder_with(tmp_path / name, toy_data, [[10, 11, 2]]) for name in ("a", "b")]
+    _, dataset = loaded(f"{folders[0]}:{folders[1]}", tokens_per_sample=100)
+    assert lines_of(dataset) == [[0, 10, 11, 2]] * 2
+
+
+def test_folders_with_other_dictionaries_are_refused(tmp_path, toy_data):
+    folders = [folder_with(tmp_path / name, toy_data, [[10, 2]]) for name in ("a", "b")]
+    (folders[1] / "dict.txt").write_text("other 1\n")
+    with toy.refused(folders[1] / "dict.txt", folders[0]):
+        toy.make_task(f"{folders[0]}:{folders[1]}")
 
 
 @pytest.mark.parametrize("omit", [False, True])

@@ -1,5 +1,4 @@
 import errno
-import signal
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from fairseq.data import Dictionary, data_utils
 from fairseq.data.token_block_dataset import TokenBlockDataset
 
 from plugins.data.mlm import folder as mlm_folder
+from plugins.data.mlm import streams
 from plugins.data.mlm.folder import new_folder, split_documents, write_mlm_folder
 from plugins.data.text.tokenizers import SentencePieceTokenizer
 
@@ -177,7 +177,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, tokenizer, monkeyp
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(mlm_folder, "_write_split", full)
+    monkeypatch.setattr(mlm_folder, "join_shards", full)
     with toy.refused(f"{tmp_path}/data"):
         write_mlm_folder(tmp_path / "data", {"train": TRAIN}, tokenizer)
     assert not list(tmp_path.iterdir())
@@ -195,7 +195,7 @@ NOTHING = "\u200b"  # a line that the tokenizer has no symbol for
     ],
 )
 def test_lines_without_symbols_vanish_and_separate_nothing(tmp_path, tokenizer, documents, monkeypatch):
-    monkeypatch.setattr(mlm_folder, "_BATCH_LINES", 2)
+    monkeypatch.setattr(streams, "BLOCK", 4)  # a block for each document
     assert tokenizer.encode(NOTHING) == []
     write_mlm_folder(tmp_path / "data", {"train": documents}, tokenizer)
     dictionary, dataset = load(tmp_path / "data", "train")
@@ -211,7 +211,7 @@ def test_a_split_without_symbols_is_refused(tmp_path, tokenizer):
 
 def test_the_dictionary_counts_every_batch_of_lines(tmp_path, tokenizer, monkeypatch):
     write_mlm_folder(tmp_path / "one", {"train": TRAIN * 3}, tokenizer)
-    monkeypatch.setattr(mlm_folder, "_BATCH_LINES", 2)
+    monkeypatch.setattr(streams, "BLOCK", 4)  # a block for each document
     write_mlm_folder(tmp_path / "many", {"train": TRAIN * 3}, tokenizer)
     one, many = ((tmp_path / name / "dict.txt").read_text() for name in ("one", "many"))
     assert one == many
@@ -231,12 +231,3 @@ def test_the_documents_that_are_held_out_follow_the_seed():
     documents = list(map(str, range(50)))
     first, again, other = (split_documents(documents, 0.2, seed)[1] for seed in (1, 1, 2))
     assert first == again != other
-
-
-def test_workers_end_in_silence_whatever_the_parent_does_on_sigterm():
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with mlm_folder._started_pool(1, None) as pool:
-            assert pool.apply(signal.getsignal, (signal.SIGTERM,)) == signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGTERM, before)

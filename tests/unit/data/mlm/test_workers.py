@@ -1,0 +1,64 @@
+"""The map over worker processes."""
+
+import os
+import signal
+import time
+
+import pytest
+import toy
+
+from plugins.data.mlm.workers import ordered_map, started
+
+
+def later_for_small(number):
+    time.sleep(0.02 if number % 2 else 0)
+    return number * number
+
+
+def killed_at_three(number):
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def refuse(number):
+    raise ValueError(number)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_keep_the_order(workers):
+    with ordered_map(later_for_small, workers) as work:
+        assert list(work(range(8))) == [0, 1, 4, 9, 16, 25, 36, 49]
+
+
+def test_items_are_taken_only_when_a_worker_will_soon_be_free():
+    taken = []
+    with ordered_map(abs, 2) as work:
+        results = work(taken.append(n) or n for n in range(100))
+        next(results)
+        assert len(taken) <= 7
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_a_worker_is_raised_by_the_parent(workers):
+    with pytest.raises(ValueError, match="5"), ordered_map(refuse, workers) as work:
+        list(work([5]))
+
+
+def test_a_killed_worker_ends_the_map_in_one_line():
+    with toy.refused("--workers 2"), ordered_map(killed_at_three, 5) as work:
+        list(work(range(20)))
+
+
+def test_workers_end_in_silence_whatever_the_parent_does_on_sigterm():
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with started(1, abs) as executor:
+            assert executor.submit(signal.getsignal, signal.SIGTERM).result() == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_ctrl_c_does_not_reach_workers():
+    with started(1, abs) as executor:
+        assert signal.SIGINT in executor.submit(signal.pthread_sigmask, signal.SIG_BLOCK, []).result()
