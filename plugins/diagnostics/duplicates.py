@@ -13,7 +13,8 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
-from plugins.data.text.minhash import HASHES, band_keys, jaccard, normalized, signatures
+from plugins.data.text import minhash
+from plugins.data.text.minhash import HASHES, band_keys, jaccard, normalized
 
 BLOCK = 4096  # texts at a time: their pieces fit into a core's cache
 
@@ -56,7 +57,7 @@ def find(texts: Sequence[str], threshold: float = 0.8, seed: int = 0, near: bool
     unique = list(numbers)
     if not near or len(unique) < 2:
         return Duplicates(exact, exact.copy(), np.zeros((0, 2), np.int64), np.zeros(0))
-    pairs = candidates(blockwise_signatures(unique, seed), threshold)
+    pairs = candidates(signatures(unique, seed), threshold)
     similarity = np.array([jaccard(unique[a], unique[b]) for a, b in pairs.tolist()])
     kept = similarity >= threshold
     pairs, similarity = pairs[kept], similarity[kept]
@@ -72,11 +73,11 @@ def first_of_group(groups: np.ndarray) -> np.ndarray:
     return first[inverse]
 
 
-def blockwise_signatures(texts: Sequence[str], seed: int = 0) -> np.ndarray:
+def signatures(texts: Sequence[str], seed: int = 0) -> np.ndarray:
     """Return the signatures of many texts, (n, 128) uint32, with a progress bar."""
     found = np.empty((len(texts), HASHES), np.uint32)
     for start in tqdm(range(0, len(texts), BLOCK), "near duplicates", leave=False, disable=None):
-        found[start : start + BLOCK] = signatures(texts[start : start + BLOCK], seed)
+        found[start : start + BLOCK] = minhash.signatures(texts[start : start + BLOCK], seed)
     return found
 
 
