@@ -36,9 +36,10 @@ setup(
     extras_require={
         "plots": pins("plots"),
         "hf": pins("hf"),
+        "datasets": pins("datasets"),
         "summarization": pins("summarization"),
         "cluster": pins("cluster"),
         "gpu": pins("gpu"),
-        "dev": pins("dev") + pins("plots") + pins("hf") + pins("summarization") + pins("cluster"),
+        "dev": pins("dev") + pins("plots") + pins("hf") + pins("datasets") + pins("summarization") + pins("cluster"),
     },
 )

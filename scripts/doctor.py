@@ -18,7 +18,7 @@ from pathlib import Path
 import command
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = ("plots", "hf", "summarization", "gpu", "dev")
+EXTRAS = ("plots", "hf", "datasets", "summarization", "gpu", "dev")
 PYTHON_RANGE = ((3, 11), (3, 14))  # as python_requires in setup.py
 
 

@@ -26,7 +26,8 @@ def parse_args(argv=None):
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--checkpoint", metavar="CKPT", help="one fine-tuned model")
     which.add_argument("--runs", metavar="DIR", help="folder written by scripts/run_glue.py")
-    add("--glue-dir", required=True, metavar="DIR", help="folder with CoLA/, RTE/, ... of the official files")
+    add("--glue-dir", "--hf-dataset", required=True, metavar="DIR",
+        help="folder with CoLA/, RTE/, ... of the official files, or of Parquet files or saved datasets")  # fmt: skip
     add("--task", metavar="TASK", help="another task with the same labels: AX for a model of MNLI")
     add("--split", default="test", help="valid, test, valid_mismatched, test_mismatched (default: %(default)s)")
     add("-o", "--output", metavar="FILE", help="with --checkpoint: file to write (default: print)")

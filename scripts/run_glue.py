@@ -43,7 +43,8 @@ def parse_args(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
-    add("--glue-dir", required=True, metavar="DIR", help="folder with CoLA/, RTE/, ... of the official files")
+    add("--glue-dir", "--hf-dataset", required=True, metavar="DIR",
+        help="folder with CoLA/, RTE/, ... of the official files, or of Parquet files or saved datasets")  # fmt: skip
     add("--checkpoint", required=True, metavar="CKPT", help="pretrained model, with its tokenizer next to it")
     add("--output", required=True, metavar="DIR", help="folder to write")
     add("--tasks", nargs="+", default=["all"], metavar="TASK", help="names, YAML files of your own, or all (default)")

@@ -17,7 +17,7 @@ from plugins.data.by_length import ByLength
 from plugins.data.dictionaries import MaskDictionary
 from plugins.data.glue import reader
 from plugins.data.glue.specs import GlueSpec
-from plugins.data.text import bpe
+from plugins.data.text import bpe, columnar
 from plugins.data.text.tokenizers import DICTIONARY_FILE, TOKENIZER_FILES
 from plugins.errors import UserError
 from plugins.files import replacing
@@ -132,7 +132,8 @@ def key(path: str | Path, spec: GlueSpec, split: str, tokenizer: FolderTokenizer
     digest = hashlib.sha256(FORMAT)
     for part in (str(sorted(spec.plain().items())), split, Path(path).suffix, tokenizer.fingerprint(), skip_bad_rows):
         digest.update(str(part).encode() + b"\0")
-    digest.update(Path(path).read_bytes())
+    for file in columnar.parts(path):
+        digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

@@ -9,13 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from plugins.data.glue.specs import ALIASES, TEST, GlueSpec
+from plugins.data.glue.specs import ALIASES, MISMATCHED, TEST, TRAIN, VALID, GlueSpec
+from plugins.data.text import columnar
 from plugins.data.text.records import BadRow, check_name, is_json, json_records, string_under
 from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError, shown
 
 logger = logging.getLogger(__name__)
 
+HUB_SPLITS = {  # names of the splits in datasets of the Hugging Face Hub
+    TRAIN: ("train",),
+    VALID: ("validation", "validation_matched", "valid", "dev"),
+    TEST: ("test", "test_matched"),
+    VALID + MISMATCHED: ("validation_mismatched",),
+    TEST + MISMATCHED: ("test_mismatched",),
+}
+HUB_LABEL, HUB_INDEX = "label", "idx"
 INDEX_COLUMNS = ("index", "id")  # the first of these columns that exists contains the row ids
 
 
@@ -39,6 +48,8 @@ class Examples:
 def locate(data: str | Path, spec: GlueSpec, split: str) -> Path:
     """Return the file of a split: in the task's folder inside the GLUE folder, or in the given folder itself.
 
+    It is the official file, or else that of a dataset of the Hugging Face Hub, see :mod:`plugins.data.text.columnar`.
+
     Raises:
         UserError: no such file, or the task has no such split.
     """
@@ -49,14 +60,23 @@ def locate(data: str | Path, spec: GlueSpec, split: str) -> Path:
     for path in candidates:
         if path.is_file():
             return path
+    for folder in (*(Path(data, name) for name in hub_folders(spec)), Path(data)):
+        if found := columnar.find(folder, HUB_SPLITS[split]):
+            return found
     raise UserError(f"{candidates[0]}: no such file; the data folder must contain {spec.name}'s {split} split")
+
+
+def hub_folders(spec: GlueSpec) -> list[str]:
+    """Return possible names of a task's folder: ours, and those of ``nyu-mll/glue``."""
+    names = (*spec.folders, spec.name)
+    return list(dict.fromkeys((*names, *(name.lower().replace("-", "") for name in names))))
 
 
 def read(path: str | Path, spec: GlueSpec, split: str, skip_bad_rows: bool = False) -> Examples:
     """Read a split.
 
     Args:
-        path: ``.csv`` (with quoting), JSON records, or else TSV, in which a ``"`` is text.
+        path: ``.csv`` (with quoting), JSON records, Parquet or Arrow, or else TSV, in which a ``"`` is text.
         skip_bad_rows: leave out and count bad rows instead of raising an error.
 
     Returns:
@@ -174,6 +194,10 @@ def numbered_rows(path: Path, spec: GlueSpec, split: str) -> Iterator[tuple[int,
     Raises:
         UserError: the file cannot be read, or its header lacks a column or has one twice.
     """
+    if columnar.is_columnar(path):
+        names = columnar.class_names(path)
+        yield from ((line, from_hub(row, spec, names)) for line, row in columnar.records(path))
+        return
     if is_json(path):
         yield from json_records(path)
         return
@@ -187,6 +211,49 @@ def numbered_rows(path: Path, spec: GlueSpec, split: str) -> Iterator[tuple[int,
             yield line, BadRow(f"{len(cells)} columns, {len(header)} expected ({shown(', '.join(header))[1:-1]})")
         else:
             yield line, dict(zip(header, cells, strict=True))
+
+
+def from_hub(row: Mapping[str, Any], spec: GlueSpec, names: Mapping[str, list[str]]) -> dict[str, Any] | BadRow:
+    """Return a row of a dataset with the task's own names for its columns, and its label as the task writes it.
+
+    Args:
+        names: {column: names of its classes}; ids without names are those of the task.
+    """
+    found = dict(row)
+    for name, value in row.items():
+        wanted = ALIASES.get(name)
+        if wanted is not None and wanted in spec.text and wanted not in row:
+            found[wanted] = value
+    label = spec.label if spec.label in row else HUB_LABEL
+    value = row.get(label)
+    if isinstance(value, int) and not spec.is_regression:
+        classes = names.get(label)
+        try:
+            found[spec.label] = class_of(value, spec, classes)
+        except BadRow as error:
+            return error
+    elif label in row:
+        found[spec.label] = value
+    if HUB_INDEX in row and not any(name in row for name in INDEX_COLUMNS):
+        found[INDEX_COLUMNS[0]] = row[HUB_INDEX]
+    return found
+
+
+def class_of(value: int, spec: GlueSpec, classes: list[str] | None) -> str | None:
+    """Return the label of a class id as the task writes it; None for -1, which marks unlabeled rows.
+
+    Raises:
+        BadRow: there is no such class, or the task has none of its name.
+    """
+    if value == -1:
+        return None
+    known = list(spec.id2label) if classes is None else classes
+    if not 0 <= value < len(known):
+        raise BadRow(f"class {value} is beyond the {len(known)} of the column of labels")
+    for labels in (spec.labels, spec.names):
+        if known[value] in labels:
+            return spec.labels[labels.index(known[value])]
+    raise BadRow(f"unknown label {shown(known[value])}; {spec.name} has {', '.join(spec.id2label)}")
 
 
 def columns(path: Path, header: list[str], spec: GlueSpec, split: str) -> list[str]:

@@ -146,7 +146,12 @@ _TABLE = [
              (MATTHEWS, ACCURACY), MATTHEWS, folders=("AX", "diagnostic"), head="mnli", submission={TEST: "AX.tsv"}),
 ]  # fmt: skip
 SPECS = {spec.name: spec for spec in _TABLE}
-ALIASES = {"premise": "sentence1", "hypothesis": "sentence2"}  # of columns, in diagnostic-full.tsv
+ALIASES = {  # of columns, in diagnostic-full.tsv and in datasets of the Hugging Face Hub
+    "premise": "sentence1",
+    "hypothesis": "sentence2",
+    "sentence1": "#1 String",
+    "sentence2": "#2 String",
+}
 
 
 def find(name: str, source: str = "--glue-task", own: Sequence[GlueSpec] = ()) -> GlueSpec:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from plugins.data.by_length import ByLength
 from plugins.data.dictionaries import fingerprint
 from plugins.data.summaries.reader import Columns, Record, read, share
+from plugins.data.text import columnar
 from plugins.data.text.cache import cached, digest
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
@@ -110,7 +111,7 @@ def load(
 
     key = {
         "format": FORMAT,
-        "files": {"data": [[str(path.resolve()), digest(path)]]},
+        "files": {"data": [[str(part.resolve()), digest(part)] for part in columnar.parts(path)]},
         "columns": asdict(columns),
         "blank": layout.blank,
         "part": part,

@@ -1,4 +1,4 @@
-"""Documents with summaries in a user's files: CSV with quoting, TSV without, JSON lines or arrays."""
+"""Documents with summaries in a user's files: CSV with quoting, TSV without, JSON lines or arrays, Parquet or Arrow."""
 
 import hashlib
 import logging
@@ -6,6 +6,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from plugins.data.text import columnar
 from plugins.data.text.records import BadRow, check_name, check_whole, is_json, json_records, string_under
 from plugins.data.text.tables import check_delimiter, is_csv, table_rows
 from plugins.errors import UserError, shown
@@ -41,6 +42,8 @@ class Record:
 def locate(data: str, split: str) -> Path:
     """Return the file of a split: ``train.csv``, ``validation.jsonl``, ... in a folder, or the file itself.
 
+    A dataset of the Hugging Face Hub is a folder too, see :mod:`plugins.data.text.columnar`.
+
     Raises:
         UserError: there is none, or more than one.
     """
@@ -51,6 +54,8 @@ def locate(data: str, split: str) -> Path:
         raise UserError(f"{path}: no such file or folder")
     names = [name + suffix for name in NAMES.get(split, (split,)) for suffix in SUFFIXES]
     found = [path / name for name in names if (path / name).is_file()]
+    if not found and (first := columnar.find(path, NAMES.get(split, (split,)))):
+        return first
     if not found:
         raise UserError(f"{path}: no {split} split here; it would be called {', '.join(names[:4])}, ...")
     if len(found) > 1:
@@ -138,6 +143,9 @@ def rows(path: Path, columns: Columns, summaries: bool) -> Iterator[tuple[int, d
     Raises:
         UserError: the file cannot be read, or its header lacks a column or has one twice.
     """
+    if columnar.is_columnar(path):
+        yield from columnar.records(path)
+        return
     if is_json(path):
         yield from json_records(path)
         return
