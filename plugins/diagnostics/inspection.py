@@ -77,7 +77,7 @@ def sizes(rows: Rows) -> list[dict]:
         result.append({
             "split": name, "rows": len(labels), "unlabeled": int((labels == UNLABELED).sum()),
             "classes": dict(zip(rows.classes, counts.tolist(), strict=True)),
-            "entropy_bits": float(-(share * np.log2(share)).sum()) if len(share) else None,
+            "entropy_bits": float((share * np.log2(1 / share)).sum()) if len(share) else None,
         })  # fmt: skip
     return result
 

@@ -167,7 +167,7 @@ def probe(
     random = np.random.default_rng(seed)
     rows = random.permutation(presence.shape[0])[:most_rows]
     presence, labels = presence[rows].astype(bool).astype(np.float32), checked_labels(labels, num_classes)[rows]
-    check(len(np.unique(labels)) > 1, "the probe needs rows of two classes")
+    check(len(np.unique(labels)) > 1 and len(rows) >= 10, "the probe needs ten rows or more, of two classes or more")
     fold = np.arange(len(rows)) % folds
     total = np.asarray(presence.sum(0)).ravel()
     sizes = np.array([size for size in sizes if size <= (total >= 2).sum()] or [int((total >= 2).sum())])
@@ -211,9 +211,12 @@ def linear(
     from sklearn.linear_model import LogisticRegression
 
     rows = np.flatnonzero(train)
-    inner, held = rows[len(rows) // 10 :], rows[: len(rows) // 10]
+    tenth = max(1, len(rows) // 10)
+    inner, held = rows[tenth:], rows[:tenth]
 
     def fitted(strength: float, own: np.ndarray, other: np.ndarray) -> np.ndarray:
+        if len(np.unique(labels[own])) == 1:
+            return np.where(np.arange(num_classes) == labels[own[0]], 0.0, -1.0) * np.ones((len(other), 1))
         model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(features[own], labels[own])
         scores = log_softmax(_full(model.decision_function(features[other])), axis=1)
         found = np.full((len(scores), num_classes), scores.min() - 1)
