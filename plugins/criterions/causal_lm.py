@@ -30,16 +30,17 @@ class CausalLMCriterion(FairseqCriterion):
         self, model: torch.nn.Module, sample: dict[str, Any], reduce: bool = True
     ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         """Return the loss (a scalar, nats), the number of targets, and what to log."""
-        target = sample["target"]  # (B, T)
-        predicted = int((target != self.padding_idx).sum())  # before the model runs: later it would wait for the GPU
-        loss = model(**sample["net_input"], target=target)[1]["loss"]
+        target, given = sample["target"], sample.get("predicted")  # (B, T)
+        count = int((target != self.padding_idx).sum()) if given is None else given["count"]
+        found = {} if given is None else {"predicted": given}
+        loss = model(**sample["net_input"], target=target, **found)[1]["loss"]
         log = {
             "loss": loss.detach(),
             "ntokens": sample["ntokens"],
             "nsentences": sample["nsentences"],
-            "sample_size": predicted,
+            "sample_size": count,
         }
-        return loss, predicted, log
+        return loss, count, log
 
     def validation_metrics(self) -> set[str]:
         """Return the names that ``--best-checkpoint-metric`` can have."""

@@ -28,10 +28,10 @@ class ClapMaskedLMCriterion(FairseqCriterion):
         self, model: torch.nn.Module, sample: dict[str, Any], reduce: bool = True
     ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         """Return the loss (a scalar, nats), the number of masked positions, and what to log."""
-        masked = sample["target"] != self.padding_idx  # (B, T)
-        logits, extra = model(**sample["net_input"], masked_tokens=masked, target=sample["target"])
+        masked, given = sample["target"] != self.padding_idx, sample.get("predicted")  # (B, T)
+        logits, extra = model(**sample["net_input"], masked_tokens=masked, target=sample["target"], predicted=given)
         masked = extra.get("masked_tokens", masked)  # a self-masking model draws them itself
-        predicted = int(masked.sum())
+        predicted = int(masked.sum()) if given is None else given["count"]
         loss = extra.get("loss")
         if loss is None:  # fairseq's own models compute only logits (N, V)
             loss = F.cross_entropy(logits.float(), sample["target"][masked], reduction="sum")

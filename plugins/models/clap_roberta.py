@@ -13,6 +13,7 @@ checkpoint that training starts from: see :mod:`plugins.checkpoints.roberta`.
 """
 
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -101,7 +102,7 @@ class ClapRobertaModel(WithEmbeddingHead, RobertaModel):
             return super().forward(src_tokens, features_only, return_all_hiddens, **kwargs)
         head = self.classification_heads[classification_head_name]
         if head.pooler_type == "bos" and not return_all_hiddens:
-            return head.classify(self.encoder.first_features(src_tokens)), {"inner_states": None}
+            return head.classify(self.encoder.first_features(src_tokens, **kwargs)), {"inner_states": None}
         x, extra = self.encoder(src_tokens, True, return_all_hiddens, **kwargs)
         return head(x, src_tokens == self.encoder.dictionary.pad()), extra
 
@@ -176,6 +177,8 @@ class ClapRobertaEncoder(FairseqEncoder):
         return_all_hiddens: bool = False,
         masked_tokens: Tensor | None = None,
         target: Tensor | None = None,
+        predicted: Mapping | None = None,
+        has_padding: bool | None = None,
         **unused: Any,
     ) -> tuple[Tensor | None, dict[str, Any]]:
         """Encode a batch.
@@ -187,6 +190,8 @@ class ClapRobertaEncoder(FairseqEncoder):
             masked_tokens: (B, T) boolean, the positions to predict. With ``--self-mask-prob`` the model draws the
                 masked positions among them.
             target: (B, T). With it the loss at the masked positions is computed without storing their logits.
+            predicted: the masked positions, see :func:`plugins.data.predicted.predicted`; None to find them here.
+            has_padding: whether any token is padding; None to look.
 
         Returns:
             Features (B, T, C) if ``features_only``, else logits (B, T, V), or (N, V) at the N masked positions; and a
@@ -197,13 +202,19 @@ class ClapRobertaEncoder(FairseqEncoder):
             drawn = torch.rand(src_tokens.shape, device=src_tokens.device) < self.args.self_mask_prob
             masked_tokens = masked_tokens & drawn
             src_tokens = src_tokens.masked_fill(masked_tokens, self.sentence_encoder.token_embedding.mask_index)
+            predicted = None
         if masked_tokens is None or features_only or return_all_hiddens:
-            x, extra = self.extract_features(src_tokens, return_all_hiddens)
+            x, extra = self.extract_features(src_tokens, return_all_hiddens, has_padding)
             x = x if features_only else self.output_layer(x, masked_tokens)
         else:
-            rows = masked_tokens.flatten().nonzero().squeeze(1)
+            if predicted is None:
+                rows, most = masked_tokens.flatten().nonzero().squeeze(1), None
+            else:
+                rows, most = predicted["rows"], predicted["most"]
+            if rows is None:
+                rows = torch.arange(src_tokens.numel(), device=src_tokens.device)
             extra = dict[str, Any](inner_states=None)
-            x, _ = self.sentence_encoder(src_tokens, rows=rows)
+            x, _ = self.sentence_encoder(src_tokens, rows, most, has_padding)
             if target is None:
                 x = self.lm_head(x)
             else:
@@ -212,16 +223,17 @@ class ClapRobertaEncoder(FairseqEncoder):
         return x, extra | {"masked_tokens": masked_tokens}
 
     def extract_features(
-        self, src_tokens: Tensor, return_all_hiddens: bool = False, **unused: Any
+        self, src_tokens: Tensor, return_all_hiddens: bool = False, has_padding: bool | None = None, **unused: Any
     ) -> tuple[Tensor, dict[str, Any]]:
-        x, states = self.sentence_encoder(src_tokens)
+        x, states = self.sentence_encoder(src_tokens, has_padding=has_padding)
         states = [state.transpose(0, 1) for state in states] if return_all_hiddens else None  # (B, T, C) -> (T, B, C)
         return x, {"inner_states": states}
 
-    def first_features(self, src_tokens: Tensor) -> Tensor:
+    def first_features(self, src_tokens: Tensor, has_padding: bool | None = None, **unused: Any) -> Tensor:
         """Map tokens (B, T) to the features (B, C) of the first token of each row."""
         batch, length = src_tokens.shape
-        return self.sentence_encoder(src_tokens, rows=torch.arange(batch, device=src_tokens.device) * length)[0]
+        rows = torch.arange(batch, device=src_tokens.device) * length
+        return self.sentence_encoder(src_tokens, rows, 1, has_padding)[0]
 
     def output_layer(self, features: Tensor, masked_tokens: Tensor | None = None, **unused: Any) -> Tensor:
         return self.lm_head(features if masked_tokens is None else features[masked_tokens])

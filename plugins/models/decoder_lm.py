@@ -167,12 +167,15 @@ class LMDecoder(FairseqDecoder):
             self.lm_head.weight = self.transformer.wte.weight
         initialize(self, str(cfg.init))
 
-    def forward(self, tokens: Tensor, target: Tensor | None = None, **inputs: Any) -> tuple[Tensor | None, dict]:
+    def forward(
+        self, tokens: Tensor, target: Tensor | None = None, predicted: Mapping | None = None, **inputs: Any
+    ) -> tuple[Tensor | None, dict]:
         """Predict the next token at every position.
 
         Args:
             tokens: (B, T), padded on the right; with a cache, the tokens after those in the cache.
             target: (B, T), ``pad()`` where there is none. With it the loss is computed without storing logits.
+            predicted: which positions have a target, see :func:`plugins.data.predicted.predicted`; None to find out.
             inputs: passed to :meth:`extract_features`.
 
         Returns:
@@ -182,7 +185,7 @@ class LMDecoder(FairseqDecoder):
         x, extra = self.extract_features(tokens, **inputs)
         if target is None:
             return self.output_layer(x), extra
-        return None, {**extra, "loss": self.loss(x, target)}
+        return None, {**extra, "loss": self.loss(x, target, predicted)}
 
     def extract_features(
         self, tokens: Tensor, src_lengths: Tensor | None = None, *, cache: Cache | None = None
@@ -199,11 +202,16 @@ class LMDecoder(FairseqDecoder):
         """Map features (B, T, C) to logits (B, T, V)."""
         return self.lm_head(features)
 
-    def loss(self, features: Tensor, target: Tensor) -> Tensor:
+    def loss(self, features: Tensor, target: Tensor, predicted: Mapping | None = None) -> Tensor:
         """Return the summed cross-entropy of targets (B, T) other than ``pad()``, given features (B, T, C)."""
-        real = target != self.dictionary.pad()
-        full = bool(real.all())  # then nothing is copied
-        x, target = (t.flatten(0, 1) if full else t[real] for t in (features, target))  # (N, C), (N,)
+        x, target = features.flatten(0, 1), target.flatten()
+        if predicted is None:
+            rows = (target != self.dictionary.pad()).nonzero().squeeze(1)
+            rows = None if len(rows) == len(target) else rows  # then nothing is copied
+        else:
+            rows = predicted["rows"]
+        if rows is not None:
+            x, target = x.index_select(0, rows), target[rows]  # (N, C), (N,): only these are projected
         head = self.lm_head
         if type(head) is not Linear:  # an adapter's layer must be called
             return F.cross_entropy(head(x).float(), target, reduction="sum")

@@ -4,6 +4,7 @@ Shapes: B sequences, T tokens, Q queries, S keys, C channels, H heads of D = C /
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,36 @@ PADDING_CHANNELS = 8  # one is used; GPU kernels want the head dimension to be a
 MOST_WRITTEN = 256  # keys; up to here the CPU's fused kernel has a slow backward pass in half precision
 HALF = (torch.bfloat16, torch.float16)
 PADDED_KEY = -3e4  # within half precision, and divided by sqrt(D) still far below any real score
+
+
+@dataclass
+class Rows:
+    """Some of the B * T tokens of a batch, in the form in which attention computes only their output.
+
+    Attributes:
+        index: (N,) ascending indices into the B * T tokens.
+        positions: (B, Q) positions of the tokens of each sequence; sequences with fewer than Q are filled up with 0.
+        taken: (N,) indices of the tokens in those B * Q.
+        placement: of the queries at these positions.
+    """
+
+    index: Tensor
+    positions: Tensor
+    taken: Tensor
+    placement: Placement
+
+    @classmethod
+    def of(cls, index: Tensor, most: int | None, sequences: int, placement: Placement) -> "Rows":
+        """Return the rows (N,) of B sequences.
+
+        Args:
+            index: see the attribute.
+            most: Q, the largest number of them in a sequence; None to find it.
+            sequences: B.
+            placement: of all T tokens.
+        """
+        positions, taken = group_by_sequence(index, sequences, placement.keys, most)
+        return cls(index, positions, taken, placement.asked(positions))
 
 
 class Attention(nn.Module):
@@ -62,21 +93,20 @@ class Attention(nn.Module):
         p = self.dropout if self.training else 0.0
         size = self.queries_at_once(q, placement, p)
         if size >= q.size(2):
-            return attend_placed(q, k, v, placement, padding, p)
+            return attend_placed(q, k, v, placement, padding, p, self.training)
         blocks = []
         for start in range(0, q.size(2), size):
             part, keys = placement.part(start, min(start + size, q.size(2)))
-            given = (q[:, :, start : start + size], k[:, :, keys], v[:, :, keys], part, padding, p)
+            given = (q[:, :, start : start + size], k[:, :, keys], v[:, :, keys], part, padding, p, self.training)
             if torch.is_grad_enabled():
                 blocks.append(checkpoint(attend_placed, *given, use_reentrant=False))
             else:
                 blocks.append(attend_placed(*given))
         return torch.cat(blocks, dim=2)
 
-    @staticmethod
-    def queries_at_once(q: Tensor, placement: Placement, p: float) -> int:
+    def queries_at_once(self, q: Tensor, placement: Placement, p: float) -> int:
         """Return how many queries of (B, H, Q, D) are computed at once, with attention dropout ``p``."""
-        if writes_scores(q.device, q.dtype, placement.keys, p):
+        if writes_scores(q.device, q.dtype, placement.keys, p, self.training):
             numbers = q.size(0) * q.size(1) * placement.keys
         else:
             sequences = 1 if isinstance(placement.queries, slice) else q.size(0)
@@ -107,7 +137,7 @@ class SelfAttention(Attention):
         self.out_proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(
-        self, x: Tensor, placement: Placement, padding: Tensor | None = None, rows: Tensor | None = None
+        self, x: Tensor, placement: Placement, padding: Tensor | None = None, rows: Rows | None = None
     ) -> Tensor:
         """Attend within each sequence.
 
@@ -115,7 +145,7 @@ class SelfAttention(Attention):
             x: (B, T, C).
             placement: the positions of the T tokens.
             padding: (B, T) boolean, True at the keys that are excluded.
-            rows: (N,) ascending indices into the B * T tokens whose output is computed; None for all.
+            rows: the N tokens whose output is computed; None for all.
 
         Returns:
             (B, T, C), or (N, C).
@@ -123,10 +153,8 @@ class SelfAttention(Attention):
         k, v = self.split_heads(self.k_proj(x)), self.split_heads(self.v_proj(x))
         asking, asked, taken = x, placement, None
         if rows is not None:
-            # As many queries Q in each sequence as the one with the most rows has.
-            positions, taken = group_by_sequence(rows, len(x), x.size(1))  # (B, Q), (N,)
-            asking = x.gather(1, positions[..., None].expand(-1, -1, x.size(2)))  # (B, Q, C)
-            asked = placement.asked(positions)
+            asking = x.gather(1, rows.positions[..., None].expand(-1, -1, x.size(2)))  # (B, Q, C)
+            asked, taken = rows.placement, rows.taken
         q = self.split_heads(self.q_proj(asking))
         q, k = asked.rotate(q, k)
         if self.record is not None:
@@ -136,12 +164,14 @@ class SelfAttention(Attention):
         return self.out_proj(take_rows(out.transpose(1, 2).flatten(2), taken))  # (B, Q, H, D) -> (B, T, C) or (N, C)
 
 
-def attend_placed(q: Tensor, k: Tensor, v: Tensor, placement: Placement, padding: Tensor | None, p: float) -> Tensor:
-    """Return the weighted values (B, H, Q, D); arguments as in :meth:`Attention.attend`, and ``p`` of dropout."""
+def attend_placed(
+    q: Tensor, k: Tensor, v: Tensor, placement: Placement, padding: Tensor | None, p: float, training: bool
+) -> Tensor:
+    """Return the weighted values (B, H, Q, D); arguments as in :meth:`Attention.attend` and :func:`attend`."""
     bias = placement.bias()
     if bias is None and placement.causal:  # the kernel skips what its own mask excludes
         return F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=q.size(2) > 1)
-    return attend(q, k, v, bias, padding, p)
+    return attend(q, k, v, bias, padding, p, training)
 
 
 def take_rows(x: Tensor, rows: Tensor | None) -> Tensor:
@@ -149,22 +179,33 @@ def take_rows(x: Tensor, rows: Tensor | None) -> Tensor:
     return x if rows is None else x.flatten(0, 1).index_select(0, rows)
 
 
-def group_by_sequence(rows: Tensor, sequences: int, length: int) -> tuple[Tensor, Tensor]:
+def group_by_sequence(rows: Tensor, sequences: int, length: int, most: int | None = None) -> tuple[Tensor, Tensor]:
     """Group ascending row indices (N,) into B sequences of T positions by sequence.
+
+    Args:
+        most: Q, or a larger number; None to find Q.
 
     Returns:
         The positions within each sequence, (B, Q), where Q is the largest number of rows in a sequence and missing
         entries are 0; and the index of each row in those B * Q entries, (N,).
     """
     sequence = rows // length
-    count = torch.bincount(sequence, minlength=sequences)  # (B,)
-    most = int(count.max())
+    count = rows.new_zeros(sequences).scatter_add_(0, sequence, torch.ones_like(rows))  # (B,); bincount waits for a GPU
+    most = int(count.max()) if most is None else most
     rank = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[sequence]
     taken = sequence * most + rank
     return rows.new_zeros(sequences * most).index_copy_(0, taken, rows % length).view(sequences, most), taken
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, padding: Tensor | None, p: float = 0.0) -> Tensor:
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None,
+    padding: Tensor | None,
+    p: float = 0.0,
+    training: bool = False,
+) -> Tensor:
     """Return softmax(q k^T / sqrt(D) + bias) v without the padded keys.
 
     Args:
@@ -173,6 +214,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, padding: Tensor
         bias: (1 or B, 1 or H, Q, S), or None.
         padding: (B, S), True at padding, or None.
         p: dropout probability of the attention weights.
+        training: there will be a backward pass; see :func:`writes_scores`.
 
     Returns:
         (B, H, Q, D).
@@ -185,10 +227,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, padding: Tensor
         bias = torch.zeros_like(padding, dtype=q.dtype).masked_fill_(padding, PADDED_KEY)[:, None, None]  # (B,1,1,S)
     elif padding is not None:
         q, k, v = hide_padding(q, k, v, padding)
-    if bias is None and not writes_scores(q.device, q.dtype, k.size(2), p):
+    written = writes_scores(q.device, q.dtype, k.size(2), p, training)
+    if bias is None and not written:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=p, scale=scale)
     with torch.autocast(q.device.type, enabled=False):  # autocast would round a float32 bias again in each layer
-        if writes_scores(q.device, q.dtype, k.size(2), p):
+        if written:
             return attend_by_scores(q, k, v, bias, p, scale)[..., :width]
         dtype = q.dtype
         if bias is not None and q.device.type != "cpu":  # the CPU kernel adds a float32 bias to scores of any type
@@ -240,7 +283,7 @@ def hide_padding(q: Tensor, k: Tensor, v: Tensor, padding: Tensor) -> tuple[Tens
     return q, k, F.pad(v, (0, PADDING_CHANNELS))
 
 
-def writes_scores(device: torch.device, dtype: torch.dtype, keys: int, p: float) -> bool:
+def writes_scores(device: torch.device, dtype: torch.dtype, keys: int, p: float, training: bool) -> bool:
     """Return whether attention is computed without a fused kernel, so that all scores are in memory.
 
     The CPU's fused kernel has no dropout, and its fallback draws random numbers slowly. In half precision its backward
@@ -250,10 +293,12 @@ def writes_scores(device: torch.device, dtype: torch.dtype, keys: int, p: float)
         device, dtype: of the queries.
         keys: S.
         p: dropout probability of the attention weights.
+        training: there will be a backward pass. Gradients may still be disabled, by activation checkpointing, which
+            must compute the same twice.
     """
     if device.type != "cpu":
         return False
-    return p > 0 or (dtype in HALF and keys <= MOST_WRITTEN and torch.is_grad_enabled())
+    return p > 0 or (training and dtype in HALF and keys <= MOST_WRITTEN)
 
 
 def attend_by_scores(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, p: float, scale: float) -> Tensor:

@@ -196,7 +196,8 @@ class Decoder(nn.Module):
         dtype, first = query_type(x), 0 if cache is None else cache.first
         given = (window, None if cache is None else cache.window, self.window)
         window = next((each for each in given if each is not None), None)
-        explicit = writes_scores(x.device, dtype, length - first, self.attention_dropout if self.training else 0.0)
+        dropout = self.attention_dropout if self.training else 0.0
+        explicit = writes_scores(x.device, dtype, length - first, dropout, self.training)
         placement = Placement(
             self.positions, where, length - first, x.device, explicit, first=first, window=window, dtype=dtype
         )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from .attention import SelfAttention, take_rows
+from .attention import Rows, SelfAttention, take_rows
 from .dropout import Dropout
 from .norm import l2_normalize
 from .placement import Placement, query_type
@@ -56,10 +56,10 @@ class EncoderLayer(nn.Module):
         self.activation_dropout = Dropout(activation_dropout)
 
     def forward(
-        self, x: Tensor, placement: Placement, padding: Tensor | None = None, rows: Tensor | None = None
+        self, x: Tensor, placement: Placement, padding: Tensor | None = None, rows: Rows | None = None
     ) -> Tensor:
         """Map (B, T, C) to (B, T, C), or to (N, C) at the given rows; arguments as in :class:`SelfAttention`."""
-        residual = take_rows(x, rows)
+        residual = x if rows is None else take_rows(x, rows.index)
         if self.pre_norm:
             x = residual + self.dropout(self.self_attn(self.self_attn_layer_norm(x), placement, padding, rows))
             return x + self.dropout(self.feed_forward(self.final_layer_norm(x)))
@@ -160,13 +160,23 @@ class SentenceEncoder(nn.Module):
         """The positional scheme."""
         return getattr(self, self._positions)
 
-    def forward(self, tokens: Tensor, rows: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+    def forward(
+        self,
+        tokens: Tensor,
+        rows: Tensor | None = None,
+        most: int | None = None,
+        has_padding: bool | None = None,
+    ) -> tuple[Tensor, list[Tensor]]:
         """Encode a batch.
+
+        With ``most`` and ``has_padding`` no result is read back from a GPU, so that it never waits for the program.
 
         Args:
             tokens: (B, T).
             rows: (N,) ascending indices into the B * T tokens whose features are computed; None for all. The last
                 layer computes only these.
+            most: the largest number of rows in a sequence; None to find it.
+            has_padding: whether any token is padding; None to look.
 
         Returns:
             Features (B, T, C), or (N, C), and the input of every layer followed by the output of the last.
@@ -177,16 +187,17 @@ class SentenceEncoder(nn.Module):
             tokens = prompt.make_room(tokens)
         padding = tokens == self.padding_index
         x = x.masked_fill(padding[..., None], 0)
-        padding = padding if padding.any() else None
+        padding = padding if has_padding is None and padding.any() or has_padding else None
         length = tokens.size(1)
         placement = Placement(self.positions, slice(0, length), length, x.device, dtype=query_type(x))
+        asked = None if rows is None else Rows.of(rows, most, len(tokens), placement)
         states, last = [x], self.layers[-1]
         recompute = self.checkpoint_activations and self.training
         for layer in self.layers:
             if self.training and self.layer_drop and torch.rand(()) < self.layer_drop:
                 x = take_rows(x, rows) if layer is last else x
                 continue
-            x = call(layer, x, placement, padding, rows if layer is last else None, recompute=recompute)
+            x = call(layer, x, placement, padding, asked if layer is last else None, recompute=recompute)
             states.append(x)
         x = x if self.layer_norm is None else self.layer_norm(x)
         if prompt is not None:

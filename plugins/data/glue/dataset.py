@@ -253,7 +253,11 @@ class SentencePairs(ByLength):
             row[: len(sample["tokens"])] = sample["tokens"]
         batch = {
             "id": torch.tensor([sample["id"] for sample in samples]),
-            "net_input": {"src_tokens": torch.from_numpy(tokens), "src_lengths": torch.from_numpy(sizes)},
+            "net_input": {
+                "src_tokens": torch.from_numpy(tokens),
+                "src_lengths": torch.from_numpy(sizes),
+                "has_padding": bool(sizes.min() < tokens.shape[1]),
+            },
             "nsentences": len(samples),
             "ntokens": int(sizes.sum()),
             "split": self.split,

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from fairseq.data import FairseqDataset, data_utils
 
+from plugins.data.predicted import predicted
+
 
 @dataclass(frozen=True)
 class Masking:
@@ -101,20 +103,31 @@ class MaskedBlocks(FairseqDataset):
         self.epoch = epoch
 
     def collater(self, samples: Sequence[tuple[int, torch.Tensor]]) -> dict[str, Any]:
-        """Return a batch: masked ``net_input.src_tokens``, and ``target``, ``<pad>`` where nothing is predicted."""
+        """Return a batch: masked ``net_input.src_tokens``, and ``target``, ``<pad>`` where nothing is predicted.
+
+        ``net_input.has_padding`` is whether any token is ``<pad>``. Unless the model masks, ``predicted`` describes the
+        predicted positions, see :func:`plugins.data.predicted.predicted`.
+        """
         if not samples:
             return {}
         ids = np.array([index for index, _ in samples])
         tokens = data_utils.collate_tokens([block for _, block in samples], self.masking.pad_index)  # (B, T)
         lengths = np.array([len(block) for _, block in samples])
         inputs, target = mask_batch(tokens.numpy(), lengths, ids, self.masking, self.seed, self.epoch)
-        return {
+        batch: dict[str, Any] = {
             "id": torch.from_numpy(ids),
-            "net_input": {"src_tokens": torch.from_numpy(inputs), "src_lengths": torch.from_numpy(lengths)},
+            "net_input": {
+                "src_tokens": torch.from_numpy(inputs),
+                "src_lengths": torch.from_numpy(lengths),
+                "has_padding": bool(lengths.min() < tokens.size(1)),
+            },
             "target": torch.from_numpy(target),
             "nsentences": len(samples),
             "ntokens": int(lengths.sum()),
         }
+        if self.masking.prob:
+            batch["predicted"] = predicted(target, self.masking.pad_index)
+        return batch
 
 
 def mask_batch(

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from plugins.data.by_length import ByLength
 from plugins.data.dictionaries import fingerprint
+from plugins.data.predicted import predicted
 from plugins.data.summaries.reader import Columns, Record, read, share
 from plugins.data.text import columnar
 from plugins.data.text.cache import cached, digest
@@ -241,6 +242,7 @@ class SummaryDataset(ByLength):
             "id": torch.tensor(ids),
             "net_input": {"src_tokens": torch.from_numpy(tokens), "src_lengths": torch.from_numpy(sizes)},
             "target": torch.from_numpy(target),
+            "predicted": predicted(target, self.pad),
             "nsentences": len(samples),
             "ntokens": int(sizes.sum()),
         }

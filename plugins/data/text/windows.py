@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from fairseq.data import FairseqDataset
 
+from plugins.data.predicted import predicted
 from plugins.data.text.splits import TextSplit
 
 
@@ -41,6 +42,7 @@ class Windows(FairseqDataset):
         """Return a batch: ``net_input`` {src_tokens (B, T), src_lengths (B,), style_labels (B,)}, ``target`` (B, T).
 
         Windows that end before others are padded on the right, with 0 in ``src_tokens`` and ``pad`` in ``target``.
+        ``predicted`` describes the positions with a target, see :func:`plugins.data.predicted.predicted`.
         """
         if not len(samples):
             return {}
@@ -63,6 +65,7 @@ class Windows(FairseqDataset):
             "ntokens": total,
             "net_input": net_input,
             "target": tensor(target),
+            "predicted": predicted(target, self.pad),
         }
 
     def size(self, index: int) -> int:
@@ -147,6 +150,7 @@ class ConsecutiveWindows(Windows):
             known = np.minimum(start - self.text.starts[document], self.context)  # (B,) ids of context
             batch["target"][torch.arange(batch["target"].size(1)) < tensor(known)[:, None]] = self.pad
             batch["start_indices"] = known.tolist()
+            batch["predicted"] = predicted(batch["target"].numpy(), self.pad)
             batch["ntokens"] -= int(known.sum())
         return batch
 

@@ -10,6 +10,7 @@ from fairseq.criterions.masked_lm import MaskedLmLoss
 from fairseq.logging import metrics
 
 from plugins.criterions.clap_masked_lm import ClapMaskedLMCriterion, ClapMaskedLMCriterionConfig
+from plugins.data.predicted import predicted
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,7 @@ def test_a_loss_beyond_the_range_of_perplexity_is_infinite_rather_than_an_error(
 def test_nothing_to_predict_logs_a_loss_of_zero(task):
     batch = sample(task)
     batch["target"] = torch.full_like(batch["target"], task.dictionary.pad())
+    batch["predicted"] = predicted(batch["target"].numpy(), task.dictionary.pad())
     loss, size, log = criterion_of(task)(toy.make_model(task), batch)
     loss.backward()
     assert (loss.item(), size) == (0.0, 0)

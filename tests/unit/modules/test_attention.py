@@ -10,6 +10,7 @@ import toy
 from plugins.modules import attention as attention_module
 from plugins.modules import placement as placement_module
 from plugins.modules.attention import (
+    Rows,
     SelfAttention,
     attend,
     attention_weights,
@@ -172,7 +173,7 @@ def test_asking_for_some_rows_gives_those_rows():
     rows = torch.tensor([0, 5, T, 2 * T + 3])
     for given in (place(), place(biased=False)):
         everything = attention(x, given, padding).flatten(0, 1)
-        torch.testing.assert_close(attention(x, given, padding, rows), everything[rows])
+        torch.testing.assert_close(attention(x, given, padding, Rows.of(rows, None, B, given)), everything[rows])
 
 
 def test_heads_must_divide_the_width():
@@ -202,7 +203,7 @@ def test_bfloat16_attention_differs_from_the_textbook_by_rounding(biased, padded
     (q, k, v), _, padding = inputs(length, torch.bfloat16)
     bias = place(length, dtype=torch.bfloat16).bias() if biased else None
     with torch.autocast("cpu", torch.bfloat16):
-        out = attend(q, k, v, bias, padding if padded else None, p)
+        out = attend(q, k, v, bias, padding if padded else None, p, training=True)
     assert out.dtype == torch.bfloat16
     exact = reference(q, k, v, place(length).bias() if biased else None, padding if padded else None)
     grad = torch.randn_like(exact)
@@ -228,13 +229,12 @@ def test_the_type_of_queries_is_autocasts():
 
 
 def test_scores_are_written_out_where_a_cpu_has_no_fast_kernel():
-    def written(dtype, keys, p, device=CPU):
-        return writes_scores(device, dtype, keys, p)
+    def written(dtype, keys, p, device=CPU, training=True):
+        return writes_scores(device, dtype, keys, p, training)
 
     assert written(torch.float32, 512, 0.1) and not written(torch.float32, 128, 0)
     assert written(torch.bfloat16, 128, 0) and not written(torch.bfloat16, 512, 0)
-    with torch.no_grad():
-        assert not written(torch.bfloat16, 128, 0)
+    assert not written(torch.bfloat16, 128, 0, training=False)
     assert not written(torch.bfloat16, 128, 0.1, torch.device("cuda"))
 
 
@@ -246,7 +246,8 @@ def test_rows_are_laid_out_by_sequence_and_filled_up():
 
 def test_asking_for_no_row_gives_none():
     attention, x = SelfAttention(16, 4), torch.randn(2, 5, 16)
-    assert attention(x, place(5), None, torch.empty(0, dtype=torch.long)).shape == (0, 16)
+    rows = Rows.of(torch.empty(0, dtype=torch.long), None, 2, place(5))
+    assert attention(x, place(5), None, rows).shape == (0, 16)
 
 
 # Recorded weights
@@ -266,7 +267,7 @@ def test_a_layer_records_all_its_weights_for_any_requested_rows():
     found = []
     attention.record = lambda layer, weights: found.append((layer, weights))
     everything = attention(x, place(), padding)
-    some = attention(x, place(), padding, torch.tensor([3, T + 1]))
+    some = attention(x, place(), padding, Rows.of(torch.tensor([3, T + 1]), 1, B, place()))
     assert [layer for layer, _ in found] == [attention] * 2
     torch.testing.assert_close(found[0][1], found[1][1])
     v = attention.split_heads(attention.v_proj(x))
@@ -302,7 +303,7 @@ def run(attention, rows=None, biased=True, padded=True, **options):
     padding = inputs()[2] if padded else None
     spec = Spec(32, H, T, **options)
     placement = Placement(build("alibi", spec) if biased else Positions(spec), slice(0, T), T, CPU)
-    out = attention(x, placement, padding, rows)
+    out = attention(x, placement, padding, None if rows is None else Rows.of(rows, None, B, placement))
     torch.manual_seed(4)
     return out, torch.autograd.grad(out, [x, *attention.parameters()], torch.randn_like(out))
 
