@@ -32,8 +32,7 @@ class CausalLMCriterion(FairseqCriterion):
         """Return the loss (a scalar, nats), the number of targets, and what to log."""
         target, given = sample["target"], sample.get("predicted")  # (B, T)
         count = int((target != self.padding_idx).sum()) if given is None else given["count"]
-        found = {} if given is None else {"predicted": given}
-        loss = model(**sample["net_input"], target=target, **found)[1]["loss"]
+        loss = model(**sample["net_input"], **targets(sample))[1]["loss"]
         log = {
             "loss": loss.detach(),
             "ntokens": sample["ntokens"],
@@ -57,6 +56,11 @@ class CausalLMCriterion(FairseqCriterion):
     def logging_outputs_can_be_summed() -> bool:
         """Return True: workers can add up what they log."""
         return True
+
+
+def targets(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments with which a model computes the loss: targets (B, T), and where they are, if known."""
+    return {name: sample[name] for name in ("target", "predicted") if name in sample}
 
 
 def log_nats_and_perplexity() -> None:

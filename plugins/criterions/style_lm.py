@@ -14,7 +14,7 @@ from fairseq.tasks import FairseqTask
 
 from plugins.errors import UserError
 
-from .causal_lm import DIGITS, log_nats_and_perplexity
+from .causal_lm import DIGITS, log_nats_and_perplexity, targets
 
 # Meters that figures are derived from: the loss with labels, the entropy without, the share of each style. The
 # underscore keeps them out of the log.
@@ -55,7 +55,7 @@ class StyleLMCriterion(FairseqCriterion):
     ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         """Return the objective (a scalar, nats), the number of characters, and what to log."""
         target, count = sample["target"], sample["ntokens"]
-        extra = model(**sample["net_input"], target=target)[1]
+        extra = model(**sample["net_input"], **targets(sample))[1]
         loss = extra["loss"]
         log = {
             "loss": loss.detach(),

@@ -1,13 +1,16 @@
 """Complete and validate the architecture options of ``clap_roberta``, and register sizes of any model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
+from fairseq import utils
 from fairseq.models import register_model_architecture
 from omegaconf import DictConfig
+from torch import Tensor
 
 from plugins.checkpoints import inherit, roberta
 from plugins.errors import UserError
+from plugins.modules.activations import ACTIVATIONS
 from plugins.options import flag
 
 from .clap_roberta_config import DEFAULTS
@@ -71,3 +74,8 @@ def register_size(model: str, name: str, sizes: Mapping[str, object]) -> None:
         for option, value in sizes.items():
             if getattr(args, option, None) is None:
                 setattr(args, option, value)
+
+
+def activation(name: str) -> Callable[[Tensor], Tensor]:
+    """Return an activation function: fairseq's if :data:`plugins.modules.activations.ACTIVATIONS` does not have it."""
+    return ACTIVATIONS.get(name) or utils.get_activation_fn(name)

@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from fairseq import utils
 from fairseq.data import Dictionary
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq.models import FairseqEncoder, register_model
@@ -116,7 +115,7 @@ class ClapRobertaModel(WithEmbeddingHead, RobertaModel):
             cfg.encoder_embed_dim,
             inner_dim or cfg.encoder_embed_dim,
             num_classes,
-            utils.get_activation_fn(str(cfg.pooler_activation_fn)),
+            architecture.activation(str(cfg.pooler_activation_fn)),
             cfg.pooler_dropout,
             str(cfg.pooler_type),
         )
@@ -316,7 +315,7 @@ def build_layer(cfg: DictConfig) -> nn.Module:
         cfg.encoder_embed_dim,
         cfg.encoder_ffn_embed_dim,
         cfg.encoder_attention_heads,
-        utils.get_activation_fn(str(cfg.activation_fn)),
+        architecture.activation(str(cfg.activation_fn)),
         dropout=cfg.dropout,
         attention_dropout=cfg.attention_dropout,
         activation_dropout=cfg.activation_dropout,
@@ -340,8 +339,8 @@ def build_head(cfg: DictConfig, dictionary: Dictionary, table: Tensor) -> ClapHe
         table = nn.Linear(cfg.encoder_embed_dim, cfg.vocab_size, bias=False).weight
         nn.init.normal_(table, std=0.02)
     if cfg.head == "roberta":
-        activation = str(cfg.head_activation_fn or cfg.activation_fn)
-        return RobertaHead(table, utils.get_activation_fn(activation), cfg.norm_eps)
+        activation = architecture.activation(str(cfg.head_activation_fn or cfg.activation_fn))
+        return RobertaHead(table, activation, cfg.norm_eps)
     unused = torch.tensor(dictionaries.unused_words(dictionary)) if cfg.exclude_unused else None
     return ClapHead(
         table,

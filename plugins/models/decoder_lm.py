@@ -3,9 +3,8 @@
 State-dict keys are ``decoder.`` and GPT-2's names (``transformer.h.0.attn.c_attn.weight``, ..., ``lm_head.weight``).
 """
 
-import functools
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -29,13 +28,10 @@ from plugins.options import add_tristate_flags, architecture_names, flag
 from plugins.peft import Parts
 
 from . import tuning
+from .architecture import activation
 from .embedding_head import WithEmbeddingHead
 from .position_options import scaling_of
 
-FUSED: dict[str, Callable[[Tensor], Tensor]] = {  # fairseq's versions take several passes
-    "gelu": F.gelu,
-    "gelu_tanh": functools.partial(F.gelu, approximate="tanh"),
-}
 SIZE_OPTIONS = ("decoder_layers", "decoder_attention_heads", "decoder_embed_dim", "decoder_ffn_embed_dim", "block_size")
 
 
@@ -150,7 +146,7 @@ class LMDecoder(FairseqDecoder):
             cfg.decoder_ffn_embed_dim,
             cfg.decoder_layers,
             cfg.decoder_attention_heads,
-            FUSED.get(str(cfg.activation_fn)) or utils.get_activation_fn(str(cfg.activation_fn)),
+            activation(str(cfg.activation_fn)),
             positions=str(cfg.positions),
             scaling=scaling_of(cfg),
             alibi_float32=str(cfg.alibi_dtype) == "float32",

@@ -1,4 +1,4 @@
-"""Activation functions by name."""
+"""Activation functions by name, each one kernel. fairseq's GELU takes several passes, and is computed in float32."""
 
 import functools
 from collections.abc import Callable

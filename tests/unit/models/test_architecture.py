@@ -5,6 +5,7 @@ import argparse
 import pytest
 import torch
 import toy
+from fairseq import utils
 from omegaconf import OmegaConf
 
 from plugins.checkpoints import roberta
@@ -173,3 +174,17 @@ def test_scaling_may_differ_from_the_checkpoint_and_is_inherited_otherwise():
     assert (str(cfg.position_scaling), cfg.position_scaling_factor, cfg.trained_length) == ("linear", 2.0, 64)
     cfg = resolved(start, position_scaling="yarn", position_scaling_factor=8.0)
     assert (str(cfg.position_scaling), cfg.position_scaling_factor, cfg.trained_length) == ("yarn", 8.0, 64)
+
+
+@pytest.mark.parametrize("name", utils.get_available_activation_fns())
+def test_activations_are_fairseqs(name):
+    x = torch.linspace(-5, 5, 1001)
+    torch.testing.assert_close(architecture.activation(name)(x), utils.get_activation_fn(name)(x), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu_accurate"])
+def test_gelu_makes_no_float32_copy_of_half_precision_inputs(name):
+    x = torch.randn(8).bfloat16()
+    with torch.profiler.profile() as profile:
+        architecture.activation(name)(x)
+    assert {event.key for event in profile.key_averages()} == {"aten::gelu"}
