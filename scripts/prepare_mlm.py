@@ -3,6 +3,7 @@
 
     python scripts/prepare_mlm.py --embedded -o data-bin/embedded
     python scripts/prepare_mlm.py --train wiki.train.txt --valid wiki.valid.txt -o data-bin/wiki
+    python scripts/prepare_mlm.py --hf-dataset wikitext -o data-bin/wikitext
     python scripts/prepare_mlm.py --train pile/ --valid val.jsonl.zst --items documents --shards 30 \\
         --tokenizer gpt2 --gpt2-dir data/gpt2-bpe -o data-bin/pile
 
@@ -53,6 +54,12 @@ def add_text_options(group: argparse._ArgumentGroup) -> None:
     """Add the options for the text."""
     source = group.add_mutually_exclusive_group(required=True)
     source.add_argument("--train", nargs="+", metavar="PATH", help="training text, UTF-8 or JSON records")
+    source.add_argument(
+        "--hf-dataset",
+        metavar="DIR",
+        help="dataset of the Hugging Face Hub: Parquet files, or a folder that the datasets library saved; its train, "
+        "validation and test splits",
+    )
     source.add_argument("--embedded", action="store_true", help="train on documentation in this Python installation")
     add = group.add_argument
     add("--valid", nargs="+", metavar="PATH", help="validation text (default: some of the training documents)")
@@ -67,7 +74,7 @@ def add_text_options(group: argparse._ArgumentGroup) -> None:
         "--jsonl-key",
         default="text",
         metavar="KEY",
-        help="field of JSON records with the text (default: %(default)s)",
+        help="field of JSON records, or column, with the text (default: %(default)s)",
     )
     add(
         "--items",
@@ -140,8 +147,8 @@ def check_shards(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
     """Exit with a usage error where the options for shards contradict others."""
     if not 1 <= args.shards <= MOST_SHARDS:
         parser.error(f"--shards must be from 1 to {MOST_SHARDS}, but is {args.shards}")
-    if args.shards > 1 and args.embedded:
-        parser.error("--shards divides files; --embedded has none")
+    if args.shards > 1 and (args.embedded or args.hf_dataset):
+        parser.error(f"--shards divides text files; {'--embedded' if args.embedded else '--hf-dataset'} has none")
     if args.shard_index is None:
         return
     if args.shards == 1 or not 0 <= args.shard_index < args.shards:
@@ -157,12 +164,17 @@ def main() -> None:
     start = time.monotonic()
     args = parse_args()
     texts = [*(args.train or []), *(args.valid or []), *(args.test or [])]
-    command.check_inputs([args.sentencepiece_model], [*texts, args.gpt2_dir])
+    command.check_inputs([args.sentencepiece_model], [*texts, args.hf_dataset, args.gpt2_dir])
     from plugins.data.mlm.prepare import Preparation  # takes seconds, so not before the arguments are checked
     from plugins.errors import report_in_one_line
 
     report_in_one_line()
-    options = {name: value for name, value in vars(args).items() if name not in ("embedded", "tokenizer")}
+    options = {name: value for name, value in vars(args).items() if name not in ("embedded", "tokenizer", "hf_dataset")}
+    if args.hf_dataset:
+        from plugins.data.text import columnar
+
+        found = columnar.splits(args.hf_dataset)
+        options |= {name: options[name] or paths for name, paths in found.items()}
     preparation = Preparation(**options)
     if reports := preparation.run():
         print_table(reports)

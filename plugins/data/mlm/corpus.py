@@ -18,6 +18,7 @@ from plugins.data.mlm.splits import TRAIN, Router, check_divisible, held_out
 from plugins.data.mlm.streams import Stream, processed
 from plugins.data.mlm.survey import Surveyor
 from plugins.data.mlm.workers import ordered_map
+from plugins.data.text import columnar
 from plugins.data.text.blocks import TextSource, shards_of, text_source
 from plugins.data.text.documents import embedded_corpus
 from plugins.data.text.line_sample import Lines, LineSample
@@ -56,7 +57,8 @@ class Corpus:
 
     Args:
         options: the settings.
-        spool: folder that the content of pipes is copied to, because it is read more than once; None: refuse pipes.
+        spool: folder that the content of pipes, and of tables as JSON lines, is copied to, because text is read more
+            than once; None: refuse them.
 
     Raises:
         UserError: a file is missing or cannot be read.
@@ -186,13 +188,19 @@ def found_sources(paths: Sequence[str | Path] | None, key: str, spool: Path | No
     """Return the files that paths name, those in folders in sorted order.
 
     Raises:
-        UserError: missing, unreadable, a folder without text, or a pipe without a folder to copy it to.
+        UserError: missing, unreadable, a folder without text, or a pipe or table without a folder to copy it to.
     """
     sources = []
     for path in map(str, paths or ()):
         for file in files_in(path) if os.path.isdir(path) else [path]:
             check_readable(file)
-            if stat.S_ISREG(os.stat(file).st_mode):
+            if columnar.is_columnar(file):
+                if spool is None:
+                    raise UserError(f"{file}: --shards divides text files only; leave it out for tables")
+                copy = spool / f"table{len(list(spool.iterdir()))}.jsonl"
+                columnar.write_json_lines(file, key, copy)
+                sources.append(text_source(copy, key, name=file))
+            elif stat.S_ISREG(os.stat(file).st_mode):
                 sources.append(text_source(file, key))
             elif spool is None:
                 raise UserError(f"{file}: not a regular file, which --shards needs; write its content to a file")

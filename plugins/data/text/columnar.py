@@ -11,12 +11,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
+from plugins.data.text.records import BadRow, string_under
 from plugins.errors import UserError, shown
 
 SUFFIXES = (".parquet", ".arrow")
 PART = re.compile(  # some have a hash: train-00000-of-00002-1a2b3c.parquet
     r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]+)?(?P<suffix>\.parquet|\.arrow)"
 )
+NAMES = {"train": ("train",), "valid": ("validation", "valid", "dev"), "test": ("test",)}
 STATE_FILE = "state.json"  # of a folder that Dataset.save_to_disk wrote
 ROWS_AT_ONCE = 1024
 INSTALL = "pip install pyarrow (or pip install -e '.[datasets]')"
@@ -89,6 +93,44 @@ def records(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for row in batch.to_pylist():
                 number += 1
                 yield number, row
+
+
+def splits(path: str | Path) -> dict[str, list[Path]]:
+    """Return the first file of each split of a dataset as ``train``, ``valid`` and ``test``, if there is one.
+
+    Args:
+        path: of the dataset, or a file, which is the training split.
+
+    Raises:
+        UserError: there is no training split.
+    """
+    if is_columnar(path):
+        return {"train": [Path(path)]}
+    found = {split: find(path, names) for split, names in NAMES.items()}
+    if found["train"] is None:
+        raise UserError(f"{path}: no training split; it would be called train.parquet, train-00000-of-....parquet, or "
+                        f"train/ with {STATE_FILE} and data-00000-of-....arrow")  # fmt: skip
+    return {split: [first] for split, first in found.items() if first is not None}
+
+
+def write_json_lines(path: str | Path, key: str, target: str | Path) -> None:
+    """Write the texts of a split as JSON lines, in constant memory.
+
+    Args:
+        path: the first file of the split.
+        key: the column of the texts, and the key of the records.
+
+    Raises:
+        UserError: see :func:`records`, or a row has no text in that column.
+    """
+    with open(target, "w", encoding="utf-8") as file:
+        for number, row in tqdm(records(path), "reading", unit=" rows", leave=False, disable=None):
+            try:
+                text = string_under(row, key)
+            except BadRow as error:
+                cure = "" if key in row else "; name the column of the texts with --jsonl-key"
+                raise UserError(f"{path}:{number}: {error}{cure}") from None
+            file.write(json.dumps({key: text}, ensure_ascii=False) + "\n")
 
 
 def batches(path: Path) -> Iterator[Any]:

@@ -214,3 +214,29 @@ def test_without_pyarrow_the_file_and_the_package_are_named(tmp_path, monkeypatc
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with toy.refused("train.parquet", "pyarrow"):
         list(columnar.records(tmp_path / "train.parquet"))
+
+
+# Text
+
+
+def test_a_dataset_becomes_a_folder_for_masked_lms(tmp_path, run_script):
+    texts = toy.sentences(200, 1)
+    for split, rows in (("train", texts), ("validation", texts[:40])):
+        write(tmp_path / "hf" / f"{split}-00000-of-00001.parquet", [{"content": text} for text in rows])
+        (tmp_path / f"{split}.txt").write_text("\n\n".join(rows))
+    options = ["--vocab-size", 110, "--workers", 1, "-o"]
+    run_script("prepare_mlm", "--hf-dataset", tmp_path / "hf", "--jsonl-key", "content", *options, tmp_path / "ours")
+    given = ["--train", tmp_path / "train.txt", "--valid", tmp_path / "validation.txt"]
+    run_script("prepare_mlm", *given, *options, tmp_path / "text")
+    for name in ("dict.txt", "train.bin", "valid.bin", "valid.idx"):
+        assert (tmp_path / "ours" / name).read_bytes() == (tmp_path / "text" / name).read_bytes(), name
+
+
+def test_a_column_without_text_is_named_with_its_row(tmp_path):
+    write(tmp_path / "train.parquet", [{"text": "a"}, {"text": None}])
+    with toy.refused("train.parquet:2", "text"):
+        columnar.write_json_lines(tmp_path / "train.parquet", "text", tmp_path / "out.jsonl")
+    with toy.refused("train.parquet:1", "body", "--jsonl-key"):
+        columnar.write_json_lines(tmp_path / "train.parquet", "body", tmp_path / "out.jsonl")
+    with toy.refused("elsewhere"):
+        columnar.splits(tmp_path / "elsewhere")
