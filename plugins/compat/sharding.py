@@ -94,7 +94,8 @@ def shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
             setattr(p, mark, value)
     for module in model.modules():
         first = module.register_state_dict_post_hook(gather_parameters)
-        module._state_dict_hooks.move_to_end(first.id, last=False)  # other hooks, as the CLAP head's, reshape tensors
+        hooks = cast(Any, module)._state_dict_hooks
+        hooks.move_to_end(first.id, last=False)  # other hooks, as the CLAP head's, reshape tensors
         module.register_load_state_dict_pre_hook(divide_parameters)
     return model
 

@@ -73,10 +73,11 @@ class Adafactor(GroupedOptimizer):
         """Arguments of :class:`fairseq.optim.adafactor.Adafactor`; ``--relative-step`` replaces the learning rate."""
         cfg: Any = self.cfg
         lr = cfg.lr[0] if isinstance(cfg.lr, Sequence) else cfg.lr
-        eps = cfg.adafactor_eps
+        eps: Any = cfg.adafactor_eps
+        pair: Any = ast.literal_eval(eps) if isinstance(eps, str) else OmegaConf.to_container(eps)
         return {
             "lr": None if cfg.relative_step else lr,
-            "eps": tuple(ast.literal_eval(eps) if isinstance(eps, str) else OmegaConf.to_container(eps)),
+            "eps": tuple(pair),
             **{name: cfg[name] for name in ("clip_threshold", "decay_rate", "beta1", "weight_decay")},
             **{name: cfg[name] for name in ("scale_parameter", "relative_step", "warmup_init")},
         }

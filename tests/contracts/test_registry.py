@@ -39,6 +39,7 @@ ALLOWED = {  # importer: the parts of ours that it may import
     "tasks": {"checkpoints", "tasks", "data", "errors", "files", "options", "compat"},
     "criterions": {"criterions", "modules", "data", "analysis", "errors", "options", "plain_data", "compat"},
     "optim": {"optim", "errors"},
+    "planning": {"planning", "models", "modules", "data", "options", "compat", "tables", "errors", "files"},
     "diagnostics": {"diagnostics", "tables", "analysis", "data", "errors", "files"},
     "analysis": {
         "checkpoints",

@@ -1,0 +1,1 @@
+"""Memory, time and cost of training: predicted from an architecture, and measured on a command."""

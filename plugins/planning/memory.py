@@ -1,0 +1,157 @@
+"""The memory of training, predicted from the shape of a model and the options of a run.
+
+What the backward pass keeps of each operation is counted, in the order of the code (as Korthikanti et al., 2022, arXiv
+2205.05198, section 4.1, do for their layer). The numbers for a CPU are tested against torch's allocator; those for GPUs
+follow the documentation of the kernels.
+
+Shapes: n tokens in a batch, N predictions, T tokens in a sequence; L layers of C channels, H heads and F feed-forward
+channels; V words.
+"""
+
+from dataclasses import dataclass
+
+from plugins.modules.linear_cross_entropy import NUMBERS, ROWS
+
+from .models import Shape
+
+FLOAT, HALF, MASK = 4, 2, 1  # bytes
+NORMALIZED, PLAIN = 3, 2  # vectors a token that the embedding keeps, with and without normalized rows
+LARGEST_IN_ROW = 1.4  # predictions of the sequence with the most, over the mean
+STATES = {"fused_adamw": 8, "adam": 8, "adamw_8bit": 2, "adafactor": 0, "sgd": 0}  # bytes a parameter
+STEP = {"adam": 2, "adafactor": 3}  # temporaries of an optimizer, in copies of the largest tensor
+PRECISIONS = ("fp32", "mixed", "half", "memory_efficient")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Options that memory depends on.
+
+    Attributes:
+        tokens: n, in one batch of one process.
+        length: T.
+        optimizer: a key of :data:`STATES`.
+        precision: fp32; mixed: ``--mixed-precision bf16``; half: ``--bf16`` or ``--fp16``; memory_efficient: these with
+            ``--memory-efficient-...``.
+        gpu: kernels of a GPU.
+        recompute: ``--checkpoint-activations``.
+        accumulate: ``--update-freq`` above 1.
+        processes: W.
+        shard: ``--shard``.
+    """
+
+    tokens: int
+    length: int
+    optimizer: str = "fused_adamw"
+    precision: str = "fp32"
+    gpu: bool = False
+    recompute: bool = False
+    accumulate: bool = False
+    processes: int = 1
+    shard: bool = False
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one process: what exists between updates, and the most that exists at once within one."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    peak: float
+
+
+def predict(shape: Shape, run: Run) -> Memory:
+    """Return the bytes of the tensors of a training process."""
+    share = run.processes if run.shard else 1
+    weights, gradients, states = (part / share for part in state_bytes(shape, run))
+    layer, last, start, end, loss = stored(shape, run)
+    inside = layer * (shape.layers - 1) + last
+    if run.recompute:
+        inside = shape.layers * inputs_of_layer(shape, run)
+    kept = start + inside + end
+    in_layer = gradients * shape.in_layers / max(1, shape.parameters)  # of all layers
+    table = gradients - in_layer if shape.trained > shape.parameters / 2 else 0.0
+    before = gradients if run.accumulate else 0.0
+    moments = [before + kept + loss + table]  # the loss and its backward pass
+    one = in_layer / shape.layers
+    again = layer - inputs_of_layer(shape, run) if run.recompute else 0.0
+    for done in range(shape.layers):  # the backward pass of each layer, at its feed-forward net
+        grads = before or table + one * (done + 1 / 3)
+        rest = start + inside * (1 - done / shape.layers)
+        moments.append(grads + rest + again + passing(shape, run))
+    moments.append((before or gradients) + table)  # the embedding, whose gradient is added to that of the output
+    moments.append(gradients + STEP.get(run.optimizer, 0) * FLOAT * shape.largest / share)
+    extra = buffers(shape, run)
+    return Memory(weights, gradients, states, kept + loss, weights + states + extra + max(moments))
+
+
+def state_bytes(shape: Shape, run: Run) -> tuple[float, float, float]:
+    """Return the bytes of weights, gradients and optimizer state, float32 copies of half precision with the last."""
+    trained = shape.trained
+    states = float(STATES[run.optimizer] * trained)
+    if run.optimizer == "adamw_8bit":  # a byte each, and a float32 scale for 256; embeddings and vectors are float32
+        states = shape.in_layers * (2 + 2 * FLOAT / 256) + 2 * FLOAT * max(0, trained - shape.in_layers)
+    elif run.optimizer == "adafactor":
+        states = float(FLOAT * shape.factored)
+    if run.precision == "half":
+        return HALF * shape.parameters, HALF * trained, states + 2 * FLOAT * trained
+    if run.precision == "memory_efficient":
+        return HALF * shape.parameters, HALF * trained, states
+    return FLOAT * shape.parameters, FLOAT * trained, states
+
+
+def stored(shape: Shape, run: Run) -> tuple[float, float, float, float, float]:
+    """Return the bytes that the forward pass keeps: of a layer, the last layer, the embedding, the output, the loss."""
+    n, c, f = run.tokens, shape.width, shape.inner
+    low = FLOAT if run.precision == "fp32" else HALF  # products, their inputs and outputs
+    high = FLOAT if run.precision in ("fp32", "mixed") else HALF  # the residual stream
+    mask = MASK if run.gpu else high
+    # Two inputs of layer norms; two outputs; q, k, v and the attention's output; the activation's input and output.
+    rest = 2 * high * c + 2 * low * c + (4 + shape.rotary) * low * c + 2 * low * f
+    if shape.frozen:  # products with frozen weights do not keep their input
+        rest -= low * (f + c)
+    drops = 2 * mask * c * (shape.dropout > 0) + mask * f * (shape.activation_dropout > 0)
+    scores = 3 * low * shape.heads * run.length if shape.attention_dropout and not run.gpu else 0.0
+    styles = 2 * high * c * shape.styled
+    layer = n * (rest + drops + scores + styles)
+    last = layer
+    if not shape.causal:  # computes only predicted positions, with as many queries in each sequence
+        p, most = shape.predicted, min(1.0, LARGEST_IN_ROW * shape.predicted)
+        last = n * (high * c + 2 * low * c + most * (3 * low * c + scores))
+        last += n * p * (3 * high * c + 2 * low * f + drops)
+    start, end = n * mask * c * (shape.dropout > 0), n * 2 * high * c  # the last layer norm's input and output
+    if not shape.causal:
+        start, end = start + n * high * c * (NORMALIZED if shape.clap else PLAIN), 0.0
+    return layer, last, start, end, loss_bytes(shape, n * shape.predicted, low)
+
+
+def loss_bytes(shape: Shape, predictions: float, low: int) -> float:
+    """Return the bytes of the loss without the gradient of the table: :mod:`plugins.modules.linear_cross_entropy`."""
+    rows = min(predictions, ROWS, NUMBERS // shape.words)
+    within = rows == predictions and rows <= shape.width  # in the memory of the table's gradient
+    logits = 0.0 if within else FLOAT * rows * shape.words
+    if low == HALF:
+        logits += HALF * rows * shape.words + HALF * shape.words * shape.width * (rows < predictions)
+    return logits + 4 * FLOAT * predictions * shape.width
+
+
+def inputs_of_layer(shape: Shape, run: Run) -> float:
+    """Return the bytes that a recomputed layer keeps: its input."""
+    return run.tokens * shape.width * (HALF if run.precision in ("half", "memory_efficient") else FLOAT)
+
+
+def passing(shape: Shape, run: Run) -> float:
+    """Return the bytes of the gradients of activations within the backward pass of a layer."""
+    return run.tokens * (shape.inner + shape.width) * (FLOAT if run.precision == "fp32" else HALF)
+
+
+def buffers(shape: Shape, run: Run) -> float:
+    """Return the bytes of copies: buckets of gradients, a whole layer and the embeddings, weights in bfloat16."""
+    extra = HALF * shape.in_layers if run.precision == "mixed" else 0.0
+    if run.processes == 1:
+        return extra
+    if run.shard:
+        whole = shape.parameters - shape.in_layers + 2 * shape.in_layers / shape.layers  # the next one is prefetched
+        return extra / run.processes + 2 * FLOAT * whole
+    return extra + FLOAT * shape.trained

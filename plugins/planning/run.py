@@ -1,0 +1,52 @@
+"""What ``scripts/plan_run.py`` prints."""
+
+import json
+from typing import Any
+
+import plugins  # noqa: F401 (registers the architectures)
+from plugins import tables
+
+from . import plan, timing
+from .memory import predict
+from .models import build, shape_of
+
+
+def run(args: Any) -> str:
+    """Return a plan as text.
+
+    Args:
+        args: the options of the script.
+
+    Raises:
+        UserError: an unknown architecture, option or GPU, or a number out of range.
+    """
+    model, cfg = build(args.arch, args.vocabulary, args.model_options, length=args.length)
+    shape = shape_of(model, cfg, args.arch)
+    precision = args.precision or ("fp32" if args.gpu == "cpu" else "mixed")
+    request = plan.Request(
+        args.tokens, args.batch, args.length, args.gpu, args.gpus, args.mfu, args.optimizer, precision,
+        args.checkpoint_activations or bool(cfg.get("checkpoint_activations")), args.shard, args.link,
+    )  # fmt: skip
+    if args.gpu == "cpu":
+        return on_cpu(args, shape, request)
+    made = plan.make(shape, request)
+    return json.dumps(plan.as_dict(made), indent=1) if args.json else plan.report(made)
+
+
+def on_cpu(args: Any, shape: Any, request: plan.Request) -> str:
+    """Return the plan of a run on this machine, as text."""
+    sequences = max(1, round(request.batch / request.length))
+    run = plan.run_of(request, sequences, accumulate=False, gpu=False)
+    memory = predict(shape, run)
+    seconds = timing.seconds_of_update(args.arch, args.vocabulary, args.model_options, sequences, request.length)
+    hours = seconds * request.tokens / request.batch / plan.HOUR
+    found = {"parameters": shape.parameters, "peak_bytes": memory.peak, "seconds": seconds, "hours": hours}
+    if args.json:
+        return json.dumps(found, indent=1)
+    rows = [
+        ("parameters", f"{shape.parameters / 1e6:,.1f} M"),
+        ("memory of tensors", plan.gb(memory.peak)),
+        ("an update", f"{seconds:.3f} s, {request.batch / seconds:,.0f} tokens/s"),
+        ("time", f"{hours:,.2f} hours"),
+    ]
+    return tables.markdown([f"{shape.arch}, this machine", ""], rows)

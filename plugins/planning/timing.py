@@ -1,0 +1,71 @@
+"""The time of an update on this machine, extrapolated from models with one and with three layers.
+
+An update of L layers takes the time of one layer plus L - 1 times that of another layer. Sequences are random tokens.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from .models import MASKED, build, shape_of
+
+FEW, MORE = 1, 3  # layers of the two models
+
+
+def seconds_of_update(
+    arch: str, words: int | None, options: Sequence[str], batch: int, length: int, repeats: int = 5
+) -> float:
+    """Return the predicted seconds of forward, backward and ``fused_adamw`` for one batch.
+
+    Args:
+        arch, words, options: see :func:`.models.build`.
+        batch: sequences.
+        length: tokens of a sequence.
+        repeats: measurements, of which the median counts.
+    """
+    model, cfg = build(arch, words, options, length=length)
+    layers = shape_of(model, cfg).layers
+    flag = "--decoder-layers" if "decoder_layers" in cfg else "--encoder-layers"
+    steps = {n: update(arch, words, [*options, flag, str(n)], batch, length) for n in (FEW, MORE)}
+    seconds = medians(steps, repeats)
+    return seconds[FEW] + (layers - FEW) * (seconds[MORE] - seconds[FEW]) / (MORE - FEW)
+
+
+def update(arch: str, words: int | None, options: Sequence[str], batch: int, length: int) -> Callable[[], None]:
+    """Return a function that trains a new model for one update on random tokens."""
+    model, cfg = build(arch, words, options, length, fake=False)
+    model.train()
+    loss = loss_of(model, cfg, batch, length)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], fused=True)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+
+    return step
+
+
+def loss_of(model: nn.Module, cfg: Any, batch: int, length: int) -> Callable[[], torch.Tensor]:
+    """Return a function that computes the loss of a registered model on random tokens."""
+    tokens = torch.randint(4, cfg.vocab_size - 1, (batch, length))
+    if "decoder_layers" in cfg:
+        return lambda: model(tokens, target=tokens)[1]["loss"]
+    masked = torch.rand(batch, length) < MASKED
+    return lambda: model(tokens, masked_tokens=masked, target=tokens)[1]["loss"]
+
+
+def medians(steps: dict[int, Callable[[], None]], repeats: int) -> dict[int, float]:
+    """Return the median seconds of each function; they run in turn, after one run that does not count."""
+    seconds: dict[int, list[float]] = {name: [] for name in steps}
+    for repeat in range(repeats + 1):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            if repeat:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
