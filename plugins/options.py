@@ -4,7 +4,7 @@ import argparse
 from dataclasses import dataclass, field, fields
 from typing import Any, Optional  # fairseq's parser does not read `bool | None`
 
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 
 
@@ -36,31 +36,6 @@ class BestConfig(FairseqDataclass):
 
     min_delta: float = field(
         default=0.0, metadata={"help": "least improvement that counts, for checkpoint_best.pt and --patience"}
-    )
-
-
-MIXED_PRECISION = ChoiceEnum(["none", "bf16"])
-MATMUL_PRECISION = ChoiceEnum(["high", "highest"])
-
-
-@dataclass
-class PrecisionConfig(FairseqDataclass):
-    """Number formats that a task computes in; see :class:`plugins.tasks.precision.MixedPrecisionTask`."""
-
-    mixed_precision: MIXED_PRECISION = field(
-        default="none",
-        metadata={
-            "help": "bf16: train and validate under torch.autocast in bfloat16; weights, gradients, optimizer state "
-            "and the loss stay in float32. Recommended instead of --fp16, --bf16 and --amp, on GPUs since Ampere and "
-            "on CPUs with AVX512-BF16 or AMX. none: float32"
-        },
-    )
-    float32_matmul: MATMUL_PRECISION = field(
-        default="high",
-        metadata={
-            "help": "on a GPU, products of float32 matrices in TF32 (high) or in float32 (highest); see "
-            "torch.set_float32_matmul_precision"
-        },
     )
 
 

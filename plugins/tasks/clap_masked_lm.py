@@ -18,9 +18,9 @@ from plugins.data.mlm.masking import MaskedBlocks, Masking
 from plugins.data.text import bpe
 from plugins.errors import UserError
 from plugins.files import split_paths
-from plugins.options import BestConfig, PrecisionConfig, flag, option
+from plugins.options import BestConfig, flag, option
 
-from .precision import MixedPrecisionTask
+from .precision import MixedPrecisionTask, PrecisionConfig
 
 logger = logging.getLogger(__name__)
 

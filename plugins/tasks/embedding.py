@@ -22,10 +22,10 @@ from plugins.data.glue import specs as glue_specs
 from plugins.data.text.char_dictionary import CharDictionary
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
-from plugins.options import START, BestConfig, PrecisionConfig, option
+from plugins.options import START, BestConfig, option
 
 from .glue import BY_DEFAULT, DEFAULT_POSITIONS, tokenizer_folder
-from .precision import MixedPrecisionTask
+from .precision import MixedPrecisionTask, PrecisionConfig
 
 logger = logging.getLogger(__name__)
 

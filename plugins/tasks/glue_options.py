@@ -11,7 +11,9 @@ from omegaconf import II, MISSING, open_dict
 from plugins import checkpoints
 from plugins.data.glue import folds, specs
 from plugins.errors import UserError
-from plugins.options import START, BestConfig, PrecisionConfig, option
+from plugins.options import START, BestConfig, option
+
+from .precision import PrecisionConfig
 
 logger = logging.getLogger("plugins.tasks.glue")
 

@@ -20,11 +20,11 @@ from plugins.data.embedding import encoding, specs
 from plugins.data.preference import rows
 from plugins.data.preference.dataset import OBJECTIVES, PAIRWISE, POINTWISE, TIE, PreferenceRows
 from plugins.errors import UserError
-from plugins.options import BestConfig, PrecisionConfig, option
+from plugins.options import BestConfig, option
 
 from .embedding import CAUSAL_POOLERS, LARGE_MESSAGE, find_encoder
 from .glue import BY_DEFAULT, DEFAULT_POSITIONS, tokenizer_folder
-from .precision import MixedPrecisionTask
+from .precision import MixedPrecisionTask, PrecisionConfig
 
 logger = logging.getLogger(__name__)
 

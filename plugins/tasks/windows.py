@@ -16,9 +16,9 @@ from plugins.data.text.splits import TextSplit
 from plugins.data.text.windows import ConsecutiveWindows, RandomWindows
 from plugins.errors import UserError
 from plugins.files import split_paths
-from plugins.options import BestConfig, PrecisionConfig, StartConfig, option
+from plugins.options import BestConfig, StartConfig, option
 
-from .precision import MixedPrecisionTask
+from .precision import MixedPrecisionTask, PrecisionConfig
 
 logger = logging.getLogger(__name__)
 

@@ -38,9 +38,11 @@ def test_products_are_bfloat16_and_losses_and_gradients_float32(step, case):
 
 @pytest.mark.parametrize("case, more", [("mlm", ()), ("mlm", ["--offload-activations"]), ("causal_lm", ())])
 def test_recomputed_activations_have_the_types_of_the_forward_pass(step, case, more):
-    """Gradients with activation checkpointing equal those without it, bit by bit."""
-    plain = step(case, "--mixed-precision", "bf16")
-    recomputed = step(case, "--mixed-precision", "bf16", "--checkpoint-activations", *more)
-    assert plain.gradients.keys() == recomputed.gradients.keys()
-    for name, grad in plain.gradients.items():
-        torch.testing.assert_close(recomputed.gradients[name], grad, rtol=0, atol=0, msg=name)
+    found = []
+    for options in ((), ("--checkpoint-activations", *more)):
+        with Products() as products:
+            step(case, "--mixed-precision", "bf16", *options)
+        found.append(products.types)
+    plain, recomputed = found
+    assert recomputed.count(torch.bfloat16) > plain.count(torch.bfloat16)
+    assert recomputed.count(torch.float32) == plain.count(torch.float32)
