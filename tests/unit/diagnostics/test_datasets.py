@@ -87,3 +87,27 @@ def test_lines_of_texts_are_classes(tmp_path):
     assert all(text[0] in (rows.classes[k], "x") and len(text) <= 40 for text, k in pairs)
     with toy.refused("a.txt"):
         datasets.read_lines([tmp_path / "a.txt", tmp_path / "b.txt"], 100)
+
+
+def test_exactly_as_many_lines_as_needed_are_enough(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text("".join(f"{name} line number {i} with words\n" for i in range(10)))
+    paths = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    assert len(datasets.read_lines(paths, 10)) == 20
+    with toy.refused("a.txt", 10, 11):
+        datasets.read_lines(paths, 11)
+    with toy.refused("--lines"):
+        datasets.read_lines(paths[:1], 10)
+    with toy.refused("--lines"):
+        datasets.read_lines([paths[0], paths[0]], 10)
+
+
+def test_more_than_a_thousand_labels_are_not_classes():
+    assert datasets.sorted_classes([str(i) for i in range(1000)])[-1] == "999"
+    with toy.refused("1,001", "--label"):
+        datasets.sorted_classes([str(i) for i in range(1001)])
+
+
+def test_classes_that_are_numbers_are_sorted_by_size():
+    assert datasets.sorted_classes(["10", "9", "-1"]) == ["-1", "9", "10"]
+    assert datasets.sorted_classes(["b", "10", "9"]) == ["10", "9", "b"]

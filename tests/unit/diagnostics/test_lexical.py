@@ -72,3 +72,21 @@ def test_pairs_by_side():
     found = lexical.presence_by_side(first, second)
     present = {found.vocabulary[i] for i in found.counts.indices[found.counts.data > 0]}
     assert present == {"1:a", "1:b", "2:b", "2:c", "both:b"}
+
+
+def test_log_odds_with_an_informative_prior():
+    """Monroe et al. (2008), equations 16, 19 and 22; the first word by hand: 1.7320 / 0.4888."""
+    table = np.array([[10, 1, 3], [2, 8, 0], [5, 5, 20]], float)
+    np.testing.assert_allclose(lexical.monroe(table, 9.0), [
+        [3.54306012, -1.63564552, -1.78841638], [-0.78708705, 3.57584101, -2.43227904],
+        [-3.00867366, -1.96939853, 5.46172311],
+    ])  # fmt: skip
+
+
+def test_a_class_that_was_not_seen_gets_the_lowest_logit():
+    features = sparse.csr_matrix(np.eye(40)[:, :3].repeat(1, 0) + 0.0)
+    labels, train = np.array([0, 1] * 20), np.arange(40) < 30
+    logits = lexical.linear(features, labels, train, ~train, 3)
+    assert logits.shape == (10, 3) and (logits.argmin(1) == 2).all()
+    only = lexical.linear(features, np.zeros(40, int), train, ~train, 2)
+    assert (only[:, 0] > only[:, 1]).all()

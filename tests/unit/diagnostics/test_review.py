@@ -60,3 +60,8 @@ def test_the_stopping_rule():
     table = review.stopping_table()
     assert table[0][1] < review.FEW < table[1][1]
     assert table[4] == pytest.approx(beta.interval(0.9, 5, 37), abs=1e-4)
+
+
+def test_the_interval_is_that_of_a_beta_posterior():
+    """Of 3 judgments; of none wrong, the bounds are 1 - 0.95 ** (1/4) and 1 - 0.05 ** (1/4)."""
+    assert review.stopping_table(3) == [[0.0127, 0.5271], [0.0976, 0.7514], [0.2486, 0.9024], [0.4729, 0.9873]]

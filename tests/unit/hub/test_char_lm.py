@@ -406,3 +406,10 @@ def test_tokens_may_be_a_list_an_array_or_a_tensor(make_char_lm):
     lm = make_char_lm()
     ids = lm.encode("abca")
     assert lm.loss("abca") == lm.loss(ids) == lm.loss(ids.tolist()) == lm.loss(ids.numpy())
+
+
+@pytest.mark.parametrize("style", [None, False, "none"])
+def test_a_model_without_styles_takes_no_style(lm, style):
+    assert lm.sample("a", 10, style=style) == lm.sample("a", 10)
+    with toy.refused("--arch"):
+        lm.sample("a", 10, style=True)

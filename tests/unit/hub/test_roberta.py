@@ -164,8 +164,14 @@ def test_arguments_of_fill_mask_are_checked(folder, arguments, named):
     assert named in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("tokens", ["the river", [1, 2], torch.tensor([]), torch.tensor([0.5]), torch.tensor([10**6]),
-                                    torch.tensor([-1]), torch.zeros(1, 1, 1, dtype=torch.long)], ids=str)  # fmt: skip
+TOKENS = [
+    "the river", [1, 2], torch.tensor([]), torch.tensor([0.5]), torch.zeros(0, dtype=torch.long),
+    torch.zeros(2, 0, dtype=torch.long), torch.tensor([10**6]), torch.tensor([-1]),
+    torch.zeros(1, 1, 1, dtype=torch.long),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("tokens", TOKENS, ids=str)
 def test_arguments_of_predict_are_checked(folder, tokens):
     with toy.refused("tokens"):
         hub.load(folder / "checkpoint_best.pt").predict("mood", tokens)

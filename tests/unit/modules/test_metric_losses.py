@@ -200,3 +200,11 @@ def test_pairs_with_equal_scores_order_nothing():
     loss, count = losses.cosent(rows(A), rows(B), torch.ones(4))
     loss.backward()
     assert (loss.item(), count) == (0, 0)
+
+
+def test_supervised_contrastive_averages_over_the_positives_of_an_anchor():
+    """Equation 2 of Khosla et al. (2020) summed in a loop, for unit vectors at 0, 30, 60, 90 and 120 degrees."""
+    angles = torch.tensor([0.0, 30, 60, 90, 120], dtype=torch.float64).deg2rad()
+    x = torch.stack([angles.cos(), angles.sin()], 1)
+    loss, count = losses.supervised_contrastive(x, torch.tensor([0, 0, 0, 1, 1]), scale=1)
+    assert (loss.item(), count) == (close(1.1165940050957723), 5)

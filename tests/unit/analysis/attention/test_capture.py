@@ -319,3 +319,11 @@ def test_the_report_of_a_tuned_prompt_has_no_patterns():
     lm.model.decoder.transformer.prompt = SoftPrompt(torch.randn(3, 16))
     report = contents.gather(lm, {"model": {}}, "t", "abcabc", length=0)
     assert report["patterns"] is None and report["attention"]["tokens"][:3] == ["[1]", "[2]", "[3]"]
+
+
+def test_a_longer_text_is_truncated_but_keeps_the_end_of_a_masked_lms_input(make_char_lm, masked_lm):
+    lm = make_char_lm()
+    assert encode(lm, "abcdefgh", 3).tolist() == lm.encode("abc").tolist()
+    assert encode(lm, "abc", 3).tolist() == lm.encode("abc").tolist()
+    whole, cut = encode(masked_lm, "the river watches a garden"), encode(masked_lm, "the river watches a garden", 4)
+    assert cut.tolist() == [*whole[:3].tolist(), whole[-1].item()]

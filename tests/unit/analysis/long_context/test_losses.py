@@ -8,6 +8,7 @@ import toy
 
 from plugins import hub
 from plugins.analysis.long_context.losses import (
+    EDGES,
     Settings,
     causal_losses,
     evaluate,
@@ -148,6 +149,8 @@ def test_a_masked_lm_is_scored_at_its_masks(masked_lm):
             losses.append(F.cross_entropy(logits[mask], window[mask]).item())
         assert row["windows"]["mean"] == pytest.approx(np.mean(losses), abs=1e-4)
         assert sum(part["n"] for part in row["by_distance"]) == masks[: 4 * body].sum()
+        ends = [(part["from"], part["to"]) for part in row["by_distance"]]
+        assert set(ends) <= {*zip([0, *EDGES], [*EDGES, None], strict=True)} and ends == sorted(ends)
         assert row["sliding"]["n"] == 4
 
 

@@ -214,3 +214,16 @@ def test_predictions_are_the_models_own(make_char_lm):
 def test_a_single_token_and_a_mask_have_no_predictions(make_char_lm):
     assert contents.predictions(make_char_lm(), "a") is None
     assert contents.predictions(Subwords(), "a <mask>") is None
+
+
+def test_samples_without_a_style_are_those_of_the_style_none(make_char_lm):
+    lm = make_char_lm(styles=["a", "b"])
+    found = contents.samples(lm, "abc", [1.0], 12, seed=3)
+    assert found["styles"] == ["inferred", "a", "b", "none"]
+    assert found["texts"][3] == [lm.sample("abc", 12, temperature=1.0, seed=3, style=False)]
+    assert found["texts"][1] == [lm.sample("abc", 12, temperature=1.0, seed=3, style="a")]
+    assert found["texts"][0] == [lm.sample("abc", 12, temperature=1.0, seed=3)]
+
+
+def test_the_temperature_nearest_to_08_is_shown_first(make_char_lm):
+    assert contents.samples(make_char_lm(), "a", [0.5, 1.0, 0.9], 3, seed=1)["chosen"] == 2

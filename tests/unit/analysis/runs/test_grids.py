@@ -170,3 +170,16 @@ def test_one_axis_of_numbers_makes_no_map(read):
 def test_every_example_is_a_grid(path):
     grid = grids.read_grid(path, data="data")
     assert grid.runs and all(run.updates > 0 for run in grid.runs)
+
+
+def test_each_column_has_its_heading_and_decimals(results):
+    names = list(grids.COLUMNS)
+    numbers = dict.fromkeys(names, 1234.56789)
+    lines = grids.markdown(grids.aggregate([(results[0][0], numbers)]), ("head",), names).splitlines()
+    assert lines[0] == (
+        "| head | best loss (nats) | best loss (bits) | last loss (nats) | last loss (bits) | best perplexity | "
+        "last perplexity | parameters | trained parameters | updates | seconds | tokens/s | ROUGE-1 | ROUGE-2 | "
+        "ROUGE-L | ROUGE-Lsum |"
+    )
+    loss, whole, rouge = "1,234.5679", "1,235", "1,234.5679"
+    assert lines[2] == "| a | " + " | ".join([loss] * 4 + ["1,234.6"] * 2 + [whole] * 5 + [rouge] * 4) + " |"

@@ -306,3 +306,16 @@ def test_from_needs_a_file_and_a_split(tmp_path, name, source):
     with toy.refused("--from"):
         fetch.get(name, tmp_path / "out", source)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_its_flag(tmp_path, monkeypatch):
+    (tmp_path / "out").write_text("a file")
+    with toy.refused(tmp_path / "out"):
+        fetch.get("text8", tmp_path / "out")
+
+    def fails(*arguments):
+        raise OSError("the reason")
+
+    monkeypatch.setattr(fetch, "fetch", fails)
+    with toy.refused(tmp_path / "new" / "text8", "the reason", "-o"):
+        fetch.get("text8", tmp_path / "new")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from plugins.data.mlm.masking import MaskedBlocks, Masking, mask_batch, uniform
+from plugins.data.mlm.masking import MaskedBlocks, Masking, mask_batch, mix, uniform
 
 BOS, PAD, MASK, WORDS = 0, 1, 99, 100
 
@@ -222,3 +222,12 @@ def test_a_probability_of_zero_leaves_all_to_the_model():
     tokens = tokens_of(4, 20)
     inputs, target = masked(tokens, masking(prob=0))
     assert (inputs == tokens).all() and (target == tokens).all()
+
+
+def test_the_hash_is_splitmix64():
+    """The first number of the published generator for the seed 0, and numbers computed with Python's integers."""
+    assert mix(np.array([0, 1], np.uint64)).tolist() == [0xE220A8397B1DCDAF, 0x910A2DEC89025CC1]
+    assert uniform(3, 2, np.array([0, 7]), 3, 1).tolist() == [
+        [0.9821772233643361, 0.7261832524565259, 0.8365108949520146],
+        [0.8406932723183527, 0.3192809916760281, 0.6496596321449206],
+    ]
