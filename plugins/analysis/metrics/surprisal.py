@@ -88,6 +88,11 @@ def _masked(lm: LanguageModel, ids: Tensor) -> tuple[Tensor, Tensor]:
     places = (ids >= lm.dictionary.nspecial).nonzero()[:, 0]  # (N,)
     if not len(places):
         raise UserError("the text has no token to predict")
+    return places, masked_logits(lm, ids, places)
+
+
+def masked_logits(lm: LanguageModel, ids: Tensor, places: Tensor) -> Tensor:
+    """Return the logits (N, V) at some places (N,) of a text (T,), each of which is masked in turn."""
     device, rows = next(lm.model.parameters()).device, []
     with utils.model_eval(lm.model):
         for part in places.split(MASKED_AT_ONCE):
@@ -96,4 +101,4 @@ def _masked(lm: LanguageModel, ids: Tensor) -> tuple[Tensor, Tensor]:
             features, _ = lm.model(tokens.to(device), features_only=True)  # (B, T, C)
             picked = features[torch.arange(len(part), device=device), part.to(device)]  # (B, C)
             rows.append(lm.model.encoder.output_layer(picked).float().cpu())  # (B, V)
-    return places, torch.cat(rows)
+    return torch.cat(rows)
