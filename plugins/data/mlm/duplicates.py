@@ -9,6 +9,7 @@ import hashlib
 import mmap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,12 +57,12 @@ class DuplicateFinder:
 
     def add(self, digests: np.ndarray, signatures: np.ndarray | None) -> None:
         """Add the next documents: (n, 2) digests and, for near duplicates, (n, 128) signatures."""
-        self._digests.write(np.ascontiguousarray(digests))
+        self._digests.write(np.ascontiguousarray(digests).data)
         if self._signatures is not None and signatures is not None:
-            self._signatures.write(np.ascontiguousarray(signatures))
+            self._signatures.write(np.ascontiguousarray(signatures).data)
             keys = band_keys(signatures)
             for band, file in enumerate(self._bands):
-                file.write(np.ascontiguousarray(keys[:, band]))
+                file.write(np.ascontiguousarray(keys[:, band]).data)
 
     def find(self, path: Path) -> tuple[np.ndarray, int, int]:
         """Return which documents to drop, (documents,) booleans in the file ``path``, and the numbers of both kinds.
@@ -82,7 +83,7 @@ class DuplicateFinder:
         return dropped, exact, int(np.count_nonzero(dropped)) - exact
 
     def _drop_near(self, dropped: np.ndarray) -> None:
-        values = np.memmap(self.folder / "signatures", np.uint32, "r", shape=(len(dropped), HASHES))
+        values: Any = np.memmap(self.folder / "signatures", np.uint32, "r", shape=(len(dropped), HASHES))
         for band in range(BANDS):
             for records in _sorted_groups(self.folder / f"band{band}", len(dropped), 1):
                 for first, second in _candidates(records):

@@ -32,8 +32,8 @@ class RawItems:
 
     def add(self, ids: np.ndarray, sizes: np.ndarray) -> None:
         """Append items: their ids, (tokens,), and the length of each, (items,)."""
-        self._ids.write(np.ascontiguousarray(ids, self.dtype))
-        self._sizes.write(np.ascontiguousarray(sizes, np.int32))
+        self._ids.write(np.ascontiguousarray(ids, self.dtype).data)
+        self._sizes.write(np.ascontiguousarray(sizes, np.int32).data)
         self.items += len(sizes)
         self.tokens += len(ids)
 
@@ -97,8 +97,9 @@ class _Digested:
         self.name, self._file, self._hash, self._bytes = path.name, open(path, "wb"), hashlib.sha256(), 0
 
     def write(self, data: bytes | np.ndarray) -> None:
-        self._bytes += self._file.write(data)
-        self._hash.update(data)
+        content = data if isinstance(data, bytes) else data.data
+        self._bytes += self._file.write(content)
+        self._hash.update(content)
 
     def record(self) -> dict[str, Any]:
         return {"bytes": self._bytes, "sha256": self._hash.hexdigest()}

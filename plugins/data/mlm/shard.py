@@ -141,7 +141,8 @@ def join_shards(
     raw = np.dtype(indexed_dataset.best_fitting_int_dtype(len(tokenizer.dictionary())))
     dictionary, order = final_dictionary(tokenizer, counts["train"])
     dtype = np.dtype(indexed_dataset.best_fitting_int_dtype(len(dictionary)))
-    reports, files, parts = [], {}, []
+    reports, parts = [], []
+    files: dict[str, dict] = {}
     for split in splits:
         rows = [record["splits"][split] for record in records]
         filled = [(shard, row) for shard, row in zip(shards, rows, strict=True) if row["items"]]

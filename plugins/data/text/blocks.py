@@ -229,7 +229,8 @@ def parse(block: Block, key: str, whole_documents: bool = False) -> Parsed:
     assert block.source is not None
     if block.source.is_json:
         return _documents(list(_record_texts(block, text, key)), whole_documents)
-    lines, starts, inside = [], [], block.continues
+    lines: list[str] = []
+    starts, inside = [], block.continues
     for line in text.split("\n"):
         if line := line.strip():
             if not inside:

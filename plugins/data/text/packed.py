@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from plugins.errors import UserError
 from plugins.files import check_readable, packed_error
@@ -42,7 +42,7 @@ class PackedFile:
             raise error
         try:
             self._raw = _Hashed(path, start)
-            self._file: IO[bytes] = _unpacked(self._raw, self._kind, self.name)
+            self._file: Any = _unpacked(self._raw, self._kind, self.name)
         except OSError as error:
             raise UserError(f"{self.name}: {error.strerror}") from None
 
@@ -137,7 +137,7 @@ class _Hashed(io.RawIOBase):
         super().close()
 
 
-def _unpacked(raw: _Hashed, kind: str | None, name: str) -> IO[bytes]:
+def _unpacked(raw: _Hashed, kind: str | None, name: str) -> Any:
     if kind == "gzip":
         return gzip.GzipFile(fileobj=io.BufferedReader(raw, 1 << 20), mode="rb")
     if kind == "zstd":
@@ -145,7 +145,7 @@ def _unpacked(raw: _Hashed, kind: str | None, name: str) -> IO[bytes]:
     return raw
 
 
-def _zstd_reader(name: str) -> Callable[[IO[bytes]], IO[bytes]]:
+def _zstd_reader(name: str) -> Callable[[_Hashed], Any]:
     """Return a function that opens a stream of zstd frames.
 
     Raises:
@@ -170,8 +170,8 @@ class _ZstandardReader(io.RawIOBase):
 
     _SLICE = 1024  # bytes: a block of 128 KiB may be stored in 4, so each slice gives at most 32 MiB
 
-    def __init__(self, raw: IO[bytes]):
-        self._raw = io.BufferedReader(raw, 1 << 20)  # type: ignore[type-var]
+    def __init__(self, raw: _Hashed):
+        self._raw = io.BufferedReader(raw, 1 << 20)
         self._frame: Any = None
         self._input, self._output = b"", b""
 
@@ -186,8 +186,7 @@ class _ZstandardReader(io.RawIOBase):
 
     def _advance(self) -> bool:
         """Decompress the next slice; return False at the end of the file."""
-        import zstandard
-
+        zstandard = importlib.import_module("zstandard")
         if not self._input:
             self._input = self._raw.read(self._SLICE)
         if not self._input:

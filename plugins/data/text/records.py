@@ -42,7 +42,8 @@ def lines(path: str | Path) -> Iterator[tuple[int, str]]:
 
 
 def _raw_lines(file: PackedFile) -> Iterator[bytes]:
-    number, held, size = 1, [], 0  # held: parts of the current line
+    held: list[bytes] = []  # parts of the current line
+    number, size = 1, 0
     while chunk := file.read(_CHUNK):
         *whole, rest = chunk.split(b"\n")
         for part in whole:

@@ -4,6 +4,7 @@ Documents follow each other, with an end-of-document symbol before each; windows
 text file is a document, and so is each record of a JSON file.
 """
 
+import itertools
 import os
 import re
 from collections import defaultdict
@@ -18,6 +19,7 @@ from plugins.data.dictionaries import fingerprint
 from plugins.data.text.cache import cached, describe_sources
 from plugins.data.text.causal_tokenizers import Characters, SentencePieceVocabulary
 from plugins.data.text.encoding import SPLITS, Piece, Sources, pieces
+from plugins.data.text.line_sample import SAMPLE_BYTES, Lines, LineSample, draw
 from plugins.data.text.sources import CorpusSpec, Progress, read_documents
 from plugins.data.text.splits import TextSplit
 from plugins.data.text.token_dictionary import TokenDictionary
@@ -104,16 +106,30 @@ def learn(kind: str, size: int, spec: CorpusSpec, cache: str) -> TokenDictionary
     def write(folder: str) -> dict:
         parts = documents(pieces(spec, sources, count_characters(spec, sources)))
         if kind == "char":
-            tokenizer = Characters(sorted(set().union(*(part for *_, text in parts for part in text))))
+            found: set[str] = set()
+            for *_, text in parts:
+                found.update(*text)
+            tokenizer = Characters(sorted(found))
         else:
-            text = "".join(part for split, _, text in parts for part in text if split == "train")
-            tokenizer = SentencePieceVocabulary(SentencePieceTokenizer.train_lossless(text.split("\n"), size))
+            lines = sampled_lines(part for split, _, text in parts for part in text if split == "train")
+            tokenizer = SentencePieceVocabulary(SentencePieceTokenizer.train_lossless(lines, size))
         for name, content in tokenizer.files().items():
             Path(folder, name).write_bytes(content)
         return {}
 
     key = {"format": FORMAT, **describe_sources(spec, sources), "vocabulary": [kind, size]}
     return TokenDictionary.from_files(cached(cache, key, write)[0])
+
+
+def sampled_lines(text: Iterable[str]) -> Lines:
+    """Return the lines of a text that comes in pieces; of more than 20 MB, a random sample."""
+    sample, held = LineSample(), ""
+    for number, part in enumerate(itertools.chain(text, ["\n"])):
+        *lines, held = (held + part).split("\n")
+        if len(held) > SAMPLE_BYTES:  # a text of a single line, for example
+            lines, held = [*lines, held], ""
+        sample.add(draw(lines, np.zeros(len(lines), np.int64), (1, number), sample.limit))
+    return sample.lines()
 
 
 def count_characters(

@@ -9,6 +9,7 @@ import itertools
 import random
 import re
 import string
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,7 @@ import sentencepiece
 from fairseq.data import Dictionary
 from fairseq.tokenizer import tokenize_line
 
+from plugins.data.text import sentencepiece_training
 from plugins.data.text.byte_pairs import BytePairEncoder
 from plugins.errors import UserError
 from plugins.files import read_bytes, read_text
@@ -29,6 +31,7 @@ TOKENIZER_FILES = (SENTENCEPIECE_FILE, *GPT2_FILES)  # everything that turns tex
 
 # Beyond this much text the pieces hardly change, while training takes about 20 bytes of memory per character.
 _TRAINING_BYTES = 20_000_000
+_TRAINED_APART = 2_000_000  # characters from which on the memory matters more than a tenth of a second
 _TRAINING_THREADS = 4  # fixed, because the sums of expectations depend on it
 # In training, characters without a blank between them: the likelihood of a word of 100,000 overflows in sentencepiece.
 _LONGEST_WORD = 4000
@@ -204,20 +207,19 @@ def _train(lines: Sequence[str], size: int, seed: int, options: dict) -> bytes:
     Raises:
         RuntimeError: of sentencepiece.
     """
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=itertools.chain.from_iterable(map(_without_long_words, _sample(lines, seed))),
-        model_writer=model,
-        model_type="unigram",
-        vocab_size=size,
-        bos_id=-1,  # fairseq, or the dictionary, has its own
-        eos_id=-1,
-        max_sentence_length=2**30,  # bytes; longer lines are left out: by default, those above 4192
-        num_threads=_TRAINING_THREADS,
-        minloglevel=2,
-        **options,
-    )
-    return model.getvalue()
+    chosen = _sample(lines, seed)
+    apart = sum(map(len, chosen)) > _TRAINED_APART
+    train = sentencepiece_training.train_apart if apart else sentencepiece_training.train
+    options = {
+        "model_type": "unigram",
+        "vocab_size": size,
+        "bos_id": -1,  # fairseq, or the dictionary, has its own
+        "eos_id": -1,
+        "max_sentence_length": 2**30,  # bytes; longer lines are left out: by default, those above 4192
+        "num_threads": _TRAINING_THREADS,
+        "minloglevel": 2,
+    } | options
+    return train(itertools.chain.from_iterable(map(_without_long_words, chosen)), options)
 
 
 def _without_long_words(line: str) -> list[str]:
@@ -225,11 +227,11 @@ def _without_long_words(line: str) -> list[str]:
     return [line] if len(line) <= _LONGEST_WORD else _LONG_WORD.sub("\\1\n", line).split("\n")
 
 
-def _sample(lines: Sequence[str], seed: int) -> list[str]:
+def _sample(lines: Sequence[str], seed: int) -> Sequence[str]:
     """Return the lines, in order: all, or a random part of about :data:`_TRAINING_BYTES`."""
-    sizes = [len(line.encode()) for line in lines]
+    sizes = array("q", (len(line.encode()) for line in lines))
     if sum(sizes) <= _TRAINING_BYTES:
-        return list(lines)
+        return lines
     order = random.Random(seed).sample(range(len(lines)), len(lines))
     totals = itertools.accumulate(sizes[index] for index in order)
     chosen = [index for index, total in zip(order, totals, strict=True) if total <= _TRAINING_BYTES]

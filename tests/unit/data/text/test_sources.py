@@ -1,5 +1,6 @@
 """Files as documents, each with its style; bad files in one line."""
 
+import gzip
 import os
 import time
 
@@ -179,3 +180,13 @@ def test_the_time_to_find_files_is_linear_in_their_number(tmp_path):
         seconds(find_sources, [str(tmp_path / str(count))], Reading(style_from="folder")) for count in (200, 2000)
     )
     assert many < 45 * few  # 100 times if it were quadratic
+
+
+def test_compressed_files_are_read_like_plain_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "CHUNK", 3)
+    records = b'{"text": "a"}\n{"text": "b"}\n'
+    write(tmp_path, poe_txt_gz=gzip.compress("\ufeffaé🙂b\n".encode()), two_jsonl_gz=gzip.compress(records))
+    found = find_sources([str(tmp_path)], Reading(style_from="file"))
+    assert [(source.style, source.is_json) for source in found] == [("poe", False), ("two", True)]
+    assert texts(tmp_path / "poe.txt.gz") == [(None, "aé🙂b\n")]
+    assert texts(tmp_path / "two.jsonl.gz") == [(None, "a"), (None, "b")]

@@ -1,5 +1,6 @@
 """Text to arrays of tokens: reading returns the encoded text, wherever it was split for encoding."""
 
+import gzip
 import json
 import os
 import time
@@ -136,3 +137,20 @@ def test_too_little_text_for_a_window_is_named(text, characters, cache):
     corpus = TokenCorpus(CorpusSpec((text,), valid_fraction=0.01), characters, cache)
     with toy.refused(1001):
         corpus.split("valid", 1000)
+
+
+def test_lines_that_a_model_is_trained_on_do_not_depend_on_the_pieces(monkeypatch):
+    lines = ["one", "", "two three", "four"]
+    for size in (1, 2, 5, 100):
+        text = "\n".join(lines)
+        assert list(token_corpus.sampled_lines(text[i : i + size] for i in range(0, len(text), size))) == lines
+    monkeypatch.setattr(token_corpus, "SAMPLE_BYTES", 4)
+    assert list(token_corpus.sampled_lines(["abc", "def", "g\nh"])) == ["abcdef", "g", "h"]
+
+
+@pytest.mark.parametrize("kind", ["char", "sentencepiece"])
+def test_a_vocabulary_does_not_depend_on_compression(tmp_path, text, cache, kind):
+    packed = tmp_path / "packed.txt.gz"
+    packed.write_bytes(gzip.compress(TEXT.encode()))
+    plain, other = (learn(kind, 400, CorpusSpec((str(path),)), cache) for path in (text, packed))
+    assert plain.symbols == other.symbols
