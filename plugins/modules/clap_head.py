@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .linear_cross_entropy import linear_cross_entropy
-from .norm import at_least_float32, inverse_norm
+from .norm import LayerNorm, at_least_float32, inverse_norm
 
 
 class Head(nn.Module):
@@ -136,7 +136,7 @@ class RobertaHead(Head):
         words, width = weight.shape
         self.dense = nn.Linear(width, width)
         self.activation = activation
-        self.layer_norm = nn.LayerNorm(width, norm_eps)
+        self.layer_norm = LayerNorm(width, norm_eps)
         self.weight = weight
         self.bias = nn.Parameter(torch.zeros(words))
 

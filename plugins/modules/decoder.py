@@ -16,6 +16,7 @@ from .attention import Attention, writes_scores
 from .cache import Cache
 from .dropout import Dropout
 from .linear import Linear
+from .norm import LayerNorm
 from .placement import Placement, query_type
 from .positions import Positions, Spec, Where
 from .positions import build as build_positions
@@ -89,9 +90,9 @@ class Block(nn.Module):
         norm_eps: float = 1e-5,
     ):
         super().__init__()
-        self.ln_1 = nn.LayerNorm(width, norm_eps, bias=bias)
+        self.ln_1 = LayerNorm(width, norm_eps, bias=bias)
         self.attn = CausalSelfAttention(width, heads, bias=bias, dropout=attention_dropout)
-        self.ln_2 = nn.LayerNorm(width, norm_eps, bias=bias)
+        self.ln_2 = LayerNorm(width, norm_eps, bias=bias)
         self.mlp = FeedForward(width, inner, activation, bias=bias)
         self.dropout = Dropout(dropout)
         self.residual = residual
@@ -164,7 +165,7 @@ class Decoder(nn.Module):
             bias=bias, dropout=dropout, attention_dropout=attention_dropout, residual=residual, norm_eps=norm_eps
         )
         self.h = nn.ModuleList(Block(width, inner, heads, activation, **options) for _ in range(layers))
-        self.ln_f = nn.LayerNorm(width, norm_eps, bias=bias)
+        self.ln_f = LayerNorm(width, norm_eps, bias=bias)
 
     def forward(
         self,

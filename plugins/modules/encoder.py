@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .attention import Rows, SelfAttention, take_rows
 from .dropout import Dropout
-from .norm import l2_normalize
+from .norm import LayerNorm, l2_normalize, to_autocast
 from .placement import Placement, query_type
 from .positions import Positions
 from .recompute import call
@@ -47,10 +47,10 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.pre_norm = pre_norm
         self.self_attn = SelfAttention(embed_dim, num_heads, attention_dropout)
-        self.self_attn_layer_norm = nn.LayerNorm(embed_dim, norm_eps)
+        self.self_attn_layer_norm = LayerNorm(embed_dim, norm_eps)
         self.fc1 = nn.Linear(embed_dim, ffn_dim)
         self.fc2 = nn.Linear(ffn_dim, embed_dim)
-        self.final_layer_norm = nn.LayerNorm(embed_dim, norm_eps)
+        self.final_layer_norm = LayerNorm(embed_dim, norm_eps)
         self.activation = activation
         self.dropout = Dropout(dropout)
         self.activation_dropout = Dropout(activation_dropout)
@@ -146,11 +146,11 @@ class SentenceEncoder(nn.Module):
         self._positions = positions.key or "embed_positions"  # where checkpoints have its parameters
         self.add_module(self._positions, positions)
         self.token_embedding = token_embedding
-        self.layernorm_embedding = nn.LayerNorm(width, norm_eps) if layer_norm_embedding else None
+        self.layernorm_embedding = LayerNorm(width, norm_eps) if layer_norm_embedding else None
         self.dropout = Dropout(dropout)
         self.quant_noise = embedding_noise
         self.layers = nn.ModuleList(layers)
-        self.layer_norm = nn.LayerNorm(width, norm_eps) if pre_norm else None
+        self.layer_norm = LayerNorm(width, norm_eps) if pre_norm else None
         self.padding_index, self.layer_drop = padding_index, layer_drop
         self.checkpoint_activations = checkpoint_activations
         self.prompt = None  # a SoftPrompt; its features are removed from the output
@@ -222,6 +222,8 @@ class SentenceEncoder(nn.Module):
             x = self.positions.embed(x, where, tokens.size(1))
         if self.layernorm_embedding is not None:
             x = self.layernorm_embedding(x)
+        if self.layer_norm is None:  # post-norm: the first layer reads it as it reads the output of a layer norm
+            x = to_autocast(x)
         x = self.dropout(x)
         return x if self.quant_noise is None else self.quant_noise(x)
 

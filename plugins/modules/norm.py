@@ -1,8 +1,26 @@
-"""L2 norms that are safe for zero rows and in half precision."""
+"""Layer norm under autocast, and L2 norms that are safe for zero rows and in half precision."""
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+
+class LayerNorm(nn.LayerNorm):
+    """:class:`torch.nn.LayerNorm` whose output has the type of autocast where it is on, which all its readers want.
+
+    Otherwise each linear layer that reads it converts it once more, and its gradient back. Mean and variance are
+    float32 at least.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., C) to (..., C)."""
+        return to_autocast(super().forward(x))
+
+
+def to_autocast(x: Tensor) -> Tensor:
+    """Return x in the type of autocast, where it is on."""
+    device = x.device.type
+    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
 
 def norm_floor(dtype: torch.dtype) -> float:
