@@ -10,6 +10,7 @@ import toy
 
 import plugins
 from plugins import locks
+from plugins.compat.precision import cpu_has_bfloat16
 
 pytestmark = pytest.mark.slow
 AT_ONCE = 2
@@ -180,20 +181,47 @@ model:
 """
 
 
-@pytest.mark.parametrize("user_dir", ["absolute", "relative"])
-def test_hydra_resolves_paths_against_the_start_directory(toy_data, tmp_path, user_dir):
+@pytest.fixture
+def hydra_train(toy_data, tmp_path):
+    """A function that runs ``fairseq-hydra-train`` with further arguments in a folder with plugins and data."""
     (tmp_path / "plugins").symlink_to(toy.ROOT / "plugins")
     toy.copy_folder(toy_data, tmp_path / "data")
     (tmp_path / "config").mkdir()
-    path = str(toy.ROOT / "plugins") if user_dir == "absolute" else "'${hydra:runtime.cwd}/plugins'"
-    (tmp_path / "config" / "toy.yaml").write_text(YAML.replace("USER_DIR", path))
-    outcome = toy.run_cli(
-        ["fairseq-hydra-train", "--config-dir", tmp_path / "config", "--config-name", "toy"], cwd=tmp_path
-    )
+
+    def run(*arguments, user_dir=str(toy.ROOT / "plugins")):
+        (tmp_path / "config" / "toy.yaml").write_text(YAML.replace("USER_DIR", user_dir))
+        command = ["fairseq-hydra-train", "--config-dir", tmp_path / "config", "--config-name", "toy", *arguments]
+        return toy.run_cli(command, cwd=tmp_path)
+
+    return run
+
+
+@pytest.mark.parametrize("user_dir", [str(toy.ROOT / "plugins"), "'${hydra:runtime.cwd}/plugins'"])
+def test_hydra_resolves_paths_against_the_start_directory(hydra_train, tmp_path, user_dir):
+    outcome = hydra_train(user_dir=user_dir)
     assert outcome.status == 0, outcome.text[-3000:]
     saved = read(tmp_path / "made" / "here" / "checkpoint_last.pt")
     assert saved["cfg"]["model"]["mask_embedding"] == "zero"
     assert (tmp_path / "made" / "here" / "dict.txt").exists()
+
+
+@pytest.mark.skipif(not cpu_has_bfloat16(), reason="needs a CPU with AVX512-BF16 or AMX")
+def test_hydra_trains_in_mixed_precision(hydra_train, tmp_path):
+    """The weights differ from those of float32 by the rounding of products; they are stored in float32."""
+    weights = {}
+    for precision in ("none", "bf16"):
+        outcome = hydra_train(f"++task.mixed_precision={precision}", f"checkpoint.save_dir={precision}")
+        assert outcome.status == 0, outcome.text[-3000:]
+        saved = read(tmp_path / precision / "checkpoint_last.pt")
+        weights[precision] = saved["model"]["encoder.sentence_encoder.layers.0.fc1.weight"]
+    assert weights["bf16"].dtype == torch.float32
+    assert not torch.equal(weights["none"], weights["bf16"])
+    torch.testing.assert_close(weights["none"], weights["bf16"], rtol=0, atol=0.004)  # 3 updates of 0.001, and decay
+
+
+def test_hydra_refuses_options_before_anything_is_written(hydra_train, tmp_path):
+    hydra_train("common.fp16=true", "common.amp=true").refuses("--fp16", "--amp")
+    assert not (tmp_path / "made").exists()
 
 
 # Errors
@@ -228,6 +256,7 @@ def failures(toy_data, runs, tmp_path_factory):
         "long": train("long", toy_data, "--max-positions", 16),
         "heads": train("heads", toy_data, "--encoder-attention-heads", 5),
         "fp16": train("fp16", toy_data, "--fp16"),
+        "formats": train("formats", toy_data, "--amp", "--mixed-precision", "bf16"),
         "launched": (train("launched"), {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}),
         "spawned": train("spawned", toy_data, "--distributed-world-size", 2),
         "sharded": train("sharded", toy_data, "--ddp-backend", "fully_sharded"),
@@ -247,7 +276,8 @@ def failures(toy_data, runs, tmp_path_factory):
         ("foreign", ["dict.txt", "alibi/checkpoint_last.pt"]),
         ("long", [16, "--tokens-per-sample"]),
         ("heads", ["--encoder-attention-heads 5", "--encoder-embed-dim 32"]),
-        ("fp16", ["--fp16", "--cpu"]),
+        ("fp16", ["--fp16"]),
+        ("formats", ["--amp", "--mixed-precision bf16"]),
         ("launched", ["WORLD_SIZE", 2, "MASTER_ADDR"]),
         ("spawned", ["--distributed-world-size", 2]),
         ("sharded", ["--ddp-backend", "fully_sharded"]),
