@@ -13,7 +13,7 @@ import sys
 import warnings
 from pathlib import Path
 
-SKIPPED = "!plugins.hub.huggingface.remote"  # files that are copied beside exported models
+SKIPPED = "!plugins.hub.huggingface.remote"  # files that are copied into exported folders
 ROLE = re.compile(r":(?:py:)?(?:class|func|meth|mod|data|attr|exc):`[~.]*([^`]*)`")
 
 

@@ -118,9 +118,9 @@ def packed_error(path: str | Path) -> UserError | None:
     with suppress(OSError), open(path, "rb") as file:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             start = file.read(6)
-    for magic, (kind, cure) in _MAGIC.items():
+    for magic, (kind, remedy) in _MAGIC.items():
         if start.startswith(magic):
-            return UserError(f"{path}: {kind}; {cure} {path}")
+            return UserError(f"{path}: {kind}; {remedy} {path}")
     return None
 
 

@@ -118,8 +118,8 @@ def read_evaluation(path: Path | None, lm, judge: str) -> dict:
         return {}
     found = bars.read_evaluation(path)
     if found["model_has_these_styles"] != (sorted(found["styles"]) == sorted(lm.styles)):
-        said = f"styles {', '.join(found['styles']) or 'none'}; the model has {', '.join(lm.styles)}"
-        raise UserError(f"{path}: belongs to another model, with {said}")
+        note = f"styles {', '.join(found['styles']) or 'none'}; the model has {', '.join(lm.styles)}"
+        raise UserError(f"{path}: belongs to another model, with {note}")
     if found.get("judges") and not found["judges"].get(judge, {}).get("consistency"):
         raise UserError(f"{path}: no verdict of --judge {judge} in it; there are {', '.join(found['judges'])}")
     return found

@@ -125,7 +125,7 @@ def submit(args):
     predict.write_submission(args.submission, files)
     print(f"{args.submission}: {len(files)} files")
     if missing:
-        print(f"warning: the leaderboard wants {', '.join(missing)}")
+        print(f"warning: the leaderboard also requires {', '.join(missing)}")
 
 
 if __name__ == "__main__":

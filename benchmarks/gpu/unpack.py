@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def compile_extension(file: Path) -> subprocess.Popen:
-    """Start to compile a C++ file into a module beside it."""
+    """Start to compile a C++ file into a module in the same folder."""
     import numpy
 
     includes = [f"-I{numpy.get_include()}", f"-I{sysconfig.get_path('include')}"]

@@ -37,9 +37,7 @@ def by_update(folder: str | os.PathLike) -> list[Path]:
     return [path for *_, path in sorted(found, reverse=True)]
 
 
-def starting_checkpoint(
-    save_dir: str | None, restore_file: str | None, finetune_from_model: str | None
-) -> str | None:
+def starting_checkpoint(save_dir: str | None, restore_file: str | None, finetune_from_model: str | None) -> str | None:
     """Return the checkpoint that ``fairseq-train`` with these options will start from, or None.
 
     Mirrors ``fairseq.checkpoint_utils.load_checkpoint``: a run is resumed if it can be.

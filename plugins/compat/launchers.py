@@ -18,7 +18,7 @@ class Launch:
         size: number of processes that the launcher started, on all machines.
         rank: number of this one, from 0.
         nodes: host names in SLURM's short form; empty for torchrun.
-        machines: number of machines, as far as SLURM says.
+        machines: number of machines according to SLURM; 1 for torchrun.
         port: port of rank 0 that the others connect to.
     """
 

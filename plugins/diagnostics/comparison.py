@@ -95,12 +95,12 @@ def compare(first: Rows, second: Rows, labels: Sequence[np.ndarray], num_classes
     p = 2 ** log2_softmax(logits)
     answers, sure = p.argmax(-1), (p.max(-1) >= SURE).all(0)
     rows = np.flatnonzero(sure & (answers[0] != answers[1]))
-    marking = telling(x, words.vocabulary, often, rows)
-    return {"V": found, "told_apart": told_apart(x, both, side, fold), "words": marking,
+    marking = marking_words(x, words.vocabulary, often, rows)
+    return {"V": found, "told_apart": separability(x, both, side, fold), "words": marking,
             "disagree": [(int(i), int(answers[0, i]), int(answers[1, i])) for i in rows]}  # fmt: skip
 
 
-def told_apart(x: sparse.csr_matrix, labels: np.ndarray, side: np.ndarray, fold: np.ndarray) -> dict:
+def separability(x: sparse.csr_matrix, labels: np.ndarray, side: np.ndarray, fold: np.ndarray) -> dict:
     """Return how well a linear model distinguishes the data sets among rows of one label, out of fold."""
     right = total = majority = 0
     for k in np.unique(labels):
@@ -117,7 +117,9 @@ def told_apart(x: sparse.csr_matrix, labels: np.ndarray, side: np.ndarray, fold:
     return {"accuracy": float(right / max(1, total)), "majority": float(majority / max(1, total)), "rows": int(total)}
 
 
-def telling(x: sparse.csr_matrix, vocabulary: Sequence[str], columns: np.ndarray, rows: np.ndarray) -> list[tuple]:
+def marking_words(
+    x: sparse.csr_matrix, vocabulary: Sequence[str], columns: np.ndarray, rows: np.ndarray
+) -> list[tuple]:
     """Return (word, z of the log-odds) of the 20 words that mark some rows most among all."""
     if not len(rows):
         return []

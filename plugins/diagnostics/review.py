@@ -97,16 +97,16 @@ def simulate(
     """
     waiting = np.argsort(start, kind="stable")
     shown: list[int] = []
-    said: list[bool] = []
+    judged: list[bool] = []
     while len(shown) < min(rows, len(start)):
         batch = waiting[: min(every, rows - len(shown))]
         shown += batch.tolist()
-        said += [bool(judge(int(row))) for row in batch]
+        judged += [bool(judge(int(row))) for row in batch]
         waiting = waiting[len(batch) :]
-        if any(said) and not all(said):
-            scores = probability(x[waiting], fit(x[shown], np.array(said)))
+        if any(judged) and not all(judged):
+            scores = probability(x[waiting], fit(x[shown], np.array(judged)))
             waiting = waiting[np.argsort(-scores, kind="stable")]
-    return np.array(shown), np.array(said)
+    return np.array(shown), np.array(judged)
 
 
 def stopping_table(recent: int = RECENT) -> list[list[float]]:

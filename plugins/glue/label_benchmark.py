@@ -75,8 +75,8 @@ def orders(logits: np.ndarray, one: Planting, right: np.ndarray, row_folds: np.n
     found = {name: wrong[np.argsort(score, kind="stable")] for name, score in scores.items()}
     x = review.features(d.log_probabilities, one.given)
     for name, rate in ((LOOP, 0.0), (ERRING, 0.1)):
-        said = planting.judge_with_errors(wrong, rate, one.number)
-        shown, _ = review.simulate(x, d.rank_score, said.__getitem__, max(AT))
+        judged = planting.judge_with_errors(wrong, rate, one.number)
+        shown, _ = review.simulate(x, d.rank_score, judged.__getitem__, max(AT))
         found[name] = wrong[shown]
     return {"found": found, "scores": scores, "wrong": wrong}
 

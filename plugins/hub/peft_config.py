@@ -144,13 +144,13 @@ def check_feedforward(config: Mapping[str, Any], path: Path, adapted: Collection
     Raises:
         UserError: it does.
     """
-    said = config.get("feedforward_modules") or []
-    if isinstance(said, str):  # a pattern; the shapes of the tensors show what it matched
+    given = config.get("feedforward_modules") or []
+    if isinstance(given, str):  # a pattern; the shapes of the tensors show what it matched
         return
     for layer in sorted(adapted):
-        if matches(f"transformer.h.{layer}", said) != layer.endswith(FEEDFORWARD):
+        if matches(f"transformer.h.{layer}", given) != layer.endswith(FEEDFORWARD):
             raise UserError(
-                f"{path}: feedforward_modules {shown(said)}: --peft scales the input of {FEEDFORWARD} and the output "
+                f"{path}: feedforward_modules {shown(given)}: --peft scales the input of {FEEDFORWARD} and the output "
                 f"of the others, so {layer} does not fit"
             )
 

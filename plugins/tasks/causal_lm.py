@@ -102,16 +102,16 @@ class CausalLMTask(WithVocabulary, WindowsTask):
         Raises:
             UserError: they contradict each other, or there is none.
         """
-        cfg, beside = self.cfg, checkpoint_folder(self.cfg)
-        if beside is None and cfg.vocabulary in (None, *LEARNED):
+        cfg, folder = self.cfg, checkpoint_folder(self.cfg)
+        if folder is None and cfg.vocabulary in (None, *LEARNED):
             return learn(cfg.vocabulary or "sentencepiece", cfg.pieces, self.spec(), cache_folder(cfg))
-        if beside is None:
+        if folder is None:
             return TokenDictionary.from_files(str(cfg.vocabulary))
-        known = TokenDictionary.from_files(beside)
+        known = TokenDictionary.from_files(folder)
         if cfg.vocabulary not in (None, *LEARNED):
             given = TokenDictionary.from_files(cfg.vocabulary)
             if dictionaries.fingerprint(given) != dictionaries.fingerprint(known):
-                raise UserError(f"--vocabulary {cfg.vocabulary} is not the one in {beside}; leave the option out")
+                raise UserError(f"--vocabulary {cfg.vocabulary} is not the one in {folder}; leave the option out")
         return known
 
     def spec(self) -> CorpusSpec:

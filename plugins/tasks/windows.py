@@ -194,8 +194,8 @@ def cache_folder(cfg: TextConfig) -> str:
     """Return the folder of the encoded text: next to the checkpoint that is evaluated, or that training writes."""
     if cfg.data_cache:
         return cfg.data_cache
-    beside = os.path.dirname(utils.split_paths(cfg.path)[0]) if cfg.path else cfg.save_dir
-    return os.path.join(beside or ".", "data")
+    folder = os.path.dirname(utils.split_paths(cfg.path)[0]) if cfg.path else cfg.save_dir
+    return os.path.join(folder or ".", "data")
 
 
 def check(cfg: WindowsConfig) -> None:

@@ -108,7 +108,7 @@ def group(found: Sequence[LoggedRun]) -> list[Configuration]:
         members.setdefault(key, []).append(run)
     together = [joined(of_one) for of_one in members.values()]
     names = [", ".join(dict.fromkeys(name_of(run.path) for run in of_one)) for of_one in together]
-    return [Configuration(told_apart(i, names, together), tuple(of_one)) for i, of_one in enumerate(together)]
+    return [Configuration(distinct_name(i, names, together), tuple(of_one)) for i, of_one in enumerate(together)]
 
 
 def joined(of_one: Sequence[LoggedRun]) -> list[LoggedRun]:
@@ -123,7 +123,7 @@ def joined(of_one: Sequence[LoggedRun]) -> list[LoggedRun]:
     ]
 
 
-def told_apart(number: int, names: Sequence[str], together: Sequence[Sequence[LoggedRun]]) -> str:
+def distinct_name(number: int, names: Sequence[str], together: Sequence[Sequence[LoggedRun]]) -> str:
     """Return the name of a configuration, followed by the options that distinguish it from others of the same name."""
     name = names[number]
     alike = [flat(of_one[0].options) for other, of_one in zip(names, together, strict=True) if other == name]
@@ -131,5 +131,5 @@ def told_apart(number: int, names: Sequence[str], together: Sequence[Sequence[Lo
         return name
     own = flat(together[number][0].options)
     differing = [key for key in own if len({options.get(key) for options in alike}) > 1]
-    said = ", ".join(f"{key.rsplit('.', 1)[-1]}={own[key]}" for key in differing[:3])
-    return f"{name} ({said or number + 1})"
+    differences = ", ".join(f"{key.rsplit('.', 1)[-1]}={own[key]}" for key in differing[:3])
+    return f"{name} ({differences or number + 1})"

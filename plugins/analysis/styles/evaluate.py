@@ -54,7 +54,7 @@ class StyleEvaluation:
             UserError: too little text.
         """
         styles = [style for style in documents if style]
-        judged = len(styles) > 1 and not lm.sees_the_future # its samples are not those of an LM
+        judged = len(styles) > 1 and not lm.sees_the_future  # its samples are not those of an LM
         parts = list(zip(*(partition(documents[style], SHARES) for style in documents), strict=True))
         self.check(lm, parts, styles, judged)
         given = bool(styles) and sorted(lm.styles) == sorted(styles) and lm.model.num_styles == len(styles)

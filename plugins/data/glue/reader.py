@@ -99,8 +99,8 @@ def read(path: str | Path, spec: GlueSpec, split: str, skip_bad_rows: bool = Fal
             name = name_of(row, number)
         except BadRow as error:
             if not skip_bad_rows:
-                cure = "correct the row, or leave such rows out: --skip-bad-rows"
-                raise UserError(f"{path}:{line}: {error}; {cure}") from None
+                remedy = "correct the row, or leave such rows out: --skip-bad-rows"
+                raise UserError(f"{path}:{line}: {error}; {remedy}") from None
             bad.append((line, str(error)))
             continue
         for column, field in zip(texts, fields, strict=True):

@@ -109,9 +109,7 @@ def from_plain(row: dict[str, Any], source: str = "the checkpoint's task") -> Gl
     return spec
 
 
-def single(
-    name: str, columns: tuple, label: str, labels: tuple, metrics: tuple, best: str, **more: Any
-) -> GlueSpec:
+def single(name: str, columns: tuple, label: str, labels: tuple, metrics: tuple, best: str, **more: Any) -> GlueSpec:
     """Return the spec of a task with the usual files."""
     return GlueSpec(name, SPLITS, columns, label, labels, metrics, best, folders=(name,), **more)
 

@@ -128,8 +128,8 @@ def write_json_lines(path: str | Path, key: str, target: str | Path) -> None:
             try:
                 text = string_under(row, key)
             except BadRow as error:
-                cure = "" if key in row else "; name the column of the texts with --jsonl-key"
-                raise UserError(f"{path}:{number}: {error}{cure}") from None
+                remedy = "" if key in row else "; name the column of the texts with --jsonl-key"
+                raise UserError(f"{path}:{number}: {error}{remedy}") from None
             file.write(json.dumps({key: text}, ensure_ascii=False) + "\n")
 
 

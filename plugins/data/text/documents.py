@@ -100,5 +100,5 @@ def text_of(record: dict | BadRow, key: str, place: str, flag: str = "--jsonl-ke
             raise record
         return string_under(record, key)
     except BadRow as error:
-        cure = "" if isinstance(record, BadRow) or key in record else f"; name the {what} field with {flag}"
-        raise UserError(f"{place}: {error}{cure}") from None
+        remedy = "" if isinstance(record, BadRow) or key in record else f"; name the {what} field with {flag}"
+        raise UserError(f"{place}: {error}{remedy}") from None

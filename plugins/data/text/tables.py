@@ -64,8 +64,8 @@ def check_delimiter(path: Path, header: list[str]) -> None:
     for name, delimiter in (("a semicolon", ";"), ("a tab", "\t"), ("a comma", ",")):
         if delimiter != wanted and delimiter in header[0]:
             other = {"a tab": ".tsv", "a comma": ".csv"}.get(name)
-            cure = f"rename the file to {other}, or convert it" if other else "convert it"
+            remedy = f"rename the file to {other}, or convert it" if other else "convert it"
             raise UserError(
                 f"{path}:1: one column, {shown(header[0], 80)}: the delimiter looks like {name}, "
-                f"but a {path.suffix.lower() or 'TSV'} file needs {own}; {cure}"
+                f"but a {path.suffix.lower() or 'TSV'} file needs {own}; {remedy}"
             )

@@ -162,14 +162,14 @@ def count_layers(names: Mapping[str, Any], prefix: str) -> int:
     return max((int(number) + 1 for number in numbers if number.isdecimal()), default=0)
 
 
-def check_size(path: Path, name: str, said: int | None, stored: int) -> None:
+def check_size(path: Path, name: str, stated: int | None, stored: int) -> None:
     """Compare a size in a config with the stored tensors, before anything of that size is built.
 
     Raises:
         UserError: they differ.
     """
-    if said != stored:
-        raise UserError(f"{path}: {name} {said}, but the weights next to it have {stored}")
+    if stated != stored:
+        raise UserError(f"{path}: {name} {stated}, but the weights next to it have {stored}")
 
 
 # Writing
