@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-PARTS = ("ceiling", "attention", "exact", "steps", "compiled", "decoders", "syncs", "train")
+PARTS = ("ceiling", "attention", "loss", "exact", "steps", "compiled", "decoders", "syncs", "train")
 SECONDS = 540
 
 
@@ -48,7 +48,7 @@ def main() -> None:
 
     table = Table(args.output, "cpu" if args.tiny else "cuda", args.tiny, start, args.seconds)
     parts = {
-        "ceiling": kernels.ceiling, "attention": kernels.attention, "exact": steps.exact, "steps": steps.masked,
+        "ceiling": kernels.ceiling, "attention": kernels.attention, "loss": kernels.loss, "exact": steps.exact, "steps": steps.masked,
         "compiled": steps.compiled, "decoders": steps.decoders, "syncs": steps.syncs, "train": runs.train,
     }  # fmt: skip
     for name in args.only:

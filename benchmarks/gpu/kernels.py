@@ -100,3 +100,34 @@ def ways(length: int, sequences: int, device: str) -> dict[str, Callable[[Tensor
         flex = torch.compile(flex_attention, dynamic=False)
         found["flex, ALiBi"] = lambda q, k, v: flex(q, k, v, score_mod=score)
     return found
+
+
+def loss(table):
+    """Measure the time and the peak memory of a head's loss and its gradients, beside its inputs and their gradients."""
+    from plugins.modules.linear_cross_entropy import linear_cross_entropy
+
+    count, words, width = (64, 300, 32) if table.tiny else (131072, 50257, 768)
+    for name, dtype, normalize in (("linear", torch.bfloat16, False), ("CLAP", torch.float32, True)):
+        with table.row("loss", head=name):
+            torch.manual_seed(0)
+            x = torch.randn(count, width, device=table.device, dtype=torch.bfloat16, requires_grad=True)
+            weight = (0.02 * torch.randn(words, width, device=table.device)).to(dtype).requires_grad_()
+            target = torch.randint(words, (count,), device=table.device)
+
+            def run(x=x, weight=weight, target=target, normalize=normalize):
+                with torch.autocast(table.device, torch.bfloat16):
+                    linear_cross_entropy(x, weight, target, normalize=normalize).backward()
+
+            run()  # the gradients now exist
+            beside = float("nan")
+            if table.device == "cuda":
+                before = torch.cuda.memory_allocated()
+                torch.cuda.reset_peak_memory_stats()
+                run()
+                beside = (torch.cuda.max_memory_allocated() - before) / 1e9
+            seconds = table.seconds(run, repeats=5, warmup=1)
+            rate = 6 * count * words * width / seconds
+            table.add(
+                "loss", not beside >= 1, head=name, predictions=count, words=words, ms=seconds * 1e3,
+                tflops=rate / 1e12, of_ceiling=rate / table.ceiling, peak_GB_beside=beside,
+            )  # fmt: skip

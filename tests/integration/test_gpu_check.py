@@ -29,7 +29,7 @@ def test_every_row_is_measured_and_every_law_is_kept(checked):
     done, rows, _ = checked
     assert done.returncode == 0, done.stderr
     assert not [row for row in rows if "failed" in row or "law" in row]
-    assert {row["part"] for row in rows} == {"ceiling", "attention", "exact", "steps", "decoders", "train"}
+    assert {row["part"] for row in rows} == {"ceiling", "attention", "loss", "exact", "steps", "decoders", "train"}
 
 
 def test_peers_and_ours_are_in_one_table(checked):
