@@ -48,8 +48,9 @@ def main() -> None:
 
     table = Table(args.output, "cpu" if args.tiny else "cuda", args.tiny, start, args.seconds)
     parts = {
-        "ceiling": kernels.ceiling, "attention": kernels.attention, "loss": kernels.loss, "exact": steps.exact, "steps": steps.masked,
-        "compiled": steps.compiled, "decoders": steps.decoders, "syncs": steps.syncs, "train": runs.train,
+        "ceiling": kernels.ceiling, "attention": kernels.attention, "loss": kernels.loss, "exact": steps.exact,
+        "steps": steps.masked, "compiled": steps.compiled, "decoders": steps.decoders, "syncs": steps.syncs,
+        "train": runs.train,
     }  # fmt: skip
     for name in args.only:
         parts[name](table)

@@ -103,7 +103,7 @@ def ways(length: int, sequences: int, device: str) -> dict[str, Callable[[Tensor
 
 
 def loss(table):
-    """Measure the time and the peak memory of a head's loss and its gradients, beside its inputs and their gradients."""
+    """Measure the time of a head's loss and gradients, and its peak memory beside inputs and gradients."""
     from plugins.modules.linear_cross_entropy import linear_cross_entropy
 
     count, words, width = (64, 300, 32) if table.tiny else (131072, 50257, 768)
