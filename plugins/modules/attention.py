@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .dropout import dropout
 from .norm import at_least_float32
-from .placement import MOST_SCORES, Placement
+from .placement import Placement, most_scores
 
 PADDING_CHANNELS = 8  # one is used; GPU kernels want the head dimension to be a multiple of eight
 MOST_WRITTEN = 256  # keys; up to here the CPU's fused kernel has a slow backward pass in half precision
@@ -111,7 +111,7 @@ class Attention(nn.Module):
         else:
             sequences = 1 if isinstance(placement.queries, slice) else q.size(0)
             numbers = sequences * placement.bias_heads * placement.keys
-        size = max(1, MOST_SCORES // max(1, numbers))
+        size = max(1, most_scores(q.device) // max(1, numbers))
         return size if placement.window is None else min(size, placement.window)  # skips most keys outside the window
 
     @torch.no_grad()

@@ -2,14 +2,15 @@
 
 The predictions are computed in chunks, and the gradient of a chunk in the forward pass, right after its logits, which
 are not needed again (as in Liger-Kernel, Hsu et al., 2024, arXiv 2410.10989, section 3.2). On a CPU a chunk is computed
-in blocks of words that stay in the cache. Logits, their softmax and sums are float32 at least; the factors of products
-are rounded to the type of autocast where it is on, else to that of features and table. Logits rounded to bfloat16 would
-shift the loss: the rounding of a likely word is the same in all predictions of it.
+in blocks of words that stay in the cache; on a GPU all words at once, padded to a multiple of 64. Logits, their softmax
+and sums are float32 at least; the factors of products are rounded to the type of autocast where it is on, else to that
+of features and table. Logits rounded to bfloat16 would shift the loss: the rounding of a likely word is the same in all
+predictions of it.
 
-Peak memory in bytes, in addition to the inputs and their gradients, with n = min(``ROWS``, ``NUMBERS`` / V): 4 n V for
-logits, 2 n V for their gradient and 2 V C for the table in half precision, and 4 V C for sums if the table itself is
-half precision: at most 0.84 GB at 131,072 predictions of 50,257 words with 768 channels, where all logits and their
-gradient would take 53 GB.
+Peak memory in bytes, in addition to the inputs and their gradients, with n = min(``ROWS``, ``NUMBERS`` / V),
+or half of it on a GPU, where logits and probabilities exist at once: 4 n V for logits, 2 n V for their gradient and 2 V C for the table in
+half precision, and 4 V C for sums if the table itself is half precision: at most 0.84 GB at 131,072 predictions of
+50,257 words with 768 channels, where all logits and their gradient would take 53 GB.
 
 Shapes: N predictions, n of a chunk, C channels, V words, W words of a block.
 """
@@ -20,12 +21,14 @@ from functools import cached_property
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .norm import at_least_float32, inverse_norm
 
 ROWS = 4096  # predictions of a chunk at most; with more, products are no faster
 NUMBERS = 3 << 25  # logits of a chunk at most
+ALIGNMENT = 64  # words; products of other widths take kernels that are several times slower on a GPU
 BLOCK = 1024  # words; the logits of a block and its rows of the table stay in the CPU's cache between steps
 FLOAT16_GAIN = 1024.0  # float16 cannot represent the probability of a rare word
 
@@ -51,22 +54,29 @@ class _Table:
         types: tuple[torch.dtype, torch.dtype, torch.dtype],
         keep: bool,
     ):
-        self.weight, self.bias, self.scale, self.normalize, self.keep = weight, bias, scale, normalize, keep
+        self.weight, self.bias, self.scale, self.normalize = weight, bias, scale, normalize
         self.rounded, self.factor, self.full = types
-        size = BLOCK if weight.device.type == "cpu" else max(1, len(weight))
-        self.blocks = [slice(start, min(start + size, len(weight))) for start in range(0, len(weight), size)]
+        self.whole = in_one_block(weight.device)
+        self.padding = -len(weight) % ALIGNMENT if self.whole else 0
+        self.keep = keep or self.padding > 0
+        words = len(weight) + self.padding
+        size = max(1, words) if self.whole else BLOCK
+        self.blocks = [slice(start, min(start + size, words)) for start in range(0, words, size)]
+        if self.bias is not None and self.padding:
+            self.bias = F.pad(self.bias, (0, self.padding), value=-torch.inf)
 
     @cached_property
     def inverse(self) -> Tensor | None:
         """1 / norm of each row, (V,), or None. Rows are rounded first, so that the norm fits the products."""
         if not self.normalize:
             return None
-        return torch.cat([inverse_norm(self.weight[block].to(self.rounded)) for block in self.blocks])
+        norms = torch.cat([inverse_norm(self.weight[block].to(self.rounded)) for block in self.blocks])
+        return F.pad(norms, (0, self.padding))
 
     @cached_property
     def kept(self) -> Tensor:
-        """The table as factor of products."""
-        return self.weight.to(self.factor)
+        """The table as factor of products, with rows of zeros for the padding."""
+        return F.pad(self.weight.to(self.factor), (0, 0, 0, self.padding))
 
     def rows(self, block: slice) -> Tensor:
         """Return the factor (W, C) of products."""
@@ -81,6 +91,8 @@ class _Table:
             logits *= self.scale
         if self.bias is not None:
             logits += self.bias[block]
+        elif self.padding:
+            logits[:, -self.padding :] = -torch.inf
         return logits
 
     def gradient(self, by_row: Tensor, block: slice) -> Tensor:
@@ -89,7 +101,7 @@ class _Table:
             by_row *= self.scale
         if self.inverse is not None:  # remove the component along the row
             rows = self.weight[block].to(self.full)
-            along = torch.linalg.vecdot(by_row, rows) * self.inverse[block] ** 2
+            along = torch.linalg.vecdot(by_row, rows) * self.inverse[block][: len(rows)] ** 2
             by_row.addcmul_(rows, along[:, None], value=-1)
         return by_row
 
@@ -102,7 +114,9 @@ class _Gradients:
         self.features = torch.empty_like(x) if needed[0] else None
         self.weight = torch.empty_like(table.weight, dtype=full) if needed[1] else None
         self.scale = torch.zeros_like(table.scale, dtype=full) if needed[2] and table.scale is not None else None
-        self.bias = torch.zeros_like(table.bias, dtype=full) if needed[3] and table.bias is not None else None
+        self.bias = (
+            table.weight.new_zeros(len(table.weight), dtype=full) if needed[3] and table.bias is not None else None
+        )
         self.gain: float | Tensor = 1.0
         if table.factor == torch.float16:  # gradients are multiplied by it while they are in float16
             largest = 1.0 if table.inverse is None else table.inverse.amax().clamp_min(1)
@@ -111,9 +125,8 @@ class _Gradients:
     def room(self, n: int, chunks: int) -> list[Tensor]:
         """Return a tensor (n, W) for each block. A single chunk can use the memory of the table's gradient."""
         table = self.table
-        words, width = table.weight.shape
-        free = self.weight if chunks == 1 and n <= width else None
-        room = table.weight.new_empty(words, n, dtype=table.full) if free is None else free
+        free = self.weight if chunks == 1 and n <= table.weight.size(1) and not table.padding else None
+        room = table.weight.new_empty(table.blocks[-1].stop, n, dtype=table.full) if free is None else free
         return [reuse(room[block], n) for block in table.blocks]
 
     def add(self, by_logits: list[Tensor], x: Tensor, rows: slice, first: bool, last: bool) -> None:
@@ -129,15 +142,16 @@ class _Gradients:
         summed = torch.zeros_like(x, dtype=table.full)  # gradient of scale * x, (n, C)
         for block in table.blocks:
             g = by_logits.pop(0)
+            count = len(table.weight[block])  # W without padding
             if self.bias is not None:
-                self.bias[block] += g.sum(0)
+                self.bias[block] += g.sum(0)[:count]
             if table.inverse is not None:
                 g *= table.inverse[block]
             g = (g if table.factor != torch.float16 else g.mul_(self.gain)).to(table.factor)
             if self.features is not None or self.scale is not None:
                 add_product(summed, g, table.rows(block))
             if self.weight is not None:
-                by_row = product(g.t(), x, table.full)  # (W, C)
+                by_row = product(g.t(), x, table.full)[:count]  # (W, C)
                 by_row = by_row if table.factor != torch.float16 else by_row.div_(self.gain)
                 by_row = by_row if first else by_row.add_(self.weight[block])
                 self.weight[block] = table.gradient(by_row, block) if last else by_row
@@ -154,7 +168,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, scale, bias, target, normalize):
         types = types_of(x, weight)
-        size = max(1, min(ROWS, NUMBERS // max(1, len(weight))))
+        most = NUMBERS // 2 if in_one_block(x.device) else NUMBERS  # logits and probabilities exist at once
+        size = max(1, min(ROWS, most // max(1, len(weight))))
         chunks = [slice(start, start + size) for start in range(0, max(1, len(x)), size)]
         needed = ctx.needs_input_grad[:4]
         with torch.autocast(x.device.type, enabled=False), rounded_products(x.device, types):
@@ -186,6 +201,8 @@ def add_chunk(
 ) -> Tensor:
     """Return the summed loss of features (n, C) and targets (n,), and add its gradients."""
     x = x.to(table.factor)
+    if table.whole:
+        return add_whole_chunk(table, x, target[:, None], gradients, rows, chunks)
     room = None if gradients is None else gradients.room(len(x), len(chunks))
     exponentials, tops, log_sums = [], [], []
     logit = x.new_zeros(len(x), dtype=table.full)  # of the target
@@ -209,6 +226,29 @@ def add_chunk(
         del g
         gradients.add(exponentials, x, rows, rows is chunks[0], rows is chunks[-1])
     return (log_sum - logit).sum()
+
+
+def add_whole_chunk(
+    table: _Table, x: Tensor, target: Tensor, gradients: _Gradients | None, rows: slice, chunks: Sequence[slice]
+) -> Tensor:
+    """Do the same with all words at once, in as few passes over the logits as torch's functions allow."""
+    logits = table.logits(x, table.blocks[0], None)  # (n, W)
+    top, likeliest = logits.max(1, keepdim=True)  # (n, 1)
+    logit = logits.gather(1, target)
+    by_logits = logits.softmax(1)
+    del logits
+    log_sum = top - by_logits.gather(1, likeliest).log()  # a probability of at least 1 / W, so without underflow
+    if gradients is not None:
+        by_logits.scatter_(1, target, (logit - log_sum).expm1_())  # probability - 1, without cancellation
+        found = [by_logits]
+        del by_logits  # gradients.add() frees it
+        gradients.add(found, x, rows, rows is chunks[0], rows is chunks[-1])
+    return (log_sum - logit).sum()
+
+
+def in_one_block(device: torch.device) -> bool:
+    """Return whether all words are computed at once: where no cache is large enough for a block."""
+    return device.type != "cpu"
 
 
 def find(target: Tensor, block: slice) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from .positions import Positions, Where, shifted
 
-MOST_SCORES = 1 << 24  # numbers in a block of attention scores or of their bias: 64 MB in float32
+MOST_SCORES = {  # numbers in a block of attention scores or of their bias
+    "cpu": 1 << 24,  # 64 MB in float32, about what its caches hold
+    "cuda": 1 << 28,  # 512 MB in half precision
+}
+
+
+def most_scores(device: torch.device) -> int:
+    """Return how many attention scores, or numbers of a bias, are computed at once."""
+    return MOST_SCORES.get(device.type, MOST_SCORES["cpu"])
 
 
 def query_type(x: Tensor) -> torch.dtype:
@@ -60,7 +68,7 @@ class Placement:
         # One bias for all layers, except a trained one, of which each layer needs its own gradient, and a long one.
         trained = not scheme.embeds and any(parameter.requires_grad for parameter in scheme.parameters())
         count = self.queries.stop - self.queries.start if isinstance(self.queries, slice) else self.queries.numel()
-        self._shared = not trained and self.bias_heads * count * keys <= MOST_SCORES
+        self._shared = not trained and self.bias_heads * count * keys <= most_scores(device)
         self._bias = self._new_bias() if self._shared else None
 
     @property

@@ -7,8 +7,6 @@ import torch
 import torch.nn.functional as F
 import toy
 
-from plugins.modules import attention as attention_module
-from plugins.modules import placement as placement_module
 from plugins.modules.attention import (
     Rows,
     SelfAttention,
@@ -18,7 +16,7 @@ from plugins.modules.attention import (
     match_types,
     writes_scores,
 )
-from plugins.modules.placement import Placement, query_type
+from plugins.modules.placement import MOST_SCORES, Placement, query_type
 from plugins.modules.positions import Positions, Spec, build
 
 CPU = torch.device("cpu")
@@ -290,8 +288,7 @@ def test_recorded_weights_are_those_before_dropout():
 def small_blocks(monkeypatch):
     """Blocks of three queries of one sequence; the list gets the shape of each bias that is made."""
     made, build = [], Positions.bias
-    monkeypatch.setattr(attention_module, "MOST_SCORES", 3 * H * T)
-    monkeypatch.setattr(placement_module, "MOST_SCORES", 3 * H * T)
+    monkeypatch.setitem(MOST_SCORES, "cpu", 3 * H * T)
     monkeypatch.setattr(Positions, "bias", lambda *a, **k: made.append(build(*a, **k)) or made[-1])
     return made
 
@@ -313,8 +310,7 @@ def run(attention, rows=None, biased=True, padded=True, **options):
 def test_blocks_of_queries_give_output_and_gradients_of_all_at_once(monkeypatch, biased, padded, rows):
     attention, rows = SelfAttention(32, H), None if rows is None else torch.tensor(rows)
     whole = run(attention, rows, biased, padded)
-    for module in (attention_module, placement_module):
-        monkeypatch.setattr(module, "MOST_SCORES", 3 * H * T)
+    monkeypatch.setitem(MOST_SCORES, "cpu", 3 * H * T)
     parts = run(attention, rows, biased, padded)
     torch.testing.assert_close(parts[0], whole[0], atol=2e-6, rtol=1e-5)
     for a, b in zip(parts[1], whole[1], strict=True):
@@ -324,8 +320,7 @@ def test_blocks_of_queries_give_output_and_gradients_of_all_at_once(monkeypatch,
 def test_a_learned_bias_gets_its_gradient_through_blocks(monkeypatch):
     attention, x, found = SelfAttention(32, H), torch.randn(B, T, 32), []
     for most in (1 << 24, 3 * H * T):
-        for module in (attention_module, placement_module):
-            monkeypatch.setattr(module, "MOST_SCORES", most)
+        monkeypatch.setitem(MOST_SCORES, "cpu", most)
         scheme = build("alibi", Spec(32, H, T, alibi_bos="learned"))
         attention(x, Placement(scheme, slice(0, T), T, CPU)).square().sum().backward()
         found.append(scheme.bos_bias.grad)

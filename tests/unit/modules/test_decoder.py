@@ -7,10 +7,8 @@ import torch
 import torch.nn.functional as F
 import toy
 
-from plugins.modules import attention as attention_module
-from plugins.modules import placement as placement_module
 from plugins.modules.decoder import Decoder, initialize
-from plugins.modules.placement import Placement
+from plugins.modules.placement import MOST_SCORES, Placement
 from plugins.modules.positions import DECODER_SCHEMES as POSITIONS
 from plugins.modules.positions import Spec, build, sinusoids
 
@@ -215,8 +213,7 @@ def test_each_dropout_is_off_in_evaluation(place):
 def test_blocks_of_queries_give_the_features_of_all_at_once(monkeypatch, positions, dropped):
     tokens, found = draw(), []
     for most in (1 << 24, 5 * 4 * BLOCK):
-        for module in (attention_module, placement_module):
-            monkeypatch.setattr(module, "MOST_SCORES", most)
+        monkeypatch.setitem(MOST_SCORES, "cpu", most)
         decoder = make(positions, attention_dropout=dropped).train()
         decoder(tokens).square().sum().backward()
         found.append((decoder(tokens).detach(), decoder.wte.weight.grad))

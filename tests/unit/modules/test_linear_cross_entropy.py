@@ -15,9 +15,12 @@ from plugins.modules.linear_cross_entropy import linear_cross_entropy
 WORDS = 50
 
 
-@pytest.fixture(params=[7, 50, 1024], ids=["8 blocks", "1 block", "1 unfilled block"])
+@pytest.fixture(params=[7, 50, 1024, None], ids=["8 blocks", "1 block", "1 unfilled block", "as on a GPU"])
 def block(request, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK", request.param)
+    if request.param is None:
+        monkeypatch.setattr(module, "in_one_block", lambda device: True)
+    else:
+        monkeypatch.setattr(module, "BLOCK", request.param)
 
 
 @pytest.fixture(params=[4, 4096], ids=["chunks of 4", "1 chunk"])
