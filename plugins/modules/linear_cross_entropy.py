@@ -7,10 +7,10 @@ and sums are float32 at least; the factors of products are rounded to the type o
 of features and table. Logits rounded to bfloat16 would shift the loss: the rounding of a likely word is the same in all
 predictions of it.
 
-Peak memory in bytes, in addition to the inputs and their gradients, with n = min(``ROWS``, ``NUMBERS`` / V),
-or half of it on a GPU, where logits and probabilities exist at once: 4 n V for logits, 2 n V for their gradient and 2 V C for the table in
-half precision, and 4 V C for sums if the table itself is half precision: at most 0.84 GB at 131,072 predictions of
-50,257 words with 768 channels, where all logits and their gradient would take 53 GB.
+Peak memory in bytes, in addition to the inputs and their gradients, with n = min(``ROWS``, ``NUMBERS`` / V), or half of
+it on a GPU, where logits and probabilities exist at once: 4 n V for logits, 2 n V for their gradient and 2 V C for the
+table in half precision, and 4 V C for sums if the table itself is half precision: at most 0.84 GB at 131,072
+predictions of 50,257 words with 768 channels, where all logits and their gradient would take 53 GB.
 
 Shapes: N predictions, n of a chunk, C channels, V words, W words of a block.
 """
