@@ -1,5 +1,6 @@
 """A map over processes with a bounded number of tasks in flight, whose workers end with their parent."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -42,6 +43,7 @@ def ordered_map(task: Task, workers: int) -> Iterator[Callable[[Iterable], Itera
         ) from None
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+        gc.unfreeze()
 
 
 def _results(executor: ProcessPoolExecutor, items: Iterable, workers: int) -> Iterator:
@@ -62,6 +64,8 @@ def started(workers: int, task: Task) -> ProcessPoolExecutor:
     in_main = threading.current_thread() is threading.main_thread()
     previous = signal.signal(signal.SIGINT, lambda number, frame: received.append(number)) if in_main else None
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    gc.collect()
+    gc.freeze()  # collections would otherwise write to every object, and so copy all memory that processes share
     try:
         context = multiprocessing.get_context("fork")
         executor = ProcessPoolExecutor(workers, context, _start, (task, os.getpid()))
