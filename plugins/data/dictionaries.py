@@ -1,6 +1,7 @@
 """Dictionaries whose ``<mask>`` may have no row in the embedding table."""
 
 import hashlib
+import itertools
 import logging
 import os
 from typing import Any
@@ -20,11 +21,16 @@ class MaskDictionary(Dictionary):
     """A fairseq dictionary with a ``<mask>`` that is its last row, or has no row and the index ``len(self)``.
 
     A mask without a row can be looked up by word and by index, but is not counted in the length.
+
+    Attributes:
+        mask_has_row: whether it has.
+        padding: indices of the fillers that :meth:`pad_to_multiple` added, which are no words of ``dict.txt``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.mask_has_row = True
+        self.padding = range(0)
 
     @classmethod
     def load(cls, path: str, add_special_symbols: bool = True) -> "MaskDictionary":
@@ -63,6 +69,19 @@ class MaskDictionary(Dictionary):
             self.truncate(len(self) - 1)
         self.mask_has_row = False
 
+    def pad_to_multiple(self, multiple: int) -> None:
+        """Add fillers before the mask, so that the length is a multiple. Nothing happens the second time."""
+        missing = -len(self) % multiple
+        if not missing:
+            return
+        masked = MASK in self.indices and self.indices[MASK] == len(self) - 1
+        start = len(self) - masked
+        names = (f"{FILLER}{i:04d}" for i in itertools.count())
+        fillers = list(itertools.islice((name for name in names if name not in self.indices), missing))
+        self.symbols[start:start], self.count[start:start] = fillers, [0] * missing
+        self.indices.update((word, start + i) for i, word in enumerate(self.symbols[start:]))
+        self.padding = range(start, start + missing)
+
     def truncate(self, rows: int) -> None:
         """Keep the first ``rows`` words."""
         for word in self.symbols[rows:]:
@@ -82,6 +101,16 @@ class MaskDictionary(Dictionary):
 def unused_words(dictionary: Dictionary) -> list[int]:
     """Return the indices of words that are never a target: ``<pad>`` and fillers."""
     return [i for i, word in enumerate(dictionary.symbols) if i == dictionary.pad() or word.startswith(FILLER)]
+
+
+def excluded_words(dictionary: Dictionary, unused: bool) -> list[int]:
+    """Return the indices of words that no head predicts.
+
+    Args:
+        dictionary: the dictionary.
+        unused: also those of :func:`unused_words` (``--exclude-unused``), not only the padding of the dictionary.
+    """
+    return unused_words(dictionary) if unused else list(getattr(dictionary, "padding", ()))
 
 
 def fingerprint(dictionary: Dictionary) -> str:

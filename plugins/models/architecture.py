@@ -16,6 +16,8 @@ from plugins.options import flag
 from .clap_roberta_config import DEFAULTS
 from .position_options import scaling_of
 
+MOST_MULTIPLE = 1024  # of --vocab-multiple
+
 
 def resolve(cfg: DictConfig, state: dict | None = None, source: str | None = None) -> None:
     """Fill in options that were not given, from the checkpoint that training starts from, else from the defaults.
@@ -45,6 +47,8 @@ def validate(cfg: DictConfig) -> None:
         UserError: names the flags that contradict each other.
     """
     width, heads = cfg.encoder_embed_dim, cfg.encoder_attention_heads
+    if not 1 <= cfg.vocab_multiple <= MOST_MULTIPLE:
+        raise UserError(f"--vocab-multiple {cfg.vocab_multiple} is not between 1 and {MOST_MULTIPLE}; 64 is usual")
     if width % heads:
         raise UserError(f"--encoder-attention-heads {heads} does not divide --encoder-embed-dim {width}")
     if cfg.positions == "rotary" and width // heads % 2:

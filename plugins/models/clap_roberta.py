@@ -44,6 +44,7 @@ from .clap_roberta_config import SIZES, ClapRobertaConfig
 from .embedding_head import WithEmbeddingHead
 from .position_options import scaling_of
 
+UNLIKELY = -1e4  # bias of a word that is never predicted; within half precision
 NO_LIMIT = 10**9  # positions, for models that take inputs of any length
 
 
@@ -73,6 +74,7 @@ class ClapRobertaModel(WithEmbeddingHead, RobertaModel):
             cfg.max_positions = cfg.max_positions or task.max_positions()
             cfg.trained_length = cfg.trained_length or cfg.max_positions
             cfg.mask_embedding = agree_on_mask(cfg.mask_embedding, dictionary)
+            pad(dictionary, cfg.vocab_multiple)
             cfg.vocab_size = cfg.vocab_size or len(dictionary)
             tuning.resolve(cfg, state, source)
         check_masking(cfg, task)
@@ -259,6 +261,18 @@ def agree_on_mask(mask_embedding: str | None, dictionary: Dictionary) -> str:
     return mask_embedding or ("zero" if rowless else "learned")
 
 
+def pad(dictionary: Dictionary, multiple: int) -> None:
+    """Add fillers to a dictionary, so that its length is a multiple.
+
+    Raises:
+        UserError: it is not a dictionary of this package.
+    """
+    if isinstance(dictionary, dictionaries.MaskDictionary):
+        dictionary.pad_to_multiple(multiple)
+    elif multiple != 1:
+        raise UserError(f"--vocab-multiple {multiple} needs a task of this package, such as clap_masked_lm")
+
+
 def check_masking(cfg: DictConfig, task: FairseqTask) -> None:
     """Check that either the task or the model masks, not both.
 
@@ -340,15 +354,18 @@ def build_head(cfg: DictConfig, dictionary: Dictionary, table: Tensor) -> ClapHe
         nn.init.normal_(table, std=0.02)
     if cfg.head == "roberta":
         activation = architecture.activation(str(cfg.head_activation_fn or cfg.activation_fn))
-        return RobertaHead(table, activation, cfg.norm_eps)
-    unused = torch.tensor(dictionaries.unused_words(dictionary)) if cfg.exclude_unused else None
+        head = RobertaHead(table, activation, cfg.norm_eps)
+        with torch.no_grad():  # a probability of 0, so these rows and biases get no gradient
+            head.bias[list(getattr(dictionary, "padding", ()))] = UNLIKELY
+        return head
+    excluded = dictionaries.excluded_words(dictionary, bool(cfg.exclude_unused))
     return ClapHead(
         table,
         cfg.initial_beta,
         normalize=cfg.normalize_embeddings,
         reference_dim=cfg.beta_reference_dim,
         max_scale=cfg.max_logit_scale,
-        excluded=unused,
+        excluded=torch.tensor(excluded) if excluded else None,
     )
 
 

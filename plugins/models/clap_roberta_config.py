@@ -32,6 +32,10 @@ class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig, ShardCon
     encoder_ffn_embed_dim: Optional[int] = architecture("width of the feed-forward nets (3072)")
     encoder_attention_heads: Optional[int] = architecture("attention heads; they must divide the width (12)")
     vocab_size: Optional[int] = architecture("rows of the embedding table (as many as the dictionary has)")
+    vocab_multiple: Optional[int] = architecture(
+        "add unused rows to the embedding table until their number, that of <mask> included, is a multiple of this, "
+        "such as 64, which is faster on GPUs; they are never predicted (1)"
+    )
     max_positions: Optional[int] = option(
         None, "longest input; only a model with learned positions is bound by it (default: --tokens-per-sample)"
     )
@@ -127,6 +131,7 @@ SIZES = {
 DEFAULTS = {
     **BASE,
     **SCALING,
+    "vocab_multiple": 1,
     "positions": "learned",
     "alibi_bos": "linear",
     "scale_embeddings": False,

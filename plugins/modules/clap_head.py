@@ -109,7 +109,7 @@ class ClapHead(Head):
         if self.excluded is None:
             return None
         zeros = torch.zeros(len(self.weight), device=self.weight.device)
-        return zeros.index_fill_(0, self.excluded, -math.inf)
+        return zeros.index_fill_(0, self.excluded.to(zeros.device), -math.inf)
 
 
 def _save_beta_as_scalar(head, state_dict, prefix, local_metadata):

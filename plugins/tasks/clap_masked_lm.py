@@ -165,6 +165,7 @@ class ClapMaskedLMTask(MixedPrecisionTask):
         cfg, dictionary = self.cfg, self.dictionary
         weights = np.array(dictionary.count if cfg.freq_weighted_replacement else np.ones(len(dictionary)), float)
         weights[: dictionary.nspecial] = 0
+        weights[list(dictionary.padding)] = 0
         if self.mask_idx < len(dictionary):
             weights[self.mask_idx] = 0
         starts = bpe.word_starts(data_folders(cfg)[0], dictionary) if cfg.mask_whole_words else None

@@ -165,7 +165,7 @@ def own_config(cfg: Any, dictionary: Any, classifier: Any) -> dict[str, Any]:
         "activation_dropout_prob": cfg.activation_dropout,
         "beta_reference_dim": cfg.beta_reference_dim or 0,
         "max_logit_scale": cfg.max_logit_scale or 0.0,
-        "excluded": dictionaries.unused_words(dictionary) if cfg.exclude_unused else None,
+        "excluded": dictionaries.excluded_words(dictionary, bool(cfg.exclude_unused)) or None,
         "mask_token_id": dictionary.index(dictionaries.MASK),
     }  # fmt: skip
 

@@ -3,7 +3,7 @@
 import pytest
 import toy
 
-from plugins.data.dictionaries import MaskDictionary, fit, unused_words
+from plugins.data.dictionaries import MaskDictionary, excluded_words, fit, unused_words
 
 
 def dictionary(words="a b c", fillers=0):
@@ -66,6 +66,33 @@ def test_truncating_forgets_the_last_words_and_moves_the_mask():
     d.omit_mask()
     d.truncate(7)
     assert (len(d), d.index("<mask>"), d.index("madeupword0000"), d.index("c")) == (7, 7, 3, 6)
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_padding_goes_between_the_words_and_the_mask(twice):
+    d = dictionary(fillers=1)  # 4 special symbols, 3 words, 1 filler
+    d.add_mask()
+    for _ in range(1 + twice):
+        d.pad_to_multiple(6)
+    assert (len(d), d.index("<mask>"), d.index("c"), d[11]) == (12, 11, 6, "<mask>")
+    assert list(d.padding) == [8, 9, 10]
+    assert [d[i] for i in d.padding] == ["madeupword0001", "madeupword0002", "madeupword0003"]
+    assert [d.index(symbol) for symbol in d.symbols] == list(range(12))
+    assert len(d.count) == 12
+
+
+def test_padding_moves_a_mask_without_a_row():
+    d = dictionary()
+    d.omit_mask()
+    d.pad_to_multiple(8)
+    assert (len(d), d.index("<mask>"), d[8]) == (8, 8, "<mask>")
+
+
+def test_padding_is_excluded_but_not_fillers_of_the_file():
+    d = dictionary(fillers=1)
+    d.pad_to_multiple(10)
+    assert excluded_words(d, unused=False) == [8, 9]
+    assert excluded_words(d, unused=True) == [1, 7, 8, 9]
 
 
 def test_unused_words_are_padding_and_fillers():

@@ -82,6 +82,18 @@ def test_options_that_contradict_each_other_are_refused_by_their_flags(options, 
         resolved(**options)
 
 
+@pytest.mark.parametrize("multiple", [0, -64, 10**6])
+def test_a_multiple_that_is_out_of_range_is_refused(multiple):
+    with toy.refused("--vocab-multiple", multiple):
+        architecture.resolve(config(vocab_multiple=multiple))
+
+
+def test_checkpoints_from_before_the_option_have_no_padding():
+    cfg = config()
+    architecture.resolve(cfg, checkpoint(), "old.pt")
+    assert cfg.vocab_multiple == 1
+
+
 def test_omitted_options_are_inherited():
     cfg = resolved(checkpoint(positions="alibi", scale_embeddings=True, encoder_layers=3))
     assert (str(cfg.positions), cfg.scale_embeddings, cfg.encoder_layers) == ("alibi", True, 3)

@@ -154,7 +154,8 @@ class ClapRobertaPreTrainedModel(PreTrainedModel):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
         if isinstance(module, ClapHead) and self.config.excluded:  # a buffer that no file contains
-            module.excluded = torch.tensor(self.config.excluded, device=module.weight.device)
+            device = module.weight.device
+            module.excluded = torch.tensor(self.config.excluded, device="cpu" if device.type == "meta" else device)
 
 
 class ClapRobertaModel(ClapRobertaPreTrainedModel):
