@@ -39,6 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="of fairseq-train (default: bf16 if this CPU has AVX512-BF16 or AMX, else none)",
     )  # fmt: skip
     add("--force", action="store_true", help="start over, even what is finished")
+    add("--share", type=Path, metavar="DIR", help="also write the best model there without its optimizer's state")
     add("-o", "--output", type=Path, default="checkpoints/demo", metavar="DIR", help="folder to write (%(default)s)")
     args = parser.parse_args(argv)
     for name in ("updates", "threads"):

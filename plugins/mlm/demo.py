@@ -13,6 +13,7 @@ from plugins.analysis.runs import curves, logs
 from plugins.compat.precision import cpu_has_bfloat16
 from plugins.errors import UserError, printable
 from plugins.files import check_not_read, opened, write_json
+from plugins.hub import sharing
 from plugins.jobs import Job, Resources, Runner
 from plugins.mlm import demo_data
 
@@ -49,6 +50,7 @@ class Demo:
         threads: CPU threads.
         mixed_precision: ``none`` or ``bf16``; None: bf16 where the CPU multiplies bfloat16 matrices in hardware.
         force: start over, even what is finished.
+        share: folder to which the best model is written for sharing, see :func:`plugins.hub.sharing.slim`; or None.
     """
 
     output: Path
@@ -60,6 +62,7 @@ class Demo:
     threads: int
     mixed_precision: str | None
     force: bool
+    share: Path | None = None
 
     @property
     def precision(self) -> str:
@@ -77,6 +80,7 @@ class Demo:
             if name not in VARIANTS:
                 raise UserError(f"--variants {name}: there are {', '.join(VARIANTS)}")
         written = [self.output / name for name in ("data.json", "results.json", "validation_curves.png")]
+        written += [] if self.share is None else [self.share / "checkpoint_best.pt"]
         check_not_read(written, self.data)
         data = demo_data.prepare(self.output, self.data, self.jsonl_key, self.vocab_size, self.threads, self.force)
         if self.precision == "bf16":
@@ -136,6 +140,10 @@ class Demo:
             results[name] = {"parameters": parameters, **vars(s), "validation": [c.tolist() for c in found[name]]}
         best = min(results, key=lambda name: results[name]["perplexity"])
         print_masks(data["sentences"], self.output / best / "checkpoint_best.pt", best)
+        if self.share is not None:
+            path = self.share / "checkpoint_best.pt"
+            sharing.slim(self.output / best, path)
+            print(f"\n{path}: {best} without the state of its optimizer, {path.stat().st_size / 1e6:.1f} MB")
         draw(self.output / "validation_curves.png", found, unigram, best)
         write_json(
             self.output / "results.json",

@@ -76,6 +76,17 @@ def test_finished_work_is_not_repeated(demo):
     assert checkpoint.stat().st_mtime_ns == before
 
 
+def test_the_best_model_is_written_for_sharing(demo, tmp_path):
+    options, output, _ = demo
+    outcome = run(*options, "--share", tmp_path / "shared")
+    assert outcome.status == 0, outcome.text
+    shared = tmp_path / "shared" / "checkpoint_best.pt"
+    assert str(shared) in outcome.out
+    names = {path.name for path in shared.parent.iterdir()}
+    assert names == {"checkpoint_best.pt", "dict.txt", "sentencepiece.bpe.model"}
+    assert shared.stat().st_size < (output / "zero-clap" / "checkpoint_best.pt").stat().st_size / 2
+
+
 def test_an_interrupted_run_resumes(text, demo):
     output = text.parent / "interrupted"
     options = ("--updates", 300, "--data", text, "--variants", "alibi", "-o", output)

@@ -1,5 +1,6 @@
 """``README.md`` of an exported folder: a model card with the run's own results."""
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
@@ -7,6 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from plugins.analysis.report.card import model_card
+from plugins.checkpoints.options import as_dict
+from plugins.data.glue import reader, specs
+from plugins.data.mlm.folder import MANIFEST
+from plugins.data.text import columnar
+from plugins.errors import UserError
+from plugins.files import read_json
+
+from .command_line import command_of
 
 LICENSE_HINT = "license: # state one before you publish the model; the code in this folder has the MIT license\n"
 
@@ -33,6 +42,9 @@ def model_card_text(
     for group in facts["card"]:
         text.append(f"## {group['name']}\n")
         text.append("| | |\n|---|---|\n" + "".join(f"| {key} | {cell(value)} |\n" for key, value in group["facts"]))
+    command = command_of(state, path)
+    if command is not None:
+        text.append(f"## Command\n\n```bash\n{command}\n```\n")
     hashes = hashes_of(state, path)
     if hashes:
         text.append("## Provenance\n")
@@ -65,11 +77,10 @@ def result_of(state: Mapping[str, Any], name: str, pipeline: str, result: Any) -
         return {}
     sections = state.get("cfg") or {}
     metric = (sections.get("checkpoint") or {}).get("best_checkpoint_metric") or "loss"
-    data = os.path.basename(str((sections.get("task") or {}).get("data") or "").rstrip("/")) or "unknown"
+    data = dataset_of(state)
     found = result(
         task_type=pipeline,
-        dataset_type=data,
-        dataset_name=data,
+        **data,
         dataset_split="validation",
         metric_type=metric,
         metric_name=f"{metric}, bits" if metric == "loss" else metric,
@@ -78,14 +89,53 @@ def result_of(state: Mapping[str, Any], name: str, pipeline: str, result: Any) -
     return {"model_name": name, "eval_results": [found]}
 
 
+def dataset_of(state: Mapping[str, Any]) -> dict[str, str]:
+    """Return the arguments of ``EvalResult`` that name the data: a task of GLUE, or the name of the data folder."""
+    saved = (state.get("task_state") or {}).get("spec")
+    if saved:
+        task = specs.from_plain(saved).name
+        return {"dataset_type": "glue", "dataset_name": f"GLUE {task}", "dataset_config": task.lower().replace("-", "")}
+    data = (as_dict(state.get("cfg") or {}).get("task") or {}).get("data")
+    name = os.path.basename(str(data or "").rstrip("/")) or "unknown"
+    return {"dataset_type": name, "dataset_name": name}
+
+
 def hashes_of(state: Mapping[str, Any], path: str | Path | None) -> dict[str, str]:
-    """Return {what: SHA-256} of the checkpoint and of the dictionary that it was trained with."""
+    """Return {what: SHA-256} of the checkpoint, of its dictionary, and of the training data that is still there."""
     hashes = {}
     if path is not None:
-        with open(path, "rb") as file:
-            hashes["checkpoint"] = hashlib.file_digest(file, "sha256").hexdigest()
+        hashes["checkpoint"] = sha256(path)
     dictionary = (state.get("task_state") or {}).get("dictionary_sha256")
-    return hashes | ({"dictionary": dictionary} if dictionary else {})
+    return hashes | ({"dictionary": dictionary} if dictionary else {}) | data_hashes(state)
+
+
+def data_hashes(state: Mapping[str, Any]) -> dict[str, str]:
+    """Return {file: SHA-256} of the files that a checkpoint was trained on; {} if they have been moved.
+
+    A folder of ``scripts/prepare_mlm.py`` states the sums of its files in its manifest.
+    """
+    task = as_dict(as_dict(state.get("cfg") or {}).get("task") or {})
+    found: dict[str, str] = {}
+    for place in map(Path, filter(None, str(task.get("data") or "").split(":"))):
+        if place.is_file():
+            found[place.name] = sha256(place)
+            continue
+        manifest = read_json(place / MANIFEST, dict) if (place / MANIFEST).is_file() else {}
+        stated = {name: entry["sha256"] for name, entry in (manifest.get("files") or {}).items()
+                  if name.startswith("train") and isinstance(entry, dict) and "sha256" in entry}  # fmt: skip
+        saved = (state.get("task_state") or {}).get("spec")
+        files = [place / f"train{suffix}" for suffix in (".bin", ".jsonl", ".csv", ".tsv", ".parquet")]
+        if saved:
+            with contextlib.suppress(UserError):
+                files = columnar.parts(reader.locate(place, specs.from_plain(saved), "train"))
+        found |= stated or {file.name: sha256(file) for file in files if file.is_file()}
+    return found
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cell(value: Any) -> str:

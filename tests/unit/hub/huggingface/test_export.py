@@ -1,7 +1,9 @@
 """Exported folders: transformers loads them by its Auto classes and computes the same."""
 
+import hashlib
 import itertools
 import json
+import shutil
 
 import pytest
 import torch
@@ -242,6 +244,34 @@ def test_the_card_has_the_results_of_the_run(zero_clap, tmp_path):
     (result,) = data.eval_results
     assert (result.dataset_name, result.metric_type, result.metric_value) == ("my-text", "loss", 2.5)
     assert data.license is None and data.pipeline_tag == "fill-mask"
+
+
+def test_the_card_names_the_task_the_command_and_the_data(zero_clap, tmp_path):
+    from huggingface_hub import ModelCard
+
+    from plugins.data.glue import specs
+
+    interface, folder = zero_clap
+    data, run = made(tmp_path / "data"), made(tmp_path / "run")
+    (data / "train.tsv").write_text("sentence\tlabel\n")
+    shutil.copy(folder.parent / "ours" / "checkpoint_best.pt", run)
+    (run / "train.log").write_text("$ fairseq-train data --task glue\nmore\n")
+    state = {
+        "extra_state": {"best": 0.5}, "cfg": {"task": {"data": str(data)}, "checkpoint": {}},
+        "task_state": {"spec": specs.find("SST-2").plain()},
+    }  # fmt: skip
+    text = card.model_card_text(interface, state, run / "checkpoint_best.pt", "tiny", "text-classification", True)
+    (result,) = ModelCard(text).data.eval_results
+    assert (result.dataset_name, result.dataset_type, result.dataset_config) == ("GLUE SST-2", "glue", "sst2")
+    assert "```bash\nfairseq-train data --task glue\n```" in text
+    expected = hashlib.sha256(b"sentence\tlabel\n").hexdigest()
+    assert f"| train.tsv | `{expected}` |" in text
+
+
+def test_the_sums_of_a_manifest_are_stated(tmp_path):
+    files = {"train.bin": {"sha256": "abc"}, "valid.bin": {"sha256": "def"}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"files": files}))
+    assert card.data_hashes({"cfg": {"task": {"data": f"{tmp_path}:/nowhere"}}}) == {"train.bin": "abc"}
 
 
 @pytest.mark.parametrize(
