@@ -9,6 +9,19 @@ from omegaconf import II
 
 
 @dataclass
+class CompileConfig(FairseqDataclass):
+    """Whether a model is compiled."""
+
+    compile: bool = field(
+        default=False,
+        metadata={
+            "help": "compile the layers with torch.compile, once for training and once for validation; takes a minute "
+            "at the start of a run and needs a C++ compiler, or on a GPU Triton"
+        },
+    )
+
+
+@dataclass
 class StartConfig(FairseqDataclass):
     """Which checkpoint training starts from: options of the run, visible in every config that inherits them."""
 

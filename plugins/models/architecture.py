@@ -56,6 +56,7 @@ def validate(cfg: DictConfig) -> None:
     if cfg.alibi_bos != "linear" and not str(cfg.positions).startswith("alibi"):
         raise UserError(f"--alibi-bos {cfg.alibi_bos} needs --positions alibi or alibi_symmetric, not {cfg.positions}")
     scaling_of(cfg)
+    check_compilation(cfg, "--compile" if cfg.compile else "--compile-encoder" if cfg.compile_encoder else None)
     for name in ("beta_reference_dim", "max_logit_scale", "exclude_unused"):
         if cfg[name] and cfg.head != "clap":
             raise UserError(f"{flag(name)} belongs to --head clap; this model has --head {cfg.head}")
@@ -83,3 +84,18 @@ def register_size(model: str, name: str, sizes: Mapping[str, object]) -> None:
 def activation(name: str) -> Callable[[Tensor], Tensor]:
     """Return an activation function: fairseq's if :data:`plugins.modules.activations.ACTIVATIONS` does not have it."""
     return ACTIVATIONS.get(name) or utils.get_activation_fn(name)
+
+
+def check_compilation(cfg: DictConfig, given: str | None) -> None:
+    """Check that the layers of a model can be compiled as one graph.
+
+    Args:
+        cfg: the options of the model.
+        given: the flag that asks for it, or None.
+
+    Raises:
+        UserError: another option contradicts it.
+    """
+    for name in ("encoder_layerdrop", "offload_activations", "quant_noise_pq", "shard"):
+        if given and cfg.get(name):
+            raise UserError(f"{given} compiles all layers as one graph, which {flag(name)} interrupts; leave one out")

@@ -169,6 +169,8 @@ class ClapRobertaEncoder(FairseqEncoder):
                 cfg.encoder_layers = len(keep.split(","))
         self.sentence_encoder = build_sentence_encoder(cfg, dictionary)
         self.sentence_encoder.apply(init_bert_params)
+        if cfg.compile or cfg.compile_encoder:
+            self.sentence_encoder.compile_layers()
         self.lm_head = build_head(cfg, dictionary, self.sentence_encoder.embed_tokens.weight)
 
     def forward(
@@ -215,7 +217,7 @@ class ClapRobertaEncoder(FairseqEncoder):
             if rows is None:
                 rows = torch.arange(src_tokens.numel(), device=src_tokens.device)
             extra = dict[str, Any](inner_states=None)
-            x, _ = self.sentence_encoder(src_tokens, rows, most, has_padding)
+            x, _ = self.sentence_encoder(src_tokens, rows, most, has_padding, inner_states=False)
             if target is None:
                 x = self.lm_head(x)
             else:
@@ -226,7 +228,7 @@ class ClapRobertaEncoder(FairseqEncoder):
     def extract_features(
         self, src_tokens: Tensor, return_all_hiddens: bool = False, has_padding: bool | None = None, **unused: Any
     ) -> tuple[Tensor, dict[str, Any]]:
-        x, states = self.sentence_encoder(src_tokens, has_padding=has_padding)
+        x, states = self.sentence_encoder(src_tokens, has_padding=has_padding, inner_states=return_all_hiddens)
         states = [state.transpose(0, 1) for state in states] if return_all_hiddens else None  # (B, T, C) -> (T, B, C)
         return x, {"inner_states": states}
 
@@ -234,7 +236,7 @@ class ClapRobertaEncoder(FairseqEncoder):
         """Map tokens (B, T) to the features (B, C) of the first token of each row."""
         batch, length = src_tokens.shape
         rows = torch.arange(batch, device=src_tokens.device) * length
-        return self.sentence_encoder(src_tokens, rows, 1, has_padding)[0]
+        return self.sentence_encoder(src_tokens, rows, 1, has_padding, inner_states=False)[0]
 
     def output_layer(self, features: Tensor, masked_tokens: Tensor | None = None, **unused: Any) -> Tensor:
         return self.lm_head(features if masked_tokens is None else features[masked_tokens])
@@ -324,7 +326,7 @@ def build_sentence_encoder(cfg: DictConfig, dictionary: Dictionary) -> SentenceE
 
 
 def build_layer(cfg: DictConfig) -> nn.Module:
-    """Build an encoder layer, wrapped for quantization noise, compilation and offloading as configured."""
+    """Build an encoder layer, wrapped for quantization noise and offloading as configured."""
     layer = EncoderLayer(
         cfg.encoder_embed_dim,
         cfg.encoder_ffn_embed_dim,
@@ -340,8 +342,6 @@ def build_layer(cfg: DictConfig) -> nn.Module:
         for part in (layer, layer.self_attn):
             for linear in (m for m in part.children() if isinstance(m, nn.Linear)):
                 quant_noise(linear, cfg.quant_noise_pq, cfg.quant_noise_pq_block_size)
-    if cfg.compile_encoder:
-        layer.compile(dynamic=True)
     if cfg.checkpoint_activations and cfg.offload_activations:
         layer = checkpoint_wrapper(layer, offload_to_cpu=True)
     return layer

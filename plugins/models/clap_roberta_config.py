@@ -11,7 +11,7 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq.utils import get_available_activation_fns
 
 from plugins.modules.pooler import POOLERS
-from plugins.options import ShardConfig, StartConfig, architecture, architecture_names, option
+from plugins.options import CompileConfig, ShardConfig, StartConfig, architecture, architecture_names, option
 from plugins.peft import PeftConfig
 
 from .position_options import DEFAULTS as SCALING
@@ -25,7 +25,7 @@ ACTIVATIONS = ChoiceEnum(get_available_activation_fns())
 
 
 @dataclass
-class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig, ShardConfig):
+class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig, ShardConfig, CompileConfig):
     # Size
     encoder_layers: Optional[int] = architecture("layers (12)")
     encoder_embed_dim: Optional[int] = architecture("width (768)")
@@ -110,7 +110,7 @@ class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig, ShardCon
     checkpoint_activations: bool = option(False, "recompute activations in the backward pass: less memory")
     offload_activations: bool = option(False, "with --checkpoint-activations: keep them on the CPU")
     min_params_to_wrap: Optional[int] = option(None, argparse.SUPPRESS)  # of fully_sharded, which this stack lacks
-    compile_encoder: bool = option(False, "compile the layers with torch.compile (no gain on a CPU)")
+    compile_encoder: bool = option(False, "the same as --compile")
 
 
 ARCHITECTURE = architecture_names(ClapRobertaConfig)

@@ -28,7 +28,7 @@ from plugins.options import add_tristate_flags, architecture_names, flag
 from plugins.peft import Parts
 
 from . import tuning
-from .architecture import activation
+from .architecture import activation, check_compilation
 from .embedding_head import WithEmbeddingHead
 from .position_options import scaling_of
 
@@ -158,6 +158,8 @@ class LMDecoder(FairseqDecoder):
             residual=cfg.residual,
         )
         self.transformer.checkpoint_activations = cfg.checkpoint_activations
+        if cfg.compile:
+            self.transformer.compile_layers()
         self.lm_head = Linear(cfg.decoder_embed_dim, cfg.vocab_size, bias=False)
         if cfg.tie_embeddings:
             self.lm_head.weight = self.transformer.wte.weight
@@ -269,6 +271,7 @@ def validate(cfg: DictConfig, positive: Iterable[str] = (), probabilities: Itera
     if cfg.positions == "alibi_symmetric":
         raise UserError("--positions alibi_symmetric is for models that read both ways; alibi is the same here")
     scaling_of(cfg)
+    check_compilation(cfg, "--compile" if cfg.compile else None)
     for name in ("dropout", "embedding_dropout", "attention_dropout", *probabilities):
         if not 0 <= cfg[name] <= 1:
             raise UserError(f"{flag(name)} {cfg[name]} is not between 0 and 1")

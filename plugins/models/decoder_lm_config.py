@@ -7,7 +7,7 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq.utils import get_available_activation_fns
 
 from plugins.modules import decoder
-from plugins.options import ShardConfig, StartConfig, architecture, option
+from plugins.options import CompileConfig, ShardConfig, StartConfig, architecture, option
 from plugins.peft import PeftConfig
 
 from .position_options import DEFAULTS as SCALING
@@ -18,7 +18,7 @@ ACTIVATIONS = ChoiceEnum([*get_available_activation_fns(), "gelu_tanh"])
 
 
 @dataclass
-class DecoderLMConfig(PositionScalingConfig, PeftConfig, StartConfig, ShardConfig):
+class DecoderLMConfig(PositionScalingConfig, PeftConfig, StartConfig, ShardConfig, CompileConfig):
     # Size
     decoder_layers: Optional[int] = architecture("layers (set by --arch)")
     decoder_attention_heads: Optional[int] = architecture("attention heads; they must divide the width (set by --arch)")

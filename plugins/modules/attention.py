@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from .compiling import vary
 from .dropout import dropout
 from .norm import at_least_float32
 from .placement import Placement, most_scores
@@ -48,6 +49,9 @@ class Rows:
             placement: of all T tokens.
         """
         positions, taken = group_by_sequence(index, sequences, placement.keys, most)
+        if placement.compiled:
+            for tensor in (index, positions, taken):
+                vary(tensor, *range(tensor.ndim))
         return cls(index, positions, taken, placement.asked(positions))
 
 
@@ -91,6 +95,8 @@ class Attention(nn.Module):
             (B, H, Q, D).
         """
         p = self.dropout if self.training else 0.0
+        if torch.compiler.is_compiling():  # the sizes are not known yet
+            return attend_placed(q, k, v, placement, padding, p, self.training)
         size = self.queries_at_once(q, placement, p)
         if size >= q.size(2):
             return attend_placed(q, k, v, placement, padding, p, self.training)
@@ -169,8 +175,8 @@ def attend_placed(
 ) -> Tensor:
     """Return the weighted values (B, H, Q, D); arguments as in :meth:`Attention.attend` and :func:`attend`."""
     bias = placement.bias()
-    if bias is None and placement.causal:  # the kernel skips what its own mask excludes
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=q.size(2) > 1)
+    if bias is None and placement.causal and q.size(2) > 1:  # the kernel skips what its own mask excludes
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=True)
     return attend(q, k, v, bias, padding, p, training)
 
 
@@ -298,7 +304,9 @@ def writes_scores(device: torch.device, dtype: torch.dtype, keys: int, p: float,
     """
     if device.type != "cpu":
         return False
-    return p > 0 or (training and dtype in HALF and keys <= MOST_WRITTEN)
+    if p > 0 or torch.compiler.is_compiling():
+        return p > 0
+    return training and dtype in HALF and keys <= MOST_WRITTEN
 
 
 def attend_by_scores(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, p: float, scale: float) -> Tensor:

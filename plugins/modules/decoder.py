@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .attention import Attention, writes_scores
 from .cache import Cache
+from .compiling import Compilable, vary
 from .dropout import Dropout
 from .linear import Linear
 from .norm import LayerNorm
@@ -105,7 +106,7 @@ class Block(nn.Module):
         return x + y if self.residual else y
 
 
-class Decoder(nn.Module):
+class Decoder(Compilable):
     """Token and position embedding, layers, final layer norm.
 
     Args:
@@ -198,10 +199,36 @@ class Decoder(nn.Module):
         given = (window, None if cache is None else cache.window, self.window)
         window = next((each for each in given if each is not None), None)
         dropout = self.attention_dropout if self.training else 0.0
-        explicit = writes_scores(x.device, dtype, length - first, dropout, self.training)
+        compiled = self.compiled() if cache is None else None
+        if compiled is None:
+            explicit = writes_scores(x.device, dtype, length - first, dropout, self.training)
+        else:
+            explicit = x.device.type == "cpu" and dropout > 0
         placement = Placement(
-            self.positions, where, length - first, x.device, explicit, first=first, window=window, dtype=dtype
-        )
+            self.positions, where, length - first, x.device, explicit, first=first, window=window, dtype=dtype,
+            compiled=compiled is not None,
+        )  # fmt: skip
+        if compiled is None:
+            x = self.stack(x, placement, after_layer, prompt, cache)
+        else:
+            vary(x, 0, 1)
+            for tensor in () if after_layer is None else vars(after_layer).values():  # of each sequence
+                vary(tensor if torch.is_tensor(tensor) else None, 0)
+            x = compiled(self, x, placement, after_layer, prompt)
+        if cache is not None:
+            cache.advance(count)
+            cache.prompted = cache.prompted if prompt is None else len(prompt)
+        return x
+
+    def stack(
+        self,
+        x: Tensor,
+        placement: Placement,
+        after_layer: Callable[[int, Tensor], Tensor] | None,
+        prompt: Prompt | None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """Map the input of the first layer, (B, P + T, C), to features (B, T, C); arguments as in :meth:`forward`."""
         recompute = self.checkpoint_activations and self.training and cache is None
         for layer, block in enumerate(self.h):
             x = call(block, x, placement, layer, cache, recompute=recompute)
@@ -211,9 +238,6 @@ class Decoder(nn.Module):
                 x = after_layer(layer, x)
             else:
                 x = torch.cat([x[:, : len(prompt)], after_layer(layer, prompt.remove(x))], dim=1)
-        if cache is not None:
-            cache.advance(count)
-            cache.prompted = cache.prompted if prompt is None else len(prompt)
         return self.ln_f(x if prompt is None else prompt.remove(x))
 
     @property

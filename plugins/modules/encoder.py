@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .attention import Rows, SelfAttention, take_rows
+from .compiling import Compilable, vary
 from .dropout import Dropout
 from .norm import LayerNorm, l2_normalize, to_autocast
 from .placement import Placement, query_type
@@ -105,7 +106,7 @@ class TokenEmbedding(nn.Module):
         return f"mask_index={self.mask_index}, normalize={self.normalize}, scale={self.scale:.4g}"
 
 
-class SentenceEncoder(nn.Module):
+class SentenceEncoder(Compilable):
     """A stack of layers over embedded tokens.
 
     Args:
@@ -153,6 +154,7 @@ class SentenceEncoder(nn.Module):
         self.layer_norm = LayerNorm(width, norm_eps) if pre_norm else None
         self.padding_index, self.layer_drop = padding_index, layer_drop
         self.checkpoint_activations = checkpoint_activations
+        self.padded = False  # a batch had padding
         self.prompt = None  # a SoftPrompt; its features are removed from the output
 
     @property
@@ -166,6 +168,7 @@ class SentenceEncoder(nn.Module):
         rows: Tensor | None = None,
         most: int | None = None,
         has_padding: bool | None = None,
+        inner_states: bool = True,
     ) -> tuple[Tensor, list[Tensor]]:
         """Encode a batch.
 
@@ -177,6 +180,7 @@ class SentenceEncoder(nn.Module):
                 layer computes only these.
             most: the largest number of rows in a sequence; None to find it.
             has_padding: whether any token is padding; None to look.
+            inner_states: also return what is between the layers; compiled layers keep it only then.
 
         Returns:
             Features (B, T, C), or (N, C), and the input of every layer followed by the output of the last.
@@ -187,22 +191,38 @@ class SentenceEncoder(nn.Module):
             tokens = prompt.make_room(tokens)
         padding = tokens == self.padding_index
         x = x.masked_fill(padding[..., None], 0)
-        padding = padding if has_padding is None and padding.any() or has_padding else None
-        length = tokens.size(1)
-        placement = Placement(self.positions, slice(0, length), length, x.device, dtype=query_type(x))
+        stack, length = self.compiled(), tokens.size(1)
+        has_padding = bool(padding.any()) if has_padding is None else has_padding
+        self.padded = self.padded or has_padding
+        # Compiled layers have one graph for batches with padding and without, as soon as there was a batch with some.
+        padding = padding if has_padding or (self.padded and stack is not None) else None
+        placement = Placement(
+            self.positions, slice(0, length), length, x.device, dtype=query_type(x), compiled=stack is not None
+        )
         asked = None if rows is None else Rows.of(rows, most, len(tokens), placement)
+        if stack is None:
+            x, states = self.stack(x, placement, padding, asked, inner_states)
+        else:
+            vary(x, 0, 1)
+            vary(padding, 0, 1)
+            x, states = stack(self, x, placement, padding, asked, inner_states)
+        if prompt is not None:
+            x, *states = (t if t.ndim == 2 else prompt.remove(t) for t in (x, *states))  # (N, C) has no prompt
+        return x, states
+
+    def stack(
+        self, x: Tensor, placement: Placement, padding: Tensor | None, rows: Rows | None, inner_states: bool
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Apply the layers to (B, T, C); arguments and results as in :meth:`forward` and :class:`SelfAttention`."""
         states, last = [x], self.layers[-1]
         recompute = self.checkpoint_activations and self.training
         for layer in self.layers:
             if self.training and self.layer_drop and torch.rand(()) < self.layer_drop:
-                x = take_rows(x, rows) if layer is last else x
+                x = take_rows(x, rows.index) if layer is last and rows is not None else x
                 continue
-            x = call(layer, x, placement, padding, asked if layer is last else None, recompute=recompute)
+            x = call(layer, x, placement, padding, rows if layer is last else None, recompute=recompute)
             states.append(x)
-        x = x if self.layer_norm is None else self.layer_norm(x)
-        if prompt is not None:
-            x, *states = (t if t.ndim == 2 else prompt.remove(t) for t in (x, *states))  # (N, C) has no prompt
-        return x, states
+        return x if self.layer_norm is None else self.layer_norm(x), states if inner_states else []
 
     def look_up(self, tokens: Tensor) -> Tensor:
         """Return the embeddings (T, C) of tokens (T,), without positions, to start a prompt from."""

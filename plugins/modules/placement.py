@@ -8,6 +8,7 @@ import copy
 import torch
 from torch import Tensor
 
+from .compiling import vary
 from .positions import Positions, Where, shifted
 
 MOST_SCORES = {  # numbers in a block of attention scores or of their bias
@@ -44,6 +45,10 @@ class Placement:
         window: how many keys a query attends to at most, itself included; None for all.
         queries: the positions of the queries; None for those of all new tokens.
         dtype: of the queries, and so of the bias; see :func:`query_type`.
+        compiled: the layers are compiled. Then the bias is made before, in any case.
+
+    Attributes:
+        whole: the bias of all queries is made once, for all layers.
     """
 
     def __init__(
@@ -58,9 +63,10 @@ class Placement:
         window: int | None = None,
         queries: Where | None = None,
         dtype: torch.dtype = torch.float32,
+        compiled: bool = False,
     ):
         self.scheme, self.tokens, self.keys, self.device, self.explicit = scheme, tokens, keys, device, explicit
-        self.dtype = dtype
+        self.dtype, self.compiled = dtype, compiled
         self.first, self.window = first, window
         self.queries = tokens if queries is None else queries
         self.key_angles = scheme.angles(tokens, first + keys, device)
@@ -68,8 +74,10 @@ class Placement:
         # One bias for all layers, except a trained one, of which each layer needs its own gradient, and a long one.
         trained = not scheme.embeds and any(parameter.requires_grad for parameter in scheme.parameters())
         count = self.queries.stop - self.queries.start if isinstance(self.queries, slice) else self.queries.numel()
-        self._shared = not trained and self.bias_heads * count * keys <= most_scores(device)
-        self._bias = self._new_bias() if self._shared else None
+        self.whole = compiled or (not trained and self.bias_heads * count * keys <= most_scores(device))
+        self._bias = self._new_bias() if self.whole else None
+        if compiled:
+            self._prepare()
 
     @property
     def causal(self) -> bool:
@@ -86,12 +94,13 @@ class Placement:
         return Placement(
             self.scheme, self.tokens, self.keys, self.device, self.explicit,
             first=self.first, window=self.window, queries=queries, dtype=self.dtype,
+            compiled=self.compiled,
         )  # fmt: skip
 
     def part(self, start: int, stop: int) -> tuple["Placement", slice]:
         """Return only the queries from ``start`` to ``stop``, already rotated, and the keys that they need."""
         part = copy.copy(self)
-        part.explicit, part._shared, part._bias = True, False, None
+        part.explicit, part.whole, part._bias = True, False, None
         if not isinstance(self.queries, slice):
             part.queries = self.queries[:, start:stop]
             return part, slice(0, self.keys)
@@ -107,8 +116,18 @@ class Placement:
 
     def bias(self, explicit: bool = False) -> Tensor | None:
         """Return the bias of the queries, (1 or B, 1 or H, Q, S), or None; see :meth:`Positions.bias`."""
-        return self._bias if self._shared and not explicit else self._new_bias(explicit)
+        return self._bias if self.whole and not explicit else self._new_bias(explicit)
 
     def _new_bias(self, explicit: bool = False) -> Tensor | None:
         queries = shifted(self.queries, -self.first)
         return self.scheme.bias(queries, self.keys, self.device, explicit or self.explicit, self.window, self.dtype)
+
+    def _prepare(self) -> None:
+        """Mark what varies, and copy what is part of a cached tensor, whose strides would be part of the graph."""
+        self._bias, self.key_angles, self.query_angles = (
+            None if tensor is None else tensor.clone(memory_format=torch.contiguous_format)
+            for tensor in (self._bias, self.key_angles, self.query_angles)
+        )
+        vary(self._bias, 0, 2, 3)
+        for angles in (self.key_angles, self.query_angles):
+            vary(angles, *((1,) if angles is None or angles.ndim == 3 else (1, 3)))
