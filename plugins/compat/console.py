@@ -68,6 +68,7 @@ class Console:
             metric=cfg.checkpoint.best_checkpoint_metric,
             maximize=cfg.checkpoint.maximize_best_checkpoint_metric,
         )
+        folder.mkdir(parents=True, exist_ok=True)  # fairseq does not, with --no-save
         (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg), encoding="utf-8")
         self.log = logging.FileHandler(folder / "train.log", encoding="utf-8")
         self.log.setFormatter(FORMAT)

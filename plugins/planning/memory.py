@@ -52,7 +52,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one process: what exists between updates, and the most that exists at once within one."""
+    """Bytes of one process.
+
+    Attributes:
+        weights, gradients, optimizer: what exists after an update.
+        activations: what exists beside weights and optimizer state when the backward pass starts: activations, the
+            gradient of the output table, which the loss computes, and gradients of earlier batches of the update.
+        peak: the most that exists at once.
+    """
 
     weights: float
     gradients: float
@@ -83,7 +90,8 @@ def predict(shape: Shape, run: Run) -> Memory:
     moments.append((before or gradients) + table)  # the embedding, whose gradient is added to that of the output
     moments.append(gradients + STEP.get(run.optimizer, 0) * FLOAT * shape.largest / share)
     extra = buffers(shape, run)
-    return Memory(weights, gradients, states, kept + loss, weights + states + extra + max(moments))
+    remains = kept + table + FLOAT * run.tokens * shape.predicted * shape.width + before
+    return Memory(weights, gradients, states, remains, weights + states + extra + max(moments))
 
 
 def state_bytes(shape: Shape, run: Run) -> tuple[float, float, float]:

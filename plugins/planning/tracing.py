@@ -10,19 +10,77 @@ from typing import Any
 import torch
 from torch import Tensor
 
+BACKWARD = "start of the backward pass"
+
+
+class Trace:
+    """Context that records the most bytes of tensors that exist at once, beyond those at its start.
+
+    Args:
+        optimizer: of fairseq; the last call of its ``backward`` is marked.
+        gpu: whether the tensors are on a GPU.
+    """
+
+    def __init__(self, optimizer: Any = None, gpu: bool = False) -> None:
+        self.optimizer, self.gpu = optimizer, gpu
+        self.most = self.left = self.kept = 0
+
+    def __enter__(self) -> "Trace":
+        """Start recording."""
+        if self.optimizer is not None:
+            original = self.optimizer.backward
+
+            def marked(loss: Tensor) -> None:
+                self.mark()
+                original(loss)
+
+            self.optimizer.backward = marked
+        if self.gpu:
+            torch.cuda.reset_peak_memory_stats()
+            self.before = torch.cuda.memory_allocated()
+        else:
+            os.environ.setdefault("KINETO_LOG_LEVEL", "5")
+            kinds = [torch.profiler.ProfilerActivity.CPU]
+            self.profile: Any = torch.profiler.profile(activities=kinds, profile_memory=True)
+            self.profile.__enter__()
+        return self
+
+    def mark(self) -> None:
+        """Mark the start of a backward pass."""
+        if self.gpu:
+            self.kept = torch.cuda.memory_allocated() - self.before
+        else:
+            with torch.profiler.record_function(BACKWARD):
+                pass
+
+    def __exit__(self, *error: object) -> None:
+        """Stop recording."""
+        if self.optimizer is not None:
+            del self.optimizer.backward
+        if self.gpu:
+            self.most = torch.cuda.max_memory_allocated() - self.before
+            self.left = torch.cuda.memory_allocated() - self.before
+            return
+        self.profile.__exit__(None, None, None)
+        now = 0
+        for event in sorted(self.profile.profiler.kineto_results.events(), key=lambda event: event.start_ns()):
+            if event.name() == "[memory]":
+                now += event.nbytes()
+                self.most = max(self.most, now)
+            elif event.name() == BACKWARD:
+                self.kept = now
+        self.left = now
+
+    def found(self) -> dict[str, int]:
+        """Return the bytes beyond those at the start: at most, and when the last backward pass starts."""
+        return {"beyond_state": self.most, "activations": self.kept}
+
 
 def peak_of(step: Callable[[], Any]) -> tuple[int, int]:
-    """Run a function; return the most bytes of tensors that existed at once, and those left, beyond those before."""
-    os.environ.setdefault("KINETO_LOG_LEVEL", "5")
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+    """Run a function; return the most bytes of new CPU tensors that existed at once, and those left."""
+    with Trace() as trace:
         step()
-    results: Any = profile.profiler
-    events = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
-    now = most = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        now += event.nbytes()
-        most = max(most, now)
-    return most, now
+    return trace.most, trace.left
 
 
 def bytes_of(tensors: Iterable[Any]) -> int:

@@ -68,7 +68,7 @@ MISSING = {
     "sweep": ["NONE", "-o", "OUT"],
     "transfer": ["NONE", "--tasks", "CoLA", "RTE", "--checkpoint", "HERE", "-o", "OUT"],
 }
-WITHOUT_INPUT = {"doctor", "plan_run", "prepare_summaries"}
+WITHOUT_INPUT = {"doctor", "measure_memory", "plan_run", "prepare_summaries"}
 
 
 def test_every_script_with_an_input_has_a_case():

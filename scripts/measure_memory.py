@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Measure the memory of one fairseq-train command in several variants, next to the prediction.
+
+    python scripts/measure_memory.py --variants baseline checkpoint accumulate4 adafactor adamw_8bit lora -o memory -- \
+        fairseq-train DATA --user-dir plugins --task clap_masked_lm --arch clap_roberta_small --batch-size 16
+
+Each variant runs for a few updates in processes of its own. The table has MiB, predicted / measured, of weights,
+gradients, optimizer state, what the forward pass leaves for the backward pass (activations), all tensors at their peak,
+and the process (peak resident set, VmHWM, with glibc's malloc set to return freed memory); then the process with the
+usual malloc, tokens/s, and the loss of the last update. On a GPU the JSON also has what torch's allocator reserved and
+what the driver reports. A variant that cannot run here is a row with the reason.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+import command
+
+
+def parse_args(argv=None):
+    """Parse the command line; return the options and the command after --."""
+    parser = command.Parser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--variants", nargs="+", default=["baseline"], metavar="NAME", help="baseline mixed bf16 fp16 checkpoint "
+        "accumulate4 adam adafactor adamw_8bit lora (baseline)")  # fmt: skip
+    add("--updates", type=int, default=6, metavar="N", help="of each run: the first is not counted (6)")
+    add("--repeats", type=int, default=1, metavar="N", help="runs of each variant; the median counts (1)")
+    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of memory.md, memory.csv, memory.json")
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    args = parser.parse_args(arguments[:at])
+    if args.repeats < 1:
+        parser.error(f"--repeats {args.repeats} is not positive")
+    return args, arguments[at + 1 :]
+
+
+def main():
+    args, train = parse_args()
+    if not train:
+        command.stop("give the command after --: -- fairseq-train DATA ...")
+    names = [name for text in args.variants for name in text.split(",") if name]
+
+    from plugins.errors import report_in_one_line
+
+    report_in_one_line()
+    from plugins.atomic import make_folder
+    from plugins.planning import measuring
+
+    make_folder(args.output)
+    rows = measuring.measure(train, names, args.updates, args.repeats, args.output)
+    measuring.write(rows, {"command": shlex.join(train), "updates": args.updates}, args.output)
+    print(measuring.markdown(rows))
+
+
+if __name__ == "__main__":
+    command.run(main)
