@@ -285,6 +285,17 @@ def finish(process, timeout=180):
     return Outcome(process.returncode, out, err)
 
 
+def in_session(session):
+    """Return the processes of a session that still run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, number = path.read_text().rsplit(")", 1)[1].split()[:4]
+            if int(number) == session and state != "Z":
+                found.append(int(path.parent.name))
+    return found
+
+
 def run_cli(arguments, cwd=None, timeout=180, **options):
     """Run a script and return its :class:`Outcome`; the options are those of :func:`start_cli`."""
     return finish(start_cli(arguments, cwd, **options), timeout)

@@ -1,5 +1,6 @@
 """The real command line of scripts/prepare_mlm.py."""
 
+import gzip
 import os
 import signal
 import time
@@ -79,12 +80,42 @@ def test_ctrl_c_leaves_nothing_behind(text, prepared, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["long.txt"]
 
 
+def test_calls_that_prepare_a_part_each_end_with_the_folder_of_one_call(text, prepared, tmp_path):
+    model = prepared[0] / "sentencepiece.bpe.model"
+    options = ("--train", text, "--sentencepiece-model", model, "--shards", 2, "--workers", 2)
+    assert run(*options, "-o", tmp_path / "one")[0] == 0
+    status, out, _ = run(*options, "--shard-index", 1, "-o", tmp_path / "two")
+    assert (status, out.split()[:4]) == (0, ["part", "1", "of", "2"]) and not (tmp_path / "two").exists()
+    status, out, _ = run(*options, "--shard-index", 0, "-o", tmp_path / "two")
+    assert status == 0 and out.splitlines()[1].split()[:3] == ["train", "95", "2,850"]
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_a_killed_call_with_shards_is_continued_and_leaves_no_process(text, prepared, tmp_path):
+    (tmp_path / "long.txt").write_text("\n\n".join([text.read_text()] * 50))
+    model = prepared[0] / "sentencepiece.bpe.model"
+    options = ("--train", tmp_path / "long.txt", "--sentencepiece-model", model, "--shards", 9, "--workers", 2)
+    assert run(*options, "-o", tmp_path / "whole")[0] == 0
+    process = start(*options, "-o", tmp_path / "data", start_new_session=True, real=True)
+    while process.poll() is None and not (tmp_path / "data.shards" / "00001").exists():
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    toy.finish(process)
+    first = (tmp_path / "data.shards" / "00000" / "train.ids").stat()
+    while toy.in_session(process.pid):  # workers notice within a second
+        time.sleep(0.05)
+    assert first.st_size and run(*options, "-o", tmp_path / "data")[0] == 0
+    assert contents(tmp_path / "data") == contents(tmp_path / "whole")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "named"),
     [
         ("latin1.txt", b"one\n\ncaf\xe9\n", ["latin1.txt:3", "0xe9", 8]),
         ("empty.txt", b"", ["empty.txt"]),
         ("other.jsonl", b'{"body": "one"}\n', ["other.jsonl:1", "'text'", "'body'"]),
+        ("cut.txt.gz", gzip.compress(b"one\n\ntwo\n")[:-9], ["cut.txt.gz", "gunzip"]),
+        ("latin1.txt.gz", gzip.compress(b"one\n\ncaf\xe9\n"), ["latin1.txt.gz:3", "0xe9"]),
     ],
 )
 def test_unusable_files_end_the_command_in_one_line(tmp_path, name, content, named):
@@ -112,6 +143,15 @@ def test_jsonl_records_become_documents(prepared, tmp_path):
         (["--embedded", "--workers", "0"], ["--workers", 0]),
         (["--embedded", "--vocab-size", "0"], ["--vocab-size", 0]),
         (["--embedded", "--train", "a.txt"], ["--train", "--embedded"]),
+        (["--embedded", "--shards", "2"], ["--shards", "--embedded"]),
+        (["--train", "a.txt", "--shards", "0"], ["--shards", 0]),
+        (["--train", "a.txt", "--shard-index", "0"], ["--shard-index 0", "--shards"]),
+        (["--train", "a.txt", "--shards", "2", "--shard-index", "2"], ["--shard-index 2", "--shards"]),
+        (["--train", "a.txt", "--shards", "2", "--shard-index", "1"], ["--shard-index", "--sentencepiece-model"]),
+        (
+            "--train a.txt --shards 2 --shard-index 1 --sentencepiece-model b --deduplicate near".split(),
+            ["--deduplicate", "--shard-index"],
+        ),
     ],
 )
 def test_contradictory_options_are_refused_at_once(tmp_path, arguments, named):
