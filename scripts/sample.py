@@ -44,7 +44,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     refresh = "past the block, start the cache anew every N characters; 1: exact, but slow (an eighth of the block)"
     add("--refresh", type=int, metavar="N", help=refresh)
     add("--slide", action="store_true", help="past the block, let the cache slide: fastest; alibi and rotary positions")
-    add("--dtype", default="float32", choices=["float32", "bfloat16"], help="of the weights (%(default)s)")
+    add("--dtype", default="float32", choices=["float32", "bfloat16", "int8"], help="of the weights (%(default)s)")
+    compiled = "compile the steps on a CPU: seconds, once on a machine (where the length repays it)"
+    add("--compile", action=argparse.BooleanOptionalAction, help=compiled)
     add("--device", default="cpu", metavar="D", help="for example cuda; random numbers differ by device (%(default)s)")
     given = sys.argv[1:] if argv is None else argv
     command.add_user_dir(parser)
@@ -77,10 +79,11 @@ def main() -> None:
         "top_p": args.top_p,
         "refresh": args.refresh,
         "slide": args.slide,
+        "compiled": args.compile,
     }
     if isinstance(model, plugins.hub.CharLM):
         options["style"] = read_style(args.style, model.styles)
-    model.to(args.device, torch.bfloat16 if args.dtype == "bfloat16" else None)
+    model.to(args.device, None if args.dtype == "float32" else getattr(torch, args.dtype))
     sys.stdout.reconfigure(errors="replace")
     for text in samples(model, prompt, args, options):
         print(printable(text) if sys.stdout.isatty() else text, end="", flush=True)

@@ -61,14 +61,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--document-tokens", type=int, metavar="N", help="cut documents to N tokens (as many as fit)")
     speed = parser.add_argument_group("speed")
     speed.add_argument("--batch-size", type=int, default=8, metavar="N", help="documents per batch (%(default)s)")
-    dtypes = ["float32", "bfloat16"]
+    compiled = "compile the steps on a CPU: seconds, once on a machine (where the number of summaries repays it)"
+    speed.add_argument("--compile", action=argparse.BooleanOptionalAction, help=compiled)
+    dtypes = ["float32", "bfloat16", "int8"]
     speed.add_argument("--dtype", default="float32", choices=dtypes, help="of the weights (%(default)s)")
     speed.add_argument("--device", default="cpu", metavar="D", help="for example cuda (%(default)s)")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.limit is not None and args.limit < 1:
         parser.error(f"--limit {args.limit}: at least one document")
-    for name in (*SEARCH, "separator", "peft_base", "dtype", "device") if lead(args.checkpoint) else ():
+    for name in (*SEARCH, "separator", "peft_base", "dtype", "device", "compile") if lead(args.checkpoint) else ():
         if getattr(args, name) != parser.get_default(name):
             parser.error(f"--{name.replace('_', '-')} has no effect on {args.checkpoint}, which copies sentences")
     return args
@@ -149,8 +151,8 @@ def summaries(args, records):
     if count := lead(args.checkpoint):
         return Lead(count).summaries(documents)
     model = Summarizer.from_pretrained(args.checkpoint, args.separator, args.peft_base)
-    model.lm.to(args.device, torch.bfloat16 if args.dtype == "bfloat16" else None)
-    options = {name: getattr(args, name) for name in SEARCH}
+    model.lm.to(args.device, None if args.dtype == "float32" else getattr(torch, args.dtype))
+    options = {name: getattr(args, name) for name in SEARCH} | {"compiled": args.compile}
     return model.summaries(documents, [record.name for record in records], **options)
 
 

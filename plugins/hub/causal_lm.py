@@ -85,6 +85,7 @@ class CausalLM(AutoregressiveLM):
         max_length: int | None = None,
         min_length: int = 0,
         no_repeat_ngram: int = 0,
+        compiled: bool | None = None,
         **search: Any,
     ) -> str | list[str]:
         """Continue prompts up to the end of the document, which the model predicts.
@@ -94,6 +95,7 @@ class CausalLM(AutoregressiveLM):
             max_length: maximum number of tokens of a continuation; None for as many as fit after the longest prompt.
             min_length: minimum number of tokens.
             no_repeat_ngram: no n-gram of this length occurs twice; 0 for no such rule.
+            compiled: see :meth:`steps`.
             search: ``temperature``, ``top_k``, ``top_p``, ``beam``, ``length_penalty`` and ``seed`` of
                 :class:`plugins.modules.generation.Search`. The default is greedy search.
 
@@ -104,7 +106,7 @@ class CausalLM(AutoregressiveLM):
             UserError: an option is invalid, or a prompt and its continuation would not fit the model.
         """
         if isinstance(prompts, str):
-            return self.generate([prompts], max_length, min_length, no_repeat_ngram, **search)[0]
+            return self.generate([prompts], max_length, min_length, no_repeat_ngram, compiled, **search)[0]
         check(isinstance(prompts, Iterable), f"prompts={prompts!r}: a text or a list of texts is needed")
         prompts = list(prompts)
         wrong = next((prompt for prompt in prompts if not hasattr(prompt, "__len__")), None)
@@ -125,4 +127,5 @@ class CausalLM(AutoregressiveLM):
             options = generation.Search(**search)
         except (ValueError, TypeError) as error:
             raise UserError(f"generate: {error}") from None
-        return [self.dictionary.decode(text) for text in generation.generate(self.model, tokens, rules, options)]
+        texts = generation.generate(self.stepper, tokens, rules, options, compiled=compiled)
+        return [self.dictionary.decode(text) for text in texts]

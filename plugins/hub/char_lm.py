@@ -141,13 +141,13 @@ class CharLM(AutoregressiveLM):
     def steps(  # type: ignore[override]  # style comes before n, also by position
         self, prompt: Text = "", length: int = 500, temperature: float = 0.8, top_k: int | None = 200,
         top_p: float | None = None, seed: int | None = 1337, style: Style = None, n: int = 1,
-        refresh: int | None = None, cached: bool = True, slide: bool = False,
+        refresh: int | None = None, cached: bool = True, slide: bool = False, compiled: bool | None = None,
     ) -> Iterator[Tensor]:  # fmt: skip
         """See :meth:`.AutoregressiveLM.steps`, and the class for ``style``."""
         cached = cached and not self.sees_the_future
         self.check_count(n)
         return super().steps(
-            prompt, length, temperature, top_k, top_p, seed, n, refresh, cached, slide,
+            prompt, length, temperature, top_k, top_p, seed, n, refresh, cached, slide, compiled,
             styles=self.style_weights(style, n),
         )  # fmt: skip
 

@@ -16,6 +16,7 @@ from plugins.errors import UserError
 from plugins.files import read_json
 from plugins.models.causal_lm import CausalLanguageModel
 from plugins.models.causal_lm_config import DEFAULTS
+from plugins.modules.int8 import Int8Linear
 
 from .huggingface import files, opt_in, tokenizers_out
 from .huggingface.contents import Contents
@@ -219,6 +220,8 @@ def config_of(model: CausalLanguageModel) -> dict[str, Any]:
     cfg, dictionary = model.cfg, model.decoder.dictionary
     if OmegaConf.select(cfg, "peft") not in (None, "none"):
         raise UserError(f"this model is tuned by --peft {cfg.peft}; merge it first: scripts/merge_peft.py")
+    if any(isinstance(module, Int8Linear) for module in model.modules()):
+        raise UserError("the weights of this model were converted to int8, which is for generation; load it again")
     for name, value in SAME.items():
         if str(cfg[name]) != str(value):
             raise UserError(f"GPT-2 has no --{name} {cfg[name]}, only {value}; see plugins.hub.export")

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from plugins.errors import UserError, check
 from plugins.modules import sampling
+from plugins.modules.decoding import Stepper
+from plugins.modules.int8 import quantize
 
 from .styles import is_number
 
@@ -27,7 +29,7 @@ def move(model: nn.Module, device: str | torch.device | None = None, dtype: torc
         UserError: the device does not exist or has no free memory, or the dtype is not a floating-point one.
     """
     fits = dtype is None or (isinstance(dtype, torch.dtype) and dtype.is_floating_point)
-    check(fits, f"dtype={dtype!r}: a floating-point type such as torch.bfloat16 is needed")
+    check(fits, f"dtype={dtype!r}: torch.int8 or a floating-point type such as torch.bfloat16 is needed")
     try:
         model.to(device=device, dtype=dtype)
     except (RuntimeError, AssertionError, TypeError) as error:  # AssertionError: torch without CUDA
@@ -54,6 +56,7 @@ class AutoregressiveLM:
 
     def __init__(self, model: nn.Module, dictionary: Dictionary):
         self.model, self.dictionary = model.eval(), dictionary
+        self.stepper = Stepper(self.model)
 
     @property
     def options(self) -> DictConfig:
@@ -78,10 +81,15 @@ class AutoregressiveLM:
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Self:
         """Move the model to a device, convert its weights to a dtype (see :func:`move`) and return self.
 
-        On CPUs with bfloat16 instructions, ``torch.bfloat16`` samples a single text about twice as fast, because
-        sampling is bound by reading the weights; probabilities are rounded accordingly.
+        On a CPU, sampling a single text is bound by reading the weights, and ``torch.bfloat16`` is faster than
+        ``torch.float32``; probabilities are rounded accordingly. ``torch.int8`` converts the weights of the linear
+        layers (see :mod:`plugins.modules.int8`), and pays where steps are compiled. The model cannot be saved then.
         """
-        move(self.model, device, dtype)
+        if dtype is torch.int8:
+            move(self.model, device)
+            quantize(self.model.decoder)
+        else:
+            move(self.model, device, dtype)
         return self
 
     # Sampling
@@ -114,7 +122,8 @@ class AutoregressiveLM:
     def steps(
         self, prompt: str | Sequence[int] | Tensor = "", length: int = 500, temperature: float = 0.8,
         top_k: int | None = 200, top_p: float | None = None, seed: int | None = 1337, n: int = 1,
-        refresh: int | None = None, cached: bool = True, slide: bool = False, **inputs: Any,
+        refresh: int | None = None, cached: bool = True, slide: bool = False, compiled: bool | None = None,
+        **inputs: Any,
     ) -> Iterator[Tensor]:  # fmt: skip
         """Check the arguments and return an iterator over the tokens drawn: ``length`` tensors (n,) of int64.
 
@@ -133,6 +142,8 @@ class AutoregressiveLM:
             cached: False encodes the whole context for each token: the same text, but slow.
             slide: past the end of the block let the cache slide instead, so that nothing is encoded twice: in each
                 layer a token attends to those of the last block. For alibi and rotary positions.
+            compiled: True compiles the steps on a CPU, which takes seconds; None does so if the number of tokens drawn
+                from this object repays it; see :mod:`plugins.modules.decoding` for the limits.
 
         Raises:
             UserError: an argument is invalid, or the prompt contains an unknown symbol.
@@ -153,11 +164,9 @@ class AutoregressiveLM:
         generator.seed() if seed is None else generator.manual_seed(int(seed))
         check(cached or not slide, "slide=True needs the cache: leave out cached=False")
         cache = self.model.new_cache(n, self.block_size if slide else None) if cached else None
-
-        def next_logits(tokens: Tensor) -> Tensor:
-            features = self.model.extract_features(tokens, cache=cache, **inputs)[0]  # (n, T, C)
-            return self.model.output_layer(features[:, -1])  # (n, V)
-
+        if cache is not None:
+            self.stepper.prepare(cache, n, length, compiled)
+        next_logits = functools.partial(self.stepper.next_logits, cache=cache, **inputs)
         draw = functools.partial(sampling.draw, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
         return sampling.generate(next_logits, draw, tokens.expand(n, -1), length, self.block_size, refresh, cache)
 

@@ -67,7 +67,7 @@ class Summarizer:
     def summaries(
         self, documents: Iterable[str], names: Iterable[Any] | None = None, max_length: int = 64, min_length: int = 0,
         no_repeat_ngram: int = 0, force: Sequence[str] = (), forbid: Sequence[str] = (),
-        document_tokens: int | None = None, batch_size: int = 8, **search: Any,
+        document_tokens: int | None = None, batch_size: int = 8, compiled: bool | None = None, **search: Any,
     ) -> Iterator[str]:  # fmt: skip
         """Check the arguments, and return an iterator over the summaries of documents, in their order.
 
@@ -81,6 +81,7 @@ class Summarizer:
                 tokenizer splits them.
             document_tokens: cut documents to so many tokens (as many as fit the model).
             batch_size: documents side by side.
+            compiled: see :meth:`plugins.hub.CausalLM.steps`.
             search: the fields of :class:`plugins.modules.generation.Search`.
 
         Raises:
@@ -103,7 +104,7 @@ class Summarizer:
         except (ValueError, TypeError) as error:
             raise UserError(str(error)) from None
         named = zip(itertools.count() if names is None else names, documents)  # noqa: B905 (there may be more names)
-        return self.in_order(named, room, rules, chosen, batch_size)
+        return self.in_order(named, room, rules, chosen, batch_size, compiled)
 
     def ways(self, word: str) -> tuple[tuple[int, ...], ...]:
         """Return the tokens of a word at the start of a text and within it.
@@ -131,6 +132,7 @@ class Summarizer:
         rules: Constraints,
         search: generation.Search,
         batch_size: int,
+        compiled: bool | None,
     ) -> Iterator[str]:
         """Yield the summaries of (name, document) pairs in their order, generated in batches of similar length."""
         while some := list(itertools.islice(named, SORTED_AT_ONCE * batch_size)):
@@ -142,7 +144,7 @@ class Summarizer:
             for first in range(0, len(order), batch_size):
                 batch = order[first : first + batch_size]
                 texts = generation.generate(
-                    self.lm.model, [prompts[i] for i in batch], rules, search, [some[i][0] for i in batch]
+                    self.lm.stepper, [prompts[i] for i in batch], rules, search, [some[i][0] for i in batch], compiled
                 )
                 found |= {i: self.lm.decode(text).strip() for i, text in zip(batch, texts, strict=True)}
             yield from (found[i] for i in range(len(some)))

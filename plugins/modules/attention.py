@@ -95,6 +95,8 @@ class Attention(nn.Module):
             (B, H, Q, D).
         """
         p = self.dropout if self.training else 0.0
+        if q.size(2) == 1 and padding is None and not self.training and torch.compiler.is_compiling():
+            return attend_from_one(q, k, v, placement.bias())
         if torch.compiler.is_compiling():  # the sizes are not known yet
             return attend_placed(q, k, v, placement, padding, p, self.training)
         size = self.queries_at_once(q, placement, p)
@@ -178,6 +180,24 @@ def attend_placed(
     if bias is None and placement.causal and q.size(2) > 1:  # the kernel skips what its own mask excludes
         return F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=True)
     return attend(q, k, v, bias, padding, p, training)
+
+
+def attend_from_one(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """Return :func:`attend` for one query of each head, as sums over products, which inductor fuses with other steps.
+
+    Args:
+        q: (B, H, 1, D).
+        k, v: (B, H, S, D).
+        bias: (1 or B, 1 or H, 1, S), or None.
+
+    Returns:
+        (B, H, 1, D).
+    """
+    dtype = at_least_float32(q.dtype)
+    scores = (q.to(dtype) * k.to(dtype)).sum(-1) * q.size(-1) ** -0.5  # (B, H, S)
+    if bias is not None:
+        scores = scores + bias[:, :, 0]
+    return (scores.softmax(-1)[..., None] * v.to(dtype)).sum(2, keepdim=True).to(q.dtype)
 
 
 def take_rows(x: Tensor, rows: Tensor | None) -> Tensor:

@@ -30,11 +30,12 @@ class Cache:
         prompted: how many of them are vectors of a prompt, at the start of every row.
         lengths: (B,) tokens in each row, or None if all rows are equally long.
         style: the state of a style adapter.
+        rows: if not 0, :meth:`take` repeats a row until there are this many, so that shapes stay as they are.
     """
 
     def __init__(self, layers: int, shape: tuple[int, int, int, int], like: Tensor, window: int | None = None):
         batch, heads, self.capacity, width = shape
-        self.window = window
+        self.window, self.rows = window, 0
         self.keys = [like.new_empty(batch, heads, 0, width) for _ in range(layers)]
         self.values = [like.new_empty(batch, heads, 0, width) for _ in range(layers)]
         self.reset()
@@ -90,6 +91,13 @@ class Cache:
                 stored.scatter_(2, places.expand_as(new), new.to(stored.dtype))
         return self.keys[layer][:, :, self.start : end], self.values[layer][:, :, self.start : end]
 
+    def reserve(self, count: int) -> None:
+        """Make room for ``count`` more tokens in all layers."""
+        end = self.start + self.length - self.first + count
+        if end > self.keys[0].size(2):
+            for tensors in (self.keys, self.values):
+                tensors[:] = [self._with_room(tensor, end) for tensor in tensors]
+
     def places(self, count: int) -> Tensor:
         """Return the positions of the next ``count`` tokens of each row, (B, T). Rows must differ in length."""
         assert self.lengths is not None, "rows of equal length share their positions"
@@ -97,6 +105,8 @@ class Cache:
 
     def take(self, rows: Tensor) -> None:
         """Keep these rows (B',), in this order. A row may be left out or repeated."""
+        if len(rows) < self.rows:
+            rows = torch.cat([rows, rows[:1].expand(self.rows - len(rows))])
         for tensors in (self.keys, self.values):
             tensors[:] = [tensor[rows, :, self.start : self.start + self.length - self.first] for tensor in tensors]
         self.start = 0

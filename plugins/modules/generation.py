@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from . import sampling
 from .cache import Cache
 from .constraints import Constraints
+from .decoding import Stepper
 
 
 class Model(Protocol):
@@ -78,44 +79,56 @@ class Search:
 
 @torch.inference_mode()
 def generate(
-    model: Model, prompts: Sequence[Tensor], constraints: Constraints, search: Search, names: Sequence | None = None
+    model: Model | Stepper,
+    prompts: Sequence[Tensor],
+    constraints: Constraints,
+    search: Search,
+    names: Sequence | None = None,
+    compiled: bool | None = None,
 ) -> list[list[int]]:
     """Continue prompts.
 
     Args:
-        model: see the module's docstring.
+        model: see the module's docstring; or a :class:`.Stepper` of it, which compiles the steps.
         prompts: B tensors (T,) int64, T at least 1, on the model's device.
         constraints: which sequences may be generated.
         search: how.
         names: B names of the prompts, which seed their random numbers (default: their indices). The continuation of a
             prompt depends on its name, not on the other prompts.
+        compiled: see :meth:`.Stepper.prepare`.
 
     Returns:
         B lists of tokens, without the prompt and the end token.
     """
     if not prompts:
         return []
+    stepper = model if isinstance(model, Stepper) else Stepper(model)
+    cache = stepper.model.new_cache(len(prompts))
+    if model is stepper:
+        stepper.prepare(cache, len(prompts) * search.beam, constraints.max_length, compiled)
     if search.beam > 1:
-        return BeamSearch(model, prompts, constraints, search).run()
-    return draw_texts(model, prompts, constraints, search, range(len(prompts)) if names is None else names)
+        return BeamSearch(stepper, cache, prompts, constraints, search).run()
+    return draw_texts(stepper, cache, prompts, constraints, search, range(len(prompts)) if names is None else names)
 
 
-def begin(model: Model, prompts: Sequence[Tensor]) -> tuple[Cache, Tensor]:
-    """Return a cache of the prompts, and the logits (B, V) of the next tokens."""
+def begin(model: Model, cache: Cache, prompts: Sequence[Tensor]) -> Tensor:
+    """Add prompts to an empty cache and return the logits (B, V) of the next tokens."""
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=prompts[0].device)  # (B,)
     # Padding on the right: no token attends to it, and set_lengths removes it from the cache.
     tokens = pad_sequence(list(prompts), batch_first=True)  # (B, T)
-    cache = model.new_cache(len(prompts))
     features = model.extract_features(tokens, cache=cache)[0]  # (B, T, C)
     cache.set_lengths(lengths + (cache.length - tokens.size(1)))  # the model may have vectors before a prompt
     last = features[torch.arange(len(prompts), device=lengths.device), lengths - 1]  # (B, C)
-    return cache, model.output_layer(last).float()
+    if cache.rows > len(prompts):
+        cache.take(torch.arange(len(prompts), device=lengths.device))
+    return model.output_layer(last).float()
 
 
-def go_on(model: Model, cache: Cache, tokens: Sequence[int]) -> Tensor:
-    """Append a token to each row of a cache and return the logits (R, V) of the next tokens."""
-    step = torch.tensor(tokens, device=cache.keys[0].device)[:, None]  # (R, 1)
-    return model.output_layer(model.extract_features(step, cache=cache)[0][:, -1]).float()
+def go_on(stepper: Stepper, cache: Cache, tokens: Sequence[int]) -> Tensor:
+    """Append a token to each of the first R rows of a cache and return the logits (R, V) of the next tokens."""
+    repeated = len(cache.keys[0]) - len(tokens)  # rows at the end, see :attr:`.Cache.rows`
+    step = torch.tensor([*tokens, *[tokens[0]] * repeated], device=cache.keys[0].device)[:, None]
+    return stepper.next_logits(step, cache)[: len(tokens)].float()
 
 
 def keep_rows(cache: Cache, rows: Sequence[int], count: int) -> None:
@@ -125,12 +138,17 @@ def keep_rows(cache: Cache, rows: Sequence[int], count: int) -> None:
 
 
 def draw_texts(
-    model: Model, prompts: Sequence[Tensor], constraints: Constraints, search: Search, names: Sequence
+    stepper: Stepper,
+    cache: Cache,
+    prompts: Sequence[Tensor],
+    constraints: Constraints,
+    search: Search,
+    names: Sequence,
 ) -> list[list[int]]:
-    """Continue each prompt token by token until it ends; arguments and result as in :func:`generate`."""
+    """Continue each prompt token by token until it ends, with an empty cache; see :func:`generate`."""
     texts: list[list[int]] = [[] for _ in prompts]
     numbers = [random.Random(f"{search.seed} {name}") for name in names]
-    cache, logits = begin(model, prompts)
+    logits = begin(stepper.model, cache, prompts)
     rows = list(range(len(prompts)))  # prompts whose texts have not ended, in the order of the cache
     while rows:
         current = [texts[row] for row in rows]
@@ -149,7 +167,7 @@ def draw_texts(
                 alive.append(i)
         if alive:
             keep_rows(cache, alive, len(rows))
-            logits = go_on(model, cache, [new[i] for i in alive])
+            logits = go_on(stepper, cache, [new[i] for i in alive])
         rows = [rows[i] for i in alive]
     return texts
 
@@ -195,9 +213,11 @@ class BeamSearch:
     are less likely, would not survive otherwise.
     """
 
-    def __init__(self, model: Model, prompts: Sequence[Tensor], constraints: Constraints, search: Search):
-        self.model, self.rules, self.search = model, constraints, search
-        self.cache, self.logits = begin(model, prompts)
+    def __init__(
+        self, stepper: Stepper, cache: Cache, prompts: Sequence[Tensor], constraints: Constraints, search: Search
+    ):
+        self.stepper, self.cache, self.rules, self.search = stepper, cache, constraints, search
+        self.logits = begin(stepper.model, cache, prompts)
         self.beams = [Beam([Hypothesis([], 0.0, row)]) for row in range(len(prompts))]
 
     def run(self) -> list[list[int]]:
@@ -277,6 +297,6 @@ class BeamSearch:
         if not live:
             return
         keep_rows(self.cache, [hypothesis.row for hypothesis in live], rows)
-        self.logits = go_on(self.model, self.cache, [hypothesis.tokens[-1] for hypothesis in live])
+        self.logits = go_on(self.stepper, self.cache, [hypothesis.tokens[-1] for hypothesis in live])
         for row, hypothesis in enumerate(live):
             hypothesis.row = row

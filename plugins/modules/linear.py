@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .norm import at_least_float32
+
 MOST_ROWS = 16  # with more rows, F.linear is as fast
 LEAST_WEIGHTS = 1 << 16  # per core; with fewer, splitting costs more than it saves
 
@@ -33,6 +35,8 @@ def product_of_few_rows(x: Tensor, weight: Tensor, bias: Tensor | None = None) -
     Returns:
         (..., V).
     """
+    if torch.compiler.is_compiling():
+        return sums_of_products(x, weight, bias)
     parts = min(torch.get_num_threads(), weight.numel() // LEAST_WEIGHTS)
     if parts < 2 or weight.device.type != "cpu" or not x.dtype == weight.dtype == torch.float32:
         return F.linear(x, weight, bias)
@@ -44,3 +48,26 @@ def product_of_few_rows(x: Tensor, weight: Tensor, bias: Tensor | None = None) -
     if rest:
         y = torch.cat([y, F.linear(x, weight[size * parts :])], dim=-1)
     return y if bias is None else y + bias
+
+
+def sums_of_products(x: Tensor, weight: Tensor, bias: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
+    """Return ``F.linear(x, weight, bias)`` as sums over products, in float32 at least.
+
+    Inductor compiles them to one loop that reads each weight once for all rows, at the rate of the memory.
+
+    Args:
+        x: (..., C), few rows.
+        weight: (V, C), of any type.
+        bias: (V,), or None.
+        scale: (V,), by which the rows of the weight are multiplied; None for 1.
+
+    Returns:
+        (..., V).
+    """
+    dtype = at_least_float32(x.dtype)
+    rows = x.reshape(-1, x.size(-1)).to(dtype)  # (N, C)
+    rows = rows.as_strided(rows.size(), rows.stride())  # stored, else computed again for each row of the weight
+    y = torch.stack([(weight.to(dtype) * row).sum(-1) for row in rows.unbind()])  # (N, V)
+    y = y if scale is None else y * scale
+    y = y if bias is None else y + bias
+    return y.to(x.dtype).view(*x.shape[:-1], -1)

@@ -1,6 +1,7 @@
 """The real command line of scripts/sample.py, on a checkpoint of a character LM."""
 
 import pytest
+import torch
 import toy
 
 import plugins
@@ -48,6 +49,19 @@ def test_several_samples_with_nanogpts_options(folder, tmp_path):
     assert out == "---------------\n".join(f"רומ\n{text}\n" for text in texts)
 
 
+def test_weights_in_eight_bits(folder):
+    status, out, err = run(folder, "--prompt", "abc:", "--length", 60, "--dtype", "int8", "--no-compile")
+    assert status == 0, err
+    assert out == "abc:" + plugins.hub.load(folder).to(dtype=torch.int8).sample("abc:", 60) + "\n"
+
+
+@pytest.mark.slow
+def test_the_text_is_the_same_with_compiled_steps(folder):
+    status, out, err = run(folder, "--prompt", "abc:", "--length", 100, "--compile")
+    assert (status, err) == (0, "")
+    assert out == "abc:" + plugins.hub.load(folder).sample("abc:", 100) + "\n"
+
+
 @pytest.mark.parametrize(
     "arguments, named",
     [
@@ -65,7 +79,7 @@ def test_bad_arguments_are_one_line(folder, arguments, named):
 
 
 def test_characters_come_as_they_are_drawn_and_a_closed_pipe_ends_it(folder):
-    process = start(folder, "--prompt", "abc:", "--length", 5_000_000)
+    process = start(folder, "--prompt", "abc:", "--length", 5_000_000, "--no-compile")
     assert process.stdout.read(14).startswith("abc:")  # long before it is done
     process.stdout.close()
     err = process.stderr.read()

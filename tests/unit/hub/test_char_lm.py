@@ -380,6 +380,14 @@ def test_in_half_precision_probabilities_are_rounded(make_char_lm, styles):
     assert len(lm.sample("abc", 40)) == 40
 
 
+@pytest.mark.parametrize("styles", [(), STYLES], ids=["plain", "styles"])
+def test_eight_bits_a_weight_change_probabilities_little(make_char_lm, styles):
+    lm = make_char_lm(styles=styles)
+    exact = lm.logits("abcdabcd").softmax(-1)
+    assert 0 < (lm.to(dtype=torch.int8).logits("abcdabcd").softmax(-1) - exact).abs().max() < 0.1
+    assert len(lm.sample("abc", 40)) == 40
+
+
 def test_moving_to_a_device_returns_the_model(lm):
     assert lm.to("cpu") is lm and lm.device == torch.device("cpu")
 
@@ -393,7 +401,7 @@ def test_moving_to_a_device_returns_the_model(lm):
     (lambda lm: lm.sample("a", True), "True"), (lambda lm: lm.sample("a", 3, top_k=0), "top_k=0"),
     (lambda lm: lm.sample("a", 3, temperature=float("nan")), "nan"), (lambda lm: lm.stream("a", 3, n=2), "n=2"),
     (lambda lm: lm.loss(["ab", "ba"]), "list"), (lambda lm: lm.logits([[0, 1]]), "list"),
-    (lambda lm: lm.to(dtype="half"), "half"), (lambda lm: lm.to(dtype=torch.int8), "int8"),
+    (lambda lm: lm.to(dtype="half"), "half"), (lambda lm: lm.to(dtype=torch.int16), "int16"),
     (lambda lm: lm.to("nowhere"), "nowhere"), (lambda lm: lm.sample("a", 3, style=["drama"]), "drama"),
 ])  # fmt: skip
 def test_arguments_are_checked(styled, call, named):

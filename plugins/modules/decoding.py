@@ -1,0 +1,194 @@
+"""Compiled steps of generation: the next logits of a few texts, from one token each, as a single graph.
+
+On a CPU a step is bound by reading the weights, and by the number of calls. :class:`Stepper` compiles all layers and
+the output layer with inductor, which fuses the calls and writes a product with few rows as sums that read each weight
+once (:func:`.linear.sums_of_products`). The graph takes the model's own cache; the lengths of its texts may vary.
+
+Compiling takes seconds, and fewer the next time, since inductor keeps results on disk. It is done only where the number
+of steps repays it, and where a C++ compiler is installed. Other steps call the model.
+
+Shapes: B rows of a cache, S tokens in its longest row including the new one, C channels, H heads of D channels, V words
+in the vocabulary.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .cache import Cache
+from .decoder import Decoder
+from .placement import Placement
+from .style_adapter import StyleAdapter
+
+logger = logging.getLogger(__name__)
+
+MOST_ROWS = 8  # with more rows, the model's own products are as fast
+REPAID = 1000  # steps after which compiling has saved more time than it took
+OPTIONS = {"cpp.enable_floating_point_contract_flag": "fast"}  # fused multiply-add
+
+
+class Stepper:
+    """The next logits of a model, by compiled steps where they are faster.
+
+    Args:
+        model: of :mod:`.generation`. Steps are compiled if its ``decoder`` has a ``transformer`` (:class:`.Decoder`),
+            an ``output_layer``, and possibly a ``style`` between the layers (:class:`.StyleAdapter`).
+    """
+
+    def __init__(self, model: Any):
+        self.model = model
+        self.steps = 0  # for which caches were prepared
+        self.failed = False
+        self._graph = torch.compile(run_layers, fullgraph=True, dynamic=False, isolate_recompiles=True, options=OPTIONS)
+        self._marked: Tensor | None = None  # keys whose dimensions are marked as dynamic
+
+    def prepare(self, cache: Cache, rows: int, steps: int, compiled: bool | None = None) -> None:
+        """Decide whether the steps that follow a cache are compiled.
+
+        Args:
+            cache: that will have ``rows`` rows; :attr:`.Cache.rows` is set if they are compiled.
+            rows: B.
+            steps: how many will be taken at most.
+            compiled: True and False decide; None compiles when the steps so far and these repay it.
+        """
+        self.steps += steps
+        wanted = self.steps >= REPAID if compiled is None else compiled
+        cache.rows = rows if wanted and not self.failed and self.compiles(cache, rows) else 0
+
+    def compiles(self, cache: Cache, rows: int) -> bool:
+        """Return whether steps of this model and this number of rows can be compiled."""
+        decoder = getattr(self.model, "decoder", None)
+        adapter = getattr(decoder, "style", None)
+        return (
+            type(getattr(decoder, "transformer", None)) is Decoder
+            and (adapter is None or (type(adapter) is StyleAdapter and not adapter.prefix))
+            and cache.window is None
+            and cache.keys[0].device.type == "cpu"
+            and rows <= MOST_ROWS
+        )
+
+    def next_logits(self, tokens: Tensor, cache: Cache | None, **inputs: Any) -> Tensor:
+        """Append tokens (B, T) to a cache and return the logits (B, V) of the next ones.
+
+        Args:
+            inputs: additional inputs of the model; a compiled step takes ``styles``.
+        """
+        if cache is not None and tokens.shape == (cache.rows, 1) and 0 < cache.length < cache.capacity:
+            try:
+                return self.step(tokens, cache, **inputs)
+            except Exception as error:  # of dynamo, inductor or the C++ compiler, before anything has changed
+                self.failed, cache.rows = True, 0
+                logger.warning("not compiled, so generation is slower: %s", first_line(error))
+        return self.model.output_layer(self.model.extract_features(tokens, cache=cache, **inputs)[0][:, -1])
+
+    def step(self, tokens: Tensor, cache: Cache, styles: Tensor | None = None) -> Tensor:
+        """Return the logits (B, V) after tokens (B, 1), by the compiled graph."""
+        decoder, end = self.model.decoder, cache.length + 1
+        transformer: Decoder = decoder.transformer
+        cache.reserve(2)  # S below the room, or the graph would be specialized
+        where = slice(cache.length, end) if cache.lengths is None else cache.places(1)
+        x = transformer.embed(tokens, where, end)  # (B, 1, C)
+        placement = Placement(transformer.positions, where, end, x.device, True, window=transformer.window)
+        bias = placement.bias()  # (1 or B, 1 or H, 1, S)
+        assert bias is not None, "it is explicit"
+        bias = bias.expand(len(x), -1, -1, -1).clone(memory_format=torch.contiguous_format)
+        places = torch.full((len(x),), cache.length) if isinstance(where, slice) else where[:, 0]  # (B,)
+        style = {name: torch.as_tensor(value) for name, value in cache.style.items()}
+        self.mark(bias, cache)
+        logits, style = self._graph(
+            decoder, x, placement.key_angles, bias, places, cache.keys, cache.values, styles, style
+        )
+        cache.style.update(style)
+        cache.advance(1)
+        return logits
+
+    def mark(self, bias: Tensor, cache: Cache) -> None:
+        """Mark the lengths of new tensors as dynamic."""
+        torch._dynamo.mark_dynamic(bias, 3)
+        if cache.keys[0] is self._marked:
+            return
+        self._marked = cache.keys[0]
+        for tensor in (*cache.keys, *cache.values):
+            torch._dynamo.mark_dynamic(tensor, 2)
+
+
+class StepState:
+    """What layers use of a placement and a cache, for one new token in each row.
+
+    Args:
+        scheme: the positional scheme.
+        angles: of :meth:`.Positions.angles`, for the new tokens.
+        bias: (B, 1 or H, 1, S).
+        places: (B,) positions of the new tokens in the tensors of the cache.
+        keys, values: of the cache, (B, H, at least S, D) for each layer.
+        style: the state of a style adapter.
+    """
+
+    def __init__(
+        self,
+        scheme: Any,
+        angles: Tensor | None,
+        bias: Tensor,
+        places: Tensor,
+        keys: Sequence[Tensor],
+        values: Sequence[Tensor],
+        style: dict[str, Tensor],
+    ):
+        self.scheme, self.angles, self._bias, self.places = scheme, angles, bias, places
+        self.keys, self.values, self.style = keys, values, style
+        self.length = self.prompted = 0  # for adapters that freeze a style, which are not compiled
+
+    def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`.Placement.rotate`."""
+        return self.scheme.rotate(q, self.angles), self.scheme.rotate(k, self.angles)
+
+    def bias(self) -> Tensor:
+        """See :meth:`.Placement.bias`."""
+        return self._bias
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store keys and values (B, H, 1, D) and return those of all tokens, (B, H, S, D)."""
+        rows = torch.arange(len(k), device=k.device)
+        stored = []
+        for tensor, new in ((self.keys[layer], k), (self.values[layer], v)):
+            tensor[rows, :, self.places] = new[:, :, 0].to(tensor.dtype)
+            stored.append(tensor[:, :, : self._bias.size(-1)])
+        return stored[0], stored[1]
+
+
+def run_layers(
+    decoder: nn.Module,
+    x: Tensor,
+    angles: Tensor | None,
+    bias: Tensor,
+    places: Tensor,
+    keys: Sequence[Tensor],
+    values: Sequence[Tensor],
+    styles: Tensor | None,
+    style: dict[str, Tensor],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the logits (B, V) of embedded tokens (B, 1, C) and the new state of the style; the cache gets the tokens.
+
+    Args:
+        decoder: see :class:`Stepper`.
+        styles: (B, K) style weights, or None.
+        angles, bias, places, keys, values, style: see :class:`StepState`.
+    """
+    transformer: Any = decoder.transformer
+    adapter: Any = getattr(decoder, "style", None)
+    state = StepState(transformer.positions, angles, bias, places, keys, values, dict(style))
+    after_layer = None if adapter is None else adapter.begin(styles, None, state)
+    for layer, block in enumerate(transformer.h):
+        x = block(x, state, layer, state)
+        if after_layer is not None:
+            x = after_layer(layer, x)
+    changed = {name: value for name, value in state.style.items() if name in ("sum", "count")}
+    return decoder.output_layer(transformer.ln_f(x))[:, -1], changed  # type: ignore[operator]
+
+
+def first_line(error: BaseException) -> str:
+    """Return the type and the first line of the message of an error."""
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
