@@ -2,7 +2,7 @@
 
 The peers are GPT2LMHeadModel without a cache, which encodes the whole text for every token, and with its cache. All
 continue the same random prompts in turn, by as many tokens; the ratio is taken pair by pair: above 1, ours is faster.
-That the tokens are the same is checked first.
+That the tokens are the same is checked first, compiling is done then.
 
     python benchmarks/generate.py --shape cut --batch 1 8
 """
@@ -16,7 +16,7 @@ SHAPES = {  # layers, heads, width: the real ones, and what fits a short run, wi
     "small": (12, 12, 768),
 }
 WORDS, POSITIONS = 50257, 1024
-CONTESTANTS = ("ours", "transformers, no cache", "transformers, cache")
+CONTESTANTS = ("ours", "ours, not compiled", "transformers, no cache", "transformers, cache")
 
 
 def parse():
@@ -25,6 +25,7 @@ def parse():
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="prompts per batch (%(default)s)")
     parser.add_argument("--prompt", type=int, default=64, help="tokens of a prompt (%(default)s)")
     parser.add_argument("--length", type=int, default=64, help="tokens generated (%(default)s)")
+    parser.add_argument("--no-uncached", action="store_true", help="leave transformers without a cache out: it is slow")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, help="default: all cores")
     parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.json")
@@ -60,14 +61,17 @@ def contestants(theirs, ours, batch, args):
     import torch
 
     from plugins.modules.constraints import Constraints
+    from plugins.modules.decoding import Stepper
     from plugins.modules.generation import Search, generate
 
     prompts = torch.randint(WORDS, (batch, args.prompt), generator=torch.Generator().manual_seed(2))
     end = ours.decoder.dictionary.eos()
     rules = Constraints(end, max_length=args.length, min_length=args.length)
 
-    def run_ours():
-        return torch.tensor(generate(ours, list(prompts), rules, Search()))
+    stepper = Stepper(ours)
+
+    def run_ours(compiled):
+        return torch.tensor(generate(stepper, list(prompts), rules, Search(), compiled=compiled))
 
     def run_theirs(use_cache):
         options = {"max_new_tokens": args.length, "min_new_tokens": args.length, "do_sample": False}
@@ -75,8 +79,9 @@ def contestants(theirs, ours, batch, args):
         mask = torch.ones_like(prompts)
         return theirs.generate(prompts, attention_mask=mask, use_cache=use_cache, **options, **ends)[:, args.prompt :]
 
-    functions = (run_ours, lambda: run_theirs(False), lambda: run_theirs(True))
-    return dict(zip(CONTESTANTS, functions, strict=True))
+    functions = (lambda: run_ours(True), lambda: run_ours(False), lambda: run_theirs(False), lambda: run_theirs(True))
+    found = dict(zip(CONTESTANTS, functions, strict=True))
+    return {name: run for name, run in found.items() if not (args.no_uncached and "no cache" in name)}
 
 
 def main():
@@ -96,7 +101,7 @@ def main():
         same = (tokens["ours"] == tokens["transformers, cache"]).float().mean().item()
         print(f"batch {batch}: {100 * same:.1f} % of the tokens are the same, {tokens['ours'].unique().numel()} kinds")
         seconds = interleaved(runs, args.repeats, warmup=0)
-        for name in CONTESTANTS:
+        for name in runs:
             row = {"batch": batch, "contestant": name, "same_tokens": same}
             row["tokens_per_second"] = summary([batch * args.length / s for s in seconds[name]])
             row["ours_to_it"] = summary(ratios(seconds[name], seconds["ours"]))
