@@ -13,8 +13,6 @@ import torch
 from omegaconf import open_dict
 from torch import Tensor, nn
 from torch.distributed import DeviceMesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from plugins.errors import UserError
 
@@ -82,6 +80,8 @@ def shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
         model: initialized in the same way in all processes.
         mesh: of one dimension.
     """
+    from torch.distributed.fsdp import fully_shard  # which imports sympy: not at import of the package
+
     mark_embeddings(model)
     marks = {
         name: {mark: getattr(p, mark) for mark in MARKS if hasattr(p, mark)} for name, p in model.named_parameters()
@@ -108,11 +108,15 @@ def layers_of(model: nn.Module) -> list[nn.Module]:
 
 def whole(value: Any) -> Any:
     """Return a DTensor as a tensor on the CPU, for which all processes must call this; others as they are."""
+    from torch.distributed.tensor import DTensor
+
     return value.full_tensor().cpu() if isinstance(value, DTensor) else value
 
 
 def like(value: Any, parameter: Any) -> Any:
     """Return this process's part of a tensor in the shape of a sharded parameter; others as they are."""
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
     if isinstance(value, DTensor) or not isinstance(value, Tensor) or not isinstance(parameter, DTensor):
         return value
     if value.shape != parameter.shape:
