@@ -339,8 +339,8 @@ class Rotary(Positions):
 
     def rotate(self, x: Tensor, angles: Tensor | None) -> Tensor:
         assert angles is not None, "see angles"
-        cos, sin = angles.to(at_least_float32(x.dtype)).unbind()
-        first, second = x.to(cos.dtype).chunk(2, dim=-1)  # 2 x (B, H, T, D/2)
+        cos, sin = angles.to(at_least_float32(x.dtype)).unbind()  # products with half precision are float32 then
+        first, second = x.chunk(2, dim=-1)  # 2 x (B, H, T, D/2)
         return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
 
     def _build(self, rows: int, length: int = 1) -> Tensor:
