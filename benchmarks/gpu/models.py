@@ -136,7 +136,7 @@ def masked_contestant(name: str, shape: Shape, batch: dict[str, Any], precision:
         plain = {**batch, "net_input": inputs}
         return Contestant(model, lambda: mean(criterion(model, plain)), precision, device)
     model = transformers_model(name, shape)
-    if options.get("compile_encoder"):
+    if options.get("compile"):
         model.compile()
     labels = batch["target"].masked_fill(batch["target"] == 1, -100)
     tokens_in = batch["net_input"]["src_tokens"]
@@ -192,11 +192,9 @@ def causal_contestant(name: str, shape: Shape, rows: int, device: str, precision
     config = CausalLMConfig(
         decoder_layers=layers, decoder_embed_dim=width, decoder_ffn_embed_dim=4 * width,
         decoder_attention_heads=heads, block_size=tokens, dropout=0.0, attention_dropout=0.0, embedding_dropout=0.0,
-        positions=name.removeprefix("gpt2-"), **NO_START,
+        positions=name.removeprefix("gpt2-"), compile=compiled, **NO_START,
     )  # fmt: skip
     model = CausalLanguageModel.build_model(OmegaConf.structured(config), task)
     criterion = CausalLMCriterion(task)
     sample = {"net_input": {"src_tokens": given}, "target": target, "ntokens": target.numel(), "nsentences": rows}
-    if compiled:
-        model.compile()
     return Contestant(model, lambda: mean(criterion(model, sample)), precision, device)
