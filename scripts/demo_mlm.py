@@ -34,6 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = min(cores, 4)  # matrices of this size gain nothing from more
     add("--threads", type=int, default=threads, metavar="N", help="CPU threads (default: %(default)s)")
+    add("--seed", type=int, default=1, metavar="N", help="of the weights and the masks (default: %(default)s)")
     add(
         "--mixed-precision", choices=["none", "bf16"],
         help="of fairseq-train (default: bf16 if this CPU has AVX512-BF16 or AMX, else none)",

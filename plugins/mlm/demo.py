@@ -29,7 +29,7 @@ VARIANTS = {
 RECIPE = (
     "--user-dir {user_dir} --cpu --task clap_masked_lm --criterion clap_masked_lm --arch clap_roberta_tiny "
     "--dropout 0 --attention-dropout 0 --tokens-per-sample 64 --batch-size 16 --optimizer fused_adamw "
-    "--weight-decay 0.01 --clip-norm 1 --lr 3e-3 --lr-scheduler polynomial_decay --seed 1 --num-workers 0 "
+    "--weight-decay 0.01 --clip-norm 1 --lr 3e-3 --lr-scheduler polynomial_decay --num-workers 0 "
     "--log-format json --no-epoch-checkpoints --keep-interval-updates 1 --save-interval 1000000 "
     "--validate-interval 1000000"
 )
@@ -49,6 +49,7 @@ class Demo:
         updates: of each model.
         threads: CPU threads.
         mixed_precision: ``none`` or ``bf16``; None: bf16 where the CPU multiplies bfloat16 matrices in hardware.
+        seed: of the weights and the masks.
         force: start over, even what is finished.
         share: folder to which the best model is written for sharing, see :func:`plugins.hub.sharing.slim`; or None.
     """
@@ -61,6 +62,7 @@ class Demo:
     updates: int
     threads: int
     mixed_precision: str | None
+    seed: int
     force: bool
     share: Path | None = None
 
@@ -118,7 +120,7 @@ class Demo:
         schedule = (
             f"--max-update {self.updates} --total-num-update {self.updates} --warmup-updates {warmup} "
             f"--save-interval-updates {every} --log-interval {max(1, self.updates // 100)} "
-            f"--mixed-precision {self.precision}"
+            f"--seed {self.seed} --mixed-precision {self.precision}"
         )
         recipe = [part.format(user_dir=os.path.relpath(USER_DIR)) for part in RECIPE.split()]
         places = [str(self.output / "data"), "--save-dir", str(self.output / name)]
@@ -145,11 +147,8 @@ class Demo:
             sharing.slim(self.output / best, path)
             print(f"\n{path}: {best} without the state of its optimizer, {path.stat().st_size / 1e6:.1f} MB")
         draw(self.output / "validation_curves.png", found, unigram, best)
-        write_json(
-            self.output / "results.json",
-            {"threads": self.threads, "mixed_precision": self.precision, "data": data, "models": results},
-            indent=1,
-        )
+        settings = {"threads": self.threads, "seed": self.seed, "mixed_precision": self.precision}
+        write_json(self.output / "results.json", {**settings, "data": data, "models": results}, indent=1)
 
 
 def drop_stages(folder: Path, device: str) -> dict:
