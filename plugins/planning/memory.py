@@ -19,7 +19,6 @@ NORMALIZED, PLAIN = 3, 2  # vectors a token that the embedding keeps, with and w
 LARGEST_IN_ROW = 1.4  # predictions of the sequence with the most, over the mean
 STATES = {"fused_adamw": 8, "adam": 8, "adamw_8bit": 2, "adafactor": 0, "sgd": 0}  # bytes a parameter
 STEP = {"adam": 2, "adafactor": 3}  # temporaries of an optimizer, in copies of the largest tensor
-PRECISIONS = ("fp32", "mixed", "half", "memory_efficient")
 
 
 @dataclass(frozen=True)

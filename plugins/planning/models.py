@@ -45,7 +45,6 @@ class Shape:
         layers, width, heads, inner, words: L, C, H, F, V.
         predicted: share of the tokens whose logits are computed.
         causal: a decoder.
-        biased: attention adds a bias (ALiBi), for which GPU kernels store H x T x T numbers for each batch.
         rotary: rotated queries and keys.
         dropout, attention_dropout, activation_dropout: probabilities.
         clap: embeddings are normalized.
@@ -65,7 +64,6 @@ class Shape:
     words: int
     predicted: float
     causal: bool
-    biased: bool
     rotary: bool
     dropout: float
     attention_dropout: float
@@ -170,7 +168,6 @@ def shape_of(model: nn.Module, cfg: Any, arch: str = "") -> Shape:
         words=cfg.vocab_size,
         predicted=1.0 if side == "decoder" else MASKED,
         causal=side == "decoder",
-        biased=str(cfg.positions).startswith("alibi"),
         rotary=str(cfg.positions) == "rotary",
         dropout=cfg.dropout,
         attention_dropout=cfg.attention_dropout,

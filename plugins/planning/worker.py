@@ -113,7 +113,7 @@ def parts(trainer: Any) -> dict[str, Any]:
 
 
 def precision_of(cfg: Any) -> str:
-    """Return the number format of a run, a value of :data:`.memory.PRECISIONS`."""
+    """Return the number format of a run, see :class:`.memory.Run`."""
     if cfg.common.memory_efficient_fp16 or cfg.common.memory_efficient_bf16:
         return "memory_efficient"
     if cfg.common.fp16 or cfg.common.bf16:
