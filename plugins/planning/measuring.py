@@ -127,13 +127,12 @@ def run(name: str, arguments: Sequence[str], updates: int, folder: Path, saves: 
         UserError: why it ended.
     """
     output, save_dir = folder / f"{name}.json", folder / name
-    output.unlink(missing_ok=True)
     command = [sys.executable, "-m", "plugins.planning.worker", str(output), *arguments]
     command += ["--save-dir", str(save_dir), "--max-update", str(updates), "--disable-validation"]
-    command += ["--log-format", "json", "--no-epoch-checkpoints" if saves else "--no-save"]
-    found = start(command, output, RETURNING)
+    command += ["--log-format", "json"]
+    found = start([*command, "--no-save"], output, RETURNING)
     found["peak"] = found["weights"] + found["optimizer"] + found.pop("beyond_state")
-    usual = start(command, output, {})
+    usual = start([*command, "--no-epoch-checkpoints" if saves else "--no-save"], output, {})  # saved last: not resumed
     return {"variant": name, **found, **{f"{key}_usual": usual[key] for key in USUAL}, SPEED: usual[SPEED]}
 
 
@@ -143,6 +142,7 @@ def start(command: Sequence[str], output: Path, settings: Mapping[str, str]) -> 
     Raises:
         UserError: why it ended.
     """
+    output.unlink(missing_ok=True)
     here = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "KINETO_LOG_LEVEL": "5", **settings}

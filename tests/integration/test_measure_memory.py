@@ -59,6 +59,11 @@ def test_variants_save_what_they_should(measured):
         assert measured[name]["loss"] == pytest.approx(base["loss"], rel=1e-3)
 
 
+def test_the_speed_and_the_process_are_also_measured_with_the_usual_malloc(measured):
+    for name in ("baseline", "checkpoint"):
+        assert measured[name]["process_usual"] != measured[name]["process"] and measured[name]["tokens_per_second"] > 0
+
+
 def test_what_cannot_run_is_a_row_with_its_reason(measured):
     toy.names(measured["fp16"]["reason"], "--fp16")
 
