@@ -133,3 +133,16 @@ def test_a_power_law_is_recovered():
     assert found["limit"] == pytest.approx(1.2, abs=1e-3) and found["c"] == pytest.approx(0.5, abs=1e-2)
     assert found["rows_for_95"] == pytest.approx((5 / 0.06) ** 2, rel=0.02)
     assert curves.fit(sizes[:3], sizes[:3]) is None
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.1])
+def test_a_share_out_of_range_is_refused(share):
+    with toy.refused(f"--sizes {share:g}"):
+        curves.nested(np.arange(50) % 2, share)
+
+
+def test_a_share_without_rows_is_refused_and_the_whole_is_every_row():
+    labels = np.arange(20) % 2
+    with toy.refused("--sizes 0.01", 20):
+        curves.nested(labels, 0.01)
+    assert curves.nested(labels, 1).all()

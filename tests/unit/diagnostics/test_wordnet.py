@@ -75,3 +75,12 @@ def test_the_real_one():
     assert nouns.index["dog"][0] == 2084071 and nouns.synset(2084071)[1] == [2083346, 1317541]
     assert len(nouns.chain("dog")) == 14 and nouns.chain("dog")[-1] == "entity"
     assert nouns.hypernym("king") == "sovereign" and len(nouns.index) == 117798
+
+
+@pytest.mark.parametrize(
+    ("noun", "expected"),
+    [("city", "cities"), ("day", "days"), ("box", "boxes"), ("church", "churches"), ("dish", "dishes"),
+     ("bus", "buses"), ("cat", "cats"), ("buzz", "buzzes"), ("guy", "guys")],
+)  # fmt: skip
+def test_plurals_are_regular(noun, expected):
+    assert wordnet.plural(noun) == expected

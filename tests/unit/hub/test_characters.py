@@ -81,3 +81,10 @@ def test_the_search_for_a_duplicate_is_linear():
     with toy.refused(repr(characters[-1])):
         read_characters([*characters, characters[-1]])
     assert time.process_time() - start < 5  # a count of the list for each character takes 20 minutes
+
+
+def test_a_pickle_that_refers_to_other_files_is_refused(tmp_path):
+    (tmp_path / "meta.pkl").write_bytes(b"\x80\x02}X\x04\x00\x00\x00itosX\x01\x00\x00\x00aQs.")
+    with toy.refused("meta.pkl") as error:
+        read_characters(tmp_path / "meta.pkl")
+    assert "damaged" not in str(error.value)

@@ -183,3 +183,9 @@ def test_each_column_has_its_heading_and_decimals(results):
     )
     loss, whole, rouge = "1,234.5679", "1,235", "1,234.5679"
     assert lines[2] == "| a | " + " | ".join([loss] * 4 + ["1,234.6"] * 2 + [whole] * 5 + [rouge] * 4) + " |"
+
+
+def test_trained_parameters_are_reported_next_to_all():
+    got = grids.numbers([record(1, 2.0)], 100, 7)
+    assert (got["parameters"], got["trained"]) == (100, 7)
+    assert math.isnan(grids.numbers([record(1, 2.0)], 100)["trained"])

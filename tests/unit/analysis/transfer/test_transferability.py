@@ -33,3 +33,9 @@ def test_linear_information_is_at_most_the_entropy_of_the_classes():
 def test_one_class_is_refused():
     with toy.refused("classes"):
         transferability.logme(E, np.zeros(6))
+
+
+def test_the_h_score_is_that_of_centered_features():
+    """tr(cov(f)^-1 cov(E[f | y])) by np.cov, of features far from the origin."""
+    assert transferability.h_score(E + 3, SPLIT) == pytest.approx(0.925925925925926)
+    assert transferability.h_score(E, SPLIT) == pytest.approx(0.925925925925926)

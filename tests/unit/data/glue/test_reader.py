@@ -256,3 +256,16 @@ def test_json_booleans_are_labels_as_they_are_written(tmp_path, written, label):
     spec = specs.GlueSpec("own", {"train": "t.jsonl"}, ("text",), "mood", ("false", "true"), ("accuracy",), "accuracy")
     content = f'{{"text": "a", "mood": {str(written).lower()}}}\n'
     assert read(tmp_path, content, spec, name="t.jsonl").labels.tolist() == [label]
+
+
+def test_a_row_of_the_hub_gets_the_tasks_own_names():
+    rte, mrpc = specs.SPECS["RTE"], specs.SPECS["MRPC"]
+    found = reader.from_hub({"premise": "a", "hypothesis": "b", "label": 1}, rte, {})
+    assert (found["sentence1"], found["sentence2"]) == ("a", "b")
+    found = reader.from_hub({"premise": "a", "sentence1": "c", "sentence2": "b", "label": 1}, rte, {})
+    assert found["sentence1"] == "c"
+    found = reader.from_hub({"sentence1": "a", "sentence2": "b", "label": 1}, mrpc, {})
+    assert (found["#1 String"], found["#2 String"]) == ("a", "b")
+    assert set(reader.from_hub({"sentence1": "a", "sentence2": "b", "other": "c", "label": 1}, rte, {})) == {
+        "sentence1", "sentence2", "other", "label",
+    }  # fmt: skip
