@@ -63,7 +63,13 @@ class ByLength(FairseqDataset):
         max_sentences: int | None = None,
         required_batch_size_multiple: int = 1,
     ) -> list[np.ndarray]:
-        """Cut ordered indices into batches; ignore ``required_batch_size_multiple``, which makes fairseq drop rows.
+        """Return :meth:`batches_of`; ``required_batch_size_multiple``, which makes fairseq drop rows, is ignored."""
+        return self.batches_of(indices, max_tokens, max_sentences)
+
+    def batches_of(
+        self, indices: Sequence[int] | np.ndarray, max_tokens: int | None, max_sentences: int | None
+    ) -> list[np.ndarray]:
+        """Cut ordered indices into batches.
 
         Args:
             max_tokens: largest number of tokens in a batch, including padding.

@@ -171,22 +171,7 @@ def probe(
     fold = np.arange(len(rows)) % folds
     total = np.asarray(presence.sum(0)).ravel()
     sizes = np.array([size for size in sizes if size <= (total >= 2).sum()] or [int((total >= 2).sum())])
-    logits = {kind: np.zeros((len(sizes), len(rows), num_classes)) for kind in ("strong", "random")}
-    every = np.zeros((len(rows), num_classes))
-    null = np.zeros((len(rows), num_classes))
-    for k in range(folds):
-        train, test = fold != k, fold == k
-        null[test] = usable_information.prior_log2(labels[train], num_classes)
-        z = associations(presence[train], labels[train], num_classes, 5).z
-        strength = np.nan_to_num(np.abs(z)).max(1)
-        order = np.argsort(-strength, kind="stable")
-        often = np.flatnonzero(total >= 2)
-        every[test] = linear(presence[:, often], labels, train, test, num_classes)
-        for place, size in enumerate(sizes):
-            strong = order[:size]
-            matched = same_frequency(strong, total, random)
-            logits["strong"][place, test] = linear(presence[:, strong], labels, train, test, num_classes)
-            logits["random"][place, test] = linear(presence[:, matched], labels, train, test, num_classes)
+    strong, matched, every, null = held_out_logits(presence, labels, num_classes, sizes, fold, random)
 
     def judged(values: np.ndarray) -> tuple[float, float]:
         scaled, _ = usable_information.calibrated(values, labels, fold)
@@ -194,11 +179,44 @@ def probe(
         return float(bits), float((values.argmax(1) == labels).mean())
 
     (bits, accuracy), (random_bits, random_accuracy) = (
-        np.array([judged(v) for v in logits[kind]]).T for kind in ("strong", "random")
+        np.array([judged(values) for values in kind]).T for kind in (strong, matched)
     )
     all_bits, all_accuracy = judged(every)
     prior = float(np.bincount(labels).max() / len(labels))
     return Probe(sizes, bits, accuracy, random_bits, random_accuracy, all_bits, all_accuracy, len(rows), prior)
+
+
+def held_out_logits(
+    presence: sparse.csr_matrix, labels: np.ndarray, num_classes: int, sizes: np.ndarray, fold: np.ndarray,
+    random: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Return the logits of models that were trained on the other folds.
+
+    Args:
+        sizes: numbers of words, (M,).
+        fold: (n,) of each row.
+        random: chooses the words of equal frequency.
+
+    Returns:
+        Logits from the most informative words and from random ones, (M, n, C) each; from every word in at least two
+        texts, (n, C); and log2 of the classes' shares in the other folds, (n, C).
+    """
+    strong, matched = (np.zeros((len(sizes), len(labels), num_classes)) for _ in range(2))
+    every, null = (np.zeros((len(labels), num_classes)) for _ in range(2))
+    total = np.asarray(presence.sum(0)).ravel()
+    often = np.flatnonzero(total >= 2)
+    for k in np.unique(fold):
+        train, test = fold != k, fold == k
+        null[test] = usable_information.prior_log2(labels[train], num_classes)
+        every[test] = linear(presence[:, often], labels, train, test, num_classes)
+        z = associations(presence[train], labels[train], num_classes, 5).z
+        order = np.argsort(-np.nan_to_num(np.abs(z)).max(1), kind="stable")
+        for place, size in enumerate(sizes):
+            words = order[:size]
+            others = same_frequency(words, total, random)
+            strong[place, test] = linear(presence[:, words], labels, train, test, num_classes)
+            matched[place, test] = linear(presence[:, others], labels, train, test, num_classes)
+    return strong, matched, every, null
 
 
 def linear(

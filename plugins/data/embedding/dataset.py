@@ -57,12 +57,8 @@ class EmbeddingRows(ByLength):
         self.seed = np.random.randint(2**31) if self.shuffle else 0
         return super().ordered_indices()
 
-    def batch_by_size(
-        self,
-        indices: Sequence[int] | np.ndarray,
-        max_tokens: int | None = None,
-        max_sentences: int | None = None,
-        required_batch_size_multiple: int = 1,
+    def batches_of(
+        self, indices: Sequence[int] | np.ndarray, max_tokens: int | None, max_sentences: int | None
     ) -> list[np.ndarray]:
         """Cut into batches by length, or by class.
 
@@ -74,7 +70,7 @@ class EmbeddingRows(ByLength):
             UserError: a row, or a batch of classes, does not fit.
         """
         if self.classes is None or self.labels is None:
-            return super().batch_by_size(indices, max_tokens, max_sentences)
+            return super().batches_of(indices, max_tokens, max_sentences)
         fits = max_tokens // self.sizes.max() if max_tokens else LARGEST_BATCH
         size = min(max_sentences or fits, LARGEST_BATCH)
         p, k = batches.shape(size, self.usable, *self.classes)

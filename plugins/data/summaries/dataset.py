@@ -255,17 +255,13 @@ class SummaryDataset(ByLength):
         """Return the prompt (T,) of a row."""
         return self.layout.prompt(self.encoded.document(self.rows[i]), self.prompt_room)
 
-    def batch_by_size(
-        self,
-        indices: Sequence[int] | np.ndarray,
-        max_tokens: int | None = None,
-        max_sentences: int | None = None,
-        required_batch_size_multiple: int = 1,
+    def batches_of(
+        self, indices: Sequence[int] | np.ndarray, max_tokens: int | None, max_sentences: int | None
     ) -> list[np.ndarray]:
         """Cut ordered indices into batches; rows of the sample and the others are in separate batches."""
         indices = np.asarray(indices)
         sampled = np.isin(indices, self.sample)
-        parts = [super(SummaryDataset, self).batch_by_size(part, max_tokens, max_sentences)
+        parts = [super(SummaryDataset, self).batches_of(part, max_tokens, max_sentences)
                  for part in (indices[sampled], indices[~sampled])]  # fmt: skip
         return sum(parts, [])
 
