@@ -46,13 +46,14 @@ def build(size, characters, **style):
     import torch
     from omegaconf import OmegaConf
 
+    from plugins.data.text.char_dictionary import CharDictionary
     from plugins.models.char_lm import CharLanguageModel
     from plugins.models.char_lm_config import SIZES as ARCHITECTURES
     from plugins.models.char_lm_config import CharLMConfig
     from plugins.options import NO_START
 
     class Task:
-        source_dictionary, style_names = range(characters), ["a", "b", "c", "d"]
+        source_dictionary, style_names = CharDictionary(map(chr, range(characters))), ["a", "b", "c", "d"]
 
     config = CharLMConfig(**NO_START, **style)
     config = OmegaConf.merge(OmegaConf.structured(config), ARCHITECTURES[size])

@@ -3,7 +3,11 @@
 Both run in one process, in turn, on the same batches; the ratio is taken pair by pair and its median printed: above 1,
 clap_roberta is faster. The peer trains with fairseq's ``adam``, clap_roberta with ``fused_adamw``.
 
+With ``--autocast`` all train in float32 and under ``torch.autocast`` to bfloat16, in turn; each is compared with its
+own float32 as well, and with the peer under the same autocast. Weights and optimizer state are float32 in both.
+
     python benchmarks/mlm_step.py --shape tiny base-cut --repeats 7
+    python benchmarks/mlm_step.py --shape tiny base-cut --variant zero-clap --autocast
 """
 
 import argparse
@@ -25,6 +29,7 @@ VARIANTS = {  # name: options of clap_roberta; the peer's are those of "baseline
     "zero-clap": {"head": "clap", "positions": "alibi"},
 }
 PEER = "fairseq"
+BF16 = ", autocast"
 
 
 def parse():
@@ -35,6 +40,7 @@ def parse():
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--bf16", action="store_true", help="bfloat16 weights and activations (CUDA)")
+    parser.add_argument("--autocast", action="store_true", help="also under torch.autocast to bfloat16")
     parser.add_argument("--padding", action="store_true", help="pad every other sequence by an eighth")
     parser.add_argument("--compile", action="store_true", help="clap_roberta with --compile-encoder")
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave out the peak memory")
@@ -96,6 +102,7 @@ def stepper(variant, shape, dropout, args):
     from plugins.optim.fused_adamw import FusedAdamW
 
     torch.manual_seed(1)
+    variant, autocast = variant.removesuffix(BF16), variant.endswith(BF16)
     model = build(variant, shape, dropout, args.compile).to(args.device).train()
     if args.bf16:
         model.bfloat16()
@@ -106,11 +113,12 @@ def stepper(variant, shape, dropout, args):
     masked = target != 1
 
     def step():
-        if variant == PEER:
-            logits, _ = model(source, masked_tokens=masked)
-            loss = modules.cross_entropy(logits, target[masked], reduction="sum", ignore_index=1)
-        else:
-            loss = model(source, masked_tokens=masked, target=target)[1]["loss"]
+        with torch.autocast(args.device, torch.bfloat16, enabled=autocast):
+            if variant == PEER:
+                logits, _ = model(source, masked_tokens=masked)
+                loss = modules.cross_entropy(logits, target[masked], reduction="sum", ignore_index=1)
+            else:
+                loss = model(source, masked_tokens=masked, target=target)[1]["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.optimizer.step()
@@ -140,29 +148,38 @@ def measure_memory(args):
     return peak_memory_of_process() - idle
 
 
-def compare(shape, dropout, args, ceiling):
-    """Measure the peer and the variants at one shape and one dropout; print and return a row for each."""
+def compare(shape, dropout, args, ceilings):
+    """Measure the peer and the variants at one shape and one dropout; print and return a row for each.
+
+    Args:
+        ceilings: {suffix of a name: FLOP/s of a matrix product in its type}.
+    """
     from measure import interleaved, ratios, summary, train_flops
 
     layers, width, _, rows, tokens, words = SHAPES[shape]
-    names = [PEER, *args.variant]
+    names = [name + suffix for suffix in ceilings for name in (PEER, *args.variant)]
     built = {name: stepper(name, shape, dropout, args) for name in names}
     seconds = interleaved({name: step for name, (step, _) in built.items()}, args.repeats)
     rowset = []
     for name in names:
         flops = train_flops(built[name][1], rows * tokens, tokens, 0.15 * rows * tokens, width, layers, words)
+        suffix = BF16 if name.endswith(BF16) else ""
         row = {
             "shape": shape, "dropout": dropout, "variant": name, "seconds": summary(seconds[name]),
             "speedup": summary(ratios(seconds[PEER], seconds[name])),
-            "of_matrix_rate": flops / summary(seconds[name])["median"] / ceiling,
+            "of_matrix_rate": flops / summary(seconds[name])["median"] / ceilings[suffix],
             "memory_mb": peak_memory(name, shape, dropout, args) if args.memory else None,
         }  # fmt: skip
+        if suffix:
+            peers = {"own float32": name.removesuffix(BF16), "fairseq, autocast": PEER + BF16}
+            row["speedups"] = {peer: summary(ratios(seconds[of], seconds[name])) for peer, of in peers.items()}
         rowset.append(row)
+        others = "".join(f"   x {r['median']:.2f} of {peer}" for peer, r in row.get("speedups", {}).items())
         memory = "" if row["memory_mb"] is None else f"{row['memory_mb']:8.0f} MB"
         print(
-            f"{shape:10} dropout {dropout:<4} {name:13} {row['seconds']['median'] * 1e3:8.1f} ms   "
+            f"{shape:10} dropout {dropout:<4} {name:23} {row['seconds']['median'] * 1e3:8.1f} ms   "
             f"x {row['speedup']['median']:.2f} ({row['speedup']['min']:.2f}-{row['speedup']['max']:.2f})   "
-            f"{row['of_matrix_rate']:5.0%} of the matrix rate {memory}",
+            f"{row['of_matrix_rate']:5.0%} of the matrix rate {memory}{others}",
             flush=True,
         )
     return rowset
@@ -174,15 +191,23 @@ def main():
     from measure import matrix_rate, save
 
     import plugins  # noqa: F401
+    from plugins.compat.precision import cpu_has_bfloat16
 
     if args.memory_of:
         print(json.dumps(measure_memory(args)))
         return
-    ceiling = matrix_rate(args.device, torch.bfloat16 if args.bf16 else torch.float32)
-    print(f"matrix product: {ceiling / 1e9:.0f} GFLOP/s")
-    rows = [row for shape in args.shape for dropout in args.dropout for row in compare(shape, dropout, args, ceiling)]
+    types = {"": torch.bfloat16 if args.bf16 else torch.float32}
+    if args.autocast and (args.device == "cuda" or cpu_has_bfloat16()):
+        types[BF16] = torch.bfloat16
+    elif args.autocast:
+        print("skipped: autocast to bfloat16, which this CPU has no instructions for (AVX512-BF16 or AMX)")
+    ceilings = {suffix: matrix_rate(args.device, dtype) for suffix, dtype in types.items()}
+    for suffix, dtype in types.items():
+        print(f"matrix product in {str(dtype).removeprefix('torch.')}: {ceilings[suffix] / 1e9:.0f} GFLOP/s")
+    rows = [row for shape in args.shape for dropout in args.dropout for row in compare(shape, dropout, args, ceilings)]
     if args.save:
-        print("written:", save(args.save, {"command": " ".join(sys.argv), "matrix_flops": ceiling, "rows": rows}))
+        flops = {str(types[suffix]): rate for suffix, rate in ceilings.items()}
+        print("written:", save(args.save, {"command": " ".join(sys.argv), "matrix_flops": flops, "rows": rows}))
 
 
 if __name__ == "__main__":
