@@ -23,6 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("-o", "--output", required=True, metavar="FOLDER", help="a new folder")
     add("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="of the weights (%(default)s)")
     add("--head", metavar="NAME", help="classification head to export, if there are several")
+    add("--check", action="store_true", help="load the folder by transformers and compare its logits with ours")
     command.add_user_dir(parser)
     return parser.parse_args(argv)
 
@@ -38,6 +39,11 @@ def main() -> None:
     user_dir.load(args.user_dir)
     hub.export(args.checkpoint, args.output, dtype=args.dtype, head=args.head)
     print(f"{args.output}: written")
+    if args.check:
+        from plugins.hub.huggingface.check import largest_difference
+
+        difference = largest_difference(hub.load(args.checkpoint), args.output, args.head)
+        print(f"{args.output}: the largest difference of logits is {difference:.1e} ({args.dtype})")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import torch
 import toy
 
 from plugins import hub
-from plugins.hub.huggingface import card, files, masked_lm, remote_code
+from plugins.hub.huggingface import card, check, files, masked_lm, remote_code
 
 pytestmark = pytest.mark.slow  # transformers takes seconds to import
 POSITIONS = ("learned", "sinusoidal", "alibi", "alibi_symmetric", "rotary")
@@ -188,6 +188,24 @@ def test_saved_again_and_in_half_precision_it_still_loads(transformers, zero_cla
     hub.export(interface, tmp_path / "half", dtype="bfloat16")
     half = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "half", trust_remote_code=True)
     assert half.dtype == torch.bfloat16
+
+
+def test_the_check_measures_the_difference(zero_clap, tmp_path):
+    interface, folder = zero_clap
+    assert check.largest_difference(interface, folder) <= 1e-5
+    hub.export(interface, tmp_path / "half", dtype="bfloat16")
+    assert 1e-4 < check.largest_difference(interface, tmp_path / "half") < 2.0
+
+
+@pytest.mark.parametrize("kind", ["char_lm", "classifier"])
+def test_the_check_knows_other_models(transformers, toy_data, tmp_path, kind):
+    if kind == "char_lm":
+        lm = toy.make_char_lm()
+    else:
+        lm = hub.load(toy.save_masked_lm(made(tmp_path / "ours"), toy_data, heads={"a": 2, "b": 3}))
+    head = None if kind == "char_lm" else "b"
+    hub.export(lm, tmp_path / "exported", head=head)
+    assert check.largest_difference(lm, tmp_path / "exported", head) <= 1e-5
 
 
 def test_a_classifier_has_its_labels(transformers, toy_data, tmp_path):
