@@ -61,13 +61,13 @@ def contestant(name, args):
     return lambda: lm.sample("0", args.length, **sampling), sum(w.numel() * w.element_size() for w in weights)
 
 
-def reading_rate():
-    """Return the bytes per second at which the machine reads a tensor larger than its caches."""
+def reading_rate(size):
+    """Return the bytes per second at which the machine reads a tensor of this many bytes again and again."""
     import torch
     from measure import interleaved
 
-    big = torch.ones(100_000_000)
-    return 4e8 / min(interleaved({"read": big.sum}, 7)["read"])
+    tensor = torch.ones(size // 4)
+    return size / min(interleaved({"read": tensor.sum}, 50)["read"])
 
 
 def main():
@@ -78,7 +78,7 @@ def main():
     torch.set_num_threads(args.threads or torch.get_num_threads())
     names = list(dict.fromkeys(["no cache", "cache", *args.contestants]))
     runs = {name: contestant(name, args) for name in names}
-    limit = reading_rate()
+    limit = reading_rate(runs["cache"][1])
     seconds = interleaved({name: run for name, (run, _) in runs.items()}, args.repeats, warmup=1)
     peer = "compiled" if "compiled" in names else "cache"
     rows = []
