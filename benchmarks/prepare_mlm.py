@@ -142,6 +142,12 @@ def proportional_set_size(pid):
         return 0.0
 
 
+def settings(args):
+    """Return the options as plain data, with the names of files only."""
+    skipped = ("folder", "save", "text", "gpt2_dir")
+    return {k: v for k, v in vars(args).items() if k not in skipped} | {"text": [path.name for path in args.text]}
+
+
 def main():
     args = parse()
     sys.path.insert(0, str(ROOT))
@@ -165,7 +171,7 @@ def main():
         if not args.only:
             same = (folder / "ours0" / "train.bin").read_bytes() == (folder / "fairseq0" / "train.bin").read_bytes()
             print(f"ids of both: {'equal' if same else 'DIFFERENT'}")
-    report = {"megabytes": size / 1e6, "workers": args.workers, "settings": {k: str(v) for k, v in vars(args).items()}}
+    report = {"megabytes": size / 1e6, "workers": args.workers, "settings": settings(args)}
     for side, rows in results.items():
         seconds, memory = [row[0] for row in rows], [row[1] for row in rows]
         report[side] = {"seconds": seconds, "peak_pss_mb": memory}
