@@ -177,6 +177,8 @@ def attend_placed(
 ) -> Tensor:
     """Return the weighted values (B, H, Q, D); arguments as in :meth:`Attention.attend` and :func:`attend`."""
     bias = placement.bias()
+    if placement.channels is not None:
+        return attend_with_channels(q, k, v, *placement.channels, p)
     if bias is None and placement.causal and q.size(2) > 1:  # the kernel skips what its own mask excludes
         return F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=True)
     return attend(q, k, v, bias, padding, p, training)
@@ -198,6 +200,26 @@ def attend_from_one(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Ten
     if bias is not None:
         scores = scores + bias[:, :, 0]
     return (scores.softmax(-1)[..., None] * v.to(dtype)).sum(2, keepdim=True).to(q.dtype)
+
+
+def attend_with_channels(q: Tensor, k: Tensor, v: Tensor, of_queries: Tensor, of_keys: Tensor, p: float) -> Tensor:
+    """Return causal attention whose bias is the product of further channels.
+
+    Args:
+        q, k, v: (B, H, T, D).
+        of_queries: (H, E).
+        of_keys: (T, E).
+        p: dropout probability of the attention weights.
+
+    Returns:
+        (B, H, T, D).
+    """
+    width = q.size(-1)
+    q = torch.cat([q, of_queries[:, None].expand(*q.shape[:-1], -1)], dim=-1)  # (B, H, T, D + E)
+    k = torch.cat([k, of_keys.expand(*k.shape[:-1], -1)], dim=-1)
+    v = F.pad(v, (0, of_keys.size(-1)))
+    out = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=True, scale=width**-0.5)
+    return out[..., :width]
 
 
 def take_rows(x: Tensor, rows: Tensor | None) -> Tensor:

@@ -71,11 +71,12 @@ class Placement:
         self.queries = tokens if queries is None else queries
         self.key_angles = scheme.angles(tokens, first + keys, device)
         self.query_angles = self.key_angles if queries is None else scheme.angles(queries, first + keys, device)
+        self.channels = self._new_channels()
         # One bias for all layers, except a trained one, of which each layer needs its own gradient, and a long one.
         trained = not scheme.embeds and any(parameter.requires_grad for parameter in scheme.parameters())
         count = self.queries.stop - self.queries.start if isinstance(self.queries, slice) else self.queries.numel()
         self.whole = compiled or (not trained and self.bias_heads * count * keys <= most_scores(device))
-        self._bias = self._new_bias() if self.whole else None
+        self._bias = self._new_bias() if self.whole and self.channels is None else None
         if compiled:
             self._prepare()
 
@@ -87,6 +88,8 @@ class Placement:
     @property
     def bias_heads(self) -> int:
         """Number of heads of :meth:`bias`: H, 1 for only a mask, or 0 if it is None."""
+        if self.channels is not None:
+            return 0
         return self.scheme.bias_heads(self.queries, self.keys, self.explicit, self.window)
 
     def asked(self, queries: Tensor) -> "Placement":
@@ -100,7 +103,7 @@ class Placement:
     def part(self, start: int, stop: int) -> tuple["Placement", slice]:
         """Return only the queries from ``start`` to ``stop``, already rotated, and the keys that they need."""
         part = copy.copy(self)
-        part.explicit, part.whole, part._bias = True, False, None
+        part.explicit, part.whole, part._bias, part.channels = True, False, None, None
         if not isinstance(self.queries, slice):
             part.queries = self.queries[:, start:stop]
             return part, slice(0, self.keys)
@@ -118,6 +121,13 @@ class Placement:
         """Return the bias of the queries, (1 or B, 1 or H, Q, S), or None; see :meth:`Positions.bias`."""
         return self._bias if self.whole and not explicit else self._new_bias(explicit)
 
+    def _new_channels(self) -> tuple[Tensor, ...] | None:
+        """Return channels that replace the bias, where no mask but the causal one is needed; see :meth:`bias`."""
+        every = isinstance(self.queries, slice) and shifted(self.queries, -self.first) == slice(0, self.keys)
+        if self.explicit or not every or self.keys < 2 or (self.window is not None and self.keys > self.window):
+            return None
+        return self.scheme.channels(self.keys, self.device, self.dtype)
+
     def _new_bias(self, explicit: bool = False) -> Tensor | None:
         queries = shifted(self.queries, -self.first)
         return self.scheme.bias(queries, self.keys, self.device, explicit or self.explicit, self.window, self.dtype)
@@ -129,5 +139,8 @@ class Placement:
             for tensor in (self._bias, self.key_angles, self.query_angles)
         )
         vary(self._bias, 0, 2, 3)
+        if self.channels is not None:
+            self.channels = tuple(tensor.clone() for tensor in self.channels)
+            vary(self.channels[1], 0)
         for angles in (self.key_angles, self.query_angles):
             vary(angles, *((1,) if angles is None or angles.ndim == 3 else (1, 3)))

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .alibi import BOS_MODES, alibi_slopes, asymmetric_distance
+from .alibi import BOS_MODES, MOST_POSITIONS, alibi_slopes, asymmetric_distance, key_channels, query_channels
 from .norm import at_least_float32
 from .offset_bias import Grown, OffsetBias
 from .scaling import SCALINGS, Scaling, attention_factor, rotary_frequencies
@@ -92,6 +92,7 @@ class Positions(nn.Module):
             raise ValueError(f"{type(self).__name__} supports scaling {', '.join(self.scalings)}, not {scaling.kind!r}")
         self.scaling = scaling
         self._offsets: dict[tuple, OffsetBias] = {}  # by window, scale and type
+        self._channels: dict[tuple, tuple[Grown, Grown]] = {}  # by type and scale
 
     def embed(self, x: Tensor, where: Where, end: int) -> Tensor:
         """Add positions to embedded tokens.
@@ -116,6 +117,19 @@ class Positions(nn.Module):
 
     def score(self, offset: Tensor) -> Tensor | None:
         """Return (H, N) float32, added to the scores of N offsets (N,), key position minus query position."""
+        return None
+
+    def channels(self, keys: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+        """Return further channels of queries, (H, E), and keys, (S, E), with which causal attention needs no bias.
+
+        Args:
+            keys: S; as many queries.
+            device: of the result.
+            dtype: of the result.
+
+        Returns:
+            None for a scheme that has none, or needs a bias in this type.
+        """
         return None
 
     def bias_heads(self, queries: Where, keys: int, explicit: bool = False, window: int | None = None) -> int:
@@ -266,10 +280,23 @@ class Alibi(Positions):
             raise ValueError(f"alibi_bos is one of {', '.join(BOS_MODES)}, not {spec.alibi_bos!r}")
         self.bos, self.float32 = spec.alibi_bos, spec.alibi_float32
         self.bos_bias = nn.Parameter(torch.zeros(spec.heads)) if self.bos == "learned" else None
+        self.head_width = spec.width // spec.heads
 
     def score(self, offset: Tensor) -> Tensor:
         distance = offset.abs() if self.symmetric or self.causal else asymmetric_distance(offset)
         return -alibi_slopes(self.heads)[:, None] * distance
+
+    def channels(self, keys: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+        """See :meth:`Positions.channels`. In float32 the bias is more precise."""
+        if not self.causal or self.bos != "linear" or dtype.itemsize != 2 or keys > MOST_POSITIONS:
+            return None
+        key = dtype, self.scaling.slope(keys)
+        if key not in self._channels:
+            slopes = alibi_slopes(self.heads) * key[1]
+            small = query_channels(slopes, self.head_width, dtype)
+            self._channels[key] = Grown(lambda _: small, dtype), Grown(key_channels, dtype)
+        of_queries, of_keys = self._channels[key]
+        return of_queries(1, device), of_keys(keys, device)[:keys]
 
     def bias(
         self,

@@ -11,6 +11,7 @@ from plugins.modules.attention import (
     Rows,
     SelfAttention,
     attend,
+    attend_placed,
     attention_weights,
     group_by_sequence,
     match_types,
@@ -18,6 +19,7 @@ from plugins.modules.attention import (
 )
 from plugins.modules.placement import MOST_SCORES, Placement, query_type
 from plugins.modules.positions import Positions, Spec, build
+from plugins.modules.scaling import Scaling
 
 CPU = torch.device("cpu")
 B, H, T, D = 3, 4, 11, 8
@@ -343,3 +345,48 @@ def test_dropout_in_blocks_drops_the_same_weights_in_both_passes(small_blocks, s
     (grad,) = torch.autograd.grad(out.sum(), v)
     torch.testing.assert_close(grad.sum(), out.sum())
     assert len({round(value, 3) for value in out[..., 0].flatten().tolist()}) > T
+
+
+# Causal ALiBi without a bias
+
+
+def causal(heads, length, dtype, **options):
+    """Return a decoder's placement with ALiBi, for heads of 64 channels."""
+    scheme = build("alibi", Spec(64 * heads, heads, length, causal=True))
+    return Placement(scheme, slice(0, length), length, CPU, dtype=dtype, **options)
+
+
+@pytest.mark.parametrize("heads, tolerance", [(8, 1e-5), (12, 1e-4)])  # slopes of 8 heads are powers of two
+@pytest.mark.parametrize("length", [300, 2000])
+def test_channels_give_the_scores_of_the_bias(heads, tolerance, length):
+    of_queries, of_keys = (c.double() for c in causal(heads, length, torch.bfloat16).channels)
+    scores = of_queries @ of_keys.T / 8  # (H, S)
+    bias = causal(heads, length, torch.float64).bias(explicit=True)[0, :, -1]  # of the last query
+    torch.testing.assert_close(scores - scores[:, -1:], bias.double(), atol=0, rtol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_causal_alibi_without_a_bias_is_the_textbooks(dtype):
+    q, k, v = torch.randn(3, 2, 12, 700, 64).to(dtype).unbind()
+    out = [attend_placed(q, k, v, causal(12, 700, dtype, explicit=e), None, 0.0, False) for e in (False, True)]
+    exact = reference(q, k, v, causal(12, 700, torch.float32).bias())
+    without, with_bias = ((x.double() - exact).norm() / exact.norm() for x in out)
+    assert without < 0.004 and without < 1.1 * with_bias
+
+
+def test_a_bias_is_made_where_channels_do_not_do():
+    def channels(dtype=torch.bfloat16, where=slice(0, 9), keys=9, scheme="alibi", causal=True, **options):
+        return Placement(build(scheme, Spec(32, H, 9, causal)), where, keys, CPU, dtype=dtype, **options).channels
+
+    assert channels() is not None and channels(window=9) is not None
+    assert channels(torch.float32) is None  # the bias is more precise
+    assert channels(where=slice(5, 9)) is None and channels(where=slice(0, 1), keys=1) is None
+    assert channels(window=8) is None and channels(explicit=True) is None
+    assert channels(scheme="rotary") is None and channels(causal=False) is None
+
+
+def test_scaled_positions_scale_the_channels():
+    places = [Placement(build("alibi", Spec(32, H, 9, True, scaling=scaling)), slice(0, 9), 9, CPU, dtype=torch.half)
+              for scaling in (Scaling(), Scaling("linear", 4.0))]  # fmt: skip
+    torch.testing.assert_close(places[1].channels[0] * 4, places[0].channels[0])
+    assert torch.equal(places[1].channels[1], places[0].channels[1])
