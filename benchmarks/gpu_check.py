@@ -25,6 +25,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tiny", action="store_true", help="toy sizes on a CPU")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--seconds", type=float, default=SECONDS, metavar="S", help="begin nothing later (%(default)s)")
+    parser.add_argument(
+        "--precision", nargs="+", default=["autocast", "weights"], choices=["autocast", "weights"],
+        help="of the steps: autocast to bfloat16, or weights in bfloat16 (both)",
+    )  # fmt: skip
     parser.add_argument("--bundle", type=Path, metavar="FILE", help="pack what the check needs into FILE, and stop")
     return parser.parse_args(argv)
 
@@ -46,7 +50,7 @@ def main() -> None:
 
     import plugins  # noqa: F401
 
-    table = Table(args.output, "cpu" if args.tiny else "cuda", args.tiny, start, args.seconds)
+    table = Table(args.output, "cpu" if args.tiny else "cuda", args.tiny, start, args.seconds, args.precision)
     parts = {
         "ceiling": kernels.ceiling, "attention": kernels.attention, "loss": kernels.loss, "exact": steps.exact,
         "steps": steps.masked, "compiled": steps.compiled, "decoders": steps.decoders, "syncs": steps.syncs,

@@ -20,7 +20,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("checkpoints", metavar="CKPT", nargs="+", help="checkpoint or its folder; NAME=CKPT sets its name")
+    add("checkpoints", metavar="CKPT", nargs="+",
+        help="checkpoint or its folder; NAME=CKPT sets its name; several of one name are pooled")  # fmt: skip
     add("--text", required=True, type=Path, metavar="FILE", help="text to read, in UTF-8")
     add("--lengths", nargs="+", default=["1x", "2x", "4x", "8x", "16x"], metavar="L",
         help="tokens, or multiples of the trained length (1x 2x 4x 8x 16x)")  # fmt: skip

@@ -57,7 +57,7 @@ def loss_and_norm(positions: str, head: str, padded: bool, device: str, kind: st
 
 def masked(table):
     """Measure steps of masked LMs of base size."""
-    for precision, (tokens, rows) in itertools.product(("autocast", "weights"), sizes(table)):
+    for precision, (tokens, rows) in itertools.product(table.precisions, sizes(table)):
         for name in (*models.OURS, *models.MLM_PEERS):
             measure_masked(table, "steps", name, tokens, rows, precision)
 
@@ -66,9 +66,11 @@ def compiled(table):
     """Measure compiled steps."""
     if table.tiny:
         return  # a C++ compiler takes minutes
-    for tokens, rows in sizes(table):
-        for name in ("alibi-clap", "learned", "alibi", "hf-roberta")[: 4 if tokens == 512 else 1]:
-            measure_masked(table, "compiled", name, tokens, rows, "autocast", compile=True)
+    for name in ("alibi-clap", "learned", "alibi", "hf-roberta"):
+        measure_masked(table, "compiled", name, *sizes(table)[0], "autocast", compile=True)
+    for name in models.DECODERS:
+        measure_causal(table, "compiled", name, compiled=True)
+    measure_masked(table, "compiled", "alibi-clap", *sizes(table)[1], "autocast", compile=True)
 
 
 def sizes(table) -> list[tuple[int, int]]:
@@ -90,15 +92,19 @@ def measure_masked(table, part: str, name: str, tokens: int, rows: int, precisio
 
 def decoders(table):
     """Measure steps of decoders of the shape of GPT-2 small."""
+    for name in models.DECODERS:
+        measure_causal(table, "decoders", name)
+
+
+def measure_causal(table, part: str, name: str, compiled: bool = False) -> None:
     tokens, rows = (32, 2) if table.tiny else (1024, 32)
     shape = (*(TINY if table.tiny else BASE), tokens, 300 if table.tiny else 50257)
-    for compiled, name in itertools.product((False, True), models.DECODERS):
-        named = dict(model=name, tokens=tokens, precision="autocast", compiled=compiled)
-        if (compiled and table.tiny) or table.out_of_time("decoders", **named):
-            continue
-        with table.row("decoders", **named):
-            contestant = models.causal_contestant(name, shape, rows, table.device, "autocast", compiled)
-            run(table, "decoders", named, contestant, shape, rows, rows * tokens)
+    named = dict(model=name, tokens=tokens, precision="autocast")
+    if table.out_of_time(part, **named):
+        return
+    with table.row(part, **named):
+        contestant = models.causal_contestant(name, shape, rows, table.device, "autocast", compiled)
+        run(table, part, named, contestant, shape, rows, rows * tokens)
 
 
 def run(table, part: str, named: dict, contestant: models.Contestant, shape, rows: int, predicted: int) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ class Table:
     Attributes:
         device: "cuda", or "cpu" for the toy form.
         tiny: toy sizes.
+        precisions: of the steps: autocast, or weights in bfloat16.
         ceiling: FLOP/s of a bfloat16 matrix product on this device, once it is measured.
         broken: whether a row failed or a law does not hold.
     """
 
-    def __init__(self, output: Path, device: str, tiny: bool, start: float, seconds: float):
+    def __init__(self, output: Path, device: str, tiny: bool, start: float, seconds: float, precisions: Sequence[str]):
         self.output, self.device, self.tiny = output, device, tiny
+        self.precisions = precisions
         self.start, self.end = start, start + seconds
         self.rows: list[dict[str, Any]] = []
         self.ceiling = float("nan")

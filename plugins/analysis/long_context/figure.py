@@ -37,7 +37,8 @@ def conclusion(series: Mapping[str, Sequence[Mapping]]) -> str:
 def draw(path: str | Path, series: Mapping[str, Sequence[Mapping]]) -> None:
     """Draw loss against length in two panels: sliding windows, and windows that do not overlap.
 
-    Bands are one standard error over windows; a cross marks where a table of positions ends.
+    Bands are one standard error over windows, or over runs that were pooled; a cross marks where a table of positions
+    ends.
 
     Args:
         path: output file; its suffix selects the format.
@@ -72,7 +73,8 @@ def draw(path: str | Path, series: Mapping[str, Sequence[Mapping]]) -> None:
         axes.set_title(label, fontsize=9.5, loc="left")
     panels[0].set_ylabel("loss (nats per token)")
     ended = any("limit" in row for rows in series.values() for row in rows)
-    note = "bands: one standard error over windows" + ("; x: the table of positions ends" if ended else "")
+    over = f"{n} runs" if (n := max(row.get("runs", 1) for rows in series.values() for row in rows)) > 1 else "windows"
+    note = f"bands: one standard error over {over}" + ("; x: the table of positions ends" if ended else "")
     plots.head(figure, conclusion(series), note, 0.07)
     plots.label_ends(panels[1], plots.ends_of(curves, list(series)))
     plots.save(figure, path)

@@ -14,6 +14,7 @@ from plugins.files import read_text, write_json
 
 from . import figure
 from .losses import Settings, evaluate, scheme_of, trained_length
+from .pooling import pool
 
 
 def run(
@@ -31,7 +32,8 @@ def run(
 
     Args:
         load: from a path to the model, for example ``plugins.hub.load``.
-        checkpoints: paths, each with its name before ``=`` or without.
+        checkpoints: paths, each with its name before ``=`` or without. Several with one name are runs of one model,
+            whose results are pooled.
         text: the file to read.
         lengths: tokens, or multiples of the trained length, for example ``4x``.
         scalings: kinds, see :class:`plugins.modules.scaling.Scaling`; kinds that a model does not support are skipped.
@@ -42,7 +44,8 @@ def run(
     Raises:
         UserError: a file cannot be read, a length or scaling is invalid, the text is too short, or nothing is left.
     """
-    content, series = read_text(text), {}
+    content, found = read_text(text), dict[str, list[list[dict]]]()
+    named = {given.split("=", 1)[0] for given in checkpoints if "=" in given}
     for given in checkpoints:
         name, path = given.split("=", 1) if "=" in given else (Path(given).name, given)
         lm = load(path)
@@ -52,14 +55,15 @@ def run(
         supported = [kind for kind in scalings if kind in scheme_of(lm).scalings]
         for kind in tqdm(supported, desc=name, unit=" evaluations", disable=not bar):
             label = name if kind == "none" else f"{name}, {kind}"
-            if label in series:
+            if label in found and name not in named:
                 raise UserError(f"two checkpoints are called {name}: give them names, NAME=CKPT")
-            series[label] = evaluate(lm, tokens, wanted, kind)
-    if not series:
+            found.setdefault(label, []).append(evaluate(lm, tokens, wanted, kind))
+    if not found:
         raise UserError(f"--scaling {' '.join(scalings)}: no model supports any of these")
     output.mkdir(parents=True, exist_ok=True)
     about = {"text": str(text), "checkpoints": list(checkpoints), "lengths": list(lengths), **settings}
-    write_json(output / "long_context.json", {**about, "results": series}, indent=1)
+    series = {label: pool(runs) for label, runs in found.items()}
+    write_json(output / "long_context.json", {**about, "results": series, "runs": found}, indent=1)
     figure.draw(output / "long_context.png", series)
     return table(series)
 

@@ -1,8 +1,10 @@
 """Comparison of checkpoints: files, table, names and the figure's title."""
 
 import json
+import statistics
 
 import pytest
+import torch
 import toy
 
 from plugins.analysis.long_context.figure import conclusion
@@ -46,6 +48,22 @@ def test_one_name_for_two_checkpoints_is_refused_unless_they_get_names(run_scrip
         run_script("long_context", checkpoints[1], checkpoints[1], *options)
     run_script("long_context", checkpoints[1], f"again={checkpoints[1]}", *options)
     assert "again" in capsys.readouterr().out
+
+
+def test_checkpoints_of_one_name_are_pooled(run_script, make_char_lm, text, tmp_path):
+    folders = []
+    for seed in (1, 2, 3):
+        (tmp_path / str(seed)).mkdir()
+        torch.manual_seed(seed)
+        folders.append(toy.save_char_lm(make_char_lm(positions="alibi"), tmp_path / f"{seed}/checkpoint_best.pt"))
+    options = ("--lengths", "1x", "4x", "--windows", 3, "--stride", 4, "-o", tmp_path / "long")
+    run_script("long_context", *(f"alibi={path}" for path in folders), "--text", text, *options)
+    written = json.loads((tmp_path / "long" / "long_context.json").read_text())
+    each = [run[1]["sliding"]["mean"] for run in written["runs"]["alibi"]]
+    pooled = written["results"]["alibi"][1]
+    assert len(set(each)) == 3 and pooled["runs"] == 3
+    assert pooled["sliding"]["mean"] == pytest.approx(statistics.mean(each))
+    assert pooled["sliding"]["standard_error"] == pytest.approx(statistics.stdev(each) / 3**0.5)
 
 
 @pytest.mark.parametrize("length, tokens", [("512", 512), ("4x", 64), ("1.5x", 24)])
