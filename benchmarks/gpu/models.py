@@ -184,6 +184,7 @@ def causal_contestant(name: str, shape: Shape, rows: int, device: str, precision
     from omegaconf import OmegaConf
 
     from plugins.criterions.causal_lm import CausalLMCriterion
+    from plugins.data.predicted import predicted
     from plugins.models.causal_lm import CausalLanguageModel
     from plugins.models.causal_lm_config import CausalLMConfig
     from plugins.options import NO_START
@@ -196,5 +197,8 @@ def causal_contestant(name: str, shape: Shape, rows: int, device: str, precision
     )  # fmt: skip
     model = CausalLanguageModel.build_model(OmegaConf.structured(config), task)
     criterion = CausalLMCriterion(task)
-    sample = {"net_input": {"src_tokens": given}, "target": target, "ntokens": target.numel(), "nsentences": rows}
+    sample = {
+        "net_input": {"src_tokens": given}, "target": target, "ntokens": target.numel(), "nsentences": rows,
+        "predicted": to(predicted(target.cpu().numpy(), 1), device),
+    }  # fmt: skip
     return Contestant(model, lambda: mean(criterion(model, sample)), precision, device)

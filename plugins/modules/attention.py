@@ -178,7 +178,8 @@ def attend_placed(
     """Return the weighted values (B, H, Q, D); arguments as in :meth:`Attention.attend` and :func:`attend`."""
     bias = placement.bias()
     if placement.channels is not None:
-        return attend_with_channels(q, k, v, *placement.channels, p)
+        of_queries, of_keys = placement.channels
+        return attend_with_channels(q, k, v, of_queries, of_keys, p)
     if bias is None and placement.causal and q.size(2) > 1:  # the kernel skips what its own mask excludes
         return F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=True)
     return attend(q, k, v, bias, padding, p, training)

@@ -42,7 +42,9 @@ class Stepper:
         self.model = model
         self.steps = 0  # for which caches were prepared
         self.failed = False
-        self._graph = torch.compile(run_layers, fullgraph=True, dynamic=False, isolate_recompiles=True, options=OPTIONS)
+        self._graph = torch.compile(  # type: ignore[call-overload]  # its overloads lack isolate_recompiles
+            run_layers, fullgraph=True, dynamic=False, isolate_recompiles=True, options=OPTIONS
+        )
         self._marked: Tensor | None = None  # keys whose dimensions are marked as dynamic
 
     def prepare(self, cache: Cache, rows: int, steps: int, compiled: bool | None = None) -> None:

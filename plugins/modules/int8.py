@@ -18,6 +18,10 @@ class Int8Linear(nn.Module):
         layer: the layer to convert: weight (V, C), and bias (V,) or None.
     """
 
+    weight: Tensor
+    scale: Tensor
+    bias: Tensor | None
+
     def __init__(self, layer: nn.Linear):
         super().__init__()
         self.in_features, self.out_features = layer.in_features, layer.out_features

@@ -4,7 +4,6 @@ import json
 import statistics
 
 import pytest
-import torch
 import toy
 
 from plugins.analysis.long_context.figure import conclusion
@@ -54,8 +53,8 @@ def test_checkpoints_of_one_name_are_pooled(run_script, make_char_lm, text, tmp_
     folders = []
     for seed in (1, 2, 3):
         (tmp_path / str(seed)).mkdir()
-        torch.manual_seed(seed)
-        folders.append(toy.save_char_lm(make_char_lm(positions="alibi"), tmp_path / f"{seed}/checkpoint_best.pt"))
+        lm = make_char_lm(positions="alibi", seed=seed)
+        folders.append(toy.save_char_lm(lm, tmp_path / f"{seed}/checkpoint_best.pt"))
     options = ("--lengths", "1x", "4x", "--windows", 3, "--stride", 4, "-o", tmp_path / "long")
     run_script("long_context", *(f"alibi={path}" for path in folders), "--text", text, *options)
     written = json.loads((tmp_path / "long" / "long_context.json").read_text())
