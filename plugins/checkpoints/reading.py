@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_leaves
 
 from plugins.errors import UserError, shortened
 
@@ -125,8 +124,21 @@ def read_file(path: str | os.PathLike, mapped: bool = True) -> Any:
 
 
 def copied(content: Any) -> Any:
-    """Return a copy of the content of a file that shares its tensors."""
-    tensors = {id(leaf): leaf for leaf in tree_leaves(content) if torch.is_tensor(leaf)}
+    """Return a copy of the content of a file that shares its tensors.
+
+    Each container is visited once: nested lists that contain each other many times have exponentially many leaves.
+    """
+    tensors: dict[int, torch.Tensor] = {}
+    seen, waiting = set[int](), [content]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if torch.is_tensor(part):
+            tensors[id(part)] = part
+        elif isinstance(part, dict | list | tuple):
+            waiting.extend(part.values() if isinstance(part, dict) else part)
     return copy.deepcopy(content, tensors)
 
 

@@ -221,3 +221,11 @@ def test_loading_a_model_reads_its_checkpoint_once(tmp_path, toy_data, kind, rea
     hub.load(tmp_path)
     hub.Embedder.from_pretrained(tmp_path)
     assert reads == ["checkpoint_best.pt"] * 2
+
+
+def test_lists_that_contain_each_other_many_times_are_copied_in_linear_time():
+    nested, tensor = [], torch.zeros(2)
+    for _ in range(60):
+        nested = [nested, nested, tensor]
+    found = reading.copied({"nested": nested})["nested"]
+    assert found is not nested and found[0] is found[1] and found[2] is tensor
