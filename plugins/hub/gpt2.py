@@ -64,12 +64,10 @@ def read(folder: str | os.PathLike, tokenizer: str | Path | None = None) -> Caus
     """
     folder = Path(folder)
     config = read_json(folder / CONFIG, dict)
-    if config.get("model_type") == "opt":
-        theirs, config = config, opt_in.config_of(config, folder / CONFIG)
-        found = opt_in.weights_of(files.read_weights(folder), theirs, folder / CONFIG)
-    else:
-        found = read_weights(folder)
-    options = options_of(config, folder / CONFIG)
+    theirs, opt = config, config.get("model_type") == "opt"
+    config = opt_in.config_of(theirs, folder / CONFIG) if opt else theirs
+    options = options_of(config, folder / CONFIG)  # first: the kind of another model says more than a missing file
+    found = opt_in.weights_of(files.read_weights(folder), theirs, folder / CONFIG) if opt else read_weights(folder)
     check_sizes(options, found, folder / CONFIG)
     dictionary = read_dictionary(folder, tokenizer, config["vocab_size"])
     with torch.device("meta"):
