@@ -4,7 +4,7 @@
     python scripts/demo_diagnose.py
 
 The task is that of scripts/demo_glue.py (is a sentence as it was written, or are its words shuffled?) with 5 % of the
-labels made wrong, the model the best of scripts/demo_mlm.py, which is called first if it has not run yet.
+labels made wrong, the model the best of scripts/demo_mlm.py if that has run, else checkpoints/zero_clap_tiny.
 """
 
 import argparse
@@ -24,13 +24,13 @@ def parse_args(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
-    add("--checkpoint", metavar="CKPT", help=f"pretrained model (default: the best of {demo_glue.DEMO})")
+    add("--checkpoint", metavar="CKPT", help=f"pretrained model (default: the best of {demo_glue.DEMO}, if any)")
     add("--rows", type=int, default=demo_glue.TRAIN, metavar="N", help="training rows (%(default)s)")
     add("--share", type=float, default=0.05, metavar="X", help="of the labels that are made wrong (%(default)s)")
     add("--folds", type=int, default=3, metavar="N", help="(%(default)s)")
     add("--seeds", nargs="+", type=int, default=[1, 2], metavar="N", help="(1 2)")
     add("--epochs", type=int, default=4, metavar="N", help="(%(default)s)")
-    add("--pretrain-updates", type=int, default=500, metavar="N", help="if pretraining is needed (default: 500)")
+    add("--pretrain-updates", type=int, metavar="N", help=f"pretrain so long instead of taking {demo_glue.SHIPPED}")
     add("--jobs", type=int, metavar="N", help="runs at a time (default: what cores and memory allow)")
     add("-o", "--output", type=Path, default=Path("checkpoints/diagnose-demo"), metavar="DIR",
         help="folder to write (%(default)s)")  # fmt: skip
