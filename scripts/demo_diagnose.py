@@ -50,7 +50,7 @@ def main():
     demo_glue.make_task(task)
     planted = plant(task / "train.tsv", args.output / "train.tsv", args.rows, args.share)
     words = ["--data", args.output / "train.tsv", "--checkpoint", checkpoint, "--folds", args.folds, "--seeds",
-             *args.seeds, "--epochs", args.epochs, "--lr", "5e-4", "--batch-size", 32, "--options", "--clip-norm=1",
+             *args.seeds, "--epochs", args.epochs, "--lr", "5e-4", "--batch-size", 32, "--options=--clip-norm=1",
              "-o", args.output]  # fmt: skip
     words += ["--jobs", args.jobs] if args.jobs else []
     words += ["--user-dir", args.user_dir] if args.user_dir else []
