@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-PRECISIONS = {  # name: options, largest relative difference of the loss from float32's
+PRECISIONS = {  # name: options, largest relative gap of the loss from float32's
     "float32": ([], 0.0),
     "mixed-precision": (["--mixed-precision", "bf16"], 0.01),
     "bf16": (["--bf16"], 0.02),
@@ -41,17 +41,17 @@ def train(table):
         with table.row("train", precision=name):
             row = run(table, data, root / name, options, updates_of(table))
             reference = reference or row["last_loss"]
-            apart = row["last_loss"] / reference - 1
+            gap = row["last_loss"] / reference - 1
             learns = row["last_loss"] < row["first_loss"]
-            table.add("train", learns and abs(apart) <= most, precision=name, **row, against_float32=apart)
+            table.add("train", learns and abs(gap) <= most, precision=name, **row, against_float32=gap)
     if not table.out_of_time("train", precision="mixed-precision, resumed"):
         with table.row("train", precision="mixed-precision, resumed"):
             options = PRECISIONS["mixed-precision"][0]
             run(table, data, root / "resumed", options, updates_of(table) // 2, save=True)
             row = run(table, data, root / "resumed", options, updates_of(table))
             want = next(r for r in table.rows if r.get("precision") == "mixed-precision" and "last_loss" in r)
-            apart = row["last_loss"] / want["last_loss"] - 1
-            table.add("train", abs(apart) < 5e-3, precision="mixed-precision, resumed", **row, against_unbroken=apart)
+            gap = row["last_loss"] / want["last_loss"] - 1
+            table.add("train", abs(gap) < 5e-3, precision="mixed-precision, resumed", **row, against_unbroken=gap)
 
 
 def prepare(folder: Path) -> Path:

@@ -13,13 +13,6 @@ POSITIONS = ("learned", "alibi", "alibi_symmetric", "rotary")
 
 
 @pytest.fixture(scope="module")
-def transformers():
-    transformers = pytest.importorskip("transformers")
-    transformers.logging.set_verbosity_error()
-    return transformers
-
-
-@pytest.fixture(scope="module")
 def exported(transformers, toy_data, tmp_path_factory):
     """Return a function from a positional scheme to a loaded masked LM and its folder for transformers."""
     made = {}

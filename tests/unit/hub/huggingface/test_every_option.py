@@ -81,13 +81,6 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def transformers():
-    transformers = pytest.importorskip("transformers")
-    transformers.logging.set_verbosity_error()
-    return transformers
-
-
-@pytest.fixture(scope="module")
 def folders(transformers, tmp_path_factory):
     """The tokenizer's files of each family."""
     tokenizers, found = pytest.importorskip("tokenizers"), {}

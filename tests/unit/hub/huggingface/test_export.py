@@ -18,13 +18,6 @@ SENTENCES = ["the river carries a letter", "a machine", "every ship is near the 
 
 
 @pytest.fixture(scope="module")
-def transformers():
-    transformers = pytest.importorskip("transformers")
-    transformers.logging.set_verbosity_error()
-    return transformers
-
-
-@pytest.fixture(scope="module")
 def code(tmp_path_factory):
     """The code of both shells as packages, to build many models without a folder for each."""
     import sys

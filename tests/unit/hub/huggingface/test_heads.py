@@ -15,13 +15,6 @@ pytestmark = pytest.mark.slow  # transformers takes seconds to import
 TEXTS = ["the river", "a letter", "the old machine near the window", "story", "winter garden follows a teacher"]
 
 
-@pytest.fixture(scope="module")
-def transformers():
-    transformers = pytest.importorskip("transformers")
-    transformers.logging.set_verbosity_error()
-    return transformers
-
-
 def score_head(pooling, width=32):
     from plugins.modules.score_head import ScoreHead
 

@@ -18,13 +18,6 @@ SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
 
 
 @pytest.fixture(scope="module")
-def transformers():
-    transformers = pytest.importorskip("transformers")
-    transformers.logging.set_verbosity_error()
-    return transformers
-
-
-@pytest.fixture(scope="module")
 def tokenizer(transformers, tmp_path_factory):
     """The tokenizer of an OPT: GPT-2's BPE with </s> at the beginning of a text."""
     bpe, folder = pytest.importorskip("tokenizers").ByteLevelBPETokenizer(), tmp_path_factory.mktemp("tokenizer")

@@ -24,13 +24,6 @@ SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 
 
 @pytest.fixture(scope="module")
-def transformers():
-    transformers = pytest.importorskip("transformers")
-    transformers.logging.set_verbosity_error()
-    return transformers
-
-
-@pytest.fixture(scope="module")
 def bpe(transformers, tmp_path_factory):
     """The tokenizer's files of a small RoBERTa, with <mask> last."""
     tokenizers, folder = pytest.importorskip("tokenizers"), tmp_path_factory.mktemp("bpe")
