@@ -49,7 +49,8 @@ def of_python():
         for info in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
             module = importlib.import_module(info.name)
             for name, value in vars(module).items():
-                if getattr(value, "__module__", None) == info.name and not name.startswith("_"):
+                own = getattr(value, "__module__", None) == info.name and not name.startswith("_")
+                if own or (callable(value) and name in getattr(module, "__all__", ())):
                     objects[f"{info.name.removeprefix('plugins.')}.{name}"] = value
     found = {}
     for name, value in objects.items():

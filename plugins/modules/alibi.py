@@ -1,16 +1,90 @@
-"""The slopes and distances of ALiBi (Press et al., 2022, arXiv 2108.12409).
+"""Attention with linear biases (ALiBi; Press et al., 2022, arXiv 2108.12409).
 
-The scheme itself is :class:`plugins.modules.positions.Alibi`.
+Shapes: B sequences, Q queries, S keys, H heads of D channels.
 """
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from .offset_bias import Grown
+from .position_scheme import Positions, Spec, Where
 
 BOS_MODES = ("linear", "zero", "learned")
 CHANNELS = 8  # four are used; GPU kernels want the head dimension to be a multiple of eight
 LOW = 128  # positions are a multiple of it and a rest: bfloat16 represents both
 MOST_POSITIONS = LOW * 256
+
+
+class Alibi(Positions):
+    """Attention with linear biases (Press et al., 2022, arXiv 2108.12409): minus a slope times the distance.
+
+    In an encoder a key to the right counts as half a position nearer, so that no two offsets have the same bias
+    (EIFY/fairseq, README, "nonsymmetric with offset").
+
+    ``Spec.alibi_bos`` sets row and column 0, the bias from and to ``<s>``: ``linear`` as for every other token;
+    ``zero``, so that ``<s>`` is near every token (as data2vec 2.0, arXiv 2212.07525, does for its extra tokens);
+    ``learned``, one scalar per head (LittleBird, arXiv 2210.11870).
+
+    The bias has the type of the queries, so that fused kernels take it. bfloat16 represents half a position up to a
+    distance of 128; beyond it the half position is kept on average over neighboring distances. ``Spec.alibi_float32``
+    keeps float32.
+
+    Raises:
+        ValueError: an unknown ``alibi_bos``.
+    """
+
+    key = "alibi"
+    symmetric = False
+    scalings = ("none", "linear", "dynamic")
+
+    def __init__(self, spec: Spec):
+        super().__init__(spec)
+        if spec.alibi_bos not in BOS_MODES:
+            raise ValueError(f"alibi_bos is one of {', '.join(BOS_MODES)}, not {spec.alibi_bos!r}")
+        self.bos, self.float32 = spec.alibi_bos, spec.alibi_float32
+        self.bos_bias = nn.Parameter(torch.zeros(spec.heads)) if self.bos == "learned" else None
+        self.head_width = spec.width // spec.heads
+
+    def score(self, offset: Tensor) -> Tensor:
+        distance = offset.abs() if self.symmetric or self.causal else asymmetric_distance(offset)
+        return -alibi_slopes(self.heads)[:, None] * distance
+
+    def channels(self, keys: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+        """See :meth:`Positions.channels`. In float32 the bias is more precise."""
+        if not self.causal or self.bos != "linear" or dtype.itemsize != 2 or keys > MOST_POSITIONS:
+            return None
+        key = dtype, self.scaling.slope(keys)
+        if key not in self._channels:
+            slopes = alibi_slopes(self.heads) * key[1]
+            small = query_channels(slopes, self.head_width, dtype)
+            self._channels[key] = Grown(lambda _: small, dtype), Grown(key_channels, dtype)
+        of_queries, of_keys = self._channels[key]
+        return of_queries(1, device), of_keys(keys, device)[:keys]
+
+    def bias_type(self, dtype: torch.dtype) -> torch.dtype:
+        """See :meth:`Positions.bias_type`."""
+        return torch.float32 if self.float32 else dtype
+
+    def adjust(self, bias: Tensor, queries: Where) -> Tensor:
+        """Set the bias from and to ``<s>``; see :meth:`Positions.adjust`."""
+        if self.bos == "linear":
+            return bias
+        value = bias.new_zeros(self.heads) if self.bos_bias is None else self.bos_bias.to(bias.dtype)
+        if isinstance(queries, slice):
+            queries = torch.arange(queries.start, queries.stop, device=bias.device)
+        keys = torch.arange(bias.size(-1), device=bias.device)
+        at_bos = (queries == 0)[..., None] | (keys == 0)  # (Q, S) or (B, Q, S)
+        return torch.where(at_bos[..., None, :, :], value[:, None, None], bias)
+
+    def extra_repr(self) -> str:
+        return f"{self.heads}, symmetric={self.symmetric}, bos={self.bos!r}"
+
+
+class SymmetricAlibi(Alibi):
+    """ALiBi with the same bias on both sides of a token."""
+
+    symmetric = True
 
 
 def alibi_slopes(num_heads: int) -> Tensor:

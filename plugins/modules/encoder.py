@@ -15,7 +15,7 @@ from .compiling import Compilable, vary
 from .dropout import Dropout
 from .norm import LayerNorm, l2_normalize, to_autocast
 from .placement import Placement, query_type
-from .positions import Positions
+from .position_scheme import Positions
 from .recompute import call
 
 

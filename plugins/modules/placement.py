@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .compiling import vary
-from .positions import Positions, Where, shifted
+from .position_scheme import Positions, Where, shifted
 
 MOST_SCORES = {  # numbers in a block of attention scores or of their bias
     "cpu": 1 << 24,  # 64 MB in float32, about what its caches hold
