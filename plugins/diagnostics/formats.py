@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from plugins import numpy_files
 from plugins.data.text.records import BadRow, json_records
 from plugins.data.text.tables import table_rows
 from plugins.errors import UserError, check
@@ -82,11 +83,7 @@ def read_npz(path: Path, kind: str = "probabilities") -> Predictions:
     Raises:
         UserError: it is damaged, lacks an array, or rows differ in number.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except Exception as error:  # numpy and zipfile raise many kinds on a damaged file
-        raise UserError(f"{path}: not an .npz of plain arrays ({error})") from None
+    arrays = numpy_files.read_npz(path)
     names = {"probabilities": ("probabilities", "probs", "pred_probs"), "logits": ("logits",)}
     found = [(k, name) for k, group in names.items() for name in group if name in arrays]
     check(found, f"{path}: no array 'probabilities' or 'logits'; there are {', '.join(arrays) or 'none'}")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from plugins import numpy_files
 from plugins.errors import UserError
 from plugins.files import replacing
 
@@ -48,18 +49,11 @@ def read(path: str | Path) -> Vectors:
     Raises:
         UserError: missing, damaged, of other arrays, or with numbers that are not finite.
     """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            missing = [name for name in ARRAYS if name not in arrays]
-            if missing:
-                raise UserError(f"{path}: no array {missing[0]!r} in it; write it with scripts/embed.py")
-            found = Vectors(*(arrays[name] for name in ARRAYS))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except UserError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError, MemoryError) as error:
-        raise UserError(f"{path}: not a file of vectors ({' '.join(str(error).split())[:100]})") from None
+    stored = numpy_files.read_npz(path, ARRAYS)
+    missing = [name for name in ARRAYS if name not in stored]
+    if missing:
+        raise UserError(f"{path}: no array {missing[0]!r}; write the file with scripts/embed.py")
+    found = Vectors(*(stored[name] for name in ARRAYS))
     fits = found.vectors.ndim == 2 and found.vectors.dtype.kind == "f" and len(found.vectors)
     if not fits or not len(found.vectors) == len(found.index) == len(found.text_hash):
         raise UserError(f"{path}: vectors of shape {found.vectors.shape} for {len(found.index)} names; write it again")

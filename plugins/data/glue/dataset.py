@@ -13,6 +13,7 @@ import torch
 from fairseq.data import Dictionary, encoders
 from tqdm import tqdm
 
+from plugins import numpy_files
 from plugins.data.by_length import ByLength
 from plugins.data.dictionaries import MaskDictionary
 from plugins.data.glue import reader
@@ -139,14 +140,14 @@ def key(path: str | Path, spec: GlueSpec, split: str, tokenizer: FolderTokenizer
 
 def read_cache(path: Path) -> Tokenized | None:
     """Return the split in a cache file, or None if the file is missing or damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            labels = arrays["labels"] if "labels" in arrays else None
-            return Tokenized(arrays["tokens"], arrays["offsets"], labels, arrays["index"], int(arrays["skipped"]))
-    except (FileNotFoundError, NotADirectoryError):
+    if not path.is_file():
         return None
-    except Exception as error:  # numpy and zipfile raise many kinds on a damaged file
-        logger.warning("%s: damaged (%s), made again", path, error)
+    try:
+        arrays = numpy_files.read_npz(path)
+        offsets, index, skipped = arrays["offsets"], arrays["index"], int(arrays["skipped"])
+        return Tokenized(arrays["tokens"], offsets, arrays.get("labels"), index, skipped)
+    except (UserError, KeyError, TypeError, ValueError) as error:
+        logger.warning("damaged cache, made again: %s", error)
         return None
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from plugins import numpy_files
 from plugins.errors import UserError, check
 
 HELD_OUT = "held_out"
@@ -38,12 +39,10 @@ def rows(fold: str, path: str | Path, total: int) -> tuple[np.ndarray, np.ndarra
     """
     number, count = parse(fold)
     try:
-        folds = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise UserError(f"--fold-file {path}: {error.strerror or 'not a .npy file'}") from None
-    except (ValueError, EOFError, SyntaxError) as error:
-        raise UserError(f"--fold-file {path}: not a .npy file of numbers ({error})") from None
-    whole = isinstance(folds, np.ndarray) and folds.ndim == 1 and np.issubdtype(folds.dtype, np.integer)
+        folds = numpy_files.read_npy(path)
+    except UserError as error:
+        raise UserError(f"--fold-file {error}") from None
+    whole = folds.ndim == 1 and np.issubdtype(folds.dtype, np.integer)
     check(whole, f"--fold-file {path}: one whole number per training row is expected")
     check(len(folds) == total, f"--fold-file {path}: {len(folds)} rows, but there are {total} training rows")
     fits = folds.min(initial=0) >= -1 and folds.max(initial=0) < count

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from plugins import numpy_files
 from plugins.errors import UserError, check
 
 PATTERN = re.compile(r"([a-z_]+)_epoch_(\d+)\.npy")
@@ -69,9 +70,6 @@ def load(path: Path) -> np.ndarray:
     Raises:
         UserError: it is damaged, or does not contain floats (n, K).
     """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise UserError(f"{path}: damaged ({error})") from None
+    array = numpy_files.read_npy(path, mapped=True)
     check(array.ndim == 2 and np.issubdtype(array.dtype, np.floating), f"{path}: logits (rows, classes) are expected")
     return array
