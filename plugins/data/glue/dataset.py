@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from fairseq.data import Dictionary, encoders
+from fairseq.data import Dictionary
 from tqdm import tqdm
 
 from plugins import numpy_files
@@ -75,7 +75,7 @@ class FolderTokenizer:
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, as in fairseq's hub interface."""
         if self._bpe is None:
-            self._bpe = encoders.build_bpe(self.options)
+            self._bpe = bpe.build(self.options)
         index = self.dictionary.index
         return [index(piece) for piece in self._bpe.encode(text).split()]
 

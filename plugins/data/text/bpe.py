@@ -10,7 +10,7 @@ from fairseq.data import Dictionary, encoders
 from omegaconf import DictConfig, OmegaConf
 
 from plugins.data.dictionaries import FILLER
-from plugins.data.text.tokenizers import SENTENCEPIECE_FILE, TOKENIZER_FILES
+from plugins.data.text.tokenizers import SENTENCEPIECE_FILE, TOKENIZER_FILES, WORD_PIECE_FILES
 from plugins.errors import UserError
 from plugins.files import replacing
 
@@ -25,7 +25,24 @@ def find(folder: str | os.PathLike, preferred: str = "sentencepiece") -> DictCon
         paths = {option: os.path.join(folder, name) for option, name in kinds[kind].items()}
         if all(map(os.path.exists, paths.values())):
             return OmegaConf.create({"_name": kind} | paths)
+    for name in WORD_PIECE_FILES:
+        path = os.path.join(folder, name)
+        if os.path.exists(path):
+            cased = name != WORD_PIECE_FILES[0]
+            return OmegaConf.create({"_name": "bert", "bpe_vocab_file": path, "bpe_cased": cased})
     return None
+
+
+def build(options: DictConfig) -> Any:
+    """Return the tokenizer of :func:`find`.
+
+    Raises:
+        UserError: it needs a library that is not installed.
+    """
+    try:
+        return encoders.build_bpe(options)
+    except ImportError as error:
+        raise UserError(f"{options.get('bpe_vocab_file', options['_name'])}: {error}") from None
 
 
 def copy(source: str | os.PathLike, target: str | os.PathLike) -> None:
@@ -46,7 +63,7 @@ def word_starts(folder: str | os.PathLike, dictionary: Dictionary) -> np.ndarray
     options = find(folder)
     if options is None:
         raise UserError(f"{folder}: no tokenizer, which --mask-whole-words needs to find the starts of words")
-    bpe = encoders.build_bpe(options)
+    bpe = build(options)
     special = dictionary.nspecial
     return np.array([i < special or starts_word(bpe, w) for i, w in enumerate(dictionary.symbols)])
 

@@ -27,7 +27,8 @@ from plugins.plain_data import parse_json
 SENTENCEPIECE_FILE = "sentencepiece.bpe.model"  # the name that fairseq's hub_utils looks for
 DICTIONARY_FILE = "dict.txt"
 GPT2_FILES = ("encoder.json", "vocab.bpe", DICTIONARY_FILE)
-TOKENIZER_FILES = (SENTENCEPIECE_FILE, *GPT2_FILES)  # everything that turns text into a model's input
+WORD_PIECE_FILES = ("wordpiece.txt", "wordpiece.cased.txt")  # BERT's, of lower-cased text or not
+TOKENIZER_FILES = (SENTENCEPIECE_FILE, *GPT2_FILES, *WORD_PIECE_FILES)  # everything that turns text into a model's input
 
 # Beyond this much text the pieces hardly change, while training takes about 20 bytes of memory per character.
 _TRAINING_BYTES = 20_000_000

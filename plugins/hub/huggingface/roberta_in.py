@@ -1,4 +1,8 @@
-"""RoBERTa-class folders of transformers as checkpoints of clap_roberta: RoBERTa, CamemBERT, XLM-R and others."""
+"""RoBERTa-class folders of transformers as checkpoints of clap_roberta: RoBERTa, CamemBERT, XLM-R, BERT and others.
+
+BERT has the same layers, other names, positions that count from row 0, and a second segment, which is not used: the
+two texts of a pair are separated by ``</s></s>`` as in RoBERTa.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -14,11 +18,11 @@ from plugins.models.clap_roberta_config import DEFAULTS
 
 from . import files, masked_checkpoint, roberta_vocabulary
 from .files import CONFIG
-from .roberta_names import THEIRS, our_name
+from .roberta_names import BERT, THEIRS, our_name
 
 logger = logging.getLogger(__name__)
 
-MODEL_TYPES = ("roberta", "camembert", "xlm-roberta")
+MODEL_TYPES = ("roberta", "camembert", "xlm-roberta", "bert")
 FIXED = {  # values that are fixed in the model
     "position_embedding_type": "absolute",
     "is_decoder": False,
@@ -43,7 +47,8 @@ ACTIVATIONS = {
     "linear": "linear",
 }
 # Not part of the masked LM: the pooler of next-sentence prediction, and buffers.
-IGNORED = ("roberta.pooler.", "roberta.embeddings.position_ids", "roberta.embeddings.token_type_ids")
+IGNORED = ("roberta.pooler.", "roberta.embeddings.position_ids", "roberta.embeddings.token_type_ids",
+           "cls.seq_relationship.")  # fmt: skip
 WORDS = "roberta.embeddings.word_embeddings.weight"
 PLACES = "roberta.embeddings.position_embeddings.weight"
 TYPES = "roberta.embeddings.token_type_embeddings.weight"
@@ -55,7 +60,7 @@ Found = Mapping[str, tuple[Tensor, Path]]
 
 
 def is_roberta(folder: str | Path) -> bool:
-    """Return whether a folder's ``config.json`` names a RoBERTa."""
+    """Return whether a folder's ``config.json`` names a RoBERTa or a BERT."""
     path = Path(folder) / CONFIG
     return path.exists() and read_json(path, dict).get("model_type") in MODEL_TYPES
 
@@ -85,7 +90,7 @@ def convert(folder: str | Path, output: str | Path, tokenizer: str | Path | None
         found |= new_head(options, found[WORDS])
     vocabulary = roberta_vocabulary.read(Path(tokenizer or folder), config, options["vocab_size"])
     pad = vocabulary.rows[PAD]
-    if first_position(config, path) != pad + 1:  # positions count tokens other than this one
+    if not is_bert(config) and first_position(config, path) != pad + 1:  # positions count tokens other than this one
         raise UserError(f"{path}: pad_token_id {config['pad_token_id']} is not that of the tokenizer's <pad>, {pad}")
     weights = translate(found, config, vocabulary.rows, options["untie_weights_roberta"], folder)
     return masked_checkpoint.write(output, options, weights, vocabulary.files, path)
@@ -129,7 +134,7 @@ def options_of(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def first_position(config: Mapping[str, Any], path: Path) -> int:
-    """Return the row of the first position: positions count from the row after padding's.
+    """Return the row of the first position: RoBERTa's count from the row after padding's, BERT's from 0.
 
     Raises:
         UserError: ``pad_token_id`` is not an index.
@@ -137,15 +142,22 @@ def first_position(config: Mapping[str, Any], path: Path) -> int:
     pad = config.get("pad_token_id", 1)
     if not isinstance(pad, int) or isinstance(pad, bool) or pad < 0:
         raise UserError(f"{path}: pad_token_id {files.shown(pad)} is not the index of a symbol")
-    return pad + 1
+    return 0 if is_bert(config) else pad + 1
+
+
+def is_bert(config: Mapping[str, Any]) -> bool:
+    """Return whether a config is a BERT's."""
+    return config.get("model_type") == "bert"
 
 
 def read_weights(folder: Path) -> dict[str, tuple[Tensor, Path]]:
-    """Return {transformers' name: (tensor, its file)}, with ``roberta.`` where a bare model leaves it out."""
+    """Return {name in transformers' RoBERTa: (tensor, its file)}, with ``roberta.`` where a bare model leaves it out."""
     found = {}
     for name, value in files.read_weights(folder).items():
         name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
         name = f"roberta.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name
+        start = next((start for start in BERT if name.startswith(start)), "")
+        name = BERT.get(start, "") + name.removeprefix(start)
         if not name.startswith(IGNORED):
             found[name] = value
     return found

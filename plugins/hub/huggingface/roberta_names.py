@@ -22,6 +22,12 @@ REST = {
     "encoder.lm_head.layer_norm.weight": "lm_head.layer_norm.weight",
     "encoder.lm_head.layer_norm.bias": "lm_head.layer_norm.bias",
 }
+BERT = {  # beginnings of its names that RoBERTa has changed
+    "bert.": "roberta.",
+    "cls.predictions.transform.dense.": "lm_head.dense.",
+    "cls.predictions.transform.LayerNorm.": "lm_head.layer_norm.",
+    "cls.predictions.": "lm_head.",
+}
 OURS, THEIRS = "encoder.sentence_encoder.layers.", "roberta.encoder.layer."
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from plugins.data.dictionaries import FILLER, MASK
 from plugins.data.text.causal_tokenizers import BPE_FILES
-from plugins.data.text.tokenizers import DICTIONARY_FILE, GPT2_FILES, SENTENCEPIECE_FILE
+from plugins.data.text.tokenizers import DICTIONARY_FILE, GPT2_FILES, SENTENCEPIECE_FILE, WORD_PIECE_FILES
 from plugins.data.text.tokenizers_library import CONFIG_FILE, TOKENIZERS_FILE
 from plugins.errors import UserError
 from plugins.files import read_json
@@ -42,14 +42,19 @@ def read(source: Path, config: Mapping[str, Any], count: int) -> Vocabulary:
     Raises:
         UserError: the tokenizer is missing, or encodes in a way that fairseq's tokenizers do not.
     """
+    bert = config.get("model_type") == "bert"
     ours = [name for name in (DICTIONARY_FILE, SENTENCEPIECE_FILE) if (source / name).exists()]
-    if len(ours) == 2 or all((source / name).exists() for name in GPT2_FILES):  # written by scripts/export_hf.py
+    if not bert and len(ours) == 2 or all((source / name).exists() for name in GPT2_FILES):  # written by scripts/export_hf.py
         names = ours if len(ours) == 2 else GPT2_FILES
         return Vocabulary(list(range(count)), {name: (source / name).read_bytes() for name in names})
     if not source.is_dir():
         raise UserError(f"{source}: no such folder")
-    symbols, special = symbols_of(source, count)
-    if (source / SENTENCEPIECE_FILE).exists():
+    theirs = tokenizer_of(source)
+    symbols, special = symbols_of(theirs, source, count)
+    if bert:
+        files = {word_piece_file(theirs, source): "".join(f"{symbols[i]}\n" for i in range(len(symbols))).encode()}
+        words = {i: symbol for i, symbol in symbols.items() if i not in special.values()}
+    elif (source / SENTENCEPIECE_FILE).exists():
         files = {SENTENCEPIECE_FILE: (source / SENTENCEPIECE_FILE).read_bytes()}
         words = {i: symbol for i, symbol in symbols.items() if i not in special.values()}
     else:
@@ -67,11 +72,11 @@ def read(source: Path, config: Mapping[str, Any], count: int) -> Vocabulary:
     return Vocabulary(rows, files | {DICTIONARY_FILE: ("\n".join(lines) + "\n").encode()})
 
 
-def symbols_of(source: Path, count: int) -> tuple[dict[int, str], dict[str, int]]:
-    """Return {index: symbol}, and {fairseq's name of a special symbol: its index}, as transformers reads the files.
+def tokenizer_of(source: Path) -> Any:
+    """Return the tokenizer of a folder as transformers reads it.
 
     Raises:
-        UserError: transformers is missing or cannot read them, or a special symbol has no row.
+        UserError: transformers is missing or cannot read it, or fairseq's tokenizers lack an option of it.
     """
     try:
         from transformers import AutoTokenizer
@@ -81,12 +86,21 @@ def symbols_of(source: Path, count: int) -> tuple[dict[int, str], dict[str, int]
     if not pieces and optional_json(source / CONFIG_FILE).get("add_prefix_space"):
         raise UserError(f"{source / CONFIG_FILE}: add_prefix_space is not supported by fairseq's gpt2 tokenizer")
     try:
-        theirs = AutoTokenizer.from_pretrained(str(source), local_files_only=True, trust_remote_code=False)
-        symbols = {index: symbol for symbol, index in theirs.get_vocab().items()}
+        return AutoTokenizer.from_pretrained(str(source), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # nearly anything
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{source}: transformers cannot read its tokenizer ({reason})") from None
-    named = (theirs.bos_token, theirs.pad_token, theirs.eos_token, theirs.unk_token, theirs.mask_token)
+
+
+def symbols_of(theirs: Any, source: Path, count: int) -> tuple[dict[int, str], dict[str, int]]:
+    """Return {index: symbol}, and {fairseq's name of a special symbol: its index}, of transformers' tokenizer.
+
+    Raises:
+        UserError: a special symbol has no row, or a symbol is beyond the rows.
+    """
+    symbols = {index: symbol for symbol, index in theirs.get_vocab().items()}
+    named = (theirs.bos_token or theirs.cls_token, theirs.pad_token, theirs.eos_token or theirs.sep_token,
+             theirs.unk_token, theirs.mask_token)  # fmt: skip
     indices = {symbol: index for index, symbol in symbols.items()}
     special = {ours: indices.get(name, -1) for ours, name in zip((*SPECIAL, MASK), named, strict=True)}
     lacking = next((name for name, index in special.items() if not 0 <= index < count), None)
@@ -98,6 +112,24 @@ def symbols_of(source: Path, count: int) -> tuple[dict[int, str], dict[str, int]
     if len(set(special.values())) < len(special):
         raise UserError(f"{source}: two of {', '.join(special)} are the same symbol, but fairseq needs distinct ones")
     return symbols, special
+
+
+def word_piece_file(theirs: Any, source: Path) -> str:
+    """Return the name under which :mod:`plugins.data.text.bpe` finds a BERT's symbols.
+
+    Raises:
+        UserError: it is no WordPiece tokenizer with BERT's normalization, or an index has no symbol.
+    """
+    content = json.loads(theirs.backend_tokenizer.to_str())
+    kind, normal = content["model"].get("type"), content["normalizer"] or {}
+    lower = normal.get("lowercase")
+    usual = {"clean_text": True, "handle_chinese_chars": True}
+    same = normal.get("type") == "BertNormalizer" and {key: normal.get(key) for key in usual} == usual
+    if kind != "WordPiece" or not same or normal.get("strip_accents") not in (None, lower):
+        raise UserError(f"{source}: a BERT's tokenizer must be a WordPiece with its usual normalization")
+    if sorted(theirs.get_vocab().values()) != list(range(len(theirs))):
+        raise UserError(f"{source}: an index below {len(theirs)} has no symbol, but fairseq's tokenizer needs all")
+    return WORD_PIECE_FILES[0 if lower else 1]
 
 
 def bpe_of(source: Path) -> tuple[dict[str, int], list[str]]:
