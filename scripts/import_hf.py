@@ -6,7 +6,7 @@
     python scripts/import_hf.py roberta.base --tokenizer data/gpt2-bpe -o checkpoints/roberta/model.pt
 
 The folder has config.json, model.safetensors or pytorch_model.bin (whole or in parts), and the tokenizer's files: of a
-GPT-2 or OPT, or of a RoBERTa, CamemBERT or XLM-R. An archive has model.pt and dict.txt. The dictionary and the
+GPT-2 or OPT, or of a RoBERTa, CamemBERT, XLM-R or BERT. An archive has model.pt and dict.txt. The dictionary and the
 tokenizer are written next to the checkpoint. Nothing is downloaded. The inverse is scripts/export_hf.py, or --export
 here, for a GPT-2.
 """

@@ -28,7 +28,8 @@ SENTENCEPIECE_FILE = "sentencepiece.bpe.model"  # the name that fairseq's hub_ut
 DICTIONARY_FILE = "dict.txt"
 GPT2_FILES = ("encoder.json", "vocab.bpe", DICTIONARY_FILE)
 WORD_PIECE_FILES = ("wordpiece.txt", "wordpiece.cased.txt")  # BERT's, of lower-cased text or not
-TOKENIZER_FILES = (SENTENCEPIECE_FILE, *GPT2_FILES, *WORD_PIECE_FILES)  # everything that turns text into a model's input
+# Everything that turns text into a model's input.
+TOKENIZER_FILES = (SENTENCEPIECE_FILE, *GPT2_FILES, *WORD_PIECE_FILES)
 
 # Beyond this much text the pieces hardly change, while training takes about 20 bytes of memory per character.
 _TRAINING_BYTES = 20_000_000

@@ -151,7 +151,7 @@ def is_bert(config: Mapping[str, Any]) -> bool:
 
 
 def read_weights(folder: Path) -> dict[str, tuple[Tensor, Path]]:
-    """Return {name in transformers' RoBERTa: (tensor, its file)}, with ``roberta.`` where a bare model leaves it out."""
+    """Return {name: (tensor, its file)} by RoBERTa's names, with ``roberta.`` where a bare model leaves it out."""
     found = {}
     for name, value in files.read_weights(folder).items():
         name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")

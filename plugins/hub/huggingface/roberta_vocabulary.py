@@ -44,7 +44,8 @@ def read(source: Path, config: Mapping[str, Any], count: int) -> Vocabulary:
     """
     bert = config.get("model_type") == "bert"
     ours = [name for name in (DICTIONARY_FILE, SENTENCEPIECE_FILE) if (source / name).exists()]
-    if not bert and len(ours) == 2 or all((source / name).exists() for name in GPT2_FILES):  # written by scripts/export_hf.py
+    exported = len(ours) == 2 or all((source / name).exists() for name in GPT2_FILES)  # by scripts/export_hf.py
+    if exported and not bert:
         names = ours if len(ours) == 2 else GPT2_FILES
         return Vocabulary(list(range(count)), {name: (source / name).read_bytes() for name in names})
     if not source.is_dir():

@@ -144,6 +144,44 @@ def test_a_sentencepiece_folder_has_equal_logits_and_ids(transformers, tmp_path,
         assert [rows[i] for i in interface.encode(text).tolist()] == tokenizer(text).input_ids
 
 
+@pytest.mark.parametrize("lower", [True, False], ids=["uncased", "cased"])
+@pytest.mark.parametrize("kind", ["BertForPreTraining", "BertForMaskedLM"])
+def test_a_bert_has_equal_logits_and_ids(transformers, tmp_path, kind, lower):
+    tokenizers, folder = pytest.importorskip("tokenizers"), tmp_path / "hf"
+    pieces = tokenizers.BertWordPieceTokenizer(lowercase=lower)
+    pieces.train_from_iterator([*TEXT, "The Fox"] * 20, vocab_size=120, show_progress=False)
+    folder.mkdir()
+    pieces.save_model(str(folder))
+    tokenizer = transformers.BertTokenizer.from_pretrained(folder, do_lower_case=lower)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(1)
+    config = transformers.BertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **SIZE)
+    theirs = getattr(transformers, kind)(config).eval()
+    for parameter in theirs.parameters():
+        parameter.data.add_(0.2 * torch.randn_like(parameter))
+    theirs.save_pretrained(folder)
+    roberta_in.convert(folder, tmp_path / "ours" / "model.pt")
+    interface = hub.load(tmp_path / "ours" / "model.pt")
+    special = [tokenizer.cls_token_id, tokenizer.pad_token_id, tokenizer.sep_token_id, tokenizer.unk_token_id]
+    rows = special + [i for i in range(len(tokenizer)) if i not in (*special, tokenizer.mask_token_id)]
+    rows.append(tokenizer.mask_token_id)
+    for text in (*TEXT, "The Fox; Straße"):
+        assert [rows[i] for i in interface.encode(text).tolist()] == tokenizer(text).input_ids
+    tokens = interface.encode(TEXT[0])[None]
+    with torch.no_grad():
+        found = theirs(torch.tensor(rows)[tokens])
+        expected = found.logits if kind == "BertForMaskedLM" else found.prediction_logits
+        torch.testing.assert_close(interface.model(tokens)[0], expected[..., rows], atol=1e-5, rtol=0)
+
+
+def test_a_bert_with_another_tokenizer_is_refused(transformers, bpe, tmp_path):
+    save(transformers, tmp_path / "hf", bpe)
+    change_config(tmp_path / "hf", model_type="bert")
+    with toy.refused("WordPiece"):
+        roberta_in.convert(tmp_path / "hf", tmp_path / "ours" / "model.pt")
+    assert not (tmp_path / "ours").exists()
+
+
 def test_an_added_token_is_named(transformers, bpe, tmp_path):
     folder = shutil.copytree(bpe, tmp_path / "with")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
