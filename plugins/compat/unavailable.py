@@ -8,6 +8,8 @@ import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
+import torch
+
 from plugins.errors import UserError
 
 from .optimizers import GROUPED
@@ -24,9 +26,21 @@ def check(cfg: Any) -> None:
     for option, package in needed(cfg):
         if not installed(package):
             raise UserError(f"{option} needs {package}, which is not installed; leave the option out")
+    lacks = "a GPU" if cfg.common.cpu else lacking()
+    if lacks and str(getattr(cfg.get("model"), "attn_implementation", "")) == "flex_attention":
+        raise UserError(f"--attn-implementation flex_attention needs {lacks}; use sdpa")
     kind = getattr(cfg.get("optimizer"), "_name", None)
     if cfg.distributed_training.ddp_backend == SHARDED and kind in GROUPED:
         raise UserError(f"--ddp-backend {SHARDED} and --optimizer {kind} exclude each other; leave out the former")
+
+
+def lacking() -> str | None:
+    """Return what this machine lacks to train with ``flex_attention``, or None."""
+    if not torch.cuda.is_available():
+        return "a GPU"
+    from torch.utils._triton import has_triton
+
+    return None if has_triton() else "Triton"
 
 
 def needed(cfg: Any) -> Iterator[tuple[str, str]]:

@@ -57,6 +57,7 @@ def validate(cfg: DictConfig) -> None:
         raise UserError(f"--alibi-bos {cfg.alibi_bos} needs --positions alibi or alibi_symmetric, not {cfg.positions}")
     scaling_of(cfg)
     check_compilation(cfg, "--compile" if cfg.compile else "--compile-encoder" if cfg.compile_encoder else None)
+    check_attention(cfg)
     for name in ("beta_reference_dim", "max_logit_scale", "exclude_unused"):
         if cfg[name] and cfg.head != "clap":
             raise UserError(f"{flag(name)} belongs to --head clap; this model has --head {cfg.head}")
@@ -84,6 +85,21 @@ def register_size(model: str, name: str, sizes: Mapping[str, object]) -> None:
 def activation(name: str) -> Callable[[Tensor], Tensor]:
     """Return an activation function: fairseq's if :data:`plugins.modules.activations.ACTIVATIONS` does not have it."""
     return ACTIVATIONS.get(name) or utils.get_activation_fn(name)
+
+
+def check_attention(cfg: DictConfig) -> None:
+    """Check that ``--attn-implementation`` computes what the other options describe.
+
+    Raises:
+        UserError: it does not; names the option.
+    """
+    given = f"--attn-implementation {cfg.attn_implementation}"
+    if str(cfg.attn_implementation) != "flex_attention":
+        return
+    if not str(cfg.positions).startswith("alibi") or cfg.alibi_bos == "learned":
+        raise UserError(f"{given} needs --positions alibi or alibi_symmetric, without --alibi-bos learned; use sdpa")
+    if cfg.attention_dropout:
+        raise UserError(f"{given} has no dropout: give --attention-dropout 0, or use sdpa")
 
 
 def check_compilation(cfg: DictConfig, given: str | None) -> None:

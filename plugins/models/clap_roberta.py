@@ -322,6 +322,7 @@ def build_sentence_encoder(cfg: DictConfig, dictionary: Dictionary) -> SentenceE
         layer_drop=cfg.encoder_layerdrop,
         embedding_noise=noise if cfg.quant_noise_pq else None,
         checkpoint_activations=cfg.checkpoint_activations and not cfg.offload_activations,
+        flex_attention=str(cfg.attn_implementation) == "flex_attention",
     )
 
 

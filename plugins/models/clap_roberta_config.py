@@ -18,6 +18,7 @@ from .position_options import DEFAULTS as SCALING
 from .position_options import PositionScalingConfig
 
 ALIBI_BOS = ChoiceEnum(["linear", "zero", "learned"])
+ATTENTION = ChoiceEnum(["sdpa", "flex_attention"])
 HEADS = ChoiceEnum(["clap", "roberta"])
 MASK_EMBEDDINGS = ChoiceEnum(["learned", "zero"])
 POOLER_TYPES = ChoiceEnum(list(POOLERS))
@@ -111,6 +112,11 @@ class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig, ShardCon
     offload_activations: bool = option(False, "with --checkpoint-activations: keep them on the CPU")
     min_params_to_wrap: Optional[int] = option(None, argparse.SUPPRESS)  # of fully_sharded, which this stack lacks
     compile_encoder: bool = option(False, "the same as --compile")
+    attn_implementation: ATTENTION = option(
+        "sdpa",
+        "attention in training: sdpa: torch's fused kernels, the ALiBi bias is a tensor; flex_attention: a compiled "
+        "kernel computes the ALiBi bias, in float32; on GPUs, with --attention-dropout 0",
+    )
 
 
 ARCHITECTURE = architecture_names(ClapRobertaConfig)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .flex import KernelBias
 from .offset_bias import Grown
 from .position_scheme import Positions, Spec, Where
 
@@ -61,6 +62,15 @@ class Alibi(Positions):
             self._channels[key] = Grown(lambda _: small, dtype), Grown(key_channels, dtype)
         of_queries, of_keys = self._channels[key]
         return of_queries(1, device), of_keys(keys, device)[:keys]
+
+    def kernel_bias(self, keys: int, device: torch.device) -> KernelBias | None:
+        """See :meth:`.Positions.kernel_bias`."""
+        if self.causal or self.bos == "learned":
+            return None
+        scale = self.scaling.slope(keys)
+        if scale not in self._kernel_slopes:
+            self._kernel_slopes[scale] = Grown(lambda _: alibi_slopes(self.heads) * scale)
+        return KernelBias(self._kernel_slopes[scale](1, device), self.symmetric, self.bos == "zero")
 
     def bias_type(self, dtype: torch.dtype) -> torch.dtype:
         """See :meth:`Positions.bias_type`."""

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .compiling import vary
 from .dropout import dropout
+from .flex import attend as attend_by_flex
 from .norm import at_least_float32
 from .placement import Placement, most_scores
 
@@ -95,6 +96,8 @@ class Attention(nn.Module):
             (B, H, Q, D).
         """
         p = self.dropout if self.training else 0.0
+        if placement.kernel_bias is not None:
+            return attend_by_flex(q, k, v, placement.kernel_bias, padding)
         if q.size(2) == 1 and padding is None and not self.training and torch.compiler.is_compiling():
             return attend_from_one(q, k, v, placement.bias())
         if torch.compiler.is_compiling():  # the sizes are not known yet

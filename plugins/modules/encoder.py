@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .attention import Rows, SelfAttention, take_rows
 from .compiling import Compilable, vary
 from .dropout import Dropout
+from .flex import runs_on
 from .norm import LayerNorm, l2_normalize, to_autocast
 from .placement import Placement, query_type
 from .position_scheme import Positions
@@ -122,6 +123,8 @@ class SentenceEncoder(Compilable):
         embedding_noise: applied to the embedded input (quantization noise), or None.
         norm_eps: added to the variance in layer norms.
         checkpoint_activations: in training, compute each layer again in the backward pass.
+        flex_attention: in training, compute the bias of the positions in the kernel (:mod:`.flex`). It needs a GPU, and
+            layers without attention dropout.
     """
 
     def __init__(
@@ -139,6 +142,7 @@ class SentenceEncoder(Compilable):
         embedding_noise: nn.Module | None = None,
         norm_eps: float = 1e-5,
         checkpoint_activations: bool = False,
+        flex_attention: bool = False,
     ):
         super().__init__()
         width = embed_tokens.embedding_dim
@@ -153,7 +157,7 @@ class SentenceEncoder(Compilable):
         self.layers = nn.ModuleList(layers)
         self.layer_norm = LayerNorm(width, norm_eps) if pre_norm else None
         self.padding_index, self.layer_drop = padding_index, layer_drop
-        self.checkpoint_activations = checkpoint_activations
+        self.checkpoint_activations, self.flex_attention = checkpoint_activations, flex_attention
         self.padded = False  # a batch had padding
         self.prompt = None  # a SoftPrompt; its features are removed from the output
 
@@ -197,8 +201,9 @@ class SentenceEncoder(Compilable):
         # Compiled layers have one graph for batches with padding and without, as soon as there was a batch with some.
         padding = padding if has_padding or (self.padded and stack is not None) else None
         placement = Placement(
-            self.positions, slice(0, length), length, x.device, dtype=query_type(x), compiled=stack is not None
-        )
+            self.positions, slice(0, length), length, x.device, dtype=query_type(x), compiled=stack is not None,
+            flex=self.flex_attention and self.training and runs_on(x.device),
+        )  # fmt: skip
         asked = None if rows is None else Rows.of(rows, most, len(tokens), placement)
         if stack is None:
             x, states = self.stack(x, placement, padding, asked, inner_states)

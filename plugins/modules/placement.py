@@ -46,6 +46,7 @@ class Placement:
         queries: the positions of the queries; None for those of all new tokens.
         dtype: of the queries, and so of the bias; see :func:`query_type`.
         compiled: the layers are compiled. Then the bias is made before, in any case.
+        flex: let :mod:`.flex` compute the bias in its kernel, if the scheme has such a bias.
 
     Attributes:
         whole: the bias of all queries is made once, for all layers.
@@ -64,6 +65,7 @@ class Placement:
         queries: Where | None = None,
         dtype: torch.dtype = torch.float32,
         compiled: bool = False,
+        flex: bool = False,
     ):
         self.scheme, self.tokens, self.keys, self.device, self.explicit = scheme, tokens, keys, device, explicit
         self.dtype, self.compiled = dtype, compiled
@@ -72,11 +74,13 @@ class Placement:
         self.key_angles = scheme.angles(tokens, first + keys, device)
         self.query_angles = self.key_angles if queries is None else scheme.angles(queries, first + keys, device)
         self.channels = self._new_channels()
+        self.kernel_bias = scheme.kernel_bias(keys, device) if flex else None
         # One bias for all layers, except a trained one, of which each layer needs its own gradient, and a long one.
         trained = not scheme.embeds and any(parameter.requires_grad for parameter in scheme.parameters())
         count = self.queries.stop - self.queries.start if isinstance(self.queries, slice) else self.queries.numel()
         self.whole = compiled or (not trained and self.bias_heads * count * keys <= most_scores(device))
-        self._bias = self._new_bias() if self.whole and self.channels is None else None
+        needed = self.channels is None and self.kernel_bias is None
+        self._bias = self._new_bias() if self.whole and needed else None
         if compiled:
             self._prepare()
 
@@ -88,7 +92,7 @@ class Placement:
     @property
     def bias_heads(self) -> int:
         """Number of heads of :meth:`bias`: H, 1 for only a mask, or 0 if it is None."""
-        if self.channels is not None:
+        if self.channels is not None or self.kernel_bias is not None:
             return 0
         return self.scheme.bias_heads(self.queries, self.keys, self.explicit, self.window)
 

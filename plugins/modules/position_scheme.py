@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .flex import KernelBias
 from .offset_bias import Grown, OffsetBias
 from .scaling import Scaling
 
@@ -80,6 +81,7 @@ class Positions(nn.Module):
         self.scaling = scaling
         self._offsets: dict[tuple, OffsetBias] = {}  # by window, scale and type
         self._channels: dict[tuple, tuple[Grown, Grown]] = {}  # by type and scale
+        self._kernel_slopes: dict[float, Grown] = {}  # by scale
 
     def embed(self, x: Tensor, where: Where, end: int) -> Tensor:
         """Add positions to embedded tokens.
@@ -117,6 +119,10 @@ class Positions(nn.Module):
         Returns:
             None for a scheme that has none, or needs a bias in this type.
         """
+        return None
+
+    def kernel_bias(self, keys: int, device: torch.device) -> KernelBias | None:
+        """Return the bias of all queries for all S keys in the form of :mod:`.flex`, or None if it has no such form."""
         return None
 
     def bias_heads(self, queries: Where, keys: int, explicit: bool = False, window: int | None = None) -> int:

@@ -53,3 +53,14 @@ def test_parameters_in_groups_cannot_be_sharded(monkeypatch, optimizer):
     monkeypatch.setattr(unavailable, "installed", lambda package: True)
     with toy.refused("--ddp-backend fully_sharded", f"--optimizer {optimizer}"):
         check(optimizer, distributed_training__ddp_backend="fully_sharded")
+
+
+def test_flex_attention_needs_a_gpu_and_triton(monkeypatch):
+    given = {"model": {"_name": "clap_roberta", "attn_implementation": "flex_attention"}}
+    monkeypatch.setattr(unavailable, "lacking", lambda: "Triton")
+    with toy.refused("--attn-implementation flex_attention", "Triton"):
+        check(**given)
+    monkeypatch.setattr(unavailable, "lacking", lambda: None)
+    check(**given)
+    with toy.refused("--attn-implementation flex_attention", "GPU"):
+        check(common__cpu=True, **given)

@@ -1,0 +1,71 @@
+"""ALiBi by ``flex_attention`` (Dong et al., 2024, arXiv 2412.05496): the bias is computed in the kernel, in float32.
+
+Shapes: B sequences, T tokens, H heads of D channels.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.attention.flex_attention import flex_attention
+
+HIDDEN = -3e4  # added to the scores of padded keys
+
+
+class KernelBias(NamedTuple):
+    """An ALiBi bias of all queries for all keys.
+
+    Attributes:
+        slopes: (H,) float32.
+        symmetric: keys on both sides are equally near; else those on the right are half a position nearer.
+        near_bos: the bias from and to the first token is 0.
+    """
+
+    slopes: Tensor
+    symmetric: bool  # dynamo makes graphs for booleans, and a variable of a float
+    near_bos: bool
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: KernelBias, padding: Tensor | None) -> Tensor:
+    """Return the weighted values of every token.
+
+    Args:
+        q, k, v: (B, H, T, D), on a GPU.
+        bias: added to the scores.
+        padding: (B, T), True at the keys that are excluded, or None.
+
+    Returns:
+        (B, H, T, D).
+    """
+    hidden = None if padding is None else padding * HIDDEN  # (B, T) float32
+    run = attend_in_kernel if torch.compiler.is_compiling() else compiled()
+    with torch.autocast(q.device.type, enabled=False):
+        return run(q, k.to(q.dtype), v.to(q.dtype), bias, hidden)
+
+
+def attend_in_kernel(q: Tensor, k: Tensor, v: Tensor, bias: KernelBias, hidden: Tensor | None) -> Tensor:
+    """See :func:`attend`; (B, T) ``hidden`` is added to the scores of the keys. Fast only when compiled."""
+    slopes, symmetric, near_bos = bias
+
+    def score(value: Tensor, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        offset = key - query
+        distance = offset.abs() if symmetric else offset.abs() - 0.5 * (offset > 0)
+        if near_bos:
+            distance = torch.where((query == 0) | (key == 0), 0, distance)
+        value = value - slopes[head] * distance
+        return value if hidden is None else value + hidden[batch, key]
+
+    return flex_attention(q, k, v, score_mod=score)
+
+
+@functools.cache
+def compiled() -> Callable[..., Tensor]:
+    """Return :func:`attend_in_kernel`, compiled when it runs for the first time."""
+    return torch.compile(attend_in_kernel)
+
+
+def runs_on(device: torch.device) -> bool:
+    """Return whether there is a kernel with a backward pass for a device."""
+    return device.type == "cuda"
