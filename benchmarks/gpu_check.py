@@ -29,6 +29,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--precision", nargs="+", default=["autocast", "weights"], choices=["autocast", "weights"],
         help="of the steps: autocast to bfloat16, or weights in bfloat16 (both)",
     )  # fmt: skip
+    parser.add_argument(
+        "--models", nargs="+", metavar="NAME", help="of the steps: only these, such as alibi-flex (all)"
+    )
     parser.add_argument("--bundle", type=Path, metavar="FILE", help="pack what the check needs into FILE, and stop")
     return parser.parse_args(argv)
 
@@ -50,7 +53,9 @@ def main() -> None:
 
     import plugins  # noqa: F401
 
-    table = Table(args.output, "cpu" if args.tiny else "cuda", args.tiny, start, args.seconds, args.precision)
+    table = Table(
+        args.output, "cpu" if args.tiny else "cuda", args.tiny, start, args.seconds, args.precision, args.models
+    )
     parts = {
         "ceiling": kernels.ceiling, "attention": kernels.attention, "loss": kernels.loss, "exact": steps.exact,
         "steps": steps.masked, "compiled": steps.compiled, "decoders": steps.decoders, "syncs": steps.syncs,

@@ -67,7 +67,8 @@ def alibi_bias(length: int, device: str | torch.device) -> Tensor:
 
     position = torch.arange(length, device=device, dtype=torch.float64)
     distance = position - position[:, None]  # key - query
-    return -alibi_slopes(HEADS).double().to(device)[:, None, None] * (distance.abs() - 0.5 * (distance > 0))[None]
+    # Four dimensions, as in a model: with three, torch would take a slower kernel.
+    return -alibi_slopes(HEADS).double().to(device)[:, None, None] * (distance.abs() - 0.5 * (distance > 0))[None, None]
 
 
 def ways(length: int, sequences: int, device: str) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
@@ -88,17 +89,12 @@ def ways(length: int, sequences: int, device: str) -> dict[str, Callable[[Tensor
         "ours, ALiBi in float32": lambda q, k, v: attend(q, k, v, bias32, None),
     }
     if device == "cuda":
-        from torch.nn.attention.flex_attention import flex_attention
-
+        from plugins.modules import flex
         from plugins.modules.alibi import alibi_slopes
 
-        slopes = alibi_slopes(HEADS).to(device)
-
-        def score(score, b, h, query, key):
-            return score - slopes[h] * ((query - key).abs() - 0.5 * (key > query))
-
-        flex = torch.compile(flex_attention, dynamic=False)
-        found["flex, ALiBi"] = lambda q, k, v: flex(q, k, v, score_mod=score)
+        bias = flex.KernelBias(alibi_slopes(HEADS).to(device), symmetric=False, near_bos=False)
+        found["flex, ALiBi"] = lambda q, k, v: flex.attend(q, k, v, bias, None)
+        found["flex, ALiBi, padded"] = lambda q, k, v: flex.attend(q, k, v, bias, padding)
     return found
 
 

@@ -17,6 +17,7 @@ Shape = tuple[int, int, int, int, int]
 OURS = {  # name: options of clap_roberta
     "learned": dict(positions="learned", head="roberta"),
     "alibi": dict(positions="alibi", head="roberta"),
+    "alibi-flex": dict(positions="alibi", head="roberta", attn_implementation="flex_attention"),
     "alibi-clap": dict(positions="alibi", head="clap"),
     "rotary": dict(positions="rotary", head="roberta"),
 }

@@ -13,7 +13,7 @@ BASE = (12, 768, 12)
 TINY = (2, 64, 4)
 WORDS = 50265
 EXACT = (2, 256, 4, 128, 1000)
-POSITIONS = ("learned", "sinusoidal", "alibi", "alibi_symmetric", "rotary")
+POSITIONS = ("learned", "sinusoidal", "alibi", "alibi by flex", "alibi_symmetric", "rotary")
 TYPES = {  # name: type of the weights, autocast, largest relative difference
     "float32": (torch.float32, False, 1e-3),
     "autocast": (torch.float32, True, 1e-2),
@@ -46,7 +46,12 @@ def loss_and_norm(positions: str, head: str, padded: bool, device: str, kind: st
     from plugins.criterions.clap_masked_lm import ClapMaskedLMCriterion
 
     dtype, autocast, _ = TYPES[kind]
-    model = models.clap_roberta(EXACT, positions=positions, head=head).to(device, dtype).train()
+    kernel = "flex_attention" if positions.endswith("flex") else "sdpa"
+    model = (
+        models.clap_roberta(EXACT, positions=positions.split()[0], head=head, attn_implementation=kernel)
+        .to(device, dtype)
+        .train()
+    )
     batch = models.masked_batch(4, EXACT, device, padded)
     with torch.autocast(device, torch.bfloat16, enabled=autocast):
         loss, count, _ = ClapMaskedLMCriterion(models.task_of(EXACT))(model, batch)
@@ -66,11 +71,11 @@ def compiled(table):
     """Measure compiled steps."""
     if table.tiny:
         return  # a C++ compiler takes minutes
-    for name in ("alibi-clap", "learned", "alibi", "hf-roberta"):
-        measure_masked(table, "compiled", name, *sizes(table)[0], "autocast", compile=True)
+    for name in ("learned", "alibi-flex", "alibi", "alibi-clap", "hf-roberta"):
+        for tokens, rows in sizes(table):
+            measure_masked(table, "compiled", name, tokens, rows, "autocast", compile=True)
     for name in models.DECODERS:
         measure_causal(table, "compiled", name, compiled=True)
-    measure_masked(table, "compiled", "alibi-clap", *sizes(table)[1], "autocast", compile=True)
 
 
 def sizes(table) -> list[tuple[int, int]]:
@@ -81,7 +86,7 @@ def sizes(table) -> list[tuple[int, int]]:
 def measure_masked(table, part: str, name: str, tokens: int, rows: int, precision: str, **options) -> None:
     shape = (*(TINY if table.tiny else BASE), tokens, 300 if table.tiny else WORDS)
     named = dict(model=name, tokens=tokens, precision=precision)
-    if table.out_of_time(part, **named):
+    if table.leaves_out(name) or table.out_of_time(part, **named):
         return
     with table.row(part, **named):
         batch = models.masked_batch(rows, shape, table.device)
@@ -100,7 +105,7 @@ def measure_causal(table, part: str, name: str, compiled: bool = False) -> None:
     tokens, rows = (32, 2) if table.tiny else (1024, 32)
     shape = (*(TINY if table.tiny else BASE), tokens, 300 if table.tiny else 50257)
     named = dict(model=name, tokens=tokens, precision="autocast")
-    if table.out_of_time(part, **named):
+    if table.leaves_out(name) or table.out_of_time(part, **named):
         return
     with table.row(part, **named):
         contestant = models.causal_contestant(name, shape, rows, table.device, "autocast", compiled)

@@ -19,13 +19,17 @@ class Table:
         device: "cuda", or "cpu" for the toy form.
         tiny: toy sizes.
         precisions: of the steps: autocast, or weights in bfloat16.
+        models: of the steps; None for all.
         ceiling: FLOP/s of a bfloat16 matrix product on this device, once it is measured.
         broken: whether a row failed or a law does not hold.
     """
 
-    def __init__(self, output: Path, device: str, tiny: bool, start: float, seconds: float, precisions: Sequence[str]):
+    def __init__(
+        self, output: Path, device: str, tiny: bool, start: float, seconds: float, precisions: Sequence[str],
+        models: Sequence[str] | None = None,
+    ):  # fmt: skip
         self.output, self.device, self.tiny = output, device, tiny
-        self.precisions = precisions
+        self.precisions, self.models = precisions, models
         self.start, self.end = start, start + seconds
         self.rows: list[dict[str, Any]] = []
         self.ceiling = float("nan")
@@ -49,6 +53,10 @@ class Table:
         finally:
             if self.device == "cuda":
                 torch.cuda.empty_cache()
+
+    def leaves_out(self, model: str) -> bool:
+        """Return whether steps of this model are not asked for."""
+        return self.models is not None and model not in self.models
 
     def out_of_time(self, part: str, **named: Any) -> bool:
         """Return whether the time is over, and add a row that says so."""
