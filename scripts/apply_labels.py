@@ -36,6 +36,8 @@ def parse_args(argv=None):
 def main():
     args = parse_args()
     command.check_inputs(files=[args.data, args.review, args.spec])
+    command.check_outputs([args.output])
+    command.check_tasks([args.glue_task], "--glue-task", own=False)
     if not (args.glue_task or args.spec):
         command.check_columns(args.data, args.text, "--text")
         command.check_columns(args.data, [args.label], "--label")

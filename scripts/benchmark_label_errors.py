@@ -60,6 +60,8 @@ def main():
     args = parse_args()
     task = args.task if args.task and args.task.endswith((".yaml", ".yml")) else None
     command.check_inputs([args.data, task, *(args.lines or []), args.checkpoint], [args.glue_dir])
+    command.check_outputs(folders=[args.output])
+    command.check_tasks([args.task], "--task", args.glue_dir)
     command.check_columns(args.data, args.text, "--text")
     command.check_columns(args.data, [args.label], "--label")
     import numpy as np

@@ -2,18 +2,25 @@
 
 import argparse
 import csv
+import difflib
+import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
 
+import choices
+
 PACKAGES = {"plugins", "torch", "fairseq", "numpy", "scipy", "sklearn", "sentencepiece", "hydra", "omegaconf"}
 ACTIVATE = "run `make install` once, then `source .venv/bin/activate`, or start the script with .venv/bin/python"
 
 PIPES = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin", "/dev/null")  # readable although no regular files
 LONGEST_HEADER = 1 << 16  # characters
+RECORDS = 100  # of a JSON lines file, that are searched for a column
+PICTURES = (".eps", ".jpeg", ".jpg", ".pdf", ".pgf", ".png", ".ps", ".svg", ".svgz", ".tif", ".tiff", ".webp", "")
 CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt")  # as plugins.checkpoints.find_checkpoint
 
 Paths = Iterable[str | Path | None]
@@ -71,29 +78,148 @@ def problem_of(path: str | Path, kind: str) -> str | None:
     return None if os.access(path, os.R_OK) else "Permission denied"
 
 
-def check_columns(path: str | Path | None, names: Iterable[str | None], flag: str) -> None:
-    """End with one line if the header of a CSV or TSV file lacks a column; other formats are checked when read.
+def check_outputs(files: Paths = (), folders: Paths = (), figures: Paths = ()) -> None:
+    """End with one line if an output cannot be written, before any work; None is skipped.
+
+    Args:
+        files: files to write; a pipe or a device, ``/dev/stdout``, is allowed.
+        folders: folders to write into; they and their parents are created later.
+        figures: files to write in a format of matplotlib.
+    """
+    for kind, given in (("file", files), ("folder", folders), ("figure", figures)):
+        for path in given:
+            if path is not None and (problem := problem_of_output(path, kind)):
+                stop(f"{path}: {problem}")
+
+
+def problem_of_output(path: str | Path, kind: str) -> str | None:
+    """Return why an output cannot be written, or None."""
+    if not str(path) or "\0" in str(path):
+        return f"not a path; name a {kind}"
+    if kind == "figure" and Path(path).suffix.lower() not in PICTURES:
+        return f"matplotlib cannot write {Path(path).suffix}; use .png, .svg or .pdf"
+    if os.path.isdir(path):
+        return None if kind == "folder" and os.access(path, os.W_OK) else (
+            "Permission denied" if kind == "folder" else "a folder; name a file")  # fmt: skip
+    if os.path.exists(path):
+        if kind == "folder":
+            return "a file; name a folder to write to"
+        if not os.path.isfile(path):  # a pipe or a device is not replaced
+            return None if os.access(path, os.W_OK) else "Permission denied"
+    parent = os.path.dirname(os.path.abspath(path))
+    while not os.path.lexists(parent):
+        parent = os.path.dirname(parent)
+    if not os.path.isdir(parent):
+        return f"{parent} is not a folder; name another place"
+    return None if os.access(parent, os.W_OK | os.X_OK) else f"Permission denied in {parent}"
+
+
+def check_names(given: Iterable[str | None], known: Iterable[str], flag: str) -> None:
+    """End with one line if a value is none of the known names; None is skipped.
+
+    Args:
+        given: what the user named.
+        known: the names that there are (:mod:`choices`).
+        flag: the option, for the error.
+    """
+    known = list(known)
+    for name in given:
+        if name is not None and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            stop(f"{flag} {name}: {f'did you mean {near[0]}? ' if near else ''}there are {', '.join(known)}")
+
+
+def check_contains(folder: str | Path | None, *alternatives: Iterable[str]) -> None:
+    """End with one line if a folder has the files of no alternative; None is skipped."""
+    if folder is not None and not any(all(os.path.exists(os.path.join(folder, n)) for n in a) for a in alternatives):
+        stop(f"{folder}: no folder with {', or with '.join(' and '.join(names) for names in alternatives)}")
+
+
+def check_tasks(given: Iterable[str | None], flag: str, folder: str | None = None, own: bool = True) -> None:
+    """End with one line if a task is none of GLUE's, written in any way (``SST-2``, ``sst2``), or has no folder.
+
+    Args:
+        given: names, or None.
+        flag: the option, for the error.
+        folder: contains the folders of the tasks, or files of one; None: not checked.
+        own: YAML files are allowed; :func:`check_inputs` checks that they exist.
+    """
+
+    def plain(text: str) -> str:
+        return text.lower().replace("-", "").replace("_", "")
+
+    found = {plain(name): name for name in choices.GLUE_TASKS}
+    tasks = [name for name in given if name is not None and not (own and name.endswith((".yaml", ".yml")))]
+    check_names((name for name in tasks if plain(name) not in found), choices.GLUE_TASKS, flag)
+    if folder is None or not os.path.isdir(folder) or any(entry.is_file() for entry in os.scandir(folder)):
+        return
+    there = {plain(entry.name) for entry in os.scandir(folder)}
+    for name in tasks:
+        if plain(name) not in there and not (plain(name) == "ax" and "diagnostic" in there):
+            stop(f"{flag} {name}: {folder} has no folder {found[plain(name)]}")
+
+
+def check_columns(path: str | Path | None, columns: Iterable[str | None], flag: str) -> None:
+    """End with one line if a CSV, TSV or JSON lines file lacks a column; other formats are checked when read.
 
     Args:
         path: the file; None is skipped.
-        names: columns that the user named; None is skipped.
+        columns: what the user named; None is skipped.
         flag: the option that names them, for the error.
     """
-    wanted = [name for name in names if name is not None]
+    wanted = [name for name in columns if name is not None]
     suffix = Path(path or "").suffix.lower()
-    if not wanted or suffix not in (".csv", ".tsv") or not os.path.isfile(path):
+    if not wanted or path is None or not os.path.isfile(path):
         return
     try:
         with open(path, encoding="utf-8-sig") as file:
-            line = file.readline(LONGEST_HEADER)
+            if suffix in (".csv", ".tsv"):
+                there = columns_of(file.readline(LONGEST_HEADER), wanted, suffix)
+            elif suffix in (".jsonl", ".ndjson"):
+                there = keys_of(file.read(LONGEST_HEADER), wanted)
+            else:
+                return
     except (OSError, UnicodeDecodeError):  # compressed, or in another encoding: the reader reports it
         return
+    if there is not None:
+        missing = next(name for name in wanted if name.casefold() not in {key.casefold() for key in there})
+        stop(f"{flag} {missing}: {path} has no such column; there are {', '.join(there)[:200]}")
+
+
+def columns_of(line: str, wanted: Iterable[str], suffix: str) -> list[str] | None:
+    """Return the columns of a header that lacks one of those wanted, else None."""
     if not line.strip() or not line.endswith("\n") or line.count('"') % 2:
-        return  # empty, or a header that continues on the next line
-    for name in wanted:
-        if name.casefold() not in line.replace('""', '"').casefold():  # wherever the delimiters are
-            columns = next(csv.reader([line], delimiter="\t" if suffix == ".tsv" else ","))
-            stop(f"{flag} {name}: {path} has no such column; there are {', '.join(columns)[:200]}")
+        return None  # empty, or a header that continues on the next line
+    plain = line.replace('""', '"').casefold()
+    if all(name.casefold() in plain for name in wanted):  # wherever the delimiters are
+        return None
+    return next(csv.reader([line], delimiter="\t" if suffix == ".tsv" else ","))
+
+
+def keys_of(text: str, wanted: Iterable[str]) -> list[str] | None:
+    """Return the keys of the first JSON records if none of these has one of those wanted, else None."""
+    keys: dict[str, None] = {}
+    for line in text.splitlines(keepends=True)[:RECORDS]:
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            if line.endswith("\n") or len(text) < LONGEST_HEADER:
+                return None  # the reader reports it
+            break  # cut in the middle of a record
+        if not isinstance(record, dict):
+            return None
+        keys |= dict.fromkeys(record)
+    there = {key.casefold() for key in keys}
+    return list(keys) if keys and any(name.casefold() not in there for name in wanted) else None
+
+
+def device(text: str) -> str:
+    """Return the value of ``--device``, or end with one line if it is no name of a device."""
+    if not re.fullmatch(r"(cpu|cuda|mps|xpu|hpu|xla|npu)(:\d+)?", text):
+        stop(f"--device {text}: no such device; name cpu, cuda, or cuda:1 for the second GPU")
+    return text
 
 
 def file_named(text: str) -> str | None:

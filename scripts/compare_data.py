@@ -34,6 +34,7 @@ def parse_args(argv=None):
 def main():
     args = parse_args()
     command.check_inputs([args.first, args.second, args.map])
+    command.check_outputs(folders=[args.output])
     for path in (args.first, args.second):
         command.check_columns(path, args.text, "--text")
         command.check_columns(path, [args.label], "--label")

@@ -12,6 +12,7 @@ those that are scored, as with any grid on a validation set: small differences a
 import argparse
 from pathlib import Path
 
+import choices
 import command
 import job_options
 
@@ -40,6 +41,8 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     command.check_inputs([args.spec], [args.data], [args.checkpoint])
+    command.check_outputs(folders=[args.output])
+    command.check_names(args.losses or [], choices.LABELED_LOSSES, "--losses")
     import plugins.hub
     from plugins import user_dir
     from plugins.checkpoints import model_name, read_state

@@ -50,15 +50,14 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     command.check_inputs(args.files.values())
+    command.check_outputs(folders=[args.output])
     from plugins.analysis.metrics import rouge_comparison
-    from plugins.errors import UserError, report_in_one_line
+    from plugins.errors import report_in_one_line
     from plugins.files import check_not_read, write_json, write_text
 
     report_in_one_line()
     written = [args.output / name for name in ("results.md", "results.json", "rouge.png")]
     check_not_read(written, args.files.values())
-    if args.output.exists() and not args.output.is_dir():
-        raise UserError(f"--output {args.output}: is a file; name a folder")
     scores = {name: rouge_comparison.read_scores(path) for name, path in args.files.items()}
     results = rouge_comparison.compare(scores, args.files)
     table = rouge_comparison.markdown(results)

@@ -54,6 +54,7 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     command.check_inputs(args.data)
+    command.check_outputs(folders=[args.output, args.share])
     print("loading fairseq", flush=True)
     from plugins.errors import report_in_one_line
     from plugins.mlm.demo import Demo

@@ -82,6 +82,8 @@ def main():
     command.check_inputs(
         [*tables, task, args.probabilities, args.logits, args.checkpoint, args.config], [args.glue_dir, args.wordnet]
     )
+    command.check_outputs(folders=[args.output])
+    command.check_tasks([args.task], "--task", args.glue_dir)
     for path in tables:
         command.check_columns(path, args.text, "--text")
         command.check_columns(path, [args.label], "--label")

@@ -12,6 +12,7 @@ that of their names. Blank lines are left out.
 import argparse
 from pathlib import Path
 
+import choices
 import command
 
 
@@ -26,7 +27,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--pooling", help="bos, mean, max, attention or last (default: as trained, else mean)")
     add("--normalize", action="store_true", default=None, help="scale vectors to length one (default: as trained)")
     add("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the weights (%(default)s)")
-    add("--device", default="cpu", metavar="D", help="for example cuda (%(default)s)")
+    add("--device", type=command.device, default="cpu", metavar="D", help="for example cuda (%(default)s)")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.output.suffix != ".npz":
@@ -38,6 +39,8 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     command.check_inputs(args.files, checkpoints=[args.checkpoint])
+    command.check_outputs([args.output])
+    command.check_names([args.pooling], choices.POOLINGS, "--pooling")
     import torch
 
     import plugins.hub

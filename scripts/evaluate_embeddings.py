@@ -13,6 +13,7 @@ untuned model if there is one, and used again), ``geometry.csv`` (one row per la
 import argparse
 from pathlib import Path
 
+import choices
 import command
 
 
@@ -40,6 +41,9 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     command.check_inputs([args.spec], [args.data], [args.source, args.untuned])
+    command.check_outputs(folders=[args.output])
+    command.check_names([args.pooling], choices.POOLINGS, "--pooling")
+    command.check_tasks([args.glue_task], "--glue-task", args.data, own=False)
     import numpy as np
 
     import plugins.hub

@@ -43,15 +43,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--cost-windows", type=int, default=128, help="blocks per style to predict (default: %(default)s)")
     add("--honest-tokens", type=int, default=8192, help="characters predicted only from their prefix; 0: none "
         "(default: %(default)s)")  # fmt: skip
-    add("--device", default="cpu", help="default: %(default)s")
+    add("--device", type=command.device, default="cpu", help="default: %(default)s")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.sample_length < 2 * max(args.lengths) or args.window > args.sample_length:
         parser.error("--sample-length is at least twice the longest of --lengths, and no less than --window")
     if min(args.samples, args.cost_windows, *args.lengths) < 1 or args.honest_tokens < 0:
         parser.error("--samples, --cost-windows and --lengths are at least 1, --honest-tokens at least 0")
-    if args.output.is_dir():
-        parser.error(f"--output {args.output}: is a folder; name a file")
     return args
 
 
@@ -59,6 +57,7 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     command.check_inputs(paths=args.data or [], checkpoints=[args.checkpoint])
+    command.check_outputs([args.output])
     from plugins import user_dir
     from plugins.analysis.runs.grids import without_nan
     from plugins.analysis.styles import report

@@ -32,6 +32,7 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     command.check_inputs(checkpoints=[args.checkpoint])
+    command.check_outputs(folders=[args.output])
     from plugins import hub, user_dir
     from plugins.errors import report_in_one_line
 

@@ -30,7 +30,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--json", type=Path, metavar="FILE", help="write all scores, [layer][head], too")
     add("-o", "--output", type=Path, default=Path("heads.png"), metavar="FILE", help="figure; default: %(default)s")
     add("--seed", type=int, default=0, metavar="N", help="of the intervals and of random sequences (%(default)s)")
-    add("--device", default="cpu", metavar="D", help="for example cuda (%(default)s)")
+    add("--device", type=command.device, default="cpu", metavar="D", help="for example cuda (%(default)s)")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if min(args.texts, args.best) < 1 or args.length < 4:
@@ -42,6 +42,7 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     command.check_inputs(args.files, checkpoints=[args.checkpoint])
+    command.check_outputs([args.json], figures=[args.output])
     import plugins.hub  # seconds, so not before the arguments are checked
     from plugins import user_dir
     from plugins.analysis.attention import plots as attention_plots

@@ -39,6 +39,7 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     command.check_inputs([args.data], checkpoints=[args.checkpoint])
+    command.check_outputs([args.output])
     import numpy as np
 
     from plugins import user_dir

@@ -13,6 +13,7 @@ All other commands read local files, so files that you already have need no down
 import argparse
 from pathlib import Path
 
+import choices
 import command
 
 
@@ -42,6 +43,8 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = parse_args(argv)
     command.check_inputs(paths=[args.source])
+    command.check_outputs(folders=[args.output])
+    command.check_names([args.name], choices.DATASETS, "dataset")
     from plugins.data.downloads import datasets, fetch
     from plugins.errors import report_in_one_line
 

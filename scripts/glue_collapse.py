@@ -40,6 +40,8 @@ def parse_args(argv=None):
 def main():
     args = parse_args()
     command.check_inputs(paths=[args.glue_dir, *args.models])
+    command.check_outputs(folders=[args.output])
+    command.check_tasks(args.tasks, "--tasks", args.glue_dir)
     from plugins.errors import report_in_one_line
     from plugins.files import check_not_read, read_json, write_json, write_text
 

@@ -38,9 +38,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    command.check_inputs(paths=[args.source, args.tokenizer])
     if args.export:
         command.check_inputs(checkpoints=[args.source])
-    command.check_inputs(paths=[args.source, args.tokenizer])
+        command.check_outputs(folders=[args.output])
+    else:
+        command.check_outputs([args.output])
+        command.check_contains(args.source, ["config.json"], ["model.pt", "dict.txt"])
     import os
     from pathlib import Path
 

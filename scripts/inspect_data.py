@@ -49,6 +49,8 @@ def parse_args(argv=None):
 def main():
     args = parse_args()
     command.check_inputs([*args.files, args.spec], [args.glue_dir])
+    command.check_outputs(folders=[args.output])
+    command.check_tasks([args.glue_task], "--glue-task", args.glue_dir, own=False)
     for path in args.files:
         command.check_columns(path, args.text, "--text")
         command.check_columns(path, [args.label], "--label")

@@ -13,6 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import choices
 import command
 
 
@@ -31,7 +32,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="none, linear, ntk, dynamic, yarn: positions scaled by length / trained length (none)")  # fmt: skip
     add("--mask-prob", type=float, default=0.15, metavar="P", help="share of masked tokens, masked LMs (%(default)s)")
     add("--seed", type=int, default=1, metavar="N", help="of the masks (%(default)s)")
-    add("--device", default="cpu", metavar="D", help="for example cuda (%(default)s)")
+    add("--device", type=command.device, default="cpu", metavar="D", help="for example cuda (%(default)s)")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the results")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
@@ -45,6 +46,8 @@ def main() -> None:
     args = parse_args()
     checkpoints = [path.split("=", 1)[-1] for path in args.checkpoints]
     command.check_inputs([args.text], checkpoints=checkpoints)
+    command.check_outputs(folders=[args.output])
+    command.check_names(args.scaling, choices.SCALINGS, "--scaling")
     import plugins.hub  # seconds, so not before the arguments are checked
     from plugins import user_dir
     from plugins.analysis.long_context.run import run

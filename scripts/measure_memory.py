@@ -16,6 +16,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import choices
 import command
 
 
@@ -42,7 +43,9 @@ def main():
     args, train = parse_args()
     if not train:
         command.stop("give the command after --: -- fairseq-train DATA ...")
-    names = [name for text in args.variants for name in text.split(",") if name]
+    variants = [name for text in args.variants for name in text.split(",") if name]
+    command.check_outputs(folders=[args.output])
+    command.check_names(variants, choices.MEMORY_VARIANTS, "--variants")
 
     from plugins.errors import report_in_one_line
 
@@ -51,7 +54,7 @@ def main():
     from plugins.planning import measuring
 
     make_folder(args.output)
-    rows = measuring.measure(train, names, args.updates, args.repeats, args.output)
+    rows = measuring.measure(train, variants, args.updates, args.repeats, args.output)
     measuring.write(rows, {"command": shlex.join(train), "updates": args.updates}, args.output)
     print(measuring.markdown(rows))
 

@@ -56,6 +56,8 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     command.check_inputs(paths=[args.folder], checkpoints=[args.adapter, args.base])
+    command.check_outputs([args.output], [args.export])
+    command.check_contains(args.folder, ["adapter_config.json"])
     from plugins import user_dir
     from plugins.errors import UserError
     from plugins.files import check_not_read

@@ -13,6 +13,7 @@ one and three layers. examples/scaling/README.md compares predictions with measu
 import argparse
 import re
 
+import choices
 import command
 
 UNITS = {"": 1, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
@@ -58,7 +59,8 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
-
+    command.check_names([args.arch], choices.ARCHITECTURES, "--arch")
+    command.check_names([args.gpu.lower()], choices.GPUS, "--gpu")
     from plugins.errors import report_in_one_line
 
     report_in_one_line()

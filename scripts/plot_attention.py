@@ -24,7 +24,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--head", type=int, metavar="H")
     add("-o", "--output", type=Path, default=Path("attention.png"), metavar="FILE", help="default: %(default)s")
     add("--json", type=Path, metavar="FILE", help="also write tokens and weights, [layer][head][query][key]")
-    add("--device", default="cpu", metavar="D", help="for example cuda (%(default)s)")
+    add("--device", type=command.device, default="cpu", metavar="D", help="for example cuda (%(default)s)")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if (args.layer is None) != (args.head is None):
@@ -37,6 +37,7 @@ def main() -> None:
     args = parse_args()
     path = command.file_named(args.text)
     command.check_inputs([path], checkpoints=[args.checkpoint])
+    command.check_outputs([args.json], figures=[args.output])
     import numpy as np
 
     import plugins.hub  # seconds, so not before the arguments are checked

@@ -11,6 +11,7 @@ checkpoints or files of scripts/embed.py, one panel each.
 import argparse
 from pathlib import Path
 
+import choices
 import command
 
 
@@ -35,6 +36,9 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     command.check_inputs([args.spec], [args.data], args.sources)
+    command.check_outputs(figures=[args.output])
+    command.check_names([args.pooling], choices.POOLINGS, "--pooling")
+    command.check_tasks([args.glue_task], "--glue-task", args.data, own=False)
     import plugins.hub
     from plugins import user_dir
     from plugins.embeddings import figures, texts

@@ -13,9 +13,13 @@ Writes loss.png and runs.json; speed.png with --speed, and consistency.png with 
 """  # noqa: E501
 
 import argparse
+import re
 from pathlib import Path
 
 import command
+
+LOGS = ("log", "*.log", "log.txt", "train.txt", "*.log.txt")  # as plugins.analysis.runs.logs.LOG_NAMES
+NUMBER = re.compile(r'([A-Za-z]\w*)"?(?:=|: ?"?| )-?\d')  # name=1, "name": "1" and name 1
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -35,12 +39,32 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def check_metric(runs: list[Path], metric: str) -> None:
+    """End with one line if no run has a log or a checkpoint, or no log has the metric; checkpoints are read later."""
+    found = {run: [log for name in LOGS for log in run.glob(name)] if run.is_dir() else [run] for run in runs}
+    if runs and not any(logs or any(run.glob("*.pt")) for run, logs in found.items()):
+        command.stop(f"{', '.join(map(str, runs))}: no log of fairseq-train, and no checkpoint")
+    logged: dict[str, None] = {}
+    for logs in found.values():
+        if not logs:
+            return
+        for log in filter(Path.is_file, logs):
+            with log.open(encoding="utf-8", errors="replace") as lines:
+                for line in lines:
+                    names = NUMBER.findall(line) if "num_updates" in line else []
+                    logged |= dict.fromkeys(re.sub("^(train|valid)_", "", name) for name in names)
+    if logged and not any(f"_{name}".endswith(f"_{metric}") for name in logged):  # valid1_loss of a second subset
+        command.stop(f"--metric {metric}: no such number in any log; there are {', '.join(logged)}"[:1000])
+
+
 def main() -> None:
     """Run the command."""
     args = parse_args()
     command.check_inputs([*args.evaluation, args.speed])
     if not any(path.exists() for path in args.runs):  # others that are missing are skipped
         command.check_inputs(paths=args.runs)
+    command.check_outputs(folders=[args.output])
+    check_metric(args.runs, args.metric)
     from plugins.analysis.runs import bars, figures
     from plugins.analysis.runs.grids import without_nan
     from plugins.errors import report_in_one_line

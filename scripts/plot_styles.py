@@ -47,7 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="characters of each text in its ribbon (default: %(default)s)",
     )
-    add("--device", default="cpu", help="default: %(default)s")
+    add("--device", type=command.device, default="cpu", help="default: %(default)s")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.windows < 1 or args.characters < 1:
@@ -129,6 +129,7 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     command.check_inputs([*args.text, args.evaluation], checkpoints=[args.checkpoint])
+    command.check_outputs(folders=[args.output])
     from tqdm import tqdm
 
     from plugins import user_dir

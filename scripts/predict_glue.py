@@ -14,6 +14,7 @@ import json
 import sys
 from pathlib import Path
 
+import choices
 import command
 
 
@@ -33,7 +34,7 @@ def parse_args(argv=None):
     add("-o", "--output", metavar="FILE", help="with --checkpoint: file to write (default: print)")
     add("--submission", metavar="ZIP", help="with --runs: file to write")
     add("--official-labels", action="store_true", help="write labels as in the files (0, 1), not by name")
-    add("--device", default="cpu", metavar="D", help="for example cuda (%(default)s)")
+    add("--device", type=command.device, default="cpu", metavar="D", help="for example cuda (%(default)s)")
     add("--skip-bad-rows", action="store_true", help="leave out malformed rows, and count them")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
@@ -45,6 +46,10 @@ def parse_args(argv=None):
 def main():
     args = parse_args()
     command.check_inputs(paths=[args.glue_dir, args.runs], checkpoints=[args.checkpoint])
+    command.check_outputs([args.output, args.submission])
+    command.check_contains(args.runs, ["results.json"])
+    command.check_tasks([args.task], "--task", args.glue_dir, own=False)
+    command.check_names([args.split], choices.GLUE_SPLITS, "--split")
     from plugins import user_dir
     from plugins.errors import report_in_one_line
 

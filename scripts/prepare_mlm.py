@@ -165,6 +165,7 @@ def main() -> None:
     args = parse_args()
     texts = [*(args.train or []), *(args.valid or []), *(args.test or [])]
     command.check_inputs([args.sentencepiece_model], [*texts, args.hf_dataset, args.gpt2_dir])
+    command.check_outputs(folders=[args.output])
     from plugins.data.mlm.prepare import Preparation  # takes seconds, so not before the arguments are checked
     from plugins.errors import report_in_one_line
 

@@ -31,6 +31,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
+    command.check_outputs(folders=[args.output])
     from plugins.data.summaries import docstrings
     from plugins.errors import report_in_one_line
 

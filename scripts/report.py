@@ -54,6 +54,7 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     command.check_inputs([args.text], checkpoints=[args.checkpoint])
+    command.check_outputs([args.output])
     from plugins import checkpoints, files, hub, user_dir
     from plugins.analysis.report import contents, page
     from plugins.errors import report_in_one_line

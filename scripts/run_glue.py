@@ -71,6 +71,11 @@ def main():
     args = parse_args()
     own = [name for name in args.tasks if name.endswith((".yaml", ".yml"))]
     command.check_inputs([*own, args.config], [args.glue_dir], [args.checkpoint])
+    command.check_outputs(folders=[args.output])
+    command.check_tasks((name for name in args.tasks if name.lower() != "all"), "--tasks", args.glue_dir)
+    if not own:  # else these may name a task of a YAML file
+        command.check_tasks([args.intermediate], "--intermediate", args.glue_dir)
+        command.check_tasks(args.intermediate_for or [], "--intermediate-for")
     from plugins import user_dir
     from plugins.errors import report_in_one_line
     from plugins.files import check_not_read

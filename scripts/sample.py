@@ -47,7 +47,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--dtype", default="float32", choices=["float32", "bfloat16", "int8"], help="of the weights (%(default)s)")
     compiled = "compile the steps on a CPU: seconds, once on a machine (where the length repays it)"
     add("--compile", action=argparse.BooleanOptionalAction, help=compiled)
-    add("--device", default="cpu", metavar="D", help="for example cuda; random numbers differ by device (%(default)s)")
+    add("--device", type=command.device, default="cpu", metavar="D",
+        help="for example cuda; random numbers differ by device (%(default)s)")  # fmt: skip
     given = sys.argv[1:] if argv is None else argv
     command.add_user_dir(parser)
     args = parser.parse_args([re.sub(r"^--\w+", lambda m: m[0].replace("_", "-"), argument) for argument in given])

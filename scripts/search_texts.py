@@ -10,6 +10,7 @@ TEXTS are files that were embedded; a text that has changed since then is detect
 import argparse
 from pathlib import Path
 
+import choices
 import command
 
 
@@ -36,6 +37,8 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     command.check_inputs([args.vectors, *args.files, args.queries], checkpoints=[args.checkpoint])
+    command.check_outputs([args.csv])
+    command.check_names([args.pooling], choices.POOLINGS, "--pooling")
     import plugins.hub
     from plugins import user_dir
     from plugins.analysis.metrics.retrieval import search

@@ -33,6 +33,7 @@ def parse_args(argv=None):
 def main():
     args = parse_args()
     command.check_inputs([args.specs, args.pool])
+    command.check_outputs([args.output])
     command.check_columns(args.pool, [args.text], "--text")
     from plugins.diagnostics import datasets, formats, specifications
     from plugins.errors import report_in_one_line

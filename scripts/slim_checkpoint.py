@@ -28,6 +28,7 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     command.check_inputs(checkpoints=[args.checkpoint])
+    command.check_outputs([args.output])
     from plugins import user_dir
     from plugins.errors import report_in_one_line
     from plugins.hub import sharing

@@ -65,7 +65,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     speed.add_argument("--compile", action=argparse.BooleanOptionalAction, help=compiled)
     dtypes = ["float32", "bfloat16", "int8"]
     speed.add_argument("--dtype", default="float32", choices=dtypes, help="of the weights (%(default)s)")
-    speed.add_argument("--device", default="cpu", metavar="D", help="for example cuda (%(default)s)")
+    where = "for example cuda (%(default)s)"
+    speed.add_argument("--device", type=command.device, default="cpu", metavar="D", help=where)
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.limit is not None and args.limit < 1:
@@ -87,6 +88,7 @@ def main() -> None:
     args = parse_args()
     model = None if lead(args.checkpoint) else args.checkpoint
     command.check_inputs(paths=[args.file], checkpoints=[model, args.peft_base])
+    command.check_outputs([args.output])
     command.check_columns(args.file, [args.document_column], "--document-column")
     command.check_columns(args.file, [args.summary_column], "--summary-column")
     from plugins import user_dir

@@ -101,6 +101,7 @@ def main():
     args, more = parse(sys.argv[1:])
     args.asked = sys.argv[1:]
     command.check_inputs([args.grid])
+    command.check_outputs(folders=[args.output])
     from plugins.analysis.runs import grids
     from plugins.errors import report_in_one_line
     from plugins.files import check_not_read

@@ -49,6 +49,8 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     command.check_inputs(paths=[args.data], checkpoints=[args.checkpoint])
+    command.check_outputs(folders=[args.output])
+    command.check_tasks(args.tasks, "--tasks", args.data, own=False)
     import numpy as np
 
     import plugins.hub

@@ -85,6 +85,59 @@ def test_a_missing_input_is_found_before_anything_heavy_is_imported(name, tmp_pa
     assert not imported & HEAVY and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", [name for name, words in MISSING.items() if "OUT" in " ".join(words)])
+def test_an_output_below_a_file_is_refused_before_anything_heavy_is_imported(name, tmp_path):
+    (tmp_path / "none").touch()
+    places = {"HERE": __file__, "DIR": str(tmp_path), "NONE": __file__, "OUT": str(tmp_path / "none" / "out")}
+    words = [re.sub("HERE|DIR|NONE|OUT", lambda found: places[found[0]], word) for word in MISSING[name]]
+    done, errors, imported = run(toy.ROOT / "scripts" / f"{name}.py", *words)
+    (line,) = errors
+    assert done.returncode == 1 and line.startswith("error: ") and str(tmp_path / "none") in line
+    assert not imported & HEAVY and [path.name for path in tmp_path.iterdir()] == ["none"]
+
+
+# Arguments of which one is a name that there is not, WRONG
+WRONG = {
+    "apply_labels": ["HERE", "HERE", "--glue-task", "WRONG", "-o", "OUT"],
+    "benchmark_label_errors": ["--glue-dir", "DIR", "--task", "WRONG", "-o", "OUT"],
+    "compare_losses": ["DIR", "--checkpoint", "HERE", "--losses", "triplet", "WRONG", "-o", "OUT"],
+    "diagnose": ["--glue-dir", "DIR", "--task", "WRONG", "--checkpoint", "HERE", "-o", "OUT"],
+    "embed": ["HERE", "HERE", "--pooling", "WRONG", "-o", "OUT.npz"],
+    "evaluate_embeddings": ["HERE", "DIR", "--glue-task", "WRONG", "-o", "OUT"],
+    "evaluate_style": ["HERE", "--device", "WRONG", "-o", "OUT"],
+    "find_heads": ["HERE", "HERE", "-o", "OUT.WRONG"],
+    "get_data": ["WRONG", "-o", "OUT"],
+    "glue_collapse": ["--glue-dir", "DIR", "--models", "DIR", "--tasks", "WRONG", "-o", "OUT"],
+    "inspect_data": ["--glue-task", "WRONG", "--glue-dir", "DIR", "-o", "OUT"],
+    "long_context": ["HERE", "--text", "HERE", "--scaling", "WRONG", "-o", "OUT"],
+    "measure_memory": ["--variants", "baseline,WRONG", "-o", "OUT", "--", "fairseq-train", "DATA"],
+    "plan_run": ["--arch", "WRONG", "--tokens", "1M", "--batch", "1k", "--gpu", "cpu"],
+    "plot_attention": ["HERE", "text", "-o", "OUT.WRONG"],
+    "plot_embeddings": ["HERE", "DIR", "--pooling", "WRONG", "-o", "OUT"],
+    "plot_runs": ["LOG", "--metric", "WRONG", "-o", "OUT"],
+    "predict_glue": ["--checkpoint", "HERE", "--glue-dir", "DIR", "--task", "RTE", "--split", "WRONG"],
+    "run_glue": ["--glue-dir", "DIR", "--checkpoint", "HERE", "--tasks", "all", "WRONG", "--output", "OUT"],
+    "sample": ["HERE", "--device", "WRONG"],
+    "search_texts": ["HERE", "HERE", "HERE", "--query", "text", "--pooling", "WRONG"],
+    "select_data": ["--specs", "HERE", "--pool", "TABLE", "--text", "WRONG", "--number", "1", "-o", "OUT"],
+    "summarize": ["HERE", "TABLE", "--summary-column", "WRONG"],
+    "transfer": ["DIR", "--tasks", "CoLA", "WRONG", "--checkpoint", "HERE", "-o", "OUT"],
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_name_is_found_before_anything_heavy_is_imported(name, tmp_path):
+    (tmp_path / "table.jsonl").write_text('{"text": "a", "summary": "b"}\n')
+    (tmp_path / "train.log").write_text("| INFO | valid | epoch 001 | valid on 'valid' subset | loss 5.1 | num_updates 9\n")  # noqa: E501
+    places = {"HERE": __file__, "DIR": str(tmp_path), "OUT": str(tmp_path / "out"), "WRONG": "xyz",
+              "TABLE": str(tmp_path / "table.jsonl"), "LOG": str(tmp_path / "train.log")}  # fmt: skip
+    words = [re.sub("|".join(places), lambda found: places[found[0]], word) for word in WRONG[name]]
+    done, errors, imported = run(toy.ROOT / "scripts" / f"{name}.py", *words)
+    (line,) = errors
+    assert done.returncode == 1 and line.startswith("error: ") and "xyz" in line
+    assert not imported & HEAVY and not (tmp_path / "out").exists()
+
+
 LOADING = [path for path in SCRIPTS if 'metavar="CKPT' in path.read_text()]
 
 

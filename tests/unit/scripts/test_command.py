@@ -108,7 +108,7 @@ def test_a_file_without_permission_is_refused(command, tmp_path):
     (".tsv", "\ufefftext\tlabel\n"),
     (".csv", '"two\nlines",text,label\n'),  # not checked: the header continues
     (".csv", ""),
-    (".jsonl", '{"text": 1}\n'),
+    (".jsonl", '{"text": 1, "Label": 2}\n'),
 ], ids=str)  # fmt: skip
 def test_columns_that_a_reader_may_find_are_left_to_it(command, tmp_path, suffix, header):
     path = tmp_path / f"data{suffix}"
@@ -151,3 +151,92 @@ def test_a_text_is_read_from_a_file_only_if_it_starts_so(command):
 def test_every_script_has_the_shared_parser():
     files = (toy.ROOT / "scripts").glob("[!_]*.py")
     assert [path.name for path in files if "argparse.ArgumentParser(" in path.read_text()] == []
+
+
+@pytest.mark.parametrize("kind", ["files", "folders", "figures"])
+def test_an_output_below_a_file_is_refused(command, tmp_path, kind):
+    (tmp_path / "file").touch()
+    with toy.refused(str(tmp_path / "file"), error=SystemExit):
+        command.check_outputs(**{kind: [None, tmp_path / "new" / "out", tmp_path / "file" / "new" / "out"]})
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_is_written_to_no_folder_and_a_folder_is_no_file(command, tmp_path):
+    (tmp_path / "file").touch()
+    command.check_outputs([tmp_path / "file", "/dev/null"], [tmp_path], [tmp_path / "a.svg", tmp_path / "no_suffix"])
+    for arguments in ([[tmp_path]], [[], [tmp_path / "file"]], [[], [], [tmp_path]], [["a\0b"]], [[""]]):
+        with toy.refused(error=SystemExit):
+            command.check_outputs(*arguments)
+
+
+def test_a_figure_has_a_format_of_matplotlib(command):
+    from matplotlib.figure import Figure
+
+    written = set(Figure().canvas.get_supported_filetypes())
+    assert {suffix.lstrip(".") for suffix in command.PICTURES} - {""} <= written
+    with toy.refused("figure.xyz", ".xyz", error=SystemExit):
+        command.check_outputs(figures=["figure.xyz"])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_an_output_in_a_read_only_folder_is_refused(command, tmp_path):
+    tmp_path.chmod(0o500)
+    with toy.refused(str(tmp_path), error=SystemExit):
+        command.check_outputs([tmp_path / "out"])
+
+
+def test_a_name_that_there_is_not_is_refused_with_the_nearest(command):
+    command.check_names([None, "mean"], ["mean", "max"], "--pooling")
+    with toy.refused("--pooling meen", "did you mean mean?", "mean, max", error=SystemExit):
+        command.check_names(["max", "meen"], ["mean", "max"], "--pooling")
+
+
+def test_tasks_are_found_however_they_are_written(command, tmp_path):
+    command.check_tasks([None, "sst2", "SST-2", "mnli", "my.yaml"], "--tasks")
+    for name in ("SST3", "my.yaml"):
+        with toy.refused(f"--tasks {name}", "SST-2", error=SystemExit):
+            command.check_tasks([name], "--tasks", own=False)
+    (tmp_path / "sst2").mkdir()
+    (tmp_path / "diagnostic").mkdir()
+    command.check_tasks(["SST-2", "AX"], "--tasks", str(tmp_path))
+    with toy.refused("--tasks RTE", str(tmp_path), error=SystemExit):
+        command.check_tasks(["SST-2", "RTE"], "--tasks", str(tmp_path))
+    (tmp_path / "train.tsv").touch()  # the folder of a task itself
+    command.check_tasks(["RTE"], "--tasks", str(tmp_path))
+
+
+def test_a_folder_has_the_files_of_one_alternative(command, tmp_path):
+    (tmp_path / "model.pt").touch()
+    with toy.refused(str(tmp_path), "config.json", "dict.txt", error=SystemExit):
+        command.check_contains(tmp_path, ["config.json"], ["model.pt", "dict.txt"])
+    (tmp_path / "dict.txt").touch()
+    command.check_contains(tmp_path, ["config.json"], ["model.pt", "dict.txt"])
+    command.check_contains(None, ["config.json"])
+
+
+@pytest.mark.parametrize("lines, refused", [
+    ('{"text": 1}\n{"text": 2, "body": 3}\n', False),  # a later record has it
+    ('{"text": 1}\n{"Body": 3', False),  # cut
+    ('not JSON\n', False),
+    ('[1]\n', False),
+    ('', False),
+    ('\ufeff{"text": 1}\n\n', True),
+], ids=repr)  # fmt: skip
+def test_a_key_that_no_record_has_is_refused(command, tmp_path, lines, refused):
+    path = tmp_path / "data.jsonl"
+    path.write_text(lines)
+    if refused:
+        with toy.refused("--text body", str(path), "text", error=SystemExit):
+            command.check_columns(path, ["body"], "--text")
+    else:
+        command.check_columns(path, ["body"], "--text")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "CPU", ""])
+def test_a_device_that_torch_has_not_is_refused(command, name):
+    with toy.refused(f"--device {name}", error=SystemExit):
+        command.device(name)
+
+
+def test_devices_of_torch_are_left_to_it(command):
+    assert [command.device(name) for name in ("cpu", "cuda", "cuda:1", "mps")] == ["cpu", "cuda", "cuda:1", "mps"]
