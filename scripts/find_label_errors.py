@@ -44,7 +44,7 @@ def main():
     args = parse_args()
     command.check_inputs([args.specs], [args.folder])
     command.check_outputs(folders=[args.output])
-    command.check_contains(args.folder, ["diagnosis.csv"])
+    command.check_contains(args.folder, ["diagnosis.csv", "probabilities.npz"])
     command.check_columns(Path(args.folder, "diagnosis.csv"), args.slices, "--slices")
     import dataclasses
 

@@ -24,7 +24,7 @@ def run(command):
 
 @pytest.mark.parametrize("words", [
     ["sample.py", __file__],
-    ["plot_runs.py", os.path.dirname(__file__), "-o", "plots"],
+    ["plot_runs.py", "--speed", __file__, "-o", "plots"],
     ["prepare_mlm.py", "--embedded", "-o", "folder"],
 ], ids=lambda words: words[0])  # fmt: skip
 def test_without_the_environment_one_line_explains_how_to_activate_it(words, tmp_path):

@@ -63,5 +63,5 @@ def test_a_changed_file_and_a_missing_diagnosis_are_refused(folder, load_script,
         files = folder / "train.tsv", folder / "review.jsonl"
         call(load_script, monkeypatch, "apply_labels", *files, "-o", folder / "m")
     assert not (folder / "m").exists()
-    with toy.refused("probabilities.npz"):
+    with toy.refused("probabilities.npz", error=SystemExit):
         call(load_script, monkeypatch, "find_label_errors", folder, "-o", folder / "e")

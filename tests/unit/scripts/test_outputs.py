@@ -47,7 +47,7 @@ CASES = {
     "sweep": ["DIR/results.json", "-o", "DIR"],
     "transfer": ["DIR", "--tasks", "CoLA", "RTE", "--checkpoint", "CKPT", "-o", "CKPT"],
 }
-NAMES = ("in.csv", "checkpoint_best.pt", "dev.tsv", "diagnosis.csv", "results.json")
+NAMES = ("in.csv", "checkpoint_best.pt", "dev.tsv", "diagnosis.csv", "probabilities.npz", "results.json")
 
 
 @pytest.mark.parametrize("case", CASES)

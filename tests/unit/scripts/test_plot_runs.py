@@ -78,9 +78,9 @@ def test_bars_need_no_runs(command, tmp_path):
 
 def test_nothing_to_draw_is_an_error(command, tmp_path, capsys):
     (tmp_path / "a").mkdir()
-    with toy.refused(tmp_path / "a", tmp_path / "b"):
+    with toy.refused(tmp_path / "a", tmp_path / "b", error=SystemExit):
         command(tmp_path / "a", tmp_path / "b", "-o", tmp_path / "out")
-    with toy.refused("--metric bleu", "epoch", "loss", "num_updates"):
+    with toy.refused("--metric bleu", "epoch", "loss", "num_updates", error=SystemExit):
         command(write_log(tmp_path / "c", [4, 3]), "--metric", "bleu", "-o", tmp_path / "out")
     assert not list(tmp_path.glob("out/*"))
     with pytest.raises(SystemExit):
