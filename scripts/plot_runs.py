@@ -41,14 +41,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def check_metric(runs: list[Path], metric: str) -> None:
     """End with one line if no run has a log or a checkpoint, or no log has the metric; checkpoints are read later."""
-    found = {run: [log for name in LOGS for log in run.glob(name)] if run.is_dir() else [run] for run in runs}
+    found = {run: [*filter(Path.is_file, [run, *(log for name in LOGS for log in run.glob(name))])] for run in runs}
     if runs and not any(logs or any(run.glob("*.pt")) for run, logs in found.items()):
         command.stop(f"{', '.join(map(str, runs))}: no log of fairseq-train, and no checkpoint")
     logged: dict[str, None] = {}
     for logs in found.values():
         if not logs:
             return
-        for log in filter(Path.is_file, logs):
+        for log in logs:
             with log.open(encoding="utf-8", errors="replace") as lines:
                 for line in lines:
                     names = NUMBER.findall(line) if "num_updates" in line else []
