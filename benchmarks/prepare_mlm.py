@@ -6,7 +6,7 @@ in turn; the ids of both are compared. Memory is the proportional set size (PSS)
 counts shared pages once, sampled four times a second.
 
     python benchmarks/prepare_mlm.py --megabytes 60 --repeats 3
-    python benchmarks/prepare_mlm.py --megabytes 5000 --only ours --repeats 1
+    python benchmarks/prepare_mlm.py --megabytes 5000 --numbered --only ours --shards 10 --repeats 1
 
 The text is drawn document by document from the given files, or from the documentation in this Python installation, and
 the byte-pair encoding is learned from those (library tokenizers) unless --gpt2-dir names GPT-2's.
@@ -30,6 +30,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("text", nargs="*", type=Path, help="text files; an empty line ends a document")
     parser.add_argument("--megabytes", type=float, default=60, help="size of the text")
+    parser.add_argument("--numbered", action="store_true", help="begin each document with its number: no two are equal")
     parser.add_argument("--gpt2-dir", type=Path, help="folder with encoder.json, vocab.bpe and dict.txt")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--shards", type=int, default=1, help="of prepare_mlm.py")
@@ -43,12 +44,15 @@ def parse():
     return parser.parse_args()
 
 
-def write_text(path, documents, megabytes):
+def write_text(path, documents, megabytes, numbered):
     """Write documents drawn with replacement, with an empty line between two; return the number of bytes."""
-    draw, size = random.Random(1), 0
+    draw, size, count = random.Random(1), 0, 0
     with open(path, "w", encoding="utf-8") as file:
         while size < megabytes * 1e6:
             document = draw.choice(documents)
+            count += 1
+            if numbered:
+                document = f"{count} {document}"
             if size:
                 file.write("\n")
             file.write(document + "\n")
@@ -158,7 +162,7 @@ def main():
     documents = list(read_documents(args.text) if args.text else embedded_corpus())
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         folder = Path(folder)
-        size = write_text(folder / "text.txt", documents, args.megabytes)
+        size = write_text(folder / "text.txt", documents, args.megabytes, args.numbered)
         gpt2 = args.gpt2_dir or folder / "gpt2"
         if args.gpt2_dir is None:
             learn_encoding(gpt2, documents)

@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 import toy
+from omegaconf import OmegaConf
 
 from plugins.checkpoints import new_model, write_causal_lm
 from plugins.data.text.causal_tokenizers import Characters
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.models.causal_lm import CausalLanguageModel
 
-UPDATES = 6
+UPDATES, GLOBAL = 6, 2  # batches of a global batch
 # An epoch is a few global batches; validation after each, so that its metrics are compared too.
 COMMON = [
     "--user-dir", toy.ROOT / "plugins", "--cpu", "--optimizer", "fused_adamw", "--lr", 1e-3, "--max-update", UPDATES,
@@ -26,6 +27,26 @@ SMALL_DECODER = ["--decoder-layers", 2, "--decoder-attention-heads", 2, "--decod
 def masked_lm(folder):
     command = toy.train_arguments(toy.make_data(folder / "data"), "-", "--log-format", "json", updates=UPDATES)
     return [*command, "--dropout", 0, "--attention-dropout", 0]
+
+
+def hydra_masked_lm(folder):
+    """Write the configuration of a masked LM in YAML; return the command."""
+    config = {
+        "common": {"user_dir": str(toy.ROOT / "plugins"), "cpu": True, "log_format": "json", "seed": 1},
+        "task": {"_name": "clap_masked_lm", "data": str(toy.make_data(folder / "data")), "tokens_per_sample": 32},
+        "model": {"_name": "clap_roberta", **toy.SIZE, "dropout": 0.0, "attention_dropout": 0.0},
+        "criterion": {"_name": "clap_masked_lm"},
+        "dataset": {"batch_size": 8, "num_workers": 0},
+        "optimizer": {"_name": "fused_adamw"},
+        "optimization": {"lr": [1e-3], "max_update": UPDATES},
+        "lr_scheduler": {"_name": "fixed"},
+        "checkpoint": {"save_dir": "unset", "no_epoch_checkpoints": True},
+        "hydra": {"job": {"chdir": False}, "run": {"dir": "${checkpoint.save_dir}"}},
+    }
+    (folder / "config").mkdir()
+    text = "# @package _global_\n" + OmegaConf.to_yaml(OmegaConf.create(config))
+    (folder / "config" / "masked_lm.yaml").write_text(text)
+    return ["fairseq-hydra-train", "--config-dir", folder / "config", "--config-name", "masked_lm"]
 
 
 def char_lm(folder):
@@ -81,21 +102,37 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start(command, size, **options):
-    """Start the processes of a run with the variables that torchrun gives each."""
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "GLOO_SOCKET_IFNAME": "lo"}
-    ranks = [{"WORLD_SIZE": str(size), "RANK": str(rank), **meeting} for rank in range(size)]
-    return [toy.start_cli(command, **(environment if size > 1 else {}), **options) for environment in ranks]
+def torchrun(rank, size, port):
+    """Return the variables that torchrun gives a process."""
+    return {"WORLD_SIZE": size, "RANK": rank, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
 
 
-def train(command, save_dir, size=1, updates=UPDATES, **options):
-    """Train with a global batch of two batches, in one process or in two; return the outcomes."""
-    more = ["--save-dir", save_dir, "--update-freq", 2 // size, "--max-update", updates]
-    more += [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
-    with ThreadPoolExecutor(size) as pool:  # reads all pipes at once
-        outcomes = list(pool.map(toy.finish, start([*command, *more], size)))
-    assert [outcome.status for outcome in outcomes] == [0] * size, outcomes[-1].text[-3000:]
+def srun(rank, size, port):
+    """Return the variables that SLURM's srun gives a task; MASTER_PORT comes from the user."""
+    task = {"SLURM_JOB_ID": 7, "SLURM_STEP_NUM_TASKS": size, "SLURM_PROCID": rank, "MASTER_PORT": port}
+    return {**task, "SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_NUM_NODES": 1}
+
+
+def start(command, size, launcher=torchrun, **options):
+    """Start the processes of a run with the variables of a launcher."""
+    port = free_port()
+    ranks = [{k: str(v) for k, v in launcher(rank, size, port).items()} if size > 1 else {} for rank in range(size)]
+    return [toy.start_cli(command, GLOO_SOCKET_IFNAME="lo", **environment, **options) for environment in ranks]
+
+
+def finish(processes):
+    """Return the outcomes of processes, each of which succeeded."""
+    with ThreadPoolExecutor(len(processes)) as pool:  # reads all pipes at once
+        outcomes = list(pool.map(toy.finish, processes))
+    assert [outcome.status for outcome in outcomes] == [0] * len(processes), outcomes[-1].text[-3000:]
     return outcomes
+
+
+def train(command, save_dir, size=1, updates=UPDATES, launcher=torchrun, batches=GLOBAL, **options):
+    """Train with a global batch of some batches, in one process or in several; return the outcomes."""
+    more = ["--save-dir", save_dir, "--update-freq", batches // size, "--max-update", updates]
+    more += [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
+    return finish(start([*command, *more], size, launcher))
 
 
 def parameters(save_dir):
@@ -113,6 +150,6 @@ def largest_difference(one, other):
 
 def validations(outcome):
     """What each validation measures: {metric: value}, without times."""
-    records = [json.loads(text) for text in re.findall(r"\| valid \| (\{.*\})", outcome.text)]
+    records = [json.loads(text) for text in re.findall(r"\bvalid(?: \||\]\[INFO\] -) (\{.*\})", outcome.text)]
     times = re.compile("wps|wpb|bsz|wall")  # of the hardware, and of a batch, which is half as large in each process
     return [{name: value for name, value in record.items() if not times.search(name)} for record in records]

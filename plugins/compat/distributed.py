@@ -11,14 +11,16 @@ Reported: https://github.com/facebookresearch/fairseq/issues/2879 (several proce
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from omegaconf import open_dict
 
-from plugins.errors import UserError, find_user_error
+from plugins.errors import UserError, find_user_error, shown
 
 from . import unavailable
 from .launchers import Launch, find_launch
@@ -30,14 +32,16 @@ CHILD_ERROR = re.compile(r"^plugins\.errors\.UserError: (.*)", re.MULTILINE)
 
 def install() -> None:
     """Put the repairs in place."""
-    from fairseq import checkpoint_utils
     from fairseq.data.iterators import EpochBatchIterator
     from fairseq.distributed import utils
     from fairseq.trainer import Trainer
 
     wrap(utils, "all_gather_list", all_gather_list)
     wrap(utils, "call_main", call_main)
-    wrap(checkpoint_utils, "verify_checkpoint_directory", check_joined)
+    program = sys.modules.get("fairseq_cli.train")  # importing it would configure logging
+    if program is not None:
+        wrap(program, "add_defaults", join_late)
+        wrap(program, "train", train)
     wrap(Trainer, "_set_seed", set_seed)
     wrap(EpochBatchIterator, "state_dict", position)
     wrap(EpochBatchIterator, "load_state_dict", move_to)
@@ -92,31 +96,49 @@ def call_main(original: Callable, cfg: Any, main: Callable, **kwargs: Any) -> An
         UserError: the options would train nothing, or separate copies; or another process of the run has ended.
     """
     prepare(cfg, os.environ)
-    try:
+    with explained(cfg):
         return original(cfg, main, **kwargs)
+
+
+def train(original: Callable, cfg: Any, *args: Any, **kwargs: Any) -> Any:
+    """Train for an epoch.
+
+    Raises:
+        UserError: another process of the run has ended.
+    """
+    with explained(cfg):
+        return original(cfg, *args, **kwargs)
+
+
+def join_late(original: Callable, cfg: Any) -> None:
+    """Complete the options of a run, in processes that have not joined: join the others of the launcher.
+
+    ``fairseq-hydra-train`` imports this package after it has decided how many processes there are.
+
+    Raises:
+        UserError: see :func:`prepare`.
+    """
+    from fairseq.distributed import utils
+
+    if not torch.distributed.is_initialized():
+        prepare(cfg, os.environ)
+        if cfg.distributed_training.distributed_world_size > 1:
+            if cfg.distributed_training.distributed_init_method is None:
+                utils.infer_init_method(cfg.distributed_training)
+            utils.distributed_init(cfg)
+    original(cfg)
+
+
+@contextmanager
+def explained(cfg: Any) -> Iterator[None]:
+    """Context that raises what :func:`explain` explains as a UserError."""
+    try:
+        yield
     except RuntimeError as error:
         explanation = explain(error, cfg.distributed_training.distributed_rank)
         if explanation is None:
             raise
         raise UserError(explanation) from error
-
-
-def check_joined(original: Callable, save_dir: str) -> None:
-    """Refuse to train a copy in each process. fairseq calls this before it writes.
-
-    ``fairseq-hydra-train`` imports this package after it has decided how many processes there are.
-
-    Raises:
-        UserError: a launcher started several processes, which did not join.
-    """
-    launch = find_launch(os.environ)
-    if launch is not None and not torch.distributed.is_initialized():
-        raise UserError(
-            f"{launch.size} processes were launched, and each would train its own copy; on a CPU use fairseq-train "
-            "instead of fairseq-hydra-train, with one GPU a machine add distributed_training.distributed_world_size="
-            f"{launch.size}"
-        )
-    original(save_dir)
 
 
 def prepare(cfg: Any, environment: Mapping[str, str]) -> None:
@@ -136,10 +158,11 @@ def prepare(cfg: Any, environment: Mapping[str, str]) -> None:
             join(options, launch, on_cpu)
         elif on_cpu:
             check_cpu(options)
-        if on_cpu and options.distributed_world_size > 1:
+        if on_cpu:
             options.distributed_backend = "gloo"
-            if options.ddp_backend in ("c10d", "pytorch_ddp"):
+            if options.distributed_world_size > 1 and options.ddp_backend in ("c10d", "pytorch_ddp"):
                 options.ddp_backend = "legacy_ddp"  # fairseq passes GPU ids to torch's
+    check_place(options.distributed_rank or 0, options.distributed_world_size)
 
 
 def join(options: Any, launch: Launch, on_cpu: bool) -> None:
@@ -160,14 +183,31 @@ def check_cpu(options: Any) -> None:
     Raises:
         UserError: fairseq would spawn one process for each GPU, that is, none.
     """
-    size = options.distributed_world_size
-    if options.distributed_init_method is None and size == max(1, torch.cuda.device_count()):
+    size, address = options.distributed_world_size, options.distributed_init_method
+    if address is None and size == max(1, torch.cuda.device_count()):
         options.distributed_world_size = 1  # the default counts the GPUs, which --cpu leaves alone
-    elif size > 1 and not (options.distributed_init_method and options.distributed_no_spawn):
+    elif address is None and size > 1:
         raise UserError(
             f"--distributed-world-size {size} starts no process on a CPU; leave it out and start the command with "
             f"`torchrun --nproc_per_node {size} $(which fairseq-train) ...`"
         )
+    elif address is not None and not options.distributed_no_spawn:
+        raise UserError(
+            f"--distributed-init-method {shown(address)} starts no process on a CPU; add --distributed-no-spawn and "
+            "start each process with its --distributed-rank, or leave it out and use torchrun"
+        )
+
+
+def check_place(rank: int, size: int) -> None:
+    """Check the number of a process: fairseq starts none of 0, and a single one of rank 1 saves nothing.
+
+    Raises:
+        UserError: names the flag.
+    """
+    if size < 1:
+        raise UserError(f"--distributed-world-size must be at least 1, but is {size}")
+    if not 0 <= rank < size:
+        raise UserError(f"--distributed-rank {rank} must be from 0 to {size - 1}, with --distributed-world-size {size}")
 
 
 def explain(error: RuntimeError, rank: int | None) -> str | None:

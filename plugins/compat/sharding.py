@@ -56,6 +56,8 @@ def prepare(cfg: Any) -> None:
         raise UserError("--shard needs --rouge-sample 0: the processes would generate texts of different lengths")
     if cfg.ema.store_ema:
         raise UserError("--shard and --store-ema contradict each other")
+    if cfg.distributed_training.heartbeat_timeout > 0:
+        raise UserError("--heartbeat-timeout has no effect with --shard; leave it out")
     with open_dict(cfg.distributed_training):
         cfg.distributed_training.shard = True
 

@@ -1,7 +1,7 @@
-"""Options that cannot work, because they need a package that is not installed, or exclude each other.
+"""Options that cannot work: they need a package that is not installed or another option, or exclude each other.
 
-Defects: fairseq finds this out after it has encoded the data, by an ImportError or an assertion; asked to write
-checkpoints asynchronously without iopath, it ends with exit status 0 and has trained nothing.
+Defects: fairseq finds this out after it has encoded the data, by an ImportError or an assertion, or ignores the option;
+asked to write checkpoints asynchronously without iopath, it ends with exit status 0 and has trained nothing.
 """
 
 import importlib.util
@@ -15,6 +15,16 @@ from plugins.errors import UserError
 from .optimizers import GROUPED
 
 SHARDED = "fully_sharded"  # fairscale's FSDP, which is no longer developed
+DEPENDENT = {  # option of distributed_training that fairseq reads: names of options that it ignores without it
+    ("ddp_backend", "slowmo"): ("slowmo_momentum", "slowmo_base_algorithm", "localsgd_frequency", "nprocs_per_node"),
+    ("ddp_backend", SHARDED): (
+        "no_reshard_after_forward", "fp32_reduce_scatter", "use_sharded_state", "not_fsdp_flatten_parameters",
+    ),
+    ("pipeline_model_parallel", True): (
+        "pipeline_balance", "pipeline_devices", "pipeline_encoder_balance", "pipeline_encoder_devices",
+        "pipeline_decoder_balance", "pipeline_decoder_devices", "pipeline_chunks", "pipeline_checkpoint",
+    ),
+}  # fmt: skip
 
 
 def check(cfg: Any) -> None:
@@ -23,6 +33,7 @@ def check(cfg: Any) -> None:
     Raises:
         UserError: names the option and the missing package, or the other option.
     """
+    check_dependent(cfg.distributed_training)
     for option, package in needed(cfg):
         if not installed(package):
             raise UserError(f"{option} needs {package}, which is not installed; leave the option out")
@@ -41,6 +52,25 @@ def lacking() -> str | None:
     from torch.utils._triton import has_triton
 
     return None if has_triton() else "Triton"
+
+
+def check_dependent(options: Any) -> None:
+    """Raise a UserError for an option that fairseq would ignore without another one."""
+    from fairseq.dataclass.configs import DistributedTrainingConfig
+
+    defaults = DistributedTrainingConfig()
+    for (other, value), names in DEPENDENT.items():
+        if options[other] == value:
+            continue
+        for name in names:
+            if options[name] != getattr(defaults, name):
+                missing = flag(other) if value is True else f"{flag(other)} {value}"
+                raise UserError(f"{flag(name)} has no effect without {missing}; leave it out")
+
+
+def flag(name: str) -> str:
+    """Return an option as it is written on the command line."""
+    return "--" + name.replace("_", "-")
 
 
 def needed(cfg: Any) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,20 @@ import time
 
 import pytest
 import toy
-from parallel_runs import TASKS, UPDATES, free_port, largest_difference, masked_lm, start, train, validations
+from parallel_runs import (
+    TASKS,
+    UPDATES,
+    finish,
+    free_port,
+    hydra_masked_lm,
+    largest_difference,
+    masked_lm,
+    srun,
+    start,
+    torchrun,
+    train,
+    validations,
+)  # fmt: skip
 
 pytestmark = pytest.mark.slow
 
@@ -71,6 +84,23 @@ def test_torchrun_trains_one_run_and_shows_it_once(tmp_path):
     assert outcome.status == 0, outcome.text[-3000:]
     assert largest_difference(tmp_path / "one", tmp_path / "two") == 0
     assert outcome.text.count("writes to ") == outcome.text.count(f"{UPDATES} updates in ") == 1
+
+
+def test_tasks_of_srun_train_one_run(tmp_path):
+    command = masked_lm(tmp_path)
+    train(command, tmp_path / "one")
+    train(command, tmp_path / "two", size=2, launcher=srun)
+    assert largest_difference(tmp_path / "one", tmp_path / "two") == 0
+
+
+@pytest.mark.parametrize("launcher", [torchrun, srun])
+def test_a_run_described_in_yaml_is_one_run(tmp_path, launcher):
+    command = hydra_masked_lm(tmp_path)
+    for name, size in (("one", 1), ("two", 2)):
+        more = [f"checkpoint.save_dir={tmp_path / name}", f"optimization.update_freq=[{2 // size}]"]
+        outcomes = finish(start([*command, *more], size, launcher))
+    assert largest_difference(tmp_path / "one", tmp_path / "two") == 0
+    assert validations(outcomes[0]) and not validations(outcomes[1])
 
 
 def test_a_killed_process_ends_the_other_with_one_line(tmp_path):

@@ -63,8 +63,29 @@ def test_a_cpu_run_beside_eight_gpus_is_one_process(prepared):
 def test_a_world_that_no_process_would_start_is_refused(prepared):
     with toy.refused("--distributed-world-size 2", "torchrun --nproc_per_node 2"):
         prepared(distributed_world_size=2)
-    with toy.refused("--distributed-world-size 2"):
-        prepared(distributed_world_size=2, distributed_init_method="file:///x")
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_an_address_from_which_no_process_would_start_is_refused(prepared, size):
+    with toy.refused("--distributed-init-method", "--distributed-no-spawn"):
+        prepared(distributed_world_size=size, distributed_init_method="file:///x")
+
+
+@pytest.mark.parametrize("gpus", [0, 8])
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_world_without_processes_is_refused(prepared, gpus, size):
+    with toy.refused("--distributed-world-size"):
+        prepared(gpus=gpus, distributed_world_size=size)
+
+
+def test_a_process_outside_of_its_world_is_refused(prepared):
+    with toy.refused("--distributed-rank 1"):
+        prepared(distributed_rank=1)
+
+
+def test_a_single_process_may_join_itself(prepared):
+    options = prepared(distributed_init_method="env://", distributed_no_spawn=True)
+    assert (options.distributed_backend, options.distributed_world_size) == ("gloo", 1)
 
 
 def draw(rank, updates, seed=1):

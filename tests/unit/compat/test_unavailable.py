@@ -44,6 +44,18 @@ def test_an_option_is_named_with_the_package_it_needs(monkeypatch, given, named)
     check(**given)
 
 
+@pytest.mark.parametrize("name, value, other", [
+    ("slowmo_momentum", 0.5, "--ddp-backend slowmo"),
+    ("localsgd_frequency", 4, "--ddp-backend slowmo"),
+    ("nprocs_per_node", 4, "--ddp-backend slowmo"),
+    ("use_sharded_state", True, "--ddp-backend fully_sharded"),
+    ("pipeline_balance", "[1,1]", "--pipeline-model-parallel"),
+])  # fmt: skip
+def test_an_option_that_fairseq_would_ignore_is_named_with_the_one_it_needs(name, value, other):
+    with toy.refused("--" + name.replace("_", "-"), other):
+        check(**{f"distributed_training__{name}": value})
+
+
 def test_installed_packages_are_found():
     assert unavailable.installed("torch.nn") and not unavailable.installed("no_such_package.part")
 
