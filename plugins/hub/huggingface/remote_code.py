@@ -27,8 +27,14 @@ def files_of(shell: str) -> dict[str, str]:
         path = waiting.pop()
         source = ABSOLUTE.sub(r"from .\1 import", path.read_text(encoding="utf-8"))
         sources[path.name] = HEADER + source
-        waiting += [MODULES / f"{name}.py" for name in imported(source, path) if f"{name}.py" not in sources]
+        waiting += [source_of(name) for name in imported(source, path) if f"{name}.py" not in sources]
     return sources | {"LICENSE": license_text()}
+
+
+def source_of(name: str) -> Path:
+    """Return the file of a module: in ``remote/``, else in :mod:`plugins.modules`."""
+    remote = REMOTE / f"{name}.py"
+    return remote if remote.exists() else MODULES / f"{name}.py"
 
 
 def imported(source: str, path: Path) -> set[str]:

@@ -10,8 +10,8 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PretrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput, SequenceClassifierOutput
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput, ModelOutput, SequenceClassifierOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from plugins.modules.activations import ACTIVATIONS
@@ -24,71 +24,7 @@ from plugins.modules.positions import Spec
 from plugins.modules.positions import build as build_positions
 from plugins.modules.scaling import Scaling
 
-
-class ClapRobertaConfig(PretrainedConfig):
-    """The architecture; names are RoBERTa's for options that it shares.
-
-    ``<mask>`` has no row of the table, and a zero embedding, where ``mask_token_id`` is ``vocab_size``.
-    """
-
-    model_type = "clap_roberta"
-
-    def __init__(
-        self,
-        vocab_size: int = 50265,
-        hidden_size: int = 768,
-        num_hidden_layers: int = 12,
-        num_attention_heads: int = 12,
-        intermediate_size: int = 3072,
-        max_positions: int = 512,
-        positions: str = "learned",
-        alibi_bos: str = "linear",
-        position_scaling: tuple[str, float, int] | None = None,
-        head: str = "clap",
-        normalize_embeddings: bool = True,
-        scale_embeddings: bool = False,
-        layernorm_embedding: bool = True,
-        pre_norm: bool = False,
-        layer_norm_eps: float = 1e-5,
-        hidden_act: str = "gelu",
-        head_act: str = "gelu",
-        pooler_act: str = "tanh",
-        pooler_type: str = "bos",
-        classifier_dim: int | None = None,
-        hidden_dropout_prob: float = 0.1,
-        attention_probs_dropout_prob: float = 0.1,
-        activation_dropout_prob: float = 0.0,
-        classifier_dropout: float = 0.0,
-        beta_reference_dim: int = 0,
-        max_logit_scale: float = 0.0,
-        excluded: list[int] | None = None,
-        mask_token_id: int | None = None,
-        pad_token_id: int = 1,
-        bos_token_id: int = 0,
-        eos_token_id: int = 2,
-        tie_word_embeddings: bool = True,
-        **kwargs: Any,
-    ):
-        self.vocab_size, self.hidden_size, self.num_hidden_layers = vocab_size, hidden_size, num_hidden_layers
-        self.num_attention_heads, self.intermediate_size = num_attention_heads, intermediate_size
-        self.max_positions, self.positions, self.alibi_bos, self.head = max_positions, positions, alibi_bos, head
-        self.position_scaling = position_scaling
-        self.normalize_embeddings, self.scale_embeddings = normalize_embeddings, scale_embeddings
-        self.layernorm_embedding, self.pre_norm, self.layer_norm_eps = layernorm_embedding, pre_norm, layer_norm_eps
-        self.hidden_act, self.head_act, self.pooler_act = hidden_act, head_act, pooler_act
-        self.pooler_type = pooler_type
-        self.classifier_dim = classifier_dim
-        self.hidden_dropout_prob, self.attention_probs_dropout_prob = hidden_dropout_prob, attention_probs_dropout_prob
-        self.activation_dropout_prob, self.classifier_dropout = activation_dropout_prob, classifier_dropout
-        self.beta_reference_dim, self.max_logit_scale, self.excluded = beta_reference_dim, max_logit_scale, excluded
-        self.mask_token_id = vocab_size - 1 if mask_token_id is None else mask_token_id
-        super().__init__(
-            pad_token_id=pad_token_id,
-            bos_token_id=bos_token_id,
-            eos_token_id=eos_token_id,
-            tie_word_embeddings=tie_word_embeddings,
-            **kwargs,
-        )
+from .configuration_clap_roberta import ClapRobertaConfig
 
 
 class InterfaceAttention(SelfAttention):
@@ -252,7 +188,34 @@ def recorded(model: nn.Module, weights: list[Tensor]) -> Iterator[None]:
             layer.record = None
 
 
-class ClapRobertaForMaskedLM(ClapRobertaPreTrainedModel):
+class _WithHead(ClapRobertaPreTrainedModel):
+    """A model with a head: subclasses map features to an output with logits, and a loss where there are labels."""
+
+    model: "ClapRobertaModel"
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool = True,
+        **unused: Any,
+    ) -> ModelOutput | tuple:
+        """Map tokens (B, T) to logits; with ``labels`` also return a loss. See :meth:`predict` of the subclass."""
+        out = self.model(input_ids, attention_mask, output_hidden_states, output_attentions)
+        padding = input_ids == self.config.pad_token_id if attention_mask is None else attention_mask == 0  # (B, T)
+        output = self.predict(out.last_hidden_state, padding, labels)
+        output.hidden_states, output.attentions = out.hidden_states, out.attentions
+        return output if return_dict else output.to_tuple()
+
+    def predict(self, x: Tensor, padding: Tensor, labels: Tensor | None) -> Any:
+        """Return the output for features (B, T, C), ``padding`` (B, T) and labels."""
+        raise NotImplementedError
+
+
+class ClapRobertaForMaskedLM(_WithHead):
     """Map tokens to the logits of the words at each position."""
 
     _tied_weights_keys = {"lm_head.weight": "model.encoder.embed_tokens.weight"}
@@ -285,25 +248,14 @@ class ClapRobertaForMaskedLM(ClapRobertaPreTrainedModel):
     def set_output_embeddings(self, value: RobertaHead | ClapHead) -> None:
         self.lm_head.weight = value.weight
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_hidden_states: bool | None = None,
-        output_attentions: bool | None = None,
-        return_dict: bool = True,
-        **unused: Any,
-    ) -> MaskedLMOutput | tuple:
+    def predict(self, x: Tensor, padding: Tensor, labels: Tensor | None) -> MaskedLMOutput:
         """Return logits (B, T, V), and with ``labels`` (B, T), -100 where there is none, the mean cross-entropy."""
-        out = self.model(input_ids, attention_mask, output_hidden_states, output_attentions)
-        logits = self.lm_head(out.last_hidden_state)
+        logits = self.lm_head(x)
         loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
-        output = MaskedLMOutput(loss, logits, out.hidden_states, out.attentions)
-        return output if return_dict else output.to_tuple()
+        return MaskedLMOutput(loss, logits)
 
 
-class ClapRobertaForSequenceClassification(ClapRobertaPreTrainedModel):
+class ClapRobertaForSequenceClassification(_WithHead):
     """Map the tokens of a text to the logits of the labels, or to a number."""
 
     def __init__(self, config: ClapRobertaConfig):
@@ -320,22 +272,10 @@ class ClapRobertaForSequenceClassification(ClapRobertaPreTrainedModel):
         )
         self.post_init()
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_hidden_states: bool | None = None,
-        output_attentions: bool | None = None,
-        return_dict: bool = True,
-        **unused: Any,
-    ) -> SequenceClassifierOutput | tuple:
+    def predict(self, x: Tensor, padding: Tensor, labels: Tensor | None) -> SequenceClassifierOutput:
         """Return logits (B, K), and with ``labels`` (B,) the mean cross-entropy, or squared error if K = 1."""
-        out = self.model(input_ids, attention_mask, output_hidden_states, output_attentions)
-        padding = input_ids == self.config.pad_token_id if attention_mask is None else attention_mask == 0  # (B, T)
-        logits, loss = self.classifier(out.last_hidden_state, padding), None
+        logits, loss = self.classifier(x, padding), None
         if labels is not None:
             regression = self.config.num_labels == 1
             loss = F.mse_loss(logits[:, 0], labels.to(logits)) if regression else F.cross_entropy(logits, labels)
-        output = SequenceClassifierOutput(loss, logits, out.hidden_states, out.attentions)
-        return output if return_dict else output.to_tuple()
+        return SequenceClassifierOutput(loss, logits)
