@@ -51,7 +51,7 @@ def measure(args):
     import torch
     from measure import peak_memory_of_process
 
-    from plugins.analysis.attention.patterns import score_heads
+    from plugins.analysis.attention.head_scores import score_heads
 
     torch.set_num_threads(args.threads or torch.get_num_threads())
     torch.manual_seed(1)

@@ -1,6 +1,7 @@
 """Read and write text, JSON and YAML, with errors in one line; compare and check paths."""
 
 import json
+import math
 import os
 import re
 import stat
@@ -251,3 +252,12 @@ def check_relative(path: str, source: object) -> None:
     parts = path.replace("\\", "/").split("/")
     if not path or os.path.isabs(path) or path[0] in "~\\" or ".." in parts or "://" in path or "\0" in path:
         raise UserError(f"{source}: {shown(path)} must be a path within its folder, without .. and not a URL")
+
+
+def without_nan(value: object) -> object:
+    """Return nested lists and dicts with None for NaN and infinities, which JSON lacks."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

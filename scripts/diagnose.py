@@ -117,7 +117,7 @@ def trained(args):
 
     from plugins.data.glue import dataset
     from plugins.errors import check
-    from plugins.glue import cross_fitting, diagnose, plan, runs
+    from plugins.glue import cross_fitting, diagnose, hyperparameters, runs
 
     resources = job_options.resources(args, args.cpu)
     check(Path(args.checkpoint).is_file(), f"--checkpoint {args.checkpoint}: no such file")
@@ -128,7 +128,8 @@ def trained(args):
     cache = args.cache_dir or dataset.default_cache()
     setting = cross_fitting.Setting(
         args.output.resolve(), Path(args.checkpoint).resolve(), list(dict.fromkeys(args.seeds)), given,
-        plan.read_yaml(args.config) if args.config else {}, resources.on_cpu, None if cache == "none" else cache,
+        hyperparameters.read_yaml(args.config) if args.config else {}, resources.on_cpu,
+        None if cache == "none" else cache,
     )  # fmt: skip
     request = diagnose.Request(args.folds, args.inputs, args.null, args.sizes, args.similarity, wordnet=args.wordnet,
                                slices=columns)  # fmt: skip

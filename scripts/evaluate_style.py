@@ -59,12 +59,11 @@ def main() -> None:
     command.check_inputs(paths=args.data or [], checkpoints=[args.checkpoint])
     command.check_outputs([args.output])
     from plugins import user_dir
-    from plugins.analysis.runs.grids import without_nan
     from plugins.analysis.styles import report
     from plugins.analysis.styles.evaluate import StyleEvaluation
     from plugins.analysis.styles.samples import Sampling
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read, write_text
+    from plugins.files import check_not_read, without_nan, write_text
     from plugins.hub import CharLM
     from plugins.hub.held_out import held_out
 

@@ -47,10 +47,9 @@ def main() -> None:
     from plugins import user_dir
     from plugins.analysis.attention import plots as attention_plots
     from plugins.analysis.attention.capture import sees_both_ways
-    from plugins.analysis.attention.patterns import score_heads
-    from plugins.analysis.runs.grids import without_nan
+    from plugins.analysis.attention.head_scores import score_heads
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read, write_json
+    from plugins.files import check_not_read, without_nan, write_json
     from plugins.hub.language_model import move
 
     report_in_one_line()

@@ -66,9 +66,8 @@ def main() -> None:
     command.check_outputs(folders=[args.output])
     check_metric(args.runs, args.metric)
     from plugins.analysis.runs import bars, figures
-    from plugins.analysis.runs.grids import without_nan
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read, make_folder, write_json
+    from plugins.files import check_not_read, make_folder, without_nan, write_json
 
     report_in_one_line()
     written = [args.output / name for name in ("runs.json", "loss.png", "speed.png", "consistency.png")]

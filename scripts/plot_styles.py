@@ -133,10 +133,9 @@ def main() -> None:
     from tqdm import tqdm
 
     from plugins import user_dir
-    from plugins.analysis.runs.grids import without_nan
     from plugins.analysis.styles.figures import StyleFigures, plain
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read, make_folder, write_json
+    from plugins.files import check_not_read, make_folder, without_nan, write_json
     from plugins.hub import CharLM
 
     report_in_one_line()

@@ -79,7 +79,7 @@ def main():
     from plugins import user_dir
     from plugins.errors import report_in_one_line
     from plugins.files import check_not_read
-    from plugins.glue import plan, session
+    from plugins.glue import hyperparameters, session
 
     report_in_one_line()
     written = [os.path.join(args.output, name) for name in ("results.json", "results.csv", "results.md")]
@@ -89,7 +89,7 @@ def main():
             "skip_bad_rows", "cache_dir", "jobs")  # fmt: skip
     request = session.Request(
         **{name: getattr(args, name) for name in same}, command=shlex.join(["python", *sys.argv]),
-        hyperparameters={name: getattr(args, name) for name in plan.HYPERPARAMETERS},
+        hyperparameters={name: getattr(args, name) for name in hyperparameters.HYPERPARAMETERS},
     )  # fmt: skip
     session.run(request, job_options.resources(args, args.cpu))
 

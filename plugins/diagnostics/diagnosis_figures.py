@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from plugins.analysis.canvas import new_canvas, put_title, save
 from plugins.analysis.palette import COLORS, GRAY
-from plugins.analysis.plots import new_canvas, put_title, save
 
 MANY = 5000  # points from which a map shows density instead
 

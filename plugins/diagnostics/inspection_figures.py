@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from plugins.analysis.canvas import new_canvas, put_title, save
 from plugins.analysis.palette import COLORS, GRAY
-from plugins.analysis.plots import heat_map, new_canvas, put_title, save
+from plugins.analysis.plots import heat_map
 
 from .lexical import Association, Probe
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from plugins.analysis.canvas import new_canvas, save
 from plugins.analysis.metrics.retrieval import unit
 from plugins.analysis.palette import COLORS, MARKERS
-from plugins.analysis.plots import heat_map, new_canvas, save
+from plugins.analysis.plots import heat_map
 
 POINTS = 1000  # maximum number of points, the same ones in every panel
 

@@ -58,7 +58,7 @@ class Setting:
         checkpoint: the pretrained model.
         seeds: S.
         given: hyperparameters that differ from :mod:`.plan`; one learning rate and batch size.
-        from_yaml: the same from a file, see :func:`.plan.read_yaml`.
+        from_yaml: the same from a file, see :func:`.hyperparameters.read_yaml`.
         cpu: train on the CPU.
         cache: folder of tokenized files, or None.
     """

@@ -15,7 +15,7 @@ from plugins.errors import UserError
 from plugins.files import make_folder, write_json, write_text
 from plugins.jobs import Resources
 
-from . import cards, plan, predict, report, runs
+from . import cards, hyperparameters, plan, predict, report, runs
 
 TITLE = "The published table's columns (CoLA: accuracy, STS-B: squared error of label / 5 over ln 2)"
 OFFICIAL = "Official metrics, in percent"
@@ -31,7 +31,7 @@ class Request:
         output: folder to write.
         tasks: names, YAML files, or ``all``.
         seeds: seeds, or None for those of ``config``, else 1, 2, 3.
-        hyperparameters: {name: value or None}, see :data:`.plan.HYPERPARAMETERS`.
+        hyperparameters: {name: value or None}, see :data:`.hyperparameters.HYPERPARAMETERS`.
         intermediate: task that others start from.
         intermediate_for: those others, or None for :data:`.plan.INTERMEDIATE_FOR`.
         config: YAML file with hyperparameters.
@@ -81,7 +81,7 @@ def prepare(request: Request, resources: Resources) -> tuple[list[plan.FineTunin
         raise UserError(f"--checkpoint {request.checkpoint}: no such file")
     specs, flags = runs.choose_tasks(request.glue_dir, request.tasks)
     chosen = list(specs.values())
-    content = plan.read_yaml(request.config, chosen) if request.config else {}
+    content = hyperparameters.read_yaml(request.config, chosen) if request.config else {}
     receivers = [glue_specs.find(name, "--intermediate-for", chosen).name for name in request.intermediate_for or ()]
     intermediate = request.intermediate or content.get("intermediate")
     if intermediate:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from plugins.analysis.attention.names import STRONG, heads_in_order, readable, two_digits
+from plugins.analysis.canvas import new_canvas, save
 from plugins.analysis.palette import COLORS, GRAY
-from plugins.analysis.plots import new_canvas, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +86,7 @@ def pattern_maps(path: str | Path, scores: Mapping[str, Mapping], title: str) ->
 
     Args:
         path, title: as in :func:`attention_grid`.
-        scores: of :func:`plugins.analysis.attention.patterns.score_heads`.
+        scores: of :func:`plugins.analysis.attention.head_scores.score_heads`.
 
     Raises:
         UserError: matplotlib is not installed, or does not support the format.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from plugins.analysis import plots
+from plugins.analysis import canvas, plots
 
 KINDS = {"sliding": "same tokens, each with the whole length as context", "windows": "windows that do not overlap"}
 
@@ -49,7 +49,7 @@ def draw(path: str | Path, series: Mapping[str, Sequence[Mapping]]) -> None:
     """
     import numpy as np
 
-    figure = plots.new_canvas(11, 4.8)
+    figure = canvas.new_canvas(11, 4.8)
     panels = figure.subplots(1, 2, sharey=True)
     figure.subplots_adjust(left=0.07, right=0.86, top=0.8, bottom=0.13, wspace=0.06)
     ticks = sorted({row["times"] for rows in series.values() for row in rows})
@@ -75,6 +75,6 @@ def draw(path: str | Path, series: Mapping[str, Sequence[Mapping]]) -> None:
     ended = any("limit" in row for rows in series.values() for row in rows)
     over = f"{n} runs" if (n := max(row.get("runs", 1) for rows in series.values() for row in rows)) > 1 else "windows"
     note = f"bands: one standard error over {over}" + ("; x: the table of positions ends" if ended else "")
-    plots.head(figure, conclusion(series), note, 0.07)
-    plots.label_ends(panels[1], plots.ends_of(curves, list(series)))
-    plots.save(figure, path)
+    canvas.head(figure, conclusion(series), note, 0.07)
+    canvas.label_ends(panels[1], plots.ends_of(curves, list(series)))
+    canvas.save(figure, path)

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from plugins.analysis.attention.head_scores import UNIFORM, score_heads
 from plugins.analysis.attention.names import DESCRIPTIONS, STRONG, heads_in_order, readable, two_digits
-from plugins.analysis.attention.patterns import INDUCTION, UNIFORM, score_heads
+from plugins.analysis.attention.patterns import INDUCTION
 from plugins.analysis.language_model import LanguageModel
 
 LENGTH = 128  # tokens of a stretch of text

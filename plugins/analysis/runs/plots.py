@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from plugins.analysis.canvas import head, label_ends, new_canvas, put_title, save
 from plugins.analysis.palette import GRAY, colors_of
-from plugins.analysis.plots import Band, draw_bands, ends_of, head, label_ends, new_canvas, put_title, save
+from plugins.analysis.plots import Band, draw_bands, ends_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from plugins.analysis.canvas import new_canvas, put_title, save
 from plugins.analysis.palette import GRAY, colors_of, markers_of
-from plugins.analysis.plots import new_canvas, put_title, save
 from plugins.analysis.styles.effects import MIN_FOR_TSNE, Modulation, Plane
 
 if TYPE_CHECKING:

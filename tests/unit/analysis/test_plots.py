@@ -8,19 +8,6 @@ from plugins.analysis.runs import plots as run_plots
 from plugins.analysis.styles import plots as style_plots
 
 
-def test_distant_labels_do_not_move():
-    assert plots.separate([3.0, 1.0, 5.0], 1.0) == [3.0, 1.0, 5.0]
-
-
-def test_close_labels_are_spread_around_their_mean():
-    assert plots.separate([2.0, 2.0], 1.0) == [1.5, 2.5]
-    assert plots.separate([0.0, 0.1, 0.2], 1.0) == pytest.approx([-0.9, 0.1, 1.1])
-
-
-def test_overlapping_groups_of_labels_are_merged():
-    assert plots.separate([0.0, 0.0, 1.2], 1.0) == pytest.approx([-0.6, 0.4, 1.4])
-
-
 def test_curves_become_a_png(tmp_path):
     pytest.importorskip("matplotlib")
     curves = {"a": (np.array([1, 2]), np.array([90.0, 60.0])), "b": (np.array([2]), np.array([61.0]))}
@@ -43,19 +30,6 @@ def test_a_curve_of_one_point_can_be_seen(tmp_path):
         room = {"room": (np.array([0.0, 2.0]), np.array([0.0, 2.0]), np.zeros(2))}
         plots.bands(tmp_path / f"{error}.png", room | {"point": (one, one, error * one)}, "title", "loss")
     assert (tmp_path / "0.1.png").read_bytes() != (tmp_path / "0.4.png").read_bytes()
-
-
-@pytest.mark.parametrize("name", ["$\\frac{$", "cost_$5$"])
-def test_dollar_signs_are_drawn_literally_and_no_other_file_remains(tmp_path, name):
-    pytest.importorskip("matplotlib")
-    from matplotlib.text import Text
-
-    figure, axes = plots.new_figure()
-    axes.set_yticks([0], [name])
-    axes.set_title(name)
-    plots.save(figure, tmp_path / "p.png", bbox_inches="tight")
-    assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
-    assert not any(text.get_parse_math() for text in figure.findobj(Text) if text.get_text() == name)
 
 
 @pytest.mark.parametrize("name", ["$\\frac{$"])

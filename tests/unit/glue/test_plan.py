@@ -7,7 +7,7 @@ import pytest
 import toy
 
 from plugins.data.glue import dataset, specs
-from plugins.glue import plan
+from plugins.glue import hyperparameters, plan
 
 
 def test_defaults_are_the_published_configs():
@@ -46,13 +46,13 @@ def test_an_intermediate_task_serves_the_small_ones():
 def test_learning_rates_that_yaml_reads_as_text(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text("lr: [1e-5, 3e-5]\n")
-    assert [run.lr for run in plan.plan(["RTE"], [1], {}, plan.read_yaml(path))] == [1e-5, 3e-5]
+    assert [run.lr for run in plan.plan(["RTE"], [1], {}, hyperparameters.read_yaml(path))] == [1e-5, 3e-5]
 
 
 def read(tmp_path, text, own=()):
     path = tmp_path / "r.yaml"
     path.write_text(text)
-    return plan.read_yaml(path, own)
+    return hyperparameters.read_yaml(path, own)
 
 
 BAD = [
@@ -123,7 +123,7 @@ def test_command_line_values_are_checked_too(given, named):
 @pytest.mark.parametrize("path", sorted((plan.Path(__file__).parents[3] / "examples/glue/recipes").glob("*.yaml")),
                          ids=lambda path: path.stem)  # fmt: skip
 def test_example_recipes_are_read(path):
-    content = plan.read_yaml(path)
+    content = hyperparameters.read_yaml(path)
     assert len(plan.plan(["RTE"], content["seeds"], {}, content)) == 6
 
 

@@ -7,7 +7,7 @@ import pytest
 import toy
 
 from plugins import hub
-from plugins.analysis.attention.patterns import score_heads
+from plugins.analysis.attention.head_scores import score_heads
 from plugins.errors import UserError
 
 pytest.importorskip("matplotlib")

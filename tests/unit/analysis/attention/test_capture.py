@@ -10,7 +10,7 @@ from torch import nn
 from plugins import checkpoints, hub
 from plugins.analysis.attention import capture as attention
 from plugins.analysis.attention.capture import attention_of, capture, encode
-from plugins.analysis.attention.patterns import score_heads
+from plugins.analysis.attention.head_scores import score_heads
 from plugins.analysis.report import contents
 from plugins.data.text.causal_tokenizers import ByteLevelBPE, Characters, SentencePieceVocabulary
 from plugins.data.text.token_dictionary import TokenDictionary

@@ -69,7 +69,7 @@ def test_hebrew_keys_run_from_right_to_left_and_queries_still_down(tmp_path, fig
 
 def test_a_hebrew_label_is_put_in_order_by_matplotlib(tmp_path):
     """The first letter is on the right: the image of a word ends with the image of its first letter alone."""
-    from plugins.analysis.plots import new_canvas
+    from plugins.analysis.canvas import new_canvas
 
     def ink(text):
         canvas = new_canvas(2, 1)

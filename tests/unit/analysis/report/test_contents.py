@@ -152,9 +152,9 @@ def test_maps_name_the_head_that_scores_most():
 
 
 def test_every_pattern_has_a_description():
-    from plugins.analysis.attention import patterns
+    from plugins.analysis.attention import head_scores, patterns
 
-    assert {*patterns.BOTH_WAYS, *patterns.REPEATED, patterns.UNIFORM} == set(names.DESCRIPTIONS)
+    assert {*patterns.BOTH_WAYS, *patterns.REPEATED, head_scores.UNIFORM} == set(names.DESCRIPTIONS)
 
 
 def test_stretches_are_spread_over_the_text(make_char_lm):

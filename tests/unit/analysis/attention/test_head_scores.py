@@ -6,16 +6,9 @@ import torch
 import toy
 
 from plugins import hub
-from plugins.analysis.attention import patterns
-from plugins.analysis.attention.patterns import (
-    BOTH_WAYS,
-    CAUSAL,
-    REPEATED,
-    Batch,
-    excess,
-    score_heads,
-    uniform_excess,
-)
+from plugins.analysis.attention import head_scores, patterns
+from plugins.analysis.attention.head_scores import excess, score_heads, uniform_excess
+from plugins.analysis.attention.patterns import BOTH_WAYS, CAUSAL, REPEATED, Batch
 
 
 def batch_of(text, both_ways=False):
@@ -205,7 +198,7 @@ def test_an_induction_head_is_scored_on_repeated_random_sequences(make_char_lm, 
             weights[:, :, query, max(0, query - half + 1)] = 1
         return [weights], Batch.of(lm, ids)
 
-    monkeypatch.setattr(patterns, "observe", ideal)
+    monkeypatch.setattr(head_scores, "observe", ideal)
     found = score_heads(lm, ["abc"], sequences=3)["induction_head"]
     # CHARACTERS has ten: sixteen tokens are eight, twice
     assert found["items"] == 3 * 8 and found["texts"] == 3
@@ -213,11 +206,11 @@ def test_an_induction_head_is_scored_on_repeated_random_sequences(make_char_lm, 
 
 
 def test_random_sequences_repeat_distinct_ordinary_tokens(make_char_lm, toy_data, tmp_path):
-    (row,) = patterns.repeated(make_char_lm(), 12, 1, seed=0)
+    (row,) = head_scores.repeated(make_char_lm(), 12, 1, seed=0)
     assert len(row) == 12 and row[:6].tolist() == row[6:].tolist() and len(set(row.tolist())) == 6
     lm = hub.load(toy.save_masked_lm(tmp_path, toy_data))
     dictionary = lm.task.source_dictionary
-    for row in patterns.repeated(lm, 15, 20, seed=1):
+    for row in head_scores.repeated(lm, 15, 20, seed=1):
         assert (row[0], row[-1]) == (dictionary.bos(), dictionary.eos()) and len(row) == 14
         assert row[1:7].tolist() == row[7:13].tolist()
         assert not {*range(dictionary.nspecial), dictionary.index("<mask>")} & set(row[1:-1].tolist())
@@ -250,14 +243,14 @@ def test_texts_are_read_one_at_a_time(make_char_lm, monkeypatch):
             read += 1
             yield "abcd"[: 2 + i % 3] * 2
 
-    original, done = patterns.observe, 0
+    original, done = head_scores.observe, 0
 
     def observe(lm, ids):
         nonlocal most, done
         most, done = max(most, read - done), done + len(ids)
         return original(lm, ids)
 
-    monkeypatch.setattr(patterns, "observe", observe)
+    monkeypatch.setattr(head_scores, "observe", observe)
     score_heads(make_char_lm(), texts(), batch_size=4, sequences=2)
     assert most <= 3 * 4
 
@@ -290,10 +283,10 @@ def test_fillers_are_not_drawn(toy_data, tmp_path):
     for i in fillers:
         lm.dictionary.symbols[i] = f"madeupword{i:04d}"
         lm.dictionary.indices[lm.dictionary.symbols[i]] = i
-    drawn = {i for row in patterns.repeated(lm, 15, 40, seed=1) for i in row.tolist()}
+    drawn = {i for row in head_scores.repeated(lm, 15, 40, seed=1) for i in row.tolist()}
     assert not drawn & set(fillers)
 
 
 def test_another_seed_draws_other_sequences(make_char_lm):
-    one, same, other = (next(patterns.repeated(make_char_lm(), 12, 1, seed=seed)).tolist() for seed in (0, 0, 1))
+    one, same, other = (next(head_scores.repeated(make_char_lm(), 12, 1, seed=seed)).tolist() for seed in (0, 0, 1))
     assert one == same != other
