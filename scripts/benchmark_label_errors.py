@@ -7,7 +7,8 @@
 
 Orders are cleanlab's scores, ours, the review loop with a perfect reviewer and with one who errs in 10 %, and random
 ones, all from the same out-of-fold probabilities: of a fine-tuned checkpoint, or without --checkpoint of a logistic
-regression on TF-IDF. DIR gets results.md, results.csv, summary.json and precision.png.
+regression on TF-IDF. DIR gets results.md, results.csv, summary.json, precision.png, and planted.npz with the labels
+and logits, which --planted measures again without training.
 """
 
 import argparse
@@ -33,6 +34,7 @@ def parse_args(argv=None):
     add("--text", nargs="+", default=[], metavar="COLUMN", help="of --data: one or two columns of text")
     add("--label", metavar="COLUMN", help="of --data: column of the classes")
     add("--lines", nargs="+", metavar="FILE", help="plain texts instead, one class each; --rows lines are used")
+    add("--planted", nargs="+", metavar="NPZ", help="planted.npz of earlier calls, with the same rows and folds")
     add("--rows", type=int, metavar="N", help="use N random rows")
     add("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)} (all)")
     add("--rates", nargs="+", type=float, default=[0.1, 0.3], metavar="X", help="shares of wrong labels (0.1 0.3)")
@@ -49,8 +51,8 @@ def parse_args(argv=None):
     job_options.add(parser, 1, "1")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
-    if sum(map(bool, (args.data, args.task, args.lines))) != 1:
-        parser.error("give one of --task, --data and --lines")
+    if sum(map(bool, (args.data, args.task, args.lines, args.planted))) != 1:
+        parser.error("give one of --task, --data, --lines and --planted")
     if args.task and not args.glue_dir:
         parser.error("--glue-dir must name the folder of the task's files")
     return args
@@ -59,49 +61,70 @@ def parse_args(argv=None):
 def main():
     args = parse_args()
     task = args.task if args.task and args.task.endswith((".yaml", ".yml")) else None
-    command.check_inputs([args.data, task, *(args.lines or []), args.checkpoint], [args.glue_dir])
+    used = [args.data, task, *(args.lines or []), *(args.planted or []), args.checkpoint]
+    command.check_inputs(used, [args.glue_dir])
     command.check_outputs(folders=[args.output])
     command.check_tasks([args.task], "--task", args.glue_dir)
     command.check_columns(args.data, args.text, "--text")
     command.check_columns(args.data, [args.label], "--label")
-    import numpy as np
-
-    from plugins import user_dir
-    from plugins.data.glue import dataset, specs
-    from plugins.diagnostics import datasets
-    from plugins.errors import check, report_in_one_line
+    from plugins.diagnostics import planted
+    from plugins.errors import report_in_one_line
     from plugins.files import check_not_read
-    from plugins.glue import cross_fitting, label_benchmark
+    from plugins.glue import label_benchmark
 
     report_in_one_line()
-    written = [args.output / name for name in ("results.md", "results.csv", "summary.json", "precision.png")]
-    check_not_read([args.output, *written], [args.data, task, *(args.lines or []), args.checkpoint])
+    names = ("results.md", "results.csv", "summary.json", "precision.png", "planted.npz")
+    check_not_read([args.output, *(args.output / name for name in names)], used)
+    found = planted.read(args.planted) if args.planted else trained(args)
+    summary = label_benchmark.write(args.output, label_benchmark.measure(found), shlex.join(["python", *sys.argv]))
+    print((args.output / "results.md").read_text(encoding="utf-8"))
+    print(f"cleanlab's best score here: {summary['cleanlab_best']}; everything is in {args.output}/")
+
+
+def trained(args):
+    """Plant, train what has not been trained yet, write planted.npz, and return its content."""
+    from plugins import user_dir
+    from plugins.data.glue import dataset
+    from plugins.diagnostics import planted
+    from plugins.errors import check
+    from plugins.glue import cross_fitting, label_benchmark
+
     user_dir.load(args.user_dir)
     resources = job_options.resources(args, args.cpu)
-    if args.lines:
-        rows = datasets.read_lines(args.lines, (args.rows or 2400) // len(args.lines))
-    elif args.data:
-        rows = datasets.read_files([args.data], args.text, args.label)
-    else:
-        own = args.task.endswith((".yaml", ".yml"))
-        spec = specs.read(args.task) if own else specs.find(args.task, "--task")
-        check(not spec.is_regression, f"--task {args.task}: labels are planted in classes, not in scores")
-        rows = datasets.read_task(args.glue_dir, spec, [specs.TRAIN])
-    if args.rows and not args.lines:
-        check(args.rows <= len(rows), f"--rows {args.rows}: there are {len(rows)}")
-        rows = rows.take(np.sort(np.random.default_rng(0).permutation(len(rows))[: args.rows]))
+    rows = read(args)
     setting = None
     if args.checkpoint:
         check(Path(args.checkpoint).is_file(), f"--checkpoint {args.checkpoint}: no such file")
         given = {"epochs": args.epochs, "lr": [args.lr], "batch_size": [args.batch_size], "options": args.options}
         setting = cross_fitting.Setting(args.output.resolve(), Path(args.checkpoint).resolve(), args.seeds, given, {},
                                         resources.on_cpu, dataset.default_cache())  # fmt: skip
-    planted = label_benchmark.plantings(rows, args.kinds, args.rates, args.plantings)
-    logits, folds = label_benchmark.probabilities(rows, planted, args.folds, setting, resources)
-    results = label_benchmark.measure(rows, planted, logits, folds)
-    summary = label_benchmark.write(args.output, results, shlex.join(["python", *sys.argv]))
-    print((args.output / "results.md").read_text(encoding="utf-8"))
-    print(f"cleanlab's best score here: {summary['cleanlab_best']}; everything is in {args.output}/")
+    wanted = label_benchmark.plantings(rows, args.kinds, args.rates, args.plantings)
+    found = label_benchmark.train(rows, wanted, args.folds, setting, resources)
+    planted.write(args.output / "planted.npz", found)
+    return found
+
+
+def read(args):
+    """Return the rows that labels are planted in."""
+    import numpy as np
+
+    from plugins.data.glue import specs
+    from plugins.diagnostics import datasets
+    from plugins.errors import check
+
+    if args.lines:
+        return datasets.read_lines(args.lines, (args.rows or 2400) // len(args.lines))
+    if args.data:
+        rows = datasets.read_files([args.data], args.text, args.label)
+    else:
+        own = args.task.endswith((".yaml", ".yml"))
+        spec = specs.read(args.task) if own else specs.find(args.task, "--task")
+        check(not spec.is_regression, f"--task {args.task}: labels are planted in classes, not in scores")
+        rows = datasets.read_task(args.glue_dir, spec, [specs.TRAIN])
+    if not args.rows:
+        return rows
+    check(args.rows <= len(rows), f"--rows {args.rows}: there are {len(rows)}")
+    return rows.take(np.sort(np.random.default_rng(0).permutation(len(rows))[: args.rows]))
 
 
 if __name__ == "__main__":

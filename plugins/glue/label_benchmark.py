@@ -1,14 +1,17 @@
 """Count planted label errors in the first rows of several orders, all from the same probabilities."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from scipy.special import log_softmax
+from tqdm import tqdm
 
 from plugins.diagnostics import confident, diagnosis, diagnosis_figures, duplicates, folds, formats, planting, review
 from plugins.diagnostics.datasets import Rows
 from plugins.diagnostics.inspection_report import table
+from plugins.diagnostics.planted import Planted, Planting
 from plugins.files import make_folder, write_json, write_text
 from plugins.jobs import Resources
 
@@ -19,20 +22,6 @@ CLEANLAB = ("self_confidence", "normalized_margin", "confidence_weighted_entropy
             "self_confidence adjusted")  # fmt: skip
 LOOP, ERRING = "review loop", "review loop, reviewer errs 10 %"
 AT = (100, 200)
-
-
-@dataclass(frozen=True)
-class Planting:
-    """One planted data set: kind, rate, number, and the labels (n,) that it has."""
-
-    kind: str
-    rate: float
-    number: int
-    given: np.ndarray
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind}-{self.rate:g}-{self.number}"
 
 
 def plantings(rows: Rows, kinds: Sequence[str], rates: Sequence[float], count: int) -> list[Planting]:
@@ -46,47 +35,51 @@ def plantings(rows: Rows, kinds: Sequence[str], rates: Sequence[float], count: i
     ]  # fmt: skip
 
 
-def probabilities(rows: Rows, planted: Sequence[Planting], count: int, setting: Setting | None,
-                  resources: Resources) -> tuple[list[np.ndarray], np.ndarray]:  # fmt: skip
-    """Return out-of-fold logits (S, n, K) of each planting, and the folds; without a setting, of a linear model."""
+def train(
+    rows: Rows, planted: Sequence[Planting], count: int, setting: Setting | None, resources: Resources
+) -> Planted:
+    """Return out-of-fold logits of models trained on each planting; without a setting, of linear models."""
     groups = duplicates.find(duplicates.joined(rows.texts)).groups
     row_folds = folds.stratified(rows.labels, count, groups, 1)
     if setting is not None:
         cells = [Cell(one.name, replace(rows, labels=one.given), row_folds) for one in planted]
         recorded = cross_fitting.run(cells, setting, resources)
-        return [recorded[cell.name].held_out[-1] for cell in cells], row_folds
-    texts = [" ".join(row) for row in zip(*rows.texts, strict=True)]
-    classes = len(rows.classes)
-    found = [planting.linear_probabilities(texts, one.given, classes, row_folds) for one in planted]
-    return [np.log(p)[None] for p in found], row_folds
+        logits = [recorded[cell.name].held_out[-1] for cell in cells]
+    else:
+        texts = [" ".join(row) for row in zip(*rows.texts, strict=True)]
+        classes = len(rows.classes)
+        found = [planting.linear_probabilities(texts, one.given, classes, row_folds) for one in planted]
+        logits = [np.log(p)[None] for p in found]
+    return Planted(rows.labels, list(rows.classes), row_folds, planted, logits)
 
 
-def orders(logits: np.ndarray, one: Planting, right: np.ndarray, row_folds: np.ndarray, classes: Sequence[str]) -> dict:
+def orders(found: Planted, number: int) -> dict:
     """Return {order: errors found (n,) bool in that order}, and {order: score (n,)} of the static ones."""
+    one, logits, right = found.plantings[number], found.logits[number], found.labels
     wrong = one.given != right
-    d = diagnosis.diagnose(logits, one.given, classes, row_folds)
-    raw = diagnosis.diagnose(logits, one.given, classes, np.zeros(len(right), int)).log_probabilities
-    assert raw is not None and d.log_probabilities is not None and d.rank_score is not None  # of classes
+    d = diagnosis.diagnose(logits, one.given, found.classes, found.folds)
+    raw = log_softmax(log_softmax(np.asarray(logits, np.float64), axis=-1).mean(0), axis=-1)
+    assert d.log_probabilities is not None and d.rank_score is not None  # of classes
     p = np.exp(raw)
     p /= p.sum(1, keepdims=True)
     scores = {name: confident.scores(p, one.given, name.split()[0], adjust="adjusted" in name) for name in CLEANLAB}
     scores |= {"PVI": d.pvi_calibrated.mean(0), "ranks": d.rank_score,
                "random": np.random.default_rng(one.number).random(len(right))}  # fmt: skip
-    found = {name: wrong[np.argsort(score, kind="stable")] for name, score in scores.items()}
+    hits = {name: wrong[np.argsort(score, kind="stable")] for name, score in scores.items()}
     x = review.features(d.log_probabilities, one.given)
     for name, rate in ((LOOP, 0.0), (ERRING, 0.1)):
         judged = planting.judge_with_errors(wrong, rate, one.number)
         shown, _ = review.simulate(x, d.rank_score, judged.__getitem__, max(AT))
-        found[name] = wrong[shown]
-    return {"found": found, "scores": scores, "wrong": wrong}
+        hits[name] = wrong[shown]
+    return {"found": hits, "scores": scores, "wrong": wrong}
 
 
-def measure(rows: Rows, planted: Sequence[Planting], logits: Sequence[np.ndarray], row_folds: np.ndarray) -> list[dict]:
+def measure(planted: Planted) -> list[dict]:
     """Return a row of results for each planting and order."""
     results = []
-    for one, values in zip(planted, logits, strict=True):
-        found = orders(values, one, rows.labels, row_folds, rows.classes)
-        right = float((values.argmax(-1) == rows.labels).mean())
+    for number, one in enumerate(tqdm(planted.plantings, desc="orders", disable=None)):
+        found = orders(planted, number)
+        right = float((planted.logits[number].argmax(-1) == planted.labels).mean())
         for name, hits in found["found"].items():
             score = found["scores"].get(name)
             results.append({
