@@ -125,7 +125,7 @@ def judge_with_errors(wrong: np.ndarray, rate: float, seed: int = 0) -> np.ndarr
 
 
 def means(rows: Sequence[Mapping], by: Sequence[str], values: Sequence[str]) -> list[dict]:
-    """Return the mean and the standard deviation of some values over the rows that share others."""
+    """Return the mean and the standard deviation of some values, without NaN, over the rows that share others."""
     groups: dict[tuple, list[Mapping]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in by), []).append(row)
@@ -134,6 +134,8 @@ def means(rows: Sequence[Mapping], by: Sequence[str], values: Sequence[str]) -> 
         entry = dict(zip(by, key, strict=True)) | {"plantings": len(members)}
         for name in values:
             numbers = np.array([member[name] for member in members], float)
-            entry |= {name: float(np.nanmean(numbers)), f"{name}_sd": float(np.nanstd(numbers))}
+            numbers = numbers[~np.isnan(numbers)]
+            found = (numbers.mean(), numbers.std()) if len(numbers) else (np.nan, np.nan)
+            entry |= {name: float(found[0]), f"{name}_sd": float(found[1])}
         result.append(entry)
     return result

@@ -1,22 +1,49 @@
 """The review loop: rank the rows that are likely labeled wrong, and rank them again as a reviewer judges them.
 
 A logistic regression on the model's scores of a row and on its pair of given and other label learns within some
-twenty judgments which classes are really confused. ``page/review.js`` contains the same in JavaScript.
+twenty judgments which classes are really confused. Its Gaussian prior ranks by the scores of the model, as static
+orders do, until judgments contradict it. ``page/review.js`` contains the same in JavaScript.
 
 Shapes: n rows, K classes, D features.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 from scipy.stats import beta
 
 from . import confident
 from .predictions import best_other, of_label
 
 EVERY = 20  # judgments between two rankings
-STRENGTH = 0.5  # inverse regularization, C
 RECENT, FEW = 40, 0.1  # stop when fewer than this share of the recent judgments found an error, with 90 % certainty
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Independent normal distributions of the weights.
+
+    Attributes:
+        mean: (D + 1,), the intercept last.
+        precision: (D + 1,) inverse variances.
+    """
+
+    mean: np.ndarray
+    precision: np.ndarray
+
+
+def prior(classes: int) -> Prior:
+    """Return the prior for :func:`features` of K classes.
+
+    The log odds of the best other class and the adjusted margin count equally and vary little; labels and pairs of
+    labels vary widely; about one row in eight is expected to be wrong. ``scripts/benchmark_label_errors.py`` measures
+    the orders that result.
+    """
+    others = classes + classes * classes
+    mean = np.array([1.0, 0.0, 0.0, -1.0, *[0.0] * others, -2.0])
+    return Prior(mean, 1 / np.array([*[0.1] * 4, *[1.0] * others, 4.0]))
 
 
 def features(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -43,31 +70,29 @@ def features(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.concatenate([numbers, np.eye(classes)[labels], pairs], 1)
 
 
-def fit(x: np.ndarray, wrong: np.ndarray, strength: float = STRENGTH) -> np.ndarray:
-    """Return the weights of a logistic regression with an L2 penalty, (D + 1,), the intercept (not penalized) last.
+def fit(x: np.ndarray, wrong: np.ndarray, prior: Prior) -> np.ndarray:
+    """Return the most probable weights of a logistic regression, (D + 1,), the intercept last.
 
-    Minimizes sum log(1 + exp(-y f)) + |w|^2 / (2 C) with damped Newton steps.
+    Minimizes sum log(1 + exp(-y f)) + sum precision (w - mean)^2 / 2 with damped Newton steps.
 
     Args:
         x: (m, D) features of the judged rows.
         wrong: (m,) bool.
-        strength: C.
+        prior: of the weights.
     """
     x = np.concatenate([x, np.ones((len(x), 1))], 1)
-    penalty = np.full(x.shape[1], 1 / strength)
-    penalty[-1] = 1e-6  # keeps the system regular while all judgments agree
-    weights = np.zeros(x.shape[1])
+    weights = prior.mean.copy()
     y = np.asarray(wrong, float)
 
     def loss(w: np.ndarray) -> float:
         f = x @ w
-        return float(np.logaddexp(0, f).sum() - y @ f + (penalty * w * w).sum() / 2)
+        return float(np.logaddexp(0, f).sum() - y @ f + (prior.precision * (w - prior.mean) ** 2).sum() / 2)
 
     current = loss(weights)
     for _ in range(50):
-        p = 1 / (1 + np.exp(-(x @ weights)))
-        gradient = x.T @ (p - y) + penalty * weights
-        hessian = (x.T * (p * (1 - p))) @ x + np.diag(penalty)
+        p = expit(x @ weights)
+        gradient = x.T @ (p - y) + prior.precision * (weights - prior.mean)
+        hessian = (x.T * (p * (1 - p))) @ x + np.diag(prior.precision)
         step, size = np.linalg.solve(hessian, gradient), 1.0
         while (new := loss(weights - size * step)) > current and size > 1e-6:
             size /= 2
@@ -80,11 +105,11 @@ def fit(x: np.ndarray, wrong: np.ndarray, strength: float = STRENGTH) -> np.ndar
 
 def probability(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the probability that a row's label is wrong, (n,), of features (n, D)."""
-    return 1 / (1 + np.exp(-(x @ weights[:-1] + weights[-1])))
+    return expit(x @ weights[:-1] + weights[-1])
 
 
 def simulate(
-    x: np.ndarray, start: np.ndarray, judge: Callable[[int], bool], rows: int, every: int = EVERY
+    x: np.ndarray, start: np.ndarray, judge: Callable[[int], bool], rows: int, prior: Prior, every: int = EVERY
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows in the order in which the loop shows them, and the judge's answers, (rows,) each.
 
@@ -93,6 +118,7 @@ def simulate(
         start: (n,) scores of the first order, the lowest first.
         judge: returns whether the label of a row is wrong.
         rows: how many are shown.
+        prior: of the weights.
         every: judgments between two rankings.
     """
     waiting = np.argsort(start, kind="stable")
@@ -103,9 +129,8 @@ def simulate(
         shown += batch.tolist()
         judged += [bool(judge(int(row))) for row in batch]
         waiting = waiting[len(batch) :]
-        if any(judged) and not all(judged):
-            scores = probability(x[waiting], fit(x[shown], np.array(judged)))
-            waiting = waiting[np.argsort(-scores, kind="stable")]
+        scores = probability(x[waiting], fit(x[shown], np.array(judged), prior))
+        waiting = waiting[np.argsort(-scores, kind="stable")]
     return np.array(shown), np.array(judged)
 
 

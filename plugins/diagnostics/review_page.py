@@ -58,9 +58,11 @@ def content(given: Listed, title: str, most: int, slices: Mapping[str, Sequence[
     for i, row in enumerate(everything):
         twins.setdefault(int(given.groups[row]), []).append(i)
     x = review.features(given.log_probabilities, given.labels)
+    prior = review.prior(len(given.classes))
     return {
         "title": title, "classes": given.classes, "count": len(numbers), "every": review.EVERY,
-        "strength": review.STRENGTH, "few": review.FEW, "recent": review.RECENT, "table": review.stopping_table(),
+        "mean": prior.mean.tolist(), "precision": prior.precision.tolist(),
+        "few": review.FEW, "recent": review.RECENT, "table": review.stopping_table(),
         "texts": [[printable(column[row]) for column in given.texts] for row in everything],
         "row": everything, "index": [given.index[row] for row in everything],
         "label": given.labels[everything].tolist(),

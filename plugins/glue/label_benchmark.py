@@ -69,7 +69,7 @@ def orders(found: Planted, number: int) -> dict:
     x = review.features(d.log_probabilities, one.given)
     for name, rate in ((LOOP, 0.0), (ERRING, 0.1)):
         judged = planting.judge_with_errors(wrong, rate, one.number)
-        shown, _ = review.simulate(x, d.rank_score, judged.__getitem__, max(AT))
+        shown, _ = review.simulate(x, d.rank_score, judged.__getitem__, max(AT), review.prior(len(found.classes)))
         hits[name] = wrong[shown]
     return {"found": hits, "scores": scores, "wrong": wrong}
 

@@ -97,3 +97,6 @@ def test_a_small_benchmark_of_label_errors(world, tmp_path):
     assert outcome.status == 0, outcome.err[-2000:]
     summary = json.loads((tmp_path / "bench" / "summary.json").read_text())
     assert {row["order"] for row in summary["orders"]} >= {"review loop", "ranks", "random", "self_confidence"}
+    again = script("benchmark_label_errors", "--planted", tmp_path / "bench" / "planted.npz", "-o", tmp_path / "again")
+    assert again.status == 0, again.err[-2000:]
+    assert json.loads((tmp_path / "again" / "summary.json").read_text())["kinds"] == summary["kinds"]

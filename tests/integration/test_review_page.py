@@ -55,7 +55,7 @@ def test_judging_ranks_the_rest_as_numpy_does(show):
     rows, true = rows_of()
     page = show(rows)
     x = review.features(rows.log_probabilities, rows.labels)
-    expected, _ = review.simulate(x, rows.score, lambda row: true[row] != rows.labels[row], 45)
+    expected, _ = review.simulate(x, rows.score, lambda row: true[row] != rows.labels[row], 45, review.prior(3))
     seen = []
     for _ in range(45):
         seen.append(current(page))

@@ -19,7 +19,7 @@ const features = (i) => {
   return x;
 };
 
-// Logistic regression, damped Newton steps
+// Logistic regression under a Gaussian prior, damped Newton steps
 
 function solve(a, b) { // a: rows, symmetric and positive definite; Cholesky
   const n = b.length, l = a.map((row) => Float64Array.from(row)), y = Float64Array.from(b);
@@ -36,16 +36,16 @@ const dot = (a, b) => { let s = 0; for (let i = 0; i < a.length; i++) s += a[i] 
 const sigmoid = (f) => 1 / (1 + Math.exp(-f));
 const softplus = (f) => Math.max(f, 0) + Math.log1p(Math.exp(-Math.abs(f)));
 
-function fit(rows, wrong) { // rows: features with a 1 at the end; columns that are 0 throughout keep the weight 0
+function fit(rows, wrong) { // rows: features with a 1 at the end; columns that are 0 throughout keep the prior's mean
   const all = rows[0].length;
   const used = [...Array(all).keys()].filter((j) => rows.some((x) => x[j] !== 0));
   const x = rows.map((row) => used.map((j) => row[j])), d = used.length;
-  const penalty = used.map((j) => (j === all - 1 ? 1e-6 : 1 / data.strength));
+  const penalty = used.map((j) => data.precision[j]), mean = Float64Array.from(used, (j) => data.mean[j]);
   const loss = (w) => x.reduce((s, row, i) => { const f = dot(row, w); return s + softplus(f) - wrong[i] * f; }, 0)
-    + penalty.reduce((s, p, j) => s + p * w[j] * w[j] / 2, 0);
-  let w = new Float64Array(d), current = loss(w);
+    + penalty.reduce((s, p, j) => s + p * (w[j] - mean[j]) ** 2 / 2, 0);
+  let w = Float64Array.from(mean), current = loss(w);
   for (let round = 0; round < 50; round++) {
-    const gradient = Float64Array.from(penalty, (p, j) => p * w[j]);
+    const gradient = Float64Array.from(penalty, (p, j) => p * (w[j] - mean[j]));
     const hessian = Array.from({length: d}, (_, j) => { const r = new Float64Array(d); r[j] = penalty[j]; return r; });
     x.forEach((row, i) => {
       const p = sigmoid(dot(row, w)), q = p * (1 - p);
@@ -62,18 +62,18 @@ function fit(rows, wrong) { // rows: features with a 1 at the end; columns that 
     if (current - value < 1e-10) break;
     current = value;
   }
-  const weights = new Float64Array(all);
+  const weights = Float64Array.from(data.mean);
   used.forEach((j, i) => { weights[j] = w[i]; });
   return weights;
 }
 const withOne = (i) => Float64Array.from([...features(i), 1]);
 
-function rank() { // what is left, by the judgments so far; without both kinds of them, by the score
+function rank() { // what is left, by the judgments so far; without any, by the score
   const rows = history.filter((i) => judged.has(i)), wrong = rows.map((i) => +(judged.get(i) !== data.label[i]));
   const base = (a, b) => data.score[a] - data.score[b] || a - b;
   order = [...Array(data.count).keys()].filter((i) => !judged.has(i));
   chance = null;
-  if (wrong.includes(1) && wrong.includes(0)) {
+  if (rows.length) {
     const weights = fit(rows.map(withOne), wrong);
     chance = new Float64Array(data.count);
     for (const i of order) chance[i] = sigmoid(dot(withOne(i), weights));

@@ -14,13 +14,17 @@ def test_the_regression_is_scikit_learns():
     x = random.normal(size=(80, 5))
     y = x[:, 0] + random.normal(size=80) > 0.5
     model = linear_model.LogisticRegression(C=0.5, tol=1e-10, max_iter=1000).fit(x, y)
-    np.testing.assert_allclose(review.fit(x, y), [*model.coef_[0], model.intercept_[0]], atol=1e-4)
+    prior = review.Prior(np.zeros(6), np.array([2.0] * 5 + [1e-9]))
+    np.testing.assert_allclose(review.fit(x, y, prior), [*model.coef_[0], model.intercept_[0]], atol=1e-4)
 
 
 def test_more_features_than_judgments_are_solved():
     x = np.random.default_rng(0).normal(size=(10, 40))
-    weights = review.fit(x, np.arange(10) % 2 == 0)
+    weights = review.fit(x, np.arange(10) % 2 == 0, review.Prior(np.zeros(41), np.full(41, 0.1)))
     assert np.isfinite(weights).all() and (review.probability(x, weights) > 0.5).tolist() == [True, False] * 5
+
+
+PRIOR = review.prior(4)
 
 
 def planted(seed, rows=1500, classes=4):
@@ -39,21 +43,33 @@ def test_the_loop_finds_more_than_self_confidence():
     for seed in range(8):
         log_p, given, wrong = planted(seed)
         start = confident.scores(np.exp(log_p), given)
-        _, said = review.simulate(review.features(log_p, given), start, lambda row, wrong=wrong: wrong[row], 100)
+        _, said = review.simulate(review.features(log_p, given), start, lambda row, wrong=wrong: wrong[row], 100, PRIOR)
         wins += said.sum() > wrong[np.argsort(start, kind="stable")[:100]].sum()
     assert binomtest(wins, 8, alternative="greater").pvalue < 0.05
 
 
 def test_every_row_is_shown_once():
     log_p, given, wrong = planted(0, rows=130)
-    shown, _ = review.simulate(review.features(log_p, given), np.arange(130.0), lambda row: wrong[row], 1000)
+    shown, _ = review.simulate(review.features(log_p, given), np.arange(130.0), lambda row: wrong[row], 1000, PRIOR)
     assert sorted(shown.tolist()) == list(range(130))
 
 
-def test_judgments_that_agree_keep_the_first_order():
-    log_p, given, _ = planted(0, rows=100)
-    shown, _ = review.simulate(review.features(log_p, given), np.arange(100.0), lambda row: False, 60)
-    assert shown.tolist() == list(range(60))
+def test_without_judgments_the_weights_are_the_priors_mean():
+    weights = review.fit(np.zeros((0, 24)), np.zeros(0, bool), PRIOR)
+    np.testing.assert_allclose(weights, PRIOR.mean)
+
+
+def test_a_label_that_is_always_right_is_shown_later():
+    """A static order begins with 20 rows of label 0, all right; the next ones have other labels."""
+    log_p, given, _ = planted(0, rows=400)
+    start = np.where(given == 0, 0.0, 1.0)
+    shown, _ = review.simulate(review.features(log_p, given), start, lambda row: given[row] != 0, 40, PRIOR)
+    assert (given[shown[:20]] == 0).all() and (given[shown[20:]] != 0).all()
+
+
+def test_one_wrong_answer_hardly_moves_a_prior_of_certainty():
+    prior = review.Prior(np.array([3.0, -1.0]), np.array([1e9, 1e9]))
+    np.testing.assert_allclose(review.fit(np.ones((1, 1)), np.array([False]), prior), [3.0, -1.0], atol=1e-6)
 
 
 def test_the_stopping_rule():
