@@ -66,6 +66,7 @@ MISSING = {
     "slim_checkpoint": ["NONE", "-o", "OUT"],
     "summarize": ["HERE", "NONE", "-o", "OUT"],
     "sweep": ["NONE", "-o", "OUT"],
+    "surprise": ["HERE", "FILE:NONE", "-o", "OUT"],
     "transfer": ["NONE", "--tasks", "CoLA", "RTE", "--checkpoint", "HERE", "-o", "OUT"],
 }
 WITHOUT_INPUT = {"doctor", "measure_memory", "plan_run", "prepare_summaries"}

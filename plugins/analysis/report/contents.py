@@ -9,13 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from plugins.analysis.attention.capture import attention_of, prompt_of
 from plugins.analysis.language_model import LanguageModel, MaskFiller, StyleLM, TextGenerator
-from plugins.analysis.metrics.surprisal import Surprisal, surprisal
 from plugins.analysis.styles import effects
+from plugins.analysis.surprise import predictions
 from plugins.data.dictionaries import MASK
 from plugins.errors import UserError
 
@@ -24,7 +23,6 @@ from .head_maps import head_maps, strongest_head
 from .masks import fill_masks
 from .passage import excerpt, passage_start
 
-CHOICES = 5  # first choices for each token
 RIBBON = 400  # characters whose style is shown
 SURPRISED = 256  # characters whose surprisal is shown; of other tokens, those of the attention
 
@@ -120,40 +118,6 @@ def lead(card: Iterable[Mapping]) -> str:
     if "Updates" in facts:
         parts.append(f"{facts['Updates']} updates")
     return " · ".join(parts)
-
-
-def predictions(lm: LanguageModel, text: str) -> dict | None:
-    """Return each token's surprisal, and the model's first choices in its place; None for a text without any.
-
-    Returns:
-        ``note``, and of T tokens ``tokens``, ``bits`` and ``truth`` (their probability; None where a token is not
-        predicted) and ``choices``, a list of (token, probability) each.
-    """
-    if MASK in text:
-        return None
-    try:
-        found = surprisal(lm, text, CHOICES)
-    except UserError:  # a single token
-        return None
-    how = "given all the other tokens (pseudo-likelihood)" if lm.fills_masks else "given the tokens before it"
-    kind = "pseudo-perplexity" if lm.fills_masks else "perplexity"
-    note = (
-        f"The surprisal of each token, -log2 of its probability {how}. Strong colors are unexpected tokens; point at "
-        f"one to see what the model expected. Mean: {found.mean_bits:.2f} bits per token, a {kind} of "
-        f"{found.perplexity:,.1f}."
-    )
-    return {"note": note, "tokens": lm.tokens(found.ids), **rows_of(lm, found)}
-
-
-def rows_of(lm: LanguageModel, found: Surprisal) -> dict:
-    """Return ``bits``, ``truth`` and ``choices`` of :func:`predictions`."""
-    bits = [None if np.isnan(value) else round(value, 3) for value in found.bits.tolist()]
-    choices = []
-    for ids, probabilities in zip(found.choices, found.probabilities.tolist(), strict=True):
-        predicted = not np.isnan(probabilities[0])
-        names = lm.tokens(torch.as_tensor(ids)) if predicted else []
-        choices.append([(name, round(p, 4)) for name, p in zip(names, probabilities, strict=predicted)])
-    return {"bits": bits, "truth": [None if value is None else 2**-value for value in bits], "choices": choices}
 
 
 def style_ribbon(lm: LanguageModel, text: str) -> dict | None:

@@ -44,6 +44,8 @@ CASES = {
     "search_texts": ["CKPT", "IN", "DIR/dev.tsv", "--query", "q", "--csv", "DIR/dev.tsv"],
     "select_data": ["--specs", "DIR/dev.tsv", "--pool", "IN", "--number", "1", "-o", "IN"],
     "slim_checkpoint": ["CKPT", "-o", "CKPT"],
+    "surprise": ["CKPT", "FILE:IN", "--json", "IN"],
+    "surprise, drawing": ["CKPT", "FILE:DIR/text.png", "-o", "DIR/text.png"],
     "sweep": ["DIR/results.json", "-o", "DIR"],
     "transfer": ["DIR", "--tasks", "CoLA", "RTE", "--checkpoint", "CKPT", "-o", "CKPT"],
 }

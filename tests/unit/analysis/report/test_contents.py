@@ -201,21 +201,6 @@ def test_hebrew_is_prose():
     assert passage.passage_start("\n" + line) == 1
 
 
-def test_predictions_are_the_models_own(make_char_lm):
-    lm = make_char_lm()
-    found = contents.predictions(lm, "abca")
-    assert found["tokens"] == list("abca") and found["bits"][0] is None and found["choices"][0] == []
-    p = lm.logits("abca").softmax(-1)[1]  # after "ab"
-    assert found["truth"][2] == pytest.approx(p[lm.encode("c")].item(), rel=1e-3)
-    best, value = found["choices"][2][0]
-    assert best == lm.characters[p.argmax()] and value == pytest.approx(p.max().item(), abs=1e-4)
-
-
-def test_a_single_token_and_a_mask_have_no_predictions(make_char_lm):
-    assert contents.predictions(make_char_lm(), "a") is None
-    assert contents.predictions(Subwords(), "a <mask>") is None
-
-
 def test_samples_without_a_style_are_those_of_the_style_none(make_char_lm):
     lm = make_char_lm(styles=["a", "b"])
     found = contents.samples(lm, "abc", [1.0], 12, seed=3)

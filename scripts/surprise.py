@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""Show how much each token of a text surprises a language model, and what the model expected instead.
+
+    python scripts/surprise.py checkpoints/nano "What say you, my lord?" -o surprise.png
+    python scripts/surprise.py checkpoints/demo/zero-clap FILE:text.txt --tokens 40 --choices 3 -o surprise.svg
+
+Each row of the figure has a token, its surprisal (-log2 of its probability, in bits) as a bar, its probability, and the
+model's first choices with theirs. Causal models predict a token from those before it; a masked LM reads all the others,
+with each token masked in turn. Of a longer text, the first --tokens are shown.
+"""
+
+import argparse
+from pathlib import Path
+
+import command
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = command.Parser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
+    add("text", metavar="TEXT", help="the text, or FILE:text.txt")
+    add("--tokens", type=int, default=32, metavar="N", help="of the text, from its start (%(default)s)")
+    add("--choices", type=int, default=5, metavar="K", help="first choices of the model to show (%(default)s)")
+    add("-o", "--output", type=Path, default=Path("surprise.png"), metavar="FILE", help="figure (%(default)s)")
+    add("--json", type=Path, metavar="FILE", help="also write the numbers")
+    add("--device", type=command.device, default="cpu", metavar="D", help="for example cuda (%(default)s)")
+    command.add_user_dir(parser)
+    args = parser.parse_args(argv)
+    if args.tokens < 2 or args.choices < 1:
+        parser.error("--tokens is at least 2, --choices at least 1")
+    return args
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    path = command.file_named(args.text)
+    command.check_inputs([path], checkpoints=[args.checkpoint])
+    command.check_outputs([args.json], figures=[args.output])
+    import plugins.hub  # seconds, so not before the arguments are checked
+    from plugins import user_dir
+    from plugins.analysis import surprise
+    from plugins.analysis.metrics.surprisal import surprisal
+    from plugins.analysis.report.passage import excerpt
+    from plugins.errors import report_in_one_line
+    from plugins.files import check_not_read, read_text, write_json
+    from plugins.hub.language_model import move
+
+    report_in_one_line()
+    user_dir.load(args.user_dir)
+    check_not_read([args.output, args.json], [args.checkpoint, path])
+    text = args.text if path is None else read_text(path)
+    lm = plugins.hub.load(args.checkpoint)
+    move(lm.model, args.device)
+    found = surprise.numbers(lm, surprisal(lm, excerpt(lm, text.strip("\n\r"), args.tokens), args.choices))
+    surprise.draw(args.output, found, f"Which tokens surprise {Path(args.checkpoint).name}?")
+    known = [(bits, token) for bits, token in zip(found["bits"], found["tokens"], strict=True) if bits is not None]
+    bits, token = max(known)
+    print(f"mean: {found['mean']} The largest surprise is {token!r}, {bits:.1f} bits")
+    print(f"figure: {args.output}")
+    if args.json:
+        write_json(args.json, {"checkpoint": args.checkpoint, **found}, indent=1)
+        print(f"numbers: {args.json}")
+
+
+if __name__ == "__main__":
+    command.run(main)
