@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from plugins.analysis.attention.plots import visible
+from plugins.analysis.canvas import new_canvas, save
 from plugins.analysis.language_model import LanguageModel
 from plugins.analysis.metrics.surprisal import Surprisal, surprisal
 from plugins.analysis.palette import COLORS, GRAY
-from plugins.analysis.plots import new_canvas, save
 from plugins.data.dictionaries import MASK
 from plugins.errors import UserError
 

@@ -53,6 +53,7 @@ SCRIPTS = HARMLESS | {
     "scripts/run_glue.py",
     "scripts/sample.py",
     "scripts/summarize.py",
+    "scripts/surprise.py",
 }
 
 
