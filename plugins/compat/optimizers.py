@@ -1,14 +1,16 @@
-"""Optimizers in half precision.
+"""Optimizers: half precision, and the norm of the gradients.
 
 Defects: ``FP16Optimizer`` makes float32 copies without the attributes by which ``fused_adamw`` groups parameters;
 ``AMPOptimizer`` unscales the gradients twice if they are clipped, so that the first updates are 128 times too small; an
-optimizer is given parameters without the modules that they belong to, though it may treat embeddings differently.
+optimizer is given parameters without the modules that they belong to, though it may treat embeddings differently;
+``utils.clip_grad_norm_`` puts the norm on a GPU wherever there is one, so that ``--cpu`` fails there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .patching import repaired, wrap
 
@@ -17,6 +19,7 @@ MARKS = ("no_weight_decay", "lr_scale", "is_embedding")
 
 
 def install() -> None:
+    from fairseq import utils
     from fairseq.optim import AMPOptimizer, FP16Optimizer
     from fairseq.trainer import Trainer
 
@@ -25,6 +28,8 @@ def install() -> None:
     wrap(AMPOptimizer, "step", amp_step)
     wrap(Trainer, "_build_optimizer", build_optimizer)
     repaired("--amp", "unscales the gradients once; fairseq does so again if they were clipped")
+    utils.clip_grad_norm_ = clip_grad_norm_
+    repaired("--clip-norm", "works with --cpu on a machine with a GPU")
 
 
 def build_fp32_params(original: Callable, args: Any, params: Sequence[torch.nn.Parameter], flatten: bool = True) -> Any:
@@ -55,3 +60,25 @@ def amp_step(original: Callable, self: Any) -> None:
     """Step with torch's optimizer, whose gradients ``clip_grad_norm`` unscaled: the scaler does not know fairseq's."""
     self.scaler.step(self.optimizer)
     self.scaler.update()
+
+
+def clip_grad_norm_(
+    params: Tensor | Iterable[Tensor], max_norm: float, aggregate_norm_fn: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """Scale gradients in place so that their norm is at most ``max_norm``; return the norm before, in float32.
+
+    Args:
+        params: those without a gradient are skipped.
+        max_norm: 0 scales nothing.
+        aggregate_norm_fn: combines the norm with that of other processes.
+    """
+    params = [params] if isinstance(params, Tensor) else list(params)
+    grads = [p.grad.detach() for p in params if p is not None and p.grad is not None]
+    if not grads:
+        return params[0].new_tensor(0.0) if params else torch.tensor(0.0)
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads, 2, torch.float32)))
+    if aggregate_norm_fn is not None:
+        norm = aggregate_norm_fn(norm)
+    if max_norm > 0:
+        torch._foreach_mul_(grads, (max_norm / (norm + 1e-6)).clamp(max=1))
+    return norm

@@ -40,3 +40,28 @@ def test_amp_undoes_the_scale_of_the_gradients_once(clip, monkeypatch):
     optimizer.clip_grad_norm(clip)
     optimizer.step()
     assert param.tolist() == [-0.5, -1.0]
+
+
+@pytest.mark.parametrize(("most", "scale"), [(0.0, 1.0), (2.6, 0.2), (100.0, 1.0)])
+def test_gradients_on_the_cpu_are_clipped_on_a_machine_with_a_gpu(monkeypatch, most, scale):
+    from fairseq import utils
+
+    import plugins  # noqa: F401  (repairs fairseq)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    params = [torch.nn.Parameter(torch.zeros(2)) for _ in range(3)]
+    params[0].grad, params[2].grad = torch.tensor([3.0, 4.0]), torch.tensor([12.0, 0.0])
+    norm = utils.clip_grad_norm_(params, most)
+    assert norm.item() == 13 and norm.device.type == "cpu"
+    torch.testing.assert_close(params[0].grad, torch.tensor([3.0, 4.0]) * scale)
+    torch.testing.assert_close(params[2].grad, torch.tensor([12.0, 0.0]) * scale)
+
+
+def test_the_norm_of_half_precision_gradients_does_not_overflow():
+    from fairseq import utils
+
+    param = torch.nn.Parameter(torch.zeros(4, dtype=torch.float16))
+    param.grad = torch.full((4,), 40000.0, dtype=torch.float16)
+    assert utils.clip_grad_norm_(param, 0.0).item() == 80000
+    assert utils.clip_grad_norm_([torch.nn.Parameter(torch.zeros(2))], 1.0).item() == 0
