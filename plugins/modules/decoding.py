@@ -97,7 +97,10 @@ class Stepper:
         bias = placement.bias()  # (1 or B, 1 or H, 1, S)
         assert bias is not None, "it is explicit"
         bias = bias.expand(len(x), -1, -1, -1).clone(memory_format=torch.contiguous_format)
-        places = torch.full((len(x),), cache.length) if isinstance(where, slice) else where[:, 0]  # (B,)
+        if isinstance(where, slice):
+            places = torch.full((len(x),), cache.length, device=x.device)  # (B,)
+        else:
+            places = where[:, 0]
         style = {name: torch.as_tensor(value) for name, value in cache.style.items()}
         self.mark(bias, cache)
         logits, style = self._graph(
@@ -128,6 +131,8 @@ class StepState:
         keys, values: of the cache, (B, H, at least S, D) for each layer.
         style: the state of a style adapter.
     """
+
+    kernel_bias = None  # see :class:`.Placement`
 
     def __init__(
         self,
