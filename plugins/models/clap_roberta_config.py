@@ -115,7 +115,7 @@ class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig, ShardCon
     attn_implementation: ATTENTION = option(
         "sdpa",
         "attention in training: sdpa: torch's fused kernels, the ALiBi bias is a tensor; flex_attention: a compiled "
-        "kernel computes the ALiBi bias, in float32; on GPUs, with --attention-dropout 0",
+        "kernel computes the ALiBi bias, in float32; on GPUs, for blocks of equal length, with --attention-dropout 0",
     )
 
 

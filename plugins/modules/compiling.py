@@ -47,3 +47,9 @@ def vary(x: Tensor | None, *dims: int) -> None:
     for dim in dims:
         if x.size(dim) > 1:
             torch._dynamo.maybe_mark_dynamic(x, dim)
+
+
+def fix(x: Tensor | None, *dims: int) -> None:
+    """Mark dimensions of a tensor as constants of the graph."""
+    if x is not None:
+        torch._dynamo.mark_static(x, list(dims))

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from .attention import Rows, SelfAttention, take_rows
-from .compiling import Compilable, vary
+from .compiling import Compilable, fix, vary
 from .dropout import Dropout
-from .flex import runs_on
+from .flex import MOST_SHAPES, runs_on
 from .norm import LayerNorm, l2_normalize, to_autocast
 from .placement import Placement, query_type
 from .position_scheme import Positions
@@ -124,7 +124,7 @@ class SentenceEncoder(Compilable):
         norm_eps: added to the variance in layer norms.
         checkpoint_activations: in training, compute each layer again in the backward pass.
         flex_attention: in training, compute the bias of the positions in the kernel (:mod:`.flex`). It needs a GPU, and
-            layers without attention dropout.
+            layers without attention dropout, and is done for the first two shapes of batches only.
     """
 
     def __init__(
@@ -158,6 +158,7 @@ class SentenceEncoder(Compilable):
         self.layer_norm = LayerNorm(width, norm_eps) if pre_norm else None
         self.padding_index, self.layer_drop = padding_index, layer_drop
         self.checkpoint_activations, self.flex_attention = checkpoint_activations, flex_attention
+        self.flex_shapes: set[torch.Size] = set()  # (B, T) of batches that flex_attention computes
         self.padded = False  # a batch had padding
         self.prompt = None  # a SoftPrompt; its features are removed from the output
 
@@ -200,16 +201,17 @@ class SentenceEncoder(Compilable):
         self.padded = self.padded or has_padding
         # Compiled layers have one graph for batches with padding and without, as soon as there was a batch with some.
         padding = padding if has_padding or (self.padded and stack is not None) else None
+        flex = self.flex_attention and self.training and runs_on(x.device) and self.has_kernel(x.shape[:2])
         placement = Placement(
             self.positions, slice(0, length), length, x.device, dtype=query_type(x), compiled=stack is not None,
-            flex=self.flex_attention and self.training and runs_on(x.device),
+            flex=flex,
         )  # fmt: skip
         asked = None if rows is None else Rows.of(rows, most, len(tokens), placement)
         if stack is None:
             x, states = self.stack(x, placement, padding, asked, inner_states)
         else:
-            vary(x, 0, 1)
-            vary(padding, 0, 1)
+            for tensor in (x, padding):
+                (fix if flex else vary)(tensor, 0, 1)
             x, states = stack(self, x, placement, padding, asked, inner_states)
         if prompt is not None:
             x, *states = (t if t.ndim == 2 else prompt.remove(t) for t in (x, *states))  # (N, C) has no prompt
@@ -228,6 +230,12 @@ class SentenceEncoder(Compilable):
             x = call(layer, x, placement, padding, rows if layer is last else None, recompute=recompute)
             states.append(x)
         return x if self.layer_norm is None else self.layer_norm(x), states if inner_states else []
+
+    def has_kernel(self, shape: torch.Size) -> bool:
+        """Return whether flex_attention computes batches of this shape (B, T): the first ones of the run."""
+        if len(self.flex_shapes) < MOST_SHAPES:
+            self.flex_shapes.add(shape)
+        return shape in self.flex_shapes
 
     def look_up(self, tokens: Tensor) -> Tensor:
         """Return the embeddings (T, C) of tokens (T,), without positions, to start a prompt from."""

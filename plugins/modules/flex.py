@@ -5,13 +5,15 @@ Shapes: B sequences, T tokens, H heads of D channels.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
 
 HIDDEN = -3e4  # added to the scores of padded keys
+MOST_SHAPES = 2  # (B, T) of a model for which the kernel is compiled; it is slow when it is made for any shape
+OPTIONS: Any = {"ROWS_GUARANTEED_SAFE": True, "BLOCKS_ARE_CONTIGUOUS": True}  # no score is minus infinity, none skipped
 
 
 class KernelBias(NamedTuple):
@@ -57,13 +59,13 @@ def attend_in_kernel(q: Tensor, k: Tensor, v: Tensor, bias: KernelBias, hidden: 
         value = value - slopes[head] * distance
         return value if hidden is None else value + hidden[batch, key]
 
-    return flex_attention(q, k, v, score_mod=score)
+    return flex_attention(q, k, v, score_mod=score, kernel_options=OPTIONS)
 
 
 @functools.cache
 def compiled() -> Callable[..., Tensor]:
     """Return :func:`attend_in_kernel`, compiled when it runs for the first time."""
-    return torch.compile(attend_in_kernel)
+    return torch.compile(attend_in_kernel, dynamic=False)
 
 
 def runs_on(device: torch.device) -> bool:

@@ -1,6 +1,5 @@
 """Learned and sinusoidal positions, against fairseq."""
 
-
 import pytest
 import torch
 

@@ -88,18 +88,19 @@ def test_a_model_computes_the_same_in_training(task, batch, calls, options):
     assert model.state_dict().keys() == plain.state_dict().keys()
 
 
-def test_compiled_layers_contain_the_kernel(task, batch):
+def test_compiled_layers_contain_the_kernel_for_two_shapes(task, batch):
     options = {"positions": "alibi", "dropout": 0.0, "attention_dropout": 0.0, "encoder_layers": 2}
     plain = toy.make_model(task, **options)
     model = toy.make_model(task, attn_implementation="flex_attention", **options)
     torch._dynamo.reset()
     counters.clear()
     model.encoder.sentence_encoder.compile_layers("eager")
-    for length in (20, 17, 11):
+    for length in (20, 17, 11, 20):
         part = {name: value[:, :length] for name, value in batch.items()} | {"has_padding": length > 17}
         for a, b in zip(loss_and_gradients(plain, part), loss_and_gradients(model, part), strict=True):
             torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
-    assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]
+    assert counters["stats"]["unique_graphs"] == 3 and not counters["graph_break"]
+    assert {length for _, length in model.encoder.sentence_encoder.flex_shapes} == {20, 17}  # 11 has a bias tensor
     torch._dynamo.reset()
 
 

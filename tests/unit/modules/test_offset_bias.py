@@ -1,6 +1,5 @@
 """Biases by offset: rows for any queries, built once."""
 
-
 import pytest
 import torch
 
