@@ -4,7 +4,9 @@ import json
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
+import embedding_runs
 import torch
 import toy
 from omegaconf import OmegaConf
@@ -49,8 +51,8 @@ def hydra_masked_lm(folder):
     return ["fairseq-hydra-train", "--config-dir", folder / "config", "--config-name", "masked_lm"]
 
 
-def char_lm(folder):
-    (folder / "text.txt").write_text("\n".join(toy.sentences(40)) + "\n")
+def char_lm(folder):  # random windows, fewer updates than an epoch, which is rounded up to whole global batches
+    (folder / "text.txt").write_text("\n".join(toy.sentences(60)) + "\n")
     task = ["--task", "char_lm", "--arch", "char_lm_nano", *SMALL_DECODER, "--batch-size", 4]
     schedule = ["--lr-period-updates", 100, "--warmup-updates", 2]
     return ["fairseq-train", folder / "text.txt", *COMMON[:2], *task, *schedule, *COMMON[3:-4], "--dropout", 0]
@@ -93,7 +95,47 @@ def summarization(folder):
     return ["fairseq-train", folder / "data", *task, *start, *rouge, *COMMON[:-4], "--dropout", 0]
 
 
-TASKS = {"clap_masked_lm": masked_lm, "char_lm": char_lm, "glue": glue, "summarization": summarization}
+def style(folder):
+    for name, seed in (("drama", 1), ("novel", 2)):
+        (folder / f"{name}.txt").write_text("\n".join(toy.sentences(30, seed)) + "\n")
+    command = char_lm(folder)
+    command[1] = f"{folder / 'drama.txt'}:{folder / 'novel.txt'}"
+    drawn = ["--style-null-prob", 0, "--style-true-prob", 0]  # each process draws its own
+    return [*command, "--arch", "style_char_lm_nano", "--style-from", "file", *drawn]
+
+
+def tuned_masked_lm(folder, *options):
+    """Return the options of a task that fine-tunes a masked LM."""
+    data = toy.make_data(folder / "text")
+    (folder / "base").mkdir()
+    toy.save_masked_lm(folder / "base", data)
+    start = ["--arch", "clap_roberta", "--finetune-from-model", folder / "base" / "checkpoint_best.pt"]
+    return [*options, *start, "--batch-size", 6, *COMMON]
+
+
+def embedding(folder):
+    data = embedding_runs.write_rows(folder / "data", "labeled", count=24)
+    task = ["--task", "embedding", "--criterion", "metric_learning", "--spec", data / "spec.yaml"]
+    return ["fairseq-train", data, *tuned_masked_lm(folder, *task)]
+
+
+def preference(folder):
+    (folder / "data").mkdir()
+    for split, seed in (("train", 1), ("valid", 2)):
+        lines = toy.sentences(60, seed)
+        records = [{"chosen": max(a, b), "rejected": min(a, b)} for a, b in pairwise(lines) if a != b]
+        (folder / "data" / f"{split}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return [
+        "fairseq-train",
+        folder / "data",
+        *tuned_masked_lm(folder, "--task", "preference", "--criterion", "preference"),
+    ]
+
+
+TASKS = {
+    "clap_masked_lm": masked_lm, "char_lm": char_lm, "style": style, "glue": glue, "summarization": summarization,
+    "embedding": embedding, "preference": preference,
+}  # fmt: skip
 
 
 def free_port():
@@ -149,7 +191,9 @@ def largest_difference(one, other):
 
 
 def validations(outcome):
-    """What each validation measures: {metric: value}, without times."""
+    """What each validation measures: {metric: value}, without times and the best one so far."""
     records = [json.loads(text) for text in re.findall(r"\bvalid(?: \||\]\[INFO\] -) (\{.*\})", outcome.text)]
-    times = re.compile("wps|wpb|bsz|wall")  # of the hardware, and of a batch, which is half as large in each process
+    times = re.compile(
+        "wps|wpb|bsz|wall|best"
+    )  # of the hardware, and of a batch, which is half as large in each process
     return [{name: value for name, value in record.items() if not times.search(name)} for record in records]

@@ -5,10 +5,12 @@
 The second update is traced (see :mod:`.tracing`); the following ones are timed. :mod:`.measuring` starts it twice.
 """
 
+import importlib.util
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from .timing import update as toy_update
 from .tracing import Trace, bytes_of
 
 TRACED = 2  # the first update creates the optimizer state
+LIBRARIES = (("--peft", "lora", "peft"), ("--optimizer", "adamw_8bit", "bitsandbytes"))  # imported by an option
 LANGUAGE_MODELS = ("clap_masked_lm", "causal_lm", "style_lm")  # criterions whose memory is predicted
 
 
@@ -121,11 +124,22 @@ def precision_of(cfg: Any) -> str:
     return "fp32" if str(cfg.task.get("mixed_precision") or "none") == "none" else "mixed"
 
 
+def warm_up(arguments: list[str]) -> None:
+    """Load the kernels and libraries that an update needs: they belong to the runtime, whatever the model's size."""
+    values = dict(pairwise(arguments))
+    mixed = values.get("--mixed-precision") == "bf16"
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        toy_update("char_lm_nano", None, [], 1, 16)()
+    for option, value, library in LIBRARIES:
+        if values.get(option) == value and importlib.util.find_spec(library):
+            importlib.import_module(library)
+
+
 def main(output: str, arguments: list[str]) -> None:
     """Train; write the JSON after each update."""
     from fairseq_cli import train
 
-    toy_update("char_lm_nano", None, [], 1, 16)()  # loads the kernels, which belong to the runtime
+    warm_up(arguments)
     observe_updates(Observer(Path(output)))
     sys.argv = ["fairseq-train", *arguments]
     train.cli_main()

@@ -129,7 +129,9 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_name_is_found_before_anything_heavy_is_imported(name, tmp_path):
     (tmp_path / "table.jsonl").write_text('{"text": "a", "summary": "b"}\n')
-    (tmp_path / "train.log").write_text("| INFO | valid | epoch 001 | valid on 'valid' subset | loss 5.1 | num_updates 9\n")  # noqa: E501
+    (tmp_path / "train.log").write_text(
+        "| INFO | valid | epoch 001 | valid on 'valid' subset | loss 5.1 | num_updates 9\n"
+    )  # noqa: E501
     places = {"HERE": __file__, "DIR": str(tmp_path), "OUT": str(tmp_path / "out"), "WRONG": "xyz",
               "TABLE": str(tmp_path / "table.jsonl"), "LOG": str(tmp_path / "train.log")}  # fmt: skip
     words = [re.sub("|".join(places), lambda found: places[found[0]], word) for word in WRONG[name]]

@@ -27,7 +27,7 @@ def measured(tmp_path_factory):
     (folder / "text.txt").write_text("\n".join(toy.sentences(400)) + "\n")
     train = ["fairseq-train", folder / "text.txt", "--user-dir", toy.ROOT / "plugins", "--cpu", "--task", "char_lm"]
     train += ["--arch", "char_lm_nano", *SIZE, "--batch-size", 32, "--num-workers", 0]
-    names = ["baseline", "checkpoint", "accumulate4", "fp16", "lora"]
+    names = ["baseline", "mixed", "checkpoint", "accumulate4", "fp16", "lora"]
     outcome = run("--variants", *names, "--updates", 4, "-o", folder / "out", "--", *train)
     assert outcome.status == 0, outcome.text[-3000:]
     rows = json.loads((folder / "out" / "memory.json").read_text())["rows"]
@@ -38,7 +38,7 @@ def measured(tmp_path_factory):
 
 
 def test_the_process_is_predicted_within_a_tenth(measured):
-    for name in ("baseline", "checkpoint", "accumulate4"):
+    for name in ("baseline", "mixed", "checkpoint", "accumulate4", "lora"):
         row = measured[name]
         assert row["predicted_process"] == pytest.approx(row["process"], rel=0.1), name
         assert row["predicted_peak"] == pytest.approx(row["peak"], rel=0.1), name

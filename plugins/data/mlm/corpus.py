@@ -32,19 +32,43 @@ DROPPED = "dropped"
 
 
 @dataclass(frozen=True)
-class CorpusOptions:
-    """The settings of a preparation that concern the text; see :class:`.prepare.Preparation`."""
+class Settings:
+    """Settings of the preparation of a data folder.
 
-    train: Sequence[str | Path] | None
+    Attributes:
+        output: the data folder.
+        train, valid, test: files and folders of text. Without ``train`` it is English prose of the Python installation;
+            without ``valid`` a random part of the training documents.
+        valid_fraction: of the training documents (default: 0.05).
+        jsonl_key: field of JSON records that contains the text.
+        items: "lines", or "documents": a JSON record, or a document of a text file, is one item with its line breaks.
+        deduplicate: "exact" or "near": drop training documents that occurred before.
+        vocab_size: exact size of the dictionary (default: 8000, or what the text gives).
+        sentencepiece_model: use this model instead of training one.
+        gpt2_dir: folder of GPT-2's encoding, used instead of sentencepiece.
+        shards: number of parts, each of which becomes a data set that fairseq concatenates with the others.
+        shard_index: prepare only this part, from 0; the call that completes the last part joins them.
+        seed: of the split and of the tokenizer's sample.
+        workers: number of encoding processes.
+        force: replace an earlier data folder.
+    """
+
+    output: str | Path
+    train: Sequence[str | Path] | None = None
     valid: Sequence[str | Path] | None = None
     test: Sequence[str | Path] | None = None
     valid_fraction: float | None = None
     jsonl_key: str = "text"
     items: str = "lines"
     deduplicate: str | None = None
+    vocab_size: int | None = None
+    sentencepiece_model: str | Path | None = None
+    gpt2_dir: str | Path | None = None
     shards: int = 1
+    shard_index: int | None = None
     seed: int = 1
     workers: int = 1
+    force: bool = False
 
     @property
     def whole_documents(self) -> bool:
@@ -64,7 +88,7 @@ class Corpus:
         UserError: a file is missing or cannot be read.
     """
 
-    def __init__(self, options: CorpusOptions, spool: Path | None):
+    def __init__(self, options: Settings, spool: Path | None):
         self.options = options
         self.documents = None if options.train is not None else progress_list()
         self.sources = {

@@ -5,14 +5,13 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from plugins.atomic import make_folder, temporary_folder
-from plugins.data.mlm.corpus import Corpus, CorpusOptions, Survey, text_digest
+from plugins.data.mlm.corpus import Corpus, Settings, Survey, text_digest
 from plugins.data.mlm.encoding import BlockEncoder
 from plugins.data.mlm.folder import MANIFEST, check_output, folder_files, new_folder, raw_folder
 from plugins.data.mlm.shard import SplitReport, encode_shard, join_shards
@@ -32,44 +31,8 @@ VOCABULARY = 8000
 SETTINGS = "settings.json"
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """Settings of the preparation of a data folder.
-
-    Attributes:
-        output: the data folder.
-        train, valid, test: files and folders of text. Without ``train`` it is English prose of the Python installation;
-            without ``valid`` a random part of the training documents.
-        valid_fraction: of the training documents (default: 0.05).
-        jsonl_key: field of JSON records that contains the text.
-        items: "lines", or "documents": a JSON record, or a document of a text file, is one item with its line breaks.
-        deduplicate: "exact" or "near": drop training documents that occurred before.
-        vocab_size: exact size of the dictionary (default: 8000, or what the text gives).
-        sentencepiece_model: use this model instead of training one.
-        gpt2_dir: folder of GPT-2's encoding, used instead of sentencepiece.
-        shards: number of parts, each of which becomes a data set that fairseq concatenates with the others.
-        shard_index: prepare only this part, from 0; the call that completes the last part joins them.
-        seed: of the split and of the tokenizer's sample.
-        workers: number of encoding processes.
-        force: replace an earlier data folder.
-    """
-
-    output: str | Path
-    train: Sequence[str | Path] | None = None
-    valid: Sequence[str | Path] | None = None
-    test: Sequence[str | Path] | None = None
-    valid_fraction: float | None = None
-    jsonl_key: str = "text"
-    items: str = "lines"
-    deduplicate: str | None = None
-    vocab_size: int | None = None
-    sentencepiece_model: str | Path | None = None
-    gpt2_dir: str | Path | None = None
-    shards: int = 1
-    shard_index: int | None = None
-    seed: int = 1
-    workers: int = 1
-    force: bool = False
+class Preparation(Settings):
+    """The preparation of a data folder."""
 
     def inputs(self) -> list[str | Path]:
         """Return the files and folders that are read."""
@@ -95,19 +58,14 @@ class Preparation:
         given = self.given_tokenizer()
         if self.shards == 1:
             with new_folder(self.output, self.force) as folder, raw_folder(folder) as work:
-                shards = Shards(self, Corpus(self.corpus_options(), spool=work), work, given)
+                shards = Shards(self, Corpus(self, spool=work), work, given)
                 shards.complete([0])
                 return shards.join(folder)
         work = Path(f"{os.path.realpath(self.output)}.shards")
-        shards = Shards(self, Corpus(self.corpus_options(), spool=None), work, given)
+        shards = Shards(self, Corpus(self, spool=None), work, given)
         shards.open()
         shards.complete(range(self.shards) if self.shard_index is None else [self.shard_index])
         return shards.join_if_complete()
-
-    def corpus_options(self) -> CorpusOptions:
-        """Return the part of the settings that concerns the text."""
-        names = CorpusOptions.__dataclass_fields__
-        return CorpusOptions(**{name: getattr(self, name) for name in names})
 
     def given_tokenizer(self) -> LineTokenizer | None:
         """Return the tokenizer that the settings name, or None if one is to be trained."""
