@@ -19,6 +19,8 @@ ACTIVATE = "run `make install` once, then `source .venv/bin/activate`, or start 
 
 PIPES = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin", "/dev/null")  # readable although no regular files
 LONGEST_HEADER = 1 << 16  # characters
+LARGE = 100_000_000  # bytes that take seconds to convert
+WEIGHTS = ("*.safetensors", "*.bin", "model.pt")
 RECORDS = 100  # of a JSON lines file, that are searched for a column
 PICTURES = (".eps", ".jpeg", ".jpg", ".pdf", ".pgf", ".png", ".ps", ".svg", ".svgz", ".tif", ".tiff", ".webp", "")
 CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt")  # as plugins.checkpoints.find_checkpoint
@@ -220,6 +222,23 @@ def device(text: str) -> str:
     if not re.fullmatch(r"(cpu|cuda|mps|xpu|hpu|xla|npu)(:\d+)?", text):
         stop(f"--device {text}: no such device; name cpu, cuda, or cuda:1 for the second GPU")
     return text
+
+
+def announce(verb: str, source: str | Path) -> None:
+    """Print on stderr what is being read, with its size, if it is large enough to take seconds.
+
+    Args:
+        verb: what happens to it, for example ``converting``.
+        source: a checkpoint or another file, or a folder with weights.
+    """
+    folder = Path(source)
+    files = [folder]
+    if folder.is_dir():
+        best = [folder / name for name in CHECKPOINTS if (folder / name).is_file()][:1]
+        files = best or [file for kind in WEIGHTS for file in folder.glob(kind)]
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    if size >= LARGE:
+        print(f"{escaped(verb)} {escaped(source)} ({size / 1e6:,.0f} MB)", file=sys.stderr, flush=True)
 
 
 def file_named(text: str) -> str | None:

@@ -33,6 +33,7 @@ def main() -> None:
     args = parse_args()
     command.check_inputs(checkpoints=[args.checkpoint])
     command.check_outputs(folders=[args.output])
+    command.announce("exporting", args.checkpoint)
     from plugins import hub, user_dir
     from plugins.errors import report_in_one_line
 
@@ -41,6 +42,7 @@ def main() -> None:
     hub.export(args.checkpoint, args.output, dtype=args.dtype, head=args.head)
     print(f"{args.output}: written")
     if args.check:
+        command.announce("comparing with transformers:", args.output)
         from plugins.hub.huggingface.check import largest_difference
 
         difference = largest_difference(hub.load(args.checkpoint), args.output, args.head)

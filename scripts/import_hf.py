@@ -45,6 +45,7 @@ def main() -> None:
     else:
         command.check_outputs([args.output])
         command.check_contains(args.source, ["config.json"], ["model.pt", "dict.txt"])
+    command.announce("exporting" if args.export else "converting", args.source)
     import os
     from pathlib import Path
 

@@ -58,6 +58,8 @@ def main() -> None:
     command.check_inputs(paths=[args.folder], checkpoints=[args.adapter, args.base])
     command.check_outputs([args.output], [args.export])
     command.check_contains(args.folder, ["adapter_config.json"])
+    if source := args.base or args.folder or args.adapter:
+        command.announce("reading", source)
     from plugins import user_dir
     from plugins.errors import UserError
     from plugins.files import check_not_read

@@ -29,6 +29,7 @@ def main() -> None:
     args = parse_args()
     command.check_inputs(checkpoints=[args.checkpoint])
     command.check_outputs([args.output])
+    command.announce("reading", args.checkpoint)
     from plugins import user_dir
     from plugins.errors import report_in_one_line
     from plugins.hub import sharing

@@ -240,3 +240,17 @@ def test_a_device_that_torch_has_not_is_refused(command, name):
 
 def test_devices_of_torch_are_left_to_it(command):
     assert [command.device(name) for name in ("cpu", "cuda", "cuda:1", "mps")] == ["cpu", "cuda", "cuda:1", "mps"]
+
+
+@pytest.mark.parametrize("name", ["checkpoint_last.pt", "pytorch_model-00001-of-00002.bin", "model.safetensors"])
+def test_what_takes_seconds_is_announced_with_its_size(command, tmp_path, name, capsys):
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(1_234_000_000)  # sparse
+    command.announce("converting", tmp_path)
+    command.announce("reading", tmp_path / name)
+    assert capsys.readouterr().err.splitlines() == [f"converting {tmp_path} (1,234 MB)",
+                                                    f"reading {tmp_path / name} (1,234 MB)"]  # fmt: skip
+    (tmp_path / name).write_bytes(b"small")
+    command.announce("converting", tmp_path)
+    command.announce("converting", tmp_path / "missing")
+    assert capsys.readouterr().err == ""
