@@ -61,8 +61,8 @@ def parse_args(argv=None):
 def main():
     args = parse_args()
     task = args.task if args.task and args.task.endswith((".yaml", ".yml")) else None
-    used = [args.data, task, *(args.lines or []), *(args.planted or []), args.checkpoint]
-    command.check_inputs(used, [args.glue_dir])
+    used = [args.data, task, *(args.lines or []), *(args.planted or [])]
+    command.check_inputs(used, [args.glue_dir], [args.checkpoint])
     command.check_outputs(folders=[args.output])
     command.check_tasks([args.task], "--task", args.glue_dir)
     command.check_columns(args.data, args.text, "--text")
@@ -74,7 +74,7 @@ def main():
 
     report_in_one_line()
     names = ("results.md", "results.csv", "summary.json", "precision.png", "planted.npz")
-    check_not_read([args.output, *(args.output / name for name in names)], used)
+    check_not_read([args.output, *(args.output / name for name in names)], [*used, args.checkpoint])
     found = planted.read(args.planted) if args.planted else trained(args)
     summary = label_benchmark.write(args.output, label_benchmark.measure(found), shlex.join(["python", *sys.argv]))
     print((args.output / "results.md").read_text(encoding="utf-8"))
@@ -84,9 +84,9 @@ def main():
 def trained(args):
     """Plant, train what has not been trained yet, write planted.npz, and return its content."""
     from plugins import user_dir
+    from plugins.checkpoints import find_checkpoint
     from plugins.data.glue import dataset
     from plugins.diagnostics import planted
-    from plugins.errors import check
     from plugins.glue import cross_fitting, label_benchmark
 
     user_dir.load(args.user_dir)
@@ -94,9 +94,9 @@ def trained(args):
     rows = read(args)
     setting = None
     if args.checkpoint:
-        check(Path(args.checkpoint).is_file(), f"--checkpoint {args.checkpoint}: no such file")
+        checkpoint = Path(find_checkpoint(args.checkpoint)).resolve()
         given = {"epochs": args.epochs, "lr": [args.lr], "batch_size": [args.batch_size], "options": args.options}
-        setting = cross_fitting.Setting(args.output.resolve(), Path(args.checkpoint).resolve(), args.seeds, given, {},
+        setting = cross_fitting.Setting(args.output.resolve(), checkpoint, args.seeds, given, {},
                                         resources.on_cpu, dataset.default_cache())  # fmt: skip
     wanted = label_benchmark.plantings(rows, args.kinds, args.rates, args.plantings)
     found = label_benchmark.train(rows, wanted, args.folds, setting, resources)

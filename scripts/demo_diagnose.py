@@ -43,7 +43,7 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
-    command.check_inputs([args.checkpoint])
+    command.check_inputs(checkpoints=[args.checkpoint])
     command.check_outputs(folders=[args.output])
     sys.path.insert(0, str(ROOT))
     checkpoint = args.checkpoint or demo_glue.pretrained(args)

@@ -54,7 +54,7 @@ def parse_args(argv=None):
 
 def main():
     args = parse_args()
-    command.check_inputs([args.checkpoint], [args.glue_dir])
+    command.check_inputs(paths=[args.glue_dir], checkpoints=[args.checkpoint])
     command.check_outputs(folders=[args.output])
     output = Path(args.output)
     checkpoint = args.checkpoint or pretrained(args)

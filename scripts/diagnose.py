@@ -80,7 +80,7 @@ def main():
     task = args.task if args.task and args.task.endswith((".yaml", ".yml")) else None
     tables = args.data or []
     command.check_inputs(
-        [*tables, task, args.probabilities, args.logits, args.checkpoint, args.config], [args.glue_dir, args.wordnet]
+        [*tables, task, args.probabilities, args.logits, args.config], [args.glue_dir, args.wordnet], [args.checkpoint]
     )
     command.check_outputs(folders=[args.output])
     command.check_tasks([args.task], "--task", args.glue_dir)
@@ -115,26 +115,26 @@ def trained(args):
     """Train what has not been trained yet, and return the summary."""
     import dataclasses
 
+    from plugins.checkpoints import find_checkpoint
     from plugins.data.glue import dataset
-    from plugins.errors import check
     from plugins.glue import cross_fitting, diagnose, hyperparameters, runs
 
     resources = job_options.resources(args, args.cpu)
-    check(Path(args.checkpoint).is_file(), f"--checkpoint {args.checkpoint}: no such file")
+    checkpoint = find_checkpoint(args.checkpoint)
     rows, columns = read(args)
     given = {"epochs": args.epochs, "options": args.options} | {
         name: [value] for name in ("lr", "batch_size") if (value := getattr(args, name)) is not None
     }
     cache = args.cache_dir or dataset.default_cache()
     setting = cross_fitting.Setting(
-        args.output.resolve(), Path(args.checkpoint).resolve(), list(dict.fromkeys(args.seeds)), given,
+        args.output.resolve(), Path(checkpoint).resolve(), list(dict.fromkeys(args.seeds)), given,
         hyperparameters.read_yaml(args.config) if args.config else {}, resources.on_cpu,
         None if cache == "none" else cache,
     )  # fmt: skip
     request = diagnose.Request(args.folds, args.inputs, args.null, args.sizes, args.similarity, wordnet=args.wordnet,
                                slices=columns)  # fmt: skip
     if args.jobs is None:
-        many = 1000 if args.launcher == "submitit" else runs.fitting(args.checkpoint, args.threads, setting.cpu)
+        many = 1000 if args.launcher == "submitit" else runs.fitting(checkpoint, args.threads, setting.cpu)
         resources = dataclasses.replace(resources, at_a_time=many)
     return diagnose.diagnose(rows, setting, request, resources, not args.no_figures)
 

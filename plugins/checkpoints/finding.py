@@ -48,5 +48,5 @@ def starting_checkpoint(save_dir: str | None, restore_file: str | None, finetune
         candidates.insert(0, os.path.join(save_dir, restore_file) if is_default else restore_file)
     for path in candidates:
         if path and not path.startswith("${") and os.path.exists(path):
-            return path
+            return find_checkpoint(path)
     return None

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from plugins.checkpoints import find_checkpoint
 from plugins.errors import UserError, shown
 
 from . import precision, unavailable
@@ -75,9 +76,13 @@ def check_start(checkpoint: Any) -> None:
     path = checkpoint.restore_file.replace(".pt", f"{checkpoint.checkpoint_suffix}.pt")
     if checkpoint.restore_file != DEFAULT_RESTORE and not os.path.exists(path):
         raise UserError(f"--restore-file {path}: no such checkpoint")
+    if checkpoint.restore_file != DEFAULT_RESTORE and os.path.isdir(path):
+        raise UserError(f"--restore-file {path}: a folder; name the checkpoint file, or resume with --save-dir {path}")
     path = checkpoint.finetune_from_model
     if path and not os.path.exists(path) and not os.path.exists(os.path.join(checkpoint.save_dir, DEFAULT_RESTORE)):
         raise UserError(f"--finetune-from-model {path}: no such checkpoint")
+    if path and os.path.isdir(path):
+        checkpoint.finetune_from_model = find_checkpoint(path)
 
 
 def check_metric(name: str, known: Collection[str]) -> None:

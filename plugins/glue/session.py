@@ -1,7 +1,6 @@
 """One call of ``scripts/run_glue.py``: check the request, execute missing runs, write tables, cards and predictions."""
 
 import dataclasses
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from plugins import hub, tables
+from plugins.checkpoints import find_checkpoint
 from plugins.data.glue import dataset
 from plugins.data.glue import specs as glue_specs
 from plugins.errors import UserError
@@ -77,8 +77,7 @@ def prepare(request: Request, resources: Resources) -> tuple[list[plan.FineTunin
     Raises:
         UserError: the request is invalid.
     """
-    if not os.path.exists(request.checkpoint):
-        raise UserError(f"--checkpoint {request.checkpoint}: no such file")
+    checkpoint = find_checkpoint(request.checkpoint)
     specs, flags = runs.choose_tasks(request.glue_dir, request.tasks)
     chosen = list(specs.values())
     content = hyperparameters.read_yaml(request.config, chosen) if request.config else {}
@@ -94,7 +93,7 @@ def prepare(request: Request, resources: Resources) -> tuple[list[plan.FineTunin
     )
     cache = request.cache_dir or dataset.default_cache()
     setting = runs.Setting(
-        Path(request.glue_dir).resolve(), Path(request.checkpoint).resolve(), Path(request.output), specs, flags,
+        Path(request.glue_dir).resolve(), Path(checkpoint).resolve(), Path(request.output), specs, flags,
         resources.on_cpu, None if cache == "none" else cache, request.skip_bad_rows,
     )  # fmt: skip
     make_folder(setting.output)

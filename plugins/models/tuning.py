@@ -41,11 +41,11 @@ def resolve(cfg: DictConfig, state: dict[str, Any] | None, source: str | None) -
 
 
 def find_base(places: Sequence[str | None], method: str) -> str:
-    """Return the first of the paths that is a file, as an absolute path."""
+    """Return the first of the paths that exists, as the absolute path of its checkpoint."""
     given = [path for path in places if path and not path.startswith("${")]
     for path in given:
         if os.path.exists(path):
-            return os.path.abspath(path)
+            return os.path.abspath(checkpoints.find_checkpoint(path))
     if given:
         raise UserError(f"{given[0]}: no such checkpoint, and it is the base of --peft {method}; name it: --peft-base")
     raise UserError(f"--peft {method} tunes a trained model; name it: --finetune-from-model CKPT")

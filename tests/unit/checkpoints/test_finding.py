@@ -17,6 +17,9 @@ def test_training_starts_from_the_run_to_resume_else_from_the_model_named(tmp_pa
     last.touch()
     assert start(str(tmp_path), default, str(other)) == str(last)
     assert start(None, None, None) is None
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint_best.pt").touch()
+    assert start(None, None, str(tmp_path / "run")) == str(tmp_path / "run" / "checkpoint_best.pt")
     assert start("${checkpoint.save_dir}", default, None) is None
 
 

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+import toy
 from omegaconf import OmegaConf
 
 from plugins.compat import preflight, trainer
@@ -20,6 +21,18 @@ def run_of(tmp_path, **given):
     for name, value in given.items():
         OmegaConf.update(cfg, name.replace("__", "."), value)
     return cfg
+
+
+def test_a_folder_to_start_from_means_its_checkpoint(tmp_path):
+    (tmp_path / "model").mkdir()
+    cfg = run_of(tmp_path, checkpoint__finetune_from_model=str(tmp_path / "model"))
+    with toy.refused(str(tmp_path / "model"), "checkpoint_best.pt"):
+        preflight.check_run(cfg, CRITERION)
+    (tmp_path / "model" / "checkpoint_best.pt").touch()
+    preflight.check_run(cfg, CRITERION)
+    assert cfg.checkpoint.finetune_from_model == str(tmp_path / "model" / "checkpoint_best.pt")
+    with toy.refused(f"--restore-file {tmp_path / 'model'}", "--save-dir"):
+        preflight.check_run(run_of(tmp_path, checkpoint__restore_file=str(tmp_path / "model")), CRITERION)
 
 
 CRITERION = SimpleNamespace(validation_metrics=lambda: {"loss", "ppl"})
