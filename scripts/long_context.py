@@ -4,9 +4,10 @@
     python scripts/long_context.py checkpoints/alibi checkpoints/rotary --text valid.txt -o long
     python scripts/long_context.py checkpoints/rotary --text valid.txt --scaling none linear ntk dynamic yarn -o long
 
-DIR/long_context.json has every number, DIR/long_context.png the losses. Lengths such as 4x are multiples of the length
-that each model was trained on. Windows that do not overlap include early tokens, which have little context; sliding
-windows predict the same tokens at every length, with all of it as context (Press et al., 2022, appendix B).
+DIR/long_context.json has every number, DIR/long_context.png the losses with 95 % bootstrap intervals. Lengths such as
+4x are multiples of the length that each model was trained on. Windows that do not overlap include early tokens, which
+have little context; sliding windows predict the same tokens at every length, with all of it as context (Press et al.,
+2022, appendix B).
 """
 
 import argparse
@@ -26,9 +27,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--text", required=True, type=Path, metavar="FILE", help="text to read, in UTF-8")
     add("--lengths", nargs="+", default=["1x", "2x", "4x", "8x", "16x"], metavar="L",
         help="tokens, or multiples of the trained length (1x 2x 4x 8x 16x)")  # fmt: skip
-    add("--windows", type=int, default=32, metavar="N", help="of each length, at most (%(default)s)")
+    add("--windows", type=int, default=32, metavar="N", help="of the longest length, at most (%(default)s)")
     add("--stride", type=int, default=32, metavar="N", help="predictions of a sliding window (%(default)s)")
-    add("--scaling", nargs="+", default=["none"], metavar="KIND",
+    add("--scaling", nargs="+", default=["none"], metavar="KIND", choices=["none", "linear", "ntk", "dynamic", "yarn"],
         help="none, linear, ntk, dynamic, yarn: positions scaled by length / trained length (none)")  # fmt: skip
     add("--mask-prob", type=float, default=0.15, metavar="P", help="share of masked tokens, masked LMs (%(default)s)")
     add("--seed", type=int, default=1, metavar="N", help="of the masks (%(default)s)")

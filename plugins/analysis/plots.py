@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Curve = tuple[np.ndarray, np.ndarray]
 """Places on the x axis and values, (N,) each."""
 Band = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Places on the x axis, means and standard errors, (N,) each."""
+"""Places on the x axis, means and standard errors, (N,) each; or (2, N) distances to the ends of intervals."""
 
 DASHES = ("-", "--", ":", "-.")
 FEW_POINTS = 25  # curves with fewer points have markers
@@ -86,7 +86,8 @@ def draw_bands(axes: "Axes", curves: Mapping[str, Band], names: Sequence[str]) -
         dashes = DASHES[names.index(name) // len(COLORS) % len(DASHES)] if len(names) > len(COLORS) else "-"
         marker = markers_of(names)[name] if len(x) <= FEW_POINTS else None
         axes.plot(x, mean, linestyle=dashes, linewidth=1.6, marker=marker, markersize=4, **look)
-        axes.fill_between(x, mean - error, mean + error, color=look["color"], alpha=0.2, linewidth=0)
+        below, above = error if np.ndim(error) == 2 else (error, error)
+        axes.fill_between(x, mean - below, mean + above, color=look["color"], alpha=0.2, linewidth=0)
     axes.grid(axis="y", color="#dddddd", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import log_softmax
 from scipy.stats import rankdata
 
+from plugins.analysis.metrics.bootstrap import interval
 from plugins.errors import check
 
 from . import confident, dynamics, folds, usable_information
@@ -209,7 +210,7 @@ def measured(d: Diagnosis, rows: np.ndarray | None = None, resamples: int = 1000
     rows = np.ones(len(d.labels), bool) if rows is None else rows
     found: dict = {"rows": int(rows.sum())}
     for name, values in (("V", d.pvi), ("V_calibrated", d.pvi_calibrated)):
-        low, high = usable_information.interval(values[:, rows], d.groups[rows], resamples)
+        low, high = interval(values[:, rows], d.groups[rows], resamples)
         found |= {name: float(values[:, rows].mean()), f"{name}_interval": [low, high]}
     found["H_yb"], found["H_yx"] = float(d.h_yb[rows].mean()), float(d.h_yx[:, rows].mean())
     found["V_by_seed"] = d.pvi[:, rows].mean(1).tolist()

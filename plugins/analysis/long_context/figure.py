@@ -3,52 +3,65 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from plugins.analysis import canvas, plots
 
-KINDS = {"sliding": "same tokens, each with the whole length as context", "windows": "windows that do not overlap"}
+KINDS = {
+    "sliding": "same tokens, each with the whole length as context",
+    "windows": "windows that do not overlap; early tokens have little context",
+}
+SMALL = 0.005  # nats, rounded to none
+Series = Mapping[str, Sequence[Mapping]]
+"""The results of :func:`.pooling.pool` by the name of the model."""
 
 
-def conclusion(series: Mapping[str, Sequence[Mapping]]) -> str:
-    """Return which model gains and which loses most from its trained length to the longest input.
+def conclusion(series: Series) -> str:
+    """Return for which models the loss changes least and most from the trained length to the longest input.
 
-    Args:
-        series: the results of :func:`.losses.evaluate` by name.
+    The loss of the same tokens counts. A change is one if its interval excludes 0. Models whose position table ends
+    before are named only if all do.
     """
-    change, longest, ended = {}, 1.0, []
-    for name, rows in series.items():
-        longest = max(longest, *(row["times"] for row in rows))
-        known = [row for row in rows if "sliding" in row]
-        if any("limit" in row for row in rows):
-            ended.append(name)
-        elif known:
-            first = min(known, key=lambda row: abs(row["times"] - 1))
-            change[name] = max(known, key=lambda row: row["times"])["sliding"]["mean"] - first["sliding"]["mean"]
-    words = f"At {longest:g} times the trained length, "
-    if not change:
-        return words + "no model has positions"
-    best, worst = min(change, key=change.__getitem__), max(change, key=change.__getitem__)
-    parts = [f"{name} {'loses' if change[name] > 0 else 'gains'} {abs(change[name]):.2f} nats"
-             for name in dict.fromkeys([best, worst])]  # fmt: skip
-    if ended:
-        parts.append(f"{', '.join(ended)} {'ends' if len(ended) == 1 else 'end'} before")
-    return words + ", ".join(parts)
+    longest = max(row["times"] for rows in series.values() for row in rows)
+    where = "At the trained length" if longest == 1 else f"At {longest:g} times the trained length"
+    lasts = {
+        name: max(rows, key=lambda row: row["times"]) for name, rows in series.items() if name not in ended(series)
+    }
+    if not lasts:
+        return f"{where}, no model has positions left"
+    if all(row["change"]["from"] == row["times"] for row in lasts.values()):  # a single length
+        best = min(lasts, key=lambda name: lasts[name]["sliding"]["mean"])
+        return f"{where}, {best} has the lowest loss, {lasts[best]['sliding']['mean']:.2f} nats"
+    first, *others = sorted(lasts, key=lambda name: lasts[name]["change"]["mean"])
+    text = f"{where}, the loss of {first} is {verdict(lasts[first]['change'])}"
+    return f"{text}, that of {others[-1]} {verdict(lasts[others[-1]]['change'])}" if others else text
 
 
-def draw(path: str | Path, series: Mapping[str, Sequence[Mapping]]) -> None:
+def ended(series: Series) -> list[str]:
+    """Return the models whose position table is shorter than the longest input."""
+    return [name for name, rows in series.items() if any("limit" in row for row in rows)]
+
+
+def verdict(change: Mapping) -> str:
+    """Return a difference of losses in words."""
+    uncertain = change["low"] is not None and change["low"] <= 0 <= change["high"]
+    if uncertain or abs(change["mean"]) < SMALL:
+        return "unchanged"
+    return f"{abs(change['mean']):.2f} nats {'higher' if change['mean'] > 0 else 'lower'}"
+
+
+def draw(path: str | Path, series: Series) -> None:
     """Draw loss against length in two panels: sliding windows, and windows that do not overlap.
 
-    Bands are one standard error over windows, or over runs that were pooled; a cross marks where a table of positions
-    ends.
+    Bands are 95 % intervals; a cross marks where a table of positions ends.
 
     Args:
         path: output file; its suffix selects the format.
-        series: the results of :func:`.losses.evaluate` by name.
+        series: by name.
 
     Raises:
         UserError: matplotlib is not installed.
     """
-    import numpy as np
-
     figure = canvas.new_canvas(11, 4.8)
     panels = figure.subplots(1, 2, sharey=True)
     figure.subplots_adjust(left=0.07, right=0.86, top=0.8, bottom=0.13, wspace=0.06)
@@ -59,22 +72,29 @@ def draw(path: str | Path, series: Mapping[str, Sequence[Mapping]]) -> None:
             known = [row for row in rows if kind in row]
             if not known:
                 continue
-            x, mean, error = (np.array(values, dtype=float) for values in zip(
-                *((row["times"], row[kind]["mean"], row[kind]["standard_error"]) for row in known), strict=True
+            x, mean, low, high = (np.array(values, dtype=float) for values in zip(
+                *((row["times"], *(row[kind][end] for end in ("mean", "low", "high"))) for row in known), strict=True
             ))  # fmt: skip
-            curves[name] = x, mean, np.nan_to_num(error)
+            curves[name] = x, mean, np.nan_to_num(np.stack([mean - low, high - mean]))
             if len(known) < len(rows):
                 axes.plot(x[-1:], mean[-1:], marker="x", markersize=11, markeredgewidth=2, color=colors[name])
         plots.draw_bands(axes, curves, list(series))
         axes.set_xscale("log", base=2)
+        axes.set_xlim(ticks[0] / 1.2, ticks[-1] * 1.2)
         axes.set_xticks(ticks, [f"{tick:g}x" for tick in ticks])
         axes.minorticks_off()
         axes.set_xlabel("length of the input, in trained lengths")
         axes.set_title(label, fontsize=9.5, loc="left")
     panels[0].set_ylabel("loss (nats per token)")
-    ended = any("limit" in row for rows in series.values() for row in rows)
-    over = f"{n} runs" if (n := max(row.get("runs", 1) for rows in series.values() for row in rows)) > 1 else "windows"
-    note = f"bands: one standard error over {over}" + ("; x: the table of positions ends" if ended else "")
-    canvas.head(figure, conclusion(series), note, 0.07)
+    canvas.head(figure, conclusion(series), note(series), 0.07)
     canvas.label_ends(panels[1], plots.ends_of(curves, list(series)))
     canvas.save(figure, path)
+
+
+def note(series: Series) -> str:
+    """Return the line below the title: what the bands and crosses are."""
+    known = [row for rows in series.values() for row in rows if "sliding" in row]
+    runs, passages = max((row["runs"], row["sliding"]["n"]) for row in known) if known else (1, 0)
+    over = f"{passages} passages of the text" if runs == 1 else f"{runs} runs and {passages} passages of the text"
+    crosses = f"; x: end of the position table of {', '.join(ended(series))}" if ended(series) else ""
+    return f"bands: 95 % intervals over {over}{crosses}"

@@ -2,24 +2,36 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from plugins.analysis.metrics.means import mean_and_error
 
+from .losses import summary
+
 LOSSES = ("windows", "sliding", "cache")
+BINS = ("by_position", "by_distance")
 
 
 def pool(runs: Sequence[Sequence[dict]]) -> list[dict]:
-    """Return the mean of the results of runs, with standard errors over the runs instead of over windows.
+    """Return the mean of the results of runs, with intervals over runs and passages.
 
     Args:
-        runs: of each run, the results of :func:`.losses.evaluate`, at the same lengths. A single run is returned as is.
+        runs: of each run, the results of :func:`.losses.evaluate` of the same text at the same lengths.
 
     Returns:
-        Rows as those of a run, with ``runs``, their number, where losses were measured. What depends on the place in
-        the window (``by_position``, ``by_distance``) is left out.
+        For each length ``length``, ``times``, and ``limit`` if the table of positions is shorter; else the losses,
+        ``change``, the difference of the sliding loss to that at the length ``from``, the nearest to the trained one;
+        ``tokens_per_second``, ``peak_mb`` and ``runs``, their number. What depends on the place in the window
+        (``by_position``, ``by_distance``) is kept for a single run.
     """
-    if len(runs) == 1:
-        return list(runs[0])
-    return [pool_length(rows) for rows in zip(*runs, strict=True)]
+    found = [pool_length(rows) for rows in zip(*runs, strict=True)]
+    known = [(row, rows) for row, rows in zip(found, zip(*runs, strict=True), strict=True) if "limit" not in row]
+    if known:
+        base, base_rows = min(known, key=lambda pair: abs(pair[0]["times"] - 1))
+        for row, rows in known:
+            change = losses_of(rows, "sliding") - losses_of(base_rows, "sliding")
+            row["change"] = {"from": base["times"], **summary(change, keep=False)}
+    return found
 
 
 def pool_length(rows: Sequence[dict]) -> dict:
@@ -28,10 +40,14 @@ def pool_length(rows: Sequence[dict]) -> dict:
     ended = next((row for row in rows if "limit" in row), None)
     if ended is not None:
         return about | {"limit": ended["limit"]}
-    losses = {
-        kind: mean_and_error([row[kind]["mean"] for row in rows]) for kind in LOSSES if all(kind in row for row in rows)
-    }
+    losses = {kind: summary(losses_of(rows, kind), keep=False) for kind in LOSSES if all(kind in row for row in rows)}
+    bins = {name: rows[0][name] for name in BINS if len(rows) == 1 and name in rows[0]}
     speed = mean_and_error([row["tokens_per_second"] for row in rows])["mean"]
-    return about | losses | {
+    return about | losses | bins | {
         "tokens_per_second": speed, "peak_mb": max(row["peak_mb"] for row in rows), "runs": len(rows)
     }  # fmt: skip
+
+
+def losses_of(rows: Sequence[dict], kind: str) -> np.ndarray:
+    """Return the losses of the passages in the rows of runs, (R, W)."""
+    return np.array([row[kind]["losses"] for row in rows], dtype=float)

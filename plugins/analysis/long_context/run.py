@@ -42,15 +42,19 @@ def run(
         settings: of :class:`.losses.Settings`.
 
     Raises:
-        UserError: a file cannot be read, a length or scaling is invalid, the text is too short, or nothing is left.
+        UserError: a file cannot be read, a length or scaling is invalid, the text is too short, an input does not fit
+            into memory, the models cannot be compared, or none supports the scaling.
     """
-    content, found = read_text(text), dict[str, list[list[dict]]]()
+    check_lengths(lengths)
+    content, found, first = read_text(text), dict[str, list[list[dict]]](), None
     named = {given.split("=", 1)[0] for given in checkpoints if "=" in given}
     for given in checkpoints:
         name, path = given.split("=", 1) if "=" in given else (Path(given).name, given)
         lm = load(path)
+        first = first or (path, lm)
+        check_same_tokens(*first, path, lm)
         device = next(lm.model.parameters()).device
-        tokens, trained = tokens_of(lm, content).to(device), trained_length(lm)
+        tokens, trained = tokens_of(lm, content, text).to(device), trained_length(lm)
         wanted = Settings(tuple(sorted({tokens_in(length, trained) for length in lengths})), **settings)
         supported = [kind for kind in scalings if kind in scheme_of(lm).scalings]
         for kind in tqdm(supported, desc=name, unit=" evaluations", disable=not bar):
@@ -58,6 +62,7 @@ def run(
             if label in found and name not in named:
                 raise UserError(f"two checkpoints are called {name}: give them names, NAME=CKPT")
             found.setdefault(label, []).append(evaluate(lm, tokens, wanted, kind))
+            check_same_lengths(label, found[label])
     if not found:
         raise UserError(f"--scaling {' '.join(scalings)}: no model supports any of these")
     output.mkdir(parents=True, exist_ok=True)
@@ -68,27 +73,62 @@ def run(
     return table(series)
 
 
-def tokens_of(lm: LanguageModel, text: str) -> torch.Tensor:
-    """Return the tokens (N,) of a text without the special ones around it; a masked LM encodes line by line."""
+def check_same_tokens(first: str, one: LanguageModel, path: str, other: LanguageModel) -> None:
+    """Check that the losses per token of two models can be compared.
+
+    Raises:
+        UserError: their dictionaries differ, or only one of them is a masked LM.
+    """
+    if one.fills_masks != other.fills_masks:
+        raise UserError(f"{path}: the loss of a masked LM cannot be compared with that of a causal one, {first}")
+    if list(one.dictionary.symbols) != list(other.dictionary.symbols):
+        raise UserError(f"{path}: other tokens than {first}, so losses per token cannot be compared; run it separately")
+
+
+def check_same_lengths(name: str, runs: Sequence[list[dict]]) -> None:
+    """Check that runs of one name were trained on inputs of one length.
+
+    Raises:
+        UserError: they were not.
+    """
+    lengths = [[(row["length"], row["times"], "limit" in row) for row in rows] for rows in runs]
+    if lengths[-1] != lengths[0]:
+        raise UserError(f"the checkpoints called {name} were trained on inputs of different lengths: name them apart")
+
+
+def tokens_of(lm: LanguageModel, content: str, text: Path) -> torch.Tensor:
+    """Return the tokens (N,) of a file's content without special ones around it; a masked LM encodes line by line.
+
+    Raises:
+        UserError: the file has no text.
+    """
+    if not content.strip():
+        raise UserError(f"{text}: no text")
     if not lm.fills_masks:
-        return lm.encode(text)
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise UserError("the text is empty")
-    return torch.cat([lm.encode(line)[1:-1] for line in lines])
+        return lm.encode(content)
+    return torch.cat([lm.encode(line)[1:-1] for line in content.splitlines() if line.strip()])
+
+
+def check_lengths(lengths: Sequence[str]) -> None:
+    """Check values of ``--lengths`` before a model is loaded.
+
+    Raises:
+        UserError: one is neither a number of tokens from 8 on nor a multiple from 1x on.
+    """
+    for length in lengths:
+        match = re.fullmatch(r"(\d{1,9}|\d{1,9}(?:\.\d+)?x)", length)
+        if not match or float(length.rstrip("x")) < (1 if length.endswith("x") else 8):
+            raise UserError(f"--lengths {length}: a number of tokens from 8 on is needed, or a multiple from 1x on")
 
 
 def tokens_in(length: str, trained: int) -> int:
-    """Return the number of tokens of a length, for example ``512`` or ``4x`` (times ``trained``).
+    """Return the number of tokens of a length, for example ``512``, or ``4x``: times ``trained``."""
+    return round(float(length[:-1]) * trained) if length.endswith("x") else int(length)
 
-    Raises:
-        UserError: it is neither, or below 8 tokens.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(x?)", length)
-    tokens = round(float(match[1]) * (trained if match[2] else 1)) if match else 0
-    if tokens < 8:
-        raise UserError(f"--lengths {length}: a number of tokens from 8 on is needed, or a multiple, for example 4x")
-    return tokens
+
+def in_words(loss: dict) -> str:
+    """Return a mean with the ends of its interval."""
+    return f"{loss['mean']:.3f}" + ("" if loss["low"] is None else f" ({loss['low']:.3f}-{loss['high']:.3f})")
 
 
 def table(series: dict[str, list[dict]]) -> str:
@@ -102,7 +142,7 @@ def table(series: dict[str, list[dict]]) -> str:
             if "limit" in row:
                 rows.append((*place, f"table ends at {row['limit']}", "", "", ""))
                 continue
-            means = (f"{row[kind]['mean']:.3f} +- {row[kind]['standard_error']:.3f}" for kind in ("windows", "sliding"))
+            means = (in_words(row[kind]) for kind in ("windows", "sliding"))
             rows.append((*place, *means, f"{row['tokens_per_second']:,.0f}", f"{row['peak_mb']:,.0f}"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()

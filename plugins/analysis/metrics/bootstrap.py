@@ -1,8 +1,10 @@
-"""Means with bootstrap intervals over a stream of texts, which are not stored."""
+"""Bootstrap intervals of means: of stored values, and over a stream of texts, which are not stored."""
 
 from typing import Any
 
 import numpy as np
+
+from plugins.errors import check
 
 
 class StreamingBootstrap:
@@ -55,3 +57,32 @@ class StreamingBootstrap:
                 ends[:, index] = np.quantile(drawn, [0.025, 0.975], axis=0)
         items = self.items[0].astype(int)
         return {"score": means[0], "low": ends[0], "high": ends[1], "items": items, "texts": self.texts}
+
+
+def interval(
+    values: np.ndarray, groups: np.ndarray | None = None, resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """Return the ends of a percentile interval for the mean, by a bootstrap over seeds and over groups of rows.
+
+    Both are drawn independently, as all seeds have the same rows (Owen, 2007, "The pigeonhole bootstrap").
+
+    Args:
+        values: (n,), or (S, n), a row of it for each seed; seeds are drawn where there are two or more.
+        groups: (n,) ids; rows of a group, such as near duplicates, are drawn together. None: each row is its own group.
+        resamples: draws with replacement.
+        seed: of the draws.
+        level: of the interval.
+    """
+    values = np.atleast_2d(np.asarray(values, np.float64))
+    seeds, rows = values.shape
+    check(rows > 0, "no rows to take a mean of")
+    members = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1]
+    count = members.max() + 1
+    sums = np.stack([np.bincount(members, row, count) for row in values])  # (S, G)
+    sizes = np.bincount(members, minlength=count)
+    draws, means = np.random.default_rng(seed), np.empty(resamples)
+    for i in range(resamples):
+        times = np.bincount(draws.integers(count, size=count), minlength=count)  # of each group
+        means[i] = (sums @ times)[draws.integers(seeds, size=seeds)].mean() / (sizes @ times)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

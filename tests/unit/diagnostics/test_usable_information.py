@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import toy
 
+from plugins.analysis.metrics.bootstrap import interval
 from plugins.diagnostics import usable_information
 
 LOGITS = np.array([[2, 0, -1], [0, 1, 0], [0, 0, 5], [-30, 60, 0]], float)
@@ -49,7 +50,7 @@ def test_independent_labels_have_no_usable_information():
         labels, logits = random.integers(3, size=400), random.normal(0, 0.5, (400, 3))
         scaled, _ = usable_information.calibrated(logits, labels, np.arange(400) % 5)
         bits = usable_information.pvi(scaled, labels, usable_information.prior_log2(labels, 3))
-        low, high = usable_information.interval(bits, resamples=300, seed=seed)
+        low, high = interval(bits, resamples=300, seed=seed)
         covered += low - 0.01 <= 0 <= high + 0.01
     assert covered >= 54
 
@@ -109,16 +110,16 @@ def test_interval_keeps_groups_together():
     """Ten copies of each row contain no more information than the rows alone, so the interval must not shrink."""
     random = np.random.default_rng(5)
     values = random.normal(size=200)
-    alone = usable_information.interval(values)
-    copies = usable_information.interval(np.repeat(values, 10), np.repeat(np.arange(200), 10))
-    naive = usable_information.interval(np.repeat(values, 10))
+    alone = interval(values)
+    copies = interval(np.repeat(values, 10), np.repeat(np.arange(200), 10))
+    naive = interval(np.repeat(values, 10))
     assert np.diff(copies)[0] == pytest.approx(np.diff(alone)[0], rel=0.1)
     assert np.diff(naive)[0] < 0.5 * np.diff(alone)[0]
 
 
 def test_interval_has_the_spread_of_seeds_in_it():
     constant = np.repeat([[0.0], [1.0], [2.0]], 50, 1)  # rows do not differ, seeds do
-    low, high = usable_information.interval(constant)
+    low, high = interval(constant)
     assert low < 0.5 and high > 1.5
 
 

@@ -7,16 +7,10 @@ import torch.nn.functional as F
 import toy
 
 from plugins import hub
-from plugins.analysis.long_context.losses import (
-    EDGES,
-    Settings,
-    causal_losses,
-    evaluate,
-    nearest_visible,
-    scheme_of,
-    sliding,
-    trained_length,
-)
+from plugins.analysis.long_context import causal
+from plugins.analysis.long_context.losses import evaluate, scheme_of, summary, trained_length
+from plugins.analysis.long_context.masked import EDGES, nearest_visible
+from plugins.analysis.long_context.windows import Settings
 from plugins.data.dictionaries import MASK
 
 BLOCK = 16  # of the toy character LMs
@@ -35,16 +29,34 @@ def by_hand(lm, tokens, start, end, first):
 
 
 @pytest.mark.parametrize("positions", ["alibi", "rotary"])
-def test_windows_that_do_not_overlap_each_count_once(make_char_lm, positions):
+def test_windows_cover_the_same_passages_at_every_length(make_char_lm, positions):
     lm = make_char_lm(positions=positions)
     tokens = text(lm)
     for row in evaluate(lm, tokens, SETTINGS):
-        length, count = row["length"], min(5, 299 // row["length"])
-        starts = [i * length for i in range(count)]
-        expected = [by_hand(lm, tokens, start, start + length + 1, start + 1) for start in starts]
-        assert row["windows"]["n"] == count and row["times"] == length / BLOCK
-        assert row["windows"]["mean"] == pytest.approx(np.mean(expected), abs=1e-5)
-        assert row["windows"]["standard_error"] == pytest.approx(np.std(expected, ddof=1) / count**0.5, abs=1e-5)
+        length = row["length"]
+        for passage, found in zip((0, 64, 128, 192), row["windows"]["losses"], strict=True):
+            starts = range(passage, passage + 64, length)
+            expected = [by_hand(lm, tokens, start, start + length + 1, start + 1) for start in starts]
+            assert found == pytest.approx(np.mean(expected), abs=1e-5)
+        assert row["windows"]["mean"] == pytest.approx(np.mean(row["windows"]["losses"]))
+        assert row["times"] == length / BLOCK
+
+
+def test_an_interval_over_passages_has_the_width_of_the_standard_error():
+    losses = np.random.default_rng(1).normal(2.0, 0.5, 400)
+    found = summary(losses)
+    assert found["n"] == 400 and found["mean"] == pytest.approx(losses.mean())
+    assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * 0.5 / 20, rel=0.15)
+
+
+def test_a_passage_without_a_loss_does_not_count_and_a_single_one_has_no_interval():
+    assert summary([1.0, np.nan]) == {"mean": 1.0, "low": None, "high": None, "n": 1, "losses": [1.0, None]}
+
+
+def test_an_interval_over_runs_is_as_wide_as_the_runs_differ():
+    runs = np.array([[1.0], [2.0], [3.0]]) + np.zeros((3, 50))  # the passages are equal
+    found = summary(runs, keep=False)
+    assert found["mean"] == 2.0 and 1.0 <= found["low"] < 1.5 and 2.5 < found["high"] <= 3.0
 
 
 def test_sliding_windows_predict_the_same_tokens_at_every_length(make_char_lm):
@@ -54,7 +66,7 @@ def test_sliding_windows_predict_the_same_tokens_at_every_length(make_char_lm):
     for length in SETTINGS.lengths:
         expected = [by_hand(lm, tokens, end - length - 1, end, end - 4) for end in ends]
         with torch.no_grad():
-            found = sliding(lm, tokens, length, SETTINGS)
+            found = causal.last_losses(lm, tokens, length, SETTINGS)
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -105,7 +117,7 @@ def test_losses_of_the_last_predictions_are_the_last_losses(make_char_lm):
     lm = make_char_lm(positions="alibi")
     windows = text(lm)[:60].view(3, 20)
     with torch.no_grad():
-        np.testing.assert_allclose(causal_losses(lm, windows, 4), causal_losses(lm, windows)[:, -4:], atol=1e-6)
+        np.testing.assert_allclose(causal.losses_of(lm, windows, 4), causal.losses_of(lm, windows)[:, -4:], atol=1e-6)
 
 
 @pytest.mark.parametrize("positions", ["alibi", "rotary"])
@@ -141,14 +153,16 @@ def test_a_masked_lm_is_scored_at_its_masks(masked_lm):
     rows, dictionary = evaluate(masked_lm, tokens, settings), masked_lm.dictionary
     for row in rows:
         body, losses = row["length"] - 2, []
-        for start in range(0, 4 * body, body):
+        starts = [passage + start for passage in range(0, 248, 62) for start in range(0, 63 - body, body)]
+        for start in starts:
             window, mask = tokens[start : start + body], masks[start : start + body]
             given = [dictionary.bos(), *window.masked_fill(mask, dictionary.index(MASK)).tolist(), dictionary.eos()]
             with torch.no_grad():
                 logits = masked_lm.model(torch.tensor([given]))[0][0, 1:-1]
-            losses.append(F.cross_entropy(logits[mask], window[mask]).item())
-        assert row["windows"]["mean"] == pytest.approx(np.mean(losses), abs=1e-4)
-        assert sum(part["n"] for part in row["by_distance"]) == masks[: 4 * body].sum()
+            losses.append(F.cross_entropy(logits[mask], window[mask], reduction="none"))
+        passages = [torch.cat(losses[i : i + len(starts) // 4]).mean() for i in range(0, len(starts), len(starts) // 4)]
+        np.testing.assert_allclose(row["windows"]["losses"], passages, atol=1e-4)
+        assert all(1 <= part["n"] <= 4 for part in row["by_distance"])
         ends = [(part["from"], part["to"]) for part in row["by_distance"]]
         assert set(ends) <= {*zip([0, *EDGES], [*EDGES, None], strict=True)} and ends == sorted(ends)
         assert row["sliding"]["n"] == 4

@@ -6,8 +6,9 @@ import statistics
 import pytest
 import toy
 
-from plugins.analysis.long_context.figure import conclusion
-from plugins.analysis.long_context.run import tokens_in
+from plugins.analysis.long_context import memory
+from plugins.analysis.long_context.figure import conclusion, draw
+from plugins.analysis.long_context.run import check_lengths, tokens_in
 from plugins.analysis.runs import grids
 from plugins.modules.positions import DECODER_SCHEMES
 
@@ -62,7 +63,40 @@ def test_checkpoints_of_one_name_are_pooled(run_script, make_char_lm, text, tmp_
     pooled = written["results"]["alibi"][1]
     assert len(set(each)) == 3 and pooled["runs"] == 3
     assert pooled["sliding"]["mean"] == pytest.approx(statistics.mean(each))
-    assert pooled["sliding"]["standard_error"] == pytest.approx(statistics.stdev(each) / 3**0.5)
+    assert min(each) - 0.5 < pooled["sliding"]["low"] < pooled["sliding"]["mean"] < pooled["sliding"]["high"]
+    first = [run[0]["sliding"]["mean"] for run in written["runs"]["alibi"]]
+    assert pooled["change"]["mean"] == pytest.approx(statistics.mean(each) - statistics.mean(first))
+    assert pooled["change"]["from"] == 1
+
+
+def test_models_with_other_tokens_are_refused(run_script, make_char_lm, checkpoints, text, tmp_path):
+    (tmp_path / "other").mkdir()
+    other = toy.save_char_lm(make_char_lm(characters="\n abcdefgxyz"), tmp_path / "other" / "checkpoint_best.pt")
+    with toy.refused(other, checkpoints[1]):
+        run_script("long_context", checkpoints[1], other, "--text", text, "--lengths", "1x", "-o", tmp_path / "long")
+    assert not (tmp_path / "long").exists()
+
+
+def test_an_empty_text_is_refused(run_script, checkpoints, tmp_path):
+    (tmp_path / "empty.txt").write_text("\n \n")
+    with toy.refused("empty.txt"):
+        run_script("long_context", checkpoints[1], "--text", tmp_path / "empty.txt", "-o", tmp_path / "long")
+
+
+def test_an_input_that_does_not_fit_into_memory_is_refused(run_script, checkpoints, text, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda device: 1e5)
+    with toy.refused("--lengths", "64"):
+        options = ("--lengths", "1x", "4x", "--windows", 2, "--stride", 4)
+        run_script("long_context", checkpoints[1], "--text", text, *options, "-o", tmp_path / "long")
+
+
+def test_runs_of_one_name_with_other_trained_lengths_are_refused(run_script, make_char_lm, checkpoints, text, tmp_path):
+    (tmp_path / "short").mkdir()
+    lm = make_char_lm(positions="alibi", trained_length=8)
+    short = toy.save_char_lm(lm, tmp_path / "short" / "checkpoint_best.pt")
+    options = ("--lengths", "1x", "--windows", 2, "--stride", 4, "-o", tmp_path / "long")
+    with toy.refused("called a"):
+        run_script("long_context", f"a={checkpoints[1]}", f"a={short}", "--text", text, *options)
 
 
 @pytest.mark.parametrize("length, tokens", [("512", 512), ("4x", 64), ("1.5x", 24)])
@@ -70,21 +104,55 @@ def test_lengths_are_tokens_or_multiples(length, tokens):
     assert tokens_in(length, 16) == tokens
 
 
-@pytest.mark.parametrize("length", ["x", "4y", "-3", "0x", "7"])
-def test_other_lengths_are_refused_by_name(length):
+@pytest.mark.parametrize("length", ["x", "4y", "-3", "0x", "7", "0.5x", "1e3x", "9" * 12])
+def test_other_lengths_are_refused_by_name_before_a_model_is_loaded(length):
     with toy.refused(f"--lengths {length}"):
-        tokens_in(length, 16)
+        check_lengths(["4x", length])
 
 
-def series(*losses):
-    rows = [{"times": 1.0, "sliding": {"mean": losses[0]}}]
-    return [*rows, {"times": 8.0, "sliding": {"mean": losses[1]}} if len(losses) > 1 else {"times": 8.0, "limit": 16}]
+def series(first, last=None, low=-1.0, high=-0.5):
+    """Return results at 1x and at 8x, where the table of positions has ended if ``last`` is None."""
+    rows = [{"times": 1.0, "sliding": {"mean": first}, "change": {"from": 1.0, "mean": 0.0, "low": 0.0, "high": 0.0}}]
+    change = {"from": 1.0, "mean": (last or 0) - first, "low": low, "high": high}
+    return [*rows, {"times": 8.0, "sliding": {"mean": last}, "change": change} if last else {"times": 8.0, "limit": 16}]
 
 
-def test_the_title_names_the_best_the_worst_and_what_ends():
+def test_the_title_names_the_best_and_the_worst_of_those_with_positions():
     title = conclusion({"a": series(2.0, 1.9), "b": series(1.5, 3.0), "c": series(1.0, 1.25), "d": series(2.0)})
-    assert "8 times" in title
-    assert "a gains 0.10" in title and "b loses 1.50" in title and "d ends" in title and "c " not in title
+    assert "8 times" in title and "c " not in title
+    assert "a is 0.10 nats lower" in title and "b 1.50 nats higher" in title
+
+
+@pytest.mark.parametrize("low, high, word", [(-0.1, 0.2, "unchanged"), (0.01, 0.2, "higher"), (None, None, "higher")])
+def test_a_change_is_one_if_its_interval_excludes_zero(low, high, word):
+    title = conclusion({"a": series(2.0, 2.1, low, high)})
+    assert f"a is {'0.10 nats ' * (word != 'unchanged')}{word}" in title and "that of" not in title
+
+
+def test_the_title_of_a_single_length_names_the_lowest_loss():
+    title = conclusion({"a": series(2.0, 1.9)[:1], "b": series(1.5, 3.0)[:1]})
+    assert "b has the lowest loss, 1.50 nats" in title
+
+
+def test_the_title_if_all_position_tables_end():
+    assert "no model has positions left" in conclusion({"d": series(2.0), "e": series(2.0)})
+
+
+@pytest.mark.parametrize("count", [1, 6, 9])
+def test_the_figure_is_drawn_for_any_number_of_models(tmp_path, count):
+    loss = {"mean": 2.0, "low": 1.9, "high": 2.2, "n": 5}
+    change = {"from": 1.0, **loss}
+    rows = [{"times": t, "sliding": loss, "windows": loss, "change": change, "runs": 1} for t in (1.0, 4.0)]
+    draw(
+        tmp_path / "figure.png",
+        {f"model {i}": rows for i in range(count)} | {"d": [*rows[:1], {"times": 4.0, "limit": 8}]},
+    )
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+def test_a_figure_without_losses_is_drawn_too(tmp_path):
+    draw(tmp_path / "figure.png", {"d": [{"times": 4.0, "limit": 8}]})
+    assert (tmp_path / "figure.png").exists()
 
 
 def test_the_example_trains_every_scheme_of_the_decoder_with_each_seed():
