@@ -3,9 +3,12 @@
 Sliding windows of the trained length give each prediction nearly a whole window of context, and encode each token
 ``length / stride`` times (Press et al., 2022, appendix B). A pass over windows of 16 times the length encodes it once,
 with attention to all of the window: what ALiBi and rotary positions are for. The ratio of their times is taken pair by
-pair: above 1, the long pass is faster. ``--memory`` adds the peak memory of a process that encodes one long input.
+pair: above 1, the long pass is faster. ``--memory`` measures the peak memory of a process that encodes one long input
+instead, or with ``--train`` of one that also computes the gradients of the layers, without the output head.
 
-    python benchmarks/long_context.py --repeats 5 --memory 16384
+    python benchmarks/long_context.py --repeats 5 --save long_context
+    python benchmarks/long_context.py --memory 16384 --save long_context_memory
+    python benchmarks/long_context.py --memory 16384 --train --save long_context_train_memory
 """
 
 import argparse
@@ -30,8 +33,9 @@ def parse():
     parser.add_argument("--windows", type=int, default=4, help="long windows in the text (%(default)s)")
     parser.add_argument("--positions", nargs="+", default=["alibi", "rotary"], choices=["alibi", "rotary"])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--memory", type=int, metavar="T", help="also the peak memory of an input of T tokens")
-    parser.add_argument("--peak-of", nargs=3, help=argparse.SUPPRESS)  # in a process of its own
+    parser.add_argument("--memory", type=int, metavar="T", help="peak memory of an input of T tokens")
+    parser.add_argument("--train", action="store_true", help="with --memory: of forward and backward")
+    parser.add_argument("--peak-of", nargs=4, help=argparse.SUPPRESS)  # in a process of its own
     parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.json")
     return parser.parse_args()
 
@@ -67,18 +71,22 @@ def compare(args, positions):
     return interleaved({"sliding": sliding, "long": long}, args.repeats, warmup=1)
 
 
-@torch.inference_mode()
-def print_peak(kind, positions, length):
+def print_peak(kind, positions, length, mode):
     if kind == "clap_roberta_tiny":
-        encoder(positions).eval()(torch.randint(4, 32_000, (1, int(length))))
+        model, words = encoder(positions), 32_000
     else:
-        decoder(positions, "small")(torch.randint(WORDS, (1, int(length))))
+        model, words = decoder(positions, "small"), WORDS
+    tokens = torch.randint(4, words, (1, int(length)))
+    with torch.set_grad_enabled(mode == "train"):
+        features = model.train(mode == "train")(tokens)
+        if mode == "train":
+            features.square().mean().backward()
     print(peak_memory_of_process())
 
 
-def peak(kind, positions, length):
+def peak(kind, positions, length, mode):
     """Return the peak resident memory in MB of a process that encodes one input."""
-    command = [sys.executable, __file__, "--peak-of", kind, positions, str(length)]
+    command = [sys.executable, __file__, "--peak-of", kind, positions, str(length), mode]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
@@ -87,14 +95,20 @@ def main():
     if args.peak_of:
         print_peak(*args.peak_of)
         return
-    result = {"trained": args.trained, "times": args.times, "stride": args.stride, "ratios": {}, "peak_mb": {}}
-    for positions in args.positions:
-        seconds = compare(args, positions)
-        found = result["ratios"][positions] = summary(ratios(seconds["sliding"], seconds["long"]))
-        print(f"{positions:8} sliding / long {found['median']:.2f} ({found['min']:.2f}-{found['max']:.2f})", flush=True)
-        for kind in ("clap_roberta_tiny", "char_lm_small") if args.memory else ():
-            mb = result["peak_mb"][f"{kind}, {positions}, {args.memory} tokens"] = peak(kind, positions, args.memory)
-            print(f"{kind}, {positions}, {args.memory:,} tokens: {mb:,.0f} MB", flush=True)
+    if args.memory:
+        mode = "train" if args.train else "read"
+        result = {"tokens": args.memory, "mode": mode, "peak_mb": {}}
+        for kind in ("clap_roberta_tiny", "char_lm_small"):
+            for positions in args.positions:
+                mb = result["peak_mb"][f"{kind}, {positions}"] = peak(kind, positions, args.memory, mode)
+                print(f"{kind}, {positions}, {args.memory:,} tokens: {mb:,.0f} MB", flush=True)
+    else:
+        result = {"trained": args.trained, "times": args.times, "stride": args.stride, "ratios": {}}
+        for positions in args.positions:
+            seconds = compare(args, positions)
+            found = result["ratios"][positions] = summary(ratios(seconds["sliding"], seconds["long"]))
+            range_ = f"{found['min']:.2f}-{found['max']:.2f}"
+            print(f"{positions:8} sliding / long {found['median']:.2f} ({range_})", flush=True)
     if args.save:
         print(save(args.save, result))
 
