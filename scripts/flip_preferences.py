@@ -10,7 +10,6 @@ scores, of which the largest are reversed. Written are ``chosen``, ``rejected``,
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import command
@@ -43,24 +42,16 @@ def main() -> None:
     import numpy as np
 
     from plugins import user_dir
-    from plugins.data.preference import flips, rows
+    from plugins.data.preference import flips
     from plugins.errors import UserError, report_in_one_line
-    from plugins.files import check_not_read, write_text
+    from plugins.files import check_not_read
 
     report_in_one_line()
     check_not_read([args.output], [args.data, args.checkpoint])
     user_dir.load(args.user_dir)
-    found = rows.read(args.data)
-    if found.rated:
-        found = rows.compare(found, args.min_gap, args.pairs_per_text, args.seed)
-        gaps = found.scores[found.pairs[:, 0]] - found.scores[found.pairs[:, 1]]
-    else:
-        gaps = found.margins
-        if args.which in ("largest", "smallest") and not np.ptp(gaps):
-            raise UserError(f"{args.data}: --which {args.which} needs ratings, or margins that differ")
-    if (found.outcomes == 2).any():
-        raise UserError(f"{args.data}: ties cannot be reversed; leave them out")
-    pairs = np.where((found.outcomes == 1)[:, None], found.pairs[:, ::-1], found.pairs)  # the better text first
+    found, pairs, gaps = flips.comparisons(args.data, args.min_gap, args.pairs_per_text, args.seed)
+    if args.which in ("largest", "smallest") and not np.ptp(gaps):
+        raise UserError(f"{args.data}: --which {args.which} needs ratings, or margins, that differ")
     which = args.which
     if which == "model":
         from plugins.hub import Scorer
@@ -68,13 +59,8 @@ def main() -> None:
         scores = Scorer.from_pretrained(args.checkpoint).score(found.texts)
         which, gaps = "largest", scores[pairs[:, 0]] - scores[pairs[:, 1]]
     flipped = flips.reversed_pairs(gaps, args.share, which, args.seed)
-    lines = []
-    for (a, b), margin, weight, turned in zip(pairs, found.margins, found.weights, flipped, strict=True):
-        chosen, rejected = (found.texts[i] for i in ((b, a) if turned else (a, b)))
-        record = {"chosen": chosen, "rejected": rejected, "margin": float(margin), "weight": float(weight)}
-        lines.append(json.dumps(record | {"flipped": int(turned)}, ensure_ascii=False))
-    write_text(args.output, "\n".join(lines) + "\n")
-    print(f"written: {args.output} ({len(lines):,} comparisons, {int(flipped.sum()):,} reversed)")
+    flips.write(args.output, found, pairs, flipped)
+    print(f"written: {args.output} ({len(pairs):,} comparisons, {int(flipped.sum()):,} reversed)")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@
     python scripts/transfer.py glue --tasks CoLA RTE --checkpoint checkpoints/mlm --matrix --sizes full 1000 -o transfer
 
 Written: ``task_embeddings.npz`` (TextEmb and TaskEmb of each task), ``similarity.csv`` (source, target, method, score,
-rank), ``features.csv`` (LogME, H-score, linear V-information, kNN of the checkpoint's features for each task), and
-``similarity.png``. --matrix fine-tunes every target from every source: ``transfer.csv`` (source, target, size, seed,
-score, collapsed, gain), ``gains.md``, and ``judgment.csv``: how the methods, the largest source and chance rank the
-sources. TaskEmb is computed on single rows, with a linear head on frozen features, and does not depend on a batch size.
+rank), ``features.csv`` (LogME, H-score, linear V-information, kNN of the checkpoint's features for each task),
+``similarity.png``, and ``map.png``. --matrix fine-tunes every target from every source: ``transfer.csv`` (source,
+target, size, seed, score, collapsed, gain), ``gains.md``, ``gains-SIZE.png``, and ``judgment.csv``: how the methods,
+the largest source and chance rank the sources. TaskEmb is computed on single rows, with a linear head on frozen
+features, and does not depend on a batch size.
 """
 
 import argparse
@@ -17,13 +18,16 @@ from pathlib import Path
 import command
 import job_options
 
+WRITTEN = ("task_embeddings.npz", "similarity.csv", "similarity.png", "map.png", "features.csv", "transfer.csv",
+           "gains.md", "judgment.csv")  # fmt: skip
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("data", metavar="GLUE", help="folder with a folder for each task")
-    add("--tasks", nargs="+", required=True, metavar="TASK", help="GLUE tasks with classes")
+    add("--tasks", nargs="+", required=True, metavar="TASK", help="GLUE tasks with classes, or their YAML files")
     add("--checkpoint", required=True, metavar="CKPT", help="masked LM")
     add("--rows", type=job_options.positive, default=500, metavar="N", help="rows of each task for its embedding "
         "(%(default)s)")  # fmt: skip
@@ -48,24 +52,26 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    command.check_inputs(paths=[args.data], checkpoints=[args.checkpoint])
+    own = [name for name in args.tasks if name.endswith((".yaml", ".yml"))]
+    command.check_inputs(own, [args.data], [args.checkpoint])
     command.check_outputs(folders=[args.output])
-    command.check_tasks(args.tasks, "--tasks", args.data, own=False)
+    command.check_tasks(args.tasks, "--tasks", args.data)
     import numpy as np
 
     import plugins.hub
     from plugins import user_dir
-    from plugins.embeddings import evaluation, figures, transfer
+    from plugins.analysis.transfer import task_embeddings
+    from plugins.embeddings import evaluation, figures, gains, transfer
     from plugins.errors import report_in_one_line
     from plugins.files import check_not_read, replacing, write_text
 
     report_in_one_line()
-    check_not_read([args.output], [args.checkpoint])
+    check_not_read([args.output, *(args.output / name for name in WRITTEN)], [args.checkpoint, *own])
     user_dir.load(args.user_dir)
-    tasks = {spec.name: spec for spec in map(transfer.spec_of, args.tasks)}
+    tasks = {task.spec.name: task for task in (transfer.task_of(name, args.data) for name in args.tasks)}
     path = plugins.hub.find_checkpoint(args.checkpoint)
     embedder = plugins.hub.Embedder.from_pretrained(path)
-    rows = {name: transfer.features(embedder, args.data, spec, args.rows) for name, spec in tasks.items()}
+    rows = {name: transfer.features(embedder, task, args.rows) for name, task in tasks.items()}
     text = {name: found.vectors.mean(0) for name, found in rows.items()}
     fishers = {name: transfer.fisher(embedder, found) for name, found in rows.items()}
     arrays = {f"TextEmb/{name}": vector for name, vector in text.items()}
@@ -78,21 +84,29 @@ def main() -> None:
     scores = [{"task": name, **transfer.scores_of(found)} for name, found in rows.items()]
     evaluation.write_table(args.output / "features.csv", scores)
     title = "How similar are two tasks to the model?"
+    figures.task_maps(args.output / "map.png", list(tasks), {
+        "TextEmb": [[task_embeddings.cosine(text[a], text[b]) for b in tasks] for a in tasks],
+        "TaskEmb": [[1.0 if a == b else task_embeddings.mean_cosine(fishers, a)[b] for b in tasks] for a in tasks],
+    })  # fmt: skip
     figures.similarities(args.output / "similarity.png", list(tasks), similar, "TaskEmb, mean cosine", title)
     for row in similar:
         print(f"{row['method']:22} {row['source']:>8} -> {row['target']:8} {row['score']:.4f}  rank {row['rank']}")
     if args.matrix:
         found = transfer.matrix(
-            tasks, args.data, args.sizes, args.seeds, path, options(args), args.updates, args.output,
-            job_options.resources(args),
+            tasks, args.sizes, args.seeds, path, options(args), args.updates, args.output, job_options.resources(args)
         )  # fmt: skip
         evaluation.write_table(args.output / "transfer.csv", found)
-        sizes = {name: transfer.count_rows(args.data, spec) for name, spec in tasks.items()}
-        judged = transfer.judge(similar, found, sizes)
+        sizes = {name: transfer.count_rows(task) for name, task in tasks.items()}
+        judged = gains.judge(similar, found, sizes)
+        tables = [gains.summary(found)]
         if judged:
             evaluation.write_table(args.output / "judgment.csv", judged)
-        write_text(args.output / "gains.md", transfer.summary(found) + "\n")
-        print(transfer.summary(found))
+            tables.append(gains.judgment(judged))
+        for size in args.sizes:
+            means, errors = gains.mean_gains(found, size, list(tasks))
+            figures.gains(args.output / f"gains-{size}.png", list(tasks), means, errors, size)
+        write_text(args.output / "gains.md", "\n\n".join(tables) + "\n")
+        print("\n\n".join(tables))
     print(f"written: {args.output}")
 
 
@@ -108,7 +122,7 @@ def options(args: argparse.Namespace) -> list:
         "--batch-size", args.batch_size, "--optimizer", "fused_adamw", "--lr", args.lr, "--clip-norm", 1,
         "--lr-scheduler", "polynomial_decay", "--total-num-update", args.updates, "--warmup-updates",
         max(1, args.updates // 10), "--num-workers", 0, "--no-epoch-checkpoints", "--no-save-optimizer-state",
-        "--validate-interval", 1000, "--log-format", "simple", "--log-interval", 50,
+        "--disable-validation", "--log-format", "simple", "--log-interval", 50,
         *([] if torch.cuda.is_available() else ["--cpu"]),
     ]  # fmt: skip
 

@@ -8,7 +8,7 @@ import numpy as np
 from plugins.analysis.canvas import new_canvas, save
 from plugins.analysis.metrics.retrieval import unit
 from plugins.analysis.palette import COLORS, MARKERS
-from plugins.analysis.plots import heat_map
+from plugins.analysis.plots import Band, draw_bands, heat_map
 
 POINTS = 1000  # maximum number of points, the same ones in every panel
 
@@ -69,6 +69,51 @@ def similarities(path: Path, tasks: Sequence[str], rows: Sequence[Mapping], meth
     heat_map(path, values, tasks, tasks, title, ("target", "source"), label=method)
 
 
+def task_maps(path: Path, tasks: Sequence[str], panels: Mapping[str, Sequence[Sequence[float]]]) -> None:
+    """Draw tasks in two dimensions, by classical scaling of 1 - cosine (Torgerson, 1952), one panel per method.
+
+    Args:
+        panels: {method: (T, T) cosines of the tasks}.
+    """
+    figure = new_canvas(4.6 * len(panels), 4.4)
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (method, cosines) in zip(axes, panels.items(), strict=True):
+        places = scaled(1 - np.asarray(cosines, float))
+        for number, (name, place) in enumerate(zip(tasks, places, strict=True)):
+            axis.scatter(*place, color=COLORS[number % len(COLORS)], marker=MARKERS[number % len(MARKERS)], s=40)
+            axis.annotate(name, place, (6, 4), textcoords="offset points", fontsize=9)
+        axis.set_title(method, fontsize=11)
+        axis.margins(0.25)
+        axis.set_aspect("equal", "datalim")
+    figure.suptitle("Which tasks are near each other? (classical scaling of 1 - cosine)")
+    figure.tight_layout()
+    save(figure, path)
+
+
+def scaled(distances: np.ndarray) -> np.ndarray:
+    """Return places (N, 2) whose distances approximate those given (N, N), by the two largest eigenvalues."""
+    n = len(distances)
+    centering = np.eye(n) - 1 / n
+    values, vectors = np.linalg.eigh(-0.5 * centering @ distances**2 @ centering)
+    places = np.zeros((n, 2))
+    places[:, : min(n, 2)] = (vectors * np.sqrt(values.clip(0)))[:, ::-1][:, :2]
+    return places
+
+
+def gains(path: Path, tasks: Sequence[str], means: np.ndarray, errors: np.ndarray, size: str) -> None:
+    """Draw the mean gains of targets from sources with their standard errors.
+
+    Args:
+        means, errors: (T, T), a row per target; NaN stays white.
+        size: training rows of the targets.
+    """
+    if np.isnan(means).all():
+        return  # every run has collapsed
+    note = f"score after the source less the direct score, ± standard error; training rows of the target: {size}"
+    title = "Which source task helps which target?"
+    heat_map(path, means, tasks, tasks, title, ("target", "source"), note, "gain", errors)
+
+
 def pair_distances(path: Path, panels: Mapping[str, np.ndarray], labels: np.ndarray, pairs: int = 20_000) -> None:
     """Draw histograms of the cosines of same-class and cross-class pairs, one panel per representation.
 
@@ -96,4 +141,22 @@ def pair_distances(path: Path, panels: Mapping[str, np.ndarray], labels: np.ndar
     axes[0][0].legend(frameon=False)
     figure.suptitle("Are same-class pairs closer than cross-class pairs?")
     figure.tight_layout()
+    save(figure, path)
+
+
+def bands(path: Path, panels: Mapping[str, Mapping[str, Band]], title: str, xlabel: str) -> None:
+    """Draw curves with bands of ±1 standard error, one panel per measure.
+
+    Args:
+        panels: {label of the y axis: {name: (places, means, errors)}}.
+    """
+    figure = new_canvas(4.8 * len(panels), 4.2)
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (label, curves) in zip(axes, panels.items(), strict=True):
+        draw_bands(axis, curves, list(curves))
+        axis.set(xlabel=xlabel, ylabel=label)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="lower center", ncol=len(names), frameon=False)
+    figure.suptitle(title, fontsize=11.5, fontweight="bold")
+    figure.tight_layout(rect=(0, 0.08, 1, 1))
     save(figure, path)

@@ -1,4 +1,4 @@
-"""Transfer between tasks: training-free scores, the matrix of gains, and how well the scores predict the gains."""
+"""Transfer between tasks: scores without training, and the matrix of trainings from every source to every target."""
 
 import functools
 import shutil
@@ -10,28 +10,47 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from plugins.analysis.transfer import judging, task_embeddings, transferability
+from plugins.analysis.transfer import task_embeddings, transferability
 from plugins.data.glue import reader
 from plugins.data.glue import specs as glue_specs
+from plugins.embeddings import gains
 from plugins.errors import UserError
 from plugins.files import make_folder
 from plugins.hub import Embedder
 from plugins.jobs import Job, Resources, Runner
 
 FULL = "full"
-DIRECT = "direct"  # no intermediate task
 
 
-def spec_of(name: str) -> glue_specs.GlueSpec:
-    """Return the spec of a GLUE task.
+@dataclass(frozen=True)
+class Task:
+    """A task.
+
+    Attributes:
+        spec: its specification.
+        data: folder of its files, or GLUE folder.
+        named: options of ``fairseq-train`` that name it.
+    """
+
+    spec: glue_specs.GlueSpec
+    data: Path
+    named: tuple[str, str]
+
+
+def task_of(name: str, glue_dir: str) -> Task:
+    """Return a GLUE task, or that of a YAML file, whose data is in the GLUE folder or next to the file.
 
     Raises:
         UserError: no such task, or a regression, which has no classes.
     """
-    spec = glue_specs.find(name, "--tasks")
+    own = name.endswith((".yaml", ".yml"))
+    spec = glue_specs.read(name) if own else glue_specs.find(name, "--tasks")
     if spec.is_regression:
         raise UserError(f"--tasks {name}: a regression; tasks with classes are needed")
-    return spec
+    data = Path(glue_dir)
+    if own and Path(name).with_name(spec.files[glue_specs.TRAIN]).is_file():
+        data = Path(name).parent
+    return Task(spec, data, ("--spec", name) if own else ("--glue-task", spec.name))
 
 
 # Without training
@@ -53,9 +72,10 @@ class Features:
 
 
 @torch.inference_mode()
-def features(embedder: Embedder, glue_dir: str, spec: glue_specs.GlueSpec, rows: int, seed: int = 1) -> Features:
+def features(embedder: Embedder, task: Task, rows: int, seed: int = 1) -> Features:
     """Return training rows of a task, drawn at random, with their vectors; two texts are one input."""
-    examples = reader.read(reader.locate(glue_dir, spec, glue_specs.TRAIN), spec, glue_specs.TRAIN)
+    spec = task.spec
+    examples = reader.read(reader.locate(task.data, spec, glue_specs.TRAIN), spec, glue_specs.TRAIN)
     chosen = np.random.default_rng(seed).permutation(len(examples.index))[:rows]
     texts = [[column[i] for column in examples.texts] for i in chosen]
     ids = [input_of(embedder, row) for row in texts]
@@ -146,15 +166,16 @@ class Score:
         return {"score": given.scores()[given.spec.best], "collapsed": bool(given.collapsed())}
 
 
-def shortened(glue_dir: str, spec: glue_specs.GlueSpec, size: str, folder: Path, seed: int = 1) -> Path:
-    """Return a GLUE folder whose training split of a task has ``size`` rows, drawn at random.
+def shortened(task: Task, size: str, folder: Path, seed: int = 1) -> Path:
+    """Return a data folder whose training split of a task has ``size`` rows, drawn at random.
 
     Raises:
         UserError: there are fewer.
     """
     if size == FULL:
-        return Path(glue_dir)
-    train, target = reader.locate(glue_dir, spec, glue_specs.TRAIN), folder / f"data-{size}" / spec.name
+        return task.data
+    spec, target = task.spec, folder / f"data-{size}" / task.spec.name
+    train = reader.locate(task.data, spec, glue_specs.TRAIN)
     make_folder(target)
     lines = train.read_text(encoding="utf-8").splitlines(keepends=True)
     header = [] if spec.headless and glue_specs.TRAIN in spec.headless else lines[:1]
@@ -164,23 +185,21 @@ def shortened(glue_dir: str, spec: glue_specs.GlueSpec, size: str, folder: Path,
     chosen = sorted(np.random.default_rng(seed).permutation(len(rows))[: int(size)])
     (target / train.name).write_text("".join(header + [rows[i] for i in chosen]), encoding="utf-8")
     for split in spec.valid_splits:
-        path = reader.locate(glue_dir, spec, split)
+        path = reader.locate(task.data, spec, split)
         shutil.copyfile(path, target / path.name)
-    return target.parent
+    return target
 
 
-def job(
-    name: str, spec: glue_specs.GlueSpec, data: Path, start: str | Path, common: Sequence, updates: int, seed: int
-) -> Job:
+def job(name: str, task: Task, data: Path, start: str | Path, common: Sequence, updates: int, seed: int) -> Job:
     """Return the job of fine-tuning on a task from a checkpoint."""
-    run = ("--glue-task", spec.name, "--finetune-from-model", start, "--seed", seed, "--max-update", updates)
+    run = (*task.named, "--finetune-from-model", start, "--seed", seed, "--max-update", updates)
     command = ("fairseq-train", data, *run, *common)
     return Job(name, tuple(map(str, command)), updates=updates, finish=Score(str(data)))
 
 
 def matrix(
-    tasks: Mapping[str, glue_specs.GlueSpec], glue_dir: str, sizes: Sequence[str], seeds: int, checkpoint: str,
-    common: Sequence, updates: int, output: Path, resources: Resources,
+    tasks: Mapping[str, Task], sizes: Sequence[str], seeds: int, checkpoint: str, common: Sequence,
+    updates: int, output: Path, resources: Resources,
 ) -> list[dict]:  # fmt: skip
     """Fine-tune every target from every source, and return the rows of ``transfer.csv``.
 
@@ -188,88 +207,24 @@ def matrix(
         sizes: ``full``, or numbers of training rows of the target.
         common: options that all runs share.
     """
-    data = {(name, size): shortened(glue_dir, spec, size, output) for name, spec in tasks.items() for size in sizes}
+    data = {(name, size): shortened(task, size, output) for size in sizes for name, task in tasks.items()}
     stages = len(tasks) + len(tasks) * len(tasks) * len(sizes) * seeds
     with Runner(output / "runs", resources, total=stages) as runner:
-        whole = Path(glue_dir)
-        runner.run([job(f"source-{s}", spec, whole, checkpoint, common, updates, 1) for s, spec in tasks.items()])
+        runner.run([job(f"source-{s}", t, t.data, checkpoint, common, updates, 1) for s, t in tasks.items()])
         names, jobs = {}, []
         for (target, size), folder in data.items():
-            for source in [DIRECT, *(name for name in tasks if name != target)]:
-                start = checkpoint if source == DIRECT else output / "runs" / f"source-{source}" / "checkpoint_last.pt"
+            for source in [gains.DIRECT, *(name for name in tasks if name != target)]:
+                tuned = output / "runs" / f"source-{source}" / "checkpoint_last.pt"
+                start = checkpoint if source == gains.DIRECT else tuned
                 for seed in range(1, seeds + 1):
                     name = f"{source}-to-{target}-{size}-seed{seed}"
                     names[name] = {"source": source, "target": target, "size": size, "seed": seed}
                     jobs.append(job(name, tasks[target], folder, start, common, updates, seed))
         found = runner.run(jobs)
-    return with_gains([names[name] | result for name, result in found.items()])
+    return gains.with_gains([names[name] | result for name, result in found.items()])
 
 
-def with_gains(rows: Sequence[Mapping]) -> list[dict]:
-    """Return rows with ``gain``, the score less that of the direct run of the same target, size and seed.
-
-    A gain is NaN if either run predicts a single class: any source looks good compared with a collapsed run.
-    """
-    direct = {(row["target"], row["size"], row["seed"]): row for row in rows if row["source"] == DIRECT}
-    found = []
-    for row in rows:
-        base = direct[row["target"], row["size"], row["seed"]]
-        usable = not (row["collapsed"] or base["collapsed"])
-        found.append(dict(row) | {"gain": row["score"] - base["score"] if usable else float("nan")})
-    return found
-
-
-def summary(rows: Sequence[Mapping]) -> str:
-    """Return mean gains with deviations over seeds as a Markdown table, one row per target and size."""
-    sources = sorted({row["source"] for row in rows} - {DIRECT})
-    lines = ["| target | rows | direct | " + " | ".join(sources) + " |", "|---" * (len(sources) + 3) + "|"]
-    for target, size in dict.fromkeys((row["target"], row["size"]) for row in rows):
-        mine = [row for row in rows if (row["target"], row["size"]) == (target, size)]
-        direct = [row["score"] for row in mine if row["source"] == DIRECT]
-        cells = [_spread(direct, "{:.3f}")]
-        for source in sources:
-            gains = [row["gain"] for row in mine if row["source"] == source]
-            cells.append("" if not gains else "collapsed" if np.isnan(gains).any() else _spread(gains, "{:+.3f}"))
-        lines.append(f"| {target} | {size} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _spread(values: Sequence[float], form: str) -> str:
-    return form.format(np.mean(values)) + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
-
-
-def judge(similar: Sequence[Mapping], rows: Sequence[Mapping], sizes: Mapping[str, int]) -> list[dict]:
-    """Return how well each method, and two baselines, rank the sources of each target.
-
-    Args:
-        similar: rows of ``similarity.csv``.
-        rows: of ``transfer.csv``.
-        sizes: {task: training rows}, for the baseline that takes the largest source.
-    """
-    found = []
-    for target, size in dict.fromkeys((row["target"], row["size"]) for row in rows):
-        mine = [r for r in rows if (r["target"], r["size"]) == (target, size) and r["source"] != DIRECT]
-        sources = dict.fromkeys(r["source"] for r in mine)
-        actual = {s: float(np.mean([r["score"] for r in mine if r["source"] == s])) for s in sources}
-        if len(actual) < 2:
-            continue
-        predictions: dict[str, dict[str, float]] = {}
-        for row in similar:
-            if row["target"] == target:
-                predictions.setdefault(row["method"], {})[row["source"]] = row["score"]
-        predictions["largest source"] = {name: sizes[name] for name in actual}
-        for method, predicted in predictions.items():
-            found.append({
-                "target": target, "size": size, "method": method, "regret_at_1": judging.regret(predicted, actual, 1),
-                "rank_of_best": judging.rank_of_best(predicted, actual), "ndcg": judging.ndcg(predicted, actual),
-            })  # fmt: skip
-        best = max(actual.values())
-        chance = float(np.mean([(best - value) / best for value in actual.values()])) if best else 0.0
-        found.append({"target": target, "size": size, "method": "random", "regret_at_1": chance,
-                      "rank_of_best": (len(actual) + 1) / 2, "ndcg": float("nan")})  # fmt: skip
-    return found
-
-
-def count_rows(glue_dir: str, spec: glue_specs.GlueSpec) -> int:
+def count_rows(task: Task) -> int:
     """Return how many training rows a task has."""
-    return len(reader.read(reader.locate(glue_dir, spec, glue_specs.TRAIN), spec, glue_specs.TRAIN).index)
+    path = reader.locate(task.data, task.spec, glue_specs.TRAIN)
+    return len(reader.read(path, task.spec, glue_specs.TRAIN).index)

@@ -64,6 +64,7 @@ MISSING = {
     "search_texts": ["HERE", "HERE", "NONE", "--query", "text"],
     "select_data": ["--specs", "HERE", "--pool", "NONE", "--number", "1", "-o", "OUT"],
     "slim_checkpoint": ["NONE", "-o", "OUT"],
+    "study_flips": ["HERE", "--valid", "NONE", "--checkpoint", "HERE", "-o", "OUT"],
     "summarize": ["HERE", "NONE", "-o", "OUT"],
     "sweep": ["NONE", "-o", "OUT"],
     "surprise": ["HERE", "FILE:NONE", "-o", "OUT"],

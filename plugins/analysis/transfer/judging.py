@@ -1,6 +1,8 @@
 """Evaluate how well a ranking of source tasks predicts the scores after transfer."""
 
-from collections.abc import Mapping
+import itertools
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,11 +17,25 @@ def regret(predicted: Mapping[str, float], actual: Mapping[str, float], k: int =
         actual: {source: score of the target after transfer from it}.
         k: sources that are tried (Poth et al., 2021, section 4.3, Regret@k).
 
+    Returns:
+        The regret; NaN if the best score is not positive, as that of a Matthews correlation may be.
+
     Raises:
         UserError: the sources differ.
     """
     ranked, best = _ranked(predicted, actual), max(actual.values())
-    return (best - max(actual[name] for name in ranked[:k])) / best if best else 0.0
+    return relative_regret([actual[name] for name in ranked[:k]], best)
+
+
+def chance_regret(actual: Mapping[str, float], k: int = 1) -> float:
+    """Return the mean of :func:`regret` over all choices of k sources."""
+    best = max(actual.values())
+    return float(np.mean([relative_regret(tried, best) for tried in itertools.combinations(actual.values(), k)]))
+
+
+def relative_regret(tried: Sequence[float], best: float) -> float:
+    """Return how far the best of some scores is below the best score, over the best score."""
+    return (best - max(tried)) / best if best > 0 else math.nan
 
 
 def rank_of_best(predicted: Mapping[str, float], actual: Mapping[str, float]) -> int:

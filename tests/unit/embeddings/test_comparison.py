@@ -18,7 +18,7 @@ def test_fourteen_losses_learn_from_labeled_texts_only():
 
 
 def test_the_best_setting_is_the_first_of_equal_ones():
-    scores = {Setting("a", 1): {"knn_accuracy_1": 0.5}, Setting("a", 2): {"knn_accuracy_1": 0.5}}
+    scores = {Setting("a", 1): {comparison.CHOICE: 0.5}, Setting("a", 2): {comparison.CHOICE: 0.5}}
     assert comparison.best_settings(scores) == {"a": Setting("a", 1)}
 
 

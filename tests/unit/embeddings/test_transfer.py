@@ -1,11 +1,10 @@
-"""Transfer between tasks: inputs of pairs, Fisher information of a real model, gains, tables, judgments."""
+"""Transfer between tasks: inputs of pairs, Fisher information of a real model, shortened data, tasks of YAML files."""
 
 import numpy as np
 import pytest
 import torch
 import toy
 
-from plugins.data.glue import specs
 from plugins.embeddings import transfer
 from plugins.hub import Embedder
 
@@ -34,39 +33,27 @@ def test_the_information_of_the_layers_is_finite_and_leaves_the_head_out(embedde
 
 
 def test_a_training_file_is_shortened_at_random_and_its_validation_rows_stay(tmp_path, glue):
-    spec = specs.find("RTE")
-    folder = transfer.shortened(str(glue), spec, "50", tmp_path)
-    lines = (folder / "RTE" / "train.tsv").read_text().splitlines()
+    task = transfer.task_of("RTE", glue)
+    folder = transfer.shortened(task, "50", tmp_path)
+    lines = (folder / "train.tsv").read_text().splitlines()
     whole = (glue / "RTE" / "train.tsv").read_text().splitlines()
     assert lines[0] == whole[0] and len(lines) == 51 and set(lines) <= set(whole)
-    assert (folder / "RTE" / "dev.tsv").read_bytes() == (glue / "RTE" / "dev.tsv").read_bytes()
-    assert transfer.shortened(str(glue), spec, "full", tmp_path) == glue
+    assert (folder / "dev.tsv").read_bytes() == (glue / "RTE" / "dev.tsv").read_bytes()
+    assert transfer.shortened(task, "full", tmp_path) == glue
     with toy.refused("--sizes 99999"):
-        transfer.shortened(str(glue), spec, "99999", tmp_path)
-
-
-def row(source, target, score, seed=1, collapsed=False):
-    return {"source": source, "target": target, "size": "full", "seed": seed, "score": score, "collapsed": collapsed}
-
-
-def test_a_gain_relative_to_a_collapsed_run_is_none():
-    rows = [row("direct", "a", 0.5), row("b", "a", 0.6), row("direct", "b", 0.3, collapsed=True), row("a", "b", 0.9)]
-    gains = [found["gain"] for found in transfer.with_gains(rows)]
-    assert gains[:2] == pytest.approx([0, 0.1])
-    assert np.isnan(gains[2:]).all()
-    assert "collapsed" in transfer.summary(transfer.with_gains(rows))
-
-
-def test_methods_are_compared_with_the_largest_source_and_chance():
-    rows = [row("direct", "t", 0.5), row("a", "t", 0.8), row("b", "t", 0.6)]
-    one = {"target": "t", "method": "TextEmb", "rank": 0}
-    similar = [one | {"source": "a", "score": 2}, one | {"source": "b", "score": 1}]
-    found = {each["method"]: each for each in transfer.judge(similar, rows, {"a": 10, "b": 99})}
-    assert found["TextEmb"]["regret_at_1"] == 0
-    assert found["largest source"]["regret_at_1"] == pytest.approx(0.25)
-    assert found["random"]["regret_at_1"] == pytest.approx(0.125)
+        transfer.shortened(task, "99999", tmp_path)
 
 
 def test_a_regression_has_no_classes():
     with toy.refused("--tasks STS-B"):
-        transfer.spec_of("STS-B")
+        transfer.task_of("STS-B", "glue")
+
+
+def test_a_task_of_a_yaml_file_has_its_data_next_to_it_or_in_the_glue_folder(tmp_path):
+    files = "name: mood\nfiles: {train: train.tsv, valid: dev.tsv}\n"
+    (tmp_path / "mood.yaml").write_text(files + "text: a\nlabel: b\nlabels: [x, y]\nmetrics: [accuracy]\n")
+    path = str(tmp_path / "mood.yaml")
+    elsewhere = transfer.task_of(path, "glue")
+    assert (str(elsewhere.data), elsewhere.named) == ("glue", ("--spec", path))
+    (tmp_path / "train.tsv").write_text("a\tb\n")
+    assert transfer.task_of(path, "glue").data == tmp_path

@@ -44,9 +44,11 @@ CASES = {
     "search_texts": ["CKPT", "IN", "DIR/dev.tsv", "--query", "q", "--csv", "DIR/dev.tsv"],
     "select_data": ["--specs", "DIR/dev.tsv", "--pool", "IN", "--number", "1", "-o", "IN"],
     "slim_checkpoint": ["CKPT", "-o", "CKPT"],
+    "study_flips": ["IN", "--valid", "DIR/flips.csv", "--checkpoint", "CKPT", "-o", "DIR"],
     "surprise": ["CKPT", "FILE:IN", "--json", "IN"],
     "surprise, drawing": ["CKPT", "FILE:DIR/text.png", "-o", "DIR/text.png"],
     "sweep": ["DIR/results.json", "-o", "DIR"],
+    "transfer, over a task": ["DIR", "--tasks", "CoLA", "DIR/x.yaml", "--checkpoint", "CKPT", "-o", "DIR/x.yaml"],
     "transfer": ["DIR", "--tasks", "CoLA", "RTE", "--checkpoint", "CKPT", "-o", "CKPT"],
 }
 NAMES = ("in.csv", "checkpoint_best.pt", "dev.tsv", "diagnosis.csv", "probabilities.npz", "results.json")

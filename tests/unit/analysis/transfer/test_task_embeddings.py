@@ -60,6 +60,14 @@ def test_judging_a_ranking():
     assert judging.ndcg(right, SCORES) == 1 > judging.ndcg(wrong, SCORES)
 
 
+def test_chance_is_the_mean_over_all_choices():
+    """Of a: 1, b: .5, c: 0: alone (0 + .5 + 1) / 3, in pairs (0 + 0 + .5) / 3; a best score of 0 has no regret."""
+    scores = {"a": 1.0, "b": 0.5, "c": 0.0}
+    assert judging.chance_regret(scores, 1) == pytest.approx(0.5)
+    assert judging.chance_regret(scores, 2) == pytest.approx(1 / 6)
+    assert np.isnan(judging.chance_regret({"a": 0.0, "b": -0.1}))
+
+
 def test_rankings_of_other_sources_are_refused():
     with toy.refused("c", "d"):
         judging.regret({"a": 1, "b": 2, "d": 3}, SCORES)

@@ -1,0 +1,291 @@
+"""Time text embeddings against sentence-transformers: training, encoding, and the memory of both.
+
+Both have a RoBERTa of the same shape, weights and token ids (the model is written by
+``plugins.hub.export_sentence_transformers``; equal vectors are checked first), mean pooling, and texts of mixed length:
+from 3 to 180 words, the median being 24. Encoding starts from strings, tokenization included, and alternates in one
+process. Training is ``fairseq-train --task embedding`` against ``SentenceTransformerTrainer``, each in a process of its
+own, in turn: the training loop, and on our side the time of tokenization too, because the peer tokenizes in the loop;
+no validation and no checkpoint. Ratios are taken pair by pair: above 1, ours is faster. Memory is the peak resident
+memory of a process, its libraries included.
+
+    python scripts/demo_mlm.py --variants baseline --updates 1 -o checkpoints/bench      # a dictionary and a tokenizer
+    pip install sentence-transformers==6.2.* datasets accelerate
+    python benchmarks/embedding.py TEXTS --tokenizer-dir checkpoints/bench/data --repeats 5
+"""
+
+import argparse
+import json
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SIZES = {"tiny": (4, 128, 4), "small": (6, 384, 6), "base": (12, 768, 12)}  # layers, width, heads
+WORDS = (3, 24, 180)  # of a text: least, median, most
+LOSSES = {"labeled": "batch_hard_soft_margin", "pairs": "multiple_negatives_ranking"}
+OURS, PEER = "ours", "sentence-transformers"
+
+
+def parse(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("texts", help="folder of CLASS.txt files")
+    parser.add_argument("--tokenizer-dir", required=True, help="folder with dict.txt and a tokenizer")
+    parser.add_argument("--shape", default="small", choices=SIZES)
+    parser.add_argument("--parts", nargs="+", default=["encode", *LOSSES], choices=["encode", *LOSSES])
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--updates", type=int, default=20, help="of a training (default: 20)")
+    parser.add_argument("--encoded", type=int, default=512, help="texts that are encoded (default: 512)")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.json")
+    parser.add_argument("--side", nargs=3, metavar=("SIDE", "PART", "FOLDER"), help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+# Texts and the model
+
+
+def draw_texts(args, folder):
+    """Write ``texts.json``, and rows for training: texts with a class, and pairs of consecutive texts."""
+    draw, passages = random.Random(1), []
+    low, median, high = WORDS
+    for path in sorted(Path(args.texts).glob("*.txt")):
+        words, place, found = path.read_text(encoding="utf-8").replace("<unk>", "").split(), 0, []  # no special tokens
+        while len(found) < 2 * args.updates * args.batch_size:
+            size = min(high, max(low, round(median * draw.lognormvariate(0, 0.8))))
+            found.append(" ".join(words[place : place + size]))
+            place += size
+            if place + high > len(words):
+                place = 0
+        passages.append((path.stem, found))
+    everything = [text for _, found in passages for text in found]
+    (folder / "texts.json").write_text(json.dumps(draw.sample(everything, args.encoded)))
+    count = args.updates * args.batch_size
+    share = -(-count // len(passages))
+    labeled = [(text, name) for name, found in passages for text in found[:share]][:count]
+    pairs = [(a, b) for _, found in passages for a, b in zip(found[::2], found[1::2], strict=True)]
+    for kind, columns, rows in (("labeled", "text\tlabel", labeled), ("pairs", "a\tb", draw.sample(pairs, count))):
+        (folder / kind).mkdir()
+        lines = [columns, *("\t".join(row) for row in rows)]
+        (folder / kind / "train.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        text = "text\nlabel: label" if kind == "labeled" else "[a, b]"
+        (folder / kind / "spec.yaml").write_text(f"name: {kind}\nfiles: {{train: train.tsv}}\ntext: {text}\n")
+
+
+def options(args, data, kind, save_dir):
+    layers, width, heads = SIZES[args.shape]
+    return f"""{data / kind} --spec {data / kind}/spec.yaml --user-dir {ROOT / "plugins"} --cpu --task embedding
+        --criterion metric_learning --metric-loss {LOSSES[kind]} --arch clap_roberta --head roberta --positions learned
+        --encoder-layers {layers} --encoder-embed-dim {width} --encoder-ffn-embed-dim {4 * width}
+        --encoder-attention-heads {heads} --max-positions 256 --dropout 0.1 --attention-dropout 0.1
+        --optimizer fused_adamw --lr 1e-5 --clip-norm 1 --lr-scheduler fixed --batch-size {args.batch_size}
+        --max-epoch 1 --disable-validation --num-workers 0 --log-format json --log-interval 1000000 --seed 1
+        --no-epoch-checkpoints --no-save-optimizer-state --save-dir {save_dir}""".split()
+
+
+def build(args, folder):
+    """Write ``ours/checkpoint_last.pt``, after one update, and the same model as a folder ``peer``."""
+    import plugins.hub
+
+    given = [*options(args, folder, "labeled", folder / "ours"), "--tokenizer-dir", args.tokenizer_dir]
+    program = str(Path(sys.executable).with_name("fairseq-train"))
+    run = subprocess.run([sys.executable, program, *given, "--max-update", "1"], capture_output=True, text=True)
+    if run.returncode:
+        sys.exit(f"error: no model: {(run.stdout + run.stderr).splitlines()[-1]}")
+    plugins.hub.export_sentence_transformers(plugins.hub.load(folder / "ours"), folder / "peer")
+
+
+# Encoding
+
+
+def encoders(args, folder, sides=(OURS, PEER)):
+    """Return {side: function from texts to vectors}."""
+    found = {}
+    if OURS in sides:
+        import plugins.hub
+
+        own = plugins.hub.load(folder / "ours")
+        found[OURS] = lambda texts: own.encode(texts, args.batch_size, progress=False)
+    if PEER in sides:
+        from sentence_transformers import SentenceTransformer
+
+        other = SentenceTransformer(str(folder / "peer"), device="cpu")
+        found[PEER] = lambda texts: other.encode(texts, batch_size=args.batch_size, show_progress_bar=False)
+    return found
+
+
+def encode(args, folder):
+    """Compare encoding; print and return a row."""
+    import numpy as np
+    import torch
+    from measure import interleaved, ratios, summary
+
+    import plugins.hub
+
+    texts = json.loads((folder / "texts.json").read_text())
+    sides = encoders(args, folder)
+    own, other = (sides[side](texts) for side in (OURS, PEER))
+    difference = float(np.abs(own - other).max() / np.abs(other).max())
+    if difference > 1e-4:
+        sys.exit(f"error: not the same vectors: they differ by {difference:.2g} of the largest value")
+    half = plugins.hub.load(folder / "ours").to(dtype=torch.bfloat16)
+    sides["ours, bfloat16"] = lambda texts: half.encode(texts, args.batch_size, progress=False)
+    rounded = sides["ours, bfloat16"](texts)
+    seconds = interleaved({side: lambda run=run: run(texts) for side, run in sides.items()}, args.repeats, 1)
+    row = {
+        "part": "encode", "largest_difference": difference,
+        "bfloat16_cosine": float(np.mean((rounded * own).sum(1) / np.linalg.norm(rounded, axis=1)
+                                         / np.linalg.norm(own, axis=1))),
+        "texts_per_second": {side: len(texts) / summary(values)["median"] for side, values in seconds.items()},
+        "speedup": summary(ratios(seconds[PEER], seconds[OURS])),
+        "bfloat16_speedup": summary(ratios(seconds[OURS], seconds["ours, bfloat16"])),
+        "peak_mb": {side: alone(args, side, "encode", folder)["peak_mb"] for side in (OURS, PEER)},
+    }  # fmt: skip
+    show(row)
+    return row
+
+
+# Training
+
+
+def train(args, kind, folder):
+    """Compare training with a loss; print and return a row."""
+    from measure import ratios, summary
+
+    found = {OURS: [], PEER: []}
+    for _ in range(args.repeats):
+        for side in (PEER, OURS):
+            found[side].append(alone(args, side, kind, folder))
+    seconds = {side: [run["seconds"] for run in runs] for side, runs in found.items()}
+    texts = args.updates * args.batch_size * (2 if kind == "pairs" else 1)
+    row = {
+        "part": kind, "loss": LOSSES[kind], "speedup": summary(ratios(seconds[PEER], seconds[OURS])),
+        "texts_per_second": {side: texts / summary(values)["median"] for side, values in seconds.items()},
+        "peak_mb": {side: summary([run["peak_mb"] for run in runs])["median"] for side, runs in found.items()},
+    }  # fmt: skip
+    show(row)
+    return row
+
+
+def show(row):
+    speed, memory, ratio = row["texts_per_second"], row["peak_mb"], row["speedup"]
+    print(
+        f"{row['part']:8} {speed[PEER]:7.1f} -> {speed[OURS]:7.1f} texts/s   x {ratio['median']:.2f} "
+        f"({ratio['min']:.2f}-{ratio['max']:.2f})   {memory[PEER]:6.0f} -> {memory[OURS]:6.0f} MB",
+        flush=True,
+    )
+
+
+# One side, in a process of its own
+
+
+def alone(args, side, part, folder):
+    run = subprocess.run(
+        [sys.executable, __file__, *sys.argv[1:], "--side", side, part, folder], capture_output=True, text=True
+    )
+    if run.returncode:
+        sys.exit(f"error: {side}, {part}: {(run.stdout + run.stderr).splitlines()[-1]}")
+    result = json.loads(run.stdout.splitlines()[-1])
+    done = re.search(r"done training in ([\d.]+) seconds", run.stdout + run.stderr)
+    return result | ({"seconds": float(done[1]) + result["tokenizing"]} if done and side == OURS else {})
+
+
+def be_side(args, side, part, folder):
+    """Do a part and return the peak memory of this process, with the seconds of a training."""
+    from measure import peak_memory_of_process
+
+    found = {}
+    if part == "encode":
+        encoders(args, folder, (side,))[side](json.loads((folder / "texts.json").read_text()))
+    elif side == OURS:
+        found["tokenizing"] = train_ours(args, part, folder)
+    else:
+        found["seconds"] = train_peer(args, part, folder)
+    return found | {"peak_mb": peak_memory_of_process()}
+
+
+def train_ours(args, kind, folder):
+    """Run ``fairseq-train``; return the seconds that reading and tokenizing the rows took."""
+    from fairseq_cli.train import cli_main
+
+    from plugins.tasks.embedding import EmbeddingTask
+
+    spent, load = [], EmbeddingTask.load_dataset
+
+    def timed(self, *given, **more):
+        start = time.perf_counter()
+        found = load(self, *given, **more)
+        spent.append(time.perf_counter() - start)
+        return found
+
+    EmbeddingTask.load_dataset = timed
+    more = ["--finetune-from-model", str(folder / "ours" / "checkpoint_last.pt"), "--no-save"]
+    sys.argv = ["fairseq-train", *options(args, folder, kind, folder / "unused"), *more]
+    sys.argv += ["--max-update", str(args.updates)]
+    cli_main()
+    return sum(spent)
+
+
+def train_peer(args, kind, folder):
+    """Train with sentence-transformers; return the seconds of its loop."""
+    from datasets import Dataset
+    from datasets.table import InMemoryTable
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+    from sentence_transformers import SentenceTransformerTrainingArguments as Arguments
+    from sentence_transformers.sentence_transformer import losses
+
+    model = SentenceTransformer(str(folder / "peer"), device="cpu")
+    lines = [line.split("\t") for line in (folder / kind / "train.tsv").read_text(encoding="utf-8").splitlines()[1:]]
+    first, second = zip(*lines, strict=True)
+    if kind == "labeled":
+        names = sorted(set(second))
+        rows = {"text": list(first), "label": [names.index(name) for name in second]}
+        loss, sampler = losses.BatchHardSoftMarginTripletLoss(model), "group_by_label"
+    else:
+        rows = {"anchor": list(first), "positive": list(second)}
+        loss, sampler = losses.MultipleNegativesRankingLoss(model), "batch_sampler"
+    with tempfile.TemporaryDirectory() as output:
+        given = Arguments(
+            output, per_device_train_batch_size=args.batch_size, max_steps=args.updates, learning_rate=1e-5,
+            max_grad_norm=1.0, lr_scheduler_type="constant", optim="adamw_torch_fused", save_strategy="no",
+            logging_strategy="no", report_to=[], use_cpu=True, seed=1, disable_tqdm=True, dataloader_num_workers=0,
+            batch_sampler=sampler,
+        )  # fmt: skip
+        # A given fingerprint: datasets 5.2 cannot compute one with some versions of pyarrow.
+        data = Dataset(InMemoryTable.from_pydict(rows), fingerprint="rows")
+        trainer = SentenceTransformerTrainer(model, given, train_dataset=data, loss=loss)
+        return trainer.train().metrics["train_runtime"]
+
+
+def main():
+    args = parse()
+    sys.path.insert(0, str(ROOT))
+    if args.side:
+        side, part, folder = args.side
+        print(json.dumps(be_side(args, side, part, Path(folder))))
+        return
+    from importlib.metadata import version
+
+    from measure import save
+
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        draw_texts(args, folder)
+        build(args, folder)
+        for part in args.parts:
+            rows.append(encode(args, folder) if part == "encode" else train(args, part, folder))
+            if args.save:  # after each part, because all take a while
+                peer = {name: version(name) for name in ("sentence-transformers", "transformers", "torch")}
+                settings = {name: getattr(args, name) for name in ("shape", "batch_size", "updates", "encoded")}
+                command = " ".join(["benchmarks/embedding.py", *sys.argv[1:]])
+                path = save(args.save, {"command": command, "peer": peer, **settings, "words": WORDS, "rows": rows})
+    if args.save:
+        print("written:", path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""Study of reversed comparisons: train on data with a share of them reversed, evaluate on clean comparisons."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from plugins.analysis.metrics import preference as metrics
+from plugins.analysis.plots import Band
+from plugins.data.preference import flips, rows
+from plugins.embeddings import figures
+from plugins.jobs import Job
+from plugins.tables import markdown
+
+CORRECTED = "random, corrected"
+METHODS = (*flips.WHICH, CORRECTED)
+MEASURES = ("accuracy", "scale", "margin")
+LABELS = {"accuracy": "accuracy on clean comparisons", "scale": "standard deviation of the scores"}
+TRAIN, VALID = "train.jsonl", "valid.jsonl"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One training.
+
+    Attributes:
+        method: which comparisons are reversed; with :data:`CORRECTED` at random, and the loss corrects for their share.
+        share: of the comparisons.
+        seed: of the choice and of the training.
+    """
+
+    method: str
+    share: float
+    seed: int
+
+    @property
+    def which(self) -> str:
+        """One of :data:`plugins.data.preference.flips.WHICH`."""
+        return "random" if self.method == CORRECTED else self.method
+
+    @property
+    def name(self) -> str:
+        """A name for a folder."""
+        method = self.method.replace(", ", "-")
+        return f"{method}-{self.share:g}-seed{self.seed}" if self.share else f"none-seed{self.seed}"
+
+    @property
+    def data(self) -> str:
+        """Name of the folder of its comparisons."""
+        return f"{self.which}-{self.share:g}-seed{self.seed}" if self.share else "none"
+
+
+def cases(shares: Sequence[float], seeds: int) -> list[Case]:
+    """Return the trainings of a study: without reversed comparisons once, then each method with each share."""
+    found = [Case(METHODS[0], 0, seed) for seed in range(1, seeds + 1)]
+    return found + [
+        Case(method, share, seed) for share in shares if share for method in METHODS for seed in range(1, seeds + 1)
+    ]
+
+
+def write_data(folder: Path, chosen: Iterable[Case], train: str, valid: str, min_gap: float, per_text: int) -> None:
+    """Write the comparisons of each case, and the clean ones of validation, into a folder of ``folder``.
+
+    Raises:
+        UserError: a file is bad.
+    """
+    clean = flips.comparisons(valid, min_gap, per_text)
+    found, pairs, gaps = flips.comparisons(train, min_gap, per_text)
+    for case in {case.data: case for case in chosen}.values():
+        flipped = flips.reversed_pairs(gaps, case.share, case.which, case.seed)
+        flips.write(folder / case.data / TRAIN, found, pairs, flipped)
+        flips.write(folder / case.data / VALID, *clean[:2], np.zeros(len(clean[1]), bool))
+
+
+@dataclass(frozen=True)
+class Score:
+    """Result of a job after training; plain data, because a job may run elsewhere.
+
+    Attributes:
+        valid: file of clean comparisons.
+    """
+
+    valid: str
+
+    def __call__(self, folder: Path, device: str) -> dict[str, float]:
+        from plugins.hub import Scorer
+
+        found = rows.read(self.valid)
+        scorer = Scorer.from_pretrained(str(folder / "checkpoint_last.pt")).to(device)
+        return evaluate(np.asarray(scorer.score(found.texts, progress=False), np.float64), found.pairs)
+
+
+def evaluate(scores: np.ndarray, pairs: np.ndarray) -> dict[str, float]:
+    """Return accuracy and mean margin on comparisons, and ``scale``, the standard deviation of the scores.
+
+    Args:
+        scores: (N,) of texts.
+        pairs: (P, 2) text numbers, the better one first.
+    """
+    better, worse = scores[pairs].T
+    return {"accuracy": metrics.share(better, worse), "scale": float(scores.std()),
+            "margin": float((better - worse).mean())}  # fmt: skip
+
+
+def job(case: Case, folder: Path, common: Sequence, updates: int) -> Job:
+    """Return the job of a case, whose data is in ``folder``."""
+    corrected = ("--flip-rate", case.share) if case.method == CORRECTED else ()
+    data = folder / case.data
+    command = ("fairseq-train", data, *common, *corrected, "--seed", case.seed, "--max-update", updates)
+    return Job(case.name, tuple(map(str, command)), updates=updates, finish=Score(str(data / VALID)))
+
+
+# Tables and figures
+
+
+def records(results: Mapping[Case, Mapping[str, float]]) -> list[dict]:
+    """Return the rows of ``flips.csv``; the runs without reversed comparisons are in those of every method."""
+    found = []
+    for case, scores in results.items():
+        for method in (case.method,) if case.share else METHODS:
+            found.append({"method": method, "share": case.share, "seed": case.seed, **scores})
+    return sorted(found, key=lambda row: (METHODS.index(row["method"]), row["share"], row["seed"]))
+
+
+def values(found: Sequence[Mapping], method: str, share: float, measure: str) -> np.ndarray:
+    """Return a measure (S,) of the seeds of a method and a share."""
+    return np.array([row[measure] for row in found if (row["method"], row["share"]) == (method, share)])
+
+
+def table(found: Sequence[Mapping]) -> str:
+    """Return means and standard deviations over seeds as a Markdown table, one row per method and share."""
+    lines = []
+    for method, share in dict.fromkeys((row["method"], row["share"]) for row in found):
+        cells = []
+        for measure in MEASURES:
+            mine = values(found, method, share, measure)
+            cells.append(f"{mine.mean():.3f}" + (f" ± {mine.std(ddof=1):.3f}" if len(mine) > 1 else ""))
+        lines.append([method, f"{share:g}", *cells])
+    return markdown(["reversed", "share", *MEASURES], lines)
+
+
+def draw(path: Path, found: Sequence[Mapping]) -> None:
+    """Draw accuracy and scale against the share, one line per method, with a band of ±1 standard error over seeds."""
+    panels: dict[str, dict[str, Band]] = {}
+    for measure in LABELS:
+        for method in METHODS:
+            shares = sorted({row["share"] for row in found if row["method"] == method})
+            own = [values(found, method, share, measure) for share in shares]
+            error = [x.std(ddof=1) / len(x) ** 0.5 if len(x) > 1 else 0.0 for x in own]
+            band = np.array(shares), np.array([x.mean() for x in own]), np.array(error)
+            panels.setdefault(LABELS[measure], {})[method] = band
+    figures.bands(path, panels, "Which reversed comparisons does a reward model survive?", "share reversed")

@@ -1,0 +1,122 @@
+"""Gains of transfer between tasks: tables, and how well methods without training rank the sources."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from plugins.analysis.transfer import judging
+from plugins.tables import markdown
+
+DIRECT = "direct"  # no intermediate task
+TRIED = (1, 2, 3)  # k of Regret@k
+
+
+def with_gains(rows: Sequence[Mapping]) -> list[dict]:
+    """Return rows with ``gain``, the score less that of the direct run of the same target, size and seed.
+
+    A gain is NaN if either run predicts a single class: any source looks good compared with a collapsed run.
+    """
+    direct = {(row["target"], row["size"], row["seed"]): row for row in rows if row["source"] == DIRECT}
+    found = []
+    for row in rows:
+        base = direct[row["target"], row["size"], row["seed"]]
+        usable = not (row["collapsed"] or base["collapsed"])
+        found.append(dict(row) | {"gain": row["score"] - base["score"] if usable else float("nan")})
+    return found
+
+
+def groups(rows: Sequence[Mapping]) -> dict[tuple[str, str], list[Mapping]]:
+    """Return the rows of each target and size."""
+    found: dict[tuple[str, str], list[Mapping]] = {}
+    for row in rows:
+        found.setdefault((row["target"], row["size"]), []).append(row)
+    return found
+
+
+def summary(rows: Sequence[Mapping]) -> str:
+    """Return mean gains with deviations over seeds as a Markdown table, one row per target and size.
+
+    A star marks gains whose 95 % interval of Student's t over the seeds excludes 0.
+    """
+    sources = [name for name in dict.fromkeys(row["source"] for row in rows) if name != DIRECT]
+    lines = []
+    for (target, size), mine in groups(rows).items():
+        cells = [_spread([row["score"] for row in mine if row["source"] == DIRECT], "{:.3f}")]
+        for source in sources:
+            gains = np.array([row["gain"] for row in mine if row["source"] == source])
+            star = "*" if excludes_zero(gains) else ""
+            cells.append("" if not len(gains) else "collapsed" if np.isnan(gains).any() else
+                         _spread(gains, "{:+.3f}") + star)  # fmt: skip
+        lines.append([target, size, *cells])
+    return markdown(["target", "rows", "direct", *sources], lines)
+
+
+def excludes_zero(gains: np.ndarray, level: float = 0.95) -> bool:
+    """Return whether the interval of the mean of gains (S,), by Student's t, excludes 0; never for one seed."""
+    from scipy.stats import t
+
+    if len(gains) < 2 or np.isnan(gains).any():
+        return False
+    half = t.ppf((1 + level) / 2, len(gains) - 1) * gains.std(ddof=1) / len(gains) ** 0.5
+    return bool(abs(gains.mean()) > half)
+
+
+def _spread(values: Sequence[float] | np.ndarray, form: str) -> str:
+    return form.format(np.mean(values)) + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
+
+
+def mean_gains(rows: Sequence[Mapping], size: str, tasks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean gains and their standard errors over seeds, two (T, T) with a row per target; NaN for none."""
+    means, errors = np.full((2, len(tasks), len(tasks)), np.nan)
+    for i, target in enumerate(tasks):
+        for j, source in enumerate(tasks):
+            wanted = (source, target, size)
+            gains = [row["gain"] for row in rows if (row["source"], row["target"], row["size"]) == wanted]
+            if gains:
+                means[i, j] = np.mean(gains)
+            if len(gains) > 1:
+                errors[i, j] = np.std(gains, ddof=1) / len(gains) ** 0.5
+    return means, errors
+
+
+def judge(similar: Sequence[Mapping], rows: Sequence[Mapping], sizes: Mapping[str, int]) -> list[dict]:
+    """Return how well each method, and two baselines, rank the sources of each target.
+
+    Args:
+        similar: rows of ``similarity.csv``.
+        rows: of ``transfer.csv``.
+        sizes: {task: training rows}, for the baseline that takes the largest source.
+    """
+    found = []
+    for (target, size), mine in groups(rows).items():
+        sources = [name for name in dict.fromkeys(row["source"] for row in mine) if name != DIRECT]
+        actual = {s: float(np.mean([row["score"] for row in mine if row["source"] == s])) for s in sources}
+        if len(actual) < 2:
+            continue
+        predictions: dict[str, dict[str, float]] = {}
+        for row in similar:
+            if row["target"] == target:
+                predictions.setdefault(row["method"], {})[row["source"]] = row["score"]
+        predictions["largest source"] = {name: sizes[name] for name in actual}
+        where = {"target": target, "size": size}
+        for method, predicted in predictions.items():
+            regrets = {f"regret_at_{k}": judging.regret(predicted, actual, k) for k in TRIED}
+            found.append(where | {"method": method} | regrets | {
+                "rank_of_best": judging.rank_of_best(predicted, actual), "ndcg": judging.ndcg(predicted, actual),
+            })  # fmt: skip
+        chance = {f"regret_at_{k}": judging.chance_regret(actual, min(k, len(actual))) for k in TRIED}
+        found.append(where | {"method": "random"} | chance | {
+            "rank_of_best": (len(actual) + 1) / 2, "ndcg": float("nan"),
+        })  # fmt: skip
+    return found
+
+
+def judgment(judged: Sequence[Mapping]) -> str:
+    """Return the mean of each column of ``judgment.csv`` over targets and sizes as a Markdown table."""
+    names = [*(f"regret_at_{k}" for k in TRIED), "rank_of_best", "ndcg"]
+    lines = []
+    for method in dict.fromkeys(row["method"] for row in judged):
+        values = [np.array([row[name] for row in judged if row["method"] == method], float) for name in names]
+        known = [column[~np.isnan(column)] for column in values]
+        lines.append([method, *(f"{column.mean():.3f}" if len(column) else "" for column in known)])
+    return markdown(["method", *names], lines)

@@ -1,0 +1,57 @@
+"""The study of reversed comparisons: its cases, data, scores and table."""
+
+import json
+
+import numpy as np
+import pytest
+
+from plugins.embeddings import flips
+from plugins.embeddings.flips import Case
+
+
+def ratings(path):
+    rows = [{"text": f"text {i}", "score": i} for i in range(10)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_each_method_has_each_share_and_the_clean_data_is_trained_on_once():
+    found = flips.cases([0, 0.1, 0.2], 3)
+    assert len(found) == 3 + 4 * 2 * 3
+    assert len({case.name for case in found}) == len(found)
+    assert {case.share for case in found if case.method == "largest"} == {0.1, 0.2}
+
+
+def test_the_corrected_loss_is_given_the_share(tmp_path):
+    given = {method: flips.job(Case(method, 0.3, 1), tmp_path, [], 5).command for method in ("random", flips.CORRECTED)}
+    assert "--flip-rate" not in given["random"]
+    assert given[flips.CORRECTED][given[flips.CORRECTED].index("--flip-rate") + 1] == "0.3"
+    assert given["random"][1] == given[flips.CORRECTED][1]  # the same data
+
+
+def test_the_clearest_comparisons_of_training_are_reversed_and_validation_is_clean(tmp_path):
+    case = Case("largest", 0.2, 1)
+    flips.write_data(tmp_path, [case], ratings(tmp_path / "a"), ratings(tmp_path / "b"), 1, 4)
+    number = lambda text: int(text.split()[1])  # noqa: E731
+    gaps = {}
+    for name in (flips.TRAIN, flips.VALID):
+        rows = [json.loads(line) for line in (tmp_path / case.data / name).open()]
+        gaps[name] = np.array([number(row["chosen"]) - number(row["rejected"]) for row in rows])
+    assert (gaps[flips.TRAIN] < 0).mean() == pytest.approx(0.2, abs=0.02)
+    assert gaps[flips.TRAIN].min() < -5 and gaps[flips.TRAIN].max() < -gaps[flips.TRAIN].min() + 1
+    assert (gaps[flips.VALID] > 0).all()
+
+
+def test_accuracy_scale_and_margin_of_scores():
+    found = flips.evaluate(np.array([1.0, 3.0, 2.0]), np.array([[1, 0], [1, 2], [0, 2]]))
+    assert found == pytest.approx({"accuracy": 2 / 3, "scale": 0.816496580927726, "margin": 2 / 3})
+
+
+def test_every_line_starts_at_the_clean_data(tmp_path):
+    results = {case: {"accuracy": 0.5 + case.seed / 10, "scale": 1.0, "margin": 0.1} for case in flips.cases([0.2], 2)}
+    found = flips.records(results)
+    lines = flips.table(found).splitlines()
+    assert len(lines) == 2 + 4 * 2
+    assert lines[2] == "| random | 0 | 0.650 ± 0.071 | 1.000 ± 0.000 | 0.100 ± 0.000 |"
+    flips.draw(tmp_path / "flips.png", found)
+    assert (tmp_path / "flips.png").read_bytes()[:4] == b"\x89PNG"
