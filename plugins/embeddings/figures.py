@@ -154,7 +154,7 @@ def bands(path: Path, panels: Mapping[str, Mapping[str, Band]], title: str, xlab
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (label, curves) in zip(axes, panels.items(), strict=True):
         draw_bands(axis, curves, list(curves))
-        axis.set(xlabel=xlabel, ylabel=label)
+        axis.set(xlabel=xlabel, ylabel=label, xticks=sorted({place for x, _, _ in curves.values() for place in x}))
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="lower center", ncol=len(names), frameon=False)
     figure.suptitle(title, fontsize=11.5, fontweight="bold")
