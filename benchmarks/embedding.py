@@ -9,7 +9,7 @@ no validation and no checkpoint. Ratios are taken pair by pair: above 1, ours is
 memory of a process, its libraries included.
 
     python scripts/demo_mlm.py --variants baseline --updates 1 -o checkpoints/bench      # a dictionary and a tokenizer
-    pip install sentence-transformers==6.2.* datasets accelerate
+    pip install -r requirements/hf.txt -r requirements/bench.txt
     python benchmarks/embedding.py TEXTS --tokenizer-dir checkpoints/bench/data --repeats 5
 """
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 import toy
+from fairseq import tasks
 
 import plugins
 from plugins.data.embedding import vectors
@@ -95,6 +96,64 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, base):
         torch.load(tmp_path / name / "checkpoint_last.pt", weights_only=True)["model"] for name in ("whole", "parts")
     )
     assert all(torch.allclose(whole[name], parts[name], atol=1e-6) for name in whole)
+
+
+def shards(given, count, epoch, start=0):
+    """Return the batches (arrays of row numbers) of each of ``count`` workers in an epoch."""
+    cfg = runs.config(given)
+    task = tasks.setup_task(cfg.task)
+    task.build_model(cfg.model)
+    data = task.load_dataset("train")
+    found = []
+    for worker in range(count):
+        batches = task.get_batch_iterator(
+            data, max_sentences=8, seed=1, num_shards=count, shard_id=worker, epoch=epoch, num_workers=0
+        )
+        if start:
+            state = {"epoch": epoch, "iterations_in_epoch": start, "shuffle": True, "version": 2}
+            batches.load_state_dict(state)
+        found.append([batch["id"].numpy() for batch in batches.next_epoch_itr(shuffle=True) if batch])
+    return data.labels, found
+
+
+def test_workers_share_an_epoch_and_each_of_their_batches_has_two_classes(tmp_path, base):
+    data = runs.write_rows(tmp_path / "data", "labeled", count=13)
+    given = runs.arguments(data, tmp_path / "run", "--spec", data / "spec.yaml", *start(base))
+    labels, whole = shards(given, 1, epoch=1)
+    _, (first, second) = shards(given, 2, epoch=1)
+    for batch in first + second:
+        assert (np.unique(labels[batch], return_counts=True)[1] >= 2).sum() >= 2
+    assert sorted(tuple(sorted(batch)) for batch in first + second) == sorted(tuple(sorted(b)) for b in whole[0])
+    assert set(np.concatenate(first + second)) == set(range(39))
+    _, other = shards(given, 2, epoch=2)
+    assert any((a.shape != b.shape or (a != b).any()) for a, b in zip(first, other[0], strict=False))
+
+
+def test_a_resumed_worker_continues_with_the_batches_that_are_left(tmp_path, base):
+    data = runs.write_rows(tmp_path / "data", "labeled", count=13)
+    given = runs.arguments(data, tmp_path / "run", "--spec", data / "spec.yaml", *start(base))
+    _, whole = shards(given, 2, epoch=3)
+    _, rest = shards(given, 2, epoch=3, start=1)
+    for before, after in zip(whole, rest, strict=True):
+        assert [batch.tolist() for batch in after] == [batch.tolist() for batch in before[1:]]
+
+
+def test_batches_of_one_class_teach_nothing(tmp_path, base):
+    """The sampler of sentence-transformers made them until 2026 (issue 2920): here they count, with a zero gradient."""
+    data = runs.write_rows(tmp_path / "data", "labeled")
+    for loss in OF_CLASSES:
+        if loss == "denoising":  # which does not compare rows
+            continue
+        given = runs.arguments(
+            data, tmp_path / "run", "--spec", data / "spec.yaml", *start(base), "--metric-loss", loss
+        )
+        _, model, criterion, _ = runs.one_batch(given)
+        rows = criterion.task.datasets["train"]
+        sample = rows.collater(np.flatnonzero(rows.labels == 0)[:8].tolist())
+        value, weight, log = criterion.train()(model.train(), sample)
+        value.backward()
+        assert (float(value), weight, log["dead_batches"]) == (0, 0, 1), loss
+        assert all(p.grad is None or not p.grad.any() for p in model.parameters()), loss
 
 
 def test_grad_cache_gives_the_gradients_of_the_whole_batch(tmp_path, base):
