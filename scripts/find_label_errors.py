@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 import command
+import ranker_options
 
 
 def parse_args(argv=None):
@@ -29,6 +30,7 @@ def parse_args(argv=None):
     add("--specs", metavar="YAML", help="examples of labels: rows that look like those of another label than theirs "
         "come earlier; see scripts/select_data.py")  # fmt: skip
     add("--specs-alone", action="store_true", help="order only by --specs, without the models' predictions")
+    ranker_options.add(parser)
     add("--top", type=int, default=2000, metavar="N", help="rows on the page (%(default)s); the table has all")
     add("--slices", nargs="+", default=[], metavar="COLUMN", help="columns of diagnosis.csv to filter by on the page")
     add("--title", help="heading of the page (default: the folder's name)")
@@ -37,12 +39,13 @@ def parse_args(argv=None):
         parser.error(f"--top must be at least 1, but is {args.top}")
     if args.specs_alone and not args.specs:
         parser.error("--specs-alone needs --specs")
+    ranker_options.check(parser, args)
     return args
 
 
 def main():
     args = parse_args()
-    command.check_inputs([args.specs], [args.folder])
+    command.check_inputs([args.specs], [args.folder], [args.ranker_checkpoint])
     command.check_outputs(folders=[args.output])
     command.check_contains(args.folder, ["diagnosis.csv", "probabilities.npz"])
     command.check_columns(Path(args.folder, "diagnosis.csv"), args.slices, "--slices")
@@ -59,7 +62,8 @@ def main():
     rows = dataclasses.replace(rows, score=label_errors.order_by(rows, args.order))
     if args.specs:
         texts = [" ".join(row) for row in zip(*rows.texts, strict=True)]
-        suspicion, _ = specifications.suspects(texts, rows.labels, rows.classes, specifications.read(args.specs))
+        suspicion, _ = specifications.suspects(texts, rows.labels, rows.classes, specifications.read(args.specs),
+                                               ranker_options.ranker(args), args.aggregate)  # fmt: skip
         both = [-suspicion] if args.specs_alone else [-suspicion, rows.score]
         rows = dataclasses.replace(rows, score=diagnosis.ranked_together(*both))
     table = label_errors.read_table(Path(args.folder, "diagnosis.csv"))

@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 import command
+import ranker_options
 
 
 def parse_args(argv=None):
@@ -23,16 +24,16 @@ def parse_args(argv=None):
     add("--pool", required=True, metavar="FILE", help="CSV, TSV or JSON lines with a column of text")
     add("--text", metavar="COLUMN", help="of the pool (default: sentence, text, ...)")
     add("--number", type=int, required=True, metavar="N", help="rows for each specification")
-    add("--ranker", choices=["tfidf", "bm25"], default="tfidf", help="(default: %(default)s)")
-    methods = [prefix + name for prefix in ("contrast-", "") for name in ("rrf", "borda", "median", "mean")]
-    add("--aggregate", choices=methods, default=methods[0], help="of the rankings by each query (default: %(default)s)")
+    ranker_options.add(parser)
     add("-o", "--output", type=Path, required=True, metavar="CSV", help="file to write")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    ranker_options.check(parser, args)
+    return args
 
 
 def main():
     args = parse_args()
-    command.check_inputs([args.specs, args.pool])
+    command.check_inputs([args.specs, args.pool], checkpoints=[args.ranker_checkpoint])
     command.check_outputs([args.output])
     command.check_columns(args.pool, [args.text], "--text")
     from plugins.diagnostics import datasets, formats, specifications
@@ -43,7 +44,7 @@ def main():
     check_not_read([args.output], [args.specs, args.pool])
     specs = specifications.read(args.specs)
     texts = datasets.read_texts(args.pool, args.text)
-    chosen = specifications.select(texts, specs, args.number, args.ranker, args.aggregate)
+    chosen = specifications.select(texts, specs, args.number, ranker_options.ranker(args), args.aggregate)
     labels = {spec.name: spec.label for spec in specs}
     rows = [(name, rank, row, texts[row], labels[name]) for name, found in chosen.items()
             for rank, row in enumerate(found.tolist(), start=1)]  # fmt: skip

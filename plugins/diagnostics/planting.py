@@ -82,14 +82,23 @@ def plant(labels: np.ndarray, num_classes: int, kind: str, rate: float, seed: in
 
 
 def linear_probabilities(texts: Sequence[str], labels: np.ndarray, num_classes: int, row_folds: np.ndarray,
-                         strength: float = 3.0) -> np.ndarray:  # fmt: skip
-    """Return out-of-fold probabilities (n, K) of a logistic regression on TF-IDF of words and pairs of words."""
+                         strength: float = 3.0, only: int | None = None) -> np.ndarray:  # fmt: skip
+    """Return out-of-fold probabilities (n, K) of a logistic regression on TF-IDF of words and pairs of words.
+
+    Args:
+        texts: n texts.
+        labels: (n,) class ids.
+        num_classes: K.
+        row_folds: (n,).
+        strength: inverse regularization.
+        only: predict this fold alone; the other rows have equal probabilities.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
     x: sparse.csr_matrix = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True).fit_transform(texts)
     found = np.full((len(labels), num_classes), 1e-6)
-    for number in np.unique(row_folds):
+    for number in np.unique(row_folds) if only is None else [only]:
         train, test = row_folds != number, np.flatnonzero(row_folds == number)
         model = LogisticRegression(C=strength, max_iter=300).fit(x[train], labels[train])
         found[np.ix_(test, model.classes_)] = model.predict_proba(x[test])

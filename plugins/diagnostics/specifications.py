@@ -7,7 +7,7 @@ of another label and to those of the row's own label finds wrong ones.
 Shapes: n rows, Q queries.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from . import rank_aggregation
 from .divergence import count_words, tokens
 
 RANKERS = ("tfidf", "bm25")
+Embed = Callable[[Sequence[str]], np.ndarray]  # returns the vectors (n, D) of n texts
+Ranker = str | Embed
 
 
 @dataclass(frozen=True)
@@ -72,19 +74,23 @@ def _texts(path: Path, value: object, where: str) -> tuple[str, ...]:
     return tuple(text for text in value if text)
 
 
-def similarities(texts: Sequence[str], queries: Sequence[str], ranker: str = "tfidf") -> np.ndarray:
+def similarities(texts: Sequence[str], queries: Sequence[str], ranker: Ranker = "tfidf") -> np.ndarray:
     """Return the likeness of texts to queries, (Q, n) float32.
 
     Args:
         texts: n texts.
         queries: Q texts.
-        ranker: ``tfidf``, cosine of TF-IDF of words and pairs of words; ``bm25`` (Robertson and Zaragoza, 2009).
+        ranker: ``tfidf``, cosine of TF-IDF of words and pairs of words; ``bm25`` (Robertson and Zaragoza, 2009); or a
+            function that embeds texts, such as :meth:`plugins.hub.Embedder.encode`, for the cosine of vectors.
 
     Raises:
         UserError: no such ranker, or no words in the texts.
     """
-    check(ranker in RANKERS, f"--ranker {ranker}: there are {', '.join(RANKERS)}")
+    check(callable(ranker) or ranker in RANKERS, f"--ranker {ranker}: there are {', '.join(RANKERS)}, embeddings")
     check(any(text.strip() for text in texts), "no words in the texts to rank")
+    if callable(ranker):
+        vectors = unit(ranker([*texts, *queries]))
+        return vectors[len(texts) :] @ vectors[: len(texts)].T
     if ranker == "bm25":
         return bm25(texts, queries)
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -95,6 +101,18 @@ def similarities(texts: Sequence[str], queries: Sequence[str], ranker: str = "tf
     except ValueError:
         return np.zeros((len(queries), len(texts)), np.float32)
     return (model.transform(queries) @ rows.T).toarray()
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Return centered vectors (n, D) scaled to length one, float32; one that is 0 stays so.
+
+    Vectors of a model that was not trained to embed share a large common part, which centering removes.
+    """
+    vectors = np.asarray(vectors, np.float32)
+    zero = ~vectors.any(1)
+    vectors = vectors - vectors[~zero].mean(0) if not zero.all() else vectors
+    vectors[zero] = 0
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def bm25(texts: Sequence[str], queries: Sequence[str], k: float = 1.2, b: float = 0.75) -> np.ndarray:
@@ -124,16 +142,17 @@ def bm25(texts: Sequence[str], queries: Sequence[str], k: float = 1.2, b: float 
     return found
 
 
-def likeness(texts: Sequence[str], specs: Sequence[Specification], ranker: str, method: str) -> np.ndarray:
+def likeness(texts: Sequence[str], specs: Sequence[Specification], ranker: Ranker, method: str) -> np.ndarray:
     """Return the aggregated likeness of texts to each specification, (specifications, n), higher is more alike."""
-    return np.stack([
-        rank_aggregation.aggregate(similarities(texts, spec.queries, ranker), method) for spec in specs
-    ])  # fmt: skip
+    queries = [query for spec in specs for query in spec.queries]
+    found = similarities(texts, queries, ranker)  # (all queries, n)
+    ends = np.cumsum([len(spec.queries) for spec in specs])
+    return np.stack([rank_aggregation.aggregate(part, method) for part in np.split(found, ends[:-1])])
 
 
 def suspects(
     texts: Sequence[str], labels: np.ndarray, classes: Sequence[str], specs: Sequence[Specification],
-    ranker: str = "tfidf", method: str = "contrast-rrf",
+    ranker: Ranker = "tfidf", method: str = "contrast-rrf",
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return how much each row looks like the examples of another label, (n,), and which label, (n,) class ids.
 
@@ -142,7 +161,7 @@ def suspects(
         labels: (n,) given class ids.
         classes: K names.
         specs: of two labels or more.
-        ranker: of :data:`RANKERS`.
+        ranker: as in :func:`similarities`.
         method: of :data:`.rank_aggregation.METHODS`, optionally after ``contrast-``, which subtracts the likeness to
             the examples of the row's own label. Rows of a label without examples contrast with nothing.
 
@@ -171,7 +190,7 @@ def suspects(
     return np.where(np.isfinite(score), score, lowest - 1), suggested
 
 
-def select(texts: Sequence[str], specs: Sequence[Specification], number: int, ranker: str = "tfidf",
+def select(texts: Sequence[str], specs: Sequence[Specification], number: int, ranker: Ranker = "tfidf",
            method: str = "contrast-rrf") -> dict[str, np.ndarray]:  # fmt: skip
     """Return the rows of a pool that are most like each specification, {name: (number,) row numbers, the best first}.
 

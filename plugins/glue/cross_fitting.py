@@ -24,6 +24,7 @@ from plugins.tasks.glue import DEFAULT_POSITIONS, NO_CACHE
 
 from . import plan
 
+NEVER_HELD_OUT = -1  # fold of rows that are in every training set
 LOGITS = "logits"  # subfolder of a run with its recorded logits
 
 
@@ -34,14 +35,16 @@ class Cell:
     Attributes:
         name: of its folders.
         rows: the training rows, split 0, and the validation rows, split 1, if there are any.
-        folds: (n,) of the training rows.
+        folds: (n,) of the training rows, :data:`NEVER_HELD_OUT` or from 0.
         used: (n,) bool, rows that may be trained on; None: all. All are evaluated on.
+        seeds: of its runs; None: those of the setting.
     """
 
     name: str
     rows: Rows
     folds: np.ndarray
     used: np.ndarray | None = None
+    seeds: Sequence[int] | None = None
 
     @property
     def train(self) -> np.ndarray:
@@ -77,7 +80,7 @@ class Recorded:
     """The logits of a cell.
 
     Attributes:
-        held_out: E arrays (S, n, K) of out-of-fold logits after each epoch.
+        held_out: E arrays (S, n, K) of out-of-fold logits after each epoch, NaN for rows that are never held out.
         valid: E arrays (S * F, m, K) of the validation rows; empty without any.
         training: E arrays (n, K) of each run, memory-mapped, NaN for rows that the run did not train on.
     """
@@ -106,8 +109,9 @@ def jobs_of(cell: Cell, setting: Setting) -> list[Job]:
     tokenizer = dataset.FolderTokenizer(os.path.dirname(setting.checkpoint))
     path = folder / spec.files[specs.TRAIN]
     data = dataset.load(path, spec, specs.TRAIN, tokenizer, setting.cache)  # once, before anything is trained
-    runs = plan.plan([spec.name], list(setting.seeds), dict(setting.given), dict(setting.from_yaml))
-    check(len(runs) == len(setting.seeds), "--lr and --batch-size: only one value each is possible here")
+    seeds = cell.seeds or setting.seeds
+    runs = plan.plan([spec.name], list(seeds), dict(setting.given), dict(setting.from_yaml))
+    check(len(runs) == len(seeds), "--lr and --batch-size: only one value each is possible here")
     state = checkpoints.read_state(str(setting.checkpoint))
     longest, arch = roberta.of_checkpoint(state).get("max_positions"), checkpoints.model_name(state) or "clap_roberta"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -174,20 +178,22 @@ def collect(cell: Cell, setting: Setting) -> Recorded:
     held_out: list[np.ndarray] = []
     valid: list[list[np.ndarray]] = []
     training = []
-    for place, seed in enumerate(setting.seeds):
+    seeds = cell.seeds or setting.seeds
+    for place, seed in enumerate(seeds):
         for number in range(count):
             path = folder / run_name(cell, number, seed) / LOGITS
             training.append(logits.read(path, specs.TRAIN))
             own = cell.folds == number
             for epoch, values in enumerate(logits.read(path, folds.HELD_OUT)):
                 if epoch == len(held_out):
-                    held_out.append(np.full((len(setting.seeds), total, values.shape[1]), np.nan, np.float32))
+                    held_out.append(np.full((len(seeds), total, values.shape[1]), np.nan, np.float32))
                 held_out[epoch][place, own] = values[own]
             if "valid" in splits(cell):
                 for epoch, values in enumerate(logits.read(path, "valid")):
                     valid += [[]] * (epoch == len(valid))
                     valid[epoch] = [*valid[epoch], np.asarray(values)]
-    missing = [values for values in held_out if np.isnan(values).any()]
+    known = cell.folds != NEVER_HELD_OUT
+    missing = [values for values in held_out if np.isnan(values[:, known]).any()]
     check(not missing, f"{folder / cell.name}: rows without a held-out answer; delete the folder to run again")
     return Recorded(held_out, [np.stack(values) for values in valid], training)
 

@@ -31,6 +31,7 @@ def test_help_imports_nothing_heavy(script):
 MISSING = {
     "apply_labels": ["HERE", "NONE", "-o", "OUT"],
     "benchmark_label_errors": ["--lines", "HERE", "NONE", "-o", "OUT"],
+    "benchmark_selection": ["HERE", "--pool", "NONE", "--specs", "HERE", "--number", "1", "-o", "OUT"],
     "choose_threshold": ["HERE", "NONE"],
     "compare_data": ["HERE", "NONE", "-o", "OUT"],
     "compare_losses": ["DIR", "--checkpoint", "NONE", "-o", "OUT"],

@@ -60,6 +60,22 @@ def test_contrast_finds_wrong_labels_and_beats_similarity_alone(ranker):
     assert precision["contrast-rrf"] > 0.8 and precision["contrast-rrf"] >= precision["borda"]
 
 
+def test_a_function_that_embeds_ranks_by_the_cosine_of_centered_vectors():
+    vectors = np.array([[3.0, 1], [1, 3], [0, 0], [2, 1]])  # the last one is the query's; the mean of three is (2, 5/3)
+    found = specifications.similarities(["a", "b", "", ], ["q"], lambda texts: vectors[: len(texts)])
+    np.testing.assert_allclose(found[0], [0.5547, -0.8, 0], atol=1e-4)
+
+
+def test_an_embedding_ranker_finds_wrong_labels():
+    texts, given, wrong, specs = world()
+
+    def embed(rows):
+        return np.array([[sum(w.startswith(p) for w in row.split()) for p in ("calm", "loud")] for row in rows], float)
+
+    score, suggested = specifications.suspects(texts, given, ["a", "b"], specs, embed)
+    assert wrong[np.argsort(-score, kind="stable")[: wrong.sum()]].mean() > 0.8
+
+
 def test_specifications_of_a_file(tmp_path):
     (tmp_path / "q.txt").write_text("one text\n\nanother\n")
     rows = ["{name: x, label: '1', queries: q.txt}", "{name: y, label: no, queries: [z, w]}"]

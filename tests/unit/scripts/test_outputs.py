@@ -28,6 +28,7 @@ CASES = {
     "plot_embeddings": ["CKPT", "DIR", "--spec", "IN", "-o", "IN"],
     "apply_labels, over the specification": ["IN", "DIR/dev.tsv", "--spec", "SAME", "-o", "SAME"],
     "benchmark_label_errors": ["--lines", "DIR/results.csv", "IN", "-o", "DIR"],
+    "benchmark_selection": ["IN", "--pool", "DIR/results.csv", "--specs", "IN", "--number", "1", "-o", "DIR"],
     "compare_data": ["IN", "DIR/conflicts.csv", "-o", "DIR"],
     "compare_losses": ["DIR", "--checkpoint", "CKPT", "--spec", "DIR/table.md", "-o", "DIR"],
     "diagnose": ["--data", "DIR/diagnosis.csv", "--checkpoint", "CKPT", "-o", "DIR"],
