@@ -24,7 +24,8 @@ def parse_args(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
-    add("--checkpoint", metavar="CKPT", help=f"pretrained model (default: the best of {demo_glue.DEMO}, if any)")
+    add("--checkpoint", metavar="CKPT", help="pretrained model, file or folder (default: the best of "
+        f"{demo_glue.DEMO}, else {demo_glue.SHIPPED})")  # fmt: skip
     add("--rows", type=int, default=demo_glue.TRAIN, metavar="N", help="training rows (%(default)s)")
     add("--share", type=float, default=0.05, metavar="X", help="of the labels that are made wrong (%(default)s)")
     add("--folds", type=int, default=3, metavar="N", help="(%(default)s)")

@@ -32,7 +32,7 @@ def parse_args(argv=None):
     add("--label", metavar="COLUMN", help="of --data: column of the classes")
     add("--probabilities", metavar="FILE", help="predictions to diagnose instead of training models")
     add("--logits", metavar="FILE", help="the same, where an .npz has logits")
-    add("--checkpoint", metavar="CKPT", help="pretrained model, with its tokenizer in the same folder")
+    add("--checkpoint", metavar="CKPT", help="pretrained model, file or folder, with its tokenizer next to it")
     add("--folds", type=int, default=5, metavar="N", help="(default: %(default)s)")
     add("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="N", help="(default: 1 2 3)")
     add("--epochs", type=int, default=3, metavar="N", help="passes over the training rows (default: %(default)s)")
@@ -48,6 +48,8 @@ def parse_args(argv=None):
         help="what models see: full, first, second, "
         "shuffled, length, overlap, start:N, words:LIST, without:LIST, masked:LIST, hypernyms:LIST (default: full)",
     )
+    add("--frozen", action="store_true", help="do not fine-tune the model, train heads on its features: faster, and V "
+        "is a lower bound")  # fmt: skip
     add("--null", choices=["prior", "model"], default="prior", help="prediction without the input: the distribution of "
         "the training labels (default), or a model trained on the empty input")  # fmt: skip
     add("--slices", nargs="+", default=[], metavar="COLUMN", help="columns of the training file to report by")
@@ -132,7 +134,7 @@ def trained(args):
         None if cache == "none" else cache,
     )  # fmt: skip
     request = diagnose.Request(args.folds, args.inputs, args.null, args.sizes, args.similarity, wordnet=args.wordnet,
-                               slices=columns)  # fmt: skip
+                               slices=columns, frozen=args.frozen)  # fmt: skip
     if args.jobs is None:
         many = 1000 if args.launcher == "submitit" else runs.fitting(checkpoint, args.threads, setting.cpu)
         resources = dataclasses.replace(resources, at_a_time=many)

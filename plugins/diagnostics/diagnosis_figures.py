@@ -31,15 +31,21 @@ def information(path: str | Path, inputs: Mapping[str, Mapping], prior: float) -
         axes.annotate(f"{value:.3f}", (max(value, high), place), (5, 0), textcoords="offset points", va="center",
                       fontsize=8.5)  # fmt: skip
     axes.axvline(prior, color=GRAY, linestyle="--", linewidth=1)
-    axes.annotate(f"H(Y) {prior:.3f}", (prior, -0.42), (-4, 0), textcoords="offset points", ha="right",
-                  fontsize=8.5, color=GRAY)  # fmt: skip
+    axes.annotate(f"H(Y) {prior:.3f}", (prior, 1), (-4, -11), xycoords=axes.get_xaxis_transform(), ha="right",
+                  textcoords="offset points", fontsize=8.5, color=GRAY)  # fmt: skip
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(places, list(inputs))
+    axes.set_yticks(places, [short(name) for name in inputs])
     axes.invert_yaxis()
     axes.set(xlabel="usable information (bits per row, calibrated; 95 % interval)")
     put_title(axes, "How much information about the label does each part of the input contain?")
     _plain(axes, "x")
     save(figure, path, bbox_inches="tight")
+
+
+def short(name: str) -> str:
+    """Return the name of an input without the folders of its file."""
+    kind, colon, argument = name.partition(":")
+    return kind + colon + Path(argument).name if colon else name
 
 
 def data_map(
@@ -85,6 +91,7 @@ def by_slice(path: str | Path, slices: Mapping[str, Mapping[str, Mapping]]) -> N
         axes.plot(m["V_calibrated"], place, "o", color=COLORS[0], markersize=5)
         where: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "va": "center"}
         axes.annotate(f"{m['rows']:,} rows", (1.01, place), fontsize=8, color=GRAY, **where)
+    axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(rows)), [name[:50] for name, _ in rows])
     axes.invert_yaxis()
     axes.set(xlabel="usable information (bits per row, calibrated; 95 % interval)")

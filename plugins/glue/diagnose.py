@@ -24,7 +24,7 @@ from plugins.errors import check
 from plugins.files import make_folder
 from plugins.jobs import Resources
 
-from . import cross_fitting
+from . import cross_fitting, frozen
 from .cross_fitting import Cell, Recorded, Setting
 
 FULL = "full"
@@ -43,6 +43,7 @@ class Request:
         seed: of folds, shuffled words and intervals.
         wordnet: folder of WordNet's files, or None.
         slices: {name: values of n training rows}.
+        frozen: train heads on fixed features of the model instead of fine-tuning it.
     """
 
     folds: int
@@ -53,6 +54,7 @@ class Request:
     seed: int = 1
     wordnet: str | None = None
     slices: Mapping[str, Sequence[str]] | None = None
+    frozen: bool = False
 
 
 def cells_of(rows: Rows, request: Request) -> tuple[dict[str, Cell], np.ndarray]:
@@ -101,7 +103,10 @@ def diagnose(rows: Rows, setting: Setting, request: Request, resources: Resource
         UserError: a run failed, or an option does not fit the data.
     """
     cells, groups = cells_of(rows, request)
-    recorded = cross_fitting.run(list(cells.values()), setting, resources)
+    if request.frozen:
+        recorded = frozen.run(list(cells.values()), setting)
+    else:
+        recorded = cross_fitting.run(list(cells.values()), setting, resources)
     recorded = {name: recorded[cell.name] for name, cell in cells.items()}
     full = cells[FULL]
     nulls = null_of(recorded) if request.null == "model" else None
@@ -198,7 +203,8 @@ def draw(folder: Path, d: diagnosis.Diagnosis, summary: Mapping, maps: Mapping) 
     if len(d.pvi) > 1:
         diagnosis_figures.stability(folder / "stability.png", d.pvi_calibrated)
     flags = d.flags.get("prune_by_noise_rate")
-    for name, found in maps.items():
+    one_epoch = len(summary.get("epochs") or ()) == 1  # without variability
+    for name, found in () if one_epoch else maps.items():
         file = "map.png" if name == "training" else "map_held_out.png"
         diagnosis_figures.data_map(folder / file, found, flags, "model and label disagree")
     if len(summary.get("epochs") or ()) > 1:

@@ -80,6 +80,23 @@ def test_diagnosing_the_arrays_gives_the_same_result(world, diagnosed):
     assert second["V_calibrated"] == pytest.approx(first["V_calibrated"], abs=1e-5)
 
 
+def test_heads_on_fixed_features_need_no_runs(world):
+    """All inputs, a model of the empty input, and a learning curve."""
+    (checkpoint,) = (world / "model").glob("*.pt")
+    (world / "list.txt").write_text("the\n")
+    inputs = ["full", "first", "second", "shuffled", "length", "overlap", "start:2"]
+    inputs += [f"{kind}:{world / 'list.txt'}" for kind in ("words", "without", "masked")]
+    outcome = script("diagnose", "--data", world / "train.tsv", world / "dev.tsv", "--checkpoint", checkpoint,
+                     "--frozen", "--folds", 2, "--seeds", 1, 2, "--epochs", 2, "--inputs", *inputs, "--null", "model",
+                     "--sizes", 0.25, 0.5, 0.75, "--cpu", "-o", world / "frozen")  # fmt: skip
+    assert outcome.status == 0, outcome.err[-3000:]
+    summary = json.loads((world / "frozen" / "summary.json").read_text())
+    assert len(summary["inputs"]) == 10 and len(summary["sizes"]["rows"]) == 4
+    assert not (world / "frozen" / "runs").exists()
+    drawn = {path.stem for path in (world / "frozen" / "figures").iterdir()}
+    assert drawn == {"information", "classes", "stability", "map", "map_held_out", "epochs", "learning_curve"}
+
+
 def test_mistakes_are_one_line_errors(world, tmp_path):
     for words, named in (
         (["--data", world / "none.tsv", "--checkpoint", world / "train.tsv"], "none.tsv"),
