@@ -49,8 +49,9 @@ def short(name: str) -> str:
 
 
 def data_map(
-    path: str | Path, found: Mapping[str, np.ndarray], marked: np.ndarray | None = None, what: str = ""
-) -> None:
+    path: str | Path, found: Mapping[str, np.ndarray], marked: np.ndarray | None = None, what: str = "",
+    held_out: bool = False,
+) -> None:  # fmt: skip
     """Draw confidence against variability of the rows, as density where there are many.
 
     Args:
@@ -58,6 +59,7 @@ def data_map(
         found: ``confidence``, ``variability`` and ``correctness``, (n,); NaN for rows without.
         marked: (n,) bool, rows to mark.
         what: description of the marked rows.
+        held_out: the models did not train on the rows.
     """
     figure = new_canvas(8, 5.2)
     axes = figure.add_subplot()
@@ -75,7 +77,8 @@ def data_map(
         axes.legend(frameon=False, fontsize=8.5, loc="upper right")
     axes.set(xlabel="variability of the label's probability over epochs", ylabel="mean probability of the label")
     note = "top left easy, right ambiguous, bottom left hard"
-    put_title(axes, "Which rows are easy, ambiguous or hard to learn?", note)
+    task = "to predict without having seen them" if held_out else "to learn"
+    put_title(axes, f"Which rows are easy, ambiguous or hard {task}?", note)
     _plain(axes, "both")
     save(figure, path, bbox_inches="tight")
 

@@ -206,7 +206,7 @@ def draw(folder: Path, d: diagnosis.Diagnosis, summary: Mapping, maps: Mapping) 
     one_epoch = len(summary.get("epochs") or ()) == 1  # without variability
     for name, found in () if one_epoch else maps.items():
         file = "map.png" if name == "training" else "map_held_out.png"
-        diagnosis_figures.data_map(folder / file, found, flags, "model and label disagree")
+        diagnosis_figures.data_map(folder / file, found, flags, "model and label disagree", name == "held_out")
     if len(summary.get("epochs") or ()) > 1:
         diagnosis_figures.epochs(folder / "epochs.png", summary["epochs"])
     if summary.get("sizes"):
