@@ -82,7 +82,7 @@ def main():
     task = args.task if args.task and args.task.endswith((".yaml", ".yml")) else None
     tables = args.data or []
     command.check_inputs(
-        [*tables, task, args.probabilities, args.logits, args.config], [args.glue_dir, args.wordnet], [args.checkpoint]
+        [*tables, task, args.config], [args.glue_dir, args.wordnet, args.probabilities, args.logits], [args.checkpoint]
     )
     command.check_outputs(folders=[args.output])
     command.check_tasks([args.task], "--task", args.glue_dir)

@@ -28,7 +28,7 @@ def information(path: str | Path, inputs: Mapping[str, Mapping], prior: float) -
     errors = np.maximum(0, [values - ends[0], ends[1] - values])
     axes.barh(places, values, 0.65, xerr=errors, color=COLORS[0], error_kw={"elinewidth": 1, "capsize": 3})
     for place, value, high in zip(places, values, ends[1], strict=True):
-        axes.annotate(f"{value:.3f}", (max(value, high), place), (5, 0), textcoords="offset points", va="center",
+        axes.annotate(f"{value:z.3f}", (max(value, high), place), (5, 0), textcoords="offset points", va="center",
                       fontsize=8.5)  # fmt: skip
     axes.axvline(prior, color=GRAY, linestyle="--", linewidth=1)
     axes.annotate(f"H(Y) {prior:.3f}", (prior, 1), (-4, -11), xycoords=axes.get_xaxis_transform(), ha="right",
@@ -188,10 +188,11 @@ def learning_curve(path: str | Path, sizes: np.ndarray, by_seed: np.ndarray, fit
     axes = figure.add_subplot()
     axes.plot(np.repeat(sizes, by_seed.shape[1]), by_seed.ravel(), ".", color=GRAY, label="single seeds")
     axes.plot(sizes, by_seed.mean(1), "o", color=COLORS[0], label="mean")
-    if fit:
+    if fit and fit["rows_for_95"]:
         x = np.geomspace(sizes.min(), sizes.max(), 100)
         axes.plot(x, fit["limit"] + fit["b"] * x ** -fit["c"], color=COLORS[0], linewidth=1.2, label="a + b n^-c")
-        axes.axhline(fit["limit"], color=GRAY, linestyle="--", linewidth=1, label=f"limit {fit['limit']:.3f}")
+        axes.axhline(fit["limit"], color=GRAY, linestyle="--", linewidth=1,
+                     label=f"limit {fit['limit']:.3f}, 95 % of it at {fit['rows_for_95']:,.0f} rows")  # fmt: skip
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{int(size):,}" for size in sizes])
     axes.minorticks_off()

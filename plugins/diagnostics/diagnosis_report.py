@@ -138,6 +138,11 @@ def markdown(s: Mapping) -> str:
             (e["epoch"], f"{e['V']:.3f}", f"{e['V_calibrated']:.3f}", f"{e['temperature']:.2f}", f"{e['accuracy']:.3f}")
             for e in s["epochs"]
         ])  # fmt: skip
+    if s.get("sizes"):
+        pairs = zip(s["sizes"]["rows"], s["sizes"]["V_calibrated_by_seed"], strict=True)
+        lines += ["", "## By training rows", "", *table(("rows", "V calibrated", "by seed"), [
+            (f"{n:,.0f}", f"{sum(own) / len(own):.3f}", " ".join(f"{v:.3f}" for v in own)) for n, own in pairs
+        ]), "", limit_sentence(s["sizes"]["fit"])]  # fmt: skip
     if s.get("confident_learning"):
         c = s["confident_learning"]
         lines += ["", "## Model and label disagree", "",
@@ -147,6 +152,13 @@ def markdown(s: Mapping) -> str:
         lines += table(("given label", *s["classes"]), rows)
         lines += [""] + table(("filter", "rows"), c["flagged"].items())
     return "\n".join(lines) + "\n"
+
+
+def limit_sentence(fit: Mapping | None) -> str:
+    """Return what a fitted learning curve says, of :func:`.curves.fit`."""
+    if not fit or not fit["rows_for_95"]:
+        return "The sizes do not rise towards a limit above 0, or are fewer than four."
+    return f"Fitted limit {fit['limit']:.3f} bits; 95 % of it at {fit['rows_for_95']:,.0f} training rows."
 
 
 def sentence(s: Mapping) -> str:

@@ -80,6 +80,17 @@ def test_diagnosing_the_arrays_gives_the_same_result(world, diagnosed):
     assert second["V_calibrated"] == pytest.approx(first["V_calibrated"], abs=1e-5)
 
 
+def test_diagnosing_the_table_and_the_training_dynamics(world, diagnosed):
+    first = json.loads((world / "out" / "summary.json").read_text())
+    for name, given in (("table", world / "out" / "diagnosis.csv"), ("dynamics", world / "out")):
+        outcome = script("diagnose", "--probabilities", given, "-o", world / name)
+        assert outcome.status == 0, outcome.err[-2000:]
+        found = json.loads((world / name / "summary.json").read_text())
+        assert found["rows"] == 48 and any("fold" in line for line in found["warnings"])
+        assert name != "table" or found["V"] == pytest.approx(first["V"], abs=1e-5)
+    assert (world / "dynamics" / "figures" / "map.png").exists()
+
+
 def test_heads_on_fixed_features_need_no_runs(world):
     """All inputs, a model of the empty input, and a learning curve."""
     (checkpoint,) = (world / "model").glob("*.pt")

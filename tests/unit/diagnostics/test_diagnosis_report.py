@@ -48,3 +48,12 @@ def test_the_sentence_has_bits_share_and_sizes():
     for part in ("0.700 bits", "0.650 to 0.750", "47 %", "0.512 raw", "1,200 rows", "5 folds", "2 seeds"):
         assert part in sentence
     assert "%" not in diagnosis_report.sentence(measured(folds=5, seeds=2)).replace("95 %", "")
+
+
+def test_a_learning_curve_has_its_sizes_and_the_size_for_its_limit():
+    sizes = {"rows": [1000.0, 2000.0], "V_calibrated_by_seed": [[0.1, 0.2], [0.3, 0.3]],
+             "fit": {"limit": 0.4321, "rows_for_95": 54321.0}}  # fmt: skip
+    lines = diagnosis_report.markdown(SUMMARY | {"sizes": sizes}).splitlines()
+    assert "| 1,000 | 0.150 | 0.100 0.200 |" in lines and "| 2,000 | 0.300 | 0.300 0.300 |" in lines
+    assert any("0.432" in line and "54,321" in line for line in lines)
+    assert "limit above 0" in diagnosis_report.limit_sentence(None)
