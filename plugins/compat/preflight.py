@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from plugins.checkpoints import find_checkpoint
 from plugins.errors import UserError, shown
 
 from . import precision, unavailable
@@ -82,6 +81,8 @@ def check_start(checkpoint: Any) -> None:
     if path and not os.path.exists(path) and not os.path.exists(os.path.join(checkpoint.save_dir, DEFAULT_RESTORE)):
         raise UserError(f"--finetune-from-model {path}: no such checkpoint")
     if path and os.path.isdir(path):
+        from plugins.checkpoints import find_checkpoint  # imports fairseq, which import_fairseq must do first
+
         checkpoint.finetune_from_model = find_checkpoint(path)
 
 
