@@ -132,12 +132,6 @@ def preference(folder):
     ]
 
 
-def causal_lm(folder):
-    (folder / "text.txt").write_text("\n".join(toy.sentences(40)) + "\n")
-    task = ["--task", "causal_lm", "--arch", "causal_lm", "--vocabulary", "char", *SMALL_DECODER, "--batch-size", 4]
-    return ["fairseq-train", folder / "text.txt", *task, *COMMON[:-4], "--dropout", 0]
-
-
 TASKS = {
     "clap_masked_lm": masked_lm, "char_lm": char_lm, "style": style, "glue": glue, "summarization": summarization,
     "embedding": embedding, "preference": preference,
