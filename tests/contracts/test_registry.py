@@ -229,7 +229,6 @@ def modules_after(code):
     return set(line.split()[1:])
 
 
-@pytest.mark.slow
 def test_importing_the_package_leaves_logging_as_it_was():
     code = "import logging, plugins; assert (logging.root.level, logging.root.handlers) == (logging.WARNING, [])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180, cwd=ROOT)
