@@ -3,7 +3,7 @@
 
     python scripts/benchmark_label_errors.py --lines drama.txt novel.txt reviews.txt --rows 1800 -o DIR
     python scripts/benchmark_label_errors.py --data lines.tsv --checkpoint CKPT --folds 3 --epochs 4 -o DIR
-    python scripts/benchmark_label_errors.py --glue-dir GLUE --task MRPC -o DIR
+    python scripts/benchmark_label_errors.py --glue-dir GLUE --task MRPC --checkpoint CKPT --frozen -o DIR
 
 Orders are cleanlab's scores, ours, the review loop with a perfect reviewer and with one who errs in 10 %, and random
 ones, all from the same out-of-fold probabilities: of a fine-tuned checkpoint, or without --checkpoint of a logistic
@@ -40,6 +40,8 @@ def parse_args(argv=None):
     add("--rates", nargs="+", type=float, default=[0.1, 0.3], metavar="X", help="shares of wrong labels (0.1 0.3)")
     add("--plantings", type=int, default=3, metavar="N", help="of each kind and rate (%(default)s)")
     add("--checkpoint", metavar="CKPT", help="pretrained model, tokenizer in the same folder (default: a linear model)")
+    add("--frozen", action="store_true", help="do not fine-tune it, train heads on its features: all plantings in one "
+        "process")  # fmt: skip
     add("--folds", type=int, default=3, metavar="N", help="(%(default)s)")
     add("--seeds", nargs="+", type=int, default=[1], metavar="N", help="of the fine-tuning (1)")
     add("--epochs", type=int, default=4, metavar="N", help="(%(default)s)")
@@ -53,6 +55,8 @@ def parse_args(argv=None):
     args = parser.parse_args(argv)
     if sum(map(bool, (args.data, args.task, args.lines, args.planted))) != 1:
         parser.error("give one of --task, --data, --lines and --planted")
+    if args.frozen and not args.checkpoint:
+        parser.error("--frozen needs --checkpoint")
     if args.task and not args.glue_dir:
         parser.error("--glue-dir must name the folder of the task's files")
     return args
@@ -99,7 +103,7 @@ def trained(args):
         setting = cross_fitting.Setting(args.output.resolve(), checkpoint, args.seeds, given, {},
                                         resources.on_cpu, dataset.default_cache())  # fmt: skip
     wanted = label_benchmark.plantings(rows, args.kinds, args.rates, args.plantings)
-    found = label_benchmark.train(rows, wanted, args.folds, setting, resources)
+    found = label_benchmark.train(rows, wanted, args.folds, setting, resources, args.frozen)
     planted.write(args.output / "planted.npz", found)
     return found
 

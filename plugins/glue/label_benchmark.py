@@ -15,7 +15,7 @@ from plugins.diagnostics.planted import Planted, Planting
 from plugins.files import make_folder, write_json, write_text
 from plugins.jobs import Resources
 
-from . import cross_fitting
+from . import cross_fitting, frozen
 from .cross_fitting import Cell, Setting
 
 CLEANLAB = ("self_confidence", "normalized_margin", "confidence_weighted_entropy", "normalized_margin adjusted",
@@ -36,14 +36,24 @@ def plantings(rows: Rows, kinds: Sequence[str], rates: Sequence[float], count: i
 
 
 def train(
-    rows: Rows, planted: Sequence[Planting], count: int, setting: Setting | None, resources: Resources
-) -> Planted:
-    """Return out-of-fold logits of models trained on each planting; without a setting, of linear models."""
+    rows: Rows, planted: Sequence[Planting], count: int, setting: Setting | None, resources: Resources,
+    fixed: bool = False,
+) -> Planted:  # fmt: skip
+    """Return out-of-fold logits of models trained on each planting.
+
+    Args:
+        rows: with their right labels.
+        planted: of the rows.
+        count: of folds.
+        setting: of the fine-tuning; None: linear models on TF-IDF.
+        resources: of the fine-tuning.
+        fixed: train heads on fixed features of the checkpoint, see :mod:`.frozen`, instead of fine-tuning it.
+    """
     groups = duplicates.find(duplicates.joined(rows.texts)).groups
     row_folds = folds.stratified(rows.labels, count, groups, 1)
     if setting is not None:
         cells = [Cell(one.name, replace(rows, labels=one.given), row_folds) for one in planted]
-        recorded = cross_fitting.run(cells, setting, resources)
+        recorded = frozen.run(cells, setting) if fixed else cross_fitting.run(cells, setting, resources)
         logits = [recorded[cell.name].held_out[-1] for cell in cells]
     else:
         texts = [" ".join(row) for row in zip(*rows.texts, strict=True)]
