@@ -128,3 +128,14 @@ def test_a_small_benchmark_of_label_errors(world, tmp_path):
     again = script("benchmark_label_errors", "--planted", tmp_path / "bench" / "planted.npz", "-o", tmp_path / "again")
     assert again.status == 0, again.err[-2000:]
     assert json.loads((tmp_path / "again" / "summary.json").read_text())["kinds"] == summary["kinds"]
+
+
+def test_a_benchmark_of_label_errors_with_heads_on_fixed_features(world, tmp_path):
+    (checkpoint,) = (world / "model").glob("*.pt")
+    outcome = script("benchmark_label_errors", "--data", world / "train.tsv", "--kinds", "pair", "--rates", 0.2,
+                     "--plantings", 1, "--folds", 2, "--checkpoint", checkpoint, "--frozen", "--epochs", 1, "--cpu",
+                     "-o", tmp_path / "bench")  # fmt: skip
+    assert outcome.status == 0, outcome.err[-2000:]
+    assert not (tmp_path / "bench" / "runs").exists()
+    with np.load(tmp_path / "bench" / "planted.npz") as file:
+        assert file["logits"].shape[:2] == (1, 1) and np.isfinite(file["logits"]).all()
