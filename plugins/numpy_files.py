@@ -75,9 +75,9 @@ def check_header(file: IO[bytes], size: int, what: str) -> None:
         UserError: values of a kind that could execute code, or another number of bytes than the shape takes.
         ValueError: not a ``.npy`` file.
     """
-    version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+    version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)  # type: ignore[no-untyped-call]
+    shape, _, dtype = read(file)
     if dtype.kind not in KINDS:
         raise UserError(f"{what}: refused: values of type {dtype}; numbers or text are expected")
     claimed = dtype.itemsize * int(np.prod(np.array(shape, object)))  # in Python's integers, which do not overflow

@@ -95,7 +95,8 @@ def write(folder: Path, results: list[dict], command: str) -> str:
          *(f"{100 * found[part]['failure_rate']:.1f} % ± {100 * found[part]['failure_rate_sd']:.1f}" for part in parts))
         for (name, what), found in zip(ARMS.items(), by_arm.values(), strict=True)
     ])  # fmt: skip
-    lines += ["", f"Of the selected rows {100 * relevant:.0f} % have the label of their specification."]
+    if relevant is not None:
+        lines += ["", f"Of the selected rows {100 * relevant:.0f} % have the label of their specification."]
     content = "\n".join(lines) + "\n"
     write_text(folder / "results.md", content)
     return content
