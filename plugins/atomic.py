@@ -89,7 +89,7 @@ def write_failure(error: BaseException | None) -> str | None:
 
 
 def temporary(path: Path) -> Path:
-    """Return a path for a temporary file or folder next to ``path``, which nobody can predict."""
+    """Return a path for a temporary file or folder next to ``path``, with an unpredictable name."""
     return path.with_name(f".{path.name[:50]}.{os.urandom(8).hex()}.part")
 
 

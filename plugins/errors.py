@@ -16,7 +16,7 @@ _UNSAFE_ON_TERMINAL = re.compile(
 class UserError(ValueError):
     """An error that the user can fix. Command lines print it without a traceback.
 
-    The message is one line: control characters are escaped, and a very long message loses its middle.
+    The message is one line: control characters are escaped, and a very long message is shortened in the middle.
     """
 
     def __init__(self, message: object = ""):

@@ -48,7 +48,7 @@ class BestConfig(FairseqDataclass):
     """Options of tasks that define when a checkpoint counts as better than the best one."""
 
     min_delta: float = field(
-        default=0.0, metadata={"help": "least improvement that counts, for checkpoint_best.pt and --patience"}
+        default=0.0, metadata={"help": "minimum improvement that counts, for checkpoint_best.pt and --patience"}
     )
 
 

@@ -31,19 +31,33 @@ def parse_args(argv=None):
     add("--glue-dir", metavar="DIR", help="folder with the official files")
     add("--task", metavar="TASK", help="a task of GLUE, or a YAML file of your own")
     add("--data", metavar="FILE", help="a table instead")
-    add("--text", nargs="+", default=[], metavar="COLUMN", help="of --data: one or two columns of text")
-    add("--label", metavar="COLUMN", help="of --data: column of the classes")
-    add("--lines", nargs="+", metavar="FILE", help="plain texts instead, one class each; --rows lines are used")
+    add("--text", nargs="+", default=[], metavar="COLUMN", help="with --data: one or two columns of text")
+    add("--label", metavar="COLUMN", help="with --data: column of the classes")
+    add(
+        "--lines",
+        nargs="+",
+        metavar="FILE",
+        help="plain text files in place of a task, one for each class; --rows lines are used",
+    )
     add("--planted", nargs="+", metavar="NPZ", help="planted.npz of earlier calls, with the same rows and folds")
     add("--rows", type=int, metavar="N", help="use N random rows")
-    add("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)} (all)")
+    add(
+        "--kinds",
+        nargs="+",
+        choices=KINDS,
+        default=list(KINDS),
+        metavar="KIND",
+        help=f"kinds of errors: {', '.join(KINDS)} (all)",
+    )
     add("--rates", nargs="+", type=float, default=[0.1, 0.3], metavar="X", help="shares of wrong labels (0.1 0.3)")
-    add("--plantings", type=int, default=3, metavar="N", help="of each kind and rate (%(default)s)")
+    add(
+        "--plantings", type=int, default=3, metavar="N", help="number of plantings for each kind and rate (%(default)s)"
+    )
     add("--checkpoint", metavar="CKPT", help="pretrained model, tokenizer in the same folder (default: a linear model)")
     add("--frozen", action="store_true", help="do not fine-tune it, train heads on its features: all plantings in one "
         "process")  # fmt: skip
     add("--folds", type=int, default=3, metavar="N", help="(%(default)s)")
-    add("--seeds", nargs="+", type=int, default=[1], metavar="N", help="of the fine-tuning (1)")
+    add("--seeds", nargs="+", type=int, default=[1], metavar="N", help="seeds of the fine-tuning (1)")
     add("--epochs", type=int, default=4, metavar="N", help="(%(default)s)")
     add("--lr", type=float, default=5e-4, metavar="LR", help="peak learning rate (%(default)s)")
     add("--batch-size", type=int, default=32, metavar="N", help="(%(default)s)")

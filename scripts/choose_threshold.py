@@ -5,8 +5,8 @@
     python scripts/choose_threshold.py checkpoints/rm valid.csv --metric precision_at_recall --recall 0.9
 
 The files have the columns text and score, in which score is 1 for a text to accept and 0 for others. The threshold is
-chosen on the first file, the middle of the best stretch; the interval is a bootstrap of the whole choice; --test is
-scored once. ``plugins.hub.load(CKPT).decide(texts)`` uses it.
+the middle of the best range on the first file; its interval is a bootstrap of the whole selection; --test is scored
+once. ``plugins.hub.load(CKPT).decide(texts)`` uses it.
 """
 
 import argparse
@@ -22,9 +22,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("data", metavar="FILE", help="validation texts with their class as score, 1 or 0")
     add("--test", metavar="FILE", help="texts on which the threshold is scored once")
     add("--metric", choices=["f1", "mcc", "precision_at_recall", "cost"], default="f1", help="(%(default)s)")
-    add("--recall", type=float, metavar="X", help="least recall, of precision_at_recall (0.9)")
-    add("--costs", type=float, nargs=2, metavar=("FP", "FN"), help="of a false positive and a false negative (1 1)")
-    add("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (%(default)s)")
+    add("--recall", type=float, metavar="X", help="minimum recall for precision_at_recall (0.9)")
+    add(
+        "--costs",
+        type=float,
+        nargs=2,
+        metavar=("FP", "FN"),
+        help="costs of a false positive and a false negative (1 1)",
+    )
+    add("--resamples", type=int, default=1000, metavar="N", help="number of bootstrap resamples (%(default)s)")
     add("--dry-run", action="store_true", help="do not store the threshold")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)

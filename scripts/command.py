@@ -42,12 +42,12 @@ def escaped(text: object) -> str:
 
 
 def stop(message: str) -> NoReturn:
-    """End with one line on stderr and exit status 1, as an uncaught :class:`plugins.errors.UserError` does."""
+    """Print one line on stderr and exit with status 1, as an uncaught :class:`plugins.errors.UserError` does."""
     sys.exit(f"error: {escaped(message)}")
 
 
 def check_inputs(files: Paths = (), paths: Paths = (), checkpoints: Paths = ()) -> None:
-    """End with one line if an input is missing or cannot be read, before the seconds of the heavy imports.
+    """Exit with a one-line error if an input is missing or cannot be read, before the seconds of the heavy imports.
 
     None is skipped. :func:`plugins.files.check_readable` checks the same when a file is opened.
 
@@ -81,7 +81,7 @@ def problem_of(path: str | Path, kind: str) -> str | None:
 
 
 def check_outputs(files: Paths = (), folders: Paths = (), figures: Paths = ()) -> None:
-    """End with one line if an output cannot be written, before any work; None is skipped.
+    """Exit with a one-line error if an output cannot be written, before any work; None is skipped.
 
     Args:
         files: files to write; a pipe or a device, ``/dev/stdout``, is allowed.
@@ -117,7 +117,7 @@ def problem_of_output(path: str | Path, kind: str) -> str | None:
 
 
 def check_names(given: Iterable[str | None], known: Iterable[str], flag: str) -> None:
-    """End with one line if a value is none of the known names; None is skipped.
+    """Exit with a one-line error if a value is none of the known names; None is skipped.
 
     Args:
         given: what the user named.
@@ -132,13 +132,13 @@ def check_names(given: Iterable[str | None], known: Iterable[str], flag: str) ->
 
 
 def check_contains(folder: str | Path | None, *alternatives: Iterable[str]) -> None:
-    """End with one line if a folder has the files of no alternative; None is skipped."""
+    """Exit with a one-line error if a folder has the files of no alternative; None is skipped."""
     if folder is not None and not any(all(os.path.exists(os.path.join(folder, n)) for n in a) for a in alternatives):
         stop(f"{folder}: no folder with {', or with '.join(' and '.join(names) for names in alternatives)}")
 
 
 def check_tasks(given: Iterable[str | None], flag: str, folder: str | None = None, own: bool = True) -> None:
-    """End with one line if a task is none of GLUE's, written in any way (``SST-2``, ``sst2``), or has no folder.
+    """Exit with a one-line error if a task is not one of GLUE's (``SST-2``, ``sst2``), or has no folder.
 
     Args:
         given: names, or None.
@@ -162,7 +162,7 @@ def check_tasks(given: Iterable[str | None], flag: str, folder: str | None = Non
 
 
 def check_columns(path: str | Path | None, columns: Iterable[str | None], flag: str) -> None:
-    """End with one line if a CSV, TSV or JSON lines file lacks a column; other formats are checked when read.
+    """Exit with a one-line error if a CSV, TSV or JSON lines file lacks a column; other formats are checked when read.
 
     Args:
         path: the file; None is skipped.
@@ -218,7 +218,7 @@ def keys_of(text: str, wanted: Iterable[str]) -> list[str] | None:
 
 
 def device(text: str) -> str:
-    """Return the value of ``--device``, or end with one line if it is no name of a device."""
+    """Return the value of ``--device``, or exit with a one-line error if it is not the name of a device."""
     if not re.fullmatch(r"(cpu|cuda|mps|xpu|hpu|xla|npu)(:\d+)?", text):
         stop(f"--device {text}: no such device; name cpu, cuda, or cuda:1 for the second GPU")
     return text
@@ -253,14 +253,14 @@ def add_user_dir(parser: argparse.ArgumentParser) -> None:
 
 
 def plugin_folder(folder: str) -> str:
-    """Return the value of ``--user-dir``, or end with one line if it is no package."""
+    """Return the value of ``--user-dir``, or exit with a one-line error if it is not a package."""
     if not os.path.isfile(os.path.join(folder, "__init__.py")):
         stop(f"--user-dir {folder}: not a package (a folder with __init__.py)")
     return folder
 
 
 def run(main: Callable[[], int | None], interrupted: str = "\ninterrupted") -> None:
-    """Run a command; end in one line after Ctrl-C and in a Python without this project's environment.
+    """Run a command; exit with one line after Ctrl-C, or if this Python lacks the project's packages.
 
     Args:
         main: the command; it returns its exit status, or None.

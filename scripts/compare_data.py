@@ -25,8 +25,10 @@ def parse_args(argv=None):
     add("--text", nargs="+", default=[], metavar="COLUMN", help="one or two columns of text (default: known names)")
     add("--label", metavar="COLUMN", help="column of the classes (default: label, gold_label, ...)")
     add("--map", metavar="YAML", help="a mapping of the classes of both to common ones")
-    add("--similarity", type=float, default=0.8, metavar="X", help="of near duplicates (%(default)s)")
-    add("--equal", action="store_true", help="compare as many rows of each label of either, drawn at random")
+    add(
+        "--similarity", type=float, default=0.8, metavar="X", help="Jaccard similarity of near duplicates (%(default)s)"
+    )
+    add("--equal", action="store_true", help="sample the same number of rows per label from both")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
     return parser.parse_args(argv)
 

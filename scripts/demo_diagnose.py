@@ -27,11 +27,16 @@ def parse_args(argv=None):
     add("--checkpoint", metavar="CKPT", help="pretrained model, file or folder (default: the best of "
         f"{demo_glue.DEMO}, else {demo_glue.SHIPPED})")  # fmt: skip
     add("--rows", type=int, default=demo_glue.TRAIN, metavar="N", help="training rows (%(default)s)")
-    add("--share", type=float, default=0.05, metavar="X", help="of the labels that are made wrong (%(default)s)")
+    add("--share", type=float, default=0.05, metavar="X", help="fraction of labels to make wrong (%(default)s)")
     add("--folds", type=int, default=3, metavar="N", help="(%(default)s)")
     add("--seeds", nargs="+", type=int, default=[1, 2], metavar="N", help="(1 2)")
     add("--epochs", type=int, default=4, metavar="N", help="(%(default)s)")
-    add("--pretrain-updates", type=int, metavar="N", help=f"pretrain so long instead of taking {demo_glue.SHIPPED}")
+    add(
+        "--pretrain-updates",
+        type=int,
+        metavar="N",
+        help=f"pretrain for this many updates instead of using {demo_glue.SHIPPED}",
+    )
     add("--jobs", type=int, metavar="N", help="runs at a time (default: what cores and memory allow)")
     add("-o", "--output", type=Path, default=Path("checkpoints/diagnose-demo"), metavar="DIR",
         help="folder to write (%(default)s)")  # fmt: skip

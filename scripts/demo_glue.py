@@ -46,7 +46,7 @@ def parse_args(argv=None):
     add("--checkpoint", metavar="CKPT", help=f"pretrained model (default: the best of {DEMO}, else {SHIPPED})")
     add("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="N", help="(default: 1 2 3)")
     add("--epochs", type=int, metavar="N", help=f"(default: {EPOCHS['glue']}, embedded task {EPOCHS['embedded']})")
-    add("--pretrain-updates", type=int, metavar="N", help=f"pretrain so long instead of taking {SHIPPED}")
+    add("--pretrain-updates", type=int, metavar="N", help=f"pretrain for this many updates instead of using {SHIPPED}")
     add("-o", "--output", default="checkpoints/glue-demo", metavar="DIR", help="folder to write (default: %(default)s)")
     command.add_user_dir(parser)
     return parser.parse_args(argv)
@@ -80,7 +80,7 @@ def run(script, arguments):
     while True:
         try:
             return process.wait()
-        except KeyboardInterrupt:  # the child gets it too, and ends
+        except KeyboardInterrupt:  # the child process receives it too, and ends
             process.send_signal(2)
 
 
@@ -120,7 +120,7 @@ def make_task(folder):
     for name, part, count in zip(("train", "dev"), documents, (TRAIN, VALID), strict=True):
         rows = labeled(sentences(part), count, random.Random(name))
         write_text(folder / f"{name}.tsv", "label\tsentence\n" + "".join(f"{label}\t{text}\n" for label, text in rows))
-    write_text(folder / "spec.yaml", SPEC)  # last: its presence means that the others are complete
+    write_text(folder / "spec.yaml", SPEC)  # written last: its presence means that the other files are complete
 
 
 def sentences(documents):

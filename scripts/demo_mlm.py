@@ -28,19 +28,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="text, plain UTF-8 or JSON records (default: documentation in this Python installation)",
     )  # fmt: skip
     add("--jsonl-key", default="text", metavar="KEY", help="field of JSON records with the text (default: %(default)s)")
-    add("--vocab-size", type=int, default=2000, metavar="N", help="largest dictionary size (default: %(default)s)")
+    add("--vocab-size", type=int, default=2000, metavar="N", help="maximum vocabulary size (default: %(default)s)")
     add("--variants", nargs="+", choices=VARIANTS, default=VARIANTS, metavar="NAME", help=", ".join(VARIANTS))
     add("--updates", type=int, default=500, metavar="N", help="updates of each model (default: %(default)s)")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = min(cores, 4)  # matrices of this size gain nothing from more
     add("--threads", type=int, default=threads, metavar="N", help="CPU threads (default: %(default)s)")
-    add("--seed", type=int, default=1, metavar="N", help="of the weights and the masks (default: %(default)s)")
+    add("--seed", type=int, default=1, metavar="N", help="random seed of weights and masks (default: %(default)s)")
     add(
         "--mixed-precision", choices=["none", "bf16"],
-        help="of fairseq-train (default: bf16 if this CPU has AVX512-BF16 or AMX, else none)",
+        help="--mixed-precision of fairseq-train (default: bf16 if this CPU has AVX512-BF16 or AMX, else none)",
     )  # fmt: skip
-    add("--force", action="store_true", help="start over, even what is finished")
-    add("--share", type=Path, metavar="DIR", help="also write the best model there without its optimizer's state")
+    add("--force", action="store_true", help="repeat finished steps too")
+    add("--share", type=Path, metavar="DIR", help="also write the best model to this file, without the optimizer state")
     add("-o", "--output", type=Path, default="checkpoints/demo", metavar="DIR", help="folder to write (%(default)s)")
     args = parser.parse_args(argv)
     for name in ("updates", "threads"):

@@ -5,8 +5,8 @@
     python scripts/embed.py checkpoints/mlm a.txt b.txt --pooling max --normalize --dtype bfloat16 -o vectors.npz
 
 The file has ``vectors`` (N, d) float32, ``index`` (FILE:LINE) and ``text_hash`` (the first 8 bytes of the SHA-256 of
-each text). Texts are read, sorted by length and embedded in blocks: millions of lines need the memory of one block, and
-that of their names. Blank lines are left out.
+each text). Texts are read, sorted by length and embedded in blocks, so that memory holds one block at a
+time. Blank lines are left out.
 """
 
 import argparse
@@ -22,11 +22,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
     add("files", metavar="TEXTS", nargs="+", help="files of text, one per line, in UTF-8")
-    add("-o", "--output", type=Path, required=True, metavar="FILE", help="where to, a .npz file")
-    add("--batch-size", type=int, default=64, metavar="N", help="texts in a forward pass (%(default)s)")
+    add("-o", "--output", type=Path, required=True, metavar="FILE", help="output file, .npz")
+    add("--batch-size", type=int, default=64, metavar="N", help="texts per forward pass (%(default)s)")
     add("--pooling", help="bos, mean, max, attention or last (default: as trained, else mean)")
     add("--normalize", action="store_true", default=None, help="scale vectors to length one (default: as trained)")
-    add("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the weights (%(default)s)")
+    add("--dtype", choices=["float32", "bfloat16"], default="float32", help="data type of the weights (%(default)s)")
     add("--device", type=command.device, default="cpu", metavar="D", help="for example cuda (%(default)s)")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)

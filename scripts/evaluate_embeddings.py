@@ -26,12 +26,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--spec", metavar="FILE", help="YAML file that describes the rows")
     add("--glue-task", metavar="NAME", help="a GLUE task with one text per row (CoLA, for example)")
     add("--split", default="valid", help="train or valid (%(default)s)")
-    add("--passage-words", type=int, default=32, metavar="N", help="of CLASS.txt files (%(default)s)")
+    add("--passage-words", type=int, default=32, metavar="N", help="words per passage of CLASS.txt files (%(default)s)")
     add("--untuned", metavar="CKPT", help="the model before tuning, evaluated for comparison")
-    add("--pooling", help="of the checkpoint (default: as trained, else mean)")
-    add("--whiten", type=int, metavar="N", help="also without the mean and the top N components")
-    add("--max-rows", type=int, default=10_000, metavar="N", help="rows, drawn at random from more (%(default)s)")
-    add("--map", choices=["pca", "tsne"], default="pca", help="of the figure (%(default)s)")
+    add("--pooling", help="pooling of the checkpoint (default: as trained, else mean)")
+    add("--whiten", type=int, metavar="N", help="also evaluate without the mean and the top N components")
+    add(
+        "--max-rows",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="maximum number of rows; more are sampled (%(default)s)",
+    )
+    add("--map", choices=["pca", "tsne"], default="pca", help="projection of the figure (%(default)s)")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the results")
     command.add_user_dir(parser)
     return parser.parse_args(argv)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Evaluate the styles of a character LM: do judges that are not the model recognize them in what it writes?
+"""Evaluate the styles of a character LM: do independent classifiers recognize them in the text it generates?
 
     python scripts/evaluate_style.py checkpoints/styles --style-from file -o style.json
     python scripts/evaluate_style.py MODEL.pt --data data/styles --style-from file --seeds 1 2 3 -o style.json
@@ -9,10 +9,10 @@ in three: two classifiers of different families, the judges, learn from the firs
 third is real text for the model to continue, classify and predict. With several documents per style the parts have
 different documents; with one file per style they are disjoint stretches of it.
 
-It prints the figure to quote and what supports it. The JSON contains all numbers: the judges' accuracy on unseen text;
-consistency of real, generated, mixed and random text; success in style transfer; the model's own style head; the loss
-under a true, inferred, wrong and no style; and the loss in one pass next to the honest one, of each character from its
-prefix only. For a checkpoint without styles it has those that apply; the text of a model that sees the future
+It prints the main result and the numbers that support it. The JSON contains all numbers: the judges' accuracy on unseen
+text; consistency of real, generated, mixed and random text; success in style transfer; the model's own style head; the
+loss under a true, inferred, wrong and no style; and the loss in one pass next to the honest one, of each character from
+its prefix only. For a checkpoint without styles it has those that apply; the text of a model that sees the future
 (--style-inference published) is not judged.
 """
 
@@ -29,13 +29,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("checkpoint", type=Path, help="checkpoint file of the task char_lm, or its folder")
     add("--data", nargs="+", metavar="PATH", help="files or folders with text (default: those it was trained on)")
-    add("--style-from", choices=("file", "folder", "jsonl", "none"), help="where the style of a document is found "
+    add("--style-from", choices=("file", "folder", "jsonl", "none"), help="source of the style of a document "
         "(default: as in training)")  # fmt: skip
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="JSON file with all numbers")
     add("--tables", action="store_true", help="print all numbers as Markdown tables, too")
-    add("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of judges and samples (default: 1 2 3)")
+    add("--seeds", type=int, nargs="+", default=[1, 2, 3], help="seeds of judges and samples (default: 1 2 3)")
     add("--samples", type=int, default=4, help="texts per style and seed (default: %(default)s)")
-    add("--sample-length", type=int, default=2000, help="characters of each (default: %(default)s)")
+    add("--sample-length", type=int, default=2000, help="characters per text (default: %(default)s)")
     add("--lengths", type=int, nargs="+", default=[50, 100, 200, 500, 1000], help="windows (default: 50 ... 1000)")
     add("--window", type=int, default=200, help="window of transfer and confusion (default: %(default)s)")
     add("--temperature", type=float, default=0.8, help="default: %(default)s")

@@ -21,9 +21,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint, or a folder with checkpoint_best.pt or checkpoint_last.pt")
     add("-o", "--output", required=True, metavar="FOLDER", help="a new folder")
-    add("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="of the weights (%(default)s)")
+    add(
+        "--dtype",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="data type of the weights (%(default)s)",
+    )
     add("--head", metavar="NAME", help="classification head to export, if there are several")
-    add("--check", action="store_true", help="load the folder by transformers and compare its logits with ours")
+    add(
+        "--check",
+        action="store_true",
+        help="load the folder with transformers and compare its logits with those of this package",
+    )
     command.add_user_dir(parser)
     return parser.parse_args(argv)
 

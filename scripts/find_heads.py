@@ -29,7 +29,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--best", type=int, default=3, metavar="N", help="heads to print for each pattern (%(default)s)")
     add("--json", type=Path, metavar="FILE", help="write all scores, [layer][head], too")
     add("-o", "--output", type=Path, default=Path("heads.png"), metavar="FILE", help="figure; default: %(default)s")
-    add("--seed", type=int, default=0, metavar="N", help="of the intervals and of random sequences (%(default)s)")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="random seed of the intervals and the random sequences (%(default)s)",
+    )
     add("--device", type=command.device, default="cpu", metavar="D", help="for example cuda (%(default)s)")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)

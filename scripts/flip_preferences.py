@@ -20,13 +20,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("data", metavar="DATA", help="file of comparisons or ratings")
-    add("--share", type=float, required=True, metavar="X", help="of the comparisons, 0 to 1")
+    add("--share", type=float, required=True, metavar="X", help="fraction of the comparisons, from 0 to 1")
     add("--which", choices=["random", "largest", "smallest", "model"], default="random", help="(%(default)s)")
     add("--checkpoint", metavar="CKPT", help="model of --task preference, for --which model")
-    add("--min-gap", type=float, default=0.5, metavar="X", help="smallest difference of compared ratings (%(default)s)")
-    add("--pairs-per-text", type=int, default=4, metavar="N", help="comparisons that a rated text starts (%(default)s)")
+    add(
+        "--min-gap",
+        type=float,
+        default=0.5,
+        metavar="X",
+        help="minimum difference of two ratings to compare (%(default)s)",
+    )
+    add("--pairs-per-text", type=int, default=4, metavar="N", help="comparisons per rated text (%(default)s)")
     add("--seed", type=int, default=1, metavar="N", help="(%(default)s)")
-    add("-o", "--output", type=Path, required=True, metavar="FILE", help="where to, a .jsonl file")
+    add("-o", "--output", type=Path, required=True, metavar="FILE", help="output file, .jsonl")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if (args.which == "model") != bool(args.checkpoint):

@@ -25,7 +25,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("source", metavar="DIR", help="the folder; with --export, a checkpoint or its folder")
     add("-o", "--output", metavar="PATH", help="file to write (DIR/checkpoint_best.pt); with --export, a new folder")
     add("--export", action="store_true", help="from a checkpoint to a folder")
-    add("--tokenizer", metavar="DIR", help="where the tokenizer's files are, if not in DIR")
+    add("--tokenizer", metavar="DIR", help="folder of the tokenizer's files, if not DIR")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.export and args.output is None:

@@ -33,7 +33,7 @@ def parse_args(argv=None):
         "which texts are near duplicates (%(default)s)")  # fmt: skip
     add("--draws", type=int, default=20, metavar="N", help="shuffled labels for the floor of divergences (%(default)s)")
     add("--recipe", choices=["gothate"], help="add the divergences of a published method, for comparison")
-    add("--seed", type=int, default=1, metavar="N", help="of everything random (%(default)s)")
+    add("--seed", type=int, default=1, metavar="N", help="random seed (%(default)s)")
     add("--no-figures", action="store_true", help="draw nothing")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
     args = parser.parse_args(argv)

@@ -28,7 +28,9 @@ def parse_args(argv=None):
     add = parser.add_argument
     add("--variants", nargs="+", default=["baseline"], metavar="NAME", help="baseline mixed bf16 fp16 checkpoint "
         "accumulate4 adam adafactor adamw_8bit lora (baseline)")  # fmt: skip
-    add("--updates", type=int, default=6, metavar="N", help="of each run: the first is not counted (6)")
+    add(
+        "--updates", type=int, default=6, metavar="N", help="updates of each run, the first of which is not counted (6)"
+    )
     add("--repeats", type=int, default=1, metavar="N", help="runs of each variant; the median counts (1)")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of memory.md, memory.csv, memory.json")
     arguments = list(sys.argv[1:] if argv is None else argv)

@@ -25,7 +25,7 @@ def number(text):
     """Return a number with an optional unit: 140e9, 1M, 512k."""
     found = re.fullmatch(r"(\d+(?:\.\d*)?(?:e\+?\d+)?)([kmbgt]?)", text.strip().lower())
     if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number, as 140e9, 1M or 512k")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number, for example 140e9, 1M or 512k")
     return float(found[1]) * UNITS[found[2]]
 
 
@@ -38,17 +38,23 @@ def parse_args(argv=None):
     add(
         "--arch",
         required=True,
-        help="architecture, as clap_roberta_base, causal_lm_small, char_lm_nano",
+        help="architecture, for example clap_roberta_base, causal_lm_small, char_lm_nano",
     )
-    add("--tokens", type=number, required=True, metavar="N", help="tokens to train on in all, as 140e9 or 4M")
+    add(
+        "--tokens",
+        type=number,
+        required=True,
+        metavar="N",
+        help="total number of training tokens, for example 140e9 or 4M",
+    )
     add("--batch", type=number, required=True, metavar="N", help="tokens of an update, in all processes")
     add("--length", type=int, default=512, metavar="T", help="tokens of a sequence (512)")
     add("--vocabulary", type=int, metavar="V", help="words (50,265 of RoBERTa, 50,257 of GPT-2, 65 characters)")
     add("--gpu", required=True, help="v100, a100-40gb, a100, h100, h200, l40s, or cpu for this machine")
-    add("--gpus", type=int, default=1, metavar="N", help="how many, in all machines (1)")
-    add("--mfu", type=float, default=0.4, help="share of the GPUs' peak that the run reaches (0.4)")
+    add("--gpus", type=int, default=1, metavar="N", help="number of GPUs on all machines (1)")
+    add("--mfu", type=float, default=0.4, help="fraction of the GPUs' peak throughput that the run reaches (0.4)")
     add("--optimizer", choices=OPTIMIZERS, default="fused_adamw")
-    add("--precision", choices=PRECISIONS, help="of numbers: mixed is --mixed-precision bf16 (mixed; on a CPU fp32)")
+    add("--precision", choices=PRECISIONS, help="number format: mixed is --mixed-precision bf16 (mixed; fp32 on a CPU)")
     add("--checkpoint-activations", action="store_true", help="recompute activations in the backward pass")
     add("--shard", action="store_true", help="divide the model's state among the GPUs")
     add("--link", type=number, metavar="N", help="bytes/s between GPUs, one way (of the GPU's usual system)")

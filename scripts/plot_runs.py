@@ -40,7 +40,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def check_metric(runs: list[Path], metric: str) -> None:
-    """End with one line if no run has a log or a checkpoint, or no log has the metric; checkpoints are read later."""
+    """Exit with a one-line error if no run has a log or a checkpoint, or no log has the metric."""
     found = {run: [*filter(Path.is_file, [run, *(log for name in LOGS for log in run.glob(name))])] for run in runs}
     if runs and not any(logs or any(run.glob("*.pt")) for run, logs in found.items()):
         command.stop(f"{', '.join(map(str, runs))}: no log of fairseq-train, and no checkpoint")

@@ -38,7 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "(0.2 0.5 0.8 1 1.2)")  # fmt: skip
     add("--sample-length", type=int, default=400, metavar="N", help="tokens per sample, characters of a character LM; "
         "0: none (%(default)s)")  # fmt: skip
-    add("--seed", type=int, default=1, metavar="N", help="of samples and intervals (%(default)s)")
+    add("--seed", type=int, default=1, metavar="N", help="random seed of samples and intervals (%(default)s)")
     add("--mask", action="append", default=[], metavar="SENTENCE", help="sentence with <mask> for a masked LM to fill; "
         "may be repeated (default: words of the text are masked)")  # fmt: skip
     command.add_user_dir(parser)

@@ -25,13 +25,13 @@ import job_options
 NUMBERS = {"epochs": int, "warmup": float, "dropout": float, "weight_decay": float, "clip_norm": float,
            "layer_lr_decay": float, "reinit_layers": int, "max_positions": int, "max_tokens": int}  # fmt: skip
 WORDS = {
-    "epochs": "passes over the training data (default: 10)",
-    "warmup": "share of the updates in which the learning rate grows (default: 0.06)",
-    "dropout": "of the encoder, its attention and the head (default: 0.1)",
-    "weight_decay": "of matrices (default: 0.1)",
-    "clip_norm": "largest norm of a gradient; 0: no limit (default: 0)",
+    "epochs": "number of epochs (default: 10)",
+    "warmup": "fraction of the updates with warm-up (default: 0.06)",
+    "dropout": "dropout of the encoder, its attention and the head (default: 0.1)",
+    "weight_decay": "weight decay of matrices (default: 0.1)",
+    "clip_norm": "maximum norm of the gradients; 0: no limit (default: 0)",
     "layer_lr_decay": "learning rate of each layer relative to the one above it (default: 1)",
-    "reinit_layers": "top layers that start from random values (default: 0)",
+    "reinit_layers": "number of top layers to reinitialize (default: 0)",
     "max_positions": "longest input in tokens (default: the model's, or 512)",
     "max_tokens": "largest number of tokens in a batch, padding included (default: no limit)",
 }
@@ -50,13 +50,24 @@ def parse_args(argv=None):
     add("--tasks", nargs="+", default=["all"], metavar="TASK", help="names, YAML files of your own, or all (default)")
     add("--seeds", nargs="+", type=int, metavar="N", help="(default: 1 2 3)")
     add("--lr", nargs="+", type=float, metavar="LR", help="peak learning rates to try (default: 1e-5, RTE, STS-B 2e-5)")
-    add("--batch-size", nargs="+", type=int, metavar="N", help="to try (default: 16, or 32 for the four large tasks)")
+    add(
+        "--batch-size",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="batch sizes to try (default: 16, or 32 for the four large tasks)",
+    )
     for name, kind in NUMBERS.items():
         add("--" + name.replace("_", "-"), type=kind, metavar="N", help=WORDS[name])
     pools = ["bos", "mean", "max", "attention"]
     add("--pooler-type", choices=pools, help="input of the classification head (default: bos)")
-    add("--intermediate", metavar="TASK", help="fine-tune on this task first, and start others from its model")
-    add("--intermediate-for", nargs="+", metavar="TASK", help="which others (default: RTE MRPC STS-B)")
+    add("--intermediate", metavar="TASK", help="fine-tune on this task first, and start other tasks from its model")
+    add(
+        "--intermediate-for",
+        nargs="+",
+        metavar="TASK",
+        help="tasks that start from its model (default: RTE MRPC STS-B)",
+    )
     add("--config", metavar="YAML", help="hyperparameters in a file; see examples/glue/recipes")
     add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
     add("--skip-bad-rows", action="store_true", help="leave out malformed rows, and count them")

@@ -26,25 +26,44 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
-    add("--prompt", "--start", default="", metavar="TEXT", help="what to continue, or FILE:prompt.txt (a line break)")
+    add(
+        "--prompt",
+        "--start",
+        default="",
+        metavar="TEXT",
+        help="text to continue, or FILE:prompt.txt (default: a line break)",
+    )
     add(
         "--length",
         "--max-new-tokens",
         type=int,
         default=500,
         metavar="N",
-        help="characters, or tokens, to draw (%(default)s)",
+        help="number of characters (char_lm) or tokens to generate (%(default)s)",
     )
-    add("--num-samples", type=int, default=1, metavar="N", help="samples; a single one is printed as it is drawn (1)")
-    add("--temperature", type=float, default=0.8, metavar="X", help="0: the likeliest character always (%(default)s)")
-    add("--top-k", type=int, default=200, metavar="K", help="draw from the likeliest K; 0 for all (%(default)s)")
-    add("--top-p", type=float, metavar="P", help="draw from the likeliest that together have probability P (all)")
-    add("--seed", type=int, default=1337, metavar="N", help="of the random numbers (%(default)s)")
+    add(
+        "--num-samples",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of samples; a single one is printed while it is generated (1)",
+    )
+    add("--temperature", type=float, default=0.8, metavar="X", help="sampling temperature; 0: greedy (%(default)s)")
+    add(
+        "--top-k", type=int, default=200, metavar="K", help="sample from the K most likely tokens; 0: all (%(default)s)"
+    )
+    add("--top-p", type=float, metavar="P", help="sample from the most likely tokens with total probability P (all)")
+    add("--seed", type=int, default=1337, metavar="N", help="random seed (%(default)s)")
     add("--style", metavar="S", help="NAME, NAME:WEIGHT,NAME:WEIGHT,... or none (inferred from the text)")
     refresh = "past the block, start the cache anew every N characters; 1: exact, but slow (an eighth of the block)"
     add("--refresh", type=int, metavar="N", help=refresh)
     add("--slide", action="store_true", help="past the block, let the cache slide: fastest; alibi and rotary positions")
-    add("--dtype", default="float32", choices=["float32", "bfloat16", "int8"], help="of the weights (%(default)s)")
+    add(
+        "--dtype",
+        default="float32",
+        choices=["float32", "bfloat16", "int8"],
+        help="data type of the weights (%(default)s)",
+    )
     compiled = "compile the steps on a CPU: seconds, once on a machine (where the length repays it)"
     add("--compile", action=argparse.BooleanOptionalAction, help=compiled)
     add("--device", type=command.device, default="cpu", metavar="D",

@@ -38,7 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("-o", "--output", type=Path, metavar="FILE", help="file to write atomically (default: print)")
     add("--document-column", metavar="NAME", help="column of the documents (article, document or text)")
     add("--summary-column", metavar="NAME", help="column of the summaries (highlights or summary)")
-    add("--split", default="test", help="which file of a folder: train, valid or test (default: %(default)s)")
+    add("--split", default="test", help="file of a folder: train, valid or test (default: %(default)s)")
     add("--limit", type=int, metavar="N", help="stop after N documents (all)")
     add("--skip-bad-rows", action="store_true", help="skip records without a document, and count them")
     add("--separator", metavar="TEXT", help="text before a summary: <|token|> or words (the checkpoint's)")
@@ -49,22 +49,28 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--top-k", type=int, metavar="K", help="sample from the K most likely tokens (all)")
     add("--top-p", type=float, metavar="P", help="sample from the most likely tokens with total probability P (all)")
     add("--beam", type=int, default=1, metavar="N", help="beam search with N hypotheses (1)")
-    add("--length-penalty", type=float, default=1.0, metavar="X", help="of beam search; above 1 for longer ones (1)")
+    add(
+        "--length-penalty",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="length penalty of beam search; values above 1 favor longer summaries (1)",
+    )
     add("--seed", type=int, default=1, metavar="N", help="random seed; each document has its own stream (1)")
     rules = parser.add_argument_group("rules")
     add = rules.add_argument
-    add("--max-length", type=int, default=64, metavar="N", help="largest number of tokens of a summary (%(default)s)")
-    add("--min-length", type=int, default=0, metavar="N", help="smallest number of tokens (%(default)s)")
+    add("--max-length", type=int, default=64, metavar="N", help="maximum number of tokens of a summary (%(default)s)")
+    add("--min-length", type=int, default=0, metavar="N", help="minimum number of tokens of a summary (%(default)s)")
     add("--no-repeat-ngram", type=int, default=0, metavar="N", help="no N tokens in a row occur twice (off: 0)")
     add("--force", nargs="+", default=[], metavar="WORD", help="words that every summary contains")
     add("--forbid", nargs="+", default=[], metavar="WORD", help="texts that no summary contains, even within words")
-    add("--document-tokens", type=int, metavar="N", help="cut documents to N tokens (as many as fit)")
+    add("--document-tokens", type=int, metavar="N", help="truncate documents to N tokens (as many as fit)")
     speed = parser.add_argument_group("speed")
     speed.add_argument("--batch-size", type=int, default=8, metavar="N", help="documents per batch (%(default)s)")
     compiled = "compile the steps on a CPU: seconds, once on a machine (where the number of summaries repays it)"
     speed.add_argument("--compile", action=argparse.BooleanOptionalAction, help=compiled)
     dtypes = ["float32", "bfloat16", "int8"]
-    speed.add_argument("--dtype", default="float32", choices=dtypes, help="of the weights (%(default)s)")
+    speed.add_argument("--dtype", default="float32", choices=dtypes, help="data type of the weights (%(default)s)")
     where = "for example cuda (%(default)s)"
     speed.add_argument("--device", type=command.device, default="cpu", metavar="D", help=where)
     command.add_user_dir(parser)

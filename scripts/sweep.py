@@ -31,7 +31,7 @@ def parse(arguments):
     add("grid", type=Path, metavar="GRID.yaml", help="grid of runs")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for runs and results")
     add("--data", metavar="PATH", help="value of {data} in the grid")
-    add("--seeds", type=int, nargs="+", help="other seeds than the grid's")
+    add("--seeds", type=int, nargs="+", help="seeds in place of the grid's")
     add("--force", action="store_true", help="replace runs whose command has changed, deleting their files")
     add("--dry-run", action="store_true", help="only print the commands")
     job_options.add(parser, job_options.cores(), "the cores, %(default)s here")

@@ -58,7 +58,7 @@ def save(figure: "Figure", path: str | Path, **options: Any) -> None:
     Args:
         figure: the figure.
         path: output file; its suffix selects the format.
-        options: of matplotlib's ``savefig``.
+        options: options of matplotlib's ``savefig``.
 
     Raises:
         UserError: the file cannot be written, or matplotlib does not support the format.
@@ -96,7 +96,7 @@ def label_ends(axes: "Axes", ends: Mapping[str, tuple[float, str]], size: float 
     Args:
         axes: with their final limits and scale.
         ends: by label.
-        size: of the font, in points.
+        size: size of the font, in points.
     """
     to_place, from_place = (np.log, math.exp) if axes.get_yscale() == "log" else (np.asarray, float)
     low, high = to_place(axes.get_ylim())

@@ -61,9 +61,9 @@ def bands(path: str | Path, curves: Mapping[str, Band], title: str, ylabel: str,
     Args:
         path: output file; its suffix selects the format.
         curves: by name.
-        title: of the figure.
-        ylabel: of the means.
-        xlabel: of the places.
+        title: title of the figure.
+        ylabel: label of the means.
+        xlabel: label of the places.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -117,8 +117,8 @@ def ranges(
     Args:
         path: output file; its suffix selects the format.
         groups: {group: {name: (low, value, high)}}, the same names in each.
-        title: of the figure.
-        xlabel: of the values.
+        title: title of the figure.
+        xlabel: label of the values.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -157,12 +157,12 @@ def heat_map(
         path: output file; its suffix selects the format.
         values: (R, C).
         rows, columns: R and C labels.
-        title: of the figure.
-        names: of the row axis and of the column axis.
+        title: title of the figure.
+        names: names of the row axis and of the column axis.
         note: a smaller line below the title.
-        label: of the values.
+        label: label of the values.
         errors: (R, C) standard errors, written below the values; NaN for none.
-        decimals: of the values written.
+        decimals: number of decimals of the values written.
 
     Raises:
         UserError: matplotlib is not installed.

@@ -30,7 +30,7 @@ def build_model(
 
     Args:
         weights: {name: tensor} of its state dict.
-        path: of the file, for messages.
+        path: path of the file, for messages.
 
     Raises:
         UserError: an option has the wrong type; the weights have other sizes, or are not finite.
@@ -67,7 +67,7 @@ def check_sizes(options: Mapping, weights: Mapping[str, torch.Tensor], path: str
     """Compare the sizes in stored options with the stored tensors, before anything is built.
 
     Args:
-        options: of an encoder (``encoder_layers``, ...) or a decoder (``decoder_layers``, ...).
+        options: options of an encoder (``encoder_layers``, ...) or a decoder (``decoder_layers``, ...).
 
     Raises:
         UserError: names the option, its value, and what the weights say; or an option is not a positive number.

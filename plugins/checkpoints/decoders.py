@@ -19,7 +19,7 @@ def read_char_lm(path: str, base: str | None = None) -> tuple[FairseqLanguageMod
     """Rebuild a model of the task ``char_lm``.
 
     Args:
-        path: of the checkpoint.
+        path: path of the checkpoint.
         base: the checkpoint that an adapter belongs to, if it has moved.
 
     Returns:
@@ -47,7 +47,7 @@ def read_causal_lm(path: str, base: str | None = None) -> tuple[FairseqLanguageM
     """Rebuild a causal LM, whose tokenizer is next to the checkpoint.
 
     Args:
-        path: of the checkpoint.
+        path: path of the checkpoint.
         base: the checkpoint that an adapter belongs to, if it has moved.
 
     Raises:

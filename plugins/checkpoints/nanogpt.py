@@ -19,7 +19,7 @@ def read_nanogpt(path: str, characters: Sequence[str]) -> tuple[FairseqLanguageM
     """Rebuild a nanoGPT model.
 
     Args:
-        path: of the checkpoint.
+        path: path of the checkpoint.
         characters: V, in the order of its rows.
 
     Returns:

@@ -1,7 +1,7 @@
 """Read checkpoint files without executing code, and without more memory than the file itself has.
 
-torch's weights-only unpickler builds nothing but tensors, containers and the types of :data:`SAFE_GLOBALS`. On top of
-it come the checks that it does not make: compressed archives, tensors that claim more elements than are stored, and
+torch's weights-only unpickler builds nothing but tensors, containers and the types of :data:`SAFE_GLOBALS`. This
+module adds checks that it lacks: compressed archives, tensors that claim more elements than are stored, and
 numpy scalars of any size.
 """
 

@@ -37,7 +37,7 @@ def write_causal_lm(path: str | os.PathLike, model: FairseqLanguageModel) -> Non
     The files of its tokenizer are written next to it.
 
     Args:
-        path: of the ``.pt`` file; missing folders are created.
+        path: path of the ``.pt`` file; missing folders are created.
         model: a causal LM without an adapter.
 
     Raises:

@@ -1,7 +1,7 @@
 """Choose the best checkpoint, and stop training when the score no longer improves.
 
-Defects: of equal scores fairseq keeps the last, and ties are common with small validation sets; there is no smallest
-improvement that counts; ``--patience`` starts again at each resume; a first score that is not a number stays the best;
+Defects: of equal scores fairseq keeps the last, and ties are common with small validation sets; there is no minimum
+improvement; ``--patience`` starts again at each resume; a first score that is not a number stays the best;
 two runs in one process share the best score.
 
 Reported: https://github.com/facebookresearch/fairseq/issues/3531 (``--patience`` after a resume).
@@ -29,12 +29,14 @@ def install() -> None:
     wrap(Trainer, "__init__", start_run)
     wrap(Trainer, "save_checkpoint", store)
     wrap(Trainer, "load_checkpoint", restore)
-    repaired("checkpoint_best.pt", "the first of equal ones is kept; --min-delta is the least improvement that counts")
+    repaired(
+        "checkpoint_best.pt", "the first of equal ones is kept; --min-delta is the minimum improvement that counts"
+    )
     repaired("--patience", "survives a resume")
 
 
 def improves(score: float, best: float | None, maximize: bool, min_delta: float = 0.0) -> bool:
-    """Return whether a score is better than the best one by more than ``min_delta``; any number is better than none."""
+    """Return whether a score is better than the best one by more than ``min_delta``; any number is better."""
     if best is None or math.isnan(best):
         return not math.isnan(score)
     return score > best + min_delta if maximize else score < best - min_delta
@@ -60,8 +62,8 @@ def min_delta_of(cfg: Any) -> float:
 def save_checkpoint(original: Callable, cfg: Any, trainer: Any, epoch_itr: Any, val_loss: float | None) -> Any:
     """Save like fairseq, but replace ``checkpoint_best.pt`` only by a better one.
 
-    fairseq compares with ``save_checkpoint.best`` and takes equal for better, so that this is one step beyond any score
-    that is not better enough, while it saves.
+    fairseq compares with ``save_checkpoint.best`` and counts an equal score as better. While it saves, this attribute
+    is therefore set one step beyond any score that is not a sufficient improvement.
     """
     from fairseq import checkpoint_utils
 

@@ -41,7 +41,9 @@ def install(adopt: Callable[[dict, dict, str], None], hub_interface: type) -> No
     roberta.RobertaHubInterface = hub_interface
     repaired("fill_mask", "RobertaModel.from_pretrained pairs each score with its token and never downloads")
     PathManager.copy = staticmethod(copy_atomically(PathManager.copy))
-    repaired("checkpoint_last.pt", "is replaced atomically; fairseq copies into it, and a killed run leaves half")
+    repaired(
+        "checkpoint_last.pt", "is replaced atomically; fairseq copies into it, and a killed run leaves a truncated file"
+    )
 
 
 def load_checkpoint(adopt: Callable, path: str, arg_overrides: dict | None = None) -> dict:

@@ -1,9 +1,10 @@
 """Several processes: started by torchrun or SLURM, on a CPU as on GPUs.
 
-Defects: on a CPU fairseq divides by the number of GPUs, spawns one process a GPU (none: it exits 0 and trains nothing),
-and gathers in buffers on a GPU; with one GPU a machine it ignores the launcher, and each process trains a copy; the
-same random numbers are drawn in every process; a worker that ends leaves tracebacks of the others; the position in an
-epoch counts the batches of one process, so that a run resumed with fewer processes repeats a part of the epoch.
+Defects: on a CPU fairseq divides by the number of GPUs, spawns one process per GPU (with no GPU it exits with status 0
+and trains nothing), and gathers in buffers on a GPU; with one GPU per machine it ignores the launcher, and each process
+trains a copy; the same random numbers are drawn in every process; a worker that ends leaves tracebacks of the others;
+the position in an epoch counts the batches of one process, so that a run resumed with fewer processes repeats a part of
+the epoch.
 
 Reported: https://github.com/facebookresearch/fairseq/issues/2879 (several processes on a CPU).
 """
@@ -46,7 +47,7 @@ def install() -> None:
     wrap(EpochBatchIterator, "state_dict", position)
     wrap(EpochBatchIterator, "load_state_dict", move_to)
     repaired("gathering", "works on a CPU, too; fairseq gathers in buffers on a GPU")
-    repaired("several processes", "torchrun and srun work on a CPU (gloo) and with one GPU a machine")
+    repaired("several processes", "torchrun and srun work on a CPU (gloo) and with one GPU per machine")
     repaired("position", "is kept when a run is resumed with another number of processes")
     repaired("random numbers", "differ between the processes of a run; fairseq draws the same dropout in each")
 

@@ -1,4 +1,4 @@
-"""What torchrun and SLURM's srun leave in the environment of a process that they start."""
+"""Environment variables that torchrun and SLURM's srun set in the processes that they start."""
 
 import os
 import subprocess

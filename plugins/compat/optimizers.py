@@ -2,7 +2,7 @@
 
 Defects: ``FP16Optimizer`` makes float32 copies without the attributes by which ``fused_adamw`` groups parameters;
 ``AMPOptimizer`` unscales the gradients twice if they are clipped, so that the first updates are 128 times too small; an
-optimizer is given parameters without the modules that they belong to, though it may treat embeddings differently;
+optimizer receives parameters without the modules that they belong to, although it may treat embeddings differently;
 ``utils.clip_grad_norm_`` puts the norm on a GPU wherever there is one, so that ``--cpu`` fails there.
 """
 

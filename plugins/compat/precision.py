@@ -1,8 +1,8 @@
 """Half precision: options that contradict each other or the hardware, and autocast in recomputed activations.
 
 Defects: half precision without a GPU ends in an assertion of CUDA, and bfloat16 on a GPU without it is emulated slowly;
-an optimizer that cannot be memory-efficient is found after the data is loaded; of several number formats fairseq takes
-one silently; ``CheckpointFunction`` recomputes activations outside of autocast, in another number format.
+an optimizer that cannot be memory-efficient is found after the data is loaded; fairseq silently chooses one of several
+number formats; ``CheckpointFunction`` recomputes activations outside of autocast, in another number format.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ HALF = ("fp16", "bf16", "amp")  # of fairseq
 MEMORY_EFFICIENT = {"memory_efficient_fp16": "fp16", "memory_efficient_bf16": "bf16"}
 NOT_MEMORY_EFFICIENT = ("fused_adamw", "adamw_8bit", "sgd", "adagrad", "adadelta", "lamb")  # optimizers
 
-HELP = {  # of fairseq's flags; fairseq's own texts leave open which to take, and are wrong about --bf16
+HELP = {  # of fairseq's flags; fairseq's help does not say which to choose, and is wrong about --bf16
     "--fp16": "float16 weights and gradients, float32 copies in the optimizer, loss scaling; for GPUs without bfloat16",
     "--bf16": "bfloat16 weights and gradients, float32 copies in the optimizer, on a GPU; --mixed-precision bf16 of "
     "the tasks of this package keeps gradients in float32 and is recommended instead",
@@ -58,7 +58,7 @@ def check(cfg: Any) -> None:
     """Check the number formats of a training run.
 
     Args:
-        cfg: of the whole run.
+        cfg: configuration of the whole run.
 
     Raises:
         UserError: names the flags, and what to do.
@@ -86,7 +86,7 @@ def check_memory_efficient(name: str, implied: bool, optimizer: Any) -> None:
     """Check ``--memory-efficient-fp16`` or ``-bf16``.
 
     Args:
-        name: of the option.
+        name: name of the option.
         implied: the option that it implies is set; with ``fairseq-hydra-train`` that is up to the user.
         optimizer: its config.
 

@@ -1,4 +1,4 @@
-"""Check options before the first update that fairseq checks late or never.
+"""Check, before the first update, options that fairseq checks late or never.
 
 Defects: ``--update-freq 0`` and ``--log-interval 0`` divide by zero; ``--restore-file`` with a missing file trains from
 random weights; the name in ``--best-checkpoint-metric`` is looked up after the first validation, as a KeyError.

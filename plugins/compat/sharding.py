@@ -80,7 +80,7 @@ def shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
 
     Args:
         model: initialized in the same way in all processes.
-        mesh: of one dimension.
+        mesh: mesh of one dimension.
     """
     from torch.distributed.fsdp import fully_shard  # which imports sympy: not at import of the package
 

@@ -1,7 +1,7 @@
 """Options that cannot work: they need a package that is not installed or another option, or exclude each other.
 
-Defects: fairseq finds this out after it has encoded the data, by an ImportError or an assertion, or ignores the option;
-asked to write checkpoints asynchronously without iopath, it ends with exit status 0 and has trained nothing.
+Defects: fairseq detects this only after encoding the data, by an ImportError or an assertion, or ignores the option;
+with asynchronous checkpoints and no iopath, it exits with status 0 without training.
 """
 
 import importlib.util

@@ -49,9 +49,9 @@ class MetricLearningConfig(FairseqDataclass):
 
 @register_criterion("metric_learning", dataclass=MetricLearningConfig)
 class MetricLearningCriterion(FairseqCriterion):
-    """A mean over the anchors of all batches of an update.
+    """The mean over the anchors of all batches of an
 
-    A batch without a valid anchor adds nothing to an update and counts as ``dead_batches``.
+    update. A batch without a valid anchor contributes nothing and counts as ``dead_batches``.
     """
 
     def __init__(self, cfg: MetricLearningConfig, task: FairseqTask) -> None:

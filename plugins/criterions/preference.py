@@ -28,7 +28,7 @@ class PreferenceCriterionConfig(FairseqDataclass):
     list_loss: ChoiceEnum(LISTS) = option("listnet", "loss of --objective listwise")
     centering: float = option(0.0, "weight of the squared sum of a comparison's scores, which centers them at 0")
     smoothing: float = option(0.0, "weight of the reversed comparison in the loss; shrinks scores")
-    flip_rate: Optional[float] = option(None, "assumed share of reversed comparisons, which the loss corrects for")
+    flip_rate: Optional[float] = option(None, "assumed fraction of reversed comparisons, for which the loss corrects")
     tie_strength: float = option(0.5, "frequency of ties, nu of Davidson's model; used if there are ties")
 
 
@@ -82,7 +82,7 @@ class PreferenceCriterion(FairseqCriterion):
     def rated(self, scores: Tensor, sample: dict[str, Any], head: ScoreHead) -> Tensor:
         """Return the losses of rated texts (M,), or of the lists that they are in, (B,)."""
         gains = sample["gains"].to(scores)
-        if self.objective != LISTWISE:  # rated texts validate comparisons too
+        if self.objective != LISTWISE:  # rated texts serve to validate comparisons, too
             return (scores - self.task.standardized(gains)) ** 2
         loss, rows = getattr(preference_losses, str(self.cfg.list_loss)), sample["rows"]
         return torch.stack([loss(scores[rows == row], gains[rows == row]) for row in rows.unique()])

@@ -24,7 +24,7 @@ class MaskDictionary(Dictionary):
 
     Attributes:
         mask_has_row: whether it has.
-        padding: indices of the fillers that :meth:`pad_to_multiple` added, which are no words of ``dict.txt``.
+        padding: indices of the fillers that :meth:`pad_to_multiple` added, which are not words of ``dict.txt``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):

@@ -13,9 +13,9 @@ def nested(labels: np.ndarray, share: float, groups: np.ndarray | None = None, s
 
     Args:
         labels: (n,) class ids or scores.
-        share: of the rows, above 0 and at most 1, in steps of a hundredth.
+        share: fraction of the rows, above 0 and at most 1, in steps of a hundredth.
         groups: (n,) of duplicates, which stay together.
-        seed: of the order.
+        seed: random seed of the order.
 
     Raises:
         UserError: the share is out of range, or leaves no rows.

@@ -28,7 +28,7 @@ class Rows:
         labels: (n,) class ids, :data:`UNLABELED` where a row has none.
         classes: names of the classes, in the order of their ids.
         splits: (n,) numbers.
-        split_names: of the splits; the first is the one to train on.
+        split_names: split names of the splits; the first is the one to train on.
         index: n names of the rows in their files.
         scores: (n,) labels of a regression, whose classes are ranges of them; NaN where a row has none.
     """
@@ -60,7 +60,7 @@ def read_task(data: str | Path, spec: specs.GlueSpec, splits: Sequence[str] | No
 
     Args:
         data: GLUE folder, or the folder of the task.
-        spec: of the task.
+        spec: specification of the task.
         splits: which; None: all that are there.
         bins: ranges of equal width that the scores of a regression are cut into.
         skip_bad_rows: leave out what is an error otherwise.
@@ -167,10 +167,10 @@ def read_lines(paths: Sequence[str | Path], per_class: int, longest: int = 70, s
     """Return distinct random lines of plain texts, one file per class: at least four words each, cut at a blank.
 
     Args:
-        paths: of the texts, whose names become the classes.
+        paths: paths of the texts, whose names become the classes.
         per_class: lines of each.
         longest: characters of a line.
-        seed: of the choice.
+        seed: random seed of the choice.
 
     Raises:
         UserError: fewer than two files, or a file with too few lines.
@@ -213,8 +213,8 @@ def read_column(path: str | Path, name: str, spec: specs.GlueSpec | None = None)
 
     Args:
         path: the file.
-        name: of the column.
-        spec: of the task whose file it is, which may have no header.
+        name: name of the column.
+        spec: specification of the task whose file it is, which may have no header.
 
     Raises:
         UserError: there is no such column, or a row is bad.

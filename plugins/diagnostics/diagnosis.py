@@ -205,7 +205,7 @@ def measured(d: Diagnosis, rows: np.ndarray | None = None, resamples: int = 1000
     Args:
         d: the diagnosis.
         rows: (n,) bool; None: all.
-        resamples: of the two-level bootstrap.
+        resamples: number of resamples of the two-level bootstrap.
     """
     rows = np.ones(len(d.labels), bool) if rows is None else rows
     found: dict = {"rows": int(rows.sum())}

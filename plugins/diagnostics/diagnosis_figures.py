@@ -108,7 +108,7 @@ def epochs(path: str | Path, rows: Sequence[Mapping]) -> None:
 
     Args:
         path: where to.
-        rows: of :func:`.diagnosis.by_epoch`.
+        rows: returned by :func:`.diagnosis.by_epoch`.
     """
     figure = new_canvas(7.5, 4.6)
     axes = figure.add_subplot()
@@ -182,7 +182,7 @@ def learning_curve(path: str | Path, sizes: np.ndarray, by_seed: np.ndarray, fit
         path: where to.
         sizes: (M,).
         by_seed: (M, S) bits.
-        fit: of :func:`.curves.fit`, or None.
+        fit: returned by :func:`.curves.fit`, or None.
     """
     figure = new_canvas(7.5, 4.6)
     axes = figure.add_subplot()

@@ -25,7 +25,7 @@ def columns(
         d: the diagnosis of n rows.
         texts: one or two columns of n texts.
         index: n names of the rows.
-        data_map: of :func:`.diagnosis.training_map`.
+        data_map: returned by :func:`.diagnosis.training_map`.
         split: that the rows are of.
     """
     names = d.classes
@@ -71,7 +71,7 @@ def summarized(d: Diagnosis, slices: Mapping[str, Mapping[str, np.ndarray]] | No
     Args:
         d: the diagnosis.
         slices: {what: {value: (n,) bool}}.
-        resamples: of intervals.
+        resamples: number of resamples of intervals.
         more: further entries, such as ``inputs`` and ``epochs``.
     """
     found = {

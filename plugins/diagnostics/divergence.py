@@ -146,8 +146,8 @@ def class_divergence(
     Args:
         texts: n texts, or their counts.
         labels: (n,) class ids 0 ... C - 1.
-        smoothing: of the counts.
-        draws: of shuffled labels, and of texts for the equal size.
+        smoothing: smoothing of the counts.
+        draws: draws of shuffled labels, and of texts for the equal size.
 
     Raises:
         UserError: a class without texts, or as :func:`js`.

@@ -49,7 +49,7 @@ def find(texts: Sequence[str], threshold: float = 0.8, seed: int = 0, near: bool
     Args:
         texts: n normalized texts, as :func:`joined` returns them.
         threshold: Jaccard similarity from which texts are near duplicates.
-        seed: of the hash functions.
+        seed: random seed of the hash functions.
         near: look for near duplicates too.
     """
     numbers: dict[str, int] = {}

@@ -15,7 +15,7 @@ def stratified(labels: np.ndarray, folds: int, groups: np.ndarray | None = None,
         labels: (n,) class ids, or scores, which are cut into ten quantiles.
         folds: at least 2.
         groups: (n,) ids; rows of a group go to one fold. None: each row is its own group.
-        seed: of the shuffling.
+        seed: random seed of the shuffling.
 
     Raises:
         UserError: fewer groups than folds, or sizes that differ.

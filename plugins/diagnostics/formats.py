@@ -50,7 +50,7 @@ def read(path: str | Path, kind: str = "probabilities") -> Predictions:
     """Read predictions: ``.npz``, a CSV with the columns of kawine's tables, or a folder of allenai's dynamics.
 
     Args:
-        path: of the file or folder.
+        path: path of the file or folder.
         kind: content of an ``.npz`` without array names: ``probabilities`` or ``logits``.
 
     Raises:
@@ -207,7 +207,7 @@ def write_dynamics(
         logits: (n, K) of each epoch; rows of NaN are left out.
         labels: (n,) class ids.
         index: names of the rows.
-        metrics: of :func:`.dynamics.data_map`.
+        metrics: returned by :func:`.dynamics.data_map`.
     """
     make_folder(folder)
     for epoch, values in enumerate(logits):

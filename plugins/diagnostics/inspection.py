@@ -20,8 +20,8 @@ def inspect(rows: Rows, threshold: float = 0.8, draws: int = 20, seed: int = 0, 
     Args:
         rows: the data set; words, divergences and the probe are those of its first split.
         threshold: similarity of near duplicates.
-        draws: of shuffled labels for the floor of the divergence.
-        seed: of all random choices.
+        draws: draws of shuffled labels for the floor of the divergence.
+        seed: random seed of all random choices.
         recipe: ``gothate`` adds divergences by that published recipe.
 
     Raises:

@@ -44,7 +44,7 @@ def words(path: Path, found: Association, vocabulary: list[str], names: list[str
     Args:
         found: :class:`.lexical.Association`.
         vocabulary: V words.
-        names: of the C classes.
+        names: names of the C classes.
         prior: shares of the classes, (C,).
         q: false discovery rate below which a word is colored.
     """

@@ -119,7 +119,7 @@ def neighbors(texts: Sequence[str], rows: np.ndarray, number: int = NEIGHBORS) -
     Args:
         texts: n texts.
         rows: (m,) numbers.
-        number: of neighbors.
+        number: number of neighbors.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 

@@ -121,9 +121,9 @@ class Probe:
 
     Attributes:
         sizes: numbers of words, (M,).
-        bits, accuracy: of the words with the largest \\|z\\|, (M,).
-        random_bits, random_accuracy: of as many random words of equal frequency, (M,).
-        all_bits, all_accuracy: of every word in at least two texts.
+        bits, accuracy: bits and accuracy of the words with the largest \\|z\\|, (M,).
+        random_bits, random_accuracy: bits and accuracy of as many random words of equal frequency, (M,).
+        all_bits, all_accuracy: bits and accuracy of every word in at least two texts.
         rows: how many rows were used.
         prior: accuracy of the majority class.
     """
@@ -160,9 +160,9 @@ def probe(
         labels: (n,) class ids.
         num_classes: C.
         sizes: numbers of words to try.
-        folds: of the rows.
+        folds: fold of the rows.
         most_rows: larger data sets are sampled.
-        seed: of the sample, the folds and the random words.
+        seed: random seed of the sample, the folds and the random words.
     """
     random = np.random.default_rng(seed)
     rows = random.permutation(presence.shape[0])[:most_rows]

@@ -168,8 +168,8 @@ def mended(
 
     Args:
         path: the file.
-        rows: of :func:`cells`.
-        judgments: of :func:`read_review`.
+        rows: returned by :func:`cells`.
+        judgments: returned by :func:`read_review`.
         names: how the file writes each class name; None: as it is.
 
     Raises:

@@ -28,7 +28,7 @@ def plant(labels: np.ndarray, num_classes: int, kind: str, rate: float, seed: in
             up; ``cyclic``: each class loses rows to the next; ``rare_class``: the rarest class gains rows from the
             others, the rate being relative to its size; ``annotator``: the mistakes of a weak model, up to the rate.
         rate: share of the rows of the classes that lose some, above 0 and at most 0.5.
-        seed: of the draws.
+        seed: random seed of the draws.
         weak: (n, K) probabilities of a weak model, for ``annotator``.
 
     Raises:

@@ -28,8 +28,8 @@ def make(name: str, columns: int, seed: int = 0, wordnet_folder: str | None = No
             alone; ``without:FILE``, all others; ``hypernyms:FILE``, its nouns replaced by WordNet's hypernyms;
             ``masked:FILE``, its words replaced by ``mask``; ``start:N``, the first N words.
         columns: texts of a row, 1 or 2.
-        seed: of the shuffling, which differs from row to row.
-        wordnet_folder: of WordNet's files.
+        seed: random seed of the shuffling, which differs from row to row.
+        wordnet_folder: folder of WordNet's files.
         mask: replacement of a word in ``masked``.
 
     Raises:

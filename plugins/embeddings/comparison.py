@@ -61,7 +61,7 @@ class Evaluation:
 
     Attributes:
         data: folder of the texts.
-        words: of a passage of a folder of CLASS.txt files.
+        words: words of a passage of a folder of CLASS.txt files.
         spec: YAML file, or None.
         hard: file of hard triplets of the rows that are scored.
         limit: validation rows at most, drawn at random.

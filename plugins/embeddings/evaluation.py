@@ -91,7 +91,7 @@ def write(folder: Path, found: Mapping[str, Mapping[str, float]], epoch: int = -
 
     Args:
         found: {name of a representation: its metrics}.
-        epoch, steps: of the checkpoint; -1 where unknown.
+        epoch, steps: epoch and steps of the checkpoint; -1 where unknown.
     """
     write_json(folder / "metrics.json", found, indent=1)
     rows = [{"representation": name, "epoch": epoch, "updates": steps, **scores} for name, scores in found.items()]

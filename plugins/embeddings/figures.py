@@ -22,7 +22,7 @@ def maps(
         path: where to; the suffix chooses the format.
         panels: {title: (N, d)}.
         labels: (N,) class ids.
-        names: of the classes.
+        names: names of the classes.
         method: ``pca``, or ``tsne``.
     """
     rows = np.random.default_rng(0).permutation(len(labels))[:POINTS]
@@ -59,7 +59,7 @@ def similarities(path: Path, tasks: Sequence[str], rows: Sequence[Mapping], meth
     """Draw how similar source tasks are to target tasks.
 
     Args:
-        rows: of ``similarity.csv``.
+        rows: rows of ``similarity.csv``.
         method: which of them.
     """
     values = np.full((len(tasks), len(tasks)), np.nan)

@@ -1,4 +1,4 @@
-"""Files that users of Hugging Face expect of a fine-tuned model: JSON results and a model card."""
+"""Files that Hugging Face users expect with a fine-tuned model: JSON results and a model card."""
 
 import os
 import statistics

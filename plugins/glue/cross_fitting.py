@@ -33,7 +33,7 @@ class Cell:
     """Settings shared by the runs of a cell.
 
     Attributes:
-        name: of its folders.
+        name: name of its folders.
         rows: the training rows, split 0, and the validation rows, split 1, if there are any.
         folds: (n,) of the training rows, :data:`NEVER_HELD_OUT` or from 0.
         used: (n,) bool, rows that may be trained on; None: all. All are evaluated on.

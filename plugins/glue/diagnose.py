@@ -39,8 +39,8 @@ class Request:
         inputs: names of :data:`plugins.diagnostics.transforms.NAMES`.
         null: ``prior``, the labels' distribution, or ``model``, a model of the empty input.
         sizes: shares of the training rows for a learning curve.
-        similarity: of near duplicates, which stay in one fold.
-        seed: of folds, shuffled words and intervals.
+        similarity: similarity of near duplicates, which stay in one fold.
+        seed: random seed of folds, shuffled words and intervals.
         wordnet: folder of WordNet's files, or None.
         slices: {name: values of n training rows}.
         frozen: train heads on fixed features of the model instead of fine-tuning it.
@@ -61,7 +61,7 @@ def cells_of(rows: Rows, request: Request) -> tuple[dict[str, Cell], np.ndarray]
     """Return the cells to run by their names, and the duplicate groups of the training rows.
 
     Raises:
-        UserError: an input that is unknown or does not fit, or folds that are too many.
+        UserError: an input that is unknown or does not fit, or too many folds.
     """
     train = np.flatnonzero(rows.splits == 0)
     texts = [[column[i] for i in train.tolist()] for column in rows.texts]
@@ -93,10 +93,10 @@ def diagnose(rows: Rows, setting: Setting, request: Request, resources: Resource
     """Run the missing runs, write everything into ``setting.output``, and return the summary.
 
     Args:
-        rows: of :func:`.cross_fitting.train_and_valid`.
-        setting: of the runs.
+        rows: returned by :func:`.cross_fitting.train_and_valid`.
+        setting: setting of the runs.
         request: the user's options.
-        resources: of the runs.
+        resources: resources of the runs.
         figures: draw.
 
     Raises:
@@ -220,7 +220,7 @@ def diagnose_file(path: str, kind: str, output: Path, figures: bool = True) -> d
     """Diagnose predictions of any model, write everything, and return the summary.
 
     Args:
-        path: of :func:`plugins.diagnostics.formats.read`.
+        path: returned by :func:`plugins.diagnostics.formats.read`.
         kind: ``probabilities`` or ``logits``.
         output: folder to write.
         figures: draw.

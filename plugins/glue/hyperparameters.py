@@ -71,7 +71,7 @@ KEYS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], bool], str]] = {
     "reinit_layers": FROM_0,
     "max_positions": COUNT,
     "max_tokens": COUNT,
-    "options": (in_words, lambda _: True, "options of fairseq-train in one string, its quotes in pairs"),
+    "options": (in_words, lambda _: True, "options of fairseq-train in one string, with balanced quotes"),
     "seeds": FROM_0,
     "intermediate": (text, bool, "the name of a task"),
 }

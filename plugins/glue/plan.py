@@ -69,7 +69,7 @@ def plan(
         seeds: a number or a list of them.
         given: hyperparameters from the command line, None where it has none; they take precedence over ``from_yaml``,
             and those over the defaults.
-        from_yaml: of :func:`.hyperparameters.read_yaml`.
+        from_yaml: returned by :func:`.hyperparameters.read_yaml`.
         intermediate: the task whose fine-tuned checkpoint those in ``intermediate_for`` start from.
 
     Raises:

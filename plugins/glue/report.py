@@ -46,7 +46,7 @@ class Cell:
 
     @property
     def failed(self) -> int:
-        """Number of runs that predict one class throughout."""
+        """Number of runs that predict a single class."""
         return sum(r["collapsed"] for r in self.results)
 
     def values(self, metric: str, split: str = VALID) -> list[float]:
@@ -83,8 +83,8 @@ def paper_table(by_task: Mapping[str, Sequence[Cell]], perplexity: float | None)
     """Return the published table's columns.
 
     Args:
-        by_task: of :func:`cells`.
-        perplexity: of the pretrained model.
+        by_task: returned by :func:`cells`.
+        perplexity: perplexity of the pretrained model.
     """
     header = ["", "PPL ↓", *(f"{task} ↓" if metric.endswith("loss") else task for task, metric in PAPER.items())]
     rows = {"median": [number(perplexity, 1)], "range": [NONE], "majority": [NONE], "failed runs": [NONE]}
@@ -152,7 +152,7 @@ def as_csv(results: Mapping[FineTuning, dict], specs: Mapping[str, GlueSpec]) ->
 
 
 def warnings(by_task: Mapping[str, Sequence[Cell]]) -> list[str]:
-    """Return a sentence for each cell with runs that predict one class throughout."""
+    """Return a sentence for each cell with runs that predict a single class."""
     return [
         f"{cell.spec.name}, lr {cell.runs[0].lr:g}, batch {cell.runs[0].batch_size}: {cell.failed} of {len(cell.runs)} "
         "runs ended at one class (see examples/glue/README.md)"

@@ -242,8 +242,8 @@ def baseline_of(spec: glue_specs.GlueSpec, labels: np.ndarray, targets: np.ndarr
     """Return the metrics of predicting the majority class, or the mean, of the training labels.
 
     Args:
-        labels: of the training set, (N,).
-        targets: of the validation split, (M,).
+        labels: labels of the training set, (N,).
+        targets: targets of the validation split, (M,).
     """
     found = glue_metrics.baseline(spec.metrics, labels, targets, spec.is_regression)
     if spec.is_regression:

@@ -32,7 +32,7 @@ class CharLM(AutoregressiveLM):
     Args:
         model: the CharLanguageModel.
         dictionary: its characters.
-        styles: the names of its styles; numbers where they have none.
+        styles: the names of its styles; numbers if they have no names.
     """
 
     unit = "characters"

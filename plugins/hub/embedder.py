@@ -31,8 +31,8 @@ class Embedder:
     """A model, its text encoder, and a head that pools token features into a vector.
 
     Args:
-        model: of this package.
-        encoder: of its texts.
+        model: model of this package.
+        encoder: encoder of its texts.
         head: pools features (B, T, C).
         longest: tokens of a text, which is truncated to them.
     """

@@ -143,7 +143,7 @@ def translate(
     """Return the state dict of a causal LM.
 
     Args:
-        found: of :func:`read_weights`.
+        found: returned by :func:`read_weights`.
         shapes: {name: a tensor of its shape} of what is expected.
         tied: the output projection is the embedding, and need not be in the files.
         folder: named in errors.
@@ -157,7 +157,7 @@ def translate(
         if theirs not in found and name == "decoder.lm_head.weight" and tied:
             theirs = TABLE
         if theirs not in found:
-            raise UserError(f"{files.weight_files(folder)[-1]}: no tensor {theirs}; is the file whole?")
+            raise UserError(f"{files.weight_files(folder)[-1]}: no tensor {theirs}; the file may be truncated")
         tensor, file = found[theirs]
         wanted = expected.t().shape if theirs.endswith(TRANSPOSED) else expected.shape
         if tensor.shape != wanted:

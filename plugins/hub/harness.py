@@ -29,7 +29,7 @@ class MaskedLM(LM):
 
         lm_eval.simple_evaluate(model=MaskedLM("checkpoints/zero_clap_tiny"), tasks=[...])
 
-    They rank texts, but are no probabilities: do not compare them with those of causal models.
+    They rank texts but are not probabilities: do not compare them with those of causal models.
 
     Args:
         model: a checkpoint of a masked LM, its folder, or the result of :func:`plugins.hub.load`.
@@ -47,7 +47,7 @@ class MaskedLM(LM):
 
         lm = hub.load(model) if isinstance(model, str | Path) else model
         if not isinstance(lm, RobertaInterface):
-            raise UserError(f"a {type(lm).__name__} is no masked LM; export it, and use lm-eval's model hf")
+            raise UserError(f"a {type(lm).__name__} is not a masked LM; export it, and use lm-eval's model hf")
         self.lm = lm
         trained = longest or lm.options.get("trained_length") or lm.options.get("max_positions")
         self.longest = min(trained, lm.model.max_positions())

@@ -83,7 +83,8 @@ class AutoregressiveLM:
 
         On a CPU, sampling a single text is bound by reading the weights, and ``torch.bfloat16`` is faster than
         ``torch.float32``; probabilities are rounded accordingly. ``torch.int8`` converts the weights of the linear
-        layers (see :mod:`plugins.modules.int8`), and pays where steps are compiled. The model cannot be saved then.
+        layers (see :mod:`plugins.modules.int8`), and is faster if steps are compiled. The model cannot be saved
+        afterwards.
         """
         if dtype is torch.int8:
             move(self.model, device)
@@ -135,7 +136,7 @@ class AutoregressiveLM:
             top_k: draw from the k likeliest tokens only; None for all.
             top_p: draw from the smallest set of tokens with this total probability (nucleus sampling, Holtzman et
                 al., 2020, section 3.1); None for all.
-            seed: of the random numbers; None for a different one at each call.
+            seed: random seed; None for a different one at each call.
             n: the number of samples, drawn in one batch.
             refresh: how the window moves past the end of the block, see :func:`plugins.modules.sampling.generate`:
                 1 encodes a whole block for each token; larger values are faster.

@@ -38,9 +38,9 @@ def our_options(config: Mapping[str, Any], path: Path, adapted: Collection[str],
 
     Args:
         config: the parsed ``adapter_config.json``.
-        path: of that file, named in errors.
+        path: path of that file, named in errors.
         adapted: the linear layers that the stored tensors belong to, for example ``0.attn.c_attn``.
-        layers: of the base.
+        layers: layers of the base.
 
     Raises:
         UserError: a key is missing, has a value that ``--peft`` does not support, or contradicts the tensors.

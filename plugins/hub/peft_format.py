@@ -60,8 +60,8 @@ def library_config(options: SimpleNamespace, tensors: Mapping[str, Tensor]) -> A
     """Return the peft library's config of an adapter.
 
     Args:
-        options: of the adapter's model.
-        tensors: of the adapter.
+        options: options of the adapter's model.
+        tensors: tensors of the adapter.
     """
     if options.peft == "lora":
         feedforward = [t for t in options.lora_targets.split(",") if t.endswith("mlp.c_proj")]

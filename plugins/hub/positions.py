@@ -13,8 +13,8 @@ def scale_positions(lm: LanguageModel, kind: str, factor: float = 1.0, trained: 
 
     Args:
         lm: returned by :func:`plugins.hub.load`, with rotary positions or ALiBi.
-        kind: ``linear``, ``ntk``, ``dynamic`` or ``yarn``, see :class:`plugins.modules.scaling.Scaling`; ``none`` ends
-            it.
+        kind: ``linear``, ``ntk``, ``dynamic`` or ``yarn``, see :class:`plugins.modules.scaling.Scaling`; ``none``
+            disables scaling.
         factor: how many times longer inputs become, at least 1.
         trained: the trained length in tokens (default: the model's).
 

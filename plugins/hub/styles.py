@@ -16,7 +16,7 @@ def weights_of(style: Style, names: Sequence[str]) -> list[float]:
     Args:
         style: a name; a mixture {name: weight}, normalized to sum to 1; False, or ``"none"`` unless a style has that
             name for no style, which is all zeros.
-        names: of the styles of the model.
+        names: names of the styles of the model.
 
     Raises:
         UserError: an unknown name, or weights that are not a mixture.

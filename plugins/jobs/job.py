@@ -65,7 +65,7 @@ class Note:
     """Content of ``run.json``.
 
     Attributes:
-        identity: of the job that the folder belongs to; None without a ``run.json``.
+        identity: identity of the job that the folder belongs to; None without a ``run.json``.
         finished: whether it ran to its end.
         result: return value of its ``finish`` function.
         error: why its last attempt failed.

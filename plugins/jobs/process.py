@@ -36,7 +36,7 @@ def run(
         log: file that the command line and the output are appended to.
         title: name of the run in errors.
         threads: CPU threads of the child.
-        lock: of the folder that it writes to.
+        lock: lock of the folder that it writes to.
         device: the only GPU that the child sees, as :func:`.resources.devices` names it. None: all of them.
 
     Raises:

@@ -77,7 +77,7 @@ def how_many(parameters: int, threads: int = 1, cpu: bool = False) -> int:
     """Return how many jobs fit at a time: one per GPU, else what cores and free memory allow.
 
     Args:
-        parameters: of the model that each job trains.
+        parameters: parameters of the model that each job trains.
         threads: CPU threads of each job.
         cpu: leave GPUs unused.
     """

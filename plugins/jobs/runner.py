@@ -24,7 +24,7 @@ class Runner:
 
     Args:
         output: the folder.
-        resources: of the jobs.
+        resources: resources of the jobs.
         total: number of jobs of all calls of :meth:`run`, for the progress bar (default: of the first call).
         changed: what to do with a folder that belongs to a job of the same name with another identity: ``refuse`` or
             ``redo``.

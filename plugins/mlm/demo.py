@@ -46,11 +46,11 @@ class Demo:
         jsonl_key: field of JSON records with the text.
         vocab_size: largest size of the dictionary.
         variants: names of :data:`VARIANTS`.
-        updates: of each model.
+        updates: number of updates of each model.
         threads: CPU threads.
         mixed_precision: ``none`` or ``bf16``; None: bf16 where the CPU multiplies bfloat16 matrices in hardware.
-        seed: of the weights and the masks.
-        force: start over, even what is finished.
+        seed: random seed of the weights and the masks.
+        force: repeat finished steps too.
         share: folder to which the best model is written for sharing, see :func:`plugins.hub.sharing.slim`; or None.
     """
 

@@ -19,7 +19,7 @@ from plugins.tasks.clap_masked_lm import load_lines
 
 MOST_TEXT = 20_000_000  # maximum bytes read of a user's text: more than the updates can use
 VALID_TEXT = 100_000  # bytes, approximately: enough for two digits of perplexity
-FEWEST_DOCUMENTS = 20  # enough to hold some of them out
+FEWEST_DOCUMENTS = 20  # enough to hold out some of them
 SENTENCES = [
     "This function returns the number of <mask> in the list.",
     "You may distribute copies of the software under the terms of this <mask>.",
@@ -43,7 +43,7 @@ def prepare(
     options = {"files": stamps, "jsonl_key": jsonl_key, "vocab_size": vocab_size}
     known = read_json_if_any(note)
     if not force and known.get("options") == options and (output / "data" / "train.idx").exists():
-        print(f"{output}/data is there already")
+        print(f"{output}/data exists already")
         return known
     print(f"reading {', '.join(files) if files else 'documentation in this Python installation'}", flush=True)
     check_output(output / "data", force=True)

@@ -23,7 +23,7 @@ class WithEmbeddingHead:
         """Add a head, see :class:`EmbeddingHead`, and freeze the output layer, which does not affect embeddings.
 
         Args:
-            classes: of the classifier of pairs; 0 for none.
+            classes: classes of the classifier of pairs; 0 for none.
             decoder_tokens: longest text that the denoising decoder reconstructs from an embedding; 0 for no decoder.
         """
         table = self._freeze_output()

@@ -31,7 +31,7 @@ class Rows:
         index: (N,) ascending indices into the B * T tokens.
         positions: (B, Q) positions of the tokens of each sequence; sequences with fewer than Q are filled up with 0.
         taken: (N,) indices of the tokens in those B * Q.
-        placement: of the queries at these positions.
+        placement: placement of the queries at these positions.
     """
 
     index: Tensor
@@ -47,7 +47,7 @@ class Rows:
             index: see the attribute.
             most: Q, the largest number of them in a sequence; None to find it.
             sequences: B.
-            placement: of all T tokens.
+            placement: placement of all T tokens.
         """
         positions, taken = group_by_sequence(index, sequences, placement.keys, most)
         if placement.compiled:
@@ -342,7 +342,7 @@ def writes_scores(device: torch.device, dtype: torch.dtype, keys: int, p: float,
     pass takes several times as long as three matrix products if there are few keys.
 
     Args:
-        device, dtype: of the queries.
+        device, dtype: device and data type of the queries.
         keys: S.
         p: dropout probability of the attention weights.
         training: there will be a backward pass. Gradients may still be disabled, by activation checkpointing, which

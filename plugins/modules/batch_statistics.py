@@ -16,7 +16,7 @@ def batch_statistics(
     Args:
         embeddings: (B, d).
         labels: (B,).
-        margin: of the loss.
+        margin: margin of the loss.
 
     Returns:
         ``positive_distance`` and ``negative_distance``, means over pairs; ``violations``, the share of triplets whose

@@ -35,7 +35,7 @@ class Head(nn.Module):
         return None
 
     def offset(self) -> Tensor | None:
-        """Return what is added to the logits, (V,), or None."""
+        """Return the bias of the logits, (V,), or None."""
         return None
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Compilation of all layers of a model as one graph, for inputs of any size.
 
-A run has two graphs, one for training and one without gradients: what varies from batch to batch (sequences, tokens,
-predictions) is marked as dynamic in the first, and everything that is read from Python is made before the graph begins.
+A run has two graphs, one for training and one without gradients: dimensions that vary from batch to batch
+(sequences, tokens, predictions) are marked as dynamic in the first, and all values that come from Python are computed
+before the graph begins.
 """
 
 from collections.abc import Callable
@@ -12,9 +13,9 @@ from torch import Tensor, nn
 
 
 class Compilable(nn.Module):
-    """Base of modules whose layers can be compiled. They are from the first training step on.
+    """Base of modules whose layers can be compiled. Compilation starts with the first
 
-    A model that was trained so and is loaded to be used thus takes no minute to compile.
+    training step, so a trained model that is loaded for inference is not compiled.
 
     Attributes:
         compiled_stack: the compiled function, or None.

@@ -38,11 +38,11 @@ class Decoder(Compilable):
         block_size: the longest context.
         width: C.
         inner: width of the feed-forward nets.
-        layers: how many.
+        layers: number of layers.
         heads: H, a divisor of C.
-        activation: of the feed-forward nets.
+        activation: activation of the feed-forward nets.
         positions: a name in :data:`plugins.modules.positions.SCHEMES`.
-        scaling: of positions, for inputs longer than trained (default: none).
+        scaling: scaling of positions, for inputs longer than trained (default: none).
         alibi_float32: see :class:`.positions.Alibi`.
         bias: biases in linear layers and layer norms.
         dropout: at the end of each half of a layer.
@@ -103,7 +103,7 @@ class Decoder(Compilable):
 
         Args:
             tokens: with a cache, those that follow its contents; they are added to it.
-            cache: of :meth:`new_cache`.
+            cache: returned by :meth:`new_cache`.
             after_layer: (layer, (B, T, C)) -> (B, T, C), applied after each layer.
             window: overrides :attr:`window` and the cache's.
 

@@ -121,14 +121,14 @@ class Stepper:
 
 
 class StepState:
-    """What layers use of a placement and a cache, for one new token in each row.
+    """The parts of a placement and a cache that layers use, for one new token in each row.
 
     Args:
         scheme: the positional scheme.
-        angles: of :meth:`.Positions.angles`, for the new tokens.
+        angles: returned by :meth:`.Positions.angles`, for the new tokens.
         bias: (B, 1 or H, 1, S).
         places: (B,) positions of the new tokens in the tensors of the cache.
-        keys, values: of the cache, (B, H, at least S, D) for each layer.
+        keys, values: keys and values of the cache, (B, H, at least S, D) for each layer.
         style: the state of a style adapter.
     """
 

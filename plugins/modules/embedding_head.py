@@ -49,8 +49,8 @@ class TextDecoder(nn.Module):
     Args:
         table: (V, C), the token embeddings of the model that encodes, which the decoder shares.
         longest: tokens of a text at most.
-        heads: of the decoder, a divisor of C.
-        layers: how many.
+        heads: heads of the decoder, a divisor of C.
+        layers: number of layers.
     """
 
     def __init__(self, table: nn.Parameter, longest: int, heads: int, layers: int = 1):

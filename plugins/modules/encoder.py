@@ -27,7 +27,7 @@ class EncoderLayer(nn.Module):
         embed_dim: C.
         ffn_dim: width of the feed-forward net.
         num_heads: H.
-        activation: of the feed-forward net.
+        activation: activation of the feed-forward net.
         dropout, attention_dropout, activation_dropout: after each part; on attention weights; after the activation.
         pre_norm: normalize the input of each part (pre-norm) instead of the sum after it (post-norm, as RoBERTa).
         norm_eps: added to the variance in layer norms.
@@ -185,7 +185,7 @@ class SentenceEncoder(Compilable):
                 layer computes only these.
             most: the largest number of rows in a sequence; None to find it.
             has_padding: whether any token is padding; None to look.
-            inner_states: also return what is between the layers; compiled layers keep it only then.
+            inner_states: also return the states between the layers, which compiled layers keep only if this is set.
 
         Returns:
             Features (B, T, C), or (N, C), and the input of every layer followed by the output of the last.

@@ -41,7 +41,7 @@ def generate(
         model: see the module's docstring; or a :class:`.Stepper` of it, which compiles the steps.
         prompts: B tensors (T,) int64, T at least 1, on the model's device.
         constraints: which sequences may be generated.
-        search: how.
+        search: the search method.
         names: B names of the prompts, which seed their random numbers (default: their indices). The continuation of a
             prompt depends on its name, not on the other prompts.
         compiled: see :meth:`.Stepper.prepare`.

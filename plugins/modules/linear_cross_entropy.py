@@ -128,7 +128,7 @@ def add_chunk(
 def add_whole_chunk(
     table: WordTable, x: Tensor, target: Tensor, gradients: Gradients | None, rows: slice, chunks: Sequence[slice]
 ) -> Tensor:
-    """Do the same with all words at once, in as few passes over the logits as torch's functions allow."""
+    """Like :func:`add_chunk`, with all words at once, in as few passes over the logits as torch's functions allow."""
     logits = table.logits(x, table.blocks[0], None)  # (n, W)
     top, likeliest = logits.max(1, keepdim=True)  # (n, 1)
     logit = logits.gather(1, target)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class LayerNorm(nn.LayerNorm):
-    """:class:`torch.nn.LayerNorm` whose output has the type of autocast where it is on, which all its readers want.
+    """:class:`torch.nn.LayerNorm` whose output has the type of autocast where it is on, as the layers after it need.
 
     Otherwise each linear layer that reads it converts it once more, and its gradient back. Mean and variance are
     float32 at least.

@@ -25,7 +25,7 @@ class Grown:
 
     Args:
         build: from a length to the tensor, float32, on the CPU.
-        dtype: of the tensor that is kept.
+        dtype: data type of the tensor that is kept.
     """
 
     def __init__(self, build: Callable[[int], Tensor], dtype: torch.dtype = torch.float32):
@@ -46,7 +46,7 @@ class OffsetBias:
 
     Args:
         function: from offsets (N,), float32 whole numbers, to biases (H, N).
-        dtype: of the bias.
+        dtype: data type of the bias.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], dtype: torch.dtype = torch.float32):
@@ -59,7 +59,7 @@ class OffsetBias:
         Args:
             queries: Q positions that all sequences share, or (B, Q).
             keys: S.
-            device: of the result.
+            device: device of the result.
 
         Returns:
             (1, H, Q, S), which may share memory with other calls' results, or (B, H, Q, S).

@@ -39,13 +39,13 @@ class Placement:
         scheme: the positional scheme.
         tokens: the positions of the T tokens that are new in this pass.
         keys: S, tokens in a cache and new ones.
-        device: of the tokens.
+        device: device of the tokens.
         explicit: give causal attention a mask in every case (see :meth:`Positions.bias`).
         first: the position of the first key.
         window: how many keys a query attends to at most, itself included; None for all.
         queries: the positions of the queries; None for those of all new tokens.
-        dtype: of the queries, and so of the bias; see :func:`query_type`.
-        compiled: the layers are compiled. Then the bias is made before, in any case.
+        dtype: data type of the queries, and so of the bias; see :func:`query_type`.
+        compiled: the layers are compiled; the bias is then always computed in advance.
         flex: let :mod:`.flex` compute the bias in its kernel, if the scheme has such a bias.
 
     Attributes:
@@ -126,7 +126,7 @@ class Placement:
         return self._bias if self.whole and not explicit else self._new_bias(explicit)
 
     def _new_channels(self) -> tuple[Tensor, ...] | None:
-        """Return channels that replace the bias, where no mask but the causal one is needed; see :meth:`bias`."""
+        """Return channels that replace the bias if only the causal mask is needed; see :meth:`bias`."""
         every = isinstance(self.queries, slice) and shifted(self.queries, -self.first) == slice(0, self.keys)
         if self.explicit or not every or self.keys < 2 or (self.window is not None and self.keys > self.window):
             return None
@@ -137,7 +137,7 @@ class Placement:
         return self.scheme.bias(queries, self.keys, self.device, explicit or self.explicit, self.window, self.dtype)
 
     def _prepare(self) -> None:
-        """Mark what varies, and copy what is part of a cached tensor, whose strides would be part of the graph."""
+        """Mark the dimensions that vary, and copy views of cached tensors, whose strides would enter the graph."""
         self._bias, self.key_angles, self.query_angles = (
             None if tensor is None else tensor.clone(memory_format=torch.contiguous_format)
             for tensor in (self._bias, self.key_angles, self.query_angles)

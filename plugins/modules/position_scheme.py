@@ -31,7 +31,7 @@ class Spec:
         padding_row: row of padding tokens in a table; the first position has the next row. None: no such row.
         alibi_bos: see :class:`Alibi`.
         alibi_float32: see :class:`Alibi`.
-        scaling: of relative positions, see :class:`.scaling.Scaling`.
+        scaling: scaling of relative positions, see :class:`.scaling.Scaling`.
     """
 
     width: int
@@ -97,7 +97,7 @@ class Positions(nn.Module):
         return x
 
     def angles(self, where: Where, end: int, device: torch.device) -> Tensor | None:
-        """Return what :meth:`rotate` needs for tokens at these positions; computed once for all layers."""
+        """Return the argument of :meth:`rotate` for tokens at these positions; computed once for all layers."""
         return None
 
     def rotate(self, x: Tensor, angles: Tensor | None) -> Tensor:
@@ -113,8 +113,8 @@ class Positions(nn.Module):
 
         Args:
             keys: S; as many queries.
-            device: of the result.
-            dtype: of the result.
+            device: device of the result.
+            dtype: data type of the result.
 
         Returns:
             None for a scheme that has none, or needs a bias in this type.
@@ -145,15 +145,15 @@ class Positions(nn.Module):
         window: int | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor | None:
-        """Return what is added to the scores of queries at some positions for the keys at 0 to ``keys`` - 1.
+        """Return the bias that is added to the scores of queries at some positions and the keys at 0 to ``keys`` - 1.
 
         Args:
             queries: Q positions.
             keys: S.
-            device: of the result.
+            device: device of the result.
             explicit: return a causal mask even where the kernel's ``is_causal`` does the same.
             window: exclude keys that precede a query by this many positions or more.
-            dtype: of the result, to which it is rounded once.
+            dtype: data type of the result, to which it is rounded once.
 
         Returns:
             (1 or B, 1 or H, Q, S), minus infinity where attention is excluded; None for zeros, or where the

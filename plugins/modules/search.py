@@ -1,4 +1,4 @@
-"""What all search methods of :mod:`.generation` share: the model's interface, the options, steps over a cache.
+"""Shared by all search methods of :mod:`.generation`: the model's interface, the options, steps over a cache.
 
 Shapes: B prompts, R unfinished texts, T tokens, C channels, V tokens in the vocabulary.
 """
@@ -36,7 +36,7 @@ class Search:
         beam: hypotheses per prompt; from 2 on, beam search looks for the likeliest text.
         length_penalty: beam search divides the log-probability of a text by its length to this power (Wu et al.,
             2016, without their constant 5). 0 prefers short texts; at most 10 in size, since powers would overflow.
-        seed: of the random numbers.
+        seed: random seed.
 
     Raises:
         ValueError: a value is out of range, or values contradict each other.

@@ -26,7 +26,7 @@ class WordTable:
         bias: (V,), or None.
         scale: (1,), factor of the products, or None.
         normalize: divide the products by the norms of the rows.
-        types: of :func:`.products.types_of`.
+        types: returned by :func:`.products.types_of`.
         keep: keep the rows as factors of products; otherwise they are converted for each use.
     """
 
@@ -118,7 +118,7 @@ class Gradients:
         """Add those of a chunk.
 
         Args:
-            by_logits: of each block, the gradient of the logits, (n, W); emptied.
+            by_logits: the gradient of the logits of each block, (n, W); the list is emptied.
             x: (n, C) features as factors of products.
             rows: indices of the chunk.
             first, last: no chunk precedes, none follows.

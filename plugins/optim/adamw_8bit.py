@@ -1,4 +1,4 @@
-"""AdamW whose running means take one byte a parameter, from bitsandbytes (Dettmers et al., 2022, arXiv 2110.02861)."""
+"""AdamW with running means of one byte per parameter, from bitsandbytes (Dettmers et al., 2022, arXiv 2110.02861)."""
 
 import importlib
 from collections.abc import Iterable

@@ -54,9 +54,9 @@ def measure(command: Sequence[str], variants: Sequence[str], updates: int, repea
     Args:
         command: ``fairseq-train ...``.
         variants: names in :data:`VARIANTS`.
-        updates: of each run, at least 3.
+        updates: number of updates of each run, at least 3.
         repeats: runs of each variant, of which the median peak of the process counts.
-        folder: of checkpoints and results.
+        folder: folder of checkpoints and results.
 
     Returns:
         A row for each variant: bytes by part, predicted and measured, or ``reason``.

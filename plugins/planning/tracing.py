@@ -17,7 +17,7 @@ class Trace:
     """Context that records the most bytes of tensors that exist at once, beyond those at its start.
 
     Args:
-        optimizer: of fairseq; the last call of its ``backward`` is marked.
+        optimizer: optimizer of fairseq; the last call of its ``backward`` is marked.
         gpu: whether the tensors are on a GPU.
     """
 

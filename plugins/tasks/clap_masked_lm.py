@@ -161,7 +161,7 @@ class ClapMaskedLMTask(MixedPrecisionTask):
         )
 
     def masking(self) -> Masking:
-        """Return how to mask, see the options."""
+        """Return the masking settings of the options."""
         cfg, dictionary = self.cfg, self.dictionary
         weights = np.array(dictionary.count if cfg.freq_weighted_replacement else np.ones(len(dictionary)), float)
         weights[: dictionary.nspecial] = 0

@@ -70,7 +70,7 @@ MASKED_LM: dict[str, Any] = {
     "optimizer": "fused_adamw",
     "lr_scheduler": "polynomial_decay",
     "ignore_unused_valid_subsets": True,
-    "skip_invalid_size_inputs_valid_test": True,  # as training always does; else one long line stops the run
+    "skip_invalid_size_inputs_valid_test": True,  # training always does this; otherwise one long line stops the run
     "no_epoch_checkpoints": True,
     "keep_interval_updates": 1,
     "validate_interval": 10**6,  # by updates, because an epoch can be seconds or days
@@ -147,7 +147,7 @@ def choose(program: str | None, given: Mapping[str, str]) -> Defaults:
 
 
 def summarization(program: str | None, given: Mapping[str, str]) -> dict[str, Any]:
-    """Return how summaries are learned, or evaluated."""
+    """Return the options for training on summaries, or for evaluation."""
     options = SUMMARIZATION if program == "train" else {"max_tokens": SUMMARIZATION["max_tokens"]}
     options = options | on_cpu()
     if "batch_size" in given:
@@ -156,7 +156,7 @@ def summarization(program: str | None, given: Mapping[str, str]) -> dict[str, An
 
 
 def windows(given: Mapping[str, str]) -> dict[str, Any]:
-    """Return nanoGPT's way to train, without options of another optimizer or schedule than the user's."""
+    """Return nanoGPT's training options, without those of other optimizers or schedules than the user's."""
     options = WINDOWS | BY_TASK[given["task"]] | (NANO if "nano" in given.get("arch", "") else {}) | on_cpu()
     betas = {"adam_betas": options.pop("adam_betas")}
     if given.get("optimizer", options["optimizer"]) in ADAMW:
@@ -171,7 +171,7 @@ def windows(given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def masked_lm(given: Mapping[str, str]) -> dict[str, Any]:
-    """Return how a masked LM of the architecture's size is pretrained; the learning rate falls to 0 at the last update.
+    """Return the pretraining options of a masked LM of the architecture's size; the learning rate decays to 0.
 
     Options of another optimizer or schedule than the user's are left out.
     """

@@ -40,7 +40,7 @@ class EmbeddingTask(TextsTask):
 
     key = "embedding"
 
-    spec: Any  # a RowSpec; None, like the loss, where a finished checkpoint is only used
+    spec: Any  # a RowSpec; None, like the loss, if a finished checkpoint is only used for inference
     loss: Any
 
     def __init__(

@@ -10,7 +10,7 @@ def start_afresh(model: torch.nn.Module, prefixes: Iterable[str]) -> None:
     """Keep the initial values of parameters when a checkpoint is loaded for the first time.
 
     Args:
-        prefixes: of their names in the state dict.
+        prefixes: prefixes of their names in the state dict.
     """
 
     pending = list(prefixes)

@@ -145,7 +145,7 @@ class GlueTask(MixedPrecisionTask):
         return others if split == specs.TRAIN else own
 
     def begin_epoch(self, epoch: int, model: BaseFairseqModel) -> None:
-        """Remember the epoch, which recorded logits are named after."""
+        """Store the epoch, after which recorded logits are named."""
         super().begin_epoch(epoch, model)
         self.epoch = epoch
 

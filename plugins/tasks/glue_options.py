@@ -54,8 +54,8 @@ def check(cfg: GlueConfig, run: Any) -> None:
     """Check the options.
 
     Args:
-        cfg: of the task.
-        run: of the whole run, or None.
+        cfg: options of the task.
+        run: configuration of the whole run, or None.
 
     Raises:
         UserError: they contradict each other, or one is out of range.

@@ -72,7 +72,7 @@ def test_finished_work_is_not_repeated(demo):
     outcome = run(*options, real=True)
     assert outcome.status == 0, outcome.text
     assert "alibi: finished already" in outcome.out
-    assert f"{output}/data is there already" in outcome.out
+    assert f"{output}/data exists already" in outcome.out
     assert checkpoint.stat().st_mtime_ns == before
 
 

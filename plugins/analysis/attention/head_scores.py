@@ -47,7 +47,7 @@ def score_heads(
         batch_size: texts per forward pass, all of the same length, without padding.
         sequences: number of repeated random sequences for the induction score.
         resamples: number of bootstrap replicates, see :class:`StreamingBootstrap`.
-        seed: of the random sequences and of the bootstrap.
+        seed: random seed of the random sequences and of the bootstrap.
         bar: show a progress bar.
 
     Returns:
@@ -113,7 +113,7 @@ def repeated(lm: LanguageModel, length: int, count: int, seed: int) -> Iterator[
         lm: the language model; special tokens and fillers are not drawn.
         length: maximum T.
         count: number of sequences.
-        seed: of the random numbers.
+        seed: random seed.
     """
     dictionary = lm.dictionary
     never = {*range(dictionary.nspecial), dictionary.index(MASK), *unused_words(dictionary)}

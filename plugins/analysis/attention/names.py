@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-STRONG = 0.1  # a head of a lower score does not have the pattern in any useful sense; figures do not mark it
+STRONG = 0.1  # a head with a lower score does not follow the pattern; figures do not mark it
 DESCRIPTIONS = {  # name of the pattern: displayed name, and what a head of that kind attends to
     "previous_token_head": ("previous token", "Attends to the token just before."),
     "current_token_head": ("current token", "Attends to the token itself."),
     "next_token_head": ("next token", "Attends to the token just after."),
-    "first_token_head": ("first token", "Attends to the start of the text, often as a resting place."),
+    "first_token_head": ("first token", "Attends to the start of the text, often as an attention sink."),
     "duplicate_token_head": ("duplicate token", "Attends to other occurrences of the same token."),
     "same_token_head": ("same token", "Attends to all occurrences of the same token, including itself."),
     "word_start_head": ("word start", "Attends to the first token of its word."),

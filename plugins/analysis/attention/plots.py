@@ -35,7 +35,7 @@ def attention_grid(path: str | Path, tokens: Sequence[str], attention: Sequence,
         path: output file; its suffix selects the format.
         tokens: T.
         attention: L arrays or tensors (1, H, T, T), from :func:`plugins.analysis.attention.capture.attention_of`.
-        title: of the figure.
+        title: title of the figure.
 
     Raises:
         UserError: matplotlib is not installed, or does not support the format.
@@ -86,7 +86,7 @@ def pattern_maps(path: str | Path, scores: Mapping[str, Mapping], title: str) ->
 
     Args:
         path, title: as in :func:`attention_grid`.
-        scores: of :func:`plugins.analysis.attention.head_scores.score_heads`.
+        scores: returned by :func:`plugins.analysis.attention.head_scores.score_heads`.
 
     Raises:
         UserError: matplotlib is not installed, or does not support the format.
@@ -192,7 +192,7 @@ def label_heads(axes: "Axes", found: Mapping) -> None:
 
 
 def new_figure(width: float, height: float, title: str) -> "Figure":
-    """Return an empty figure of a size in inches whose layout makes room for its labels."""
+    """Return an empty figure of a size in inches whose layout leaves room for its labels."""
     figure = new_canvas(width, height)
     figure.set_layout_engine("constrained", w_pad=0.07)
     figure.suptitle(title, fontsize=11, fontweight="bold", parse_math=False)

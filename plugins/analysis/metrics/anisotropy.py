@@ -1,8 +1,8 @@
 """Isotropy of embeddings: how much of the space they use, and how evenly.
 
 The mean cosine measures the mean vector, not the shape of the cloud: a 16-dimensional Gaussian has .00, the same cloud
-shifted by 3 has .90 and its IsoScore stays .99; one loud dimension leaves the mean cosine at .00 and takes IsoScore to
-.02. So several measures are given.
+shifted by 3 has .90 and its IsoScore stays .99; one dominant dimension leaves the mean cosine at .00 and takes IsoScore
+to .02. So several measures are given.
 """
 
 import numpy as np

@@ -18,7 +18,7 @@ class StreamingBootstrap:
 
     Args:
         resamples: R.
-        seed: of the draws.
+        seed: random seed of the draws.
     """
 
     def __init__(self, resamples: int = 1000, seed: int = 0):
@@ -46,7 +46,7 @@ class StreamingBootstrap:
         """Return ``score``, the means, and ``low`` and ``high``, the ends of their 95 % intervals, all (P, *S); and the
         numbers of ``items`` and ``texts``, (P,).
 
-        A mean over no items is NaN, and so is an interval over fewer than two texts.
+        The mean of no items is NaN, and so is an interval over fewer than two texts.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             means = self.sums / self.items.reshape(self.items.shape + (1,) * (self.sums.ndim - 2))  # (1 + R, P, *S)

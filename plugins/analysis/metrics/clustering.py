@@ -42,9 +42,9 @@ def clustering_metrics(
     Args:
         vectors: (N, d).
         labels: (N,) class ids.
-        seeds: how many clusterings.
+        seeds: number of clusterings.
         starts: initializations of each, of which the best is kept.
-        clusters: how many; default: as many as classes.
+        clusters: number of clusters; default: the number of classes.
 
     Raises:
         UserError: fewer rows than clusters.

@@ -14,10 +14,10 @@ def scores(kind: str, vectors: np.ndarray, labels: np.ndarray | None, seed: int 
     """Return the metrics of some rows, NaN where they have none (one class, one row).
 
     Args:
-        kind: of rows, see :data:`plugins.data.embedding.specs.KINDS`.
+        kind: kind of rows, see :data:`plugins.data.embedding.specs.KINDS`.
         vectors: (K, N, d), the embeddings of K texts per row.
         labels: (N,) class ids or scores, or None.
-        seed: of the random triplets.
+        seed: random seed of the random triplets.
     """
     if vectors.shape[1] < LEAST:
         return dict.fromkeys(specs.METRICS[kind], float("nan"))

@@ -123,7 +123,7 @@ def collapsed(predictions: np.ndarray, scale: Sequence[float] = (), share: float
         predictions: (N,) class ids, or numbers for a regression.
         scale: (lowest, highest) label of a regression, which has collapsed if the standard deviation of its
             predictions is below a hundredth of the scale; empty for classes.
-        share: of the most frequent class above which a classifier counts as collapsed.
+        share: fraction of the most frequent class above which a classifier counts as collapsed.
     """
     if scale:
         return bool(np.std(predictions) < 0.01 * (scale[1] - scale[0]))

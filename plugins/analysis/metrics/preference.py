@@ -30,7 +30,7 @@ def of_ratings(rows: np.ndarray, seed: int = 1) -> dict[str, float]:
 
     Args:
         rows: (N, 4): scores, ratings, lengths, numbers.
-        seed: of the pairs that are drawn.
+        seed: random seed of the pairs that are drawn.
 
     Returns:
         As :func:`of_pairs`, over pairs of texts with different ratings (at most 100,000, drawn at random), with

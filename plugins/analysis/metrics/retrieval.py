@@ -158,7 +158,7 @@ def hard_triplets(vectors: np.ndarray, labels: np.ndarray, candidates: int = 10,
     Args:
         vectors: (N, d).
         labels: (N,).
-        candidates: how many negatives are drawn for each anchor.
+        candidates: number of negatives drawn for each anchor.
     """
     draw, labels, vectors = np.random.default_rng(seed + 1), np.asarray(labels), unit(vectors)
     triplets = random_triplets(labels, seed)

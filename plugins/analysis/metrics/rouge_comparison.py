@@ -88,7 +88,7 @@ def draw(results: Mapping, axis: str | None, path: Path) -> None:
     """Draw the means with their intervals, one row per name, or curves if the names are numbers.
 
     Args:
-        results: of :func:`compare`.
+        results: returned by :func:`compare`.
         axis: quantity that the names are values of; None if they are not numbers.
         path: output file.
     """

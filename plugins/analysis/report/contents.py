@@ -54,7 +54,7 @@ def gather(
         pattern_texts: number of stretches of the text to read for the patterns of the heads; 0 omits them, and so
             does a tuned prompt, which is not text.
         prompt: text that the samples continue.
-        temperatures, length, seed: of the samples; a length of 0 omits them.
+        temperatures, length, seed: temperatures, length and random seed of the samples; a length of 0 omits them.
         masked: sentences with ``<mask>`` to fill, in addition to words of the text.
 
     Raises:

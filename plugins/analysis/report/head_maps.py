@@ -20,7 +20,7 @@ def head_maps(lm: LanguageModel, text: str, count: int, seed: int) -> dict:
         lm: returned by ``plugins.hub.load``.
         text: up to ``count`` stretches of it are read, evenly spaced.
         count: maximum number of stretches.
-        seed: of the intervals.
+        seed: random seed of the intervals.
 
     Raises:
         UserError: no stretch of two tokens, or an unknown character.
@@ -62,7 +62,7 @@ def strongest_head(maps: Mapping | None, weights: np.ndarray) -> int:
     attention most. A uniform head attends to nothing in particular, and induction is scored on other text.
 
     Args:
-        maps: of :func:`head_maps`.
+        maps: returned by :func:`head_maps`.
         weights: (L, H, T, T) on the text shown.
     """
     items = [item for item in (maps or {"items": ()})["items"] if item["name"] not in (UNIFORM, INDUCTION)]

@@ -24,7 +24,7 @@ def render(report: Mapping) -> str:
     """Return the page.
 
     Args:
-        report: of :func:`plugins.analysis.report.contents.gather`: ``title``, ``lead``, and what each of
+        report: returned by :func:`plugins.analysis.report.contents.gather`: ``title``, ``lead``, and what each of
             :data:`SECTIONS` shows; a missing section is omitted. The weights of ``attention`` are an array
             (L, H, T, T).
     """

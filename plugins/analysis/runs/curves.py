@@ -24,8 +24,8 @@ class Summary:
     Attributes:
         updates: updates made.
         perplexity: the best validation perplexity.
-        tokens_per_second: of training, without validation and checkpoints.
-        seconds: of training, validation and checkpoints, including earlier parts of a resumed run.
+        tokens_per_second: tokens per second of training, without validation and checkpoints.
+        seconds: seconds of training, validation and checkpoints, including earlier parts of a resumed run.
     """
 
     updates: int

@@ -48,7 +48,7 @@ def loss_curves(path: Path, configurations: Sequence[Configuration], metric: str
         path: output file.
         configurations: at least one.
         metric: its name in the log.
-        title: of the figure; None for its conclusion.
+        title: title of the figure; None for its conclusion.
 
     Returns:
         For each configuration ``name``, ``runs`` and the mean curves, for JSON.
@@ -116,8 +116,8 @@ def consistency(path: Path, files: Sequence[Path], configurations: Sequence[Conf
 
     Args:
         path: output file.
-        files: of ``scripts/evaluate_style.py``.
-        configurations: of the evaluated checkpoints, for their names.
+        files: files of ``scripts/evaluate_style.py``.
+        configurations: configurations of the evaluated checkpoints, for their names.
         judge: whose verdict is drawn.
 
     Returns:

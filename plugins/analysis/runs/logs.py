@@ -116,7 +116,7 @@ def count_parameters(lines: Iterable[str], trained: bool = False) -> int | None:
     """Return the number of parameters that fairseq logs before training, or None.
 
     Args:
-        lines: of the log.
+        lines: lines of the log.
         trained: count the trained parameters only.
     """
     for line in lines:

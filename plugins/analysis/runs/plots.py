@@ -34,9 +34,9 @@ def band_panels(
         path: output file; its suffix selects the format.
         panels: by the title of a panel, its curves by name, in the same color in all panels.
         title: the conclusion, or a description of the figure.
-        ylabel: of the means.
+        ylabel: label of the means.
         note: a smaller line below the title.
-        decimals: of the last values.
+        decimals: number of decimals of the last values.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -82,7 +82,7 @@ def conclusion(curves: Mapping[str, Band], what: str, decimals: int = 2) -> str:
     Args:
         curves: by name, at least one.
         what: the quantity that falls, for example "validation loss".
-        decimals: of the values.
+        decimals: number of decimals of the values.
 
     Returns:
         For curves with standard errors, a curve is called lowest only if it is so by two standard errors of the
@@ -116,8 +116,8 @@ def bars(
         groups: G names, the first on top.
         series: by name, the values (G,) and the lengths of the error bars below and above, (2, G) or (G,); NaN for
             none.
-        title: of the figure.
-        xlabel: of the values and the error bars.
+        title: title of the figure.
+        xlabel: label of the values and the error bars.
         note: a smaller line below the title.
         line: a value for comparison, drawn as a dashed line, and its name.
 

@@ -1,12 +1,13 @@
 """Classifiers of style that are independent of the language model: the judges of its text.
 
-There are two families, so that the bias of one is not mistaken for style: a linear support vector machine on TF-IDF of
-character n-grams (discriminative), and multinomial naive Bayes on the same features (generative; as accurate here as a
-small neural network, in seconds on a CPU).
+There are two families, so that the bias of one family is not mistaken for style: a linear support vector machine on
+TF-IDF of character n-grams (discriminative), and multinomial naive Bayes on the same features (generative; as accurate
+here as a small neural network, in seconds on a CPU).
 
 Both can answer "none". In addition to the styles they learn text without style, made from the same training text:
 random letters, its characters in random order (the right letters, no words), and mixtures, in which stretches of
-several styles alternate. Without these, every text has a style, and random letters have a perfectly consistent one.
+several styles alternate. Without this class, every text would have a style, and random letters a perfectly consistent
+one.
 """
 
 import re
@@ -31,7 +32,7 @@ class StyleClassifier:
     Args:
         kind: "svm" or "bayes".
         styles: their names; labels are indices into it.
-        seed: of the windows without style in its training data.
+        seed: random seed of the windows without style in its training data.
 
     Raises:
         ValueError: an unknown kind.
@@ -84,7 +85,7 @@ class StyleClassifier:
         """Return the nearest style of each window, (N,) int64, even of windows without style.
 
         Compare it only with the requested style, when all styles are requested equally often: text
-        without style then agrees by chance, 1/K. By itself it finds a perfectly consistent style in random letters.
+        without style then agrees by chance, 1/K. On its own it assigns random letters a perfectly consistent style.
         """
         if not len(windows):
             return np.empty(0, np.int64)
@@ -162,7 +163,7 @@ def partition(documents: Sequence[str], shares: Sequence[float]) -> list[str]:
     """Return the text of documents in disjoint parts: of whole documents, or of stretches if there are few documents.
 
     Args:
-        documents: of one style.
+        documents: documents of one style.
         shares: approximate shares of the parts; they sum to 1.
     """
     lengths = np.array([len(document) for document in documents])

@@ -46,7 +46,7 @@ class Plane:
     Attributes:
         points: (N, 2).
         method: ``PCA`` or ``t-SNE``.
-        shares: of the variance on the two axes; empty for t-SNE, whose axes have no meaning.
+        shares: shares of the variance on the two axes; empty for t-SNE, whose axes have no meaning.
     """
 
     points: np.ndarray
@@ -239,7 +239,7 @@ def forced_perplexity(lm: StyleLM, windows: Mapping[str, torch.Tensor]) -> dict[
 
     Args:
         lm: see the module.
-        windows: of each text by its name, from :func:`windows_of`.
+        windows: windows of each text by its name, from :func:`windows_of`.
 
     Returns:
         {text: {style, :data:`INFERRED` or :data:`NO_STYLE`: ``mean`` and ``standard_error`` over windows, ``n``}}.

@@ -87,7 +87,7 @@ def transfer(
     Args:
         texts: by requested style.
         predict: maps windows to labels.
-        length: of the windows.
+        length: length of the windows.
         base: (K,) share of each style in text that was generated without a requested style.
 
     Returns:

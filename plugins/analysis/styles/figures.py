@@ -32,7 +32,7 @@ class StyleFigures:
         folder: output folder.
         evaluation: content of the file of ``scripts/evaluate_style.py`` for the model, or None.
         judge: the judge whose verdict is drawn.
-        characters: of each text in its ribbon.
+        characters: characters of each text in its ribbon.
 
     Attributes:
         found: arrays by name.

@@ -28,7 +28,7 @@ class Judging:
         styles: K names.
         lengths: characters of the windows for consistency.
         window: characters of the windows for transfer, confusion and agreement.
-        seed: of the judges and of the texts without style.
+        seed: random seed of the judges and of the texts without style.
     """
 
     styles: Sequence[str]

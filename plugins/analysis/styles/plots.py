@@ -38,7 +38,7 @@ def plane(
         path: output file; its suffix selects the format.
         laid_out: N points.
         groups: N names of groups.
-        title: of the points; a line below it names the projection.
+        title: title of the points; a line below it names the projection.
         named: write the name of the group next to each point instead of a legend.
         styles: names of the styles, whose colors do not depend on which groups are present.
     """
@@ -84,7 +84,7 @@ def ribbon(
         text: T characters.
         probabilities: (T, K).
         styles: K names.
-        title: of the figure.
+        title: title of the figure.
         width: characters per line.
     """
     width = min(width, len(text))
@@ -161,7 +161,7 @@ def modulation(path: str | Path, found: Modulation, styles: Sequence[str]) -> No
             axes.tick_params(labelbottom=row == rows - 1, labelsize=8)
         grid[-1, column].set_xlabel("channel")
         figure.colorbar(image, ax=grid[:, column].tolist(), label=name, fraction=0.05, pad=0.01)
-    figure.suptitle("What each style multiplies hidden states by and adds to them", fontsize=11.5, fontweight="bold")
+    figure.suptitle("Gain and shift of the hidden states, by style", fontsize=11.5, fontweight="bold")
     save(figure, path, bbox_inches="tight")
 
 

@@ -27,7 +27,7 @@ class Sampling:
     """Settings of text generation.
 
     Attributes:
-        seeds: of the random numbers, one batch each.
+        seeds: random seeds, one batch each.
         samples: texts per style and seed.
         length: characters per text.
         temperature, top_k: as in :meth:`plugins.hub.CharLM.sample`.

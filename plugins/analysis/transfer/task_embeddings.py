@@ -25,7 +25,7 @@ def fisher_diagonal(
     """Return the mean over rows of the squared gradient of each row's loss: {name: float64 of the parameter's shape}.
 
     Args:
-        parameters: of the model to compute the information of.
+        parameters: parameters of the model to compute the information of.
         losses: for each row a function that returns -log p(y | x), a scalar.
     """
     names, values = list(parameters), list(parameters.values())

@@ -25,7 +25,7 @@ def get(name: str, output: str | Path, source: str | Path | None = None) -> Path
     """Make the folder ``output/name`` of a dataset and return it.
 
     Args:
-        source: a local copy of the file to split, or of its archive; nothing is downloaded then.
+        source: a local copy of the file to split, or of its archive; in that case nothing is downloaded.
 
     Raises:
         UserError: no dataset of that name, another process is making the folder, or as :func:`fetch` and :func:`take`.
@@ -45,7 +45,7 @@ def get(name: str, output: str | Path, source: str | Path | None = None) -> Path
 
 
 def fetch(dataset: Dataset, folder: Path) -> None:
-    """Bring all files of a dataset into ``folder``; files that are there and whole are not downloaded again.
+    """Bring all files of a dataset into ``folder``; files that are already complete are not downloaded again.
 
     Raises:
         UserError: a URL cannot be reached, refuses, or sends a file with another SHA-256; or the file to be split
@@ -79,7 +79,7 @@ def take(dataset: Dataset, source: Path, folder: Path) -> None:
     """Process a local copy like a downloaded file: unpack an archive, split the text.
 
     Raises:
-        UserError: as :func:`check_source`; nothing is made then.
+        UserError: as :func:`check_source`; in that case nothing is written.
     """
     check_source(dataset, source)
     assert dataset.split is not None, "see get"
@@ -146,7 +146,7 @@ def download(file: RemoteFile, folder: Path) -> Path:
     except requests.HTTPError as error:
         raise UserError(f"{file.url} answers {error.response.status_code} {error.response.reason}") from None
     except requests.TooManyRedirects:
-        raise UserError(f"{file.url} redirects without end; {again}") from None
+        raise UserError(f"{file.url} redirects in a loop; {again}") from None
     except requests.exceptions.SSLError as error:
         raise UserError(f"{host}: its certificate is not accepted ({type(error).__name__}); {again}") from None
     except requests.RequestException as error:
@@ -173,16 +173,16 @@ class ResumingDownloader:
         """Download ``url`` and move it to ``output_file``."""
         done = self._done()
         response = self._get(url, done)
-        if response.status_code == 416:  # nothing beyond what is there, or another file by now: start over
+        if response.status_code == 416:  # the file is complete already or has changed: start over
             done, response = 0, self._get(url, 0)
         response.raise_for_status()
         if response.status_code != 206:  # the server ignores the range request and sends the whole file
             done = 0
         try:
             self._receive(response, done)
-        except requests.RequestException:  # also an OSError; what has arrived is kept
+        except requests.RequestException:  # also an OSError; the partial file is kept
             raise
-        except OSError as error:  # a full disk: what has arrived would only keep it full
+        except OSError as error:  # the disk is full: keeping the partial file would not help
             self.part.unlink(missing_ok=True)
             raise NotWritten(self.part, error.strerror or str(error)) from error
         os.replace(self.part, output_file)

@@ -1,7 +1,7 @@
 """Batches of P classes x K rows, for losses that compare the rows of a batch by their classes.
 
 Every batch has at least two classes with two rows, so that it always has a loss. Every row is used in every epoch,
-rows of a class that fills the most batches once and those of smaller classes again where a batch needs them.
+rows of the largest class once, rows of smaller classes repeatedly where a batch needs them.
 """
 
 import logging
@@ -17,7 +17,7 @@ def shape(batch_size: int, classes: int, per_batch: int | None = None, rows: int
     """Return (P, K): how many classes a batch has, and how many rows of each.
 
     Args:
-        batch_size: most rows of a batch.
+        batch_size: maximum number of rows of a batch.
         classes: how many classes have two rows.
         per_batch: P, if given.
         rows: K, if given.

@@ -19,7 +19,7 @@ class EmbeddingRows(ByLength):
 
     Args:
         rows: texts and labels.
-        encoder: of the model.
+        encoder: encoder of the model.
         longest: tokens at most.
         shuffle: vary the batches from epoch to epoch (training).
         classes: make batches of classes: (P or None, K or None), see :func:`plugins.data.embedding.batches.shape`.
@@ -63,8 +63,8 @@ class EmbeddingRows(ByLength):
         """Cut into batches by length, or by class.
 
         Args:
-            max_tokens: most tokens in one column of texts of a batch, padding included.
-            max_sentences: most rows in a batch.
+            max_tokens: maximum number of tokens in one column of texts of a batch,
+            padding included. max_sentences: maximum number of rows in a batch.
 
         Raises:
             UserError: a row, or a batch of classes, does not fit.

@@ -19,7 +19,7 @@ class TextEncoder:
     """A tokenizer with the symbols that its model expects.
 
     Args:
-        dictionary: of the model.
+        dictionary: dictionary of the model.
         tokens: from a text to its ids, a sequence.
         before, after: ids around those of a text.
         pad: the id at padding, which has a row in the model's table.

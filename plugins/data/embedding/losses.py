@@ -22,7 +22,7 @@ class MetricLoss:
     """A loss.
 
     Attributes:
-        kinds: of rows, see :data:`plugins.data.embedding.specs.KINDS`.
+        kinds: kinds of rows, see :data:`plugins.data.embedding.specs.KINDS`.
         distance: default; None: it has no choice.
         margin: default; None: it has none.
         scale: default; None: it has none.

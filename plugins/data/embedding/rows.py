@@ -26,7 +26,7 @@ class Rows:
     Attributes:
         texts: a list of N texts for each of K columns.
         labels: (N,) class ids (int64), scores or margins (float64); None where there are none.
-        names: of the classes, in the order of their ids.
+        names: names of the classes, in the order of their ids.
         index: N names of the rows: their line in the file, or FILE:PASSAGE.
         skipped: how many bad rows were left out.
     """
@@ -65,7 +65,7 @@ def load(data: str, spec: RowSpec, split: str, words: int = 32, skip_bad_rows: b
     """Read a split of a data folder.
 
     Args:
-        words: of the passages into which a folder's ``CLASS.txt`` files are cut.
+        words: words of the passages into which a folder's ``CLASS.txt`` files are cut.
 
     Raises:
         UserError: as :func:`read` and :func:`read_folder`.

@@ -63,7 +63,7 @@ def read(path: str | Path) -> Vectors:
 
 
 def write(path: str | Path, blocks: Iterable[tuple[np.ndarray, list, list]]) -> tuple[int, int]:
-    """Write embeddings as they come, in constant memory but for names and hashes, and return their shape (N, d).
+    """Write embeddings as they arrive, in constant memory except for names and hashes, and return their shape (N, d).
 
     Args:
         blocks: (vectors (B, d), B names, B texts).

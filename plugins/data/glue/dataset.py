@@ -80,7 +80,7 @@ class FolderTokenizer:
         return [index(piece) for piece in self._bpe.encode(text).split()]
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 of everything that the ids depend on."""
+        """Return a SHA-256 of everything that determines the ids."""
         digest = hashlib.sha256(str(self.options["_name"]).encode())
         for name in TOKENIZER_FILES:
             path = Path(self.folder, name)
@@ -129,7 +129,7 @@ def load(
 
 
 def key(path: str | Path, spec: GlueSpec, split: str, tokenizer: FolderTokenizer, skip_bad_rows: bool) -> str:
-    """Return a SHA-256 of everything that the result of :func:`load` depends on."""
+    """Return a SHA-256 of everything that determines the result of :func:`load`."""
     digest = hashlib.sha256(FORMAT)
     for part in (str(sorted(spec.plain().items())), split, Path(path).suffix, tokenizer.fingerprint(), skip_bad_rows):
         digest.update(str(part).encode() + b"\0")
@@ -147,7 +147,7 @@ def read_cache(path: Path) -> Tokenized | None:
         offsets, index, skipped = arrays["offsets"], arrays["index"], int(arrays["skipped"])
         return Tokenized(arrays["tokens"], offsets, arrays.get("labels"), index, skipped)
     except (UserError, KeyError, TypeError, ValueError) as error:
-        logger.warning("damaged cache, made again: %s", error)
+        logger.warning("damaged cache file, rebuilt: %s", error)
         return None
 
 

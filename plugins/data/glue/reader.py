@@ -80,7 +80,7 @@ def read(path: str | Path, spec: GlueSpec, split: str, skip_bad_rows: bool = Fal
         skip_bad_rows: leave out and count bad rows instead of raising an error.
 
     Returns:
-        :class:`Examples`. A test split is unlabeled where its labels are missing or none of the task's.
+        :class:`Examples`. A test split is unlabeled if its labels are missing or unknown to the task.
 
     Raises:
         UserError: a row is bad, a column is missing or ambiguous, or there are no rows.
@@ -157,7 +157,7 @@ def parse_label(value: Any, spec: GlueSpec, ids: Mapping[str, int]) -> float:
         ids: id of each label of the task, as it is written.
 
     Raises:
-        BadRow: it is none of them, or no number on the task's scale.
+        BadRow: it is not among them, or not a number on the task's scale.
     """
     if value is None or value == "":
         raise BadRow(f"no label in the column {shown(spec.label)}")

@@ -1,4 +1,4 @@
-"""Find documents of a corpus that occur twice, exactly or nearly, in constant memory: what grows is on disk.
+"""Find exact and near duplicates among the documents of a corpus, in constant memory: growing data is kept on disk.
 
 Exact duplicates agree in the digest of their normalized text. Near duplicates have a band of their MinHash signatures
 in common and agree in at least a threshold of the signatures' 128 values (:mod:`plugins.data.text.minhash`). Of each
@@ -16,8 +16,8 @@ import numpy as np
 from plugins.data.text.minhash import BANDS, HASHES, band_keys, normalized, signatures
 
 LONGEST = 1_000_000  # characters of a document that near duplicates are compared by
-_RECORDS = 1 << 21  # that are sorted at a time: 100 MB
-_PAIRS = 1 << 15  # that are compared at a time
+_RECORDS = 1 << 21  # records sorted at a time: 100 MB
+_PAIRS = 1 << 15  # pairs compared at a time
 _RECORD = np.dtype([("key", np.uint64), ("rest", np.uint64), ("document", np.int64)])
 
 

@@ -45,8 +45,8 @@ class MaskedBlocks(FairseqDataset):
 
     Args:
         blocks: dataset of 1-dimensional token tensors with ``sizes``.
-        masking: how to mask.
-        seed: of the masks and of the order.
+        masking: the settings of masking.
+        seed: random seed of the masks and of the order.
     """
 
     def __init__(self, blocks: FairseqDataset, masking: Masking, seed: int):

@@ -85,7 +85,7 @@ class Shards:
     """The shards of a preparation in their folder: each is complete or missing.
 
     Args:
-        settings: of the preparation.
+        settings: settings of the preparation.
         corpus: its text.
         work: the folder.
         given: the tokenizer; None if one is to be trained.
@@ -108,7 +108,7 @@ class Shards:
             found = read_json(path, dict) if path.exists() else {}
             if changed := [name for name in settings if found.get(name) != settings[name]]:
                 raise UserError(
-                    f"{self.work}: begun with other {' and '.join(changed)}; remove this folder to begin again, or "
+                    f"{self.work}: started with other {' and '.join(changed)}; remove this folder to start again, or "
                     "give the settings of the interrupted call to continue it"
                 )
             return
@@ -139,7 +139,7 @@ class Shards:
                 path = shard_path(self.work, index)
                 with temporary_folder(path) as part:
                     encode_shard(part, self.corpus.work(self.survey, index), encoder.encode, encode)
-                    with suppress(FileExistsError):  # another process was faster
+                    with suppress(FileExistsError):  # another process has written it
                         part.rename(path)
 
     def begin(self, missing: Sequence[int]) -> None:

@@ -45,10 +45,10 @@ class ShardWork:
 
     Attributes:
         streams: by split. Documents of "train" may also be routed to "valid".
-        router: of the documents of "train".
+        router: router of the documents of "train".
         separated: write a separator between documents.
         leading: another shard precedes.
-        title: of the progress bar.
+        title: title of the progress bar.
     """
 
     streams: Mapping[str, Stream]

@@ -39,7 +39,7 @@ def check_divisible(documents: int) -> None:
 def held_out(documents: int, fraction: float, seed: int) -> Iterator[np.ndarray]:
     """Yield which documents are for validation, booleans for up to a million documents at a time.
 
-    Their number is the rounded fraction, from 1 to all but one; none of a single document.
+    Their number is the rounded fraction, from 1 to all but one; 0 for a single document.
     """
     left = min(max(1, round(fraction * documents)), documents - 1)
     if documents <= _CHUNK:
@@ -109,7 +109,7 @@ class SplitWriter:
 
         Args:
             ids: (tokens,) of all lines.
-            sizes: (lines,) number of ids of each; lines of size 0 have no symbols and vanish.
+            sizes: (lines,) number of ids of each; lines of size 0 have no symbols and are dropped.
             begins: (lines,) booleans: whether a document begins with the line.
         """
         document = self.documents + np.cumsum(begins)  # (lines,) number of each line's document, from 1

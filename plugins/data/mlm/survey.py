@@ -1,4 +1,4 @@
-"""The first pass over a corpus: count documents, sample lines for a tokenizer, collect what finds duplicates."""
+"""The first pass over a corpus: count documents, sample lines for a tokenizer, collect what identifies duplicates."""
 
 from dataclasses import dataclass
 
@@ -15,9 +15,9 @@ class Surveyed:
 
     Attributes:
         documents: number of documents that begin in it.
-        lines: those of its lines that may be in the sample; None if there is none to draw. Their documents are counted
+        lines: those of its lines that may be in the sample; None if no sample is needed. Their documents are counted
             from the first that begins in the block; -1 is the one before.
-        digests, signatures: of the documents, if duplicates are looked for.
+        digests, signatures: digests and signatures of the documents, if duplicates are looked for.
     """
 
     documents: int
@@ -34,7 +34,7 @@ class Surveyor:
         key: field of JSON records that contains the text.
         whole_documents: an item is a document, not a line.
         sample: draw lines.
-        exact, near: collect what finds duplicates.
+        exact, near: collect the data that identifies duplicates.
     """
 
     key: str

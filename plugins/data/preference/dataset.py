@@ -21,7 +21,7 @@ class PreferenceRows(ByLength):
 
     Args:
         found: what was read.
-        encoder: of the model.
+        encoder: encoder of the model.
         longest: tokens of a text at most.
         objective: kind of row; for ``listwise``, comparisons without ratings are lists of two.
         list_size: texts in a list, where no column groups them.

@@ -17,7 +17,7 @@ def reversed_pairs(gaps: np.ndarray, share: float, which: str = "random", seed: 
 
     Args:
         gaps: (P,) how much better the better text of each is: a difference of ratings, or of a model's scores.
-        share: of the comparisons.
+        share: fraction of the comparisons.
         which: one of :data:`WHICH`; equal gaps are ordered at random.
 
     Raises:

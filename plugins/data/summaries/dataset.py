@@ -160,7 +160,7 @@ class SummaryDataset(ByLength):
 
     Args:
         encoded: the records.
-        layout: of a text.
+        layout: layout of a text.
         pad: target where there is no loss.
         longest: largest number of tokens of an input of the model.
         document_tokens: largest number of tokens of a document; None for as many as fit.

@@ -25,7 +25,7 @@ class TextSource:
 
     Attributes:
         path: where it is read from.
-        name: what errors and the manifest call it.
+        name: its name in errors and in the manifest.
         is_json: whether it has JSON records instead of plain text.
     """
 
@@ -51,7 +51,7 @@ class Block:
 
     Attributes:
         source: the file; None for documents in memory.
-        offset: of the first byte in the decompressed file.
+        offset: offset of the first byte in the decompressed file.
         content: the lines as they are stored, or documents.
         continues: whether the first line belongs to the document of the line before it.
         stored: number of bytes of the file that were read for the block.
@@ -69,7 +69,7 @@ class Parsed:
     """The lines of a block.
 
     Attributes:
-        lines: of text; none is empty. With whole documents an item is a document, with its line breaks.
+        lines: lines of text; none is empty. With whole documents an item is a document, with its line breaks.
         starts: index of the line that each document begins with.
     """
 

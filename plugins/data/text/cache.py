@@ -62,7 +62,7 @@ def cached(cache: str, key: dict[str, Any], encode: Callable[[str], dict]) -> tu
     if content is None:
         try:
             if os.path.lexists(folder):
-                logger.warning("%s: damaged, made again", folder)
+                logger.warning("%s: damaged, rebuilt", folder)
                 remove(folder)
             write(key, folder, encode)
             remove_outdated(cache, key, folder)
@@ -94,7 +94,7 @@ def checksum(content: Any) -> str:
 
 
 def write(key: dict[str, Any], folder: str, encode: Callable[[str], dict]) -> None:
-    """Write an entry under a temporary name, then rename it; of several processes the first to finish wins."""
+    """Write an entry under a temporary name, then rename it; of several processes, the first one wins."""
     with temporary_folder(folder) as part:
         content = {**encode(str(part)), "key": key}
         content["written"] = {name: digest(part / name) for name in sorted(os.listdir(part))}

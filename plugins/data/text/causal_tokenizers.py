@@ -49,7 +49,7 @@ class ByteLevelBPE:
         vocabulary: {symbol: index}, where bytes are written as GPT-2 writes them.
         merges: pairs of symbols, the most frequent first.
         extra: {symbol: index} of those that come from no text.
-        source: what the errors name.
+        source: the source named in errors.
 
     Raises:
         UserError: indices have gaps, or the result of a merge is not a symbol.

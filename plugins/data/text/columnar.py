@@ -36,7 +36,7 @@ def find(folder: str | Path, names: Sequence[str]) -> Path | None:
 
     Args:
         folder: the dataset.
-        names: of the split; the first one that exists counts.
+        names: names of the split; the first one that exists counts.
     """
     folder = Path(folder)
     for name in names:
@@ -99,7 +99,7 @@ def splits(path: str | Path) -> dict[str, list[Path]]:
     """Return the first file of each split of a dataset as ``train``, ``valid`` and ``test``, if there is one.
 
     Args:
-        path: of the dataset, or a file, which is the training split.
+        path: path of the dataset, or a file, which is the training split.
 
     Raises:
         UserError: there is no training split.

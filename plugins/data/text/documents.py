@@ -52,8 +52,8 @@ def read_documents(paths: Iterable[str | Path], jsonl_key: str = "text") -> Iter
         jsonl_key: the field of each JSON object that contains the text.
 
     Raises:
-        UserError: a file is missing, unreadable, compressed, without text or not UTF-8, or a JSON record is no object
-            with text under ``jsonl_key``.
+        UserError: a file is missing, unreadable, compressed, without text or not UTF-8, or a JSON record is not an
+            object with text under ``jsonl_key``.
     """
     for path in map(Path, paths):
         read = _json_documents(path, jsonl_key) if is_json(path, jsonl_key) else _text_documents(path)

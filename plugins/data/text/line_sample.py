@@ -105,7 +105,7 @@ def draw(lines: Sequence[str], documents: np.ndarray, seed: Sequence[int], limit
 
     Args:
         documents: (lines,) index of the document of each line.
-        seed: of the draws; another one for each block.
+        seed: random seed of the draws; another one for each block.
     """
     draws = np.random.default_rng(seed).random(len(lines))
     chosen = np.flatnonzero(draws <= limit)

@@ -1,7 +1,7 @@
 """MinHash (Broder, 1997): signatures of texts, whose agreement estimates the Jaccard similarity of the texts.
 
 The pieces of a text are its substrings of 5 characters. 128 hash values per text in 16 bands of 8: two texts of
-similarity 0.8 have a band in common with probability 0.95.
+similarity 0.8 share a band with probability 0.95.
 """
 
 import unicodedata
@@ -33,7 +33,7 @@ def jaccard(first: str, second: str) -> float:
 
 
 def signatures(texts: Sequence[str], seed: int = 0) -> np.ndarray:
-    """Return the MinHash values of texts, (n, 128) uint32; the share that two share estimates their similarity."""
+    """Return the MinHash values of texts, (n, 128) uint32; the fraction of equal values estimates similarity."""
     random = np.random.default_rng(seed)
     factors = random.integers(2**32, size=HASHES, dtype=np.uint32) | np.uint32(1)
     offsets = random.integers(2**32, size=HASHES, dtype=np.uint32)

@@ -27,7 +27,7 @@ class PackedFile:
     Args:
         path: a regular file, or the pipe of a process substitution.
         start: offset of the first byte; only in a plain file.
-        name: what errors call the file, if not ``path``.
+        name: the name of the file in errors (default: ``path``).
         binary: accept any other format and return its bytes; by default those of a known format are an error.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Train a sentencepiece model in a process of its own, whose memory (20 bytes per character) it gives back.
+"""Train a sentencepiece model in a separate process, so that its memory (20 bytes per character) is freed afterwards.
 
 Run as a script, which imports nothing of this package: lines in UTF-8 on stdin, the model on stdout.
 """
@@ -16,7 +16,7 @@ def train(lines: Iterable[str], options: dict[str, Any]) -> bytes:
     """Return the model of some lines.
 
     Args:
-        options: of ``SentencePieceTrainer.train``.
+        options: options of ``SentencePieceTrainer.train``.
 
     Raises:
         RuntimeError: of sentencepiece.

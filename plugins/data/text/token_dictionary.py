@@ -27,7 +27,7 @@ class TokenDictionary(Dictionary):
     in targets, at positions without a prediction. Inputs may be padded with any symbol on the right.
 
     Attributes:
-        tokenizer: what turns text into indices.
+        tokenizer: converts text to indices.
         added: symbols after those of the tokenizer, such as a separator; no text becomes one of them.
     """
 

@@ -24,7 +24,7 @@ from plugins.errors import UserError
 from plugins.files import read_bytes, read_text
 from plugins.plain_data import parse_json
 
-SENTENCEPIECE_FILE = "sentencepiece.bpe.model"  # the name that fairseq's hub_utils looks for
+SENTENCEPIECE_FILE = "sentencepiece.bpe.model"  # the name that fairseq's hub_utils expects
 DICTIONARY_FILE = "dict.txt"
 GPT2_FILES = ("encoder.json", "vocab.bpe", DICTIONARY_FILE)
 WORD_PIECE_FILES = ("wordpiece.txt", "wordpiece.cased.txt")  # BERT's, of lower-cased text or not

@@ -28,8 +28,8 @@ def model_card_text(
     Args:
         lm: returned by ``plugins.hub.load``.
         state: the content of its checkpoint; {} for a model without a file.
-        path: of the checkpoint, or None.
-        name: of the model.
+        path: path of the checkpoint, or None.
+        name: name of the model.
         pipeline: the Hub's name of the task.
         own: the folder contains code, which ``trust_remote_code=True`` runs.
     """

@@ -25,7 +25,7 @@ def largest_difference(model: Any, folder: str | Path, head: str | None = None) 
 
     Args:
         model: returned by :func:`plugins.hub.load`, in float32.
-        folder: of :func:`.export.export`.
+        folder: returned by :func:`.export.export`.
         head: the classification head that was exported, where the model has several.
     """
     import transformers

@@ -25,7 +25,7 @@ def command_of(state: Mapping[str, Any], path: str | Path | None) -> str | None:
 
     Args:
         state: the content of the checkpoint.
-        path: of the checkpoint, or None.
+        path: path of the checkpoint, or None.
     """
     log = Path(path).parent / LOG if path is not None else None
     if log is not None and log.is_file():

@@ -11,7 +11,7 @@ class Contents:
     """A model for transformers.
 
     Attributes:
-        config: of ``config.json``.
+        config: content of ``config.json``.
         tensors: {transformers' name: tensor}.
         files: {name: bytes, text or JSON data} of the tokenizer and of other configs.
         code: {name: source}; empty for a model that transformers has itself.

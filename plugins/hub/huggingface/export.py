@@ -32,7 +32,7 @@ def export(
     Args:
         model: a checkpoint, its folder, or the result of :func:`plugins.hub.load`.
         folder: a new folder.
-        dtype: of the weights: float32, bfloat16 or float16.
+        dtype: data type of the weights: float32, bfloat16 or float16.
         head: the classification head, where the model has several.
         base: the checkpoint that an adapter belongs to; adapters have to be merged, see ``scripts/merge_peft.py``.
 

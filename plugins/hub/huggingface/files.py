@@ -42,7 +42,7 @@ def sizes_of(config: Mapping, names: Mapping[str, str], path: Path) -> dict[str,
     Args:
         config: the parsed ``config.json``.
         names: {the config's key: our option}.
-        path: of the config, named in errors.
+        path: path of the config, named in errors.
 
     Returns:
         {our option: a positive integer}.
@@ -188,8 +188,8 @@ def write_folder(
         folder: a new folder.
         files: {name: bytes, text or JSON data}; a name may have a folder.
         tensors: {name: tensor}; above 5 GB they are written in parts.
-        dtype: of floating-point tensors in the file: one of :data:`DTYPES`, or None for their own.
-        stem: of the name of the weights, ``STEM.safetensors``.
+        dtype: data type of floating-point tensors in the file: one of :data:`DTYPES`, or None for their own.
+        stem: stem of the name of the weights, ``STEM.safetensors``.
 
     Raises:
         UserError: the folder exists already or cannot be written.

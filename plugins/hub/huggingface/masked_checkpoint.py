@@ -31,7 +31,7 @@ def write(
 
     Args:
         output: the ``.pt`` file.
-        options: of clap_roberta.
+        options: options of clap_roberta.
         weights: its state dict.
         files: {name: content} of ``dict.txt`` and the tokenizer.
         source: named in errors.

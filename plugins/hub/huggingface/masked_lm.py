@@ -180,7 +180,7 @@ def labels_of(count: int, spec: Any) -> dict[str, Any]:
     """Return the keys of a config that name the labels.
 
     Args:
-        count: of the outputs; 1 is a regression.
+        count: number of the outputs; 1 is a regression.
         spec: the task, or None where it is not known.
     """
     if count == 1:

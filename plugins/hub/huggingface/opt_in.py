@@ -82,7 +82,7 @@ def weights_of(found: Found, config: Mapping[str, Any], path: Path) -> dict[str,
 
     Args:
         config: that of the OPT, compared with the tensors.
-        path: of the config, named in errors.
+        path: path of the config, named in errors.
 
     Raises:
         UserError: one of the three projections of an attention layer is missing, or a size is not that of the config.
@@ -102,7 +102,7 @@ def weights_of(found: Found, config: Mapping[str, Any], path: Path) -> dict[str,
             if part.endswith("q_proj"):
                 parts = [found.get(name.replace("q_proj", other)) for other in PROJECTIONS]
                 if None in parts or len({each[0].shape for each in parts if each}) > 1:
-                    raise UserError(f"{file}: {name} has no k_proj and v_proj of its shape; is the file whole?")
+                    raise UserError(f"{file}: {name} has no k_proj and v_proj of its shape; the file may be truncated")
                 whole = torch.cat([each[0] for each in parts if each])  # (3 C, C), or (3 C,)
                 renamed[f"h.{number}.attn.c_attn.{kind}"] = (whole.t() if whole.ndim == 2 else whole, file)
             continue

@@ -189,7 +189,7 @@ def check_sizes(config: Mapping[str, Any], found: Found, path: Path) -> None:
     """
     missing = next((name for name in (WORDS, PLACES, TYPES) if name not in found), None)
     if missing is not None:
-        raise UserError(f"{files.weight_files(path.parent)[-1]}: no tensor {missing}; is the file whole?")
+        raise UserError(f"{files.weight_files(path.parent)[-1]}: no tensor {missing}; the file may be truncated")
     files.check_size(path, "num_hidden_layers", config["num_hidden_layers"], files.count_layers(found, THEIRS))
     files.check_size(path, "vocab_size", config["vocab_size"], found[WORDS][0].shape[0])
     files.check_size(path, "hidden_size", config["hidden_size"], found[WORDS][0].shape[-1])
@@ -207,7 +207,7 @@ def translate(
     Segments are folded into the positions: RoBERTa has one segment, and others are not used unless requested.
 
     Args:
-        found: of :func:`read_weights`.
+        found: returned by :func:`read_weights`.
         rows: for each word of our dictionary, its row there.
         untied: the output has its own table.
         folder: named in errors.

@@ -40,7 +40,7 @@ def read_dictionary(folder: Path, tokenizer: str | Path | None, rows: int) -> To
     Args:
         folder: the folder of the model.
         tokenizer: where the tokenizer's files are, if not there.
-        rows: of the embedding table.
+        rows: rows of the embedding table.
 
     Raises:
         UserError: a file is missing or damaged, or the tokenizer does not fit the table.

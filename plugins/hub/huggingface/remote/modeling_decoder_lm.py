@@ -157,7 +157,7 @@ class DecoderLMForCausalLM(PreTrainedModel, GenerationMixin):
             labels: (B, T), the tokens themselves, -100 where none is predicted; they are shifted here.
             style: see the class.
             use_cache: return a cache for the next call.
-            logits_to_keep: of how many last tokens logits are returned; 0 for all.
+            logits_to_keep: number of last tokens whose logits are returned; 0 for all.
         """
         held = cache if cache is not None else past_key_values
         styles = self.style_weights(style, len(input_ids))
