@@ -86,6 +86,7 @@ def test_the_head_shares_the_embedding_table_unless_untied(task):
     tied, untied = (toy.make_model(task, untie_weights_roberta=u).encoder for u in (False, True))
     assert tied.lm_head.weight is tied.sentence_encoder.embed_tokens.weight
     assert untied.lm_head.weight is not untied.sentence_encoder.embed_tokens.weight
+    assert float(untied.lm_head.weight.std()) == pytest.approx(0.02, rel=0.05)
 
 
 def test_a_learned_bos_bias_is_saved(task):

@@ -265,3 +265,11 @@ def test_no_prompts_give_no_texts():
 def test_settings_that_make_no_sense(options, named):
     with toy.refused(*named, error=ValueError):
         Search(**options)
+
+
+def test_two_hypotheses_find_a_text_that_greedy_search_misses():
+    """After token 1: 2 with 0.6, then 1/3 each; 3 with 0.4, then the end with 0.9."""
+    table = [[1.0, 0, 0, 0], [0, 0, 0.6, 0.4], [0.4, 0.3, 0.3, 0], [0.9, 0.1, 0, 0]]
+    prompts, rules = [torch.tensor([1])], Constraints(END, 2)
+    greedy, two = (generate(Bigrams(table), prompts, rules, Search(beam=beam, length_penalty=0)) for beam in (1, 2))
+    assert (greedy, two) == ([[2]], [[3]])

@@ -47,3 +47,8 @@ def test_curves_of_several_runs_are_averaged_where_all_have_a_value():
 
 def test_the_band_of_one_run_has_no_width():
     assert runs.average([(np.array([1]), np.array([2.0]))])[2].tolist() == [0.0]
+
+
+def test_intervals_without_speed_do_not_count():
+    lines = [inner(1, "0", "2"), inner(2, "0", "3"), inner(3, "0", "4"), inner(4, "1", "10")]
+    assert runs.summarize(read_log(lines)).tokens_per_second == 1.0

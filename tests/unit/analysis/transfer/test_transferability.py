@@ -39,3 +39,9 @@ def test_the_h_score_is_that_of_centered_features():
     """tr(cov(f)^-1 cov(E[f | y])) by np.cov, of features far from the origin."""
     assert transferability.h_score(E + 3, SPLIT) == pytest.approx(0.925925925925926)
     assert transferability.h_score(E, SPLIT) == pytest.approx(0.925925925925926)
+
+
+def test_the_h_score_of_three_classes():
+    """Between-class over total variance of one feature: means 1, 4, 10 of pairs that differ by 2."""
+    feature, labels = np.array([[0.0], [2], [3], [5], [9], [11]]), np.array([0, 0, 1, 1, 2, 2])
+    assert transferability.h_score(feature, labels) == pytest.approx(84 / 90)

@@ -33,3 +33,10 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with toy.refused("--record-logits"):
         logits.Recorder(tmp_path / "file")
+
+
+def test_a_file_of_other_numbers_is_named(tmp_path):
+    for array in (np.zeros(3, np.float32), np.zeros((3, 2), np.int64)):
+        np.save(tmp_path / "train_epoch_1.npy", array)
+        with toy.refused("train_epoch_1.npy"):
+            logits.read(tmp_path, "train")

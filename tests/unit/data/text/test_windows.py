@@ -153,3 +153,11 @@ def test_pages_are_given_back_and_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr(TextSplit, "SMALL", 0)
     for _ in range(5):
         assert text.read(np.array([0, 9_990]), 3).tolist() == [[0, 1, 2], [9_990, 9_991, 9_992]]
+
+
+def test_the_first_epoch_is_number_one():
+    new, first = (RandomWindows(split(30), 4, -1, seed=3, most=10) for _ in range(2))
+    first.set_epoch(1)
+    assert [part.tolist() for part in new.locate(np.arange(10))] == [
+        part.tolist() for part in first.locate(np.arange(10))
+    ]

@@ -1,0 +1,37 @@
+"""Products of features and a table in a chosen type."""
+
+import pytest
+import torch
+
+from plugins.modules import products
+
+A, B = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[1.0, 0.5], [0.0, 2.0]])
+AB = [[1.0, 4.5], [3.0, 9.5]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_product_is_returned_in_the_type_and_written_to_out(dtype):
+    assert products.product(A.to(dtype), B.to(dtype), torch.float32).tolist() == AB
+    out = torch.empty(2, 2)
+    assert products.product(A.to(dtype), B.to(dtype), torch.float32, out) is out and out.tolist() == AB
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_product_is_added_in_place(dtype):
+    total = torch.ones(2, 2)
+    products.add_product(total, A.to(dtype), B.to(dtype))
+    assert total.tolist() == [[2.0, 5.5], [4.0, 10.5]]
+
+
+def test_the_start_of_rows_is_viewed_as_predictions():
+    rows = torch.arange(6.0).view(2, 3)
+    assert products.reuse(rows, 2).tolist() == [[0, 1], [2, 3]]
+    assert products.reuse(rows, 2).data_ptr() == rows.data_ptr()
+
+
+def test_a_cpu_passes_half_precision_factors_in_float32():
+    x, weight = torch.zeros(1, dtype=torch.bfloat16), torch.zeros(1, dtype=torch.bfloat16)
+    assert products.types_of(x, weight) == (torch.bfloat16, torch.float32, torch.float32)
+    assert products.types_of(x.double(), weight) == (torch.float64,) * 3
+    with torch.autocast("cpu", torch.bfloat16):
+        assert products.types_of(x.float(), weight.float()) == (torch.bfloat16, torch.float32, torch.float32)
