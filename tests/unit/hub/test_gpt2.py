@@ -10,7 +10,6 @@ import toy
 from plugins import checkpoints, hub
 from plugins.data.text.causal_tokenizers import Characters
 from plugins.data.text.token_dictionary import TokenDictionary
-from plugins.errors import UserError
 from plugins.hub import gpt2
 
 pytestmark = pytest.mark.slow  # transformers takes seconds to import
@@ -169,55 +168,53 @@ def change_weights(folder, change):
 
 
 NAMED = {
-    "model type": (lambda d: change_config(d, model_type="gptj"), "config.json: model_type gptj"),
+    "model type": (lambda d: change_config(d, model_type="gptj"), "config.json", "model_type gptj"),
     "scale": (lambda d: change_config(d, scale_attn_by_inverse_layer_idx=True), "scale_attn_by_inverse_layer_idx true"),
     "activation": (lambda d: change_config(d, activation_function="silu"), "activation_function silu"),
-    "layers": (lambda d: change_config(d, n_layer=10**9), "config.json: n_layer 1000000000"),
-    "symbols": (lambda d: change_config(d, vocab_size=10**9), "config.json: vocab_size 1000000000"),
-    "positions": (lambda d: change_config(d, n_positions=10**9), "config.json: n_positions 1000000000"),
-    "width": (lambda d: change_config(d, n_embd=2 * 10**9), "config.json: n_embd 2000000000"),
-    "inner width": (lambda d: change_config(d, n_inner=10**9), "config.json: n_inner 1000000000"),
-    "heads": (lambda d: change_config(d, n_head=3), "config.json: n_head 3"),
-    "a size that is a text": (lambda d: change_config(d, n_layer="2"), "config.json: n_layer 2"),
-    "dropout": (lambda d: change_config(d, resid_pdrop=[1]), "config.json: resid_pdrop [1]"),
-    "ends": (lambda d: change_config(d, eos_token_id="x"), "config.json: eos_token_id x"),
-    "no config": (lambda d: (d / "config.json").write_text("{"), "config.json:1: not JSON"),
-    "too few rows": (lambda d: change_config(d, vocab_size=200), "config.json: vocab_size 200"),
-    "no tokenizer": (lambda d: (d / "vocab.json").unlink(), "no tokenizer in this folder"),
-    "no weights": (lambda d: (d / "pytorch_model.bin").unlink(), "no weights in this folder"),
-    "truncated": (lambda d: (d / "pytorch_model.bin").write_bytes(b"PK\3\4"), "pytorch_model.bin: truncated, or not"),
+    "layers": (lambda d: change_config(d, n_layer=10**9), "config.json", "n_layer 1000000000"),
+    "symbols": (lambda d: change_config(d, vocab_size=10**9), "config.json", "vocab_size 1000000000"),
+    "positions": (lambda d: change_config(d, n_positions=10**9), "config.json", "n_positions 1000000000"),
+    "width": (lambda d: change_config(d, n_embd=2 * 10**9), "config.json", "n_embd 2000000000"),
+    "inner width": (lambda d: change_config(d, n_inner=10**9), "config.json", "n_inner 1000000000"),
+    "heads": (lambda d: change_config(d, n_head=3), "config.json", "n_head 3"),
+    "a size that is a text": (lambda d: change_config(d, n_layer="2"), "config.json", "n_layer 2"),
+    "dropout": (lambda d: change_config(d, resid_pdrop=[1]), "config.json", "resid_pdrop [1]"),
+    "ends": (lambda d: change_config(d, eos_token_id="x"), "config.json", "eos_token_id x"),
+    "no config": (lambda d: (d / "config.json").write_text("{"), "config.json:1"),
+    "too few rows": (lambda d: change_config(d, vocab_size=200), "config.json", "vocab_size 200"),
+    "no tokenizer": (lambda d: (d / "vocab.json").unlink(), "hf"),
+    "no weights": (lambda d: (d / "pytorch_model.bin").unlink(), "hf"),
+    "truncated": (lambda d: (d / "pytorch_model.bin").write_bytes(b"PK\3\4"), "pytorch_model.bin"),
     "missing": (
         lambda d: change_weights(d, lambda w: w.pop("transformer.h.1.ln_2.bias")),
-        "pytorch_model.bin: no tensor h.1.ln_2.bias",
+        "pytorch_model.bin", "h.1.ln_2.bias",
     ),
     "shape": (
         lambda d: change_weights(d, lambda w: w.update({"transformer.h.0.mlp.c_fc.weight": torch.zeros(16, 60)})),
-        "pytorch_model.bin: h.0.mlp.c_fc.weight has the shape [16, 60], but config.json makes it [16, 64]",
+        "pytorch_model.bin", "h.0.mlp.c_fc.weight", "[16, 60]", "config.json", "[16, 64]",
     ),
     "unknown": (
         lambda d: change_weights(d, lambda w: w.update({"score.weight": torch.zeros(2, 16)})),
-        "pytorch_model.bin: contains score.weight,",
+        "pytorch_model.bin", "score.weight",
     ),
     "not tied": (
         lambda d: change_weights(d, lambda w: w.update({"lm_head.weight": torch.zeros(300, 16)})),
-        "lm_head.weight is not wte.weight",
+        "lm_head.weight", "wte.weight",
     ),
     "code": (
         lambda d: torch.save({"x": shutil.rmtree}, d / "pytorch_model.bin"),
-        "refused: it contains shutil.rmtree",
+        "shutil.rmtree",
     ),
 }
 
 
 @pytest.mark.parametrize("case", NAMED)
 def test_what_does_not_fit_is_one_line_that_names_it(transformers, tokenizer, tmp_path, case):
-    change, message = NAMED[case]
+    change, *named = NAMED[case]
     folder = save(theirs(transformers), tmp_path / "hf", tokenizer, "pytorch_model.bin")
     change(folder)
-    with pytest.raises(UserError) as error:
+    with toy.refused(folder, *named):
         gpt2.read(folder)
-    assert message in str(error.value) and str(tmp_path) in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 def test_causal_masks_of_older_files_are_left_out(transformers, tokenizer, tmp_path):

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+import toy
 from omegaconf import OmegaConf
 
 from plugins.data.text.causal_tokenizers import Characters
 from plugins.data.text.token_dictionary import TokenDictionary
-from plugins.errors import UserError
 from plugins.models.causal_lm import CausalLanguageModel
 from plugins.models.causal_lm_config import SIZES, CausalLMConfig
 from plugins.options import NO_START
@@ -104,33 +104,30 @@ def test_training_starts_with_the_architecture_of_the_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "options", "message"),
+    ("rows", "options", "named"),
     [
-        (13, {"decoder_layers": 3}, "--decoder-layers 3 contradicts"),
-        (13, {"norm_eps": 1e-6}, "--norm-eps 1e-06 contradicts"),
-        (12, {}, "its table has 13 rows, but the dictionary 12 symbols"),
+        (13, {"decoder_layers": 3}, ["--decoder-layers 3"]),
+        (13, {"norm_eps": 1e-6}, ["--norm-eps 1e-06"]),
+        (12, {}, ["13", "12"]),
     ],
 )
-def test_what_contradicts_the_checkpoint_is_named(tmp_path, rows, options, message):
+def test_what_contradicts_the_checkpoint_is_named(tmp_path, rows, options, named):
     path = save(make(13), tmp_path / "model.pt")
-    with pytest.raises(UserError) as error:
+    with toy.refused(path, *named):
         make(rows, finetune_from_model=path, **options)
-    assert message in str(error.value) and path in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "named"),
     [
-        ({"decoder_attention_heads": 3}, "--decoder-attention-heads 3 does not divide --decoder-embed-dim 16"),
-        ({"norm_eps": 0.0}, "--norm-eps 0.0 is not positive"),
-        ({"vocab_size": 9}, "--vocab-size 9 contradicts the dictionary, which has 13 symbols"),
+        ({"decoder_attention_heads": 3}, ["--decoder-attention-heads 3", "--decoder-embed-dim 16"]),
+        ({"norm_eps": 0.0}, ["--norm-eps 0.0"]),
+        ({"vocab_size": 9}, ["--vocab-size 9", "13"]),
     ],
 )
-def test_options_that_do_not_fit_are_one_line_that_names_the_flag(options, message):
-    with pytest.raises(UserError) as error:
+def test_options_that_do_not_fit_are_named(options, named):
+    with toy.refused(*named):
         make(**options)
-    assert message in str(error.value)
 
 
 def test_recomputed_activations_change_neither_loss_nor_gradients():
