@@ -157,3 +157,7 @@ def test_parts_of_a_file_are_disjoint_and_whole(tmp_path, dictionary):
     parts = [load(path, Columns(), layout, dictionary, cache, part=part) for part in ((0.3, 1.0), (0.0, 0.3))]
     found = [[dictionary.decode(part.document(i)) for i in range(len(part))] for part in parts]
     assert sorted(found[0] + found[1]) == sorted(documents) and min(map(len, found)) > 5
+
+
+def test_a_document_of_one_token_is_used(make):
+    assert len(make([("a", "b"), ("ab", "c")])) == 2

@@ -161,3 +161,7 @@ def test_the_first_epoch_is_number_one():
     assert [part.tolist() for part in new.locate(np.arange(10))] == [
         part.tolist() for part in first.locate(np.arange(10))
     ]
+
+
+def test_a_text_shorter_than_a_window_is_one_window():
+    assert len(RandomWindows(split(5), 8, -1, seed=3, most=10)) == 1
