@@ -38,46 +38,71 @@ def plant(labels: np.ndarray, num_classes: int, kind: str, rate: float, seed: in
     check(0 < rate <= 0.5, f"rate {rate:g}: above 0 and at most 0.5 is expected")
     labels = checked_labels(labels, num_classes)
     random = np.random.default_rng(seed)
-    given = labels.copy()
     order = random.permutation(num_classes)  # which classes take which part
+    if kind in ("uniform", "rare_class"):
+        return (_uniform if kind == "uniform" else _rare_class)(labels, num_classes, rate, random)
+    if kind == "annotator":
+        return _annotator(labels, rate, random, weak)
+    return _between_classes(labels, kind, rate, order, random)
 
-    def some(rows: np.ndarray, share: float) -> np.ndarray:
-        return random.choice(rows, round(share * len(rows)), replace=False)
 
-    def of(k: int) -> np.ndarray:
-        return np.flatnonzero(labels == k)
+def _others(labels: np.ndarray, rows: np.ndarray, num_classes: int, random: np.random.Generator) -> np.ndarray:
+    """Return another class for each of some rows."""
+    return (labels[rows] + random.integers(1, num_classes, len(rows))) % num_classes
 
-    def others(rows: np.ndarray) -> np.ndarray:
-        return (labels[rows] + random.integers(1, num_classes, len(rows))) % num_classes
 
-    if kind == "uniform":
-        rows = some(np.arange(len(labels)), rate)
-        given[rows] = others(rows)
-    elif kind == "asymmetric":
+def _some(rows: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+    return random.choice(rows, round(share * len(rows)), replace=False)
+
+
+def _uniform(labels: np.ndarray, num_classes: int, rate: float, random: np.random.Generator) -> np.ndarray:
+    given = labels.copy()
+    rows = _some(np.arange(len(labels)), rate, random)
+    given[rows] = _others(labels, rows, num_classes, random)
+    return given
+
+
+def _rare_class(labels: np.ndarray, num_classes: int, rate: float, random: np.random.Generator) -> np.ndarray:
+    given = labels.copy()
+    counts = np.bincount(labels, minlength=num_classes)
+    rare = int(np.where(counts > 0, counts, len(labels) + 1).argmin())
+    rest = np.flatnonzero(labels != rare)
+    given[random.choice(rest, max(1, min(len(rest) // 2, round(rate * counts[rare]))), replace=False)] = rare
+    return given
+
+
+def _annotator(labels: np.ndarray, rate: float, random: np.random.Generator, weak: np.ndarray | None) -> np.ndarray:
+    if weak is None:
+        raise UserError("annotator: the probabilities of a weak model are needed")
+    given, answers = labels.copy(), weak.argmax(1)
+    wrong = np.flatnonzero(answers != labels)
+    check(len(wrong), "annotator: the weak model makes no mistakes")
+    rows = random.permutation(wrong)[: round(rate * len(labels))]
+    given[rows] = answers[rows]
+    return given
+
+
+def _between_classes(
+    labels: np.ndarray, kind: str, rate: float, order: np.ndarray, random: np.random.Generator
+) -> np.ndarray:
+    """Return labels of which whole classes lose rows to others: asymmetric, one_class, pair and cyclic noise."""
+    given, num_classes = labels.copy(), len(order)
+
+    def some(k: int, share: float) -> np.ndarray:
+        return _some(np.flatnonzero(labels == k), share, random)
+
+    if kind == "asymmetric":
         first, second = order[0], order[1]
         for k, target, share in ((first, second, 1.25), (second, order[2 % num_classes], 0.75)):
-            given[some(of(k), min(0.5, share * rate))] = target if target != k else first
+            given[some(k, min(0.5, share * rate))] = target if target != k else first
     elif kind == "one_class":
-        rows = some(of(order[0]), rate)
-        given[rows] = others(rows)
+        rows = some(order[0], rate)
+        given[rows] = _others(labels, rows, num_classes, random)
     elif kind == "pair":
-        given[some(of(order[0]), rate)], given[some(of(order[1]), rate)] = order[1], order[0]
-    elif kind == "cyclic":
-        for k in range(num_classes):
-            given[some(of(k), rate)] = (k + 1) % num_classes
-    elif kind == "rare_class":
-        counts = np.bincount(labels, minlength=num_classes)
-        rare = int(np.where(counts > 0, counts, len(labels) + 1).argmin())
-        rest = np.flatnonzero(labels != rare)
-        given[random.choice(rest, max(1, min(len(rest) // 2, round(rate * counts[rare]))), replace=False)] = rare
+        given[some(order[0], rate)], given[some(order[1], rate)] = order[1], order[0]
     else:
-        if weak is None:
-            raise UserError("annotator: the probabilities of a weak model are needed")
-        answers = weak.argmax(1)
-        wrong = np.flatnonzero(answers != labels)
-        check(len(wrong), "annotator: the weak model makes no mistakes")
-        rows = random.permutation(wrong)[: round(rate * len(labels))]
-        given[rows] = answers[rows]
+        for k in range(num_classes):
+            given[some(k, rate)] = (k + 1) % num_classes
     return given
 
 
