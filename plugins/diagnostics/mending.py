@@ -72,6 +72,11 @@ def cells(path: str | Path, texts: Sequence[str], label: str, header: Sequence[s
     """
     path = Path(path)
     content = read_bytes(path)
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}:{line}: byte {error.start} is not UTF-8; convert the file") from None
     if is_json(path):
         return list(_json_cells(path, content, texts, label))
     table = _csv_rows(path, content) if is_csv(path) else _tsv_rows(content)

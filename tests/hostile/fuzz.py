@@ -136,6 +136,7 @@ class Readers:
             folder / "masked" / "dict.txt": (None, None, lambda p: hub.load(str(p.parent))),
             folder / "masked" / "sentencepiece.bpe.model": (None, None, lambda p: hub.load(str(p.parent))),
         }
+        self.files |= diagnostics_files(self.made("diagnostics"))
         for path, (write, content, _) in list(self.files.items()):
             if write is not None:
                 write(path, content)
@@ -184,6 +185,35 @@ class Readers:
         file = io.BytesIO()
         self.torch.save(state, file)
         return file.getvalue()
+
+
+def diagnostics_files(folder):
+    """Return {path: (write, content, read)} of the files that the diagnostics read."""
+    from plugins import files
+    from plugins.diagnostics import datasets, formats, mending, planted, specifications
+
+    spec = "- {name: a, label: x, queries: [one, two], held_out: [three]}\n- {name: b, label: y, queries: [four]}\n"
+    table = "text,label\n" + "".join(f'"text, {i}",{"xy"[i % 2]}\n' for i in range(9))
+    review = {"row": 0, "index": "0", "texts": ["a"], "given_label": "x", "label": "y", "is_error": True}
+    pvi = "sentence1,label,H_yb,H_yx\n" + "".join(f"text {i},{i % 2},1.0,0.{i}\n" for i in range(9))
+    return {
+        folder / "specs.yaml": (files.write_text, spec, specifications.read),
+        folder / "rows.csv": (files.write_text, table, lambda p: datasets.read_files([p])),
+        folder / "train.csv": (files.write_text, table, lambda p: mending.cells(p, ["text"], "label")),
+        folder / "review.jsonl": (files.write_text, json.dumps(review) + "\n", mending.read_review),
+        folder / "pvi.csv": (files.write_text, pvi, formats.read),
+        folder / "planted.npz": (lambda p, _: planted.write(p, toy_planted()), "", lambda p: planted.read([p])),
+    }
+
+
+def toy_planted():
+    import numpy as np
+
+    from plugins.diagnostics import planted
+
+    labels = np.arange(6) % 2
+    one = planted.Planting("pair", 0.1, 1, 1 - labels)
+    return planted.Planted(labels, ["x", "y"], labels, [one], [np.zeros((1, 6, 2), np.float32)])
 
 
 class Report:

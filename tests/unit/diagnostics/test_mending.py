@@ -6,6 +6,7 @@ import pytest
 import toy
 
 from plugins.diagnostics import mending
+from plugins.errors import UserError
 
 
 def judgment(row, texts, given, label):
@@ -84,3 +85,10 @@ def test_a_review_of_another_kind_is_refused(tmp_path, content):
     (tmp_path / "r.jsonl").write_text(content)
     with toy.refused("r.jsonl"):
         mending.read_review(tmp_path / "r.jsonl")
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.tsv", "rows.jsonl"])
+def test_bytes_that_are_no_utf8_are_named_with_their_line(tmp_path, name):
+    (tmp_path / name).write_bytes(b"text,label\na\xcc,x\n")
+    with pytest.raises(UserError, match=rf"{name}:2: byte 12"):
+        mending.cells(tmp_path / name, ["text"], "label")
