@@ -58,14 +58,11 @@ def main() -> None:
     command.check_inputs(own, [args.data], [args.checkpoint])
     command.check_outputs(folders=[args.output])
     command.check_tasks(args.tasks, "--tasks", args.data)
-    import numpy as np
-
     import plugins.hub
     from plugins import user_dir
-    from plugins.analysis.transfer import task_embeddings
-    from plugins.embeddings import evaluation, figures, gains, transfer
+    from plugins.embeddings import transfer, transfer_study
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read, replacing, write_text
+    from plugins.files import check_not_read
 
     report_in_one_line()
     check_not_read([args.output, *(args.output / name for name in WRITTEN)], [args.checkpoint, *own])
@@ -73,42 +70,14 @@ def main() -> None:
     tasks = {task.spec.name: task for task in (transfer.task_of(name, args.data) for name in args.tasks)}
     path = plugins.hub.find_checkpoint(args.checkpoint)
     embedder = plugins.hub.Embedder.from_pretrained(path)
-    rows = {name: transfer.features(embedder, task, args.rows) for name, task in tasks.items()}
-    text = {name: found.vectors.mean(0) for name, found in rows.items()}
-    fishers = {name: transfer.fisher(embedder, found) for name, found in rows.items()}
-    arrays = {f"TextEmb/{name}": vector for name, vector in text.items()}
-    for name, found in fishers.items():
-        arrays |= {f"TaskEmb/{name}/{component}": array for component, array in found.items()}
-    with replacing(args.output / "task_embeddings.npz") as part, open(part, "wb") as file:
-        np.savez(file, **arrays)
-    similar = transfer.similarity_rows(text, fishers)
-    evaluation.write_table(args.output / "similarity.csv", similar)
-    scores = [{"task": name, **transfer.scores_of(found)} for name, found in rows.items()]
-    evaluation.write_table(args.output / "features.csv", scores)
-    title = "How similar are two tasks to the model?"
-    figures.task_maps(args.output / "map.png", list(tasks), {
-        "TextEmb": [[task_embeddings.cosine(text[a], text[b]) for b in tasks] for a in tasks],
-        "TaskEmb": [[1.0 if a == b else task_embeddings.mean_cosine(fishers, a)[b] for b in tasks] for a in tasks],
-    })  # fmt: skip
-    figures.similarities(args.output / "similarity.png", list(tasks), similar, "TaskEmb, mean cosine", title)
+    similar = transfer_study.predict(embedder, tasks, args.rows, args.output)
     for row in similar:
         print(f"{row['method']:22} {row['source']:>8} -> {row['target']:8} {row['score']:.4f}  rank {row['rank']}")
     if args.matrix:
-        found = transfer.matrix(
-            tasks, args.sizes, args.seeds, path, options(args), args.updates, args.output, job_options.resources(args)
-        )  # fmt: skip
-        evaluation.write_table(args.output / "transfer.csv", found)
-        sizes = {name: transfer.count_rows(task) for name, task in tasks.items()}
-        judged = gains.judge(similar, found, sizes)
-        tables = [gains.summary(found)]
-        if judged:
-            evaluation.write_table(args.output / "judgment.csv", judged)
-            tables.append(gains.judgment(judged))
-        for size in args.sizes:
-            means, errors = gains.mean_gains(found, size, list(tasks))
-            figures.gains(args.output / f"gains-{size}.png", list(tasks), means, errors, size)
-        write_text(args.output / "gains.md", "\n\n".join(tables) + "\n")
-        print("\n\n".join(tables))
+        print(transfer_study.measure(
+            tasks, similar, args.output, sizes=args.sizes, seeds=args.seeds, checkpoint=path, options=options(args),
+            updates=args.updates, resources=job_options.resources(args),
+        ))  # fmt: skip
     print(f"written: {args.output}")
 
 

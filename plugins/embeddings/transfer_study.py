@@ -1,0 +1,89 @@
+"""Which task helps which: embeddings of tasks, scores without training, and measured gains, written to one folder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from plugins.analysis.transfer.task_embeddings import cosine, mean_cosine
+from plugins.files import replacing, write_text
+from plugins.hub.embedder import Embedder
+from plugins.jobs.resources import Resources
+
+from . import evaluation, figures, gains, transfer
+
+
+def predict(embedder: Embedder, tasks: Mapping[str, transfer.Task], rows: int, folder: Path) -> list[dict]:
+    """Rank the sources of every target without training, and write what the ranks are computed from.
+
+    Args:
+        tasks: {name: task}.
+        rows: training rows of each task that are read.
+        folder: receives ``task_embeddings.npz``, ``similarity.csv``, ``similarity.png``, ``features.csv``, ``map.png``.
+
+    Returns:
+        A row for each method and each pair of tasks: method, source, target, score, rank.
+    """
+    features = {name: transfer.features(embedder, task, rows) for name, task in tasks.items()}
+    text = {name: found.vectors.mean(0) for name, found in features.items()}  # (d,) each
+    fishers = {name: transfer.fisher(embedder, found) for name, found in features.items()}
+    arrays = {f"TextEmb/{name}": vector for name, vector in text.items()}
+    for name, found in fishers.items():
+        arrays |= {f"TaskEmb/{name}/{component}": array for component, array in found.items()}
+    with replacing(folder / "task_embeddings.npz") as part, open(part, "wb") as file:
+        np.savez(file, **arrays)
+    similar = transfer.similarity_rows(text, fishers)
+    evaluation.write_table(folder / "similarity.csv", similar)
+    scores = [{"task": name, **transfer.scores_of(found)} for name, found in features.items()]
+    evaluation.write_table(folder / "features.csv", scores)
+    names = list(tasks)
+    figures.task_maps(folder / "map.png", names, {
+        "TextEmb": [[cosine(text[a], text[b]) for b in names] for a in names],
+        "TaskEmb": [[1.0 if a == b else mean_cosine(fishers, a)[b] for b in names] for a in names],
+    })  # fmt: skip
+    title = "How similar are two tasks to the model?"
+    figures.similarities(folder / "similarity.png", names, similar, "TaskEmb, mean cosine", title)
+    return similar
+
+
+def measure(
+    tasks: Mapping[str, transfer.Task],
+    similar: Sequence[dict],
+    folder: Path,
+    *,
+    sizes: Sequence[str],
+    seeds: int,
+    checkpoint: str,
+    options: Sequence,
+    updates: int,
+    resources: Resources,
+) -> str:
+    """Fine-tune every target from every source, and compare the gains with the ranks of :func:`predict`.
+
+    Args:
+        tasks: {name: task}.
+        similar: what :func:`predict` returned.
+        folder: receives ``transfer.csv``, ``judgment.csv``, ``gains.md``, ``gains-SIZE.png``; runs in it are resumed.
+        sizes: training rows of the targets: ``full``, or numbers.
+        seeds: number of seeds.
+        checkpoint: path of the masked LM that every run starts from.
+        options: options of ``fairseq-train`` that all runs share.
+        updates: updates of each run.
+        resources: how the runs are started.
+
+    Returns:
+        The tables in Markdown.
+    """
+    found = transfer.matrix(tasks, sizes, seeds, checkpoint, options, updates, folder, resources)
+    evaluation.write_table(folder / "transfer.csv", found)
+    judged = gains.judge(similar, found, {name: transfer.count_rows(task) for name, task in tasks.items()})
+    tables = [gains.summary(found)]
+    if judged:
+        evaluation.write_table(folder / "judgment.csv", judged)
+        tables.append(gains.judgment(judged))
+    for size in sizes:
+        means, errors = gains.mean_gains(found, size, list(tasks))
+        figures.gains(folder / f"gains-{size}.png", list(tasks), means, errors, size)
+    text = "\n\n".join(tables)
+    write_text(folder / "gains.md", text + "\n")
+    return text
