@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Compare losses on embeddings under one budget: the same batches, a grid for each loss, then several seeds.
+"""Compare embedding losses under one budget: the same batches, a grid search for each loss, then several seeds.
 
     python scripts/compare_losses.py texts --checkpoint checkpoints/mlm --lrs 1e-4 1e-3 --seeds 3 -o comparison
     python scripts/compare_losses.py data --spec rows.yaml --checkpoint checkpoints/mlm --losses batch_hard triplet -o o
 
-Each run is a fairseq-train; finished runs are not repeated. The first seed tries the grid, the other seeds repeat the
-best setting. Untuned model, mean word vectors and TF-IDF are in the table too. Half of the validation rows choose the
-setting, by kNN accuracy, and the other half is scored.
+Each run is a fairseq-train process; finished runs are not repeated. The grid is searched with the first seed; the best
+setting is repeated with the other seeds. The baselines are the untuned model, mean word vectors and TF-IDF. The setting
+is chosen by kNN accuracy on one half of the validation rows; the scores are those of the other half.
 """
 
 import argparse
@@ -21,19 +21,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("data", metavar="DATA", help="folder of CLASS.txt files, or of the files that --spec names")
+    add("data", metavar="DATA", help="folder of CLASS.txt files, or of the files named by --spec")
     add("--spec", metavar="FILE", help="YAML file that describes labeled texts")
     add("--checkpoint", required=True, metavar="CKPT", help="model to start from")
-    add("--losses", nargs="+", metavar="LOSS", help="default: all that need only labeled texts")
+    add("--losses", nargs="+", metavar="LOSS", help="losses to compare (default: all losses for labeled texts)")
     add("--lrs", nargs="+", type=float, default=[1e-4, 1e-3], metavar="X", help="learning rates (1e-4 1e-3)")
-    add("--margins", nargs="+", type=float, default=[], metavar="X", help="margins besides the default of each loss")
-    add("--updates", type=job_options.positive, default=100, metavar="N", help="of each run (%(default)s)")
-    add("--batch-size", type=job_options.positive, default=32, metavar="N", help="rows (%(default)s)")
-    add("--passage-words", type=job_options.positive, default=32, metavar="N", help="of CLASS.txt files (%(default)s)")
-    add("--rows", type=job_options.positive, default=2000, metavar="N", help="validation rows, drawn at random: half "
-        "choose the setting, half are scored (%(default)s)")  # fmt: skip
-    add("--seeds", type=job_options.positive, default=3, metavar="N", help="of the best setting (%(default)s)")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the runs and the table")
+    add("--margins", nargs="+", type=float, default=[], metavar="X", help="margins to try besides each loss's default")
+    add("--updates", type=job_options.positive, default=100, metavar="N", help="updates of each run (%(default)s)")
+    add("--batch-size", type=job_options.positive, default=32, metavar="N", help="rows in a batch (%(default)s)")
+    add("--passage-words", type=job_options.positive, default=32, metavar="N", help="words in a passage (%(default)s)")
+    add("--rows", type=job_options.positive, default=2000, metavar="N", help="validation rows, sampled at random: one "
+        "half to choose the setting, the other to score (%(default)s)")  # fmt: skip
+    add("--seeds", type=job_options.positive, default=3, metavar="N", help="seeds of the best setting (%(default)s)")
+    add("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder of the runs and the table")
     job_options.add(parser, 1, "1")
     command.add_user_dir(parser)
     return parser.parse_args(argv)

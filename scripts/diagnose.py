@@ -5,11 +5,11 @@
     python scripts/diagnose.py --data train.csv dev.csv --checkpoint CKPT -o DIR
     python scripts/diagnose.py --probabilities predictions.npz -o DIR
 
-Folds x seeds models are fine-tuned, each on all folds but one; everything is computed from the logits that they give
-to the rows they did not see. Finished runs are not repeated. --probabilities and --logits take predictions of any
-framework instead: .npz (probabilities or logits, labels), a CSV of PVI, or a folder of training dynamics.
+For each fold and seed, a model is fine-tuned on the other folds; all statistics are computed from out-of-fold logits.
+Finished runs are not repeated. --probabilities and --logits read predictions of any framework instead: .npz
+(probabilities or logits, labels), a CSV of PVI, or a folder of training dynamics.
 
-DIR gets summary.md, summary.json, diagnosis.csv, probabilities.npz, training_dynamics/ and figures/.
+DIR receives summary.md, summary.json, diagnosis.csv, probabilities.npz, training_dynamics/ and figures/.
 """
 
 import argparse
@@ -25,19 +25,19 @@ def parse_args(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
-    add("--glue-dir", metavar="DIR", help="folder with CoLA/, RTE/, ... of the official files, or of --task's own")
-    add("--task", metavar="TASK", help="a task of GLUE, or a YAML file of your own")
-    add("--data", nargs="+", metavar="FILE", help="tables instead: one to train on, and one called dev or valid")
-    add("--text", nargs="+", default=[], metavar="COLUMN", help="of --data: one or two columns of text")
-    add("--label", metavar="COLUMN", help="of --data: column of the classes")
+    add("--glue-dir", metavar="DIR", help="folder with CoLA/, RTE/, ... or with the files of --task")
+    add("--task", metavar="TASK", help="GLUE task, or YAML file that describes your own")
+    add("--data", nargs="+", metavar="FILE", help="tables instead of --task: training file, then dev or valid")
+    add("--text", nargs="+", default=[], metavar="COLUMN", help="one or two text columns of --data")
+    add("--label", metavar="COLUMN", help="class column of --data")
     add("--probabilities", metavar="FILE", help="predictions to diagnose instead of training models")
-    add("--logits", metavar="FILE", help="the same, where an .npz has logits")
+    add("--logits", metavar="FILE", help="like --probabilities, for an .npz of logits")
     add("--checkpoint", metavar="CKPT", help="pretrained model, file or folder, with its tokenizer next to it")
-    add("--folds", type=int, default=5, metavar="N", help="(default: %(default)s)")
-    add("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="N", help="(default: 1 2 3)")
+    add("--folds", type=int, default=5, metavar="N", help="cross-validation folds (default: %(default)s)")
+    add("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="N", help="random seeds (default: 1 2 3)")
     add("--epochs", type=int, default=3, metavar="N", help="passes over the training rows (default: %(default)s)")
     add("--lr", type=float, metavar="LR", help="peak learning rate (default: as scripts/run_glue.py)")
-    add("--batch-size", type=int, metavar="N", help="(default: as scripts/run_glue.py)")
+    add("--batch-size", type=int, metavar="N", help="rows in a batch (default: as scripts/run_glue.py)")
     add("--config", metavar="YAML", help="hyperparameters; see examples/glue/recipes")
     add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
     add(
@@ -48,19 +48,19 @@ def parse_args(argv=None):
         help="what models see: full, first, second, "
         "shuffled, length, overlap, start:N, words:LIST, without:LIST, masked:LIST, hypernyms:LIST (default: full)",
     )
-    add("--frozen", action="store_true", help="do not fine-tune the model, train heads on its features: faster, and V "
-        "is a lower bound")  # fmt: skip
+    add("--frozen", action="store_true", help="train classification heads on frozen features instead of fine-tuning: "
+        "faster; usable information is then a lower bound")  # fmt: skip
     add("--null", choices=["prior", "model"], default="prior", help="prediction without the input: the distribution of "
         "the training labels (default), or a model trained on the empty input")  # fmt: skip
     add("--slices", nargs="+", default=[], metavar="COLUMN", help="columns of the training file to report by")
-    add("--sizes", nargs="+", type=float, default=[], metavar="X", help="shares of the training rows, for a curve")
-    add("--similarity", type=float, default=0.8, metavar="X", help="of near duplicates, which stay in one fold (0.8)")
+    add("--sizes", nargs="+", type=float, default=[], metavar="X", help="fractions of the training rows, for a curve")
+    add("--similarity", type=float, default=0.8, metavar="X", help="near-duplicate threshold; duplicates share a fold (0.8)")
     add("--wordnet", metavar="DIR", help="folder of WordNet's files, for hypernyms (default: where Debian has them)")
-    add("--bins", type=int, default=5, metavar="N", help="classes that scores are cut into for slices (%(default)s)")
-    add("--skip-bad-rows", action="store_true", help="leave out malformed rows, and count them")
+    add("--bins", type=int, default=5, metavar="N", help="bins of regression scores, for slices (%(default)s)")
+    add("--skip-bad-rows", action="store_true", help="skip malformed rows and report their number")
     add("--cache-dir", metavar="DIR", help="cache of tokenized files, or none (default: under ~/.cache)")
     add("--no-figures", action="store_true", help="draw nothing")
-    add("--cpu", action="store_true", help="do not use a GPU")
+    add("--cpu", action="store_true", help="run on the CPU even if there is a GPU")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
     job_options.add(parser, None, "one per GPU, else what cores and memory allow")
     command.add_user_dir(parser)
@@ -110,11 +110,11 @@ def main():
     for line in summary["warnings"]:
         print(f"warning: {line}")
     print(diagnosis_report.sentence(summary))
-    print(f"everything is in {args.output}/; begin with {args.output}/summary.md")
+    print(f"results are in {args.output}/; start with {args.output}/summary.md")
 
 
 def trained(args):
-    """Train what has not been trained yet, and return the summary."""
+    """Train the models whose runs are not finished, and return the summary."""
     import dataclasses
 
     from plugins.checkpoints import find_checkpoint
@@ -142,7 +142,7 @@ def trained(args):
 
 
 def read(args):
-    """Return the rows, and the columns of the training file that --slices names."""
+    """Return the rows, and the training file's columns named by --slices."""
     from plugins.data.glue import reader, specs
     from plugins.diagnostics import datasets
     from plugins.glue import cross_fitting

@@ -4,9 +4,9 @@
     python scripts/long_context.py checkpoints/alibi checkpoints/rotary --text valid.txt -o long
     python scripts/long_context.py checkpoints/rotary --text valid.txt --scaling none linear ntk dynamic yarn -o long
 
-DIR/long_context.json has every number, DIR/long_context.png the losses with 95 % bootstrap intervals. Lengths such as
-4x are multiples of the length that each model was trained on. Windows that do not overlap include early tokens, which
-have little context; sliding windows predict the same tokens at every length, with all of it as context (Press et al.,
+DIR/long_context.json contains all results, DIR/long_context.png plots the losses with 95 % bootstrap intervals. Lengths
+such as 4x are multiples of each model's training length. Nonoverlapping windows include early tokens, which have little
+context; sliding windows predict the same tokens at every length, each with a full window of context (Press et al.,
 2022, appendix B).
 """
 
@@ -23,18 +23,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoints", metavar="CKPT", nargs="+",
-        help="checkpoint or its folder; NAME=CKPT sets its name; several of one name are pooled")  # fmt: skip
-    add("--text", required=True, type=Path, metavar="FILE", help="text to read, in UTF-8")
+        help="checkpoint or its folder; NAME=CKPT names it; checkpoints with the same name are pooled")  # fmt: skip
+    add("--text", required=True, type=Path, metavar="FILE", help="evaluation text, in UTF-8")
     add("--lengths", nargs="+", default=["1x", "2x", "4x", "8x", "16x"], metavar="L",
-        help="tokens, or multiples of the trained length (1x 2x 4x 8x 16x)")  # fmt: skip
-    add("--windows", type=int, default=32, metavar="N", help="of the longest length, at most (%(default)s)")
-    add("--stride", type=int, default=32, metavar="N", help="predictions of a sliding window (%(default)s)")
+        help="lengths in tokens, or as multiples of the training length (1x 2x 4x 8x 16x)")  # fmt: skip
+    add("--windows", type=int, default=32, metavar="N", help="maximum windows of the longest length (%(default)s)")
+    add("--stride", type=int, default=32, metavar="N", help="tokens predicted in each sliding window (%(default)s)")
     add("--scaling", nargs="+", default=["none"], metavar="KIND", choices=["none", "linear", "ntk", "dynamic", "yarn"],
-        help="none, linear, ntk, dynamic, yarn: positions scaled by length / trained length (none)")  # fmt: skip
-    add("--mask-prob", type=float, default=0.15, metavar="P", help="share of masked tokens, masked LMs (%(default)s)")
-    add("--seed", type=int, default=1, metavar="N", help="of the masks (%(default)s)")
-    add("--device", type=command.device, default="cpu", metavar="D", help="for example cuda (%(default)s)")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the results")
+        help="scale positions by length / training length: none, linear, ntk, dynamic, yarn (none)")  # fmt: skip
+    add("--mask-prob", type=float, default=0.15, metavar="P", help="masked fraction, masked LMs (%(default)s)")
+    add("--seed", type=int, default=1, metavar="N", help="random seed of the masks (%(default)s)")
+    add("--device", type=command.device, default="cpu", metavar="D", help="torch device (%(default)s)")
+    add("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if min(args.windows, args.stride) < 1 or not 0 < args.mask_prob < 1:

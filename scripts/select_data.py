@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Select the rows of a pool that are most like the examples of a specification.
+"""Select the rows of a pool that are most similar to the examples of a specification.
 
     python scripts/select_data.py --specs specs.yaml --pool pool.tsv --number 500 -o selected.csv
 
-specs.yaml is a mapping, or a list of mappings, with name, label, queries (texts, or a file with one per line) and
-held_out. The CSV has the specification, the rank, the row of the pool, its text and the label to give it.
+specs.yaml is a mapping, or a list of mappings, with the keys name, label, queries (texts, or a file with one per line)
+and held_out. The columns of the CSV are specification, rank, row (in the pool), text and label (the specification's).
 """
 
 import argparse
@@ -20,10 +20,10 @@ def parse_args(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
-    add("--specs", required=True, metavar="YAML", help="specifications")
-    add("--pool", required=True, metavar="FILE", help="CSV, TSV or JSON lines with a column of text")
-    add("--text", metavar="COLUMN", help="of the pool (default: sentence, text, ...)")
-    add("--number", type=int, required=True, metavar="N", help="rows for each specification")
+    add("--specs", required=True, metavar="YAML", help="file of specifications")
+    add("--pool", required=True, metavar="FILE", help="CSV, TSV or JSON lines file with a text column")
+    add("--text", metavar="COLUMN", help="text column of the pool (default: sentence, text, ...)")
+    add("--number", type=int, required=True, metavar="N", help="rows to select for each specification")
     ranker_options.add(parser)
     add("-o", "--output", type=Path, required=True, metavar="CSV", help="file to write")
     args = parser.parse_args(argv)

@@ -1,8 +1,8 @@
 """Specify a label by examples: rank rows by similarity to them, and find rows with another label.
 
 A specification is a YAML mapping ``{name, label, queries, held_out}``; ``queries`` is a list of texts or a file with
-one per line. Likeness alone finds rows of the topic whatever their label; the contrast of the likeness to the examples
-of another label and to those of the row's own label finds wrong ones.
+one per line. Ranking by similarity alone finds rows on the topic of the examples, whatever their label. Label errors
+are found by contrast: similarity to examples of another label minus similarity to examples of the row's own label.
 
 Shapes: n rows, Q queries.
 """
@@ -26,13 +26,13 @@ Ranker = str | Embed
 
 @dataclass(frozen=True)
 class Specification:
-    """Examples of a label.
+    """A label specified by examples.
 
     Attributes:
-        name: of the specification.
+        name: name of the specification.
         label: class name.
-        queries: texts that have the label.
-        held_out: further ones, to measure with.
+        queries: example texts with this label.
+        held_out: further examples, for evaluation.
     """
 
     name: str
@@ -42,10 +42,10 @@ class Specification:
 
 
 def read(path: str | Path) -> list[Specification]:
-    """Read a specification, or a list of them.
+    """Read one or several specifications from a YAML file.
 
     Raises:
-        UserError: the file cannot be read, or a key is missing, unknown or of another kind.
+        UserError: the file cannot be read, a key is missing or unknown, or a value has the wrong type.
     """
     content = read_yaml(path, texts=True)
     rows = content if isinstance(content, list) else [content]
@@ -75,18 +75,19 @@ def _texts(path: Path, value: object, where: str) -> tuple[str, ...]:
 
 
 def similarities(texts: Sequence[str], queries: Sequence[str], ranker: Ranker = "tfidf") -> np.ndarray:
-    """Return the likeness of texts to queries, (Q, n) float32.
+    """Return the similarities of texts and queries, (Q, n) float32.
 
     Args:
         texts: n texts.
         queries: Q texts.
-        ranker: ``tfidf``, cosine of TF-IDF of words and pairs of words; ``bm25`` (Robertson and Zaragoza, 2009); or a
-            function that embeds texts, such as :meth:`plugins.hub.Embedder.encode`, for the cosine of vectors.
+        ranker: ``tfidf``, the cosine similarity of TF-IDF vectors of unigrams and bigrams; ``bm25`` (Robertson and
+            Zaragoza, 2009); or an embedding function such as :meth:`plugins.hub.Embedder.encode`, for the cosine
+            similarity of its centered vectors.
 
     Raises:
-        UserError: no such ranker, or no words in the texts.
+        UserError: the ranker is unknown, or all texts are empty.
     """
-    check(callable(ranker) or ranker in RANKERS, f"--ranker {ranker}: there are {', '.join(RANKERS)}, embeddings")
+    check(callable(ranker) or ranker in RANKERS, f"--ranker {ranker}: the choices are {', '.join(RANKERS)}, embeddings")
     check(any(text.strip() for text in texts), "no words in the texts to rank")
     if callable(ranker):
         vectors = unit(ranker([*texts, *queries]))
@@ -104,9 +105,9 @@ def similarities(texts: Sequence[str], queries: Sequence[str], ranker: Ranker = 
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Return centered vectors (n, D) scaled to length one, float32; one that is 0 stays so.
+    """Center vectors (n, D) and normalize them to unit length, in float32; zero vectors stay zero.
 
-    Vectors of a model that was not trained to embed share a large common part, which centering removes.
+    The vectors of a model that was not trained for embeddings share a large common component, which centering removes.
     """
     vectors = np.asarray(vectors, np.float32)
     zero = ~vectors.any(1)
@@ -116,13 +117,13 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def bm25(texts: Sequence[str], queries: Sequence[str], k: float = 1.2, b: float = 0.75) -> np.ndarray:
-    """Return Okapi BM25 of each query and text, (Q, n) float32.
+    """Return the Okapi BM25 score of each query and text, (Q, n) float32.
 
     Args:
         texts: n texts.
         queries: Q texts.
-        k: saturation of word counts.
-        b: normalization by length.
+        k: saturation of word counts (k1 in the paper).
+        b: strength of length normalization, 0 to 1.
     """
     words = count_words([tokens(text) for text in texts])
     counts = words.counts.tocsc().astype(np.float32)
@@ -143,7 +144,7 @@ def bm25(texts: Sequence[str], queries: Sequence[str], k: float = 1.2, b: float 
 
 
 def likeness(texts: Sequence[str], specs: Sequence[Specification], ranker: Ranker, method: str) -> np.ndarray:
-    """Return the aggregated likeness of texts to each specification, (specifications, n), higher is more alike."""
+    """Return the aggregated similarity of texts to each specification, (specifications, n); higher is more similar."""
     queries = [query for spec in specs for query in spec.queries]
     found = similarities(texts, queries, ranker)  # (all queries, n)
     ends = np.cumsum([len(spec.queries) for spec in specs])
@@ -154,19 +155,19 @@ def suspects(
     texts: Sequence[str], labels: np.ndarray, classes: Sequence[str], specs: Sequence[Specification],
     ranker: Ranker = "tfidf", method: str = "contrast-rrf",
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Return how much each row looks like the examples of another label, (n,), and which label, (n,) class ids.
+    """Return each row's highest similarity to the examples of another label, (n,), and that label, (n,) class ids.
 
     Args:
         texts: n texts.
         labels: (n,) given class ids.
-        classes: K names.
-        specs: of two labels or more.
-        ranker: as in :func:`similarities`.
-        method: of :data:`.rank_aggregation.METHODS`, optionally after ``contrast-``, which subtracts the likeness to
-            the examples of the row's own label. Rows of a label without examples contrast with nothing.
+        classes: K class names.
+        specs: specifications of at least two labels.
+        ranker: see :func:`similarities`.
+        method: one of :data:`.rank_aggregation.METHODS`, optionally prefixed with ``contrast-``, which subtracts the
+            similarity to the examples of the row's own label; nothing is subtracted for labels without examples.
 
     Raises:
-        UserError: a label that is not a class, or examples of a single label.
+        UserError: a specification's label is not a class, or there are examples of only one label.
     """
     names = {name: k for k, name in enumerate(classes)}
     for spec in specs:
@@ -192,14 +193,14 @@ def suspects(
 
 def select(texts: Sequence[str], specs: Sequence[Specification], number: int, ranker: Ranker = "tfidf",
            method: str = "contrast-rrf") -> dict[str, np.ndarray]:  # fmt: skip
-    """Return the rows of a pool that are most like each specification, {name: (number,) row numbers, the best first}.
+    """Return the rows of a pool most similar to each specification, {name: (number,) row numbers, best first}.
 
-    With ``contrast-``, the likeness to the specifications of other labels is subtracted.
+    With ``contrast-``, the similarity to the specifications of other labels is subtracted.
 
     Raises:
-        UserError: more rows than the pool has.
+        UserError: ``number`` is 0 or exceeds the rows of the pool.
     """
-    check(0 < number <= len(texts), f"--number {number}: from 1 to {len(texts)}, the rows of the pool, is possible")
+    check(0 < number <= len(texts), f"--number {number}: must be from 1 to {len(texts)}, the rows of the pool")
     found = likeness(texts, specs, ranker, method.removeprefix("contrast-"))
     result = {}
     for i, spec in enumerate(specs):

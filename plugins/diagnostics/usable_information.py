@@ -1,4 +1,4 @@
-"""V-usable information and its share in each row, pointwise V-information (PVI), in bits.
+"""V-usable information and pointwise V-information (PVI, the value of a single row), in bits.
 
 Ethayarajh, Choi and Swayamdipta, 2022, "Understanding Dataset Difficulty with V-Usable Information"
 (arXiv 2110.08420): H_V(Y) = E[-log2 g0(y)] under the best prediction without the input, H_V(Y|X) = E[-log2 g(x)(y)]
@@ -14,16 +14,16 @@ from plugins.errors import check
 
 from .predictions import checked_labels, checked_logits, log2_softmax, of_label
 
-COLDEST, HOTTEST = 0.01, 100.0  # temperatures: a family that separates its rows has no best one
+COLDEST, HOTTEST = 0.01, 100.0  # temperature range: the optimum for separable classes is 0
 
 
 def prior_log2(labels: np.ndarray, num_classes: int, smoothing: float = 0.5) -> np.ndarray:
-    """Return the best prediction without an input, the distribution of training labels, as (K,) bits (log2).
+    """Return the log2 label distribution of the training rows, (K,): the best prediction without an input.
 
     Args:
-        labels: (m,) of the training rows.
+        labels: (m,) labels of the training rows.
         num_classes: K.
-        smoothing: count added to each class; above 0 it keeps a class without training rows finite.
+        smoothing: count added to each class; a value above 0 gives classes without training rows a finite logarithm.
 
     Raises:
         UserError: a label is out of range.
@@ -37,22 +37,21 @@ def pvi(logits: np.ndarray, labels: np.ndarray, null_log2: np.ndarray) -> np.nda
     """Return the pointwise V-information of each row, (n,) bits.
 
     Args:
-        logits: (n, K), of a model that did not train on these rows; (S, n, K) gives (S, n).
+        logits: (n, K) logits of a model that was not trained on these rows; (S, n, K) gives (S, n).
         labels: (n,) class ids.
-        null_log2: log2 probabilities of the prediction without the input, or with less of it: (K,) for all rows, or a
-            row each, (n, K).
+        null_log2: log2 probabilities predicted without the input, or from a part of it: (K,) for all rows, or (n, K).
 
     Raises:
-        UserError: shapes that do not fit, a label out of range, or a value that is NaN.
+        UserError: shapes do not match, a label is out of range, or a value is NaN.
     """
     h_yb, h_yx = entropies(logits, labels, null_log2)
     return h_yb - h_yx
 
 
 def entropies(logits: np.ndarray, labels: np.ndarray, null_log2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bits that each label takes without the input, ``H_yb`` (n,), and with it, ``H_yx`` (..., n).
+    """Return the surprisal of each label in bits, without the input (``H_yb``, (n,)) and with it (``H_yx``, (..., n)).
 
-    Arguments and errors are those of :func:`pvi`.
+    See :func:`pvi` for arguments and errors.
     """
     found = log2_softmax(logits)  # (..., n, K)
     rows, classes = found.shape[-2:]
@@ -64,23 +63,23 @@ def entropies(logits: np.ndarray, labels: np.ndarray, null_log2: np.ndarray) -> 
 
 
 def expected_pvi(logits: np.ndarray, distribution: np.ndarray, null_log2: np.ndarray) -> np.ndarray:
-    """Return the PVI of rows with several annotators, sum_y q(y) PVI(x -> y), (n,) bits.
+    """Return the expected PVI under the annotators' label distribution q, sum_y q(y) PVI(x -> y), (n,) bits.
 
     Args:
         logits: (n, K).
-        distribution: (n, K), the share of annotators for each class.
+        distribution: (n, K) q, the fraction of annotators who chose each class.
         null_log2: (K,) or (n, K).
     """
     return (np.asarray(distribution) * (log2_softmax(logits) - null_log2)).sum(-1)
 
 
-# Temperature: V contains f / T for each f, so the best T gives a tighter estimate of the same infimum
+# Temperature scaling: V contains f / T for each f, so the best T gives a tighter estimate of the same infimum
 
 
 def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the T > 0 for which softmax(logits / T) gives the labels the highest likelihood (Guo et al., 2017).
+    """Return the T > 0 that maximizes the likelihood of the labels under softmax(logits / T) (Guo et al., 2017).
 
-    The loss is convex in 1 / T, so its slope has one root; T is kept within 0.01 and 100.
+    The loss is convex in 1 / T, so its derivative has one root. T is clipped to [0.01, 100].
     """
     logits = checked_logits(logits)
     labels = checked_labels(labels, logits.shape[-1], logits.shape[-2])
@@ -101,15 +100,15 @@ def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def calibrated(logits: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Divide the logits of each fold by the temperature that fits the rows of the other folds.
+    """Divide the logits of each fold by the temperature fitted to the other folds.
 
     Args:
-        logits: (n, K), out of fold.
-        labels: (n,).
-        folds: (n,) numbers; with a single fold T is fitted to the rows themselves.
+        logits: (n, K) out-of-fold logits.
+        labels: (n,) class ids.
+        folds: (n,) fold numbers; with a single fold the temperature is fitted to the rows themselves.
 
     Returns:
-        logits (n, K) and the temperatures, by ascending fold.
+        The scaled logits (n, K), and the temperatures in ascending order of the folds.
     """
     logits, folds = checked_logits(logits), np.asarray(folds)
     labels = checked_labels(labels, logits.shape[-1], logits.shape[-2])
@@ -123,24 +122,24 @@ def calibrated(logits: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> tup
     return scaled, np.array(found)
 
 
-# Scores instead of classes
+# Regression
 
 
 def gaussian_pvi(
     predictions: np.ndarray, targets: np.ndarray, folds: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the PVI of a regression, (n,) bits, and the bits of density without the input, ``H_yb`` (n,).
+    """Return the PVI of a regression, (n,) bits, and the negative log2 density without the input, ``H_yb`` (n,).
 
-    V is the family of normal distributions with one variance: PVI = log2 N(y; f(x), s^2) - log2 N(y; mean, s0^2).
-    In sample its mean is -1/2 log2(1 - R^2) where f is unbiased.
+    V is the family of normal distributions of constant variance: PVI = log2 N(y; f(x), s^2) - log2 N(y; mean, s0^2).
+    If f is unbiased, the in-sample mean of PVI is -1/2 log2(1 - R^2).
 
     Args:
-        predictions: (n,), out of fold.
+        predictions: (n,) out-of-fold predictions.
         targets: (n,) scores.
-        folds: (n,); mean, s and s0 of a fold's rows come from the other folds. None: from all rows.
+        folds: (n,) fold numbers; mean, s and s0 of a fold are estimated on the other folds. None: on all rows.
 
     Raises:
-        UserError: sizes that differ, a value that is not finite, or targets that are all the same.
+        UserError: shapes differ, a value is not finite, or all targets are equal.
     """
     predictions, targets = np.asarray(predictions, np.float64), np.asarray(targets, np.float64)
     check(predictions.shape == targets.shape and targets.ndim == 1,
@@ -164,15 +163,15 @@ def _normal_bits(deviations: np.ndarray, variance: float) -> np.ndarray:
     return (0.5 * np.log(2 * np.pi * variance) + deviations**2 / (2 * variance)) / np.log(2)
 
 
-# Spread
+# Stability
 
 
 def shared_lowest(values: np.ndarray, share: float = 0.01) -> float:
-    """Return how much of the rows with the lowest values under one seed are among the lowest under another, 0 to 1.
+    """Return the overlap of the rows with the lowest values under two seeds, 0 to 1, averaged over pairs of seeds.
 
     Args:
-        values: (S, n) PVI, S at least 2; the mean over pairs of seeds is returned.
-        share: of the rows that count as lowest, at least one row.
+        values: (S, n) PVI, S at least 2.
+        share: fraction of the rows that counts as lowest; at least one row does.
     """
     values = np.asarray(values)
     check(values.ndim == 2 and len(values) > 1, "the stability of a list needs two seeds or more")

@@ -1,4 +1,4 @@
-"""Transfer between tasks: scores without training, and the matrix of trainings from every source to every target."""
+"""Transfer between tasks: scores without training, and fine-tuning from every source on every target."""
 
 import functools
 import shutil
@@ -24,12 +24,12 @@ FULL = "full"
 
 @dataclass(frozen=True)
 class Task:
-    """A task.
+    """A task and its data.
 
     Attributes:
-        spec: its specification.
-        data: folder of its files, or GLUE folder.
-        named: options of ``fairseq-train`` that name it.
+        spec: specification of the task.
+        data: folder of the task's files, or GLUE folder.
+        named: ``fairseq-train`` options that select the task.
     """
 
     spec: glue_specs.GlueSpec
@@ -38,10 +38,10 @@ class Task:
 
 
 def task_of(name: str, glue_dir: str) -> Task:
-    """Return a GLUE task, or that of a YAML file, whose data is in the GLUE folder or next to the file.
+    """Return a task by its GLUE name or from a YAML file; the data are in the GLUE folder or next to the file.
 
     Raises:
-        UserError: no such task, or a regression, which has no classes.
+        UserError: the task is unknown, or a regression, which has no classes.
     """
     own = name.endswith((".yaml", ".yml"))
     spec = glue_specs.read(name) if own else glue_specs.find(name, "--tasks")
@@ -58,12 +58,12 @@ def task_of(name: str, glue_dir: str) -> Task:
 
 @dataclass(frozen=True)
 class Features:
-    """Rows of a task.
+    """Encoded rows of a task.
 
     Attributes:
         ids: token ids of N inputs.
         labels: (N,) class ids.
-        vectors: (N, d) of the model.
+        vectors: (N, d) vectors of the model.
     """
 
     ids: list
@@ -73,7 +73,7 @@ class Features:
 
 @torch.inference_mode()
 def features(embedder: Embedder, task: Task, rows: int, seed: int = 1) -> Features:
-    """Return training rows of a task, drawn at random, with their vectors; two texts are one input."""
+    """Sample training rows of a task and compute their vectors; a pair of texts is encoded as one input."""
     spec = task.spec
     examples = reader.read(reader.locate(task.data, spec, glue_specs.TRAIN), spec, glue_specs.TRAIN)
     chosen = np.random.default_rng(seed).permutation(len(examples.index))[:rows]
@@ -81,13 +81,14 @@ def features(embedder: Embedder, task: Task, rows: int, seed: int = 1) -> Featur
     ids = [input_of(embedder, row) for row in texts]
     bar = tqdm(ids, spec.name, leave=False, disable=None)
     vectors = np.stack([embedder.head(*features_of(embedder, row))[0].float().numpy() for row in bar])
-    assert examples.labels is not None  # of a training split
+    assert examples.labels is not None  # a training split has labels
     return Features(ids, examples.labels[chosen], vectors)
 
 
 def input_of(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
-    """Return the ids (T,) of one text, or of two joined as in the model's fine-tuning: ``<s> A </s> </s> B
-    </s>``; each is truncated to its share.
+    """Return the token ids (T,) of one text, or of two joined as in fine-tuning, ``<s> A </s> </s> B </s>``.
+
+    Each of two texts is truncated to half of the maximum length.
     """
     encoder, room = embedder.encoder, embedder.longest // len(texts)
     parts = [encoder(text, room) for text in texts]
@@ -104,10 +105,10 @@ def features_of(embedder: Embedder, ids: np.ndarray) -> tuple[torch.Tensor, torc
 
 
 def fisher(embedder: Embedder, task: Features) -> dict[str, np.ndarray]:
-    """Return TaskEmb: the Fisher information of the weights of the layers, under a linear head on the vectors.
+    """Return TaskEmb: the diagonal Fisher information of the layers' weights, with a linear head on the vectors.
 
-    The head is a logistic regression on the frozen vectors, and is left out of the embedding (Achille et al., 2019,
-    Task2Vec, section 3, which does so in place of fine-tuning the model for each task).
+    The head is a logistic regression on the frozen vectors, which replaces fine-tuning the model on each task (Achille
+    et al., 2019, Task2Vec, section 3). The embedding excludes the head.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -145,7 +146,7 @@ def similarity_rows(text: Mapping[str, np.ndarray], fishers: Mapping[str, Mappin
 
 
 def scores_of(task: Features) -> dict[str, float]:
-    """Return the scores without training of a model's features for a task."""
+    """Return the transferability scores of a model's features for a task; no training is needed."""
     return {name: score(task.vectors, task.labels) for name, score in transferability.SCORES.items()}
 
 
@@ -154,7 +155,10 @@ def scores_of(task: Features) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Score:
-    """Result of a job: the official metric on the validation rows; plain data, because a job may run elsewhere."""
+    """Compute the result of a job: the official metric on the validation rows.
+
+    Contains only plain data, because a job may run on another machine.
+    """
 
     glue_dir: str
 
@@ -167,10 +171,10 @@ class Score:
 
 
 def shortened(task: Task, size: str, folder: Path, seed: int = 1) -> Path:
-    """Return a data folder whose training split of a task has ``size`` rows, drawn at random.
+    """Return a data folder with ``size`` randomly sampled training rows of a task.
 
     Raises:
-        UserError: there are fewer.
+        UserError: the task has fewer training rows.
     """
     if size == FULL:
         return task.data
@@ -191,7 +195,7 @@ def shortened(task: Task, size: str, folder: Path, seed: int = 1) -> Path:
 
 
 def job(name: str, task: Task, data: Path, start: str | Path, common: Sequence, updates: int, seed: int) -> Job:
-    """Return the job of fine-tuning on a task from a checkpoint."""
+    """Return the job that fine-tunes a checkpoint on a task."""
     run = (*task.named, "--finetune-from-model", start, "--seed", seed, "--max-update", updates)
     command = ("fairseq-train", data, *run, *common)
     return Job(name, tuple(map(str, command)), updates=updates, finish=Score(str(data)))
@@ -201,10 +205,10 @@ def matrix(
     tasks: Mapping[str, Task], sizes: Sequence[str], seeds: int, checkpoint: str, common: Sequence,
     updates: int, output: Path, resources: Resources,
 ) -> list[dict]:  # fmt: skip
-    """Fine-tune every target from every source, and return the rows of ``transfer.csv``.
+    """Fine-tune on every target from every source, and return the rows of ``transfer.csv``.
 
     Args:
-        sizes: ``full``, or numbers of training rows of the target.
+        sizes: numbers of training rows of the target, or ``full`` for all.
         common: options that all runs share.
     """
     data = {(name, size): shortened(task, size, output) for size in sizes for name, task in tasks.items()}
@@ -225,6 +229,6 @@ def matrix(
 
 
 def count_rows(task: Task) -> int:
-    """Return how many training rows a task has."""
+    """Return the number of training rows of a task."""
     path = reader.locate(task.data, task.spec, glue_specs.TRAIN)
     return len(reader.read(path, task.spec, glue_specs.TRAIN).index)

@@ -1,12 +1,12 @@
-"""Loss by length of the input and by position in it, for causal and masked language models (Press et al., 2022).
+"""Loss by input length and by position, for causal and masked language models (Press et al., 2022).
 
-Windows that do not overlap measure the loss on inputs of L tokens, but mix two effects: longer inputs have
-a smaller share of early tokens, which have little context, and models may fail on positions they were not trained on.
-Sliding windows predict the same tokens at every length, each with L tokens of context, and show only the second effect
+Nonoverlapping windows measure the loss on inputs of L tokens, which mixes two effects: early tokens, which have little
+context, are a smaller fraction of longer inputs, and models may fail at positions they were not trained on. Sliding
+windows predict the same tokens at every length, each with L tokens of context, and measure only the second effect
 (appendix B of the paper, "the early token curse").
 
-At every length the windows cover the same passages of the text: one passage is a window of the longest length, and
-several of a shorter one. Each loss is given per passage, so that intervals and differences are over passages.
+The windows of every length cover the same passages of the text: a passage is one window of the longest length, or
+several windows of a shorter length. Losses are reported per passage; intervals and differences are over passages.
 
 Shapes: N tokens of a text, W passages, L tokens in a window, P predictions.
 """
@@ -34,7 +34,7 @@ def scheme_of(lm: LanguageModel) -> Positions:
     """Return the positional scheme of a model.
 
     Raises:
-        UserError: it has no scheme of this package.
+        UserError: the model uses no positional scheme of this package.
     """
     found = next((part for part in lm.model.modules() if isinstance(part, Positions)), None)
     if found is None:
@@ -43,7 +43,7 @@ def scheme_of(lm: LanguageModel) -> Positions:
 
 
 def trained_length(lm: LanguageModel) -> int:
-    """Return the length that a model was trained on, in tokens."""
+    """Return the training length of a model, in tokens."""
     options = lm.options
     return int(options.get("trained_length") or options.get("block_size") or options.get("max_positions"))
 
@@ -52,16 +52,16 @@ def evaluate(lm: LanguageModel, tokens: Tensor, settings: Settings, scaling: str
     """Measure the loss at each length.
 
     Args:
-        lm: returned by ``plugins.hub.load``.
+        lm: model returned by ``plugins.hub.load``.
         tokens: (N,) the text, without special tokens.
-        settings: of the evaluation.
-        scaling: of positions, by as much as each input is longer than the trained length.
+        settings: lengths, windows and masks.
+        scaling: method of position scaling; the factor is input length / training length.
 
     Returns:
-        For each length a dict: ``length``, ``times`` the trained one, ``windows``, ``sliding`` and, for causal models
-        with which it works, ``cache`` (see :func:`summary`), ``by_position`` (causal) or ``by_distance`` (masked),
-        ``tokens_per_second``, ``peak_mb``; or ``length``, ``times`` and ``limit`` where the model's position table is
-        shorter.
+        One dict per length: ``length``, ``times`` (length / training length), ``windows``, ``sliding`` and, for causal
+        models that support it, ``cache`` (see :func:`summary`), ``by_position`` (causal) or ``by_distance`` (masked),
+        ``tokens_per_second``, ``peak_mb``; or ``length``, ``times`` and ``limit`` if the length exceeds the model's
+        position table.
 
     Raises:
         UserError: the text is shorter than the longest length, an input does not fit into memory, or the scheme does
@@ -113,13 +113,14 @@ def measure(lm: LanguageModel, tokens: Tensor, length: int, settings: Settings) 
 
 
 def summary(losses: np.ndarray | Sequence[float], keep: bool = True) -> dict[str, Any]:
-    """Return ``mean``, ``low``, ``high`` and ``n`` of the losses of passages, and ``losses``.
+    """Return ``mean``, ``low``, ``high`` and ``n`` of the losses of passages, and optionally ``losses``.
 
     ``low`` and ``high`` are the ends of a 95 % bootstrap interval, None for a single passage.
 
     Args:
-        losses: (W,) of one run, or (R, W) of several runs, which are drawn as well. NaN: the passage has none.
-        keep: return the ``losses`` of the run too, None for NaN.
+        losses: (W,) losses of one run, or (R, W) of R runs; the bootstrap then resamples runs too. NaN where a passage
+            has no prediction.
+        keep: include the ``losses`` of the first run, with None for NaN.
     """
     losses = np.atleast_2d(np.asarray(losses, dtype=float))
     known = losses[:, ~np.isnan(losses).any(0)]

@@ -1,4 +1,4 @@
-"""Pool the results of several runs of one model, such as seeds."""
+"""Pool the results of several runs of one model, for example with different seeds."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,13 @@ def pool(runs: Sequence[Sequence[dict]]) -> list[dict]:
     """Return the mean of the results of runs, with intervals over runs and passages.
 
     Args:
-        runs: of each run, the results of :func:`.losses.evaluate` of the same text at the same lengths.
+        runs: for each run, the results of :func:`.losses.evaluate` for the same text and lengths.
 
     Returns:
-        For each length ``length``, ``times``, and ``limit`` if the table of positions is shorter; else the losses,
-        ``change``, the difference of the sliding loss to that at the length ``from``, the nearest to the trained one;
-        ``tokens_per_second``, ``peak_mb`` and ``runs``, their number. What depends on the place in the window
-        (``by_position``, ``by_distance``) is kept for a single run.
+        One dict per length: ``length``, ``times``, and ``limit`` if the length exceeds the position table; otherwise
+        the losses, ``change`` (sliding loss minus the sliding loss at ``from``, the length closest to the training
+        length), ``tokens_per_second``, ``peak_mb`` and ``runs`` (number of runs). The losses by position in the
+        window (``by_position``, ``by_distance``) are included only for a single run.
     """
     found = [pool_length(rows) for rows in zip(*runs, strict=True)]
     known = [(row, rows) for row, rows in zip(found, zip(*runs, strict=True), strict=True) if "limit" not in row]
@@ -35,7 +35,7 @@ def pool(runs: Sequence[Sequence[dict]]) -> list[dict]:
 
 
 def pool_length(rows: Sequence[dict]) -> dict:
-    """Return the mean of the rows of runs at one length."""
+    """Return the mean of the results of several runs at one length."""
     about = {name: rows[0][name] for name in ("length", "times")}
     ended = next((row for row in rows if "limit" in row), None)
     if ended is not None:
@@ -49,5 +49,5 @@ def pool_length(rows: Sequence[dict]) -> dict:
 
 
 def losses_of(rows: Sequence[dict], kind: str) -> np.ndarray:
-    """Return the losses of the passages in the rows of runs, (R, W)."""
+    """Return the losses of the passages in each run, (R, W)."""
     return np.array([row[kind]["losses"] for row in rows], dtype=float)
