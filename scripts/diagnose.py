@@ -54,7 +54,7 @@ def parse_args(argv=None):
         "the training labels (default), or a model trained on the empty input")  # fmt: skip
     add("--slices", nargs="+", default=[], metavar="COLUMN", help="columns of the training file to report by")
     add("--sizes", nargs="+", type=float, default=[], metavar="X", help="fractions of the training rows, for a curve")
-    add("--similarity", type=float, default=0.8, metavar="X", help="near-duplicate threshold; duplicates share a fold (0.8)")
+    add("--similarity", type=float, default=0.8, metavar="X", help="near-duplicate similarity; they share a fold (0.8)")
     add("--wordnet", metavar="DIR", help="folder of WordNet's files, for hypernyms (default: where Debian has them)")
     add("--bins", type=int, default=5, metavar="N", help="bins of regression scores, for slices (%(default)s)")
     add("--skip-bad-rows", action="store_true", help="skip malformed rows and report their number")
