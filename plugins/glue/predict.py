@@ -12,7 +12,7 @@ import torch
 from plugins.analysis.metrics import glue as glue_metrics
 from plugins.data.glue import dataset, reader
 from plugins.data.glue.specs import GlueSpec
-from plugins.errors import UserError
+from plugins.errors import UserError, check
 from plugins.files import replacing, write_text
 
 BATCH = 64
@@ -72,22 +72,52 @@ def answers(
     Raises:
         UserError: no such file, a bad row, or a model without the head.
     """
-    task = model.task
-    own = getattr(task, "spec", None)
-    if own is None:
-        raise UserError("the checkpoint was not fine-tuned by --task glue: it has no classification head")
+    own = spec_of(model)
     spec = spec or own
     if spec.name != own.name and spec.id2label != own.id2label:
         raise UserError(f"the checkpoint answers {own.name} ({', '.join(own.id2label)}), not {spec.name}")
     path = reader.locate(glue_dir, spec, split)
-    data = dataset.load(path, spec, split, task.tokenizer, cache, skip_bad_rows)
+    pairs, outputs = outputs_of(model, dataset.load(path, spec, split, model.task.tokenizer, cache, skip_bad_rows))
+    return Answers(spec, pairs.index, outputs, pairs.labels, loss_of(spec, outputs, pairs.labels))
+
+
+def spec_of(model: Any) -> GlueSpec:
+    """Return the task that a model was fine-tuned for.
+
+    Raises:
+        UserError: the model has no classification head of the task ``glue``.
+    """
+    own = getattr(model.task, "spec", None)
+    if own is None:
+        raise UserError("the checkpoint was not fine-tuned by --task glue: it has no classification head")
+    return own
+
+
+def outputs_of(model: Any, data: dataset.Tokenized) -> tuple[dataset.SentencePairs, np.ndarray]:
+    """Return the rows of a split as inputs of a model, and its logits (N, K) or scores (N, 1)."""
+    task = model.task
     pairs = dataset.SentencePairs(data, task.dictionary, task.max_positions(), pad_multiple=4)
-    outputs = np.zeros((len(pairs), own.outputs), np.float32)
+    outputs = np.zeros((len(pairs), task.spec.outputs), np.float32)
     with torch.inference_mode():
         for rows in pairs.batch_by_size(pairs.ordered_indices(), max_sentences=BATCH):
             tokens = pairs.collater([pairs[i] for i in rows])["net_input"]["src_tokens"]
             outputs[rows] = model.predict(task.head_name, tokens, return_logits=True).float().cpu().numpy()
-    return Answers(spec, pairs.index, outputs, pairs.labels, loss_of(spec, outputs, pairs.labels))
+    return pairs, outputs
+
+
+def logits_of_texts(model: Any, texts: Sequence[str]) -> np.ndarray:
+    """Return the logits of a classifier for N single texts, (N, K).
+
+    Args:
+        model: returned by :func:`plugins.hub.load` for a checkpoint of the task ``glue``.
+        texts: the texts. A model of pairs sees each as its only text.
+
+    Raises:
+        UserError: a model without the head, or of a regression.
+    """
+    check(not spec_of(model).is_regression, f"the checkpoint predicts scores ({model.task.spec.name}), not classes")
+    examples = reader.Examples([list(texts)], None, [str(i) for i in range(len(texts))])
+    return outputs_of(model, dataset.tokenize(examples, model.task.tokenizer))[1]
 
 
 def loss_of(spec: GlueSpec, outputs: np.ndarray, targets: np.ndarray | None) -> float | None:

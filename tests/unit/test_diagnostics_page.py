@@ -24,4 +24,4 @@ def test_a_command_of_the_page_is_understood(words, load_script, monkeypatch):
 def test_every_script_of_the_package_is_on_the_page():
     names = {Path(words[1]).stem for words in COMMANDS}
     assert names >= {"inspect_data", "diagnose", "find_label_errors", "apply_labels", "benchmark_label_errors",
-                     "select_data", "compare_data", "benchmark_selection"}  # fmt: skip
+                     "select_data", "compare_data", "benchmark_selection", "lexical_bias"}  # fmt: skip

@@ -39,6 +39,7 @@ CASES = {
     "flip_preferences": ["IN", "--share", "0.1", "-o", "IN"],
     "glue_collapse": ["--glue-dir", "DIR", "--models", "DIR", "-o", "DIR/model/checkpoint_best.pt"],
     "inspect_data": ["DIR/words.csv", "-o", "DIR"],
+    "lexical_bias": ["CKPT", "--words", "DIR/words.csv", "--data", "IN", "-o", "DIR"],
     "long_context": ["CKPT", "--text", "DIR/long_context.json", "-o", "DIR"],
     "run_glue": ["--glue-dir", "DIR", "--checkpoint", "CKPT", "--config", "DIR/results.json", "--output", "DIR"],
     "run_glue, over the checkpoint": ["--glue-dir", "DIR", "--checkpoint", "CKPT", "--output", "CKPT"],
