@@ -30,6 +30,7 @@ def parse_args(argv=None):
     add("--data", nargs="+", metavar="FILE", help="tables instead of --task: training file, then dev or valid")
     add("--text", nargs="+", default=[], metavar="COLUMN", help="one or two text columns of --data")
     add("--label", metavar="COLUMN", help="class column of --data")
+    add("--scores", action="store_true", help="of --data: labels are scores, of a regression")
     add("--probabilities", metavar="FILE", help="predictions to diagnose instead of training models")
     add("--logits", metavar="FILE", help="like --probabilities, for an .npz of logits")
     add("--checkpoint", metavar="CKPT", help="pretrained model, file or folder, with its tokenizer next to it")
@@ -70,6 +71,8 @@ def parse_args(argv=None):
         parser.error("give one of --task, --data, --probabilities and --logits")
     if sources[0] in ("task", "data") and not args.checkpoint:
         parser.error("--checkpoint must name a pretrained model")
+    if args.scores and not args.data:
+        parser.error("--scores is an option of --data")
     if args.task and not args.glue_dir:
         parser.error("--glue-dir must name the folder of the task's files")
     if args.folds < 2:
@@ -148,7 +151,9 @@ def read(args):
     from plugins.glue import cross_fitting
 
     if args.data:
-        rows = datasets.read_files(args.data, args.text, args.label)
+        rows = datasets.read_files(args.data, args.text, args.label, args.bins if args.scores else None)
+        if not args.scores:
+            datasets.check_not_scores(rows)
         columns = {name: datasets.read_column(args.data[0], name) for name in args.slices}
     else:
         own = args.task.endswith((".yaml", ".yml"))

@@ -98,16 +98,18 @@ def binned(scores: np.ndarray, scale: tuple[float, float], bins: int) -> tuple[n
     return np.where(np.isnan(scores), UNLABELED, ids), classes
 
 
-def read_files(paths: Sequence[str | Path], texts: Sequence[str] = (), label: str | None = None) -> Rows:
+def read_files(paths: Sequence[str | Path], texts: Sequence[str] = (), label: str | None = None,
+               bins: int | None = None) -> Rows:  # fmt: skip
     """Read tables with a header, or JSON lines, one split per file, named after the files.
 
     Args:
         paths: the files.
         texts: names of the one or two columns of text; none: the first known pair or name that the file has.
         label: name of the label's column; None: the first known name.
+        bins: labels are scores, whose classes are this many ranges of equal width; None: labels are names of classes.
 
     Raises:
-        UserError: a file or column is missing, a row is bad, or a class has no name.
+        UserError: a file or column is missing, a row is bad, a class has no name, or a score is not a number.
     """
     check(len(texts) <= 2, f"--text {' '.join(texts)}: one or two columns are possible")
     columns: list[list[str]] = []
@@ -133,15 +135,43 @@ def read_files(paths: Sequence[str | Path], texts: Sequence[str] = (), label: st
             value = row.get(label)
             check(value not in (None, ""), f"{path}:{line}: no label in the column {label!r}")
             written.append(str(value).strip())
+            check(bins is None or is_score(written[-1]), f"{path}:{line}: the label {written[-1][:40]!r} is no number")
             index.append(str(row.get("index", row.get("id", row.get("idx", len(written) - 1 - start)))))
         sizes.append(len(written) - start)
-    classes = sorted_classes(written)
-    ids = {name: i for i, name in enumerate(classes)}
-    labels = np.fromiter((ids[name] for name in written), np.int64, len(written))
+    scores = None
+    if bins is None:
+        classes = sorted_classes(written)
+        ids = {name: i for i, name in enumerate(classes)}
+        labels = np.fromiter((ids[name] for name in written), np.int64, len(written))
+    else:
+        scores = np.array([float(value) for value in written])
+        check(scores.min() < scores.max(), f"{paths[0]}: all scores in the column {label!r} are equal")
+        labels, classes = binned(scores, (scores.min(), scores.max()), bins)
     names = [path.stem for path in map(Path, paths)]
     names = names if len(set(names)) == len(names) else [str(path) for path in paths]
     check(len(set(names)) == len(names), f"{names[0]}: the same file twice")
-    return Rows(tuple(texts), columns, labels, classes, np.repeat(np.arange(len(sizes)), sizes), names, index)
+    return Rows(tuple(texts), columns, labels, classes, np.repeat(np.arange(len(sizes)), sizes), names, index,
+                scores)  # fmt: skip
+
+
+def is_score(text: str) -> bool:
+    """Return whether a text is a finite number."""
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def check_not_scores(rows: Rows) -> None:
+    """Check that the names of the classes are not numbers with decimals, as scores have.
+
+    Raises:
+        UserError: they are.
+    """
+    numbers = all(is_score(name) for name in rows.classes)
+    broken = [name for name in rows.classes if numbers and not float(name).is_integer()]
+    check(not broken, f"--data: the labels are {len(rows.classes)} different numbers, for example {broken[:1]}; "
+          "name the column of the classes with --label, or diagnose a regression with --scores")  # fmt: skip
 
 
 def read_texts(path: str | Path, column: str | None = None) -> list[str]:

@@ -111,3 +111,37 @@ def test_more_than_a_thousand_labels_are_not_classes():
 def test_classes_that_are_numbers_are_sorted_by_size():
     assert datasets.sorted_classes(["10", "9", "-1"]) == ["-1", "9", "10"]
     assert datasets.sorted_classes(["b", "10", "9"]) == ["10", "9", "b"]
+
+
+def test_scores_of_a_table_are_a_regression_with_ranges_as_classes(tmp_path):
+    (tmp_path / "x.tsv").write_text("text\tscore\na\t0\nb\t2.5\nc\t1\n")
+    rows = datasets.read_files([tmp_path / "x.tsv"], bins=2)
+    assert rows.scores.tolist() == [0, 2.5, 1] and rows.labels.tolist() == [0, 1, 0]
+    assert rows.classes == ["0-1.25", "1.25-2.5"]
+    assert rows.take(np.array([1])).scores.tolist() == [2.5]
+
+
+@pytest.mark.parametrize("score", ["high", "nan", "inf"])
+def test_a_score_that_is_no_number_is_named(tmp_path, score):
+    (tmp_path / "x.tsv").write_text(f"text\tscore\na\t1\nb\t{score}\n")
+    with toy.refused("x.tsv:3", score):
+        datasets.read_files([tmp_path / "x.tsv"], bins=2)
+
+
+def test_equal_scores_are_refused(tmp_path):
+    (tmp_path / "x.tsv").write_text("text\tscore\na\t1\nb\t1.0\n")
+    with toy.refused("x.tsv", "'score'"):
+        datasets.read_files([tmp_path / "x.tsv"], bins=2)
+
+
+def test_numbers_with_decimals_are_no_classes(tmp_path):
+    (tmp_path / "x.tsv").write_text("text\tscore\na\t1\nb\t3.5\n")
+    with toy.refused("3.5", "--scores"):
+        datasets.check_not_scores(datasets.read_files([tmp_path / "x.tsv"]))
+
+
+def test_whole_numbers_and_names_are_classes(tmp_path):
+    for labels in ("0.0 1.0", "1.5 high"):
+        a, b = labels.split()
+        (tmp_path / "x.tsv").write_text(f"text\tlabel\na\t{a}\nb\t{b}\n")
+        datasets.check_not_scores(datasets.read_files([tmp_path / "x.tsv"]))
