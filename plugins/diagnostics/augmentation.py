@@ -1,7 +1,7 @@
-"""Guided augmentation: training sets with added rows, and how often models of them fail on a specification.
+"""Guided augmentation: extended training sets, and the failure rates of models trained on them.
 
-The arms: M0, the training rows; M1, with random rows of a pool; M2, with as many rows selected by specifications; M3,
-with the queries of the specifications alone, the baseline that selection has to beat.
+The arms are M0, the training rows; M1, M0 with random rows of a pool; M2, M0 with the same number of rows selected by
+specifications; M3, M0 with only the queries of the specifications, the baseline that selection must beat.
 
 Shapes: n rows, K classes.
 """
@@ -21,16 +21,16 @@ ARMS = {"M0": "training rows", "M1": "and random rows", "M2": "and selected rows
 
 @dataclass(frozen=True)
 class Arm:
-    """A training set of one draw.
+    """A training set of one arm and seed.
 
     Attributes:
-        name: of :data:`ARMS`.
-        seed: of the draw.
-        texts: n texts to train on.
-        labels: (n,) their class ids.
-        added: rows that were added.
-        relevant: share of the added rows that have the label of the specification that they were selected for; None
-            where nothing was selected.
+        name: key of :data:`ARMS`.
+        seed: random seed of the sampled rows.
+        texts: n training texts.
+        labels: (n,) class ids of the texts.
+        added: number of added rows.
+        relevant: fraction of the selected rows that have the label of their specification; None if no rows were
+            selected.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Arm:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The rows that all arms of a draw are evaluated on.
+    """The evaluation rows shared by all arms of a seed.
 
     Attributes:
-        texts: held-out training rows, then the held-out texts of each specification.
-        labels: their class ids.
-        parts: {name: slice of them}, ``training`` and the names of specifications.
+        texts: held-out training rows, followed by the held-out texts of each specification.
+        labels: class ids of the texts.
+        parts: {name: slice of the texts}, for ``training`` and each specification.
     """
 
     texts: list[str]
@@ -58,10 +58,10 @@ class Evaluated:
 
 def evaluated(texts: Sequence[str], labels: np.ndarray, classes: Sequence[str],
               specs: Sequence[Specification]) -> Evaluated:  # fmt: skip
-    """Return held-out training rows with the held-out texts of specifications.
+    """Append the held-out texts of specifications to held-out training rows.
 
     Raises:
-        UserError: a specification has no held-out texts, is called ``training``, or its label is not a class.
+        UserError: a specification has no held-out texts, is named ``training``, or its label is not a class.
     """
     names = ", ".join(classes)
     everything, ids, parts = list(texts), list(labels), {"training": slice(0, len(texts))}
@@ -76,7 +76,7 @@ def evaluated(texts: Sequence[str], labels: np.ndarray, classes: Sequence[str],
 
 
 def split(labels: np.ndarray, held_out: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of rows to train on, and of those held out, in the same proportions of labels."""
+    """Split rows into training and held-out rows, stratified by label; return the row numbers of both."""
     count = round(1 / held_out)
     own = folds.stratified(labels, count, seed=seed) == 0
     return np.flatnonzero(~own), np.flatnonzero(own)
@@ -84,14 +84,14 @@ def split(labels: np.ndarray, held_out: float, seed: int) -> tuple[np.ndarray, n
 
 def arms(train: tuple[Sequence[str], np.ndarray], pool: tuple[Sequence[str], np.ndarray], classes: Sequence[str],
          specs: Sequence[Specification], chosen: Mapping[str, np.ndarray], seed: int) -> list[Arm]:  # fmt: skip
-    """Return the four training sets of a draw; added rows have the pool's labels, queries their specification's.
+    """Return the four training sets of a seed; pool rows keep their labels, queries get their specification's label.
 
     Args:
         train, pool: texts and class ids.
-        classes: K names.
-        specs: whose queries M3 adds.
-        chosen: rows of the pool by specification, see :func:`.specifications.select`.
-        seed: of the random rows.
+        classes: K class names.
+        specs: specifications, which provide the queries of M3.
+        chosen: pool rows selected for each specification, see :func:`.specifications.select`.
+        seed: random seed of the rows of M1.
     """
     rows = np.unique(np.concatenate(list(chosen.values())))
     random = np.random.default_rng(seed).permutation(len(pool[0]))[: len(rows)]
@@ -113,7 +113,7 @@ def arms(train: tuple[Sequence[str], np.ndarray], pool: tuple[Sequence[str], np.
 
 def select(pool: Sequence[str], specs: Sequence[Specification], number: int, ranker: Ranker,
            method: str) -> dict[str, np.ndarray]:  # fmt: skip
-    """Return rows of the pool by specification, without texts that a specification itself contains."""
+    """Select pool rows for each specification, excluding the texts of the specifications."""
     known = {text.strip() for spec in specs for text in (*spec.queries, *spec.held_out)}
     free = np.array([i for i, text in enumerate(pool) if text.strip() not in known])
     check(len(free) >= number, f"--number {number}: the pool has {len(free)} rows that no specification contains")
@@ -125,9 +125,9 @@ def results(arm: Arm, answers: np.ndarray, on: Evaluated) -> list[dict]:
     """Return the failure rate on each specification and the accuracy on held-out training rows.
 
     Args:
-        arm: what was trained on.
-        answers: class ids that the model gives to ``on.texts``.
-        on: evaluated rows.
+        arm: the training set.
+        answers: predicted class ids of ``on.texts``.
+        on: evaluation rows.
     """
     wrong = answers != on.labels
     rows = [{"arm": arm.name, "seed": arm.seed, "added": arm.added, "relevant": arm.relevant, "on": name,

@@ -1,6 +1,6 @@
-"""Compare two data sets with the same classes: do their labels mean the same?
+"""Compare two data sets with the same classes: are their labels consistent?
 
-Shapes: n rows of both together, K classes.
+Shapes: n rows of both data sets in total, K classes.
 """
 
 from collections.abc import Sequence
@@ -15,21 +15,21 @@ from .datasets import Rows
 from .divergence import count_words, tokens
 from .predictions import log2_softmax
 
-SURE = 0.8  # probability from which a model is sure
+SURE = 0.8  # minimum probability of a confident prediction
 FOLDS = 3
 
 
 def same_classes(
     first: Rows, second: Rows, mapping: dict[str, str] | None = None
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return the classes of both, and the labels of each in their ids.
+    """Return the common classes, and the labels of each data set as common class ids.
 
     Args:
         first, second: data sets.
-        mapping: {class of either: common class}; None: classes have the same names.
+        mapping: {class of either data set: common class}; None if both use the same class names.
 
     Raises:
-        UserError: a class that the mapping leaves out, or classes that differ.
+        UserError: the mapping lacks a class, or the classes differ.
     """
     given = [*first.classes, *second.classes]
     mapping = mapping or {name: name for name in given}
@@ -43,7 +43,7 @@ def same_classes(
 
 
 def conflicts(first: Rows, second: Rows, labels: Sequence[np.ndarray], threshold: float = 0.8) -> list[tuple]:
-    """Return (row of the first, row of the second, similarity) of equal and near texts with different labels."""
+    """Return (row of the first, row of the second, similarity) for exact and near duplicates with different labels."""
     size = len(first)
     texts = duplicates.joined(first.texts) + duplicates.joined(second.texts)
     found = duplicates.find(texts, threshold)
@@ -63,14 +63,15 @@ def conflicts(first: Rows, second: Rows, labels: Sequence[np.ndarray], threshold
 
 
 def compare(first: Rows, second: Rows, labels: Sequence[np.ndarray], num_classes: int, seed: int = 1) -> dict:
-    """Return the predictions of each data set's linear model on both data sets.
+    """Evaluate a linear model of each data set on both data sets.
 
     Returns:
-        ``V``: {"A to B": (raw, calibrated) bits per row}, within a data set out of fold, and between them with the
-        temperature fitted on half of the other's rows and used on the other half; ``told_apart``: accuracy of a model
-        that separates the data sets within a label, and of the majority; ``disagree``: rows on which both models are
-        sure of different labels, (row, answer of A, answer of B), rows of the second counted after those of the first;
-        ``words``: words that are more frequent in those rows than in the others, with the z of their log-odds.
+        ``V``: {"A to B": (raw, calibrated) bits per row}; within a data set from out-of-fold predictions, across data
+        sets with temperatures fitted on one half of the rows and applied to the other; ``told_apart``: accuracy of a
+        classifier that separates the data sets within a label, and of the majority class; ``disagree``: (row,
+        prediction of A, prediction of B) for rows on which the models confidently disagree, where rows of the second
+        data set follow those of the first; ``words``: words that are overrepresented in these rows, with the z-scores
+        of their log-odds.
     """
     texts = [" ".join(row) for rows in (first, second) for row in zip(*rows.texts, strict=True)]
     words = count_words([tokens(text) for text in texts])
@@ -78,7 +79,7 @@ def compare(first: Rows, second: Rows, labels: Sequence[np.ndarray], num_classes
     x: sparse.csr_matrix = (words.counts[:, often] > 0).astype(np.float32).tocsr()
     both, side = np.concatenate(labels), np.repeat([0, 1], [len(first), len(second)])
     fold = np.concatenate([folds.stratified(own, FOLDS, seed=seed) for own in labels])
-    logits = np.zeros((2, len(both), num_classes))  # of models of A and of B
+    logits = np.zeros((2, len(both), num_classes))  # from the models of A and B
     for k in range(2):
         for number in range(FOLDS):
             train, test = (side == k) & (fold != number), (side == k) & (fold == number)
@@ -101,7 +102,7 @@ def compare(first: Rows, second: Rows, labels: Sequence[np.ndarray], num_classes
 
 
 def separability(x: sparse.csr_matrix, labels: np.ndarray, side: np.ndarray, fold: np.ndarray) -> dict:
-    """Return how well a linear model distinguishes the data sets among rows of one label, out of fold."""
+    """Return the out-of-fold accuracy of linear models that distinguish the data sets within each label."""
     right = total = majority = 0
     for k in np.unique(labels):
         own = np.flatnonzero(labels == k)
@@ -120,7 +121,7 @@ def separability(x: sparse.csr_matrix, labels: np.ndarray, side: np.ndarray, fol
 def marking_words(
     x: sparse.csr_matrix, vocabulary: Sequence[str], columns: np.ndarray, rows: np.ndarray
 ) -> list[tuple]:
-    """Return (word, z of the log-odds) of the 20 words that mark some rows most among all."""
+    """Return (word, z-score of the log-odds) of the up to 20 most overrepresented words of some rows."""
     if not len(rows):
         return []
     own = np.asarray(x[rows].sum(0)).ravel()

@@ -1,4 +1,4 @@
-"""Files of a comparison of two data sets."""
+"""Write the results of a comparison of two data sets."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from .inspection_report import as_csv, table
 
 def write(folder: str | Path, rows: Sequence[Rows], labels: Sequence[np.ndarray], classes: Sequence[str],
           conflicts: Sequence[tuple], found: Mapping) -> str:  # fmt: skip
-    """Write ``conflicts.csv``, ``disagreements.csv``, ``summary.json`` and ``summary.md``, and return the last."""
+    """Write ``conflicts.csv``, ``disagreements.csv``, ``summary.json`` and ``summary.md``; return the Markdown."""
     folder = Path(folder)
     make_folder(folder)
     first, second = rows

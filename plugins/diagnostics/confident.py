@@ -1,8 +1,8 @@
 """Confident learning: which labels a model's out-of-sample probabilities contradict, and how noisy a data set is.
 
 Northcutt, Jiang and Chuang, 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels" (arXiv 1911.00068),
-with the conventions and results of cleanlab 2.9. A flag means that model and label disagree; whether
-the label is wrong is for a reader to decide.
+with the conventions and results of cleanlab 2.9. A flag means that model and label disagree; a reader must decide
+whether the label is wrong.
 
 Shapes: n rows, K classes.
 """
@@ -14,8 +14,8 @@ from plugins.errors import UserError, check
 
 from .predictions import best_other, checked_labels, checked_probabilities, of_label
 
-EPSILON = 1e-6  # two probabilities that are closer count as equal
-NEVER = 2.0  # threshold of a class that no row is labeled with
+EPSILON = 1e-6  # probabilities that differ by less are treated as equal
+NEVER = 2.0  # threshold of a class without labeled rows
 TINY = 1e-100
 METHODS = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
 FILTERS = ("prune_by_noise_rate", "prune_by_class", "both", "confident_learning", "predicted_neq_given",
@@ -23,7 +23,7 @@ FILTERS = ("prune_by_noise_rate", "prune_by_class", "both", "confident_learning"
 
 
 def checked(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities (n, K) and labels (n,) that fit each other; see :mod:`.predictions` for the errors."""
+    """Validate probabilities (n, K) and labels (n,); see :mod:`.predictions` for the errors."""
     probabilities = checked_probabilities(probabilities)
     return probabilities, checked_labels(labels, probabilities.shape[1], len(probabilities))
 
@@ -32,7 +32,7 @@ def thresholds(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the mean probability of each class among the rows labeled with it, (K,); 2 for a class without rows.
 
     Raises:
-        UserError: shapes that do not fit, or values that are not probabilities or class ids.
+        UserError: shapes do not match, or values are not probabilities or class ids.
     """
     probabilities, labels = checked(probabilities, labels)
     classes = probabilities.shape[1]
@@ -41,13 +41,13 @@ def thresholds(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def joint(probabilities: np.ndarray, labels: np.ndarray, calibrate: bool = False) -> np.ndarray:
-    """Return the confident joint (K, K) int64: rows counted by given label and by the class they confidently belong to.
+    """Return the confident joint (K, K) int64: the number of rows by given label and confidently predicted class.
 
-    A row counts for the class whose threshold its probability reaches; if several, for the most probable one; if none,
-    not at all. The diagonal is at least 1.
+    A row is counted for the class whose threshold its probability reaches; if there are several, for the most probable
+    one; if there is none, it is not counted. The diagonal is at least 1.
 
     Args:
-        calibrate: scale each row to the number of rows with that label, so that everything sums to n.
+        calibrate: scale each row of the matrix to the number of rows with that label; the entries then sum to n.
     """
     probabilities, labels = checked(probabilities, labels)
     counts, _ = _joint(probabilities, labels)
@@ -55,11 +55,11 @@ def joint(probabilities: np.ndarray, labels: np.ndarray, calibrate: bool = False
 
 
 def noise_matrices(counts: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the prior of the true labels (K,), P(given | true) and P(true | given), (K, K) each, columns sum to 1.
+    """Return the prior of the true labels (K,), P(given | true) and P(true | given), (K, K) each; columns sum to 1.
 
     Args:
-        counts: (K, K) of :func:`joint`.
-        labels: (n,).
+        counts: (K, K) returned by :func:`joint`.
+        labels: (n,) given class ids.
     """
     counts = np.asarray(counts, np.float64)
     given = np.bincount(labels, minlength=len(counts)) / len(labels)
@@ -71,28 +71,28 @@ def noise_matrices(counts: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, 
 
 
 def noise_share(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the share of labels that the calibrated joint puts off its diagonal.
+    """Return the fraction of labels off the diagonal of the calibrated joint.
 
-    It is too high where a model's mistakes concentrate on pairs of classes, as they do on real data.
+    It overestimates the noise if the model's errors concentrate on pairs of classes, which is usual on real data.
     """
     counts = joint(probabilities, labels, calibrate=True)
     return float(1 - counts.trace() / max(1, counts.sum()))
 
 
 def issues(probabilities: np.ndarray, labels: np.ndarray, filter_by: str = "prune_by_noise_rate") -> np.ndarray:
-    """Return which rows a filter flags, (n,) bool.
+    """Return the rows that a filter flags, (n,) bool.
 
     Args:
-        filter_by: ``prune_by_noise_rate`` takes as many rows of each given label as the joint puts into another class,
-            those with the largest margin; ``prune_by_class`` as many of the least probable rows of each label;
-            ``both`` what these two agree on; ``confident_learning`` the rows off the joint's diagonal;
-            ``predicted_neq_given`` those with another most probable class; ``low_self_confidence`` and
-            ``low_normalized_margin`` as many rows as ``confident_learning`` flags, by score.
+        filter_by: ``prune_by_noise_rate`` flags, for each off-diagonal entry of the joint, that many rows with the
+            largest margin; ``prune_by_class`` the same number of rows of each label, those with the lowest
+            probability; ``both`` the intersection of these two; ``confident_learning`` the rows off the diagonal of
+            the joint; ``predicted_neq_given`` the rows with another most probable class; ``low_self_confidence`` and
+            ``low_normalized_margin`` as many rows as ``confident_learning``, those with the lowest score.
 
     Raises:
-        UserError: no such filter; shapes that do not fit, or values that are not probabilities or class ids.
+        UserError: the filter is unknown, shapes do not match, or values are not probabilities or class ids.
     """
-    check(filter_by in FILTERS, f"filter_by {filter_by!r}: there are {', '.join(FILTERS)}")
+    check(filter_by in FILTERS, f"filter_by {filter_by!r}: the choices are {', '.join(FILTERS)}")
     probabilities, labels = checked(probabilities, labels)
     counts, off_diagonal = _joint(probabilities, labels)
     kept = _agrees(probabilities, labels)
@@ -113,19 +113,19 @@ def issues(probabilities: np.ndarray, labels: np.ndarray, filter_by: str = "prun
 def scores(
     probabilities: np.ndarray, labels: np.ndarray, method: str = "self_confidence", adjust: bool = False
 ) -> np.ndarray:
-    """Return a quality score of each label, (n,); the lowest are the likeliest to be wrong.
+    """Return a quality score of each label, (n,); labels with the lowest scores are most likely wrong.
 
     Args:
-        method: ``self_confidence``, the label's probability; ``normalized_margin``, that less the largest other one,
-            mapped to 0 ... 1; ``confidence_weighted_entropy``, log(1 + q) / q with q the normalized entropy divided
-            by the label's probability.
-        adjust: subtract the class thresholds first, so that classes that the model rarely trusts are compared fairly;
-            not for ``confidence_weighted_entropy``.
+        method: ``self_confidence``, the probability of the label; ``normalized_margin``, the same minus the largest
+            other probability, mapped to [0, 1]; ``confidence_weighted_entropy``, log(1 + q) / q, where q is the
+            normalized entropy divided by the probability of the label.
+        adjust: subtract the class thresholds first, which corrects for classes with low confidence; not available for
+            ``confidence_weighted_entropy``.
 
     Raises:
-        UserError: no such method; shapes that do not fit, or values that are not probabilities or class ids.
+        UserError: the method is unknown, shapes do not match, or values are not probabilities or class ids.
     """
-    check(method in METHODS, f"method {method!r}: there are {', '.join(METHODS)}")
+    check(method in METHODS, f"method {method!r}: the choices are {', '.join(METHODS)}")
     probabilities, labels = checked(probabilities, labels)
     if adjust:
         if method == "confidence_weighted_entropy":
@@ -147,7 +147,7 @@ def scores(
 
 
 def _joint(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the confident joint (K, K) and which rows lie off its diagonal, (n,) bool."""
+    """Return the confident joint (K, K) and the rows off its diagonal, (n,) bool."""
     classes = probabilities.shape[1]
     confident = probabilities >= thresholds(probabilities, labels) - EPSILON  # (n, K)
     number = confident.sum(1)
@@ -159,14 +159,14 @@ def _joint(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _calibrated(counts: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the joint with rows scaled to the label counts, in integers whose row sums are those counts."""
+    """Scale the rows of the joint to the label counts and round them, preserving the row sums."""
     given = np.bincount(labels, minlength=len(counts))
     scaled = (counts.T / np.maximum(counts.sum(1), TINY) * given).T
     return _rounded(scaled / max(scaled.sum(), TINY) * len(labels))
 
 
 def _rounded(matrix: np.ndarray) -> np.ndarray:
-    """Round to integers and keep each row's sum by adjusting the entries with the largest rounding error."""
+    """Round to integers; preserve the row sums by adjusting the entries with the largest rounding error."""
     result = matrix.round()
     for exact, row in zip(matrix, result, strict=True):
         while (difference := round(exact.sum()) - round(row.sum())) != 0:
@@ -177,14 +177,14 @@ def _rounded(matrix: np.ndarray) -> np.ndarray:
 
 
 def _agrees(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return which rows' most probable class is the given one, the given one first among equals, (n,) bool."""
+    """Return whether the most probable class of each row is the given one, (n,) bool; the given class wins ties."""
     raised = probabilities.copy()
     raised[np.arange(len(labels)), labels] += EPSILON
     return raised.argmax(1) == labels
 
 
 def _as_rates(matrix: np.ndarray) -> np.ndarray:
-    """Return a noise matrix with rates below 1 off the diagonal, and columns that sum to 1."""
+    """Clip the off-diagonal entries of a noise matrix below 1, and normalize its columns to sum 1."""
     clipped = np.clip(matrix, 0, 0.9999)
     np.fill_diagonal(clipped, matrix.diagonal())
     return clipped / np.maximum(clipped.sum(0), TINY)
@@ -194,7 +194,7 @@ def _as_rates(matrix: np.ndarray) -> np.ndarray:
 
 
 def _to_prune(counts: np.ndarray) -> np.ndarray:
-    """Return how many rows to flag, (true class, given label), leaving at least one row of each given label."""
+    """Return the number of rows to flag, (true class, given label); at least one row of each given label remains."""
     matrix = counts.T.astype(np.float64)
     kept = np.maximum(matrix.diagonal(), 1)
     others = np.maximum(np.count_nonzero(matrix, axis=0) - 1, 1)

@@ -1,4 +1,4 @@
-"""Learning curves: nested subsets of the rows, and a power law through the bits they give."""
+"""Learning curves: nested subsets of the rows, and a power law fitted to their usable information."""
 
 import numpy as np
 from scipy.optimize import curve_fit
@@ -9,18 +9,18 @@ from . import folds
 
 
 def nested(labels: np.ndarray, share: float, groups: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
-    """Return which rows a subset has, (n,) bool; a larger share contains each smaller one, and labels keep theirs.
+    """Return a stratified subset of the rows, (n,) bool; larger subsets contain the smaller ones.
 
     Args:
         labels: (n,) class ids or scores.
         share: fraction of the rows, above 0 and at most 1, in steps of a hundredth.
-        groups: (n,) of duplicates, which stay together.
+        groups: (n,) group numbers of duplicates; a group is kept or dropped as a whole.
         seed: random seed of the order.
 
     Raises:
-        UserError: the share is out of range, or leaves no rows.
+        UserError: the fraction is out of range, or the subset is empty.
     """
-    check(0 < share <= 1, f"--sizes {share:g}: a share above 0 and at most 1 is expected")
+    check(0 < share <= 1, f"--sizes {share:g}: a fraction above 0 and at most 1 is expected")
     parts = min(100, len(labels) if groups is None else len(np.unique(groups)))
     order = np.random.default_rng(seed).permutation(parts)  # folds with one more row of some label are the first ones
     found = order[folds.stratified(labels, parts, groups, seed)] < round(share * parts)
@@ -29,13 +29,13 @@ def nested(labels: np.ndarray, share: float, groups: np.ndarray | None = None, s
 
 
 def fit(sizes: np.ndarray, bits: np.ndarray) -> dict | None:
-    """Fit V = a + b n^-c, and return ``limit`` (a), ``b``, ``c``, ``rows_for_95`` and ``rmse``; None where it fails.
+    """Fit V = a + b n^-c; return ``limit`` (a), ``b``, ``c``, ``rows_for_95`` and ``rmse``, or None if the fit fails.
 
-    ``rows_for_95`` is the size at which V reaches 95 % of its limit; None where the limit is not above 0.
+    ``rows_for_95`` is the size at which V reaches 95 % of its limit; None if the limit is not positive.
 
     Args:
-        sizes: (M,) training rows, at least four different ones.
-        bits: (M,).
+        sizes: (M,) numbers of training rows, at least four distinct ones.
+        bits: (M,) usable information.
     """
     sizes, bits = np.asarray(sizes, float), np.asarray(bits, float)
     if len(sizes) < 4:

@@ -1,4 +1,4 @@
-"""Data sets with their splits, from any table or from the files of a GLUE task, as lists and arrays."""
+"""Read data sets and their splits from tables or from the files of a GLUE task, as lists and arrays."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ class Rows:
     """A data set of n rows.
 
     Attributes:
-        columns: names of the one or two columns of text.
+        columns: names of the one or two text columns.
         texts: n texts per column.
-        labels: (n,) class ids, :data:`UNLABELED` where a row has none.
+        labels: (n,) class ids; :data:`UNLABELED` for unlabeled rows.
         classes: names of the classes, in the order of their ids.
-        splits: (n,) numbers.
-        split_names: split names of the splits; the first is the one to train on.
+        splits: (n,) split numbers.
+        split_names: names of the splits; the first is the training split.
         index: n names of the rows in their files.
-        scores: (n,) labels of a regression, whose classes are ranges of them; NaN where a row has none.
+        scores: (n,) targets of a regression, NaN for unlabeled rows; its classes are ranges of the scores.
     """
 
     columns: tuple[str, ...]
@@ -56,17 +56,17 @@ class Rows:
 
 def read_task(data: str | Path, spec: specs.GlueSpec, splits: Sequence[str] | None = None, bins: int = 5,
               skip_bad_rows: bool = False) -> Rows:  # fmt: skip
-    """Read the splits of a task; the folder may lack all but ``train``.
+    """Read the splits of a task; all splits but ``train`` are optional.
 
     Args:
         data: GLUE folder, or the folder of the task.
         spec: specification of the task.
-        splits: which; None: all that are there.
-        bins: ranges of equal width that the scores of a regression are cut into.
-        skip_bad_rows: leave out what is an error otherwise.
+        splits: names of the splits to read; None: all existing ones.
+        bins: number of equally wide bins for the scores of a regression.
+        skip_bad_rows: skip malformed rows instead of raising an error.
 
     Raises:
-        UserError: a file is missing or bad.
+        UserError: a file is missing or malformed.
     """
     found: dict[str, reader.Examples] = {}
     for split in splits or spec.files:
@@ -90,7 +90,7 @@ def read_task(data: str | Path, spec: specs.GlueSpec, splits: Sequence[str] | No
 
 
 def binned(scores: np.ndarray, scale: tuple[float, float], bins: int) -> tuple[np.ndarray, list[str]]:
-    """Return the ids of equal ranges of scores, (n,), and the names of the ranges; NaN is unlabeled."""
+    """Return the bin of each score, (n,), and the names of the equally wide bins; NaN is unlabeled."""
     check(bins >= 2, f"--bins {bins}: at least 2 are needed")
     edges = np.linspace(*scale, bins + 1)
     ids = np.clip(np.digitize(np.nan_to_num(scores), edges[1:-1]), 0, bins - 1)
@@ -100,18 +100,18 @@ def binned(scores: np.ndarray, scale: tuple[float, float], bins: int) -> tuple[n
 
 def read_files(paths: Sequence[str | Path], texts: Sequence[str] = (), label: str | None = None,
                bins: int | None = None) -> Rows:  # fmt: skip
-    """Read tables with a header, or JSON lines, one split per file, named after the files.
+    """Read tables with a header, or JSON lines files; each file is a split and gives it its name.
 
     Args:
         paths: the files.
-        texts: names of the one or two columns of text; none: the first known pair or name that the file has.
-        label: name of the label's column; None: the first known name.
-        bins: labels are scores, whose classes are this many ranges of equal width; None: labels are names of classes.
+        texts: names of the one or two text columns; empty: the first of :data:`TEXTS` in the file.
+        label: name of the label column; None: the first of :data:`LABELS` in the file.
+        bins: labels are scores, with this number of equally wide bins as classes; None: labels are class names.
 
     Raises:
-        UserError: a file or column is missing, a row is bad, a class has no name, or a score is not a number.
+        UserError: a file or column is missing, a row is malformed, a label is empty, or a score is not a number.
     """
-    check(len(texts) <= 2, f"--text {' '.join(texts)}: one or two columns are possible")
+    check(len(texts) <= 2, f"--text {' '.join(texts)}: name one or two columns")
     columns: list[list[str]] = []
     written: list[str] = []
     sizes, index = [], []
@@ -175,10 +175,10 @@ def check_not_scores(rows: Rows) -> None:
 
 
 def read_texts(path: str | Path, column: str | None = None) -> list[str]:
-    """Return one column of text of a table, which needs no labels.
+    """Return one text column of a table with or without labels.
 
     Raises:
-        UserError: the file cannot be read, or has no such column.
+        UserError: the file cannot be read, or the column is missing.
     """
     path = Path(path)
     texts: list[str] = []
@@ -194,16 +194,16 @@ def read_texts(path: str | Path, column: str | None = None) -> list[str]:
 
 
 def read_lines(paths: Sequence[str | Path], per_class: int, longest: int = 70, seed: int = 0) -> Rows:
-    """Return distinct random lines of plain texts, one file per class: at least four words each, cut at a blank.
+    """Sample distinct lines of at least four words from plain text files, one class per file.
 
     Args:
-        paths: paths of the texts, whose names become the classes.
-        per_class: lines of each.
-        longest: characters of a line.
-        seed: random seed of the choice.
+        paths: paths of the text files; their names become the class names.
+        per_class: number of lines per class.
+        longest: maximum length of a line in characters; longer lines are truncated at a space.
+        seed: random seed of the sample.
 
     Raises:
-        UserError: fewer than two files, or a file with too few lines.
+        UserError: there are fewer than two files, or a file has too few lines.
     """
     check(len(paths) > 1, "--lines: two files or more are needed, one for each class")
     names = [path.stem for path in map(Path, paths)]
@@ -224,10 +224,10 @@ def read_lines(paths: Sequence[str | Path], per_class: int, longest: int = 70, s
 
 
 def known_columns(path: str | Path, texts: Sequence[str] = (), label: str | None = None) -> tuple[tuple[str, ...], str]:
-    """Return the names of the text and label columns of a file; guess those that are not given.
+    """Return the names of the text and label columns of a file; detect the names that are not given.
 
     Raises:
-        UserError: the file cannot be read, or has no column of a known name.
+        UserError: the file cannot be read, or no column has a known name.
     """
     path = Path(path)
     first = next(_objects(path), None)
@@ -244,10 +244,10 @@ def read_column(path: str | Path, name: str, spec: specs.GlueSpec | None = None)
     Args:
         path: the file.
         name: name of the column.
-        spec: specification of the task whose file it is, which may have no header.
+        spec: specification of the task, for files without a header.
 
     Raises:
-        UserError: there is no such column, or a row is bad.
+        UserError: the column is missing, or a row is malformed.
     """
     path = Path(path)
     rows = _objects(path) if spec is None else reader.numbered_rows(path, spec, specs.TRAIN)
@@ -261,10 +261,10 @@ def read_column(path: str | Path, name: str, spec: specs.GlueSpec | None = None)
 
 
 def sorted_classes(labels: Sequence[str]) -> list[str]:
-    """Return the names of the classes: numbers by size, else in alphabetic order.
+    """Return the class names, sorted numerically if all are numbers, otherwise alphabetically.
 
     Raises:
-        UserError: fewer than two, or more than 1,000, which cannot be classes.
+        UserError: there are fewer than two or more than 1,000 distinct labels.
     """
     names = set(labels)
     check(len(names) > 1, f"only one class occurs, {next(iter(names), 'none')!r}; a diagnosis needs two")
@@ -280,7 +280,7 @@ def _first(path: Path, names: Sequence[str], known: Sequence[Sequence[str]], fla
     for group in known:
         if all(name.lower() in by_lower for name in group):
             return [by_lower[name.lower()] for name in group]
-    raise UserError(f"{path}: which column? name it with {flag}; there are {', '.join(map(str, names))[:200]}")
+    raise UserError(f"{path}: no known column; name it with {flag}; there are {', '.join(map(str, names))[:200]}")
 
 
 def _chain(first: tuple[int, dict], rest: Iterator[tuple[int, dict]]) -> Iterator[tuple[int, dict]]:
@@ -289,10 +289,10 @@ def _chain(first: tuple[int, dict], rest: Iterator[tuple[int, dict]]) -> Iterato
 
 
 def _objects(path: Path) -> Iterator[tuple[int, dict]]:
-    """Yield (line number, {column: value}) of a file.
+    """Yield (line number, {column: value}) for each row of a file.
 
     Raises:
-        UserError: it cannot be read, or a row is bad.
+        UserError: the file cannot be read, or a row is malformed.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")

@@ -16,31 +16,31 @@ from plugins.errors import check
 from . import confident, dynamics, folds, usable_information
 from .predictions import checked_labels, checked_logits
 
-HARDEST = 0.01  # share of the rows whose stability over seeds is reported
-COLLAPSED = 0.99  # a run counts as collapsed from this share of a single answer
+HARDEST = 0.01  # fraction of the rows for which stability over seeds is reported
+COLLAPSED = 0.99  # minimum fraction of identical predictions of a collapsed run
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Results per row.
+    """Results of a diagnosis, by row.
 
     Attributes:
         labels: (n,) class ids, or scores of a regression.
-        classes: K names; empty for a regression.
-        folds: (n,).
-        groups: (n,) duplicates share a number.
-        h_yb: bits of the label without the input, (n,).
-        h_yx: with the input, (S, n).
+        classes: K class names; empty for a regression.
+        folds: (n,) fold numbers.
+        groups: (n,) group numbers; duplicates share one.
+        h_yb: (n,) surprisal of the label without the input, bits.
+        h_yx: (S, n) surprisal of the label given the input, bits.
         pvi, pvi_calibrated: (S, n) bits.
         temperatures: (S, F).
-        logits: (S, n, K) as given; None of a table of bits.
+        logits: (S, n, K) uncalibrated; None for a table of bits.
         log_probabilities: (n, K) natural, calibrated and averaged over seeds; None for a regression.
         flags: {filter: (n,) bool}; empty for a regression.
-        quality: normalized margin (n,); None for a regression.
-        rank_score: (n,) 0 to 1, the lowest are the likeliest wrong labels: the mean of the ranks of margin and PVI.
+        quality: (n,) normalized margin; None for a regression.
+        rank_score: (n,) mean rank of margin and PVI, 0 to 1; labels with the lowest scores are most likely wrong.
         joint: (K, K) calibrated confident joint.
-        correct: (S, n) bool, whether the label was the answer; None for a regression.
-        warnings: lines about runs and data that make results doubtful.
+        correct: (S, n) bool, whether the prediction is the label; None for a regression.
+        warnings: problems with runs or data that make the results doubtful.
     """
 
     labels: np.ndarray
@@ -63,14 +63,14 @@ class Diagnosis:
 
     @property
     def predicted(self) -> np.ndarray | None:
-        """Most probable class ids (n,), or mean predicted scores; None of a table of bits."""
+        """Most probable class ids (n,), or mean predicted scores; None for a table of bits."""
         if self.log_probabilities is not None:
             return self.log_probabilities.argmax(1)
         return None if self.logits is None else self.logits[..., 0].mean(0)
 
 
 def prior_by_fold(labels: np.ndarray, row_folds: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return the log2 prior of each row's training rows, those of the other folds, (n, K)."""
+    """Return the log2 label distribution of the other folds for each row, (n, K)."""
     null = np.empty((len(labels), num_classes))
     names = np.unique(row_folds)
     for name in names:
@@ -84,18 +84,18 @@ def diagnose(
     logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], row_folds: np.ndarray | None = None,
     null_log2: np.ndarray | None = None, groups: np.ndarray | None = None,
 ) -> Diagnosis:  # fmt: skip
-    """Diagnose the rows of a classification from predictions.
+    """Diagnose the rows of a classification task from predictions.
 
     Args:
-        logits: (S, n, K), each row's from a model that did not train on it.
+        logits: (S, n, K) logits of models that were not trained on the row.
         labels: (n,) class ids.
-        classes: K names.
-        row_folds: (n,); None: the models trained on none of the rows.
-        null_log2: (n, K) log2 probabilities without the input; None: the labels' distribution in the other folds.
-        groups: (n,) of duplicates; None: each row is its own group.
+        classes: K class names.
+        row_folds: (n,) fold numbers; None: the models were trained on other data.
+        null_log2: (n, K) log2 probabilities without the input; None: the label distribution of the other folds.
+        groups: (n,) group numbers of duplicates; None: each row is its own group.
 
     Raises:
-        UserError: shapes that do not fit, a label out of range, or logits that are NaN or infinite.
+        UserError: shapes do not match, a label is out of range, or a logit is NaN or infinite.
     """
     logits = checked_logits(logits)
     check(logits.ndim == 3, f"logits: (seeds, rows, classes) are expected, not the shape {logits.shape}")
@@ -125,9 +125,9 @@ def diagnose(
 def diagnose_scores(
     predictions: np.ndarray, targets: np.ndarray, row_folds: np.ndarray, groups: np.ndarray | None = None
 ) -> Diagnosis:
-    """Diagnose the rows of a regression from predictions (S, n), under normal distributions.
+    """Diagnose the rows of a regression from predictions (S, n), with normal distributions.
 
-    Its variance is fitted on the other folds, so there is nothing more to calibrate.
+    The variance is fitted on the other folds, so no further calibration is needed.
     """
     pairs = [usable_information.gaussian_pvi(row, targets, row_folds) for row in predictions]
     bits, without = np.stack([pair[0] for pair in pairs]), pairs[0][1]
@@ -154,7 +154,7 @@ def diagnose_bits(
 
 
 def ranked_together(*scores: np.ndarray) -> np.ndarray:
-    """Return the mean rank of several scores, from 0 to 1; ties share a rank."""
+    """Return the mean normalized rank of several scores, 0 to 1; ties share a rank."""
     return np.mean([rankdata(score) / len(score) for score in scores], axis=0)
 
 
@@ -162,12 +162,12 @@ def ranked_together(*scores: np.ndarray) -> np.ndarray:
 
 
 def notes_on(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], row_folds: np.ndarray | None) -> list[str]:
-    """Return lines on runs that collapsed and classes that are too small."""
+    """Return warnings about collapsed runs and classes that are too small."""
     notes = []
     counts = np.bincount(labels, minlength=len(classes))
     notes += [f"no row is labeled {classes[k]!r}" for k in np.flatnonzero(counts == 0).tolist()]
     if row_folds is None:
-        notes.append("the predictions name no folds; they are worthless if the models trained on these rows")
+        notes.append("the predictions have no folds; they are invalid if the models were trained on these rows")
         row_folds = np.zeros(len(labels), int)
     else:
         small = folds.small_classes(labels, len(np.unique(row_folds)))
@@ -184,7 +184,7 @@ def notes_on(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], row
 
 
 def notes_on_bits(pvi: np.ndarray, calibrated: np.ndarray) -> list[str]:
-    """Return lines on bits that are constant, or below those without the input."""
+    """Return warnings about constant PVI, and about models worse than the prediction without the input."""
     notes = []
     for seed, (raw, better) in enumerate(zip(pvi, calibrated, strict=True), start=1):
         if np.ptp(raw) == 0:
@@ -200,11 +200,11 @@ def notes_on_bits(pvi: np.ndarray, calibrated: np.ndarray) -> list[str]:
 
 
 def measured(d: Diagnosis, rows: np.ndarray | None = None, resamples: int = 1000) -> dict:
-    """Return V raw and calibrated with 95 % intervals, entropy and accuracy, of all rows or of some.
+    """Return raw and calibrated V with 95 % intervals, entropy and accuracy of all rows or a subset.
 
     Args:
         d: the diagnosis.
-        rows: (n,) bool; None: all.
+        rows: (n,) bool, the subset; None: all rows.
         resamples: number of resamples of the two-level bootstrap.
     """
     rows = np.ones(len(d.labels), bool) if rows is None else rows
@@ -220,13 +220,13 @@ def measured(d: Diagnosis, rows: np.ndarray | None = None, resamples: int = 1000
         found["share_of_label_information"] = found["V_calibrated"] / found["H_yb"] if found["H_yb"] > 0 else None
         found["accuracy"] = None if d.correct is None else float(d.correct[:, rows].mean())
     else:
-        assert d.logits is not None  # only a table of bits has none, and it has classes
+        assert d.logits is not None  # only tables of bits lack logits, and they have classes
         found["rmse"] = float(np.sqrt(((d.logits[..., 0] - d.labels)[:, rows] ** 2).mean()))
     return found
 
 
 def stability(d: Diagnosis) -> dict | None:
-    """Return how much of the hardest rows another seed shares, and how PVI correlates over seeds; None for one seed."""
+    """Return the overlap of the hardest rows and the correlation of PVI between seeds; None for one seed."""
     if len(d.pvi) < 2:
         return None
     correlations = np.corrcoef(d.pvi_calibrated)[np.triu_indices(len(d.pvi), 1)]
@@ -237,7 +237,7 @@ def stability(d: Diagnosis) -> dict | None:
 def by_epoch(
     logits: Sequence[np.ndarray], labels: np.ndarray, row_folds: np.ndarray, null_log2: np.ndarray | None = None
 ) -> list[dict]:
-    """Return V raw and calibrated after each epoch, from held-out logits (S, n, K) of each of E epochs."""
+    """Return raw and calibrated V after each of E epochs, from held-out logits (S, n, K) of each epoch."""
     result = []
     for epoch, values in enumerate(logits, start=1):
         null = prior_by_fold(labels, row_folds, values.shape[-1]) if null_log2 is None else null_log2
@@ -253,14 +253,14 @@ def by_epoch(
 
 
 def training_map(runs: Sequence[Sequence[np.ndarray]], labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the data map averaged over runs that each trained on some of the rows.
+    """Return the data map averaged over runs, each trained on a subset of the rows.
 
     Args:
-        runs: E arrays (n, K) of each run; rows that it did not train on are NaN.
-        labels: (n,).
+        runs: for each run, E arrays (n, K) of logits, NaN for rows outside its training set.
+        labels: (n,) given class ids.
 
     Returns:
-        As :func:`.dynamics.averaged`, (n,) arrays.
+        (n,) arrays, see :func:`.dynamics.averaged`.
     """
     maps = []
     for epochs in runs:

@@ -9,14 +9,14 @@ import numpy as np
 from plugins.analysis.canvas import new_canvas, put_title, save
 from plugins.analysis.palette import COLORS, GRAY
 
-MANY = 5000  # points from which a map shows density instead
+MANY = 5000  # number of points above which a map shows their density
 
 
 def information(path: str | Path, inputs: Mapping[str, Mapping], prior: float) -> None:
-    """Draw the calibrated bits of each input as bars with intervals, and the entropy of the label as the ceiling.
+    """Draw the calibrated V of each input as a bar with its interval, and the label entropy as the upper bound.
 
     Args:
-        path: where to.
+        path: output file.
         inputs: {name: result of :func:`.diagnosis.measured`}.
         prior: H(Y), bits.
     """
@@ -52,14 +52,14 @@ def data_map(
     path: str | Path, found: Mapping[str, np.ndarray], marked: np.ndarray | None = None, what: str = "",
     held_out: bool = False,
 ) -> None:  # fmt: skip
-    """Draw confidence against variability of the rows, as density where there are many.
+    """Draw the data map, confidence against variability; large data sets are drawn as a density.
 
     Args:
-        path: where to.
-        found: ``confidence``, ``variability`` and ``correctness``, (n,); NaN for rows without.
+        path: output file.
+        found: ``confidence``, ``variability`` and ``correctness``, (n,); NaN for missing rows.
         marked: (n,) bool, rows to mark.
         what: description of the marked rows.
-        held_out: the models did not train on the rows.
+        held_out: whether the rows are held out from training.
     """
     figure = new_canvas(8, 5.2)
     axes = figure.add_subplot()
@@ -84,7 +84,7 @@ def data_map(
 
 
 def by_slice(path: str | Path, slices: Mapping[str, Mapping[str, Mapping]]) -> None:
-    """Draw calibrated bits of each class and slice with intervals."""
+    """Draw the calibrated V of each class and slice with intervals."""
     rows = [(f"{what}: {value}", m) for what, values in slices.items() for value, m in values.items()][:40]
     figure = new_canvas(8, 1.8 + 0.3 * len(rows))
     axes = figure.add_subplot()
@@ -104,10 +104,10 @@ def by_slice(path: str | Path, slices: Mapping[str, Mapping[str, Mapping]]) -> N
 
 
 def epochs(path: str | Path, rows: Sequence[Mapping]) -> None:
-    """Draw V raw and calibrated after each epoch, one thin line per seed.
+    """Draw raw and calibrated V after each epoch, with a thin line for each seed.
 
     Args:
-        path: where to.
+        path: output file.
         rows: returned by :func:`.diagnosis.by_epoch`.
     """
     figure = new_canvas(7.5, 4.6)
@@ -127,10 +127,10 @@ def epochs(path: str | Path, rows: Sequence[Mapping]) -> None:
 
 
 def stability(path: str | Path, pvi: np.ndarray) -> None:
-    """Draw the overlap between the hardest rows of two seeds, for lists of every length.
+    """Draw the overlap of the hardest rows of two seeds against the length of the lists.
 
     Args:
-        path: where to.
+        path: output file.
         pvi: (S, n), S at least 2.
     """
     from .usable_information import shared_lowest
@@ -153,13 +153,13 @@ def stability(path: str | Path, pvi: np.ndarray) -> None:
 
 
 def precision(path: str | Path, found: Mapping[str, np.ndarray], total: int, title: str) -> None:
-    """Draw the errors found against the rows inspected, for several orders of the rows.
+    """Draw the number of errors found against the number of inspected rows, for several orders of the rows.
 
     Args:
-        path: where to.
-        found: {order: (m,) cumulated errors after 1, 2, ... rows}.
-        total: errors among all rows.
-        title: the question that is answered.
+        path: output file.
+        found: {order: (m,) cumulative errors after 1, 2, ... rows}.
+        total: number of errors among all rows.
+        title: the question that the figure answers.
     """
     figure = new_canvas(8, 4.8)
     axes = figure.add_subplot()
@@ -176,11 +176,11 @@ def precision(path: str | Path, found: Mapping[str, np.ndarray], total: int, tit
 
 
 def learning_curve(path: str | Path, sizes: np.ndarray, by_seed: np.ndarray, fit: Mapping | None) -> None:
-    """Draw bits against the number of training rows, with a fitted curve and its limit.
+    """Draw V against the number of training rows, with the fitted curve and its limit.
 
     Args:
-        path: where to.
-        sizes: (M,).
+        path: output file.
+        sizes: (M,) numbers of training rows.
         by_seed: (M, S) bits.
         fit: returned by :func:`.curves.fit`, or None.
     """

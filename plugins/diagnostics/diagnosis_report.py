@@ -1,4 +1,4 @@
-"""Files of a diagnosis: a table of the rows, arrays, and a summary for programs and for readers."""
+"""Write a diagnosis: a table of the rows, arrays, and a summary as JSON and as Markdown."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,14 +19,14 @@ def columns(
     d: Diagnosis, texts: Sequence[Sequence[str]], index: Sequence[str],
     data_map: Mapping[str, np.ndarray] | None = None, split: str = "train",
 ) -> dict[str, Sequence]:  # fmt: skip
-    """Return the columns of ``diagnosis.csv``; the first are those of kawine/dataset_difficulty.
+    """Return the columns of ``diagnosis.csv``, which start with those of kawine/dataset_difficulty.
 
     Args:
         d: the diagnosis of n rows.
         texts: one or two columns of n texts.
         index: n names of the rows.
         data_map: returned by :func:`.diagnosis.training_map`.
-        split: that the rows are of.
+        split: name of the split of the rows.
     """
     names = d.classes
     written = (lambda ids: [names[i] for i in ids.tolist()]) if names else (lambda values: values.tolist())
@@ -58,7 +58,7 @@ def columns(
 
 def suggested(d: Diagnosis) -> np.ndarray:
     """Return the most probable class other than the given one, (n,)."""
-    assert d.log_probabilities is not None  # of classes
+    assert d.log_probabilities is not None  # a classification
     others = d.log_probabilities.copy()
     others[np.arange(len(others)), d.labels] = -np.inf
     return others.argmax(1)
@@ -113,7 +113,7 @@ def write(folder: str | Path, d: Diagnosis, table_columns: Mapping[str, Sequence
     write_text(folder / "summary.md", markdown(summary))
 
 
-# For reading
+# Markdown
 
 HEAD = ("", "rows", "V (bits)", "95 %", "V calibrated", "95 %", "H(Y)", "V calibrated / H(Y)", "accuracy")
 
@@ -155,7 +155,7 @@ def markdown(s: Mapping) -> str:
 
 
 def limit_sentence(fit: Mapping | None) -> str:
-    """Return what a fitted learning curve says, of :func:`.curves.fit`."""
+    """Describe a learning curve fitted by :func:`.curves.fit` in one sentence."""
     if not fit or not fit["rows_for_95"]:
         return "The sizes do not rise towards a limit above 0, or are fewer than four."
     return f"Fitted limit {fit['limit']:.3f} bits; 95 % of it at {fit['rows_for_95']:,.0f} training rows."

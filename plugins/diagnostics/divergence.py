@@ -1,7 +1,8 @@
 """Jensen-Shannon divergence between the word distributions of classes, with the value expected by chance.
 
-Two samples of one source diverge too, the more the smaller they are: compare divergences only relative to the floor
-of shuffled labels, and at equal size. Kulkarni et al., 2023 (arXiv 2306.02369) use the divergence between classes.
+The divergence between samples of the same distribution is above 0, and larger for smaller samples. Therefore compare
+divergences relative to a floor computed with shuffled labels, and at equal size. Kulkarni et al., 2023 (arXiv
+2306.02369) use the divergence between classes.
 
 Shapes: C classes, V words, n texts. Divergences are in bits, 0 to 1; their square roots are a metric.
 """
@@ -27,11 +28,11 @@ def js(counts: np.ndarray, smoothing: float = 1.0) -> np.ndarray:
     """Return the Jensen-Shannon divergence of each pair of classes, (C, C) bits.
 
     Args:
-        counts: (C, V) how often each class has each word of the vocabulary of all classes.
-        smoothing: added to each count.
+        counts: (C, V) word counts of each class, over the vocabulary of all classes.
+        smoothing: value added to each count.
 
     Raises:
-        UserError: another shape, counts that are negative or not finite, or a class without any count.
+        UserError: the shape is wrong, a count is negative or not finite, or a class has no words.
     """
     shares = smoothed(counts, smoothing)
     entropy = -xlogy(shares, shares).sum(1)  # (C,), nats
@@ -43,7 +44,7 @@ def js(counts: np.ndarray, smoothing: float = 1.0) -> np.ndarray:
 
 
 def smoothed(counts: np.ndarray, smoothing: float = 1.0) -> np.ndarray:
-    """Return smoothed shares of the words, (C, V), each row of sum 1; errors as :func:`js`."""
+    """Return the smoothed word distribution of each class, (C, V), with rows of sum 1; see :func:`js` for errors."""
     counts = np.asarray(counts, np.float64)
     check(counts.ndim == 2 and counts.size > 0, f"counts: (classes, words) are expected, not the shape {counts.shape}")
     check(np.isfinite(counts).all() and (counts >= 0).all(), "counts: a count is negative, NaN or infinite")
@@ -54,7 +55,10 @@ def smoothed(counts: np.ndarray, smoothing: float = 1.0) -> np.ndarray:
 
 
 def contributions(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return each word's part of the divergence of two distributions (V,), bits, negative where the second has more."""
+    """Return each word's contribution to the divergence of two distributions (V,), in bits.
+
+    It is negative if the word is more frequent in the second distribution.
+    """
     middle = (first + second) / 2
     parts = (xlogy(first, first / middle) + xlogy(second, second / middle)) / 2 / np.log(2)
     return np.where(first >= second, parts, -parts)
@@ -96,7 +100,7 @@ def count_words(texts: Iterable[Sequence[str]]) -> Words:
 
 
 def aligned(parts: Sequence[Words]) -> tuple[list[sparse.csr_matrix], list[str]]:
-    """Return counts with the same columns, and the vocabulary of all parts that those are."""
+    """Return the counts of all parts with the columns of a joint vocabulary, and that vocabulary."""
     numbers = {word: i for i, word in enumerate(dict.fromkeys(word for part in parts for word in part.vocabulary))}
     found = []
     for part in parts:
@@ -116,13 +120,13 @@ def by_class(counts: sparse.csr_matrix, labels: np.ndarray, num_classes: int) ->
 
 @dataclass(frozen=True)
 class Divergence:
-    """Divergences of each pair of classes, (C, C) bits each, and the words that carry them.
+    """Divergences of each pair of classes, (C, C) in bits, and the word distributions.
 
     Attributes:
-        raw: with all texts of the classes.
-        floor, floor_high: mean and 95 % quantile with shuffled labels, so classes of the same sizes.
-        equal, equal_floor: the same at equal size: as many words of each class as the smallest one has, about.
-        words: (C, V) smoothed shares.
+        raw: divergence of all texts of the classes.
+        floor, floor_high: mean and 95 % quantile with shuffled labels, which preserve the class sizes.
+        equal, equal_floor: divergence and floor at equal size: about as many words per class as the smallest class.
+        words: (C, V) smoothed word distributions.
     """
 
     raw: np.ndarray
@@ -141,16 +145,16 @@ class Divergence:
 def class_divergence(
     texts: Words | Sequence[str], labels: np.ndarray, smoothing: float = 1.0, draws: int = 20, seed: int = 0
 ) -> Divergence:
-    """Return the divergence between the words of the classes, and the divergence expected by chance.
+    """Return the divergence between the word distributions of classes, and the divergence expected by chance.
 
     Args:
-        texts: n texts, or their counts.
+        texts: n texts, or their word counts.
         labels: (n,) class ids 0 ... C - 1.
         smoothing: smoothing of the counts.
-        draws: draws of shuffled labels, and of texts for the equal size.
+        draws: number of label shuffles, and of samples of equal size.
 
     Raises:
-        UserError: a class without texts, or as :func:`js`.
+        UserError: a class has no texts; see also :func:`js`.
     """
     words = texts if isinstance(texts, Words) else count_words([tokens(text) for text in texts])
     labels = np.asarray(labels)

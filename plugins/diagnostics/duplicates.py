@@ -1,8 +1,8 @@
-"""Texts that occur twice: exactly, but for case and spaces, or nearly.
+"""Find exact duplicates (ignoring case and whitespace) and near duplicates among texts.
 
-Near duplicates are pairs whose sets of 5-character pieces have a Jaccard similarity of at least a threshold. MinHash
-(Broder, 1997) finds candidates: 128 hash values per text, in 16 bands of 8, so that a pair of similarity 0.8 is found
-with probability 0.95; each candidate is then compared exactly.
+Near duplicates are pairs whose sets of character 5-grams have a Jaccard similarity of at least a threshold. MinHash
+(Broder, 1997) finds candidates with 128 hash values per text in 16 bands of 8, which detect a pair of similarity 0.8
+with probability 0.95; the similarity of each candidate is then computed exactly.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from plugins.data.text import minhash
 from plugins.data.text.minhash import HASHES, band_keys, jaccard, normalized
 
-BLOCK = 4096  # texts at a time: their pieces fit into a core's cache
+BLOCK = 4096  # texts at a time: their n-grams fit into the cache of a core
 
 
 def joined(texts: Sequence[Sequence[str]]) -> list[str]:
@@ -28,12 +28,12 @@ def joined(texts: Sequence[Sequence[str]]) -> list[str]:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Which of n rows are the same text, or nearly.
+    """Exact and near duplicates among n rows.
 
     Attributes:
         exact: (n,) number of each row's normalized text.
-        groups: (n,) number of each row's group of exact and near duplicates; any other row is its own group.
-        pairs: (P, 2) rows that are near duplicates but not exact ones, a row each for their texts.
+        groups: (n,) number of each row's group of exact and near duplicates; a row without duplicates is its own group.
+        pairs: (P, 2) rows of near duplicates that are not exact duplicates; each text is represented by its first row.
         similarity: (P,) Jaccard similarity of each pair.
     """
 
@@ -44,13 +44,13 @@ class Duplicates:
 
 
 def find(texts: Sequence[str], threshold: float = 0.8, seed: int = 0, near: bool = True) -> Duplicates:
-    """Return which texts are duplicates.
+    """Find duplicates among texts.
 
     Args:
-        texts: n normalized texts, as :func:`joined` returns them.
-        threshold: Jaccard similarity from which texts are near duplicates.
+        texts: n normalized texts, as returned by :func:`joined`.
+        threshold: minimum Jaccard similarity of near duplicates.
         seed: random seed of the hash functions.
-        near: look for near duplicates too.
+        near: find near duplicates in addition to exact ones.
     """
     numbers: dict[str, int] = {}
     exact = np.fromiter((numbers.setdefault(text, len(numbers)) for text in texts), np.int64, len(texts))
@@ -68,13 +68,13 @@ def find(texts: Sequence[str], threshold: float = 0.8, seed: int = 0, near: bool
 
 
 def first_of_group(groups: np.ndarray) -> np.ndarray:
-    """Return the first row of each row's group, (n,); a first or only row has its own number."""
+    """Return the number of the first row of each row's group, (n,)."""
     _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
     return first[inverse]
 
 
 def signatures(texts: Sequence[str], seed: int = 0) -> np.ndarray:
-    """Return the signatures of many texts, (n, 128) uint32, with a progress bar."""
+    """Return the MinHash signatures of texts, (n, 128) uint32, with a progress bar."""
     found = np.empty((len(texts), HASHES), np.uint32)
     for start in tqdm(range(0, len(texts), BLOCK), "near duplicates", leave=False, disable=None):
         found[start : start + BLOCK] = minhash.signatures(texts[start : start + BLOCK], seed)
@@ -82,10 +82,10 @@ def signatures(texts: Sequence[str], seed: int = 0) -> np.ndarray:
 
 
 def candidates(values: np.ndarray, threshold: float) -> np.ndarray:
-    """Return pairs (P, 2) that share a band and whose estimated similarity is not far below a threshold.
+    """Return the pairs (P, 2) that share a band and have an estimated similarity near or above a threshold.
 
-    Of the texts that share a band each is paired with the next and with the first, not with all: copies of one text
-    still form one group.
+    Texts that share a band are paired with the next and the first of them, not with all; this is sufficient for the
+    copies of a text to form one group.
     """
     found = []
     for key in band_keys(values).T:

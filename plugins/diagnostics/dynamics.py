@@ -1,4 +1,4 @@
-"""Data maps from the logits of training: which rows are easy, ambiguous or hard to learn.
+"""Data maps from training logits: which rows are easy, ambiguous or hard to learn.
 
 Swayamdipta et al., 2020, "Dataset Cartography" (arXiv 2009.10795): confidence, variability, correctness; Toneva et
 al., 2019 (arXiv 1812.05159): forgetting; Pleiss et al., 2020 (arXiv 2001.10528): area under the margin (AUM); Paul et
@@ -12,28 +12,28 @@ from scipy.special import softmax
 
 from .predictions import best_other, checked_labels, checked_logits, of_label
 
-NEVER_LEARNED = 1000  # what allenai/cartography writes as the forgetfulness of a row that was never right
+NEVER_LEARNED = 1000  # forgetfulness of a row that was never predicted correctly, as in allenai/cartography
 COLUMNS = ("confidence", "variability", "correctness", "forgetfulness", "threshold_closeness", "aum", "el2n",
            "never_learned")  # fmt: skip
 
 
 def data_map(logits: np.ndarray, labels: np.ndarray, epochs: int | None = None) -> dict[str, np.ndarray]:
-    """Return training dynamics of each row, (n,) arrays by name.
+    """Return the training dynamics of each row, (n,) arrays by name.
 
     Args:
-        logits: (E, n, K), of each epoch.
+        logits: (E, n, K) logits after each epoch.
         labels: (n,) given class ids.
-        epochs: use only this many first epochs (allenai's ``--burn_out``).
+        epochs: use only the first epochs, this many (allenai's ``--burn_out``).
 
     Returns:
-        ``confidence``, the mean probability of the label; ``variability``, its population standard deviation;
-        ``correctness``, in how many epochs the label was the most probable class; ``forgetfulness``, how often a row
-        that was right became wrong, 1000 for one that was never right (also in ``never_learned``);
-        ``threshold_closeness``, confidence times its complement; ``aum``, the mean of the label's logit less the
-        largest other one; ``el2n``, the Euclidean distance of probabilities and label, a mean over epochs.
+        ``confidence``, mean probability of the label; ``variability``, its population standard deviation;
+        ``correctness``, number of epochs with the label as the most probable class; ``forgetfulness``, number of
+        changes from a correct to a wrong prediction, 1000 for rows never predicted correctly (``never_learned``);
+        ``threshold_closeness``, confidence times its complement; ``aum``, mean of the label's logit minus the largest
+        other logit; ``el2n``, mean Euclidean distance between the probabilities and the one-hot label.
 
     Raises:
-        UserError: shapes that do not fit, a label out of range, or a logit that is NaN or infinite.
+        UserError: shapes do not match, a label is out of range, or a logit is NaN or infinite.
     """
     logits = checked_logits(logits)[:epochs]
     labels = checked_labels(labels, logits.shape[-1], logits.shape[-2])
@@ -55,16 +55,16 @@ def data_map(logits: np.ndarray, labels: np.ndarray, epochs: int | None = None) 
 
 
 def el2n(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the Euclidean distance of probabilities and one-hot labels: (..., n) of logits (..., n, K)."""
+    """Return the Euclidean distances between probabilities and one-hot labels, (..., n), from logits (..., n, K)."""
     errors = softmax(np.asarray(logits, np.float64), axis=-1)
     errors = errors - np.eye(errors.shape[-1])[labels]
     return np.sqrt((errors**2).sum(-1))
 
 
 def averaged(maps: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return the mean of several maps of the same rows; NaN marks a row that a map does not cover.
+    """Return the mean of several maps of the same rows, ignoring NaN (rows that a map does not cover).
 
-    ``confidence_spread`` is the standard deviation of the confidence over the maps. A row that no map covers is NaN.
+    ``confidence_spread`` is the standard deviation of the confidence over the maps. Rows without any map are NaN.
     """
     with np.errstate(invalid="ignore"):
         found = {}

@@ -1,4 +1,4 @@
-"""Folds for cross-fitting: each label spread evenly, and duplicates together, so that no row leaks into training."""
+"""Folds for cross-fitting, stratified by label; duplicates share a fold to prevent leaks into the training set."""
 
 import numpy as np
 
@@ -8,17 +8,17 @@ from plugins.errors import check
 def stratified(labels: np.ndarray, folds: int, groups: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
     """Return the fold of each row, (n,) int16 from 0 to ``folds`` - 1.
 
-    Groups of several rows are assigned first, in order of decreasing size, each to the fold that lacks its labels most.
-    Single rows then fill up the folds, label by label.
+    Groups of several rows are assigned first, by decreasing size, each to the fold with the fewest rows of its labels.
+    Single rows are then distributed label by label.
 
     Args:
-        labels: (n,) class ids, or scores, which are cut into ten quantiles.
-        folds: at least 2.
-        groups: (n,) ids; rows of a group go to one fold. None: each row is its own group.
+        labels: (n,) class ids, or scores, which are binned by deciles.
+        folds: number of folds, at least 2.
+        groups: (n,) group ids; a group is assigned to one fold. None: each row is its own group.
         seed: random seed of the shuffling.
 
     Raises:
-        UserError: fewer groups than folds, or sizes that differ.
+        UserError: there are fewer groups than folds, or shapes differ.
     """
     labels = np.asarray(labels)
     groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
@@ -48,7 +48,7 @@ def stratified(labels: np.ndarray, folds: int, groups: np.ndarray | None = None,
 
 
 def _levelled(have: np.ndarray, filled: np.ndarray, number: int) -> np.ndarray:
-    """Return how many of ``number`` rows each fold gets so that unequal folds become even."""
+    """Return the rows that each fold receives, ``number`` in total, to make the folds as equal as possible."""
     dealt = np.zeros(len(have), np.int64)
     order = np.argsort(have, kind="stable")
     for place in range(len(order)):  # raise the lowest folds to the next higher one
@@ -66,6 +66,6 @@ def _levelled(have: np.ndarray, filled: np.ndarray, number: int) -> np.ndarray:
 
 
 def small_classes(labels: np.ndarray, folds: int) -> list[int]:
-    """Return the class ids with fewer rows than folds: some fold's model, or its test, will lack them."""
+    """Return the class ids with fewer rows than folds, which some folds lack."""
     ids, counts = np.unique(labels, return_counts=True)
     return ids[counts < folds].tolist()

@@ -24,15 +24,15 @@ class Predictions:
     """Predictions of any models on n rows.
 
     Attributes:
-        logits: (S, n, K), of S seeds; None in a table of PVI.
+        logits: (S, n, K) for S seeds; None for a table of PVI.
         labels: (n,) class ids.
-        classes: K names.
+        classes: K class names.
         index: n names of the rows.
-        folds: (n,), or None where the models trained on no part of the rows.
+        folds: (n,) fold numbers; None if the models were trained on other data.
         null_log2: (n, K) log2 probabilities without the input, or None.
-        texts: columns of texts, where the file has them.
-        bits: ``H_yb`` and ``H_yx`` (2, n), only from a table of PVI.
-        correct: (n,) bool, only from a table of PVI.
+        texts: text columns, if the file has any.
+        bits: ``H_yb`` and ``H_yx`` (2, n), only for a table of PVI.
+        correct: (n,) bool, only for a table of PVI.
     """
 
     logits: np.ndarray | None
@@ -54,7 +54,7 @@ def read(path: str | Path, kind: str = "probabilities") -> Predictions:
         kind: content of an ``.npz`` without array names: ``probabilities`` or ``logits``.
 
     Raises:
-        UserError: it cannot be read, or lacks something.
+        UserError: the file cannot be read, or is incomplete.
     """
     path = Path(path)
     if path.is_dir():
@@ -77,11 +77,11 @@ def write_npz(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def read_npz(path: Path, kind: str = "probabilities") -> Predictions:
-    """Read ``probs`` or ``probabilities`` or ``logits`` (S, n, K) or (n, K), ``labels`` (n,), and where they are there
+    """Read ``probs``, ``probabilities`` or ``logits`` (S, n, K) or (n, K), ``labels`` (n,), and, if present,
     ``classes``, ``index``, ``folds`` and ``null_log2``.
 
     Raises:
-        UserError: it is damaged, lacks an array, or rows differ in number.
+        UserError: the file is damaged or lacks an array, or the numbers of rows differ.
     """
     arrays = numpy_files.read_npz(path)
     names = {"probabilities": ("probabilities", "probs", "pred_probs"), "logits": ("logits",)}
@@ -122,7 +122,7 @@ def as_logits(probabilities: np.ndarray, source: str | Path) -> np.ndarray:
 
 
 def read_pvi(path: Path) -> Predictions:
-    """Read a table with the columns ``H_yb``, ``H_yx``, ``label`` and, where they are there, texts and predictions.
+    """Read a table with the columns ``H_yb``, ``H_yx``, ``label`` and, if present, texts and predictions.
 
     Raises:
         UserError: a column is missing, or a value is not a number.
@@ -158,12 +158,12 @@ def read_pvi(path: Path) -> Predictions:
 
 
 def read_dynamics(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return logits (E, n, K), labels (n,) and names of the rows of a folder of ``dynamics_epoch_E.jsonl``.
+    """Return logits (E, n, K), labels (n,) and row names from the files ``dynamics_epoch_E.jsonl`` in a folder.
 
-    Rows are those of the first epoch, and found by their names in the others.
+    The first epoch determines the rows and their order; rows of later epochs are matched by name.
 
     Raises:
-        UserError: no such files, a bad line, or a row that an epoch lacks.
+        UserError: the files are missing, a line is malformed, or an epoch lacks a row.
     """
     inner = folder / "training_dynamics"
     folder = inner if inner.is_dir() else folder
@@ -200,11 +200,11 @@ def read_dynamics(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
 def write_dynamics(
     folder: str | Path, logits: Sequence[np.ndarray], labels: np.ndarray, index: Sequence[str], metrics: dict
 ) -> None:
-    """Write ``dynamics_epoch_E.jsonl`` and ``td_metrics.jsonl`` as allenai/cartography does.
+    """Write ``dynamics_epoch_E.jsonl`` and ``td_metrics.jsonl`` in the format of allenai/cartography.
 
     Args:
-        folder: to write.
-        logits: (n, K) of each epoch; rows of NaN are left out.
+        folder: output folder.
+        logits: (n, K) for each epoch; rows of NaN are omitted.
         labels: (n,) class ids.
         index: names of the rows.
         metrics: returned by :func:`.dynamics.data_map`.

@@ -15,17 +15,17 @@ QUANTILES = (0, 0.25, 0.5, 0.75, 0.95, 1)
 
 
 def inspect(rows: Rows, threshold: float = 0.8, draws: int = 20, seed: int = 0, recipe: str | None = None) -> dict:
-    """Return the content that :func:`.inspection_report.write` writes.
+    """Inspect a data set; return the argument of :func:`.inspection_report.write`.
 
     Args:
-        rows: the data set; words, divergences and the probe are those of its first split.
-        threshold: similarity of near duplicates.
-        draws: draws of shuffled labels for the floor of the divergence.
-        seed: random seed of all random choices.
-        recipe: ``gothate`` adds divergences by that published recipe.
+        rows: the data set; words, divergences and the probe are computed on its first split.
+        threshold: minimum similarity of near duplicates.
+        draws: number of label shuffles for the floor of the divergence.
+        seed: random seed.
+        recipe: ``gothate`` adds divergences computed by that published method.
 
     Raises:
-        UserError: the first split has labels of a single class.
+        UserError: the first split has only one class.
     """
     train = np.flatnonzero((rows.splits == 0) & (rows.labels != UNLABELED))
     present, labels = np.unique(rows.labels[train], return_inverse=True)
@@ -98,10 +98,10 @@ def lengths(rows: Rows) -> list[dict]:
 
 
 def overlap(rows: Rows, found: duplicates.Duplicates) -> dict:
-    """Return how many rows are duplicates within and across splits, and which labels conflict.
+    """Count duplicates within and across splits, and find groups with conflicting labels.
 
-    ``across`` counts, for each later split, its rows whose group (exact, or exact and near) occurs in an earlier one.
-    ``conflicts`` are groups of rows with two labels or more.
+    ``across`` counts the rows of each later split that have a duplicate (exact, or exact and near) in an earlier split.
+    ``conflicts`` are groups of rows with at least two labels.
     """
     labeled = rows.labels != UNLABELED
     result: dict[str, Any] = {"within": [], "across": []}
@@ -120,7 +120,7 @@ def overlap(rows: Rows, found: duplicates.Duplicates) -> dict:
 
 
 def conflicting(groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the groups that have rows with different labels."""
+    """Return the groups of rows with different labels."""
     pairs = np.unique(np.stack([groups, labels], 1), axis=0)
     names, counts = np.unique(pairs[:, 0], return_counts=True)
     return names[counts > 1]

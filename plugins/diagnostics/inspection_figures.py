@@ -14,7 +14,7 @@ NAMED = 14  # words labeled in the figure of words
 
 
 def draw(found: dict, folder: str | Path) -> list[Path]:
-    """Draw what :func:`.inspection.inspect` found, and return the files.
+    """Draw the results of :func:`.inspection.inspect`, and return the paths of the figures.
 
     Raises:
         UserError: matplotlib is not installed, or a file cannot be written.
@@ -39,13 +39,13 @@ def classes(path: Path, above_floor: np.ndarray, names: list[str]) -> None:
 
 def words(path: Path, found: Association, vocabulary: list[str], names: list[str], prior: np.ndarray,
           q: float = 0.05) -> None:  # fmt: skip
-    """Draw how much more frequent a label is with a word than overall, and name the most informative words.
+    """Draw the label frequency given each word relative to the prior, and name the most informative words.
 
     Args:
         found: :class:`.lexical.Association`.
         vocabulary: V words.
         names: names of the C classes.
-        prior: shares of the classes, (C,).
+        prior: class frequencies, (C,).
         q: false discovery rate below which a word is colored.
     """
     figure = new_canvas(9, 5.2)
@@ -80,7 +80,7 @@ def words(path: Path, found: Association, vocabulary: list[str], names: list[str
 
 
 def probe(path: Path, found: Probe) -> None:
-    """Draw the bits that a few words provide, compared with random words and all words.
+    """Draw the information in a few words, compared with random words and all words.
 
     Args:
         found: :class:`.lexical.Probe`.

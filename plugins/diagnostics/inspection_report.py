@@ -1,4 +1,4 @@
-"""Files of an inspection: tables, and a summary for programs and for readers."""
+"""Write an inspection: tables, and a summary as JSON and as Markdown."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from plugins.files import make_folder, write_json, write_text
 from . import divergence, lexical
 from .datasets import UNLABELED, Rows
 
-LISTED = 10_000  # rows of a table of pairs or words that are written at most
+LISTED = 10_000  # maximum rows of a table of pairs or words
 
 
 def write(found: dict, folder: str | Path) -> dict:
@@ -37,7 +37,7 @@ def write(found: dict, folder: str | Path) -> dict:
 
 
 def as_csv(rows: Iterable[dict]) -> str:
-    """Return rows with the same keys as CSV, floats with six significant digits; no rows: an empty table."""
+    """Format rows with the same keys as CSV, floats with six significant digits; no rows: an empty table."""
     out, writer = io.StringIO(), None
     for row in rows:
         if writer is None:
@@ -48,7 +48,7 @@ def as_csv(rows: Iterable[dict]) -> str:
 
 
 def word_rows(found: dict, q: float = 1.0) -> list[dict]:
-    """Return words and labels, the most informative first: the most significant, and at equal q the largest \\|z\\|."""
+    """Return words and labels in order of decreasing significance; at equal q, in order of decreasing \\|z\\|."""
     a, vocabulary = found["associations"], found["words"].vocabulary
     words, classes = np.nonzero((a.q <= q) & (a.z > 0))
     order = np.lexsort((-a.z[words, classes], a.q[words, classes]))[:LISTED]
@@ -61,7 +61,7 @@ def word_rows(found: dict, q: float = 1.0) -> list[dict]:
 
 
 def duplicate_rows(found: dict) -> Iterable[dict]:
-    """Yield the rows of each group of duplicates with two rows or more."""
+    """Yield the rows of each group of at least two duplicates."""
     rows, groups, exact = found["rows"], found["duplicates"].groups, found["duplicates"].exact
     members = defaultdict(list)
     counts = np.bincount(groups)
@@ -140,7 +140,7 @@ def summarized(found: dict) -> dict:
 
 
 def markdown(summary: dict) -> str:
-    """Return ``summary.md``: the same content for reading."""
+    """Return the content of ``summary.md``."""
     lines = ["# Inspection", "", "## Sizes", ""]
     names = list(summary["splits"][0]["classes"])
     lines += table(("split", "rows", *names, "label entropy (bits)"), [
@@ -182,7 +182,7 @@ def markdown(summary: dict) -> str:
 
 
 def probe_sentence(probe: dict) -> str:
-    """Return what the probe found in one sentence."""
+    """Describe the results of the probe in one sentence."""
     scores = f"accuracy {probe['all_words_accuracy']:.3f}, majority {probe['majority_accuracy']:.3f}"
     every = f"A linear model on all words learns {probe['all_words_bits']:.3f} bits per row ({scores})"
     rows = probe["by_words"]

@@ -1,4 +1,4 @@
-"""A list of rows to review: order, neighbors, table, and the page to judge them in."""
+"""Rows to review for label errors: their order, similar rows, and the columns of their table."""
 
 import csv
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ NEIGHBORS = 3
 
 @dataclass(frozen=True)
 class Listed:
-    """Rows of a data set with model predictions and an order.
+    """Rows of a data set with model predictions and a ranking score.
 
     Attributes:
         texts: one or two columns of n texts.
         index: n names of rows.
         labels: (n,) given class ids.
-        classes: K names.
+        classes: K class names.
         log_probabilities: (n, K).
         pvi: (n,) bits.
-        score: (n,) the lowest are the likeliest to be wrong.
-        flags: (n,) bool, confident learning's.
-        groups: (n,) of duplicates.
+        score: (n,) label quality; labels with the lowest scores are most likely wrong.
+        flags: (n,) bool, rows flagged by confident learning.
+        groups: (n,) group numbers of duplicates.
     """
 
     texts: list[list[str]]
@@ -47,15 +47,15 @@ class Listed:
 
     @property
     def order(self) -> np.ndarray:
-        """Numbers of the rows, the likeliest to be wrong first."""
+        """Row numbers, the most likely errors first."""
         return np.argsort(self.score, kind="stable")
 
 
 def load(folder: str | Path) -> Listed:
-    """Read what :mod:`.diagnosis_report` wrote.
+    """Read the files written by :mod:`.diagnosis_report`.
 
     Raises:
-        UserError: a file is missing, damaged, or does not match the other; or the task is a regression.
+        UserError: a file is missing or damaged, the files do not match, or the task is a regression.
     """
     folder = Path(folder)
     path = folder / "probabilities.npz"
@@ -74,10 +74,10 @@ def load(folder: str | Path) -> Listed:
 
 def listed(given: formats.Predictions, texts: list[list[str]], index: list[str]) -> Listed:
     """Return the rows of predictions, with calibrated probabilities averaged over seeds."""
-    assert given.logits is not None  # read as logits
+    assert given.logits is not None  # an .npz always has logits
     d = diagnosis.diagnose(given.logits, given.labels, given.classes, given.folds, given.null_log2)
     groups = duplicates.find(duplicates.joined(texts)).groups
-    assert d.log_probabilities is not None and d.rank_score is not None  # of classes
+    assert d.log_probabilities is not None and d.rank_score is not None  # a classification
     return Listed(texts, index, d.labels, d.classes, d.log_probabilities, d.pvi_calibrated.mean(0), d.rank_score,
                   d.flags["prune_by_noise_rate"], groups)  # fmt: skip
 
@@ -86,7 +86,7 @@ def read_table(path: Path, needed: Sequence[str] = ("idx", "label")) -> dict[str
     """Return the columns of a CSV with a header.
 
     Raises:
-        UserError: it cannot be read, or lacks a column that is needed.
+        UserError: the file cannot be read, or a needed column is missing.
     """
     with opened(path) as file:
         try:
@@ -100,11 +100,11 @@ def read_table(path: Path, needed: Sequence[str] = ("idx", "label")) -> dict[str
 
 
 def order_by(given: Listed, score: str) -> np.ndarray:
-    """Return another score (n,), the lowest the likeliest to be wrong.
+    """Return a label quality score by name, (n,); labels with the lowest scores are most likely wrong.
 
     Args:
         given: the rows.
-        score: ``ranks`` (margin and PVI together), ``pvi``, or one of :data:`.confident.METHODS`.
+        score: ``ranks`` (mean rank of margin and PVI), ``pvi``, or one of :data:`.confident.METHODS`.
     """
     if score == "ranks":
         return given.score
@@ -114,11 +114,11 @@ def order_by(given: Listed, score: str) -> np.ndarray:
 
 
 def neighbors(texts: Sequence[str], rows: np.ndarray, number: int = NEIGHBORS) -> np.ndarray:
-    """Return the most similar other texts of some rows by the cosine of TF-IDF, (m, number) row numbers; -1: none.
+    """Return the nearest neighbors of some rows by TF-IDF cosine similarity, (m, number) row numbers; -1 if missing.
 
     Args:
         texts: n texts.
-        rows: (m,) numbers.
+        rows: (m,) row numbers.
         number: number of neighbors.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -126,7 +126,7 @@ def neighbors(texts: Sequence[str], rows: np.ndarray, number: int = NEIGHBORS) -
     try:
         model = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", sublinear_tf=True, dtype=np.float32)
         vectors = model.fit_transform(texts)
-    except ValueError:  # no words at all
+    except ValueError:  # the texts contain no words
         return np.full((len(rows), number), -1)
     found = np.full((len(rows), number), -1)
     for start in range(0, len(rows), 256):

@@ -1,8 +1,8 @@
-"""Words that give labels away: statistics of words and labels, and a linear probe on the strongest of them.
+"""Words that predict labels: association statistics of words and labels, and a linear probe on the strongest words.
 
-Gardner et al., 2021, "Competency Problems" (arXiv 2104.08646): without artifacts p(y | w) equals the class prior, and
-z measures how far it is from that. Monroe, Colaresi and Quinn, 2008, "Fightin' Words": log-odds with a Dirichlet
-prior. LMI = p(w, y) PMI(w, y) (Evert, 2005). A word counts once per text.
+Gardner et al., 2021, "Competency Problems" (arXiv 2104.08646): without artifacts p(y | w) equals the class prior; z is
+the deviation from the prior in standard errors. Monroe, Colaresi and Quinn, 2008, "Fightin' Words": log-odds with a
+Dirichlet prior. LMI = p(w, y) PMI(w, y) (Evert, 2005). A word is counted once per text.
 
 Shapes: n texts, V words, C classes.
 """
@@ -20,7 +20,7 @@ from .divergence import Words, aligned, by_class
 from .predictions import checked_labels, of_label
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # inverse regularization of the probe
-MIN_COUNT = 20  # texts with a word before it is judged (Gardner et al.)
+MIN_COUNT = 20  # minimum number of texts with a word (Gardner et al.)
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Association:
     """Association of words and labels, (V, C) arrays unless noted; NaN for words below the minimum count.
 
     Attributes:
-        count: texts with the word, (V,).
-        p: share of the label among them.
-        z: standard errors between p and the prior.
+        count: number of texts with the word, (V,).
+        p: frequency of the label among these texts.
+        z: deviation of p from the prior, in standard errors.
         q: false discovery rate at which the pair is significant (Benjamini and Hochberg, over all pairs).
         pmi: pointwise mutual information log2 p(y | w) / p(y) in bits, counts smoothed by 1/2.
         lmi: p(w, y) times PMI, bits.
@@ -47,23 +47,23 @@ class Association:
 
 
 def z_score(share: np.ndarray, prior: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Return how many standard errors a share among ``count`` texts is from a prior (Gardner et al., section 3.2)."""
+    """Return the deviation of a frequency in ``count`` texts from a prior, in standard errors (Gardner et al., 3.2)."""
     return (share - prior) / np.sqrt(prior * (1 - prior) / count)
 
 
 def associations(
     presence: sparse.csr_matrix, labels: np.ndarray, num_classes: int, min_count: int = MIN_COUNT
 ) -> Association:
-    """Return how words and labels go together.
+    """Return the association statistics of words and labels.
 
     Args:
-        presence: (n, V), nonzero where a text has a word.
+        presence: (n, V), nonzero where a text contains a word.
         labels: (n,) class ids.
         num_classes: C.
-        min_count: texts below which a word is not judged.
+        min_count: minimum number of texts with a word.
 
     Raises:
-        UserError: sizes that differ, or a label out of range.
+        UserError: shapes differ, or a label is out of range.
     """
     labels = checked_labels(labels, num_classes, presence.shape[0])
     once = presence.copy()
@@ -86,7 +86,7 @@ def associations(
 
 
 def false_discovery(p_values: np.ndarray) -> np.ndarray:
-    """Return the q value of each p value, of any shape; NaN stays NaN (Benjamini and Hochberg, 1995)."""
+    """Return the q-values of p-values of any shape (Benjamini and Hochberg, 1995); NaN stays NaN."""
     flat = p_values.ravel()
     known = np.flatnonzero(~np.isnan(flat))
     order = known[np.argsort(flat[known], kind="stable")]
@@ -97,11 +97,11 @@ def false_discovery(p_values: np.ndarray) -> np.ndarray:
 
 
 def monroe(table: np.ndarray, strength: float = 500.0) -> np.ndarray:
-    """Return the z-score of log-odds of each word for each class against the other classes, (V, C).
+    """Return the z-scores of the log-odds of each word in each class against the other classes, (V, C).
 
     Args:
         table: (V, C) counts.
-        strength: pseudo-counts of the prior, shared among words as they are in all classes together.
+        strength: total pseudo-count of the prior, distributed over words by their frequency in all classes.
     """
     total = table.sum(1, keepdims=True)
     prior = strength * total / max(1.0, total.sum()) + 1e-9  # (V, 1)
@@ -121,10 +121,10 @@ class Probe:
 
     Attributes:
         sizes: numbers of words, (M,).
-        bits, accuracy: bits and accuracy of the words with the largest \\|z\\|, (M,).
-        random_bits, random_accuracy: bits and accuracy of as many random words of equal frequency, (M,).
-        all_bits, all_accuracy: bits and accuracy of every word in at least two texts.
-        rows: how many rows were used.
+        bits, accuracy: bits and accuracy with the words of the largest \\|z\\|, (M,).
+        random_bits, random_accuracy: bits and accuracy with the same number of random words of similar frequency, (M,).
+        all_bits, all_accuracy: bits and accuracy with all words in at least two texts.
+        rows: number of rows used.
         prior: accuracy of the majority class.
     """
 
@@ -139,7 +139,7 @@ class Probe:
     prior: float
 
     def words_for(self, share: float) -> int | None:
-        """Return the fewest words tried whose bits reach a share of what all words give; None: none of them."""
+        """Return the smallest tried number of words that provides a fraction of the bits of all words, or None."""
         if self.all_bits <= 0:
             return None
         reached = self.sizes[self.bits >= share * self.all_bits]
@@ -150,18 +150,18 @@ def probe(
     presence: sparse.csr_matrix, labels: np.ndarray, num_classes: int, sizes: tuple[int, ...] = (10, 40, 160, 640),
     folds: int = 3, most_rows: int = 20000, seed: int = 0,
 ) -> Probe:  # fmt: skip
-    """Return how much of what a linear model learns the most informative words give.
+    """Compare the information in the most informative words with the information in all words, for a linear model.
 
-    Words are chosen, and models trained, on other folds than they are tested on. Information is calibrated V-usable
+    Words are selected and models trained on other folds than they are tested on. Information is calibrated V-usable
     information in bits per row.
 
     Args:
-        presence: (n, V), nonzero where a text has a word.
+        presence: (n, V), nonzero where a text contains a word.
         labels: (n,) class ids.
         num_classes: C.
         sizes: numbers of words to try.
-        folds: fold of the rows.
-        most_rows: larger data sets are sampled.
+        folds: number of cross-validation folds.
+        most_rows: maximum number of rows; larger data sets are sampled.
         seed: random seed of the sample, the folds and the random words.
     """
     random = np.random.default_rng(seed)
@@ -190,16 +190,16 @@ def held_out_logits(
     presence: sparse.csr_matrix, labels: np.ndarray, num_classes: int, sizes: np.ndarray, fold: np.ndarray,
     random: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """Return the logits of models that were trained on the other folds.
+    """Return the logits of models trained on the other folds.
 
     Args:
         sizes: numbers of words, (M,).
-        fold: (n,) of each row.
-        random: chooses the words of equal frequency.
+        fold: (n,) fold numbers.
+        random: random generator for the words of similar frequency.
 
     Returns:
-        Logits from the most informative words and from random ones, (M, n, C) each; from every word in at least two
-        texts, (n, C); and log2 of the classes' shares in the other folds, (n, C).
+        Logits from the most informative words and from random words, (M, n, C) each; from all words in at least two
+        texts, (n, C); and the log2 class frequencies of the other folds, (n, C).
     """
     strong, matched = (np.zeros((len(sizes), len(labels), num_classes)) for _ in range(2))
     every, null = (np.zeros((len(labels), num_classes)) for _ in range(2))
@@ -222,9 +222,9 @@ def held_out_logits(
 def linear(
     features: sparse.csr_matrix, labels: np.ndarray, train: np.ndarray, test: np.ndarray, num_classes: int
 ) -> np.ndarray:
-    """Return the logits of a logistic regression, (tested rows, C); a class that it never saw gets the lowest ones.
+    """Return the logits of a logistic regression, (tested rows, C); classes without training rows get the lowest logit.
 
-    The strength of regularization is the best of :data:`STRENGTHS` on a tenth of the training rows.
+    The regularization strength is selected from :data:`STRENGTHS` on a tenth of the training rows.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -246,16 +246,16 @@ def linear(
 
 
 def _full(decision: np.ndarray) -> np.ndarray:
-    """Return one logit per class where scikit-learn gives a single number for two classes."""
+    """Return one logit per class; scikit-learn returns a single number for two classes."""
     return np.stack([np.zeros(len(decision)), decision], 1) if decision.ndim == 1 else decision
 
 
 def same_frequency(words: np.ndarray, counts: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return as many random words, other ones, each near in frequency to one of these where that is possible.
+    """Sample a distinct word of similar frequency for each of some words.
 
     Args:
-        words: (m,) numbers.
-        counts: (V,) frequencies.
+        words: (m,) word numbers.
+        counts: (V,) word frequencies.
     """
     order = np.argsort(counts, kind="stable")
     place = np.empty(len(counts), np.int64)
@@ -273,7 +273,7 @@ def same_frequency(words: np.ndarray, counts: np.ndarray, random: np.random.Gene
 
 
 def presence_by_side(first: Words, second: Words) -> Words:
-    """Return the words of pairs of texts by side: ``1:word`` and ``2:word``, and ``both:word`` for those in both."""
+    """Return the words of pairs of texts with their side: ``1:word``, ``2:word``, and ``both:word`` if shared."""
     sides, vocabulary = aligned([first, second])
     both = sides[0].multiply(sides[1]).tocsr()
     names = [f"{prefix}:{word}" for prefix in ("1", "2", "both") for word in vocabulary]
