@@ -10,6 +10,8 @@ Shapes: E epochs, n rows, K classes.
 import numpy as np
 from scipy.special import softmax
 
+from plugins.errors import check
+
 from .predictions import best_other, checked_labels, checked_logits, of_label
 
 NEVER_LEARNED = 1000  # forgetfulness of a row that was never predicted correctly, as in allenai/cartography
@@ -59,6 +61,53 @@ def el2n(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     errors = softmax(np.asarray(logits, np.float64), axis=-1)
     errors = errors - np.eye(errors.shape[-1])[labels]
     return np.sqrt((errors**2).sum(-1))
+
+
+# Threshold samples: which AUM is too low for a right label (Pleiss et al., 2020, section 4)
+
+
+def threshold_rows(rows: int, num_classes: int, seed: int = 1) -> np.ndarray:
+    """Return the numbers of the rows to train on with an extra class, whose labels are wrong by construction.
+
+    A model with K + 1 outputs is trained on ``labels`` with ``labels[threshold_rows(n, K)] = K``. The other rows are
+    then judged by :func:`below_threshold`; to judge these too, train again with other rows (another seed).
+
+    Args:
+        rows: n.
+        num_classes: K, without the extra class.
+        seed: random seed of the choice.
+
+    Returns:
+        n // (K + 1) numbers in ascending order, so that the extra class is as large as an average one.
+
+    Raises:
+        UserError: too few rows for one such row.
+    """
+    count = rows // (num_classes + 1)
+    check(count > 0, f"{rows} rows: an extra class next to {num_classes} needs at least {num_classes + 1}")
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:count])
+
+
+def below_threshold(aum: np.ndarray, threshold: np.ndarray, percentile: float = 99.0) -> np.ndarray:
+    """Return which rows have a margin that is typical of wrong labels, (n,) bool.
+
+    Args:
+        aum: (n,) from :func:`data_map` of the model with the extra class, for the labels that it was trained on.
+        threshold: numbers of the rows with the extra class, from :func:`threshold_rows`. They are not judged: False.
+        percentile: of the AUM of these rows, below which other rows are flagged.
+
+    Raises:
+        UserError: no threshold rows, or one out of range; an AUM that is NaN; or a percentile out of range.
+    """
+    aum, threshold = np.asarray(aum, np.float64), np.asarray(threshold)
+    check(aum.ndim == 1 and not np.isnan(aum).any(), "aum: one number per row is expected, without NaN")
+    good = threshold.ndim == 1 and np.issubdtype(threshold.dtype, np.integer) and len(threshold) > 0
+    check(good and threshold.min() >= 0 and threshold.max() < len(aum), f"threshold: numbers of rows, 0 to "
+          f"{len(aum) - 1}, are expected, at least one")  # fmt: skip
+    check(0 <= percentile <= 100, f"percentile {percentile:g}: from 0 to 100 is expected")
+    flagged = aum < np.percentile(aum[threshold], percentile)
+    flagged[threshold] = False
+    return flagged
 
 
 def averaged(maps: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

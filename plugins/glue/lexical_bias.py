@@ -99,7 +99,7 @@ def write(folder: str | Path, matched: pinned.Matched, found: Measured) -> None:
     """Write ``bias.csv``, a row per label and template, and ``words.csv``, a row per word, label and template."""
     folder = Path(folder)
     make_folder(folder)
-    columns: dict[str, list] = {"label": [], "template": []}
+    columns: dict[str, Any] = {"label": [], "template": []}
     for (label, template), values in found.comparisons.items():
         for name, value in {"label": label, "template": template, **vars(values)}.items():
             columns.setdefault(name, []).append(value)

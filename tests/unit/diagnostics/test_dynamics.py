@@ -59,3 +59,29 @@ def test_nan_is_refused_with_its_row():
     logits[1, 1, 0] = np.nan
     with toy.refused("logits", "row 1"):
         dynamics.data_map(logits, [0, 0])
+
+
+def test_the_extra_class_is_as_large_as_the_others_on_average():
+    rows = dynamics.threshold_rows(103, 4, seed=2)
+    assert len(rows) == 20 and (np.diff(rows) > 0).all() and 0 <= rows[0] and rows[-1] < 103
+    assert rows.tolist() == dynamics.threshold_rows(103, 4, seed=2).tolist()
+    assert rows.tolist() != dynamics.threshold_rows(103, 4, seed=3).tolist()
+
+
+def test_rows_below_a_percentile_of_the_threshold_rows_are_flagged():
+    """The 99th percentile of 1, 2 and 3 is 2.98."""
+    found = dynamics.below_threshold([1, 2.97, 2.99, 3, -5, 2], np.array([0, 3, 5]))
+    assert found.tolist() == [False, True, False, False, True, False]
+    assert not dynamics.below_threshold([1, 2.97, 2.99, 3], np.array([0, 3]), percentile=0).any()
+
+
+def test_wrong_threshold_rows_are_refused():
+    with toy.refused("3 rows"):
+        dynamics.threshold_rows(3, 3)
+    for rows in ([], [2], [-1], [0.5]):
+        with toy.refused("threshold"):
+            dynamics.below_threshold([0, 1], np.array(rows))
+    with toy.refused("aum"):
+        dynamics.below_threshold([0, np.nan], np.array([0]))
+    with toy.refused("percentile 101"):
+        dynamics.below_threshold([0, 1], np.array([0]), 101)
