@@ -15,7 +15,7 @@ from plugins.files import read_bytes
 
 @dataclass(frozen=True)
 class Judgment:
-    """A reviewer's judgment of a row: its texts, its given and its right label; ``line`` of the file."""
+    """A reviewer's judgment of a row: its texts, its given and correct labels, and the ``line`` of the review file."""
 
     row: int
     texts: tuple[str, ...]
@@ -26,20 +26,20 @@ class Judgment:
 
 @dataclass(frozen=True)
 class Cell:
-    """A row of a data file: its texts, its label, and where the label is written, bytes ``start`` to ``end``."""
+    """A row of a data file: its texts, its label, and the bytes ``start`` to ``end`` of the label in the file."""
 
     texts: tuple[str, ...]
     label: str
     start: int
     end: int
-    raw: bytes  # how the label is written
+    raw: bytes  # the label as written in the file
 
 
 def read_review(path: str | Path) -> list[Judgment]:
-    """Read the judgments that the review page exports.
+    """Read judgments exported by the review page.
 
     Raises:
-        UserError: it cannot be read, a line is bad, or a row is judged twice.
+        UserError: the file cannot be read, a line is malformed, or a row is judged twice.
     """
     found: dict[int, Judgment] = {}
     for line, row in json_records(Path(path)):
@@ -59,16 +59,16 @@ def read_review(path: str | Path) -> list[Judgment]:
 
 
 def cells(path: str | Path, texts: Sequence[str], label: str, header: Sequence[str] | None = None) -> list[Cell]:
-    """Return the rows of a data file with the places of their labels.
+    """Return the rows of a data file with the byte positions of their labels.
 
     Args:
-        path: CSV with quoting, TSV without, or JSON lines.
-        texts: columns of text.
-        label: column of the label.
+        path: CSV with quoting, TSV without quoting, or JSON lines.
+        texts: names of the text columns.
+        label: name of the label column.
         header: column names, for a file without a header.
 
     Raises:
-        UserError: it cannot be read, or lacks a column.
+        UserError: the file cannot be read, or a column is missing.
     """
     path = Path(path)
     content = read_bytes(path)
@@ -93,7 +93,7 @@ def cells(path: str | Path, texts: Sequence[str], label: str, header: Sequence[s
 
 
 def _tsv_rows(content: bytes) -> Iterator[list[tuple[str, int, int]]]:
-    """Yield the cells of each line: their text, and the bytes from and to which they are written."""
+    """Yield the cells of each line: their text, and their first and last byte positions (exclusive)."""
     start = 3 if content.startswith(b"\xef\xbb\xbf") else 0
     while start < len(content):
         end = content.find(b"\n", start)
@@ -109,7 +109,7 @@ def _tsv_rows(content: bytes) -> Iterator[list[tuple[str, int, int]]]:
 
 
 def _csv_rows(path: Path, content: bytes) -> Iterator[list[tuple[str, int, int]]]:
-    """Yield the cells of each record, quotes resolved; the bytes are those with the quotes."""
+    """Yield the cells of each record without quotes; the byte positions include the quotes."""
     pattern = re.compile(rb'("(?:[^"]|"")*"|[^",\r\n]*)(,|\r\n|\n|\r|$)')
     at = 3 if content.startswith(b"\xef\xbb\xbf") else 0
     row: list[tuple[str, int, int]] = []
@@ -141,7 +141,7 @@ def _json_cells(path: Path, content: bytes, texts: Sequence[str], label: str) ->
             spots = (_value(line, match.end()) for match in key.finditer(line))
             spot = next((s for s in spots if _is(line, s, row, label)), None)
             if spot is None:
-                raise UserError(f"{path}:{number}: the label cannot be located; is one key there twice?")
+                raise UserError(f"{path}:{number}: the label cannot be located; check for a duplicate key")
             written = json.dumps(value) if isinstance(value, bool) else str(value).strip()
             yield Cell(columns, written, start + spot[0], start + spot[1], line[spot[0] : spot[1]])
         start += len(line) + 1
@@ -157,7 +157,7 @@ def _value(line: bytes, at: int) -> tuple[int, int] | None:
 
 
 def _is(line: bytes, spot: tuple[int, int] | None, row: Mapping, label: str) -> bool:
-    """Return whether a spot contains the label: another value there changes only the label."""
+    """Return whether a byte range is the label's: replacing it must change the label and nothing else."""
     if spot is None:
         return False
     try:
@@ -169,16 +169,16 @@ def _is(line: bytes, spot: tuple[int, int] | None, row: Mapping, label: str) -> 
 def mended(
     path: str | Path, rows: Sequence[Cell], judgments: Sequence[Judgment], names: Mapping[str, str] | None = None
 ) -> tuple[bytes, list[dict]]:
-    """Return the content of a file with the judged labels, and a log of the changes.
+    """Return the content of a file with corrected labels, and a log of the changes.
 
     Args:
         path: the file.
         rows: returned by :func:`cells`.
         judgments: returned by :func:`read_review`.
-        names: how the file writes each class name; None: as it is.
+        names: {class name: label in the file}; None if they are equal.
 
     Raises:
-        UserError: a judged text is not in the file, its label there is another than it was, or a label has no name.
+        UserError: a judged text is not in the file, its label has changed, or a class is unknown.
     """
     by_text = defaultdict(list)
     for number, cell in enumerate(rows):
@@ -206,10 +206,10 @@ def mended(
 
 
 def _written(path: Path, raw: bytes, new: str) -> bytes:
-    """Return a label as the cell wrote the old one: quoted or not, as JSON's string or number.
+    """Format a label like the one that it replaces: quoted or not, as a JSON string or number.
 
     Raises:
-        UserError: the label cannot be written in that kind of cell.
+        UserError: the file format cannot represent the label.
     """
     if is_json(path):
         quoted = raw.startswith(b'"') or not re.fullmatch(r"-?\d+(\.\d+)?|true|false", new)

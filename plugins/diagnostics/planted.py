@@ -1,4 +1,4 @@
-"""Planted data sets with the predictions of models trained on them, and their file.
+"""Data sets with planted label errors and the predictions of models trained on them; reading and writing.
 
 Shapes: P plantings, n rows, S seeds, K classes.
 """
@@ -17,13 +17,13 @@ from . import formats
 
 @dataclass(frozen=True)
 class Planting:
-    """Labels of which some are wrong.
+    """Labels with planted errors.
 
     Attributes:
-        kind: of noise, see :func:`.planting.plant`.
-        rate: of noise.
-        number: seed of the draw.
-        given: (n,) class ids.
+        kind: kind of noise, see :func:`.planting.plant`.
+        rate: noise rate.
+        number: random seed.
+        given: (n,) class ids with errors.
     """
 
     kind: str
@@ -41,10 +41,10 @@ class Planted:
     """Several plantings of the same rows.
 
     Attributes:
-        labels: (n,) right class ids.
-        classes: K names.
-        folds: (n,).
-        plantings: P of them.
+        labels: (n,) correct class ids.
+        classes: K class names.
+        folds: (n,) fold numbers.
+        plantings: P sequences of labels with errors.
         logits: P arrays (S, n, K) of out-of-fold logits.
     """
 
@@ -68,10 +68,10 @@ def write(path: str | Path, found: Planted) -> None:
 
 
 def read(paths: Sequence[str | Path]) -> Planted:
-    """Read and join files of :func:`write`.
+    """Read and concatenate files written by :func:`write`.
 
     Raises:
-        UserError: a file is damaged, lacks an array, has shapes that do not fit, or other rows than the first file.
+        UserError: a file is damaged, lacks an array, has mismatched shapes, or has other rows than the first file.
     """
     parts = [_read(Path(path)) for path in paths]
     first = parts[0]

@@ -1,4 +1,4 @@
-"""Plant label errors: kinds of noise, and how early an order of the rows finds them.
+"""Plant label errors of several kinds, and measure how early an order of the rows finds them.
 
 Shapes: n rows, K classes.
 """
@@ -18,27 +18,28 @@ KINDS = ("uniform", "asymmetric", "one_class", "pair", "cyclic", "rare_class", "
 
 def plant(labels: np.ndarray, num_classes: int, kind: str, rate: float, seed: int = 0,
           weak: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
-    """Return labels of which some are wrong, (n,).
+    """Return labels with planted errors, (n,).
 
     Args:
-        labels: (n,) right class ids.
+        labels: (n,) correct class ids.
         num_classes: K.
-        kind: ``uniform``: any row, any other class; ``asymmetric``: two classes lose rows to one other class each, 1.25
-            and 0.75 times the rate; ``one_class``: one class loses rows to all others; ``pair``: two classes are mixed
-            up; ``cyclic``: each class loses rows to the next; ``rare_class``: the rarest class gains rows from the
-            others, the rate being relative to its size; ``annotator``: the mistakes of a weak model, up to the rate.
-        rate: share of the rows of the classes that lose some, above 0 and at most 0.5.
-        seed: random seed of the draws.
+        kind: ``uniform``: any row changes to any other class; ``asymmetric``: two classes each lose rows to one other
+            class, at 1.25 and 0.75 times the rate; ``one_class``: one class loses rows to all others; ``pair``: two
+            classes exchange rows; ``cyclic``: each class loses rows to the next; ``rare_class``: the rarest class
+            gains rows from the others, at a rate relative to its size; ``annotator``: errors of a weak model, up to
+            the rate.
+        rate: fraction of the rows that change, in the classes that lose rows; above 0 and at most 0.5.
+        seed: random seed.
         weak: (n, K) probabilities of a weak model, for ``annotator``.
 
     Raises:
-        UserError: no such kind, a rate out of range, or a weak model that is missing or makes no mistakes.
+        UserError: the kind is unknown, the rate is out of range, or the weak model is missing or makes no errors.
     """
-    check(kind in KINDS, f"kind {kind!r}: there are {', '.join(KINDS)}")
-    check(0 < rate <= 0.5, f"rate {rate:g}: above 0 and at most 0.5 is expected")
+    check(kind in KINDS, f"kind {kind!r}: the choices are {', '.join(KINDS)}")
+    check(0 < rate <= 0.5, f"rate {rate:g}: must be above 0 and at most 0.5")
     labels = checked_labels(labels, num_classes)
     random = np.random.default_rng(seed)
-    order = random.permutation(num_classes)  # which classes take which part
+    order = random.permutation(num_classes)  # roles of the classes
     if kind in ("uniform", "rare_class"):
         return (_uniform if kind == "uniform" else _rare_class)(labels, num_classes, rate, random)
     if kind == "annotator":
@@ -47,7 +48,7 @@ def plant(labels: np.ndarray, num_classes: int, kind: str, rate: float, seed: in
 
 
 def _others(labels: np.ndarray, rows: np.ndarray, num_classes: int, random: np.random.Generator) -> np.ndarray:
-    """Return another class for each of some rows."""
+    """Sample another class for each of some rows."""
     return (labels[rows] + random.integers(1, num_classes, len(rows))) % num_classes
 
 
@@ -85,7 +86,7 @@ def _annotator(labels: np.ndarray, rate: float, random: np.random.Generator, wea
 def _between_classes(
     labels: np.ndarray, kind: str, rate: float, order: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
-    """Return labels of which whole classes lose rows to others: asymmetric, one_class, pair and cyclic noise."""
+    """Return labels with class-dependent errors: asymmetric, one_class, pair and cyclic noise."""
     given, num_classes = labels.copy(), len(order)
 
     def some(k: int, share: float) -> np.ndarray:
@@ -108,15 +109,15 @@ def _between_classes(
 
 def linear_probabilities(texts: Sequence[str], labels: np.ndarray, num_classes: int, row_folds: np.ndarray,
                          strength: float = 3.0, only: int | None = None) -> np.ndarray:  # fmt: skip
-    """Return out-of-fold probabilities (n, K) of a logistic regression on TF-IDF of words and pairs of words.
+    """Return out-of-fold probabilities (n, K) of a logistic regression on TF-IDF vectors of unigrams and bigrams.
 
     Args:
         texts: n texts.
         labels: (n,) class ids.
         num_classes: K.
-        row_folds: (n,).
+        row_folds: (n,) fold numbers.
         strength: inverse regularization.
-        only: predict this fold alone; the other rows have equal probabilities.
+        only: predict only this fold; the other rows get equal probabilities.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -131,9 +132,9 @@ def linear_probabilities(texts: Sequence[str], labels: np.ndarray, num_classes: 
 
 
 def weak_probabilities(texts: Sequence[str], labels: np.ndarray, num_classes: int, seed: int = 0) -> np.ndarray:
-    """Return the probabilities (n, K) of a linear model trained on another tenth of the rows than those it judges."""
+    """Return the probabilities (n, K) of a linear model trained on a tenth of the rows that excludes the row."""
     parts = fold_tools.stratified(labels, 10, seed=seed)
-    by_first = linear_probabilities(texts, labels, num_classes, (parts != 0).astype(int))  # of all rows but the tenth
+    by_first = linear_probabilities(texts, labels, num_classes, (parts != 0).astype(int))  # predicts all other tenths
     by_second = linear_probabilities(texts, labels, num_classes, (parts != 1).astype(int))
     return np.where((parts == 0)[:, None], by_second, by_first)
 
@@ -142,24 +143,24 @@ def weak_probabilities(texts: Sequence[str], labels: np.ndarray, num_classes: in
 
 
 def average_precision(score: np.ndarray, wrong: np.ndarray) -> float:
-    """Return the mean, over wrong rows, of the precision at their place in the order; the lowest scores come first."""
+    """Return the average precision of wrong rows, ranked by ascending score."""
     hits = wrong[np.argsort(score, kind="stable")]
     places = np.flatnonzero(hits) + 1
     return float(np.mean(np.arange(1, len(places) + 1) / places)) if len(places) else float("nan")
 
 
 def precision_at(found: np.ndarray, rows: int) -> float:
-    """Return the share of errors among the first rows of an order, of booleans in that order."""
+    """Return the fraction of errors among the first rows of an order, given booleans in that order."""
     return float(np.mean(found[:rows]))
 
 
 def judge_with_errors(wrong: np.ndarray, rate: float, seed: int = 0) -> np.ndarray:
-    """Return the answer (n,) bool for each row of a reviewer who errs in a share of all rows."""
+    """Return the judgments (n,) bool of a simulated reviewer with an error rate."""
     return wrong ^ (np.random.default_rng(seed).random(len(wrong)) < rate)
 
 
 def means(rows: Sequence[Mapping], by: Sequence[str], values: Sequence[str]) -> list[dict]:
-    """Return the mean and the standard deviation of some values, without NaN, over the rows that share others."""
+    """Group rows by some columns; return the mean and standard deviation of other columns, ignoring NaN."""
     groups: dict[tuple, list[Mapping]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in by), []).append(row)

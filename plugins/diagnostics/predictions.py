@@ -1,11 +1,11 @@
-"""Checks shared by everything that takes predictions and labels, and the log-probabilities of logits."""
+"""Validate predictions and labels, and convert logits to log-probabilities."""
 
 import numpy as np
 from scipy.special import log_softmax
 
 from plugins.errors import check
 
-TOLERANCE = 1e-3  # tolerance of a row's sum of probabilities around 1; float16 files need it
+TOLERANCE = 1e-3  # allowed deviation of a row's sum from 1, large enough for float16 files
 
 
 def checked_labels(labels: np.ndarray, num_classes: int, rows: int | None = None) -> np.ndarray:
@@ -14,7 +14,7 @@ def checked_labels(labels: np.ndarray, num_classes: int, rows: int | None = None
     Args:
         labels: (n,) class ids.
         num_classes: K.
-        rows: n, where something else fixes it.
+        rows: expected n, if known.
 
     Raises:
         UserError: a label is not one of 0 ... K - 1, or the number of labels differs from ``rows``.
@@ -34,7 +34,7 @@ def checked_logits(logits: np.ndarray) -> np.ndarray:
     """Return logits as (..., n, K) float64.
 
     Raises:
-        UserError: they have fewer than two classes or no rows, or one of them is NaN or infinite.
+        UserError: there are fewer than two classes or no rows, or a logit is NaN or infinite.
     """
     logits = np.asarray(logits)
     check(logits.ndim >= 2 and logits.shape[-1] > 1 and logits.shape[-2] > 0,
@@ -49,7 +49,7 @@ def checked_probabilities(probabilities: np.ndarray) -> np.ndarray:
     """Return probabilities as (n, K) float64.
 
     Raises:
-        UserError: another shape, a value outside 0 ... 1 or NaN, or a row that does not sum to 1 within 0.001.
+        UserError: the shape is wrong, a value is NaN or outside [0, 1], or a row does not sum to 1 within 0.001.
     """
     found = np.asarray(probabilities)
     check(found.ndim == 2 and found.shape[1] > 1 and len(found) > 0,
@@ -73,11 +73,11 @@ def of_label(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def best_other(values: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the largest value among the other classes than each row's label, and its class.
+    """Return the largest value among the classes other than each row's label, and its class, (..., n) each.
 
     Args:
         values: (..., n, K) logits or probabilities.
-        labels: (n,).
+        labels: (n,) class ids.
     """
     others = np.array(values, np.float64)
     np.put_along_axis(others, np.broadcast_to(labels[:, None], (*others.shape[:-1], 1)), -np.inf, -1)

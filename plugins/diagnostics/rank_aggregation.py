@@ -25,16 +25,16 @@ def rrf(ranked: np.ndarray, k: int = SMOOTHING) -> np.ndarray:
 
 
 def aggregate(scores: np.ndarray, method: str = "rrf") -> np.ndarray:
-    """Return one score of each item, (n,), higher is better.
+    """Return an aggregate score for each item, (n,), higher is better.
 
     Args:
         scores: (R, n), higher is better.
         method: ``rrf``; ``borda``, minus the mean rank; ``median``, minus the median rank; ``mean`` of the scores.
 
     Raises:
-        UserError: no such method, or scores that are NaN.
+        UserError: the method is unknown, or a score is NaN.
     """
-    check(method in METHODS, f"--aggregate {method}: there are {', '.join(METHODS)}")
+    check(method in METHODS, f"--aggregate {method}: the choices are {', '.join(METHODS)}")
     scores = np.atleast_2d(np.asarray(scores, np.float64))
     check(not np.isnan(scores).any(), "scores: a value is NaN")
     if method == "mean":

@@ -1,8 +1,8 @@
-"""The review loop: rank the rows that are likely labeled wrong, and rank them again as a reviewer judges them.
+"""The review loop: rank likely label errors, and update the ranking with a reviewer's judgments.
 
-A logistic regression on the model's scores of a row and on its pair of given and other label learns within some
-twenty judgments which classes are really confused. Its Gaussian prior ranks by the scores of the model, as static
-orders do, until judgments contradict it. ``page/review.js`` contains the same in JavaScript.
+A logistic regression on the model's scores of a row and on its pair of given and suggested label learns, from about
+twenty judgments, which classes are confused. Without judgments, its Gaussian prior ranks by the model's scores, like
+a static order. ``page/review.js`` is the same algorithm in JavaScript.
 
 Shapes: n rows, K classes, D features.
 """
@@ -18,7 +18,7 @@ from . import confident
 from .predictions import best_other, of_label
 
 EVERY = 20  # judgments between two rankings
-RECENT, FEW = 40, 0.1  # stop when fewer than this share of the recent judgments found an error, with 90 % certainty
+RECENT, FEW = 40, 0.1  # stop when the error rate of the recent judgments is below FEW with 90 % probability
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Prior:
 def prior(classes: int) -> Prior:
     """Return the prior for :func:`features` of K classes.
 
-    The log odds of the best other class and the adjusted margin count equally and vary little; labels and pairs of
-    labels vary widely; about one row in eight is expected to be wrong. ``scripts/benchmark_label_errors.py`` measures
-    the orders that result.
+    The log odds of the best other class and the adjusted margin have equal weights of low variance; the weights of
+    labels and pairs of labels have a high variance. The intercept corresponds to about one error in eight rows.
+    ``scripts/benchmark_label_errors.py`` evaluates the resulting order.
     """
     others = classes + classes * classes
     mean = np.array([1.0, 0.0, 0.0, -1.0, *[0.0] * others, -2.0])
@@ -47,9 +47,9 @@ def prior(classes: int) -> Prior:
 
 
 def features(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the features of each row before it is judged, (n, 4 + K + K^2) float64.
+    """Return the features of each row, (n, 4 + K + K^2) float64.
 
-    Four standardized numbers (the log odds of the best other class, -log p of the label, the largest log p, the
+    They are four standardized numbers (log odds of the best other class, -log p of the label, largest log p,
     normalized margin with class thresholds), the given label, and the pair of given label and best other class.
 
     Args:
@@ -71,14 +71,14 @@ def features(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def fit(x: np.ndarray, wrong: np.ndarray, prior: Prior) -> np.ndarray:
-    """Return the most probable weights of a logistic regression, (D + 1,), the intercept last.
+    """Return the maximum a posteriori weights of a logistic regression, (D + 1,), the intercept last.
 
     Minimizes sum log(1 + exp(-y f)) + sum precision (w - mean)^2 / 2 with damped Newton steps.
 
     Args:
         x: (m, D) features of the judged rows.
-        wrong: (m,) bool.
-        prior: of the weights.
+        wrong: (m,) bool, judgments of the rows.
+        prior: prior of the weights.
     """
     x = np.concatenate([x, np.ones((len(x), 1))], 1)
     weights = prior.mean.copy()
@@ -104,22 +104,22 @@ def fit(x: np.ndarray, wrong: np.ndarray, prior: Prior) -> np.ndarray:
 
 
 def probability(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the probability that a row's label is wrong, (n,), of features (n, D)."""
+    """Return the probability that each label is wrong, (n,), from features (n, D)."""
     return expit(x @ weights[:-1] + weights[-1])
 
 
 def simulate(
     x: np.ndarray, start: np.ndarray, judge: Callable[[int], bool], rows: int, prior: Prior, every: int = EVERY
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows in the order in which the loop shows them, and the judge's answers, (rows,) each.
+    """Simulate a review; return the rows in the order shown, and the judgments, (rows,) each.
 
     Args:
         x: (n, D) features.
-        start: (n,) scores of the first order, the lowest first.
+        start: (n,) scores of the initial order, ascending.
         judge: returns whether the label of a row is wrong.
-        rows: how many are shown.
-        prior: of the weights.
-        every: judgments between two rankings.
+        rows: number of rows to show.
+        prior: prior of the weights.
+        every: number of judgments between two rankings.
     """
     waiting = np.argsort(start, kind="stable")
     shown: list[int] = []
@@ -135,9 +135,9 @@ def simulate(
 
 
 def stopping_table(recent: int = RECENT) -> list[list[float]]:
-    """Return the 90 % interval of the share of errors for 0, 1, ... errors among ``recent`` judgments, (recent + 1, 2).
+    """Return the 90 % interval of the error rate for 0, 1, ... errors among ``recent`` judgments, (recent + 1, 2).
 
-    A Beta posterior under a uniform prior; judging may stop when the upper end is below :data:`FEW`.
+    It is that of the Beta posterior under a uniform prior; the review may stop when its upper end is below :data:`FEW`.
     """
     errors = np.arange(recent + 1)
     low, high = (beta.ppf(q, errors + 1, recent - errors + 1) for q in (0.05, 0.95))

@@ -1,7 +1,7 @@
-"""Label review page: one self-contained HTML file that needs neither a network nor a server.
+"""Label review page: a self-contained HTML file that needs neither a network nor a server.
 
-It is ``page/review.html`` with its style and script put in. Texts are only ever set as text, and the content security
-policy lets no other script run and nothing be fetched.
+The page is ``page/review.html`` with its style and script inserted. Texts are only inserted as text nodes, and the
+content security policy forbids other scripts and any request.
 """
 
 import base64
@@ -28,8 +28,8 @@ def render(given: Listed, title: str, most: int = 20_000, slices: Mapping[str, S
     Args:
         given: the rows.
         title: heading.
-        most: rows on the page, the likeliest to be wrong.
-        slices: {name: n values} to filter by.
+        most: maximum number of rows on the page; the most likely errors are included.
+        slices: {name: n values} for the filters of the page.
 
     Raises:
         UserError: there are no rows.
@@ -41,11 +41,11 @@ def render(given: Listed, title: str, most: int = 20_000, slices: Mapping[str, S
         "SCRIPT_HASH": digest(script), "DATA": embed(content(given, title, most, slices or {})),
     }  # fmt: skip
     template = (HERE / "review.html").read_text(encoding="utf-8")
-    return re.sub("@([A-Z_]+)@", lambda found: parts[found[1]], template)  # once: what is put in is not read again
+    return re.sub("@([A-Z_]+)@", lambda found: parts[found[1]], template)  # one pass: inserted text is not searched
 
 
 def content(given: Listed, title: str, most: int, slices: Mapping[str, Sequence[str]]) -> dict:
-    """Return the data for the page's script, as plain data."""
+    """Return the data of the page's script, as plain data."""
     rows = given.order[:most]
     numbers = rows.tolist()
     place = {row: i for i, row in enumerate(numbers)}
@@ -76,16 +76,16 @@ def content(given: Listed, title: str, most: int, slices: Mapping[str, Sequence[
 
 
 def printable(text: str) -> str:
-    """Return a text that UTF-8 can express: lone surrogates become question marks."""
+    """Replace lone surrogates, which UTF-8 cannot encode, by question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def embed(data: object) -> str:
-    """Return data as JSON that can be in a script element, for texts with any content."""
+    """Return data as JSON that is safe inside a script element, for texts with any content."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return re.sub("[<>&\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def digest(source: str) -> str:
-    """Return the name of a script or style in a content security policy."""
+    """Return the hash of an inline script or style for a content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()

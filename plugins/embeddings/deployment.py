@@ -16,7 +16,7 @@ def labeled_scores(scorer: Scorer, path: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the scores (N,) and classes (N,), 0 or 1, of the texts in a file.
 
     Raises:
-        UserError: the columns are not text and score, or a score is not 0 or 1.
+        UserError: the columns text and score are missing, or a score is not 0 or 1.
     """
     found = rows.read(path)
     if not found.rated or found.scores is None or not set(np.unique(found.scores)) <= {0.0, 1.0}:
@@ -25,7 +25,7 @@ def labeled_scores(scorer: Scorer, path: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def store_threshold(path: str | Path, threshold: dict) -> None:
-    """Write a threshold into the task state of a checkpoint; the rest is unchanged.
+    """Write a threshold into the task state of a checkpoint, and leave the rest unchanged.
 
     Raises:
         UserError: the checkpoint cannot be read or written.

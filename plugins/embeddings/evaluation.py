@@ -13,7 +13,7 @@ from plugins.files import replacing, write_json, write_text
 from plugins.tables import markdown
 
 WORDS, TFIDF = "mean of word vectors", "TF-IDF"
-COMPONENTS = 256  # of the TF-IDF vectors, by truncated SVD
+COMPONENTS = 256  # dimensions of the TF-IDF vectors after truncated SVD
 HARD = "hard_triplets.npy"
 SHOWN = ("knn_accuracy_1", "map_at_r", "v_measure", "ami", "ari", "random_triplets", "hard_triplets", "isoscore")
 
@@ -24,8 +24,8 @@ def evaluate(vectors: np.ndarray, labels: np.ndarray, hard: np.ndarray, seeds: i
     Args:
         vectors: (N, d).
         labels: (N,) class ids.
-        hard: (T, 3) triplets, of :func:`plugins.analysis.metrics.retrieval.hard_triplets`.
-        seeds: clusterings, of which scores are averaged.
+        hard: (T, 3) triplets, returned by :func:`plugins.analysis.metrics.retrieval.hard_triplets`.
+        seeds: number of clusterings to average over.
     """
     triplets = {
         "random_triplets": retrieval.triplet_accuracy(vectors, retrieval.random_triplets(labels)),
@@ -49,7 +49,7 @@ def tfidf(texts: Sequence[str]) -> np.ndarray:
 
 
 def frozen_triplets(path: Path, vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Read hard triplets from a file, which is created from the vectors if it is missing.
+    """Read hard triplets from a file; create it from the vectors if it is missing.
 
     Raises:
         UserError: the file contains triplets of other rows.
@@ -71,7 +71,7 @@ def frozen_triplets(path: Path, vectors: np.ndarray, labels: np.ndarray) -> np.n
 
 
 def geometry_by_layer(layers: Mapping[str, np.ndarray]) -> list[dict]:
-    """Return the geometry after each layer for each pooling, as rows of a table.
+    """Return the geometry of the vectors after each layer for each pooling, as rows of a table.
 
     Args:
         layers: {pooling: (L, N, d)}.
@@ -90,8 +90,8 @@ def write(folder: Path, found: Mapping[str, Mapping[str, float]], epoch: int = -
     """Write ``metrics.json``, ``embedding_metrics.csv`` and triplet metrics in sentence-transformers' file format.
 
     Args:
-        found: {name of a representation: its metrics}.
-        epoch, steps: epoch and steps of the checkpoint; -1 where unknown.
+        found: {name of a representation: metrics}.
+        epoch, steps: epoch and updates of the checkpoint; -1 if unknown.
     """
     write_json(folder / "metrics.json", found, indent=1)
     rows = [{"representation": name, "epoch": epoch, "updates": steps, **scores} for name, scores in found.items()]

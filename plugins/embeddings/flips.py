@@ -1,4 +1,4 @@
-"""Study of reversed comparisons: train on data with a share of them reversed, evaluate on clean comparisons."""
+"""Study of reversed comparisons: train with a fraction of them reversed, evaluate on clean comparisons."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,12 +22,13 @@ TRAIN, VALID = "train.jsonl", "valid.jsonl"
 
 @dataclass(frozen=True)
 class Case:
-    """One training.
+    """One training run.
 
     Attributes:
-        method: which comparisons are reversed; with :data:`CORRECTED` at random, and the loss corrects for their share.
-        share: of the comparisons.
-        seed: of the choice and of the training.
+        method: which comparisons are reversed. :data:`CORRECTED`: random ones, with a loss that corrects for their
+            fraction.
+        share: fraction of the comparisons that is reversed.
+        seed: random seed of the reversed comparisons and of the training.
     """
 
     method: str
@@ -41,18 +42,18 @@ class Case:
 
     @property
     def name(self) -> str:
-        """A name for a folder."""
+        """Name of the run's folder."""
         method = self.method.replace(", ", "-")
         return f"{method}-{self.share:g}-seed{self.seed}" if self.share else f"none-seed{self.seed}"
 
     @property
     def data(self) -> str:
-        """Name of the folder of its comparisons."""
+        """Name of the folder of the comparisons."""
         return f"{self.which}-{self.share:g}-seed{self.seed}" if self.share else "none"
 
 
 def cases(shares: Sequence[float], seeds: int) -> list[Case]:
-    """Return the trainings of a study: without reversed comparisons once, then each method with each share."""
+    """Return the runs of a study for each seed: no reversed comparisons, then each method with each fraction."""
     found = [Case(METHODS[0], 0, seed) for seed in range(1, seeds + 1)]
     return found + [
         Case(method, share, seed) for share in shares if share for method in METHODS for seed in range(1, seeds + 1)
@@ -60,10 +61,10 @@ def cases(shares: Sequence[float], seeds: int) -> list[Case]:
 
 
 def write_data(folder: Path, chosen: Iterable[Case], train: str, valid: str, min_gap: float, per_text: int) -> None:
-    """Write the comparisons of each case, and the clean ones of validation, into a folder of ``folder``.
+    """Write the training comparisons of each case and the clean validation comparisons into subfolders of ``folder``.
 
     Raises:
-        UserError: a file is bad.
+        UserError: a file is malformed.
     """
     clean = flips.comparisons(valid, min_gap, per_text)
     found, pairs, gaps = flips.comparisons(train, min_gap, per_text)
@@ -75,7 +76,7 @@ def write_data(folder: Path, chosen: Iterable[Case], train: str, valid: str, min
 
 @dataclass(frozen=True)
 class Score:
-    """Result of a job after training; plain data, because a job may run elsewhere.
+    """Compute the result of a job after training. Contains only plain data: a job may run on another machine.
 
     Attributes:
         valid: file of clean comparisons.
@@ -95,8 +96,8 @@ def evaluate(scores: np.ndarray, pairs: np.ndarray) -> dict[str, float]:
     """Return accuracy and mean margin on comparisons, and ``scale``, the standard deviation of the scores.
 
     Args:
-        scores: (N,) of texts.
-        pairs: (P, 2) text numbers, the better one first.
+        scores: (N,) scores of the texts.
+        pairs: (P, 2) text numbers, the preferred text first.
     """
     better, worse = scores[pairs].T
     return {"accuracy": metrics.share(better, worse), "scale": float(scores.std()),
@@ -104,7 +105,7 @@ def evaluate(scores: np.ndarray, pairs: np.ndarray) -> dict[str, float]:
 
 
 def job(case: Case, folder: Path, common: Sequence, updates: int) -> Job:
-    """Return the job of a case, whose data is in ``folder``."""
+    """Return the job of a case; its data are in a subfolder of ``folder``."""
     corrected = ("--flip-rate", case.share) if case.method == CORRECTED else ()
     data = folder / case.data
     command = ("fairseq-train", data, *common, *corrected, "--seed", case.seed, "--max-update", updates)
@@ -115,7 +116,7 @@ def job(case: Case, folder: Path, common: Sequence, updates: int) -> Job:
 
 
 def records(results: Mapping[Case, Mapping[str, float]]) -> list[dict]:
-    """Return the rows of ``flips.csv``; the runs without reversed comparisons are in those of every method."""
+    """Return the rows of ``flips.csv``; runs without reversed comparisons are repeated for each method."""
     found = []
     for case, scores in results.items():
         for method in (case.method,) if case.share else METHODS:
@@ -124,12 +125,12 @@ def records(results: Mapping[Case, Mapping[str, float]]) -> list[dict]:
 
 
 def values(found: Sequence[Mapping], method: str, share: float, measure: str) -> np.ndarray:
-    """Return a measure (S,) of the seeds of a method and a share."""
+    """Return a measure for each seed of a method and a fraction, (S,)."""
     return np.array([row[measure] for row in found if (row["method"], row["share"]) == (method, share)])
 
 
 def table(found: Sequence[Mapping]) -> str:
-    """Return means and standard deviations over seeds as a Markdown table, one row per method and share."""
+    """Return means and standard deviations over seeds as a Markdown table, one row per method and fraction."""
     lines = []
     for method, share in dict.fromkeys((row["method"], row["share"]) for row in found):
         cells = []
@@ -141,7 +142,7 @@ def table(found: Sequence[Mapping]) -> str:
 
 
 def draw(path: Path, found: Sequence[Mapping]) -> None:
-    """Draw accuracy and scale against the share, one line per method, with a band of ±1 standard error over seeds."""
+    """Draw accuracy and scale against the fraction, one line per method, with bands of ±1 standard error over seeds."""
     panels: dict[str, dict[str, Band]] = {}
     for measure in LABELS:
         for method in METHODS:

@@ -1,4 +1,4 @@
-"""Gains of transfer between tasks: tables, and how well methods without training rank the sources."""
+"""Gains of transfer between tasks: tables, and the ranking quality of methods that need no training."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,14 +7,14 @@ import numpy as np
 from plugins.analysis.transfer import judging
 from plugins.tables import markdown
 
-DIRECT = "direct"  # no intermediate task
-TRIED = (1, 2, 3)  # k of Regret@k
+DIRECT = "direct"  # source name of runs without an intermediate task
+TRIED = (1, 2, 3)  # values of k in Regret@k
 
 
 def with_gains(rows: Sequence[Mapping]) -> list[dict]:
-    """Return rows with ``gain``, the score less that of the direct run of the same target, size and seed.
+    """Add ``gain`` to rows: the score minus the score of the direct run with the same target, size and seed.
 
-    A gain is NaN if either run predicts a single class: any source looks good compared with a collapsed run.
+    The gain is NaN if either run predicts a single class: any source would appear useful relative to a collapsed run.
     """
     direct = {(row["target"], row["size"], row["seed"]): row for row in rows if row["source"] == DIRECT}
     found = []
@@ -34,7 +34,7 @@ def groups(rows: Sequence[Mapping]) -> dict[tuple[str, str], list[Mapping]]:
 
 
 def summary(rows: Sequence[Mapping]) -> str:
-    """Return mean gains with deviations over seeds as a Markdown table, one row per target and size.
+    """Return mean gains with standard deviations over seeds as a Markdown table, one row per target and size.
 
     A star marks gains whose 95 % interval of Student's t over the seeds excludes 0.
     """
@@ -52,7 +52,7 @@ def summary(rows: Sequence[Mapping]) -> str:
 
 
 def excludes_zero(gains: np.ndarray, level: float = 0.95) -> bool:
-    """Return whether the interval of the mean of gains (S,), by Student's t, excludes 0; never for one seed."""
+    """Return whether the Student's t interval of the mean of gains (S,) excludes 0; False for one seed."""
     from scipy.stats import t
 
     if len(gains) < 2 or np.isnan(gains).any():
@@ -66,7 +66,7 @@ def _spread(values: Sequence[float] | np.ndarray, form: str) -> str:
 
 
 def mean_gains(rows: Sequence[Mapping], size: str, tasks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean gains and their standard errors over seeds, two (T, T) with a row per target; NaN for none."""
+    """Return mean gains and their standard errors over seeds, (T, T) each, one row per target; NaN if missing."""
     means, errors = np.full((2, len(tasks), len(tasks)), np.nan)
     for i, target in enumerate(tasks):
         for j, source in enumerate(tasks):
@@ -80,12 +80,12 @@ def mean_gains(rows: Sequence[Mapping], size: str, tasks: Sequence[str]) -> tupl
 
 
 def judge(similar: Sequence[Mapping], rows: Sequence[Mapping], sizes: Mapping[str, int]) -> list[dict]:
-    """Return how well each method, and two baselines, rank the sources of each target.
+    """Evaluate how well each method and two baselines rank the sources of each target.
 
     Args:
         similar: rows of ``similarity.csv``.
-        rows: of ``transfer.csv``.
-        sizes: {task: training rows}, for the baseline that takes the largest source.
+        rows: rows of ``transfer.csv``.
+        sizes: {task: number of training rows}, for the baseline that ranks by size.
     """
     found = []
     for (target, size), mine in groups(rows).items():

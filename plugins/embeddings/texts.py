@@ -35,7 +35,7 @@ def labeled(
         task: GLUE task.
 
     Raises:
-        UserError: the rows are not labeled texts.
+        UserError: the rows are not labeled texts, or both ``spec`` and ``task`` are given.
     """
     if spec and task:
         raise UserError("give either --spec or --glue-task, not both")

@@ -1,4 +1,4 @@
-"""Which task helps which: embeddings of tasks, scores without training, and measured gains, written to one folder."""
+"""Study of transfer between tasks: task embeddings, transferability scores and measured gains, in one folder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +14,11 @@ from . import evaluation, figures, gains, transfer
 
 
 def predict(embedder: Embedder, tasks: Mapping[str, transfer.Task], rows: int, folder: Path) -> list[dict]:
-    """Rank the sources of every target without training, and write what the ranks are computed from.
+    """Rank the sources of every target without training, and write the task embeddings and scores.
 
     Args:
         tasks: {name: task}.
-        rows: training rows of each task that are read.
+        rows: number of training rows to read of each task.
         folder: receives ``task_embeddings.npz``, ``similarity.csv``, ``similarity.png``, ``features.csv``, ``map.png``.
 
     Returns:
@@ -58,11 +58,11 @@ def measure(
     updates: int,
     resources: Resources,
 ) -> str:
-    """Fine-tune every target from every source, and compare the gains with the ranks of :func:`predict`.
+    """Fine-tune on every target from every source, and compare the gains with the ranks of :func:`predict`.
 
     Args:
         tasks: {name: task}.
-        similar: what :func:`predict` returned.
+        similar: returned by :func:`predict`.
         folder: receives ``transfer.csv``, ``judgment.csv``, ``gains.md``, ``gains-SIZE.png``; runs in it are resumed.
         sizes: training rows of the targets: ``full``, or numbers.
         seeds: number of seeds.

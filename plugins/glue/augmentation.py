@@ -24,16 +24,16 @@ def run(rows: Rows, specs: Sequence[Specification], number: int, ranker: Ranker,
 
     Args:
         rows: the training rows, split 0, and the pool, split 1.
-        specs: whose held-out texts are evaluated.
+        specs: specifications; their held-out texts are evaluated.
         number: rows to select for each specification.
         ranker, method: see :func:`.specifications.select`.
-        seeds: of the held-out rows, the random rows and the fine-tuning.
-        held_out: share of the training rows that is evaluated.
-        setting: of the fine-tuning; None: linear models.
-        resources: of the fine-tuning.
+        seeds: random seeds of the held-out rows, the random rows and the fine-tuning.
+        held_out: fraction of the training rows held out for evaluation.
+        setting: settings of the fine-tuning; None: train linear models.
+        resources: resources of the fine-tuning.
 
     Raises:
-        UserError: the rows have two texts, a number is too large, a specification is bad, or a run failed.
+        UserError: the rows have two texts, a number is too large, a specification is invalid, or a run failed.
     """
     check(len(rows.texts) == 1, "the experiment needs rows of one text; name it with --text")
     texts = rows.texts[0]
@@ -53,7 +53,7 @@ def run(rows: Rows, specs: Sequence[Specification], number: int, ranker: Ranker,
 
 
 def linear(planned: Sequence[tuple[Arm, Evaluated]], classes: int) -> list[np.ndarray]:
-    """Return the answers of logistic regressions on TF-IDF to the evaluated rows."""
+    """Return the predictions of logistic regressions on TF-IDF vectors for the evaluation rows."""
     found = []
     for arm, on in planned:
         sides = np.repeat([1, 0], [len(arm.texts), len(on.texts)])
@@ -65,7 +65,7 @@ def linear(planned: Sequence[tuple[Arm, Evaluated]], classes: int) -> list[np.nd
 
 def fine_tuned(planned: Sequence[tuple[Arm, Evaluated]], classes: Sequence[str], setting: Setting,
                resources: Resources) -> list[np.ndarray]:  # fmt: skip
-    """Return the answers of fine-tuned models to the evaluated rows, which are the only fold of their cell."""
+    """Return the predictions of fine-tuned models for the evaluation rows, the only held-out fold of their cell."""
     cells = []
     for arm, on in planned:
         everything, labels = [*arm.texts, *on.texts], np.concatenate([arm.labels, on.labels])

@@ -1,7 +1,7 @@
-"""Cross-fitting: F x S fine-tuning runs, each of which holds out a fold of the training rows and predicts it.
+"""Cross-fitting: F x S fine-tuning runs, each of which is trained without one fold and predicts it.
 
-A :class:`Cell` is a training set: all or some rows, with all or part of their text; its F x S runs are jobs of
-:mod:`plugins.jobs`. Their logits are recorded by the criterion ``glue``.
+A :class:`Cell` is a training set: all or some rows, with all or part of their text. Its F x S runs are jobs of
+:mod:`plugins.jobs`; the criterion ``glue`` records their logits.
 """
 
 import functools
@@ -33,11 +33,11 @@ class Cell:
     """Settings shared by the runs of a cell.
 
     Attributes:
-        name: name of its folders.
-        rows: the training rows, split 0, and the validation rows, split 1, if there are any.
-        folds: (n,) of the training rows, :data:`NEVER_HELD_OUT` or from 0.
-        used: (n,) bool, rows that may be trained on; None: all. All are evaluated on.
-        seeds: of its runs; None: those of the setting.
+        name: name of the folders of the cell.
+        rows: the training rows, split 0, and optional validation rows, split 1.
+        folds: (n,) fold numbers of the training rows, from 0, or :data:`NEVER_HELD_OUT`.
+        used: (n,) bool, rows used for training; None: all. All rows are evaluated.
+        seeds: random seeds of the runs; None: the seeds of the setting.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Cell:
 
     @property
     def train(self) -> np.ndarray:
-        """Numbers of the training rows."""
+        """Row numbers of the training rows."""
         return np.flatnonzero(self.rows.splits == 0)
 
 
@@ -60,8 +60,8 @@ class Setting:
         output: folder to write.
         checkpoint: the pretrained model.
         seeds: S.
-        given: hyperparameters that differ from :mod:`.plan`; one learning rate and batch size.
-        from_yaml: the same from a file, see :func:`.hyperparameters.read_yaml`.
+        given: hyperparameters that override :mod:`.plan`, with a single learning rate and batch size.
+        from_yaml: hyperparameters from a file, see :func:`.hyperparameters.read_yaml`.
         cpu: train on the CPU.
         cache: folder of tokenized files, or None.
     """
@@ -81,8 +81,8 @@ class Recorded:
 
     Attributes:
         held_out: E arrays (S, n, K) of out-of-fold logits after each epoch, NaN for rows that are never held out.
-        valid: E arrays (S * F, m, K) of the validation rows; empty without any.
-        training: E arrays (n, K) of each run, memory-mapped, NaN for rows that the run did not train on.
+        valid: E arrays (S * F, m, K) of logits of the validation rows; empty if there are none.
+        training: for each run, E arrays (n, K) of training logits, memory-mapped, NaN for rows not trained on.
     """
 
     held_out: list[np.ndarray]
@@ -91,7 +91,7 @@ class Recorded:
 
 
 def run(cells: Sequence[Cell], setting: Setting, resources: Resources) -> dict[str, Recorded]:
-    """Run the missing runs of all cells, and return the logits of each cell by its name.
+    """Execute the missing runs of all cells, and return the logits of each cell by its name.
 
     Raises:
         UserError: a run failed, or options are out of range.
@@ -111,13 +111,13 @@ def jobs_of(cell: Cell, setting: Setting) -> list[Job]:
     data = dataset.load(path, spec, specs.TRAIN, tokenizer, setting.cache)  # once, before anything is trained
     seeds = cell.seeds or setting.seeds
     runs = plan.plan([spec.name], list(seeds), dict(setting.given), dict(setting.from_yaml))
-    check(len(runs) == len(seeds), "--lr and --batch-size: only one value each is possible here")
+    check(len(runs) == len(seeds), "--lr and --batch-size: give a single value of each")
     state = checkpoints.read_state(str(setting.checkpoint))
     longest, arch = roberta.of_checkpoint(state).get("max_positions"), checkpoints.model_name(state) or "clap_roberta"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     jobs = []
     for number in range(int(cell.folds.max()) + 1):
-        sides = np.where(cell.folds == number, 0, 1)  # the held-out fold, and the others
+        sides = np.where(cell.folds == number, 0, 1)  # 0: the held-out fold
         if cell.used is not None:
             sides[(sides == 1) & ~cell.used] = -1
         file = folder / f"fold{number + 1}.npy"
@@ -142,7 +142,7 @@ def jobs_of(cell: Cell, setting: Setting) -> list[Job]:
 
 
 def portable(options: Sequence[str], setting: Setting) -> list[str]:
-    """Return options without file paths: the identity includes the content of the files instead."""
+    """Remove file paths from options; the identity of a run contains the content of the files instead."""
     root = str(Path(__file__).parents[2])
     places = (str(setting.output), str(setting.checkpoint), root)
     return [word for word in options if not word.startswith(places)]
@@ -159,7 +159,7 @@ def splits(cell: Cell) -> str:
 
 
 def finish(wanted: str, folder: Path, device: str) -> dict:
-    """Return how many epochs were recorded.
+    """Return the number of recorded epochs of each split.
 
     Raises:
         UserError: logits are missing.
@@ -208,10 +208,10 @@ def save(path: Path, array: np.ndarray) -> None:
 
 
 def write_task(folder: Path, rows: Rows) -> specs.GlueSpec:
-    """Write rows as JSON lines with a spec of their task, and return the spec.
+    """Write rows as JSON lines with a specification of their task, and return the specification.
 
     Raises:
-        UserError: it cannot be written, or a validation row has no label.
+        UserError: the files cannot be written, or a row has no label.
     """
     import json
 
@@ -240,10 +240,10 @@ def write_task(folder: Path, rows: Rows) -> specs.GlueSpec:
 
 
 def train_and_valid(rows: Rows) -> Rows:
-    """Return the labeled rows of the split to train on, and of the one called valid or dev, if there is one.
+    """Return the labeled rows of the training split and, if there is one, of the split named valid or dev.
 
     Raises:
-        UserError: fewer than two rows to train on.
+        UserError: the training split has fewer than two labeled rows.
     """
     names = [name.lower() for name in rows.split_names]
     second = next((i for i, name in enumerate(names) if i and name in ("valid", "dev", "validation")), None)

@@ -1,8 +1,8 @@
-"""Cross-fitting without fine-tuning: heads on the fixed features of a pretrained model, all folds and seeds at once.
+"""Cross-fitting without fine-tuning: heads on frozen features of a pretrained model, all folds and seeds at once.
 
-The family V is then that of a one-layer perceptron on the mean of the last layer, so its information is a lower bound
-of what the fine-tuned model uses. Each distinct text is encoded once; pairs are joined as in InferSent (Conneau et
-al., 2017, arXiv 1705.02364): u, v, |u - v|, u * v.
+V is the family of perceptrons with one hidden layer on the mean of the last layer; its usable information is a lower
+bound of that of the fine-tuned model. Each distinct text is encoded once; the features of pairs are those of InferSent
+(Conneau et al., 2017, arXiv 1705.02364): u, v, |u - v|, u * v.
 
 Shapes: M = S x F heads, n rows, D features, H hidden units, K outputs.
 """
@@ -26,7 +26,7 @@ from plugins.hub.embedder import Embedder
 
 from .cross_fitting import Cell, Recorded, Setting, save
 
-BLOCK = 1024  # texts that are encoded together
+BLOCK = 1024  # texts per cached file of features
 LR, BATCH, HIDDEN, DROPOUT, WEIGHT_DECAY = 1e-3, 64, 256, 0.1, 0.01
 
 
@@ -34,11 +34,11 @@ def run(cells: Sequence[Cell], setting: Setting) -> dict[str, Recorded]:
     """Train the heads of all cells, and return the logits of each cell by its name.
 
     Args:
-        cells: as :func:`.cross_fitting.run`.
-        setting: its learning rate, batch size and epochs are those of the heads.
+        cells: see :func:`.cross_fitting.run`.
+        setting: provides the learning rate, batch size and epochs of the heads.
 
     Raises:
-        UserError: the checkpoint does not encode text, or the features or the logits are not finite.
+        UserError: the checkpoint is not a text encoder, or features or logits are not finite.
     """
     embedder = Embedder.from_pretrained(os.fspath(setting.checkpoint), pooling="mean")
     if not setting.cpu:
@@ -53,7 +53,7 @@ def run(cells: Sequence[Cell], setting: Setting) -> dict[str, Recorded]:
 
 
 def encoded(embedder: Embedder, parts: Sequence[Rows], setting: Setting) -> dict[str, np.ndarray]:
-    """Return the vector (D,) of each distinct text that is not empty; blocks of them are kept in the output folder."""
+    """Return the vector (D,) of each distinct nonempty text; blocks of vectors are cached in the output folder."""
     texts = list(dict.fromkeys(text for rows in parts for column in rows.texts for text in column if text.strip()))
     folder, stat = setting.output / "features", os.stat(setting.checkpoint)
     make_folder(folder)
@@ -71,7 +71,7 @@ def encoded(embedder: Embedder, parts: Sequence[Rows], setting: Setting) -> dict
 def features(rows: Rows, vectors: dict[str, np.ndarray], width: int) -> Tensor:
     """Return the inputs of the heads, (n, width) of one text and (n, 4 * width) of two.
 
-    An empty text is a vector of zeros; each feature is scaled to mean 0 and variance 1.
+    Empty texts have a zero vector. Each feature is standardized to mean 0 and variance 1.
     """
     nothing = np.zeros(width, np.float32)
     sides = [torch.from_numpy(np.stack([vectors.get(text, nothing) for text in column])) for column in rows.texts]
@@ -87,8 +87,8 @@ def trained(x: Tensor, cell: Cell, setting: Setting) -> Recorded:
 
     Args:
         x: (n + m, D) features of training and validation rows.
-        cell: of the rows.
-        setting: of the runs.
+        cell: the rows and folds.
+        setting: settings of the runs.
     """
     rows, number = cell.rows, int(cell.folds.max()) + 1
     train, valid = cell.train, np.flatnonzero(rows.splits == 1)
@@ -124,14 +124,14 @@ def targets_of(rows: Rows, own: Sequence[np.ndarray], device: torch.device) -> t
 
 
 class Heads:
-    """M perceptrons with the same inputs; each has its own rows, order, dropout and start.
+    """M perceptrons on the same features, each with its own rows, order, dropout and initialization.
 
     Args:
         x: (n + m, D).
-        targets: of :func:`targets_of`.
+        targets: returned by :func:`targets_of`.
         outputs: K.
-        setting: of the runs.
-        number: F; the head of seed s and fold f is number s * F + f.
+        setting: settings of the runs.
+        number: F; the head of seed s and fold f has index s * F + f.
     """
 
     def __init__(self, x: Tensor, targets: tuple[Tensor, Tensor], outputs: int, setting: Setting, number: int):
@@ -154,7 +154,7 @@ class Heads:
         self.step, self.total = 0, 0
 
     def forward(self, inputs: Tensor, drop: bool) -> Tensor:
-        """Return (M, B, K) of inputs (M, B, D)."""
+        """Return the outputs (M, B, K) for inputs (M, B, D)."""
         hidden = torch.tanh(torch.baddbmm(self.biases[0], inputs, self.weights[0]))  # (M, B, H)
         if drop:
             kept = torch.rand(hidden.shape, generator=self.noise, device=hidden.device) >= DROPOUT
@@ -163,12 +163,12 @@ class Heads:
         return found if not self.scale.numel() else found * self.scale[:, 1, None, None] + self.scale[:, 0, None, None]
 
     def epoch(self, own: Sequence[np.ndarray], total: int) -> np.ndarray:
-        """Train on each head's rows once in a new order; return the logits of training, (M, total, K), NaN without."""
+        """Train each head for one epoch; return its logits, (M, total, K), NaN for other rows."""
         longest = max(map(len, own))
         orders = np.stack(
             [np.resize(draw.permutation(part), longest) for draw, part in zip(self.draws, own, strict=True)]
         )
-        real = np.arange(longest) < np.array([[len(part)] for part in own])  # the rest repeats rows, without weight
+        real = np.arange(longest) < np.array([[len(part)] for part in own])  # False: repeated, weight 0
         self.total = self.total or self.epochs * -(-longest // self.batch)
         seen = np.full((len(own), total, self.weights[1].size(2)), np.nan, np.float32)
         for start in range(0, longest, self.batch):
@@ -188,13 +188,13 @@ class Heads:
         return seen
 
     def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of each row, (M, B), of logits (M, B, K)."""
+        """Return the loss of each row, (M, B), from logits (M, B, K)."""
         if self.scale.numel():
             return ((logits[..., 0] - targets) / self.scale[:, 1, None]) ** 2
         return F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
 
     @torch.no_grad()
     def logits(self, x: Tensor, block: int = 4096) -> np.ndarray:
-        """Return (M, N, K) without dropout of inputs (N, D)."""
+        """Return the logits (M, N, K) for inputs (N, D), without dropout."""
         parts = [self.forward(x[i : i + block].expand(len(self.draws), -1, -1), False) for i in range(0, len(x), block)]
         return torch.cat(parts, 1).cpu().numpy()

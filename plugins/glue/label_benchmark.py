@@ -1,4 +1,4 @@
-"""Count planted label errors in the first rows of several orders, all from the same probabilities."""
+"""Count planted label errors in the first rows of several orders computed from the same probabilities."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +25,7 @@ AT = (100, 200)
 
 
 def plantings(rows: Rows, kinds: Sequence[str], rates: Sequence[float], count: int) -> list[Planting]:
-    """Return every planting of the training rows."""
+    """Plant label errors of each kind, rate and seed in the training rows."""
     texts = [" ".join(row) for row in zip(*rows.texts, strict=True)]
     classes = len(rows.classes)
     weak = planting.weak_probabilities(texts, rows.labels, classes) if "annotator" in kinds else None
@@ -42,12 +42,12 @@ def train(
     """Return out-of-fold logits of models trained on each planting.
 
     Args:
-        rows: with their right labels.
-        planted: of the rows.
-        count: of folds.
-        setting: of the fine-tuning; None: linear models on TF-IDF.
-        resources: of the fine-tuning.
-        fixed: train heads on fixed features of the checkpoint, see :mod:`.frozen`, instead of fine-tuning it.
+        rows: rows with their correct labels.
+        planted: labels with errors of the rows.
+        count: number of folds.
+        setting: settings of the fine-tuning; None: train linear models on TF-IDF vectors.
+        resources: resources of the fine-tuning.
+        fixed: train heads on frozen features of the checkpoint (see :mod:`.frozen`) instead of fine-tuning it.
     """
     groups = duplicates.find(duplicates.joined(rows.texts)).groups
     row_folds = folds.stratified(rows.labels, count, groups, 1)
@@ -64,12 +64,12 @@ def train(
 
 
 def orders(found: Planted, number: int) -> dict:
-    """Return {order: errors found (n,) bool in that order}, and {order: score (n,)} of the static ones."""
+    """Return {order: (n,) bool, errors in that order}, and {order: score (n,)} for the static orders."""
     one, logits, right = found.plantings[number], found.logits[number], found.labels
     wrong = one.given != right
     d = diagnosis.diagnose(logits, one.given, found.classes, found.folds)
     raw = log_softmax(log_softmax(np.asarray(logits, np.float64), axis=-1).mean(0), axis=-1)
-    assert d.log_probabilities is not None and d.rank_score is not None  # of classes
+    assert d.log_probabilities is not None and d.rank_score is not None  # a classification
     p = np.exp(raw)
     p /= p.sum(1, keepdims=True)
     scores = {name: confident.scores(p, one.given, name.split()[0], adjust="adjusted" in name) for name in CLEANLAB}
@@ -104,7 +104,7 @@ def measure(planted: Planted) -> list[dict]:
 
 
 def write(folder: Path, results: list[dict], command: str) -> dict:
-    """Write ``results.csv``, ``results.md``, ``summary.json`` and the drawing, and return the summary."""
+    """Write ``results.csv``, ``results.md``, ``summary.json`` and ``precision.png``, and return the summary."""
     make_folder(folder)
     plain = [{k: v for k, v in row.items() if k != "curve"} for row in results]
     formats.write_csv(folder / "results.csv", {k: [row[k] for row in plain] for k in plain[0]})

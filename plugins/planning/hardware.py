@@ -1,19 +1,21 @@
-"""GPUs: the figures of their data sheets that plans need."""
+"""Data sheet values of GPUs."""
 
 from dataclasses import dataclass
 
 from plugins.errors import UserError
 
-IN_A_NODE = 8  # GPUs that NVLink joins
+IN_A_NODE = 8  # GPUs connected by NVLink
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """Dense FLOP/s of matrix products in bfloat16 (float16: V100), bytes of memory, and bytes/s of links, one way.
+    """Performance of a GPU.
 
     Attributes:
-        link: to the other GPUs of a machine.
-        network: to other machines, for each GPU, as in the vendor's own systems.
+        flops: dense FLOP/s of matrix products in bfloat16 (V100: float16).
+        memory: bytes.
+        link: bandwidth to the other GPUs of a machine, bytes/s one way.
+        network: bandwidth per GPU to other machines, bytes/s one way, as in the vendor's own systems.
     """
 
     flops: float
@@ -33,10 +35,10 @@ GPUS = {  # NVIDIA's data sheets; networks of DGX-1 (4 x 100 Gb/s), DGX A100 (8 
 
 
 def find(name: str) -> Gpu:
-    """Return the figures of a GPU.
+    """Return the performance of a GPU by name.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: the name is unknown.
     """
     if name.lower() not in GPUS:
         raise UserError(f"--gpu {name}: the choices are {', '.join(GPUS)}, cpu")

@@ -1,6 +1,6 @@
-"""The memory of one training command in several variants, each measured in a process of its own.
+"""Measure the memory of variants of a training command, each in its own process.
 
-A variant that cannot run here is a row with the reason.
+The row of a variant that cannot run on this machine gives the reason.
 """
 
 import csv
@@ -32,19 +32,19 @@ VARIANTS: dict[str, list[str]] = {
     "adam": ["--optimizer", "adam"],
     "adafactor": ["--optimizer", "adafactor"],
     "adamw_8bit": ["--optimizer", "adamw_8bit"],
-    "lora": ["--peft", "lora"],  # of the model that the baseline has trained
+    "lora": ["--peft", "lora"],  # applied to the model trained by the baseline
 }
 PARTS = ("weights", "gradients", "optimizer", "activations", "peak", "process")
 ADAM_ONLY = ("--adam-betas", "--adam-eps")
-# Otherwise the process is larger than its tensors: glibc keeps much of what is freed, and oneDNN the kernels that it
-# compiles for up to 1,024 shapes, which in bfloat16 are about 6 MiB for each number of predictions.
+# Without these settings the process is larger than its tensors: glibc retains freed memory, and oneDNN caches compiled
+# kernels for up to 1,024 shapes, in bfloat16 about 6 MiB for each number of predictions.
 RETURNING = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_TRIM_THRESHOLD_": "131072",
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "8",
 }
 SPEED = "tokens_per_second"
-USUAL = ("process",)  # what is also measured with the usual settings, which SPEED is measured with
+USUAL = ("process",)  # also measured with the usual settings, like SPEED
 MIB = 1 << 20
 
 
@@ -55,14 +55,14 @@ def measure(command: Sequence[str], variants: Sequence[str], updates: int, repea
         command: ``fairseq-train ...``.
         variants: names in :data:`VARIANTS`.
         updates: number of updates of each run, at least 3.
-        repeats: runs of each variant, of which the median peak of the process counts.
+        repeats: runs of each variant; the run with the median peak of the process is returned.
         folder: folder of checkpoints and results.
 
     Returns:
         A row for each variant: bytes by part, predicted and measured, or ``reason``.
 
     Raises:
-        UserError: an unknown variant, or a command other than ``fairseq-train``.
+        UserError: a variant is unknown, or the command is not ``fairseq-train``.
     """
     if not command or Path(command[0]).name != "fairseq-train":
         raise UserError(f"{' '.join(command[:1]) or '--'}: the command after -- is fairseq-train with its arguments")
@@ -126,10 +126,10 @@ def without(arguments: Sequence[str], *flags: str) -> list[str]:
 
 
 def run(name: str, arguments: Sequence[str], updates: int, folder: Path, saves: bool) -> dict[str, Any]:
-    """Run a variant in a new process; return its row.
+    """Run a variant in a new process, and return its row.
 
     Raises:
-        UserError: why it ended.
+        UserError: the process failed; the message is the reason.
     """
     output, save_dir = folder / f"{name}.json", folder / name
     command = [sys.executable, "-m", "plugins.planning.worker", str(output), *arguments]
@@ -142,10 +142,10 @@ def run(name: str, arguments: Sequence[str], updates: int, folder: Path, saves: 
 
 
 def start(command: Sequence[str], output: Path, settings: Mapping[str, str]) -> dict[str, Any]:
-    """Run a worker with some environment variables; return what it measured.
+    """Run a worker with additional environment variables, and return its measurements.
 
     Raises:
-        UserError: why it ended.
+        UserError: the worker failed; the message is the reason.
     """
     output.unlink(missing_ok=True)
     here = str(Path(__file__).resolve().parents[2])
@@ -158,7 +158,7 @@ def start(command: Sequence[str], output: Path, settings: Mapping[str, str]) -> 
 
 
 def reason_of(errors: str, status: int) -> str:
-    """Return the last error of a process in one line."""
+    """Return the last error message of a process as one line."""
     lines = [line for line in errors.splitlines() if line.strip()]
     found = [line for line in lines if re.match(r"(\S+: )?error: |\S*Error\b", line)]
     text = (found or lines or [f"exit status {status}"])[-1]

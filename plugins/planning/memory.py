@@ -1,8 +1,8 @@
-"""The memory of training, predicted from the shape of a model and the options of a run.
+"""Predict the memory of training from the shape of a model and the options of a run.
 
-What the backward pass keeps of each operation is counted, in the order of the code (as Korthikanti et al., 2022, arXiv
-2205.05198, section 4.1, do for their layer). The numbers for a CPU are tested against torch's allocator; those for GPUs
-follow the documentation of the kernels.
+The tensors that each operation saves for the backward pass are counted in the order of the code, like in section 4.1 of
+Korthikanti et al., 2022 (arXiv 2205.05198). The values for CPUs are tested against torch's allocator; the values for
+GPUs follow the documentation of the kernels.
 
 Shapes: n tokens in a batch, N predictions, T tokens in a sequence; L layers of C channels, H heads and F feed-forward
 channels; V words.
@@ -15,23 +15,23 @@ from plugins.modules.linear_cross_entropy import NUMBERS, ROWS
 from .models import Shape
 
 FLOAT, HALF, MASK = 4, 2, 1  # bytes
-NORMALIZED, PLAIN = 3, 2  # vectors a token that the embedding keeps, with and without normalized rows
-LARGEST_IN_ROW = 1.4  # predictions of the sequence with the most, over the mean
-STATES = {"fused_adamw": 8, "adam": 8, "adamw_8bit": 2, "adafactor": 0, "sgd": 0}  # bytes a parameter
-STEP = {"adam": 2, "adafactor": 3}  # temporaries of an optimizer, in copies of the largest tensor
+NORMALIZED, PLAIN = 3, 2  # vectors per token saved by the embedding, with and without normalized rows
+LARGEST_IN_ROW = 1.4  # maximum number of predictions in a sequence relative to the mean
+STATES = {"fused_adamw": 8, "adam": 8, "adamw_8bit": 2, "adafactor": 0, "sgd": 0}  # bytes per parameter
+STEP = {"adam": 2, "adafactor": 3}  # temporary tensors of the optimizer, in copies of the largest parameter
 
 
 @dataclass(frozen=True)
 class Run:
-    """Options that memory depends on.
+    """Options that determine the memory of a run.
 
     Attributes:
-        tokens: n, in one batch of one process.
+        tokens: n, tokens in one batch of one process.
         length: T.
         optimizer: a key of :data:`STATES`.
-        precision: fp32; mixed: ``--mixed-precision bf16``; half: ``--bf16`` or ``--fp16``; memory_efficient: these with
-            ``--memory-efficient-...``.
-        gpu: kernels of a GPU.
+        precision: ``fp32``; ``mixed``: ``--mixed-precision bf16``; ``half``: ``--bf16`` or ``--fp16``;
+            ``memory_efficient``: ``--memory-efficient-bf16`` or ``--memory-efficient-fp16``.
+        gpu: whether GPU kernels are used.
         recompute: ``--checkpoint-activations``.
         accumulate: ``--update-freq`` above 1.
         processes: W.
@@ -51,13 +51,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one process.
+    """Memory of one process, in bytes.
 
     Attributes:
-        weights, gradients, optimizer: what exists after an update.
-        activations: what exists beside weights and optimizer state when the backward pass starts: activations, the
+        weights, gradients, optimizer: memory after an update.
+        activations: memory at the start of the backward pass without weights and optimizer state: activations, the
             gradient of the output table, which the loss computes, and gradients of earlier batches of the update.
-        peak: the most that exists at once.
+        peak: maximum memory.
     """
 
     weights: float
@@ -68,7 +68,7 @@ class Memory:
 
 
 def predict(shape: Shape, run: Run) -> Memory:
-    """Return the bytes of the tensors of a training process."""
+    """Predict the bytes of the tensors of a training process."""
     share = run.processes if run.shard else 1
     weights, gradients, states = (part / share for part in state_bytes(shape, run))
     layer, last, start, end, loss = stored(shape, run)
@@ -76,7 +76,7 @@ def predict(shape: Shape, run: Run) -> Memory:
     if run.recompute:
         inside = shape.layers * inputs_of_layer(shape, run)
     kept = start + inside + end
-    in_layer = gradients * shape.in_layers / max(1, shape.parameters)  # of all layers
+    in_layer = gradients * shape.in_layers / max(1, shape.parameters)  # gradients of all layers
     table = gradients - in_layer if shape.trained > shape.parameters / 2 else 0.0
     before = gradients if run.accumulate else 0.0
     moments = [before + kept + loss + table]  # the loss and its backward pass
@@ -94,10 +94,10 @@ def predict(shape: Shape, run: Run) -> Memory:
 
 
 def state_bytes(shape: Shape, run: Run) -> tuple[float, float, float]:
-    """Return the bytes of weights, gradients and optimizer state, float32 copies of half precision with the last."""
+    """Return the bytes of weights, gradients and optimizer state; the latter includes float32 copies of the weights."""
     trained = shape.trained
     states = float(STATES[run.optimizer] * trained)
-    if run.optimizer == "adamw_8bit":  # a byte each, and a float32 scale for 256; embeddings and vectors are float32
+    if run.optimizer == "adamw_8bit":  # a byte per value, a float32 scale per 256; embeddings, vectors: float32
         states = shape.in_layers * (2 + 2 * FLOAT / 256) + 2 * FLOAT * max(0, trained - shape.in_layers)
     elif run.optimizer == "adafactor":
         states = float(FLOAT * shape.factored)
@@ -109,7 +109,7 @@ def state_bytes(shape: Shape, run: Run) -> tuple[float, float, float]:
 
 
 def stored(shape: Shape, run: Run) -> tuple[float, float, float, float, float]:
-    """Return the bytes that the forward pass keeps: of a layer, the last layer, the embedding, the output, the loss."""
+    """Return the bytes saved by the forward pass in a layer, the last layer, the embedding, the output and the loss."""
     n, c, f = run.tokens, shape.width, shape.inner
     low = FLOAT if run.precision == "fp32" else HALF  # products, their inputs and outputs
     high = FLOAT if run.precision in ("fp32", "mixed") else HALF  # the residual stream
@@ -123,7 +123,7 @@ def stored(shape: Shape, run: Run) -> tuple[float, float, float, float, float]:
     styles = 2 * high * c * shape.styled
     layer = n * (rest + drops + scores + styles)
     last = layer
-    if not shape.causal:  # computes only predicted positions, with as many queries in each sequence
+    if not shape.causal:  # the last layer computes only the predicted positions
         p, most = shape.predicted, min(1.0, LARGEST_IN_ROW * shape.predicted)
         last = n * (high * c + 2 * low * c + most * (3 * low * c + scores))
         last += n * p * (3 * high * c + 2 * low * f + drops)
@@ -134,7 +134,7 @@ def stored(shape: Shape, run: Run) -> tuple[float, float, float, float, float]:
 
 
 def loss_bytes(shape: Shape, predictions: float, low: int) -> float:
-    """Return the bytes of the loss without the gradient of the table: :mod:`plugins.modules.linear_cross_entropy`."""
+    """Return the bytes of the loss, without the table's gradient; see :mod:`plugins.modules.linear_cross_entropy`."""
     rows = min(predictions, ROWS, NUMBERS // shape.words)
     within = rows == predictions and rows <= shape.width  # in the memory of the table's gradient
     logits = 0.0 if within else FLOAT * rows * shape.words
@@ -144,7 +144,7 @@ def loss_bytes(shape: Shape, predictions: float, low: int) -> float:
 
 
 def inputs_of_layer(shape: Shape, run: Run) -> float:
-    """Return the bytes that a recomputed layer keeps: its input."""
+    """Return the bytes of the input of a layer, which is all that a recomputed layer saves."""
     return run.tokens * shape.width * (HALF if run.precision in ("half", "memory_efficient") else FLOAT)
 
 
@@ -154,7 +154,7 @@ def passing(shape: Shape, run: Run) -> float:
 
 
 def buffers(shape: Shape, run: Run) -> float:
-    """Return the bytes of copies: buckets of gradients, a whole layer and the embeddings, weights in bfloat16."""
+    """Return the bytes of bfloat16 weights, gradient buckets, and gathered parameters of sharded training."""
     extra = HALF * shape.in_layers if run.precision == "mixed" else 0.0
     if run.processes == 1:
         return extra

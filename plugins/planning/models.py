@@ -1,4 +1,4 @@
-"""Registered architectures built without data, and the numbers that memory and cost depend on.
+"""Build registered architectures without data, and determine the sizes that memory and cost depend on.
 
 Shapes: L layers of C channels, H heads and F feed-forward channels; V words; T tokens in a sequence.
 """
@@ -29,26 +29,27 @@ from plugins.models.char_lm import modulated_layers
 from plugins.options import NO_START
 
 WORDS = {"clap_roberta": 50_265, "causal_lm": 50_257, "char_lm": 65}  # RoBERTa's, GPT-2's, tiny Shakespeare's
-MASKED = 0.15  # share of the tokens that a masked LM predicts
+MASKED = 0.15  # fraction of the tokens that a masked LM predicts
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What memory and cost depend on.
+    """The sizes that memory and cost depend on.
 
     Attributes:
         arch: name of the architecture.
-        parameters: all of them; trained: those that require gradients.
-        in_layers: parameters of the layers, which every token is multiplied with.
+        parameters: number of parameters.
+        trained: number of parameters that require gradients.
+        in_layers: number of weights in the layers' matrices.
         largest: parameters of the largest tensor.
-        factored: rows and columns of the trained matrices, and numbers of the trained vectors.
+        factored: total number of rows and columns of the trained matrices, plus the sizes of the trained vectors.
         layers, width, heads, inner, words: L, C, H, F, V.
-        predicted: share of the tokens whose logits are computed.
-        causal: a decoder.
-        rotary: rotated queries and keys.
+        predicted: fraction of the tokens whose logits are computed.
+        causal: whether the model is a decoder.
+        rotary: whether queries and keys are rotated.
         dropout, attention_dropout, activation_dropout: probabilities.
-        clap: embeddings are normalized.
-        styled: share of the layers that a style adapter modulates.
+        clap: whether the embeddings are normalized.
+        styled: fraction of the layers that a style adapter modulates.
     """
 
     arch: str
@@ -84,16 +85,16 @@ def build(
 
     Args:
         arch: the value of ``--arch``.
-        words: V; the default is that of the usual tokenizer.
+        words: V; default: the size of the usual tokenizer.
         options: flags of the model.
-        length: positions of a model whose architecture does not set them.
-        fake: the model has shapes, but no numbers and no memory.
+        length: number of positions, if the architecture does not set it.
+        fake: build the model with fake tensors, which have shapes but no data.
 
     Returns:
         The model and its complete options.
 
     Raises:
-        UserError: an unknown architecture or option, or options that contradict each other.
+        UserError: the architecture or an option is unknown, or options contradict each other.
     """
     name = ARCH_MODEL_NAME_REGISTRY.get(arch)
     if name not in WORDS:
@@ -110,7 +111,7 @@ def build(
 
 
 def parse(cls: Any, arch: str, options: Sequence[str]) -> argparse.Namespace:
-    """Return the options of a model that an architecture and flags set; the others are None.
+    """Return the model options set by an architecture and flags; all other options are None.
 
     Raises:
         UserError: a flag is unknown.
@@ -130,7 +131,7 @@ def parse(cls: Any, arch: str, options: Sequence[str]) -> argparse.Namespace:
 
 
 def stub(name: str, words: int, length: int) -> Any:
-    """Return what a model needs of a task: a dictionary of a given size, and the longest input."""
+    """Return a minimal task for building a model: a dictionary of a given size, and the maximum input length."""
     if name == "clap_roberta":
         dictionary: Any = Dictionary()
         for i in range(words - len(dictionary) - 1):
@@ -144,12 +145,12 @@ def stub(name: str, words: int, length: int) -> Any:
 
 
 def shape_of(model: nn.Module, cfg: Any, arch: str = "") -> Shape:
-    """Return the numbers that memory and cost depend on.
+    """Return the sizes that memory and cost depend on.
 
     Args:
         model: a registered model, on any device.
-        cfg: its complete options.
-        arch: its name, for the report.
+        cfg: complete options of the model.
+        arch: name of the architecture, for the report.
     """
     side = "decoder" if "decoder_layers" in cfg else "encoder"
     sizes = [p.numel() for p in model.parameters()]

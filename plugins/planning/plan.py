@@ -1,4 +1,4 @@
-"""A plan of a training run: parameters, memory, largest batch, time, communication, and what limits it."""
+"""Plan a training run: parameters, memory, largest batch, time, communication, and the bottleneck."""
 
 import dataclasses
 import math
@@ -12,24 +12,24 @@ from . import cost, hardware
 from .memory import Memory, Run, predict
 from .models import Shape
 
-CONTEXT = 0.6e9  # bytes of a GPU that CUDA and its libraries take
-USABLE = 0.92  # of the rest; the allocator loses some to fragments
+CONTEXT = 0.6e9  # bytes of GPU memory used by CUDA and its libraries
+USABLE = 0.92  # usable fraction of the remaining memory; the allocator loses some to fragmentation
 HOUR = 3600.0
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked.
+    """Parameters of a plan.
 
     Attributes:
-        tokens: to train on, in all.
+        tokens: total number of training tokens.
         batch: tokens of an update, in all processes.
         length: tokens of a sequence.
         gpu: a key of :data:`.hardware.GPUS`.
-        gpus: how many.
-        mfu: model FLOPs utilization that the run is expected to reach.
+        gpus: number of GPUs.
+        mfu: expected model FLOPs utilization.
         optimizer, precision, recompute, shard: see :class:`.memory.Run`.
-        link: bytes/s between GPUs, one way; None: of the machine, or of its network if there are several machines.
+        link: bandwidth between GPUs, bytes/s one way; None: the GPU's link, or its network for several machines.
     """
 
     tokens: float
@@ -47,7 +47,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan; bytes, seconds and FLOPs are plain numbers."""
+    """A plan, in bytes, seconds (``hours`` excepted) and FLOPs."""
 
     request: Request
     shape: Shape
@@ -113,7 +113,7 @@ def run_of(request: Request, sequences: int, accumulate: bool, gpu: bool = True)
 
 
 def largest_batch(shape: Shape, request: Request, budget: float, accumulate: bool) -> int:
-    """Return the most sequences of a batch that fit into some bytes, 0 if none does."""
+    """Return the maximum number of sequences in a batch that fits into a memory budget; 0 if none does."""
     low, high = 0, 1
     while predict(shape, run_of(request, high, accumulate)).peak <= budget and high < 1 << 20:
         low, high = high, 2 * high
@@ -130,7 +130,7 @@ def as_dict(plan: Plan) -> dict[str, Any]:
 
 
 def report(plan: Plan) -> str:
-    """Return a plan as a table in Markdown."""
+    """Format a plan as a Markdown table."""
     request, shape, memory = plan.request, plan.shape, plan.memory
     after = "" if plan.largest else "; not even one sequence: add --shard, --checkpoint-activations or another GPU"
     rows = [

@@ -1,4 +1,4 @@
-"""What ``scripts/plan_run.py`` prints."""
+"""Create the output of ``scripts/plan_run.py``."""
 
 import json
 from typing import Any
@@ -15,10 +15,10 @@ def run(args: Any) -> str:
     """Return a plan as text.
 
     Args:
-        args: the options of the script.
+        args: options of the script.
 
     Raises:
-        UserError: an unknown architecture, option or GPU, or a number out of range.
+        UserError: an architecture, option or GPU is unknown, or a number is out of range.
     """
     model, cfg = build(args.arch, args.vocabulary, args.model_options, length=args.length)
     shape = shape_of(model, cfg, args.arch)

@@ -1,6 +1,6 @@
-"""The time of an update on this machine, extrapolated from models with one and with three layers.
+"""Estimate the time of an update on this machine by extrapolation from models with one and three layers.
 
-An update of L layers takes the time of one layer plus L - 1 times that of another layer. Sequences are random tokens.
+The time is linear in the number of layers. The sequences are random tokens.
 """
 
 import statistics
@@ -19,13 +19,13 @@ FEW, MORE = 1, 3  # layers of the two models
 def seconds_of_update(
     arch: str, words: int | None, options: Sequence[str], batch: int, length: int, repeats: int = 5
 ) -> float:
-    """Return the predicted seconds of forward, backward and ``fused_adamw`` for one batch.
+    """Estimate the seconds of forward pass, backward pass and ``fused_adamw`` for one batch.
 
     Args:
         arch, words, options: see :func:`.models.build`.
-        batch: sequences.
+        batch: number of sequences.
         length: tokens of a sequence.
-        repeats: measurements, of which the median counts.
+        repeats: number of measurements; the median is used.
     """
     model, cfg = build(arch, words, options, length=length)
     layers = shape_of(model, cfg).layers
@@ -60,7 +60,7 @@ def loss_of(model: nn.Module, cfg: Any, batch: int, length: int) -> Callable[[],
 
 
 def medians(steps: dict[int, Callable[[], None]], repeats: int) -> dict[int, float]:
-    """Return the median seconds of each function; they run in turn, after one run that does not count."""
+    """Return the median seconds of each function; they run alternately, after one warm-up run."""
     seconds: dict[int, list[float]] = {name: [] for name in steps}
     for repeat in range(repeats + 1):
         for name, step in steps.items():

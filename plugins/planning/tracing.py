@@ -1,6 +1,6 @@
-"""The bytes of all CPU tensors over time, as torch's allocator reports them to its profiler.
+"""Trace the bytes of all CPU tensors over time, as reported by torch's allocator to its profiler.
 
-It is the CPU's counterpart of ``torch.cuda.max_memory_allocated``, exact and without the noise of the C library.
+This is the counterpart of ``torch.cuda.max_memory_allocated`` for CPUs: exact, and independent of the C library.
 """
 
 import os
@@ -14,10 +14,10 @@ BACKWARD = "start of the backward pass"
 
 
 class Trace:
-    """Context that records the most bytes of tensors that exist at once, beyond those at its start.
+    """Context manager that records the peak bytes of tensors, relative to the start.
 
     Args:
-        optimizer: optimizer of fairseq; the last call of its ``backward`` is marked.
+        optimizer: fairseq optimizer; the last call of its ``backward`` is marked.
         gpu: whether the tensors are on a GPU.
     """
 
@@ -72,19 +72,19 @@ class Trace:
         self.left = now
 
     def found(self) -> dict[str, int]:
-        """Return the bytes beyond those at the start: at most, and when the last backward pass starts."""
+        """Return the bytes relative to the start, at the peak and at the start of the last backward pass."""
         return {"beyond_state": self.most, "activations": self.kept}
 
 
 def peak_of(step: Callable[[], Any]) -> tuple[int, int]:
-    """Run a function; return the most bytes of new CPU tensors that existed at once, and those left."""
+    """Run a function; return the peak bytes of new CPU tensors, and the bytes that remain."""
     with Trace() as trace:
         step()
     return trace.most, trace.left
 
 
 def bytes_of(tensors: Iterable[Any]) -> int:
-    """Return the bytes of the storages of tensors, each counted once; other values count nothing."""
+    """Return the bytes of the storages of tensors, each counted once; other values are ignored."""
     sizes = {}
     for tensor in tensors:
         if isinstance(tensor, Tensor):

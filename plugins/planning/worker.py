@@ -1,4 +1,4 @@
-"""Run ``fairseq-train`` in this process, measure its updates, and write what was measured and predicted as JSON.
+"""Run ``fairseq-train`` in this process, measure its updates, and write measurements and predictions as JSON.
 
     python -m plugins.planning.worker OUTPUT.json ARGUMENTS OF fairseq-train
 
@@ -26,14 +26,14 @@ from .timing import update as toy_update
 from .tracing import Trace, bytes_of
 
 TRACED = 2  # the first update creates the optimizer state
-LIBRARIES = (("--peft", "lora", "peft"), ("--optimizer", "adamw_8bit", "bitsandbytes"))  # imported by an option
+LIBRARIES = (("--peft", "lora", "peft"), ("--optimizer", "adamw_8bit", "bitsandbytes"))  # imported by options
 LANGUAGE_MODELS = ("clap_masked_lm", "causal_lm", "style_lm")  # criterions whose memory is predicted
 
 
 def process_bytes(field: str) -> int:
-    """Return a field of ``/proc/self/status`` in bytes: VmRSS now, or VmHWM at most.
+    """Return a field of ``/proc/self/status`` in bytes, VmRSS (current) or VmHWM (peak).
 
-    Not ``getrusage``, whose maximum a process inherits from its parent.
+    ``getrusage`` is not used because a process inherits its maximum from the parent.
     """
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     line = next((line for line in lines if line.startswith(field + ":")), f"{field}: 0 kB")
@@ -80,7 +80,7 @@ class Observer:
         return {f"predicted_{part}": value for part, value in vars(memory).items()}
 
     def write(self, result: Any) -> None:
-        """Write what was measured so far."""
+        """Write the measurements so far."""
         process = process_bytes("VmHWM")
         loss = (result or {}).get("loss")
         more = {"updates": self.count, "runtime": self.runtime, "process": process, "loss": loss}
@@ -100,7 +100,7 @@ def inputs_of(sample: Any) -> torch.Tensor:
 
 
 def parts(trainer: Any) -> dict[str, Any]:
-    """Return the bytes of weights, gradients and optimizer state, float32 copies of half precision with the last."""
+    """Return the bytes of weights, gradients and optimizer state; the latter includes float32 copies of the weights."""
     weights = list(trainer.get_model().parameters())
     optimizer = trainer.optimizer.optimizer
     masters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -125,7 +125,7 @@ def precision_of(cfg: Any) -> str:
 
 
 def warm_up(arguments: list[str]) -> None:
-    """Load the kernels and libraries that an update needs: they belong to the runtime, whatever the model's size."""
+    """Load the kernels and libraries of an update, so that they count as runtime and not as part of the model."""
     values = dict(pairwise(arguments))
     mixed = values.get("--mixed-precision") == "bf16"
     with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
