@@ -4,7 +4,8 @@ Both train a RoBERTa of the same shape with random weights on the same rows and 
 length, with AdamW in one kernel and the same batch size, for one epoch of rows that are drawn once for both.
 ``Trainer`` pads each batch to its longest input (dynamic padding), as its own examples recommend; ours also builds
 batches by length. Runs alternate; the ratio is taken pair by pair: above 1, ours is faster. What counts is the training
-loop from its first batch to its last, with no validation and no checkpoint on either side.
+loop from its first batch to its last, with no validation and no checkpoint on either side. With
+``--mixed-precision bf16`` both run under autocast, and ours also runs in float32, for the gain of bfloat16.
 
     python scripts/demo_mlm.py --variants baseline --updates 1 -o checkpoints/bench      # a dictionary and a tokenizer
     pip install -r requirements/hf.txt -r requirements/bench.txt
@@ -35,6 +36,7 @@ def parse(argv=None):
     parser.add_argument("--max-positions", type=int, default=256)
     parser.add_argument("--updates", type=int, default=60, help="batches in the epoch (default: 60)")
     parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--mixed-precision", choices=["none", "bf16"], default="none", help="of both (default: none)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--hf-python", default=sys.executable, help="a Python that has transformers and accelerate")
     parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.json")
@@ -45,7 +47,7 @@ def parse(argv=None):
 # Ours
 
 
-def ours(args, task, data):
+def ours(args, task, data, precision):
     """Return the examples per second of a whole ``fairseq-train``."""
     layers, width, heads = SIZES[args.shape]
     options = f"""--user-dir {ROOT / "plugins"} --cpu --task glue --glue-task {task} --criterion glue
@@ -54,7 +56,8 @@ def ours(args, task, data):
         --max-positions {args.max_positions} --dropout {args.dropout} --attention-dropout {args.dropout}
         --pooler-dropout {args.dropout} --optimizer fused_adamw --lr {ADAM["lr"]} --weight-decay {ADAM["weight_decay"]}
         --adam-eps {ADAM["eps"]} --lr-scheduler fixed --batch-size {args.batch_size} --max-epoch 1
-        --no-save --disable-validation --num-workers 0 --log-format json --log-interval 1000000 --seed 1"""
+        --no-save --disable-validation --num-workers 0 --log-format json --log-interval 1000000 --seed 1
+        --mixed-precision {precision}"""
     program = str(Path(sys.executable).with_name("fairseq-train"))
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, program, data, *options.split(), "--save-dir", folder]
@@ -136,6 +139,7 @@ def train_with_hugging_face(args):
             adam_beta2=ADAM["betas"][1], max_grad_norm=0.0, lr_scheduler_type="constant", optim="adamw_torch_fused",
             save_strategy="no", logging_strategy="no", report_to=[], use_cpu=True, seed=1, disable_tqdm=True,
             dataloader_num_workers=0, remove_unused_columns=False,
+            bf16=args.mixed_precision == "bf16",
         )  # fmt: skip
         trainer = Trainer(RobertaForSequenceClassification(config), options, collate, train_dataset=rows)
         seconds = trainer.train().metrics["train_runtime"]
@@ -151,16 +155,24 @@ def main():
 
     rows = []
     for task in args.tasks:
-        own, peer = [], []
+        own, peer, single = [], [], []
         with tempfile.TemporaryDirectory() as folder:
             npz = f"{folder}/{task}.npz"
             draw_rows(args, task, folder)
             tokens_of(args, task, npz, folder)
             for _ in range(args.repeats):
                 peer.append(theirs(args, task, npz))
-                own.append(ours(args, task, folder))
+                own.append(ours(args, task, folder, args.mixed_precision))
+                if args.mixed_precision != "none":
+                    single.append(ours(args, task, folder, "none"))
         speedup = summary(ratios(own, peer))
         rows.append({"task": task, "ours": summary(own), "trainer": summary(peer), "speedup": speedup})
+        if single:
+            gain = summary(ratios(own, single))
+            rows[-1] |= {"ours_in_float32": summary(single), "gain_of_bf16": gain}
+            print(
+                f"{task:6} bf16 x {gain['median']:.2f} ({gain['min']:.2f}-{gain['max']:.2f}) of our float32", flush=True
+            )
         print(
             f"{task:6} {args.shape}: ours {summary(own)['median']:.1f} examples/s, Trainer "
             f"{summary(peer)['median']:.1f}, x {speedup['median']:.2f} ({speedup['min']:.2f}-{speedup['max']:.2f})",
@@ -171,7 +183,7 @@ def main():
             [args.hf_python, "-c", "import json, transformers, torch; print(json.dumps({'transformers': "
              "transformers.__version__, 'torch': torch.__version__}))"], capture_output=True, text=True, check=True,
         ).stdout)  # fmt: skip
-        names = ("shape", "batch_size", "max_positions", "updates", "dropout")
+        names = ("shape", "batch_size", "max_positions", "updates", "dropout", "mixed_precision")
         settings = {name: getattr(args, name) for name in names}
         command = " ".join(["benchmarks/glue_train.py", *sys.argv[1:]])
         print("written:", save(args.save, {"command": command, "peer": versions, **settings, "rows": rows}))
