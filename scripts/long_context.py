@@ -29,7 +29,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="lengths in tokens, or as multiples of the training length (1x 2x 4x 8x 16x)")  # fmt: skip
     add("--windows", type=int, default=32, metavar="N", help="maximum windows of the longest length (%(default)s)")
     add("--stride", type=int, default=32, metavar="N", help="tokens predicted in each sliding window (%(default)s)")
-    add("--scaling", nargs="+", default=["none"], metavar="KIND", choices=["none", "linear", "ntk", "dynamic", "yarn"],
+    add("--scaling", nargs="+", default=["none"], metavar="KIND",
         help="scale positions by length / training length: none, linear, ntk, dynamic, yarn (none)")  # fmt: skip
     add("--mask-prob", type=float, default=0.15, metavar="P", help="masked fraction, masked LMs (%(default)s)")
     add("--seed", type=int, default=1, metavar="N", help="random seed of the masks (%(default)s)")

@@ -35,7 +35,7 @@ def test_every_row_is_measured_and_every_law_is_kept(checked):
 def test_peers_and_ours_are_in_one_table(checked):
     _, rows, table = checked
     models = {row["model"] for row in rows if row["part"] == "steps"}
-    assert models == {"learned", "alibi", "alibi-clap", "rotary", "fairseq", "hf-roberta", "modernbert"}
+    assert models == {"learned", "alibi", "alibi-flex", "alibi-clap", "rotary", "fairseq", "hf-roberta", "modernbert"}
     assert all(model in table for model in models)
 
 
