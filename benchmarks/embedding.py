@@ -25,7 +25,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SIZES = {"tiny": (4, 128, 4), "small": (6, 384, 6), "base": (12, 768, 12)}  # layers, width, heads
-WORDS = (3, 24, 180)  # of a text: least, median, most
+WORDS = (3, 24, 180)  # words of a text: minimum, median, maximum
 LOSSES = {"labeled": "batch_hard_soft_margin", "pairs": "multiple_negatives_ranking"}
 OURS, PEER = "ours", "sentence-transformers"
 

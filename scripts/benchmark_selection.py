@@ -34,7 +34,7 @@ def parse_args(argv=None):
     add("--label", metavar="COLUMN", help="column of the classes (default: label, gold_label, ...)")
     add("--number", type=int, required=True, metavar="N", help="rows to select for each specification")
     ranker_options.add(parser, "--ranker-checkpoint")
-    add("--held-out", type=float, default=0.2, metavar="X", help="share of the training rows to evaluate (%(default)s)")
+    add("--held-out", type=float, default=0.2, metavar="X", help="held-out fraction of the training rows (%(default)s)")
     add("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], metavar="N", help="of held-out and random rows and of "
         "the fine-tuning (1 2 3 4 5)")  # fmt: skip
     add("--checkpoint", metavar="CKPT", help="pretrained model, tokenizer in the same folder (default: a linear model)")

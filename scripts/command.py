@@ -21,7 +21,7 @@ PIPES = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin", "/dev/null")  # readable al
 LONGEST_HEADER = 1 << 16  # characters
 LARGE = 100_000_000  # bytes that take seconds to convert
 WEIGHTS = ("*.safetensors", "*.bin", "model.pt")
-RECORDS = 100  # of a JSON lines file, that are searched for a column
+RECORDS = 100  # of a JSON lines file searched for a column, at most
 PICTURES = (".eps", ".jpeg", ".jpg", ".pdf", ".pgf", ".png", ".ps", ".svg", ".svgz", ".tif", ".tiff", ".webp", "")
 CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt")  # as plugins.checkpoints.find_checkpoint
 

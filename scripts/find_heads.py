@@ -4,7 +4,7 @@
     python scripts/find_heads.py checkpoints/nano data/shakespeare_char/valid.txt
     python scripts/find_heads.py checkpoints/mlm valid.txt --texts 500 --json heads.json -o heads.png
 
-A score is the share of a head's attention on the pattern, minus the share that a uniform head has there: 0 for no
+A score is the fraction of a head's attention on the pattern, minus that of a uniform head: 0 for no
 preference, near 1 for a head that does nothing else. In parentheses: its 95 % bootstrap interval over texts. A masked
 LM reads lines, other models stretches of --length characters. Layers and heads count from 0.
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reverse a share of comparisons, to study label errors: at random, or the clearest, or the closest ones.
+"""Reverse a fraction of the comparisons to study label errors: random, the clearest, or the closest ones.
 
     python scripts/flip_preferences.py ratings.jsonl --share 0.2 --which largest -o flipped.jsonl
     python scripts/flip_preferences.py pairs.jsonl --share 0.2 --which model --checkpoint rm.pt -o flipped.jsonl

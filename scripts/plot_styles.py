@@ -121,7 +121,7 @@ def read_evaluation(path: Path | None, lm, judge: str) -> dict:
         note = f"styles {', '.join(found['styles']) or 'none'}; the model has {', '.join(lm.styles)}"
         raise UserError(f"{path}: belongs to another model, with {note}")
     if found.get("judges") and not found["judges"].get(judge, {}).get("consistency"):
-        raise UserError(f"{path}: no verdict of --judge {judge} in it; there are {', '.join(found['judges'])}")
+        raise UserError(f"{path}: no verdict of --judge {judge}; there are {', '.join(found['judges'])}")
     return found
 
 

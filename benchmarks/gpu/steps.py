@@ -113,7 +113,7 @@ def measure_causal(table, part: str, name: str, compiled: bool = False) -> None:
 
 
 def run(table, part: str, named: dict, contestant: models.Contestant, shape, rows: int, predicted: int) -> None:
-    """Time a contestant's step and add its row: tokens a second, share of the matrix rate, memory, first loss."""
+    """Time a contestant's step and add its row: tokens per second, fraction of the matrix rate, memory, first loss."""
     layers, width, _, tokens, words = shape
     if table.device == "cuda":
         torch.cuda.reset_peak_memory_stats()

@@ -115,7 +115,7 @@ def separate(places: Sequence[float], distance: float) -> list[float]:
     Places that are too close are centered on their mean.
     """
     order = np.argsort(places, kind="stable")
-    groups: list[list[float]] = []  # of neighbors at the least distance: [places given]
+    groups: list[list[float]] = []  # positions of neighbors at the minimum distance
     for place in np.asarray(places, dtype=float)[order]:
         groups.append([place])
         while len(groups) > 1 and _lowest(groups[-1], distance) - _highest(groups[-2], distance) < distance:

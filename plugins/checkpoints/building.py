@@ -38,7 +38,7 @@ def build_model(
     check_sizes(options, weights, path)
     check_integrity(path)
     check_finite(weights, path)
-    with named_errors(path):  # of the config, whose types a stored option may violate
+    with named_errors(path):  # a stored option may violate the types of the config
         model = new_model(kind, options, dictionary, **task)
     try:
         model.load_state_dict(dict(weights))

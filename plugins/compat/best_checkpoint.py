@@ -18,7 +18,7 @@ from .patching import repaired, wrap
 logger = logging.getLogger(__name__)
 
 KEY = "early_stopping"  # in the extra_state of a checkpoint
-PATIENCE: dict = {"best": None, "num_runs": 0}  # of the run in this process
+PATIENCE: dict = {"best": None, "num_runs": 0}  # state of the run in this process
 
 
 def install() -> None:

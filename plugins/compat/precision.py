@@ -15,11 +15,11 @@ from plugins.errors import UserError
 
 from .patching import repaired, wrap
 
-HALF = ("fp16", "bf16", "amp")  # of fairseq
+HALF = ("fp16", "bf16", "amp")  # half-precision flags of fairseq
 MEMORY_EFFICIENT = {"memory_efficient_fp16": "fp16", "memory_efficient_bf16": "bf16"}
 NOT_MEMORY_EFFICIENT = ("fused_adamw", "adamw_8bit", "sgd", "adagrad", "adadelta", "lamb")  # optimizers
 
-HELP = {  # of fairseq's flags; fairseq's help does not say which to choose, and is wrong about --bf16
+HELP = {  # replaces the help of fairseq's flags, which recommends nothing and is wrong about --bf16
     "--fp16": "float16 weights and gradients, float32 copies in the optimizer, loss scaling; for GPUs without bfloat16",
     "--bf16": "bfloat16 weights and gradients, float32 copies in the optimizer, on a GPU; --mixed-precision bf16 of "
     "the tasks of this package keeps gradients in float32 and is recommended instead",

@@ -14,7 +14,7 @@ from typing import Any
 
 from .patching import repaired, wrap
 
-READERS: weakref.WeakSet = weakref.WeakSet()  # of fairseq's BackgroundConsumer
+READERS: weakref.WeakSet = weakref.WeakSet()  # open readers of fairseq's BackgroundConsumer
 
 
 def install() -> None:

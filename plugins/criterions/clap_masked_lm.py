@@ -12,7 +12,7 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
-DIGITS = 6  # of perplexity; fairseq rounds to two
+DIGITS = 6  # decimals of the perplexity; fairseq rounds to two
 
 
 @dataclass

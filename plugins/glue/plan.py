@@ -51,7 +51,7 @@ class FineTuning:
         return cls(*(row.pop(key) for key in ROW))
 
 
-ROW = ("task", "lr", "batch_size", "seed", "intermediate", "recipe")  # of results.json
+ROW = ("task", "lr", "batch_size", "seed", "intermediate", "recipe")  # columns of results.json
 
 
 def plan(

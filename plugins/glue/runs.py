@@ -176,7 +176,7 @@ def job(run: plan.FineTuning, setting: Setting, start: Path, tokenizer: dataset.
         "start": fingerprint(start),
     }
     options += ["--cache-dir", setting.cache or NO_CACHE, *["--skip-bad-rows"] * setting.skip_bad_rows]
-    assert train.labels is not None  # of a training set
+    assert train.labels is not None  # training sets are labeled
     rows = TrainingRows(train.labels, len(train), train.skipped)
     return Job(
         run.name, ("fairseq-train", *options), updates, identity, LOG, (BEST,),
@@ -219,7 +219,7 @@ def evaluate(run: plan.FineTuning, setting: Setting, train: TrainingRows, folder
         given = predict.answers(model, setting.glue_dir, split, None, setting.cache, setting.skip_bad_rows)
         seconds = time.monotonic() - began
         predict.write_valid(folder / f"{split}_predictions.tsv", given)
-        assert given.targets is not None  # of a validation split
+        assert given.targets is not None  # validation splits are labeled
         valid[split] = {**given.scores(), "loss": given.loss, "samples": len(given.index), "runtime": seconds}
         baseline[split] = baseline_of(spec, train.labels, given.targets)
         collapsed |= given.collapsed()

@@ -221,7 +221,7 @@ def encoder_of(lm: CausalLM | CharLM | RobertaInterface) -> encoding.TextEncoder
         return encoding.causal(lm.dictionary)
     if isinstance(lm, CharLM):
         return encoding.characters(lm.dictionary)
-    if isinstance(getattr(lm.task, "encoder", None), encoding.TextEncoder):  # of --task embedding
+    if isinstance(getattr(lm.task, "encoder", None), encoding.TextEncoder):  # a model of --task embedding
         return lm.task.encoder
     dictionary = lm.task.source_dictionary
     return encoding.TextEncoder(

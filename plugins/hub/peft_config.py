@@ -11,7 +11,7 @@ from plugins.errors import UserError
 
 from .huggingface.files import check_size, shown
 
-LINEAR = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")  # of a layer of GPT-2
+LINEAR = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")  # linear maps of a GPT-2 layer
 FEEDFORWARD = "mlp.c_proj"  # whose input IA3 scales
 COMMON = {"peft_type", "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"}
 HONORED = {

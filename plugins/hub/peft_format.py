@@ -67,7 +67,7 @@ def library_config(options: SimpleNamespace, tensors: Mapping[str, Tensor]) -> A
         feedforward = [t for t in options.lora_targets.split(",") if t.endswith("mlp.c_proj")]
         config = peft.library_config(options, feedforward)
         config.task_type, config.inference_mode, config.fan_in_fan_out = "CAUSAL_LM", True, True  # GPT-2's Conv1D
-        if any(target[0].isdigit() for target in options.lora_targets.split(",")):  # of some layers only
+        if any(target[0].isdigit() for target in options.lora_targets.split(",")):  # only some layers
             config.target_modules = {f"transformer.h.{target}" for target in options.lora_targets.split(",")}
             if options.lora_variant == "ia3":
                 config.feedforward_modules = {f"transformer.h.{target}" for target in feedforward}

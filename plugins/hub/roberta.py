@@ -50,7 +50,7 @@ class RobertaInterface(RobertaHubInterface):
             cfg.bpe = local_bpe(cfg)
         try:
             super().__init__(cfg, task, model)
-        except Exception as error:  # of the tokenizer's library, which raises nearly anything on a damaged file
+        except Exception as error:  # the tokenizer's library raises many types on damaged files
             files = [value for name, value in cfg.bpe.items() if name != "_name"]
             raise UserError(f"{' and '.join(map(str, files))}: damaged, or not a tokenizer; get it again") from error
 

@@ -18,7 +18,7 @@ from plugins.errors import UserError
 from plugins.files import check_not_read, replacing
 
 BESIDE = (*TOKENIZER_FILES, *BPE_FILES, CHARACTERS_FILE, ADDED_FILE, CONFIG_FILE, TOKENIZERS_FILE)
-KEPT = ("best", "val_loss", "train_iterator", "previous_training_time")  # of extra_state
+KEPT = ("best", "val_loss", "train_iterator", "previous_training_time")  # kept keys of extra_state
 
 
 def slim(path: str | Path, output: str | Path) -> None:

@@ -16,7 +16,7 @@ from plugins.options import flag
 from .clap_roberta_config import DEFAULTS
 from .position_options import scaling_of
 
-MOST_MULTIPLE = 1024  # of --vocab-multiple
+MOST_MULTIPLE = 1024  # maximum of --vocab-multiple
 
 
 def resolve(cfg: DictConfig, state: dict | None = None, source: str | None = None) -> None:

@@ -32,8 +32,8 @@ class CharLMConfig(DecoderLMConfig):
     style_source: Optional[int] = architecture("layer, from 1, whose output the style is read from (1)")
     style_decay: Optional[float] = architecture("ema: weight of the past per character (0.9)")
     style_prefix: Optional[int] = architecture("prefix: characters that it reads (16)")
-    style_null_prob: float = option(0.1, "share of training windows without a style (for sampling without one)")
-    style_true_prob: float = option(0.5, "share of training windows modulated by their label, not the inferred style")
+    style_null_prob: float = option(0.1, "fraction of training windows without a style (to sample without one)")
+    style_true_prob: float = option(0.5, "fraction of training windows with their label as style, not the inferred one")
 
 
 SIZES = {

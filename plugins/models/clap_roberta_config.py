@@ -110,7 +110,7 @@ class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig, ShardCon
     # Memory and speed
     checkpoint_activations: bool = option(False, "recompute activations in the backward pass: less memory")
     offload_activations: bool = option(False, "with --checkpoint-activations: keep them on the CPU")
-    min_params_to_wrap: Optional[int] = option(None, argparse.SUPPRESS)  # of fully_sharded, which this stack lacks
+    min_params_to_wrap: Optional[int] = option(None, argparse.SUPPRESS)  # for fully_sharded, which this stack lacks
     compile_encoder: bool = option(False, "the same as --compile")
     attn_implementation: ATTENTION = option(
         "sdpa",

@@ -43,7 +43,7 @@ class Cache:
     def reset(self) -> None:
         """Remove all tokens; the memory is kept."""
         self.length = 0  # increased by the decoder, after all layers have appended
-        self.first = self.start = 0  # of the first stored token: its position, and its index in the tensors
+        self.first = self.start = 0  # position and tensor index of the first stored token
         self.prompted = 0
         self.lengths: Tensor | None = None
         self.style: dict[str, Any] = {}

@@ -136,7 +136,7 @@ class Decoder(Compilable):
             x = self.stack(x, placement, after_layer, prompt, cache)
         else:
             vary(x, 0, 1)
-            for tensor in () if after_layer is None else vars(after_layer).values():  # of each sequence
+            for tensor in () if after_layer is None else vars(after_layer).values():  # one value per sequence
                 vary(tensor if torch.is_tensor(tensor) else None, 0)
             x = compiled(self, x, placement, after_layer, prompt)
         if cache is not None:

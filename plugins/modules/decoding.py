@@ -81,7 +81,7 @@ class Stepper:
         if cache is not None and tokens.shape == (cache.rows, 1) and 0 < cache.length < cache.capacity:
             try:
                 return self.step(tokens, cache, **inputs)
-            except Exception as error:  # of dynamo, inductor or the C++ compiler, before anything has changed
+            except Exception as error:  # from dynamo, inductor or the C++ compiler; no state has changed
                 self.failed, cache.rows = True, 0
                 logger.warning("not compiled, so generation is slower: %s", first_line(error))
         return self.model.output_layer(self.model.extract_features(tokens, cache=cache, **inputs)[0][:, -1])

@@ -102,7 +102,7 @@ def add_chunk(
         return add_whole_chunk(table, x, target[:, None], gradients, rows, chunks)
     room = None if gradients is None else gradients.room(len(x), len(chunks))
     exponentials, tops, log_sums = [], [], []
-    logit = x.new_zeros(len(x), dtype=table.full)  # of the target
+    logit = x.new_zeros(len(x), dtype=table.full)  # logit of each target
     for i, block in enumerate(table.blocks):
         logits = table.logits(x, block, None if room is None else room[i])  # (n, W)
         spot, inside = find(target, block)

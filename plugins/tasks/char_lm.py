@@ -46,7 +46,7 @@ class CharLMTask(WindowsTask):
 
     def __init__(self, cfg: CharLMTaskConfig) -> None:
         super().__init__(cfg)
-        self._origin = "the training text"  # of the dictionary and the styles
+        self._origin = "the training text"  # source of the dictionary and the styles
         self._corpus: CharCorpus | None = None
 
     # Characters and styles

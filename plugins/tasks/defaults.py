@@ -32,7 +32,7 @@ WINDOWS: dict[str, Any] = {
 SUMMARIZATION: dict[str, Any] = {
     "criterion": "summarization",
     "optimizer": "fused_adamw",
-    "lr": 1e-3,  # of LoRA and prompts in the report; full tuning needs less
+    "lr": 1e-3,  # for LoRA and prompts, as in the report; full tuning needs a lower one
     "clip_norm": 1.0,
     "max_tokens": 4096,
     "num_workers": 0,
@@ -97,9 +97,9 @@ SOURCES = {
     "base": "examples/clap_roberta/config/recipe/wikitext103.yaml",
     "large": "examples/clap_roberta/config/recipe/wikitext103.yaml, with the learning rate of large_pile.yaml",
 }
-# of the task: how a checkpoint's text was read and split, which evaluation must do in the same way
+# task options that determine how text is read and split; evaluation must use the values of the checkpoint
 INHERITED = ("unit", "style_from", "style_key", "jsonl_key", "valid_fraction", "test_fraction")
-BATCH_SIZES = {"char_lm": 64, "causal_lm": 8, "clap_masked_lm": 32, "glue": 32}  # of validation; 32 for others
+BATCH_SIZES = {"char_lm": 64, "causal_lm": 8, "clap_masked_lm": 32, "glue": 32}  # for validation; others: 32
 
 
 class Defaults(NamedTuple):

@@ -31,7 +31,7 @@ class EmbeddingConfig(TextsConfig):
     classes_per_batch: Optional[int] = option(None, "classes per batch (default: as many as --batch-size allows)")
     rows_per_class: Optional[int] = option(None, "rows of each class per batch (default: as --batch-size allows)")
     teacher: Optional[str] = option(None, "vectors.npz of scripts/embed.py, for --metric-loss mse and margin_mse")
-    deletion: float = option(0.6, "share of the tokens that --metric-loss denoising removes")
+    deletion: float = option(0.6, "fraction of the tokens removed by --metric-loss denoising")
 
 
 @register_task("embedding", dataclass=EmbeddingConfig)

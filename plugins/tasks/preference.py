@@ -32,9 +32,9 @@ class PreferenceConfig(TextsConfig):
     min_gap: float = option(0.5, "ratings that differ by less are not compared (--objective pairwise)")
     pairs_per_text: int = option(4, "comparisons that each rated text starts (--objective pairwise)")
     list_size: int = option(8, "texts per list if no column 'query' groups them (--objective listwise)")
-    valid_fraction: float = option(0.1, "share of the texts of a single file that is for validation")
+    valid_fraction: float = option(0.1, "fraction of the texts of a single file used for validation")
     head_dropout: float = option(0.0, "dropout in the head")
-    learn_flip_rate: bool = option(False, f"learn the share of reversed comparisons, from {FIRST_FLIP_RATE}")
+    learn_flip_rate: bool = option(False, f"learn the fraction of reversed comparisons, starting at {FIRST_FLIP_RATE}")
 
 
 @register_task("preference", dataclass=PreferenceConfig)

@@ -46,7 +46,7 @@ class SummarizationConfig(TextConfig):
     )
     document_column: Optional[str] = option(None, "column of the documents (article, document or text)")
     summary_column: Optional[str] = option(None, "column of the summaries (highlights or summary)")
-    valid_fraction: float = option(0.1, "of a single file, the share of the records that is for validation")
+    valid_fraction: float = option(0.1, "fraction of the records of a single file used for validation")
     skip_bad_rows: bool = option(
         False, "leave out records without a document or summary, or whose summary is too long, and count them"
     )

@@ -47,7 +47,7 @@ class TextsTask(MixedPrecisionTask):
     Subclasses define :meth:`settings` and :meth:`add_head`, and set what they need before ``super().__init__``.
     """
 
-    key: str  # of the settings in the state of the task
+    key: str  # key of the settings in the state of the task
 
     def __init__(self, cfg: TextsConfig, encoder: encoding.TextEncoder, styles: Sequence[str] = ()) -> None:
         super().__init__(cfg)

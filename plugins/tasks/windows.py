@@ -39,7 +39,7 @@ class TextConfig(StartConfig, BestConfig, PrecisionConfig):
 class WindowsConfig(TextConfig):
     data: str = option(MISSING, "text files in UTF-8, .jsonl files, or folders of them, colon-separated: one corpus")
     jsonl_key: str = option("text", "field of a JSONL record that contains its text")
-    valid_fraction: float = option(0.1, "share of the characters at the end of each file that is used for validation")
+    valid_fraction: float = option(0.1, "fraction of each file, at its end, that is used for validation")
     test_fraction: float = option(
         0.0, "share at the end of each file that is used for testing, after the part for validation"
     )

@@ -17,7 +17,7 @@ from plugins.errors import UserError
 from plugins.modules.attention import Attention, SelfAttention
 from plugins.modules.soft_prompt import SoftPrompt
 
-MOST_WEIGHTS = 1 << 29  # of all heads: 2 GB
+MOST_WEIGHTS = 1 << 29  # maximum number of weights of all heads: 2 GB
 
 
 @contextlib.contextmanager

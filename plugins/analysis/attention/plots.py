@@ -123,7 +123,7 @@ def best_heads(found: Mapping, count: int) -> list[str]:
     texts = []
     for layer, head in heads_in_order(found)[:count]:
         score, low, high = (found[key][layer, head] for key in ("score", "low", "high"))
-        interval = "no interval" if np.isnan(low) else f"{two_digits(low)} to {two_digits(high)}"  # of a single text
+        interval = "no interval" if np.isnan(low) else f"{two_digits(low)} to {two_digits(high)}"  # a single text
         texts.append(f"layer {layer} head {head}: {two_digits(score)} ({interval})")
     return texts or ["no head"]
 

@@ -12,7 +12,7 @@ from plugins.modules.decoder import Decoder
 
 from .windows import Settings, Windows, batches, starts_of
 
-BINS = 16  # of positions in a window
+BINS = 16  # number of position bins in a window
 LOGITS_AT_ONCE = 1 << 25  # numbers
 
 

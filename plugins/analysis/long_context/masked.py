@@ -12,7 +12,7 @@ from .windows import TOKENS_AT_ONCE, Settings, Windows, means, starts_of
 
 ENDS = 2  # special tokens around each window, <s> and </s>
 NEAREST = 64  # visible tokens, whose distance describes the context of a masked one
-EDGES = (33, 36, 40, 48, 64, 96)  # of the bins of that distance; 32 on either side and 15 % masked make about 38
+EDGES = (33, 36, 40, 48, 64, 96)  # bin edges of this distance; 32 on either side at 15 % masking: about 38
 
 
 def windows(lm: LanguageModel, tokens: Tensor, length: int, settings: Settings) -> Windows:

@@ -58,7 +58,7 @@ def isoscore(vectors: np.ndarray) -> float:
         return 0.0
     variance = np.sqrt(d) * variance / np.linalg.norm(variance)
     defect = np.linalg.norm(variance - 1) / np.sqrt(2 * (d - np.sqrt(d)))
-    share = (d - defect**2 * (d - np.sqrt(d))) ** 2 / d**2  # of the dimensions
+    share = (d - defect**2 * (d - np.sqrt(d))) ** 2 / d**2  # fraction of the dimensions used
     return float((d * share - 1) / (d - 1))
 
 

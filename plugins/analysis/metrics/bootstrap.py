@@ -82,7 +82,7 @@ def interval(
     sizes = np.bincount(members, minlength=count)
     draws, means = np.random.default_rng(seed), np.empty(resamples)
     for i in range(resamples):
-        times = np.bincount(draws.integers(count, size=count), minlength=count)  # of each group
+        times = np.bincount(draws.integers(count, size=count), minlength=count)  # draws per group
         means[i] = (sums @ times)[draws.integers(seeds, size=seeds)].mean() / (sizes @ times)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

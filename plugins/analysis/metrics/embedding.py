@@ -6,7 +6,7 @@ from plugins.analysis.metrics import clustering, retrieval
 from plugins.analysis.metrics.anisotropy import isoscore, mean_cosine
 from plugins.data.embedding import specs
 
-SEEDS, STARTS = 2, 3  # of k-means while training
+SEEDS, STARTS = 2, 3  # of k-means during training: random seeds, restarts
 LEAST = 2  # rows that any metric needs
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 COMPARED = ("accuracy", "margin", "mean_reward", "min_reward", "max_reward", "length_accuracy")
 RATED = ("accuracy", "spearman", "mean_reward", "min_reward", "max_reward", "length_accuracy")
-PAIRS = 100_000  # of rated texts, at most
+PAIRS = 100_000  # maximum number of pairs of rated texts
 
 
 def of_pairs(rows: np.ndarray) -> dict[str, float]:

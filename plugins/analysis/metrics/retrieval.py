@@ -11,7 +11,7 @@ from plugins.errors import UserError
 
 BLOCK = 1024  # rows of queries at a time
 NEIGHBORS = (1, 5, 20)  # k of the kNN accuracies
-CUT = 10  # of nDCG
+CUT = 10  # nDCG@CUT
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

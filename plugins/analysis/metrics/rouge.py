@@ -27,7 +27,7 @@ _WORD = regex.compile(
 _SENTENCE_END = regex.compile(r"(?<=[.!?؟।][\"'”’)]*)\s+(?=[\"'“‘(]*[\p{Lu}\p{Lo}\d])|(?<=[。！？])(?=.)")
 # Soft hyphen, zero-width space, (non-)joiners, word joiner, byte-order mark: invisible inside a word.
 _INVISIBLE = regex.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
-_SAMPLES = 1000  # of the bootstrap
+_SAMPLES = 1000  # bootstrap resamples
 
 
 class Words:

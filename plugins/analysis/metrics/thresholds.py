@@ -23,7 +23,7 @@ def candidates(scores: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     scores, labels = np.asarray(scores, float)[order], np.asarray(labels)[order]
     cuts = np.flatnonzero(np.diff(scores) > 0) + 1  # rows below each midpoint
     thresholds = np.concatenate([[scores[0] - 1], (scores[cuts - 1] + scores[cuts]) / 2])
-    below = np.concatenate([[0], np.cumsum(labels)])[np.concatenate([[0], cuts])]  # of class 1
+    below = np.concatenate([[0], np.cumsum(labels)])[np.concatenate([[0], cuts])]  # class 1 below each cut
     rows = np.concatenate([[0], cuts])
     positives, total = int(labels.sum()), len(labels)
     return {

@@ -10,7 +10,7 @@ from plugins.analysis.metrics.means import mean_and_error
 from plugins.errors import UserError
 from plugins.files import read_json
 
-CONDITIONS = {  # of evaluate_style.py, by their names in figures
+CONDITIONS = {  # conditions of evaluate_style.py and their labels in figures
     "real": "real text",
     "prompted": "with a prompt of the style",
     "given": "with the style given",

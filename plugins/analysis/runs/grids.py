@@ -8,7 +8,7 @@
       head: {a: --head clap, b: --head mlm}   # names and the arguments that each adds
     rows:                                     # additional cells
       no residual: --no-residual
-    columns: [nats, seconds]                  # of the table, see COLUMNS
+    columns: [nats, seconds]                  # columns of the table, see COLUMNS
 
 Arguments are a string, split as a shell does, or a list of strings.
 """

@@ -229,7 +229,7 @@ def _checkpoints(folder: Path) -> Iterable[dict]:
     """Yield the content of the readable checkpoints in a folder, the last update first, without loading the weights."""
     found = []
     files = sorted(folder.glob("checkpoint*.pt"), key=lambda file: file.name != "checkpoint_last.pt")
-    for file in files:  # of those with equally many updates, checkpoint_last.pt is the first
+    for file in files:  # at equal updates, checkpoint_last.pt is the first
         try:
             found.append(checkpoints.read_state(str(file)))
         except UserError:  # truncated, from a run that was killed

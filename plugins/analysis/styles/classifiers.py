@@ -20,7 +20,7 @@ from plugins.errors import UserError
 
 NONE = -1  # the label of text that has none of the styles
 LENGTHS = (50, 100, 200, 500, 1000)  # characters of a window
-KINDS = ("letters", "shuffled", "mixture")  # of text without style
+KINDS = ("letters", "shuffled", "mixture")  # kinds of text without style
 _UNSEEN = "\x00"  # replaces every character that the training text lacks
 _PRINTABLE = np.array([*(chr(code) for code in range(32, 127)), _UNSEEN])
 _LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz "))

@@ -19,7 +19,7 @@ from plugins.analysis.styles import effects
 from plugins.analysis.styles import plots as style_plots
 
 CHARACTERS_OF_A_HEAD = 40  # in the figure of a head
-BLOCKS_OF_ATTENTION = 4  # of each text; a block costs one forward pass per style
+BLOCKS_OF_ATTENTION = 4  # blocks per text; each costs one forward pass per style
 
 
 class StyleFigures:

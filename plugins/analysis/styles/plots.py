@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DIVERGING = "PuOr"  # distinct for color-blind readers, white in the middle
-LEGEND_COLUMNS = 6  # of a ribbon
+LEGEND_COLUMNS = 6  # columns of a ribbon's legend
 VISIBLE = {"\n": "↵", "\t": "→", "\r": "␍", " ": " "}
 
 

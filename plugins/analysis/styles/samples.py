@@ -16,7 +16,7 @@ from plugins.modules import sampling
 
 CONDITIONS = {  # name: (continues a prompt, a style is given)
     "free": (False, False),
-    "prompted": (True, False),  # of the style
+    "prompted": (True, False),  # the prompt has the style
     "given": (False, True),
     "transfer": (True, True),  # the prompt is of another style
 }

@@ -5,7 +5,7 @@ import numpy as np
 from plugins.analysis.metrics.retrieval import class_metrics
 from plugins.errors import UserError
 
-STEPS, TOLERANCE = 100, 1e-9  # of the fixed point of LogME
+STEPS, TOLERANCE = 100, 1e-9  # fixed-point iteration of LogME
 
 
 def logme(features: np.ndarray, labels: np.ndarray) -> float:

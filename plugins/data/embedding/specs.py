@@ -13,7 +13,7 @@ from plugins.files import read_yaml
 LABELED, PAIRS, LABELED_PAIRS, SCORED_PAIRS = "labeled texts", "pairs", "labeled pairs", "scored pairs"
 TRIPLETS, MARGINS, TEXTS = "triplets", "triplets with margins", "texts"
 KINDS = (LABELED, PAIRS, LABELED_PAIRS, SCORED_PAIRS, TRIPLETS, MARGINS, TEXTS)
-METRICS = {  # of validation; the first one picks the best checkpoint
+METRICS = {  # validation metrics; the first one selects the best checkpoint
     LABELED: ("knn_accuracy", "map_at_r", "v_measure", "ami", "ari", "triplet_accuracy", "isoscore"),
     LABELED_PAIRS: ("average_precision",),
     SCORED_PAIRS: ("spearman", "pearson"),

@@ -25,7 +25,7 @@ from plugins.files import replacing
 
 logger = logging.getLogger(__name__)
 
-FORMAT = b"2"  # of the cache; a change makes old files unused
+FORMAT = b"2"  # version of the cache format; changing it invalidates old files
 
 
 # Text to tokens

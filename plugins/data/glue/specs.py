@@ -144,7 +144,7 @@ _TABLE = [
              (MATTHEWS, ACCURACY), MATTHEWS, folders=("AX", "diagnostic"), head="mnli", submission={TEST: "AX.tsv"}),
 ]  # fmt: skip
 SPECS = {spec.name: spec for spec in _TABLE}
-ALIASES = {  # of columns, in diagnostic-full.tsv and in datasets of the Hugging Face Hub
+ALIASES = {  # column names in diagnostic-full.tsv and in datasets of the Hugging Face Hub
     "premise": "sentence1",
     "hypothesis": "sentence2",
     "sentence1": "#1 String",

@@ -12,7 +12,7 @@ from plugins.data.text.token_corpus import cut
 from plugins.data.text.tokenizers import GPT2Tokenizer, LineTokenizer, SentencePieceTokenizer
 
 _LONG_LINE = 1 << 20  # characters from which on a line is encoded in parts
-_KNOWN_WORDS = 100_000  # of a worker's cache: about 25 MB
+_KNOWN_WORDS = 100_000  # size of a worker's cache, about 25 MB
 
 
 @dataclass

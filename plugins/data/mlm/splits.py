@@ -67,7 +67,7 @@ class Router:
 
     def __init__(self, valid: Iterator[np.ndarray] | None = None, dropped: np.ndarray | None = None):
         self._valid, self._dropped = valid, dropped
-        self._next = np.zeros(0, bool)  # of ``valid``, not used yet
+        self._next = np.zeros(0, bool)  # items of ``valid`` not consumed yet
         self._position = 0
 
     def take(self, count: int) -> np.ndarray:

@@ -24,7 +24,7 @@ from plugins.data.text.cache import cached, digest
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 
-FORMAT = 2  # of the files in the cache
+FORMAT = 2  # version of the cache files
 _TOKEN = re.compile(r"<\|.+\|>")
 
 

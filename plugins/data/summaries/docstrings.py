@@ -20,9 +20,9 @@ from plugins.data.text import prose_sources
 from plugins.data.text.documents import embedded_corpus
 from plugins.data.text.prose import paragraphs, without_markup
 
-FORMAT = 1  # of the pairs; a change makes what was cached unused
+FORMAT = 1  # version of the cached pairs; changing it invalidates the cache
 SPLITS = ("train", "valid", "test")
-FEWEST_WORDS = 20  # of a body
+FEWEST_WORDS = 20  # minimum words of a body
 SUMMARY_WORDS = range(4, 31)
 _HELD_OUT = 5  # modules in a hundred for validation, and as many for testing
 _WORD = re.compile(r"[^\W\d_]+")

@@ -94,7 +94,7 @@ def shards_of(sources: Sequence[TextSource], count: int) -> list[list[Span]]:
     sizes = [os.path.getsize(source.path) for source in sources]
     total = max(sum(sizes), 1)
     shards: list[list[Span]] = [[] for _ in range(count)]
-    position = 0  # of the file's start in the concatenation of all
+    position = 0  # start of the file in the concatenation of all files
     for source, size in zip(sources, sizes, strict=True):
         if count == 1 or packing(source.path) or _is_array(source):
             shards[min(count - 1, (position + size // 2) * count // total)].append(Span(source, 0, size))

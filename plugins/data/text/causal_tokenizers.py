@@ -22,7 +22,7 @@ from plugins.files import read_json, read_text
 BPE_FILES = ("vocab.json", "merges.txt")  # Hugging Face's names
 FAIRSEQ_BPE_FILES = ("encoder.json", "vocab.bpe")  # the same files, as OpenAI and fairseq name them
 CHARACTERS_FILE = "characters.json"
-ENDS = ("<|endoftext|>", "</s>")  # of a document: the first that a tokenizer has, unless its files name another
+ENDS = ("<|endoftext|>", "</s>")  # document end: the first one in the vocabulary, unless the files name another
 
 
 class CausalTokenizer(Protocol):

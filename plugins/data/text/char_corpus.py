@@ -15,7 +15,7 @@ from plugins.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2  # of the files in the cache
+FORMAT = 2  # version of the cache files
 
 
 def open_corpus(spec: CorpusSpec, cache: str) -> "CharCorpus":

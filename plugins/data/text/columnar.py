@@ -21,7 +21,7 @@ PART = re.compile(  # some have a hash: train-00000-of-00002-1a2b3c.parquet
     r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]+)?(?P<suffix>\.parquet|\.arrow)"
 )
 NAMES = {"train": ("train",), "valid": ("validation", "valid", "dev"), "test": ("test",)}
-STATE_FILE = "state.json"  # of a folder that Dataset.save_to_disk wrote
+STATE_FILE = "state.json"  # in folders written by Dataset.save_to_disk
 ROWS_AT_ONCE = 1024
 INSTALL = "pip install pyarrow (or pip install -e '.[datasets]')"
 

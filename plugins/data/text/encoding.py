@@ -139,7 +139,7 @@ class _SplitWriter:
     def __init__(self, prefix: str, alphabet: np.ndarray, styles: list[str]):
         self.prefix = prefix
         self.dtype = np.min_scalar_type(len(alphabet) - 1)
-        self.ids = np.zeros(_CODE_POINTS, self.dtype)  # of each code point
+        self.ids = np.zeros(_CODE_POINTS, self.dtype)  # id of each code point
         self.ids[alphabet] = np.arange(len(alphabet))
         self.styles = {name: index for index, name in enumerate(styles)}
         self.starts, self.labels = array("q"), array("i")

@@ -64,7 +64,7 @@ class PackedFile:
         except OSError as error:
             raise UserError(f"{self.name}: {error.strerror or error}") from None
         except Exception as error:
-            if type(error).__name__ != "ZstdError":  # of a module that may not be installed
+            if type(error).__name__ != "ZstdError":  # compared by name: the module is optional
                 raise
             raise self._damaged(f"damaged ({error})") from None
         return b"".join(parts)

@@ -60,7 +60,7 @@ def _package_folders() -> Iterator[tuple[str, Path]]:
         if package == STANDARD_LIBRARY:
             yield "python", Path(sysconfig.get_path("stdlib"))
         else:
-            spec = importlib.util.find_spec(package)  # of a top-level name: locates it without importing
+            spec = importlib.util.find_spec(package)  # a top-level name is located without importing it
             for folder in (spec and spec.submodule_search_locations) or ():
                 yield package, Path(folder)
 

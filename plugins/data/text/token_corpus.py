@@ -26,7 +26,7 @@ from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.data.text.tokenizers import SentencePieceTokenizer
 from plugins.errors import UserError
 
-FORMAT = 2  # of the files in the cache
+FORMAT = 2  # version of the cache files
 _AT_ONCE = 1 << 20  # characters
 _BOUNDARY = re.compile(r"(?<=\S) (?=\S)")  # no tokenizer merges the text on both sides of it
 

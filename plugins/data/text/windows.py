@@ -157,7 +157,7 @@ class ConsecutiveWindows(Windows):
 
 def uniform(seed: int, epoch: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return two numbers in [0, 1) for each index that depend only on (seed, epoch, index); (B,) float64 each."""
-    runs = np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1)  # of consecutive indices: one block each
+    runs = np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1)  # runs of consecutive indices: one block each
     key = [seed % 2**64, epoch % 2**64]
     blocks = [np.random.Philox(key=key, counter=[run[0], 0, 0, 0]).random_raw(4 * len(run)) for run in runs]
     raw = np.concatenate(blocks).reshape(-1, 4)  # (B, 4): 53 bits of each make a float64

@@ -14,7 +14,7 @@ from ..scorer import Scorer
 from .files import CONFIG
 
 ENCODERS = ("MaskedLM", "SequenceClassification")  # ends of the names of classes
-TEXTS, LENGTH = 4, 64  # of the random tokens that are compared
+TEXTS, LENGTH = 4, 64  # shape of the random tokens that are compared
 
 
 @torch.inference_mode()

@@ -138,7 +138,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except Exception as error:  # of a class that only its library defines
+    except Exception as error:  # raised by a class of the library
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: damaged, or not in safetensors' format ({reason})") from None
 

@@ -39,7 +39,7 @@ STOCK = {  # options of a model that is RoBERTa's; the values are what they have
     "layernorm_embedding": True,
     "encoder_normalize_before": False,
 }
-HEADS = ("classification_heads.", f"{NAME}.", f"{SCORE_HEAD}.")  # of tensors
+HEADS = ("classification_heads.", f"{NAME}.", f"{SCORE_HEAD}.")  # prefixes of the heads' tensors
 STOCK_ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "gelu_accurate": "gelu_new", "gelu_fast": "gelu_new"}
 
 
