@@ -53,6 +53,8 @@ def parse_args(argv=None):
         "faster; usable information is then a lower bound")  # fmt: skip
     add("--null", choices=["prior", "model"], default="prior", help="prediction without the input: the distribution of "
         "the training labels (default), or a model trained on the empty input")  # fmt: skip
+    add("--calibration", choices=["temperature", "bias"], default="temperature", help="of V: divide the logits by a "
+        "temperature (default), or also add a bias for each class, which suits unequal classes")  # fmt: skip
     add("--slices", nargs="+", default=[], metavar="COLUMN", help="columns of the training file to report by")
     add("--sizes", nargs="+", type=float, default=[], metavar="X", help="fractions of the training rows, for a curve")
     add("--similarity", type=float, default=0.8, metavar="X", help="near-duplicate similarity; they share a fold (0.8)")
@@ -105,7 +107,8 @@ def main():
     user_dir.load(args.user_dir)
     if args.probabilities or args.logits:
         kind = "probabilities" if args.probabilities else "logits"
-        summary = diagnose.diagnose_file(args.probabilities or args.logits, kind, args.output, not args.no_figures)
+        summary = diagnose.diagnose_file(args.probabilities or args.logits, kind, args.output, not args.no_figures,
+                                         args.calibration == "bias")  # fmt: skip
     else:
         summary = trained(args)
     from plugins.diagnostics import diagnosis_report
@@ -137,7 +140,7 @@ def trained(args):
         None if cache == "none" else cache,
     )  # fmt: skip
     request = diagnose.Request(args.folds, args.inputs, args.null, args.sizes, args.similarity, wordnet=args.wordnet,
-                               slices=columns, frozen=args.frozen)  # fmt: skip
+                               slices=columns, frozen=args.frozen, bias=args.calibration == "bias")  # fmt: skip
     if args.jobs is None:
         many = 1000 if args.launcher == "submitit" else runs.fitting(checkpoint, args.threads, setting.cpu)
         resources = dataclasses.replace(resources, at_a_time=many)

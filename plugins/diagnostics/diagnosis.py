@@ -82,7 +82,7 @@ def prior_by_fold(labels: np.ndarray, row_folds: np.ndarray, num_classes: int) -
 
 def diagnose(
     logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], row_folds: np.ndarray | None = None,
-    null_log2: np.ndarray | None = None, groups: np.ndarray | None = None,
+    null_log2: np.ndarray | None = None, groups: np.ndarray | None = None, bias: bool = False,
 ) -> Diagnosis:  # fmt: skip
     """Diagnose the rows of a classification task from predictions.
 
@@ -93,6 +93,7 @@ def diagnose(
         row_folds: (n,) fold numbers; None: the models were trained on other data.
         null_log2: (n, K) log2 probabilities without the input; None: the label distribution of the other folds.
         groups: (n,) group numbers of duplicates; None: each row is its own group.
+        bias: calibrate by a bias for each class as well as a temperature.
 
     Raises:
         UserError: shapes do not match, a label is out of range, or a logit is NaN or infinite.
@@ -107,7 +108,8 @@ def diagnose(
     check(row_folds.shape == (rows,), f"folds: {len(row_folds)} rows, but the predictions have {rows}")
     groups = np.arange(rows) if groups is None else groups
     null = prior_by_fold(labels, row_folds, num_classes) if null_log2 is None else null_log2
-    scaled, temperatures = zip(*(usable_information.calibrated(z, labels, row_folds) for z in logits), strict=True)
+    pairs = [usable_information.calibrated(z, labels, row_folds, bias) for z in logits]
+    scaled, temperatures = zip(*pairs, strict=True)
     h_yb, h_yx = usable_information.entropies(logits, labels, null)
     pvi, calibrated = h_yb - h_yx, usable_information.pvi(np.stack(scaled), labels, null)
     log_probabilities = log_softmax(log_softmax(np.stack(scaled), axis=-1).mean(0), axis=-1)
@@ -235,13 +237,14 @@ def stability(d: Diagnosis) -> dict | None:
 
 
 def by_epoch(
-    logits: Sequence[np.ndarray], labels: np.ndarray, row_folds: np.ndarray, null_log2: np.ndarray | None = None
-) -> list[dict]:
-    """Return raw and calibrated V after each of E epochs, from held-out logits (S, n, K) of each epoch."""
+    logits: Sequence[np.ndarray], labels: np.ndarray, row_folds: np.ndarray, null_log2: np.ndarray | None = None,
+    bias: bool = False,
+) -> list[dict]:  # fmt: skip
+    """Return raw and calibrated V after each of E epochs, from held-out logits (S, n, K); see :func:`diagnose`."""
     result = []
     for epoch, values in enumerate(logits, start=1):
         null = prior_by_fold(labels, row_folds, values.shape[-1]) if null_log2 is None else null_log2
-        pairs = [usable_information.calibrated(z, labels, row_folds) for z in values]
+        pairs = [usable_information.calibrated(z, labels, row_folds, bias) for z in values]
         raw = usable_information.pvi(values, labels, null).mean(1)
         better = usable_information.pvi(np.stack([pair[0] for pair in pairs]), labels, null).mean(1)
         right = (values.argmax(-1) == labels).mean()

@@ -8,13 +8,15 @@ Shapes: n rows, K classes, S seeds.
 """
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize
+from scipy.special import log_softmax
 
 from plugins.errors import check
 
 from .predictions import checked_labels, checked_logits, log2_softmax, of_label
 
 COLDEST, HOTTEST = 0.01, 100.0  # temperature range: the optimum for separable classes is 0
+LARGEST_BIAS = 10.0
 
 
 def prior_log2(labels: np.ndarray, num_classes: int, smoothing: float = 0.5) -> np.ndarray:
@@ -99,13 +101,41 @@ def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return 1 / brentq(slope, low, high, xtol=1e-9)
 
 
-def calibrated(logits: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def temperature_and_bias(logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the T > 0 and the bias (K,) of mean 0 that maximize the likelihood under softmax(logits / T + bias).
+
+    Bias-corrected temperature scaling (Alexandari et al., 2020, arXiv 1901.06852): unlike a temperature it can move
+    predictions towards the prior of unequal classes. The loss is convex in 1 / T and the bias. T is clipped to [0.01,
+    100], and each bias to [-10, 10] before it is centered, since the best bias of a class without rows is infinite.
+    """
+    logits = checked_logits(logits)
+    rows, classes = logits.shape
+    labels = checked_labels(labels, classes, rows)
+    observed = np.bincount(labels, minlength=classes) / rows  # share of each class
+    right = of_label(logits, labels).mean()
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        logs = log_softmax(logits * parameters[0] + parameters[1:], axis=-1)
+        p = np.exp(logs)
+        value = -of_label(logs, labels).mean()
+        return value, np.concatenate([[(p * logits).sum(-1).mean() - right], p.mean(0) - observed])
+
+    start = np.concatenate([[1 / temperature(logits, labels)], np.zeros(classes)])
+    bounds = [(1 / HOTTEST, 1 / COLDEST), *[(-LARGEST_BIAS, LARGEST_BIAS)] * classes]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-13, "gtol": 1e-8}).x
+    return float(1 / found[0]), found[1:] - found[1:].mean()
+
+
+def calibrated(
+    logits: np.ndarray, labels: np.ndarray, folds: np.ndarray, bias: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Divide the logits of each fold by the temperature fitted to the other folds.
 
     Args:
         logits: (n, K) out-of-fold logits.
         labels: (n,) class ids.
         folds: (n,) fold numbers; with a single fold the temperature is fitted to the rows themselves.
+        bias: fit a bias for each class as well, and add it, see :func:`temperature_and_bias`.
 
     Returns:
         The scaled logits (n, K), and the temperatures in ascending order of the folds.
@@ -117,8 +147,10 @@ def calibrated(logits: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> tup
     scaled, found = logits.copy(), []
     for name in names:
         others = folds != name if len(names) > 1 else np.ones(len(folds), bool)
-        found.append(temperature(logits[others], labels[others]))
-        scaled[folds == name] /= found[-1]
+        fit = temperature_and_bias if bias else lambda z, y: (temperature(z, y), 0.0)
+        divisor, added = fit(logits[others], labels[others])
+        found.append(divisor)
+        scaled[folds == name] = scaled[folds == name] / divisor + added
     return scaled, np.array(found)
 
 

@@ -44,6 +44,7 @@ class Request:
         wordnet: folder of WordNet's files, or None.
         slices: {name: values of n training rows}.
         frozen: train heads on fixed features of the model instead of fine-tuning it.
+        bias: calibrate by a bias for each class as well as a temperature.
     """
 
     folds: int
@@ -55,6 +56,7 @@ class Request:
     wordnet: str | None = None
     slices: Mapping[str, Sequence[str]] | None = None
     frozen: bool = False
+    bias: bool = False
 
 
 def cells_of(rows: Rows, request: Request) -> tuple[dict[str, Cell], np.ndarray]:
@@ -110,7 +112,7 @@ def diagnose(rows: Rows, setting: Setting, request: Request, resources: Resource
     recorded = {name: recorded[cell.name] for name, cell in cells.items()}
     full = cells[FULL]
     nulls = null_of(recorded) if request.null == "model" else None
-    found = {name: _diagnosed(recorded[name].held_out[-1], full, groups, nulls) for name in cells}
+    found = {name: _diagnosed(recorded[name].held_out[-1], full, groups, nulls, request.bias) for name in cells}
     d, train = found[FULL], full.train
     texts = [[column[i] for i in train.tolist()] for column in rows.texts]
     index = [rows.index[i] for i in train.tolist()]
@@ -118,14 +120,14 @@ def diagnose(rows: Rows, setting: Setting, request: Request, resources: Resource
         name: slices.by_value(values, name) for name, values in (request.slices or {}).items()
     }
     of_inputs = {name: diagnosis.measured(found[name], resamples=250) for name in dict.fromkeys(request.inputs)}
-    more: dict[str, Any] = {"inputs": of_inputs}
+    more: dict[str, Any] = {"inputs": of_inputs, "calibration": calibration(request.bias)}
     maps = {}
     if d.classes:
-        more["epochs"] = diagnosis.by_epoch(recorded[FULL].held_out, d.labels, d.folds, nulls)
+        more["epochs"] = diagnosis.by_epoch(recorded[FULL].held_out, d.labels, d.folds, nulls, request.bias)
         maps["training"] = diagnosis.training_map(recorded[FULL].training, d.labels)
         maps["held_out"] = held_out_map(recorded[FULL], d.labels)
     if recorded[FULL].valid and d.classes:
-        more["valid"] = on_valid(recorded[FULL].valid[-1], rows, d.labels)
+        more["valid"] = on_valid(recorded[FULL].valid[-1], rows, d.labels, request.bias)
     if request.sizes:
         more["sizes"] = curve(found, request.sizes, d, len(train), request.folds)
     summary = diagnosis_report.summarized(d, parts, **more)
@@ -138,11 +140,18 @@ def diagnose(rows: Rows, setting: Setting, request: Request, resources: Resource
     return summary
 
 
-def _diagnosed(held_out: np.ndarray, cell: Cell, groups: np.ndarray, nulls: np.ndarray | None) -> diagnosis.Diagnosis:
+def calibration(bias: bool) -> str:
+    """Return the name of a calibration for ``summary.json``."""
+    return "temperature and bias" if bias else "temperature"
+
+
+def _diagnosed(
+    held_out: np.ndarray, cell: Cell, groups: np.ndarray, nulls: np.ndarray | None, bias: bool
+) -> diagnosis.Diagnosis:
     rows, train = cell.rows, cell.train
     if rows.scores is not None:
         return diagnosis.diagnose_scores(held_out[..., 0], rows.scores[train], cell.folds, groups)
-    return diagnosis.diagnose(held_out, rows.labels[train], rows.classes, cell.folds, nulls, groups)
+    return diagnosis.diagnose(held_out, rows.labels[train], rows.classes, cell.folds, nulls, groups, bias)
 
 
 def null_of(recorded: Mapping[str, Recorded]) -> np.ndarray:
@@ -160,12 +169,12 @@ def held_out_map(recorded: Recorded, labels: np.ndarray) -> dict[str, np.ndarray
     return dynamics.averaged([dynamics.data_map(epochs[:, seed], labels) for seed in range(epochs.shape[1])])
 
 
-def on_valid(logits: np.ndarray, rows: Rows, train_labels: np.ndarray) -> dict:
+def on_valid(logits: np.ndarray, rows: Rows, train_labels: np.ndarray, bias: bool = False) -> dict:
     """Return the information of the runs' models, (S * F, m, K) logits, about the validation rows."""
     labels = rows.labels[rows.splits == 1]
     prior = usable_information.prior_log2(train_labels, len(rows.classes))
     null = np.broadcast_to(prior, (len(labels), len(rows.classes)))
-    found = diagnosis.diagnose(logits, labels, rows.classes, np.arange(len(labels)) % 2, null)
+    found = diagnosis.diagnose(logits, labels, rows.classes, np.arange(len(labels)) % 2, null, bias=bias)
     return diagnosis.measured(found, resamples=250) | {"split": rows.split_names[1]}
 
 
@@ -216,7 +225,7 @@ def draw(folder: Path, d: diagnosis.Diagnosis, summary: Mapping, maps: Mapping) 
         )
 
 
-def diagnose_file(path: str, kind: str, output: Path, figures: bool = True) -> dict:
+def diagnose_file(path: str, kind: str, output: Path, figures: bool = True, bias: bool = False) -> dict:
     """Diagnose predictions of any model, write everything, and return the summary.
 
     Args:
@@ -224,13 +233,14 @@ def diagnose_file(path: str, kind: str, output: Path, figures: bool = True) -> d
         kind: ``probabilities`` or ``logits``.
         output: folder to write.
         figures: draw.
+        bias: calibrate by a bias for each class as well as a temperature.
     """
     given = formats.read(path, kind)
     if given.logits is None:
         assert given.bits is not None  # a table of bits
         d = diagnosis.diagnose_bits(given.bits, given.labels, given.classes, given.correct)
     else:
-        d = diagnosis.diagnose(given.logits, given.labels, given.classes, given.folds, given.null_log2)
+        d = diagnosis.diagnose(given.logits, given.labels, given.classes, given.folds, given.null_log2, bias=bias)
     texts = list((given.texts or {}).values())
     maps = {}
     if Path(path).is_dir():
@@ -238,7 +248,7 @@ def diagnose_file(path: str, kind: str, output: Path, figures: bool = True) -> d
         maps["training"] = diagnosis.training_map([list(logits)], labels)
         d.warnings.append("training dynamics come from rows that the model trains on, so V is too high")
     parts = {"length": slices.by_length(texts)} if texts else {}
-    summary = diagnosis_report.summarized(d, parts)
+    summary = diagnosis_report.summarized(d, parts, calibration=calibration(bias))
     table = diagnosis_report.columns(d, texts, given.index, maps.get("training"), "")
     diagnosis_report.write(output, d, table, summary)
     if figures:

@@ -74,6 +74,32 @@ def test_calibration_does_not_lower_the_information():
         assert better >= raw - 0.002 and len(temperatures) == 5
 
 
+def test_temperature_and_bias_undo_a_factor_and_a_shift():
+    random = np.random.default_rng(5)
+    logits = random.normal(0, 2, (20000, 3))
+    labels = (logits + random.gumbel(size=logits.shape)).argmax(1)  # drawn from softmax(logits)
+    found, bias = usable_information.temperature_and_bias((logits - [1, 0, -1]) * 4, labels)
+    assert found == pytest.approx(4, rel=0.05)
+    np.testing.assert_allclose(bias, [1, 0, -1], atol=0.08)
+
+
+def test_a_bias_gives_a_useless_model_of_unequal_classes_the_prior():
+    """A temperature alone moves predictions towards equal shares: one bit per row, where H(Y) is 0.47."""
+    random = np.random.default_rng(6)
+    labels = (random.random(5000) < 0.1).astype(int)
+    logits, folds, null = random.normal(size=(5000, 2)), np.arange(5000) % 5, np.log2([0.9, 0.1])
+    plain, shifted = (
+        usable_information.pvi(usable_information.calibrated(logits, labels, folds, bias)[0], labels, null).mean()
+        for bias in (False, True)
+    )
+    assert plain == pytest.approx(-0.53, abs=0.03) and shifted == pytest.approx(0, abs=0.003)
+
+
+def test_a_class_without_rows_has_a_finite_bias():
+    _, bias = usable_information.temperature_and_bias(np.zeros((20, 3)), np.arange(20) % 2)
+    assert np.isfinite(bias).all() and bias[2] < -5 and bias.sum() == pytest.approx(0)
+
+
 def test_temperature_of_a_fold_does_not_see_its_own_rows():
     random = np.random.default_rng(3)
     logits, labels, folds = random.normal(size=(40, 2)), random.integers(2, size=40), np.arange(40) % 2

@@ -17,3 +17,17 @@ def test_validation_rows_are_those_of_the_second_split():
     assert found["split"] == "dev" and found["accuracy"] == 1
     wrong = diagnose.on_valid(np.stack([-right, -right]), rows, labels[splits == 0])
     assert wrong["accuracy"] == pytest.approx(0)
+
+
+def test_calibration_of_predictions_by_a_bias(tmp_path):
+    """A useless model of unequal classes: with a bias V is that of the prior, 0; a temperature leaves it below."""
+    random = np.random.default_rng(0)
+    labels = (random.random(800) < 0.1).astype(np.int64)
+    np.savez(tmp_path / "x.npz", logits=random.normal(size=(800, 2)), labels=labels)
+    plain, shifted = (
+        diagnose.diagnose_file(str(tmp_path / "x.npz"), "logits", tmp_path / f"out{bias}", figures=False, bias=bias)
+        for bias in (False, True)
+    )
+    assert plain["calibration"] == "temperature" and plain["V_calibrated"] < -0.4
+    assert shifted["calibration"] == "temperature and bias"
+    assert shifted["V_calibrated"] == pytest.approx(0, abs=0.02) and shifted["V"] == plain["V"]
