@@ -22,7 +22,7 @@ def test_every_task_has_a_run_here():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
-def test_the_first_of_equal_scores_is_kept_and_patience_survives_a_resume(name, tmp_path):
+def test_the_first_of_equal_scores_is_kept_and_a_resume_restores_patience(name, tmp_path):
     """Of patience 3, the second epoch takes one and the fourth the last; a new count would end after the sixth."""
     folder = tmp_path / "run"
     still = ["--lr", 0, "--save-dir", folder, "--update-freq", 1, "--max-update", 1000, "--patience", 3]

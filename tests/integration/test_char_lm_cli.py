@@ -221,7 +221,7 @@ def failures(corpus, runs, tmp_path_factory):
         ("split", ["'dev'"]),
     ],
 )
-def test_a_run_that_cannot_work_ends_with_one_line_and_no_checkpoint(failures, name, named):
+def test_a_run_with_invalid_options_ends_with_one_line_and_no_checkpoint(failures, name, named):
     folder, outcomes = failures
     outcomes[name].refuses(*named)
     assert list(folder.glob("out/**/*.pt")) == []

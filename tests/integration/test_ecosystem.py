@@ -148,7 +148,7 @@ def test_a_causal_lm_is_not_scored_as_a_masked_one(causal):
 # bertviz and TransformerLens
 
 
-def test_bertviz_draws_our_arrays_and_those_of_an_exported_model(masked):
+def test_bertviz_accepts_our_arrays_and_the_arrays_of_an_exported_model(masked):
     bertviz = tool("bertviz")
     transformers = tool("transformers")
     folder, exported = masked

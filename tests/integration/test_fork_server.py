@@ -38,7 +38,7 @@ def start(request):
 
 
 @pytest.mark.slow
-def test_environment_folder_arguments_paths_and_files_are_those_of_a_new_python(script, tmp_path):
+def test_environment_folder_arguments_paths_and_files_equal_those_of_a_new_python(script, tmp_path):
     path, read = script(SHOW), {}
     for real in (False, True):
         options = {"cwd": tmp_path, "PYTHONPATH": f"{toy.ROOT}:elsewhere", "PYTHONIOENCODING": "latin-1:replace"}

@@ -135,7 +135,7 @@ def test_official_metrics_are_logged(tuned, name, metrics):
 
 
 @pytest.mark.parametrize("name, split", [("rte", "valid"), ("cola", "valid"), ("stsb", "valid"), ("mnli", "valid")])
-def test_logged_metrics_are_those_of_all_predictions(world, tuned, name, split):
+def test_logged_metrics_are_computed_from_all_predictions(world, tuned, name, split):
     """21 rows in batches of 8: the mean over batches would be another number."""
     model = plugins.hub.load(world / name / "checkpoint_last.pt")
     scores = predict.answers(model, world / "glue", split).scores()
@@ -503,7 +503,7 @@ def test_the_demo_fine_tunes_any_model(world):
     assert re.search("CoLA +matthews", outcome.out) and re.search("RTE +accuracy", outcome.out), outcome.out
 
 
-def test_a_task_of_the_users_own(world):
+def test_a_task_defined_by_the_user(world):
     folder = world / "own"
     write(folder / "train.csv", ["text,mood", *(f'"{t}, yes",{i % 2}' for i, t in enumerate(toy.sentences(32)))])
     write(folder / "dev.csv", ["text,mood", *(f'"{t}, yes",{i % 2}' for i, t in enumerate(toy.sentences(10, 3)))])

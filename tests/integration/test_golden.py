@@ -86,7 +86,7 @@ def softmax_at_mask(interface, sentence):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_scores_are_the_softmax_at_those_very_words(load, name):
+def test_scores_are_the_softmax_at_the_predicted_words(load, name):
     interface, sentence = load(name), "My lord, the <mask> is dead."
     probabilities, dictionary = softmax_at_mask(interface, sentence)
     answers = interface.fill_mask(sentence, topk=10)
@@ -118,7 +118,7 @@ def test_several_masks_give_a_list_for_each(load):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_list_of_sentences_gives_what_each_gives_alone(load, name):
+def test_a_list_of_sentences_gives_the_results_of_each_sentence(load, name):
     sentences = ["The king of <mask> is here.", "<mask>", "To be, or not to <mask>, that is the question: <mask>"]
     together = load(name).fill_mask(sentences, topk=4)
     assert len(together) == 3

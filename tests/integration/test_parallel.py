@@ -46,7 +46,7 @@ def runs(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("size", [2, 4])
-def test_several_processes_end_with_the_parameters_of_one(runs, size):
+def test_several_processes_reach_the_parameters_of_a_single_process(runs, size):
     assert largest_difference(runs[0] / "1", runs[0] / str(size)) <= ROUNDING
 
 

@@ -20,7 +20,7 @@ def pair(request, tmp_path_factory):
     return folder, parallel.train(command, folder / "one") + parallel.train([*command, "--shard"], folder / "two", 2)
 
 
-def test_two_processes_end_with_the_parameters_of_one(pair):
+def test_two_processes_reach_the_parameters_of_a_single_process(pair):
     assert parallel.largest_difference(pair[0] / "one", pair[0] / "two") < ROUNDING
 
 

@@ -200,7 +200,7 @@ def test_the_readme_names_flags_and_files_that_there_are():
     assert seen == {"python", "fairseq-train", "fairseq-hydra-train"} | shell
 
 
-def test_what_a_user_gets_wrong_is_one_line_and_leaves_no_file(world):
+def test_a_user_error_is_one_line_and_leaves_no_file(world):
     output = world / "none.jsonl"
     done = toy.run_cli([SUMMARIZE, world / "base" / "model.pt", world / "data", "-o", output])
     done.refuses("--separator 'TL;DR:'")

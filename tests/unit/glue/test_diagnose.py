@@ -7,7 +7,7 @@ from plugins.diagnostics.datasets import Rows
 from plugins.glue import diagnose
 
 
-def test_validation_rows_are_those_of_the_second_split():
+def test_validation_rows_come_from_the_second_split():
     """Two runs, three validation rows with the labels 1, 1, 0, which the models find, against a prior of one half."""
     labels, splits = np.array([0, 1, 1, 1, 0]), np.array([0, 0, 1, 1, 1])
     texts = [[str(i) for i in range(5)]]

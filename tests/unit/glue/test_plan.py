@@ -33,7 +33,7 @@ def test_duplicates_are_run_once():
     assert [run.name for run in plan.plan(["RTE"], [1, 1], given, {})] == ["RTE/lr0.0001_b16_s1"]
 
 
-def test_learning_rates_that_differ_a_little_have_folders_of_their_own():
+def test_slightly_different_learning_rates_have_separate_folders():
     runs = plan.plan(["RTE"], [1], {"lr": [1e-5, 1.0000001e-5]}, {})
     assert len({run.name for run in runs}) == 2
 

@@ -177,7 +177,7 @@ def start_and_kill(place, *jobs):
     parent.join()
 
 
-def test_a_run_whose_parent_was_killed_is_joined(place):
+def test_a_run_with_a_killed_parent_is_joined(place):
     start_and_kill(place, job("a", 1, "--pause", "1"))
     assert locks.try_lock(place / "out" / "a") is None  # the child trains on
     (place / "scripts" / "GATE").touch()

@@ -37,7 +37,7 @@ FORK_README = [  # "nonsymmetric with offset", for a slope of 1
 
 
 @pytest.mark.parametrize("heads", SLOPES)
-def test_slopes_are_those_of_the_paper(heads):
+def test_slopes_equal_those_of_the_paper(heads):
     torch.testing.assert_close(alibi_slopes(heads), torch.tensor(SLOPES[heads]), atol=1e-7, rtol=1e-6)
 
 

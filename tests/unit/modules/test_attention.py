@@ -168,7 +168,7 @@ def test_equals_torchs_multi_head_attention_with_the_same_weights():
     torch.testing.assert_close(ours(x, place(), padding), theirs(x, x, x, attn_mask=mask)[0], atol=2e-6, rtol=1e-5)
 
 
-def test_asking_for_some_rows_gives_those_rows():
+def test_requested_rows_equal_those_of_the_full_output():
     attention, x, (_, _, padding) = SelfAttention(32, 4), torch.randn(B, T, 32), inputs()
     rows = torch.tensor([0, 5, T, 2 * T + 3])
     for given in (place(), place(biased=False)):
@@ -244,7 +244,7 @@ def test_rows_are_laid_out_by_sequence_and_filled_up():
     assert taken.tolist() == [0, 1, 6, 7, 8]
 
 
-def test_asking_for_no_row_gives_none():
+def test_requesting_no_rows_gives_an_empty_output():
     attention, x = SelfAttention(16, 4), torch.randn(2, 5, 16)
     rows = Rows.of(torch.empty(0, dtype=torch.long), None, 2, place(5))
     assert attention(x, place(5), None, rows).shape == (0, 16)
@@ -276,7 +276,7 @@ def test_a_layer_records_all_its_weights_for_any_requested_rows():
     assert not found[0][1].requires_grad
 
 
-def test_recorded_weights_are_those_before_dropout():
+def test_recorded_weights_exclude_dropout():
     attention, x, found = SelfAttention(32, 4, dropout=0.9).train(), torch.randn(B, T, 32), []
     attention.record = lambda layer, weights: found.append(weights)
     attention(x, place())

@@ -26,7 +26,7 @@ def alone(decoder, rows):
 
 @pytest.mark.parametrize("positions", POSITIONS)
 @torch.no_grad()
-def test_texts_of_different_lengths_in_one_batch_continue_as_each_alone(positions):
+def test_texts_of_different_lengths_continue_in_a_batch_as_individually(positions):
     decoder, prompts, more = make(positions), torch.randint(WORDS, (3, 70)), torch.randint(WORDS, (3, 5))
     cache = decoder.new_cache(3)
     decoder(prompts, cache)  # prompts are padded on the right

@@ -188,7 +188,7 @@ HEADS = {
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_the_loss_and_its_gradients_are_those_of_the_logits(name):
+def test_the_loss_and_its_gradients_equal_those_from_the_logits(name):
     head, x, target = HEADS[name](), torch.randn(9, WIDTH, requires_grad=True), torch.randint(5, (9,))
     losses = head.cross_entropy(x, target), F.cross_entropy(head(x), target, reduction="sum")
     torch.testing.assert_close(*losses)

@@ -59,7 +59,7 @@ def loss_and_gradients(model, batch):
     ("alibi", {"scaling": Scaling("linear", 4.0)}),
     ("alibi", {"scaling": Scaling("dynamic", 1.0, 5)}),
 ])  # fmt: skip
-def test_outputs_and_gradients_equal_those_with_a_bias_tensor(name, options, padded):
+def test_outputs_and_gradients_equal_the_ones_with_a_bias_tensor(name, options, padded):
     scheme, layer = build(name, Spec(H * D, H, T, **options)), Attention(H * D, H)
     q, k, v = (torch.randn(B, H, T, D, requires_grad=True) for _ in range(3))
     padding = torch.zeros(B, T, dtype=torch.bool)

@@ -262,7 +262,7 @@ def test_no_prompts_give_no_texts():
         ({"top_k": 1.5}, ["top-k", 1.5]),
     ],
 )
-def test_settings_that_make_no_sense(options, named):
+def test_invalid_settings_are_refused(options, named):
     with toy.refused(*named, error=ValueError):
         Search(**options)
 

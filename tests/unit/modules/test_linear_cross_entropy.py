@@ -69,7 +69,7 @@ def test_a_scale_multiplies_the_products_and_not_the_bias(block, chunk, scale, n
 
 
 @pytest.mark.parametrize("normalize", [False, True])
-def test_gradients_are_those_of_finite_differences(block, chunk, normalize):
+def test_gradients_equal_finite_differences(block, chunk, normalize):
     """Not by ``gradcheck``, which goes backward twice."""
     target, step = torch.randint(WORDS, (9,)), 1e-5
     inputs = [torch.randn(*shape, dtype=torch.float64) for shape in ((9, 16), (WORDS, 16), (WORDS,), (1,))]
@@ -237,7 +237,7 @@ def test_a_zero_row_gets_no_gradient_if_rows_are_normalized():
     assert x.grad.isfinite().all()
 
 
-def test_nothing_to_predict_costs_nothing():
+def test_no_predictions_give_zero_loss_and_gradient():
     x, weight = torch.empty(0, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
     loss = linear_cross_entropy(x, weight, torch.empty(0, dtype=torch.long), normalize=True)
     loss.backward()

@@ -26,7 +26,7 @@ def test_any_queries_get_their_rows(keys):
     assert torch.equal(bias.rows(slice(2, 5), keys, CPU)[0, :, 1], expected[:, 1])
 
 
-def test_biases_are_not_built_anew_for_each_token():
+def test_biases_are_not_rebuilt_for_each_token():
     built = []
     bias = OffsetBias(lambda offset: built.append(len(offset)) or doubled(offset))
     for keys in range(1, 101):

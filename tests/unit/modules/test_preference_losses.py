@@ -67,7 +67,7 @@ def test_centering_pulls_scores_to_zero():
     assert losses.bradley_terry(CHOSEN, REJECTED, centering=0.1).item() == close(base.item() + 0.1 * (4 + 1 + 1) / 3)
 
 
-def test_weights_are_those_of_pairs():
+def test_weights_apply_to_pairs():
     loss = losses.bradley_terry(CHOSEN, REJECTED, weights=torch.tensor([1.0, 0.0, 0.0]).double())
     assert loss.item() == close(0.12692801)
 

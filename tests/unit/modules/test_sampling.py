@@ -42,7 +42,7 @@ def test_kept_tokens_keep_their_logits():
     assert keep_likeliest(LOGITS, top_k=2)[0, [0, 2]].tolist() == LOGITS[0, [0, 2]].tolist()
 
 
-def test_each_row_is_filtered_by_itself():
+def test_each_row_is_filtered_independently():
     rows = torch.tensor([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0]])
     assert kept(keep_likeliest(rows, top_k=1)) == [[True, False, False], [False, False, True]]
     assert kept(keep_likeliest(rows, top_p=0.5)) == [[True, False, False], [False, False, True]]
@@ -128,7 +128,7 @@ def test_a_cache_is_fed_each_token_once():
     assert model.calls == [[7, 8], [2], [3]]
 
 
-def test_a_full_cache_starts_anew_with_the_last_tokens():
+def test_a_full_cache_restarts_with_the_last_tokens():
     model = Counter(cached=True)
     model.run([7, 8, 9], 4, block_size=4, refresh=2)
     assert model.calls == [[7, 8, 9], [3], [9, 3, 4], [3]]
@@ -157,7 +157,7 @@ def test_a_cache_in_use_is_emptied_first():
     assert model.run([7, 8], 1, block_size=4) == model.run([7, 8], 1, block_size=4) == [2]
 
 
-def test_a_cache_that_slides_is_never_started_anew():
+def test_a_sliding_cache_never_restarts():
     model = Counter(cached=True)
     model.window = 4
     assert model.run([7, 8, 9, 6, 5, 4], 3, block_size=4) == [6, 7, 8]

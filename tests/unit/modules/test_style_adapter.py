@@ -100,7 +100,7 @@ def test_prefix_inference_fixes_the_style_and_modulates_nothing_before_it():
     torch.testing.assert_close(weights[:, 5:], logits[:, 4:5].softmax(-1).expand(-1, BLOCK - 5, -1))
 
 
-def test_a_row_of_zeros_means_no_style():
+def test_a_row_of_zeros_disables_the_style():
     decoder, adapter = make()
     tokens = draw()
     features, logits = run(decoder, adapter, tokens, styles=torch.zeros(2, STYLES))
@@ -154,7 +154,7 @@ def test_constant_has_no_classifier_and_equal_weights():
     assert torch.equal(adapter.begin().style_weights(torch.randn(2, 5, 16)), torch.full((2, 1, STYLES), 1 / 3))
 
 
-def test_gradients_of_the_modulation_are_those_of_finite_differences():
+def test_gradients_of_the_modulation_equal_finite_differences():
     torch.manual_seed(0)
     inputs = [torch.randn(n, m, dtype=torch.double, requires_grad=True) for n, m in ((5, 3), (5, 4), (4, 6))]
     assert torch.autograd.gradcheck(_Modulate.apply, inputs)

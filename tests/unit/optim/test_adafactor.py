@@ -77,7 +77,7 @@ def test_scaled_rates_do_not_multiply_over_the_parameters():
     assert optimizer.get_lr() == 0.01
 
 
-def test_relative_steps_need_no_rate():
+def test_relative_steps_need_no_learning_rate():
     _, optimizer = trained(Adafactor, steps=0, relative_step=True)
     optimizer.set_lr(0.5)  # by the schedule
     params, _ = trained(Adafactor, steps=1, relative_step=True)

@@ -111,7 +111,7 @@ def test_a_restart_continues_bit_for_bit():
         assert torch.equal(a, b)
 
 
-def test_a_learning_rate_that_a_schedule_has_set_survives_a_restart():
+def test_a_scheduled_learning_rate_is_restored_after_a_restart():
     """``reduce_lr_on_plateau`` stores its rate only in the optimizer."""
     net = Net()
     optimizer = ours(net)

@@ -42,7 +42,7 @@ def test_nothing_is_read_before_it_is_needed(make_task):
     make_task("/no/such/file")
 
 
-def test_characters_are_those_of_the_training_text_and_go_into_the_checkpoint(make_task, text):
+def test_characters_come_from_the_training_text_and_are_stored_in_the_checkpoint(make_task, text):
     task = make_task(text)
     assert "".join(task.source_dictionary.characters) == "\n abcdefghijklmnopqrstuvwxyz"
     assert task.target_dictionary is task.source_dictionary

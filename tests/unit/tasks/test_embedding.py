@@ -45,7 +45,7 @@ def learn(given):
 
 
 @pytest.mark.parametrize(("loss", "kind"), ROWS + [(name, "labeled") for name in OF_CLASSES if name[:5] != "batch"])
-def test_every_loss_teaches_its_rows(tmp_path, base, loss, kind):
+def test_every_loss_has_a_gradient_on_its_rows(tmp_path, base, loss, kind):
     data = runs.write_rows(tmp_path / "data", kind)
     value, weight, gradient = learn(runs.arguments(
         data, tmp_path / "run", "--spec", data / "spec.yaml", *start(base), "--metric-loss", loss
@@ -138,7 +138,7 @@ def test_a_resumed_worker_continues_with_the_batches_that_are_left(tmp_path, bas
         assert [batch.tolist() for batch in after] == [batch.tolist() for batch in before[1:]]
 
 
-def test_batches_of_one_class_teach_nothing(tmp_path, base):
+def test_batches_with_a_single_class_have_zero_loss_and_gradient(tmp_path, base):
     """The sampler of sentence-transformers made them until 2026 (issue 2920): here they count, with a zero gradient."""
     data = runs.write_rows(tmp_path / "data", "labeled")
     for loss in OF_CLASSES:
