@@ -1,6 +1,6 @@
 """Embed texts with any model of this package, tuned for embeddings or not."""
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 TEXTS_AT_ONCE = 16_384  # texts that are tokenized and sorted by length together
 DEFAULT_LONGEST = 512
+LEAST_USED = 0.9  # fraction of the tokens of a batch that are not padding
+SMALL_BATCH = (1024, 16_384)  # tokens, on a CPU and on a GPU: smaller batches take longer for a token
 
 
 class Embedder:
@@ -118,7 +120,8 @@ class Embedder:
         """Return the vectors of texts, (n, d) float32, in their order; for a single string, (d,).
 
         Args:
-            batch_size: texts in a forward pass; batches are of similar length and padded to their longest text.
+            batch_size: maximum texts in a forward pass; batches are of similar length, padded to their longest, and
+                smaller where padding would exceed a tenth.
             normalize: scale vectors to length one; default: as the head does.
             progress: show a bar on a terminal.
 
@@ -148,8 +151,8 @@ class Embedder:
     def _vectors(self, rows: list, batch_size: int, normalize: bool | None, bar: tqdm) -> np.ndarray:
         found = np.empty((len(rows), self.width), np.float32)
         order = np.argsort([-len(row) for row in rows], kind="stable")  # the largest batch first: memory is known early
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
+        small = SMALL_BATCH[self.device.type == "cuda"]
+        for chosen in np.split(order, cuts([len(rows[i]) for i in order], batch_size, small)):
             tokens, lengths = self._batch([rows[i] for i in chosen])
             features, _ = self.model(tokens, src_lengths=lengths, features_only=True)
             found[chosen] = self.head(features, lengths).float().cpu().numpy().reshape(len(chosen), -1)
@@ -231,3 +234,21 @@ def encoder_of(lm: CausalLM | CharLM | RobertaInterface) -> encoding.TextEncoder
         (dictionary.eos(),),
         dictionary.pad(),
     )
+
+
+def cuts(lengths: Sequence[int], most: int, small: int) -> list[int]:
+    """Return where to cut texts in descending order of length into batches, so that little is computed for padding.
+
+    Args:
+        lengths: tokens of each text, the longest first.
+        most: maximum texts in a batch.
+        small: tokens, padding included, that a batch may have however much of it is padding.
+    """
+    found, start, used = [], 0, 0
+    for i, length in enumerate(lengths):
+        padded = (i + 1 - start) * lengths[start]
+        if i > start and (i - start == most or (padded > small and used + length < LEAST_USED * padded)):
+            found.append(i)
+            start, used = i, 0
+        used += length
+    return found
