@@ -1,5 +1,7 @@
 """How well a ranking of sources predicts their scores."""
 
+import math
+
 import pytest
 import toy
 
@@ -13,7 +15,12 @@ def test_regret_is_the_loss_of_trying_only_the_first_sources():
     assert judging.regret(predicted, ACTUAL) == pytest.approx((0.8 - 0.5) / 0.8)
     assert judging.regret(predicted, ACTUAL, k=2) == pytest.approx((0.8 - 0.5) / 0.8)
     assert judging.regret(predicted, ACTUAL, k=3) == 0
-    assert judging.regret(predicted, dict.fromkeys("abc", 0.0)) == 0
+
+
+@pytest.mark.parametrize("best", [0.0, -0.1])
+def test_regret_is_undefined_where_no_score_is_positive(best):
+    actual = {"a": best, "b": best - 0.1, "c": best}
+    assert math.isnan(judging.regret({"a": 3.0, "b": 1.0, "c": 2.0}, actual))
 
 
 def test_the_rank_of_the_best_source_counts_from_one():
