@@ -11,7 +11,7 @@ import numpy as np
 from plugins.errors import UserError
 from plugins.files import check_readable
 
-KINDS = "biufU"  # booleans, integers, floats and text: what none of numpy's readers executes or follows
+KINDS = "biufU"  # booleans, integers, floats and text: kinds that contain no Python objects
 SMALL = 1 << 28  # bytes that any archive may unpack to
 RATIO = 20  # above SMALL: the largest ratio of unpacked to packed bytes; probabilities compress by 2 to 10
 

@@ -49,20 +49,15 @@ def parse_args(argv=None):
         metavar="KIND",
         help=f"kinds of errors: {', '.join(KINDS)} (all)",
     )
-    add("--rates", nargs="+", type=float, default=[0.1, 0.3], metavar="X", help="shares of wrong labels (0.1 0.3)")
+    add("--rates", nargs="+", type=float, default=[0.1, 0.3], metavar="X", help="fractions of wrong labels (0.1 0.3)")
     add(
         "--plantings", type=int, default=3, metavar="N", help="number of plantings for each kind and rate (%(default)s)"
     )
-    add("--checkpoint", metavar="CKPT", help="pretrained model, tokenizer in the same folder (default: a linear model)")
+    job_options.add_fine_tuning(parser)
     add("--frozen", action="store_true", help="do not fine-tune it, train heads on its features: all plantings in one "
         "process")  # fmt: skip
-    add("--folds", type=int, default=3, metavar="N", help="(%(default)s)")
+    add("--folds", type=int, default=3, metavar="N", help="cross-validation folds (%(default)s)")
     add("--seeds", nargs="+", type=int, default=[1], metavar="N", help="seeds of the fine-tuning (1)")
-    add("--epochs", type=int, default=4, metavar="N", help="(%(default)s)")
-    add("--lr", type=float, default=5e-4, metavar="LR", help="peak learning rate (%(default)s)")
-    add("--batch-size", type=int, default=32, metavar="N", help="(%(default)s)")
-    add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
-    add("--cpu", action="store_true", help="do not use a GPU")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
     job_options.add(parser, 1, "1")
     command.add_user_dir(parser)

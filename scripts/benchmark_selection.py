@@ -35,14 +35,9 @@ def parse_args(argv=None):
     add("--number", type=int, required=True, metavar="N", help="rows to select for each specification")
     ranker_options.add(parser, "--ranker-checkpoint")
     add("--held-out", type=float, default=0.2, metavar="X", help="held-out fraction of the training rows (%(default)s)")
-    add("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], metavar="N", help="of held-out and random rows and of "
-        "the fine-tuning (1 2 3 4 5)")  # fmt: skip
-    add("--checkpoint", metavar="CKPT", help="pretrained model, tokenizer in the same folder (default: a linear model)")
-    add("--epochs", type=int, default=4, metavar="N", help="(%(default)s)")
-    add("--lr", type=float, default=5e-4, metavar="LR", help="peak learning rate (%(default)s)")
-    add("--batch-size", type=int, default=32, metavar="N", help="(%(default)s)")
-    add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
-    add("--cpu", action="store_true", help="do not use a GPU")
+    add("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], metavar="N", help="random seeds of the held-out rows, "
+        "the random rows and the fine-tuning (1 2 3 4 5)")  # fmt: skip
+    job_options.add_fine_tuning(parser)
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
     job_options.add(parser, 1, "1")
     command.add_user_dir(parser)

@@ -30,7 +30,7 @@ def parse_args(argv=None):
     add("--data", nargs="+", metavar="FILE", help="tables instead of --task: training file, then dev or valid")
     add("--text", nargs="+", default=[], metavar="COLUMN", help="one or two text columns of --data")
     add("--label", metavar="COLUMN", help="class column of --data")
-    add("--scores", action="store_true", help="of --data: labels are scores, of a regression")
+    add("--scores", action="store_true", help="the labels of --data are scores: diagnose a regression")
     add("--probabilities", metavar="FILE", help="predictions to diagnose instead of training models")
     add("--logits", metavar="FILE", help="like --probabilities, for an .npz of logits")
     add("--checkpoint", metavar="CKPT", help="pretrained model, file or folder, with its tokenizer next to it")
@@ -53,8 +53,8 @@ def parse_args(argv=None):
         "faster; usable information is then a lower bound")  # fmt: skip
     add("--null", choices=["prior", "model"], default="prior", help="prediction without the input: the distribution of "
         "the training labels (default), or a model trained on the empty input")  # fmt: skip
-    add("--calibration", choices=["temperature", "bias"], default="temperature", help="of V: divide the logits by a "
-        "temperature (default), or also add a bias for each class, which suits unequal classes")  # fmt: skip
+    add("--calibration", choices=["temperature", "bias"], default="temperature", help="calibration of the logits: "
+        "a temperature (default), or also a bias for each class, for unequal classes")  # fmt: skip
     add("--slices", nargs="+", default=[], metavar="COLUMN", help="columns of the training file to report by")
     add("--sizes", nargs="+", type=float, default=[], metavar="X", help="fractions of the training rows, for a curve")
     add("--similarity", type=float, default=0.8, metavar="X", help="near-duplicate similarity; they share a fold (0.8)")

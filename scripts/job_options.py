@@ -47,3 +47,14 @@ def resources(args: argparse.Namespace, cpu: bool = False):
 def cores() -> int:
     """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def add_fine_tuning(parser: argparse.ArgumentParser) -> None:
+    """Add the options of fine-tuning that replaces a linear model where ``--checkpoint`` is given."""
+    add = parser.add_argument
+    add("--checkpoint", metavar="CKPT", help="pretrained model, tokenizer in the same folder (default: a linear model)")
+    add("--epochs", type=int, default=4, metavar="N", help="passes over the training rows (%(default)s)")
+    add("--lr", type=float, default=5e-4, metavar="LR", help="peak learning rate (%(default)s)")
+    add("--batch-size", type=int, default=32, metavar="N", help="rows in a batch (%(default)s)")
+    add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
+    add("--cpu", action="store_true", help="run on the CPU even if there is a GPU")

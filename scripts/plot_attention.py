@@ -45,16 +45,13 @@ def main() -> None:
     from plugins.analysis.attention import plots as attention_plots
     from plugins.analysis.attention.capture import attention_of
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read, opened, write_json
+    from plugins.files import check_not_read, read_text, write_json
     from plugins.hub.language_model import move
 
     report_in_one_line()
     user_dir.load(args.user_dir)
     check_not_read([args.output, args.json], [args.checkpoint, path])
-    text = args.text
-    if path is not None:
-        with opened(path) as file:
-            text = file.read()
+    text = args.text if path is None else read_text(path)
     lm = plugins.hub.load(args.checkpoint)
     move(lm.model, args.device)
     tokens, attention = attention_of(lm, text)

@@ -6,17 +6,17 @@ import argparse
 def add(parser: argparse.ArgumentParser, checkpoint: str = "--checkpoint") -> None:
     """Add ``--ranker``, ``--aggregate`` and the option that names the model of ``--ranker embeddings``."""
     add = parser.add_argument
-    add("--ranker", choices=["tfidf", "bm25", "embeddings"], default="tfidf", help="likeness of texts to examples: of "
-        "their words, or of the vectors of a model (default: %(default)s)")  # fmt: skip
-    add(checkpoint, dest="ranker_checkpoint", metavar="CKPT", help="model of --ranker embeddings: of --task embedding, "
-        "or any language model")  # fmt: skip
+    add("--ranker", choices=["tfidf", "bm25", "embeddings"], default="tfidf", help="compare texts with the "
+        "examples by words, or by the vectors of a model (default: %(default)s)")  # fmt: skip
+    add(checkpoint, dest="ranker_checkpoint", metavar="CKPT", help="model of --ranker embeddings: trained with "
+        "--task embedding, or any language model")  # fmt: skip
     methods = [prefix + name for prefix in ("contrast-", "") for name in ("rrf", "borda", "median", "mean")]
-    add("--aggregate", choices=methods, default=methods[0], help="of the rankings by each query (default: %(default)s)")
+    add("--aggregate", choices=methods, default=methods[0], help="joins the rankings by each query (%(default)s)")
     parser.set_defaults(ranker_flag=checkpoint)
 
 
 def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Exit if a model is missing, or is given in vain."""
+    """Exit if ``--ranker embeddings`` has no model, or another ranker has one."""
     if (args.ranker == "embeddings") != bool(args.ranker_checkpoint):
         parser.error(f"--ranker embeddings and {args.ranker_flag} belong together")
 

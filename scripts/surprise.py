@@ -23,7 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
     add("text", metavar="TEXT", help="the text, or FILE:text.txt")
-    add("--tokens", type=int, default=32, metavar="N", help="of the text, from its start (%(default)s)")
+    add("--tokens", type=int, default=32, metavar="N", help="tokens to show, from the start (%(default)s)")
     add("--choices", type=int, default=5, metavar="K", help="first choices of the model to show (%(default)s)")
     add("-o", "--output", type=Path, default=Path("surprise.png"), metavar="FILE", help="figure (%(default)s)")
     add("--json", type=Path, metavar="FILE", help="also write the numbers")
@@ -46,7 +46,7 @@ def main() -> None:
     from plugins.analysis import surprise
     from plugins.analysis.metrics.surprisal import surprisal
     from plugins.analysis.report.passage import excerpt
-    from plugins.errors import report_in_one_line
+    from plugins.errors import check, report_in_one_line
     from plugins.files import check_not_read, read_text, write_json
     from plugins.hub.language_model import move
 
@@ -54,6 +54,7 @@ def main() -> None:
     user_dir.load(args.user_dir)
     check_not_read([args.output, args.json], [args.checkpoint, path])
     text = args.text if path is None else read_text(path)
+    check(text.strip(), f"{path or 'TEXT'}: no text")
     lm = plugins.hub.load(args.checkpoint)
     move(lm.model, args.device)
     found = surprise.numbers(lm, surprisal(lm, excerpt(lm, text.strip("\n\r"), args.tokens), args.choices))

@@ -116,26 +116,20 @@ def read_files(paths: Sequence[str | Path], texts: Sequence[str] = (), label: st
     written: list[str] = []
     sizes, index = [], []
     for path in map(Path, paths):
-        rows = _objects(path)
-        first = next(rows, None)
-        if first is None:
-            raise UserError(f"{path}: no rows")
-        names = list(first[1])
         texts, label = known_columns(path, texts, label)
-        for name in (*texts, label):
-            check(name in names, f"{path}: no column {name!r}; there are {', '.join(map(str, names))[:200]}")
         columns = columns or [[] for _ in texts]
         start = len(written)
-        for line, row in _chain(first, rows):
+        for line, row in _objects(path):
+            if len(written) == start:
+                for name in (*texts, label):
+                    check(name in row, f"{path}: no column {name!r}; there are {', '.join(map(str, row))[:200]}")
             for column, name in zip(columns, texts, strict=True):
-                value = row.get(name)
-                if not isinstance(value, str):
-                    raise UserError(f"{path}:{line}: no text in the column {name!r}")
-                column.append(value)
+                column.append(_text(path, line, row, name))
             value = row.get(label)
             check(value not in (None, ""), f"{path}:{line}: no label in the column {label!r}")
             written.append(str(value).strip())
-            check(bins is None or is_score(written[-1]), f"{path}:{line}: the label {written[-1][:40]!r} is no number")
+            check(bins is None or is_score(written[-1]),
+                  f"{path}:{line}: the label {written[-1][:40]!r} is not a number")  # fmt: skip
             index.append(str(row.get("index", row.get("id", row.get("idx", len(written) - 1 - start)))))
         sizes.append(len(written) - start)
     scores = None
@@ -185,10 +179,7 @@ def read_texts(path: str | Path, column: str | None = None) -> list[str]:
     for line, row in _objects(path):
         if column is None:
             column = _first(path, list(row), [group for group in TEXTS if len(group) == 1], "--text")[0]
-        value = row.get(column)
-        if not isinstance(value, str):
-            raise UserError(f"{path}:{line}: no text in the column {column!r}")
-        texts.append(value)
+        texts.append(_text(path, line, row, column))
     check(texts, f"{path}: no rows")
     return texts
 
@@ -283,9 +274,11 @@ def _first(path: Path, names: Sequence[str], known: Sequence[Sequence[str]], fla
     raise UserError(f"{path}: no known column; name it with {flag}; there are {', '.join(map(str, names))[:200]}")
 
 
-def _chain(first: tuple[int, dict], rest: Iterator[tuple[int, dict]]) -> Iterator[tuple[int, dict]]:
-    yield first
-    yield from rest
+def _text(path: Path, line: int, row: dict, column: str) -> str:
+    value = row.get(column)
+    if not isinstance(value, str):
+        raise UserError(f"{path}:{line}: no text in the column {column!r}")
+    return value
 
 
 def _objects(path: Path) -> Iterator[tuple[int, dict]]:

@@ -104,14 +104,16 @@ def gains(path: Path, tasks: Sequence[str], means: np.ndarray, errors: np.ndarra
     """Draw the mean gains of targets from sources with their standard errors.
 
     Args:
-        means, errors: (T, T), a row per target; NaN stays white.
+        means, errors: (T, T), a row per target; NaN stays white, and targets without a number are left out.
         size: training rows of the targets.
     """
-    if np.isnan(means).all():
+    measured = ~np.isnan(means).all(1)  # (T,)
+    if not measured.any():
         return  # every run has collapsed
     note = f"score after the source less the direct score, ± standard error; training rows of the target: {size}"
     title = "Which source task helps which target?"
-    heat_map(path, means, tasks, tasks, title, ("target", "source"), note, "gain", errors)
+    targets = [task for task, shown in zip(tasks, measured, strict=True) if shown]
+    heat_map(path, means[measured], targets, tasks, title, ("target", "source"), note, "gain", errors[measured])
 
 
 def pair_distances(path: Path, panels: Mapping[str, np.ndarray], labels: np.ndarray, pairs: int = 20_000) -> None:

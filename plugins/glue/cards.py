@@ -48,28 +48,14 @@ def data_set(spec: GlueSpec) -> tuple[str, str, str]:
     return spec.name, own, own
 
 
-def model_card(cell: Cell, base_model: str | Path) -> str:
-    """Return a model card of a cell's best run, with the ``model-index`` that the Hugging Face Hub reads.
-
-    Args:
-        cell: runs of one task.
-        base_model: path of the pretrained checkpoint.
-    """
-    spec = cell.spec
-    run, result = cell.best
+def model_index(spec: GlueSpec, result: dict[str, Any]) -> str:
+    """Return the YAML front matter of a model card, with the validation scores of a run."""
+    name, kind, configuration = data_set(spec)
     values = result["valid"][VALID]
     metrics = "\n".join(
         f"    - name: {name}\n      type: {name}\n      value: {values[name]:.6f}" for name in spec.metrics
     )
-    rows = [
-        [name, number(values[name], 4), number(statistics.median(cell.values(name)), 4),
-         value_range(cell.values(name), FOUR), number(cell.baseline(name), 4)]
-        for name in spec.metrics
-    ]  # fmt: skip
-    head = ["metric", "this run", "median of the seeds", "range", "majority class"]
-    labels = ", ".join(f"{i}: {name}" for i, name in enumerate(spec.id2label)) or f"scores, {spec.scale}"
-    name, kind, configuration = data_set(spec)
-    text = f"""---
+    return f"""---
 language: en
 library_name: fairseq
 pipeline_tag: text-classification
@@ -88,7 +74,27 @@ model-index:
       args: {configuration}
     metrics:
 {metrics}
----
+---"""
+
+
+def model_card(cell: Cell, base_model: str | Path) -> str:
+    """Return a model card of a cell's best run, with the ``model-index`` that the Hugging Face Hub reads.
+
+    Args:
+        cell: runs of one task.
+        base_model: path of the pretrained checkpoint.
+    """
+    spec = cell.spec
+    run, result = cell.best
+    values = result["valid"][VALID]
+    rows = [
+        [name, number(values[name], 4), number(statistics.median(cell.values(name)), 4),
+         value_range(cell.values(name), FOUR), number(cell.baseline(name), 4)]
+        for name in spec.metrics
+    ]  # fmt: skip
+    head = ["metric", "this run", "median of the seeds", "range", "majority class"]
+    labels = ", ".join(f"{i}: {name}" for i, name in enumerate(spec.id2label)) or f"scores, {spec.scale}"
+    text = f"""{model_index(spec, result)}
 
 # {spec.name}
 

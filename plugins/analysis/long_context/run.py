@@ -32,14 +32,14 @@ def run(
 
     Args:
         load: from a path to the model, for example ``plugins.hub.load``.
-        checkpoints: paths, each with its name before ``=`` or without. Several with one name are runs of one model,
-            whose results are pooled.
+        checkpoints: paths, each with its name before ``=`` or without. Checkpoints with the same name are runs of the
+            same model, and their results are pooled.
         text: the file to read.
         lengths: tokens, or multiples of the trained length, for example ``4x``.
         scalings: kinds, see :class:`plugins.modules.scaling.Scaling`; kinds that a model does not support are skipped.
         output: folder of the results.
         bar: show progress.
-        settings: of :class:`.losses.Settings`.
+        settings: fields of :class:`.losses.Settings`.
 
     Raises:
         UserError: a file cannot be read, a length or scaling is invalid, the text is too short, an input does not fit
@@ -86,7 +86,7 @@ def check_same_tokens(first: str, one: LanguageModel, path: str, other: Language
 
 
 def check_same_lengths(name: str, runs: Sequence[list[dict]]) -> None:
-    """Check that runs of one name were trained on inputs of one length.
+    """Check that runs with the same name were trained on inputs of the same length.
 
     Raises:
         UserError: they were not.
@@ -113,12 +113,12 @@ def check_lengths(lengths: Sequence[str]) -> None:
     """Check values of ``--lengths`` before a model is loaded.
 
     Raises:
-        UserError: one is neither a number of tokens from 8 on nor a multiple from 1x on.
+        UserError: a length is neither at least 8 tokens nor a multiple of at least 1x.
     """
     for length in lengths:
         match = re.fullmatch(r"(\d{1,9}|\d{1,9}(?:\.\d+)?x)", length)
         if not match or float(length.rstrip("x")) < (1 if length.endswith("x") else 8):
-            raise UserError(f"--lengths {length}: a number of tokens from 8 on is needed, or a multiple from 1x on")
+            raise UserError(f"--lengths {length}: must be at least 8 tokens, or a multiple of at least 1x")
 
 
 def tokens_in(length: str, trained: int) -> int:
@@ -127,7 +127,7 @@ def tokens_in(length: str, trained: int) -> int:
 
 
 def in_words(loss: dict) -> str:
-    """Return a mean with the ends of its interval."""
+    """Format a mean with the ends of its interval."""
     return f"{loss['mean']:.3f}" + ("" if loss["low"] is None else f" ({loss['low']:.3f}-{loss['high']:.3f})")
 
 

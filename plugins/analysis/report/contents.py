@@ -67,10 +67,7 @@ def gather(
         steps.set_description(name)
 
     with named(source):
-        if lm.reads_characters:
-            lm.encode(text)  # an unknown character is reported with its position in the whole text
-        text = text.strip()
-        passage = text if MASK in text else text[passage_start(text) :]
+        text, passage = chosen_passage(lm, text)
         start = excerpt(lm, passage, tokens)
         step("heads")
         patterned = pattern_texts and prompt_of(lm.model) is None  # the patterns describe text only
@@ -97,6 +94,18 @@ def gather(
         "masks": masks,
         "samples": texts,
     }
+
+
+def chosen_passage(lm: LanguageModel, text: str) -> tuple[str, str]:
+    """Return a text without blanks around it, and its part from the first prose on, or all of it if it has masks.
+
+    Raises:
+        UserError: a character is unknown; the error has its position in the whole text.
+    """
+    if lm.reads_characters:
+        lm.encode(text)
+    text = text.strip()
+    return text, text if MASK in text else text[passage_start(text) :]
 
 
 @contextlib.contextmanager

@@ -9,26 +9,6 @@ from plugins.analysis.runs import curves as runs
 from plugins.analysis.runs import grid_tables, grids
 from plugins.files import without_nan
 
-YAML = """
-title: Two axes
-base: "{data} --task t"
-seeds: [1, 2]
-axes:
-  --decoder-layers: [5, 10]
-  head: {a: --head clap, b: [--name, two words]}
-rows:
-  no residual: --no-residual
-"""
-
-
-@pytest.fixture
-def read(tmp_path):
-    def read(text=YAML, *arguments, **options):
-        (tmp_path / "g.yaml").write_text(text)
-        return grids.read_grid(tmp_path / "g.yaml", *arguments, **options)
-
-    return read
-
 
 def record(updates, loss, **more):
     return runs.Record("valid", {"loss": loss, "num_updates": float(updates), **more})

@@ -5,26 +5,6 @@ import toy
 
 from plugins.analysis.runs import grids
 
-YAML = """
-title: Two axes
-base: "{data} --task t"
-seeds: [1, 2]
-axes:
-  --decoder-layers: [5, 10]
-  head: {a: --head clap, b: [--name, two words]}
-rows:
-  no residual: --no-residual
-"""
-
-
-@pytest.fixture
-def read(tmp_path):
-    def read(text=YAML, *arguments, **options):
-        (tmp_path / "g.yaml").write_text(text)
-        return grids.read_grid(tmp_path / "g.yaml", *arguments, **options)
-
-    return read
-
 
 def test_the_product_of_the_axes_and_the_rows_for_every_seed(read):
     grid = read(data="d")
@@ -37,7 +17,7 @@ def test_the_product_of_the_axes_and_the_rows_for_every_seed(read):
 
 
 def test_arguments_are_those_of_base_cell_and_command_line_in_this_order(read):
-    grid = read(YAML, "my data", ["--cpu"])
+    grid = read(None, "my data", ["--cpu"])
     first, second = grid.runs[0].arguments, grid.runs[1].arguments
     assert first == ("my data", "--task", "t", "--decoder-layers", "5", "--head", "clap", "--cpu")
     assert second[5:7] == ("--name", "two words")
@@ -54,7 +34,7 @@ def test_a_grid_may_be_one_command(read):
 
 
 def test_other_seeds_replace_those_of_the_file(read):
-    assert {run.seed for run in read(YAML, "d", seeds=[7]).runs} == {7}
+    assert {run.seed for run in read(None, "d", seeds=[7]).runs} == {7}
 
 
 @pytest.mark.parametrize(("text", "named"), [
