@@ -41,6 +41,7 @@ test: install
 
 quality: install
 	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
 	.venv/bin/mypy
 
 docs: install

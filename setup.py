@@ -29,8 +29,12 @@ setup(
     packages=[*find_packages(include=["plugins", "plugins.*"]), *COMMANDS],
     package_dir=COMMANDS,
     entry_points={"console_scripts": ["fairseq-workbench = fairseq_workbench.__main__:main"]},
-    package_data={"fairseq_workbench.requirements": ["*.txt"], "fairseq_workbench.recipes": ["*.yaml"],
-                  "plugins.analysis.report": ["page.*"], "plugins.diagnostics": ["page/*"]},  # templates and scripts
+    package_data={
+        "fairseq_workbench.requirements": ["*.txt"],
+        "fairseq_workbench.recipes": ["*.yaml"],
+        "plugins.analysis.report": ["page.*"],
+        "plugins.diagnostics": ["page/*"],
+    },  # templates and scripts
     # fairseq is absent on purpose: scripts/install.sh builds it, with --no-build-isolation --no-deps.
     install_requires=pins("torch") + pins("core"),
     extras_require={

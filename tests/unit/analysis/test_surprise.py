@@ -52,9 +52,7 @@ def test_a_figure_is_written(tmp_path):
     assert (tmp_path / "s.png").stat().st_size > 1000
 
 
-def test_the_script_draws_and_writes_what_the_library_computes(
-    tmp_path, monkeypatch, make_char_lm, run_script, capsys
-):
+def test_the_script_draws_and_writes_what_the_library_computes(tmp_path, monkeypatch, make_char_lm, run_script, capsys):
     lm = make_char_lm()
     monkeypatch.setattr("plugins.hub.load", lambda path: lm)
     (tmp_path / "model.pt").touch()

@@ -22,9 +22,7 @@ def test_the_next_command_needs_a_checkpoint_and_a_known_task(tmp_path, task, fi
         (tmp_path / name).touch()
     finished = []
     console = Console(None)
-    console.cfg = SimpleNamespace(
-        checkpoint=SimpleNamespace(save_dir=str(tmp_path)), task=SimpleNamespace(_name=task)
-    )
+    console.cfg = SimpleNamespace(checkpoint=SimpleNamespace(save_dir=str(tmp_path)), task=SimpleNamespace(_name=task))
     console.trainer = SimpleNamespace(get_num_updates=lambda: 7)
     console.display = SimpleNamespace(finish=lambda *arguments: finished.append(arguments))
     display = console.display

@@ -62,7 +62,15 @@ def test_contrast_finds_wrong_labels_and_beats_similarity_alone(ranker):
 
 def test_a_function_that_embeds_ranks_by_the_cosine_of_centered_vectors():
     vectors = np.array([[3.0, 1], [1, 3], [0, 0], [2, 1]])  # the last one is the query's; the mean of three is (2, 5/3)
-    found = specifications.similarities(["a", "b", "", ], ["q"], lambda texts: vectors[: len(texts)])
+    found = specifications.similarities(
+        [
+            "a",
+            "b",
+            "",
+        ],
+        ["q"],
+        lambda texts: vectors[: len(texts)],
+    )
     np.testing.assert_allclose(found[0], [0.5547, -0.8, 0], atol=1e-4)
 
 

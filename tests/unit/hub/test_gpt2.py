@@ -187,19 +187,26 @@ NAMED = {
     "truncated": (lambda d: (d / "pytorch_model.bin").write_bytes(b"PK\3\4"), "pytorch_model.bin"),
     "missing": (
         lambda d: change_weights(d, lambda w: w.pop("transformer.h.1.ln_2.bias")),
-        "pytorch_model.bin", "h.1.ln_2.bias",
+        "pytorch_model.bin",
+        "h.1.ln_2.bias",
     ),
     "shape": (
         lambda d: change_weights(d, lambda w: w.update({"transformer.h.0.mlp.c_fc.weight": torch.zeros(16, 60)})),
-        "pytorch_model.bin", "h.0.mlp.c_fc.weight", "[16, 60]", "config.json", "[16, 64]",
+        "pytorch_model.bin",
+        "h.0.mlp.c_fc.weight",
+        "[16, 60]",
+        "config.json",
+        "[16, 64]",
     ),
     "unknown": (
         lambda d: change_weights(d, lambda w: w.update({"score.weight": torch.zeros(2, 16)})),
-        "pytorch_model.bin", "score.weight",
+        "pytorch_model.bin",
+        "score.weight",
     ),
     "not tied": (
         lambda d: change_weights(d, lambda w: w.update({"lm_head.weight": torch.zeros(300, 16)})),
-        "lm_head.weight", "wte.weight",
+        "lm_head.weight",
+        "wte.weight",
     ),
     "code": (
         lambda d: torch.save({"x": shutil.rmtree}, d / "pytorch_model.bin"),
