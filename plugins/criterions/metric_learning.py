@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Optional  # fairseq's parser does not read `float | None`
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from plugins.analysis.metrics import embedding as embedding_metrics
+from plugins.data.by_length import SMALL_BATCH, cuts
 from plugins.data.embedding import specs
 from plugins.data.embedding.losses import LOSSES, MetricLoss, find
 from plugins.errors import UserError
@@ -49,9 +51,9 @@ class MetricLearningConfig(FairseqDataclass):
 
 @register_criterion("metric_learning", dataclass=MetricLearningConfig)
 class MetricLearningCriterion(FairseqCriterion):
-    """The mean over the anchors of all batches of an
+    """The mean over the anchors of all batches of an update.
 
-    update. A batch without a valid anchor contributes nothing and counts as ``dead_batches``.
+    A batch without a valid anchor contributes nothing and counts as ``dead_batches``.
     """
 
     def __init__(self, cfg: MetricLearningConfig, task: FairseqTask) -> None:
@@ -95,18 +97,25 @@ class MetricLearningCriterion(FairseqCriterion):
     # Texts to vectors
 
     def embed(self, model: BaseFairseqModel, src_tokens: Tensor, src_lengths: Tensor) -> Tensor:
-        """Return the embeddings (N, d) of texts (N, T), in slices that are computed again for their gradients.
+        """Return the embeddings (N, d) of texts (N, T).
 
-        The result and its gradients are those of one large batch (Gao et al., 2021, GradCache), dropout included.
+        Texts are sorted by length and encoded in slices, so that little is computed for padding. With
+        ``--grad-cache-rows``, slices have at most that many texts and are computed again for their gradients: the
+        result and its gradients are those of one large batch (Gao et al., 2021, GradCache), dropout included.
         """
-        rows = self.cfg.grad_cache_rows
-        if not (self.training and rows and len(src_tokens) > rows):
+        cached = self.training and 0 < self.cfg.grad_cache_rows < len(src_tokens)
+        small = SMALL_BATCH[src_tokens.device.type == "cuda"]
+        if not cached and src_tokens.numel() <= small:  # one slice, without copying lengths from the device
             return vectors_of(model, src_tokens, src_lengths)
+        sizes, order = src_lengths.sort(descending=True, stable=True)
+        lengths = sizes.tolist()
+        edges = [0, *cuts(lengths, self.cfg.grad_cache_rows if cached else len(order), small), len(order)]
         parts = []
-        for tokens, lengths in zip(src_tokens.split(rows), src_lengths.split(rows), strict=True):
-            tokens = tokens[:, : int(lengths.max())]
-            parts.append(checkpoint(vectors_of, model, tokens, lengths, use_reentrant=False))
-        return torch.cat(parts)
+        for start, end in pairwise(edges):
+            rows = order[start:end]
+            given = model, src_tokens[rows, : lengths[start]], sizes[start:end]
+            parts.append(checkpoint(vectors_of, *given, use_reentrant=False) if cached else vectors_of(*given))
+        return torch.cat(parts)[order.argsort()]
 
     # Losses: (K, B, d) embeddings to a mean and its weight in an update
 

@@ -8,6 +8,8 @@ from fairseq.data import FairseqDataset
 from plugins.errors import UserError
 
 LENGTH_NOISE = 0.1  # relative noise on lengths, so that batches differ from epoch to epoch
+LEAST_USED = 0.9  # fraction of the tokens of a batch that are not padding, see :func:`cuts`
+SMALL_BATCH = (1024, 16_384)  # tokens, on a CPU and on a GPU: smaller batches take longer for a token
 LARGEST_BATCH = 512  # rows; fairseq gathers the results of validation in messages of 16 kB
 
 
@@ -92,3 +94,21 @@ class ByLength(FairseqDataset):
             batch.append(i)
             longest = length
         return [*batches, np.array(batch)] if batch else batches
+
+
+def cuts(lengths: Sequence[int], most: int, small: int) -> list[int]:
+    """Return where to cut texts in descending order of length into batches, so that little is computed for padding.
+
+    Args:
+        lengths: tokens of each text, the longest first.
+        most: maximum texts in a batch.
+        small: tokens, padding included, that a batch may have however much of it is padding.
+    """
+    found, start, used = [], 0, 0
+    for i, length in enumerate(lengths):
+        padded = (i + 1 - start) * lengths[start]
+        if i > start and (i - start == most or (padded > small and used + length < LEAST_USED * padded)):
+            found.append(i)
+            start, used = i, 0
+        used += length
+    return found

@@ -1,6 +1,6 @@
 """Embed texts with any model of this package, tuned for embeddings or not."""
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from plugins import checkpoints
 from plugins.analysis.metrics.retrieval import unit
+from plugins.data.by_length import SMALL_BATCH, cuts
 from plugins.data.embedding import encoding
 from plugins.data.embedding.specs import POOLINGS
 from plugins.errors import UserError, check
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 TEXTS_AT_ONCE = 16_384  # texts that are tokenized and sorted by length together
 DEFAULT_LONGEST = 512
-LEAST_USED = 0.9  # fraction of the tokens of a batch that are not padding
-SMALL_BATCH = (1024, 16_384)  # tokens, on a CPU and on a GPU: smaller batches take longer for a token
 
 
 class Embedder:
@@ -234,21 +233,3 @@ def encoder_of(lm: CausalLM | CharLM | RobertaInterface) -> encoding.TextEncoder
         (dictionary.eos(),),
         dictionary.pad(),
     )
-
-
-def cuts(lengths: Sequence[int], most: int, small: int) -> list[int]:
-    """Return where to cut texts in descending order of length into batches, so that little is computed for padding.
-
-    Args:
-        lengths: tokens of each text, the longest first.
-        most: maximum texts in a batch.
-        small: tokens, padding included, that a batch may have however much of it is padding.
-    """
-    found, start, used = [], 0, 0
-    for i, length in enumerate(lengths):
-        padded = (i + 1 - start) * lengths[start]
-        if i > start and (i - start == most or (padded > small and used + length < LEAST_USED * padded)):
-            found.append(i)
-            start, used = i, 0
-        used += length
-    return found

@@ -8,6 +8,7 @@ import toy
 from fairseq import tasks
 
 import plugins
+from plugins.criterions import metric_learning
 from plugins.data.embedding import vectors
 from plugins.data.embedding.losses import LOSSES
 
@@ -156,20 +157,24 @@ def test_batches_with_a_single_class_have_zero_loss_and_gradient(tmp_path, base)
         assert all(p.grad is None or not p.grad.any() for p in model.parameters()), loss
 
 
-def test_grad_cache_gives_the_gradients_of_the_whole_batch(tmp_path, base):
+def test_slices_by_length_and_grad_cache_give_the_gradients_of_the_whole_batch(tmp_path, base, monkeypatch):
     data, gradients = runs.write_rows(tmp_path / "data", "pairs"), []
-    for rows in (0, 3):
-        _, model, criterion, sample = runs.one_batch(runs.arguments(
-            data, tmp_path / "run", "--spec", data / "spec.yaml", *start(base), "--metric-loss",
-            "multiple_negatives_ranking", "--dropout", 0, "--attention-dropout", 0, "--grad-cache-rows", rows,
-        ))  # fmt: skip
-        torch.manual_seed(0)
-        for _, parameter in sorted(model.named_parameters()):
-            torch.nn.init.normal_(parameter, std=0.1)
+    _, model, criterion, sample = runs.one_batch(runs.arguments(
+        data, tmp_path / "run", "--spec", data / "spec.yaml", *start(base), "--metric-loss",
+        "multiple_negatives_ranking", "--dropout", 0, "--attention-dropout", 0,
+    ))  # fmt: skip
+    torch.manual_seed(0)
+    for _, parameter in sorted(model.named_parameters()):
+        torch.nn.init.normal_(parameter, std=0.1)
+    for rows, small in ((0, 10**6), (3, 10**6), (0, 1)):
+        monkeypatch.setattr(metric_learning, "SMALL_BATCH", (small, small))
+        criterion.cfg.grad_cache_rows = rows
+        model.zero_grad()
         criterion.train()(model.train(), sample)[0].backward()
-        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+        gradients.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
     for name, whole in gradients[0].items():
-        torch.testing.assert_close(gradients[1][name], whole, rtol=1e-4, atol=1e-5)
+        for sliced in gradients[1:]:
+            torch.testing.assert_close(sliced[name], whole, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
