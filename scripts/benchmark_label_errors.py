@@ -56,6 +56,9 @@ def parse_args(argv=None):
     job_options.add_fine_tuning(parser)
     add("--frozen", action="store_true", help="do not fine-tune it, train heads on its features: all plantings in one "
         "process")  # fmt: skip
+    add("--stacked", action="store_true", help="fine-tune the models of all plantings in one process, as one model "
+        "with stacked weights: fast for small models on a GPU")  # fmt: skip
+    add("--config", metavar="YAML", help="hyperparameters; see examples/glue/recipes")
     add("--folds", type=int, default=3, metavar="N", help="cross-validation folds (%(default)s)")
     add("--seeds", nargs="+", type=int, default=[1], metavar="N", help="seeds of the fine-tuning (1)")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
@@ -64,8 +67,10 @@ def parse_args(argv=None):
     args = parser.parse_args(argv)
     if sum(map(bool, (args.data, args.task, args.lines, args.planted))) != 1:
         parser.error("give one of --task, --data, --lines and --planted")
-    if args.frozen and not args.checkpoint:
-        parser.error("--frozen needs --checkpoint")
+    if (args.frozen or args.stacked) and not args.checkpoint:
+        parser.error("--frozen and --stacked need --checkpoint")
+    if args.frozen and args.stacked:
+        parser.error("give one of --frozen and --stacked")
     if args.task and not args.glue_dir:
         parser.error("--glue-dir must name the folder of the task's files")
     return args
@@ -74,7 +79,7 @@ def parse_args(argv=None):
 def main():
     args = parse_args()
     task = args.task if args.task and args.task.endswith((".yaml", ".yml")) else None
-    used = [args.data, task, *(args.lines or []), *(args.planted or [])]
+    used = [args.data, task, args.config, *(args.lines or []), *(args.planted or [])]
     command.check_inputs(used, [args.glue_dir], [args.checkpoint])
     command.check_outputs(folders=[args.output])
     command.check_tasks([args.task], "--task", args.glue_dir)
@@ -100,7 +105,7 @@ def trained(args):
     from plugins.checkpoints import find_checkpoint
     from plugins.data.glue import dataset
     from plugins.diagnostics import planted
-    from plugins.glue import cross_fitting, label_benchmark
+    from plugins.glue import cross_fitting, hyperparameters, label_benchmark
 
     user_dir.load(args.user_dir)
     resources = job_options.resources(args, args.cpu)
@@ -109,10 +114,11 @@ def trained(args):
     if args.checkpoint:
         checkpoint = Path(find_checkpoint(args.checkpoint)).resolve()
         given = {"epochs": args.epochs, "lr": [args.lr], "batch_size": [args.batch_size], "options": args.options}
-        setting = cross_fitting.Setting(args.output.resolve(), checkpoint, args.seeds, given, {},
+        setting = cross_fitting.Setting(args.output.resolve(), checkpoint, args.seeds, given,
+                                        hyperparameters.read_yaml(args.config) if args.config else {},
                                         resources.on_cpu, dataset.default_cache())  # fmt: skip
     wanted = label_benchmark.plantings(rows, args.kinds, args.rates, args.plantings)
-    found = label_benchmark.train(rows, wanted, args.folds, setting, resources, args.frozen)
+    found = label_benchmark.train(rows, wanted, args.folds, setting, resources, args.frozen, args.stacked)
     planted.write(args.output / "planted.npz", found)
     return found
 

@@ -51,6 +51,8 @@ def parse_args(argv=None):
     )
     add("--frozen", action="store_true", help="train classification heads on frozen features instead of fine-tuning: "
         "faster; usable information is then a lower bound")  # fmt: skip
+    add("--stacked", action="store_true", help="fine-tune the models of all folds and seeds in one process, as one "
+        "model with stacked weights: fast for small models on a GPU; nothing is resumed")  # fmt: skip
     add("--null", choices=["prior", "model"], default="prior", help="prediction without the input: the distribution of "
         "the training labels (default), or a model trained on the empty input")  # fmt: skip
     add("--calibration", choices=["temperature", "bias"], default="temperature", help="calibration of the logits: "
@@ -77,6 +79,8 @@ def parse_args(argv=None):
         parser.error("--scores is an option of --data")
     if args.task and not args.glue_dir:
         parser.error("--glue-dir must name the folder of the task's files")
+    if args.stacked and (args.frozen or args.scores):
+        parser.error("--stacked fine-tunes classifiers: give it without --frozen and --scores")
     if args.folds < 2:
         parser.error(f"--folds must be at least 2, but is {args.folds}")
     return args
@@ -140,7 +144,8 @@ def trained(args):
         None if cache == "none" else cache,
     )  # fmt: skip
     request = diagnose.Request(args.folds, args.inputs, args.null, args.sizes, args.similarity, wordnet=args.wordnet,
-                               slices=columns, frozen=args.frozen, bias=args.calibration == "bias")  # fmt: skip
+                               slices=columns, frozen=args.frozen, stacked=args.stacked,
+                               bias=args.calibration == "bias")  # fmt: skip
     if args.jobs is None:
         many = 1000 if args.launcher == "submitit" else runs.fitting(checkpoint, args.threads, setting.cpu)
         resources = dataclasses.replace(resources, at_a_time=many)

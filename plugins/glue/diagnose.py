@@ -24,7 +24,7 @@ from plugins.errors import check
 from plugins.files import make_folder
 from plugins.jobs import Resources
 
-from . import cross_fitting, frozen
+from . import cross_fitting, frozen, stacked
 from .cross_fitting import Cell, Recorded, Setting
 
 FULL = "full"
@@ -44,6 +44,7 @@ class Request:
         wordnet: folder of WordNet's files, or None.
         slices: {name: values of n training rows}.
         frozen: train heads on fixed features of the model instead of fine-tuning it.
+        stacked: fine-tune all models in one process, see :mod:`.stacked`.
         bias: calibrate by a bias for each class as well as a temperature.
     """
 
@@ -56,6 +57,7 @@ class Request:
     wordnet: str | None = None
     slices: Mapping[str, Sequence[str]] | None = None
     frozen: bool = False
+    stacked: bool = False
     bias: bool = False
 
 
@@ -107,6 +109,8 @@ def diagnose(rows: Rows, setting: Setting, request: Request, resources: Resource
     cells, groups = cells_of(rows, request)
     if request.frozen:
         recorded = frozen.run(list(cells.values()), setting)
+    elif request.stacked:
+        recorded = stacked.run(list(cells.values()), setting)
     else:
         recorded = cross_fitting.run(list(cells.values()), setting, resources)
     recorded = {name: recorded[cell.name] for name, cell in cells.items()}

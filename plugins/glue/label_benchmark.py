@@ -15,7 +15,7 @@ from plugins.diagnostics.planted import Planted, Planting
 from plugins.files import make_folder, write_json, write_text
 from plugins.jobs import Resources
 
-from . import cross_fitting, frozen
+from . import cross_fitting, frozen, stacked
 from .cross_fitting import Cell, Setting
 
 CLEANLAB = ("self_confidence", "normalized_margin", "confidence_weighted_entropy", "normalized_margin adjusted",
@@ -37,7 +37,7 @@ def plantings(rows: Rows, kinds: Sequence[str], rates: Sequence[float], count: i
 
 def train(
     rows: Rows, planted: Sequence[Planting], count: int, setting: Setting | None, resources: Resources,
-    fixed: bool = False,
+    fixed: bool = False, together: bool = False,
 ) -> Planted:  # fmt: skip
     """Return out-of-fold logits of models trained on each planting.
 
@@ -48,12 +48,16 @@ def train(
         setting: settings of the fine-tuning; None: train linear models on TF-IDF vectors.
         resources: resources of the fine-tuning.
         fixed: train heads on frozen features of the checkpoint (see :mod:`.frozen`) instead of fine-tuning it.
+        together: fine-tune all models in one process (see :mod:`.stacked`).
     """
     groups = duplicates.find(duplicates.joined(rows.texts)).groups
     row_folds = folds.stratified(rows.labels, count, groups, 1)
     if setting is not None:
         cells = [Cell(one.name, replace(rows, labels=one.given), row_folds) for one in planted]
-        recorded = frozen.run(cells, setting) if fixed else cross_fitting.run(cells, setting, resources)
+        if fixed or together:
+            recorded = (frozen if fixed else stacked).run(cells, setting)
+        else:
+            recorded = cross_fitting.run(cells, setting, resources)
         logits = [recorded[cell.name].held_out[-1] for cell in cells]
     else:
         texts = [" ".join(row) for row in zip(*rows.texts, strict=True)]

@@ -136,7 +136,7 @@ class Readers:
             folder / "masked" / "dict.txt": (None, None, lambda p: hub.load(str(p.parent))),
             folder / "masked" / "sentencepiece.bpe.model": (None, None, lambda p: hub.load(str(p.parent))),
         }
-        self.files |= diagnostics_files(self.made("diagnostics"))
+        self.files |= diagnostics_files(self.made("diagnostics")) | rows_files(self.made("rows"))
         for path, (write, content, _) in list(self.files.items()):
             if write is not None:
                 write(path, content)
@@ -204,6 +204,33 @@ def diagnostics_files(folder):
         folder / "pvi.csv": (files.write_text, pvi, formats.read),
         folder / "planted.npz": (lambda p, _: planted.write(p, toy_planted()), "", lambda p: planted.read([p])),
     }
+
+
+def rows_files(folder):
+    """Return {path: (write, content, read)} of the files that embeddings and preferences read."""
+    from plugins import files
+    from plugins.data.embedding import rows, specs, vectors
+    from plugins.data.preference import rows as preferences
+
+    spec = {"name": "mine", "files": {"train": "train.tsv"}, "text": ["a", "b"], "label": "label",
+            "labels": ["yes", "no"]}  # fmt: skip
+    pairs = specs.RowSpec("mine", {"train": "train.tsv"}, ("a", "b"), "label", ("yes", "no"), (), {}, ())
+    table = "a\tb\tlabel\n" + "".join(f"one {i}\ttwo {i}\t{('yes', 'no')[i % 2]}\n" for i in range(9))
+    chosen = "".join(json.dumps({"chosen": f"good {i}", "rejected": "bad", "margin": 1.5}) + "\n" for i in range(9))
+    rated = "text,score\n" + "".join(f"text {i},0.{i}\n" for i in range(9))
+    return {
+        folder / "spec.yaml": (files.write_text, json.dumps(spec), lambda p: specs.read(str(p))),
+        folder / "train.tsv": (files.write_text, table, lambda p: rows.read(p, pairs)),
+        folder / "chosen.jsonl": (files.write_text, chosen, preferences.read),
+        folder / "rated.csv": (files.write_text, rated, preferences.read),
+        folder / "vectors.npz": (lambda p, _: vectors.write(p, [toy_vectors()]), "", vectors.read),
+    }
+
+
+def toy_vectors():
+    import numpy as np
+
+    return np.ones((3, 2), np.float32), ["0", "1", "2"], ["a", "b", "c"]
 
 
 def toy_planted():
