@@ -11,6 +11,7 @@ from parallel_runs import (
     UPDATES,
     finish,
     free_port,
+    glue,
     hydra_masked_lm,
     largest_difference,
     masked_lm,
@@ -69,6 +70,22 @@ def test_a_run_of_two_is_continued_by_another_number(tmp_path, size):
     assert largest_difference(tmp_path / "whole", tmp_path / "resumed") <= ROUNDING
     count = len(validations(resumed))
     assert count and same_validations(whole, resumed, last=count) is None
+
+
+def test_accumulation_that_changes_with_the_epoch(tmp_path):
+    """``--update-freq 4,2``: four batches an update in the first epoch, two from the second one on."""
+    command = glue(tmp_path)  # 64 rows: 4 updates, then 8 in an epoch
+    for size, accumulated in ((1, "4,2"), (2, "2,1")):
+        train(command, tmp_path / str(size), size, **PLAIN | {"update_freq": accumulated})
+    assert largest_difference(tmp_path / "1", tmp_path / "2") <= ROUNDING
+
+
+def test_validation_with_fewer_items_than_processes(tmp_path):
+    command = glue(tmp_path)
+    path = tmp_path / "glue" / "RTE" / "dev.tsv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))  # two items
+    outcomes = {size: train(command, tmp_path / str(size), size, **PLAIN) for size in (1, 4)}
+    same_validations(outcomes[1][0], outcomes[4][0])
 
 
 # Random numbers, and what goes wrong

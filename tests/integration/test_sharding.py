@@ -51,11 +51,29 @@ def test_a_sharded_run_resumes_sharded_and_as_one_process(tmp_path):
     assert hub.load(tmp_path / "sharded" / "checkpoint_last.pt").fill_mask("the <mask>", topk=2)
 
 
+def test_four_processes_reach_the_parameters_of_a_single_process(tmp_path):
+    command, plain = parallel.masked_lm(tmp_path), {"optimizer": "sgd", "lr": 0.1, "batches": 4}
+    parallel.train(command, tmp_path / "one", **plain)
+    parallel.train([*command, "--shard"], tmp_path / "four", size=4, **plain)
+    assert parallel.largest_difference(tmp_path / "one", tmp_path / "four") < ROUNDING
+
+
 def lora(folder):
     return [*parallel.glue(folder), "--peft", "lora"]
 
 
-@pytest.mark.parametrize("task", [parallel.style, parallel.embedding, parallel.preference, lora])
+def prompt(folder):
+    return [*parallel.glue(folder), "--peft", "prompt", "--prompt-tokens", 3, "--max-positions", 29]
+
+
+def last_layer(folder):
+    return [*parallel.summarization(folder), "--rouge-sample", 0, "--peft", "last_layer"]
+
+
+TUNED = [parallel.style, parallel.embedding, parallel.preference, lora, prompt, last_layer]
+
+
+@pytest.mark.parametrize("task", TUNED, ids=lambda task: task.__name__)
 def test_other_tasks_and_adapters_continue_with_another_number_of_processes(tmp_path, task):
     command, plain = task(tmp_path), {"optimizer": "sgd", "lr": 0.1}  # whose steps do not amplify rounding
     parallel.train(command, tmp_path / "one", **plain)
