@@ -11,6 +11,7 @@ Shapes: B rows of a cache, S tokens in its longest row including the new one, C 
 in the vocabulary.
 """
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -45,7 +46,8 @@ class Stepper:
         self._graph = torch.compile(  # type: ignore[call-overload]  # its overloads lack isolate_recompiles
             run_layers, fullgraph=True, dynamic=False, isolate_recompiles=True, options=OPTIONS
         )
-        self._marked: Tensor | None = None  # keys whose dimensions are marked as dynamic
+        self._last: tuple = (None, 0)  # the inputs of the last step, see continues
+        self._checked = 0  # steps on end with such inputs
 
     def prepare(self, cache: Cache, rows: int, steps: int, compiled: bool | None = None) -> None:
         """Decide whether the steps that follow a cache are compiled.
@@ -102,22 +104,33 @@ class Stepper:
         else:
             places = where[:, 0]
         style = {name: torch.as_tensor(value) for name, value in cache.style.items()}
-        self.mark(bias, cache)
-        logits, style = self._graph(
-            decoder, x, placement.key_angles, bias, places, cache.keys, cache.values, styles, style
-        )
+        skips = self.continues(cache, styles)
+        if not skips:
+            self.mark(bias, cache)
+        with torch.compiler.set_stance(skip_guard_eval_unsafe=True) if skips else contextlib.nullcontext():
+            logits, style = self._graph(
+                decoder, x, placement.key_angles, bias, places, cache.keys, cache.values, styles, style
+            )
         cache.style.update(style)
         cache.advance(1)
         return logits
 
+    def continues(self, cache: Cache, styles: Tensor | None) -> bool:
+        """Return whether the guards of the graph passed for inputs that differ from these in S and in numbers only.
+
+        They are not needed then. They are in the first two steps after a prompt, since the state of a style comes from
+        the model in the first of them, and from the graph later.
+        """
+        before, self._last = self._last, (cache.keys[0], cache.length, cache.lengths is None, styles is None)
+        same = before[0] is self._last[0] and before[1] + 1 == cache.length and before[2:] == self._last[2:]
+        self._checked = self._checked + 1 if same else 0
+        return self._checked > 1
+
     def mark(self, bias: Tensor, cache: Cache) -> None:
-        """Mark the lengths of new tensors as dynamic."""
-        torch._dynamo.mark_dynamic(bias, 3)
-        if cache.keys[0] is self._marked:
-            return
-        self._marked = cache.keys[0]
+        """Mark lengths as dynamic. Loops are parallel or not by the size that inductor expects, a full cache."""
+        torch._dynamo.mark_dynamic(bias, 3, hint_override=cache.capacity)
         for tensor in (*cache.keys, *cache.values):
-            torch._dynamo.mark_dynamic(tensor, 2)
+            torch._dynamo.mark_dynamic(tensor, 2, hint_override=cache.capacity + 1)
 
 
 class StepState:
