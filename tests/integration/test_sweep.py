@@ -93,7 +93,7 @@ def test_a_dry_run_prints_the_commands_and_writes_no_file(grid, toy_data, tmp_pa
 
 
 def test_an_interrupted_run_resumes_from_its_checkpoint(grid, toy_data, tmp_path):
-    long = ["--max-update", 400, "--save-interval-updates", 50, "--keep-interval-updates", 1]
+    long = ["--max-update", 150, "--save-interval-updates", 25, "--keep-interval-updates", 1]
     more = ["--seeds", 1, "--jobs", 1, "--", *long]
     process = start(grid, tmp_path / "out", toy_data, *more)
     folder = tmp_path / "out" / "runs" / "encoder-attention-heads=2_seed=1"
@@ -108,7 +108,7 @@ def test_an_interrupted_run_resumes_from_its_checkpoint(grid, toy_data, tmp_path
     assert done.status == 0, done.text
     log = (folder / "log").read_text()
     assert "Loaded checkpoint" in log and log.count("$ fairseq-train") == 2
-    assert json.loads((tmp_path / "out" / "results.json").read_text())["cells"][0]["updates"]["mean"] == 400
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["cells"][0]["updates"]["mean"] == 150
 
 
 def test_a_run_that_fails_is_named_in_one_line(grid, tmp_path):
