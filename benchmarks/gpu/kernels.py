@@ -73,7 +73,7 @@ def alibi_bias(length: int, device: str | torch.device) -> Tensor:
 
 def ways(length: int, sequences: int, device: str) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
     """Return {name: attention of (B, H, T, D)}."""
-    from plugins.modules.attention import attend
+    from plugins.modules.scaled_dot_product import attend
 
     bias32 = alibi_bias(length, device).float()
     bias16 = bias32.bfloat16()

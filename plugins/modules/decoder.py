@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import writes_scores
 from .cache import Cache
 from .compiling import Compilable, vary
 from .decoder_layer import Block, CausalSelfAttention, FeedForward
@@ -22,6 +21,7 @@ from .placement import Placement, query_type
 from .positions import Positions, Spec, Where
 from .positions import build as build_positions
 from .recompute import call
+from .scaled_dot_product import writes_scores
 from .scaling import Scaling
 from .soft_prompt import Prompt
 

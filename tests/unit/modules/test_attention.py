@@ -7,18 +7,10 @@ import torch
 import torch.nn.functional as F
 import toy
 
-from plugins.modules.attention import (
-    Rows,
-    SelfAttention,
-    attend,
-    attend_placed,
-    attention_weights,
-    group_by_sequence,
-    match_types,
-    writes_scores,
-)
+from plugins.modules.attention import Rows, SelfAttention, group_by_sequence
 from plugins.modules.placement import MOST_SCORES, Placement, query_type
 from plugins.modules.positions import Positions, Spec, build
+from plugins.modules.scaled_dot_product import attend, attend_placed, attention_weights, match_types, writes_scores
 from plugins.modules.scaling import Scaling
 
 CPU = torch.device("cpu")

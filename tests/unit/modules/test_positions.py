@@ -6,11 +6,11 @@ import pytest
 import torch
 import toy
 
-from plugins.modules.attention import attention_weights
 from plugins.modules.decoder import Decoder
 from plugins.modules.offset_bias import SHORT
 from plugins.modules.placement import Placement
 from plugins.modules.positions import DECODER_SCHEMES, SCHEMES, Positions, Spec, build
+from plugins.modules.scaled_dot_product import attention_weights
 
 CPU = torch.device("cpu")
 WIDTH, HEADS, PAD = 16, 2, 1

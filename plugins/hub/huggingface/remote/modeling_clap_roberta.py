@@ -15,13 +15,14 @@ from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput, Model
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from plugins.modules.activations import ACTIVATIONS
-from plugins.modules.attention import PADDED_KEY, SelfAttention
+from plugins.modules.attention import SelfAttention
 from plugins.modules.clap_head import ClapHead, RobertaHead
 from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbedding, embedding_scale
 from plugins.modules.placement import Placement
 from plugins.modules.pooler import ClassificationHead
 from plugins.modules.positions import Spec
 from plugins.modules.positions import build as build_positions
+from plugins.modules.scaled_dot_product import PADDED_KEY
 from plugins.modules.scaling import Scaling
 
 from .configuration_clap_roberta import ClapRobertaConfig
