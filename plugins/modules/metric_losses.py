@@ -100,6 +100,8 @@ def _hardest_gap(embeddings: Tensor, labels: Tensor, distance: str) -> Tensor:
     """Return the farthest positive minus the nearest negative of each valid anchor, (A,)."""
     d = pairwise(embeddings, embeddings, distance)
     positive, negative, valid = masks(labels)
+    if not valid.any():
+        return d.new_zeros(0)
     farthest = d.masked_fill(~positive, -math.inf)[valid].amax(1)
     return farthest - d.masked_fill(~negative, math.inf)[valid].amin(1)
 
@@ -178,7 +180,8 @@ def online_contrastive(a: Tensor, b: Tensor, labels: Tensor, margin: float = 0.5
     positives, negatives = d[similar], d[~similar]
     if len(positives) and len(negatives):
         nearest, farthest = negatives.min(), positives.max()
-        positives, negatives = positives[positives > nearest], negatives[negatives < farthest]
+        # A distance that is not a number is kept, so that the loss shows it.
+        positives, negatives = positives[~(positives <= nearest)], negatives[~(negatives >= farthest)]
     loss = (positives**2).sum() + ((margin - negatives).relu() ** 2).sum()
     return loss.to(a.dtype), len(positives) + len(negatives)
 
@@ -260,10 +263,11 @@ def multiple_negatives_ranking(
 
 def _diagonal_cross_entropy(scores: Tensor, same: Tensor | None, like: Tensor) -> Loss:
     own = torch.eye(*scores.shape, dtype=torch.bool, device=scores.device)
+    negative = ~own
     if same is not None:
-        ignored = F.pad(same, (0, scores.size(1) - same.size(1))) & ~own
-        scores = scores.masked_fill(ignored, -math.inf)
-    valid = ((scores > -math.inf) & ~own).any(1)
+        negative &= ~F.pad(same, (0, scores.size(1) - same.size(1)))
+        scores = scores.masked_fill(~negative & ~own, -math.inf)
+    valid = negative.any(1)
     return average(-scores.log_softmax(1).diagonal()[valid], like)
 
 

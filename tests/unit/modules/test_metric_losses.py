@@ -208,3 +208,16 @@ def test_supervised_contrastive_averages_over_the_positives_of_an_anchor():
     x = torch.stack([angles.cos(), angles.sin()], 1)
     loss, count = losses.supervised_contrastive(x, torch.tensor([0, 0, 0, 1, 1]), scale=1)
     assert (loss.item(), count) == (close(1.1165940050957723), 5)
+
+
+@pytest.mark.parametrize("name", BY_CLASS)
+def test_a_batch_without_rows_is_zero(name):
+    loss, count = getattr(losses, name)(torch.zeros(0, 2), torch.zeros(0, dtype=torch.long))
+    assert (loss.item(), count) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["contrastive", "online_contrastive", "multiple_negatives_ranking"])
+def test_vectors_that_are_not_numbers_are_seen_in_the_loss(name):
+    labels = () if name == "multiple_negatives_ranking" else (PAIRS,)
+    loss, count = getattr(losses, name)(torch.full((4, 2), math.nan), rows(B, torch.float32), *labels)
+    assert math.isnan(loss.item()) and count == 4
