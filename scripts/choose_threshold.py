@@ -35,9 +35,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.recall is not None and args.metric != "precision_at_recall":
-        parser.error("--recall belongs to --metric precision_at_recall")
+        parser.error("--recall is an option of --metric precision_at_recall")
     if args.costs and args.metric != "cost":
-        parser.error("--costs belongs to --metric cost")
+        parser.error("--costs is an option of --metric cost")
     return args
 
 

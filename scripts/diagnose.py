@@ -64,7 +64,7 @@ def parse_args(argv=None):
     add("--bins", type=int, default=5, metavar="N", help="bins of regression scores, for slices (%(default)s)")
     add("--skip-bad-rows", action="store_true", help="skip malformed rows and report their number")
     add("--cache-dir", metavar="DIR", help="cache of tokenized files, or none (default: under ~/.cache)")
-    add("--no-figures", action="store_true", help="draw nothing")
+    add("--no-figures", action="store_true", help="do not draw figures")
     add("--cpu", action="store_true", help="run on the CPU even if there is a GPU")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
     job_options.add(parser, None, "one per GPU, else what cores and memory allow")

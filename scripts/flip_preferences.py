@@ -36,7 +36,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if (args.which == "model") != bool(args.checkpoint):
-        parser.error("--which model and --checkpoint CKPT belong together")
+        parser.error("--which model and --checkpoint CKPT must be given together")
     return args
 
 

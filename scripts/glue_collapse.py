@@ -32,7 +32,12 @@ def parse_args(argv=None):
     add("--models", nargs="+", required=True, metavar="DIR", help="folders that contain MODEL/checkpoint_best.pt")
     add("--recipes", nargs="+", default=names, choices=names, metavar="NAME", help=f"among {', '.join(names)}")
     add("--tasks", nargs="+", default=["CoLA", "RTE", "MRPC"], metavar="TASK", help="(default: CoLA RTE MRPC)")
-    add("--options", nargs=argparse.REMAINDER, default=[], help="last: more options of run_glue.py, as --seeds 1")
+    add(
+        "--options",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="more options of run_glue.py, for example --seeds 1; must be the last option",
+    )
     add("-o", "--output", required=True, metavar="DIR", help="folder to write")
     return parser.parse_args(argv)
 

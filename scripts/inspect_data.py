@@ -25,16 +25,16 @@ def parse_args(argv=None):
     add("--text", nargs="+", default=[], metavar="COLUMN", help="one or two columns of text (default: known names)")
     add("--label", metavar="COLUMN", help="column of the classes (default: label, gold_label, ...)")
     add("--glue-task", metavar="TASK", help="a task of GLUE, in place of files")
-    add("--spec", metavar="YAML", help="a task of your own, in place of files")
+    add("--spec", metavar="YAML", help="YAML file of a custom task, instead of files")
     add("--glue-dir", metavar="DIR", help="folder of the task's files, for --glue-task and --spec")
     add("--bins", type=int, default=5, metavar="N", help="classes that scores are cut into (%(default)s)")
-    add("--skip-bad-rows", action="store_true", help="leave out malformed rows, and count them")
+    add("--skip-bad-rows", action="store_true", help="skip malformed rows and print their number")
     add("--similarity", type=float, default=0.8, metavar="X", help="Jaccard similarity of 5-character pieces from "
         "which texts are near duplicates (%(default)s)")  # fmt: skip
     add("--draws", type=int, default=20, metavar="N", help="shuffled labels for the floor of divergences (%(default)s)")
     add("--recipe", choices=["gothate"], help="add the divergences of a published method, for comparison")
     add("--seed", type=int, default=1, metavar="N", help="random seed (%(default)s)")
-    add("--no-figures", action="store_true", help="draw nothing")
+    add("--no-figures", action="store_true", help="do not draw figures")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
     args = parser.parse_args(argv)
     if sum(map(bool, (args.files, args.glue_task, args.spec))) != 1:

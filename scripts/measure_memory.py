@@ -8,7 +8,7 @@ Each variant runs for a few updates in processes of its own. The table has MiB, 
 gradients, optimizer state, what the forward pass leaves for the backward pass (activations), all tensors at their peak,
 and the process (peak resident set, VmHWM, with glibc's malloc set to return freed memory); then the process with the
 usual malloc, tokens/s, and the loss of the last update. On a GPU the JSON also has what torch's allocator reserved and
-what the driver reports. A variant that cannot run here is a row with the reason.
+what the driver reports. For a variant that cannot run, the table has the reason.
 """
 
 import argparse

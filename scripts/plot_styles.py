@@ -38,7 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--text", type=Path, nargs="+", required=True, metavar="FILE", help="texts in UTF-8")
     add("-o", "--output", type=Path, default=Path("plots"), metavar="DIR", help="output folder (default: %(default)s)")
     add("--evaluation", type=Path, metavar="JSON", help="file of scripts/evaluate_style.py for the checkpoint")
-    add("--judge", choices=("svm", "bayes"), default="svm", help="judge whose verdict is drawn (default: %(default)s)")
+    add("--judge", choices=("svm", "bayes"), default="svm", help="judge whose results are drawn (default: %(default)s)")
     add("--windows", type=int, default=100, metavar="N", help="blocks of each text to read (default: %(default)s)")
     add(
         "--characters",

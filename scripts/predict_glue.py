@@ -35,7 +35,7 @@ def parse_args(argv=None):
     add("--submission", metavar="ZIP", help="with --runs: file to write")
     add("--official-labels", action="store_true", help="write labels as in the files (0, 1), not by name")
     add("--device", type=command.device, default="cpu", metavar="D", help="for example cuda (%(default)s)")
-    add("--skip-bad-rows", action="store_true", help="leave out malformed rows, and count them")
+    add("--skip-bad-rows", action="store_true", help="skip malformed rows and print their number")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if bool(args.runs) != bool(args.submission):

@@ -118,7 +118,7 @@ def add_token_options(group: argparse._ArgumentGroup) -> None:
         type=int,
         metavar="N",
         help="symbols in the dictionary, fairseq's four special ones included "
-        "(default: 8000, or as many as the text gives)",
+        "(default: 8000, or fewer if the text has fewer)",
     )
     add("--sentencepiece-model", metavar="FILE", help="use this model instead of training one")
     add("--gpt2-dir", metavar="DIR", help="folder with encoder.json, vocab.bpe and dict.txt")

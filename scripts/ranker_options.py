@@ -11,14 +11,19 @@ def add(parser: argparse.ArgumentParser, checkpoint: str = "--checkpoint") -> No
     add(checkpoint, dest="ranker_checkpoint", metavar="CKPT", help="model of --ranker embeddings: trained with "
         "--task embedding, or any language model")  # fmt: skip
     methods = [prefix + name for prefix in ("contrast-", "") for name in ("rrf", "borda", "median", "mean")]
-    add("--aggregate", choices=methods, default=methods[0], help="joins the rankings by each query (%(default)s)")
+    add(
+        "--aggregate",
+        choices=methods,
+        default=methods[0],
+        help="how the rankings by each query are combined (%(default)s)",
+    )
     parser.set_defaults(ranker_flag=checkpoint)
 
 
 def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Exit if ``--ranker embeddings`` has no model, or another ranker has one."""
     if (args.ranker == "embeddings") != bool(args.ranker_checkpoint):
-        parser.error(f"--ranker embeddings and {args.ranker_flag} belong together")
+        parser.error(f"--ranker embeddings and {args.ranker_flag} must be given together")
 
 
 def ranker(args: argparse.Namespace):

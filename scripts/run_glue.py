@@ -70,7 +70,7 @@ def parse_args(argv=None):
     )
     add("--config", metavar="YAML", help="hyperparameters in a file; see examples/glue/recipes")
     add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
-    add("--skip-bad-rows", action="store_true", help="leave out malformed rows, and count them")
+    add("--skip-bad-rows", action="store_true", help="skip malformed rows and print their number")
     add("--cache-dir", metavar="DIR", help="cache of tokenized files, or none (default: under ~/.cache)")
     add("--cpu", action="store_true", help="do not use a GPU")
     job_options.add(parser, None, "one per GPU, else what cores and memory allow")

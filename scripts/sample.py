@@ -64,7 +64,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         choices=["float32", "bfloat16", "int8"],
         help="data type of the weights (%(default)s)",
     )
-    compiled = "compile the steps on a CPU: seconds, once on a machine (where the length repays it)"
+    compiled = "compile the steps on a CPU, which takes some seconds and is cached (default: for long texts)"
     add("--compile", action=argparse.BooleanOptionalAction, help=compiled)
     add("--device", type=command.device, default="cpu", metavar="D",
         help="for example cuda; random numbers differ by device (%(default)s)")  # fmt: skip

@@ -27,7 +27,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--seeds", type=job_options.positive, default=3, metavar="N", help="(%(default)s)")
     add("--min-gap", type=float, default=0.5, metavar="X", help="smallest difference of compared ratings (%(default)s)")
     add("--pairs-per-text", type=job_options.positive, default=4, metavar="N",
-        help="comparisons that a rated text starts (%(default)s)")  # fmt: skip
+        help="comparisons sampled per rated text (%(default)s)")  # fmt: skip
     add("--updates", type=job_options.positive, default=100, metavar="N", help="of each run (%(default)s)")
     add("--lr", type=float, default=1e-3, metavar="X", help="(%(default)s)")
     add("--batch-size", type=job_options.positive, default=16, metavar="N", help="comparisons (%(default)s)")

@@ -67,7 +67,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--document-tokens", type=int, metavar="N", help="truncate documents to N tokens (as many as fit)")
     speed = parser.add_argument_group("speed")
     speed.add_argument("--batch-size", type=int, default=8, metavar="N", help="documents per batch (%(default)s)")
-    compiled = "compile the steps on a CPU: seconds, once on a machine (where the number of summaries repays it)"
+    compiled = "compile the steps on a CPU, which takes some seconds and is cached (default: for many summaries)"
     speed.add_argument("--compile", action=argparse.BooleanOptionalAction, help=compiled)
     dtypes = ["float32", "bfloat16", "int8"]
     speed.add_argument("--dtype", default="float32", choices=dtypes, help="data type of the weights (%(default)s)")

@@ -85,7 +85,7 @@ def fill_in(complete_options: Callable, parser: ArgumentParser, given: list[str]
     if program is None:
         return []
     if NO_DEFAULTS not in parser._option_string_actions:
-        parser.add_argument(NO_DEFAULTS, action="store_true", help="leave out the default options of the task")
+        parser.add_argument(NO_DEFAULTS, action="store_true", help="do not fill in the default options of the task")
     if NO_DEFAULTS in given:
         return []
     added, source = complete_options(program, options_given(parser, given))

@@ -70,7 +70,7 @@ def check(cfg: Any) -> None:
             check_memory_efficient(name, base in asked, cfg.get("optimizer"))
     flags = ["--" + name for name in asked] + ([f"--mixed-precision {mixed}"] if mixed != "none" else [])
     if len(flags) > 1:
-        raise UserError(f"{' and '.join(flags)} exclude each other; choose one, preferably --mixed-precision bf16")
+        raise UserError(f"{' and '.join(flags)} cannot be combined; choose one, preferably --mixed-precision bf16")
     on_cpu = common.cpu or not torch.cuda.is_available()
     if on_cpu and asked:
         why = "--cpu was given" if torch.cuda.is_available() else "torch sees no GPU"

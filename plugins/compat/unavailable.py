@@ -42,7 +42,7 @@ def check(cfg: Any) -> None:
         raise UserError(f"--attn-implementation flex_attention needs {lacks}; use sdpa")
     kind = getattr(cfg.get("optimizer"), "_name", None)
     if cfg.distributed_training.ddp_backend == SHARDED and kind in GROUPED:
-        raise UserError(f"--ddp-backend {SHARDED} and --optimizer {kind} exclude each other; leave out the former")
+        raise UserError(f"--ddp-backend {SHARDED} and --optimizer {kind} cannot be combined; omit the former")
 
 
 def lacking() -> str | None:

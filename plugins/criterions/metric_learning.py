@@ -39,10 +39,12 @@ STATISTICS = ("positive_distance", "negative_distance", "violations", "norm", "e
 @dataclass
 class MetricLearningConfig(FairseqDataclass):
     metric_loss: ChoiceEnum(list(LOSSES)) = option("batch_hard_soft_margin", "the loss; see examples/embeddings")
-    distance: Optional[ChoiceEnum(DISTANCES)] = option(None, "distance of losses that have one (default: the loss's)")
-    margin: Optional[float] = option(None, "margin of losses that have one (default: the loss's)")
+    distance: Optional[ChoiceEnum(DISTANCES)] = option(
+        None, "distance, for losses that use one (default: depends on the loss)"
+    )
+    margin: Optional[float] = option(None, "margin, for losses that use one (default: depends on the loss)")
     negative_margin: float = option(0.3, "largest cosine at which a negative has no loss, for mega_batch_margin")
-    scale: Optional[float] = option(None, "factor on cosines, of losses that have one (default: the loss's)")
+    scale: Optional[float] = option(None, "factor on cosines, for losses that use one (default: depends on the loss)")
     symmetric: bool = option(False, "multiple_negatives_ranking: also find the first text from the second")
     grad_cache_rows: int = option(
         0, "texts per GradCache slice, encoded twice to fit a large batch in little memory (0: off)"

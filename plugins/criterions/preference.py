@@ -133,11 +133,11 @@ def check(cfg: PreferenceCriterionConfig, objective: str, task: Any) -> None:
         if getattr(cfg, name) < 0:
             raise UserError(f"--{name.replace('_', '-')} {getattr(cfg, name)} is negative")
     if cfg.smoothing and (cfg.flip_rate or task.learn_flip_rate):
-        raise UserError("--smoothing and --flip-rate are for the same noise: choose one")
+        raise UserError("--smoothing and --flip-rate correct the same noise: choose one")
     if cfg.flip_rate is not None and not 0 <= cfg.flip_rate < 0.5:
         raise UserError(f"--flip-rate {cfg.flip_rate} is not at least 0 and below 0.5")
     if task.learn_flip_rate and cfg.flip_rate:
-        raise UserError("--learn-flip-rate learns what --flip-rate gives: choose one")
+        raise UserError("--learn-flip-rate and --flip-rate cannot be combined: choose one")
     of_pairs = cfg.centering or cfg.smoothing or cfg.flip_rate or task.learn_flip_rate
     if of_pairs and objective != PAIRWISE:
         raise UserError(f"--centering, --smoothing and flip rates belong to --objective pairwise, not {objective}")

@@ -28,7 +28,7 @@ class SummarizationCriterionConfig(CausalLMCriterionConfig):
     rouge_search: str = option(
         "{}",
         "search for the summaries that ROUGE scores, as JSON: temperature, top_k, top_p, beam, length_penalty, seed, "
-        'min_length, no_repeat_ngram, such as \'{"beam": 4, "no_repeat_ngram": 3}\' (greedily)',
+        'min_length, no_repeat_ngram; for example \'{"beam": 4, "no_repeat_ngram": 3}\' (greedy)',
     )
 
 
@@ -91,4 +91,4 @@ def read_search(text: str, max_length: int, end: int) -> tuple[Constraints, Sear
         rules = {name: options.pop(name) for name in RULES if name in options}
         return Constraints(end, max_length, **rules), Search(**options)
     except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f'--rouge-search {text}: {error}; such as \'{{"beam": 4, "min_length": 5}}\'') from None
+        raise UserError(f'--rouge-search {text}: {error}; example: \'{{"beam": 4, "min_length": 5}}\'') from None

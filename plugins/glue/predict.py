@@ -75,7 +75,7 @@ def answers(
     own = spec_of(model)
     spec = spec or own
     if spec.name != own.name and spec.id2label != own.id2label:
-        raise UserError(f"the checkpoint answers {own.name} ({', '.join(own.id2label)}), not {spec.name}")
+        raise UserError(f"the checkpoint was fine-tuned on {own.name} ({', '.join(own.id2label)}), not {spec.name}")
     path = reader.locate(glue_dir, spec, split)
     pairs, outputs = outputs_of(model, dataset.load(path, spec, split, model.task.tokenizer, cache, skip_bad_rows))
     return Answers(spec, pairs.index, outputs, pairs.labels, loss_of(spec, outputs, pairs.labels))

@@ -80,7 +80,7 @@ class Demo:
         start = time.monotonic()
         for name in self.variants:
             if name not in VARIANTS:
-                raise UserError(f"--variants {name}: there are {', '.join(VARIANTS)}")
+                raise UserError(f"--variants {name}: choose one of {', '.join(VARIANTS)}")
         written = [self.output / name for name in ("data.json", "results.json", "validation_curves.png")]
         written += [] if self.share is None else [self.share / "checkpoint_best.pt"]
         check_not_read(written, self.data)
@@ -145,7 +145,7 @@ class Demo:
         if self.share is not None:
             path = self.share / "checkpoint_best.pt"
             sharing.slim(self.output / best, path)
-            print(f"\n{path}: {best} without the state of its optimizer, {path.stat().st_size / 1e6:.1f} MB")
+            print(f"\n{path}: {best} without the optimizer state, {path.stat().st_size / 1e6:.1f} MB")
         draw(self.output / "validation_curves.png", found, unigram, best)
         settings = {"threads": self.threads, "seed": self.seed, "mixed_precision": self.precision}
         write_json(self.output / "results.json", {**settings, "data": data, "models": results}, indent=1)

@@ -69,7 +69,7 @@ def validate(cfg: DictConfig) -> None:
             "on a GPU, and there is none for position tables"
         )
     if cfg.spectral_norm_classification_head and cfg.quant_noise_pq:
-        raise UserError("--spectral-norm-classification-head and --quant-noise-pq exclude each other")
+        raise UserError("--spectral-norm-classification-head and --quant-noise-pq cannot be combined")
 
 
 def register_size(model: str, name: str, sizes: Mapping[str, object]) -> None:

@@ -155,7 +155,7 @@ def agree_on_mask(mask_embedding: str | None, dictionary: Dictionary) -> str:
     rowless = not getattr(dictionary, "mask_has_row", True)
     if mask_embedding == "zero" and not rowless:
         if not hasattr(dictionary, "omit_mask"):
-            raise UserError("--mask-embedding zero needs a task of this package, such as clap_masked_lm")
+            raise UserError("--mask-embedding zero needs a task of this package, for example clap_masked_lm")
         dictionary.omit_mask()
     if mask_embedding == "learned" and rowless:
         raise UserError("--mask-embedding learned contradicts --omit-mask, which leaves no row to learn; choose one")
@@ -171,7 +171,7 @@ def pad(dictionary: Dictionary, multiple: int) -> None:
     if isinstance(dictionary, dictionaries.MaskDictionary):
         dictionary.pad_to_multiple(multiple)
     elif multiple != 1:
-        raise UserError(f"--vocab-multiple {multiple} needs a task of this package, such as clap_masked_lm")
+        raise UserError(f"--vocab-multiple {multiple} needs a task of this package, for example clap_masked_lm")
 
 
 def check_masking(cfg: DictConfig, task: FairseqTask) -> None:

@@ -35,7 +35,7 @@ class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig, ShardCon
     vocab_size: Optional[int] = architecture("rows of the embedding table (as many as the dictionary has)")
     vocab_multiple: Optional[int] = architecture(
         "add unused rows to the embedding table until their number, that of <mask> included, is a multiple of this, "
-        "such as 64, which is faster on GPUs; they are never predicted (1)"
+        "for example 64, which is faster on GPUs; they are never predicted (1)"
     )
     max_positions: Optional[int] = option(
         None, "longest input; only a model with learned positions is bound by it (default: --tokens-per-sample)"
@@ -81,7 +81,7 @@ class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig, ShardCon
     encoder_normalize_before: Optional[bool] = architecture("pre-norm layers (off)")
     activation_fn: Optional[ACTIVATIONS] = architecture("activation of the feed-forward nets (gelu)")
     head_activation_fn: Optional[ACTIVATIONS] = architecture(
-        "activation of --head roberta (as --activation-fn); Hugging Face's RoBERTa has gelu there in any case"
+        "activation of --head roberta (as --activation-fn); Hugging Face's RoBERTa always has gelu"
     )
     norm_eps: Optional[float] = architecture("added to the variance in layer norms (1e-5)")
     pooler_activation_fn: Optional[ACTIVATIONS] = architecture("activation of classification heads (tanh)")

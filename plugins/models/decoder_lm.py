@@ -269,7 +269,7 @@ def validate(cfg: DictConfig, positive: Iterable[str] = (), probabilities: Itera
     if cfg.positions == "rotary" and width // heads % 2:
         raise UserError(f"--positions rotary needs heads of an even width, not --decoder-embed-dim {width} / {heads}")
     if cfg.positions == "alibi_symmetric":
-        raise UserError("--positions alibi_symmetric is for models that read both ways; alibi is the same here")
+        raise UserError("--positions alibi_symmetric is for encoders; use alibi, which is the same in a causal model")
     scaling_of(cfg)
     check_compilation(cfg, "--compile" if cfg.compile else None)
     for name in ("dropout", "embedding_dropout", "attention_dropout", *probabilities):

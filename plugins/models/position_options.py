@@ -19,7 +19,7 @@ DEFAULTS = {"position_scaling": "none", "position_scaling_factor": 1.0}
 @dataclass
 class PositionScalingConfig(FairseqDataclass):
     position_scaling: Optional[KINDS] = architecture(
-        "for inputs longer than trained; may differ from the checkpoint. linear: positions divided by the factor "
+        "for longer inputs than in training; may differ from the checkpoint. linear: positions divided by the factor "
         "(rotary, alibi); ntk: larger rotary base; dynamic: by the length of the input (rotary, alibi); yarn: Peng et "
         "al., 2023 (none)"
     )

@@ -31,7 +31,7 @@ class AdafactorConfig(FairseqDataclass):
         default=False, metadata={"help": "multiply the learning rate by the root mean square of each parameter"}
     )
     relative_step: bool = field(
-        default=False, metadata={"help": "a learning rate of 1 / sqrt(updates), at most 0.01, in place of the schedule"}
+        default=False, metadata={"help": "a learning rate of 1 / sqrt(updates), at most 0.01, instead of the schedule"}
     )
     warmup_init: bool = field(default=False, metadata={"help": "with --relative-step: warm up from 1e-6"})
     lr: List[float] = II("optimization.lr")  # noqa: UP006

@@ -46,7 +46,8 @@ class PeftConfig(FairseqDataclass):
     lora_dropout: float = option(0.0, "dropout of the input of the updates")
     prompt_tokens: Optional[int] = adapter("vectors of the prompt (default: the tokens of --prompt-words, else 24)")
     prompt_words: Optional[str] = option(
-        None, "text whose embeddings initialize the prompt, repeated or cut to fit (default: sampled from the table)"
+        None,
+        "text whose embeddings initialize the prompt, repeated or truncated to fit (default: sampled from the table)",
     )
 
 

@@ -26,7 +26,7 @@ class EmbeddingConfig(TextsConfig):
     glue_task: Optional[str] = option(None, f"rows of a GLUE task: one of {', '.join(glue_specs.SPECS)}")
     spec: Optional[str] = option(None, "YAML file that describes the rows (default: the CLASS.txt files of the folder)")
     passage_words: int = option(32, "words of the passages into which CLASS.txt files are cut")
-    skip_bad_rows: bool = option(False, "leave out rows with missing columns or unknown labels, and count them")
+    skip_bad_rows: bool = option(False, "skip rows with missing columns or unknown labels, and log their number")
     normalize: bool = option(False, "scale embeddings to length one")
     classes_per_batch: Optional[int] = option(None, "classes per batch (default: as many as --batch-size allows)")
     rows_per_class: Optional[int] = option(None, "rows of each class per batch (default: as --batch-size allows)")
@@ -143,7 +143,7 @@ def check(cfg: EmbeddingConfig, loss: str, row: losses.MetricLoss, spec: specs.R
         flags = "--classes-per-batch and --rows-per-class"
         raise UserError(f"{flags} are for losses that compare classes, not for {loss} of {spec.kind}")
     if cfg.teacher and not row.teacher:
-        raise UserError(f"--teacher {cfg.teacher}: --metric-loss {loss} takes no teacher; leave it out")
+        raise UserError(f"--teacher {cfg.teacher}: --metric-loss {loss} has no teacher; omit it")
     if row.teacher and not cfg.teacher and spec.kind != specs.MARGINS:
         raise UserError(f"--metric-loss {loss} needs the vectors of a teacher: --teacher vectors.npz")
     if cfg.passage_words < 1:

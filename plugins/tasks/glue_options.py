@@ -26,8 +26,8 @@ NO_CACHE = "none"
 class GlueConfig(BestConfig, PrecisionConfig):
     data: str = option(MISSING, "GLUE folder, with a folder for each task, or the folder of the task")
     glue_task: Optional[str] = option(None, f"one of {', '.join(specs.SPECS)}")
-    spec: Optional[str] = option(None, "YAML file that describes a task of your own, in place of --glue-task")
-    skip_bad_rows: bool = option(False, "leave out rows with missing columns or unknown labels, and count them")
+    spec: Optional[str] = option(None, "YAML file that describes a custom task, instead of --glue-task")
+    skip_bad_rows: bool = option(False, "skip rows with missing columns or unknown labels, and log their number")
     tokenizer_dir: Optional[str] = option(
         None, "folder of dict.txt and the tokenizer (default: that of the checkpoint that training starts from)"
     )
@@ -46,7 +46,7 @@ class GlueConfig(BestConfig, PrecisionConfig):
         None, "K/F: train on the rows of all folds but the K-th; the split held_out has those of the K-th"
     )
     fold_file: Optional[str] = option(None, ".npy of the fold of each training row, from 0 to F - 1; -1: unused")
-    reinit_layers: int = option(0, "start this many top layers from random values (Zhang et al., 2021)")
+    reinit_layers: int = option(0, "number of top layers to reinitialize (Zhang et al., 2021)")
     seed: int = II("common.seed")
 
 

@@ -30,7 +30,7 @@ class PreferenceConfig(TextsConfig):
     data: str = option(MISSING, "file of comparisons or ratings, or folder with train and valid .jsonl, .csv or .tsv")
     objective: ChoiceEnum(OBJECTIVES) = option(PAIRWISE, "learn from single ratings, from comparisons, or from lists")
     min_gap: float = option(0.5, "ratings that differ by less are not compared (--objective pairwise)")
-    pairs_per_text: int = option(4, "comparisons that each rated text starts (--objective pairwise)")
+    pairs_per_text: int = option(4, "comparisons sampled per rated text (--objective pairwise)")
     list_size: int = option(8, "texts per list if no column 'query' groups them (--objective listwise)")
     valid_fraction: float = option(0.1, "fraction of the texts of a single file used for validation")
     head_dropout: float = option(0.0, "dropout in the head")

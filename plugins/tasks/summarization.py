@@ -48,15 +48,17 @@ class SummarizationConfig(TextConfig):
     summary_column: Optional[str] = option(None, "column of the summaries (highlights or summary)")
     valid_fraction: float = option(0.1, "fraction of the records of a single file used for validation")
     skip_bad_rows: bool = option(
-        False, "leave out records without a document or summary, or whose summary is too long, and count them"
+        False, "skip records without a document or summary, or with too long a summary, and log their number"
     )
     separator: str = option(
         SEPARATOR,
         "separator between a document and its summary: a token, written <|...|>, which gets its own row; words, "
         "for example TL;DR:; or '' for none",
     )
-    loss_on: LOSS_ON = option("summary", "where the loss is: on the summary and its end, or on all tokens")
-    document_tokens: Optional[int] = option(None, "cut documents to this many tokens (as many as fit with the summary)")
+    loss_on: LOSS_ON = option("summary", "tokens of the loss: the summary and its end symbol, or all tokens")
+    document_tokens: Optional[int] = option(
+        None, "maximum number of tokens of a document (as many as fit with the summary)"
+    )
     vocabulary: Optional[str] = option(
         None, "folder of the tokenizer, to start without a checkpoint (that of the checkpoint)"
     )

@@ -40,9 +40,7 @@ class WindowsConfig(TextConfig):
     data: str = option(MISSING, "text files in UTF-8, .jsonl files, or folders of them, colon-separated: one corpus")
     jsonl_key: str = option("text", "field of a JSONL record that contains its text")
     valid_fraction: float = option(0.1, "fraction of each file, at its end, that is used for validation")
-    test_fraction: float = option(
-        0.0, "share at the end of each file that is used for testing, after the part for validation"
-    )
+    test_fraction: float = option(0.0, "fraction of each file, after the part for validation, that is used for testing")
     valid_data: Optional[str] = option(None, "files or folders for validation, colon-separated, instead of a fraction")
     test_data: Optional[str] = option(None, "files or folders for testing, colon-separated, instead of a fraction")
     tokens_per_sample: int = option(0, "tokens per window (0: the model's block size; negative: that many fewer)")

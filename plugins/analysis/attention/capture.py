@@ -107,7 +107,7 @@ def encode(lm: LanguageModel, text: str, most: int | None = None) -> Tensor:
         end = ids[-1:] if lm.dictionary.nspecial else ids[:0]
         ids = torch.cat([ids[: most - len(end)], end])
     if not len(ids):
-        raise UserError("the text is empty: there is nothing to attend to")
+        raise UserError("the text is empty")
     if len(ids) > lm.model.max_positions():
         raise UserError(f"{len(ids)} tokens, but the model takes {lm.model.max_positions()} at most: {text[:40]!r}...")
     return ids

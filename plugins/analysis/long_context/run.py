@@ -93,7 +93,9 @@ def check_same_lengths(name: str, runs: Sequence[list[dict]]) -> None:
     """
     lengths = [[(row["length"], row["times"], "limit" in row) for row in rows] for rows in runs]
     if lengths[-1] != lengths[0]:
-        raise UserError(f"the checkpoints called {name} were trained on inputs of different lengths: name them apart")
+        raise UserError(
+            f"the checkpoints called {name} were trained on inputs of different lengths: give them different names"
+        )
 
 
 def tokens_of(lm: LanguageModel, content: str, text: Path) -> torch.Tensor:

@@ -50,7 +50,7 @@ def values(counts: dict[str, np.ndarray], metric: str, recall: float = 0.9, cost
         return np.where(enough, tp / np.maximum(tp + fp, 1), -1.0)
     if metric == "cost":
         return -(costs[0] * fp + costs[1] * fn) / (tp + fp + fn + tn)
-    raise UserError(f"--metric {metric}: there are {', '.join(METRICS)}")
+    raise UserError(f"--metric {metric}: choose one of {', '.join(METRICS)}")
 
 
 def choose(scores: np.ndarray, labels: np.ndarray, metric: str = "f1", **options: Any) -> tuple[float, float]:

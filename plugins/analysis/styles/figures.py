@@ -31,7 +31,7 @@ class StyleFigures:
         windows: blocks of the texts that are long enough, from :func:`plugins.analysis.styles.effects.windows_of`.
         folder: output folder.
         evaluation: content of the file of ``scripts/evaluate_style.py`` for the model, or None.
-        judge: the judge whose verdict is drawn.
+        judge: the judge whose results are drawn.
         characters: characters of each text in its ribbon.
 
     Attributes:

@@ -64,7 +64,7 @@ def find(name: str, spec: RowSpec) -> MetricLoss:
         UserError: no such loss, or it does not accept the rows of ``spec``.
     """
     if name not in LOSSES:
-        raise UserError(f"--metric-loss {name}: there are {', '.join(LOSSES)}")
+        raise UserError(f"--metric-loss {name}: choose one of {', '.join(LOSSES)}")
     loss = LOSSES[name]
     if spec.kind not in loss.kinds:
         possible = ", ".join(other for other, row in LOSSES.items() if spec.kind in row.kinds)

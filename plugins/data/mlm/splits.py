@@ -33,7 +33,7 @@ def split_documents(documents: Sequence[str], valid_fraction: float, seed: int =
 def check_divisible(documents: int) -> None:
     """Raise a UserError if there are fewer than two documents."""
     if documents < 2:
-        raise UserError("one document cannot be split: put empty lines between documents, or give --valid")
+        raise UserError("a single document cannot be split: put empty lines between documents, or give --valid")
 
 
 def held_out(documents: int, fraction: float, seed: int) -> Iterator[np.ndarray]:

@@ -26,7 +26,7 @@ def reversed_pairs(gaps: np.ndarray, share: float, which: str = "random", seed: 
     if not 0 <= share <= 1:
         raise UserError(f"--share {share} is not between 0 and 1")
     if which not in WHICH:
-        raise UserError(f"--which {which}: there are {', '.join(WHICH)}")
+        raise UserError(f"--which {which}: choose one of {', '.join(WHICH)}")
     draw, count = np.random.default_rng(seed), round(share * len(gaps))
     order = draw.permutation(len(gaps))
     if which != "random":

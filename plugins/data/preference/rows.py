@@ -223,7 +223,7 @@ def compare(found: Preferences, min_gap: float = 0.5, per_text: int = 4, seed: i
         for j in draw.choice(others, min(per_text, len(others)), replace=False) if len(others) else ():
             pairs.add((i, int(j)) if scores[i] > scores[j] else (int(j), i))
     if not pairs:
-        raise UserError(f"--min-gap {min_gap}: no two ratings differ as much; lower it")
+        raise UserError(f"--min-gap {min_gap}: no two ratings differ by that much; lower it")
     pairs = np.array(sorted(pairs))
     ones = np.ones(len(pairs))
     return replace(found, pairs=pairs, outcomes=np.zeros(len(pairs), np.int64), margins=0 * ones, weights=ones)
