@@ -103,9 +103,11 @@ def diagnose(
     seeds, rows, num_classes = logits.shape
     check(len(classes) == num_classes, f"logits: {num_classes} classes, but {len(classes)} names")
     labels = checked_labels(labels, num_classes, rows)
+    if row_folds is not None:
+        row_folds = np.asarray(row_folds)
+        check(row_folds.shape == (rows,), f"folds: {len(row_folds)} rows, but the predictions have {rows}")
     notes = notes_on(logits, labels, classes, row_folds)
-    row_folds = np.zeros(rows, np.int16) if row_folds is None else np.asarray(row_folds)
-    check(row_folds.shape == (rows,), f"folds: {len(row_folds)} rows, but the predictions have {rows}")
+    row_folds = np.zeros(rows, np.int16) if row_folds is None else row_folds
     groups = np.arange(rows) if groups is None else groups
     null = prior_by_fold(labels, row_folds, num_classes) if null_log2 is None else null_log2
     pairs = [usable_information.calibrated(z, labels, row_folds, bias) for z in logits]

@@ -13,6 +13,10 @@ from plugins.errors import UserError
 FORK = multiprocessing.get_context("fork")
 
 
+def test_a_folder_without_a_lock_file_names_no_process(tmp_path):
+    assert locks.holder(tmp_path) == locks.Holder(0, "", "")
+
+
 def hold(folder, pipe):
     lock = locks.lock(folder)
     lock.name_holder(os.getpid(), "fairseq-train data --lr 1")

@@ -49,6 +49,17 @@ def test_a_collapsed_run_and_an_unused_class_are_named():
     assert any("'d'" in line for line in d.warnings)
 
 
+def test_a_run_whose_answers_vary_is_not_reported():
+    logits, labels, folds, _ = made()
+    assert not any("seed number" in line for line in diagnosis.diagnose(logits, labels, list("abc"), folds).warnings)
+
+
+def test_folds_of_another_number_of_rows_are_refused():
+    logits, labels, folds, _ = made(rows=50)
+    with toy.refused("folds", 49, 50):
+        diagnosis.diagnose(logits, labels, list("abc"), folds[:49])
+
+
 def test_predictions_without_folds_are_warned_of():
     logits, labels, _, _ = made(rows=50)
     assert "folds" in diagnosis.diagnose(logits, labels, list("abc")).warnings[0]

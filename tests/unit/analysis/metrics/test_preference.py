@@ -25,3 +25,8 @@ def test_ratings_do_not_depend_on_the_order_of_batches():
 
 def test_equal_ratings_order_nothing():
     assert np.isnan(preference.of_ratings(np.ones((3, 4)))["accuracy"])
+
+
+def test_equal_scores_have_no_rank_correlation():
+    rows = np.array([[1.0, 1, 3, 0], [1, 2, 5, 1], [1, 3, 9, 2]])
+    assert preference.of_ratings(rows)["spearman"] == 0

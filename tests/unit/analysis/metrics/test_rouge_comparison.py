@@ -73,3 +73,4 @@ def test_the_title_names_a_best_system_if_the_intervals_do_not_overlap():
     apart = {"lead": of(0.2, 0.15, 0.25), "LoRA": of(0.4, 0.35, 0.45)}
     assert comparison.conclusion(apart).startswith("LoRA has the highest ROUGE-1, 40.0")
     assert "overlap" in comparison.conclusion(apart | {"prompt": of(0.38, 0.3, 0.44)})
+    assert comparison.conclusion({"lead": of(0.2, 0.15, 0.25)}).startswith("lead has the highest ROUGE-1, 20.0")
