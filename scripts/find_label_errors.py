@@ -25,8 +25,8 @@ def parse_args(argv=None):
     orders = ["ranks", "pvi", "self_confidence", "normalized_margin", "confidence_weighted_entropy"]
     add("folder", metavar="DIR", help="folder written by scripts/diagnose.py")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
-    add("--order", choices=orders, default="ranks", help="first order of the rows (default: %(default)s, margin and "
-        "information together)")  # fmt: skip
+    add("--order", choices=orders, default="normalized_margin", help="first order of the rows (default: %(default)s); "
+        "ranks: margin and information together")  # fmt: skip
     add("--specs", metavar="YAML", help="examples of labels: rows that look like those of another label than theirs "
         "come earlier; see scripts/select_data.py")  # fmt: skip
     add("--specs-alone", action="store_true", help="order only by --specs, without the models' predictions")

@@ -134,7 +134,10 @@ def read_files(paths: Sequence[str | Path], texts: Sequence[str] = (), label: st
         sizes.append(len(written) - start)
     scores = None
     if bins is None:
-        classes = sorted_classes(written)
+        try:
+            classes = sorted_classes(written)
+        except UserError as error:
+            raise UserError(f"{', '.join(map(str, paths))}: {error}") from None
         ids = {name: i for i, name in enumerate(classes)}
         labels = np.fromiter((ids[name] for name in written), np.int64, len(written))
     else:

@@ -123,6 +123,8 @@ def markdown(s: Mapping) -> str:
     lines = ["# Diagnosis", "", sentence(s), ""]
     lines += [f"Warning: {line}.\n" for line in s["warnings"]]
     lines += table(HEAD, [cells("all rows", s)])
+    if s.get("calibration"):
+        lines += ["", f"Calibration: {s['calibration']}, fitted on the other folds."]
     if s.get("stability"):
         st = s["stability"]
         lines += ["", f"Of the hardest {100 * st['hardest_share']:g} % of the rows by one seed, another seed shares "

@@ -20,7 +20,7 @@ from plugins.diagnostics import (
     usable_information,
 )  # fmt: skip
 from plugins.diagnostics.datasets import Rows
-from plugins.errors import check
+from plugins.errors import UserError, check
 from plugins.files import make_folder
 from plugins.jobs import Resources
 
@@ -244,7 +244,10 @@ def diagnose_file(path: str, kind: str, output: Path, figures: bool = True, bias
         assert given.bits is not None  # a table of bits
         d = diagnosis.diagnose_bits(given.bits, given.labels, given.classes, given.correct)
     else:
-        d = diagnosis.diagnose(given.logits, given.labels, given.classes, given.folds, given.null_log2, bias=bias)
+        try:
+            d = diagnosis.diagnose(given.logits, given.labels, given.classes, given.folds, given.null_log2, bias=bias)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
     texts = list((given.texts or {}).values())
     maps = {}
     if Path(path).is_dir():

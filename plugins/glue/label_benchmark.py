@@ -20,6 +20,7 @@ from .cross_fitting import Cell, Setting
 
 CLEANLAB = ("self_confidence", "normalized_margin", "confidence_weighted_entropy", "normalized_margin adjusted",
             "self_confidence adjusted")  # fmt: skip
+DEFAULT_ORDER = "normalized_margin"
 LOOP, ERRING = "review loop", "review loop, reviewer errs 10 %"
 AT = (100, 200)
 
@@ -81,9 +82,10 @@ def orders(found: Planted, number: int) -> dict:
                "random": np.random.default_rng(one.number).random(len(right))}  # fmt: skip
     hits = {name: wrong[np.argsort(score, kind="stable")] for name, score in scores.items()}
     x = review.features(d.log_probabilities, one.given)
+    start = scores[DEFAULT_ORDER]  # of scripts/find_label_errors.py
     for name, rate in ((LOOP, 0.0), (ERRING, 0.1)):
         judged = planting.judge_with_errors(wrong, rate, one.number)
-        shown, _ = review.simulate(x, d.rank_score, judged.__getitem__, max(AT), review.prior(len(found.classes)))
+        shown, _ = review.simulate(x, start, judged.__getitem__, max(AT), review.prior(len(found.classes)))
         hits[name] = wrong[shown]
     return {"found": hits, "scores": scores, "wrong": wrong}
 
