@@ -36,8 +36,10 @@ class Trace:
 
             self.optimizer.backward = marked
         if self.gpu:
-            torch.cuda.reset_peak_memory_stats()
+            self.reset = torch.cuda.reset_peak_memory_stats
+            self.reset()
             self.before = torch.cuda.memory_allocated()
+            torch.cuda.reset_peak_memory_stats = self.keep_peak
         else:
             os.environ.setdefault("KINETO_LOG_LEVEL", "5")
             kinds = [torch.profiler.ProfilerActivity.CPU]
@@ -53,12 +55,18 @@ class Trace:
             with torch.profiler.record_function(BACKWARD):
                 pass
 
+    def keep_peak(self) -> None:
+        """Record the peak, then reset it: fairseq's trainer resets it at the end of an update."""
+        self.most = max(self.most, torch.cuda.max_memory_allocated() - self.before)
+        self.reset()
+
     def __exit__(self, *error: object) -> None:
         """Stop recording."""
         if self.optimizer is not None:
             del self.optimizer.backward
         if self.gpu:
-            self.most = torch.cuda.max_memory_allocated() - self.before
+            torch.cuda.reset_peak_memory_stats = self.reset
+            self.keep_peak()
             self.left = torch.cuda.memory_allocated() - self.before
             return
         self.profile.__exit__(None, None, None)

@@ -89,7 +89,7 @@ class Observer:
         if torch.cuda.is_available():
             free, total = torch.cuda.mem_get_info()
             more |= {"reserved": torch.cuda.max_memory_reserved(), "driver": total - free}
-        if "predicted_peak" in self.found:
+        elif "predicted_peak" in self.found:  # on a GPU the process does not contain the tensors
             more["predicted_process"] = self.runtime + self.found["predicted_peak"]
         write_json(self.output, self.found | more, indent=1)
 

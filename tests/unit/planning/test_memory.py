@@ -6,7 +6,7 @@ import torch
 from plugins.planning.memory import Run, predict, state_bytes
 from plugins.planning.models import build, shape_of
 from plugins.planning.timing import loss_of
-from plugins.planning.tracing import bytes_of, peak_of
+from plugins.planning.tracing import Trace, bytes_of, peak_of
 
 PLAIN = ["--dropout", "0", "--attention-dropout", "0"]
 RECOMPUTE = "--checkpoint-activations"
@@ -55,6 +55,24 @@ def test_the_peak_is_predicted(case):
 def test_with_accumulation_the_gradients_exist_during_the_forward_pass():
     peak, predicted = measured("char_lm_nano", [], 4, 64, 65, updates=2)
     assert predicted.peak == pytest.approx(peak, rel=0.1)
+
+
+def test_the_peak_of_a_gpu_includes_what_precedes_a_reset(monkeypatch):
+    """fairseq's trainer resets torch's statistics at the end of an update."""
+    now, peak = 100, 0
+
+    def reset():
+        nonlocal peak
+        peak = now
+
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: now)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: peak)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset)
+    with Trace(gpu=True) as trace:
+        peak = 700
+        torch.cuda.reset_peak_memory_stats()
+        peak = 150
+    assert (trace.most, torch.cuda.reset_peak_memory_stats) == (600, reset)
 
 
 def shape(arch="causal_lm_small", *options):
