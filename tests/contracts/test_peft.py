@@ -58,7 +58,7 @@ def case(request, bases, tuned):
     )  # fmt: skip
 
 
-def test_at_the_start_it_is_its_base(case):
+def test_an_untrained_adapter_equals_its_base(case):
     if case.method != "prompt":
         torch.testing.assert_close(logits(case.fresh, case.tokens), logits(case.base, case.tokens), rtol=0, atol=2e-5)
 

@@ -131,7 +131,7 @@ def test_unusable_text_ends_in_one_line(tmp_path, name, content, named):
     assert not (tmp_path / "demo").exists()
 
 
-def test_a_folder_of_someone_elses_stays(text, tmp_path):
+def test_a_foreign_folder_is_not_deleted(text, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "precious").write_text("mine")
     run("--data", text, "--force", "-o", tmp_path).refuses("--force", "precious")

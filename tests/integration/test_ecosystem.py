@@ -199,7 +199,7 @@ def test_the_detector_of_transformer_lens_reads_our_arrays(causal, pattern):
 
 
 @pytest.mark.parametrize("kind", ["lora", "ia3", "merged"])
-def test_peft_tunes_an_exported_model_and_it_comes_back(tmp_path, kind):
+def test_an_exported_model_is_tuned_by_peft_and_imported(tmp_path, kind):
     transformers, peft = tool("transformers"), tool("peft")
     lm = hub_gpt2(tmp_path / "gpt2", transformers)
     hub.export(lm, tmp_path / "exported")

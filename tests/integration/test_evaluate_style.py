@@ -84,7 +84,7 @@ def test_a_model_with_styles_is_evaluated_with_each_style(report):
     assert set(result["agreement"]) == {"real", "generated"}
 
 
-def test_a_causal_model_is_honest(report):
+def test_the_honest_loss_of_a_causal_model_equals_its_loss(report):
     loss = report[0]["loss"]
     assert loss["honest"]["mean"] == pytest.approx(loss["one_pass"]["mean"], abs=1e-5) and loss["tokens"] >= 200
 
@@ -103,7 +103,7 @@ def test_the_published_form_is_evaluated_with_its_honest_loss(train, tmp_path):
     assert "No samples are judged" in out and not {"judges", "agreement", "samples"} & set(result)
 
 
-def test_a_checkpoint_without_styles_gets_what_applies(train, text, tmp_path):
+def test_a_checkpoint_without_styles_gets_the_applicable_results(train, text, tmp_path):
     folder = train()
     plain, out = evaluate(folder, tmp_path / "plain.json")
     assert "loss" in plain and not {"judges", "head", "cost"} & set(plain) and "styles: none" in out

@@ -387,7 +387,7 @@ def test_saved_predictions_give_the_reported_metrics(world, many):
             assert row["valid"]["valid"]["accuracy"] == pytest.approx(metrics.accuracy_score(true, predicted), abs=1e-6)
 
 
-def test_an_intermediate_model_is_where_the_others_start(world, many):
+def test_the_other_tasks_start_from_the_intermediate_model(world, many):
     log = (world / "runs" / "RTE" / "lr0.001_b16_s2" / "train.log").read_text()
     assert f"--finetune-from-model {world}/runs/MNLI/lr0.001_b16_s2/checkpoint_best.pt" in log
 
@@ -440,7 +440,7 @@ def result_in(output):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
-def test_a_call_that_ended_early_gives_the_result_of_a_whole_one(world, uninterrupted, how):
+def test_an_interrupted_and_continued_call_has_the_result_of_a_single_call(world, uninterrupted, how):
     """Ctrl-C stops the training, which is resumed later. The training of a killed call continues and is joined."""
     options = glue_command(world, how.name, *LONG)
     process = script("run_glue.py", *options, start_new_session=True)

@@ -45,7 +45,7 @@ def test_a_resumed_run_ends_like_an_unbroken_one(checked):
     assert runs["mixed-precision, resumed"] == pytest.approx(runs["mixed-precision"], rel=5e-3)
 
 
-def test_a_broken_law_is_the_exit_status(tmp_path):
+def test_a_violated_check_sets_the_exit_status(tmp_path):
     script = (
         "import sys; sys.path.insert(0, 'benchmarks'); from gpu import kernels; import gpu_check\n"
         "kernels.ceiling = lambda table: table.add('ceiling', holds=False, type='none')\n"

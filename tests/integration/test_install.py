@@ -196,13 +196,13 @@ def test_an_interrupted_install_resumes_where_it_stopped(project):
     assert project.pip_calls() == [FAIRSEQ]
 
 
-def test_a_half_made_venv_is_made_again(project):
+def test_an_incomplete_venv_is_rebuilt(project):
     (project.root / ".venv" / "bin").mkdir(parents=True)
     assert project.make_install().returncode == 0
     assert project.pip_calls() == [TORCH, BUILD, SELF, FAIRSEQ]
 
 
-def test_a_changed_pin_repeats_what_depends_on_it(project):
+def test_a_changed_pin_repeats_the_dependent_steps(project):
     project.make_install()
     project.pip_calls()
     with open(project.root / "requirements" / "dev.txt", "a") as file:

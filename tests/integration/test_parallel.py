@@ -63,7 +63,7 @@ def test_only_the_first_process_logs(runs):
 
 
 @pytest.mark.parametrize("size", [1, 4])
-def test_a_run_of_two_is_continued_by_another_number(tmp_path, size):
+def test_a_run_of_two_processes_resumes_with_another_number(tmp_path, size):
     command = masked_lm(tmp_path)
     whole = train(command, tmp_path / "whole", **PLAIN)[0]
     train(command, tmp_path / "resumed", size=2, updates=4, **PLAIN)

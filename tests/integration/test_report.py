@@ -134,7 +134,7 @@ def test_pointing_at_the_large_picture_names_the_pair(show):
     assert weight == (1.0 if key == query - 1 else 0.0)
 
 
-def test_a_finger_chooses_a_token_and_a_head_on_a_phone(show):
+def test_touch_selects_a_token_and_a_head_on_a_phone(show):
     page = show(hand_built.report(), width=390, height=844, touch=True)
     page.run("document.querySelector('#tokens').scrollIntoView({block: 'center'})")
     page.hover("#tokens-20", kind="touch", press=True)
@@ -145,7 +145,7 @@ def test_a_finger_chooses_a_token_and_a_head_on_a_phone(show):
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_wider_than_the_window(show, width, scheme):
+def test_the_page_is_not_wider_than_the_window(show, width, scheme):
     page = show(hand_built.report(title="a" * 80), width=width, height=844, scheme=scheme)
     assert page.run("return document.documentElement.scrollWidth") <= width
     dark = page.run("return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).every((c) => c < 60)")

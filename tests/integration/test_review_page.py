@@ -104,7 +104,7 @@ def test_export_and_import(show):
         assert page.run(attempt, bad).startswith("line 1")
 
 
-def test_filters_leave_what_they_name(show):
+def test_filters_select_the_named_rows(show):
     rows, _ = rows_of()
     page = show(rows, {"half": ["first" if i < 100 else "second" for i in range(200)]})
     change = ("const s = document.querySelector(arguments[0]); s.value = arguments[1]; "

@@ -286,7 +286,7 @@ def failures(toy_data, runs, tmp_path_factory):
         ("nodata", ["nowhere/dict.txt"]),
     ],
 )
-def test_a_run_that_cannot_work_ends_with_one_line_and_leaves_nothing_behind(failures, name, named):
+def test_an_impossible_run_ends_with_one_line_and_writes_no_files(failures, name, named):
     folder, outcome = failures[name]
     outcome.refuses(*named)
     assert not folder.exists() or list(folder.iterdir()) == []

@@ -112,7 +112,7 @@ def test_links_that_look_like_temporary_files_are_kept(tmp_path):
     assert link.is_symlink() and (tmp_path / "target").read_text() == "precious"
 
 
-def test_a_temporary_folder_is_renamed_by_its_user_or_vanishes(tmp_path):
+def test_a_temporary_folder_is_renamed_or_deleted(tmp_path):
     with atomic.temporary_folder(tmp_path / "new" / "a") as part:
         (part / "file").write_text("x")
         os.rename(part, tmp_path / "new" / "a")

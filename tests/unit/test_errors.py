@@ -41,7 +41,7 @@ def wrapped_twice():
 
 
 @pytest.mark.parametrize("function", [plain, wrapped_with_a_cause, wrapped_while_handling, wrapped_twice])
-def test_a_users_error_is_found_in_what_others_made_of_it(function):
+def test_a_user_error_is_found_in_the_chain_of_exceptions(function):
     assert str(find_user_error(caught(function))) == "the file x is empty"
 
 
@@ -98,6 +98,6 @@ def test_values_in_errors_have_at_most_200_characters(value):
     assert shown("a'b") == repr("a'b")
 
 
-def test_a_message_of_a_megabyte_keeps_its_file_and_its_remedy():
+def test_a_long_message_is_shortened_but_keeps_file_and_remedy():
     text = str(UserError(f"file.txt:1: {'x' * 10**6}; use --flag"))
     assert len(text) < 2100 and text.startswith("file.txt:1: ") and text.endswith("; use --flag")

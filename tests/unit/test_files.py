@@ -19,7 +19,7 @@ def test_a_file_is_replaced_and_its_folders_are_made(tmp_path):
 
 
 @pytest.mark.parametrize("write", [files.write_text, lambda path, text: files.make_folder(path)])
-def test_below_a_file_nothing_can_be_written(tmp_path, write):
+def test_a_file_is_not_a_parent_folder(tmp_path, write):
     (tmp_path / "file").write_text("")
     with toy.refused(tmp_path / "file" / "deeper" / "a"):
         write(tmp_path / "file" / "deeper" / "a", "text")

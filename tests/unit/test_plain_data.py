@@ -9,11 +9,11 @@ from plugins.plain_data import BadData, parse_json, parse_json_at, parse_yaml
 
 
 @pytest.mark.parametrize("content", [{"é": [1, 2.5, None, True, "x"]}, [], "x", 0, -1e-9, 10**300])
-def test_json_means_what_it_means_elsewhere(content):
+def test_json_is_parsed_as_by_the_standard_library(content):
     assert parse_json(f" {json.dumps(content)}\n") == content
 
 
-def test_a_value_within_a_text_ends_where_it_ends():
+def test_a_value_is_parsed_from_an_offset():
     assert parse_json_at('[{"a": 1}, 2]', 1) == ({"a": 1}, 9)
 
 

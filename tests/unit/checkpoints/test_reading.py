@@ -202,7 +202,7 @@ def test_within_reading_once_a_file_is_read_once_and_again_when_it_changes(tmp_p
     assert reads == ["a.pt"] * 3
 
 
-def test_a_change_of_what_was_read_does_not_reach_the_next_reader(tmp_path):
+def test_changing_a_returned_value_does_not_change_the_next_read(tmp_path):
     torch.save(state(args=argparse.Namespace(a=[1])), tmp_path / "a.pt")
     with checkpoints.reading_once():
         first = checkpoints.read_state(tmp_path / "a.pt")

@@ -106,7 +106,7 @@ def test_patience_counts_small_improvements_as_none(fresh):
     assert stops([0.5, 0.55, 0.58], min_delta=0.1) == [False, False, True]
 
 
-def test_patience_survives_a_resume(fresh):
+def test_patience_continues_after_a_resume(fresh):
     """fairseq starts counting again."""
     states = []
     stops([0.5, 0.4], patience=3)
@@ -116,7 +116,7 @@ def test_patience_survives_a_resume(fresh):
     assert stops([0.4, 0.4], patience=3) == [False, True]
 
 
-def test_a_model_that_only_starts_from_a_checkpoint_starts_counting_anew(fresh):
+def test_fine_tuning_resets_the_best_score_and_patience(fresh):
     state = {best_checkpoint.KEY: {"best": 0.9, "num_runs": 5}}
     best_checkpoint.restore(lambda *args: state, None, "x.pt", True)
     assert best_checkpoint.PATIENCE == {"best": None, "num_runs": 0}

@@ -40,7 +40,7 @@ def test_a_process_on_a_cpu_joins_the_others_by_gloo(prepared, environment, addr
     assert (options.distributed_backend, options.ddp_backend) == ("gloo", "legacy_ddp")
 
 
-def test_a_process_with_one_gpu_knows_how_many_there_are(prepared):
+def test_a_process_with_one_gpu_gets_the_total_number_of_gpus(prepared):
     options = prepared(SRUN, gpus=1)
     assert (options.distributed_world_size, options.distributed_port) == (2, 10007)
     assert (options.distributed_backend, options.ddp_backend) == ("nccl", "pytorch_ddp")
@@ -50,7 +50,7 @@ def test_a_given_port_is_kept(prepared):
     assert prepared(SRUN, gpus=8, distributed_port=29500).distributed_port == 29500
 
 
-def test_a_given_meeting_point_is_kept(prepared):
+def test_a_given_init_method_is_kept(prepared):
     given = {"distributed_init_method": "file:///x", "distributed_no_spawn": True, "distributed_world_size": 4}
     options = prepared(TORCHRUN, **given)
     assert {name: options[name] for name in given} == given
@@ -135,7 +135,7 @@ def test_a_lost_connection_is_explained_only_among_several(monkeypatch, initiali
     assert (explained is not None and "rank 0" in explained) == initialized
 
 
-def test_another_error_is_left_alone(monkeypatch):
+def test_another_exception_is_not_changed(monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     assert distributed.explain(RuntimeError("mat1 and mat2 shapes cannot be multiplied"), 0) is None
 

@@ -17,7 +17,7 @@ def mixed_precision(kind, params, **more):
     return kind.build_optimizer(cfg, params)
 
 
-def test_float32_copies_keep_what_the_optimiser_groups_parameters_by():
+def test_float32_copies_keep_the_attributes_that_define_optimizer_groups():
     from fairseq.optim import FP16Optimizer
 
     params = [torch.nn.Parameter(torch.ones(2, 2, dtype=torch.bfloat16)) for _ in range(3)]

@@ -66,7 +66,7 @@ def test_mistakes_are_found_before_training(tmp_path, given, named):
         assert part in str(error.value)
 
 
-def test_a_resumed_run_needs_no_more_what_it_started_from(tmp_path):
+def test_a_resumed_run_does_not_need_its_initial_checkpoint(tmp_path):
     (tmp_path / "checkpoint_last.pt").touch()
     preflight.check_run(run_of(tmp_path, checkpoint__finetune_from_model="gone.pt"), CRITERION)
 

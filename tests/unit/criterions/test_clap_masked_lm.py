@@ -84,7 +84,7 @@ def test_a_loss_beyond_the_range_of_perplexity_is_infinite_rather_than_an_error(
     assert reduced([{"loss": loss, "sample_size": 1}])["ppl"] == math.inf
 
 
-def test_nothing_to_predict_logs_a_loss_of_zero(task):
+def test_a_batch_without_predictions_logs_a_loss_of_zero(task):
     batch = sample(task)
     batch["target"] = torch.full_like(batch["target"], task.dictionary.pad())
     batch["predicted"] = predicted(batch["target"].numpy(), task.dictionary.pad())

@@ -33,14 +33,14 @@ def test_a_mask_without_a_row_is_encoded_and_written():
     assert d.string([4, 7, 5]) == "a <mask> b"
 
 
-def test_a_row_once_given_can_be_taken():
+def test_an_added_mask_row_can_be_omitted():
     d = dictionary()
     d.add_mask()
     d.omit_mask()
     assert (len(d), d.index("<mask>")) == (7, 7)
 
 
-def test_asking_for_a_mask_that_is_there_adds_no_row():
+def test_requesting_an_existing_mask_symbol_adds_no_row():
     """fairseq's own tasks call ``add_symbol("<mask>")`` on whatever dictionary they get."""
     d = dictionary()
     d.omit_mask()

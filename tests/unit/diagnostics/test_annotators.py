@@ -46,7 +46,7 @@ def test_more_iterations_are_more_likely(anesthetists):
     assert values == sorted(values) and values[0] < values[-1]
 
 
-def test_an_annotator_who_is_always_wrong_informs():
+def test_an_annotator_who_is_always_wrong_is_informative():
     """Two are right in 90 %, one exchanges the classes; the majority of three is worse than the estimate."""
     random = np.random.default_rng(0)
     truth = random.integers(2, size=600)

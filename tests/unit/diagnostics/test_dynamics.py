@@ -37,7 +37,7 @@ def test_forgetting_counts_from_right_to_wrong():
     assert dynamics.data_map(logits, [1])["forgetfulness"].tolist() == [2]
 
 
-def test_a_row_that_was_never_right():
+def test_a_row_that_is_always_misclassified():
     found = dynamics.data_map(LOGITS, [2, 2])
     assert found["forgetfulness"].tolist() == [1000, 1000] and found["never_learned"].all()
 

@@ -15,7 +15,7 @@ def example(kind="pair", seed=0, rows=6):
     return planted.Planted(labels, ["a", "b", "c"], np.arange(rows) % 2, plantings, logits)
 
 
-def test_it_is_read_as_it_was_written(tmp_path):
+def test_written_plantings_are_read_back(tmp_path):
     one, other = example("pair"), example("cyclic", 1)
     planted.write(tmp_path / "1.npz", one)
     planted.write(tmp_path / "2.npz", other)

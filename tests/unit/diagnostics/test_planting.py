@@ -22,7 +22,7 @@ def test_uniform_noise_has_the_rate_and_goes_everywhere():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_kinds_touch_what_they_say(seed):
+def test_each_kind_of_noise_changes_the_stated_labels(seed):
     made = {kind: table(planting.plant(LABELS, 4, kind, 0.2, seed)) for kind in planting.KINDS[:-1]}
     assert (made["one_class"].sum(1) > 0).sum() == 1
     assert (made["pair"] > 0).sum() == 2 and ((made["pair"] > 0) == (made["pair"] > 0).T).all()

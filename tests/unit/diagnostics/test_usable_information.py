@@ -83,7 +83,7 @@ def test_temperature_and_bias_undo_a_factor_and_a_shift():
     np.testing.assert_allclose(bias, [1, 0, -1], atol=0.08)
 
 
-def test_a_bias_gives_a_useless_model_of_unequal_classes_the_prior():
+def test_a_bias_calibrates_an_uninformative_model_to_the_class_prior():
     """A temperature alone moves predictions towards equal shares: one bit per row, where H(Y) is 0.47."""
     random = np.random.default_rng(6)
     labels = (random.random(5000) < 0.1).astype(int)

@@ -47,7 +47,7 @@ def test_separable_classes_are_learned_and_seeds_differ():
     assert np.abs(last[0] - last[1]).max() > 0.01
 
 
-def test_a_label_does_not_reach_the_prediction_of_its_row():
+def test_the_label_of_a_row_does_not_affect_its_prediction():
     x, cell, setting = made()
     before = frozen.trained(x, cell, setting).held_out[-1]
     changed = cell.rows.labels.copy()

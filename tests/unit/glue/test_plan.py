@@ -38,7 +38,7 @@ def test_slightly_different_learning_rates_have_separate_folders():
     assert len({run.name for run in runs}) == 2
 
 
-def test_an_intermediate_task_serves_the_small_ones():
+def test_the_small_tasks_start_from_the_intermediate_task():
     runs = plan.plan(["MNLI", "RTE", "CoLA"], [1], {}, {}, "MNLI")
     assert {run.task: run.intermediate for run in runs} == {"MNLI": None, "RTE": "MNLI", "CoLA": None}
 

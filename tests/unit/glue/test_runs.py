@@ -95,7 +95,7 @@ def test_a_run_with_other_inputs_is_repeated_and_logged(setting, trained, capsys
     assert capsys.readouterr().err.splitlines()[-2] == f"RTE/lr2e-05_b16_s1 is run again: other {what} than before"
 
 
-def test_a_run_with_other_options_is_done_again(setting, trained, capsys):
+def test_a_run_with_changed_options_is_repeated(setting, trained, capsys):
     do(setting)
     do(setting, epochs=3)
     assert len(trained) == 2

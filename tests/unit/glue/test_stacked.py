@@ -43,7 +43,7 @@ def test_separable_classes_are_learned_out_of_fold(made):
     assert np.abs(last[0] - last[1]).max() > 0.01
 
 
-def test_a_label_does_not_reach_the_prediction_of_its_row(made):
+def test_the_label_of_a_row_does_not_affect_its_prediction(made):
     cell, setting = made
     setting = replace(setting, seeds=[1], given=setting.given | {"epochs": 1}, from_yaml={"dropout": 0.0})
     labels = cell.rows.labels.copy()

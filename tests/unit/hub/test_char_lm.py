@@ -151,7 +151,7 @@ def test_columns_of_logits_are_the_characters(lm):
         assert torch.equal(logits, lm.model(tokens)[0][0])
 
 
-def test_logits_see_nothing_of_what_follows(styled):
+def test_logits_do_not_depend_on_later_tokens(styled):
     assert torch.equal(styled.logits("abcdefgh")[:5], styled.logits("abcdeaaa")[:5])
 
 
@@ -309,7 +309,7 @@ def test_the_published_form_is_sampled_without_a_cache(make_char_lm):
 
 
 @pytest.mark.parametrize("positions", ["alibi", "rotary"])
-def test_a_cache_that_slides_draws_what_a_windowed_mask_over_the_text_draws(make_char_lm, positions):
+def test_a_sliding_cache_samples_the_same_tokens_as_a_windowed_mask(make_char_lm, positions):
     lm = make_char_lm(positions=positions)
     text, tokens = lm.sample("abc", 60, temperature=0, slide=True), lm.encode("abc").tolist()
     lm.model.decoder.transformer.window = lm.block_size
@@ -344,7 +344,7 @@ def test_the_best_checkpoint_of_a_folder_is_taken(make_char_lm, tmp_path):
     assert torch.equal(hub.load(tmp_path).logits("abc"), best.logits("abc"))
 
 
-def test_a_byte_model_travels(make_char_lm, tmp_path):
+def test_a_byte_model_is_exported_and_imported(make_char_lm, tmp_path):
     lm = make_char_lm(unit="byte")
     loaded = hub.CharLM.from_pretrained(save(lm, tmp_path / "a.pt"))
     assert loaded.sample("é", 20) == lm.sample("é", 20)

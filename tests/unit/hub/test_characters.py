@@ -16,7 +16,7 @@ META = {"vocab_size": 3, "itos": {0: "a", 1: "b", 2: "c"}, "stoi": {"a": 0, "b":
 @pytest.mark.parametrize(
     "source", ["abc", ["a", "b", "c"], {0: "a", 1: "b", 2: "c"}, {"2": "c", "0": "a", "1": "b"}, META]
 )
-def test_every_form_gives_the_list(source, tmp_path):
+def test_every_format_of_characters_returns_the_list(source, tmp_path):
     path = tmp_path / "itos.json"
     path.write_text(json.dumps(source))
     assert read_characters(source) == read_characters(path) == read_characters(str(path)) == ["a", "b", "c"]

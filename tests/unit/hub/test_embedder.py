@@ -45,7 +45,7 @@ def test_no_batch_is_padded_beyond_its_longest_text(embedder, monkeypatch):
     assert [tokens.size(1) for tokens in seen] == sorted((tokens.size(1) for tokens in seen), reverse=True)
 
 
-def test_a_stream_is_never_held_whole(embedder, monkeypatch):
+def test_a_stream_is_not_read_into_memory(embedder, monkeypatch):
     monkeypatch.setattr(plugins.hub.embedder, "TEXTS_AT_ONCE", 3)
     taken = []
     texts = (taken.append(text) or text for text in TEXTS)

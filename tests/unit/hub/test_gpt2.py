@@ -82,7 +82,7 @@ def test_imported_logits_are_theirs(transformers, tokenizer, tmp_path, kind, nam
         torch.testing.assert_close(ours(TOKENS)[0], logits_of(model, TOKENS), atol=1e-4, rtol=0)
 
 
-def test_a_checkpoint_is_what_was_imported_with_its_tokenizer(transformers, tokenizer, tmp_path):
+def test_a_checkpoint_contains_the_imported_weights_and_tokenizer(transformers, tokenizer, tmp_path):
     model = theirs(transformers)
     folder = save(model, tmp_path / "hf", tokenizer)
     checkpoints.write_causal_lm(tmp_path / "run" / "model.pt", gpt2.read(folder))

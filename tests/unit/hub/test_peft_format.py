@@ -270,7 +270,7 @@ def test_folders_are_created_and_checkpoints_with_another_tokenizer_are_not_chan
         ["--import", "folder", "--base", "c.pt", "-o", "b.pt", "--export", "other"],
     ],
 )
-def test_flags_that_would_do_nothing_are_refused(arguments, monkeypatch, capsys):
+def test_flags_without_effect_are_refused(arguments, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["merge_peft.py", *arguments])
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(str(toy.ROOT / "scripts" / "merge_peft.py"), run_name="__main__")

@@ -67,7 +67,7 @@ def test_topk_of_one_and_targets_agree(folder):
         assert score == pytest.approx(everything[word], abs=1e-7)
 
 
-def test_a_classification_head_comes_along_and_fill_mask_still_works(folder):
+def test_fill_mask_works_for_a_model_with_a_classification_head(folder):
     interface = RobertaModel.from_pretrained(str(folder), "checkpoint_best.pt", str(folder)).eval()
     tokens = interface.encode("the river watches a garden")
     logits = interface.predict("mood", tokens, return_logits=True)
@@ -182,7 +182,7 @@ def test_a_mask_in_a_text_is_encoded_as_the_mask_token(folder):
     assert interface.tokens(interface.encode("the <mask>"))[-2:] == ["<mask>", "</s>"]
 
 
-def test_fillers_and_special_symbols_are_never_answers(folder):
+def test_fillers_and_special_symbols_are_not_predicted(folder):
     interface = hub.load(folder / "checkpoint_best.pt")
     before = set(interface.answers().tolist())
     interface.dictionary.symbols[9], interface.dictionary.indices["madeupword0000"] = "madeupword0000", 9

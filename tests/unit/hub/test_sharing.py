@@ -7,7 +7,7 @@ from plugins import hub
 from plugins.hub import sharing
 
 
-def test_a_slimmed_checkpoint_has_equal_logits_and_no_places(toy_data, tmp_path):
+def test_a_slimmed_checkpoint_has_equal_logits_and_no_paths(toy_data, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     toy.save_masked_lm(folder, toy_data, **toy.VARIANTS["zero_clap"])

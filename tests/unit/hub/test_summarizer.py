@@ -113,7 +113,7 @@ def test_forcing_and_forbidding_the_same_text_is_an_error(lm, force, forbid):
         ({"document_tokens": -3}, ["document_tokens -3"]),
     ],
 )
-def test_arguments_that_make_no_sense(lm, options, named):
+def test_invalid_arguments_are_refused(lm, options, named):
     with toy.refused(*named):
         Summarizer(lm, "<|sep|>").summaries(DOCUMENTS, **{"max_length": 8, **options})
 

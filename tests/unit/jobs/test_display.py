@@ -65,7 +65,7 @@ def test_the_best_validation_is_marked(maximize, best):
     assert all("valid" in line and "ppl 8" in line for line in lines())
 
 
-def test_a_second_subset_is_never_the_best():
+def test_only_the_first_validation_subset_selects_the_best_checkpoint():
     shown, lines = display()
     shown.validation("valid", {"loss": 3.0}, 10)
     shown.validation("train", {"loss": 1.0}, 10, first=False)

@@ -41,7 +41,7 @@ def test_a_child_sees_only_the_gpu_that_it_was_given(monkeypatch, device, visibl
     assert process.environment(3, device)["CUDA_VISIBLE_DEVICES"] == visible
 
 
-def test_a_child_has_its_threads_and_nothing_of_a_distributed_launcher(monkeypatch):
+def test_a_child_process_has_its_threads_and_no_variables_of_a_distributed_launcher(monkeypatch):
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR"):
         monkeypatch.setenv(name, "2")
     found = process.environment(3, "cpu")

@@ -84,14 +84,14 @@ def test_every_job_gives_its_result(place):
     assert not (place / "out" / "a" / locks.NAME).exists()
 
 
-def test_a_finished_job_is_not_done_again(place):
+def test_a_finished_job_is_not_repeated(place):
     first = run(place, job())
     assert run(place, job()) == first
     assert starts(place) == 1
 
 
 @pytest.mark.parametrize("damage", ["half a log", "half a checkpoint", "a log that ends too early"])
-def test_a_finished_job_with_damaged_files_is_done_again(place, damage):
+def test_a_finished_job_with_damaged_files_is_repeated(place, damage):
     first, folder = run(place, job()), place / "out" / "a"
     log = folder / "train.log"
     if damage == "half a log":

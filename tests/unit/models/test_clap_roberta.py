@@ -127,7 +127,7 @@ def test_a_learned_mask_without_a_row_is_refused(rowless):
         toy.make_model(rowless, mask_embedding="learned")
 
 
-def test_a_zero_mask_needs_a_dictionary_that_can_do_without():
+def test_a_zero_mask_needs_a_dictionary_without_the_mask_symbol():
     from fairseq.data import Dictionary
 
     task = argparse.Namespace(source_dictionary=Dictionary(), max_positions=lambda: 8)

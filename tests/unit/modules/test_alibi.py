@@ -86,7 +86,7 @@ def test_learned_bos_follows_its_parameter_after_a_step():
 
 
 @pytest.mark.parametrize("first, then", [(3, 9), (9, 3), (9, 9), (2048, 5)])
-def test_any_length_after_any_other(first, then):
+def test_a_bias_does_not_depend_on_earlier_lengths(first, then):
     alibi = make(4)
     alibi.bias(slice(0, first), first, CPU)
     assert torch.equal(alibi.bias(slice(0, then), then, CPU), make(4).bias(slice(0, then), then, CPU))
@@ -149,7 +149,7 @@ def test_the_bias_is_kept_between_calls():
     assert alibi.bias(slice(0, 6), 6, CPU).data_ptr() == alibi.bias(slice(0, 6), 6, CPU).data_ptr()
 
 
-def test_nothing_is_saved_but_a_learned_bos():
+def test_only_a_learned_bos_bias_is_saved():
     assert list(make(4).state_dict()) == []
     assert list(make(4, alibi_bos="learned").state_dict()) == ["bos_bias"]
 

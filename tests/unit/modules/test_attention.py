@@ -74,7 +74,7 @@ def test_gradients_equal_torchs_own_attention_with_a_repeated_mask():
 @pytest.mark.parametrize("p", [0.0, 1e-12])
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_padded_keys_never_matter(dtype, biased, p):
+def test_padded_keys_have_no_effect(dtype, biased, p):
     (q, k, v), bias, padding = inputs(dtype=dtype)
     at_padding = padding[:, None, :, None]
     wild = [x.detach().masked_fill(at_padding, 50.0) for x in (k, v)]
@@ -103,7 +103,7 @@ def test_the_bias_is_not_repeated_over_the_batch(monkeypatch):
     assert seen == [(1, H, T, T)]
 
 
-def test_a_learned_bias_gets_the_textbooks_gradient():
+def test_the_gradient_of_a_learned_bias_equals_that_of_explicit_attention():
     (q, k, v), bias, padding = inputs()
     bias = bias.clone().requires_grad_()
     double = bias.detach().double().requires_grad_()
@@ -366,7 +366,7 @@ def test_causal_alibi_without_a_bias_is_the_textbooks(dtype):
     assert without < 0.004 and without < 1.1 * with_bias
 
 
-def test_a_bias_is_made_where_channels_do_not_do():
+def test_a_bias_is_built_if_extra_channels_cannot_represent_it():
     def channels(dtype=torch.bfloat16, where=slice(0, 9), keys=9, scheme="alibi", causal=True, **options):
         return Placement(build(scheme, Spec(32, H, 9, causal)), where, keys, CPU, dtype=dtype, **options).channels
 

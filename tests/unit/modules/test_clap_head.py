@@ -104,7 +104,7 @@ def test_beta_is_saved_without_a_dimension_and_trained_with_one():
 
 
 @pytest.mark.parametrize("saved", [torch.tensor(3.5), torch.tensor([3.5])])
-def test_a_beta_of_either_shape_loads(saved):
+def test_a_scalar_and_a_one_element_beta_load(saved):
     head = ClapHead(table())
     head.load_state_dict({"weight": torch.ones(WORDS, WIDTH), "beta": saved})
     assert head.beta.tolist() == [3.5]
@@ -143,7 +143,7 @@ def test_reference_dim_makes_beta_mean_the_same_at_every_width():
     assert ClapHead(table(), 1.0).scale().item() == 1.0
 
 
-def test_excluded_words_are_never_an_answer():
+def test_excluded_words_are_not_predicted():
     head = ClapHead(table(), excluded=torch.tensor([1, 4]))
     logits = head(torch.randn(3, WIDTH))
     assert torch.equal(logits.isinf(), torch.tensor([[False, True, False, False, True, False, False]] * 3))

@@ -31,7 +31,7 @@ def test_a_text_does_not_end_before_its_least_length():
     "n, text, banned",
     [(1, [3, 5], {3, 5}), (2, [3, 5, 3], {5}), (2, [3, 5, 4], set()), (3, [1, 2, 3, 1, 2], {3}), (3, [1, 2], set())],
 )
-def test_no_ngram_comes_twice(n, text, banned):
+def test_no_ngram_is_repeated(n, text, banned):
     assert Constraints(END, 9, no_repeat_ngram=n).banned(text) == banned
 
 
@@ -61,7 +61,7 @@ def test_without_room_for_two_forced_sequences_the_started_one_continues():
     assert allowed(rules, [1], [1, 3], [1, 3, 4]) == [[3, 5], [4], [5]]
 
 
-def test_a_missing_sequence_may_repeat_an_ngram_when_nothing_else_fits():
+def test_a_forced_sequence_may_repeat_an_ngram_if_no_other_token_is_allowed():
     rules = Constraints(END, 6, no_repeat_ngram=1, forced=(((5, 6),),))
     assert allowed(rules, [5, 1, 6], [5, 1, 6, 2]) == [[2, 3, 4, 7], [5]]
 

@@ -63,7 +63,7 @@ def test_any_chunks_through_a_cache_give_the_features_of_one_pass(positions, chu
     assert cache.length == BLOCK
 
 
-def test_a_cache_that_was_reset_is_as_new():
+def test_a_reset_cache_equals_a_new_one():
     decoder, tokens = make(), draw()
     cache = decoder.new_cache(2)
     with torch.no_grad():
@@ -127,7 +127,7 @@ def test_without_residual_a_block_forgets_its_input():
     assert torch.equal(features, features[:1, :1].expand_as(features))
 
 
-def test_no_bias_means_none_anywhere():
+def test_the_option_without_bias_removes_all_biases():
     assert not [name for name, _ in make(bias=False).named_parameters() if name.endswith("bias")]
 
 

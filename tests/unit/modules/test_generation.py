@@ -228,7 +228,7 @@ def test_generated_text_satisfies_the_constraints(search):
 
 
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
-def test_no_pair_of_tokens_comes_twice(search):
+def test_no_pair_of_tokens_is_repeated(search):
     free, strict = (Constraints(END, 12, no_repeat_ngram=n) for n in (0, 2))
     repeats = []
     for rules in (free, strict):

@@ -89,7 +89,7 @@ def test_gradients_equal_finite_differences(block, chunk, normalize):
 
 @pytest.mark.parametrize("predictions", [6, 30], ids=["fewer than channels", "more than channels"])
 @pytest.mark.parametrize("frozen", ["features", "table", "both"])
-def test_frozen_parameters_get_no_gradient_and_nothing_else_changes(block, predictions, frozen):
+def test_frozen_parameters_have_no_gradient_and_other_gradients_do_not_change(block, predictions, frozen):
     x, weight, target = torch.randn(predictions, 16), torch.randn(WORDS, 16), torch.randint(WORDS, (predictions,))
     loss, grad_x, grad_weight = both(x, weight, target)[1]
     x.requires_grad_(frozen == "table")
@@ -213,12 +213,12 @@ def test_the_precision_of_other_products_does_not_change(likely):
     assert torch.backends.mkldnn.matmul.fp32_precision == before
 
 
-def test_a_target_of_vanishing_probability_costs_its_distance():
+def test_the_loss_of_a_target_of_vanishing_probability_is_its_logit_distance():
     loss = linear_cross_entropy(torch.tensor([[1.0]]), torch.tensor([[0.0], [-500.0]]), torch.tensor([1]))
     assert loss.item() == 500.0
 
 
-def test_excluded_words_cost_nothing_even_where_they_fill_a_block(monkeypatch):
+def test_excluded_words_do_not_contribute_to_the_loss_even_if_they_fill_a_block(monkeypatch):
     monkeypatch.setattr(word_table, "BLOCK", 2)
     x, weight = torch.ones(1, 1, requires_grad=True), torch.zeros(5, 1, requires_grad=True)
     bias = torch.tensor([0.0, 0.0, -math.inf, -math.inf, -math.inf])

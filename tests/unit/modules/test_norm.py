@@ -6,7 +6,7 @@ import torch
 from plugins.modules.norm import LayerNorm, inverse_norm, l2_normalize
 
 
-def test_normalising_a_zero_vector_leaves_it_in_every_precision():
+def test_normalizing_a_zero_vector_returns_zero_in_every_precision():
     for dtype in (torch.float16, torch.bfloat16, torch.float32):
         assert l2_normalize(torch.zeros(2, 4, dtype=dtype)).tolist() == [[0.0] * 4] * 2
 

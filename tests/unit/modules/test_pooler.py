@@ -33,7 +33,7 @@ def test_padding_makes_no_difference(pooler):
     torch.testing.assert_close(made(padded, padding), made(features), rtol=1e-5, atol=1e-5)
 
 
-def test_mean_and_max_are_what_they_say():
+def test_mean_and_max_pooling_have_their_definitions():
     features = torch.tensor([[[1.0, 5.0], [3.0, -5.0], [100.0, 100.0]]])
     padding = torch.tensor([[False, False, True]])
     made = {name: ClassificationHead(2, 2, 2, torch.tanh, 0.0, name) for name in ("mean", "max")}

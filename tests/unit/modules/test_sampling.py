@@ -58,7 +58,7 @@ def test_temperature_zero_takes_the_likeliest():
 
 @pytest.mark.parametrize("options", [{}, {"top_k": 2}, {"top_p": 0.9}], ids=str)
 @pytest.mark.parametrize("temperature", [1e-30, 1e-38, 1e-320])
-def test_a_tiny_temperature_takes_the_likeliest(temperature, options):
+def test_a_tiny_temperature_samples_the_most_likely_token(temperature, options):
     rows = torch.tensor([[1.0, 3.0, 2.0], [-5.0, -70.0, -80.0]])
     assert draw(rows, temperature, **options).tolist() == [[1], [0]]
 
@@ -147,7 +147,7 @@ def test_of_a_long_prompt_the_last_block_counts(cached):
     assert model.calls == [[2, 3, 4, 5]]
 
 
-def test_nothing_is_computed_for_no_tokens():
+def test_generating_no_tokens_does_not_call_the_model():
     model = Counter(cached=True)
     assert model.run([7], 0, block_size=4) == [] and model.calls == []
 
@@ -157,7 +157,7 @@ def test_a_cache_in_use_is_emptied_first():
     assert model.run([7, 8], 1, block_size=4) == model.run([7, 8], 1, block_size=4) == [2]
 
 
-def test_a_sliding_cache_never_restarts():
+def test_a_sliding_cache_is_not_rebuilt():
     model = Counter(cached=True)
     model.window = 4
     assert model.run([7, 8, 9, 6, 5, 4], 3, block_size=4) == [6, 7, 8]

@@ -80,7 +80,7 @@ def test_yarn_lengthens_queries_and_keys_by_its_temperature():
 
 
 @pytest.mark.parametrize("name", ["rotary", "alibi"])
-def test_dynamic_changes_nothing_up_to_the_trained_length_and_something_beyond(name):
+def test_dynamic_scaling_has_an_effect_only_beyond_the_trained_length(name):
     plain, scaled = make(name), make(name, "dynamic")
     for length, same in ((10, True), (16, True), (17, False), (40, False), (12, True)):
         for what in ("angles", "bias"):

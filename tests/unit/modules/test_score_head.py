@@ -7,7 +7,7 @@ from plugins.modules.score_head import ScoreHead
 
 
 @pytest.mark.parametrize("pooling", ["bos", "mean", "max", "attention", "last"])
-def test_a_score_is_the_same_alone_and_padded(pooling):
+def test_padding_does_not_change_a_score(pooling):
     head, features = ScoreHead(8, pooling), torch.randn(1, 4, 8)
     padded = torch.cat([features, 1e3 * torch.randn(1, 3, 8)], 1)
     alone, beside = head(features, torch.tensor([4])), head(padded, torch.tensor([4]))

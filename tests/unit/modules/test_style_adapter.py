@@ -31,7 +31,7 @@ def draw(batch=2, length=BLOCK):
 
 
 @pytest.mark.parametrize("inference", INFERENCES)
-def test_an_untrained_adapter_changes_nothing_to_the_last_bit(inference):
+def test_an_untrained_adapter_leaves_logits_bitwise_unchanged(inference):
     decoder, adapter = make(trained=False, inference=inference)
     tokens = draw()
     features, _ = run(decoder, adapter, tokens, labels=torch.tensor([0, 2]))
@@ -92,7 +92,7 @@ def test_token_inference_uses_only_the_last_state():
     assert torch.equal(adapter.summarize(h), h)
 
 
-def test_prefix_inference_fixes_the_style_and_modulates_nothing_before_it():
+def test_prefix_inference_fixes_the_style_and_does_not_modulate_the_prefix():
     decoder, adapter = make(inference="prefix")
     h = torch.randn(2, BLOCK, 16)
     logits, weights = adapter.infer(h)
@@ -141,7 +141,7 @@ def test_training_mixes_absent_given_and_inferred_styles_in_their_shares():
     assert given == pytest.approx(0.5, abs=0.032)
 
 
-def test_a_sequence_without_label_is_never_given_one():
+def test_an_unlabeled_sequence_stays_unlabeled():
     _, adapter = make(null_prob=0.0, true_prob=1.0)
     h = torch.randn(50, 2, 16)
     weights = adapter.train().begin(labels=torch.full((50,), -1)).style_weights(h)

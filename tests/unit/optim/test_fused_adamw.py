@@ -68,7 +68,7 @@ def test_only_matrices_decay():
     torch.testing.assert_close(net.linear.weight, before["linear.weight"] * (1 - 0.01 * 0.1))
 
 
-def test_a_matrix_that_asks_for_no_decay_gets_none():
+def test_a_matrix_marked_without_weight_decay_has_none():
     net = Net()
     net.linear.weight.no_weight_decay = True
     groups = ours(net).param_groups
@@ -89,7 +89,7 @@ def test_parameters_may_come_from_an_iterator():
 
 
 @pytest.mark.parametrize("decay_all", [False, True])
-def test_nothing_but_matrices_is_one_group_and_so_is_nothing_but_vectors(decay_all):
+def test_only_matrices_or_only_vectors_are_one_group(decay_all):
     for net in (nn.Linear(3, 3, bias=False), nn.LayerNorm(3)):
         assert sum(len(group["params"]) for group in ours(net, decay_all=decay_all).param_groups) == len(
             list(net.parameters())

@@ -23,7 +23,7 @@ def test_a_fingerprint_depends_on_names_types_shapes_and_contents():
 
 
 @pytest.mark.parametrize("name", ["causal_lm", "char_lm", "clap_roberta", "clap_roberta with alibi"])
-def test_a_prompt_of_words_does_what_the_words_do(name, tmp_path):
+def test_a_prompt_of_words_equals_the_words_in_the_input(name, tmp_path):
     """Positions, padding and attention bias are those of tokens in the same place."""
     path, tokens, words = make_base(tmp_path, name), tokens_for(name), [6, 7, 8]
     model, cfg = build(name, finetune_from_model=str(path))
@@ -62,7 +62,7 @@ def test_a_cache_contains_the_prompt(name, tmp_path):
         model(torch.zeros(1, 14, dtype=torch.long))
 
 
-def test_a_head_that_reads_the_first_token_sees_no_prompt_there():
+def test_a_head_on_the_first_token_does_not_read_the_prompt():
     model, cfg = build("clap_roberta")
     model.register_classification_head("label", num_classes=2)
     cfg.peft, cfg.prompt_tokens = "prompt", 3

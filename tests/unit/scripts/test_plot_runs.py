@@ -76,7 +76,7 @@ def test_bars_need_no_runs(command, tmp_path):
         command("--evaluation", found[0], found[0], "-o", tmp_path / "out")
 
 
-def test_nothing_to_draw_is_an_error(command, tmp_path, capsys):
+def test_runs_without_losses_or_metric_are_an_error(command, tmp_path, capsys):
     (tmp_path / "a").mkdir()
     with toy.refused(tmp_path / "a", tmp_path / "b", error=SystemExit):
         command(tmp_path / "a", tmp_path / "b", "-o", tmp_path / "out")

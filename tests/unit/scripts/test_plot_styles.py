@@ -56,7 +56,7 @@ def test_everything_is_drawn_and_the_arrays_are_written(command, make_char_lm, t
     assert not list(out.glob(".*"))
 
 
-def test_an_evaluation_adds_what_the_judges_say(command, make_char_lm, texts, tmp_path):
+def test_an_evaluation_adds_the_results_of_the_judges(command, make_char_lm, texts, tmp_path):
     path = toy.save_char_lm(make_char_lm(styles=STYLES), tmp_path / "m.pt")
     (tmp_path / "e.json").write_text(json.dumps(evaluation()))
     out, small = tmp_path / "out", ["--windows", 3, "--characters", 9]
@@ -67,7 +67,7 @@ def test_an_evaluation_adds_what_the_judges_say(command, make_char_lm, texts, tm
     assert found["consistency"]["values"] == [0.7] * 2 and found["confusion_given"]["columns"] == [*STYLES, "none"]
 
 
-def test_a_model_that_infers_nothing_gets_the_rest(command, make_char_lm, texts, tmp_path, capsys):
+def test_a_model_without_style_inference_gets_the_other_figures(command, make_char_lm, texts, tmp_path, capsys):
     path = toy.save_char_lm(make_char_lm(styles=STYLES, style_inference="given"), tmp_path / "m.pt")
     command(path, "--text", *texts, "-o", tmp_path / "out", "--windows", 3)
     assert drawn(tmp_path / "out") == ALWAYS

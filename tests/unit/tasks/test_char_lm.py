@@ -38,7 +38,7 @@ def save(path, dictionary="abc", styles=(), unit="char"):
     return str(path)
 
 
-def test_nothing_is_read_before_it_is_needed(make_task):
+def test_a_task_is_built_without_reading_its_data(make_task):
     make_task("/no/such/file")
 
 
@@ -85,7 +85,7 @@ def test_a_checkpoint_of_another_task_is_one_line(make_task, text, tmp_path):
         make_task(text, finetune_from_model=str(tmp_path / "other.pt")).source_dictionary  # noqa: B018
 
 
-def test_a_state_that_is_loaded_decides(make_task):
+def test_a_loaded_state_defines_dictionary_and_styles(make_task):
     task = make_task("/no/such/file")
     task.load_state_dict({"dictionary": {"unit": "char", "characters": ["a", "b"]}, "styles": ["x"]})
     assert (task.source_dictionary.characters, task.style_names) == (["a", "b"], ["x"])

@@ -42,7 +42,7 @@ def test_given_options_override_defaults(parse):
     assert (args.min_lr, args.warmup_updates) == (1e-5, 10)
 
 
-def test_options_of_another_optimiser_or_schedule_are_not_added(parse):
+def test_options_of_another_optimizer_or_schedule_are_not_added(parse):
     args = parse(*NANO, "--optimizer", "sgd", "--lr-scheduler", "fixed")
     assert (args.optimizer, args.lr_scheduler, args.weight_decay) == ("sgd", "fixed", 0.0)
     assert not hasattr(args, "adam_betas")

@@ -78,7 +78,7 @@ FORMS += [
 
 @pytest.mark.parametrize("mixed", [(), ("--mixed-precision", "bf16")])
 @pytest.mark.parametrize("case, more", FORMS)
-def test_a_training_forward_pass_never_waits(step, waits, case, more, mixed):
+def test_a_training_forward_pass_does_not_synchronize(step, waits, case, more, mixed):
     assert torch.isfinite(step(case, *more, *mixed).loss)
     assert waits.found == []
 

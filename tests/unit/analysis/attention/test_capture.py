@@ -180,7 +180,7 @@ def test_the_kernel_runs_and_returns_the_same_bits_while_captured(make_char_lm, 
     assert calls == [{"dropout_p": 0.0, "is_causal": True}] * 2
 
 
-def test_a_pass_replaces_the_one_before_even_one_that_broke_off_and_what_was_copied_stays(make_char_lm):
+def test_a_forward_pass_replaces_earlier_captures_but_not_copies(make_char_lm):
     lm = make_char_lm()
     with torch.no_grad(), capture(lm.model) as attention:
         lm.model(lm.encode("abcd")[None])

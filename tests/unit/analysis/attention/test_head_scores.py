@@ -57,7 +57,7 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("name, text, keys, expected, queries", KNOWN.values(), ids=KNOWN)
-def test_a_head_that_does_nothing_else_has_the_score_of_paper_and_pencil(name, text, keys, expected, queries):
+def test_a_head_that_attends_only_to_the_pattern_has_the_score_computed_by_hand(name, text, keys, expected, queries):
     assert score(one_hot(keys), batch_of(text), name) == (pytest.approx(expected), queries)
 
 
@@ -68,7 +68,7 @@ def test_a_uniform_head_scores_nothing(name):
 
 
 @pytest.mark.parametrize("name", BOTH_WAYS)
-def test_nor_does_it_where_all_can_be_seen(name):
+def test_a_uniform_head_has_score_zero_in_both_directions(name):
     value, queries = score(uniform(8, both_ways=True), batch_of("abc, cab", both_ways=True), name)
     assert value == pytest.approx(0, abs=1e-6) and queries > 0
 
@@ -85,7 +85,7 @@ def test_who_avoids_the_pattern_scores_below_zero():
     assert value == pytest.approx(-(1 / 3 + 1 / 4) / 2)
 
 
-def test_in_both_directions_every_row_sees_all_and_others_of_the_same_token_may_follow():
+def test_patterns_of_a_masked_lm_count_keys_on_both_sides():
     batch = batch_of("abca", both_ways=True)
     assert score(one_hot([3, 0, 0, 0]), batch, "duplicate_token_head") == (pytest.approx(3 / 4), 2)
     assert score(one_hot([1, 2, 3, 0]), batch, "next_token_head") == (pytest.approx(3 / 4), 3)

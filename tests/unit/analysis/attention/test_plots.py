@@ -96,7 +96,7 @@ def test_the_grid_has_layers_down_heads_across_and_labels_at_its_edge(tmp_path, 
     assert panels[0].get_ylabel() == "layer 0" and panels[2].get_title() == "head 2"
 
 
-def test_nothing_is_hidden_where_all_is_seen():
+def test_full_attention_has_no_hidden_keys():
     assert not plots.never_seen(np.full((2, 3, 3), 1 / 3)).any()
     assert plots.never_seen(np.tril(np.ones((2, 3, 3)))).sum() == 3
 
@@ -131,7 +131,7 @@ def test_there_is_a_map_for_each_pattern_with_the_best_head_framed(tmp_path, fig
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_format_that_matplotlib_does_not_know_leaves_no_file(tmp_path):
+def test_an_unknown_figure_format_writes_no_file(tmp_path):
     with toy.refused("a.xyz"):
         plots.attention_map(tmp_path / "a.xyz", ["a", "b"], np.eye(2), "title")
     assert not list(tmp_path.iterdir())

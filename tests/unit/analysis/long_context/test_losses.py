@@ -78,7 +78,7 @@ def test_bins_of_positions_average_to_the_loss_of_the_windows(make_char_lm):
     assert np.mean([part["mean"] for part in bins]) == pytest.approx(row["windows"]["mean"])
 
 
-def test_a_table_of_positions_ends_where_it_ends(make_char_lm):
+def test_a_position_beyond_the_table_is_an_error(make_char_lm):
     lm = make_char_lm(positions="learned")
     rows = evaluate(lm, text(lm), SETTINGS)
     assert "windows" in rows[0] and [row.get("limit") for row in rows] == [None, BLOCK, BLOCK]

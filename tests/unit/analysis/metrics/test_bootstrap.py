@@ -16,7 +16,7 @@ def test_items_weigh_the_same_whichever_text_they_are_in():
     assert not np.isnan(result["low"][0]) and np.isnan(result["low"][1]) and np.isnan(result["high"][1])
 
 
-def test_a_mean_over_nothing_is_nan():
+def test_the_mean_of_no_values_is_nan():
     boot = StreamingBootstrap(10)
     boot.add(np.zeros((3, 1, 2, 2)), np.zeros((3, 1)))
     assert np.isnan(boot.result()["score"]).all() and boot.result()["score"].shape == (1, 2, 2)

@@ -50,7 +50,7 @@ def test_class_metrics_agree_with_scikit_learn():
     assert found["ndcg_at_10"] == pytest.approx(ndcg_score(relevant, scores[others].reshape(70, 69), k=10), abs=1e-6)
 
 
-def test_a_majority_counts_before_the_nearest():
+def test_the_majority_of_neighbors_precedes_the_nearest():
     assert retrieval.majority(np.array([[0, 1, 1], [2, 1, 0], [1, 1, 1]]), 3).tolist() == [1, 2, 1]
 
 
@@ -81,6 +81,6 @@ def test_hard_triplets_are_harder_and_keep_their_classes():
     assert retrieval.triplet_accuracy(CLOUD, hard) < retrieval.triplet_accuracy(CLOUD, random) - 0.2
 
 
-def test_a_tie_of_triplets_is_wrong():
+def test_a_tie_counts_as_a_wrong_triplet():
     vectors = np.array([[1.0, 0], [0, 1], [0, 1]])
     assert retrieval.triplet_accuracy(vectors, np.array([[0, 1, 2]])) == 0

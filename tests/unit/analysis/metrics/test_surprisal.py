@@ -23,7 +23,7 @@ def test_the_mean_surprisal_of_a_causal_model_is_its_loss(make_char_lm, text):
     assert math.isnan(found.bits[0]) and not found.bits[1:].isnan().any()
 
 
-def test_a_style_model_that_sees_the_future_is_evaluated_prefix_by_prefix(make_char_lm):
+def test_a_noncausal_style_model_is_evaluated_prefix_by_prefix(make_char_lm):
     lm = make_char_lm(styles=["a", "b"], style_inference="published")
     assert surprisal(lm, "abcab").mean_bits == pytest.approx(lm.loss("abcab") / math.log(2), rel=1e-4)
 

@@ -24,7 +24,7 @@ def test_precision_where_recall_is_enough():
     assert thresholds.choose(SCORES, LABELS, "precision_at_recall", recall=1.0) == pytest.approx((0.15, 4 / 7))
 
 
-def test_a_dear_false_positive_raises_the_threshold():
+def test_a_higher_cost_of_false_positives_raises_the_threshold():
     cheap, dear = (thresholds.choose(SCORES, LABELS, "cost", costs=(price, 1.0))[0] for price in (0.1, 10.0))
     assert cheap < 0.375 < dear
 

@@ -70,7 +70,7 @@ def test_a_parameter_that_is_used_twice_counts_once():
     ]  # fmt: skip
 
 
-def test_architecture_is_what_was_built_not_what_was_left_to_defaults():
+def test_the_card_shows_the_built_architecture():
     built = dict(options={"decoder_layers": 4, "num_styles": 4, "positions": "alibi"})
     facts = dict(card.architecture(SimpleNamespace(model=None, **built, styles=[]), STATE))
     assert facts == {

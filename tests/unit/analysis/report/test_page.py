@@ -81,7 +81,7 @@ def test_the_policy_names_the_very_script_and_style():
     assert policy.startswith("default-src 'none'; ")
 
 
-def test_nothing_is_fetched_and_everything_is_inside():
+def test_the_page_is_self_contained():
     text = page.render(hand_built.report())
     outside = [
         value for _, attributes in Tags(text).tags for name, value in attributes.items()

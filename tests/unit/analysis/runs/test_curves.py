@@ -14,7 +14,7 @@ def test_a_curve_is_two_arrays():
     assert (updates.tolist(), values.tolist()) == ([10, 20], [9.5, 7.25])
 
 
-def test_a_curve_of_nothing_is_empty():
+def test_a_curve_without_points_is_empty():
     updates, values = runs.curve([], "ppl")
     assert (updates.shape, values.shape) == ((0,), (0,))
 

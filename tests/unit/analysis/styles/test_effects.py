@@ -139,7 +139,7 @@ def test_strength_is_the_distance_from_no_change():
     assert [part.tolist() for part in found.strength()] == [[[2.5]], [[1.0]]]
 
 
-def test_an_untrained_adapter_changes_nothing(make_char_lm):
+def test_an_untrained_adapter_does_not_change_the_output(make_char_lm):
     lm = make_char_lm(styles=STYLES)
     torch.nn.init.zeros_(lm.model.decoder.style.modulation.weight)
     gain, shift = effects.modulation(lm).strength()

@@ -37,17 +37,17 @@ def test_without_forced_styles_the_prompted_text_is_quoted():
     assert lines[1].startswith("quote     0.600") and "prompt of the style" in lines[1]
 
 
-def test_a_model_that_sees_the_future_is_quoted_by_its_honest_loss():
+def test_a_noncausal_model_is_reported_by_its_honest_loss():
     loss = {"honest": score(2.0), "one_pass": score(0.5), "gap": score(1.5), "tokens": 10}
     lines = report.headline({"checkpoint": "c", "styles": ["a"], "sees_the_future": True, "loss": loss})
     assert "honest loss 2.000" in lines[1] and "not a likelihood" in lines[2]
 
 
-def test_a_model_without_styles_is_quoted_by_its_loss():
+def test_a_model_without_styles_is_reported_by_its_loss():
     loss = {"honest": score(2.0), "one_pass": score(2.0), "gap": score(0.0), "tokens": 10}
     lines = report.headline({"checkpoint": "c", "styles": [], "sees_the_future": False, "loss": loss})
     assert "styles: none" in lines[0] and "2.000 ± 0.010 nats per character" in lines[-1]
 
 
-def test_a_single_value_has_no_error_and_none_no_text():
+def test_a_single_value_has_no_standard_error_and_an_empty_list_no_text():
     assert report.shown(score(0.5, n=1)) == "0.500" and report.shown(None) == "" and report.shown(score(0.5, 0)) == ""

@@ -91,7 +91,7 @@ def test_without_a_hash_nothing_is_resumed(server, tmp_path):
     assert server.ranges == [None]
 
 
-def test_another_hash_is_refused_and_nothing_kept(server, tmp_path):
+def test_a_file_with_a_wrong_hash_is_refused_and_deleted(server, tmp_path):
     with toy.refused("0" * 64):
         fetch.download(datasets.RemoteFile(f"{server.url}/text", "0" * 64), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -28,7 +28,7 @@ def test_the_hash_of_a_text_does_not_change():
     assert vectors.text_hash("a") == 0xCABD1BCA128197CA
 
 
-def test_nothing_is_left_of_a_file_without_vectors(tmp_path):
+def test_an_empty_list_of_vectors_writes_no_file(tmp_path):
     with toy.refused("v.npz"):
         vectors.write(tmp_path / "v.npz", [])
     assert not list(tmp_path.iterdir())

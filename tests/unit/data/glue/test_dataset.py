@@ -175,7 +175,7 @@ def same(a, b):
     return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in arrays)
 
 
-def test_a_second_time_nothing_is_read_or_tokenized(train, tokenizer, tmp_path, monkeypatch):
+def test_a_second_run_uses_the_cache(train, tokenizer, tmp_path, monkeypatch):
     first = load(train, tokenizer, tmp_path / "cache")
     monkeypatch.setattr(dataset, "tokenize", None)
     monkeypatch.setattr(reader, "read", None)
@@ -191,7 +191,7 @@ def test_other_content_is_not_taken_for_the_cached(train, tokenizer, tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
-def test_a_damaged_cache_is_made_again(train, tokenizer, tmp_path):
+def test_a_damaged_cache_is_rebuilt(train, tokenizer, tmp_path):
     first = load(train, tokenizer, tmp_path / "cache")
     (path,) = (tmp_path / "cache").iterdir()
     path.write_bytes(path.read_bytes()[:100])
@@ -199,7 +199,7 @@ def test_a_damaged_cache_is_made_again(train, tokenizer, tmp_path):
     assert [p.suffix for p in (tmp_path / "cache").iterdir()] == [".npz"]
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(train, tokenizer, tmp_path):
+def test_a_cache_that_cannot_be_written_is_skipped(train, tokenizer, tmp_path):
     (tmp_path / "file").write_text("")
     assert len(load(train, tokenizer, tmp_path / "file" / "cache")) == 30
 

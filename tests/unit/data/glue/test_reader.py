@@ -27,7 +27,7 @@ def test_a_quote_inside_a_sentence_is_text(tmp_path):
     assert found.labels.tolist() == [0, 1]
 
 
-def test_a_byte_order_mark_and_crlf_leave_no_trace(tmp_path):
+def test_a_byte_order_mark_and_crlf_are_removed(tmp_path):
     found = read(tmp_path, b"\xef\xbb\xbf" + (HEADER + ROW).replace("\n", "\r\n").encode())
     assert found.texts == [["A b."], ["C d."]]
     assert found.labels.tolist() == [0]
@@ -241,7 +241,7 @@ def test_the_tasks_folder_comes_before_the_root(tmp_path):
     assert reader.locate(tmp_path, RTE, "valid") == tmp_path / "RTE" / "dev.tsv"
 
 
-def test_index_comes_before_id(tmp_path):
+def test_an_index_column_precedes_an_id_column(tmp_path):
     content = "id\tsentence1\tsentence2\tlabel{}\n7\ta\tb\tentailment{}\n"
     assert read(tmp_path, content.format("", "")).index == ["7"]
     assert read(tmp_path, content.format("\tindex", "\t9")).index == ["9"]

@@ -69,7 +69,7 @@ def test_an_unknown_task_is_an_error_that_suggests_one():
         glue_specs.find("RTT")
 
 
-def test_a_spec_survives_being_stored_as_plain_data():
+def test_a_spec_is_restored_from_plain_data():
     for spec in glue_specs.SPECS.values():
         assert glue_specs.from_plain(spec.plain()) == spec
 

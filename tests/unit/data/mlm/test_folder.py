@@ -69,7 +69,7 @@ def test_the_dictionary_is_sorted_by_frequency_and_padded(folder):
     assert [symbol for symbol, _ in rows[97:]] == ["madeupword0000", "madeupword0001", "madeupword0002"]
 
 
-def test_pieces_that_never_occur_have_rows(folder):
+def test_unused_pieces_have_embedding_rows(folder):
     assert "Z 0" in (folder / "dict.txt").read_text().splitlines()
 
 
@@ -112,7 +112,7 @@ def test_a_single_document_cannot_be_split():
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_failure_leaves_what_was_there(tmp_path, error):
+def test_a_failure_keeps_the_existing_file(tmp_path, error):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "dict.txt").write_text("old")
     with pytest.raises(error), new_folder(tmp_path / "data", force=True) as folder:
@@ -130,13 +130,13 @@ def test_force_replaces_an_earlier_folder_and_all_its_files(tmp_path):
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["data", "data/dict.txt"]
 
 
-def test_force_deletes_nothing_but_data_folders(tmp_path):
+def test_force_deletes_only_data_folders(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with toy.refused("thesis.tex"), new_folder(tmp_path, force=True):
         pass
 
 
-def test_a_folder_in_use_needs_force(tmp_path):
+def test_a_nonempty_folder_requires_force(tmp_path):
     (tmp_path / "dict.txt").touch()
     with toy.refused("--force"), new_folder(tmp_path, force=False):
         pass

@@ -18,7 +18,7 @@ class Lines(FairseqDataset):
         return len(self.rows)
 
 
-def test_a_lone_eos_is_not_a_line():
+def test_a_single_eos_is_not_a_line():
     found = WithoutSeparators(Lines([5, 2], [2], [6, 7, 2], [2]))
     assert [row.tolist() for row in found] == [[5, 2], [6, 7, 2]]
     assert (len(found), found.sizes.tolist(), found.num_tokens(1)) == (2, [2, 3], 3)

@@ -218,7 +218,7 @@ def test_the_order_of_blocks_of_one_length_follows_the_seed():
     assert sorted(orders[2]) == list(range(50))
 
 
-def test_a_probability_of_zero_leaves_all_to_the_model():
+def test_mask_prob_zero_masks_no_tokens_in_the_task():
     tokens = tokens_of(4, 20)
     inputs, target = masked(tokens, masking(prob=0))
     assert (inputs == tokens).all() and (target == tokens).all()

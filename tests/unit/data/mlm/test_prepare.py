@@ -117,7 +117,7 @@ def test_a_foreign_folder_is_not_used_for_shards(tmp_path, text, model):
         Preparation(tmp_path / "data", [text], sentencepiece_model=model, shards=2).run()
 
 
-def test_a_bad_file_leaves_the_complete_shards(tmp_path, text, model):
+def test_a_bad_file_does_not_delete_complete_shards(tmp_path, text, model):
     bad = tmp_path / "bad.txt"
     bad.write_bytes(b"\n\n".join([b"caf\xe9"] * 200))
     settings = Preparation(tmp_path / "data", [text, bad], [text], sentencepiece_model=model, shards=2)
@@ -161,7 +161,7 @@ def test_folders_and_compressed_files_are_read_like_plain_ones(tmp_path, text, m
     assert {name for name in one if one[name] != two[name]} == {"manifest.json"}
 
 
-def test_a_truncated_archive_leaves_nothing(tmp_path, model):
+def test_a_truncated_archive_writes_no_files(tmp_path, model):
     path = tmp_path / "a.txt.gz"
     path.write_bytes(gzip.compress("\n\n".join(DOCUMENTS).encode())[:-50])
     with toy.refused(path):

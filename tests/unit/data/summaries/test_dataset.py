@@ -71,7 +71,7 @@ def test_the_loss_can_be_on_everything(dictionary, make):
     assert dictionary.decode(target[0]) == "bcabc<|sep|>ab<|endoftext|>"
 
 
-def test_documents_are_cut_and_summaries_never(dictionary, make):
+def test_documents_are_truncated_and_summaries_are_not(dictionary, make):
     dataset = make(longest=8)
     texts = [dictionary.decode(dataset[i]["tokens"]) for i in range(len(dataset))]
     assert texts[0] == "abcab<|sep|>ab<|endoftext|>" and texts[2] == "bbbb<|sep|>abc<|endoftext|>"
@@ -81,7 +81,7 @@ def test_documents_are_cut_and_summaries_never(dictionary, make):
     assert dictionary.decode(short[0]["tokens"]) == "ab<|sep|>ab<|endoftext|>"
 
 
-def test_a_summary_that_leaves_no_room_is_an_error_or_left_out(make):
+def test_a_summary_that_does_not_fit_is_an_error_or_skipped(make):
     records = [*RECORDS, ("abc", "abcabcabc")]
     with toy.refused("train.csv:7", 9, 10):
         make(records, longest=10)

@@ -147,7 +147,7 @@ def test_skipped_records_keep_their_numbers(tmp_path):
     assert [record.name for record in read(path, skip_bad_rows=True)] == ["0", "2"]
 
 
-def test_a_summary_that_is_not_text_is_never_silently_skipped(tmp_path):
+def test_a_summary_that_is_not_text_is_refused(tmp_path):
     path = write(tmp_path, "a.jsonl", '{"article": "a", "highlights": ["b"]}\n')
     with toy.refused("a.jsonl:1", "'highlights'"):
         list(read(path, summaries=False))

@@ -148,7 +148,7 @@ def test_caches_of_different_options_coexist(text, cache):
     assert len(os.listdir(cache)) == 2
 
 
-def test_a_failed_start_leaves_nothing(tmp_path, cache):
+def test_a_failed_opening_writes_no_cache(tmp_path, cache):
     (tmp_path / "a.txt").write_bytes(b"abc" * 10 + b"\xff")
     with toy.refused():
         open_corpus(spec(tmp_path / "a.txt"), cache)
@@ -215,7 +215,7 @@ DAMAGE = [
 
 
 @pytest.mark.parametrize(("name", "damage"), DAMAGE)
-def test_a_damaged_cache_is_made_again(text, cache, name, damage):
+def test_a_damaged_cache_is_rebuilt(text, cache, name, damage):
     expected = content(open_corpus(spec(text), cache), "train")
     (folder,) = os.scandir(cache)
     damage(Path(folder.path, name))
@@ -238,7 +238,7 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path, text):
         open_corpus(spec(text), str(tmp_path / "file" / "cache"))
 
 
-def test_a_character_of_the_share_that_is_held_out_is_in_the_dictionary_as_in_nanogpts(tmp_path, cache):
+def test_characters_of_the_validation_part_are_in_the_dictionary_as_in_nanogpt(tmp_path, cache):
     path = tmp_path / "a.txt"
     path.write_text("abcde" * 18 + "abcdefghij", encoding="utf-8")
     corpus = open_corpus(spec(path), cache)
@@ -246,7 +246,7 @@ def test_a_character_of_the_share_that_is_held_out_is_in_the_dictionary_as_in_na
     assert content(corpus, "valid") == [(None, "abcdefghij")]
 
 
-def test_a_character_that_only_a_validation_file_has_is_pointed_at(tmp_path, cache):
+def test_a_character_that_occurs_only_in_a_validation_file_is_located(tmp_path, cache):
     train, valid = tmp_path / "a.txt", tmp_path / "b.txt"
     train.write_text("abcde\n" * 15, encoding="utf-8")
     valid.write_text("abc\nabéde\nabé\n", encoding="utf-8")
@@ -255,7 +255,7 @@ def test_a_character_that_only_a_validation_file_has_is_pointed_at(tmp_path, cac
         corpus.split("valid", corpus.dictionary(), [], 4)
 
 
-def test_a_character_that_a_checkpoint_lacks_is_pointed_at(tmp_path, cache):
+def test_a_character_missing_from_the_checkpoint_is_located(tmp_path, cache):
     path = records(tmp_path / "a.jsonl", ("x", "abc"), ("x", "abz"), ("x", "abcabc"))
     with toy.refused("a.jsonl:2", "'z'", 3, "ckpt.pt"):
         open_corpus(spec(path), cache).split("train", CharDictionary("abc"), [], 2, "ckpt.pt")

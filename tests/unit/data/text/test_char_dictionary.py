@@ -7,7 +7,7 @@ import toy
 from plugins.data.text.char_dictionary import CharDictionary
 
 
-def test_nothing_but_the_characters_has_a_row():
+def test_only_characters_have_embedding_rows():
     dictionary = CharDictionary("\nabc")
     assert len(dictionary) == 4
     assert dictionary.pad() == dictionary.eos() == dictionary.bos() == dictionary.unk() == 4

@@ -74,7 +74,7 @@ def test_a_line_that_is_not_json_is_located(tmp_path):
     assert error_of(path).startswith(f"{path}:2: not JSON")
 
 
-def test_a_missing_key_is_reported_with_those_there_are(tmp_path):
+def test_a_missing_key_is_reported_with_the_existing_keys(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"id": 1, "body": "one"}\n')
     error = error_of(path)
     assert error.startswith(f"{path}:1: ") and "--jsonl-key" in error

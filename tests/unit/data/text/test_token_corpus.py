@@ -95,7 +95,7 @@ def test_boundaries_across_chunks_are_found(chunk):
     assert parts == ["ab", " cd  ef", " gh"]
 
 
-def test_a_second_opening_reads_nothing_again(text, characters, cache, monkeypatch):
+def test_opening_again_does_not_read_the_file(text, characters, cache, monkeypatch):
     spec = CorpusSpec((text,))
     first = tokens(TokenCorpus(spec, characters, cache), "train")
     monkeypatch.setattr(token_corpus, "encode", None)
@@ -110,7 +110,7 @@ def test_another_vocabulary_is_another_array(text, characters, cache):
 
 
 @pytest.mark.parametrize("kind", ["char", "sentencepiece"])
-def test_a_learned_vocabulary_gives_its_text_back_and_is_kept(text, cache, kind):
+def test_a_learned_vocabulary_decodes_its_text_and_is_saved(text, cache, kind):
     dictionary = learn(kind, 400, CorpusSpec((text,)), cache)
     assert dictionary.decode(dictionary.encode(TEXT)) == TEXT
     assert dictionary.eos() == len(dictionary) - 1
@@ -119,7 +119,7 @@ def test_a_learned_vocabulary_gives_its_text_back_and_is_kept(text, cache, kind)
     assert sorted(os.listdir(cache)) == before
 
 
-def test_a_sentencepiece_vocabulary_loses_nothing_of_any_text(text, cache):
+def test_a_sentencepiece_vocabulary_is_lossless(text, cache):
     dictionary = learn("sentencepiece", 400, CorpusSpec((text,)), cache)
     for other in ("  two  blanks ", "\n\n\tx\n", "שלום 🙂 \u00a0½", "", " "):
         assert dictionary.decode(dictionary.encode(other)) == other

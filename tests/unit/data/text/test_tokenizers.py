@@ -57,7 +57,7 @@ def test_every_printable_ascii_character_is_known(trained):
     assert all(symbol in dictionary for symbol in trained.encode("Why? {x} ~ 7 & <mask>"))
 
 
-def test_a_size_that_the_text_cannot_fill_is_answered_with_the_largest():
+def test_a_vocabulary_size_above_the_possible_one_names_the_largest_size():
     with toy.refused("--vocab-size 5000", 104):
         SentencePieceTokenizer.train(LINES, 5000)
     assert len(SentencePieceTokenizer.train(LINES, 104).dictionary()) == 104
@@ -67,7 +67,7 @@ def test_an_inexact_size_is_the_largest_that_the_text_gives():
     assert len(SentencePieceTokenizer.train(LINES, 5000, exact=False).dictionary()) == 104
 
 
-def test_a_size_below_the_alphabet_is_answered_with_the_smallest():
+def test_a_vocabulary_size_below_the_alphabet_names_the_smallest_size():
     with toy.refused("--vocab-size 20", 99):
         SentencePieceTokenizer.train(LINES, 20)
 
@@ -122,7 +122,7 @@ def test_tokenizers_can_be_sent_to_other_processes(trained, gpt2_folder):
 
 @pytest.mark.parametrize("letters", ["abcdefgh", "的一是在不了有和"])
 @pytest.mark.parametrize("lossless", [False, True])
-def test_a_long_line_without_blanks_can_be_learned_from(lossless, letters):
+def test_a_long_line_without_spaces_is_used_for_training(lossless, letters):
     """sentencepiece fails on 300,000 letters in a line, with INTERNAL ... (211)."""
     line = (letters + letters[::-1] + letters[::2]) * (120_000 // 20)
     if lossless:

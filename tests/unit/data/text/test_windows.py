@@ -43,7 +43,7 @@ def test_every_position_of_a_text_is_drawn_equally_often():
     assert (end - start == 9).all()
 
 
-def test_a_document_is_drawn_by_its_length_and_never_left():
+def test_documents_are_sampled_by_length_and_windows_do_not_cross_them():
     text = split(30, 10, 60)
     document, start, end = RandomWindows(text, 8, PAD, seed=3, most=10**6).locate(np.arange(60_000))
     assert np.abs(np.bincount(document) / 600 - [30, 10, 60]).max() < 1
@@ -64,7 +64,7 @@ def test_a_document_shorter_than_a_window_is_one_padded_window():
     assert batch["ntokens"] == int((batch["target"] != PAD).sum())
 
 
-def test_documents_of_one_character_have_nothing_to_predict():
+def test_documents_of_one_character_have_no_predictions():
     windows = RandomWindows(split(1, 1, 1), 8, PAD, seed=1, most=10)
     batch = batches(windows, 1)[0]
     assert batch["target"].tolist() == [[PAD]]

@@ -65,5 +65,5 @@ def test_the_first_line_of_a_log_is_the_command(tmp_path):
 
 
 @pytest.mark.parametrize("state", [{}, {"cfg": {"model": {"_name": "gone"}, "task": {"_name": "gone"}}}])
-def test_a_command_that_cannot_be_known_is_none(state, tmp_path):
+def test_an_unknown_command_is_none(state, tmp_path):
     assert command_line.command_of(state, tmp_path / "checkpoint_best.pt") is None

@@ -229,7 +229,7 @@ def test_a_stock_roberta_needs_no_code(transformers, toy_data, tmp_path):
     assert (type(model).__name__, model.config.problem_type) == ("RobertaForSequenceClassification", "regression")
 
 
-def test_nothing_is_overwritten_and_nothing_half_written_remains(zero_clap, tmp_path, monkeypatch):
+def test_existing_files_are_kept_and_partial_files_are_removed(zero_clap, tmp_path, monkeypatch):
     interface, folder = zero_clap
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     with toy.refused(folder):

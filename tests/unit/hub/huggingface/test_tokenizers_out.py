@@ -139,7 +139,7 @@ def test_bytes_and_characters():
         assert all(tokenizer.decode(tokenizer.encode(t).ids, skip_special_tokens=False) == t for t in texts[:200])
 
 
-def test_a_character_that_is_none_of_them_is_an_error():
+def test_an_unknown_character_is_an_error():
     tokenizer = tokenizers_out.parse(tokenizers_out.of_decoder(CharDictionary("ab"), 512))
     with pytest.raises(Exception, match="unk|UNK"):
         tokenizer.encode("abc")
