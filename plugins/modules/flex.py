@@ -13,6 +13,7 @@ from torch.nn.attention.flex_attention import flex_attention
 
 HIDDEN = -3e4  # added to the scores of padded keys
 MOST_SHAPES = 2  # (B, T) of a model for which the kernel is compiled; it is slow when it is made for any shape
+MOST_KERNELS = 128  # of all models, shapes and types in a process; beyond dynamo's limit of 8 it would run unfused
 OPTIONS: Any = {"ROWS_GUARANTEED_SAFE": True, "BLOCKS_ARE_CONTIGUOUS": True}  # no score is minus infinity, none skipped
 
 
@@ -65,6 +66,8 @@ def attend_in_kernel(q: Tensor, k: Tensor, v: Tensor, bias: KernelBias, hidden: 
 @functools.cache
 def compiled() -> Callable[..., Tensor]:
     """Return :func:`attend_in_kernel`, compiled when it runs for the first time."""
+    config: Any = torch._dynamo.config
+    config.recompile_limit = max(MOST_KERNELS, config.recompile_limit)
     return torch.compile(attend_in_kernel, dynamic=False)
 
 

@@ -14,6 +14,7 @@ from plugins.modules.scaling import Scaling
 
 PAD = 1
 B, H, T, D = 2, 6, 13, 8
+new_compiled = flex.compiled.__wrapped__
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +102,20 @@ def test_compiled_layers_contain_the_kernel_for_two_shapes(task, batch):
             torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
     assert counters["stats"]["unique_graphs"] == 3 and not counters["graph_break"]
     assert {length for _, length in model.encoder.sentence_encoder.flex_shapes} == {20, 17}  # 11 has a bias tensor
+    torch._dynamo.reset()
+
+
+def test_more_kernels_than_dynamos_default_limit_are_compiled(monkeypatch):
+    graphs, compile = [], torch.compile
+    backend = lambda graph, inputs: graphs.append(graph) or graph.forward  # noqa: E731
+    monkeypatch.setattr(torch, "compile", lambda function, **options: compile(function, backend=backend, **options))
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 2)  # restored at the end
+    torch._dynamo.reset()
+    run = new_compiled()
+    bias = flex.KernelBias(torch.ones(1), False, False)
+    for length in range(2, 6):
+        run(*torch.ones(3, 1, 1, length, 8), bias, None)
+    assert len(graphs) == 4
     torch._dynamo.reset()
 
 
