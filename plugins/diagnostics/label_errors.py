@@ -68,6 +68,8 @@ def load(folder: str | Path) -> Listed:
     known = {name: k for k, name in enumerate(given.classes)}
     same = [known.get(label) for label in table["label"]] == given.labels.tolist()
     check(same, f"{folder}: labels of diagnosis.csv and probabilities.npz differ; are both from the same diagnosis?")
+    same = list(given.index) == table["idx"]
+    check(same, f"{folder}: diagnosis.csv and probabilities.npz have other rows, or the same in another order")
     texts = [table[name] for name in columns] or [[""] * rows]
     return listed(given, texts, table["idx"])
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -65,3 +66,13 @@ def test_a_changed_file_and_a_missing_diagnosis_are_refused(folder, load_script,
     assert not (folder / "m").exists()
     with toy.refused("probabilities.npz", error=SystemExit):
         call(load_script, monkeypatch, "find_label_errors", folder, "-o", folder / "e")
+
+
+def test_rows_in_another_order_are_refused(folder, load_script, monkeypatch):
+    shutil.copytree(folder / "d", folder / "swapped")
+    table = folder / "swapped" / "diagnosis.csv"
+    lines = table.read_text().splitlines()
+    lines[1], lines[3] = lines[3], lines[1]  # rows with equal labels
+    table.write_text("".join(line + "\n" for line in lines))
+    with toy.refused("diagnosis.csv", "order"):
+        call(load_script, monkeypatch, "find_label_errors", folder / "swapped", "-o", folder / "e2")
