@@ -26,7 +26,7 @@ def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("memory")
     (folder / "text.txt").write_text("\n".join(toy.sentences(400)) + "\n")
     train = ["fairseq-train", folder / "text.txt", "--user-dir", toy.ROOT / "plugins", "--cpu", "--task", "char_lm"]
-    train += ["--arch", "char_lm_nano", *SIZE, "--batch-size", 16, "--num-workers", 0]
+    train += ["--arch", "char_lm_nano", *SIZE, "--batch-size", 32, "--num-workers", 0]
     names = ["baseline", "mixed", "checkpoint", "accumulate4", "fp16", "lora"]
     outcome = run("--variants", *names, "--updates", 3, "-o", folder / "out", "--", *train)
     assert outcome.status == 0, outcome.text[-3000:]
