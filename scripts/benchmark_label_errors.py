@@ -40,7 +40,7 @@ def parse_args(argv=None):
         help="plain text files in place of a task, one for each class; --rows lines are used",
     )
     add("--planted", nargs="+", metavar="NPZ", help="planted.npz of earlier calls, with the same rows and folds")
-    add("--rows", type=int, metavar="N", help="use N random rows")
+    add("--rows", type=job_options.positive, metavar="N", help="use N random rows")
     add(
         "--kinds",
         nargs="+",

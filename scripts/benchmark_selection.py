@@ -32,7 +32,7 @@ def parse_args(argv=None):
     add("--specs", required=True, metavar="YAML", help="specifications with held_out texts")
     add("--text", metavar="COLUMN", help="column of the text (default: sentence, text, ...)")
     add("--label", metavar="COLUMN", help="column of the classes (default: label, gold_label, ...)")
-    add("--number", type=int, required=True, metavar="N", help="rows to select for each specification")
+    add("--number", type=job_options.positive, required=True, metavar="N", help="rows to select for each specification")
     ranker_options.add(parser, "--ranker-checkpoint")
     add("--held-out", type=float, default=0.2, metavar="X", help="held-out fraction of the training rows (%(default)s)")
     add("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], metavar="N", help="random seeds of the held-out rows, "

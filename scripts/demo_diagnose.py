@@ -13,6 +13,7 @@ from pathlib import Path
 
 import command
 import demo_glue
+import job_options
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST = 100
@@ -26,11 +27,11 @@ def parse_args(argv=None):
     add = parser.add_argument
     add("--checkpoint", metavar="CKPT", help="pretrained model, file or folder (default: the best of "
         f"{demo_glue.DEMO}, else {demo_glue.SHIPPED})")  # fmt: skip
-    add("--rows", type=int, default=demo_glue.TRAIN, metavar="N", help="training rows (%(default)s)")
+    add("--rows", type=job_options.positive, default=demo_glue.TRAIN, metavar="N", help="training rows (%(default)s)")
     add("--share", type=float, default=0.05, metavar="X", help="fraction of labels to make wrong (%(default)s)")
     add("--folds", type=int, default=3, metavar="N", help="(%(default)s)")
     add("--seeds", nargs="+", type=int, default=[1, 2], metavar="N", help="(1 2)")
-    add("--epochs", type=int, default=4, metavar="N", help="(%(default)s)")
+    add("--epochs", type=job_options.positive, default=4, metavar="N", help="(%(default)s)")
     add(
         "--pretrain-updates",
         type=int,

@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 import command
+import job_options
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = "checkpoints/demo"
@@ -45,8 +46,18 @@ def parse_args(argv=None):
     add("--glue-dir", metavar="DIR", help="folder with CoLA/ and RTE/ of the official files (default: embedded task)")
     add("--checkpoint", metavar="CKPT", help=f"pretrained model (default: the best of {DEMO}, else {SHIPPED})")
     add("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="N", help="(default: 1 2 3)")
-    add("--epochs", type=int, metavar="N", help=f"(default: {EPOCHS['glue']}, embedded task {EPOCHS['embedded']})")
-    add("--pretrain-updates", type=int, metavar="N", help=f"pretrain for this many updates instead of using {SHIPPED}")
+    add(
+        "--epochs",
+        type=job_options.positive,
+        metavar="N",
+        help=f"(default: {EPOCHS['glue']}, embedded task {EPOCHS['embedded']})",
+    )
+    add(
+        "--pretrain-updates",
+        type=job_options.positive,
+        metavar="N",
+        help=f"pretrain for this many updates instead of using {SHIPPED}",
+    )
     add("-o", "--output", default="checkpoints/glue-demo", metavar="DIR", help="folder to write (default: %(default)s)")
     command.add_user_dir(parser)
     return parser.parse_args(argv)

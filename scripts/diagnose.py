@@ -36,9 +36,17 @@ def parse_args(argv=None):
     add("--checkpoint", metavar="CKPT", help="pretrained model, file or folder, with its tokenizer next to it")
     add("--folds", type=int, default=5, metavar="N", help="cross-validation folds (default: %(default)s)")
     add("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="N", help="random seeds (default: 1 2 3)")
-    add("--epochs", type=int, default=3, metavar="N", help="passes over the training rows (default: %(default)s)")
+    add(
+        "--epochs",
+        type=job_options.positive,
+        default=3,
+        metavar="N",
+        help="passes over the training rows (default: %(default)s)",
+    )
     add("--lr", type=float, metavar="LR", help="peak learning rate (default: as scripts/run_glue.py)")
-    add("--batch-size", type=int, metavar="N", help="rows in a batch (default: as scripts/run_glue.py)")
+    add(
+        "--batch-size", type=job_options.positive, metavar="N", help="rows in a batch (default: as scripts/run_glue.py)"
+    )
     add("--config", metavar="YAML", help="hyperparameters; see examples/glue/recipes")
     add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
     add(
@@ -58,10 +66,29 @@ def parse_args(argv=None):
     add("--calibration", choices=["temperature", "bias"], default="temperature", help="calibration of the logits: "
         "a temperature (default), or also a bias for each class, for unequal classes")  # fmt: skip
     add("--slices", nargs="+", default=[], metavar="COLUMN", help="columns of the training file to report by")
-    add("--sizes", nargs="+", type=float, default=[], metavar="X", help="fractions of the training rows, for a curve")
-    add("--similarity", type=float, default=0.8, metavar="X", help="near-duplicate similarity; they share a fold (0.8)")
+    add(
+        "--sizes",
+        nargs="+",
+        type=job_options.fraction,
+        default=[],
+        metavar="X",
+        help="fractions of the training rows, for a curve",
+    )
+    add(
+        "--similarity",
+        type=job_options.fraction,
+        default=0.8,
+        metavar="X",
+        help="near-duplicate similarity; they share a fold (0.8)",
+    )
     add("--wordnet", metavar="DIR", help="folder of WordNet's files, for hypernyms (default: where Debian has them)")
-    add("--bins", type=int, default=5, metavar="N", help="bins of regression scores, for slices (%(default)s)")
+    add(
+        "--bins",
+        type=job_options.positive,
+        default=5,
+        metavar="N",
+        help="bins of regression scores, for slices (%(default)s)",
+    )
     add("--skip-bad-rows", action="store_true", help="skip malformed rows and report their number")
     add("--cache-dir", metavar="DIR", help="cache of tokenized files, or none (default: under ~/.cache)")
     add("--no-figures", action="store_true", help="do not draw figures")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Convert texts to vectors: one text per line, any checkpoint, one .npz file.
+"""Convert texts to vectors: one text per line or JSON record, any checkpoint, one .npz file.
 
     python scripts/embed.py checkpoints/mine texts.txt -o vectors.npz
     python scripts/embed.py checkpoints/mlm a.txt b.txt --pooling max --normalize --dtype bfloat16 -o vectors.npz
@@ -21,7 +21,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
-    add("files", metavar="TEXTS", nargs="+", help="files of text, one per line, in UTF-8")
+    add("files", metavar="TEXTS", nargs="+", help="UTF-8 files of one text per line, or of JSON records with text")
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="output file, .npz")
     add("--batch-size", type=int, default=64, metavar="N", help="texts per forward pass (%(default)s)")
     add("--pooling", help="bos, mean, max, attention or last (default: as trained, else mean)")

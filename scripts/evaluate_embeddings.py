@@ -15,6 +15,7 @@ from pathlib import Path
 
 import choices
 import command
+import job_options
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -26,13 +27,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--spec", metavar="FILE", help="YAML file that describes the rows")
     add("--glue-task", metavar="NAME", help="a GLUE task with one text per row (CoLA, for example)")
     add("--split", default="valid", help="train or valid (%(default)s)")
-    add("--passage-words", type=int, default=32, metavar="N", help="words per passage of CLASS.txt files (%(default)s)")
+    add(
+        "--passage-words",
+        type=job_options.positive,
+        default=32,
+        metavar="N",
+        help="words per passage of CLASS.txt files (%(default)s)",
+    )
     add("--untuned", metavar="CKPT", help="the model before tuning, evaluated for comparison")
     add("--pooling", help="pooling of the checkpoint (default: as trained, else mean)")
     add("--whiten", type=int, metavar="N", help="also evaluate without the mean and the top N components")
     add(
         "--max-rows",
-        type=int,
+        type=job_options.positive,
         default=10_000,
         metavar="N",
         help="maximum number of rows; more are sampled (%(default)s)",

@@ -59,6 +59,8 @@ def main():
     rows = measuring.measure(train, variants, args.updates, args.repeats, args.output)
     measuring.write(rows, {"command": shlex.join(train), "updates": args.updates}, args.output)
     print(measuring.markdown(rows))
+    if all("reason" in row for row in rows):
+        command.stop(f"no variant was measured: {rows[0]['reason']}")
 
 
 if __name__ == "__main__":

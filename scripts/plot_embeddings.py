@@ -13,6 +13,7 @@ from pathlib import Path
 
 import choices
 import command
+import job_options
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -24,7 +25,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--spec", metavar="FILE", help="YAML file that describes the rows")
     add("--glue-task", metavar="NAME", help="a GLUE task with one text per row")
     add("--split", default="valid", help="train or valid (%(default)s)")
-    add("--passage-words", type=int, default=32, metavar="N", help="words per passage of CLASS.txt files (%(default)s)")
+    add(
+        "--passage-words",
+        type=job_options.positive,
+        default=32,
+        metavar="N",
+        help="words per passage of CLASS.txt files (%(default)s)",
+    )
     add("--pooling", help="pooling of the checkpoints (default: as trained, else mean)")
     add("--map", choices=["pca", "tsne"], default="pca", help="projection to two dimensions (%(default)s)")
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="the drawing")

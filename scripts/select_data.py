@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 import command
+import job_options
 import ranker_options
 
 
@@ -23,7 +24,7 @@ def parse_args(argv=None):
     add("--specs", required=True, metavar="YAML", help="file of specifications")
     add("--pool", required=True, metavar="FILE", help="CSV, TSV or JSON lines file with a text column")
     add("--text", metavar="COLUMN", help="text column of the pool (default: sentence, text, ...)")
-    add("--number", type=int, required=True, metavar="N", help="rows to select for each specification")
+    add("--number", type=job_options.positive, required=True, metavar="N", help="rows to select for each specification")
     ranker_options.add(parser)
     add("-o", "--output", type=Path, required=True, metavar="CSV", help="file to write")
     args = parser.parse_args(argv)

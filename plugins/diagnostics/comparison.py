@@ -32,7 +32,8 @@ def same_classes(
         UserError: the mapping lacks a class, or the classes differ.
     """
     given = [*first.classes, *second.classes]
-    mapping = mapping or {name: name for name in given}
+    if mapping is None:
+        mapping = {name: name for name in given}
     missing = [name for name in dict.fromkeys(given) if name not in mapping]
     check(not missing, f"--map: no entry for {', '.join(missing)}")
     sets = [{mapping[name] for name in rows.classes} for rows in (first, second)]

@@ -7,21 +7,43 @@ import numpy as np
 
 from plugins.data.embedding import rows, specs, vectors
 from plugins.data.glue import specs as glue_specs
+from plugins.data.text import records
 from plugins.errors import UserError
-from plugins.files import opened
+
+JSON_KEY = "text"  # field of JSON records
 
 
 def lines(paths: Sequence[str | Path]) -> Iterator[tuple[str, str]]:
-    """Yield (FILE:LINE, text) of the non-blank lines of files, reading them lazily.
+    """Yield (FILE:LINE, text) of the non-blank lines or JSON records of files, reading them lazily.
+
+    A file has JSON records, each with the field ``text``, by its suffix or its first line, as in
+    :func:`plugins.data.text.documents.read_documents`. Files may be compressed.
 
     Raises:
-        UserError: a file cannot be read.
+        UserError: a file cannot be read, or a record has no text.
     """
     for path in paths:
-        with opened(path) as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield f"{path}:{number}", line.strip()
+        if records.is_json(path, JSON_KEY):
+            read = ((n, text_of(record, f"{path}:{n}")) for n, record in records.json_records(path))
+        else:
+            read = records.lines(path)
+        for number, text in read:
+            if text.strip():
+                yield f"{path}:{number}", text.strip()
+
+
+def text_of(record: dict | records.BadRow, place: str) -> str:
+    """Return the text of a JSON record.
+
+    Raises:
+        UserError: it is not an object with a text; ``place`` is its file and line.
+    """
+    try:
+        if isinstance(record, records.BadRow):
+            raise record
+        return records.string_under(record, JSON_KEY)
+    except records.BadRow as error:
+        raise UserError(f"{place}: {error}") from None
 
 
 def labeled(

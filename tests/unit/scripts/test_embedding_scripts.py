@@ -32,6 +32,39 @@ def test_embed_writes_a_vector_for_each_line_that_is_not_blank(run_script, base,
     assert "3 vectors of 32 dimensions" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["texts.jsonl", "texts.json", "texts.txt"])
+def test_embed_reads_the_texts_of_json_records(run_script, base, tmp_path, name):
+    path = tmp_path / name
+    path.write_text('{"text": "the river"}\n\n{"text": "the garden"}\n')
+    run_script("embed", base, path, "-o", tmp_path / "v.npz")
+    assert vectors.read(tmp_path / "v.npz").index.tolist() == [f"{path}:1", f"{path}:3"]
+
+
+def test_embed_refuses_a_record_without_text(run_script, base, tmp_path):
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"text": "the river"}\n{"title": "the garden"}\n')
+    with toy.refused("texts.jsonl:2", "text"):
+        run_script("embed", base, path, "-o", tmp_path / "v.npz")
+    assert not (tmp_path / "v.npz").exists()
+
+
+@pytest.mark.parametrize("script, flag, value", [
+    ("evaluate_embeddings", "--max-rows", "0"),
+    ("plot_embeddings", "--passage-words", "0"),
+    ("diagnose", "--epochs", "0"),
+    ("diagnose", "--batch-size", "-1"),
+    ("diagnose", "--sizes", "2"),
+    ("diagnose", "--bins", "0"),
+    ("select_data", "--number", "0"),
+    ("benchmark_label_errors", "--rows", "0"),
+    ("plan_run", "--vocabulary", "0"),
+])  # fmt: skip
+def test_numbers_out_of_range_are_refused_by_the_parser(run_script, capsys, script, flag, value):
+    with pytest.raises(SystemExit):
+        run_script(script, flag, value)
+    assert f"{flag}:" in capsys.readouterr().err.replace("argument ", "")
+
+
 def test_search_finds_the_query_itself_first(run_script, base, texts, tmp_path, capsys):
     run_script("embed", base, texts, "-o", tmp_path / "v.npz")
     run_script("search_texts", base, tmp_path / "v.npz", texts, "--query", "the garden near the window", "-k", 2,
