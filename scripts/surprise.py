@@ -14,6 +14,8 @@ from pathlib import Path
 
 import command
 
+MOST_TOKENS, MOST_CHOICES = 256, 20  # rows and columns of a readable figure
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -30,8 +32,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--device", type=command.device, default="cpu", metavar="D", help="for example cuda (%(default)s)")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
-    if args.tokens < 2 or args.choices < 1:
-        parser.error("--tokens is at least 2, --choices at least 1")
+    if not (2 <= args.tokens <= MOST_TOKENS and 1 <= args.choices <= MOST_CHOICES):
+        parser.error(f"--tokens is 2 to {MOST_TOKENS} and --choices 1 to {MOST_CHOICES}, which fit the figure")
     return args
 
 
