@@ -1,10 +1,10 @@
-# `make` lists the targets. The environment lives in .venv; scripts/install.sh says what goes into it and why.
+# `make` lists the targets. The environment is in .venv; see scripts/install.sh for its content.
 
 PYTHON ?=
 ARGS ?=
-# Two processes share the test files, the slow ones first; WORKERS= runs the tests in one, as a debugger needs it.
+# Two pytest processes divide the test files, slow ones first; WORKERS= runs a single process, for a debugger.
 WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
-# Threads that wait for each other in a loop make small models crawl where other programs want the cores too.
+# Busy-waiting threads slow small models down when other programs use the same cores.
 OMP_WAIT_POLICY ?= PASSIVE
 export PYTHON OMP_WAIT_POLICY
 

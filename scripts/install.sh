@@ -49,7 +49,7 @@ run() {  # run TITLE COMMAND...: its output goes to a log, whose end is shown wh
     shift
     if ! "$@" >"$log" 2>&1 </dev/null; then
         tail -n 20 "$log" >&2
-        fail "step '$step' failed; its last lines stand above, the rest in $log; make install resumes"
+        fail "step '$step' failed: see the lines above and $log, then rerun make install to resume"
     fi
 }
 
@@ -67,7 +67,7 @@ check_python() {  # check_python PROGRAM CURE
     fail "$1 is '$found', but $NEEDED: $2"
 }
 
-check_venv() {  # .venv is cleared if it is not ours, or if it has moved: never somebody else's
+check_venv() {  # refuse a .venv that this script did not make; an incomplete or moved one is cleared later
     [ ! -L .venv ] || fail ".venv is a symbolic link to $(readlink .venv), an environment that would be overwritten:" \
         "remove the link (rm .venv)"
     [ -e .venv ] && [ ! -d $STATE ] || return 0
@@ -93,15 +93,15 @@ check_disk() {
 # ---- the steps -----------------------------------------------------------------------------------
 
 make_venv() {
-    # A .venv that is here is half made, or ours and moved.
-    local said
+    # An existing .venv is incomplete, or was made by this script and moved.
+    local output
     echo "[$number/${#steps[@]}] .venv from $PYTHON"
-    said=$("$PYTHON" -m venv --clear .venv 2>&1 </dev/null) || {
-        [ -z "$said" ] || echo "$said" >&2
+    output=$("$PYTHON" -m venv --clear .venv 2>&1 </dev/null) || {
+        [ -z "$output" ] || echo "$output" >&2
         fail "'$PYTHON -m venv' failed: install the venv module" \
              "(Debian, Ubuntu: apt-get install python3-venv) or name another PYTHON="
     }
-    mkdir -p $STATE  # from here on it is ours
+    mkdir -p $STATE  # marks .venv as made by this script
     [ -f "$($PY -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] ||
         fail "Python.h not found, and fairseq must be compiled:" \
              "install the headers (Debian, Ubuntu: apt-get install python3-dev) or name another PYTHON="
@@ -147,4 +147,4 @@ for step in "${steps[@]}"; do
     number=$((number + 1))
     if pending "$step"; then install_step; fi
 done
-echo "installed in .venv; see what it holds: $PY scripts/doctor.py"
+echo "installed in .venv; to list the installation: $PY scripts/doctor.py"
