@@ -310,6 +310,7 @@ class Classifier(nn.Module):
         with torch.no_grad():
             for name, parameter in self.head.named_parameters():
                 parameter.copy_(starts[name])
+        part: Any
         for part in self.encoder.modules():
             if isinstance(part, nn.Dropout):
                 part.p = float(recipe["dropout"])

@@ -13,7 +13,9 @@ from torch.utils.checkpoint import checkpoint
 from .compiling import vary
 from .flex import attend as attend_by_flex
 from .placement import Placement, most_scores
-from .scaled_dot_product import attend_from_one, attend_placed, attention_weights, writes_scores
+from .scaled_dot_product import attend, attend_from_one, attend_placed, attention_weights, writes_scores
+
+__all__ = ["Rows", "Attention", "SelfAttention", "take_rows", "group_by_sequence", "attend", "attention_weights"]
 
 
 @dataclass

@@ -39,7 +39,7 @@ class Trace:
             self.reset = torch.cuda.reset_peak_memory_stats
             self.reset()
             self.before = torch.cuda.memory_allocated()
-            torch.cuda.reset_peak_memory_stats = self.keep_peak
+            torch.cuda.reset_peak_memory_stats = self.keep_peak  # type: ignore[assignment]
         else:
             os.environ.setdefault("KINETO_LOG_LEVEL", "5")
             kinds = [torch.profiler.ProfilerActivity.CPU]

@@ -193,6 +193,11 @@ class GlueTask(MixedPrecisionTask):
             )
         if saved.get("head") == self.head_name:
             check_labels(self.spec, saved["id2label"], str(source))
+        if cfg.get("peft") == "last_layer" and not cfg.get("peft_blocks"):
+            raise UserError(
+                "--peft last_layer trains the output projection over the vocabulary, which a classifier does not use; "
+                "add --peft-blocks K to train the last K layers"
+            )
         layers = model.encoder.sentence_encoder.layers
         if self.cfg.reinit_layers > len(layers):
             raise UserError(f"--reinit-layers {self.cfg.reinit_layers}: the model has {len(layers)} layers")

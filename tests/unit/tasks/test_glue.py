@@ -57,6 +57,12 @@ def prepared(toy_data, tmp_path):
     return prepare
 
 
+def test_a_classifier_without_trained_layers_is_no_last_layer(prepared):
+    with toy.refused("--peft last_layer", "--peft-blocks"):
+        prepared(peft="last_layer", peft_blocks=0)
+    prepared(peft="last_layer", peft_blocks=1)
+
+
 def save_state(path):
     torch.save({"model": {}, "task_state": {"spec": specs.SPECS["RTE"].plain()}}, path)
     return str(path)
