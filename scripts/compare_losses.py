@@ -25,7 +25,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--spec", metavar="FILE", help="YAML file that describes labeled texts")
     add("--checkpoint", required=True, metavar="CKPT", help="model to start from")
     add("--losses", nargs="+", metavar="LOSS", help="losses to compare (default: all losses for labeled texts)")
-    add("--lrs", nargs="+", type=float, default=[1e-4, 1e-3], metavar="X", help="learning rates (1e-4 1e-3)")
+    add("--lrs", nargs="+", type=job_options.rate, default=[1e-4, 1e-3], metavar="X", help="learning rates (1e-4 1e-3)")
     add("--margins", nargs="+", type=float, default=[], metavar="X", help="margins to try besides each loss's default")
     add("--updates", type=job_options.positive, default=100, metavar="N", help="updates of each run (%(default)s)")
     add("--batch-size", type=job_options.positive, default=32, metavar="N", help="rows in a batch (%(default)s)")

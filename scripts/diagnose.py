@@ -43,7 +43,7 @@ def parse_args(argv=None):
         metavar="N",
         help="passes over the training rows (default: %(default)s)",
     )
-    add("--lr", type=float, metavar="LR", help="peak learning rate (default: as scripts/run_glue.py)")
+    add("--lr", type=job_options.rate, metavar="LR", help="peak learning rate (default: as scripts/run_glue.py)")
     add(
         "--batch-size", type=job_options.positive, metavar="N", help="rows in a batch (default: as scripts/run_glue.py)"
     )

@@ -5,8 +5,8 @@
     python scripts/embed.py checkpoints/mlm a.txt b.txt --pooling max --normalize --dtype bfloat16 -o vectors.npz
 
 The file has ``vectors`` (N, d) float32, ``index`` (FILE:LINE) and ``text_hash`` (the first 8 bytes of the SHA-256 of
-each text). Texts are read, sorted by length and embedded in blocks, so that memory holds one block at a time,
-besides the names and hashes of all texts. Blank lines are left out.
+each text). Texts are read, sorted by length and embedded in blocks; memory holds one block at a time. Blank lines
+are left out.
 """
 
 import argparse

@@ -33,6 +33,13 @@ def positive(text: str) -> int:
     return number
 
 
+def rate(text: str) -> float:
+    """Convert an argument to a finite number above 0."""
+    if not 0 < (number := float(text)) < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be above 0 and finite, but is {number:g}")
+    return number
+
+
 def fraction(text: str) -> float:
     """Convert an argument to a number above 0 and at most 1."""
     if not 0 < (number := float(text)) <= 1:
@@ -61,7 +68,7 @@ def add_fine_tuning(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--checkpoint", metavar="CKPT", help="pretrained model, tokenizer in the same folder (default: a linear model)")
     add("--epochs", type=positive, default=4, metavar="N", help="passes over the training rows (%(default)s)")
-    add("--lr", type=float, default=5e-4, metavar="LR", help="peak learning rate (%(default)s)")
+    add("--lr", type=rate, default=5e-4, metavar="LR", help="peak learning rate (%(default)s)")
     add("--batch-size", type=positive, default=32, metavar="N", help="rows in a batch (%(default)s)")
     add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
     add("--cpu", action="store_true", help="run on the CPU even if there is a GPU")

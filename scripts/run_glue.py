@@ -49,7 +49,8 @@ def parse_args(argv=None):
     add("--output", required=True, metavar="DIR", help="folder to write")
     add("--tasks", nargs="+", default=["all"], metavar="TASK", help="names, YAML files of your own, or all (default)")
     add("--seeds", nargs="+", type=int, metavar="N", help="(default: 1 2 3)")
-    add("--lr", nargs="+", type=float, metavar="LR", help="peak learning rates to try (default: 1e-5, RTE, STS-B 2e-5)")
+    add("--lr", nargs="+", type=job_options.rate, metavar="LR",
+        help="peak learning rates to try (default: 1e-5, RTE, STS-B 2e-5)")  # fmt: skip
     add(
         "--batch-size",
         nargs="+",

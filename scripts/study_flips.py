@@ -29,7 +29,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--pairs-per-text", type=job_options.positive, default=4, metavar="N",
         help="comparisons sampled per rated text (%(default)s)")  # fmt: skip
     add("--updates", type=job_options.positive, default=100, metavar="N", help="of each run (%(default)s)")
-    add("--lr", type=float, default=1e-3, metavar="X", help="(%(default)s)")
+    add("--lr", type=job_options.rate, default=1e-3, metavar="X", help="(%(default)s)")
     add("--batch-size", type=job_options.positive, default=16, metavar="N", help="comparisons (%(default)s)")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the runs and the results")
     job_options.add(parser, 1, "1")

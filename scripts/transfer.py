@@ -37,7 +37,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--seeds", type=job_options.positive, default=3, metavar="N", help="number of seeds of the matrix (%(default)s)"
     )
     add("--updates", type=job_options.positive, default=500, metavar="N", help="updates of each run (%(default)s)")
-    add("--lr", type=float, default=1e-4, metavar="X", help="learning rate of each run (%(default)s)")
+    add("--lr", type=job_options.rate, default=1e-4, metavar="X", help="learning rate of each run (%(default)s)")
     add("--batch-size", type=job_options.positive, default=16, metavar="N", help="batch size of each run (%(default)s)")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the results")
     job_options.add(parser, 1, "1")

@@ -5,9 +5,11 @@ row numbers.
 """
 
 import hashlib
+import itertools
+import json
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +65,7 @@ def read(path: str | Path) -> Vectors:
 
 
 def write(path: str | Path, blocks: Iterable[tuple[np.ndarray, list, list]]) -> tuple[int, int]:
-    """Write embeddings as they arrive, in constant memory except for names and hashes, and return their shape (N, d).
+    """Write embeddings as they arrive, in constant memory, and return their shape (N, d).
 
     Args:
         blocks: (vectors (B, d), B names, B texts).
@@ -71,33 +73,44 @@ def write(path: str | Path, blocks: Iterable[tuple[np.ndarray, list, list]]) -> 
     Raises:
         UserError: it cannot be written, or there are no vectors.
     """
-    path, shape = Path(path), (0, 0)
-    index: list[str] = []
-    hashes: list[int] = []
+    path, shape, longest = Path(path), (0, 0), 1
     with replacing(path) as part, tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        raw = Path(folder, "vectors")
-        with open(raw, "wb") as file:
+        raw, index, hashes = (Path(folder, name) for name in ARRAYS)
+        with raw.open("wb") as numbers, index.open("w", encoding="utf-8") as lines, hashes.open("wb") as digests:
             for vectors, names, texts in blocks:
-                np.ascontiguousarray(vectors, np.float32).tofile(file)
-                index += map(str, names)
-                hashes += map(text_hash, texts)
+                np.ascontiguousarray(vectors, np.float32).tofile(numbers)
+                lines.writelines(json.dumps(str(name)) + "\n" for name in names)
+                np.array([text_hash(text) for text in texts], np.uint64).tofile(digests)
+                longest = max(longest, *(len(str(name)) for name in names))
                 shape = (shape[0] + len(vectors), vectors.shape[1])
         if not shape[0]:
             raise UserError(f"{path}: there are no texts to embed")
         with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-            _copy(archive, raw, shape)
-            for name, array in (("index", np.array(index)), ("text_hash", np.array(hashes, np.uint64))):
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                    np.lib.format.write_array(file, array, allow_pickle=False)
+            _add(archive, "vectors", "<f4", shape, _bytes(raw))
+            _add(archive, "index", f"<U{longest}", shape[:1], _names(index, longest))
+            _add(archive, "text_hash", "<u8", shape[:1], _bytes(hashes))
     return shape
 
 
-def _copy(archive: zipfile.ZipFile, raw: Path, shape: tuple[int, int]) -> None:
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    with archive.open("vectors.npy", "w", force_zip64=True) as file, open(raw, "rb") as numbers:
-        np.lib.format.write_array_header_1_0(file, header)
-        while block := numbers.read(1 << 20):
+def _add(archive: zipfile.ZipFile, name: str, kind: str, shape: tuple[int, ...], content: Iterable[bytes]) -> None:
+    """Add an array to an ``.npz`` archive, block by block."""
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
+        for block in content:
             file.write(block)
+
+
+def _bytes(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            yield block
+
+
+def _names(path: Path, longest: int) -> Iterator[bytes]:
+    """Yield names as numpy stores them: UTF-32, padded to the longest."""
+    with path.open(encoding="utf-8") as file:
+        while lines := list(itertools.islice(file, 10_000)):
+            yield np.array([json.loads(line) for line in lines], f"<U{longest}").tobytes()
 
 
 def match(path: str | Path, texts: list[str]) -> np.ndarray:

@@ -51,7 +51,11 @@ def test_embed_refuses_a_record_without_text(run_script, base, tmp_path):
 @pytest.mark.parametrize("script, flag, value", [
     ("evaluate_embeddings", "--max-rows", "0"),
     ("plot_embeddings", "--passage-words", "0"),
+    ("compare_losses", "--lrs", "0"),
     ("diagnose", "--epochs", "0"),
+    ("diagnose", "--lr", "-1"),
+    ("run_glue", "--lr", "inf"),
+    ("transfer", "--lr", "nan"),
     ("diagnose", "--batch-size", "-1"),
     ("diagnose", "--sizes", "2"),
     ("diagnose", "--bins", "0"),

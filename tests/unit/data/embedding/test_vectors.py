@@ -1,5 +1,7 @@
 """Files of embeddings: written in blocks, matched by text, and damaged ones refused."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import toy
@@ -15,6 +17,23 @@ def test_blocks_are_one_array_that_numpy_reads(tmp_path):
     assert (found.vectors == np.eye(3)).all() and found.vectors.dtype == np.float32
     assert found.index.tolist() == ["0", "1", "2"]
     assert [path.name for path in tmp_path.iterdir()] == ["v.npz"]
+
+
+def test_names_of_any_length_and_characters_are_kept(tmp_path):
+    names = ["", "two\nlines", "é" * 70, "a\udcffb"]
+    vectors.write(tmp_path / "v.npz", [(np.ones((1, 2)), [name], ["text"]) for name in names])
+    assert vectors.read(tmp_path / "v.npz").index.tolist() == names
+
+
+def test_memory_does_not_grow_with_the_number_of_vectors(tmp_path):
+    def peak(blocks):
+        tracemalloc.start()
+        vectors.write(tmp_path / "v.npz", ((np.ones((500, 2)), ["f.txt:1"] * 500, ["a"] * 500) for _ in range(blocks)))
+        size = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return size
+
+    assert peak(120) < peak(40) + 100_000  # 40,000 more names take 3 MB in a list
 
 
 def test_vectors_are_matched_by_text_and_not_by_place(tmp_path):
