@@ -23,17 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("source", metavar="CKPT|NPZ", help="checkpoint, or a file of scripts/embed.py")
-    add("data", metavar="DATA", help="folder of the labeled texts")
-    add("--spec", metavar="FILE", help="YAML file that describes the rows")
-    add("--glue-task", metavar="NAME", help="a GLUE task with one text per row (CoLA, for example)")
-    add("--split", default="valid", help="train or valid (%(default)s)")
-    add(
-        "--passage-words",
-        type=job_options.positive,
-        default=32,
-        metavar="N",
-        help="words per passage of CLASS.txt files (%(default)s)",
-    )
+    job_options.add_labeled_texts(parser)
     add("--untuned", metavar="CKPT", help="the model before tuning, evaluated for comparison")
     add("--pooling", help="pooling of the checkpoint (default: as trained, else mean)")
     add("--whiten", type=int, metavar="N", help="also evaluate without the mean and the top N components")

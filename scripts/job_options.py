@@ -72,3 +72,14 @@ def add_fine_tuning(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=positive, default=32, metavar="N", help="rows in a batch (%(default)s)")
     add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
     add("--cpu", action="store_true", help="run on the CPU even if there is a GPU")
+
+
+def add_labeled_texts(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name labeled texts, which :func:`plugins.embeddings.texts.labeled` reads."""
+    add = parser.add_argument
+    add("data", metavar="DATA", help="folder of the labeled texts")
+    add("--spec", metavar="FILE", help="YAML file that describes the rows")
+    add("--glue-task", metavar="NAME", help="a GLUE task with one text per row (CoLA, for example)")
+    add("--split", default="valid", help="train or valid (%(default)s)")
+    add("--passage-words", type=positive, default=32, metavar="N",
+        help="words per passage of CLASS.txt files (%(default)s)")  # fmt: skip

@@ -21,17 +21,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("sources", metavar="CKPT|NPZ", nargs="+", help="checkpoints, or files of scripts/embed.py")
-    add("data", metavar="DATA", help="folder of the labeled texts")
-    add("--spec", metavar="FILE", help="YAML file that describes the rows")
-    add("--glue-task", metavar="NAME", help="a GLUE task with one text per row")
-    add("--split", default="valid", help="train or valid (%(default)s)")
-    add(
-        "--passage-words",
-        type=job_options.positive,
-        default=32,
-        metavar="N",
-        help="words per passage of CLASS.txt files (%(default)s)",
-    )
+    job_options.add_labeled_texts(parser)
     add("--pooling", help="pooling of the checkpoints (default: as trained, else mean)")
     add("--map", choices=["pca", "tsne"], default="pca", help="projection to two dimensions (%(default)s)")
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="the drawing")
