@@ -33,6 +33,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="scale positions by length / training length: none, linear, ntk, dynamic, yarn (none)")  # fmt: skip
     add("--mask-prob", type=float, default=0.15, metavar="P", help="masked fraction, masked LMs (%(default)s)")
     add("--seed", type=int, default=1, metavar="N", help="random seed of the masks (%(default)s)")
+    add("--pool", nargs="+", type=Path, default=[], metavar="JSON",
+        help="long_context.json of other runs (same text and settings): pool models of the same name")  # fmt: skip
     add("--device", type=command.device, default="cpu", metavar="D", help="torch device (%(default)s)")
     add("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder")
     command.add_user_dir(parser)
@@ -46,7 +48,7 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     checkpoints = [path.split("=", 1)[-1] for path in args.checkpoints]
-    command.check_inputs([args.text], checkpoints=checkpoints)
+    command.check_inputs([args.text, *args.pool], checkpoints=checkpoints)
     command.check_outputs(folders=[args.output])
     command.check_names(args.scaling, choices.SCALINGS, "--scaling")
     import plugins.hub  # seconds, so not before the arguments are checked
@@ -58,7 +60,7 @@ def main() -> None:
 
     report_in_one_line()
     written = [args.output / name for name in ("long_context.json", "long_context.png")]
-    check_not_read([args.output, *written], [args.text, *checkpoints])
+    check_not_read([args.output, *written], [args.text, *args.pool, *checkpoints])
     user_dir.load(args.user_dir)
 
     def load(path: str):
@@ -68,7 +70,8 @@ def main() -> None:
 
     settings = {name: getattr(args, name) for name in ("windows", "stride", "mask_prob", "seed")}
     bar = sys.stderr.isatty()
-    print(run(load, args.checkpoints, args.text, args.lengths, args.scaling, args.output, bar=bar, **settings))
+    print(run(load, args.checkpoints, args.text, args.lengths, args.scaling, args.output, earlier=args.pool, bar=bar,
+              **settings))  # fmt: skip
 
 
 if __name__ == "__main__":

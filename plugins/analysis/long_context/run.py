@@ -1,7 +1,8 @@
 """Evaluate several checkpoints side by side and write the results."""
 
+import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ import torch
 from tqdm import tqdm
 
 from plugins.analysis.language_model import LanguageModel
+from plugins.data import dictionaries
 from plugins.errors import UserError
 from plugins.files import read_text, write_json
 
 from . import figure
 from .losses import Settings, evaluate, scheme_of, trained_length
-from .pooling import pool
+from .pooling import Runs, pool, read_runs
 
 
 def run(
@@ -25,6 +27,7 @@ def run(
     scalings: Sequence[str],
     output: Path,
     *,
+    earlier: Sequence[Path] = (),
     bar: bool = False,
     **settings: Any,
 ) -> str:
@@ -38,20 +41,25 @@ def run(
         lengths: tokens, or multiples of the trained length, for example ``4x``.
         scalings: kinds, see :class:`plugins.modules.scaling.Scaling`; kinds that a model does not support are skipped.
         output: folder of the results.
+        earlier: ``long_context.json`` files of the same text and settings, whose runs are pooled with these.
         bar: show progress.
         settings: fields of :class:`.losses.Settings`.
 
     Raises:
         UserError: a file cannot be read, a length or scaling is invalid, the text is too short, an input does not fit
-            into memory, the models cannot be compared, or none supports the scaling.
+            into memory, the models cannot be compared, none supports the scaling, or an earlier file does not match.
     """
     check_lengths(lengths)
-    content, found, first = read_text(text), dict[str, list[list[dict]]](), None
+    content, found, first = read_text(text), Runs(), None
+    about = {"text_sha256": hashlib.sha256(content.encode()).hexdigest(), **settings}
     named = {given.split("=", 1)[0] for given in checkpoints if "=" in given}
     for given in checkpoints:
         name, path = given.split("=", 1) if "=" in given else (Path(given).name, given)
         lm = load(path)
-        first = first or (path, lm)
+        if first is None:
+            first = (path, lm)
+            about["dictionary_sha256"] = dictionaries.fingerprint(lm.dictionary)
+            found = read_earlier(earlier, about)
         check_same_tokens(*first, path, lm)
         device = next(lm.model.parameters()).device
         tokens, trained = tokens_of(lm, content, text).to(device), trained_length(lm)
@@ -66,11 +74,29 @@ def run(
     if not found:
         raise UserError(f"--scaling {' '.join(scalings)}: no model supports any of these")
     output.mkdir(parents=True, exist_ok=True)
-    about = {"text": str(text), "checkpoints": list(checkpoints), "lengths": list(lengths), **settings}
+    given = {"text": str(text), "checkpoints": list(checkpoints), "lengths": list(lengths)}
     series = {label: pool(runs) for label, runs in found.items()}
-    write_json(output / "long_context.json", {**about, "results": series, "runs": found}, indent=1)
+    write_json(output / "long_context.json", {**given, **about, "results": series, "runs": found}, indent=1)
     figure.draw(output / "long_context.png", series)
     return table(series)
+
+
+def read_earlier(files: Sequence[Path], settings: Mapping[str, Any]) -> Runs:
+    """Return the runs in ``long_context.json`` files; runs with the same name are pooled.
+
+    Raises:
+        UserError: see :func:`.pooling.read_runs`; or a file is given twice, or lengths differ.
+    """
+    found = Runs()
+    resolved = [path.resolve() for path in files]
+    for path in files:
+        if resolved.count(path.resolve()) > 1:
+            raise UserError(f"--pool {path} is given twice")
+        for name, runs in read_runs(path, settings).items():
+            for run in runs:
+                found.setdefault(name, []).append(run)
+                check_same_lengths(name, found[name])
+    return found
 
 
 def check_same_tokens(first: str, one: LanguageModel, path: str, other: LanguageModel) -> None:
@@ -91,10 +117,14 @@ def check_same_lengths(name: str, runs: Sequence[list[dict]]) -> None:
     Raises:
         UserError: they were not.
     """
-    lengths = [[(row["length"], row["times"], "limit" in row) for row in rows] for rows in runs]
+    lengths = [
+        [(row["length"], row["times"], len(row["windows"]["losses"]) if "windows" in row else 0) for row in rows]
+        for rows in (runs[0], runs[-1])
+    ]
     if lengths[-1] != lengths[0]:
         raise UserError(
-            f"the checkpoints called {name} were trained on inputs of different lengths: give them different names"
+            f"the checkpoints called {name} were trained on or evaluated with inputs of different lengths: "
+            "give them different names"
         )
 
 

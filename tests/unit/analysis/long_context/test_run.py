@@ -69,6 +69,56 @@ def test_checkpoints_of_one_name_are_pooled(run_script, make_char_lm, text, tmp_
     assert pooled["change"]["from"] == 1
 
 
+def test_pooling_files_equals_pooling_checkpoints(run_script, make_char_lm, text, tmp_path):
+    names = []
+    for seed in (1, 2):
+        (tmp_path / str(seed)).mkdir()
+        lm = make_char_lm(positions="alibi", seed=seed)
+        names.append(f"alibi={toy.save_char_lm(lm, tmp_path / f'{seed}/checkpoint_best.pt')}")
+    options = ("--text", text, "--lengths", "1x", "4x", "--windows", 3, "--stride", 4)
+    run_script("long_context", *names, *options, "-o", tmp_path / "both")
+    run_script("long_context", names[0], *options, "-o", tmp_path / "first")
+    earlier = tmp_path / "first" / "long_context.json"
+    run_script("long_context", names[1], *options, "--pool", earlier, "-o", tmp_path / "second")
+    both, second = (json.loads((tmp_path / name / "long_context.json").read_text()) for name in ("both", "second"))
+    for one, two in zip(both["results"]["alibi"], second["results"]["alibi"], strict=True):
+        assert one["runs"] == two["runs"] == 2
+        if "limit" not in one:
+            assert two["sliding"]["mean"] == pytest.approx(one["sliding"]["mean"])
+
+
+def _without(content, *keys):
+    for key in keys[:-1]:
+        content = content[key]
+    content.pop(keys[-1])
+
+
+SPOILED = {
+    "other text": lambda content: content.update(text_sha256="0"),
+    "other stride": lambda content: content.update(stride=8),
+    "other dictionary": lambda content: content.update(dictionary_sha256="0"),
+    "no runs": lambda content: content.update(runs=[]),
+    "no run": lambda content: content["runs"].update(alibi=[]),
+    "no losses": lambda content: _without(content, "runs", "alibi", 0, 0, "sliding"),
+    "a loss that is text": lambda content: content["runs"]["alibi"][0][0]["windows"]["losses"].append("2.5"),
+    "another number of passages": lambda content: content["runs"]["alibi"][0][0]["windows"]["losses"].pop(),
+    "other lengths": lambda content: content["runs"]["alibi"][0].pop(),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED)
+def test_results_that_cannot_be_pooled_are_refused(run_script, checkpoints, text, tmp_path, spoil):
+    options = ("--text", text, "--lengths", "1x", "2x", "--windows", 3, "--stride", 4)
+    run_script("long_context", checkpoints[1], *options, "-o", tmp_path / "first")
+    earlier = tmp_path / "first" / "long_context.json"
+    content = json.loads(earlier.read_text())
+    spoil(content)
+    earlier.write_text(json.dumps(content))
+    with toy.refused("alibi" if spoil in list(SPOILED.values())[5:] else "long_context.json"):
+        run_script("long_context", checkpoints[1], *options, "--pool", earlier, "-o", tmp_path / "second")
+    assert not (tmp_path / "second").exists()
+
+
 def test_models_with_other_tokens_are_refused(run_script, make_char_lm, checkpoints, text, tmp_path):
     (tmp_path / "other").mkdir()
     other = toy.save_char_lm(make_char_lm(characters="\n abcdefgxyz"), tmp_path / "other" / "checkpoint_best.pt")
