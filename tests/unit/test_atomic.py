@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -96,8 +97,9 @@ def test_remains_of_a_killed_process_are_removed_when_the_path_is_written_again(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "other.txt"]
 
 
-def test_what_a_living_process_writes_is_not_removed(tmp_path):
-    with atomic.replacing(tmp_path / "a") as part:
+@pytest.mark.parametrize("writer", [atomic.replacing, atomic.temporary_folder])
+def test_what_a_living_process_writes_is_not_removed(tmp_path, writer):
+    with writer(tmp_path / "a") as part:
         os.utime(part, (1, 1))
         files.write_text(tmp_path / "a", "second")
         assert part.exists()
@@ -126,3 +128,45 @@ def test_long_names_can_be_written(tmp_path):
     path = Path(tmp_path, "é" * 120)
     files.write_text(path, "x")
     assert path.read_text() == "x"
+
+
+def test_only_what_has_not_changed_for_more_than_a_minute_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic.time, "time", lambda: 1000.0)
+    for number, changed in enumerate((940.0, 939.5)):
+        path = tmp_path / f".{'a' * 50}.{number:016x}.part"
+        path.touch()
+        os.utime(path, (changed, changed))
+    (tmp_path / f".{'a' * 50}.{'0' * 15}.part").touch()  # of another program
+    os.utime(tmp_path / f".{'a' * 50}.{'0' * 15}.part", (1, 1))
+    atomic.remove_abandoned(tmp_path / ("a" * 60))
+    assert sorted(path.name[52:] for path in tmp_path.iterdir()) == [f"{'0' * 15}.part", f"{'0' * 16}.part"]
+
+
+@pytest.mark.parametrize("writer", [atomic.replacing, atomic.temporary_folder])
+def test_no_file_stays_open(tmp_path, writer):
+    def write():
+        with writer(tmp_path / "a") as part:
+            if not part.is_dir():
+                part.write_text("x")
+        return len(os.listdir("/proc/self/fd"))
+
+    assert write() == write()
+
+
+def test_a_written_file_has_the_permissions_of_a_new_one(tmp_path):
+    before = os.umask(0o022)
+    try:
+        files.write_text(tmp_path / "a", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+
+
+def test_why_writing_failed_is_found_in_the_chain_and_survives_a_pickle():
+    full = OSError(errno.ENOSPC, "No space left on device")
+    outer = RuntimeError("saving failed")
+    outer.__cause__ = full
+    assert atomic.write_failure(outer) == "No space left on device"
+    assert atomic.write_failure(OSError("odd")) == "odd" and atomic.write_failure(KeyError("x")) is None
+    error = atomic.NotWritten("a.txt", "full")
+    assert error.reason == "full" and str(pickle.loads(pickle.dumps(error))) == str(error)

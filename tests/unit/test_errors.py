@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from plugins.errors import UserError, find_user_error, printable, shown
+from plugins.errors import UserError, check, find_user_error, printable, shortened, shown
 
 
 def caught(function):
@@ -60,7 +60,8 @@ def run(body):
 
 
 def test_a_command_line_ends_with_one_line_and_status_1():
-    result = run("errors.report_in_one_line(); errors.report_in_one_line()\nraise errors.UserError('no such file: x')")
+    first, second = "errors.report_in_one_line(); hook = sys.excepthook", "errors.report_in_one_line()"
+    result = run(f"{first}\n{second}\nassert sys.excepthook is hook\nraise errors.UserError('no such file: x')")
     assert (result.returncode, result.stderr) == (1, "error: no such file: x\n")
 
 
@@ -101,3 +102,29 @@ def test_values_in_errors_have_at_most_200_characters(value):
 def test_a_long_message_is_shortened_but_keeps_file_and_remedy():
     text = str(UserError(f"file.txt:1: {'x' * 10**6}; use --flag"))
     assert len(text) < 2100 and text.startswith("file.txt:1: ") and text.endswith("; use --flag")
+
+
+@pytest.mark.parametrize("count", [198, 199])
+def test_a_value_of_more_than_200_characters_is_cut_to_200(count):
+    """Its quotes count."""
+    text = "x" * count
+    assert shown(text) == (f"'{text}'" if count == 198 else f"'{'x' * 196}...")
+
+
+def test_text_from_outside_is_one_printable_line_of_limited_length():
+    assert shortened(" a\n b\x1b ") == "a b\\x1b"
+    assert shortened("x" * 200) == "x" * 200 and shortened("x" * 201) == "x" * 199 + "…"
+    assert shortened("x" * 9, 5) == "xxxx…"
+
+
+@pytest.mark.parametrize("count", [2000, 2001])
+def test_a_message_of_2000_characters_is_kept_and_a_longer_one_loses_its_middle(count):
+    message = "a" * 1500 + "b" * (count - 1900) + "c" * 400
+    assert str(UserError(message)) == (message if count == 2000 else "a" * 1500 + " ... " + "c" * 400)
+
+
+def test_a_condition_that_is_false_is_an_error():
+    check(1, "not raised")
+    with pytest.raises(UserError) as error:
+        check([], "--flag")
+    assert str(error.value) == "--flag"

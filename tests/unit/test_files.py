@@ -132,3 +132,82 @@ def test_lists_of_paths_are_split_at_colons_that_belong_to_no_path(tmp_path):
     assert files.split_paths("none:other::third") == ["none", "other", "third"]
     assert files.split_paths("https://example.org/a:b") == ["https://example.org/a", "b"]
     assert files.split_paths("") == files.split_paths(None) == []
+
+
+def test_a_byte_that_is_not_utf8_is_located(tmp_path):
+    (tmp_path / "a.txt").write_bytes("é\nab\n".encode() + b"c\xffd")
+    with toy.refused("a.txt:3", "0xff", "7"):
+        files.read_text(tmp_path / "a.txt")
+    assert "iconv" in str(files.not_utf8(tmp_path / "a.txt"))
+
+
+PACKED = [
+    (b"\x1f\x8b", "gunzip"), (b"BZh9", "bunzip2"), (b"\xfd7zXZ\0", "unxz"), (b"\x28\xb5\x2f\xfd", "unzstd"),
+    (b"PK\x03\x04", "unzip"), (b"\xff\xfea\0", "utf-16"), (b"\xfe\xff\0a", "utf-16"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("start", "remedy"), PACKED)
+def test_a_packed_file_is_recognized_by_its_first_bytes(tmp_path, start, remedy):
+    (tmp_path / "a").write_bytes(start + b"x")
+    toy.names(files.packed_error(tmp_path / "a"), tmp_path / "a", remedy)
+    toy.names(files.not_utf8(tmp_path / "a", 1), remedy)
+    assert remedy not in str(files.not_utf8(tmp_path / "a", 1, unpacked=True))
+    assert files.packed_error(tmp_path / "missing") is None
+
+
+@pytest.mark.parametrize(("limit", "read", "text"), [
+    ("LONGEST_FILE", files.read_json, "[12345678]"), ("LONGEST_YAML", files.read_yaml, "[12345678]"),
+])  # fmt: skip
+def test_a_file_may_be_as_long_as_its_limit(tmp_path, monkeypatch, limit, read, text):
+    (tmp_path / "a").write_text(text)
+    monkeypatch.setattr(files, limit, 10)
+    assert read(tmp_path / "a") == [12345678]
+    monkeypatch.setattr(files, limit, 9)
+    with toy.refused(tmp_path / "a", 9):
+        read(tmp_path / "a")
+
+
+def test_a_value_of_another_kind_is_named_with_those_expected(tmp_path):
+    (tmp_path / "a").write_text("null")
+    with toy.refused(tmp_path / "a", "an object", "a number", "null") as error:
+        files.read_json(tmp_path / "a", (dict, int, float))
+    assert str(error.value).count("a number") == 1
+
+
+@pytest.mark.parametrize(("text", "found"), [('{"a": 1}', {"a": 1}), ("[1]", {}), ("{", {}), (None, {})])
+def test_an_object_that_may_be_missing_or_damaged(tmp_path, text, found):
+    if text is not None:
+        (tmp_path / "a").write_text(text)
+    assert files.read_json_if_any(tmp_path / "a") == found
+
+
+def test_json_is_written_with_its_indent_and_a_final_line_break(tmp_path):
+    files.write_json(tmp_path / "a", {"a": [1]})
+    files.write_json(tmp_path / "b", {"a": [1]}, indent=1)
+    assert (tmp_path / "a").read_text() == '{"a": [1]}\n' and (tmp_path / "b").read_text() == '{\n "a": [\n  1\n ]\n}\n'
+
+
+def test_checkpoints_and_tokenizers_of_a_folder_that_is_read_are_not_written_over(tmp_path):
+    for name in ("checkpoint_best.pt", "dict.txt", "notes.md"):
+        (tmp_path / name).write_text(name)
+    os.link(tmp_path / "dict.txt", tmp_path / "hard")
+    for name in ("checkpoint_best.pt", "dict.txt", "hard"):
+        with toy.refused(tmp_path / name):
+            files.check_not_read([tmp_path / name], [tmp_path])
+    files.check_not_read([tmp_path / "notes.md", tmp_path / "new.txt", tmp_path], [tmp_path])
+
+
+def test_null_devices_and_process_substitutions_are_read():
+    assert files.read_text("/dev/null") == ""
+    reader, writer = os.pipe()
+    os.write(writer, b"text")
+    os.close(writer)
+    assert files.read_text(f"/dev/fd/{reader}") == "text"
+    os.close(reader)
+
+
+def test_json_has_null_for_nan_and_infinities():
+    assert files.without_nan({"a": [float("nan"), 1.5, float("inf"), "x"], "b": {"c": 2}}) == {
+        "a": [None, 1.5, None, "x"], "b": {"c": 2},
+    }  # fmt: skip

@@ -1,7 +1,9 @@
 """One lock per run."""
 
+import errno
 import multiprocessing
 import os
+import platform
 import subprocess
 import sys
 
@@ -122,3 +124,82 @@ def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
     with pytest.raises(UserError) as error:
         locks.lock(tmp_path / "file")
     assert str(tmp_path / "file") in str(error.value)
+
+
+def test_a_holder_on_another_machine_is_named_with_it():
+    assert str(locks.Holder(0, "", "")) == "another process"
+    assert str(locks.Holder(5, "elsewhere", "train --lr 1")) == "process 5 on elsewhere (train --lr 1)"
+    assert str(locks.Holder(5, platform.node(), "train")) == "process 5 (train)"
+
+
+def test_the_lock_file_names_the_holder_last_named_and_can_be_read_by_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/bin/fairseq-train", "data"])
+    before = os.umask(0o022)
+    with locks.lock(tmp_path) as lock:
+        os.umask(before)
+        assert locks.holder(tmp_path) == locks.Holder(os.getpid(), platform.node(), "fairseq-train data")
+        lock.name_holder(7, f"a\n {'b' * 300}")
+        assert (tmp_path / locks.NAME).read_text() == f"7\n{platform.node()}\na {'b' * 198}\n"
+        lock.name_holder(8, "c")
+        assert (tmp_path / locks.NAME).read_text() == f"8\n{platform.node()}\nc\n"
+        assert (tmp_path / locks.NAME).stat().st_mode & 0o777 == 0o644
+    monkeypatch.setattr(sys, "argv", [""])
+    with locks.lock(tmp_path):
+        assert locks.holder(tmp_path).command == "python"
+
+
+@pytest.mark.parametrize(
+    ("text", "holder"),
+    [
+        ("12\nhost\na\x1bb\n", (12, "host", "a?b")),
+        ("12", (12, "", "")),
+        ("99999999999\nh", (99999999999, "h", "")),
+        ("100000000000\nh", (0, "h", "")),
+        (f"1\n{'h' * 101}\nc", (1, "h" * 100, "c")),
+        (f"1\nh\n{'c' * 2000}", (1, "h", "c" * 996)),
+    ],
+)
+def test_a_lock_file_is_read_within_bounds(tmp_path, text, holder):
+    (tmp_path / locks.NAME).write_text(text)
+    assert locks.holder(tmp_path) == locks.Holder(*holder)
+
+
+def test_a_lock_succeeds_where_the_file_system_has_none(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    lock = locks.lock(tmp_path)
+    lock.name_holder(1, "x")
+    assert lock.descriptors == ()
+    lock.release()
+    lock.release()
+
+
+def test_a_lock_file_deleted_before_it_was_locked_is_not_the_lock(tmp_path, monkeypatch):
+    flock, path = locks.fcntl.flock, tmp_path / locks.NAME
+
+    def late(file, kind):
+        monkeypatch.setattr(locks.fcntl, "flock", flock)
+        path.unlink()
+        return flock(file, kind)
+
+    monkeypatch.setattr(locks.fcntl, "flock", late)
+    with locks.lock(tmp_path):
+        assert path.exists() and locks.try_lock(tmp_path) is None
+
+
+def test_a_forked_child_neither_releases_nor_shares_its_parents_lock(tmp_path):
+    locks.lock_for_training(tmp_path)
+    other = FORK.Process(target=locks.release_training)
+    other.start()
+    other.join()
+    assert (tmp_path / locks.NAME).exists()
+    other = FORK.Process(target=locks.lock_for_training, args=(tmp_path,))
+    other.start()
+    other.join()
+    assert other.exitcode == 1
+    locks.release_training()
+    locks.lock_for_training(tmp_path)
+    assert locks.try_lock(tmp_path) is None, "locked again, not believed to be held"
+    locks.release_training()

@@ -69,3 +69,54 @@ def test_damaged_files_are_named(tmp_path, content):
             read(tmp_path / name)
         with pytest.raises(UserError, match="missing"):
             read(tmp_path / "missing")
+
+
+def archive_of(path, unpacked, packed):
+    """An archive whose array has so many bytes, padded by its comment to so many bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        head = header((unpacked - len(header((1,), "|i1")),), "|i1")
+        archive.writestr("x.npy", head + bytes(unpacked - len(head)))
+        archive.writestr("small.npy", header((2,), "|i1") + bytes(2))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = bytes(packed - path.stat().st_size)
+    assert path.stat().st_size == packed
+
+
+@pytest.mark.parametrize(("unpacked", "refused"), [(20_000, False), (20_001, True)])
+def test_a_large_archive_unpacks_to_at_most_twenty_times_its_size(tmp_path, monkeypatch, unpacked, refused):
+    monkeypatch.setattr(numpy_files, "SMALL", 1)
+    archive_of(tmp_path / "a.npz", unpacked, 1000)
+    assert list(numpy_files.read_npz(tmp_path / "a.npz", ["small"])) == ["small"], "only what is read counts"
+    if refused:
+        with pytest.raises(UserError, match="a.npz"):
+            numpy_files.read_npz(tmp_path / "a.npz", ["x"])
+    else:
+        assert not numpy_files.read_npz(tmp_path / "a.npz", ["x"])["x"].any()
+
+
+def test_an_array_is_mapped_read_only_where_requested(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(3))
+    mapped, read = numpy_files.read_npy(tmp_path / "a.npy", True), numpy_files.read_npy(tmp_path / "a.npy")
+    assert isinstance(mapped, np.memmap) and not mapped.flags.writeable
+    assert not isinstance(read, np.memmap) and read.flags.writeable
+
+
+def test_headers_of_the_second_version_are_read(tmp_path):
+    with open(tmp_path / "a.npy", "wb") as file:
+        np.lib.format.write_array(file, np.arange(3), version=(2, 0))
+    assert numpy_files.read_npy(tmp_path / "a.npy").tolist() == [0, 1, 2]
+
+
+CAUSES = [(EOFError(), "EOFError"), (ValueError("a\n b" + "c" * 200), "a b" + "c" * 97)]
+
+
+@pytest.mark.parametrize(("error", "line"), CAUSES)
+def test_the_cause_of_damage_is_one_short_line(tmp_path, monkeypatch, error, line):
+    def read(*_):
+        raise error
+
+    monkeypatch.setattr(numpy_files, "check_header", read)
+    np.save(tmp_path / "a.npy", np.arange(3))
+    with pytest.raises(UserError) as raised:
+        numpy_files.read_npy(tmp_path / "a.npy")
+    assert f"({line})" in str(raised.value)

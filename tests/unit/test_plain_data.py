@@ -25,7 +25,10 @@ BAD_JSON = {
     "a long number": ("1" * 5000, "5000 digits"),
     "a key twice": ('{"a": 1, "b": {"c": 1, "c": 2}}', "'c'"),
     "cut off": ('{"a": ', "column 7"),
+    "nested lists and objects": ('[{"a":' * 51 + "1" + "}]" * 51, 100),
+    "a number of 401 digits": ("1" * 401, "401 digits"),
     "two values": ("1 2", "column 3"),
+    "two lines": ("1\n 2", "column 2"),
     "nothing": ("", "column 1"),
 }
 
@@ -83,3 +86,22 @@ def test_bad_yaml_is_one_line_and_is_located(case):
         parse_yaml(text)
     if line:
         assert error.value.line == line
+
+
+def test_a_number_of_400_digits_is_read():
+    assert parse_json("1" * 400) == int("1" * 400)
+
+
+def test_two_mappings_may_be_merged():
+    assert parse_yaml("x: &x {a: 1}\ny: &y {b: 2}\nz: {<<: *x, <<: *y, c: 3}")["z"]["c"] == 3
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_million_values_are_read_and_one_more_is_not(more):
+    """A list of 1,000 aliases of a list of 999 values, and more of them."""
+    text = f"[&a [{', '.join('x' * 999)}]{', *a' * 999}{', x' * more}]"
+    if more:
+        with toy.refused("1,000,000", error=BadData):
+            parse_yaml(text)
+    else:
+        assert len(parse_yaml(text)) == 1000

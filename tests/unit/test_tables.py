@@ -1,5 +1,7 @@
 """Tables as text."""
 
+import pytest
+
 from plugins import tables
 
 
@@ -19,3 +21,8 @@ def test_columns_for_a_terminal_are_as_wide_as_their_widest_cell():
 
 def test_control_characters_in_a_cell_are_escaped():
     assert tables.markdown(["a"], [["x\x1b[2J\ty"]]).splitlines()[2] == r"| x\x1b[2J y |"
+
+
+def test_columns_have_one_cell_in_each_row():
+    with pytest.raises(ValueError):
+        tables.aligned([["a", "b"], ["c"]])

@@ -50,3 +50,10 @@ def test_an_import_error_of_the_plugin_itself_is_not_changed(fresh, tmp_path):
     with pytest.raises(ImportError) as error:
         user_dir.load(str(package(tmp_path / "users_fourth", "import no_such_module_of_ours")))
     assert "no_such_module_of_ours" in str(error.value)
+
+
+def test_a_relative_folder_is_passed_on_as_an_absolute_one(fresh, tmp_path, monkeypatch):
+    package(tmp_path / "users_fifth")
+    monkeypatch.chdir(tmp_path)
+    user_dir.load("users_fifth")
+    assert user_dir.for_runs() == str(tmp_path / "users_fifth")
