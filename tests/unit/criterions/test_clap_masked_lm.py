@@ -128,3 +128,30 @@ def test_a_task_and_a_model_that_both_leave_the_masking_are_refused(toy_data):
 
 def test_logs_can_be_summed_over_workers():
     assert ClapMaskedLMCriterion.logging_outputs_can_be_summed()
+
+
+def test_updates_count_by_their_predictions():
+    with metrics.aggregate(new_root=True) as aggregator:
+        for loss, size in ((1.0, 1), (9.0, 3)):
+            ClapMaskedLMCriterion.reduce_metrics([{"loss": loss * math.log(2), "sample_size": size}])
+    assert aggregator.get_smoothed_values()["loss"] == pytest.approx(2.5, abs=1e-5)
+
+
+def test_the_metrics_that_may_choose_a_checkpoint_are_those_that_are_logged(task):
+    log = criterion_of(task)(toy.make_model(task), sample(task))[2]
+    assert criterion_of(task).validation_metrics() == set(reduced([log]))
+    assert not log["loss"].requires_grad and not log["beta"].requires_grad
+
+
+def test_a_model_that_computes_only_logits_has_the_same_loss(task):
+    model, batch = toy.make_model(task).eval(), sample(task)
+
+    class Logits(torch.nn.Module):
+        encoder = model.encoder
+
+        def forward(self, src_tokens, src_lengths=None, masked_tokens=None, **unused):
+            return model(src_tokens, masked_tokens=masked_tokens)[0], {}
+
+    expected, found = (criterion_of(task)(each, batch) for each in (model, Logits()))
+    assert found[0].item() == pytest.approx(expected[0].item(), rel=1e-5)
+    assert found[1] == expected[1] > 0

@@ -3,17 +3,19 @@
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+import toy
 from fairseq.logging import metrics
 
 from plugins.criterions.glue import GlueCriterion
 from plugins.data.glue import specs
 
 
-def criterion(task, training=False):
-    made = GlueCriterion(SimpleNamespace(spec=specs.SPECS[task], head_name=task.lower(), target_dictionary=None))
-    return made.train(training)
+def criterion(task, training=False, record_logits=None):
+    names = SimpleNamespace(spec=specs.SPECS[task], head_name=task.lower(), target_dictionary=None, epoch=3)
+    return GlueCriterion(names, record_logits).train(training)
 
 
 class Model(torch.nn.Module):
@@ -24,6 +26,7 @@ class Model(torch.nn.Module):
         self.logits = torch.tensor(logits)
 
     def forward(self, src_tokens, classification_head_name):
+        self.head = classification_head_name
         return self.logits, None
 
 
@@ -83,3 +86,62 @@ def test_the_metrics_that_may_choose_a_checkpoint_are_those_that_are_logged(task
     log = step(task, [[0.5], [1.5]] if regression else [[1.0, 0.0], [0.0, 1.0]], [1.0, 2.0] if regression else [0, 1])
     names = reduced(task, log[2]).keys()
     assert criterion(task).validation_metrics() == {name for name in names if not name.startswith("_")}
+
+
+def test_a_step_asks_the_task_head_and_logs_its_numbers():
+    model = Model([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).requires_grad_()
+    model.logits.requires_grad_()
+    sample = {"net_input": {"src_tokens": None}, "target": torch.tensor([0, 1, 1]), "ntokens": 9}
+    loss, _, log = criterion("RTE", training=True)(model, sample)
+    assert model.head == "rte" and loss.requires_grad and not log["loss"].requires_grad
+    assert (log["ntokens"], log["nsentences"], log["sample_size"], log["correct"]) == (9, 3, 3, 2)
+    values = reduced("RTE", log)
+    assert values["accuracy"] == pytest.approx(0.6667) and "top_class_share" not in values
+
+
+def test_accuracy_of_batches_is_logged_in_training_only():
+    validated = step("RTE", [[1.0, 0.0], [1.0, 0.0]], [0, 1])[2]
+    regression = step("STS-B", [[1.0]], [1.0], training=True)[2]
+    with metrics.aggregate(new_root=True) as aggregator:
+        GlueCriterion.reduce_metrics([validated])
+        GlueCriterion.reduce_metrics([regression])
+    assert "accuracy" not in aggregator.get_smoothed_values()
+
+
+def test_updates_count_by_their_sentences():
+    with metrics.aggregate(new_root=True) as aggregator:
+        for loss, size, correct in ((1.0, 1, 0), (9.0, 3, 3)):
+            GlueCriterion.reduce_metrics([{"loss": loss, "sample_size": size, "correct": correct}])
+    values = aggregator.get_smoothed_values()
+    assert (values["nll"], values["accuracy"]) == (2.5, 0.75)
+    assert values["loss"] == pytest.approx(3.60674, abs=1e-5)  # 2.5 nats
+
+
+def test_a_batch_without_rows_is_not_an_error():
+    assert reduced("RTE", {"loss": 0.0, "sample_size": 0})["loss"] == 0
+
+
+def test_logits_are_recorded_by_split_epoch_and_row(tmp_path):
+    made, sample = criterion("RTE", record_logits=str(tmp_path)), {"split": "held_out", "rows": [2, 0], "of": 3}
+    more = {"net_input": {"src_tokens": None}, "target": torch.tensor([0, 1]), "ntokens": 9}
+    made(Model([[1.0, 2.0], [3.0, 4.0]]), {**sample, **more})
+    empty = {"rows": [], "target": torch.empty(0, dtype=torch.long)}
+    made(
+        Model(np.empty((0, 2))), {**sample, **more, **empty} | {"split": "train"}
+    )  # of fairseq, for a worker without rows
+    (file,) = tmp_path.iterdir()
+    assert file.name == "held_out_epoch_3.npy"
+    found = np.load(file)
+    assert found[[2, 0]].tolist() == [[1, 2], [3, 4]] and np.isnan(found[1]).all()
+
+
+def test_logits_are_recorded_by_one_process_only(tmp_path, monkeypatch):
+    monkeypatch.setattr("plugins.criterions.glue.get_data_parallel_world_size", lambda: 2)
+    with toy.refused("--record-logits"):
+        criterion("RTE", record_logits=str(tmp_path / "logits"))
+    assert not (tmp_path / "logits").exists()
+    assert criterion("RTE").recorder is None
+
+
+def test_workers_log_is_not_summed_by_fairseq():
+    assert not GlueCriterion.logging_outputs_can_be_summed()

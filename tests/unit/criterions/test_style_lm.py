@@ -196,3 +196,65 @@ def test_labels_of_padded_windows_count_where_the_classifier_reads_less_than_the
     expected = F.cross_entropy(style_logits[0], torch.zeros(3, dtype=torch.long), reduction="sum")
     expected += F.cross_entropy(style_logits[1, :2], torch.full((2,), 2), reduction="sum")
     assert (log["_style_labels"], log["_style_label_loss"]) == (5, pytest.approx(expected.item(), rel=1e-5))
+
+
+def test_one_style_is_no_style_loss():
+    loss, _, log = criterion(weight=1.0)(
+        Model(torch.zeros(2, 4, WORDS), torch.randn(2, 4, 1)), sample(torch.zeros(2, 4).long())
+    )
+    assert torch.equal(loss, log["loss"]) and not any("style" in name for name in log)
+
+
+def test_what_a_step_logs_has_no_graph():
+    target, style = torch.randint(WORDS, (2, 4)), torch.randn(2, 4, STYLES, requires_grad=True)
+    model = Model(torch.randn(2, 4, WORDS, requires_grad=True), style)
+    for labels in ([0, 1], None):
+        _, _, log = criterion()(model, sample(target, labels))
+        assert (log["ntokens"], log["nsentences"], log["sample_size"]) == (8, 2, 8)
+        assert not any(torch.is_tensor(value) and value.requires_grad for value in log.values())
+
+
+def test_the_model_gets_the_places_of_the_targets_where_the_batch_has_them():
+    given = {}
+
+    def model(src_tokens, **inputs):
+        given.update(inputs)
+        return None, {"loss": torch.zeros(()), "style_logits": None}
+
+    batch, places = sample(torch.zeros(1, 2).long()), {"count": 2}
+    criterion()(model, {**batch, "predicted": places})
+    assert given["predicted"] is places and torch.equal(given["target"], batch["target"])
+
+
+def test_updates_count_by_their_characters_and_labels():
+    with metrics.aggregate(new_root=True) as aggregator:
+        for loss, size, hits in ((1.0, 1, 0), (9.0, 3, 3)):
+            log = {"loss": loss, "ntokens": size, "_style_labels": size, "_style_label_loss": loss}
+            StyleLMCriterion.reduce_metrics([log | {"style_accuracy": hits}])
+    values = aggregator.get_smoothed_values()
+    assert values["nats"] == pytest.approx(2.5, abs=1e-5)
+    assert (values["style_loss"], values["style_accuracy"]) == (2.5, 0.75)
+
+
+def test_a_window_counts_once_however_much_of_it_is_padding():
+    """The mean of a window's probabilities, of which all but the first are padding here."""
+    logits = torch.tensor([[[9.0, 0.0], [0.0, 9.0]], [[9.0, 0.0], [9.0, 0.0]]]) * 10
+    loss, log = mutual_information_loss(logits, torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
+    assert loss.item() == pytest.approx(0.0, abs=1e-5)  # both are of the first style
+    assert (log["_style_windows"], log["style_confidence"].item()) == (2, pytest.approx(2.0))
+    assert [log[f"_style_share_{k}"].item() for k in (0, 1)] == pytest.approx([2, 0])
+
+
+@pytest.mark.parametrize("labels", [[0, 1], None])
+def test_the_metrics_that_may_choose_a_checkpoint_are_those_that_are_logged(labels):
+    _, _, log = criterion()(
+        Model(torch.zeros(2, 4, WORDS), torch.randn(2, 4, STYLES)), sample(torch.zeros(2, 4).long(), labels)
+    )
+    logged = set(reduced([log]))
+    never = {"style_accuracy"} if labels is None else {"style_confidence", "style_evenness"}
+    assert criterion().validation_metrics() == logged | never and not logged & never
+    assert criterion().logging_outputs_can_be_summed()
+
+
+def test_workers_without_characters_log_a_loss_of_zero():
+    assert reduced([{"loss": 0.0, "ntokens": 0}])["loss"] == 0
