@@ -46,6 +46,24 @@ def test_no_large_class_is_cut_short():
     assert set(np.concatenate(found)) == set(range(100))
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("sizes", "p", "k", "expected"),
+    [
+        ([8, 8, 8, 8], 2, 4, [8] * 4),  # two classes x four rows
+        ([12, 4, 4], 3, 2, [6] * 6),  # small classes are repeated
+        ([5, 5], 2, 2, [4, 6]),  # chunks of two and three rows: none of one
+        ([4, 4, 4], 2, 4, [12]),  # a last single class joins the batch before it
+        ([9, 3], 2, 9, [12]),
+    ],
+)
+def test_batches_have_p_classes_and_about_k_rows_of_each(sizes, p, k, expected, seed):
+    labels = labels_of(sizes)
+    found = epoch(labels, p, k, seed)
+    assert sorted(map(len, found)) == expected
+    assert all(len(set(labels[batch])) == (p if len(found) > 1 else len(sizes)) for batch in found)
+
+
 def test_epochs_differ_and_a_seed_repeats():
     labels = labels_of([20, 20])
     first, again, other = (np.concatenate(epoch(labels, 2, 4, seed)) for seed in (1, 1, 2))
@@ -67,7 +85,17 @@ def test_one_usable_class_is_refused(labels):
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
-    [((32, 4), (4, 8)), ((8, 100), (4, 2)), ((32, 2), (2, 16)), ((32, 10, 5), (5, 6)), ((32, 10, None, 4), (8, 4))],
+    [
+        ((32, 4), (4, 8)),
+        ((8, 100), (4, 2)),
+        ((32, 2), (2, 16)),
+        ((32, 10, 5), (5, 6)),
+        ((32, 10, None, 4), (8, 4)),
+        ((8, 2, 2, 2), (2, 2)),
+        ((8, 10, 4, 2), (4, 2)),
+        ((4, 9), (2, 2)),
+        ((32, 3, None, 4), (3, 4)),
+    ],
 )
 def test_shape(arguments, expected):
     assert batches.shape(*arguments) == expected
@@ -75,8 +103,10 @@ def test_shape(arguments, expected):
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [((3, 4), "--batch-size 3"), ((32, 4, 5), "--classes-per-batch 5"), ((32, 4, 4, 1), "--rows-per-class 1"),
-     ((8, 4, 4, 4), "--batch-size 8")],
+    [((3, 4), "--batch-size 3: 2 classes x 3 rows"), ((32, 4, 5), "--classes-per-batch 5"),
+     ((32, 4, 4, 1), "--rows-per-class 1"), ((32, 4, 1), "--classes-per-batch 1"),
+     ((8, 4, 4, 4), "--batch-size 8: 4 classes x 4 rows"), ((1, 4), "--batch-size 1: 2 classes x 2 rows"),
+     ((5, 4, 3), "--batch-size 5: 3 classes x 2 rows")],
 )  # fmt: skip
 def test_a_shape_that_does_not_fit_is_refused(arguments, named):
     with toy.refused(named):

@@ -47,6 +47,30 @@ def test_the_hash_of_a_text_does_not_change():
     assert vectors.text_hash("a") == 0xCABD1BCA128197CA
 
 
+def test_vectors_are_float32_whatever_they_were(tmp_path):
+    hashes = np.array([1, vectors.text_hash("a")], np.uint64)
+    np.savez(tmp_path / "v.npz", vectors=np.eye(2), index=["0", "1"], text_hash=hashes)
+    found = vectors.match(tmp_path / "v.npz", ["a"])
+    assert found.tolist() == [[0, 1]] and found.dtype == np.float32
+
+
+def test_the_text_without_a_vector_is_named_not_the_first(tmp_path):
+    vectors.write(tmp_path / "v.npz", BLOCKS)
+    with toy.refused("v.npz", "'" + "d" * 60 + "'"):
+        vectors.match(tmp_path / "v.npz", ["a", "d" * 61])
+
+
+def test_a_file_of_more_than_one_block_is_whole(tmp_path):
+    """Names are copied 10,000 at a time, numbers 1 MiB."""
+    count = 70_000
+    numbers = np.arange(4 * count, dtype=np.float32).reshape(count, 4)
+    assert vectors.write(tmp_path / "v.npz", [(numbers, range(count), ["a"] * count)]) == (count, 4)
+    found = vectors.read(tmp_path / "v.npz")
+    assert (found.vectors == numbers).all() and len(found) == count
+    assert found.index.tolist() == [str(i) for i in range(count)]
+    assert set(found.text_hash.tolist()) == {vectors.text_hash("a")}
+
+
 def test_an_empty_list_of_vectors_writes_no_file(tmp_path):
     with toy.refused("v.npz"):
         vectors.write(tmp_path / "v.npz", [])
@@ -62,11 +86,20 @@ def damaged(path, kind):
         np.savez(path, vectors=np.array([{}], object), index=np.zeros(1), text_hash=np.zeros(1))
     elif kind == "sizes":
         np.savez(path, vectors=np.zeros((2, 2)), index=np.array(["a"]), text_hash=np.zeros(1))
+    elif kind == "fewer hashes":
+        np.savez(path, vectors=np.zeros((1, 2)), index=np.array(["a"]), text_hash=np.zeros(0))
+    elif kind == "no vectors":
+        np.savez(path, vectors=np.zeros((0, 2)), index=np.array([], str), text_hash=np.zeros(0))
+    elif kind == "one dimension":
+        np.savez(path, vectors=np.zeros(1), index=np.array(["a"]), text_hash=np.zeros(1))
+    elif kind == "integers":
+        np.savez(path, vectors=np.zeros((1, 2), int), index=np.array(["a"]), text_hash=np.zeros(1))
     elif kind == "not finite":
         np.savez(path, vectors=np.full((1, 2), np.nan), index=np.array(["a"]), text_hash=np.zeros(1))
 
 
-@pytest.mark.parametrize("kind", ["missing", "text", "other arrays", "pickle", "sizes", "not finite"])
+@pytest.mark.parametrize("kind", ["missing", "text", "other arrays", "pickle", "sizes", "fewer hashes", "no vectors",
+                                  "one dimension", "integers", "not finite"])  # fmt: skip
 def test_a_damaged_file_is_one_line_that_names_it(tmp_path, kind):
     damaged(tmp_path / "v.npz", kind)
     with toy.refused("v.npz"):
