@@ -43,7 +43,6 @@ class BlockEncoder:
     def __init__(self, tokenizer: LineTokenizer, key: str = "text", whole_documents: bool = False):
         self.key, self.whole = key, whole_documents
         self.encode = line_encoder(tokenizer)
-        self.dtype = self.encode.dtype
 
     def __call__(self, block: Block) -> Encoded:
         """Return the ids of a block.

@@ -1,5 +1,7 @@
 """fairseq's indexed data sets, written in constant memory."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -32,10 +34,17 @@ def test_the_files_are_those_of_fairseqs_builder(tmp_path, vocabulary, monkeypat
         assert files[f"b.{suffix}"]["bytes"] == len(expected)
 
 
-def test_ids_are_renumbered(tmp_path):
-    raw = RawItems(tmp_path / "raw", np.uint16)
-    raw.add(np.array([0, 1, 2]), np.array([2, 1]))
-    raw.close()
-    write_indexed(tmp_path / "a", [tmp_path / "raw"], np.uint16, np.array([2, 0, 1]), np.uint32)
+@pytest.mark.parametrize("raw", [np.uint16, np.int32])
+@pytest.mark.parametrize("final", [np.uint16, np.int32])
+@pytest.mark.parametrize("order", [[2, 0, 1], [0, 1, 2]])
+def test_ids_are_renumbered_and_converted(tmp_path, raw, final, order):
+    items = RawItems(tmp_path / "raw", raw)
+    items.add(np.array([0, 1, 2]), np.array([2, 1]))
+    items.add(np.array([1]), np.array([1]))
+    items.close()
+    assert (items.items, items.tokens) == (3, 4)
+    files = write_indexed(tmp_path / "a", [tmp_path / "raw"], raw, np.array(order), final)
     found = indexed_dataset.MMapIndexedDataset(str(tmp_path / "a"))
-    assert [item.tolist() for item in found] == [[2, 0], [1]]
+    assert [item.tolist() for item in found] == [[order[0], order[1]], [order[2]], [order[1]]]
+    for name, record in files.items():
+        assert record["sha256"] == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()

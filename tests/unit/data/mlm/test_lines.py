@@ -21,4 +21,5 @@ class Lines(FairseqDataset):
 def test_a_single_eos_is_not_a_line():
     found = WithoutSeparators(Lines([5, 2], [2], [6, 7, 2], [2]))
     assert [row.tolist() for row in found] == [[5, 2], [6, 7, 2]]
-    assert (len(found), found.sizes.tolist(), found.num_tokens(1)) == (2, [2, 3], 3)
+    assert (len(found), found.sizes.tolist(), found.num_tokens(1), found.size(0)) == (2, [2, 3], 3, 2)
+    assert found.ordered_indices().tolist() == [0, 1] and not found.supports_prefetch

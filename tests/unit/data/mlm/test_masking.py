@@ -176,6 +176,10 @@ def test_a_batch_has_what_fairseq_expects():
     assert batch["net_input"]["src_tokens"].shape == batch["target"].shape == (2, 30)
     assert batch["net_input"]["src_lengths"].tolist() == [30, 5]
     assert (batch["nsentences"], batch["ntokens"]) == (2, 35)
+    assert batch["net_input"]["has_padding"] is True
+    assert batch["predicted"]["count"] == (batch["target"] != PAD).sum()
+    assert dataset.collater([dataset[1], dataset[3]])["net_input"]["has_padding"] is False
+    assert "predicted" not in blocks(masking(prob=0)).collater([dataset[1]])
     assert batch["net_input"]["src_tokens"].dtype == batch["target"].dtype == torch.int64
     assert dataset.collater([]) == {}
 
@@ -231,3 +235,26 @@ def test_the_hash_is_splitmix64():
         [0.9821772233643361, 0.7261832524565259, 0.8365108949520146],
         [0.8406932723183527, 0.3192809916760281, 0.6496596321449206],
     ]
+
+
+def test_masks_are_the_same_in_every_version():
+    """A resumed run sees the masks that it would have seen; the numbers are those of the first release."""
+    tokens = np.arange(4, 34).reshape(2, 15)
+    inputs, target = masked(tokens, masking(prob=0.5, leave=0.2, random=0.3), epoch=3, seed=7)
+    assert inputs.tolist() == [
+        [4, 5, 6, 99, 99, 54, 10, 11, 12, 17, 99, 15, 99, 17, 18],
+        [70, 20, 21, 22, 23, 99, 25, 26, 99, 99, 29, 30, 99, 36, 99],
+    ]
+    assert np.flatnonzero(target != PAD).tolist() == [0, 3, 4, 5, 9, 10, 12, 15, 20, 23, 24, 26, 27, 28, 29]
+
+
+def test_sizes_are_reported_to_fairseq():
+    dataset = blocks(masking())
+    assert (len(dataset), dataset.num_tokens(1), dataset.size(2)) == (5, 30, 17)
+    assert dataset.num_tokens_vec(np.array([4, 0])).tolist() == [9, 5]
+    assert dataset.can_reuse_epoch_itr_across_epochs and not dataset.supports_prefetch
+    dataset.blocks.supports_prefetch, fetched = True, []
+    dataset.blocks.prefetch = fetched.extend
+    assert dataset.supports_prefetch
+    dataset.prefetch([3, 1])
+    assert fetched == [3, 1]

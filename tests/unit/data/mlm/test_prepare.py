@@ -4,13 +4,14 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import toy
 from fairseq.data import Dictionary, data_utils
 
-from plugins.data.mlm import prepare
+from plugins.data.mlm import corpus, prepare
 from plugins.data.mlm.prepare import Preparation
 from plugins.data.text import blocks
 from plugins.data.text.tokenizers import SentencePieceTokenizer
@@ -203,3 +204,153 @@ def test_more_shards_than_documents_are_no_error(tmp_path, model):
     reports = Preparation(tmp_path / "data", files, files, sentencepiece_model=model, shards=20).run()
     assert [report.documents for report in reports] == [2, 2]
     assert len(lines_of(tmp_path / "data")) == 2
+
+
+def test_lines_of_a_document_stay_together_across_blocks(tmp_path, text, model, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK", 20)
+    Preparation(tmp_path / "data", [text], sentencepiece_model=model, valid_fraction=0.5).run()
+    train, valid = (
+        ["\n".join(pair) for pair in zip(lines[::2], lines[1::2], strict=True)]
+        for lines in (lines_of(tmp_path / "data"), lines_of(tmp_path / "data", "valid"))
+    )
+    assert len(valid) == 20 and sorted(train + valid) == sorted(DOCUMENTS)
+    assert train == [document for document in DOCUMENTS if document in train]
+
+
+def test_documents_of_each_shard_are_held_out_at_other_places(tmp_path, model):
+    """Three shards of 40 documents of the same length."""
+    documents = [f"the cat saw {n:03d} dogs" for n in range(120)]
+    (tmp_path / "a.txt").write_text("\n\n".join(documents))
+    Preparation(tmp_path / "data", [tmp_path / "a.txt"], sentencepiece_model=model, shards=3, valid_fraction=0.25).run()
+    held = [documents.index(line) for line in lines_of(tmp_path / "data", "valid")]
+    first, second = ({n % 40 for n in held if n // 40 == shard} for shard in (0, 1))
+    assert len(held) == 30 and first != second
+
+
+def test_the_fraction_is_of_the_documents_that_are_kept(tmp_path, model):
+    (tmp_path / "a.txt").write_text("\n\n".join(DOCUMENTS + DOCUMENTS[:20]))
+    settings = {"sentencepiece_model": model, "valid_fraction": 0.5, "deduplicate": "exact"}
+    reports = Preparation(tmp_path / "data", [tmp_path / "a.txt"], **settings).run()
+    assert [report.documents for report in reports] == [20, 20]
+
+
+def test_a_tokenizer_is_trained_on_the_training_documents_alone(tmp_path, text, monkeypatch):
+    seen, train = [], SentencePieceTokenizer.train
+
+    def spy(lines, size, **options):
+        seen.append((list(lines), size, options))
+        return train(lines, 101, exact=False)
+
+    monkeypatch.setattr(prepare.SentencePieceTokenizer, "train", spy)
+    Preparation(tmp_path / "data", [text], valid_fraction=0.25, seed=3).run()
+    (lines, size, options) = seen[0]
+    assert lines == lines_of(tmp_path / "data") and len(lines) == 60
+    assert (size, options) == (8000, {"exact": False, "seed": 3})
+    Preparation(tmp_path / "two", [text], [text], vocab_size=200).run()
+    assert seen[1] == ("\n".join(DOCUMENTS).split("\n"), 200, {"exact": True, "seed": 1})
+
+
+def test_a_shard_prepared_apart_surveys_its_own_text_alone(tmp_path, text, model, monkeypatch):
+    seen, survey = [], prepare.Corpus.survey
+    monkeypatch.setattr(prepare.Corpus, "survey", lambda self, folder, shards, sample: (
+        seen.append((list(shards), sample)) or survey(self, folder, shards, sample)
+    ))  # fmt: skip
+    options = {"train": [text], "sentencepiece_model": model, "shards": 3}
+    Preparation(tmp_path / "apart", **options, shard_index=1).run()
+    Preparation(tmp_path / "one", **options).run()
+    Preparation(tmp_path / "two", [text], [text], sentencepiece_model=model).run()  # needs no survey
+    assert seen == [([1], False), ([0, 1, 2], False)]
+
+
+def test_complete_shards_are_joined_by_one_process(tmp_path, text, model, monkeypatch):
+    settings = Preparation(tmp_path / "data", [text], sentencepiece_model=model, shards=2)
+    join = prepare.Shards.join_if_complete
+    monkeypatch.setattr(prepare.Shards, "join_if_complete", lambda self: [])
+    settings.run()
+    monkeypatch.setattr(prepare.Shards, "join_if_complete", join)
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "try_lock", lambda folder: None)  # another process joins them
+        assert settings.run() == [] and not (tmp_path / "data").exists()
+    assert len(settings.run()) == 2
+
+
+def test_a_shard_that_another_process_has_just_written_is_used(tmp_path, text, model, monkeypatch):
+    settings = Preparation(tmp_path / "data", [text], sentencepiece_model=model, shards=2)
+    encode = prepare.encode_shard
+
+    def raced(folder, *arguments):
+        encode(folder, *arguments)
+        if not (tmp_path / "data.shards" / "00000").exists():
+            shutil.copytree(folder, tmp_path / "data.shards" / "00000")
+
+    monkeypatch.setattr(prepare, "encode_shard", raced)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", exists_already(Path.rename))
+        assert [report.documents for report in settings.run()] == [38, 2]
+
+
+def exists_already(rename):
+    def checked(self, target):
+        if Path(target).is_dir() and any(Path(target).iterdir()):
+            raise FileExistsError(target)
+        return rename(self, target)
+
+    return checked
+
+
+def test_shards_of_another_tokenizer_are_not_continued(tmp_path, text, model):
+    Preparation(tmp_path / "data", [text], sentencepiece_model=model, shards=2, shard_index=0).run()
+    with toy.refused(f"{tmp_path}/data.shards", "tokenizer"):
+        Preparation(tmp_path / "data", [text], vocab_size=101, shards=2).run()
+
+
+@pytest.mark.parametrize(
+    ("changed", "value"), [("valid_fraction", 0.2), ("items", "documents"), ("deduplicate", "exact"), ("shards", 3)]
+)
+def test_every_setting_that_the_shards_depend_on_is_compared(tmp_path, text, model, changed, value):
+    options = {"train": [text], "sentencepiece_model": model, "shards": 2, "shard_index": 0}
+    Preparation(tmp_path / "data", **options).run()
+    with toy.refused(f"{tmp_path}/data.shards", changed):
+        Preparation(tmp_path / "data", **options | {changed: value}).run()
+
+
+def test_a_folder_is_not_written_over_its_own_text(tmp_path, model):
+    (tmp_path / "train.bin").write_text("\n\n".join(DOCUMENTS))
+    with toy.refused(tmp_path / "train.bin"):
+        Preparation(tmp_path, [tmp_path / "train.bin"], sentencepiece_model=model, force=True).run()
+    assert Preparation("x", ["a"], ["b"], ["c"], sentencepiece_model="m").inputs() == ["a", "b", "c", "m"]
+    assert Preparation("x", gpt2_dir="g").inputs() == [Path("g/encoder.json"), Path("g/vocab.bpe"), Path("g/dict.txt")]
+
+
+def test_text_of_the_installation_is_described_by_its_digest(tmp_path, model, monkeypatch):
+    monkeypatch.setattr(corpus, "embedded_corpus", lambda: iter(DOCUMENTS))
+    reports = Preparation(tmp_path / "data", sentencepiece_model=model).run()
+    assert [report.documents for report in reports] == [38, 2]
+    manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
+    digest = hashlib.sha256("\n\n".join(DOCUMENTS).encode()).hexdigest()
+    assert manifest["sources"]["train"] == [{"installed documentation": 40, "sha256": digest}]
+
+
+def test_a_single_document_is_not_divided(tmp_path, model):
+    (tmp_path / "a.txt").write_text("one cat")
+    with toy.refused("--valid"):
+        Preparation(tmp_path / "data", [tmp_path / "a.txt"], sentencepiece_model=model).run()
+
+
+def test_a_test_split_is_written_from_its_own_files(tmp_path, text, model):
+    (tmp_path / "test.txt").write_text(DOCUMENTS[5])
+    reports = Preparation(tmp_path / "data", [text], [text], [tmp_path / "test.txt"], sentencepiece_model=model).run()
+    assert [(report.split, report.documents) for report in reports] == [("train", 40), ("valid", 40), ("test", 1)]
+    assert lines_of(tmp_path / "data", "test") == DOCUMENTS[5].split("\n")
+
+
+def test_the_manifest_records_settings_and_sizes(tmp_path, text, model):
+    Preparation(tmp_path / "data", [text], sentencepiece_model=model, seed=4).run()
+    manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
+    assert manifest["settings"] == {
+        "items": "lines", "jsonl_key": "text", "valid_fraction": None, "deduplicate": None, "shards": 1, "seed": 4,
+    }  # fmt: skip
+    assert manifest["format"] == 1 and manifest["duplicates"] is None
+    sizes = {name: (tmp_path / "data" / name).stat().st_size for name in manifest["files"]}
+    assert {name: row["bytes"] for name, row in manifest["files"].items()} == sizes
+    assert sizes.keys() == {"dict.txt", "train.bin", "train.idx", "valid.bin", "valid.idx"}

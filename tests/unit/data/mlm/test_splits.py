@@ -64,3 +64,13 @@ def test_a_later_shard_begins_with_a_separator(tmp_path):
 
 def test_whole_documents_have_no_separators(tmp_path):
     assert written(tmp_path, [([3, 0, 2], [True] * 3)], separated=False)[0] == [3, 2]
+
+
+def test_without_held_out_and_dropped_documents_all_are_for_training():
+    assert Router().take(3).tolist() == [TRAIN] * 3
+    assert Router(iter([np.array([True, False, True])])).take(3).tolist() == [VALID, TRAIN, VALID]
+
+
+@pytest.mark.parametrize(("fraction", "expected"), [(0.001, 1), (0.999, 9), (0.5, 5)])
+def test_each_side_has_a_document(fraction, expected):
+    assert np.concatenate(list(held_out(10, fraction, 1))).sum() == expected

@@ -1,12 +1,15 @@
 """The map over worker processes."""
 
+import gc
 import os
 import signal
+import threading
 import time
 
 import pytest
 import toy
 
+from plugins.data.mlm import workers
 from plugins.data.mlm.workers import ordered_map, started
 
 
@@ -25,9 +28,9 @@ def refuse(number):
     raise ValueError(number)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_results_keep_the_order(workers):
-    with ordered_map(later_for_small, workers) as work:
+@pytest.mark.parametrize("count", [1, 2])
+def test_results_keep_the_order(count):
+    with ordered_map(later_for_small, count) as work:
         assert list(work(range(8))) == [0, 1, 4, 9, 16, 25, 36, 49]
 
 
@@ -39,9 +42,9 @@ def test_items_are_taken_only_when_a_worker_will_soon_be_free():
         assert len(taken) <= 7
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_of_a_worker_is_raised_by_the_parent(workers):
-    with pytest.raises(ValueError, match="5"), ordered_map(refuse, workers) as work:
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_error_of_a_worker_is_raised_by_the_parent(count):
+    with pytest.raises(ValueError, match="5"), ordered_map(refuse, count) as work:
         list(work([5]))
 
 
@@ -62,3 +65,38 @@ def test_workers_end_in_silence_whatever_the_parent_does_on_sigterm():
 def test_ctrl_c_does_not_reach_workers():
     with started(1, abs) as executor:
         assert signal.SIGINT in executor.submit(signal.pthread_sigmask, signal.SIG_BLOCK, []).result()
+
+
+def test_the_handler_of_ctrl_c_and_the_garbage_collector_are_restored():
+    handler, frozen = signal.getsignal(signal.SIGINT), gc.get_freeze_count()
+    with ordered_map(abs, 2) as work:
+        assert signal.getsignal(signal.SIGINT) is handler
+        assert list(work([-1])) == [1] and gc.get_freeze_count() > frozen
+    assert gc.get_freeze_count() == 0
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_ctrl_c_while_workers_start_is_raised_afterwards(monkeypatch):
+    get_context = workers.multiprocessing.get_context
+
+    def interrupted(method):
+        os.kill(os.getpid(), signal.SIGINT)
+        return get_context(method)
+
+    monkeypatch.setattr(workers.multiprocessing, "get_context", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        started(1, abs)
+    gc.unfreeze()
+
+
+def test_workers_start_in_another_thread_too():
+    found = []
+    thread = threading.Thread(target=lambda: found.extend(mapped(abs, [-1, -2])))
+    thread.start()
+    thread.join()
+    assert found == [1, 2]
+
+
+def mapped(task, items):
+    with ordered_map(task, 2) as work:
+        return list(work(items))
