@@ -5,7 +5,7 @@
     python scripts/apply_labels.py GLUE/CoLA/train.tsv review.jsonl --glue-task CoLA -o train_mended.tsv
 
 The copy is refused if the text or the label of a judged row has changed. A log of the changes is written to
-OUTPUT.log.csv.
+OUTPUT.log.csv. Compressed files (gzip, zstd) are unpacked; the copy is compressed if its name ends with .gz.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main():
         command.check_columns(args.data, [args.label], "--label")
     from plugins.data.glue import specs
     from plugins.diagnostics import datasets, formats, mending
-    from plugins.errors import report_in_one_line
+    from plugins.errors import report_in_one_line, shown
     from plugins.files import check_not_read, replacing
 
     report_in_one_line()
@@ -61,9 +61,12 @@ def main():
     rows = mending.cells(args.data, texts, label, header)
     content, log = mending.mended(args.data, rows, judgments, names)
     with replacing(args.output) as part:
-        part.write_bytes(content)
+        part.write_bytes(mending.packed(content, args.output))
     keys = ("row", "old", "new")
     formats.write_csv(log_path, {key: [entry[key] for entry in log] for key in keys})
+    new = sorted({entry["new"] for entry in log} - {cell.label for cell in rows})
+    if new:
+        print(f"warning: no other row has the label {', '.join(map(shown, new))}")
     print(f"{len(judgments)} judgments, {len(log)} labels changed: {args.output} (log: {log_path})")
 
 

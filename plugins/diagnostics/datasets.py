@@ -126,7 +126,8 @@ def read_files(paths: Sequence[str | Path], texts: Sequence[str] = (), label: st
             for column, name in zip(columns, texts, strict=True):
                 column.append(_text(path, line, row, name))
             value = row.get(label)
-            check(value not in (None, ""), f"{path}:{line}: no label in the column {label!r}")
+            plain = isinstance(value, str | int | float) and str(value).strip()
+            check(plain, f"{path}:{line}: no label in the column {label!r}")
             written.append(str(value).strip())
             check(bins is None or is_score(written[-1]),
                   f"{path}:{line}: the label {written[-1][:40]!r} is not a number")  # fmt: skip

@@ -18,6 +18,7 @@ from .predictions import checked_labels, checked_logits
 
 HARDEST = 0.01  # fraction of the rows for which stability over seeds is reported
 COLLAPSED = 0.99  # minimum fraction of identical predictions of a collapsed run
+SMALLEST = 20  # rows of a fold in which identical predictions mean anything
 
 
 @dataclass(frozen=True)
@@ -175,13 +176,15 @@ def notes_on(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], row
         row_folds = np.zeros(len(labels), int)
     else:
         small = folds.small_classes(labels, len(np.unique(row_folds)))
-        notes += [f"class {classes[k]!r} has {counts[k]} rows, fewer than folds: some models never saw it"
-                  for k in small]  # fmt: skip
+        for k in small:
+            alone = len(np.unique(row_folds[labels == k])) == 1
+            rest = "all in one fold, whose models never saw it" if alone else "fewer than folds"
+            notes.append(f"class {classes[k]!r} has {counts[k]} rows, {rest}")
     for seed, answers in enumerate(logits.argmax(-1), start=1):
         for fold in np.unique(row_folds):
             own = answers[row_folds == fold]
             share = np.bincount(own).max() / len(own)
-            if share >= COLLAPSED and counts.max() < COLLAPSED * len(labels):
+            if share >= COLLAPSED and len(own) >= SMALLEST and counts.max() < COLLAPSED * len(labels):
                 notes.append(f"seed number {seed}, fold {fold + 1}: {100 * share:.1f} % of the answers are "
                              f"{classes[int(np.bincount(own).argmax())]!r}; the run collapsed")  # fmt: skip
     return notes
@@ -233,9 +236,10 @@ def stability(d: Diagnosis) -> dict | None:
     """Return the overlap of the hardest rows and the correlation of PVI between seeds; None for one seed."""
     if len(d.pvi) < 2:
         return None
-    correlations = np.corrcoef(d.pvi_calibrated)[np.triu_indices(len(d.pvi), 1)]
+    constant = (np.ptp(d.pvi_calibrated, axis=1) == 0).any()  # has no correlation
+    correlations = None if constant else np.corrcoef(d.pvi_calibrated)[np.triu_indices(len(d.pvi), 1)]
     return {"hardest_share": HARDEST, "shared": usable_information.shared_lowest(d.pvi_calibrated, HARDEST),
-            "correlation": float(correlations.mean())}  # fmt: skip
+            "correlation": None if correlations is None else float(correlations.mean())}  # fmt: skip
 
 
 def by_epoch(

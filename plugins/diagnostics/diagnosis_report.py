@@ -127,8 +127,9 @@ def markdown(s: Mapping) -> str:
         lines += ["", f"Calibration: {s['calibration']}, fitted on the other folds."]
     if s.get("stability"):
         st = s["stability"]
+        rest = "" if st["correlation"] is None else f"; PVI correlates {st['correlation']:.2f} between seeds"
         lines += ["", f"Of the hardest {100 * st['hardest_share']:g} % of the rows by one seed, another seed shares "
-                  f"{100 * st['shared']:.0f} %; PVI correlates {st['correlation']:.2f} between seeds."]  # fmt: skip
+                  f"{100 * st['shared']:.0f} %{rest}."]  # fmt: skip
     for what, values in s["slices"].items():
         lines += ["", f"## By {what}", "", *table(HEAD, [cells(value, m) for value, m in values.items()])]
     if s.get("inputs"):

@@ -13,7 +13,7 @@ import numpy as np
 from plugins import numpy_files
 from plugins.data.text.records import BadRow, json_records
 from plugins.data.text.tables import table_rows
-from plugins.errors import UserError, check
+from plugins.errors import UserError, check, shown
 from plugins.files import make_folder, replacing, write_text
 
 EPOCH_FILE = re.compile(r"dynamics_epoch_(\d+)\.jsonl")
@@ -78,18 +78,18 @@ def write_npz(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
 
 def read_npz(path: Path, kind: str = "probabilities") -> Predictions:
     """Read ``probs``, ``probabilities`` or ``logits`` (S, n, K) or (n, K), ``labels`` (n,), and, if present,
-    ``classes``, ``index``, ``folds`` and ``null_log2``.
+    ``classes`` (K,), ``index``, ``folds`` and ``null_log2`` (K,) or (n, K). ``labels`` are ids or names of classes.
 
     Raises:
-        UserError: the file is damaged or lacks an array, or the numbers of rows differ.
+        UserError: the file is damaged or lacks an array, an array is of another kind, or the numbers of rows differ.
     """
     arrays = numpy_files.read_npz(path)
-    names = {"probabilities": ("probabilities", "probs", "pred_probs"), "logits": ("logits",)}
-    found = [(k, name) for k, group in names.items() for name in group if name in arrays]
+    known = {"probabilities": ("probabilities", "probs", "pred_probs"), "logits": ("logits",)}
+    found = [(k, name) for k, group in known.items() for name in group if name in arrays]
     check(found, f"{path}: no array 'probabilities' or 'logits'; there are {', '.join(arrays) or 'none'}")
     kind, name = next((pair for pair in found if pair[0] == kind), found[0])
     check("labels" in arrays, f"{path}: no array 'labels'")
-    values, labels = arrays[name], arrays["labels"]
+    values = arrays[name]
     values = values[None] if values.ndim == 2 else values
     check(values.ndim == 3 and values.size and np.issubdtype(values.dtype, np.number),
           f"{path}: {name}: (seeds, rows, classes) or (rows, classes) is expected, not {values.shape}")  # fmt: skip
@@ -97,13 +97,23 @@ def read_npz(path: Path, kind: str = "probabilities") -> Predictions:
     for other in ("labels", "index", "folds"):
         check(other not in arrays or arrays[other].shape == (rows,), f"{path}: {other} has not {rows} rows, as {name}")
     check("classes" not in arrays or arrays["classes"].shape == (classes,), f"{path}: classes: {classes} are expected")
-    null = arrays.get("null_log2")
-    return Predictions(
-        as_logits(values, path) if kind == "probabilities" else values, labels,
-        [str(c) for c in arrays.get("classes", np.arange(classes))],
-        [str(i) for i in arrays.get("index", np.arange(rows))], arrays.get("folds"),
-        None if null is None else np.broadcast_to(null, (rows, classes)),
-    )  # fmt: skip
+    names = [str(c) for c in arrays.get("classes", np.arange(classes))]
+    check(len(set(names)) == classes, f"{path}: classes: a name occurs twice")
+    labels, row_folds, null = arrays["labels"], arrays.get("folds"), arrays.get("null_log2")
+    if labels.dtype.kind == "U":
+        check("classes" in arrays, f"{path}: labels are names; class ids are expected, or the names as 'classes'")
+        ids = {name: i for i, name in enumerate(names)}
+        unknown = next((label for label in labels.tolist() if label not in ids), None)
+        check(unknown is None, f"{path}: labels: {shown(unknown)} is none of the classes")
+        labels = np.array([ids[label] for label in labels.tolist()])
+    check(row_folds is None or row_folds.dtype.kind in "biu", f"{path}: folds: whole numbers are expected")
+    if null is not None:
+        good = null.dtype.kind in "iuf" and null.shape in ((classes,), (rows, classes)) and np.isfinite(null).all()
+        check(good, f"{path}: null_log2: finite numbers are expected, ({classes},) or ({rows}, {classes})")
+        null = np.broadcast_to(null, (rows, classes))
+    index = [str(i) for i in arrays.get("index", np.arange(rows))]
+    logits = as_logits(values, path) if kind == "probabilities" else values
+    return Predictions(logits, labels, names, index, None if row_folds is None else row_folds.astype(np.int64), null)
 
 
 def as_logits(probabilities: np.ndarray, source: str | Path) -> np.ndarray:
@@ -129,6 +139,7 @@ def read_pvi(path: Path) -> Predictions:
     """
     rows = table_rows(path)
     header = next(rows, (0, []))[1]
+    check(len(set(header)) == len(header), f"{path}:1: a column name occurs twice in the header")
     for name in ("H_yb", "H_yx", "label"):
         check(name in header, f"{path}:1: no column {name!r}; the file is not a table of PVI; give one, or an .npz")
     columns: dict[str, list[str]] = {name: [] for name in header}
@@ -139,10 +150,11 @@ def read_pvi(path: Path) -> Predictions:
         try:
             bits.append((float(row["H_yb"]), float(row["H_yx"])))
         except ValueError:
-            raise UserError(f"{path}:{line}: H_yb or H_yx is not a number") from None
+            bits.append((np.nan, np.nan))
+        check(np.isfinite(bits[-1]).all(), f"{path}:{line}: H_yb or H_yx is not a finite number")
         for name, cell in row.items():
             columns[name].append(cell)
-    check(bits and np.isfinite(bits).all(), f"{path}: no rows, or bits that are NaN or infinite")
+    check(bits, f"{path}: no rows")
     classes = sorted(set(columns["label"]))
     labels = np.array([classes.index(label) for label in columns["label"]])
     correct = columns.get("correct_yx")
@@ -163,7 +175,7 @@ def read_dynamics(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
     The first epoch determines the rows and their order; rows of later epochs are matched by name.
 
     Raises:
-        UserError: the files are missing, a line is malformed, or an epoch lacks a row.
+        UserError: the files are missing, a line is malformed, an epoch lacks a row, or a row's class changes.
     """
     inner = folder / "training_dynamics"
     folder = inner if inner.is_dir() else folder
@@ -178,9 +190,11 @@ def read_dynamics(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
             try:
                 if isinstance(row, BadRow):
                     raise row
-                name, logits = str(row["guid"]), [float(x) for x in row[f"logits_epoch_{epoch}"]]
-                gold = int(row["gold"])
-            except (BadRow, KeyError, TypeError, ValueError) as error:
+                name, logits, gold = str(row["guid"]), row[f"logits_epoch_{epoch}"], int(row["gold"])
+                if not isinstance(logits, list) or gold != float(row["gold"]):
+                    raise ValueError("a list of numbers and a whole number")
+                logits = [float(x) for x in logits]
+            except (BadRow, KeyError, TypeError, ValueError, OverflowError) as error:
                 raise UserError(f"{path}:{line}: guid, logits_epoch_{epoch} and gold are expected ({error})") from None
             if number == 0:
                 check(name not in place, f"{path}:{line}: the row {name} occurs twice")
@@ -189,6 +203,8 @@ def read_dynamics(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
                 values.append(logits)
             else:
                 check(name in place, f"{path}:{line}: the row {name} is not in the first epoch")
+                check(values[place[name]] is None, f"{path}:{line}: the row {name} occurs twice")
+                check(gold == labels[place[name]], f"{path}:{line}: gold of the row {name} was another before")
                 values[place[name]] = logits
         check(None not in values and len({len(v) for v in values}) == 1,
               f"{path}: a row of the first epoch is missing, or rows differ in their number of logits")  # fmt: skip

@@ -11,6 +11,7 @@ from . import divergence, duplicates, lexical
 from .datasets import UNLABELED, Rows
 from .divergence import Words, tokens
 
+SMALLEST = 10  # labeled rows of the first split
 QUANTILES = (0, 0.25, 0.5, 0.75, 0.95, 1)
 
 
@@ -25,11 +26,12 @@ def inspect(rows: Rows, threshold: float = 0.8, draws: int = 20, seed: int = 0, 
         recipe: ``gothate`` adds divergences computed by that published method.
 
     Raises:
-        UserError: the first split has only one class.
+        UserError: the first split has only one class, fewer than ten labeled rows, or no words.
     """
     train = np.flatnonzero((rows.splits == 0) & (rows.labels != UNLABELED))
     present, labels = np.unique(rows.labels[train], return_inverse=True)
     check(len(present) > 1, f"{rows.split_names[0]}: only one class occurs; a diagnosis needs two")
+    check(len(train) >= SMALLEST, f"{rows.split_names[0]}: {len(train)} labeled rows; {SMALLEST} or more are needed")
     classes = [rows.classes[k] for k in present]
     found: dict[str, Any] = {
         "rows": rows,
@@ -49,6 +51,7 @@ def inspect(rows: Rows, threshold: float = 0.8, draws: int = 20, seed: int = 0, 
         together = Words((parts[0] + parts[1]).tocsr(), vocabulary)
         found["words"] = lexical.presence_by_side(*sides)
     found["vocabulary"] = together.vocabulary
+    check(together.vocabulary, f"{rows.split_names[0]}: the texts contain no words")
     steps = tqdm(total=3, desc="words and labels", leave=False, disable=None)
     found["divergence"] = divergence.class_divergence(together, labels, draws=draws, seed=seed)
     steps.update()

@@ -135,7 +135,9 @@ def neighbors(texts: Sequence[str], rows: np.ndarray, number: int = NEIGHBORS) -
         part = rows[start : start + 256]
         similarity = (vectors[part] @ vectors.T).toarray()
         similarity[np.arange(len(part)), part] = -1
-        best = np.argsort(-similarity, axis=1, kind="stable")[:, :number]
+        best = np.argpartition(-similarity, min(number, len(texts)) - 1, axis=1)[:, :number]
+        order = np.lexsort((best, -np.take_along_axis(similarity, best, 1)))  # by similarity, then by row
+        best = np.take_along_axis(best, order, 1)
         good = np.take_along_axis(similarity, best, 1) > 0
         found[start : start + 256, : best.shape[1]] = np.where(good, best, -1)
     return found

@@ -1,5 +1,6 @@
 """Write reviewed labels into a data file and leave every other byte unchanged."""
 
+import gzip
 import json
 import re
 from collections import defaultdict
@@ -7,10 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from plugins.data.text.records import BadRow, is_json, json_records
+from plugins.data.text.packed import PackedFile
+from plugins.data.text.records import BadRow, begins_array, is_json, json_records
 from plugins.data.text.tables import is_csv
-from plugins.errors import UserError, check
-from plugins.files import read_bytes
+from plugins.errors import UserError, check, shown
+from plugins.files import packed_error
+
+CHUNK = 1 << 24  # bytes read at once
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ def read_review(path: str | Path) -> list[Judgment]:
             raise UserError(f"{path}:{line}: no {error}; the file is not an export of the review page") from None
         plain = isinstance(texts, list) and all(isinstance(x, str) for x in (*texts, given, label))
         check(plain and type(number) is int, f"{path}:{line}: texts, labels and a row number are expected")
+        usable = label.strip() and not re.search("[\0\ud800-\udfff]", label)
+        check(usable, f"{path}:{line}: {shown(label)} is not a label")
         check(number not in found, f"{path}:{line}: row {number} is judged twice")
         found[number] = Judgment(number, tuple(texts), given, label, line)
     check(found, f"{path}: no judgments")
@@ -71,12 +77,14 @@ def cells(path: str | Path, texts: Sequence[str], label: str, header: Sequence[s
         UserError: the file cannot be read, or a column is missing.
     """
     path = Path(path)
-    content = read_bytes(path)
+    content = unpacked(path)
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}:{line}: byte {error.start} is not UTF-8; convert the file") from None
+        raise packed_error(path) or UserError(
+            f"{path}:{line}: byte {error.start} is not UTF-8; convert the file"
+        ) from None
     if is_json(path):
         return list(_json_cells(path, content, texts, label))
     table = _csv_rows(path, content) if is_csv(path) else _tsv_rows(content)
@@ -88,8 +96,22 @@ def cells(path: str | Path, texts: Sequence[str], label: str, header: Sequence[s
     for number, row in enumerate(table):
         check(len(row) == len(names), f"{path}: row {number}: {len(row)} columns, {len(names)} expected")
         value, start, end = row[target]
-        found.append(Cell(tuple(row[i][0] for i in places), value, start, end, content[start:end]))
+        if not content[start:end].startswith(b'"'):  # the blanks around a label stay
+            start += len(value[: len(value) - len(value.lstrip())].encode())
+            end = start + len(value.strip().encode())
+        found.append(Cell(tuple(row[i][0] for i in places), value.strip(), start, end, content[start:end]))
     return found
+
+
+def unpacked(path: str | Path) -> bytes:
+    """Return the content of a file, unpacked if it is compressed with gzip or zstd."""
+    with PackedFile(path) as file:
+        return b"".join(iter(lambda: file.read(CHUNK), b""))
+
+
+def packed(content: bytes, path: str | Path) -> bytes:
+    """Return the bytes to write: compressed with gzip if the path ends with ``.gz``, otherwise unchanged."""
+    return gzip.compress(content, mtime=0) if str(path).endswith(".gz") else content
 
 
 def _tsv_rows(content: bytes) -> Iterator[list[tuple[str, int, int]]]:
@@ -110,16 +132,17 @@ def _tsv_rows(content: bytes) -> Iterator[list[tuple[str, int, int]]]:
 
 def _csv_rows(path: Path, content: bytes) -> Iterator[list[tuple[str, int, int]]]:
     """Yield the cells of each record without quotes; the byte positions include the quotes."""
-    pattern = re.compile(rb'("(?:[^"]|"")*"|[^",\r\n]*)(,|\r\n|\n|\r|$)')
+    blanks = rb" *" if b", " in content.split(b"\n")[0] else b""  # as plugins.data.text.tables
+    pattern = re.compile(blanks + rb'("(?:[^"]|"")*"|[^"\r\n,][^,\r\n]*|)(,|\r\n|\n|\r|$)')
     at = 3 if content.startswith(b"\xef\xbb\xbf") else 0
     row: list[tuple[str, int, int]] = []
     while at < len(content) or row:
         found = pattern.match(content, at)
         if not found:
-            raise UserError(f"{path}: not CSV near byte {at}")
+            raise UserError(f"{path}:{content.count(bytes([10]), 0, at) + 1}: not CSV near byte {at}")
         raw = found[1]
         plain = raw[1:-1].replace(b'""', b'"') if raw.startswith(b'"') else raw
-        row.append((plain.decode("utf-8"), at, at + len(raw)))
+        row.append((plain.decode("utf-8"), *found.span(1)))
         at = found.end()
         if found[2] != b",":
             if len(row) > 1 or row[0][0]:
@@ -130,6 +153,8 @@ def _csv_rows(path: Path, content: bytes) -> Iterator[list[tuple[str, int, int]]
 def _json_cells(path: Path, content: bytes, texts: Sequence[str], label: str) -> Iterator[Cell]:
     key = re.compile(re.escape(json.dumps(label)).encode() + rb"\s*:\s*")
     start = 3 if content.startswith(b"\xef\xbb\xbf") else 0
+    first = content[start : content.find(b"\n", start) % (len(content) + 1)].decode()
+    check(not begins_array(first), f"{path}: a JSON array; write a record a line, for example: jq -c '.[]' {path}")
     for number, line in enumerate(content[start:].split(b"\n"), start=1):
         if line.strip():
             try:
@@ -142,8 +167,7 @@ def _json_cells(path: Path, content: bytes, texts: Sequence[str], label: str) ->
             spot = next((s for s in spots if _is(line, s, row, label)), None)
             if spot is None:
                 raise UserError(f"{path}:{number}: the label cannot be located; check for a duplicate key")
-            written = json.dumps(value) if isinstance(value, bool) else str(value).strip()
-            yield Cell(columns, written, start + spot[0], start + spot[1], line[spot[0] : spot[1]])
+            yield Cell(columns, str(value).strip(), start + spot[0], start + spot[1], line[spot[0] : spot[1]])
         start += len(line) + 1
 
 
@@ -184,6 +208,7 @@ def mended(
     for number, cell in enumerate(rows):
         by_text[cell.texts].append(number)
     changes, log = [], []
+    judged: set[int] = set()
     for j in judgments:
         where = f"line {j.line} of the review (row {j.row})"
         spots = by_text.get(j.texts, [])
@@ -194,15 +219,22 @@ def mended(
             check(names is None or name in names, f"{where}: no class {name!r}; name the task: --glue-task or --spec")
         old, new = (j.given, j.label) if names is None else (names[j.given], names[j.label])
         cell = rows[number]
-        check(cell.label == old, f"{path}: {where}: the label is {cell.label!r} now, but was {old!r}")
+        check(number not in judged, f"{path}: {where}: row {number} of the file is judged twice")
+        judged.add(number)
+        check(same(cell.label, old), f"{path}: {where}: the label is {cell.label!r} now, but was {old!r}")
         if new != old:
             changes.append((cell, new))
             log.append({"row": number, "old": old, "new": new})
-    content, parts, at = read_bytes(path), [], 0
+    content, parts, at = unpacked(path), [], 0
     for cell, new in sorted(changes, key=lambda change: change[0].start):
         parts += [content[at : cell.start], _written(Path(path), cell.raw, new)]
         at = cell.end
     return b"".join([*parts, content[at:]]), log
+
+
+def same(written: str, name: str) -> bool:
+    """Return whether a label in a file is a class; tables name JSON's ``true`` True, tasks name it true."""
+    return written == name or (written in ("True", "False") and written.lower() == name)
 
 
 def _written(path: Path, raw: bytes, new: str) -> bytes:
@@ -212,6 +244,7 @@ def _written(path: Path, raw: bytes, new: str) -> bytes:
         UserError: the file format cannot represent the label.
     """
     if is_json(path):
+        new = new.lower() if raw in (b"true", b"false") and new in ("True", "False") else new
         quoted = raw.startswith(b'"') or not re.fullmatch(r"-?\d+(\.\d+)?|true|false", new)
         return (json.dumps(new, ensure_ascii=False) if quoted else new).encode()
     if is_csv(path):

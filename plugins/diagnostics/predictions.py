@@ -22,7 +22,7 @@ def checked_labels(labels: np.ndarray, num_classes: int, rows: int | None = None
     labels = np.asarray(labels)
     check(labels.ndim == 1 and len(labels) > 0, f"labels: expected one class id per row, not the shape {labels.shape}")
     check(rows is None or len(labels) == rows, f"labels: {len(labels)} rows, but the predictions have {rows}")
-    whole = np.issubdtype(labels.dtype, np.integer) or (labels == np.floor(labels)).all()
+    whole = labels.dtype.kind in "biu" or (labels.dtype.kind == "f" and (labels == np.floor(labels)).all())
     check(whole, "labels: class ids must be whole numbers")
     bad = np.flatnonzero((labels < 0) | (labels >= num_classes))
     check(not len(bad), f"labels: row {bad[:1].tolist()} is {labels[bad[:1]].tolist()}; {num_classes} classes have the "
@@ -34,14 +34,14 @@ def checked_logits(logits: np.ndarray) -> np.ndarray:
     """Return logits as (..., n, K) float64.
 
     Raises:
-        UserError: there are fewer than two classes or no rows, or a logit is NaN or infinite.
+        UserError: there are fewer than two classes or no rows, or a logit is NaN, infinite or beyond float32.
     """
     logits = np.asarray(logits)
     check(logits.ndim >= 2 and logits.shape[-1] > 1 and logits.shape[-2] > 0,
           f"logits: rows of at least two classes are expected, not the shape {logits.shape}")  # fmt: skip
     logits = logits.astype(np.float64)
-    bad = np.argwhere(~np.isfinite(logits))
-    check(not len(bad), f"logits: row {bad[0][-2] if len(bad) else 0} has a value that is NaN or infinite")
+    bad = np.argwhere(~(np.abs(logits) <= np.finfo(np.float32).max))
+    check(not len(bad), f"logits: row {bad[0][-2] if len(bad) else 0} has a value that is NaN, infinite or too large")
     return logits
 
 

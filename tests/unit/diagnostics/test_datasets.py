@@ -66,6 +66,13 @@ def test_bad_files_are_named(tmp_path, content, named):
         datasets.read_files([path])
 
 
+@pytest.mark.parametrize("label", ['""', '" "', "null", '["a"]', '{"a": 1}'])
+def test_a_row_without_a_label_is_named_by_its_line(tmp_path, label):
+    (tmp_path / "x.jsonl").write_text(f'{{"text": "a", "label": 0}}\n{{"text": "b", "label": {label}}}\n')
+    with toy.refused("x.jsonl:2", "'label'"):
+        datasets.read_files([tmp_path / "x.jsonl"])
+
+
 def test_unknown_columns_and_files_are_named(tmp_path):
     path = tmp_path / "x.tsv"
     path.write_text("text\tlabel\na\t0\nb\t1\n")

@@ -70,7 +70,16 @@ def test_a_small_class_stays_finite():
     labels[:] = labels % 2
     labels[0] = 2
     d = diagnosis.diagnose(logits, labels, list("abc"), folds)
-    assert np.isfinite(d.pvi).all() and any("fewer than folds" in line for line in d.warnings)
+    assert np.isfinite(d.pvi).all() and any("'c'" in line and "never saw" in line for line in d.warnings)
+    folds, labels[:2] = np.arange(100) % 4, 2
+    d = diagnosis.diagnose(logits, labels, list("abc"), folds)
+    assert [line for line in d.warnings if "'c'" in line] == ["class 'c' has 2 rows, fewer than folds"]
+
+
+def test_folds_of_a_few_rows_do_not_count_as_collapsed():
+    logits, labels, _, _ = made(rows=60)
+    found = diagnosis.diagnose(logits, labels, list("abc"), np.arange(60) % 30).warnings
+    assert not any("collapsed" in line for line in found)
 
 
 def test_training_maps_of_runs_that_see_different_rows():
@@ -157,3 +166,9 @@ def test_a_share_without_rows_is_refused_and_the_whole_is_every_row():
     with toy.refused("--sizes 0.01", 20):
         curves.nested(labels, 0.01)
     assert curves.nested(labels, 1).all()
+
+
+def test_seeds_without_variance_have_no_correlation():
+    d = diagnosis.diagnose(np.zeros((2, 12, 2)), np.arange(12) % 2, list("ab"), np.arange(12) % 3)
+    assert diagnosis.stability(d)["correlation"] is None
+    assert "correlates" not in diagnosis_report.markdown(diagnosis_report.summarized(d, resamples=10))

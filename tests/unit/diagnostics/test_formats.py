@@ -22,6 +22,14 @@ def test_probabilities_and_logits_of_an_npz(tmp_path):
     assert found.logits.shape == (2, 2, 2) and found.classes == ["a", "b"]
 
 
+def test_names_of_classes_are_labels_and_a_null_serves_all_rows(tmp_path):
+    arrays = {"probs": np.full((3, 2), 0.5), "labels": np.array(["b", "a", "b"]), "classes": np.array(["a", "b"])}
+    np.savez(tmp_path / "p.npz", **arrays, null_log2=np.array([-1.0, -2.0]), folds=np.array([0, 1, 1], np.uint8))
+    found = formats.read(tmp_path / "p.npz")
+    assert found.labels.tolist() == [1, 0, 1] and found.null_log2.tolist() == [[-1, -2]] * 3
+    assert found.folds.tolist() == [0, 1, 1]
+
+
 def test_a_probability_of_zero_stays_finite():
     assert np.isfinite(formats.as_logits(np.array([[[1.0, 0.0]]]), "x")).all()
 
@@ -66,6 +74,27 @@ def test_rows_of_other_order_are_matched_by_name_and_missing_ones_named(tmp_path
 
 
 @pytest.mark.parametrize(
+    ("epoch", "changed", "named"),
+    [
+        (0, {"gold": 0.5}, "dynamics_epoch_0.jsonl:2"),
+        (0, {"gold": "x"}, "dynamics_epoch_0.jsonl:2"),
+        (0, {"logits_epoch_0": "12"}, "dynamics_epoch_0.jsonl:2"),
+        (0, {"guid": 0}, "row 0"),
+        (1, {"guid": 0}, "row 0"),
+        (1, {"gold": 1}, "row 1"),
+    ],
+)
+def test_rows_of_dynamics_that_contradict_are_named(tmp_path, epoch, changed, named):
+    for number in range(2):
+        rows = [{"guid": i, f"logits_epoch_{number}": [1.0, 2.0], "gold": 0} for i in range(3)]
+        rows[1] |= changed if number == epoch else {}
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / f"dynamics_epoch_{number}.jsonl").write_text(text)
+    with toy.refused(named, f"dynamics_epoch_{epoch}.jsonl:2"):
+        formats.read_dynamics(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("arrays", "named"),
     [
         ({"labels": np.zeros(2)}, "probabilities"),
@@ -75,6 +104,14 @@ def test_rows_of_other_order_are_matched_by_name_and_missing_ones_named(tmp_path
         ({"probs": np.full((2, 2), np.nan), "labels": np.zeros(2)}, "NaN"),
         ({"probs": np.zeros(2), "labels": np.zeros(2)}, "probs"),
         ({"probs": np.full((2, 2), 0.5), "labels": np.zeros(2), "classes": np.array(["a"])}, "classes"),
+        ({"probs": np.full((2, 2), 0.5), "labels": np.zeros(2), "classes": np.array(["a", "a"])}, "classes"),
+        ({"probs": np.full((2, 2), 0.5), "labels": np.array(["a", "b"])}, "classes"),
+        ({"probs": np.full((2, 2), 0.5), "labels": np.array(["a", "c"]), "classes": np.array(["a", "b"])}, "'c'"),
+        ({"probs": np.full((2, 2), 0.5), "labels": np.zeros(2), "folds": np.array(["x", "y"])}, "folds"),
+        ({"probs": np.full((2, 2), 0.5), "labels": np.zeros(2), "folds": np.zeros(2)}, "folds"),
+        ({"probs": np.full((2, 2), 0.5), "labels": np.zeros(2), "null_log2": np.zeros((3, 2))}, "null_log2"),
+        ({"probs": np.full((2, 2), 0.5), "labels": np.zeros(2), "null_log2": np.array([np.nan, 0])}, "null_log2"),
+        ({"probs": np.full((2, 2), 0.5), "labels": np.zeros(2), "null_log2": np.array(["a", "b"])}, "null_log2"),
     ],
 )
 def test_arrays_that_do_not_fit_are_named(tmp_path, arrays, named):
@@ -88,7 +125,11 @@ def test_other_bad_files_are_named(tmp_path):
     np.savez(tmp_path / "o.npz", probs=np.array([{}], object), labels=np.zeros(1))
     (tmp_path / "t.csv").write_text("label,H_yb\n0,1\n")
     (tmp_path / "u.csv").write_text("label,H_yb,H_yx\n0,1,x\n")
-    cases = {"p.npz": "p.npz", "o.npz": "o.npz", "t.csv": "H_yx", "u.csv": "u.csv:2", "v.csv": "v.csv"}
+    (tmp_path / "n.csv").write_text("label,H_yb,H_yx\n0,1,1\n1,nan,1\n")
+    (tmp_path / "e.csv").write_text("label,H_yb,H_yx\n")
+    (tmp_path / "d.csv").write_text("label,H_yb,H_yb,H_yx\n0,1,1,1\n")
+    cases = {"p.npz": "p.npz", "o.npz": "o.npz", "t.csv": "H_yx", "u.csv": "u.csv:2", "v.csv": "v.csv",
+             "n.csv": "n.csv:3", "e.csv": "e.csv", "d.csv": "d.csv:1"}  # fmt: skip
     for name, named in cases.items():
         with toy.refused(named):
             formats.read(tmp_path / name)

@@ -62,9 +62,16 @@ def test_a_class_of_one_or_two_rows_is_inspected(rare):
     assert np.isfinite(inspection.inspect(rows, draws=2)["probe"].all_bits)
 
 
-def test_too_few_rows_and_a_single_class_are_refused():
+def test_a_single_class_is_refused():
     rows = data()
     with toy.refused("train"):
         inspection.inspect(rows.take(np.arange(0, 40, 2)))
-    with toy.refused("probe"):
-        inspection.inspect(rows.take(np.arange(8)))
+
+
+def test_too_few_rows_and_texts_without_words_are_refused_with_the_name_of_the_split():
+    with toy.refused("train", "9"):
+        inspection.inspect(data().take(np.arange(9)))
+    bare = data()
+    with toy.refused("train", "words"):
+        inspection.inspect(Rows(bare.columns, [[""] * len(bare)], bare.labels, bare.classes, bare.splits,
+                                bare.split_names, bare.index))  # fmt: skip

@@ -83,6 +83,12 @@ def test_log_odds_with_an_informative_prior():
     ])  # fmt: skip
 
 
+def test_without_words_the_logits_are_the_prior_of_the_training_rows():
+    train = np.array([True, True, True, False])
+    found = lexical.linear(sparse.csr_matrix((4, 0)), np.array([0, 0, 1, 1]), train, ~train, 2)
+    np.testing.assert_allclose(np.exp(found), [[2.5 / 4, 1.5 / 4]])
+
+
 def test_a_class_that_was_not_seen_gets_the_lowest_logit():
     features = sparse.csr_matrix(np.eye(40)[:, :3].repeat(1, 0) + 0.0)
     labels, train = np.array([0, 1] * 20), np.arange(40) < 30

@@ -1,5 +1,6 @@
 """Labels written into files: nothing else changes, and files that have changed are refused."""
 
+import gzip
 import json
 
 import pytest
@@ -25,6 +26,8 @@ CASES = {
               'text,label,x\n"say ""hi"", you\nthere",pos,1\nit is,"neg",2'),
     "c.jsonl": ('{"text": "a \\"label\\": 1", "label": "pos"}\n\n{"label":"pos" , "text": "it is", "x": ["label"]}\n',
                 '{"text": "a \\"label\\": 1", "label": "pos"}\n\n{"label":"neg" , "text": "it is", "x": ["label"]}\n'),
+    "e.csv": ('label, text\r\npos, x\r\n pos ,"it is"\r\n', 'label, text\r\npos, x\r\n neg ,"it is"\r\n'),
+    "f.csv": ('text,label\nx "y" z,pos\nit is,pos\n', 'text,label\nx "y" z,pos\nit is,neg\n'),
     "d.tsv": ("\ufeffx\tlabel\ttext\n1\tpos\té\n2\tpos\tit is", "\ufeffx\tlabel\ttext\n1\tpos\té\n2\tneg\tit is"),
 }  # fmt: skip
 
@@ -45,6 +48,48 @@ def test_numbers_stay_numbers_in_json_and_names_are_translated(tmp_path):
     review = write_review(tmp_path, judgment(0, ["a"], "good", "bad"), judgment(1, ["b"], "bad", "bad"))
     content, log = mending.mended(path, mending.cells(path, ["text"], "label"), review, {"good": "1", "bad": "0"})
     assert content.decode() == '{"text": "a", "label": 0}\n{"text": "b", "label": 0}\n' and len(log) == 1
+
+
+@pytest.mark.parametrize(("given", "new"), [("True", "False"), ("true", "false")])
+def test_booleans_stay_booleans_in_json(tmp_path, given, new):
+    """Tables name the classes True and False, the files of a task true and false."""
+    path = tmp_path / "b.jsonl"
+    path.write_text('{"text": "a", "label": true}\n')
+    content, _ = mending.mended(path, mending.cells(path, ["text"], "label"),
+                                write_review(tmp_path, judgment(0, ["a"], given, new)))  # fmt: skip
+    assert content == b'{"text": "a", "label": false}\n'
+
+
+def test_compressed_files_are_unpacked_and_written_by_the_name_of_the_output(tmp_path):
+    path = tmp_path / "a.tsv.gz"
+    path.write_bytes(gzip.compress(b"label\ttext\npos\tx\n"))
+    content, _ = mending.mended(path, mending.cells(path, ["text"], "label"),
+                                write_review(tmp_path, judgment(0, ["x"], "pos", "neg")))  # fmt: skip
+    assert content == b"label\ttext\nneg\tx\n" == mending.packed(content, "b.tsv")
+    assert gzip.decompress(mending.packed(content, "b.tsv.gz")) == content
+
+
+def test_two_judgments_of_one_row_are_refused(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("label\ttext\npos\tx\n")
+    review = write_review(tmp_path, judgment(0, ["x"], "pos", "neg"), judgment(7, ["x"], "pos", "neg"))
+    with toy.refused("a.tsv", "line 2", "row 0"):
+        mending.mended(path, mending.cells(path, ["text"], "label"), review)
+
+
+def test_an_array_and_broken_quotes_are_refused_where_they_are(tmp_path):
+    (tmp_path / "a.json").write_text('[{"text": "x", "label": "pos"}]')
+    with toy.refused("a.json", "array"):
+        mending.cells(tmp_path / "a.json", ["text"], "label")
+    (tmp_path / "a.csv").write_text('text,label\nx,pos\n"y"z,pos\n')
+    with toy.refused("a.csv:3"):
+        mending.cells(tmp_path / "a.csv", ["text"], "label")
+
+
+@pytest.mark.parametrize("label", ["", "  ", "\ud800", "a\0"])
+def test_a_label_that_cannot_be_written_is_refused(tmp_path, label):
+    with toy.refused("review.jsonl:1"):
+        write_review(tmp_path, judgment(0, ["x"], "pos", label))
 
 
 def test_a_file_without_a_header(tmp_path):
