@@ -1,6 +1,8 @@
 """Models with rotary positions, by the real command lines: resumed, and fine-tuned on longer inputs with scaling."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -83,3 +85,11 @@ def test_fine_tuned_models_are_compared_in_trained_lengths(folder, kind, tmp_pat
     results = json.loads((tmp_path / "out" / "long_context.json").read_text())["results"]
     assert list(results) == [f"{kind}-{name}" for name in names]
     assert all([row["times"] for row in rows] == [1, 4] for rows in results.values())
+
+
+@pytest.mark.parametrize("mode", ["read", "train"])
+@pytest.mark.parametrize("kind", ["clap_roberta_tiny", "char_lm_small"])
+def test_the_benchmark_measures_the_memory_of_both_models(kind, mode):
+    command = [sys.executable, toy.ROOT / "benchmarks" / "long_context.py", "--peak-of", kind, "alibi", "64", mode]
+    peak = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
+    assert 50 < float(peak) < 5000
