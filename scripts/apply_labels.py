@@ -42,7 +42,7 @@ def main():
         command.check_columns(args.data, args.text, "--text")
         command.check_columns(args.data, [args.label], "--label")
     from plugins.data.glue import specs
-    from plugins.diagnostics import datasets, formats, mending
+    from plugins.diagnostics import columns, formats, mending
     from plugins.errors import report_in_one_line, shown
     from plugins.files import check_not_read, replacing
 
@@ -57,7 +57,7 @@ def main():
         names = dict(zip(spec.id2label, spec.labels, strict=True))
         header = (spec.headless or {}).get(specs.TRAIN)
     else:
-        texts, label = datasets.known_columns(args.data, args.text, args.label)
+        texts, label = columns.known_columns(args.data, args.text, args.label)
     rows = mending.cells(args.data, texts, label, header)
     content, log = mending.mended(args.data, rows, judgments, names)
     with replacing(args.output) as part:

@@ -183,19 +183,20 @@ def read(args):
     """Return the rows, and the training file's columns named by --slices."""
     from plugins.data.glue import reader, specs
     from plugins.diagnostics import datasets
+    from plugins.diagnostics.columns import read_column
     from plugins.glue import cross_fitting
 
     if args.data:
         rows = datasets.read_files(args.data, args.text, args.label, args.bins if args.scores else None)
         if not args.scores:
             datasets.check_not_scores(rows)
-        columns = {name: datasets.read_column(args.data[0], name) for name in args.slices}
+        columns = {name: read_column(args.data[0], name) for name in args.slices}
     else:
         own = args.task.endswith((".yaml", ".yml"))
         spec = specs.read(args.task) if own else specs.find(args.task, "--task")
         rows = datasets.read_task(args.glue_dir, spec, None, args.bins, args.skip_bad_rows)
         path = reader.locate(args.glue_dir, spec, specs.TRAIN)
-        columns = {name: datasets.read_column(path, name, spec) for name in args.slices}
+        columns = {name: read_column(path, name, spec) for name in args.slices}
     return cross_fitting.train_and_valid(rows), columns
 
 

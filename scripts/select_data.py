@@ -37,14 +37,14 @@ def main():
     command.check_inputs([args.specs, args.pool], checkpoints=[args.ranker_checkpoint])
     command.check_outputs([args.output])
     command.check_columns(args.pool, [args.text], "--text")
-    from plugins.diagnostics import datasets, formats, specifications
+    from plugins.diagnostics import columns, formats, specifications
     from plugins.errors import report_in_one_line
     from plugins.files import check_not_read
 
     report_in_one_line()
     check_not_read([args.output], [args.specs, args.pool])
     specs = specifications.read(args.specs)
-    texts = datasets.read_texts(args.pool, args.text)
+    texts = columns.read_texts(args.pool, args.text)
     chosen = specifications.select(texts, specs, args.number, ranker_options.ranker(args), args.aggregate)
     labels = {spec.name: spec.label for spec in specs}
     rows = [(name, rank, row, texts[row], labels[name]) for name, found in chosen.items()

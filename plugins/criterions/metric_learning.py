@@ -5,13 +5,11 @@ import functools
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Optional  # fairseq's parser does not read `float | None`
+from typing import Any
 
 import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.logging import metrics
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
@@ -21,34 +19,18 @@ from torch.utils.checkpoint import checkpoint
 from plugins.analysis.metrics import embedding as embedding_metrics
 from plugins.data.by_length import SMALL_BATCH, cuts
 from plugins.data.embedding import specs
-from plugins.data.embedding.losses import LOSSES, MetricLoss, find
+from plugins.data.embedding.losses import find
 from plugins.errors import UserError
-from plugins.modules import metric_losses
+from plugins.modules import metric_losses, mining
 from plugins.modules.batch_statistics import batch_statistics
-from plugins.modules.distances import DISTANCES
-from plugins.options import option
+
+from .metric_learning_options import MetricLearningConfig, check
 
 logger = logging.getLogger(__name__)
 
 GATHERED = "_embeddings"  # a meter of (N, 2 + K * d); the underscore keeps it out of the log
 PATIENCE = 100  # consecutive batches with a collapsed model's loss before a warning
-MOST_NORMALIZED = 2.0  # distance of vectors of length one
 STATISTICS = ("positive_distance", "negative_distance", "violations", "norm", "effective_rank")
-
-
-@dataclass
-class MetricLearningConfig(FairseqDataclass):
-    metric_loss: ChoiceEnum(list(LOSSES)) = option("batch_hard_soft_margin", "the loss; see examples/embeddings")
-    distance: Optional[ChoiceEnum(DISTANCES)] = option(
-        None, "distance, for losses that use one (default: depends on the loss)"
-    )
-    margin: Optional[float] = option(None, "margin, for losses that use one (default: depends on the loss)")
-    negative_margin: float = option(0.3, "largest cosine at which a negative has no loss, for mega_batch_margin")
-    scale: Optional[float] = option(None, "factor on cosines, for losses that use one (default: depends on the loss)")
-    symmetric: bool = option(False, "multiple_negatives_ranking: also find the first text from the second")
-    grad_cache_rows: int = option(
-        0, "texts per GradCache slice, encoded twice to fit a large batch in little memory (0: off)"
-    )
 
 
 @register_criterion("metric_learning", dataclass=MetricLearningConfig)
@@ -126,7 +108,7 @@ class MetricLearningCriterion(FairseqCriterion):
         function, options = getattr(metric_losses, name), self.options()
         if self.loss.kinds[0] == specs.LABELED:
             loss, _ = function(columns[0], sample["target"], **options)
-            return loss, int(metric_losses.masks(sample["target"])[2].sum())
+            return loss, int(mining.masks(sample["target"])[2].sum())
         texts, labels, weight = self.arranged(columns, sample)
         labels = () if labels is None or self.loss.kinds[0] in (specs.PAIRS, specs.TRIPLETS) else (labels,)
         loss, count = function(*texts[: 2 if self.paired else 3], *labels, **options)
@@ -145,7 +127,7 @@ class MetricLearningCriterion(FairseqCriterion):
         labels = sample.get("target")
         if self.task.spec.kind != specs.LABELED:
             return list(columns), labels, columns.size(1)
-        anchors, positives, negatives = metric_losses.partners(sample["target"])
+        anchors, positives, negatives = mining.partners(sample["target"])
         a, p, n = (columns[0][rows] for rows in (anchors, positives, negatives))
         if self.loss.kinds[0] in (specs.LABELED_PAIRS, specs.SCORED_PAIRS):  # one similar, one dissimilar pair each
             similar = torch.cat([torch.ones(len(a)), torch.zeros(len(a))]).to(sample["target"])
@@ -172,7 +154,7 @@ class MetricLearningCriterion(FairseqCriterion):
         texts, _, _ = self.arranged(columns, sample)
         ids = sample["text_ids"]
         if self.task.spec.kind == specs.LABELED:
-            anchors, positives, _ = metric_losses.partners(sample["target"])
+            anchors, positives, _ = mining.partners(sample["target"])
             texts, ids = texts[:2], torch.stack([sample["target"][anchors], sample["target"][positives]])
         own, others = ids[1], ids[1:].flatten()  # (B,), (M,)
         same = (own[:, None] == others) | (ids[0][:, None] == others)  # (B, M)
@@ -199,7 +181,7 @@ class MetricLearningCriterion(FairseqCriterion):
         if self.task.spec.kind == specs.MARGINS:
             anchor, positive, negative = columns
             return metric_losses.margin_mse(anchor, positive, negative, sample["target"])
-        anchors, positives, negatives = metric_losses.partners(sample["target"])
+        anchors, positives, negatives = mining.partners(sample["target"])
         teacher = sample["teacher"].to(columns)
         wanted = (teacher[anchors] * (teacher[positives] - teacher[negatives])).sum(-1)
         anchor, positive, negative = (columns[0][rows] for rows in (anchors, positives, negatives))
@@ -287,24 +269,3 @@ def gathered(columns: Tensor, sample: dict[str, Any], task: FairseqTask) -> Tens
     labels, columns = sample.get("target", torch.zeros(columns.size(1))), columns.detach()
     known = torch.stack([sample["id"].float(), labels.float()], 1).cpu()
     return torch.cat([known, columns.transpose(0, 1).flatten(1).float().cpu()], 1)
-
-
-def check(cfg: MetricLearningConfig, loss: MetricLoss, distance: str, margin: float | None, task: Any) -> None:
-    """Raise an error for options that contradict each other."""
-    name = str(cfg.metric_loss)
-    for flag, value, default in (("--distance", cfg.distance, loss.distance), ("--margin", cfg.margin, loss.margin),
-                                 ("--scale", cfg.scale, loss.scale)):  # fmt: skip
-        if value is not None and default is None:
-            raise UserError(f"{flag} {value}: --metric-loss {name} has none; leave it out")
-    if cfg.scale is not None and cfg.scale <= 0:
-        raise UserError(f"--scale {cfg.scale} is not positive")
-    if margin is not None and margin < 0:
-        raise UserError(f"--margin {margin} is negative")
-    unit = task.normalize or (loss.distance is not None and distance == "cosine")
-    if loss.distance and margin is not None and unit and margin >= MOST_NORMALIZED:
-        kind = "with --normalize" if task.normalize else "of cosine"
-        raise UserError(f"--margin {margin}: distances {kind} are at most 2, so no batch can meet it; try 0.2")
-    if cfg.symmetric and name != "multiple_negatives_ranking":
-        raise UserError(f"--symmetric belongs to --metric-loss multiple_negatives_ranking, not {name}")
-    if cfg.grad_cache_rows < 0:
-        raise UserError(f"--grad-cache-rows {cfg.grad_cache_rows} is negative")

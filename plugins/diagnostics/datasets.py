@@ -7,15 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from plugins.data.glue import reader, specs
-from plugins.data.text.records import BadRow, is_json, json_records
-from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError, check
 from plugins.files import read_text
 
+from .columns import known_columns, table_objects, text_of
+
 UNLABELED = -1
-LABELS = ("label", "gold_label", "labels", "target", "class", "score", "quality", "is_duplicate")
-TEXTS = (("sentence1", "sentence2"), ("#1 String", "#2 String"), ("premise", "hypothesis"), ("question1", "question2"),
-         ("question", "sentence"), ("sentence",), ("text",), ("content",), ("tweet",))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,8 +101,8 @@ def read_files(paths: Sequence[str | Path], texts: Sequence[str] = (), label: st
 
     Args:
         paths: the files.
-        texts: names of the one or two text columns; empty: the first of :data:`TEXTS` in the file.
-        label: name of the label column; None: the first of :data:`LABELS` in the file.
+        texts: names of the one or two text columns; empty: the first of :data:`.columns.TEXTS` in the file.
+        label: name of the label column; None: the first of :data:`.columns.LABELS` in the file.
         bins: labels are scores, with this number of equally wide bins as classes; None: labels are class names.
 
     Raises:
@@ -119,28 +116,15 @@ def read_files(paths: Sequence[str | Path], texts: Sequence[str] = (), label: st
         texts, label = known_columns(path, texts, label)
         columns = columns or [[] for _ in texts]
         start = len(written)
-        for line, row in _objects(path):
-            if len(written) == start:
-                for name in (*texts, label):
-                    check(name in row, f"{path}: no column {name!r}; there are {', '.join(map(str, row))[:200]}")
-            for column, name in zip(columns, texts, strict=True):
-                column.append(_text(path, line, row, name))
-            value = row.get(label)
-            plain = isinstance(value, str | int | float) and str(value).strip()
-            check(plain, f"{path}:{line}: no label in the column {label!r}")
-            written.append(str(value).strip())
-            check(bins is None or is_score(written[-1]),
-                  f"{path}:{line}: the label {written[-1][:40]!r} is not a number")  # fmt: skip
-            index.append(str(row.get("index", row.get("id", row.get("idx", len(written) - 1 - start)))))
+        for values, value, name in labeled_rows(path, texts, label, bins is not None):
+            for column, text in zip(columns, values, strict=True):
+                column.append(text)
+            written.append(value)
+            index.append(name)
         sizes.append(len(written) - start)
     scores = None
     if bins is None:
-        try:
-            classes = sorted_classes(written)
-        except UserError as error:
-            raise UserError(f"{', '.join(map(str, paths))}: {error}") from None
-        ids = {name: i for i, name in enumerate(classes)}
-        labels = np.fromiter((ids[name] for name in written), np.int64, len(written))
+        labels, classes = class_ids(written, paths)
     else:
         scores = np.array([float(value) for value in written])
         check(scores.min() < scores.max(), f"{paths[0]}: all scores in the column {label!r} are equal")
@@ -150,6 +134,44 @@ def read_files(paths: Sequence[str | Path], texts: Sequence[str] = (), label: st
     check(len(set(names)) == len(names), f"{names[0]}: the same file twice")
     return Rows(tuple(texts), columns, labels, classes, np.repeat(np.arange(len(sizes)), sizes), names, index,
                 scores)  # fmt: skip
+
+
+def labeled_rows(path: Path, texts: Sequence[str], label: str, scored: bool) -> Iterator[tuple[list[str], str, str]]:
+    """Yield the texts, the label and the name of each row of a file.
+
+    Args:
+        path: the file.
+        texts: names of the text columns.
+        label: name of the label column.
+        scored: labels are numbers.
+
+    Raises:
+        UserError: a column is missing, a row is malformed, a label is empty, or a score is not a number.
+    """
+    for number, (line, row) in enumerate(table_objects(path)):
+        if number == 0:
+            for name in (*texts, label):
+                check(name in row, f"{path}: no column {name!r}; there are {', '.join(map(str, row))[:200]}")
+        values = [text_of(path, line, row, name) for name in texts]
+        value = row.get(label)
+        value = str(value).strip() if isinstance(value, str | int | float) else ""
+        check(value, f"{path}:{line}: no label in the column {label!r}")
+        check(not scored or is_score(value), f"{path}:{line}: the label {value[:40]!r} is not a number")
+        yield values, value, str(row.get("index", row.get("id", row.get("idx", number))))
+
+
+def class_ids(written: Sequence[str], paths: Sequence[str | Path]) -> tuple[np.ndarray, list[str]]:
+    """Return the class ids (n,) of labels, and the names of the classes, sorted; ``paths`` are for the error.
+
+    Raises:
+        UserError: as :func:`sorted_classes`.
+    """
+    try:
+        classes = sorted_classes(written)
+    except UserError as error:
+        raise UserError(f"{', '.join(map(str, paths))}: {error}") from None
+    ids = {name: i for i, name in enumerate(classes)}
+    return np.fromiter((ids[name] for name in written), np.int64, len(written)), classes
 
 
 def is_score(text: str) -> bool:
@@ -170,22 +192,6 @@ def check_not_scores(rows: Rows) -> None:
     broken = [name for name in rows.classes if numbers and not float(name).is_integer()]
     check(not broken, f"--data: the labels are {len(rows.classes)} different numbers, for example {broken[:1]}; "
           "name the column of the classes with --label, or diagnose a regression with --scores")  # fmt: skip
-
-
-def read_texts(path: str | Path, column: str | None = None) -> list[str]:
-    """Return one text column of a table with or without labels.
-
-    Raises:
-        UserError: the file cannot be read, or the column is missing.
-    """
-    path = Path(path)
-    texts: list[str] = []
-    for line, row in _objects(path):
-        if column is None:
-            column = _first(path, list(row), [group for group in TEXTS if len(group) == 1], "--text")[0]
-        texts.append(_text(path, line, row, column))
-    check(texts, f"{path}: no rows")
-    return texts
 
 
 def read_lines(paths: Sequence[str | Path], per_class: int, longest: int = 70, seed: int = 0) -> Rows:
@@ -218,43 +224,6 @@ def read_lines(paths: Sequence[str | Path], per_class: int, longest: int = 70, s
                 np.zeros(len(texts), np.int64), ["train"], index)  # fmt: skip
 
 
-def known_columns(path: str | Path, texts: Sequence[str] = (), label: str | None = None) -> tuple[tuple[str, ...], str]:
-    """Return the names of the text and label columns of a file; detect the names that are not given.
-
-    Raises:
-        UserError: the file cannot be read, or no column has a known name.
-    """
-    path = Path(path)
-    first = next(_objects(path), None)
-    if first is None:
-        raise UserError(f"{path}: no rows")
-    names = list(first[1])
-    found = tuple(texts or _first(path, names, TEXTS, "--text"))
-    return found, label or _first(path, names, [(name,) for name in LABELS], "--label")[0]
-
-
-def read_column(path: str | Path, name: str, spec: specs.GlueSpec | None = None) -> list[str]:
-    """Return the values of one column of a training file, by row.
-
-    Args:
-        path: the file.
-        name: name of the column.
-        spec: specification of the task, for files without a header.
-
-    Raises:
-        UserError: the column is missing, or a row is malformed.
-    """
-    path = Path(path)
-    rows = _objects(path) if spec is None else reader.numbered_rows(path, spec, specs.TRAIN)
-    values = []
-    for line, row in rows:
-        if isinstance(row, BadRow):
-            raise UserError(f"{path}:{line}: {row}")
-        check(name in row, f"--slices {name}: {path} has no such column; there are {', '.join(map(str, row))[:200]}")
-        values.append(str(row[name]))
-    return values
-
-
 def sorted_classes(labels: Sequence[str]) -> list[str]:
     """Return the class names, sorted numerically if all are numbers, otherwise alphabetically.
 
@@ -268,41 +237,3 @@ def sorted_classes(labels: Sequence[str]) -> list[str]:
         return sorted(names, key=lambda name: (float(name), name))
     except ValueError:
         return sorted(names)
-
-
-def _first(path: Path, names: Sequence[str], known: Sequence[Sequence[str]], flag: str) -> Sequence[str]:
-    by_lower = {str(name).lower(): name for name in names}
-    for group in known:
-        if all(name.lower() in by_lower for name in group):
-            return [by_lower[name.lower()] for name in group]
-    raise UserError(f"{path}: no known column; name it with {flag}; there are {', '.join(map(str, names))[:200]}")
-
-
-def _text(path: Path, line: int, row: dict, column: str) -> str:
-    value = row.get(column)
-    if not isinstance(value, str):
-        raise UserError(f"{path}:{line}: no text in the column {column!r}")
-    return value
-
-
-def _objects(path: Path) -> Iterator[tuple[int, dict]]:
-    """Yield (line number, {column: value}) for each row of a file.
-
-    Raises:
-        UserError: the file cannot be read, or a row is malformed.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    if is_json(path):
-        for line, row in json_records(path):
-            if isinstance(row, BadRow):
-                raise UserError(f"{path}:{line}: {row}")
-            yield line, row
-        return
-    table = table_rows(path)
-    header = next(table, (0, []))[1]
-    check_delimiter(path, header)
-    check(len(set(header)) == len(header), f"{path}:1: a column name occurs twice in the header")
-    for line, cells in table:
-        check(len(cells) == len(header), f"{path}:{line}: {len(cells)} columns, {len(header)} expected")
-        yield line, dict(zip(header, cells, strict=True))

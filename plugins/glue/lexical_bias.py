@@ -13,7 +13,8 @@ from scipy.special import softmax
 
 from plugins import tables
 from plugins.data.glue import reader, specs
-from plugins.diagnostics import datasets, formats, pinned
+from plugins.diagnostics import formats, pinned
+from plugins.diagnostics.columns import read_texts
 from plugins.errors import UserError, check
 from plugins.files import make_folder
 
@@ -54,7 +55,7 @@ def training_texts(
         UserError: a file is missing or bad, or the model has no classification head.
     """
     if data is not None:
-        return datasets.read_texts(data, column)
+        return read_texts(data, column)
     check(glue_dir is not None, "--glue-dir or --data must name the training texts")
     spec = predict.spec_of(model)
     path = reader.locate(str(glue_dir), spec, specs.TRAIN)

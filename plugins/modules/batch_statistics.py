@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .distances import pairwise
-from .metric_losses import count_active, masks
+from .mining import count_active, masks
 
 
 @torch.no_grad()

@@ -1,9 +1,9 @@
 """Losses on embeddings: triplets within a batch, labeled pairs, ranking, distillation.
 
 Each function returns ``(loss, count)``: a scalar in the dtype of its input, and the number of terms it averages
-(anchors, pairs or triplets). Rows that cannot contribute are masked: an anchor needs another row of its class and a row
-of another class. A batch without such an anchor returns ``(0, 0)`` with a zero gradient, where sentence-transformers
-returns the margin (or, for ``batch_semi_hard``, a gradient computed from no triplet).
+(anchors, pairs or triplets). An anchor is valid if the batch has another row of its class and a row of another class;
+invalid anchors are masked (:mod:`plugins.modules.mining`). A batch without a valid anchor returns ``(0, 0)`` with a
+zero gradient; sentence-transformers returns the margin (for ``batch_semi_hard``, a gradient without any triplet).
 Defaults are those of sentence-transformers 6.2.
 """
 
@@ -14,27 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .distances import cosine_similarities, pairwise, rowwise, upcast
+from .mining import count_active, masks
 
 Loss = tuple[Tensor, int]
-
-
-def masks(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return positives (B, B), negatives (B, B) and valid anchors (B,), all boolean, for class labels (B,)."""
-    same = labels[:, None] == labels[None, :]
-    positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    return positive, ~same, positive.any(1) & (~same).any(1)
-
-
-def partners(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return anchors, a positive and a negative of each, (A,) row numbers: the next such rows of a batch, cyclically.
-
-    They turn rows with class labels (B,) into the pairs and triplets that other losses take.
-    """
-    positive, negative, valid = masks(labels)
-    rows = torch.arange(len(labels), device=labels.device)
-    ahead = (rows[None, :] - rows[:, None]) % len(labels)  # (B, B): how far j is behind i
-    near, far = (ahead.masked_fill(~mask, len(labels)).argmin(1)[valid] for mask in (positive, negative))
-    return rows[valid], near, far
 
 
 def average(terms: Tensor, like: Tensor) -> Loss:
@@ -68,14 +50,6 @@ def batch_all(embeddings: Tensor, labels: Tensor, margin: float = 5.0, distance:
         return embeddings.sum() * 0, 0
     total = (d * (by_positive - by_negative).to(d.dtype)).sum() + margin * count
     return (total / count).to(embeddings.dtype), count
-
-
-def count_active(d: Tensor, positive: Tensor, negative: Tensor, margin: float) -> tuple[Tensor, Tensor]:
-    """Return for each positive and each negative of each anchor the number of active triplets: two (B, B) of int64."""
-    bound = (d + margin).masked_fill(~positive, -math.inf)  # a negative nearer than this is active
-    nearer = torch.searchsorted(d.masked_fill(~negative, math.inf).sort(1).values, bound)
-    farther = d.size(1) - torch.searchsorted(bound.sort(1).values, d, right=True)
-    return nearer * positive, farther * negative
 
 
 def batch_hard(embeddings: Tensor, labels: Tensor, margin: float = 5.0, distance: str = "euclidean") -> Loss:
