@@ -9,9 +9,9 @@ OUTPUT.log.csv. Compressed files (gzip, zstd) are unpacked; the copy is compress
 """
 
 import argparse
-from pathlib import Path
 
 import command
+import flags
 
 
 def parse_args(argv=None):
@@ -22,11 +22,10 @@ def parse_args(argv=None):
     add = parser.add_argument
     add("data", metavar="DATA", help="training file that was diagnosed: CSV, TSV or JSON lines")
     add("review", metavar="REVIEW.jsonl", help="export of the review page")
-    add("--text", nargs="+", default=[], metavar="COLUMN", help="one or two columns of text (default: known names)")
-    add("--label", metavar="COLUMN", help="column of the classes (default: label, gold_label, ...)")
+    flags.add_columns(parser)
     add("--glue-task", metavar="TASK", help="GLUE task of the file")
     add("--spec", metavar="YAML", help="YAML file of your own task that the file belongs to")
-    add("-o", "--output", type=Path, required=True, metavar="MENDED", help="file to write")
+    flags.add_output(parser, "MENDED", "file to write")
     args = parser.parse_args(argv)
     if args.glue_task and args.spec:
         parser.error("give either --glue-task or --spec")
@@ -39,8 +38,7 @@ def main():
     command.check_outputs([args.output])
     command.check_tasks([args.glue_task], "--glue-task", own=False)
     if not (args.glue_task or args.spec):
-        command.check_columns(args.data, args.text, "--text")
-        command.check_columns(args.data, [args.label], "--label")
+        flags.check_columns([args.data], args)
     from plugins.data.glue import specs
     from plugins.diagnostics import columns, formats, mending
     from plugins.errors import report_in_one_line, shown

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import command
+import flags
 import job_options
 
 KINDS = ("uniform", "asymmetric", "one_class", "pair", "cyclic", "rare_class", "annotator")
@@ -27,41 +28,12 @@ def parse_args(argv=None):
     parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    add = parser.add_argument
-    add("--glue-dir", metavar="DIR", help="folder with the official files")
-    add("--task", metavar="TASK", help="a task of GLUE, or a YAML file of your own")
-    add("--data", metavar="FILE", help="a table instead")
-    add("--text", nargs="+", default=[], metavar="COLUMN", help="with --data: one or two columns of text")
-    add("--label", metavar="COLUMN", help="with --data: column of the classes")
-    add(
-        "--lines",
-        nargs="+",
-        metavar="FILE",
-        help="plain text files in place of a task, one for each class; --rows lines are used",
-    )
-    add("--planted", nargs="+", metavar="NPZ", help="planted.npz of earlier calls, with the same rows and folds")
-    add("--rows", type=job_options.positive, metavar="N", help="use N random rows")
-    add(
-        "--kinds",
-        nargs="+",
-        choices=KINDS,
-        default=list(KINDS),
-        metavar="KIND",
-        help=f"kinds of errors: {', '.join(KINDS)} (all)",
-    )
-    add("--rates", nargs="+", type=float, default=[0.1, 0.3], metavar="X", help="fractions of wrong labels (0.1 0.3)")
-    add(
-        "--plantings", type=int, default=3, metavar="N", help="number of plantings for each kind and rate (%(default)s)"
-    )
-    job_options.add_fine_tuning(parser)
-    add("--frozen", action="store_true", help="do not fine-tune it, train heads on its features: all plantings in one "
-        "process")  # fmt: skip
-    add("--stacked", action="store_true", help="fine-tune the models of all plantings in one process, as one model "
-        "with stacked weights: fast for small models on a GPU")  # fmt: skip
-    add("--config", metavar="YAML", help="hyperparameters; see examples/glue/recipes")
-    add("--folds", type=int, default=3, metavar="N", help="cross-validation folds (%(default)s)")
-    add("--seeds", nargs="+", type=int, default=[1], metavar="N", help="seeds of the fine-tuning (1)")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    add_rows(parser.add_argument_group("rows"))
+    add_errors(parser.add_argument_group("planted errors"))
+    job_options.add_fine_tuning(parser, 4, 5e-4, 32, "a linear model")
+    job_options.add_cross_fitting(parser, 3)
+    flags.add_seeds(parser, [1], " of the fine-tuning")
+    flags.add_output(parser)
     job_options.add(parser, 1, "1")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
@@ -76,6 +48,27 @@ def parse_args(argv=None):
     return args
 
 
+def add_rows(group):
+    """Add the options that name the rows."""
+    add = group.add_argument
+    add("--glue-dir", metavar="DIR", help="folder with the official files")
+    add("--task", metavar="TASK", help="a task of GLUE, or a YAML file of your own")
+    add("--data", metavar="FILE", help="a table instead")
+    flags.add_columns(group, " of --data")
+    add("--lines", nargs="+", metavar="FILE", help="plain text files instead, one a class; --rows lines are used")
+    add("--planted", nargs="+", metavar="NPZ", help="planted.npz of earlier calls, with the same rows and folds")
+    add("--rows", type=flags.positive, metavar="N", help="use N random rows")
+
+
+def add_errors(group):
+    """Add the options of the errors to plant."""
+    add = group.add_argument
+    add("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND",
+        help=f"kinds of errors: {', '.join(KINDS)} (all)")  # fmt: skip
+    add("--rates", nargs="+", type=float, default=[0.1, 0.3], metavar="X", help="fractions of wrong labels (0.1 0.3)")
+    add("--plantings", type=int, default=3, metavar="N", help="plantings for each kind and rate (%(default)s)")
+
+
 def main():
     args = parse_args()
     task = args.task if args.task and args.task.endswith((".yaml", ".yml")) else None
@@ -83,8 +76,7 @@ def main():
     command.check_inputs(used, [args.glue_dir], [args.checkpoint])
     command.check_outputs(folders=[args.output])
     command.check_tasks([args.task], "--task", args.glue_dir)
-    command.check_columns(args.data, args.text, "--text")
-    command.check_columns(args.data, [args.label], "--label")
+    flags.check_columns([args.data], args)
     from plugins.diagnostics import planted
     from plugins.errors import report_in_one_line
     from plugins.files import check_not_read

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import command
+import flags
 import job_options
 import ranker_options
 
@@ -32,13 +33,18 @@ def parse_args(argv=None):
     add("--specs", required=True, metavar="YAML", help="specifications with held_out texts")
     add("--text", metavar="COLUMN", help="column of the text (default: sentence, text, ...)")
     add("--label", metavar="COLUMN", help="column of the classes (default: label, gold_label, ...)")
-    add("--number", type=job_options.positive, required=True, metavar="N", help="rows to select for each specification")
+    add(
+        "--number",
+        type=flags.positive,
+        required=True,
+        metavar="N",
+        help="rows to select for each specification",
+    )
     ranker_options.add(parser, "--ranker-checkpoint")
     add("--held-out", type=float, default=0.2, metavar="X", help="held-out fraction of the training rows (%(default)s)")
-    add("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], metavar="N", help="random seeds of the held-out rows, "
-        "the random rows and the fine-tuning (1 2 3 4 5)")  # fmt: skip
-    job_options.add_fine_tuning(parser)
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    flags.add_seeds(parser, [1, 2, 3, 4, 5], " of the held-out rows, the random rows and the fine-tuning")
+    job_options.add_fine_tuning(parser, 4, 5e-4, 32, "a linear model")
+    flags.add_output(parser)
     job_options.add(parser, 1, "1")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)

@@ -9,9 +9,9 @@ has about the other, raw and calibrated, how well the data sets can be distingui
 """
 
 import argparse
-from pathlib import Path
 
 import command
+import flags
 
 
 def parse_args(argv=None):
@@ -22,14 +22,13 @@ def parse_args(argv=None):
     add = parser.add_argument
     add("first", metavar="A", help="CSV, TSV or JSON lines")
     add("second", metavar="B", help="the same")
-    add("--text", nargs="+", default=[], metavar="COLUMN", help="one or two columns of text (default: known names)")
-    add("--label", metavar="COLUMN", help="column of the classes (default: label, gold_label, ...)")
+    flags.add_columns(parser)
     add("--map", metavar="YAML", help="a mapping of the classes of both to common ones")
     add(
         "--similarity", type=float, default=0.8, metavar="X", help="Jaccard similarity of near duplicates (%(default)s)"
     )
     add("--equal", action="store_true", help="sample the same number of rows per label from both")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    flags.add_output(parser)
     return parser.parse_args(argv)
 
 
@@ -37,9 +36,7 @@ def main():
     args = parse_args()
     command.check_inputs([args.first, args.second, args.map])
     command.check_outputs(folders=[args.output])
-    for path in (args.first, args.second):
-        command.check_columns(path, args.text, "--text")
-        command.check_columns(path, [args.label], "--label")
+    flags.check_columns((args.first, args.second), args)
     import numpy as np
 
     from plugins.diagnostics import comparison, comparison_report, datasets

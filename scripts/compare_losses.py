@@ -10,10 +10,10 @@ is chosen by kNN accuracy on one half of the validation rows; the scores are tho
 """
 
 import argparse
-from pathlib import Path
 
 import choices
 import command
+import flags
 import job_options
 
 
@@ -25,15 +25,26 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--spec", metavar="FILE", help="YAML file that describes labeled texts")
     add("--checkpoint", required=True, metavar="CKPT", help="model to start from")
     add("--losses", nargs="+", metavar="LOSS", help="losses to compare (default: all losses for labeled texts)")
-    add("--lrs", nargs="+", type=job_options.rate, default=[1e-4, 1e-3], metavar="X", help="learning rates (1e-4 1e-3)")
+    add(
+        "--lrs",
+        nargs="+",
+        type=flags.rate,
+        default=[1e-4, 1e-3],
+        metavar="X",
+        help="learning rates (1e-4 1e-3)",
+    )
     add("--margins", nargs="+", type=float, default=[], metavar="X", help="margins to try besides each loss's default")
-    add("--updates", type=job_options.positive, default=100, metavar="N", help="updates of each run (%(default)s)")
-    add("--batch-size", type=job_options.positive, default=32, metavar="N", help="rows in a batch (%(default)s)")
-    add("--passage-words", type=job_options.positive, default=32, metavar="N", help="words in a passage (%(default)s)")
-    add("--rows", type=job_options.positive, default=2000, metavar="N", help="validation rows, sampled at random: one "
+    add(
+        "--passage-words",
+        type=flags.positive,
+        default=32,
+        metavar="N",
+        help="words in a passage (%(default)s)",
+    )
+    add("--rows", type=flags.positive, default=2000, metavar="N", help="validation rows, sampled at random: one "
         "half to choose the setting, the other to score (%(default)s)")  # fmt: skip
-    add("--seeds", type=job_options.positive, default=3, metavar="N", help="seeds of the best setting (%(default)s)")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder of the runs and the table")
+    job_options.add_runs(parser, 100, 32, None, 3)
+    flags.add_output(parser, "DIR", "output folder of the runs and the table")
     job_options.add(parser, 1, "1")
     command.add_user_dir(parser)
     return parser.parse_args(argv)

@@ -14,6 +14,7 @@ import math
 from pathlib import Path
 
 import command
+import flags
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -22,7 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("files", nargs="+", metavar="NAME=FILE", help="name of a system, and its file")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results")
+    flags.add_output(parser, "DIR", "folder for the results")
     parser.add_argument("--axis", metavar="NAME", help="quantity that the names are values of, for example temperature")
     args = parser.parse_args(argv)
     pairs = [text.partition("=") for text in args.files]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import command
 import demo_glue
-import job_options
+import flags
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST = 100
@@ -27,11 +27,11 @@ def parse_args(argv=None):
     add = parser.add_argument
     add("--checkpoint", metavar="CKPT", help="pretrained model, file or folder (default: the best of "
         f"{demo_glue.DEMO}, else {demo_glue.SHIPPED})")  # fmt: skip
-    add("--rows", type=job_options.positive, default=demo_glue.TRAIN, metavar="N", help="training rows (%(default)s)")
+    add("--rows", type=flags.positive, default=demo_glue.TRAIN, metavar="N", help="training rows (%(default)s)")
     add("--share", type=float, default=0.05, metavar="X", help="fraction of labels to make wrong (%(default)s)")
     add("--folds", type=int, default=3, metavar="N", help="(%(default)s)")
-    add("--seeds", nargs="+", type=int, default=[1, 2], metavar="N", help="(1 2)")
-    add("--epochs", type=job_options.positive, default=4, metavar="N", help="(%(default)s)")
+    flags.add_seeds(parser, [1, 2])
+    add("--epochs", type=flags.positive, default=4, metavar="N", help="(%(default)s)")
     add(
         "--pretrain-updates",
         type=int,
@@ -39,8 +39,7 @@ def parse_args(argv=None):
         help=f"pretrain for this many updates instead of using {demo_glue.SHIPPED}",
     )
     add("--jobs", type=int, metavar="N", help="runs at a time (default: what cores and memory allow)")
-    add("-o", "--output", type=Path, default=Path("checkpoints/diagnose-demo"), metavar="DIR",
-        help="folder to write (%(default)s)")  # fmt: skip
+    flags.add_output(parser, "DIR", "folder to write", "checkpoints/diagnose-demo")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if not 0 < args.share <= 0.5:

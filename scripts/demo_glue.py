@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 import command
-import job_options
+import flags
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = "checkpoints/demo"
@@ -45,16 +45,16 @@ def parse_args(argv=None):
     add = parser.add_argument
     add("--glue-dir", metavar="DIR", help="folder with CoLA/ and RTE/ of the official files (default: embedded task)")
     add("--checkpoint", metavar="CKPT", help=f"pretrained model (default: the best of {DEMO}, else {SHIPPED})")
-    add("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="N", help="(default: 1 2 3)")
+    flags.add_seeds(parser, [1, 2, 3])
     add(
         "--epochs",
-        type=job_options.positive,
+        type=flags.positive,
         metavar="N",
         help=f"(default: {EPOCHS['glue']}, embedded task {EPOCHS['embedded']})",
     )
     add(
         "--pretrain-updates",
-        type=job_options.positive,
+        type=flags.positive,
         metavar="N",
         help=f"pretrain for this many updates instead of using {SHIPPED}",
     )

@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 
 import command
+import flags
 
 VARIANTS = ["baseline", "learned-clap", "alibi", "zero-clap"]
 
@@ -34,14 +35,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = min(cores, 4)  # matrices of this size gain nothing from more
     add("--threads", type=int, default=threads, metavar="N", help="CPU threads (default: %(default)s)")
-    add("--seed", type=int, default=1, metavar="N", help="random seed of weights and masks (default: %(default)s)")
+    flags.add_seed(parser, of=" of weights and masks")
     add(
         "--mixed-precision", choices=["none", "bf16"],
         help="--mixed-precision of fairseq-train (default: bf16 if this CPU has AVX512-BF16 or AMX, else none)",
     )  # fmt: skip
     add("--force", action="store_true", help="repeat finished steps too")
     add("--share", type=Path, metavar="DIR", help="also write the best model to this file, without the optimizer state")
-    add("-o", "--output", type=Path, default="checkpoints/demo", metavar="DIR", help="folder to write (%(default)s)")
+    flags.add_output(parser, "DIR", "folder to write", "checkpoints/demo")
     args = parser.parse_args(argv)
     for name in ("updates", "threads"):
         if getattr(args, name) < 1:

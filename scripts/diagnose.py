@@ -16,6 +16,7 @@ import argparse
 from pathlib import Path
 
 import command
+import flags
 import job_options
 
 
@@ -24,79 +25,56 @@ def parse_args(argv=None):
     parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
+    add_sources(parser.add_argument_group("what is diagnosed"))
+    job_options.add_fine_tuning(parser, 3, None, None)
+    job_options.add_cross_fitting(parser, 5)
+    flags.add_seeds(parser, [1, 2, 3])
+    add_information(parser.add_argument_group("usable information"))
     add = parser.add_argument
+    add("--slices", nargs="+", default=[], metavar="COLUMN", help="columns of the training file to report by")
+    add("--cache-dir", metavar="DIR", help="cache of tokenized files, or none (default: under ~/.cache)")
+    add("--no-figures", action="store_true", help="do not draw figures")
+    flags.add_output(parser)
+    job_options.add(parser, None, "one per GPU, else what cores and memory allow")
+    command.add_user_dir(parser)
+    args = parser.parse_args(argv)
+    check(parser, args)
+    return args
+
+
+def add_sources(group):
+    """Add the options that name the rows, or predictions of them."""
+    add = group.add_argument
     add("--glue-dir", metavar="DIR", help="folder with CoLA/, RTE/, ... or with the files of --task")
     add("--task", metavar="TASK", help="GLUE task, or YAML file that describes your own")
     add("--data", nargs="+", metavar="FILE", help="tables instead of --task: training file, then dev or valid")
-    add("--text", nargs="+", default=[], metavar="COLUMN", help="one or two text columns of --data")
-    add("--label", metavar="COLUMN", help="class column of --data")
+    flags.add_columns(group, " of --data")
     add("--scores", action="store_true", help="the labels of --data are scores: diagnose a regression")
+    add("--bins", type=flags.positive, default=5, metavar="N",
+        help="bins of regression scores, for slices (%(default)s)")  # fmt: skip
+    flags.add_skip_bad_rows(group)
     add("--probabilities", metavar="FILE", help="predictions to diagnose instead of training models")
     add("--logits", metavar="FILE", help="like --probabilities, for an .npz of logits")
-    add("--checkpoint", metavar="CKPT", help="pretrained model, file or folder, with its tokenizer next to it")
-    add("--folds", type=int, default=5, metavar="N", help="cross-validation folds (default: %(default)s)")
-    add("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="N", help="random seeds (default: 1 2 3)")
-    add(
-        "--epochs",
-        type=job_options.positive,
-        default=3,
-        metavar="N",
-        help="passes over the training rows (default: %(default)s)",
-    )
-    add("--lr", type=job_options.rate, metavar="LR", help="peak learning rate (default: as scripts/run_glue.py)")
-    add(
-        "--batch-size", type=job_options.positive, metavar="N", help="rows in a batch (default: as scripts/run_glue.py)"
-    )
-    add("--config", metavar="YAML", help="hyperparameters; see examples/glue/recipes")
-    add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
-    add(
-        "--inputs",
-        nargs="+",
-        default=["full"],
-        metavar="INPUT",
-        help="what models see: full, first, second, "
-        "shuffled, length, overlap, start:N, words:LIST, without:LIST, masked:LIST, hypernyms:LIST (default: full)",
-    )
-    add("--frozen", action="store_true", help="train classification heads on frozen features instead of fine-tuning: "
-        "faster; usable information is then a lower bound")  # fmt: skip
-    add("--stacked", action="store_true", help="fine-tune the models of all folds and seeds in one process, as one "
-        "model with stacked weights: fast for small models on a GPU; nothing is resumed")  # fmt: skip
+
+
+def add_information(group):
+    """Add the options of usable information: what models see, and what they are compared with."""
+    add = group.add_argument
+    add("--inputs", nargs="+", default=["full"], metavar="INPUT", help="what models see: full, first, second, "
+        "shuffled, length, overlap, start:N, words:LIST, without:LIST, masked:LIST, hypernyms:LIST (full)")  # fmt: skip
     add("--null", choices=["prior", "model"], default="prior", help="prediction without the input: the distribution of "
         "the training labels (default), or a model trained on the empty input")  # fmt: skip
     add("--calibration", choices=["temperature", "bias"], default="temperature", help="calibration of the logits: "
         "a temperature (default), or also a bias for each class, for unequal classes")  # fmt: skip
-    add("--slices", nargs="+", default=[], metavar="COLUMN", help="columns of the training file to report by")
-    add(
-        "--sizes",
-        nargs="+",
-        type=job_options.fraction,
-        default=[],
-        metavar="X",
-        help="fractions of the training rows, for a curve",
-    )
-    add(
-        "--similarity",
-        type=job_options.fraction,
-        default=0.8,
-        metavar="X",
-        help="near-duplicate similarity; they share a fold (0.8)",
-    )
+    add("--sizes", nargs="+", type=flags.fraction, default=[], metavar="X",
+        help="fractions of the training rows, for a curve")  # fmt: skip
+    add("--similarity", type=flags.fraction, default=0.8, metavar="X",
+        help="similarity of near duplicates, which share a fold (%(default)s)")  # fmt: skip
     add("--wordnet", metavar="DIR", help="folder of WordNet's files, for hypernyms (default: where Debian has them)")
-    add(
-        "--bins",
-        type=job_options.positive,
-        default=5,
-        metavar="N",
-        help="bins of regression scores, for slices (%(default)s)",
-    )
-    add("--skip-bad-rows", action="store_true", help="skip malformed rows and report their number")
-    add("--cache-dir", metavar="DIR", help="cache of tokenized files, or none (default: under ~/.cache)")
-    add("--no-figures", action="store_true", help="do not draw figures")
-    add("--cpu", action="store_true", help="run on the CPU even if there is a GPU")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
-    job_options.add(parser, None, "one per GPU, else what cores and memory allow")
-    command.add_user_dir(parser)
-    args = parser.parse_args(argv)
+
+
+def check(parser, args):
+    """Exit if options contradict each other."""
     sources = [name for name in ("task", "data", "probabilities", "logits") if getattr(args, name)]
     if len(sources) != 1:
         parser.error("give one of --task, --data, --probabilities and --logits")
@@ -110,7 +88,6 @@ def parse_args(argv=None):
         parser.error("--stacked fine-tunes classifiers: give it without --frozen and --scores")
     if args.folds < 2:
         parser.error(f"--folds must be at least 2, but is {args.folds}")
-    return args
 
 
 def main():
@@ -122,9 +99,7 @@ def main():
     )
     command.check_outputs(folders=[args.output])
     command.check_tasks([args.task], "--task", args.glue_dir)
-    for path in tables:
-        command.check_columns(path, args.text, "--text")
-        command.check_columns(path, [args.label], "--label")
+    flags.check_columns(tables, args)
     command.check_columns(next(iter(tables), None), args.slices, "--slices")
     from plugins import user_dir
     from plugins.errors import report_in_one_line

@@ -10,24 +10,24 @@ are left out.
 """
 
 import argparse
-from pathlib import Path
 
 import choices
 import command
+import flags
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
+    flags.add_checkpoint(parser)
     add("files", metavar="TEXTS", nargs="+", help="UTF-8 files of one text per line, or of JSON records with text")
-    add("-o", "--output", type=Path, required=True, metavar="FILE", help="output file, .npz")
+    flags.add_output(parser, "FILE", "output file, .npz")
     add("--batch-size", type=int, default=64, metavar="N", help="texts per forward pass (%(default)s)")
     add("--pooling", help="bos, mean, max, attention or last (default: as trained, else mean)")
     add("--normalize", action="store_true", default=None, help="scale vectors to length one (default: as trained)")
-    add("--dtype", choices=["float32", "bfloat16"], default="float32", help="data type of the weights (%(default)s)")
-    add("--device", type=command.device, default="cpu", metavar="D", help="for example cuda (%(default)s)")
+    flags.add_dtype(parser, "bfloat16")
+    flags.add_device(parser)
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.output.suffix != ".npz":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import choices
 import command
-import job_options
+import flags
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -23,19 +23,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("source", metavar="CKPT|NPZ", help="checkpoint, or a file of scripts/embed.py")
-    job_options.add_labeled_texts(parser)
+    flags.add_labeled_texts(parser)
     add("--untuned", metavar="CKPT", help="the model before tuning, evaluated for comparison")
     add("--pooling", help="pooling of the checkpoint (default: as trained, else mean)")
     add("--whiten", type=int, metavar="N", help="also evaluate without the mean and the top N components")
     add(
         "--max-rows",
-        type=job_options.positive,
+        type=flags.positive,
         default=10_000,
         metavar="N",
         help="maximum number of rows; more are sampled (%(default)s)",
     )
     add("--map", choices=["pca", "tsne"], default="pca", help="projection of the figure (%(default)s)")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the results")
+    flags.add_output(parser, "DIR", "folder of the results")
     command.add_user_dir(parser)
     return parser.parse_args(argv)
 

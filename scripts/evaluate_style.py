@@ -21,6 +21,7 @@ import json
 from pathlib import Path
 
 import command
+import flags
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -31,9 +32,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--data", nargs="+", metavar="PATH", help="files or folders with text (default: those it was trained on)")
     add("--style-from", choices=("file", "folder", "jsonl", "none"), help="source of the style of a document "
         "(default: as in training)")  # fmt: skip
-    add("-o", "--output", type=Path, required=True, metavar="FILE", help="JSON file with all numbers")
+    flags.add_output(parser, "FILE", "JSON file with all numbers")
     add("--tables", action="store_true", help="print all numbers as Markdown tables, too")
-    add("--seeds", type=int, nargs="+", default=[1, 2, 3], help="seeds of judges and samples (default: 1 2 3)")
+    flags.add_seeds(parser, [1, 2, 3], " of judges and samples")
     add("--samples", type=int, default=4, help="texts per style and seed (default: %(default)s)")
     add("--sample-length", type=int, default=2000, help="characters per text (default: %(default)s)")
     add("--lengths", type=int, nargs="+", default=[50, 100, 200, 500, 1000], help="windows (default: 50 ... 1000)")
@@ -43,7 +44,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--cost-windows", type=int, default=128, help="blocks per style to predict (default: %(default)s)")
     add("--honest-tokens", type=int, default=8192, help="characters predicted only from their prefix; 0: none "
         "(default: %(default)s)")  # fmt: skip
-    add("--device", type=command.device, default="cpu", help="default: %(default)s")
+    flags.add_device(parser)
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.sample_length < 2 * max(args.lengths) or args.window > args.sample_length:

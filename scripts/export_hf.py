@@ -11,6 +11,7 @@ trust_remote_code=True. The folder has the tokenizer and a model card too. Nothi
 import argparse
 
 import command
+import flags
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -19,14 +20,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
-    add("checkpoint", metavar="CKPT", help="checkpoint, or a folder with checkpoint_best.pt or checkpoint_last.pt")
+    flags.add_checkpoint(parser)
     add("-o", "--output", required=True, metavar="FOLDER", help="a new folder")
-    add(
-        "--dtype",
-        choices=("float32", "bfloat16", "float16"),
-        default="float32",
-        help="data type of the weights (%(default)s)",
-    )
+    flags.add_dtype(parser, "bfloat16", "float16")
     add("--head", metavar="NAME", help="classification head to export, if there are several")
     add(
         "--check",

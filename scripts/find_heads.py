@@ -15,28 +15,23 @@ import sys
 from pathlib import Path
 
 import command
+import flags
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
+    flags.add_checkpoint(parser)
     add("files", metavar="TEXTS", nargs="+", help="files of text, in UTF-8")
     add("--texts", type=int, default=200, metavar="N", help="texts from the start of each file (%(default)s)")
     add("--length", type=int, default=128, metavar="N", help="maximum tokens of a text; at most what the model takes "
         "(%(default)s)")  # fmt: skip
     add("--best", type=int, default=3, metavar="N", help="heads to print for each pattern (%(default)s)")
     add("--json", type=Path, metavar="FILE", help="write all scores, [layer][head], too")
-    add("-o", "--output", type=Path, default=Path("heads.png"), metavar="FILE", help="figure; default: %(default)s")
-    add(
-        "--seed",
-        type=int,
-        default=0,
-        metavar="N",
-        help="random seed of the intervals and the random sequences (%(default)s)",
-    )
-    add("--device", type=command.device, default="cpu", metavar="D", help="for example cuda (%(default)s)")
+    flags.add_output(parser, "FILE", "figure", "heads.png")
+    flags.add_seed(parser, 0, " of the intervals and the random sequences")
+    flags.add_device(parser)
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if min(args.texts, args.best) < 1 or args.length < 4:

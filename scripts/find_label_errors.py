@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 import command
+import flags
 import ranker_options
 
 
@@ -24,7 +25,7 @@ def parse_args(argv=None):
     add = parser.add_argument
     orders = ["ranks", "pvi", "self_confidence", "normalized_margin", "confidence_weighted_entropy"]
     add("folder", metavar="DIR", help="folder written by scripts/diagnose.py")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    flags.add_output(parser)
     add("--order", choices=orders, default="normalized_margin", help="first order of the rows (default: %(default)s); "
         "ranks: margin and information together")  # fmt: skip
     add("--specs", metavar="YAML", help="examples of labels: rows that look like those of another label than theirs "

@@ -10,9 +10,9 @@ scores, of which the largest are reversed. Written are ``chosen``, ``rejected``,
 """
 
 import argparse
-from pathlib import Path
 
 import command
+import flags
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -31,8 +31,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="minimum difference of two ratings to compare (%(default)s)",
     )
     add("--pairs-per-text", type=int, default=4, metavar="N", help="comparisons per rated text (%(default)s)")
-    add("--seed", type=int, default=1, metavar="N", help="(%(default)s)")
-    add("-o", "--output", type=Path, required=True, metavar="FILE", help="output file, .jsonl")
+    flags.add_seed(parser)
+    flags.add_output(parser, "FILE", "output file, .jsonl")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if (args.which == "model") != bool(args.checkpoint):

@@ -10,9 +10,9 @@ on. DIR gets summary.md, summary.json, words.csv, duplicates.csv, conflicts.csv,
 """
 
 import argparse
-from pathlib import Path
 
 import command
+import flags
 
 
 def parse_args(argv=None):
@@ -22,20 +22,19 @@ def parse_args(argv=None):
     )
     add = parser.add_argument
     add("files", nargs="*", metavar="FILE", help="CSV with quoting, TSV without, or JSON lines")
-    add("--text", nargs="+", default=[], metavar="COLUMN", help="one or two columns of text (default: known names)")
-    add("--label", metavar="COLUMN", help="column of the classes (default: label, gold_label, ...)")
+    flags.add_columns(parser)
     add("--glue-task", metavar="TASK", help="a task of GLUE, in place of files")
     add("--spec", metavar="YAML", help="YAML file of a custom task, instead of files")
     add("--glue-dir", metavar="DIR", help="folder of the task's files, for --glue-task and --spec")
     add("--bins", type=int, default=5, metavar="N", help="classes that scores are cut into (%(default)s)")
-    add("--skip-bad-rows", action="store_true", help="skip malformed rows and print their number")
+    flags.add_skip_bad_rows(parser)
     add("--similarity", type=float, default=0.8, metavar="X", help="Jaccard similarity of 5-character pieces from "
         "which texts are near duplicates (%(default)s)")  # fmt: skip
     add("--draws", type=int, default=20, metavar="N", help="shuffled labels for the floor of divergences (%(default)s)")
     add("--recipe", choices=["gothate"], help="add the divergences of a published method, for comparison")
-    add("--seed", type=int, default=1, metavar="N", help="random seed (%(default)s)")
+    flags.add_seed(parser)
     add("--no-figures", action="store_true", help="do not draw figures")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    flags.add_output(parser)
     args = parser.parse_args(argv)
     if sum(map(bool, (args.files, args.glue_task, args.spec))) != 1:
         parser.error("give either files, or --glue-task, or --spec")
@@ -51,9 +50,7 @@ def main():
     command.check_inputs([*args.files, args.spec], [args.glue_dir])
     command.check_outputs(folders=[args.output])
     command.check_tasks([args.glue_task], "--glue-task", args.glue_dir, own=False)
-    for path in args.files:
-        command.check_columns(path, args.text, "--text")
-        command.check_columns(path, [args.label], "--label")
+    flags.check_columns(args.files, args)
     from plugins.data.glue import specs
     from plugins.diagnostics import datasets, inspection, inspection_figures, inspection_report
     from plugins.errors import report_in_one_line

@@ -1,8 +1,11 @@
-"""Options of the commands that run many jobs. Imports nothing heavy, so that ``--help`` is fast."""
+"""Options of the commands that train models, one job or many. Imports nothing heavy, so that ``--help`` is fast."""
 
 import argparse
 import os
 
+from flags import positive, rate
+
+RUN_GLUE = "as scripts/run_glue.py"
 INTERRUPTED = "interrupted; run the same command again to resume"
 
 
@@ -26,27 +29,6 @@ def add(parser: argparse.ArgumentParser, jobs: int | None, jobs_help: str) -> No
     add("--mem-gb", type=float, metavar="N", help="memory of each submitted run in GB (default: the cluster's)")
 
 
-def positive(text: str) -> int:
-    """Convert an argument to a whole number of at least 1."""
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, but is {number}")
-    return number
-
-
-def rate(text: str) -> float:
-    """Convert an argument to a finite number above 0."""
-    if not 0 < (number := float(text)) < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be above 0 and finite, but is {number:g}")
-    return number
-
-
-def fraction(text: str) -> float:
-    """Convert an argument to a number above 0 and at most 1."""
-    if not 0 < (number := float(text)) <= 1:
-        raise argparse.ArgumentTypeError(f"must be above 0 and at most 1, but is {number:g}")
-    return number
-
-
 def resources(args: argparse.Namespace, cpu: bool = False):
     """Return the :class:`plugins.jobs.Resources` of the options; with ``--jobs`` unset, one job at a time."""
     from plugins.jobs import Resources
@@ -63,23 +45,44 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def add_fine_tuning(parser: argparse.ArgumentParser) -> None:
-    """Add the options of fine-tuning that replaces a linear model where ``--checkpoint`` is given."""
-    add = parser.add_argument
-    add("--checkpoint", metavar="CKPT", help="pretrained model, tokenizer in the same folder (default: a linear model)")
-    add("--epochs", type=positive, default=4, metavar="N", help="passes over the training rows (%(default)s)")
-    add("--lr", type=rate, default=5e-4, metavar="LR", help="peak learning rate (%(default)s)")
-    add("--batch-size", type=positive, default=32, metavar="N", help="rows in a batch (%(default)s)")
+def add_fine_tuning(
+    parser: argparse.ArgumentParser, epochs: int, lr: float | None, batch_size: int | None, otherwise: str = ""
+) -> None:
+    """Add ``--checkpoint`` and the options of its fine-tuning.
+
+    Args:
+        parser: the parser.
+        epochs, lr, batch_size: the defaults; None: those of ``scripts/run_glue.py``.
+        otherwise: what is used without a checkpoint; the empty string if it must be given.
+    """
+    group = parser.add_argument_group("fine-tuning")
+    add, default = group.add_argument, f" (default: {otherwise})" if otherwise else ""
+    add("--checkpoint", metavar="CKPT", help=f"pretrained model, with its tokenizer in the same folder{default}")
+    add("--epochs", type=positive, default=epochs, metavar="N", help="passes over the training rows (%(default)s)")
+    add("--lr", type=rate, default=lr, metavar="LR", help=f"peak learning rate ({lr or RUN_GLUE})")
+    size = batch_size or RUN_GLUE
+    add("--batch-size", type=positive, default=batch_size, metavar="N", help=f"rows in a batch ({size})")
     add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
     add("--cpu", action="store_true", help="run on the CPU even if there is a GPU")
 
 
-def add_labeled_texts(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name labeled texts, which :func:`plugins.embeddings.texts.labeled` reads."""
+def add_cross_fitting(parser: argparse.ArgumentParser, folds: int) -> None:
+    """Add the options of models that are trained on all folds but one, see :mod:`plugins.glue.cross_fitting`."""
+    group = parser.add_argument_group("cross-fitting")
+    add = group.add_argument
+    add("--folds", type=int, default=folds, metavar="N", help="cross-validation folds (%(default)s)")
+    add("--config", metavar="YAML", help="hyperparameters; see examples/glue/recipes")
+    add("--frozen", action="store_true", help="train classification heads on frozen features instead of fine-tuning: "
+        "faster; usable information is then a lower bound")  # fmt: skip
+    add("--stacked", action="store_true", help="fine-tune all models in one process, as one model with stacked "
+        "weights: fast for small models on a GPU; nothing is resumed")  # fmt: skip
+
+
+def add_runs(parser: argparse.ArgumentParser, updates: int, batch_size: int, lr: float | None, seeds: int) -> None:
+    """Add the options of equal runs with several seeds, with these defaults; ``--lr`` only with one."""
     add = parser.add_argument
-    add("data", metavar="DATA", help="folder of the labeled texts")
-    add("--spec", metavar="FILE", help="YAML file that describes the rows")
-    add("--glue-task", metavar="NAME", help="a GLUE task with one text per row (CoLA, for example)")
-    add("--split", default="valid", help="train or valid (%(default)s)")
-    add("--passage-words", type=positive, default=32, metavar="N",
-        help="words per passage of CLASS.txt files (%(default)s)")  # fmt: skip
+    add("--updates", type=positive, default=updates, metavar="N", help="updates of each run (%(default)s)")
+    add("--batch-size", type=positive, default=batch_size, metavar="N", help="rows in a batch (%(default)s)")
+    if lr is not None:
+        add("--lr", type=rate, default=lr, metavar="LR", help="peak learning rate of each run (%(default)s)")
+    add("--seeds", type=positive, default=seeds, metavar="N", help="number of seeds of each setting (%(default)s)")

@@ -11,9 +11,9 @@ these, and words.csv with the probability of each word.
 """
 
 import argparse
-from pathlib import Path
 
 import command
+import flags
 
 
 def parse_args(argv=None):
@@ -34,9 +34,9 @@ def parse_args(argv=None):
     add("--reference", choices=["above", "half", "mean"], default="above", help="measure from min(p, 1/2) (default), "
         "from 1/2, or from the mean over the words")  # fmt: skip
     add("--draws", type=int, default=100, metavar="N", help="samples of random words (%(default)s)")
-    add("--seed", type=int, default=1, metavar="N", help="random seed of the samples (%(default)s)")
-    add("--device", type=command.device, default="cpu", metavar="D", help="for example cuda (%(default)s)")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    flags.add_seed(parser, of=" of the samples")
+    flags.add_device(parser)
+    flags.add_output(parser)
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.draws < 1:

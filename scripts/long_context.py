@@ -16,6 +16,7 @@ from pathlib import Path
 
 import choices
 import command
+import flags
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -32,11 +33,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--scaling", nargs="+", default=["none"], metavar="KIND",
         help="scale positions by length / training length: none, linear, ntk, dynamic, yarn (none)")  # fmt: skip
     add("--mask-prob", type=float, default=0.15, metavar="P", help="masked fraction, masked LMs (%(default)s)")
-    add("--seed", type=int, default=1, metavar="N", help="random seed of the masks (%(default)s)")
+    flags.add_seed(parser, of=" of the masks")
     add("--pool", nargs="+", type=Path, default=[], metavar="JSON",
         help="long_context.json of other runs (same text and settings): pool models of the same name")  # fmt: skip
-    add("--device", type=command.device, default="cpu", metavar="D", help="torch device (%(default)s)")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="output folder")
+    flags.add_device(parser)
+    flags.add_output(parser, "DIR", "output folder")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if min(args.windows, args.stride) < 1 or not 0 < args.mask_prob < 1:

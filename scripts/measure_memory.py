@@ -14,10 +14,10 @@ what the driver reports. For a variant that cannot run, the table has the reason
 import argparse
 import shlex
 import sys
-from pathlib import Path
 
 import choices
 import command
+import flags
 
 
 def parse_args(argv=None):
@@ -32,7 +32,7 @@ def parse_args(argv=None):
         "--updates", type=int, default=6, metavar="N", help="updates of each run, the first of which is not counted (6)"
     )
     add("--repeats", type=int, default=1, metavar="N", help="runs of each variant; the median counts (1)")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of memory.md, memory.csv, memory.json")
+    flags.add_output(parser, "DIR", "folder of memory.md, memory.csv, memory.json")
     arguments = list(sys.argv[1:] if argv is None else argv)
     at = arguments.index("--") if "--" in arguments else len(arguments)
     args = parser.parse_args(arguments[:at])

@@ -15,7 +15,7 @@ import re
 
 import choices
 import command
-import job_options
+import flags
 
 UNITS = {"": 1, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 PRECISIONS = ("fp32", "mixed", "half", "memory_efficient")
@@ -49,15 +49,15 @@ def parse_args(argv=None):
         help="total number of training tokens, for example 140e9 or 4M",
     )
     add("--batch", type=number, required=True, metavar="N", help="tokens of an update, in all processes")
-    add("--length", type=job_options.positive, default=512, metavar="T", help="tokens of a sequence (512)")
+    add("--length", type=flags.positive, default=512, metavar="T", help="tokens of a sequence (512)")
     add(
         "--vocabulary",
-        type=job_options.positive,
+        type=flags.positive,
         metavar="V",
         help="words (50,265 of RoBERTa, 50,257 of GPT-2, 65 characters)",
     )
     add("--gpu", required=True, help="v100, a100-40gb, a100, h100, h200, l40s, or cpu for this machine")
-    add("--gpus", type=job_options.positive, default=1, metavar="N", help="number of GPUs on all machines (1)")
+    add("--gpus", type=flags.positive, default=1, metavar="N", help="number of GPUs on all machines (1)")
     add("--mfu", type=float, default=0.4, help="fraction of the GPUs' peak throughput that the run reaches (0.4)")
     add("--optimizer", choices=OPTIMIZERS, default="fused_adamw")
     add("--precision", choices=PRECISIONS, help="number format: mixed is --mixed-precision bf16 (mixed; fp32 on a CPU)")

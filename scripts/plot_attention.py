@@ -12,19 +12,20 @@ import argparse
 from pathlib import Path
 
 import command
+import flags
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
+    flags.add_checkpoint(parser)
     add("text", metavar="TEXT", help="the text, or FILE:text.txt; it may contain <mask> for a masked LM")
     add("--layer", type=int, metavar="L", help="with --head: draw a large map of this head only")
     add("--head", type=int, metavar="H")
-    add("-o", "--output", type=Path, default=Path("attention.png"), metavar="FILE", help="default: %(default)s")
+    flags.add_output(parser, "FILE", "figure", "attention.png")
     add("--json", type=Path, metavar="FILE", help="also write tokens and weights, [layer][head][query][key]")
-    add("--device", type=command.device, default="cpu", metavar="D", help="for example cuda (%(default)s)")
+    flags.add_device(parser)
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if (args.layer is None) != (args.head is None):

@@ -9,11 +9,10 @@ checkpoints or files of scripts/embed.py, one panel each.
 """
 
 import argparse
-from pathlib import Path
 
 import choices
 import command
-import job_options
+import flags
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -21,10 +20,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("sources", metavar="CKPT|NPZ", nargs="+", help="checkpoints, or files of scripts/embed.py")
-    job_options.add_labeled_texts(parser)
+    flags.add_labeled_texts(parser)
     add("--pooling", help="pooling of the checkpoints (default: as trained, else mean)")
     add("--map", choices=["pca", "tsne"], default="pca", help="projection to two dimensions (%(default)s)")
-    add("-o", "--output", type=Path, required=True, metavar="FILE", help="the drawing")
+    flags.add_output(parser, "FILE", "the drawing")
     command.add_user_dir(parser)
     return parser.parse_args(argv)
 

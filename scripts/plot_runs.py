@@ -17,6 +17,7 @@ import re
 from pathlib import Path
 
 import command
+import flags
 
 LOGS = ("log", "*.log", "log.txt", "train.txt", "*.log.txt")  # as plugins.analysis.runs.logs.LOG_NAMES
 NUMBER = re.compile(r'([A-Za-z]\w*)"?(?:=|: ?"?| )-?\d')  # name=1, "name": "1" and name 1
@@ -27,7 +28,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("runs", nargs="*", type=Path, metavar="RUN_DIR", help="folders of runs, or their logs")
-    add("-o", "--output", type=Path, default=Path("plots"), metavar="DIR", help="output folder (default: %(default)s)")
+    flags.add_output(parser, "DIR", "output folder", "plots")
     add("--metric", default="loss", metavar="NAME", help="what to draw, by its name in the log (default: %(default)s)")
     add("--title", help="title of loss.png (default: its conclusion)")
     add("--evaluation", nargs="+", type=Path, default=[], metavar="JSON", help="files of scripts/evaluate_style.py")

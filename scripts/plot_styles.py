@@ -23,6 +23,7 @@ import sys
 from pathlib import Path
 
 import command
+import flags
 
 DRAWINGS = (
     "embeddings", "texts", "modulation", "modulation_strength", "attention", "attention_head", "perplexity",
@@ -36,7 +37,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint of the task char_lm with styles, or its folder")
     add("--text", type=Path, nargs="+", required=True, metavar="FILE", help="texts in UTF-8")
-    add("-o", "--output", type=Path, default=Path("plots"), metavar="DIR", help="output folder (default: %(default)s)")
+    flags.add_output(parser, "DIR", "output folder", "plots")
     add("--evaluation", type=Path, metavar="JSON", help="file of scripts/evaluate_style.py for the checkpoint")
     add("--judge", choices=("svm", "bayes"), default="svm", help="judge whose results are drawn (default: %(default)s)")
     add("--windows", type=int, default=100, metavar="N", help="blocks of each text to read (default: %(default)s)")
@@ -47,7 +48,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="characters of each text in its ribbon (default: %(default)s)",
     )
-    add("--device", type=command.device, default="cpu", help="default: %(default)s")
+    flags.add_device(parser)
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.windows < 1 or args.characters < 1:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import choices
 import command
+import flags
 
 
 def parse_args(argv=None):
@@ -34,8 +35,8 @@ def parse_args(argv=None):
     add("-o", "--output", metavar="FILE", help="with --checkpoint: file to write (default: print)")
     add("--submission", metavar="ZIP", help="with --runs: file to write")
     add("--official-labels", action="store_true", help="write labels as in the files (0, 1), not by name")
-    add("--device", type=command.device, default="cpu", metavar="D", help="for example cuda (%(default)s)")
-    add("--skip-bad-rows", action="store_true", help="skip malformed rows and print their number")
+    flags.add_device(parser)
+    flags.add_skip_bad_rows(parser)
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if bool(args.runs) != bool(args.submission):

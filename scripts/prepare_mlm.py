@@ -21,6 +21,7 @@ import os
 import time
 
 import command
+import flags
 
 MOST_SHARDS = 99_999
 
@@ -34,7 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_token_options(parser.add_argument_group("tokens"))
     add_shard_options(parser.add_argument_group("shards"))
     add = parser.add_argument_group("other").add_argument
-    add("--seed", type=int, default=1, help="seed of the choice of validation documents (default: %(default)s)")
+    flags.add_seed(parser, of=" of the choice of validation documents")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     add(
         "--workers",

@@ -8,9 +8,9 @@ language model on, without the modules of validation and test.
 """
 
 import argparse
-from pathlib import Path
 
 import command
+import flags
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -18,7 +18,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = command.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to create")
+    flags.add_output(parser, "DIR", "folder to create")
     parser.add_argument("--megabytes", type=float, default=12.0, help="size of pretrain.txt (default: %(default)s)")
     args = parser.parse_args(argv)
     if args.output.exists():

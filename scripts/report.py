@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 import command
+import flags
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -20,9 +21,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
-    add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
+    flags.add_checkpoint(parser)
     add("--text", type=Path, required=True, metavar="FILE", help="text to read, in UTF-8")
-    add("-o", "--output", type=Path, required=True, metavar="FILE", help="HTML file to write")
+    flags.add_output(parser, "FILE", "HTML file to write")
     add("--title", help="heading of the page (default: folder and name of the checkpoint)")
     add(
         "--tokens",
@@ -38,7 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "(0.2 0.5 0.8 1 1.2)")  # fmt: skip
     add("--sample-length", type=int, default=400, metavar="N", help="tokens per sample, characters of a character LM; "
         "0: none (%(default)s)")  # fmt: skip
-    add("--seed", type=int, default=1, metavar="N", help="random seed of samples and intervals (%(default)s)")
+    flags.add_seed(parser, of=" of samples and intervals")
     add("--mask", action="append", default=[], metavar="SENTENCE", help="sentence with <mask> for a masked LM to fill; "
         "may be repeated (default: words of the text are masked)")  # fmt: skip
     command.add_user_dir(parser)

@@ -20,6 +20,7 @@ import shlex
 import sys
 
 import command
+import flags
 import job_options
 
 NUMBERS = {"epochs": int, "warmup": float, "dropout": float, "weight_decay": float, "clip_norm": float,
@@ -49,7 +50,7 @@ def parse_args(argv=None):
     add("--output", required=True, metavar="DIR", help="folder to write")
     add("--tasks", nargs="+", default=["all"], metavar="TASK", help="names, YAML files of your own, or all (default)")
     add("--seeds", nargs="+", type=int, metavar="N", help="(default: 1 2 3)")
-    add("--lr", nargs="+", type=job_options.rate, metavar="LR",
+    add("--lr", nargs="+", type=flags.rate, metavar="LR",
         help="peak learning rates to try (default: 1e-5, RTE, STS-B 2e-5)")  # fmt: skip
     add(
         "--batch-size",
@@ -71,7 +72,7 @@ def parse_args(argv=None):
     )
     add("--config", metavar="YAML", help="hyperparameters in a file; see examples/glue/recipes")
     add("--options", metavar="'--FLAG ...'", help="more options of fairseq-train")
-    add("--skip-bad-rows", action="store_true", help="skip malformed rows and print their number")
+    flags.add_skip_bad_rows(parser)
     add("--cache-dir", metavar="DIR", help="cache of tokenized files, or none (default: under ~/.cache)")
     add("--cpu", action="store_true", help="do not use a GPU")
     job_options.add(parser, None, "one per GPU, else what cores and memory allow")

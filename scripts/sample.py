@@ -14,6 +14,7 @@ import signal
 import sys
 
 import command
+import flags
 
 SEPARATOR = "---------------"
 AT_ONCE = 32  # samples per batch: each needs its own cache
@@ -25,49 +26,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
-    add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
-    add(
-        "--prompt",
-        "--start",
-        default="",
-        metavar="TEXT",
-        help="text to continue, or FILE:prompt.txt (default: a line break)",
-    )
-    add(
-        "--length",
-        "--max-new-tokens",
-        type=int,
-        default=500,
-        metavar="N",
-        help="number of characters (char_lm) or tokens to generate (%(default)s)",
-    )
-    add(
-        "--num-samples",
-        type=int,
-        default=1,
-        metavar="N",
-        help="number of samples; a single one is printed while it is generated (1)",
-    )
-    add("--temperature", type=float, default=0.8, metavar="X", help="sampling temperature; 0: greedy (%(default)s)")
-    add(
-        "--top-k", type=int, default=200, metavar="K", help="sample from the K most likely tokens; 0: all (%(default)s)"
-    )
-    add("--top-p", type=float, metavar="P", help="sample from the most likely tokens with total probability P (all)")
-    add("--seed", type=int, default=1337, metavar="N", help="random seed (%(default)s)")
+    flags.add_checkpoint(parser)
+    add("--prompt", "--start", default="", metavar="TEXT", help="text to continue, or FILE:prompt.txt (a line break)")
+    add("--length", "--max-new-tokens", type=int, default=500, metavar="N",
+        help="number of characters (char_lm) or tokens to generate (%(default)s)")  # fmt: skip
+    add("--num-samples", type=int, default=1, metavar="N",
+        help="number of samples; a single one is printed while it is generated (%(default)s)")  # fmt: skip
+    flags.add_sampling(parser, 0.8, 200)
+    flags.add_seed(parser, 1337)
     add("--style", metavar="S", help="NAME, NAME:WEIGHT,NAME:WEIGHT,... or none (inferred from the text)")
     refresh = "past the block, start the cache anew every N characters; 1: exact, but slow (an eighth of the block)"
     add("--refresh", type=int, metavar="N", help=refresh)
     add("--slide", action="store_true", help="past the block, let the cache slide: fastest; alibi and rotary positions")
-    add(
-        "--dtype",
-        default="float32",
-        choices=["float32", "bfloat16", "int8"],
-        help="data type of the weights (%(default)s)",
-    )
-    compiled = "compile the steps on a CPU, which takes some seconds and is cached (default: for long texts)"
-    add("--compile", action=argparse.BooleanOptionalAction, help=compiled)
-    add("--device", type=command.device, default="cpu", metavar="D",
-        help="for example cuda; random numbers differ by device (%(default)s)")  # fmt: skip
+    flags.add_dtype(parser, "bfloat16", "int8")
+    flags.add_compile(parser, "for long texts")
+    flags.add_device(parser, "; random numbers differ by device")
     given = sys.argv[1:] if argv is None else argv
     command.add_user_dir(parser)
     args = parser.parse_args([re.sub(r"^--\w+", lambda m: m[0].replace("_", "-"), argument) for argument in given])

@@ -8,10 +8,9 @@ and held_out. The columns of the CSV are specification, rank, row (in the pool),
 """
 
 import argparse
-from pathlib import Path
 
 import command
-import job_options
+import flags
 import ranker_options
 
 
@@ -24,9 +23,15 @@ def parse_args(argv=None):
     add("--specs", required=True, metavar="YAML", help="file of specifications")
     add("--pool", required=True, metavar="FILE", help="CSV, TSV or JSON lines file with a text column")
     add("--text", metavar="COLUMN", help="text column of the pool (default: sentence, text, ...)")
-    add("--number", type=job_options.positive, required=True, metavar="N", help="rows to select for each specification")
+    add(
+        "--number",
+        type=flags.positive,
+        required=True,
+        metavar="N",
+        help="rows to select for each specification",
+    )
     ranker_options.add(parser)
-    add("-o", "--output", type=Path, required=True, metavar="CSV", help="file to write")
+    flags.add_output(parser, "CSV", "file to write")
     args = parser.parse_args(argv)
     ranker_options.check(parser, args)
     return args

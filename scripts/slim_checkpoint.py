@@ -10,6 +10,7 @@ import argparse
 import os
 
 import command
+import flags
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -18,7 +19,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
-    add("checkpoint", metavar="CKPT", help="checkpoint, or a folder with checkpoint_best.pt or checkpoint_last.pt")
+    flags.add_checkpoint(parser)
     add("-o", "--output", required=True, metavar="FILE", help="the .pt file to write")
     command.add_user_dir(parser)
     return parser.parse_args(argv)

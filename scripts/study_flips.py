@@ -10,9 +10,9 @@ fairseq-train; finished runs are not repeated.
 """
 
 import argparse
-from pathlib import Path
 
 import command
+import flags
 import job_options
 
 
@@ -24,14 +24,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--valid", required=True, metavar="FILE", help="another such file, whose comparisons stay clean")
     add("--checkpoint", required=True, metavar="CKPT", help="model to start from")
     add("--shares", nargs="+", type=float, default=[0.1, 0.2, 0.3, 0.4], metavar="X", help="(.1 .2 .3 .4)")
-    add("--seeds", type=job_options.positive, default=3, metavar="N", help="(%(default)s)")
     add("--min-gap", type=float, default=0.5, metavar="X", help="smallest difference of compared ratings (%(default)s)")
-    add("--pairs-per-text", type=job_options.positive, default=4, metavar="N",
+    add("--pairs-per-text", type=flags.positive, default=4, metavar="N",
         help="comparisons sampled per rated text (%(default)s)")  # fmt: skip
-    add("--updates", type=job_options.positive, default=100, metavar="N", help="of each run (%(default)s)")
-    add("--lr", type=job_options.rate, default=1e-3, metavar="X", help="(%(default)s)")
-    add("--batch-size", type=job_options.positive, default=16, metavar="N", help="comparisons (%(default)s)")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the runs and the results")
+    job_options.add_runs(parser, 100, 16, 1e-3, 3)
+    flags.add_output(parser, "DIR", "folder of the runs and the results")
     job_options.add(parser, 1, "1")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)

@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 
 import command
+import flags
 
 SEARCH = (
     "max_length", "min_length", "no_repeat_ngram", "force", "forbid", "document_tokens", "batch_size", "temperature",
@@ -43,36 +44,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--skip-bad-rows", action="store_true", help="skip records without a document, and count them")
     add("--separator", metavar="TEXT", help="text before a summary: <|token|> or words (the checkpoint's)")
     add("--peft-base", metavar="CKPT", help="checkpoint of an adapter's base, if it was moved")
-    search = parser.add_argument_group("search")
-    add = search.add_argument
-    add("--temperature", type=float, default=0.0, metavar="X", help="sampling temperature; 0: greedy (0)")
-    add("--top-k", type=int, metavar="K", help="sample from the K most likely tokens (all)")
-    add("--top-p", type=float, metavar="P", help="sample from the most likely tokens with total probability P (all)")
-    add("--beam", type=int, default=1, metavar="N", help="beam search with N hypotheses (1)")
-    add(
-        "--length-penalty",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help="length penalty of beam search; values above 1 favor longer summaries (1)",
-    )
-    add("--seed", type=int, default=1, metavar="N", help="random seed; each document has its own stream (1)")
-    rules = parser.add_argument_group("rules")
-    add = rules.add_argument
-    add("--max-length", type=int, default=64, metavar="N", help="maximum number of tokens of a summary (%(default)s)")
-    add("--min-length", type=int, default=0, metavar="N", help="minimum number of tokens of a summary (%(default)s)")
-    add("--no-repeat-ngram", type=int, default=0, metavar="N", help="no N tokens in a row occur twice (off: 0)")
-    add("--force", nargs="+", default=[], metavar="WORD", help="words that every summary contains")
-    add("--forbid", nargs="+", default=[], metavar="WORD", help="texts that no summary contains, even within words")
-    add("--document-tokens", type=int, metavar="N", help="truncate documents to N tokens (as many as fit)")
+    add_search(parser.add_argument_group("search"))
+    add_rules(parser.add_argument_group("rules"))
     speed = parser.add_argument_group("speed")
     speed.add_argument("--batch-size", type=int, default=8, metavar="N", help="documents per batch (%(default)s)")
-    compiled = "compile the steps on a CPU, which takes some seconds and is cached (default: for many summaries)"
-    speed.add_argument("--compile", action=argparse.BooleanOptionalAction, help=compiled)
-    dtypes = ["float32", "bfloat16", "int8"]
-    speed.add_argument("--dtype", default="float32", choices=dtypes, help="data type of the weights (%(default)s)")
-    where = "for example cuda (%(default)s)"
-    speed.add_argument("--device", type=command.device, default="cpu", metavar="D", help=where)
+    flags.add_compile(speed, "for many summaries")
+    flags.add_dtype(speed, "bfloat16", "int8")
+    flags.add_device(speed)
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.limit is not None and args.limit < 1:
@@ -81,6 +59,27 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         if getattr(args, name) != parser.get_default(name):
             parser.error(f"--{name.replace('_', '-')} has no effect on {args.checkpoint}, which copies sentences")
     return args
+
+
+def add_search(group) -> None:
+    """Add the options of :class:`plugins.modules.generation.Search`."""
+    flags.add_sampling(group, 0.0, None)
+    add = group.add_argument
+    add("--beam", type=int, default=1, metavar="N", help="beam search with N hypotheses (%(default)s)")
+    add("--length-penalty", type=float, default=1.0, metavar="X",
+        help="length penalty of beam search; values above 1 favor longer summaries (%(default)s)")  # fmt: skip
+    flags.add_seed(group, of="; each document has its own stream")
+
+
+def add_rules(group) -> None:
+    """Add the options of the lengths and words of summaries."""
+    add = group.add_argument
+    add("--max-length", type=int, default=64, metavar="N", help="maximum number of tokens of a summary (%(default)s)")
+    add("--min-length", type=int, default=0, metavar="N", help="minimum number of tokens of a summary (%(default)s)")
+    add("--no-repeat-ngram", type=int, default=0, metavar="N", help="no N tokens in a row occur twice (off: 0)")
+    add("--force", nargs="+", default=[], metavar="WORD", help="words that every summary contains")
+    add("--forbid", nargs="+", default=[], metavar="WORD", help="texts that no summary contains, even within words")
+    add("--document-tokens", type=int, metavar="N", help="truncate documents to N tokens (as many as fit)")
 
 
 def lead(checkpoint: str) -> int:

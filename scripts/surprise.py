@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 import command
+import flags
 
 MOST_TOKENS, MOST_CHOICES = 256, 20  # rows and columns of a readable figure
 
@@ -23,13 +24,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
-    add("checkpoint", metavar="CKPT", help="checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt")
+    flags.add_checkpoint(parser)
     add("text", metavar="TEXT", help="the text, or FILE:text.txt")
     add("--tokens", type=int, default=32, metavar="N", help="tokens to show, from the start (%(default)s)")
     add("--choices", type=int, default=5, metavar="K", help="first choices of the model to show (%(default)s)")
-    add("-o", "--output", type=Path, default=Path("surprise.png"), metavar="FILE", help="figure (%(default)s)")
+    flags.add_output(parser, "FILE", "figure", "surprise.png")
     add("--json", type=Path, metavar="FILE", help="also write the numbers")
-    add("--device", type=command.device, default="cpu", metavar="D", help="for example cuda (%(default)s)")
+    flags.add_device(parser)
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if not (2 <= args.tokens <= MOST_TOKENS and 1 <= args.choices <= MOST_CHOICES):

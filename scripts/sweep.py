@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 import command
+import flags
 import job_options
 
 
@@ -29,7 +30,7 @@ def parse(arguments):
     parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("grid", type=Path, metavar="GRID.yaml", help="grid of runs")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for runs and results")
+    flags.add_output(parser, "DIR", "folder for runs and results")
     add("--data", metavar="PATH", help="value of {data} in the grid")
     add("--seeds", type=int, nargs="+", help="seeds in place of the grid's")
     add("--force", action="store_true", help="replace runs whose command has changed, deleting their files")

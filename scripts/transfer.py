@@ -13,9 +13,9 @@ features, and does not depend on a batch size.
 """
 
 import argparse
-from pathlib import Path
 
 import command
+import flags
 import job_options
 
 WRITTEN = ("task_embeddings.npz", "similarity.csv", "similarity.png", "map.png", "features.csv", "transfer.csv",
@@ -29,17 +29,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("data", metavar="GLUE", help="folder with a folder for each task")
     add("--tasks", nargs="+", required=True, metavar="TASK", help="GLUE tasks with classes, or their YAML files")
     add("--checkpoint", required=True, metavar="CKPT", help="masked LM")
-    add("--rows", type=job_options.positive, default=500, metavar="N", help="rows of each task for its embedding "
+    add("--rows", type=flags.positive, default=500, metavar="N", help="rows of each task for its embedding "
         "(%(default)s)")  # fmt: skip
     add("--matrix", action="store_true", help="fine-tune every target from every source too")
     add("--sizes", nargs="+", default=["full"], metavar="N", help="training rows of targets: full, or numbers (full)")
-    add(
-        "--seeds", type=job_options.positive, default=3, metavar="N", help="number of seeds of the matrix (%(default)s)"
-    )
-    add("--updates", type=job_options.positive, default=500, metavar="N", help="updates of each run (%(default)s)")
-    add("--lr", type=job_options.rate, default=1e-4, metavar="X", help="learning rate of each run (%(default)s)")
-    add("--batch-size", type=job_options.positive, default=16, metavar="N", help="batch size of each run (%(default)s)")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the results")
+    job_options.add_runs(parser, 500, 16, 1e-4, 3)
+    flags.add_output(parser, "DIR", "folder of the results")
     job_options.add(parser, 1, "1")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)

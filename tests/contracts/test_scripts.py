@@ -145,7 +145,8 @@ def test_a_wrong_name_is_found_before_anything_heavy_is_imported(name, tmp_path)
     assert not imported & HEAVY and not (tmp_path / "out").exists()
 
 
-LOADING = [path for path in SCRIPTS if 'metavar="CKPT' in path.read_text()]
+CHECKPOINTS = ('metavar="CKPT', "flags.add_checkpoint(", "job_options.add_fine_tuning(")
+LOADING = [path for path in SCRIPTS if any(words in path.read_text() for words in CHECKPOINTS)]
 
 
 @pytest.mark.parametrize("script", LOADING, ids=lambda path: path.stem)
