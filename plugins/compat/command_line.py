@@ -8,6 +8,7 @@ https://github.com/facebookresearch/fairseq/issues/4696 (``--bf16``).
 """
 
 import importlib.util
+import itertools
 import logging
 import os
 import shlex
@@ -105,7 +106,7 @@ def program_of(parser: ArgumentParser) -> str | None:
 def options_given(parser: ArgumentParser, arguments: Sequence[str]) -> dict[str, str]:
     """Return {option: its last value, as text} of a command line, also of options that the parser does not know yet."""
     given = {}
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in itertools.pairwise([*arguments, ""]):
         flag, equals, value = argument.partition("=")
         if flag.startswith("--") or flag in parser._option_string_actions:
             action = parser._option_string_actions.get(flag)

@@ -7,6 +7,7 @@ import torch
 import toy
 from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
 from fairseq.models.roberta import RobertaModel
+from omegaconf import OmegaConf
 
 from plugins.checkpoints import allowed, schema
 
@@ -69,3 +70,33 @@ def test_a_class_of_fairseqs_examples_is_not_the_users(monkeypatch):
     monkeypatch.setitem(MODEL_REGISTRY, "theirs", type("Theirs", (RobertaModel,), {"__module__": "examples.models"}))
     with toy.refused("x.pt", "'theirs'"):
         allowed.check(by_cfg(model={"_name": "theirs"}, task={"_name": "masked_lm"}), "x.pt")
+
+
+def test_the_places_of_a_stored_tokenizer_are_dropped():
+    cfg = {"bpe": {"_name": "gpt2", "gpt2_encoder_json": "https://x"}, "tokenizer": "space"}
+    allowed.forget_places(cfg)
+    assert cfg == {"bpe": {"_name": "gpt2"}, "tokenizer": {"_name": "space"}}
+    cfg = {"bpe": None, "tokenizer": {"x": 1}}
+    allowed.forget_places(cfg)
+    assert cfg == {"bpe": None, "tokenizer": None}
+
+
+def test_where_training_started_is_forgotten():
+    start = {"save_dir": "a", "restore_file": "b", "finetune_from_model": "c"}
+    for wrap in (dict, OmegaConf.create):
+        options = wrap({**start, "data": "d"})
+        allowed.forget_start(options)
+        assert options == {**dict.fromkeys(start), "data": "d"}
+    options = argparse.Namespace(save_dir="a", data="d")
+    allowed.forget_start(options)
+    assert vars(options) == {"save_dir": None, "data": "d"}
+    options = {"data": "d"}
+    allowed.forget_start(options)
+    assert options == {"data": "d"}
+
+
+def test_what_is_known_but_not_allowed_is_told_from_what_is_unknown():
+    with toy.refused("x.pt", "'ctc'", "masked_lm, sentence_prediction, sentence_ranking"):
+        allowed.check(by_cfg(model={"_name": "roberta"}, criterion={"_name": "ctc"}), "x.pt")
+    with toy.refused("x.pt", "'mine'", "--user-dir"):
+        allowed.check(by_cfg(model={"_name": "roberta"}, criterion={"_name": "mine"}), "x.pt")

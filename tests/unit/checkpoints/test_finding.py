@@ -2,6 +2,8 @@
 
 import os
 
+import toy
+
 from plugins import checkpoints
 
 
@@ -31,3 +33,20 @@ def test_numbered_checkpoints_are_ordered_by_their_updates_and_not_by_the_times_
         (tmp_path / name).touch()
     found = [path.name for path in checkpoints.by_update(tmp_path)]
     assert found == ["checkpoint_10_100.pt", "checkpoint_2_90.pt", "checkpoint_1_9.pt"]
+
+
+def test_a_folder_means_its_best_checkpoint_else_its_last(tmp_path):
+    with toy.refused(tmp_path, "checkpoint_best.pt", "checkpoint_last.pt"):
+        checkpoints.find_checkpoint(tmp_path)
+    with toy.refused(tmp_path / "none.pt"):
+        checkpoints.find_checkpoint(tmp_path / "none.pt")
+    for name in ("checkpoint_last.pt", "checkpoint_best.pt"):
+        (tmp_path / name).touch()
+        assert checkpoints.find_checkpoint(tmp_path) == str(tmp_path / name)
+    assert checkpoints.find_checkpoint(tmp_path / "checkpoint_last.pt") == str(tmp_path / "checkpoint_last.pt")
+
+
+def test_equal_numbers_of_updates_are_ordered_by_epoch(tmp_path):
+    for name in ("checkpoint_2_90.pt", "checkpoint_10_90.pt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in checkpoints.by_update(tmp_path)] == ["checkpoint_10_90.pt", "checkpoint_2_90.pt"]

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
+import toy
+from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 
 from plugins.compat import checkpoint_files
@@ -22,3 +25,57 @@ def test_a_checkpoint_is_replaced_as_a_whole(tmp_path, monkeypatch):
     assert target.read_text() == "old"
     assert PathManager.copy(str(source), str(target), overwrite=True)
     assert target.read_text() == "new"
+
+
+def test_models_of_a_missing_file_are_refused_by_its_name(tmp_path):
+    there, missing = tmp_path / "there.pt", tmp_path / "missing.pt"
+    there.touch()
+    given = []
+    for options in ({}, {"state": None}, {"suffix": ""}):
+        with toy.refused(missing):
+            checkpoint_files.load_models(lambda *args, **kwargs: given.append(args), [there, missing], **options)
+    assert not given
+    for options in ({"state": {}}, {"suffix": "-shard0"}):  # the file is not read, or has a longer name
+        assert checkpoint_files.load_models(lambda *args, **kwargs: (args, kwargs), [missing], 7, **options) == (
+            ([missing], 7), options,
+        )  # fmt: skip
+
+
+def test_an_error_while_models_are_built_names_the_files(tmp_path):
+    for name in ("a.pt", "b.pt"):
+        (tmp_path / name).touch()
+
+    def fail(*args):
+        raise KeyError("w")
+
+    with toy.refused(tmp_path / "a.pt", tmp_path / "b.pt"):
+        checkpoint_files.load_models(fail, [tmp_path / "a.pt", tmp_path / "b.pt"])
+
+
+@pytest.mark.parametrize("form", ["args", "cfg"])
+def test_options_of_a_checkpoint_are_seen_before_they_are_overridden(tmp_path, form):
+    import argparse
+
+    options, seen = {"arch": "roberta_base", "task": "masked_lm", "data": "old", "dropout": 0.1}, []
+    state = {"args": argparse.Namespace(**options), "cfg": None, "model": {"w": torch.ones(2)}}
+    if form == "cfg":
+        state |= {"args": None, "cfg": {"model": {"_name": "roberta", "dropout": 0.1},
+                                        "task": {"_name": "masked_lm", "data": "old"}}}  # fmt: skip
+    torch.save(state, tmp_path / "x.pt")
+
+    def adopt(state, overrides, path):
+        cfg = state["cfg"]
+        seen.append((cfg.task.data, cfg.model.dropout, overrides, path))
+
+    loaded = checkpoint_files.load_checkpoint(adopt, str(tmp_path / "x.pt"), {"data": "new"})
+    assert seen == [("old", 0.1, {"data": "new"}, str(tmp_path / "x.pt"))]
+    assert (loaded["cfg"].task.data, loaded["cfg"].model.dropout) == ("new", 0.1)
+    assert loaded["optimizer_history"][0]["num_updates"] == 0 and "train_iterator" in loaded["extra_state"]
+    if form == "args":
+        assert loaded["args"].data == "new"
+
+
+def test_a_damaged_or_unbounded_file_is_refused_before_it_is_used(tmp_path):
+    torch.save({"args": None, "cfg": None, "model": {"w": torch.tensor([float("nan")])}}, tmp_path / "x.pt")
+    with toy.refused(tmp_path / "x.pt", "weight w"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "x.pt"))

@@ -64,3 +64,31 @@ def test_a_missing_variable_is_named(missing):
 def test_a_variable_that_is_no_number_is_named(value):
     with toy.refused("WORLD_SIZE", value):
         find_launch({**TORCHRUN, "WORLD_SIZE": value})
+
+
+@pytest.mark.parametrize("job, port", [("49999", 59999), ("50000", 10000), (None, 10000)])
+def test_the_port_of_a_job_is_above_the_reserved_ones(job, port):
+    environment = {**SRUN, "SLURM_JOB_ID": job} if job else {k: v for k, v in SRUN.items() if k != "SLURM_JOB_ID"}
+    assert find_launch(environment).port == port
+    assert find_launch({**environment, "MASTER_PORT": "7"}).port == 7
+
+
+def test_older_names_of_slurm_serve_where_the_step_has_none():
+    step = {name: value for name, value in SRUN.items() if name not in ("SLURM_STEP_NODELIST", "SLURM_STEP_NUM_NODES")}
+    launch = find_launch({**step, "SLURM_JOB_NODELIST": "a[1-3]", "SLURM_NNODES": "3"})
+    assert (launch.nodes, launch.machines) == ("a[1-3]", 3)
+    assert find_launch(step).address() == "tcp://127.0.0.1:33456"  # a single machine
+    with toy.refused("SLURM_PROCID"):
+        find_launch({name: value for name, value in SRUN.items() if name != "SLURM_PROCID"})
+
+
+def test_an_empty_list_of_hosts_is_an_error(tmp_path, monkeypatch):
+    program = tmp_path / "scontrol"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with toy.refused("scontrol show hostnames x"):
+        first_host("x")
+    program.write_text("#!/bin/sh\nexit 1\n")
+    with toy.refused("scontrol show hostnames x"):
+        first_host("x")

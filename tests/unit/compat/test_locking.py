@@ -44,3 +44,12 @@ def test_a_failed_run_releases_its_folder(train, tmp_path):
 def test_a_run_that_saves_nothing_needs_no_lock(train, tmp_path):
     train(tmp_path / "run", lambda: None, no_save=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_after_one_that_saves_nothing_locks_again(train, tmp_path):
+    train(tmp_path / "run", lambda: None, no_save=True)
+    checkpoint_utils.verify_checkpoint_directory(str(tmp_path / "run"))
+    try:
+        assert locks.try_lock(tmp_path / "run") is None
+    finally:
+        locks.release_training()

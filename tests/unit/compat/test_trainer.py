@@ -6,6 +6,7 @@ import pytest
 import torch
 import toy
 from fairseq.distributed import utils as distributed_utils
+from omegaconf import OmegaConf
 
 from plugins.compat import trainer
 
@@ -14,10 +15,10 @@ from plugins.compat import trainer
 def resumed(monkeypatch, tmp_path):
     """Check a checkpoint that three processes look for: ``found`` says what each of them sees."""
 
-    def check(*found):
+    def check(*found, restore_file="checkpoint_last.pt", suffix=""):
         monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
         monkeypatch.setattr(distributed_utils, "all_gather_list", lambda data: list(found))
-        checkpoint = SimpleNamespace(save_dir=str(tmp_path), restore_file="checkpoint_last.pt", checkpoint_suffix="")
+        checkpoint = SimpleNamespace(save_dir=str(tmp_path), restore_file=restore_file, checkpoint_suffix=suffix)
         trainer.check_checkpoint_is_shared(checkpoint)
 
     return check
@@ -31,3 +32,30 @@ def test_a_checkpoint_that_some_processes_do_not_see_is_named_with_their_ranks(r
 @pytest.mark.parametrize("found", [True, False])
 def test_processes_that_see_the_same_may_start(resumed, found):
     resumed(found, found, found)
+
+
+def test_the_checkpoint_looked_for_is_that_of_the_options(resumed, tmp_path):
+    with toy.refused(tmp_path / "checkpoint_last-rank0.pt", "rank 0"):
+        resumed(False, True, suffix="-rank0")
+    with toy.refused("other.pt", "rank 1") as refusal:
+        resumed(True, False, restore_file="other.pt")
+    assert str(tmp_path) not in str(refusal.value)
+
+
+@pytest.mark.parametrize("optimizer, flat", [("adam", False), ("fused_adamw", True), ("adafactor", True)])
+def test_a_trainer_gets_checked_options_that_all_workers_can_load_with(monkeypatch, optimizer, flat):
+    cfg = OmegaConf.create({"checkpoint": {"load_checkpoint_on_all_dp_ranks": False}, "optimizer": {"_name": optimizer},
+                            "common": {"fp16_no_flatten_grads": False}})  # fmt: skip
+    called = []
+    checks = {(trainer.precision, "check"): 1, (trainer.precision, "set_matmul_precision"): 1,
+              (trainer.preflight, "check_run"): 2, (trainer.sharding, "prepare"): 1,
+              (trainer, "check_checkpoint_is_shared"): 1}  # fmt: skip
+    for owner, name in checks:
+        monkeypatch.setattr(owner, name, lambda *given, name=name: called.append((name, *given)))
+    made = trainer.checked_trainer(
+        lambda *given, **more: (given, more), "self", cfg, "task", "model", "criterion", 5, x=6
+    )
+    assert made == (("self", cfg, "task", "model", "criterion", 5), {"x": 6})
+    assert cfg.checkpoint.load_checkpoint_on_all_dp_ranks and cfg.common.fp16_no_flatten_grads == flat
+    assert sorted(name for name, *_ in called) == sorted(name for _, name in checks)
+    assert ("check_run", cfg, "criterion") in called

@@ -1,6 +1,7 @@
 """Options that need packages which are not installed, or that exclude each other."""
 
 import pytest
+import torch
 import toy
 from fairseq.dataclass.configs import FairseqConfig
 from omegaconf import OmegaConf
@@ -76,3 +77,16 @@ def test_flex_attention_needs_a_gpu_and_triton(monkeypatch):
     check(**given)
     with toy.refused("--attn-implementation flex_attention", "GPU"):
         check(common__cpu=True, **given)
+
+
+@pytest.mark.parametrize("gpu, triton, lacks", [(False, True, "a GPU"), (True, False, "Triton"), (True, True, None)])
+def test_what_the_machine_lacks_for_flex_attention(monkeypatch, gpu, triton, lacks):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr("torch.utils._triton.has_triton", lambda: triton)
+    assert unavailable.lacking() == lacks
+
+
+def test_options_of_a_backend_pass_with_it(monkeypatch):
+    monkeypatch.setattr(unavailable, "installed", lambda package: True)
+    check(distributed_training__ddp_backend="slowmo", distributed_training__localsgd_frequency=4)
+    check("adam", distributed_training__ddp_backend="fully_sharded", distributed_training__fp32_reduce_scatter=True)

@@ -1,0 +1,42 @@
+"""The import of fairseq."""
+
+import importlib.metadata
+import logging
+import warnings
+
+import pytest
+
+from plugins.compat import importing
+
+
+def test_the_pinned_version_passes_and_any_other_is_a_warning_that_names_both():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        importing.check_version("fairseq-fixed 0.12.3.1")
+    for other in ("fairseq 0.12.3.1", "fairseq-fixed 0.12.4", "an unknown version"):
+        with pytest.warns(UserWarning, match=f"fairseq-fixed 0.12.3.1, but {other}"):
+            importing.check_version(other)
+
+
+@pytest.mark.parametrize("names, found", [
+    (["fairseq-fixed", "fairseq"], "fairseq-fixed 1.2"), (["fairseq"], "fairseq 1.2"), ([], "an unknown version"),
+])  # fmt: skip
+def test_the_version_is_found_under_either_name(monkeypatch, names, found):
+    def version(name):
+        if name not in names:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "1.2"
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert importing.installed() == found
+
+
+def test_the_root_logger_is_left_as_it_was(monkeypatch):
+    checked = []
+    monkeypatch.setattr(importing, "check_version", checked.append)
+    monkeypatch.setattr(importing, "installed", lambda: "x")
+    monkeypatch.setattr(logging.root, "level", 17)
+    before = logging.root.handlers[:], logging.root.manager.disable
+    importing.import_fairseq()
+    assert (logging.root.handlers, logging.root.manager.disable) == before and logging.root.level == 17
+    assert checked == ["x"]
