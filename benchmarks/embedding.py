@@ -5,8 +5,8 @@ Both have a RoBERTa of the same shape, weights and token ids (the model is writt
 from 3 to 180 words, the median being 24. Encoding starts from strings, tokenization included, and alternates in one
 process. Training is ``fairseq-train --task embedding`` against ``SentenceTransformerTrainer``, each in a process of its
 own, in turn: the training loop, and on our side the time of tokenization too, because the peer tokenizes in the loop;
-no validation and no checkpoint. Ratios are taken pair by pair: above 1, ours is faster. Memory is the peak resident
-memory of a process, its libraries included.
+no validation and no checkpoint. The first turn of each is not counted. Ratios are taken pair by pair: above 1, ours is
+faster. Memory is the peak resident memory of a process, its libraries included.
 
     python scripts/demo_mlm.py --variants baseline --updates 1 -o checkpoints/bench      # a dictionary and a tokenizer
     pip install -r requirements/hf.txt -r requirements/bench.txt
@@ -14,13 +14,15 @@ memory of a process, its libraries included.
 """
 
 import argparse
+import contextlib
 import json
+import os
 import random
-import re
 import subprocess
 import sys
 import tempfile
 import time
+import unittest.mock
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +56,7 @@ def draw_texts(args, folder):
     low, median, high = WORDS
     for path in sorted(Path(args.texts).glob("*.txt")):
         words, place, found = path.read_text(encoding="utf-8").replace("<unk>", "").split(), 0, []  # no special tokens
-        while len(found) < 2 * args.updates * args.batch_size:
+        while len(found) < max(2 * args.updates * args.batch_size, args.encoded):
             size = min(high, max(low, round(median * draw.lognormvariate(0, 0.8))))
             found.append(" ".join(words[place : place + size]))
             place += size
@@ -142,10 +144,16 @@ def encode(args, folder):
         "texts_per_second": {side: len(texts) / summary(values)["median"] for side, values in seconds.items()},
         "speedup": summary(ratios(seconds[PEER], seconds[OURS])),
         "bfloat16_speedup": summary(ratios(seconds[OURS], seconds["ours, bfloat16"])),
-        "peak_mb": {side: alone(args, side, "encode", folder)["peak_mb"] for side in (OURS, PEER)},
+        "peak_mb": {side: memory(side, folder) for side in (OURS, PEER)},
     }  # fmt: skip
     show(row)
     return row
+
+
+def memory(side, folder):
+    """Return the peak memory in MB of a process that encodes the texts."""
+    with process(side, "encode", folder) as running:
+        return again(running, side, "encode")["peak_mb"]
 
 
 # Training
@@ -155,16 +163,20 @@ def train(args, kind, folder):
     """Compare training with a loss; print and return a row."""
     from measure import ratios, summary
 
-    found = {OURS: [], PEER: []}
-    for _ in range(args.repeats):
-        for side in (PEER, OURS):
-            found[side].append(alone(args, side, kind, folder))
+    found = {PEER: [], OURS: []}
+    with contextlib.ExitStack() as stack:
+        sides = {side: stack.enter_context(process(side, kind, folder)) for side in found}
+        for repeat in range(-1, args.repeats):
+            for side, running in sides.items():
+                result = again(running, side, kind)
+                if repeat >= 0:
+                    found[side].append(result)
     seconds = {side: [run["seconds"] for run in runs] for side, runs in found.items()}
     texts = args.updates * args.batch_size * (2 if kind == "pairs" else 1)
     row = {
         "part": kind, "loss": LOSSES[kind], "speedup": summary(ratios(seconds[PEER], seconds[OURS])),
         "texts_per_second": {side: texts / summary(values)["median"] for side, values in seconds.items()},
-        "peak_mb": {side: summary([run["peak_mb"] for run in runs])["median"] for side, runs in found.items()},
+        "peak_mb": {side: runs[-1]["peak_mb"] for side, runs in found.items()},
     }  # fmt: skip
     show(row)
     return row
@@ -182,51 +194,73 @@ def show(row):
 # One side, in a process of its own
 
 
-def alone(args, side, part, folder):
-    run = subprocess.run(
-        [sys.executable, __file__, *sys.argv[1:], "--side", side, part, folder], capture_output=True, text=True
-    )
-    if run.returncode:
-        sys.exit(f"error: {side}, {part}: {(run.stdout + run.stderr).splitlines()[-1]}")
-    result = json.loads(run.stdout.splitlines()[-1])
-    done = re.search(r"done training in ([\d.]+) seconds", run.stdout + run.stderr)
-    return result | ({"seconds": float(done[1]) + result["tokenizing"]} if done and side == OURS else {})
+@contextlib.contextmanager
+def process(side, part, folder):
+    """Start a process that does a part each time it reads a line, and end it afterwards."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--side", side, part, folder]
+    with tempfile.TemporaryFile("w+") as log:
+        running = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+        running.log = log
+        yield running
+        running.stdin.close()
+        running.wait()
+
+
+def again(running, side, part):
+    """Let a process do its part once; return its peak memory, and the seconds of a training."""
+    running.stdin.write("\n")
+    running.stdin.flush()
+    line = running.stdout.readline()
+    if not line:
+        running.log.seek(0)
+        sys.exit(f"error: {side}, {part}: {running.log.read().splitlines()[-1]}")
+    return json.loads(line)
 
 
 def be_side(args, side, part, folder):
-    """Do a part and return the peak memory of this process, with the seconds of a training."""
+    """Do a part for each line of the standard input; print the peak memory of this process, and the seconds."""
     from measure import peak_memory_of_process
 
-    found = {}
-    if part == "encode":
-        encoders(args, folder, (side,))[side](json.loads((folder / "texts.json").read_text()))
-    elif side == OURS:
-        found["tokenizing"] = train_ours(args, part, folder)
-    else:
-        found["seconds"] = train_peer(args, part, folder)
-    return found | {"peak_mb": peak_memory_of_process()}
+    results = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is not a result
+    work = {"encode": encode_once, OURS: train_ours, PEER: train_peer}["encode" if part == "encode" else side]
+    for _ in sys.stdin:
+        seconds = work(args, side if part == "encode" else part, folder)
+        print(json.dumps({"seconds": seconds, "peak_mb": peak_memory_of_process()}), file=results, flush=True)
+
+
+def encode_once(args, side, folder):
+    """Encode the texts, after loading the model."""
+    encoders(args, folder, (side,))[side](json.loads((folder / "texts.json").read_text()))
 
 
 def train_ours(args, kind, folder):
-    """Run ``fairseq-train``; return the seconds that reading and tokenizing the rows took."""
-    from fairseq_cli.train import cli_main
+    """Run ``fairseq-train``; return the seconds of its loop and of reading and tokenizing the rows."""
+    import fairseq_cli.train
 
     from plugins.tasks.embedding import EmbeddingTask
 
-    spent, load = [], EmbeddingTask.load_dataset
-
-    def timed(self, *given, **more):
-        start = time.perf_counter()
-        found = load(self, *given, **more)
-        spent.append(time.perf_counter() - start)
-        return found
-
-    EmbeddingTask.load_dataset = timed
     more = ["--finetune-from-model", str(folder / "ours" / "checkpoint_last.pt"), "--no-save"]
     sys.argv = ["fairseq-train", *options(args, folder, kind, folder / "unused"), *more]
     sys.argv += ["--max-update", str(args.updates)]
-    cli_main()
-    return sum(spent)
+    with timed(EmbeddingTask, "load_dataset") as reading, timed(fairseq_cli.train, "train") as training:
+        fairseq_cli.train.cli_main()
+    return sum(reading + training)
+
+
+@contextlib.contextmanager
+def timed(place, name):
+    """Yield a list to which each call of a function appends its seconds."""
+    function, seconds = getattr(place, name), []
+
+    def call(*given, **more):
+        start = time.perf_counter()
+        found = function(*given, **more)
+        seconds.append(time.perf_counter() - start)
+        return found
+
+    with unittest.mock.patch.object(place, name, call):
+        yield seconds
 
 
 def train_peer(args, kind, folder):
@@ -265,7 +299,7 @@ def main():
     sys.path.insert(0, str(ROOT))
     if args.side:
         side, part, folder = args.side
-        print(json.dumps(be_side(args, side, part, Path(folder))))
+        be_side(args, side, part, Path(folder))
         return
     from importlib.metadata import version
 

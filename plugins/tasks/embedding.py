@@ -104,7 +104,7 @@ class EmbeddingTask(TextsTask):
             found, self.encoder, self.max_positions(), shuffle=training,
             classes=(cfg.classes_per_batch, cfg.rows_per_class) if by_class else None,
             teacher=vectors.match(cfg.teacher, found.texts[0]) if cfg.teacher else None,
-            deletion=cfg.deletion if self.loss == "denoising" else 0.0,
+            deletion=cfg.deletion if self.loss == "denoising" else 0.0, name=f"{cfg.data} ({split})",
         )  # fmt: skip
         classes = f" in {len(found.names)} classes" if found.names else ""
         logger.info("%s (%s): %d rows of %s%s", cfg.data, split, len(found), self.spec.kind, classes)

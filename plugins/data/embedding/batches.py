@@ -40,28 +40,28 @@ def by_class(labels: np.ndarray, p: int, k: int, draw: np.random.Generator) -> l
     """Return the batches of one epoch, arrays of row numbers.
 
     Args:
-        labels: (N,) class ids.
+        labels: (N,) class ids, at least two of which have two rows (see :func:`check_classes`).
         p: classes per batch.
         k: rows per class.
         draw: random numbers.
-
-    Raises:
-        UserError: fewer than two classes have two rows.
     """
     queues = {}
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         if len(rows) > 1:
             queues[int(label)] = _Queue(rows, k, draw)
-    check_classes(labels)
     needed = sum(len(queue) for queue in queues.values())
     count = max(max(len(queue) for queue in queues.values()), -(-needed // p))
     batches = [_next_batch(queues, p, count - done, draw) for done in range(count)]
     return _merge_single_classes(batches)
 
 
-def check_classes(labels: np.ndarray) -> int:
+def check_classes(labels: np.ndarray, name: str = "the rows") -> int:
     """Return how many classes have two rows, and warn of the others, whose rows cannot be used.
+
+    Args:
+        labels: (N,) class ids.
+        name: name of the rows in messages.
 
     Raises:
         UserError: fewer than two.
@@ -69,9 +69,12 @@ def check_classes(labels: np.ndarray) -> int:
     _, counts = np.unique(labels, return_counts=True)
     usable, single = int((counts > 1).sum()), int((counts == 1).sum())
     if usable < 2:
-        raise UserError(f"{usable} of {len(counts)} classes have two rows; a loss that compares classes needs two")
+        raise UserError(
+            f"{name}: {usable} of {len(counts)} classes have two rows; a loss that compares classes needs two such "
+            "classes, so add rows, or choose a loss of pairs"
+        )
     if single:
-        logger.warning("%d classes have one row, which has no positive; these rows are left out", single)
+        logger.warning("%s: %d classes have one row, which has no positive; these rows are left out", name, single)
     return usable
 
 

@@ -25,6 +25,10 @@ class EmbeddingRows(ByLength):
         classes: make batches of classes: (P or None, K or None), see :func:`plugins.data.embedding.batches.shape`.
         teacher: (N, d) float32 vectors of a teacher.
         deletion: share of the tokens removed from the copy that the text is reconstructed from (denoising).
+        name: name of the rows in messages.
+
+    Raises:
+        UserError: a text cannot be encoded, or batches of classes are wanted and fewer than two classes have two rows.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class EmbeddingRows(ByLength):
         classes: tuple | None = None,
         teacher: np.ndarray | None = None,
         deletion: float = 0.0,
+        name: str = "the rows",
     ):
         self.rows, self.encoder, self.labels, self.classes = rows, encoder, rows.labels, classes
         self.teacher, self.deletion, self.seed = teacher, deletion, 0
@@ -50,7 +55,7 @@ class EmbeddingRows(ByLength):
         self.usable = 0
         if classes:
             assert self.labels is not None, "batches of classes need labels"
-            self.usable = batches.check_classes(self.labels)
+            self.usable = batches.check_classes(self.labels, name)
 
     def ordered_indices(self) -> np.ndarray:
         """Return all indices, short rows first. fairseq seeds numpy by the epoch before it calls this."""

@@ -1,14 +1,17 @@
 """Plans: published runs on paper, and what limits a run."""
 
+import dataclasses
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import toy
 
-from plugins.planning import cost, hardware, plan
-from plugins.planning.models import build, shape_of
+from plugins.planning import cost, hardware, plan, run
+from plugins.planning.memory import Memory, Run
+from plugins.planning.models import Shape, build, shape_of
 
 
 def shape(arch, words=None, options=()):
@@ -83,6 +86,101 @@ def test_unknown_architectures_and_options_are_refused():
         build("clap_roberta_tiny", None, ["--decoder-layers", "3"])
     with toy.refused("--decoder-attention-heads", "--decoder-embed-dim"):
         build("char_lm_nano", None, ["--decoder-attention-heads", "7"])
+
+
+SHAPE = Shape(
+    arch="toy", parameters=1000, trained=1000, in_layers=600, largest=100, factored=50, layers=2, width=10, heads=2,
+    inner=40, words=30, predicted=0.5, causal=True, rotary=False, dropout=0.0, attention_dropout=0.0,
+    activation_dropout=0.0, clap=False, styled=0.0,
+)  # fmt: skip
+
+
+def test_cost_of_a_small_shape():
+    """6 x 600 in the layers, 12 x 2 x 10 x 8 for attention, 6 x .5 x 10 x 30 for the output."""
+    assert cost.flops_per_token(SHAPE, 8) == 3600 + 1920 + 900
+    assert cost.compute_seconds(SHAPE, 8, tokens=100, flops=6420, mfu=0.5) == 200
+
+
+def test_frozen_parameters_are_gathered_and_have_no_gradients():
+    frozen = dataclasses.replace(SHAPE, trained=100)
+    assert cost.transfer_seconds(frozen, 2, 100, False) == 2 * 0.5 * 4 * 100 / 100
+    assert cost.transfer_seconds(frozen, 2, 100, True, batches=3) == 3 * 0.5 * 4 * 2100 / 100
+
+
+def test_numbers_of_a_plan():
+    """1,024 tokens in sequences of 8 on 4 GPUs: 32 sequences each; 10 updates; link and network of a data sheet."""
+    made = plan.make(SHAPE, request(tokens=10_200, batch=1024, length=8, gpus=4, mfu=0.5, gpu="H100"))
+    assert (made.sequences, made.update_freq, made.updates) == (32, 1, 10)
+    assert made.budget == pytest.approx(0.92 * 79.4e9)
+    assert made.compute == pytest.approx(1024 * 6420 / (4 * 989e12 * 0.5))
+    assert made.ddp == pytest.approx(2 * 0.75 * 4000 / 450e9)
+    assert made.fsdp == pytest.approx(0.75 * 12_000 / 450e9)
+    assert plan.make(SHAPE, request(gpu="h100", gpus=8)).ddp == pytest.approx(2 * 7 / 8 * 4000 / 450e9)
+    assert plan.make(SHAPE, request(gpu="h100", gpus=9)).ddp == pytest.approx(2 * 8 / 9 * 4000 / 50e9)
+
+
+def test_transfers_beyond_the_backward_pass_take_time():
+    """The backward pass is two thirds of an update."""
+    given = dict(tokens=10_240, batch=1024, length=8, gpus=4, gpu="h100")
+    slow = plan.make(SHAPE, request(**given, link=1e3))
+    assert slow.hours == pytest.approx(10 * (slow.ddp + slow.compute / 3) / 3600)
+    shared = plan.make(SHAPE, request(**given, link=1e3, shard=True))
+    assert shared.hours == pytest.approx(10 * shared.fsdp / 3600)
+    fast = plan.make(SHAPE, request(**given, link=1e15))
+    assert fast.limit == "compute" and fast.hours == pytest.approx(10 * fast.compute / 3600)
+
+
+def test_a_batch_that_does_not_fit_is_accumulated():
+    made = plan.make(shape("causal_lm_large"), request(batch=8 * 64 * 1024, length=1024))
+    assert 1 <= made.largest < 64 and made.update_freq > 1
+    assert made.update_freq * made.sequences >= 64 > (made.update_freq - 1) * made.largest
+    assert made.fsdp > cost.transfer_seconds(made.shape, 8, 300e9, True)  # once for each batch
+
+
+def test_a_report_has_the_numbers_of_the_plan():
+    made = plan.make(SHAPE, request(tokens=10_200, batch=1024, length=8, gpus=4, mfu=0.5, gpu="h100"))
+    text = plan.report(dataclasses.replace(made, memory=Memory(1e9, 2e9, 3e9, 4e9, 5.5e9), hours=2.5, largest=7))
+    for line in ("| toy, 4 x h100 |", "| 0.0 M, 0.0 M in 2 layers |", "| 32 x 8 tokens x 4 GPUs, --update-freq 1 |",
+                 "| 5.50 GB of 73.05 GB usable |", "| - weights | 1.00 GB |", "| - gradients | 2.00 GB |",
+                 "| - optimizer state | 3.00 GB |", "| - activations and loss | 4.00 GB |", "| 7 sequences |",
+                 "| updates | 10 |", "6.55e+07 in all |", "at an MFU of 50% |",
+                 "| 2.5 hours, 10 GPU hours |"):  # fmt: skip
+        assert line in text, line
+    assert "not even one sequence" in plan.report(dataclasses.replace(made, largest=0))
+    assert plan.as_dict(made)["request"]["gpus"] == 4
+
+
+def arguments(**options):
+    given = dict(arch="char_lm_nano", vocabulary=65, model_options=[], length=64, tokens=1e6, batch=640.0, gpu="h100",
+                 gpus=1, mfu=0.4, optimizer="adam", precision=None, checkpoint_activations=False, shard=False,
+                 link=None, json=True)  # fmt: skip
+    return SimpleNamespace(**given | options)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, {"precision": "mixed", "recompute": False, "optimizer": "adam", "shard": False, "link": None}),
+        ({"precision": "half", "shard": True, "gpus": 2, "link": 5.0}, {"precision": "half", "shard": True, "link": 5}),
+        ({"checkpoint_activations": True}, {"recompute": True}),
+        ({"model_options": ["--checkpoint-activations"]}, {"recompute": True}),
+    ],
+)
+def test_options_of_the_script_reach_the_plan(options, expected):
+    found = json.loads(run.run(arguments(**options)))["request"]
+    assert {name: found[name] for name in expected} == expected
+    assert run.run(arguments(json=False)).startswith("| char_lm_nano, 1 x h100 |")
+
+
+def test_a_plan_for_this_machine_is_measured(monkeypatch):
+    monkeypatch.setattr(run.timing, "seconds_of_update", lambda *given: 0.5 if given[3:] == (10, 64) else None)
+    found = json.loads(run.run(arguments(gpu="cpu")))
+    assert found["seconds"] == 0.5 and found["hours"] == pytest.approx(1e6 / 640 * 0.5 / 3600)
+    assert found["parameters"] == 804_096
+    in_float32 = plan.predict(shape("char_lm_nano", 65), Run(640, 64, "adam"))
+    assert found["peak_bytes"] == in_float32.peak
+    text = run.run(arguments(gpu="cpu", json=False))
+    assert "| 0.500 s, 1,280 tokens/s |" in text and "| 0.22 hours |" in text
 
 
 @pytest.mark.slow

@@ -54,3 +54,26 @@ def test_the_time_of_an_update_is_predicted(tmp_path, monkeypatch):
         measured = seconds(trainer, batches)
         ratios.append(timing.seconds_of_update("char_lm_nano", words, GIVEN, BATCH, LENGTH, repeats=5) / measured)
     assert statistics.median(ratios) == pytest.approx(1, abs=0.25), ratios
+
+
+def test_the_time_is_extrapolated_to_the_layers_of_the_model(monkeypatch):
+    given = []
+    monkeypatch.setattr(timing, "update", lambda arch, words, options, batch, length: given.append(options))
+    monkeypatch.setattr(timing, "medians", lambda steps, repeats: {1: 3.0, 3: 4.0})
+    options = ["--decoder-layers", "7"]
+    assert timing.seconds_of_update("char_lm_nano", None, options, 2, 8) == 6.0  # 3 and 6 layers of half a second
+    assert given == [[*options, "--decoder-layers", str(n)] for n in (1, 3)]
+
+
+def test_medians_alternate_after_a_warm_up(monkeypatch):
+    calls, now = [], 0.0
+    durations = {"a": iter([99.0, 1.0, 5.0, 2.0]), "b": iter([99.0, 4.0, 4.0, 9.0])}
+
+    def step(name):
+        nonlocal now
+        calls.append(name)
+        now += next(durations[name])
+
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now)
+    assert timing.medians({"a": lambda: step("a"), "b": lambda: step("b")}, 3) == {"a": 2.0, "b": 4.0}
+    assert calls == ["a", "b"] * 4
