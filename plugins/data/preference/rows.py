@@ -116,10 +116,11 @@ def read(path: str | Path) -> Preferences:
             raise UserError(f"{path}:{line}: {error}") from None
     if not rows:
         raise UserError(f"{path}: no rows")
-    if "score" in rows[0]:
-        return _rated(path, texts, rows)
-    if any("score" in row for row in rows):
+    ratings = sum("score" in row for row in rows)
+    if 0 < ratings < len(rows):
         raise UserError(f"{path}: some rows are comparisons and some are ratings; separate them")
+    if ratings:
+        return _rated(path, texts, rows)
     numbers = [[row[name] for row in rows] for name in ("a", "b", "outcome", "margin", "weight")]
     a, b, outcomes = (np.array(column, np.int64) for column in numbers[:3])
     return Preferences(list(texts), np.stack([a, b], 1), outcomes, *(np.array(x, np.float64) for x in numbers[3:]))

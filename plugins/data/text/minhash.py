@@ -59,12 +59,11 @@ def band_keys(values: np.ndarray) -> np.ndarray:
 
 def piece_hashes(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return a hash for each piece of each text (uint32), and where each text's begin (n,)."""
-    padding = "\0" * (WIDTH - 1)
+    padding = "\0" * WIDTH  # also after an empty text, whose piece it is
     codes = np.frombuffer(padding.join([*texts, ""]).encode("utf-32-le", "surrogatepass"), np.uint32)
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     counts = np.maximum(1, sizes - WIDTH + 1)
-    starts = np.concatenate([[0], (sizes + WIDTH - 1).cumsum()])[:-1]
-    codes = np.append(codes, np.zeros(WIDTH, np.uint32))
+    starts = np.concatenate([[0], (sizes + WIDTH).cumsum()])[:-1]
     begins = np.concatenate([[0], counts.cumsum()])[:-1]
     places = np.arange(counts.sum()) + np.repeat(starts - begins, counts)
     hashed = np.zeros(len(places), np.uint64)

@@ -71,6 +71,135 @@ def test_a_bad_row_is_named_by_its_line(tmp_path, record, named):
         rows.read(path)
 
 
+RATING, COMPARISON = {"text": "x", "score": 1}, {"chosen": "y", "rejected": "z"}
+
+
+@pytest.mark.parametrize("records", [[RATING, COMPARISON], [COMPARISON, RATING]])
+def test_ratings_among_comparisons_are_refused(tmp_path, records):
+    with toy.refused("p.jsonl"):
+        rows.read(write(tmp_path / "p.jsonl", records))
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("chosen\trejected\nx\n", ["p.tsv:2", "1 columns", 2]),
+        ("chosen\tother\nx\ty\n", ["p.tsv:1", "text_a", "other"]),
+        ("chosen,rejected\n", ["p.tsv:1", "comma"]),
+        ("chosen\trejected\n", ["p.tsv"]),
+        ("chosen\trejected\tmargin\nx\ty\tinf\n", ["p.tsv:2", "'inf'"]),
+        ("text\tscore\nx\t\n", ["p.tsv:2", "score"]),
+    ],
+)
+def test_a_bad_table_is_named_by_its_line(tmp_path, text, named):
+    (tmp_path / "p.tsv").write_text(text)
+    with toy.refused(*named):
+        rows.read(tmp_path / "p.tsv")
+
+
+def test_a_missing_file_and_bad_json_are_named(tmp_path):
+    with toy.refused(tmp_path / "p.tsv"):
+        rows.read(tmp_path / "p.tsv")
+    (tmp_path / "p.jsonl").write_text('{"chosen": "x", "rejected": "y"}\n[1]\n')
+    with toy.refused("p.jsonl:2"):
+        rows.read(tmp_path / "p.jsonl")
+    with toy.refused("p.jsonl:1", "prompt"):
+        rows.read(write(tmp_path / "p.jsonl", [{"chosen": "x", "rejected": "y", "prompt": 3}]))
+
+
+def test_empty_cells_are_the_defaults(tmp_path):
+    (tmp_path / "p.csv").write_text("chosen,rejected,margin,weight\nx,y,,\nx,z,2,0\n")
+    found = rows.read(tmp_path / "p.csv")
+    assert (found.margins.tolist(), found.weights.tolist()) == ([0, 2], [1, 0])
+    assert not found.rated
+
+
+def test_queries_group_ratings_and_a_single_query_does_not(tmp_path):
+    records = [{"text": str(i), "score": i, "query": q} for i, q in enumerate("bab")]
+    assert rows.read(write(tmp_path / "p.jsonl", records)).groups.tolist() == [1, 0, 1]
+    found = rows.read(write(tmp_path / "p.jsonl", records[::2]))
+    assert found.groups is None and found.scores.tolist() == [0, 2] and found.rated
+
+
+@pytest.mark.parametrize("names", [("train", "jsonl"), ("train", "csv"), ("train", "tsv"), ("dev", "tsv")])
+def test_a_split_is_a_file_of_its_name(tmp_path, names):
+    name, suffix = names
+    separator = {"csv": ",", "tsv": "\t"}.get(suffix)
+    path = tmp_path / f"{name}.{suffix}"
+    path.write_text(f"chosen{separator}rejected\nx{separator}y\n" if separator else '{"chosen": "x", "rejected": "y"}')
+    split = "train" if name == "train" else "valid"
+    assert rows.locate(str(tmp_path), split) == (path, False)
+    assert rows.load(str(tmp_path), split).texts == ["x", "y"]  # nothing is held out of it
+
+
+def test_names_of_a_split_are_searched_in_order(tmp_path):
+    for name in ("dev.tsv", "valid.csv", "valid.jsonl"):
+        (tmp_path / name).touch()
+    assert rows.locate(str(tmp_path), "valid")[0].name == "valid.jsonl"
+    with toy.refused(tmp_path, "test.jsonl"):
+        rows.locate(str(tmp_path), "test")
+
+
+def many(path, count=400, texts=60):
+    draw = np.random.default_rng(0)
+    pairs = [draw.choice(texts, 2, replace=False) for _ in range(count)]
+    return write(path, [{"chosen": f"text {a}", "rejected": f"text {b}", "margin": int(a)} for a, b in pairs])
+
+
+def test_a_tenth_of_the_texts_is_held_out_and_its_comparisons_with_others_are_left_out(tmp_path, caplog):
+    path = many(tmp_path / "p.jsonl", count=3000, texts=2000)
+    with caplog.at_level("INFO"):
+        train, valid = (rows.load(str(path), split) for split in ("train", "valid"))
+    assert len(train.texts) + len(valid.texts) > 1800
+    assert 0.065 < len(valid.texts) / len(train.texts + valid.texts) < 0.135  # 0.1, standard deviation 0.007
+    for part in (train, valid):  # margins are the number of the better text
+        assert [part.texts[a] for a, _ in part.pairs] == [f"text {margin:g}" for margin in part.margins]
+    (record,) = caplog.records
+    assert record.args[1:] == (3000 - len(train.pairs) - len(valid.pairs), 3000)
+
+
+@pytest.mark.parametrize(("fraction", "split"), [(0.0, "valid"), (1.0, "train")])
+def test_a_split_without_texts_is_refused(tmp_path, fraction, split):
+    path = many(tmp_path / "p.jsonl", 10)
+    with toy.refused(path, f"{split} split"):
+        rows.load(str(path), split, fraction)
+    with toy.refused(path, "test split"):
+        rows.load(str(path), "test")
+
+
+def test_comparisons_that_are_all_cut_are_refused(tmp_path):
+    """Two texts, one in each part."""
+    texts = [f"text {i}" for i in range(40)]
+    part = [text for text in texts if rows.text_hash(text) % 10_000 < 5000]
+    path = write(tmp_path / "p.jsonl", [{"chosen": part[0], "rejected": next(t for t in texts if t not in part)}])
+    with toy.refused(path):
+        rows.load(str(path), "valid", 0.5)
+
+
+def test_ratings_keep_scores_and_groups_of_their_part(tmp_path):
+    records = [{"text": f"text {i}", "score": i, "query": str(i % 2)} for i in range(50)]
+    path = write(tmp_path / "p.jsonl", records)
+    for split in ("train", "valid"):
+        found = rows.load(str(path), split, 0.4)
+        numbers = [int(text.split()[1]) for text in found.texts]
+        assert found.scores.tolist() == numbers and found.groups.tolist() == [n % 2 for n in numbers]
+
+
+def test_equal_ratings_are_not_compared_and_each_text_starts_its_comparisons():
+    none = np.zeros(0)
+    found = rows.Preferences(
+        list("abcd"), np.zeros((0, 2), int), none.astype(int), none, none, np.array([1.0, 1, 2, 3])
+    )
+    compared = rows.compare(found, min_gap=0, per_text=9)
+    assert compared.pairs.tolist() == [[2, 0], [2, 1], [3, 0], [3, 1], [3, 2]]
+    assert compared.outcomes.tolist() == [0] * 5
+    assert compared.margins.tolist() == [0] * 5 and compared.weights.tolist() == [1] * 5
+    assert rows.compare(found, min_gap=2).pairs.tolist() == [[3, 0], [3, 1]]  # exactly the gap
+    few, again, other = (rows.compare(found, 0, per_text=1, seed=seed).pairs.tolist() for seed in (1, 1, 5))
+    assert few == again and 2 <= len(few) <= 4
+    assert any(rows.compare(found, 0, 1, seed).pairs.tolist() != few for seed in range(2, 9)) or other != few
+
+
 def test_a_text_that_is_rated_twice_is_refused(tmp_path):
     path = write(tmp_path / "p.jsonl", [{"text": "x", "score": 1}, {"text": "x", "score": 2}])
     with toy.refused("p.jsonl", 1):

@@ -1,6 +1,7 @@
 """Blocks of a corpus and its shards."""
 
 import gzip
+import hashlib
 import json
 
 import pytest
@@ -9,6 +10,8 @@ import toy
 from plugins.data.text import blocks as reading
 from plugins.data.text.blocks import Block, Span, blocks, boundary, line_at, parse, shards_of, text_source
 from plugins.data.text.documents import read_documents
+
+BLOCK, LONGEST = reading.BLOCK, reading.LONGEST  # before the fixture changes them
 
 DOCUMENTS = [[f"line {line} of document {number}" for line in range(number % 4 + 1)] for number in range(60)]
 TEXT = "\n\n".join("\n".join(lines) for lines in DOCUMENTS)
@@ -139,3 +142,66 @@ def test_a_long_line_of_text_is_cut_between_words(tmp_path):
 def test_lines_are_counted_from_one(tmp_path):
     source = write(tmp_path / "a.txt", "a\nbc\nd")
     assert [line_at(source, offset) for offset in range(6)] == [1, 1, 2, 2, 2, 3]
+
+
+def test_a_boundary_at_a_record_is_that_record(tmp_path):
+    source = write(tmp_path / "a.jsonl", '{"text": "a"}\n' * 4)
+    assert [boundary(source, offset, 56) for offset in (-5, 0, 1, 14, 15, 42, 43, 56, 60)] == [
+        0, 0, 14, 14, 28, 42, 56, 56, 56,
+    ]  # fmt: skip
+
+
+def test_a_boundary_in_a_text_is_after_an_empty_line(tmp_path):
+    source = write(tmp_path / "a.txt", "ab\ncd\n\nef\n\n")
+    assert [boundary(source, offset, 11) for offset in (1, 3, 6, 8)] == [7, 7, 7, 11]
+
+
+def test_progress_offsets_and_digests_of_blocks(tmp_path):
+    text = "a" * 60 + "\n\n" + "b" * 60 + "\n\nc"
+    source = write(tmp_path / "a.txt", text)
+    read = []
+    found = list(blocks(Span(source, 0, len(text)), "text", read))
+    assert [(block.offset, len(block.content), block.stored) for block in found] == [
+        (0, 62, 64),
+        (62, 62, 61),
+        (124, 1, 0),
+    ]
+    assert read == [
+        {"file": source.name, "start": 0, "bytes": 125, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    ]
+    read.clear()
+    (block,) = blocks(Span(source, 62, 124, whole=False), "text", read)
+    assert (block.offset, block.content, block.stored) == (62, text[62:124].encode(), 62)
+    assert read[0]["sha256"] == hashlib.sha256(text[62:124].encode()).hexdigest()
+
+
+def test_a_json_array_is_not_divided_and_each_shard_has_its_middle(tmp_path):
+    array = json.dumps([{"text": "x" * 20}] * 4)
+    sources = [write(tmp_path / f"{n}.json", array) for n in range(3)]
+    assert [[span.source for span in spans] for spans in shards_of(sources, 3)] == [[source] for source in sources]
+    assert [len(spans) for spans in shards_of(sources[:1], 3)] == [0, 1, 0]
+
+
+def test_documents_in_memory_are_stripped_lines_or_whole():
+    block = Block(None, 0, [" a \n\nb", " \n", "c"])
+    assert (parse(block, "text").lines, parse(block, "text").starts) == (["a", "b", "c"], [0, 2])
+    assert parse(block, "text", True).lines == [" a \n\nb", "c"] and parse(block, "text", True).starts == [0, 1]
+
+
+def test_the_rest_of_a_long_document_is_an_item_too():
+    block = Block(text_source("a.txt", "text"), 5, b"end\n\nnext\nlines\n", continues=True)
+    parsed = parse(block, "text")
+    assert (parsed.lines, parsed.starts) == (["end", "next", "lines"], [1])
+    assert parse(block, "text", True).lines == ["end", "next\nlines"]
+
+
+def test_a_byte_order_mark_is_removed_at_the_start_of_a_file_alone(tmp_path):
+    source = text_source("a.txt", "text")
+    assert parse(Block(source, 0, b"\xef\xbb\xbfa"), "text").lines == ["a"]
+    assert parse(Block(source, 9, b"\xef\xbb\xbfa"), "text").lines == ["\ufeffa"]
+    with toy.refused(f"{tmp_path / 'b.txt'}:2", "0xff", 5):
+        documents_of(whole(write(tmp_path / "b.txt", b"\xef\xbb\xbfa\n\xff")))
+
+
+def test_the_limits_of_blocks_and_lines():
+    assert (BLOCK, LONGEST) == (2**20, 2**25)

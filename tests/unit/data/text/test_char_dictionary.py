@@ -60,3 +60,23 @@ def test_the_state_is_plain_and_gives_the_dictionary_back(dictionary):
 def test_a_character_twice_is_refused():
     with toy.refused(error=ValueError):
         CharDictionary("aba")
+
+
+def test_ids_of_code_points_reach_at_least_the_last_one():
+    dictionary = CharDictionary("ca")
+    assert dictionary.ids_of(100).tolist()[96:] == [2, 1, 2, 0, 2]
+    assert len(dictionary.ids_of(5)) == 100
+
+
+def test_half_a_surrogate_pair_is_unseen_and_bytes_are_bytes():
+    with toy.refused("U+DCFF", 2):
+        CharDictionary("a").encode("a\udcff")
+    dictionary = CharDictionary.of_bytes()
+    assert dictionary.encode(b"\xff\x00").tolist() == [255, 0]
+    assert dictionary.encode("\udcff").tolist() == [63]
+
+
+def test_bytes_are_all_256_in_order():
+    for symbols in (["a"], [*map(chr, range(255, -1, -1))]):
+        with toy.refused(error=ValueError):
+            CharDictionary(symbols, "byte")

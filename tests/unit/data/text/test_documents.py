@@ -4,8 +4,10 @@ import os
 
 import pytest
 
-from plugins.data.text.documents import embedded_corpus, read_documents
+from plugins.data.text import documents
+from plugins.data.text.documents import embedded_corpus, read_documents, text_of
 from plugins.data.text.prose import paragraphs
+from plugins.data.text.records import BadRow
 from plugins.errors import UserError
 
 
@@ -199,3 +201,24 @@ def test_the_embedded_corpus_is_english(prose):
     words = " ".join(prose).lower().split()
     assert 0.04 < words.count("the") / len(words) < 0.12
     assert not any(">>>" in document for document in prose)
+
+
+@pytest.mark.parametrize(
+    ("record", "named", "hint"),
+    [({"a": 1}, "'text'", True), ({"text": 1}, "a number", False), (BadRow("no object"), "no object", False)],
+)
+def test_the_flag_of_a_key_is_named_where_the_key_is_missing(record, named, hint):
+    with pytest.raises(UserError) as error:
+        text_of(record, "text", "f:3", "--style-key", "style")
+    assert str(error.value).startswith("f:3: ") and named in str(error.value)
+    assert ("--style-key" in str(error.value)) is hint
+
+
+def test_of_repeated_paragraphs_the_first_stays(monkeypatch):
+    a, b, c = (f"This is one of the sentences that the {name} is made of." for name in ("book", "page", "line"))
+    texts = [f"{a}\n\n{a}", "", a, f"{b}\n\n{a}", c]
+    monkeypatch.setattr(documents, "installed_texts", lambda skipped: iter(texts))
+    assert list(documents.embedded_corpus()) == [a, b, c]
+    size = len(a) + len(b) + 2
+    assert list(documents.embedded_corpus(size)) == [a, b]  # the limit is reached
+    assert list(documents.embedded_corpus(size + 1)) == [a, b, c]

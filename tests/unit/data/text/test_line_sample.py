@@ -42,3 +42,33 @@ def test_lines_are_a_sequence():
     assert (len(lines), lines[0], lines[1], lines[-1], lines[0:2]) == (3, "a", "éb", "", ["a", "éb"])
     with pytest.raises(IndexError):
         lines[3]
+
+
+def test_a_sample_is_shrunk_at_one_and_a_half_times_its_size():
+    found = LineSample(20)
+    found.add(draw(["x" * 10] * 3, np.arange(3), (1,), np.inf))
+    assert found.limit == np.inf
+    found.add(draw(["x"], np.array([3]), (2,), np.inf))
+    assert 0 < found.limit < 1 and len(found.lines()) in (2, 3)
+
+
+def test_a_block_keeps_lines_up_to_the_limit():
+    lines = [str(i) for i in range(1000)]
+    everything, half = (draw(lines, np.arange(1000), (1,), limit) for limit in (np.inf, 0.5))
+    chosen = everything.draws <= 0.5
+    assert 400 < chosen.sum() < 600
+    assert half.draws.tolist() == everything.draws[chosen].tolist()
+    assert half.documents.tolist() == np.flatnonzero(chosen).tolist()
+    assert list(Lines(half.text, half.sizes)) == [str(i) for i in half.documents]
+
+
+def test_an_empty_sample_has_no_lines():
+    assert list(LineSample().lines()) == [] and list(LineSample().lines(np.zeros(0, bool))) == []
+
+
+def test_lines_are_indexed_from_both_ends():
+    lines = Lines(b"abbccc", np.array([1, 2, 3]))
+    assert (lines[-3], lines[-1], lines[1:], lines[::-1]) == ("a", "ccc", ["bb", "ccc"], ["ccc", "bb", "a"])
+    for index in (3, -4):
+        with pytest.raises(IndexError):
+            lines[index]

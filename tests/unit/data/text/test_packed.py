@@ -80,3 +80,86 @@ def test_the_format_is_that_of_the_first_bytes(tmp_path):
     assert packing(write(tmp_path / "c.txt", b"\x28\xb5\x2f\xfdabc")) == "zstd"
     assert packing(tmp_path / "missing") is None
     assert [without_suffix(name) for name in ("a.jsonl.gz", "a.txt.ZST", "b.txt")] == ["a.jsonl", "a.txt", "b.txt"]
+
+
+def test_files_are_closed_and_named_as_wanted(tmp_path):
+    with PackedFile(write(tmp_path / "a", TEXT), name="b") as file:
+        assert (file.name, file.read(0), file.position) == ("b", b"", 0)
+        assert file.read(5) == TEXT[:5]
+    with pytest.raises(ValueError, match="closed"):
+        file.read(1)
+    with toy.refused("b.gz"):
+        content(write(tmp_path / "a.gz", gzip.compress(TEXT)[:-20]), name="b.gz")
+
+
+def test_an_error_of_the_disk_is_named(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise OSError(5, "Input/output error")
+
+    with PackedFile(write(tmp_path / "a", TEXT)) as file:
+        monkeypatch.setattr(file, "_file", type("Broken", (), {"read": fail, "close": lambda self: None})())
+        with toy.refused(tmp_path / "a", "Input/output error"):
+            file.read(1)
+    monkeypatch.setattr(packed, "_Hashed", fail)
+    with toy.refused(tmp_path / "a", "Input/output error"):
+        PackedFile(tmp_path / "a")
+
+
+class Frame:
+    """A frame of zstd as the package zstandard gives it: here a length in a byte, then the text in upper case."""
+
+    def __init__(self):
+        self.left, self.eof, self.unused_data = None, False, b""
+
+    def decompress(self, data):
+        if self.left is None:
+            self.left, data = data[0], data[1:]
+        part, self.unused_data = data[: self.left], data[self.left :]
+        self.left -= len(part)
+        self.eof = not self.left
+        return part.upper()
+
+
+@pytest.fixture
+def zstandard(monkeypatch):
+    """The package zstandard alone, with :class:`Frame`."""
+
+    class Decompressor:
+        def __init__(self, max_window_size):
+            assert max_window_size == 2**27
+
+        def decompressobj(self):
+            return Frame()
+
+    class Package:
+        ZstdDecompressor = Decompressor
+
+    def found(name):
+        if name != "zstandard":
+            raise ModuleNotFoundError(name)
+        return Package
+
+    monkeypatch.setattr(packed.importlib, "import_module", found)
+    monkeypatch.setattr(packed, "packing", lambda path: "zstd")
+    monkeypatch.setattr(packed._ZstandardReader, "_SLICE", 3)
+
+
+def test_frames_are_decompressed_slice_by_slice(tmp_path, zstandard):
+    assert content(write(tmp_path / "a", b"\x07abcdefg\x02hi"))[0] == b"ABCDEFGHI"
+    with PackedFile(tmp_path / "a") as file:
+        assert [file.read(4), file.read(4), file.read(4), file.read(4)] == [b"ABCD", b"EFGH", b"I", b""]
+    with toy.refused(tmp_path / "a", "unzstd"):
+        content(write(tmp_path / "a", b"\x07abcdefg\x03hi"))
+
+
+def test_a_module_of_python_is_preferred(monkeypatch):
+    asked = []
+
+    def found(name):
+        asked.append(name)
+        if name == "compression.zstd":
+            raise ModuleNotFoundError(name)
+        return type("Module", (), {"ZstdFile": "reader"})
+
+    monkeypatch.setattr(packed.importlib, "import_module", found)
+    assert packed._zstd_reader("a") == "reader" and asked == ["compression.zstd", "backports.zstd"]

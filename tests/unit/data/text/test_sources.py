@@ -190,3 +190,58 @@ def test_compressed_files_are_read_like_plain_ones(tmp_path, monkeypatch):
     assert [(source.style, source.is_json) for source in found] == [("poe", False), ("two", True)]
     assert texts(tmp_path / "poe.txt.gz") == [(None, "aé🙂b\n")]
     assert texts(tmp_path / "two.jsonl.gz") == [(None, "a"), (None, "b")]
+
+
+def test_progress_is_in_stored_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "CHUNK", 4)
+    write(tmp_path, a_txt="abcdefghij", b_jsonl='{"text": "abc"}\n{"text": "d"}')
+    for name, expected in (("a.txt", [4, 4, 2]), ("b.jsonl", [4, 2])):
+        steps = []
+        (source,) = find_sources([str(tmp_path / name)], Reading())
+        for document in read_documents(source, Reading(), steps.append):
+            list(document.chunks)
+        assert steps == expected
+
+
+def test_records_as_bytes(tmp_path):
+    write(tmp_path, a_jsonl='{"text": "é"}')
+    assert texts(tmp_path / "a.jsonl", unit="byte") == [(None, "\xc3\xa9")]
+
+
+@pytest.mark.parametrize(
+    ("fractions", "shares"),
+    [((0.1, 0.0, False, False), (0.9, 1)), ((0.1, 0.2, True, False), (0.8, 0.8)), ((0.1, 0.2, False, True), (0.9, 1)),
+     ((1.0, 0.0, False, False), (0, 1)), ((0.0, 1.0, False, False), (0, 0))],
+)  # fmt: skip
+def test_files_of_a_split_replace_its_fraction(fractions, shares):
+    valid, test, valid_file, test_file = fractions
+    spec = CorpusSpec(("x",), Reading(), valid, test, ("v",) * valid_file, ("t",) * test_file)
+    assert tuple(map(float, spec.shares())) == shares
+
+
+def test_a_negative_fraction_is_refused():
+    with toy.refused("--valid-fraction -0.1"):
+        CorpusSpec(("x",), valid_fraction=-0.1, test_fraction=0.5).shares()
+
+
+def test_hidden_folders_are_not_searched_and_a_file_without_permission_is_named(tmp_path, monkeypatch):
+    write(tmp_path, a_txt="a")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "b.txt").write_text("b")
+    assert sources.files_in(str(tmp_path)) == [str(tmp_path / "a.txt")]
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK)
+    with toy.refused(tmp_path / "a.txt"):
+        find_sources([str(tmp_path)], Reading())
+
+
+def test_compressed_files_of_other_formats_are_bytes_where_bytes_are_wanted(tmp_path):
+    write(tmp_path, a_bz2=b"BZh9abc")
+    assert texts(tmp_path / "a.bz2", unit="byte") == [(None, "BZh9abc")]
+    with toy.refused("a.bz2"):
+        texts(tmp_path / "a.bz2")
+
+
+def test_a_style_of_a_folder_is_that_of_its_own_folder(tmp_path):
+    write(tmp_path, drama__a_txt="d")
+    assert find_sources([str(tmp_path)], Reading(style_from="folder"))[0].style == "drama"
+    assert find_sources([str(tmp_path / "drama" / "a.txt")], Reading(style_from="folder"))[0].style == "drama"

@@ -9,7 +9,7 @@ import torch
 import toy
 
 from plugins.data.text.causal_tokenizers import Characters, read_tokenizer
-from plugins.data.text.token_dictionary import END, TokenDictionary
+from plugins.data.text.token_dictionary import END, TokenDictionary, check_size
 from plugins.errors import UserError
 
 TEXT = ["hello world, it's what it's about: the thing\n\tand 123 others\n", "שלום עולם 🙂 naïve café", "don't  stop"]
@@ -206,3 +206,35 @@ def read_tokenizer_of(vocabulary):
     from plugins.data.text.causal_tokenizers import ByteLevelBPE
 
     return ByteLevelBPE(vocabulary, [])
+
+
+def test_a_table_of_another_size_is_named():
+    dictionary = TokenDictionary(Characters("ab"))
+    check_size(dictionary, 3, "x.pt")
+    with toy.refused("x.pt", 4, 3):
+        check_size(dictionary, 4, "x.pt")
+
+
+def test_unknown_words_and_ends():
+    dictionary = TokenDictionary(Characters("ab"))
+    assert (dictionary.index("a"), dictionary.index("zz"), dictionary.unk()) == (0, 3, 3)
+    dictionary.add_symbol("<unk>", n=7)
+    assert (dictionary.index("zz"), dictionary.unk(), dictionary.count[-1], dictionary.count[0]) == (3, 3, 7, 1)
+    assert TokenDictionary(Characters("ab"), ["x", "</s>"]).symbols == ["a", "b", "x", "</s>"]  # no other end
+    assert TokenDictionary(Characters("ab"), ["</s>", END]).eos() == 3
+
+
+def test_identical_files_are_not_written_again(tmp_path):
+    dictionary = TokenDictionary(Characters("ab"))
+    dictionary.save_files(tmp_path)
+    path = tmp_path / "characters.json"
+    before = path.stat().st_ino
+    dictionary.save_files(tmp_path)
+    assert path.stat().st_ino == before
+    TokenDictionary(Characters("abc")).save_files(tmp_path)
+    assert json.loads(path.read_text()) == ["a", "b", "c"]
+
+
+def test_ids_of_symbols_and_text_alternate_in_decoding():
+    dictionary = TokenDictionary(Characters("ab"), ["<x>"])
+    assert dictionary.decode([0, 2, 1, 1, 3, 4, 9]) == f"a<x>bb{END}"

@@ -142,3 +142,57 @@ def test_large_texts_are_sampled_by_seed(monkeypatch):
     assert first == sorted(first, key=lines.index), "in order"
     monkeypatch.setattr(tokenizers, "_TRAINING_BYTES", 10**6)
     assert tokenizers._sample(lines, 1) == lines
+
+
+def test_symbols_are_pieces_with_counts_of_zero_and_no_controls(trained):
+    dictionary = trained.dictionary()
+    assert dictionary.symbols[:4] == ["<s>", "<pad>", "</s>", "<unk>"] and set(dictionary.count[4:]) == {0}
+    assert dictionary.symbols[4:] == [
+        trained.processor.IdToPiece(i) for i in range(1, trained.processor.GetPieceSize())
+    ]
+
+
+def test_a_lossless_model_keeps_blanks_and_has_pieces_for_bytes():
+    tokenizer = SentencePieceTokenizer.train_lossless([*LINES, "", "  "], 400)
+    for text in ("  two  blanks ", "a\nb", "☃"):
+        assert tokenizer.processor.Decode(tokenizer.processor.Encode(text)) == text
+    with toy.refused(10):
+        SentencePieceTokenizer.train_lossless(LINES, 10)
+
+
+@pytest.mark.parametrize(("length", "parts"), [(4000, 1), (4001, 2), (8000, 2), (8001, 3)])
+def test_long_words_are_cut_for_training(length, parts):
+    assert "".join(tokenizers._without_long_words("x" * length)) == "x" * length
+    assert len(tokenizers._without_long_words("x" * length)) == parts
+    assert tokenizers._without_long_words("x " * length) == ["x " * length]
+
+
+@pytest.mark.parametrize(("length", "apart"), [(2_000_000, False), (2_000_001, True)])
+def test_large_texts_are_trained_on_in_another_process(monkeypatch, length, apart):
+    seen = []
+    for name in ("train", "train_apart"):
+        fake = lambda lines, options, name=name: seen.append((name, options)) or b""  # noqa: E731
+        monkeypatch.setattr(tokenizers.sentencepiece_training, name, fake)
+    tokenizers._train(["x" * length], 100, 1, {"byte_fallback": True})
+    ((name, options),) = seen
+    assert name == ("train_apart" if apart else "train")
+    assert options == {
+        "model_type": "unigram", "vocab_size": 100, "bos_id": -1, "eos_id": -1, "max_sentence_length": 2**30,
+        "num_threads": 4, "minloglevel": 2, "byte_fallback": True,
+    }  # fmt: skip
+
+
+def test_an_unforeseen_error_of_sentencepiece_is_one_line():
+    assert tokenizers._training_error("a\n b", 50) == "sentencepiece failed with --vocab-size 50: a b"
+
+
+def test_a_text_of_exactly_the_limit_is_used_whole(monkeypatch):
+    monkeypatch.setattr(tokenizers, "_TRAINING_BYTES", 6)
+    assert tokenizers._sample(["ab", "é", "cd"], 1) == ["ab", "é", "cd"]
+    assert len(tokenizers._sample(["ab", "é", "cd", "e"], 1)) == 3
+
+
+def test_merges_of_gpt2_are_read_whole(gpt2_folder):
+    (gpt2_folder / "encoder.json").write_text(json.dumps({"t": 0, "h": 1, "e": 2, "th": 3, "the": 4}))
+    (gpt2_folder / "vocab.bpe").write_text("#version: 0.2\nt h\nth e\n")
+    assert GPT2Tokenizer(gpt2_folder).encode("the") == ["4"]

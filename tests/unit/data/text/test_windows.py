@@ -165,3 +165,28 @@ def test_the_first_epoch_is_number_one():
 
 def test_a_text_shorter_than_a_window_is_one_window():
     assert len(RandomWindows(split(5), 8, -1, seed=3, most=10)) == 1
+
+
+def test_windows_have_no_context_unless_it_is_wanted():
+    batch = ConsecutiveWindows(split(20), 8, PAD).collater([1])
+    assert batch["net_input"]["src_tokens"].tolist() == [[*range(8, 16)]] and "start_indices" not in batch
+    assert batch["predicted"] == {"rows": None, "count": 8, "most": 8} and batch["id"].tolist() == [1]
+
+
+def test_predicted_positions_leave_out_padding_and_context():
+    batch = ConsecutiveWindows(split(3, 20), 8, PAD, context=5).collater([0, 2])
+    assert batch["predicted"]["rows"].tolist() == [0, 1, *range(18, 26)] and batch["predicted"]["most"] == 8
+    assert batch["ntokens"] == batch["predicted"]["count"] == 10
+
+
+def test_sizes_and_epochs_are_reported_to_fairseq():
+    windows = RandomWindows(split(30), 4, PAD, seed=3, most=10)
+    assert windows.size(0) == windows.num_tokens(3) == 4
+    assert not windows.can_reuse_epoch_itr_across_epochs and ConsecutiveWindows(split(30), 4, PAD)[3] == 3
+
+
+def test_windows_are_the_same_in_every_version():
+    """A resumed run sees the windows that it would have seen; the numbers are those of the first release."""
+    found = RandomWindows(split(500, 300), 8, PAD, seed=5, most=100)
+    found.set_epoch(2)
+    assert found.locate(np.array([0, 1, 7]))[1].tolist() == [709, 592, 68]
