@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from plugins import locks
 from plugins.errors import UserError
 
+_OF_TORCH = ("PytorchStreamWriter failed writing", "inline_container.cc")
 ABANDONED = 60  # seconds after which an unlocked temporary file is the remains of a killed process
 
 
@@ -19,12 +21,13 @@ class NotWritten(UserError):
     """A file or folder cannot be written.
 
     Attributes:
+        path: the file or folder.
         reason: why, for example ``No space left on device``.
     """
 
     def __init__(self, path: str | Path, reason: str):
         super().__init__(f"{path}: cannot be written ({reason})")
-        self.reason = reason
+        self.path, self.reason = Path(path), reason
 
     def __reduce__(self):
         return UserError, (str(self),)
@@ -81,8 +84,8 @@ def write_failure(error: BaseException | None) -> str | None:
     """Return why writing failed, if an exception comes from that; torch raises RuntimeError on a full disk."""
     while error is not None:
         if isinstance(error, OSError):
-            return error.strerror or str(error)
-        if isinstance(error, RuntimeError) and "PytorchStreamWriter failed writing" in str(error):
+            return error.strerror or f"no space left, or the disk failed: {error}"  # numpy gives no errno
+        if isinstance(error, RuntimeError) and any(text in str(error) for text in _OF_TORCH):
             return "no space left, or the disk failed"
         error = error.__cause__ or error.__context__
     return None
@@ -110,6 +113,10 @@ def temporary_folder(path: str | Path) -> Iterator[Path]:
         lock = os.open(part, os.O_RDONLY)
         _try_lock(lock)
         yield part
+    except NotWritten as error:
+        if error.path.is_relative_to(part):  # name the folder instead of its temporary name
+            raise NotWritten(path, error.reason) from error
+        raise
     except (OSError, RuntimeError) as error:
         if reason := write_failure(error):
             raise NotWritten(path, reason) from error
@@ -118,6 +125,34 @@ def temporary_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
         if lock >= 0:
             os.close(lock)
+
+
+@contextmanager
+def staging(folder: str | Path) -> Iterator[Path]:
+    """Write the files of a folder together: yield a staging folder; on success, move its files into ``folder``.
+
+    Files of the same names are replaced and other files in ``folder`` are kept. On failure nothing changes, and a
+    folder that did not exist is not created. ``folder`` is locked meanwhile (:mod:`plugins.locks`).
+
+    Raises:
+        UserError: another process writes to the folder, or it cannot be written, for example because the disk is full.
+    """
+    folder, existed = Path(folder), os.path.isdir(folder)
+    lock = locks.lock(folder)
+    try:
+        with temporary_folder(folder / "files") as part:
+            yield part
+            for path in sorted(path for path in part.rglob("*") if not path.is_dir()):
+                target = folder / path.relative_to(part)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(path, target)
+    except NotWritten as error:
+        raise NotWritten(folder, error.reason) from error
+    finally:
+        lock.release()
+        if not existed:
+            with suppress(OSError):  # it has files
+                folder.rmdir()
 
 
 def remove_abandoned(path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from plugins.atomic import make_folder as make_folder  # one import for what most callers need
 from plugins.atomic import replacing
+from plugins.atomic import staging as staging
 from plugins.errors import UserError, shown
 from plugins.plain_data import BadData, parse_json, parse_yaml
 

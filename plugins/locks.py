@@ -68,13 +68,13 @@ class FolderLock:
         return {VARIABLE: str(self.path)}
 
     def name_holder(self, process: int, command: str) -> None:
-        """Write into the lock file which process other programs should name."""
+        """Write into the lock file which process other programs should name; on a full disk it stays empty."""
         if self._file is None:
             return
-        self._file.seek(0)
-        self._file.truncate()
-        self._file.write(f"{process}\n{platform.node()}\n{' '.join(command.split())[:200]}\n")
-        self._file.flush()
+        content = f"{process}\n{platform.node()}\n{' '.join(command.split())[:200]}\n"
+        with suppress(OSError):
+            os.ftruncate(self._file.fileno(), 0)
+            os.pwrite(self._file.fileno(), content.encode(errors="replace"), 0)
 
     def release(self) -> None:
         """Release the lock and delete its file."""

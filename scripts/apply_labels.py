@@ -58,10 +58,10 @@ def main():
         texts, label = columns.known_columns(args.data, args.text, args.label)
     rows = mending.cells(args.data, texts, label, header)
     content, log = mending.mended(args.data, rows, judgments, names)
-    with replacing(args.output) as part:
-        part.write_bytes(mending.packed(content, args.output))
     keys = ("row", "old", "new")
-    formats.write_csv(log_path, {key: [entry[key] for entry in log] for key in keys})
+    with replacing(args.output) as part, replacing(log_path) as log_part:
+        part.write_bytes(mending.packed(content, args.output))
+        formats.write_csv(log_part, {key: [entry[key] for entry in log] for key in keys})
     new = sorted({entry["new"] for entry in log} - {cell.label for cell in rows})
     if new:
         print(f"warning: no other row has the label {', '.join(map(shown, new))}")

@@ -79,14 +79,16 @@ def main():
     flags.check_columns([args.data], args)
     from plugins.diagnostics import planted
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read
+    from plugins.files import check_not_read, staging
     from plugins.glue import label_benchmark
 
     report_in_one_line()
     names = ("results.md", "results.csv", "summary.json", "precision.png", "planted.npz")
     check_not_read([args.output, *(args.output / name for name in names)], [*used, args.checkpoint])
     found = planted.read(args.planted) if args.planted else trained(args)
-    summary = label_benchmark.write(args.output, label_benchmark.measure(found), shlex.join(["python", *sys.argv]))
+    results = label_benchmark.measure(found)
+    with staging(args.output) as folder:
+        summary = label_benchmark.write(folder, results, shlex.join(["python", *sys.argv]))
     print((args.output / "results.md").read_text(encoding="utf-8"))
     print(f"cleanlab's best score here: {summary['cleanlab_best']}; everything is in {args.output}/")
 

@@ -66,7 +66,7 @@ def main():
     from plugins.data.glue import dataset
     from plugins.diagnostics import datasets, specifications
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read
+    from plugins.files import check_not_read, staging
     from plugins.glue import augmentation, cross_fitting
 
     report_in_one_line()
@@ -83,7 +83,9 @@ def main():
     found = augmentation.run(rows, specifications.read(args.specs), args.number, ranker_options.ranker(args),
                              args.aggregate, list(dict.fromkeys(args.seeds)), args.held_out, setting,
                              resources)  # fmt: skip
-    print(augmentation.write(args.output, found, shlex.join(["python", *sys.argv])))
+    with staging(args.output) as folder:
+        text = augmentation.write(folder, found, shlex.join(["python", *sys.argv]))
+    print(text)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import argparse
 import csv
 import difflib
 import json
+import math
 import os
 import re
 import stat
@@ -23,13 +24,25 @@ LARGE = 100_000_000  # bytes that take seconds to convert
 WEIGHTS = ("*.safetensors", "*.bin", "model.pt")
 RECORDS = 100  # of a JSON lines file searched for a column, at most
 PICTURES = (".eps", ".jpeg", ".jpg", ".pdf", ".pgf", ".png", ".ps", ".svg", ".svgz", ".tif", ".tiff", ".webp", "")
+MAY_BE_EMPTY = ("TEXT", "SENTENCE", "'--FLAG ...'")  # metavars
 CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt")  # as plugins.checkpoints.find_checkpoint
 
 Paths = Iterable[str | Path | None]
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of arguments that escapes the control characters of file names in its errors."""
+    """A parser of arguments that escapes the control characters of file names in its errors.
+
+    Empty values, except of :data:`MAY_BE_EMPTY`, and numbers that are not finite are errors.
+    """
+
+    def _get_value(self, action: argparse.Action, text: str) -> object:
+        if text == "" and action.metavar not in MAY_BE_EMPTY and action.default != "":
+            raise argparse.ArgumentError(action, "the value is empty")
+        value = super()._get_value(action, text)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise argparse.ArgumentError(action, f"must be a finite number, but is {text}")
+        return value
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and the error; exit with status 2."""

@@ -41,7 +41,7 @@ def main():
 
     from plugins.diagnostics import comparison, comparison_report, datasets
     from plugins.errors import check, report_in_one_line
-    from plugins.files import check_not_read, read_yaml
+    from plugins.files import check_not_read, read_yaml, staging
 
     report_in_one_line()
     written = [args.output / name for name in ("conflicts.csv", "disagreements.csv", "summary.json", "summary.md")]
@@ -59,9 +59,10 @@ def main():
             kept.append(np.sort(np.concatenate(drawn)))
         rows = [part.take(own) for part, own in zip(rows, kept, strict=True)]
         labels = [own[chosen] for own, chosen in zip(labels, kept, strict=True)]
-    pairs = comparison.conflicts(*rows, labels, args.similarity)
-    found = comparison.compare(*rows, labels, len(classes))
-    text = comparison_report.write(args.output, rows, labels, classes, pairs, found)
+    with staging(args.output) as folder:
+        pairs = comparison.conflicts(*rows, labels, args.similarity)
+        found = comparison.compare(*rows, labels, len(classes))
+        text = comparison_report.write(folder, rows, labels, classes, pairs, found)
     print(text)
     print(f"everything is in {args.output}/")
 

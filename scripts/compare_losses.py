@@ -61,7 +61,7 @@ def main() -> None:
     from plugins.checkpoints import model_name, read_state
     from plugins.embeddings import comparison, evaluation
     from plugins.errors import UserError, report_in_one_line
-    from plugins.files import check_not_read, write_json, write_text
+    from plugins.files import check_not_read, staging, write_json, write_text
     from plugins.jobs import Runner
 
     report_in_one_line()
@@ -94,9 +94,10 @@ def main() -> None:
     for name in names:
         scores[name] = [found[f"{best[name].name}-seed{seed}"] for seed in range(1, args.seeds + 1)]
     chosen = {name: setting.name.removeprefix(f"{name}-") for name, setting in best.items()}
-    write_json(args.output / "metrics.json", {"settings": chosen, "scores": scores}, indent=1)
     text = comparison.table(scores, chosen)
-    write_text(args.output / "table.md", text + "\n")
+    with staging(args.output) as folder:
+        write_json(folder / "metrics.json", {"settings": chosen, "scores": scores}, indent=1)
+        write_text(folder / "table.md", text + "\n")
     print(text)
 
 

@@ -54,7 +54,7 @@ def main() -> None:
     command.check_outputs(folders=[args.output])
     from plugins.analysis.metrics import rouge_comparison
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read, write_json, write_text
+    from plugins.files import check_not_read, staging, write_json, write_text
 
     report_in_one_line()
     written = [args.output / name for name in ("results.md", "results.json", "rouge.png")]
@@ -62,9 +62,10 @@ def main() -> None:
     scores = {name: rouge_comparison.read_scores(path) for name, path in args.files.items()}
     results = rouge_comparison.compare(scores, args.files)
     table = rouge_comparison.markdown(results)
-    write_text(args.output / "results.md", table)
-    write_json(args.output / "results.json", results, indent=1)
-    rouge_comparison.draw(results, args.axis, args.output / "rouge.png")
+    with staging(args.output) as folder:
+        write_text(folder / "results.md", table)
+        write_json(folder / "results.json", results, indent=1)
+        rouge_comparison.draw(results, args.axis, folder / "rouge.png")
     print(table, end="")
 
 

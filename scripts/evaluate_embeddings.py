@@ -54,7 +54,7 @@ def main() -> None:
     from plugins.analysis.metrics.anisotropy import whiten
     from plugins.embeddings import evaluation, figures, texts
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read, write_text
+    from plugins.files import check_not_read, staging, write_text
 
     report_in_one_line()
     names = ("metrics.json", "embedding_metrics.csv", "geometry.csv", "table.md", "map.png", "distances.png")
@@ -77,15 +77,18 @@ def main() -> None:
     if embedder is not None:
         panels[evaluation.WORDS] = embedder.word_vectors(words)
     panels[evaluation.TFIDF] = evaluation.tfidf(words)
-    hard = evaluation.frozen_triplets(args.output / evaluation.HARD, panels.get("untuned", panels[title]), labels)
-    found = {name: evaluation.evaluate(vectors, labels, hard) for name, vectors in panels.items()}
-    evaluation.write(args.output, found)
-    if embedder is not None:
-        layers = embedder.layers(words[:2000], poolings=("mean", "max", "last"))
-        evaluation.write_table(args.output / "geometry.csv", evaluation.geometry_by_layer(layers))
-    figures.maps(args.output / "map.png", shown, labels, rows.names, args.map)
-    figures.pair_distances(args.output / "distances.png", shown, labels)
-    write_text(args.output / "table.md", evaluation.table(found) + "\n")
+    kept = args.output / evaluation.HARD
+    with staging(args.output) as folder:
+        path = kept if kept.exists() else folder / evaluation.HARD
+        hard = evaluation.frozen_triplets(path, panels.get("untuned", panels[title]), labels)
+        found = {name: evaluation.evaluate(vectors, labels, hard) for name, vectors in panels.items()}
+        evaluation.write(folder, found)
+        if embedder is not None:
+            layers = embedder.layers(words[:2000], poolings=("mean", "max", "last"))
+            evaluation.write_table(folder / "geometry.csv", evaluation.geometry_by_layer(layers))
+        figures.maps(folder / "map.png", shown, labels, rows.names, args.map)
+        figures.pair_distances(folder / "distances.png", shown, labels)
+        write_text(folder / "table.md", evaluation.table(found) + "\n")
     print(evaluation.table(found))
     print(f"written: {args.output}")
 

@@ -54,7 +54,7 @@ def main():
 
     from plugins.diagnostics import diagnosis, formats, label_errors, review_page, specifications
     from plugins.errors import check, report_in_one_line
-    from plugins.files import check_not_read, write_text
+    from plugins.files import check_not_read, staging, write_text
 
     report_in_one_line()
     written = [args.output / name for name in ("errors.csv", "review.html")]
@@ -70,10 +70,11 @@ def main():
     table = label_errors.read_table(Path(args.folder, "diagnosis.csv"))
     for name in args.slices:
         check(name in table, f"--slices {name}: no such column; there are {', '.join(table)}")
-    formats.write_csv(args.output / "errors.csv", label_errors.columns(rows, rows.order))
     title = args.title or f"Labels of {Path(args.folder).resolve().name}"
     page = review_page.render(rows, title, args.top, {name: table[name] for name in args.slices})
-    write_text(args.output / "review.html", page)
+    with staging(args.output) as folder:
+        formats.write_csv(folder / "errors.csv", label_errors.columns(rows, rows.order))
+        write_text(folder / "review.html", page)
     print(f"{len(rows):,} rows, {int(rows.flags.sum()):,} flagged: {args.output}/errors.csv")
     print(f"open {args.output}/review.html in a browser to judge the first {min(args.top, len(rows)):,}")
 

@@ -48,7 +48,7 @@ def main():
     command.check_outputs(folders=[args.output])
     command.check_tasks(args.tasks, "--tasks", args.glue_dir)
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read, read_json, write_json, write_text
+    from plugins.files import check_not_read, read_json, staging, write_json, write_text
 
     report_in_one_line()
     checkpoints = {p.parent.name: p for d in args.models for p in sorted(Path(d).glob("*/checkpoint_best.pt"))}
@@ -68,8 +68,9 @@ def main():
                 command.stop(f"{model}, {recipe} failed")
             rows += summarized(read_json(folder / "results.json", dict), model, recipe)
     text = table(rows)
-    write_text(Path(args.output, "collapse.md"), text + "\n")
-    write_json(Path(args.output, "collapse.json"), rows, indent=1)
+    with staging(args.output) as folder:
+        write_text(folder / "collapse.md", text + "\n")
+        write_json(folder / "collapse.json", rows, indent=1)
     print(text)
 
 

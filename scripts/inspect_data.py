@@ -54,7 +54,7 @@ def main():
     from plugins.data.glue import specs
     from plugins.diagnostics import datasets, inspection, inspection_figures, inspection_report
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read
+    from plugins.files import check_not_read, staging
 
     report_in_one_line()
     names = (
@@ -72,10 +72,11 @@ def main():
     else:
         spec = specs.read(args.spec) if args.spec else specs.find(args.glue_task)
         rows = datasets.read_task(args.glue_dir, spec, bins=args.bins, skip_bad_rows=args.skip_bad_rows)
-    found = inspection.inspect(rows, args.similarity, args.draws, args.seed, args.recipe)
-    summary = inspection_report.write(found, args.output)
-    if not args.no_figures:
-        inspection_figures.draw(found, args.output / "figures")
+    with staging(args.output) as folder:
+        found = inspection.inspect(rows, args.similarity, args.draws, args.seed, args.recipe)
+        summary = inspection_report.write(found, folder)
+        if not args.no_figures:
+            inspection_figures.draw(found, folder / "figures")
     print(f"{len(rows):,} rows. {inspection_report.probe_sentence(summary['probe'])}")
     print(f"everything is in {args.output}/; begin with {args.output}/summary.md")
 

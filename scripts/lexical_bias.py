@@ -57,7 +57,7 @@ def main():
     from plugins.checkpoints import find_checkpoint
     from plugins.diagnostics import pinned, transforms
     from plugins.errors import printable, report_in_one_line
-    from plugins.files import check_not_read
+    from plugins.files import check_not_read, staging
     from plugins.glue import lexical_bias
     from plugins.hub.language_model import move
 
@@ -72,7 +72,8 @@ def main():
     texts = lexical_bias.training_texts(model, args.glue_dir, args.data, args.text)
     matched = pinned.match(words, texts, args.draws, args.seed)
     found = lexical_bias.measure(model, matched, args.template, args.label, args.reference)
-    lexical_bias.write(args.output, matched, found)
+    with staging(args.output) as folder:
+        lexical_bias.write(folder, matched, found)
     if matched.missing:
         print(printable(f"left out, since not in the training texts: {', '.join(matched.missing)}"))
     print(printable(lexical_bias.table(found)))

@@ -68,7 +68,7 @@ def main() -> None:
     check_metric(args.runs, args.metric)
     from plugins.analysis.runs import bars, figures
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read, make_folder, without_nan, write_json
+    from plugins.files import check_not_read, staging, without_nan, write_json
 
     report_in_one_line()
     written = [args.output / name for name in ("runs.json", "loss.png", "speed.png", "consistency.png")]
@@ -78,17 +78,17 @@ def main() -> None:
         bars.read_evaluation(path)
     if args.speed:
         bars.read_speeds(args.speed)
-    make_folder(args.output)
     result = {"metric": args.metric, "skipped": skipped}
-    if configurations:
-        curves = figures.loss_curves(args.output / "loss.png", configurations, args.metric, args.title)
-        result["configurations"] = curves
-    if args.evaluation:
-        path = args.output / "consistency.png"
-        result["consistency"] = figures.consistency(path, args.evaluation, configurations, args.judge)
-    if args.speed:
-        result["speed"] = figures.speed(args.output / "speed.png", args.speed)
-    write_json(args.output / "runs.json", without_nan(result))
+    with staging(args.output) as folder:
+        if configurations:
+            curves = figures.loss_curves(folder / "loss.png", configurations, args.metric, args.title)
+            result["configurations"] = curves
+        if args.evaluation:
+            path = folder / "consistency.png"
+            result["consistency"] = figures.consistency(path, args.evaluation, configurations, args.judge)
+        if args.speed:
+            result["speed"] = figures.speed(folder / "speed.png", args.speed)
+        write_json(folder / "runs.json", without_nan(result))
     for line in figures.summary(result.get("configurations", ()), args.metric):
         print(line)
     print(f"figures and runs.json are in {args.output}")

@@ -136,7 +136,7 @@ def main() -> None:
     from plugins import user_dir
     from plugins.analysis.styles.figures import StyleFigures, plain
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read, make_folder, without_nan, write_json
+    from plugins.files import check_not_read, staging, without_nan, write_json
     from plugins.hub import CharLM
 
     report_in_one_line()
@@ -150,15 +150,15 @@ def main() -> None:
     lm = CharLM.from_pretrained(args.checkpoint).to(args.device)
     lm.check_styles()
     windows, evaluation = windows_by_text(args, lm, texts), read_evaluation(args.evaluation, lm, args.judge)
-    make_folder(args.output)
-    figures = StyleFigures(lm, texts, windows, args.output, evaluation, args.judge, args.characters)
-    for name, draw in (bar := tqdm(figures.steps().items(), unit="step", leave=False, disable=None)):
-        bar.set_description(name)
-        draw()
+    with staging(args.output) as folder:
+        figures = StyleFigures(lm, texts, windows, folder, evaluation, args.judge, args.characters)
+        for name, draw in (bar := tqdm(figures.steps().items(), unit="step", leave=False, disable=None)):
+            bar.set_description(name)
+            draw()
+        found = {"checkpoint": args.checkpoint} | without_nan(plain(figures.found))
+        write_json(folder / "styles.json", found)
     for reason in figures.missing:
         print(reason, file=sys.stderr)
-    found = {"checkpoint": args.checkpoint} | without_nan(plain(figures.found))
-    write_json(args.output / "styles.json", found)
     print(f"figures and styles.json are in {args.output}")
 
 

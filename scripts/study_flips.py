@@ -48,7 +48,7 @@ def main() -> None:
     from plugins.checkpoints import model_name, read_state
     from plugins.embeddings import evaluation, flips
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read, write_text
+    from plugins.files import check_not_read, staging, write_text
     from plugins.jobs import Runner
 
     report_in_one_line()
@@ -63,9 +63,10 @@ def main() -> None:
     with Runner(args.output / "runs", job_options.resources(args)) as runner:
         found = runner.run(jobs)
     rows = flips.records({case: found[job.name] for case, job in zip(chosen, jobs, strict=True)})
-    evaluation.write_table(args.output / "flips.csv", rows)
-    write_text(args.output / "table.md", flips.table(rows) + "\n")
-    flips.draw(args.output / "flips.png", rows)
+    with staging(args.output) as folder:
+        evaluation.write_table(folder / "flips.csv", rows)
+        write_text(folder / "table.md", flips.table(rows) + "\n")
+        flips.draw(folder / "flips.png", rows)
     print(flips.table(rows))
 
 

@@ -53,7 +53,7 @@ def main():
     command.check_outputs(folders=[args.output])
     from plugins.analysis.runs import grid_report, grids
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read
+    from plugins.files import check_not_read, staging
     from plugins.jobs import Runner
 
     report_in_one_line()
@@ -71,7 +71,8 @@ def main():
         runner.run(jobs)
     about = {"grid": str(args.grid), "command": shlex.join(["scripts/sweep.py", *sys.argv[1:]]), "jobs": args.jobs,
              "threads": args.threads, "cores": os.cpu_count()}  # fmt: skip
-    table = grid_report.write(grid, [(run, folder / run.name) for run in grid.runs], args.output, about)
+    with staging(args.output) as part:
+        table = grid_report.write(grid, [(run, folder / run.name) for run in grid.runs], part, about)
     print(table, end="")
     print(f"results and drawings are in {args.output}")
 

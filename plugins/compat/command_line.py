@@ -1,12 +1,14 @@
 """The command line of fairseq's programs.
 
 Defects: ``--help`` prints before the options of the model, task, criterion and optimizer are known; ``--bf16`` sets
-``args.tpu``; ``data`` is listed for subsets as a folder even if it is a file.
+``args.tpu``; ``data`` is listed for subsets as a folder even if it is a file; an unknown option prints 130 lines.
 
 Reported: https://github.com/facebookresearch/fairseq/issues/701 (``--help``),
 https://github.com/facebookresearch/fairseq/issues/4696 (``--bf16``).
 """
 
+import difflib
+import functools
 import importlib.util
 import itertools
 import logging
@@ -15,7 +17,9 @@ import shlex
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
+
+from plugins.errors import printable
 
 from . import precision, preflight
 from .patching import repaired, wrap
@@ -32,8 +36,6 @@ def install(complete_options: Callable[[str | None, Mapping[str, str]], tuple[di
         complete_options: called with (program, {option: value}) of a command line; returns options to add to it, and
             where they come from.
     """
-    import functools
-
     from fairseq import options
     from fairseq.data import data_utils
 
@@ -69,11 +71,24 @@ def parse_args(
     preflight.check_lists(options_given(parser, given))
     if complete_options:
         given = [*fill_in(complete_options, parser, given, quiet=kwargs.get("suppress_defaults", False)), *given]
+    setattr(parser, "error", functools.partial(report, parser))  # noqa: B010 (a method)
     parsed = original(parser, given, *args, modify_parser=modify_parser, **kwargs)
     namespace = parsed[0] if isinstance(parsed, tuple) else parsed
     if getattr(namespace, "bf16", False) and importlib.util.find_spec("torch_xla") is None:
         namespace.tpu = False
     return parsed
+
+
+def report(parser: ArgumentParser, message: str) -> NoReturn:
+    """Exit with status 2 and one line; argparse prints 130 lines of usage before it."""
+    unknown = next((word for word in message.split() if word.startswith("--")), "").partition("=")[0]
+    near = (
+        difflib.get_close_matches(unknown, list(parser._option_string_actions), n=1, cutoff=0.8)
+        if "unrec" in message
+        else []
+    )
+    advice = f"did you mean {near[0]}?" if near else f"{os.path.basename(parser.prog)} ... --help lists the options"
+    parser.exit(2, f"error: {printable(message)}; {advice}\n")
 
 
 def fill_in(complete_options: Callable, parser: ArgumentParser, given: list[str], quiet: bool) -> list[str]:

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from plugins.files import write_text
+
 from .patching import repaired, wrap
 
 FORMAT = logging.Formatter("%(asctime)s | %(levelname)s | %(name)s | %(message)s", "%Y-%m-%d %H:%M:%S")
@@ -68,8 +70,7 @@ class Console:
             metric=cfg.checkpoint.best_checkpoint_metric,
             maximize=cfg.checkpoint.maximize_best_checkpoint_metric,
         )
-        folder.mkdir(parents=True, exist_ok=True)  # fairseq does not, with --no-save
-        (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg), encoding="utf-8")
+        write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
         self.log = logging.FileHandler(folder / "train.log", encoding="utf-8")
         self.log.setFormatter(FORMAT)
         for handler in logging.root.handlers:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from plugins.analysis.transfer.task_embeddings import cosine, mean_cosine
-from plugins.files import replacing, write_text
+from plugins.files import replacing, staging, write_text
 from plugins.hub.embedder import Embedder
 from plugins.jobs.resources import Resources
 
@@ -30,19 +30,21 @@ def predict(embedder: Embedder, tasks: Mapping[str, transfer.Task], rows: int, f
     arrays = {f"TextEmb/{name}": vector for name, vector in text.items()}
     for name, found in fishers.items():
         arrays |= {f"TaskEmb/{name}/{component}": array for component, array in found.items()}
-    with replacing(folder / "task_embeddings.npz") as part, open(part, "wb") as file:
-        np.savez(file, **arrays)
     similar = transfer.similarity_rows(text, fishers)
-    evaluation.write_table(folder / "similarity.csv", similar)
     scores = [{"task": name, **transfer.scores_of(found)} for name, found in features.items()]
-    evaluation.write_table(folder / "features.csv", scores)
     names = list(tasks)
-    figures.task_maps(folder / "map.png", names, {
+    maps = {
         "TextEmb": [[cosine(text[a], text[b]) for b in names] for a in names],
         "TaskEmb": [[1.0 if a == b else mean_cosine(fishers, a)[b] for b in names] for a in names],
-    })  # fmt: skip
-    title = "How similar are two tasks to the model?"
-    figures.similarities(folder / "similarity.png", names, similar, "TaskEmb, mean cosine", title)
+    }
+    with staging(folder) as part:
+        with replacing(part / "task_embeddings.npz") as path, open(path, "wb") as file:
+            np.savez(file, **arrays)
+        evaluation.write_table(part / "similarity.csv", similar)
+        evaluation.write_table(part / "features.csv", scores)
+        figures.task_maps(part / "map.png", names, maps)
+        title = "How similar are two tasks to the model?"
+        figures.similarities(part / "similarity.png", names, similar, "TaskEmb, mean cosine", title)
     return similar
 
 
@@ -75,15 +77,14 @@ def measure(
         The tables in Markdown.
     """
     found = transfer.matrix(tasks, sizes, seeds, checkpoint, options, updates, folder, resources)
-    evaluation.write_table(folder / "transfer.csv", found)
     judged = gains.judge(similar, found, {name: transfer.count_rows(task) for name, task in tasks.items()})
-    tables = [gains.summary(found)]
-    if judged:
-        evaluation.write_table(folder / "judgment.csv", judged)
-        tables.append(gains.judgment(judged))
-    for size in sizes:
-        means, errors = gains.mean_gains(found, size, list(tasks))
-        figures.gains(folder / f"gains-{size}.png", list(tasks), means, errors, size)
-    text = "\n\n".join(tables)
-    write_text(folder / "gains.md", text + "\n")
+    text = "\n\n".join([gains.summary(found), *([gains.judgment(judged)] if judged else [])])
+    with staging(folder) as part:
+        evaluation.write_table(part / "transfer.csv", found)
+        if judged:
+            evaluation.write_table(part / "judgment.csv", judged)
+        for size in sizes:
+            means, errors = gains.mean_gains(found, size, list(tasks))
+            figures.gains(part / f"gains-{size}.png", list(tasks), means, errors, size)
+        write_text(part / "gains.md", text + "\n")
     return text

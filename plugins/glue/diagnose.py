@@ -21,7 +21,7 @@ from plugins.diagnostics import (
 )  # fmt: skip
 from plugins.diagnostics.datasets import Rows
 from plugins.errors import UserError, check
-from plugins.files import make_folder
+from plugins.files import make_folder, staging
 from plugins.jobs import Resources
 
 from . import cross_fitting, frozen, stacked
@@ -136,11 +136,12 @@ def diagnose(rows: Rows, setting: Setting, request: Request, resources: Resource
         more["sizes"] = curve(found, request.sizes, d, len(train), request.folds)
     summary = diagnosis_report.summarized(d, parts, **more)
     table = diagnosis_report.columns(d, texts, index, maps.get("training"), rows.split_names[0])
-    diagnosis_report.write(setting.output, d, table, summary, nulls)
-    if maps:
-        write_maps(setting.output / "training_dynamics", recorded[FULL], d, index, maps)
-    if figures:
-        draw(setting.output / "figures", d, summary, maps)
+    with staging(setting.output) as folder:
+        diagnosis_report.write(folder, d, table, summary, nulls)
+        if maps:
+            write_maps(folder / "training_dynamics", recorded[FULL], d, index, maps)
+        if figures:
+            draw(folder / "figures", d, summary, maps)
     return summary
 
 
@@ -257,7 +258,8 @@ def diagnose_file(path: str, kind: str, output: Path, figures: bool = True, bias
     parts = {"length": slices.by_length(texts)} if texts else {}
     summary = diagnosis_report.summarized(d, parts, calibration=calibration(bias))
     table = diagnosis_report.columns(d, texts, given.index, maps.get("training"), "")
-    diagnosis_report.write(output, d, table, summary)
-    if figures:
-        draw(output / "figures", d, summary, maps)
+    with staging(output) as folder:
+        diagnosis_report.write(folder, d, table, summary)
+        if figures:
+            draw(folder / "figures", d, summary, maps)
     return summary

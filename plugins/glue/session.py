@@ -12,7 +12,7 @@ from plugins.checkpoints import find_checkpoint
 from plugins.data.glue import dataset
 from plugins.data.glue import specs as glue_specs
 from plugins.errors import UserError
-from plugins.files import make_folder, write_json, write_text
+from plugins.files import make_folder, staging, write_json, write_text
 from plugins.jobs import Resources
 
 from . import cards, hyperparameters, plan, predict, report, runs
@@ -118,20 +118,21 @@ def finish(results: Mapping[plan.FineTuning, dict], setting: runs.Setting, comma
     text = [f"    {command}"]
     text += [f"{title}.\n\n{tables.markdown(table[0], table[1:])}" for title, table in shown.items()]
     text += [f"Warning: {line}." for line in warnings]
-    write_text(setting.output / "results.md", "\n\n".join(text) + "\n")
-    write_text(setting.output / "results.csv", report.as_csv(results, specs))
     best = {task: found[0].best[1]["checkpoint"] for task, found in by_task.items()}
     everything = {"command": command, "checkpoint": str(setting.checkpoint), "perplexity": perplexity, "best": best,
                   "warnings": warnings, "runs": [run.as_row() | result for run, result in results.items()]}  # fmt: skip
-    write_json(setting.output / runs.RESULTS, everything, indent=1)
-    for task in setting.specs:
-        write_task(by_task[task][0], setting)
+    with staging(setting.output) as folder:
+        write_text(folder / "results.md", "\n\n".join(text) + "\n")
+        write_text(folder / "results.csv", report.as_csv(results, specs))
+        write_json(folder / runs.RESULTS, everything, indent=1)
+        for task in setting.specs:
+            write_task(by_task[task][0], setting, folder)
     print(f"everything is in {setting.output}/")
 
 
-def write_task(cell: report.Cell, setting: runs.Setting) -> None:
-    """Write results, model card and test predictions of the best run of a task."""
-    folder, result = setting.output / cell.spec.name, cell.best[1]
+def write_task(cell: report.Cell, setting: runs.Setting, output: Path) -> None:
+    """Write results, model card and test predictions of the best run of a task into its folder below ``output``."""
+    folder, result = output / cell.spec.name, cell.best[1]
     for kind, content in cards.hugging_face_results(result).items():
         write_json(folder / f"{kind}_results.json", content, indent=1)
     write_text(folder / "README.md", cards.model_card(cell, setting.checkpoint))

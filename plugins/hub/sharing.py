@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,11 @@ def slim(path: str | Path, output: str | Path) -> None:
         "optimizer_history": [{"num_updates": 0, **last, "lr_scheduler_state": {}}],
         "last_optimizer_state": None,
     }
-    with replacing(output) as part:
+    with ExitStack() as stack:  # all files are renamed at the end, or none
         for name in BESIDE:
             if (path.parent / name).exists() and path.parent != Path(output).absolute().parent:
-                with replacing(Path(output).parent / name) as copy:
-                    shutil.copyfile(path.parent / name, copy)
-        torch.save(slimmed, part)
+                shutil.copyfile(path.parent / name, stack.enter_context(replacing(Path(output).parent / name)))
+        torch.save(slimmed, stack.enter_context(replacing(output)))
 
 
 def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from typing import Any
 from plugins.errors import UserError
 from plugins.files import make_folder
 
+from . import options
 from .job import Job, Note
 from .launchers import launcher
 from .progress import Progress, names_twice
@@ -65,9 +66,11 @@ class Runner:
         """Run the unfinished jobs, and return the result of each job by its name.
 
         Raises:
-            UserError: a job failed; the others were stopped, and are resumed by the next call. Or as :meth:`done`.
+            UserError: options are invalid, and nothing was started; or a job failed: the others were stopped, and are
+                resumed by the next call. Or as :meth:`done`.
         """
         done = self.done(jobs)
+        options.check([job for job in jobs if job.name not in done])
         make_folder(self.output)
         if self._progress is None:
             total = len(jobs) if self.total is None else self.total

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from plugins import tables
 from plugins.errors import UserError, shortened
-from plugins.files import read_json, write_json, write_text
+from plugins.files import read_json, staging, write_json, write_text
 
 from .worker import TRACED
 
@@ -191,11 +191,12 @@ def markdown(rows: Sequence[Mapping]) -> str:
 
 def write(rows: Sequence[Mapping], about: Mapping, folder: Path) -> None:
     """Write ``memory.json``, ``memory.csv`` and ``memory.md``."""
-    write_json(folder / "memory.json", {**about, "rows": list(rows)}, indent=1)
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(folder / "memory.csv", text.getvalue())
-    write_text(folder / "memory.md", f"MiB, predicted / measured\n\n{markdown(rows)}\n")
+    with staging(folder) as part:
+        write_json(part / "memory.json", {**about, "rows": list(rows)}, indent=1)
+        write_text(part / "memory.csv", text.getvalue())
+        write_text(part / "memory.md", f"MiB, predicted / measured\n\n{markdown(rows)}\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import toy
 
-from plugins import atomic, files
+from plugins import atomic, files, locks
 
 ENDS = {"KeyError": KeyError, "KeyboardInterrupt": KeyboardInterrupt}
 
@@ -170,3 +170,42 @@ def test_why_writing_failed_is_found_in_the_chain_and_survives_a_pickle():
     assert atomic.write_failure(OSError("odd")) == "odd" and atomic.write_failure(KeyError("x")) is None
     error = atomic.NotWritten("a.txt", "full")
     assert error.reason == "full" and str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def write_two(folder, content):
+    files.write_text(folder / "a", content)
+    files.write_text(folder / "figures" / "b", content)
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_files_of_a_folder_are_written_together_and_others_are_kept(tmp_path):
+    (tmp_path / "kept").write_text("kept")
+    for content in ("old", "new"):
+        with atomic.staging(tmp_path) as part:
+            write_two(part, content)
+    assert contents(tmp_path) == {"kept": "kept", "a": "new", "figures/b": "new"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "figures", "kept"]
+
+
+@pytest.mark.parametrize("error", [*FULL.values(), KeyboardInterrupt()], ids=[*FULL, "Ctrl-C"])
+def test_a_folder_whose_second_file_fails_is_unchanged(tmp_path, error):
+    old, new = tmp_path / "old", tmp_path / "new"
+    with atomic.staging(old) as part:
+        write_two(part, "old")
+    for folder in (old, new):
+        with pytest.raises(BaseException) as found, atomic.staging(folder) as part:  # noqa: B017, PT011
+            files.write_text(part / "a", "new")
+            with atomic.replacing(part / "figures" / "b"):
+                raise error
+        if not isinstance(error, KeyboardInterrupt):
+            toy.names(found.value, folder)
+    assert contents(tmp_path) == {"old/a": "old", "old/figures/b": "old"} and not new.exists()
+
+
+def test_a_folder_that_another_process_writes_is_refused(tmp_path):
+    with locks.lock(tmp_path), toy.refused(tmp_path), atomic.staging(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())

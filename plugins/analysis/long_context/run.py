@@ -12,7 +12,7 @@ from tqdm import tqdm
 from plugins.analysis.language_model import LanguageModel
 from plugins.data import dictionaries
 from plugins.errors import UserError
-from plugins.files import read_text, write_json
+from plugins.files import read_text, staging, write_json
 
 from . import figure
 from .losses import Settings, evaluate, scheme_of, trained_length
@@ -73,11 +73,11 @@ def run(
             check_same_lengths(label, found[label])
     if not found:
         raise UserError(f"--scaling {' '.join(scalings)}: no model supports any of these")
-    output.mkdir(parents=True, exist_ok=True)
     given = {"text": str(text), "checkpoints": list(checkpoints), "lengths": list(lengths)}
     series = {label: pool(runs) for label, runs in found.items()}
-    write_json(output / "long_context.json", {**given, **about, "results": series, "runs": found}, indent=1)
-    figure.draw(output / "long_context.png", series)
+    with staging(output) as folder:
+        write_json(folder / "long_context.json", {**given, **about, "results": series, "runs": found}, indent=1)
+        figure.draw(folder / "long_context.png", series)
     return table(series)
 
 

@@ -22,6 +22,7 @@ from plugins.data.text.prose import paragraphs, without_markup
 
 FORMAT = 1  # version of the cached pairs; changing it invalidates the cache
 SPLITS = ("train", "valid", "test")
+RECORDS_SIZE = 30_000_000  # bytes of all records, at least
 FEWEST_WORDS = 20  # minimum words of a body
 SUMMARY_WORDS = range(4, 31)
 _HELD_OUT = 5  # modules in a hundred for validation, and as many for testing
@@ -112,6 +113,9 @@ def make_folder(output: str | Path, pretraining: int) -> tuple[dict[str, int], i
     """
     output = Path(output)
     with temporary_folder(output) as part:
+        with (part / "pretrain.txt").open("wb") as file:  # a full disk is found before minutes of reading
+            os.posix_fallocate(file.fileno(), 0, pretraining + RECORDS_SIZE)
+            file.truncate(0)
         counts = write(part)
         size = 0
         bar = tqdm(desc="reading prose", total=pretraining, unit="B", unit_scale=True, leave=False, disable=None)

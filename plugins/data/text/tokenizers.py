@@ -32,6 +32,7 @@ WORD_PIECE_FILES = ("wordpiece.txt", "wordpiece.cased.txt")  # BERT's, of lower-
 TOKENIZER_FILES = (SENTENCEPIECE_FILE, *GPT2_FILES, *WORD_PIECE_FILES)
 
 # Beyond this much text the pieces hardly change, while training takes about 20 bytes of memory per character.
+_TOO_LOW = r"Vocabulary size is smaller than required_chars\. \d+ vs (\d+)"  # what sentencepiece reports
 _TRAINING_BYTES = 20_000_000
 _TRAINED_APART = 2_000_000  # characters from which on the memory matters more than a tenth of a second
 _TRAINING_THREADS = 4  # fixed, because the sums of expectations depend on it
@@ -135,7 +136,10 @@ class SentencePieceTokenizer:
         try:
             return cls(_train([line for line in lines if line.strip()], size, seed, options))
         except RuntimeError as error:
-            raise UserError(f"sentencepiece failed with {size} pieces: {' '.join(str(error).split())}") from None
+            message = " ".join(str(error).split())
+            if too_low := re.search(_TOO_LOW, message):
+                raise UserError(f"--pieces {size}: too few for this text, which needs {too_low[1]}") from None
+            raise UserError(f"sentencepiece failed with {size} pieces: {message}") from None
 
     def __reduce__(self):
         return SentencePieceTokenizer, (self._model,)
@@ -246,7 +250,7 @@ def _training_error(message: str, vocab_size: int) -> str:
     if too_high := re.search(r"value <= (\d+)", message):
         largest = int(too_high[1]) + offset
         return f"--vocab-size {vocab_size} is too large for this text, which gives at most {largest}"
-    if too_low := re.search(r"Vocabulary size is smaller than required_chars\. \d+ vs (\d+)", message):
+    if too_low := re.search(_TOO_LOW, message):
         smallest = int(too_low[1]) + offset
         return f"--vocab-size {vocab_size} is too small for this text, which needs at least {smallest}"
     return f"sentencepiece failed with --vocab-size {vocab_size}: {' '.join(message.split())}"

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -50,11 +51,10 @@ def write(
         dictionary = MaskDictionary.load(str(path))
     dictionary.add_mask()
     model = build(options, weights, dictionary, source)
-    for name, content in files.items():
-        with replacing(folder / name) as part:
-            part.write_bytes(content)
-    with replacing(output) as part:
-        torch.save(state_of(model, dictionary), part)
+    with ExitStack() as stack:  # all files are renamed at the end, or none
+        for name, content in files.items():
+            stack.enter_context(replacing(folder / name)).write_bytes(content)
+        torch.save(state_of(model, dictionary), stack.enter_context(replacing(output)))
     return model
 
 

@@ -104,3 +104,16 @@ def test_options_are_given_in_any_form_and_the_last_value_counts():
     given = ["data", "--new-one", "1", "--new-one=2", "-s", "x", "-t", "--last"]
     assert command_line.options_given(parser, given) == {"new_one": "2", "folder": "x", "last": ""}
     assert command_line.options_given(parser, []) == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [(["--tokens-per-sampel", "8"], "--tokens-per-sample"), (["--bogus"], "--help"), (["--max-update", "x"], "--help")],
+)
+def test_an_error_is_one_line_that_names_the_option_and_what_helps(toy_data, capsys, words, named):
+    parser = options.get_training_parser()
+    chosen = [str(toy_data), "--task", "clap_masked_lm", "--arch", "clap_roberta_tiny", "--optimizer", "fused_adamw"]
+    with pytest.raises(SystemExit) as end:
+        options.parse_args_and_arch(parser, [*chosen, *words])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2 and line.startswith("error: ") and words[0] in line and named in line

@@ -136,6 +136,18 @@ def test_a_usage_error_escapes_what_controls_a_terminal(command, capsys):
     assert capsys.readouterr().err.splitlines()[-1].endswith("x\\x1b[31m\\u202ey\\nz\\udcff")
 
 
+@pytest.mark.parametrize("words", [["--key", ""], ["--rate", "nan"], ["--rate", "0.1", "inf"], ["--rate="]])
+def test_empty_values_and_numbers_that_are_not_finite_are_usage_errors(command, capsys, words):
+    parser = command.Parser(prog="program")
+    parser.add_argument("--key", metavar="KEY", default="text")
+    parser.add_argument("--rate", type=float, nargs="+")
+    parser.add_argument("--prompt", metavar="TEXT")
+    assert vars(parser.parse_args(["--prompt", ""])) == {"key": "text", "rate": None, "prompt": ""}
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(words)
+    assert ended.value.code == 2 and words[0].strip("=") in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_the_line_of_an_error_escapes_what_controls_a_terminal(command, tmp_path):
     with pytest.raises(SystemExit) as ended:
         command.check_inputs([tmp_path / "x\x1b[31m\u202e\n"])
