@@ -24,7 +24,7 @@ ALLOWED = {  # importer: the parts of ours that it may import
     "modules": {"modules"},
     "errors": set(),
     "plain_data": {"errors"},
-    "atomic": {"errors"},
+    "atomic": {"errors", "locks"},
     "files": {"errors", "plain_data", "atomic"},
     "numpy_files": {"errors", "files"},
     "options": set(),

@@ -77,7 +77,7 @@ def linear_information(features: np.ndarray, labels: np.ndarray, folds: int = 5,
     classes = _classes(labels)
     shares = np.array([(labels == label).mean() for label in classes])
     if (shares * len(labels)).min() < folds:
-        raise UserError(f"a class has fewer than {folds} rows; give more")
+        raise UserError(f"a class has fewer than {folds} rows, one for each fold; read more with --rows")
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     split = StratifiedKFold(folds, shuffle=True, random_state=seed)
     predicted = cross_val_predict(probe, features, labels, cv=split, method="predict_proba")
