@@ -6,7 +6,11 @@ by pair and its median printed: above 1, causal_lm is faster. The peer is transf
 memory is that of a process of its own, above its imports. The losses of the first step are compared before anything is
 timed.
 
+With ``--mixed-precision bf16`` both also train under ``torch.autocast`` to bfloat16, in turn with float32: the gain
+over the own float32, and the speed relative to the peer under the same autocast.
+
     python benchmarks/peft_train.py --shape tiny small-cut --repeats 7
+    python benchmarks/peft_train.py --shape tiny --mixed-precision bf16 --no-memory
 """
 
 import argparse
@@ -28,6 +32,7 @@ METHODS = {
     "last_layer": {"peft": "last_layer"},
 }
 OURS, PEER = "causal_lm", "peft + transformers"
+BF16 = ", autocast"
 
 
 def parse():
@@ -38,6 +43,9 @@ def parse():
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--compile", action="store_true", help="torch.compile the layers of both")
+    parser.add_argument(
+        "--mixed-precision", choices=["none", "bf16"], default="none", help="bf16: both also under torch.autocast"
+    )
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave out the peak memory")
     parser.add_argument("--memory-of", choices=[OURS, PEER], help=argparse.SUPPRESS)
     parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.json")
@@ -121,6 +129,7 @@ def stepper(name, method, shape, args):
 
     from plugins.optim.fused_adamw import FusedAdamW
 
+    name, autocast = name.removesuffix(BF16), name.endswith(BF16)
     _, _, _, batch, tokens, words = SHAPES[shape]
     torch.manual_seed(2)
     text = torch.randint(words, (batch, tokens), device=args.device)
@@ -144,10 +153,11 @@ def stepper(name, method, shape, args):
     labels[:, 0] = -100  # the peft library would have the prompt predict it
 
     def step():
-        if name == PEER:
-            loss = model(input_ids=text, labels=labels).loss
-        else:
-            loss = model(source, target=target)[1]["loss"] / target.numel()
+        with torch.autocast(args.device, torch.bfloat16, enabled=autocast):
+            if name == PEER:
+                loss = model(input_ids=text, labels=labels).loss
+            else:
+                loss = model(source, target=target)[1]["loss"] / target.numel()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -185,7 +195,8 @@ def compare(method, shape, args):
     from measure import interleaved, ratios, summary
 
     _, _, _, batch, tokens, _ = SHAPES[shape]
-    steps = {name: stepper(name, method, shape, args) for name in (PEER, OURS)}
+    names = [PEER, OURS] + [PEER + BF16, OURS + BF16] * (args.mixed_precision == "bf16")
+    steps = {name: stepper(name, method, shape, args) for name in names}
     losses = {name: step().item() for name, step in steps.items()}
     if not args.dropout and abs(losses[OURS] - losses[PEER]) > 1e-3:
         sys.exit(f"error: {method} at {shape}: not the same function, the losses are {losses}")
@@ -194,8 +205,17 @@ def compare(method, shape, args):
         "shape": shape, "method": method, "dropout": args.dropout, "losses": losses,
         "tokens_per_second": {n: batch * tokens / summary(s)["median"] for n, s in seconds.items()},
         "speedup": summary(ratios(seconds[PEER], seconds[OURS])),
-        "memory_mb": {n: peak_memory(n, method, shape, args) for n in steps} if args.memory else None,
+        "memory_mb": {n: peak_memory(n, method, shape, args) for n in (PEER, OURS)} if args.memory else None,
     }  # fmt: skip
+    if args.mixed_precision == "bf16":
+        of_own = summary(ratios(seconds[OURS], seconds[OURS + BF16]))
+        of_peer = summary(ratios(seconds[PEER + BF16], seconds[OURS + BF16]))
+        row |= {"gain_of_bf16": of_own, "speedup_under_autocast": of_peer}
+        print(
+            f"{shape:10} {method:11} bf16: x {of_own['median']:.2f} ({of_own['min']:.2f}-{of_own['max']:.2f}) of our "
+            f"float32, x {of_peer['median']:.2f} ({of_peer['min']:.2f}-{of_peer['max']:.2f}) of the peer's autocast",
+            flush=True,
+        )
     speed, memory, ratio = row["tokens_per_second"], row["memory_mb"], row["speedup"]
     held = "" if memory is None else f"   {memory[PEER]:6.0f} -> {memory[OURS]:6.0f} MB"
     print(
