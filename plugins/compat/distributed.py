@@ -68,11 +68,14 @@ def set_seed(original: Callable, self: Any) -> None:
     """
     from fairseq import utils
 
-    if self.data_parallel_rank == 0:
-        original(self)
-        return
-    entropy = [abs(self.cfg.common.seed), self.get_num_updates(), self.data_parallel_rank]
-    utils.set_torch_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+    seed = self.cfg.common.seed + self.get_num_updates()
+    if self.data_parallel_rank > 0:
+        entropy = [abs(self.cfg.common.seed), self.get_num_updates(), self.data_parallel_rank]
+        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    if self.cuda:
+        utils.set_torch_seed(seed)
+    else:  # fairseq would also have torch format three stack traces, for devices that may be initialized later
+        torch.default_generator.manual_seed(seed)
 
 
 def position(original: Callable, self: Any) -> dict:

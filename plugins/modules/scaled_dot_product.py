@@ -177,8 +177,9 @@ def writes_scores(device: torch.device, dtype: torch.dtype, keys: int, p: float,
 def attend_by_scores(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, p: float, scale: float) -> Tensor:
     """Attention without a fused kernel; arguments as in :func:`attend`. See :func:`writes_scores`."""
     if bias is not None and q.dtype in HALF and bias.dtype == q.dtype:
-        # The product is added to a copy of the bias, so that their sum is rounded once.
-        scores = bias.expand(*q.shape[:3], k.size(2)).clone(memory_format=torch.contiguous_format).flatten(0, 1)
+        # The product is added to a copy of the bias, so that their sum is rounded once. The copy must not be a view:
+        # the gradient of a view that is written to takes five more passes over the scores.
+        scores = copied(bias, *q.shape[:3])
         scores = scores.baddbmm_(q.flatten(0, 1), k.flatten(0, 1).transpose(-1, -2), alpha=scale)  # (B * H, Q, S)
         scores = scores.unflatten(0, q.shape[:2])
     else:
@@ -186,3 +187,8 @@ def attend_by_scores(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, p: fl
         if bias is not None:
             scores = scores.to(bias.dtype).add_(bias)
     return dropout(scores.softmax(-1).to(v.dtype), p, training=True) @ v
+
+
+def copied(bias: Tensor, sequences: int, heads: int, queries: int) -> Tensor:
+    """Return a copy (B * H, Q, S) of a bias (1 or B, 1 or H, 1 or Q, S) that is not a view."""
+    return torch.cat(bias.expand(sequences, heads, queries, -1).unbind())

@@ -90,8 +90,9 @@ def test_a_single_process_may_join_itself(prepared):
 
 def draw(rank, updates, seed=1):
     """Return what one process draws in one update."""
+    common = SimpleNamespace(seed=seed)
     stub = SimpleNamespace(
-        data_parallel_rank=rank, cfg=SimpleNamespace(common=SimpleNamespace(seed=seed)), get_num_updates=lambda: updates
+        data_parallel_rank=rank, cfg=SimpleNamespace(common=common), get_num_updates=lambda: updates, cuda=False
     )
     Trainer._set_seed(stub)
     return torch.rand(4).tolist()

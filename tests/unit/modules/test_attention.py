@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 import toy
 
-from plugins.modules.attention import Rows, SelfAttention, group_by_sequence
+from plugins.modules.attention import Rows, SelfAttention, group_by_sequence, project
 from plugins.modules.placement import MOST_SCORES, Placement, query_type
 from plugins.modules.positions import Positions, Spec, build
 from plugins.modules.scaled_dot_product import attend, attend_placed, attention_weights, match_types, writes_scores
@@ -203,6 +203,44 @@ def test_bfloat16_attention_differs_from_the_textbook_by_rounding(biased, padded
     ours = torch.autograd.grad(out, (q, k, v), grad.bfloat16())
     for a, b in zip((out, *ours), (exact, *theirs), strict=True):
         assert (a.double() - b).norm() < 0.015 * b.double().norm()
+
+
+@pytest.mark.parametrize("sequences, heads", [(1, 1), (1, 2), (3, 1), (3, 2)])
+def test_written_scores_add_a_bias_of_any_sequences_and_heads_and_leave_it_as_it_is(sequences, heads):
+    q, k, v = (torch.randn(3, 2, 5, 8).bfloat16() for _ in range(3))
+    bias = torch.randn(sequences, heads, 5, 5).bfloat16()
+    before = bias.clone()
+    out = attend(q, k, v, bias, None, training=True)
+    exact = reference(q, k, v, bias, None)
+    assert (out.double() - exact).norm() < 0.015 * exact.norm()
+    assert torch.equal(bias, before)
+
+
+def test_projections_in_one_product_equal_separate_ones_with_their_gradients():
+    layers = [torch.nn.Linear(16, 16) for _ in range(3)]
+    weights = [layer.weight for layer in layers] + [layer.bias for layer in layers]
+    x = torch.randn(2, 5, 16).bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        together, separate = project(x, layers), [layer(x) for layer in layers]
+    factors = torch.randn(3, 2, 5, 16)
+    for ours, theirs in zip(together, separate, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=0.01, rtol=0.01)
+    found = [torch.autograd.grad((torch.stack(list(y)) * factors).sum(), [x, *weights]) for y in (together, separate)]
+    for ours, theirs in zip(*found, strict=True):
+        assert (ours - theirs).norm() < 0.01 * theirs.norm()
+
+
+def test_projections_with_hooks_and_of_other_classes_are_called():
+    class Doubled(torch.nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    hooked, other = torch.nn.Linear(16, 16), Doubled(16, 16)
+    hooked.register_forward_hook(lambda layer, given, out: out + 1)
+    x = torch.randn(2, 5, 16).bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        for layer in (hooked, other):
+            assert torch.equal(project(x, [layer, layer])[1], layer(x))
 
 
 def test_autocast_on_a_cpu_keeps_a_float32_bias():
