@@ -51,7 +51,7 @@ def main() -> None:
     from plugins.analysis.attention.head_scores import score_heads
     from plugins.errors import report_in_one_line
     from plugins.files import check_not_read, without_nan, write_json
-    from plugins.hub.language_model import move
+    from plugins.hub.devices import move
 
     report_in_one_line()
     user_dir.load(args.user_dir)

@@ -59,7 +59,7 @@ def main():
     from plugins.errors import printable, report_in_one_line
     from plugins.files import check_not_read, staging
     from plugins.glue import lexical_bias
-    from plugins.hub.language_model import move
+    from plugins.hub.devices import move
 
     report_in_one_line()
     user_dir.load(args.user_dir)

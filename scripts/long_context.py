@@ -57,7 +57,7 @@ def main() -> None:
     from plugins.analysis.long_context.run import run
     from plugins.errors import report_in_one_line
     from plugins.files import check_not_read
-    from plugins.hub.language_model import move
+    from plugins.hub.devices import move
 
     report_in_one_line()
     written = [args.output / name for name in ("long_context.json", "long_context.png")]

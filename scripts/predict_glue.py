@@ -93,7 +93,7 @@ def answers(args, checkpoint, split, spec):
     """Return a checkpoint's predictions for a split of a task."""
     from plugins import hub
     from plugins.glue import predict
-    from plugins.hub.language_model import move
+    from plugins.hub.devices import move
 
     model = hub.load(checkpoint)
     move(model, args.device)

@@ -51,7 +51,7 @@ def main() -> None:
     from plugins.analysis.report.passage import excerpt
     from plugins.errors import check, report_in_one_line
     from plugins.files import check_not_read, read_text, write_json
-    from plugins.hub.language_model import move
+    from plugins.hub.devices import move
 
     report_in_one_line()
     user_dir.load(args.user_dir)

@@ -20,7 +20,7 @@ from plugins.data.glue import dataset, reader
 from plugins.data.glue import specs as glue_specs
 from plugins.errors import UserError
 from plugins.files import read_json_if_any, replacing
-from plugins.hub.language_model import move
+from plugins.hub.devices import move
 from plugins.jobs import Job, Resources, Runner, how_many
 from plugins.tasks.glue import DEFAULT_POSITIONS, NO_CACHE
 

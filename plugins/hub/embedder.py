@@ -18,7 +18,7 @@ from plugins.modules.embedding_head import EmbeddingHead
 
 from .causal_lm import CausalLM
 from .char_lm import CharLM
-from .language_model import move
+from .devices import move
 from .roberta import RobertaInterface
 
 if TYPE_CHECKING:

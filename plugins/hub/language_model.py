@@ -16,24 +16,11 @@ from plugins.modules import sampling
 from plugins.modules.decoding import Stepper
 from plugins.modules.int8 import quantize
 
+from .devices import move
 from .styles import is_number
 
 SCORED_AT_ONCE = 8192  # tokens in a forward pass of loss and logits,
 LOGITS_AT_ONCE = 1 << 26  # unless their logits would be more numbers than these
-
-
-def move(model: nn.Module, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> None:
-    """Move a model to a device and convert its weights to a dtype, in place.
-
-    Raises:
-        UserError: the device does not exist or has no free memory, or the dtype is not a floating-point one.
-    """
-    fits = dtype is None or (isinstance(dtype, torch.dtype) and dtype.is_floating_point)
-    check(fits, f"dtype={dtype!r}: torch.int8 or a floating-point type such as torch.bfloat16 is needed")
-    try:
-        model.to(device=device, dtype=dtype)
-    except (RuntimeError, AssertionError, TypeError) as error:  # AssertionError: torch without CUDA
-        raise UserError(f"device {device}: {str(error).splitlines()[0]}") from error
 
 
 class AutoregressiveLM:
@@ -150,13 +137,7 @@ class AutoregressiveLM:
             UserError: an argument is invalid, or the prompt contains an unknown symbol.
         """
         refresh = self.default_refresh if refresh is None else refresh
-        check(is_number(length), f"length={length!r}: the number of {self.unit} to draw, 0 or more, is needed")
-        check(is_number(temperature, Real), f"temperature={temperature!r}: 0 (the likeliest always) or more is needed")
-        check(top_k is None or is_number(top_k, least=1), f"top_k={top_k!r}: 1, 2, ... is needed, or None for all")
-        fits = top_p is None or (is_number(top_p, Real) and 0 < top_p <= 1)
-        check(fits, f"top_p={top_p!r}: a probability above 0 is needed, or None for all")
-        fits = seed is None or (is_number(seed, least=-(2**63)) and seed < 2**64)
-        check(fits, f"seed={seed!r}: a 64-bit integer is needed, or None for a different one at each call")
+        check_sampling(self.unit, length, temperature, top_k, top_p, seed)
         self.check_count(n)
         self.check_refresh(refresh)
         tokens = self.encode(prompt)  # (T,)
@@ -283,6 +264,17 @@ class AutoregressiveLM:
         limit = self.block_size
         fits = is_number(refresh, least=1) and refresh <= limit
         check(fits, f"refresh={refresh!r}: an integer from 1 to the block size, {limit}, is needed")
+
+
+def check_sampling(unit: str, length: Any, temperature: Any, top_k: Any, top_p: Any, seed: Any) -> None:
+    """Raise a :class:`UserError` unless the arguments of :meth:`AutoregressiveLM.steps` are in range."""
+    check(is_number(length), f"length={length!r}: the number of {unit} to draw, 0 or more, is needed")
+    check(is_number(temperature, Real), f"temperature={temperature!r}: 0 (the likeliest always) or more is needed")
+    check(top_k is None or is_number(top_k, least=1), f"top_k={top_k!r}: 1, 2, ... is needed, or None for all")
+    fits = top_p is None or (is_number(top_p, Real) and 0 < top_p <= 1)
+    check(fits, f"top_p={top_p!r}: a probability above 0 is needed, or None for all")
+    fits = seed is None or (is_number(seed, least=-(2**63)) and seed < 2**64)
+    check(fits, f"seed={seed!r}: a 64-bit integer is needed, or None for a different one at each call")
 
 
 def is_integer(tensor: Tensor) -> bool:

@@ -93,14 +93,9 @@ class Readers:
         import torch
         import toy
 
-        from plugins import checkpoints, files, hub
-        from plugins.analysis.runs import logs
-        from plugins.data.glue import reader as glue_reader
-        from plugins.data.glue import specs
-        from plugins.data.summaries import reader as summaries
+        from plugins import checkpoints, hub
         from plugins.data.text.causal_tokenizers import Characters
         from plugins.data.text.token_dictionary import TokenDictionary
-        from plugins.hub.characters import read_characters
         from plugins.models.causal_lm import CausalLanguageModel
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -115,28 +110,14 @@ class Readers:
             place / "checkpoint_best.pt": torch.load(place / "checkpoint_best.pt", weights_only=True)
             for place in (folder / "masked", folder / "char", folder / "causal")
         }
-        texts = self.made("texts")
-        spec = {"name": "mine", "files": {"train": "train.tsv", "valid": "dev.tsv"}, "text": ["text"],
-                "label": "label", "labels": ["yes", "no"], "metrics": ["accuracy"]}  # fmt: skip
-        pairs = "article,highlights\n" + "".join(f'"a text, {i}","its {i}"\n' for i in range(9))
-        lines = "".join(json.dumps({"document": f"text {i}", "summary": "s"}) + "\n" for i in range(9))
-        log = toy.inner_line(10) + toy.valid_line(20, "3.5")
-        task = specs.SPECS["CoLA"]
-        cola = "".join(f"gj04\t{i % 2}\t\tA sentence {i}.\n" for i in range(9))
         self.files = {
-            texts / "spec.yaml": (files.write_text, json.dumps(spec), lambda p: specs.read(str(p))),
-            texts / "options.yaml": (files.write_text, "a: [1, 2]\nb: {c: yes}\n", files.read_yaml),
-            texts / "train.tsv": (files.write_text, cola, lambda p: glue_reader.read(p, task, "train")),
-            texts / "rows.csv": (files.write_text, pairs, lambda p: list(summaries.read(p))),
-            texts / "rows.jsonl": (files.write_text, lines, lambda p: list(summaries.read(p))),
-            texts / "characters.json": (files.write_text, '{"0": "a", "1": "b"}', read_characters),
-            texts / "config.json": (files.write_text, '{"a": [1, {"b": null}], "c": 1.5}', files.read_json),
-            texts / "train.log": (files.write_text, log, lambda p: logs.read_run(p)),
             folder / "causal" / "characters.json": (None, None, lambda p: hub.load(str(p.parent))),
             folder / "masked" / "dict.txt": (None, None, lambda p: hub.load(str(p.parent))),
             folder / "masked" / "sentencepiece.bpe.model": (None, None, lambda p: hub.load(str(p.parent))),
         }
-        self.files |= diagnostics_files(self.made("diagnostics")) | rows_files(self.made("rows"))
+        self.files |= (
+            text_files(self.made("texts")) | diagnostics_files(self.made("diagnostics")) | rows_files(self.made("rows"))
+        )
         for path, (write, content, _) in list(self.files.items()):
             if write is not None:
                 write(path, content)
@@ -185,6 +166,36 @@ class Readers:
         file = io.BytesIO()
         self.torch.save(state, file)
         return file.getvalue()
+
+
+def text_files(folder):
+    """Return {path: (write, content, read)} of the files of tasks, options, characters, logs and summaries."""
+    import toy
+
+    from plugins import files
+    from plugins.analysis.runs import logs
+    from plugins.data.glue import reader as glue_reader
+    from plugins.data.glue import specs
+    from plugins.data.summaries import reader as summaries
+    from plugins.hub.characters import read_characters
+
+    spec = {"name": "mine", "files": {"train": "train.tsv", "valid": "dev.tsv"}, "text": ["text"],
+            "label": "label", "labels": ["yes", "no"], "metrics": ["accuracy"]}  # fmt: skip
+    pairs = "article,highlights\n" + "".join(f'"a text, {i}","its {i}"\n' for i in range(9))
+    lines = "".join(json.dumps({"document": f"text {i}", "summary": "s"}) + "\n" for i in range(9))
+    log = toy.inner_line(10) + toy.valid_line(20, "3.5")
+    task = specs.SPECS["CoLA"]
+    cola = "".join(f"gj04\t{i % 2}\t\tA sentence {i}.\n" for i in range(9))
+    return {
+        folder / "spec.yaml": (files.write_text, json.dumps(spec), lambda p: specs.read(str(p))),
+        folder / "options.yaml": (files.write_text, "a: [1, 2]\nb: {c: yes}\n", files.read_yaml),
+        folder / "train.tsv": (files.write_text, cola, lambda p: glue_reader.read(p, task, "train")),
+        folder / "rows.csv": (files.write_text, pairs, lambda p: list(summaries.read(p))),
+        folder / "rows.jsonl": (files.write_text, lines, lambda p: list(summaries.read(p))),
+        folder / "characters.json": (files.write_text, '{"0": "a", "1": "b"}', read_characters),
+        folder / "config.json": (files.write_text, '{"a": [1, {"b": null}], "c": 1.5}', files.read_json),
+        folder / "train.log": (files.write_text, log, lambda p: logs.read_run(p)),
+    }
 
 
 def diagnostics_files(folder):
