@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from plugins.analysis.metrics import retrieval
+from plugins.analysis.metrics.means import mean_and_deviation
 from plugins.data.embedding import losses, rows, specs
 from plugins.embeddings import evaluation
 from plugins.jobs import Job
@@ -124,8 +125,6 @@ def table(scores: Mapping[str, Sequence[Mapping[str, float]]], chosen: Mapping[s
     for name in order:
         cells = []
         for metric in METRICS:
-            values = [row[metric] for row in scores[name]]
-            spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-            cells.append(f"{np.mean(values):.3f}{spread}")
+            cells.append(mean_and_deviation([row[metric] for row in scores[name]]))
         rows.append([name, chosen.get(name, ""), *cells, len(scores[name])])
     return markdown(["representation", "setting", *METRICS, "seeds"], rows)

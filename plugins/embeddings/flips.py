@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from plugins.analysis.metrics import preference as metrics
+from plugins.analysis.metrics.means import mean_and_deviation, standard_error
 from plugins.analysis.plots import Band
 from plugins.data.preference import flips, rows
 from plugins.embeddings import figures
@@ -136,7 +137,7 @@ def table(found: Sequence[Mapping]) -> str:
         cells = []
         for measure in MEASURES:
             mine = values(found, method, share, measure)
-            cells.append(f"{mine.mean():.3f}" + (f" ± {mine.std(ddof=1):.3f}" if len(mine) > 1 else ""))
+            cells.append(mean_and_deviation(mine))
         lines.append([method, f"{share:g}", *cells])
     return markdown(["reversed", "share", *MEASURES], lines)
 
@@ -148,7 +149,7 @@ def draw(path: Path, found: Sequence[Mapping]) -> None:
         for method in METHODS:
             shares = sorted({row["share"] for row in found if row["method"] == method})
             own = [values(found, method, share, measure) for share in shares]
-            error = [x.std(ddof=1) / len(x) ** 0.5 if len(x) > 1 else 0.0 for x in own]
+            error = [standard_error(x) if len(x) > 1 else 0.0 for x in own]
             band = np.array(shares), np.array([x.mean() for x in own]), np.array(error)
             panels.setdefault(LABELS[measure], {})[method] = band
     figures.bands(path, panels, "Which reversed comparisons does a reward model survive?", "share reversed")

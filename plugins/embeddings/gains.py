@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from plugins.analysis.metrics.means import mean_and_deviation, standard_error
 from plugins.analysis.transfer import judging
 from plugins.tables import markdown
 
@@ -41,12 +42,12 @@ def summary(rows: Sequence[Mapping]) -> str:
     sources = [name for name in dict.fromkeys(row["source"] for row in rows) if name != DIRECT]
     lines = []
     for (target, size), mine in groups(rows).items():
-        cells = [_spread([row["score"] for row in mine if row["source"] == DIRECT], "{:.3f}")]
+        cells = [mean_and_deviation([row["score"] for row in mine if row["source"] == DIRECT], "{:.3f}")]
         for source in sources:
             gains = np.array([row["gain"] for row in mine if row["source"] == source])
             star = "*" if excludes_zero(gains) else ""
             cells.append("" if not len(gains) else "collapsed" if np.isnan(gains).any() else
-                         _spread(gains, "{:+.3f}") + star)  # fmt: skip
+                         mean_and_deviation(gains, "{:+.3f}") + star)  # fmt: skip
         lines.append([target, size, *cells])
     return markdown(["target", "rows", "direct", *sources], lines)
 
@@ -57,12 +58,8 @@ def excludes_zero(gains: np.ndarray, level: float = 0.95) -> bool:
 
     if len(gains) < 2 or np.isnan(gains).any():
         return False
-    half = t.ppf((1 + level) / 2, len(gains) - 1) * gains.std(ddof=1) / len(gains) ** 0.5
+    half = t.ppf((1 + level) / 2, len(gains) - 1) * standard_error(gains)
     return bool(abs(gains.mean()) > half)
-
-
-def _spread(values: Sequence[float] | np.ndarray, form: str) -> str:
-    return form.format(np.mean(values)) + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
 
 
 def mean_gains(rows: Sequence[Mapping], size: str, tasks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -73,9 +70,7 @@ def mean_gains(rows: Sequence[Mapping], size: str, tasks: Sequence[str]) -> tupl
             wanted = (source, target, size)
             gains = [row["gain"] for row in rows if (row["source"], row["target"], row["size"]) == wanted]
             if gains:
-                means[i, j] = np.mean(gains)
-            if len(gains) > 1:
-                errors[i, j] = np.std(gains, ddof=1) / len(gains) ** 0.5
+                means[i, j], errors[i, j] = np.mean(gains), standard_error(gains)
     return means, errors
 
 

@@ -19,7 +19,7 @@ from plugins.hub.roberta import RobertaInterface
 
 from . import plan
 from .cross_fitting import Cell, Recorded, Setting, write_task
-from .stacked_training import Inputs, Run, Stack
+from .stacked_training import Inputs, Member, Stack
 
 GPU_SHARE, CPU_MODELS = 0.25, 4  # memory of the GPU to use; models at once on a CPU
 SIMILAR = 0.9  # runs at once have numbers of training rows within this ratio
@@ -94,7 +94,7 @@ def encode(cell: Cell, setting: Setting, longest: int) -> Inputs:
     return Inputs(tokens, sizes)
 
 
-def runs_of(cell: Cell, inputs: Inputs, setting: Setting) -> list[Run]:
+def runs_of(cell: Cell, inputs: Inputs, setting: Setting) -> list[Member]:
     """Return the runs of a cell, seed by seed. Row numbers are those of all rows of the cell."""
     train, valid = cell.train, np.flatnonzero(cell.rows.splits == 1)
     usable = np.ones(len(train), bool) if cell.used is None else cell.used
@@ -102,11 +102,11 @@ def runs_of(cell: Cell, inputs: Inputs, setting: Setting) -> list[Run]:
     for seed in cell.seeds or setting.seeds:
         for fold in range(int(cell.folds.max()) + 1):
             own = train[(cell.folds != fold) & usable]
-            runs.append(Run(cell, inputs, fold, seed, own, np.concatenate([train[cell.folds == fold], valid])))
+            runs.append(Member(cell, inputs, fold, seed, own, np.concatenate([train[cell.folds == fold], valid])))
     return runs
 
 
-def grouped(runs: Sequence[Run], model: nn.Module, batch: int, device: torch.device) -> Iterator[list[Run]]:
+def grouped(runs: Sequence[Member], model: nn.Module, batch: int, device: torch.device) -> Iterator[list[Member]]:
     """Yield the runs in groups that fit into memory and have similar numbers of training rows."""
     cfg: Any = model.args
     longest = max(run.inputs.tokens.shape[1] for run in runs)
@@ -115,7 +115,7 @@ def grouped(runs: Sequence[Run], model: nn.Module, batch: int, device: torch.dev
     most = CPU_MODELS
     if device.type == "cuda":
         most = max(1, int(GPU_SHARE * torch.cuda.mem_get_info()[1] / (weights + per_token * batch * longest)))
-    group: list[Run] = []
+    group: list[Member] = []
     for one in runs:
         if group and (len(group) == most or not SIMILAR < len(one.own) / len(group[0].own) < 1 / SIMILAR
                       or len(one.cell.rows.classes) != len(group[0].cell.rows.classes)):  # fmt: skip
@@ -126,7 +126,7 @@ def grouped(runs: Sequence[Run], model: nn.Module, batch: int, device: torch.dev
         yield group
 
 
-def collect(cell: Cell, setting: Setting, runs: Sequence[Run], logits: Sequence[Sequence[np.ndarray]]) -> Recorded:
+def collect(cell: Cell, setting: Setting, runs: Sequence[Member], logits: Sequence[Sequence[np.ndarray]]) -> Recorded:
     """Return the logits of the runs of a cell, as :func:`.cross_fitting.collect` does."""
     train, valid = cell.train, np.flatnonzero(cell.rows.splits == 1)
     seeds = list(cell.seeds or setting.seeds)

@@ -35,7 +35,7 @@ class Inputs:
 
 
 @dataclass
-class Run:
+class Member:
     """One model to train: the rows of a cell without a fold, a seed, and the logits recorded so far."""
 
     cell: Cell
@@ -56,7 +56,7 @@ class Stack:
         device: device to train on; products are in bfloat16 on a GPU.
     """
 
-    def __init__(self, model: nn.Module, runs: Sequence[Run], recipe: Mapping, device: torch.device):
+    def __init__(self, model: nn.Module, runs: Sequence[Member], recipe: Mapping, device: torch.device):
         self.runs, self.recipe, self.device = runs, recipe, device
         self.net = Classifier(model, len(runs[0].cell.rows.classes), recipe, [one.seed for one in runs]).to(device)
         parameters = list(self.net.parameters())

@@ -14,7 +14,7 @@ from plugins.modules.activations import ACTIVATIONS
 from plugins.options import flag
 
 from .clap_roberta_config import DEFAULTS
-from .position_options import scaling_of
+from .position_options import check_positions
 
 MOST_MULTIPLE = 1024  # maximum of --vocab-multiple
 
@@ -51,11 +51,9 @@ def validate(cfg: DictConfig) -> None:
         raise UserError(f"--vocab-multiple {cfg.vocab_multiple} is not between 1 and {MOST_MULTIPLE}; 64 is usual")
     if width % heads:
         raise UserError(f"--encoder-attention-heads {heads} does not divide --encoder-embed-dim {width}")
-    if cfg.positions == "rotary" and width // heads % 2:
-        raise UserError(f"--positions rotary needs heads of an even width, not --encoder-embed-dim {width} / {heads}")
     if cfg.alibi_bos != "linear" and not str(cfg.positions).startswith("alibi"):
         raise UserError(f"--alibi-bos {cfg.alibi_bos} needs --positions alibi or alibi_symmetric, not {cfg.positions}")
-    scaling_of(cfg)
+    check_positions(cfg, "encoder")
     check_compilation(cfg, "--compile" if cfg.compile else "--compile-encoder" if cfg.compile_encoder else None)
     check_attention(cfg)
     for name in ("beta_reference_dim", "max_logit_scale", "exclude_unused"):

@@ -30,7 +30,7 @@ from plugins.peft import Parts
 from . import tuning
 from .architecture import activation, check_compilation
 from .embedding_head import WithEmbeddingHead
-from .position_options import scaling_of
+from .position_options import check_positions, scaling_of
 
 SIZE_OPTIONS = ("decoder_layers", "decoder_attention_heads", "decoder_embed_dim", "decoder_ffn_embed_dim", "block_size")
 
@@ -266,11 +266,9 @@ def validate(cfg: DictConfig, positive: Iterable[str] = (), probabilities: Itera
             raise UserError(f"{flag(name)} {cfg[name]} is not positive")
     if width % heads:
         raise UserError(f"--decoder-attention-heads {heads} does not divide --decoder-embed-dim {width}")
-    if cfg.positions == "rotary" and width // heads % 2:
-        raise UserError(f"--positions rotary needs heads of an even width, not --decoder-embed-dim {width} / {heads}")
     if cfg.positions == "alibi_symmetric":
         raise UserError("--positions alibi_symmetric is for encoders; use alibi, which is the same in a causal model")
-    scaling_of(cfg)
+    check_positions(cfg, "decoder")
     check_compilation(cfg, "--compile" if cfg.compile else None)
     for name in ("dropout", "embedding_dropout", "attention_dropout", *probabilities):
         if not 0 <= cfg[name] <= 1:

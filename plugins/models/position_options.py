@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Optional  # fairseq's parser does not read `int | None`
 
+import torch
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import DictConfig
 
 from plugins.errors import UserError, shown
-from plugins.modules.positions import SCHEMES
+from plugins.modules.positions import SCHEMES, Spec, build
 from plugins.modules.scaling import SCALINGS, Scaling
 from plugins.options import architecture, option
 
@@ -52,6 +53,26 @@ def scaling_of(cfg: DictConfig) -> Scaling:
     if cfg.trained_length is not None and cfg.trained_length < 1:
         raise UserError(f"--trained-length {cfg.trained_length} is not positive")
     return Scaling(kind, cfg.position_scaling_factor, cfg.trained_length or 1)
+
+
+def check_positions(cfg: DictConfig, side: str) -> None:
+    """Check complete options of positions, also against the size of the model.
+
+    Args:
+        cfg: options of the model.
+        side: ``encoder`` or ``decoder``, as in the names of its options.
+
+    Raises:
+        UserError: as :func:`scaling_of`, or the scheme cannot have this size (it raised a ValueError).
+    """
+    scaling, width, heads = scaling_of(cfg), cfg[f"{side}_embed_dim"], cfg[f"{side}_attention_heads"]
+    spec = Spec(width, heads, length=1, alibi_bos=str(cfg.get("alibi_bos", "linear")), scaling=scaling)
+    try:
+        with torch.random.fork_rng(devices=[]):  # a table of positions is initialized at random
+            build(str(cfg.positions), spec)
+    except ValueError as error:
+        size = f"--{side}-embed-dim {width} and --{side}-attention-heads {heads}"
+        raise UserError(f"--positions {cfg.positions} with {size}: {error}") from None
 
 
 def check_scheme(name: str) -> None:

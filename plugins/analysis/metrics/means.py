@@ -1,4 +1,4 @@
-"""Means with standard errors: the only place where these are computed."""
+"""Means with standard errors and deviations: the only place where these are computed."""
 
 import math
 from collections.abc import Sequence
@@ -29,3 +29,14 @@ def mean_and_error(values: Sequence[float]) -> dict:
     if not len(values):
         return {"mean": math.nan, "standard_error": math.nan, "n": 0}
     return {"mean": float(values.mean()), "standard_error": standard_error(values), "n": len(values)}
+
+
+def mean_and_deviation(values: Sequence[float] | np.ndarray, form: str = "{:.3f}") -> str:
+    """Return ``mean ± standard deviation`` of numbers (N,), N at least 1; the mean alone for one value.
+
+    Args:
+        values: (N,).
+        form: format of the mean.
+    """
+    deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    return form.format(np.mean(values)) + deviation

@@ -14,6 +14,7 @@ from plugins.data.mlm.folder import MANIFEST
 from plugins.data.text import columnar
 from plugins.errors import UserError
 from plugins.files import read_json
+from plugins.tables import markdown
 
 from .command_line import command_of
 
@@ -41,18 +42,18 @@ def model_card_text(
         text.append("The Python files in this folder are the layers that the model was trained with.\n")
     for group in facts["card"]:
         text.append(f"## {group['name']}\n")
-        text.append("| | |\n|---|---|\n" + "".join(f"| {key} | {cell(value)} |\n" for key, value in group["facts"]))
+        text.append(markdown(["", ""], group["facts"]) + "\n")
     command = command_of(state, path)
     if command is not None:
         text.append(f"## Command\n\n```bash\n{command}\n```\n")
     hashes = hashes_of(state, path)
     if hashes:
         text.append("## Provenance\n")
-        text.append("| | SHA-256 |\n|---|---|\n" + "".join(f"| {key} | `{value}` |\n" for key, value in hashes.items()))
+        text.append(markdown(["", "SHA-256"], [(key, f"`{value}`") for key, value in hashes.items()]) + "\n")
     if facts["options"]:
-        rows = "".join(f"| `{key}` | {cell(value)} |\n" for key, value in facts["options"])
-        text.append("<details><summary>All training options</summary>\n\n| option | value |\n|---|---|")
-        text.append(f"{rows}\n</details>\n")
+        rows = [(f"`{key}`", value) for key, value in facts["options"]]
+        text.append("<details><summary>All training options</summary>\n")
+        text.append(markdown(["option", "value"], rows) + "\n\n</details>\n")
     return "\n".join(part for part in text if part)
 
 
@@ -136,8 +137,3 @@ def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def cell(value: Any) -> str:
-    """Return a value as the cell of a Markdown table."""
-    return str(value).replace("|", "\\|").replace("\n", " ")

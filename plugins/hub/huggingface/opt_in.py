@@ -36,7 +36,7 @@ CONFIG_KEYS = {
     "bos_token_id": "bos_token_id",
     "eos_token_id": "eos_token_id",
 }
-SIZES = tuple(CONFIG_KEYS)[:6]
+SIZE_KEYS = tuple(CONFIG_KEYS)[:6]
 DEFAULTS = {"activation_function": "relu", "dropout": 0.1, "attention_dropout": 0.0}
 OFFSET = 2  # rows of the position table before that of the first position
 WORDS, PLACES, INNER = "embed_tokens.weight", "embed_positions.weight", "layers.0.fc1.weight"
@@ -64,7 +64,7 @@ def config_of(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         UserError: the config lacks a size, or requires what GPT-2 does not support.
     """
     files.check_fixed(config, FIXED, path, "causal_lm")
-    files.sizes_of(config, {name: name for name in SIZES}, path)
+    files.sizes_of(config, {name: name for name in SIZE_KEYS}, path)
     projected = config.get("word_embed_proj_dim") or config["hidden_size"]
     if projected != config["hidden_size"]:
         raise UserError(f"{path}: word_embed_proj_dim {files.shown(projected)} is not hidden_size, as in OPT-350M; "
