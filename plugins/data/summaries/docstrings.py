@@ -114,7 +114,8 @@ def make_folder(output: str | Path, pretraining: int) -> tuple[dict[str, int], i
     output = Path(output)
     with temporary_folder(output) as part:
         with (part / "pretrain.txt").open("wb") as file:  # a full disk is found before minutes of reading
-            os.posix_fallocate(file.fileno(), 0, pretraining + RECORDS_SIZE)
+            if hasattr(os, "posix_fallocate"):  # macOS lacks it
+                os.posix_fallocate(file.fileno(), 0, pretraining + RECORDS_SIZE)
             file.truncate(0)
         counts = write(part)
         size = 0

@@ -31,8 +31,9 @@ WORD_PIECE_FILES = ("wordpiece.txt", "wordpiece.cased.txt")  # BERT's, of lower-
 # Everything that turns text into a model's input.
 TOKENIZER_FILES = (SENTENCEPIECE_FILE, *GPT2_FILES, *WORD_PIECE_FILES)
 
-# Beyond this much text the pieces hardly change, while training takes about 20 bytes of memory per character.
 _TOO_LOW = r"Vocabulary size is smaller than required_chars\. \d+ vs (\d+)"  # what sentencepiece reports
+
+# Beyond this much text the pieces hardly change, while training takes about 20 bytes of memory per character.
 _TRAINING_BYTES = 20_000_000
 _TRAINED_APART = 2_000_000  # characters from which on the memory matters more than a tenth of a second
 _TRAINING_THREADS = 4  # fixed, because the sums of expectations depend on it
