@@ -1,5 +1,7 @@
 """Statistics of a batch of labeled embeddings: how well classes are separated, and whether the model has collapsed."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -21,15 +23,17 @@ def batch_statistics(
     Returns:
         ``positive_distance`` and ``negative_distance``, means over pairs; ``violations``, the share of triplets whose
         negative is not farther than the positive by the margin; ``norm``, the mean length; ``effective_rank``, exp of
-        the entropy of the normalized eigenvalues of the covariance: 1 when all vectors are on a line.
+        the entropy of the normalized eigenvalues of the covariance: 1 when all vectors are on a line, NaN when a
+        number is not finite.
     """
     d = pairwise(embeddings, embeddings, distance)
     positive, negative, _ = masks(labels)
     triplets = int((positive.sum(1) * negative.sum(1)).sum())
     active = int(count_active(d, positive, negative, margin)[0].sum())
     centered = embeddings.float() - embeddings.float().mean(0)
-    energy = torch.linalg.svdvals(centered) ** 2
-    p = energy[energy > 0] / energy.sum()
+    finite = bool(centered.isfinite().all())  # svdvals raises an error for other numbers
+    energy = torch.linalg.svdvals(centered) ** 2 if finite else centered.new_full((1,), math.nan)
+    p = energy[~(energy <= 0)] / energy.sum()
     return {
         "positive_distance": float(d[positive].mean()) if positive.any() else 0.0,
         "negative_distance": float(d[negative].mean()) if negative.any() else 0.0,

@@ -8,6 +8,7 @@ from plugins.data.embedding import specs
 
 SEEDS, STARTS = 2, 3  # of k-means during training: random seeds, restarts
 LEAST = 2  # rows that any metric needs
+ROUNDING = 1e-6  # equal cosines differ by less in float32
 
 
 def scores(kind: str, vectors: np.ndarray, labels: np.ndarray | None, seed: int = 1) -> dict[str, float]:
@@ -75,6 +76,6 @@ def correlations(cosines: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     """Return the rank and the linear correlation of cosines (N,) with scores (N,); 0 if either is constant."""
     from scipy.stats import pearsonr, spearmanr
 
-    if np.ptp(cosines) == 0 or np.ptp(scores) == 0:
+    if np.ptp(cosines) < ROUNDING or np.ptp(scores) == 0:
         return {"spearman": 0.0, "pearson": 0.0}
     return {"spearman": float(spearmanr(cosines, scores)[0]), "pearson": float(pearsonr(cosines, scores)[0])}

@@ -61,6 +61,12 @@ def test_statistics_of_a_batch():
     assert log["effective_rank"] == pytest.approx(1.17706, abs=1e-4)  # exp of the entropy of (25/26, 1/26)
 
 
+def test_vectors_that_are_not_finite_are_logged_and_end_in_a_loss_that_is_not_finite():
+    for value in (np.nan, np.inf):
+        loss, _, log = criterion().train()(Model([*POINTS[:3], [value, 1]]), sample([0, 0, 1, 1]))
+        assert not torch.isfinite(loss) and np.isnan(log["effective_rank"])
+
+
 def test_dead_batches_are_counted():
     logs = [{"loss": 0.0, "sample_size": 0, "dead_batches": 1}, {"loss": 3.0, "sample_size": 6, "dead_batches": 0}]
     with metrics.aggregate() as aggregator:

@@ -57,3 +57,24 @@ def test_one_vector_has_no_geometry():
 def test_too_many_components_are_refused():
     with toy.refused("--whiten 3"):
         anisotropy.whiten(E, 3)
+
+
+def test_whitening_removes_as_many_directions_as_given():
+    mean, one, two = (anisotropy.whiten(GAUSSIAN + 3, n) for n in (0, 1, 2))
+    assert mean == pytest.approx(GAUSSIAN - GAUSSIAN.mean(0), abs=1e-5)
+    assert [np.linalg.matrix_rank(x, tol=1e-2) for x in (mean, one, two)] == [16, 15, 14]
+    assert (anisotropy.whiten(GAUSSIAN) == anisotropy.whiten(GAUSSIAN, 1)).all()
+    with toy.refused("--whiten -1"):
+        anisotropy.whiten(E, -1)
+
+
+def test_equal_vectors_use_no_dimension():
+    found = anisotropy.geometry(np.ones((3, 2)))
+    assert found["isoscore"] == found["effective_rank"] == 0
+    assert (found["mean_cosine"], found["uniformity"]) == pytest.approx((1, 0), abs=1e-6)
+    assert anisotropy.isoscore(np.arange(3.0)[:, None]) == 0
+
+
+def test_large_vectors_have_a_finite_partition_score():
+    assert anisotropy.partition_score(1000 * E) == pytest.approx(0, abs=1e-12)
+    assert anisotropy.partition_score(1e-9 * E) == pytest.approx(1)

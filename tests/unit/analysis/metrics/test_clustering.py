@@ -36,3 +36,34 @@ def test_separate_clouds_are_found_and_the_result_is_the_same_again():
 def test_more_clusters_than_rows_are_refused():
     with toy.refused(2):
         clustering.clustering_metrics(np.eye(2), [0, 1], clusters=3)
+
+
+def test_the_number_of_clusters_seeds_and_starts(monkeypatch):
+    calls, found = [], iter([[0, 0, 1, 1], [0, 1, 0, 1]])
+
+    def k_means(vectors, clusters, seed, starts):
+        calls.append((clusters, seed, starts))
+        return next(found)
+
+    monkeypatch.setattr(clustering, "k_means", k_means)
+    scores = clustering.clustering_metrics(np.eye(4), [5, 5, 9, 9], seeds=2, starts=3)
+    assert calls == [(2, 0, 3), (2, 1, 3)]  # as many clusters as classes
+    assert scores["v_measure"] == pytest.approx(0.5) and scores["v_measure_std"] == pytest.approx(0.5)
+    assert scores["ari"] == pytest.approx((1 - 0.5) / 2)
+    assert len(scores) == 10
+
+
+def test_many_rows_are_clustered_in_samples(monkeypatch):
+    for name, value in (("LARGE", 50), ("SAMPLE", 30), ("SAMPLES", 2)):
+        monkeypatch.setattr(clustering, name, value)
+    monkeypatch.setattr(clustering, "k_means", None)
+    labels = np.repeat([0, 1], 30)
+    vectors = np.random.default_rng(0).normal(size=(60, 3)) + 30 * np.eye(3)[labels]
+    assert clustering.clustering_metrics(vectors, labels)["ari"] == 1
+
+
+def test_k_means_has_a_seed():
+    vectors = np.random.default_rng(0).normal(size=(80, 2))
+    one, again, other = (clustering.k_means(vectors, 12, seed, 1) for seed in (0, 0, 1))
+    assert (one == again).all() and (one != other).any()
+    assert sorted(set(one)) == list(range(12))

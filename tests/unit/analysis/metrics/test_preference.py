@@ -30,3 +30,20 @@ def test_equal_ratings_order_nothing():
 def test_equal_scores_have_no_rank_correlation():
     rows = np.array([[1.0, 1, 3, 0], [1, 2, 5, 1], [1, 3, 9, 2]])
     assert preference.of_ratings(rows)["spearman"] == 0
+
+
+def test_of_many_ratings_pairs_are_drawn(monkeypatch):
+    monkeypatch.setattr(preference, "PAIRS", 2000)
+    draw = np.random.default_rng(0)
+    ratings = np.arange(100.0)
+    rows = np.stack([ratings + draw.normal(size=100) * 30, ratings, -ratings, ratings], 1)
+    found = preference.of_ratings(rows)
+    monkeypatch.setattr(preference, "PAIRS", 10_000)
+    assert found["accuracy"] == pytest.approx(preference.of_ratings(rows)["accuracy"], abs=0.04)
+    assert found["accuracy"] != preference.of_ratings(rows)["accuracy"]
+    assert found["length_accuracy"] == 0
+
+
+def test_no_comparisons_have_no_metrics():
+    found = preference.of_pairs(np.full((2, 4), NAN))
+    assert tuple(found) == preference.COMPARED and np.isnan(list(found.values())).all()

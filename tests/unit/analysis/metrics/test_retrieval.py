@@ -84,3 +84,59 @@ def test_hard_triplets_are_harder_and_keep_their_classes():
 def test_a_tie_counts_as_a_wrong_triplet():
     vectors = np.array([[1.0, 0], [0, 1], [0, 1]])
     assert retrieval.triplet_accuracy(vectors, np.array([[0, 1, 2]])) == 0
+
+
+def test_a_zero_vector_stays_zero():
+    assert retrieval.unit(np.array([[0.0, 0], [3, 4]])).tolist() == [[0, 0], pytest.approx([0.6, 0.8])]
+
+
+def test_widths_have_to_agree():
+    with toy.refused(2, 8):
+        retrieval.search(LINE, CLOUD, 1)
+
+
+def test_neighbors_that_do_not_exist_are_left_out():
+    found = retrieval.class_metrics(LINE, ["a", "a", "b", "b", "b"], (1, 4, 5))
+    assert set(found) == {"knn_accuracy_1", "knn_accuracy_4", "r_precision", "map_at_r", "ndcg_at_10"}
+    assert found["knn_accuracy_4"] == pytest.approx(
+        2 / 5
+    )  # three others of an a are b; the third row is nearer to an a
+
+
+def test_r_precision_of_a_class_larger_than_the_cut():
+    labels = np.repeat([0, 1], [15, 5])
+    points = np.stack([np.cos(labels * 1.5), np.sin(labels * 1.5)], 1)
+    points += np.random.default_rng(0).normal(size=points.shape) * 0.01
+    found = retrieval.class_metrics(points, labels)
+    assert [found[name] for name in ("r_precision", "map_at_r", "ndcg_at_10")] == pytest.approx([1, 1, 1])
+
+
+def test_rows_alone_in_their_class_are_not_searched_for():
+    found = retrieval.class_metrics(LINE, [0, 0, 1, 2, 2])
+    assert found["r_precision"] == 1 and found["knn_accuracy_1"] == pytest.approx(4 / 5)
+
+
+def test_leave_one_out_goes_on_block_by_block():
+    whole = [found for _, found in retrieval.leave_one_out(CLOUD, 3)]
+    rows, parts = zip(*retrieval.leave_one_out(CLOUD, 3, block=32), strict=True)
+    assert np.concatenate(rows).tolist() == list(range(70)) and len(parts) == 3
+    assert (np.concatenate(parts) == np.concatenate(whole)).all()
+    assert (np.concatenate(whole) != np.arange(70)[:, None]).all()
+
+
+def test_triplets_need_two_classes_and_a_positive():
+    for labels in ([0, 0, 0], [0, 1, 2]):
+        with toy.refused("classes"):
+            retrieval.random_triplets(labels)
+
+
+def test_the_hardest_of_many_candidates_is_the_nearest_negative():
+    hard = retrieval.hard_triplets(LINE, np.array([0, 0, 1, 1, 1]), candidates=60)
+    nearest = {0: 2, 1: 2, 2: 1, 3: 1, 4: 1}
+    assert all(nearest[anchor] == negative for anchor, _, negative in hard)
+
+
+def test_other_seeds_draw_other_triplets():
+    assert (retrieval.random_triplets(LABELS, 1) != retrieval.random_triplets(LABELS, 2)).any()
+    one, two = (retrieval.hard_triplets(CLOUD, LABELS, seed=seed) for seed in (1, 2))
+    assert (one != two).any()

@@ -50,3 +50,44 @@ def test_platt_is_near_the_true_sigmoid():
 def test_one_class_is_refused():
     with toy.refused("classes"):
         thresholds.choose([0.1, 0.2], [1, 1])
+
+
+def test_the_mean_cost_of_errors():
+    """Above .375: one of the positives is missed and one negative is accepted, of eight texts."""
+    assert thresholds.at(SCORES, LABELS, 0.375, "cost", costs=(3.0, 2.0)) == pytest.approx(-(3 + 2) / 8)
+    assert thresholds.at(SCORES, LABELS, 0.5, "cost", costs=(3.0, 2.0)) == pytest.approx(-(3 + 2 * 2) / 8)
+
+
+def test_a_text_at_the_threshold_is_not_accepted():
+    assert thresholds.at([0.5, 0.6], [0, 1], 0.5, "f1") == 1
+    assert thresholds.at([0.5, 0.6], [0, 1], 0.6, "f1") == 0
+
+
+def test_precision_without_enough_recall_is_never_chosen():
+    assert thresholds.at(SCORES, LABELS, 0.8, "precision_at_recall", recall=0.5) == -1
+    assert thresholds.at(SCORES, LABELS, 0.8, "precision_at_recall", recall=0.25) == 1
+    assert thresholds.choose(SCORES, LABELS, "precision_at_recall")[1] == pytest.approx(4 / 7)  # recall .9
+
+
+def test_of_a_range_of_best_thresholds_the_middle_is_chosen_and_of_separate_ones_the_lowest():
+    """False positives are free: any threshold below the first positive is best, from -1 to 1.5."""
+    assert thresholds.choose([0.0, 1, 2, 9], [0, 0, 1, 1], "cost", costs=(0.0, 1.0)) == pytest.approx((0.25, 0))
+    assert thresholds.choose([0.0, 2, 6, 8], [0, 1, 0, 1], "cost") == pytest.approx((1.0, -0.25))  # 7 is as good
+
+
+def test_an_unknown_metric_is_refused():
+    with toy.refused("--metric what"):
+        thresholds.choose(SCORES, LABELS, "what")
+
+
+def test_platt_smooths_the_labels_of_separable_scores():
+    """Of one text of each class the targets are 1/3 and 2/3, whose log odds are -log 2 and log 2."""
+    assert thresholds.platt([-1.0, 1.0], [0, 1]) == pytest.approx((np.log(2), 0), abs=1e-4)
+    assert thresholds.platt([0.0, 2.0], [0, 1]) == pytest.approx((np.log(2), -np.log(2)), abs=1e-4)
+
+
+def test_the_interval_is_of_two_and_a_half_percent_on_each_side():
+    found = thresholds.interval(np.arange(40.0), (np.arange(40) >= 20).astype(int), resamples=300)
+    assert found["value"] == (1.0, 1.0)
+    low, high = found["threshold"]
+    assert 15 < low < 19.5 < high < 24
