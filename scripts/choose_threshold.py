@@ -12,6 +12,7 @@ once. ``plugins.hub.load(CKPT).decide(texts)`` uses it.
 import argparse
 
 import command
+import flags
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -22,7 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("data", metavar="FILE", help="validation texts with their class as score, 1 or 0")
     add("--test", metavar="FILE", help="texts on which the threshold is scored once")
     add("--metric", choices=["f1", "mcc", "precision_at_recall", "cost"], default="f1", help="(%(default)s)")
-    add("--recall", type=float, metavar="X", help="minimum recall for precision_at_recall (0.9)")
+    add("--recall", type=flags.fraction, metavar="X", help="minimum recall for precision_at_recall (0.9)")
     add(
         "--costs",
         type=float,
@@ -30,7 +31,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar=("FP", "FN"),
         help="costs of a false positive and a false negative (1 1)",
     )
-    add("--resamples", type=int, default=1000, metavar="N", help="number of bootstrap resamples (%(default)s)")
+    add(
+        "--resamples",
+        type=flags.positive,
+        default=1000,
+        metavar="N",
+        help="number of bootstrap resamples (%(default)s)",
+    )
     add("--dry-run", action="store_true", help="do not store the threshold")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
@@ -38,6 +45,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--recall is an option of --metric precision_at_recall")
     if args.costs and args.metric != "cost":
         parser.error("--costs is an option of --metric cost")
+    if args.costs and not all(0 <= cost < float("inf") for cost in args.costs):
+        parser.error(f"--costs {args.costs[0]:g} {args.costs[1]:g}: costs are finite and not negative")
     return args
 
 

@@ -23,7 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     flags.add_checkpoint(parser)
     add("files", metavar="TEXTS", nargs="+", help="UTF-8 files of one text per line, or of JSON records with text")
     flags.add_output(parser, "FILE", "output file, .npz")
-    add("--batch-size", type=int, default=64, metavar="N", help="texts per forward pass (%(default)s)")
+    add("--batch-size", type=flags.positive, default=64, metavar="N", help="texts per forward pass (%(default)s)")
     add("--pooling", help="bos, mean, max, attention or last (default: as trained, else mean)")
     add("--normalize", action="store_true", default=None, help="scale vectors to length one (default: as trained)")
     flags.add_dtype(parser, "bfloat16")

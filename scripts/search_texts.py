@@ -12,6 +12,7 @@ from pathlib import Path
 
 import choices
 import command
+import flags
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -23,7 +24,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("files", metavar="TEXTS", nargs="+", help="files that were embedded")
     add("--query", action="append", default=[], metavar="TEXT", help="a query; may be repeated")
     add("--queries", metavar="FILE", help="file of queries, one per line")
-    add("-k", type=int, default=5, metavar="N", help="texts to show for each query (%(default)s)")
+    add("-k", type=flags.positive, default=5, metavar="N", help="texts to show for each query (%(default)s)")
     add("--pooling", help="as in scripts/embed.py")
     add("--csv", type=Path, metavar="FILE", help="write query, rank, cosine, index and text, too")
     command.add_user_dir(parser)
@@ -51,6 +52,8 @@ def main() -> None:
     check_not_read([args.csv], [args.checkpoint, args.vectors, *args.files, args.queries])
     user_dir.load(args.user_dir)
     queries = args.query + ([text for _, text in texts.lines([args.queries])] if args.queries else [])
+    if not queries:
+        raise UserError(f"{args.queries}: no queries; write one per line")
     stored, found = vectors.read(args.vectors), list(texts.lines(args.files))
     places = {int(value): place for place, value in enumerate(stored.text_hash)}
     rows = [places.get(vectors.text_hash(text)) for _, text in found]

@@ -66,6 +66,7 @@ class PreferenceCriterion(FairseqCriterion):
         a, b = scores.view(-1, 2).T
         outcomes, weights = sample["outcomes"], sample["weights"].to(scores)
         if self.task.has_ties:
+            check_ties(self.cfg, self.task.cfg)
             log_p = preference_losses.davidson_log_probabilities(a, b, self.cfg.tie_strength)  # (B, 3)
             return -log_p.gather(1, outcomes[:, None])[:, 0] * weights
         chosen, rejected = torch.where(outcomes == 0, a, b), torch.where(outcomes == 0, b, a)
@@ -125,6 +126,15 @@ def gathered(scores: Tensor, sample: dict[str, Any]) -> Tensor:
     pairs, sizes = scores.view(-1, 2), lengths.view(-1, 2)
     ordered = torch.cat([torch.where(first, x, x.flip(1)) for x in (pairs, sizes)], 1)
     return ordered.masked_fill((sample["outcomes"] == TIE)[:, None], float("nan")).cpu()
+
+
+def check_ties(cfg: PreferenceCriterionConfig, task: Any) -> None:
+    """Raise an error for options of the loss without ties."""
+    named = {"--centering": cfg.centering, "--smoothing": cfg.smoothing, "--flip-rate": cfg.flip_rate,
+             "--learn-flip-rate": task.learn_flip_rate}  # fmt: skip
+    for flag, value in named.items():
+        if value:
+            raise UserError(f"{flag}: the comparisons have ties, whose loss has no such option; omit it, or the ties")
 
 
 def check(cfg: PreferenceCriterionConfig, objective: str, task: Any) -> None:

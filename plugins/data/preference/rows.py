@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from plugins.data.embedding.vectors import text_hash
 from plugins.data.text.records import BadRow, is_json, json_records
@@ -80,6 +81,9 @@ def locate(data: str, split: str) -> tuple[Path, bool]:
 def load(data: str, split: str, valid_fraction: float = 0.1) -> Preferences:
     """Read a split. Of a single file, texts are divided, not comparisons: no text is in both parts.
 
+    Texts that comparisons connect stay together, so that no comparison is lost. If these connect most texts, each text
+    is assigned by itself, and comparisons of texts in different parts are left out.
+
     Raises:
         UserError: as :func:`locate` and :func:`read`, or nothing is left.
     """
@@ -89,7 +93,7 @@ def load(data: str, split: str, valid_fraction: float = 0.1) -> Preferences:
         return found
     if split not in ("train", "valid"):
         raise UserError(f"{path}: a single file has no {split} split; give a folder with one file each")
-    held_out = np.array([text_hash(text) % 10_000 < valid_fraction * 10_000 for text in found.texts])
+    held_out = lowest_hashes(found) % 10_000 < valid_fraction * 10_000
     kept = found.keep(held_out if split == "valid" else ~held_out)
     if not kept.texts or (len(found.pairs) and not len(kept.pairs)):
         raise UserError(f"{path}: no rows are left for the {split} split; give more, or a folder with one file each")
@@ -97,6 +101,21 @@ def load(data: str, split: str, valid_fraction: float = 0.1) -> Preferences:
     if lost and split == "train":
         logger.info("%s: %d of %d comparisons are left out, one text in each part", path, lost, len(found.pairs))
     return kept
+
+
+def lowest_hashes(found: Preferences) -> np.ndarray:
+    """Return the lowest hash of the texts that comparisons connect with each text, (N,) uint64; its own if most are."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    hashes, n = np.array([text_hash(text) for text in found.texts], np.uint64), len(found.texts)
+    graph = coo_array((np.ones(len(found.pairs)), (found.pairs[:, 0], found.pairs[:, 1])), shape=(n, n))
+    count, part = connected_components(graph, directed=False)
+    if 2 * np.bincount(part).max() > n:
+        return hashes
+    lowest = np.full(count, np.iinfo(np.uint64).max)
+    np.minimum.at(lowest, part, hashes)
+    return lowest[part]
 
 
 def read(path: str | Path) -> Preferences:
@@ -216,7 +235,7 @@ def compare(found: Preferences, min_gap: float = 0.5, per_text: int = 4, seed: i
     """
     draw, scores, pairs = np.random.default_rng(seed), found.scores, set()
     assert scores is not None, "comparisons are made from ratings"
-    for i in range(len(scores)):
+    for i in tqdm(range(len(scores)), "comparisons", leave=False, disable=None, delay=2):
         far = np.abs(scores - scores[i]) >= max(min_gap, np.finfo(float).tiny)
         if found.groups is not None:
             far &= found.groups == found.groups[i]

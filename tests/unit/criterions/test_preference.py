@@ -86,6 +86,13 @@ def test_ties_have_the_loss_of_davidsons_model():
     assert float(rare) > -np.log(0.18147161)
 
 
+@pytest.mark.parametrize("name", ["centering", "smoothing", "flip_rate", "learn"])
+def test_the_loss_of_ties_has_no_other_options(name):
+    value = True if name == "learn" else 0.1
+    with toy.refused("--learn-flip-rate" if name == "learn" else f"--{name.replace('_', '-')}", "ties"):
+        criterion(ties=True, **{name: value})(Model(), pairs([1.0, 0], [2]))
+
+
 def test_ratings_have_a_squared_error_of_standardized_ratings():
     given = sample([1.0, 0], gains=torch.tensor([5.0, 7.0]))
     assert float(criterion("pointwise")(Model(), given)[0]) == pytest.approx(0 + 2**2)

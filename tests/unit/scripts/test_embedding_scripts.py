@@ -49,6 +49,10 @@ def test_embed_refuses_a_record_without_text(run_script, base, tmp_path):
 
 
 @pytest.mark.parametrize("script, flag, value", [
+    ("embed", "--batch-size", "0"),
+    ("search_texts", "-k", "0"),
+    ("choose_threshold", "--recall", "1.5"),
+    ("choose_threshold", "--resamples", "0"),
     ("evaluate_embeddings", "--max-rows", "0"),
     ("plot_embeddings", "--passage-words", "0"),
     ("compare_losses", "--lrs", "0"),
@@ -79,6 +83,18 @@ def test_search_finds_the_query_itself_first(run_script, base, texts, tmp_path, 
     assert [row["rank"] for row in rows] == ["1", "2"]
     assert rows[0]["index"] == f"{texts}:3" and float(rows[0]["cosine"]) == pytest.approx(1, abs=1e-4)
     assert "1. 1.000" in capsys.readouterr().out
+
+
+def test_search_without_a_query_is_refused(run_script, base, texts, tmp_path):
+    (tmp_path / "none.txt").write_text("\n \n")
+    with toy.refused("none.txt"):
+        run_script("search_texts", base, tmp_path / "none.txt", texts, "--queries", tmp_path / "none.txt")
+
+
+def test_negative_costs_are_refused(run_script, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run_script("choose_threshold", tmp_path, tmp_path, "--metric", "cost", "--costs", "-1", "2")
+    assert "--costs -1 2" in capsys.readouterr().err
 
 
 def test_search_refuses_texts_that_changed(run_script, base, texts, tmp_path):

@@ -158,6 +158,17 @@ def test_a_tenth_of_the_texts_is_held_out_and_its_comparisons_with_others_are_le
     assert record.args[1:] == (3000 - len(train.pairs) - len(valid.pairs), 3000)
 
 
+def test_no_comparison_of_separate_texts_is_lost(tmp_path, caplog):
+    """As in data of trl, where each prompt has its own two or three answers."""
+    records = [{"prompt": f"p{i}", "chosen": "a", "rejected": worse} for i in range(300) for worse in ("b", "c")]
+    path = write(tmp_path / "p.jsonl", records)
+    with caplog.at_level("INFO"):
+        train, valid = (rows.load(str(path), split) for split in ("train", "valid"))
+    assert len(train.pairs) + len(valid.pairs) == 600 and not caplog.records
+    assert rows.shared_texts(train, valid) == 0
+    assert 24 < len(valid.pairs) < 110  # 60, standard deviation 10.4
+
+
 @pytest.mark.parametrize(("fraction", "split"), [(0.0, "valid"), (1.0, "train")])
 def test_a_split_without_texts_is_refused(tmp_path, fraction, split):
     path = many(tmp_path / "p.jsonl", 10)
