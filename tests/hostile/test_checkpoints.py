@@ -127,7 +127,7 @@ MUST_REFUSE = attacks.CODE | attacks.OUTSIDE | attacks.WEIGHTS
 
 
 @pytest.mark.parametrize("name", [*MUST_REFUSE, "hf_byte_bpe", "bert", "fastbpe", "subword_nmt"])
-def test_what_could_do_harm_is_refused_and_not_just_survived(folders, name, tmp_path):
+def test_harmful_content_is_refused(folders, name, tmp_path):
     path, marker = folders["masked_lm"] / "attack.pt", tmp_path / "appeared"
     state = torch.load(folders["masked_lm"] / "checkpoint_best.pt", weights_only=True)
     torch.save(attacks.replace_markers(attacks.CONTENT[name](state), marker), path)
@@ -160,7 +160,7 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_programs(folders, toy_data, program, tmp_path):
+def test_programs_refuse_checkpoints_with_code(folders, toy_data, program, tmp_path):
     folder, marker = tmp_path / "H", tmp_path / "appeared"
     toy.copy_folder(toy_data, folder)
     (folder / "text.txt").write_text("the river follows a garden\n" * 40)

@@ -42,7 +42,7 @@ def test_the_first_of_equal_scores_is_kept_and_a_resume_restores_patience(name, 
 
 
 @pytest.mark.parametrize("name", OF_WINDOWS)
-def test_the_same_for_windows_of_text(name, tmp_path):
+def test_patience_and_the_best_score_of_windows_survive_a_resume(name, tmp_path):
     """Of patience 3, the validation after update 4 takes one, and the one after update 8 the last."""
     (tmp_path / "text.txt").write_text("\n".join(toy.sentences(60)) + "\n")
     folder = tmp_path / "run"

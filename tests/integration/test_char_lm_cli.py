@@ -84,7 +84,7 @@ def runs(corpus, tmp_path_factory):
     return folder, outcomes, run_all(later, real=["eval_lm"])
 
 
-def test_training_gets_better_and_reports_bits_nats_and_perplexity(runs):
+def test_training_lowers_the_loss_and_logs_bits_nats_and_perplexity(runs):
     outcome = runs[1]["whole"]
     losses = logged(outcome, "loss", "train_inner")
     assert len(losses) == UPDATES

@@ -53,7 +53,7 @@ def report(train, tmp_path_factory):
     return evaluate(folder, tmp_path_factory.mktemp("out") / "style.json")
 
 
-def test_the_judges_are_judged_first(report):
+def test_judges_are_validated_before_use(report):
     result, out = report
     for name in ("svm", "bayes"):
         accuracy = result["judges"][name]["accuracy"]

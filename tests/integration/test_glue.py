@@ -321,7 +321,7 @@ def many(world):
     return options, outcome
 
 
-def test_the_tables(world, many):
+def test_tables_have_the_published_columns_and_all_metrics(world, many):
     lines = many[1].out.splitlines()
     header = next(line for line in lines if "PPL" in line)
     assert header.split() == "PPL ↓ CoLA MNLI MRPC QNLI QQP RTE SST-2 STS-B ↓".split()
@@ -496,7 +496,7 @@ def test_recipes_are_compared_over_models(world):
     assert len((output / "collapse.md").read_text().splitlines()) == 2 + 4
 
 
-def test_the_demo_fine_tunes_any_model(world):
+def test_the_demo_fine_tunes_a_given_model(world):
     options = ["--checkpoint", world / "baseline" / "checkpoint_best.pt", "--seeds", 1, "--epochs", 1]
     outcome = toy.finish(script("demo_glue.py", "--glue-dir", world / "glue", *options, "-o", world / "glue_demo"), 600)
     assert outcome.status == 0, outcome.err

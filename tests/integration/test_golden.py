@@ -183,7 +183,7 @@ def with_extra(golden, folder, words):
 @pytest.mark.parametrize(
     "extra", [["madeupword0006", "madeupword0007"], ["madeupword0006", "madeupword0007", "madeupword0008"]]
 )
-def test_two_or_three_fillers_too_many_are_trimmed_with_one_log_line(golden, load, tmp_path, caplog, extra):
+def test_extra_fillers_are_trimmed_with_one_log_line(golden, load, tmp_path, caplog, extra):
     with caplog.at_level(logging.INFO):
         interface = with_extra(golden, tmp_path, extra)
     lines = [record.getMessage() for record in caplog.records if "trimmed" in record.getMessage()]

@@ -64,7 +64,7 @@ def test_the_speed_and_the_process_are_also_measured_with_the_usual_malloc(measu
         assert measured[name]["process_usual"] != measured[name]["process"] and measured[name]["tokens_per_second"] > 0
 
 
-def test_what_cannot_run_is_a_row_with_its_reason(measured):
+def test_variants_that_cannot_run_have_a_row_with_the_reason(measured):
     toy.names(measured["fp16"]["reason"], "--fp16")
 
 

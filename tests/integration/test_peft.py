@@ -151,7 +151,7 @@ def test_an_adapter_is_tuned_on_without_naming_the_method_again(runs, bases, tra
     assert again["cfg"]["model"]["peft_base"] == str(bases["char_lm"])
 
 
-def test_words_are_where_a_prompt_begins(bases, train, tmp_path):
+def test_a_prompt_is_initialized_from_the_rows_of_words(bases, train, tmp_path):
     save_dir = tmp_path / "run"
     path = train("char_lm", save_dir, "--finetune-from-model", bases["char_lm"], "--peft", "prompt",
                  "--prompt-words", "the river", "--lr", 0.0, updates=1)  # fmt: skip

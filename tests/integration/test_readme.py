@@ -157,7 +157,7 @@ def test_fairseq_hydra_train(words, toy_data, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.strip().splitlines()[-1][:40])
-def test_python(code, toy_data, tmp_path):
+def test_python_code_of_the_readme_runs(code, toy_data, tmp_path):
     train = toy.train_arguments(toy_data, tmp_path, "--tokens-per-sample", 64, updates=2)
     outcome = toy.run_cli([*train, "--omit-mask"])
     assert outcome.status == 0, outcome.text

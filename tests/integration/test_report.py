@@ -82,7 +82,7 @@ def test_every_head_is_drawn_small_and_differs(show):
     assert len(pictures) == 144 and len(set(pictures)) == 144
 
 
-def test_the_keyboard_alone_is_enough(show):
+def test_the_page_can_be_used_with_the_keyboard(show):
     page = show(hand_built.report())
     page.run("document.querySelector('#model > details > summary').focus()")
     page.press("Tab")
@@ -108,7 +108,7 @@ def test_arrows_go_to_the_line_above_and_below(show):
     assert "b, token 2 of 14" in said(page)
 
 
-def test_the_other_direction(show):
+def test_the_page_shows_attention_to_a_selected_token(show):
     page = show(hand_built.report())
     page.run("document.querySelector('#tokens-5').click()")
     page.run("document.querySelectorAll('#direction input')[1].click()")
@@ -189,7 +189,7 @@ def test_masks_can_be_selected(show):
     assert answers == ["letter0.75", "song0.10", "ship0.05", "name0.02", "tax0.01"]
 
 
-def test_samples_are_chosen(show):
+def test_samples_are_selected_by_style_and_temperature(show):
     page = show(hand_built.report())
     assert page.text("#sample") == "Once warm"
     page.run("document.querySelector('#sample-styles input[value=\"1\"]').click()")
@@ -199,7 +199,7 @@ def test_samples_are_chosen(show):
     assert page.text("#sample") == "Once cold drama"
 
 
-def test_symbols_are_seen_and_hostile_text_stays_text(show):
+def test_symbols_are_visible_and_markup_is_shown_as_text(show):
     tokens = ["<s>", " the", " <mask>", HOSTILE, "constructor", "__proto__", "\n", "</s>"]
     report = hand_built.report(tokens, 1, 2, title=HOSTILE)
     report["styles"]["names"] = report["samples"]["styles"] = [HOSTILE, "novel"]

@@ -117,7 +117,7 @@ def test_filters_select_the_named_rows(show):
     assert page.text("#place") == "No rows are left under these filters."
 
 
-def test_texts_stay_text_and_neighbors_are_shown(show):
+def test_texts_are_escaped_and_neighbors_are_shown(show):
     rows, _ = rows_of()
     page = show(rows)
     assert page.run("return document.querySelectorAll('img').length") == 0

@@ -17,7 +17,7 @@ ENDS = {"KeyError": KeyError, "KeyboardInterrupt": KeyboardInterrupt}
 
 
 @pytest.mark.parametrize("kind", ENDS)
-def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path, kind):
+def test_a_failed_write_leaves_only_the_old_file(tmp_path, kind):
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(ENDS[kind]), atomic.replacing(path) as part:
@@ -85,7 +85,7 @@ def run_killed(writer, path):
 
 
 @pytest.mark.parametrize("writer", ["replacing", "temporary_folder"])
-def test_remains_of_a_killed_process_are_removed_when_the_path_is_written_again(tmp_path, writer):
+def test_files_of_a_killed_process_are_removed_at_the_next_write(tmp_path, writer):
     run_killed(writer, tmp_path / "a.txt")
     (remains,) = tmp_path.iterdir()
     files.write_text(tmp_path / "a.txt", "new")
@@ -98,7 +98,7 @@ def test_remains_of_a_killed_process_are_removed_when_the_path_is_written_again(
 
 
 @pytest.mark.parametrize("writer", [atomic.replacing, atomic.temporary_folder])
-def test_what_a_living_process_writes_is_not_removed(tmp_path, writer):
+def test_partial_files_of_running_processes_are_kept(tmp_path, writer):
     with writer(tmp_path / "a") as part:
         os.utime(part, (1, 1))
         files.write_text(tmp_path / "a", "second")
@@ -162,7 +162,7 @@ def test_a_written_file_has_the_permissions_of_a_new_one(tmp_path):
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
 
 
-def test_why_writing_failed_is_found_in_the_chain_and_survives_a_pickle():
+def test_the_cause_of_a_failed_write_is_found_in_the_chain_and_survives_a_pickle():
     full = OSError(errno.ENOSPC, "No space left on device")
     outer = RuntimeError("saving failed")
     outer.__cause__ = full

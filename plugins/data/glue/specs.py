@@ -18,8 +18,8 @@ from plugins.files import check_relative, read_yaml
 
 ACCURACY, F1, MATTHEWS = "accuracy", "f1", "matthews_correlation"
 PEARSON, SPEARMAN, COMBINED = "pearson", "spearmanr", "combined_score"
-METRICS = (ACCURACY, F1, MATTHEWS, PEARSON, SPEARMAN, COMBINED)
-REGRESSION_METRICS = (PEARSON, SPEARMAN, COMBINED)
+CLASS_METRICS, REGRESSION_METRICS = (ACCURACY, F1, MATTHEWS, COMBINED), (PEARSON, SPEARMAN, COMBINED)
+METRICS = tuple(dict.fromkeys(CLASS_METRICS + REGRESSION_METRICS))
 TRAIN, VALID, TEST = "train", "valid", "test"
 MISMATCHED = "_mismatched"
 SPLIT_NAMES = (TRAIN, VALID, TEST, VALID + MISMATCHED, TEST + MISMATCHED)
@@ -270,7 +270,7 @@ def _check_labels(path: object, spec: GlueSpec) -> None:
 
 
 def _check_metrics(path: object, spec: GlueSpec) -> None:
-    possible = REGRESSION_METRICS if spec.is_regression else (ACCURACY, F1, MATTHEWS, COMBINED)
+    possible = REGRESSION_METRICS if spec.is_regression else CLASS_METRICS
     for metric in (*spec.metrics, spec.best):
         known = metric in possible
         check(known, f"{path}: no metric {metric!r} for this kind of task; there are {', '.join(possible)}")

@@ -33,7 +33,7 @@ def test_a_curve_of_one_point_can_be_seen(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["$\\frac{$"])
-def test_so_they_are_in_every_drawing_of_runs_and_styles(tmp_path, name):
+def test_drawings_of_runs_and_styles_accept_any_name(tmp_path, name):
     pytest.importorskip("matplotlib")
     curve = np.array([1, 2]), np.array([90.0, 60.0]), np.zeros(2)
     run_plots.band_panels(tmp_path / "r.png", {"training": {name: curve}}, name, "y")

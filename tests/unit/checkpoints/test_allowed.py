@@ -81,7 +81,7 @@ def test_the_places_of_a_stored_tokenizer_are_dropped():
     assert cfg == {"bpe": None, "tokenizer": None}
 
 
-def test_where_training_started_is_forgotten():
+def test_checkpoints_do_not_store_where_training_started():
     start = {"save_dir": "a", "restore_file": "b", "finetune_from_model": "c"}
     for wrap in (dict, OmegaConf.create):
         options = wrap({**start, "data": "d"})
@@ -95,7 +95,7 @@ def test_where_training_started_is_forgotten():
     assert options == {"data": "d"}
 
 
-def test_what_is_known_but_not_allowed_is_told_from_what_is_unknown():
+def test_classes_that_are_not_allowed_are_distinguished_from_unknown_ones():
     with toy.refused("x.pt", "'ctc'", "masked_lm, sentence_prediction, sentence_ranking"):
         allowed.check(by_cfg(model={"_name": "roberta"}, criterion={"_name": "ctc"}), "x.pt")
     with toy.refused("x.pt", "'mine'", "--user-dir"):

@@ -56,7 +56,7 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_nothing_runs(tmp_path, 
     assert "\n" not in str(error.value)
 
 
-def test_the_trap_of_these_tests_works(tmp_path):
+def test_code_in_a_checkpoint_runs_with_an_unsafe_reader(tmp_path):
     pickle.loads(pickle.dumps(Malicious(tmp_path / "it-ran")))
     assert (tmp_path / "it-ran").exists()
 

@@ -71,7 +71,7 @@ def test_a_weight_that_is_not_finite_is_named(bad):
     schema.check_finite({"good": torch.full((4,), 3e38), "half": torch.full((9,), 6e4).half()}, "x.pt")
 
 
-def test_what_fairseq_stores_passes():
+def test_objects_that_fairseq_stores_are_accepted():
     state = {
         "args": argparse.Namespace(arch="roberta_base", lr=[0.1], data="/far/away"),
         "cfg": None,

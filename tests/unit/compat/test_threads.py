@@ -10,7 +10,7 @@ from fairseq.data import iterators
 from plugins.compat import threads
 
 
-def test_threads_that_read_ahead_end_when_the_program_does(monkeypatch):
+def test_reading_threads_end_with_the_program(monkeypatch):
     monkeypatch.setattr(threads, "READERS", weakref.WeakSet())
     batches = iterators.BufferedIterator(2, range(1000))
     assert next(batches) == 0

@@ -205,7 +205,7 @@ def test_one_style_is_no_style_loss():
     assert torch.equal(loss, log["loss"]) and not any("style" in name for name in log)
 
 
-def test_what_a_step_logs_has_no_graph():
+def test_logged_values_have_no_graph():
     target, style = torch.randint(WORDS, (2, 4)), torch.randn(2, 4, STYLES, requires_grad=True)
     model = Model(torch.randn(2, 4, WORDS, requires_grad=True), style)
     for labels in ([0, 1], None):

@@ -32,7 +32,7 @@ def test_one_iteration_by_hand():
     assert found.log_likelihood == pytest.approx(-1.38629436) and found.iterations == 1
 
 
-def test_the_anesthetists(anesthetists):
+def test_dawid_skene_reproduces_the_published_shares(anesthetists):
     """Shares of the four classes as published."""
     found = annotators.dawid_skene(anesthetists)
     np.testing.assert_allclose(found.prior, [0.40, 0.42, 0.11, 0.07], atol=0.005)

@@ -51,7 +51,7 @@ def test_the_floor_covers_random_halves():
     assert np.mean(np.array(halves) <= found.floor_high[0, 1]) >= 0.9
 
 
-def test_small_samples_diverge_and_the_floor_shows_it():
+def test_the_floor_grows_for_small_samples():
     random = np.random.default_rng(1)
     texts = zipf_texts(1000, random)
     labels = (np.arange(1000) < 30).astype(int)  # 30 texts against 970, of one source

@@ -115,7 +115,7 @@ def test_of_equal_texts_the_row_decides(tmp_path):
     ("texts", "given", "names", "named"),
     [(["y"], "pos", None, "row 0"), (["x"], "neg", None, "'pos'"), (["x"], "pos", {"pos": "1"}, "'neg'")],
 )
-def test_what_has_changed_is_refused(tmp_path, texts, given, names, named):
+def test_changed_files_are_refused(tmp_path, texts, given, names, named):
     path = tmp_path / "a.tsv"
     path.write_text("label\ttext\npos\tx\n")
     rows, review = mending.cells(path, ["text"], "label"), write_review(tmp_path, judgment(0, texts, given, "neg"))

@@ -69,7 +69,7 @@ def test_a_template_has_one_place(template):
 
 
 @pytest.mark.parametrize("value", [np.nan, 1.5, -0.1])
-def test_what_is_no_probability_is_refused(value):
+def test_values_that_are_not_probabilities_are_refused(value):
     with toy.refused("probabilities"):
         pinned.bias([0.5, value])
 

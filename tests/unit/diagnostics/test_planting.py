@@ -16,7 +16,7 @@ def table(given):
     return found
 
 
-def test_uniform_noise_has_the_rate_and_goes_everywhere():
+def test_uniform_noise_has_the_rate_and_reaches_every_class():
     found = table(planting.plant(LABELS, 4, "uniform", 0.2, 1))
     assert found.sum() == 200 and (found[:3] + np.eye(4)[:3] > 0).all()
 

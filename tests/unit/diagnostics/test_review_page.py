@@ -38,7 +38,7 @@ def test_duplicates_are_listed_as_twins():
     assert found["twins"][place[1]] == []
 
 
-def test_texts_stay_inside_their_script_element():
+def test_texts_cannot_close_their_script_element():
     page = review_page.render(rows(), "<T> & @DATA@")
     data = re.search('<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1]
     assert not re.search("[<>&\u2028]", data)

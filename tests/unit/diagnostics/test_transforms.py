@@ -20,7 +20,7 @@ PAIR = [["A man runs home.", "x"], ["The man is home", "y"]]
         ("start:2", ("A man", "The man")),
     ],
 )
-def test_what_is_left(name, expected):
+def test_transforms_keep_their_part_of_the_text(name, expected):
     columns = transforms.apply(transforms.make(name, 2), PAIR)
     assert tuple(column[0] for column in columns) == expected
 

@@ -67,7 +67,7 @@ def test_missing_and_damaged_files_are_named(folder, tmp_path, monkeypatch):
         wordnet.load.__wrapped__(folder).hypernym("dog")
 
 
-def test_the_real_one():
+def test_wordnet_3_is_read():
     try:
         nouns = wordnet.load(wordnet.find())
     except UserError:

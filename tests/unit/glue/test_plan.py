@@ -100,7 +100,7 @@ def test_one_value_is_accepted_as_a_list_of_one(tmp_path):
     assert (run.lr, run.batch_size, run.seed, run.hyperparameters["max_tokens"]) == (1e-4, 8, 1, None)
 
 
-def test_tasks_are_found_however_they_are_written(tmp_path):
+def test_names_of_tasks_ignore_case_and_punctuation(tmp_path):
     own = replace(specs.SPECS["RTE"], name="mood")
     content = read(tmp_path, "tasks: {sst2: {epochs: 3}, Mood: {epochs: 4}}", [own])
     runs = plan.plan(["SST-2", "mood"], [1], {}, content)
@@ -160,7 +160,7 @@ def test_updates_and_warm_up_follow_from_the_rows():
         ({"options": "--max-update 7"}, 7),
     ],
 )
-def test_whatever_decides_the_batches_is_counted(given, total):
+def test_options_of_batches_determine_the_number_of_updates(given, total):
     data = rows(*[12] * 1000) if "max_positions" in given or "max_tokens" not in given else rows(*[12, 28] * 1000)
     assert command(data, **{"epochs": 1, **given})[1] == total
 

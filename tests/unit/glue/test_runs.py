@@ -123,7 +123,7 @@ def test_other_tasks_of_earlier_calls_are_kept_while_their_runs_exist(setting):
     assert runs.of_other_tasks(setting) == ({}, {})
 
 
-def test_there_may_be_no_earlier_call(setting):
+def test_the_first_call_has_no_results_of_other_tasks(setting):
     assert runs.of_other_tasks(setting) == ({}, {})
 
 

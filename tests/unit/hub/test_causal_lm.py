@@ -33,7 +33,7 @@ def test_logits_have_a_row_a_token_and_the_loss_is_theirs(lm):
     assert lm.loss("abba cab") == pytest.approx(expected, abs=1e-5)
 
 
-def test_tokens_serve_as_well_as_their_text(lm):
+def test_tokens_are_accepted_instead_of_text(lm):
     tokens = [lm.dictionary.eos(), *lm.encode("abba")]
     assert torch.equal(lm.logits(tokens)[1:], lm.logits(torch.tensor(tokens))[1:])
     assert lm.loss(lm.encode("abba")) == lm.loss("abba")

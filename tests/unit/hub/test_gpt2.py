@@ -216,7 +216,7 @@ NAMED = {
 
 
 @pytest.mark.parametrize("case", NAMED)
-def test_what_does_not_fit_is_one_line_that_names_it(transformers, tokenizer, tmp_path, case):
+def test_contents_that_do_not_fit_are_named_in_one_line(transformers, tokenizer, tmp_path, case):
     change, *named = NAMED[case]
     folder = save(theirs(transformers), tmp_path / "hf", tokenizer, "pytorch_model.bin")
     change(folder)

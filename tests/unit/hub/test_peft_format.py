@@ -95,7 +95,7 @@ def test_the_library_loads_what_is_exported_with_equal_logits(peft, transformers
     assert json.loads((tmp_path / "exported" / peft_format.CONFIG).read_text())["base_model_name_or_path"] == "gpt2"
 
 
-def test_what_the_library_saves_is_imported_with_equal_logits(peft, transformers, base, adapter, tmp_path):
+def test_models_saved_by_transformers_are_imported_with_equal_logits(peft, transformers, base, adapter, tmp_path):
     path, expected = adapter
     peft_format.export(str(path), tmp_path / "exported")
     load_theirs(peft, transformers, base[0], tmp_path / "exported").save_pretrained(tmp_path / "theirs")

@@ -111,7 +111,7 @@ def test_training_starts_with_the_architecture_of_the_checkpoint(tmp_path):
         (12, {}, ["13", "12"]),
     ],
 )
-def test_what_contradicts_the_checkpoint_is_named(tmp_path, rows, options, named):
+def test_options_that_contradict_the_checkpoint_are_named(tmp_path, rows, options, named):
     path = save(make(13), tmp_path / "model.pt")
     with toy.refused(path, *named):
         make(rows, finetune_from_model=path, **options)

@@ -51,7 +51,7 @@ def test_one_of_several_ways_to_write_a_forced_word_is_enough():
     assert END in allowed(rules, [1, 7])[0] and END not in allowed(rules, [1, 5])[0]
 
 
-def test_with_no_room_left_only_the_missing_sequence_may_follow():
+def test_only_missing_sequences_are_allowed_when_no_room_is_left():
     rules = Constraints(END, 4, forced=(((5, 6),),))
     assert allowed(rules, [1], [1, 2], [1, 5], [1, 2, 5]) == [list(range(1, 8)), [5], [5, 6], [6]]
 
@@ -66,7 +66,7 @@ def test_a_forced_sequence_may_repeat_an_ngram_if_no_other_token_is_allowed():
     assert allowed(rules, [5, 1, 6], [5, 1, 6, 2]) == [[2, 3, 4, 7], [5]]
 
 
-def test_what_a_text_still_needs():
+def test_the_number_of_needed_tokens_counts_unfinished_sequences():
     rules = Constraints(END, 9, forced=(((5, 6, 7),), ((3, 4),)))
     assert [rules.needed(text) for text in ([], [5], [5, 6], [5, 6, 7], [3, 4, 5, 6], [3, 4, 5, 6, 7])] == [
         5, 4, 3, 2, 1, 0,
@@ -80,7 +80,7 @@ def test_the_probability_of_an_end_goes_to_the_beginnings_of_what_is_missing():
     assert shares == pytest.approx([0, 0.1, 0.1, 0.1, 0.05, 0.3, 0.3, 0.05])
 
 
-def test_where_the_rules_leave_nothing_the_text_ends():
+def test_the_text_ends_if_the_rules_exclude_every_token():
     rules = Constraints(END, 20, min_length=15, no_repeat_ngram=1)
     logits = torch.full((1, WORDS), -2.0)
     masked = rules.mask(logits, [list(range(1, 8))])
@@ -125,7 +125,7 @@ def test_chosen_tokens_that_complete_a_forbidden_text_are_struck():
     assert not rules.strike(logits, [2], [3, 4])
 
 
-def test_where_all_tokens_are_struck_the_text_may_end():
+def test_the_end_is_allowed_if_all_other_tokens_are_excluded():
     rules = Constraints(END, 9, breaks=lambda tokens: True)
     logits = torch.zeros(WORDS)
     logits[END] = -torch.inf

@@ -40,7 +40,7 @@ def test_the_state_dict_contains_only_parameters(name):
 
 @pytest.mark.parametrize("name", [name for name in SCHEMES if name != "learned"])
 @pytest.mark.parametrize("first, then", [(3, 9), (9, 3), (SHORT + 50, 5), (5, SHORT + 50)])
-def test_what_was_built_for_one_length_does_not_show_at_another(name, first, then):
+def test_the_cached_scaling_of_one_length_does_not_affect_another(name, first, then):
     used, fresh = make(name), make(name)
     results = []
     for scheme, lengths in ((used, (first, then)), (fresh, (then,))):

@@ -28,7 +28,7 @@ def kept(logits):
         ({"top_k": 1, "top_p": 0.9}, [True, False, False, False]),
     ],
 )
-def test_what_can_be_drawn(options, expected):
+def test_top_k_and_top_p_keep_the_likeliest_tokens(options, expected):
     options = {"top_k": min(options["top_k"], 4), **options} if "top_k" in options else options
     assert kept(keep_likeliest(LOGITS, **options)) == [expected]
 
@@ -64,7 +64,7 @@ def test_a_tiny_temperature_samples_the_most_likely_token(temperature, options):
 
 
 @pytest.mark.parametrize("temperature, share", [(1.0, 0.5), (0.5, 0.25 / 0.36)])
-def test_tokens_come_as_often_as_they_are_likely(temperature, share):
+def test_tokens_are_drawn_with_their_probabilities(temperature, share):
     count = 40_000
     drawn = draw(LOGITS.expand(count, -1), temperature, generator=torch.Generator().manual_seed(0))
     assert (drawn == 0).double().mean().item() == pytest.approx(share, abs=5 * 0.5 / count**0.5)

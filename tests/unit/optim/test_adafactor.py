@@ -31,7 +31,7 @@ def trained(kind, steps=5, mark=None, **options):
     return params, optimizer
 
 
-def test_the_name_selects_it():
+def test_the_optimizer_is_selected_by_its_name():
     assert OPTIMIZER_REGISTRY["adafactor"] is Adafactor
     assert Adafactor.__name__ == "FairseqAdafactor"  # in the history of checkpoints
 

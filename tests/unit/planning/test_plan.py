@@ -55,7 +55,7 @@ def test_the_largest_batch_fits_and_the_next_does_not(arch):
     assert made.sequences <= made.largest
 
 
-def test_what_limits():
+def test_the_limit_is_compute_communication_or_memory():
     assert plan.make(shape("clap_roberta_base"), request()).limit == "compute"
     assert plan.make(shape("clap_roberta_base"), request(link=1e6)).limit == "communication"
     large = shape("causal_lm_xl", None, ["--decoder-layers", "200"])

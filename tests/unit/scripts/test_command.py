@@ -148,7 +148,7 @@ def test_empty_values_and_numbers_that_are_not_finite_are_usage_errors(command, 
     assert ended.value.code == 2 and words[0].strip("=") in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_the_line_of_an_error_escapes_what_controls_a_terminal(command, tmp_path):
+def test_control_characters_in_errors_are_escaped(command, tmp_path):
     with pytest.raises(SystemExit) as ended:
         command.check_inputs([tmp_path / "x\x1b[31m\u202e\n"])
     assert ended.value.code.startswith("error: ") and ended.value.code.isprintable()
@@ -203,7 +203,7 @@ def test_a_name_that_there_is_not_is_refused_with_the_nearest(command):
         command.check_names(["max", "meen"], ["mean", "max"], "--pooling")
 
 
-def test_tasks_are_found_however_they_are_written(command, tmp_path):
+def test_names_of_tasks_ignore_case_and_punctuation(command, tmp_path):
     command.check_tasks([None, "sst2", "SST-2", "mnli", "my.yaml"], "--tasks")
     for name in ("SST3", "my.yaml"):
         with toy.refused(f"--tasks {name}", "SST-2", error=SystemExit):
@@ -255,7 +255,7 @@ def test_devices_of_torch_are_left_to_it(command):
 
 
 @pytest.mark.parametrize("name", ["checkpoint_last.pt", "pytorch_model-00001-of-00002.bin", "model.safetensors"])
-def test_what_takes_seconds_is_announced_with_its_size(command, tmp_path, name, capsys):
+def test_large_inputs_are_announced_with_their_size(command, tmp_path, name, capsys):
     with (tmp_path / name).open("wb") as file:
         file.truncate(1_234_000_000)  # sparse
     command.announce("converting", tmp_path)

@@ -81,7 +81,7 @@ def test_a_local_build_of_a_pinned_version_fits(doctor):
         ("plugins.compat", SyntaxError("bad"), "SyntaxError: bad", "-c 'import plugins.compat'"),
     ],
 )
-def test_what_is_installed_and_does_not_import_is_a_problem(doctor, monkeypatch, failing, error, what, cure):
+def test_a_package_that_does_not_import_is_a_problem(doctor, monkeypatch, failing, error, what, cure):
     def import_module(name):
         if name == failing:
             raise error

@@ -80,7 +80,7 @@ def test_half_of_a_heads_attention_counts_half():
     assert score(half, batch_of("abcd"), "current_token_head")[0] == pytest.approx(expected)
 
 
-def test_who_avoids_the_pattern_scores_below_zero():
+def test_heads_that_avoid_a_pattern_score_below_zero():
     value, _ = score(one_hot([0, 1, 2, 3]), batch_of("abab"), "duplicate_token_head")
     assert value == pytest.approx(-(1 / 3 + 1 / 4) / 2)
 

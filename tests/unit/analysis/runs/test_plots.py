@@ -9,7 +9,7 @@ def curve(updates, values):
     return np.array(updates), np.array(values, dtype=float), np.zeros(len(updates))
 
 
-def test_the_fall_of_the_first_twentieth_is_off_the_scale():
+def test_the_axis_excludes_the_first_twentieth_of_a_curve():
     top = run_plots.top_of({"training": {"a": curve([1, 500, 1000], [50, 4, 3])}})
     assert 4 < top < 5
 

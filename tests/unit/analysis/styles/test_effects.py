@@ -44,7 +44,7 @@ def test_tsne_preserves_neighborhoods_of_many_points():
 
 
 @pytest.mark.parametrize("inference", [*CAUSAL, "published"])
-def test_what_the_classifier_reads_is_what_it_judges_a_window_by(make_char_lm, inference):
+def test_the_features_of_a_window_are_the_inputs_of_the_classifier(make_char_lm, inference):
     lm = make_char_lm(styles=STYLES, style_inference=inference)
     windows = effects.windows_of(lm, TEXT * 3, 3)
     read = torch.from_numpy(effects.summaries(lm, windows))

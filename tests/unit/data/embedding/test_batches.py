@@ -100,7 +100,7 @@ def test_one_usable_class_is_refused(labels):
         ((32, 3, None, 4), (3, 4)),
     ],
 )
-def test_shape(arguments, expected):
+def test_the_shape_of_a_batch_follows_from_the_options(arguments, expected):
     assert batches.shape(*arguments) == expected
 
 

@@ -191,7 +191,7 @@ def test_a_glue_task_keeps_files_columns_and_folders():
     assert specs.of_glue(glue.find("CoLA")).headless["train"][-1] == "sentence"
 
 
-def test_smaller_is_better_for_the_mean_cosine_alone():
+def test_only_the_mean_cosine_is_better_when_smaller():
     assert {name for names in specs.METRICS.values() for name in names} - set(specs.BETTER_HIGHER) == {"mean_cosine"}
 
 

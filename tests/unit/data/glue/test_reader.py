@@ -217,7 +217,7 @@ def test_a_split_is_found_in_the_tasks_folder_or_in_the_given_one(tmp_path):
         ("MRPC", {"train": 3668, "valid": 408, "test": 1725}, 263),
     ],
 )
-def test_the_real_files(glue, task, rows, second):
+def test_official_files_have_the_expected_rows_and_labels(glue, task, rows, second):
     """``second``: how many of the validation rows have label id 1."""
     spec = specs.SPECS[task]
     found = {split: reader.read(reader.locate(glue, spec, split), spec, split) for split in rows}

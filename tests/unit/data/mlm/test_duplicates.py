@@ -83,7 +83,7 @@ def test_a_document_is_compared_with_the_first_and_the_one_before(tmp_path, monk
     assert similar(tmp_path, *rows) == dropped
 
 
-def test_signatures_do_not_depend_on_how_texts_are_batched(monkeypatch):
+def test_signatures_do_not_depend_on_the_batch(monkeypatch):
     monkeypatch.setattr(duplicates, "LONGEST", 150_000)
     documents = [letter * 3 + "Some text. " * 9000 for letter in "abc"] + ["x"] * 2
     alone = [near_signatures([document]) for document in documents]

@@ -227,7 +227,7 @@ def test_the_fraction_is_rounded(documents, fraction, held_out):
     assert sorted(train + valid, key=int) == list(map(str, range(documents)))
 
 
-def test_the_documents_that_are_held_out_follow_the_seed():
+def test_held_out_documents_depend_on_the_seed():
     documents = list(map(str, range(50)))
     first, again, other = (split_documents(documents, 0.2, seed)[1] for seed in (1, 1, 2))
     assert first == again != other

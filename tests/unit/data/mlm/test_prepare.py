@@ -53,7 +53,7 @@ def lines_of(folder, split="train"):
 
 
 @pytest.mark.parametrize("valid", [False, True])
-def test_shards_prepared_apart_are_those_of_one_call(tmp_path, text, model, valid):
+def test_shards_prepared_separately_equal_those_of_one_call(tmp_path, text, model, valid):
     options = {"train": [text], "sentencepiece_model": model, "shards": 3} | ({"valid": [text]} if valid else {})
     one = Preparation(tmp_path / "one", **options)
     assert [report.documents for report in one.run()] == ([40, 40] if valid else [37, 3])
@@ -322,7 +322,7 @@ def test_a_folder_is_not_written_over_its_own_text(tmp_path, model):
     assert Preparation("x", gpt2_dir="g").inputs() == [Path("g/encoder.json"), Path("g/vocab.bpe"), Path("g/dict.txt")]
 
 
-def test_text_of_the_installation_is_described_by_its_digest(tmp_path, model, monkeypatch):
+def test_the_embedded_text_is_identified_by_its_digest(tmp_path, model, monkeypatch):
     monkeypatch.setattr(corpus, "embedded_corpus", lambda: iter(DOCUMENTS))
     reports = Preparation(tmp_path / "data", sentencepiece_model=model).run()
     assert [report.documents for report in reports] == [38, 2]

@@ -53,7 +53,7 @@ def test_a_killed_worker_ends_the_map_in_one_line():
         list(work(range(20)))
 
 
-def test_workers_end_in_silence_whatever_the_parent_does_on_sigterm():
+def test_workers_exit_without_output_on_sigterm():
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with started(1, abs) as executor:

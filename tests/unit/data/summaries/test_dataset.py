@@ -65,7 +65,7 @@ def test_the_loss_is_on_the_summary_and_its_end_and_inputs_are_shifted_by_one(di
     assert batch["ntokens"] == 9 + 3 and batch["nsentences"] == 2
 
 
-def test_the_loss_can_be_on_everything(dictionary, make):
+def test_the_loss_may_include_the_document(dictionary, make):
     dataset = make(loss_on="all")
     target = dataset.collater([dataset[0]])["target"]
     assert dictionary.decode(target[0]) == "bcabc<|sep|>ab<|endoftext|>"
@@ -128,7 +128,7 @@ def test_batches_contain_rows_of_similar_length_within_max_tokens(make):
         dataset.batch_by_size(dataset.ordered_indices(), max_tokens=9)
 
 
-def test_what_the_dictionary_does_not_know_is_named_with_its_line(make):
+def test_unknown_symbols_are_named_with_their_line(make):
     with toy.refused("train.csv:3", "'x'", "U+0078"):
         make([("a", "b"), ("axb", "c")])
 
@@ -141,7 +141,7 @@ def test_a_file_is_encoded_once_and_again_when_it_changes(tmp_path, make, monkey
     assert dictionary.decode(make([("cc", "a")])[0]["tokens"]) == "cc<|sep|>a<|endoftext|>"
 
 
-def test_what_was_encoded_of_a_file_before_it_changed_is_removed(tmp_path, dictionary):
+def test_encodings_of_a_changed_file_are_removed(tmp_path, dictionary):
     path, cache = tmp_path / "a.csv", tmp_path / "cache"
     for text in ("a,b", "ab,c"):
         path.write_text(f"article,highlights\n{text}\n", encoding="utf-8")

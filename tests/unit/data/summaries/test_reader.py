@@ -93,7 +93,7 @@ def test_the_case_of_a_suffix_does_not_matter(tmp_path, name, text):
     assert [(record.document, record.summary) for record in read(write(tmp_path, name, text))] == [("a\nb", "c")]
 
 
-def test_zero_is_a_name(tmp_path):
+def test_the_id_zero_is_kept(tmp_path):
     text = "".join(f'{{"id": {name}, "article": "a"}}\n' for name in ("1", "0", '""'))
     path = write(tmp_path, "a.jsonl", text)
     assert [record.name for record in read(path, summaries=False)] == ["1", "0", "2"]
@@ -136,7 +136,7 @@ def test_a_missing_or_doubled_split_is_an_error(tmp_path):
         locate(tmp_path, "valid")
 
 
-def test_the_share_of_a_text_is_even_and_stays():
+def test_the_split_of_a_text_is_uniform_and_stable():
     shares = [share(f"document {i}") for i in range(2000)]
     assert share("a text") == share("a text") and 0 <= min(shares) and max(shares) < 1
     assert sum(value < 0.1 for value in shares) == pytest.approx(200, abs=65)

@@ -176,7 +176,7 @@ def test_an_edit_of_equal_size_with_its_time_restored_is_noticed(text, cache):
     assert content(open_corpus(spec(text), cache), "valid") == [(None, "JIHGFEDCBA")]
 
 
-def test_the_time_of_a_file_does_not_matter(text, cache):
+def test_the_modification_time_of_a_file_has_no_effect(text, cache):
     open_corpus(spec(text), cache)
     os.utime(text, (1, 1))
     with unwritable():

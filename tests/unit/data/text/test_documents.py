@@ -169,7 +169,7 @@ DOCSTRING = """Return the sum of the *values* that are not masked, as :func:`~nu
     """
 
 
-def test_sentences_survive_and_everything_else_goes():
+def test_only_sentences_are_kept():
     assert list(paragraphs(DOCSTRING)) == [
         "Return the sum of the values that are not masked, as numpy.sum does.",
         "The values to add, which may have any shape.",

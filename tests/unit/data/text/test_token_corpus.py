@@ -47,7 +47,7 @@ def test_a_file_is_a_document_that_is_cut_at_a_character(text, characters, cache
     assert tokens(corpus, "valid") == [eos, *characters.encode(TEXT[end:]).tolist()]
 
 
-def test_records_are_documents_and_windows_cross_them(tmp_path, characters, cache):
+def test_records_are_documents_and_windows_span_several(tmp_path, characters, cache):
     lines = TEXT.splitlines()[:10]
     path = tmp_path / "records.jsonl"
     path.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))

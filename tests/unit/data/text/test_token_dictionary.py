@@ -148,7 +148,7 @@ def without(vocabulary, symbol):
         (lambda folder: (folder / "added_tokens.json").write_text('{"<s>": 999}'), ["added_tokens.json"]),
     ],
 )
-def test_what_is_wrong_with_the_files_is_one_line_that_names_them(folder, tmp_path, change, named):
+def test_errors_in_files_are_one_line_that_names_them(folder, tmp_path, change, named):
     shutil.copytree(folder, tmp_path / "copy")
     change(tmp_path / "copy")
     with toy.refused(*named) as error:
@@ -188,7 +188,7 @@ def test_added_tokens_match_in_a_text_and_the_ends_do_not(reference, tmp_path):
         dictionary = TokenDictionary.from_files(tmp_path / "saved")
 
 
-def test_what_the_tokenizers_library_refuses_is_one_line_that_names_the_file(reference, tmp_path):
+def test_a_file_that_the_tokenizers_library_refuses_is_named_in_one_line(reference, tmp_path):
     reference.save(str(tmp_path / "tokenizer.json"))
     rewrite(tmp_path, "tokenizer.json", lambda content: content | {"normalizer": {"type": "Nonsense"}})
     with pytest.raises(UserError) as error:

@@ -42,7 +42,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=["masked", "characters", "glue"])
-def test_the_command_gives_the_options_back(command):
+def test_the_command_of_a_checkpoint_has_all_its_options(command):
     saved = sections([*shlex.split(command), "--user-dir", str(toy.ROOT / "plugins")])
     words = command_line.words_of(saved)
     assert words[:2] == ["fairseq-train", "data"]
