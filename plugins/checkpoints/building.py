@@ -106,6 +106,11 @@ LIMITS = {
 
 
 def check_count(option: str, given: object, path: str | os.PathLike) -> None:
+    """Check that an option of a checkpoint is a positive whole number.
+
+    Raises:
+        UserError: it is not; the error names the file and the option.
+    """
     if isinstance(given, bool) or not isinstance(given, int) or given < 1:
         raise UserError(f"{path}: its option {option} is {shown(given)}, not a positive number")
 
@@ -128,4 +133,5 @@ def sizes_of(weights: Mapping[str, torch.Tensor]) -> dict[str, int | None]:
 
 
 def first(weights: Mapping[str, torch.Tensor], *endings: str) -> torch.Tensor | None:
+    """Return the first tensor whose name has one of these endings, or None."""
     return next((weights[name] for name in weights if name.endswith(endings)), None)

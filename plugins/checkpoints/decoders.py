@@ -75,6 +75,7 @@ def expected_model(name: str, state: Mapping, path: str) -> type:
 
 
 def with_base(state: Mapping, base: str | None) -> dict:
+    """Return the options of a checkpoint with the path of its adapter's base: ``base``, else the stored one."""
     options, _ = stored_options(state)
     return {**options, "peft_base": base or options.get("peft_base")}
 
@@ -101,6 +102,11 @@ def stored_characters(dictionary: object, path: str) -> CharDictionary:
 
 
 def stored_styles(styles: object, path: str) -> list[str]:
+    """Return the names of the styles in a checkpoint; None is an empty list.
+
+    Raises:
+        UserError: they are not a list of strings.
+    """
     if styles is None:
         return []
     if not isinstance(styles, list) or not all(isinstance(name, str) for name in styles):

@@ -76,6 +76,18 @@ def read_format(path: str) -> tuple[dict[str, torch.Tensor], dict]:
 def build(
     path: str, weights: Mapping[str, torch.Tensor], sizes: Mapping, characters: Sequence[str], adapter: Mapping
 ) -> tuple[FairseqLanguageModel, CharDictionary, list[str]]:
+    """Build a model and its dictionary from the tensors of a checkpoint.
+
+    Args:
+        path: the file, for errors.
+        weights: tensors by the names of this package.
+        sizes: ``n_layer``, ``n_head``, ``n_embd`` and so on.
+        characters: in the order of their ids.
+        adapter: options of the style adapter; empty without one.
+
+    Raises:
+        UserError: the number of characters differs from the rows of the table, or the tensors do not fit.
+    """
     rows = len(weights["transformer.wte.weight"])
     if rows != len(characters):
         raise UserError(f"{path}: has {rows} characters, but {len(characters)} were given; they must be its own")

@@ -143,6 +143,17 @@ def copied(content: Any) -> Any:
 
 
 def unpickled(path: str, mode: int, mapped: bool) -> Any:
+    """Read a file with torch's weights-only reader.
+
+    Args:
+        path: the file.
+        mode: its ``st_mode``.
+        mapped: map the tensors into memory where the format allows it.
+
+    Raises:
+        UserError: not a regular file.
+        IsADirectoryError: a folder.
+    """
     if not stat.S_ISREG(mode):  # opening a pipe would block
         if os.path.isdir(path):
             raise IsADirectoryError(0, "a folder, not a file")

@@ -70,6 +70,7 @@ def of_roberta(name: str, model: Mapping, task: Mapping) -> dict:
 
 
 def roberta_positions(model: Mapping) -> str:
+    """Return the value of ``--positions`` for the options of EIFY/fairseq's or fairseq's RoBERTa."""
     if model.get("encoder_alibi"):
         return "alibi" if model.get("encoder_alibi_asymmetrical") else "alibi_symmetric"
     return "learned" if model.get("encoder_learned_pos", True) else "sinusoidal"

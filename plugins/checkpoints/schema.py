@@ -49,6 +49,11 @@ def check(state: object, path: str | os.PathLike) -> dict:
 
 
 def check_history(history: Any, path: str | os.PathLike) -> None:
+    """Check the history of optimizers in a checkpoint.
+
+    Raises:
+        UserError: it is not a list of dicts with counts of updates.
+    """
     if history is not None and not (history and all(isinstance(entry, dict) for entry in history)):
         raise UserError(f"{path}: optimizer_history is not a list of dicts")
     for entry in history or ():
@@ -58,6 +63,11 @@ def check_history(history: Any, path: str | os.PathLike) -> None:
 
 
 def check_sections(cfg: Any, path: str | os.PathLike) -> None:
+    """Check that the sections of a configuration are mappings of options, or names where fairseq allows them.
+
+    Raises:
+        UserError: names the section that is not.
+    """
     if cfg is None:
         return
     for name in SECTIONS:

@@ -131,6 +131,7 @@ def options_given(parser: ArgumentParser, arguments: Sequence[str]) -> dict[str,
 
 
 def as_arguments(options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield options as arguments of a command line; True is a switch."""
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")
         yield flag if value is True else f"{flag}={value}"

@@ -82,6 +82,7 @@ class Console:
         return True
 
     def end(self) -> None:
+        """Close the log file and release the run."""
         if self.log is not None:
             logging.root.removeHandler(self.log)
             self.log.close()
@@ -115,6 +116,7 @@ class Console:
         })  # fmt: skip
 
     def finish(self) -> None:
+        """Show the end of a run: best value, files, and the command that usually follows."""
         folder = self.cfg.checkpoint.save_dir
         names = [n for n in ("checkpoint_best.pt", "checkpoint_last.pt") if os.path.exists(os.path.join(folder, n))]
         following = NEXT.get(str(self.cfg.task._name))
@@ -160,6 +162,7 @@ def watch(record: logging.LogRecord, console: Console, separate: Callable[[DictC
 
 
 def note_trainer(console: Console, original: Callable, self: Any, *args: Any, **kwargs: Any) -> None:
+    """Initialize a trainer as fairseq does, and pass it to the console."""
     original(self, *args, **kwargs)
     console.trainer = self
 
@@ -199,11 +202,13 @@ class ReportingBar:
             yield item
 
     def log(self, stats: dict[str, Any], tag: str | None = None, step: int | None = None) -> None:
+        """Log training statistics, see fairseq's ``BaseProgressBar``; the display shows them too."""
         self._bar.log(stats, tag=tag, step=step)
         if self._training and self._console.display is not None:
             self._console.display.train(stats, step)
 
     def print(self, stats: dict[str, Any], tag: str | None = None, step: int | None = None) -> None:
+        """Log the statistics of an epoch or a validation, see fairseq's ``BaseProgressBar``."""
         self._bar.print(stats, tag=tag, step=step)
         console = self._console
         if self._training or console.display is None:
@@ -221,6 +226,7 @@ def shared_params(original: Callable, module: torch.nn.Module, *args: Any) -> li
 
 
 def get(module: torch.nn.Module, path: str) -> Any:
+    """Return the submodule at a dotted path."""
     for name in path.split("."):
         module = getattr(module, name)
     return module

@@ -46,6 +46,11 @@ def evaluate(text: object) -> object:
 
 
 def value_of(node: ast.expr) -> object:
+    """Return the value of an expression of literals and arithmetic.
+
+    Raises:
+        ValueError: it contains anything else, or a list that is too long.
+    """
     match node:
         case ast.Constant():
             return node.value
@@ -66,6 +71,11 @@ def value_of(node: ast.expr) -> object:
 
 
 def combined(operation: type[ast.operator], left: object, right: object) -> object:
+    """Apply an arithmetic operation.
+
+    Raises:
+        ValueError: the result would be a list that is too long.
+    """
     items = sum(len(side) for side in (left, right) if hasattr(side, "__len__"))
     times = max(abs(side) if isinstance(side, int) else 1 for side in (left, right))
     if operation is ast.Mult and items * times > LONGEST:

@@ -116,9 +116,11 @@ class MetricLearningCriterion(FairseqCriterion):
 
     @property
     def paired(self) -> bool:
+        """Whether the loss compares two texts."""
         return self.loss.kinds[0] in (specs.PAIRS, specs.LABELED_PAIRS, specs.SCORED_PAIRS)
 
     def options(self) -> dict[str, Any]:
+        """Return the arguments of the loss: distance, margin and scale, if it has them."""
         values = {"distance": self.loss.distance and self.distance, "margin": self.margin, "scale": self.scale}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -141,11 +143,13 @@ class MetricLearningCriterion(FairseqCriterion):
         return loss / max(len(a), 1), weight
 
     def softmax_loss(self, columns: Tensor, sample: dict[str, Any], head: Any) -> tuple[Tensor, int]:
+        """Cross-entropy of the classifier of the head on pairs."""
         (u, v), labels, weight = self.arranged(columns, sample)
         loss, _ = metric_losses.softmax_pairs(u, v, labels, head.classifier.weight, head.classifier.bias)
         return loss, weight
 
     def cosine_similarity_loss(self, columns: Tensor, sample: dict[str, Any], head: Any) -> tuple[Tensor, int]:
+        """Squared error of the cosines of pairs against their scores."""
         (a, b), scores, weight = self.arranged(columns, sample)
         return metric_losses.cosine_similarity(a, b, scores)[0], weight
 
@@ -166,18 +170,25 @@ class MetricLearningCriterion(FairseqCriterion):
         return loss, count
 
     def mega_batch_margin_loss(self, columns: Tensor, sample: dict[str, Any], head: Any) -> tuple[Tensor, int]:
+        """Margin loss with the hardest negative of each pair in the batch."""
         texts, _, weight = self.arranged(columns, sample)
         assert self.margin is not None, "this loss has a margin"
         loss, count = metric_losses.mega_batch_margin(texts[0], texts[1], self.margin, self.cfg.negative_margin)
         return loss, weight if count else 0
 
     def mse_loss(self, columns: Tensor, sample: dict[str, Any], head: Any) -> tuple[Tensor, int]:
+        """Squared error against a teacher's vectors.
+
+        Raises:
+            UserError: the teacher's vectors have another number of dimensions.
+        """
         teacher = sample["teacher"].to(columns)
         if teacher.size(1) != columns.size(2):
             raise UserError(f"--teacher: its vectors have {teacher.size(1)} dimensions, the model {columns.size(2)}")
         return metric_losses.mse(columns[0], teacher)
 
     def margin_mse_loss(self, columns: Tensor, sample: dict[str, Any], head: Any) -> tuple[Tensor, int]:
+        """Squared error of the margins of triplets against a teacher's."""
         if self.task.spec.kind == specs.MARGINS:
             anchor, positive, negative = columns
             return metric_losses.margin_mse(anchor, positive, negative, sample["target"])
@@ -188,6 +199,7 @@ class MetricLearningCriterion(FairseqCriterion):
         return metric_losses.margin_mse(anchor, positive, negative, wanted)
 
     def denoising_loss(self, columns: Tensor, sample: dict[str, Any], head: Any) -> tuple[Tensor, int]:
+        """Cross-entropy (nats) per token of the whole text, decoded from the embedding of its shortened form."""
         total, count = head.decoder(columns[0], sample["whole"]["src_tokens"], sample["whole"]["src_lengths"])
         return total / max(count, 1), count
 
@@ -239,6 +251,7 @@ class MetricLearningCriterion(FairseqCriterion):
             metrics.log_derived(name, lambda meters, name=name: self.score(name, meters))
 
     def score(self, name: str, meters: Mapping[str, Any]) -> float:
+        """Return a validation metric of all embeddings gathered in ``meters``, rounded to four digits."""
         gathered = meters[GATHERED].tensor
         if self._scored[0] is not gathered:  # all metrics come from one computation
             kind, rows = self.task.spec.kind, gathered[gathered[:, 0].argsort(stable=True)]  # in the order of the file

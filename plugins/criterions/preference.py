@@ -104,6 +104,7 @@ class PreferenceCriterion(FairseqCriterion):
             metrics.log_derived(name, lambda meters, name=name: self.score(name, meters))
 
     def score(self, name: str, meters: Mapping[str, Any]) -> float:
+        """Return a validation metric of all scores gathered in ``meters``, rounded to four digits."""
         rows = meters[GATHERED].tensor
         if self._scored[0] is not rows:  # all metrics come from one computation
             measure = preference_metrics.of_ratings if self.task.rated else preference_metrics.of_pairs

@@ -53,6 +53,7 @@ class MaskDictionary(Dictionary):
         super().add_symbol(MASK)
 
     def add_symbol(self, word: str, n: int = 1, overwrite: bool = False) -> int:
+        """Add a symbol as fairseq's dictionary does, except ``<mask>`` if it has no row; return its index."""
         if word == MASK and not self.mask_has_row:  # fairseq's own tasks add a mask to any dictionary
             return len(self)
         return super().add_symbol(word, n, overwrite)
@@ -89,6 +90,7 @@ class MaskDictionary(Dictionary):
         del self.symbols[rows:], self.count[rows:]
 
     def index(self, sym: str) -> int:
+        """Return the index of a symbol; that of ``<mask>`` without a row is the number of rows."""
         return len(self) if sym == MASK and not self.mask_has_row else super().index(sym)
 
     def __getitem__(self, idx: int) -> str:

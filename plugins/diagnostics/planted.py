@@ -33,6 +33,7 @@ class Planting:
 
     @property
     def name(self) -> str:
+        """Kind, rate and number of the planting, for example ``pair-0.1-1``."""
         return f"{self.kind}-{self.rate:g}-{self.number}"
 
 

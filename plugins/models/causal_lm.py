@@ -44,6 +44,11 @@ class CausalLanguageModel(DecoderLanguageModel):
 
     @classmethod
     def saved_architecture(cls, state: Mapping, task: FairseqTask, source: str) -> dict:
+        """Return the architecture of a checkpoint, without the size of its vocabulary.
+
+        Raises:
+            UserError: the dictionary has another number of symbols than the table of the checkpoint.
+        """
         saved = super().saved_architecture(state, task, source)
         rows, symbols = saved.pop("vocab_size"), len(task.source_dictionary)  # which may have had symbols added
         if not symbols - len(added_symbols(task.source_dictionary)) <= rows <= symbols:
@@ -52,6 +57,7 @@ class CausalLanguageModel(DecoderLanguageModel):
 
     @classmethod
     def complete(cls, cfg: DictConfig, task: FairseqTask) -> None:
+        """Fill in the defaults of the options in place, and check them."""
         fill(cfg, DEFAULTS, len(task.source_dictionary))
         validate(cfg)
 

@@ -75,6 +75,7 @@ class CharLanguageModel(DecoderLanguageModel):
 
     @classmethod
     def complete(cls, cfg: DictConfig, task: FairseqTask) -> None:
+        """Fill in the defaults of the options in place, check them, and warn of the published form."""
         resolve(cfg, len(task.source_dictionary), len(task.style_names))
         if cfg.style_layers != "none" and cfg.style_inference == "published":
             logger.warning(LEAK)

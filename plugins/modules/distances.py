@@ -51,6 +51,11 @@ def upcast(x: Tensor) -> Tensor:
 
 
 def check(distance: str) -> str:
+    """Return the name of a distance.
+
+    Raises:
+        ValueError: it is not in :data:`DISTANCES`.
+    """
     if distance not in DISTANCES:
         raise ValueError(f"distance {distance!r} is not one of {', '.join(DISTANCES)}")
     return distance

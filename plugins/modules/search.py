@@ -19,11 +19,14 @@ from .decoding import Stepper
 class Model(Protocol):
     """Interface of a model for generation; see the module's docstring."""
 
-    def new_cache(self, batch: int) -> Cache: ...
+    def new_cache(self, batch: int) -> Cache:
+        """Return an empty cache for a batch of this size."""
 
-    def extract_features(self, tokens: Tensor, *, cache: Cache) -> tuple[Tensor, Any]: ...
+    def extract_features(self, tokens: Tensor, *, cache: Cache) -> tuple[Tensor, Any]:
+        """Map new tokens (B, T), which follow the cache, to features (B, T, C)."""
 
-    def output_layer(self, features: Tensor) -> Tensor: ...
+    def output_layer(self, features: Tensor) -> Tensor:
+        """Map features (..., C) to logits (..., V)."""
 
 
 @dataclass(frozen=True)

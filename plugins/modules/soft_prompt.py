@@ -14,9 +14,11 @@ class Prompt(Protocol):
 
     def __len__(self) -> int: ...
 
-    def insert(self, x: Tensor) -> Tensor: ...
+    def insert(self, x: Tensor) -> Tensor:
+        """Put the prompt before embedded tokens: (B, T, C) to (B, P + T, C)."""
 
-    def remove(self, x: Tensor) -> Tensor: ...
+    def remove(self, x: Tensor) -> Tensor:
+        """Remove the positions of the prompt: (B, P + T, C) to (B, T, C)."""
 
 
 class SoftPrompt(nn.Module):

@@ -82,6 +82,7 @@ class EmbeddingTask(TextsTask):
     # Content of a checkpoint
 
     def settings(self) -> dict[str, Any]:
+        """Return the options that checkpoints store to load the model as an embedder."""
         return {"pooling": str(self.cfg.pooling), "normalize": self.cfg.normalize} | (
             {"rows": self.spec.plain(), "loss": self.loss} if self.spec else {}
         )
@@ -111,6 +112,7 @@ class EmbeddingTask(TextsTask):
         return self.datasets[split]
 
     def add_head(self, model: Any) -> None:
+        """Add the embedding head, with a classifier or a decoder if the loss needs one, to a model in place."""
         classes = 0
         if self.loss == "softmax":
             classes = len(self.spec.labels) if self.spec.kind == specs.LABELED_PAIRS else 2

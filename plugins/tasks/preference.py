@@ -70,6 +70,7 @@ class PreferenceTask(TextsTask):
     # Content of a checkpoint
 
     def settings(self) -> dict[str, Any]:
+        """Return the options that checkpoints store to load the model as a scorer."""
         return {"pooling": str(self.cfg.pooling), "objective": str(self.cfg.objective), "longest": self.longest,
                 "scale": list(self.scale)}  # fmt: skip
 
@@ -108,6 +109,7 @@ class PreferenceTask(TextsTask):
         return (ratings - mean) / deviation
 
     def add_head(self, model: Any) -> None:
+        """Add the score head to a model in place."""
         flip_rate = FIRST_FLIP_RATE if self.cfg.learn_flip_rate else 0.0
         model.register_score_head(str(self.cfg.pooling), self.cfg.head_dropout, flip_rate)
 

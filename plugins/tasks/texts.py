@@ -84,11 +84,13 @@ class TextsTask(MixedPrecisionTask):
 
     @property
     def source_dictionary(self) -> Any:
+        """The dictionary of the texts."""
         return self.dictionary
 
     target_dictionary = source_dictionary
 
     def max_positions(self) -> int:
+        """Return the maximum number of tokens of a text."""
         return self.longest or DEFAULT_POSITIONS
 
     def filter_indices_by_size(

@@ -203,6 +203,15 @@ def color_bar(
     figure: "Figure", image: "AxesImage", axes: "Axes | np.ndarray", name: str,
     ticks: Sequence[float] = (0, 0.05, 0.2, 0.5, 1),
 ) -> None:  # fmt: skip
+    """Add a color bar to axes.
+
+    Args:
+        figure: the figure.
+        image: the image whose colors are explained.
+        axes: one or several axes that share the bar.
+        name: its label.
+        ticks: labeled values.
+    """
     bar = figure.colorbar(image, ax=axes, ticks=ticks, shrink=0.5, aspect=25, fraction=0.05)
     bar.set_label(name, fontsize=8, color=GRAY)
     bar.ax.tick_params(labelsize=7)

@@ -116,6 +116,7 @@ class EmbeddingRows(ByLength):
         return batch
 
     def padded_batch(self, texts: list[np.ndarray]) -> dict[str, torch.Tensor]:
+        """Return ``src_tokens`` (N, T) and ``src_lengths`` (N,) of N texts."""
         tokens, sizes = self.encoder.batch(texts)
         return {"src_tokens": torch.from_numpy(tokens), "src_lengths": torch.from_numpy(sizes)}
 

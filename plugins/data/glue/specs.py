@@ -63,6 +63,7 @@ class GlueSpec:
 
     @property
     def is_regression(self) -> bool:
+        """Whether the labels are scores."""
         return bool(self.scale)
 
     @property
@@ -77,6 +78,7 @@ class GlueSpec:
 
     @property
     def head_name(self) -> str:
+        """The name of the classification head: ``head``, else the name of the task in lower case."""
         return self.head or self.name.lower()
 
     @property
@@ -86,6 +88,7 @@ class GlueSpec:
 
     @property
     def test_splits(self) -> list[str]:
+        """The names of the test splits."""
         return [split for split in self.files if split.startswith(TEST)]
 
     def plain(self) -> dict[str, Any]:

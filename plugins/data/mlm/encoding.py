@@ -136,6 +136,7 @@ class GPT2Encoder(LineEncoder):
         return self.joined(rows)
 
     def short_line(self, line: str) -> list[int]:
+        """Return the ids of a line whose words are all known."""
         ids = map(self.known.__getitem__, self.encoder.pat.findall(line))
         return list(itertools.chain.from_iterable(ids))
 

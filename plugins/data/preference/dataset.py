@@ -58,6 +58,7 @@ class PreferenceRows(ByLength):
         return np.array_split(order, max(1, len(order) // self.list_size))
 
     def sizes_of(self, rows: list[np.ndarray]) -> np.ndarray:
+        """Return the length of the longest text of each list of rows."""
         return np.array([self.lengths[row].max() for row in rows])
 
     def ordered_indices(self) -> np.ndarray:
