@@ -136,7 +136,7 @@ class GPT2Encoder(LineEncoder):
         return self.joined(rows)
 
     def short_line(self, line: str) -> list[int]:
-        """Return the ids of a line whose words are all known."""
+        """Return the ids of a line, or of a part of one; new words are encoded and cached."""
         ids = map(self.known.__getitem__, self.encoder.pat.findall(line))
         return list(itertools.chain.from_iterable(ids))
 
