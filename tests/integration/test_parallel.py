@@ -1,4 +1,4 @@
-"""Several gloo processes train as one process with the same global batch: the same parameters, the same metrics."""
+"""Several gloo processes train like one process with the same global batch: the same parameters, the same metrics."""
 
 import os
 import signal

@@ -23,7 +23,7 @@ def page(tmp_path_factory):
 
 @pytest.fixture
 def show(page, tmp_path):
-    """Open the page of a report, and find when the test is over that nothing was fetched and nothing complained."""
+    """Open the page of a report; assert at the end of the test that it logged no error and sent no request."""
 
     def show(report, **how):
         path = tmp_path / "report.html"

@@ -98,7 +98,7 @@ def test_beta_is_0_dimensional_in_a_file(runs):
 
 @pytest.fixture(scope="session")
 def later(runs, toy_data, tmp_path_factory):
-    """Everything that starts from a finished run, run together."""
+    """The commands that start from a finished run, run together."""
     folder, _ = runs
     new = tmp_path_factory.mktemp("later")
     alibi = folder / "alibi" / "checkpoint_last.pt"
@@ -229,7 +229,7 @@ def test_hydra_refuses_options_before_anything_is_written(hydra_train, tmp_path)
 
 @pytest.fixture(scope="session")
 def failures(toy_data, runs, tmp_path_factory):
-    """Every run that cannot work, run together: {name: (folder, outcome)}."""
+    """All runs that fail, run together: {name: (folder, outcome)}."""
     folder = tmp_path_factory.mktemp("failures")
 
     def data(name):

@@ -22,7 +22,7 @@ def call(*words, cwd):
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    """A copy of the files that are, or would be, under version control."""
+    """A copy of the files that are not ignored by version control."""
     folder = tmp_path_factory.mktemp("sources") / "project"
     listed = call("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=toy.ROOT)
     if listed.returncode:

@@ -95,7 +95,7 @@ def test_a_batch_without_any_label_has_no_style_loss():
 @pytest.mark.parametrize(
     ("styles", "expected"),
     [
-        ([0, 1, 2], -math.log(3)),  # certain and even: the best there is
+        ([0, 1, 2], -math.log(3)),  # certain and even: the lowest loss
         ([0, 0, 0], 0.0),  # certain and all equal
         ([None, None, None], 0.0),  # even and uncertain
     ],

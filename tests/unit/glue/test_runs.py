@@ -1,4 +1,4 @@
-"""Many runs: which are repeated, and which are not."""
+"""Many runs: which ones a second call repeats."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def write_rows(glue, split, label):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """The command lines of the runs that are trained; nothing is, really."""
+    """The command lines of the runs to train; nothing is trained."""
     commands = []
 
     def train(command, log, *_):
@@ -103,7 +103,7 @@ def test_a_run_with_changed_options_is_repeated(setting, trained, capsys):
 
 
 def finished(setting, task, seed):
-    """A row of results.json, with the checkpoint that it speaks of."""
+    """A row of results.json, and the checkpoint that it names."""
     (run,) = plan.plan([task], [seed], {}, {})
     path = setting.output / run.name / runs.BEST
     path.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A session of fine-tuning runs: what it asks for is checked before anything is trained."""
+"""A session of fine-tuning runs: the request is checked before training."""
 
 import pytest
 import toy

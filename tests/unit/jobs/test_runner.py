@@ -1,4 +1,4 @@
-"""Many jobs, none done twice, with a program in the place of fairseq-train that can be stopped at any update."""
+"""Finished jobs are not repeated; a program that can be stopped at any update replaces fairseq-train."""
 
 import json
 import multiprocessing

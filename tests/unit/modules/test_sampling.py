@@ -93,7 +93,7 @@ def test_a_uniform_number_selects_the_token_whose_interval_contains_it(uniform, 
 
 
 class Counter:
-    """A model whose next token is the number of tokens in its context; it keeps what it was called with."""
+    """A model whose next token is the number of tokens in its context; it records its arguments."""
 
     window = None
 

@@ -1,4 +1,4 @@
-"""Plans: published runs on paper, and what limits a run."""
+"""Plans: published runs, and whether memory, communication or compute limits a run."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The submission, from runs in any folder."""
+"""The submission of runs in any folder."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The table of GLUE's tasks, and specs of the user's own."""
+"""The table of GLUE's tasks, and custom specs."""
 
 import pytest
 import toy
