@@ -8,6 +8,7 @@ own float32 as well, and with the peer under the same autocast. Weights and opti
 
     python benchmarks/mlm_step.py --shape tiny base-cut --repeats 7
     python benchmarks/mlm_step.py --shape tiny base-cut --variant zero-clap --autocast
+    python benchmarks/mlm_step.py --shape tiny --dropout 0 --variant zero-clap --autocast --no-memory --operators 12
 """
 
 import argparse
@@ -43,6 +44,7 @@ def parse():
     parser.add_argument("--autocast", action="store_true", help="also under torch.autocast to bfloat16")
     parser.add_argument("--padding", action="store_true", help="pad every other sequence by an eighth")
     parser.add_argument("--compile", action="store_true", help="clap_roberta with --compile-encoder")
+    parser.add_argument("--operators", type=int, metavar="N", help="also list the N operators that take most time")
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave out the peak memory")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.json")
@@ -126,6 +128,19 @@ def stepper(variant, shape, dropout, args):
     return step, model
 
 
+def print_operators(name, step, count):
+    """Print the operators in which five steps spend most of their time, with their shares of it."""
+    import torch
+
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        for _ in range(5):
+            step()
+    found = sorted(profile.key_averages(), key=lambda each: -each.self_cpu_time_total)
+    total = sum(each.self_cpu_time_total for each in found)
+    for each in found[:count]:
+        print(f"    {name:23} {each.self_cpu_time_total / total:5.1%}  {each.key}  {each.count // 5} x")
+
+
 def peak_memory(variant, shape, dropout, args):
     """Return the peak memory in MB of three steps in a process of their own, above that of the imports."""
     command = [sys.executable, __file__, "--memory-of", variant, "--shape", shape, "--dropout", str(dropout)]
@@ -182,6 +197,8 @@ def compare(shape, dropout, args, ceilings):
             f"{row['of_matrix_rate']:5.0%} of the matrix rate {memory}{others}",
             flush=True,
         )
+    for name in names if args.operators else ():
+        print_operators(name, built[name][0], args.operators)
     return rowset
 
 

@@ -107,6 +107,8 @@ class Stepper:
         skips = self.continues(cache, styles)
         if not skips:
             self.mark(bias, cache)
+            # A slice has other strides than the result of a step, and would be compiled for itself.
+            style = {name: value.clone(memory_format=torch.contiguous_format) for name, value in style.items()}
         with torch.compiler.set_stance(skip_guard_eval_unsafe=True) if skips else contextlib.nullcontext():
             logits, style = self._graph(
                 decoder, x, placement.key_angles, bias, places, cache.keys, cache.values, styles, style
