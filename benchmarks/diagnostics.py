@@ -2,17 +2,18 @@
 """Time and memory of the diagnostics of a million rows, and their cost compared with cleanlab's and with two models.
 
     python benchmarks/diagnostics.py --rows 1000000
-    python benchmarks/diagnostics.py --recipe --rows 1000     # folds against the two models of the published recipe
+    python benchmarks/diagnostics.py --recipe --rows 1500     # folds against the two models of the published recipe
     pip install -r requirements/bench.txt     # for the ratio to cleanlab
 
 Rows are generated: three classes, words by Zipf's law, a word in every ninth row that gives the label away, and 4 %
-exact or near duplicates. The published recipe (Ethayarajh et al., 2022) trains a model and one of the empty input on
-all rows; ours trains on the other folds, and its prediction without the input needs no model. Seconds are of the
-processor, since wall time depends on what else runs.
+exact or near duplicates. The published recipe (Ethayarajh et al., 2022) trains a model of all rows and one of the empty
+input, and evaluates another split. diagnose.py trains a model for each fold and evaluates every row; its prediction
+without the input needs no model. Compare seconds of the processor, since wall time depends on what else runs.
 """
 
 import argparse
 import dataclasses
+import functools
 import json
 import resource
 import subprocess
@@ -24,12 +25,13 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
+CHECKPOINT = ROOT / "checkpoints" / "zero_clap_tiny"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000, metavar="N", help="(%(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of confident learning (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of a measurement (%(default)s)")
     parser.add_argument("--recipe", action="store_true", help="fine-tune checkpoints/zero_clap_tiny: folds, two models")
     parser.add_argument("--folds", type=int, default=5, metavar="F", help="with --recipe (%(default)s)")
     parser.add_argument("--epochs", type=int, default=2, metavar="N", help="with --recipe (%(default)s)")
@@ -79,44 +81,53 @@ def inspected(folder, rows):
 
 
 def recipes(count, folds, epochs, repeats):
-    """Return processor seconds of fine-tuning F models of the other folds, and the two of the published recipe.
+    """Return processor and wall seconds of the whole command diagnose.py, and of the two models of the recipe.
 
-    Both include the starts of fairseq. The repeats alternate between the recipes.
+    The starts of fairseq are included, two runs at a time. Two models give the information of rows that they were not
+    trained on, so of another split, and nothing else; their predictions of that split are not counted.
     """
-    from plugins.diagnostics import datasets
-    from plugins.glue import cross_fitting
-    from plugins.glue.cross_fitting import NEVER_HELD_OUT, Cell
-
-    found = {"ours": [], "two models": []}
+    found = {"diagnose.py": [], "diagnose.py --stacked": [], "two models": []}
     for repeat in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
             write_rows(Path(folder) / "rows.tsv", count)
-            rows = cross_fitting.train_and_valid(datasets.read_files([Path(folder) / "rows.tsv"]))
-            nothing = dataclasses.replace(rows, texts=[[""] * len(rows.labels)])
-            one = np.where(np.arange(len(rows.labels)), NEVER_HELD_OUT, 0)  # trains on all rows but the first
-            cells = {
-                "ours": [Cell("full", rows, np.arange(len(rows.labels)) % folds)],
-                "two models": [Cell("all", rows, one), Cell("empty", nothing, one)],
-            }
-            for name, parts in cells.items():
-                found[name].append(trained(parts, Path(folder) / name, repeat + 1, epochs))
-    ratios = np.array(found["ours"]) / np.array(found["two models"])
-    return {"rows": count, "folds": folds, "epochs": epochs, "processor_seconds": found,
-            "ratio": float(np.median(ratios))}  # fmt: skip
+            words = [sys.executable, ROOT / "scripts" / "diagnose.py", "--data", Path(folder) / "rows.tsv",
+                     "--checkpoint", CHECKPOINT, "--folds", folds, "--seeds", repeat + 1, "--epochs", epochs, "--lr",
+                     "5e-4", "--batch-size", 32, "--cpu", "--cache-dir", "none", "--no-figures"]  # fmt: skip
+            for name, more in (("diagnose.py", ["--jobs", 2]), ("diagnose.py --stacked", ["--stacked"])):
+                command = [str(word) for word in (*words, *more, "-o", Path(folder) / name.split()[-1])]
+                run = functools.partial(subprocess.run, command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+                found[name].append(used(run))
+            found["two models"].append(used(lambda: two_models(Path(folder), repeat + 1, epochs)))  # noqa: B023
+    ours, stacked, theirs = (np.array(runs)[:, 0] for runs in found.values())
+    return {
+        "rows": count, "folds": folds, "seeds": 1, "epochs": epochs, "processor_and_wall_seconds": found,
+        "ratio": float(np.median(ours / theirs)), "ratio_stacked": float(np.median(stacked / theirs)),
+    }  # fmt: skip
 
 
-def trained(cells, folder, seed, epochs):
-    """Return the processor seconds of the runs of cells."""
+def two_models(folder, seed, epochs):
+    """Train a model of all rows but one, and another of the empty input."""
+    from plugins.diagnostics import datasets
     from plugins.glue import cross_fitting
+    from plugins.glue.cross_fitting import NEVER_HELD_OUT, Cell
     from plugins.jobs import Resources
 
+    rows = cross_fitting.train_and_valid(datasets.read_files([folder / "rows.tsv"]))
+    nothing = dataclasses.replace(rows, texts=[[""] * len(rows)])
+    one = np.where(np.arange(len(rows)), NEVER_HELD_OUT, 0)
+    cells = [Cell("all", rows, one), Cell("empty", nothing, one)]
     given = {"epochs": epochs, "lr": [5e-4], "batch_size": [32], "options": None}
-    checkpoint = ROOT / "checkpoints" / "zero_clap_tiny" / "checkpoint_best.pt"
-    setting = cross_fitting.Setting(folder, checkpoint, [seed], given, {}, True, None)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cross_fitting.run(cells, setting, Resources(at_a_time=1, threads=1, cpu=True))
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    setting = cross_fitting.Setting(folder / "two", CHECKPOINT / "checkpoint_best.pt", [seed], given, {}, True, None)
+    cross_fitting.run(cells, setting, Resources(at_a_time=2, threads=1, cpu=True))
+
+
+def used(function):
+    """Return the processor seconds of this process and its children, and the wall seconds, of a function."""
+    own, children = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+    total = lambda: sum(sum(resource.getrusage(who)[:2]) for who in (own, children))  # noqa: E731
+    before, began = total(), time.monotonic()
+    function()
+    return total() - before, time.monotonic() - began
 
 
 def write_rows(path, rows):

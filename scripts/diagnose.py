@@ -61,7 +61,8 @@ def add_information(group):
     """Add the options of usable information: what models see, and what they are compared with."""
     add = group.add_argument
     add("--inputs", nargs="+", default=["full"], metavar="INPUT", help="what models see: full, first, second, "
-        "shuffled, length, overlap, start:N, words:LIST, without:LIST, masked:LIST, hypernyms:LIST (full)")  # fmt: skip
+        "shuffled, length, overlap, start:N, words:LIST, without:LIST, masked:LIST, matched:LIST (masks other words of "
+        "similar frequency), hypernyms:LIST (full)")  # fmt: skip
     add("--null", choices=["prior", "model"], default="prior", help="prediction without the input: the distribution of "
         "the training labels (default), or a model trained on the empty input")  # fmt: skip
     add("--calibration", choices=["temperature", "bias"], default="temperature", help="calibration of the logits: "

@@ -150,6 +150,7 @@ def heat_map(
     label: str = "",
     errors: np.ndarray | None = None,
     decimals: int = 3,
+    low: float | None = None,
 ) -> None:
     """Draw a matrix as colored cells with their values; NaN stays white.
 
@@ -163,18 +164,19 @@ def heat_map(
         label: label of the values.
         errors: (R, C) standard errors, written below the values; NaN for none.
         decimals: number of decimals of the values written.
+        low: value of the darkest color (default: the smallest value).
 
     Raises:
         UserError: matplotlib is not installed.
     """
     figure = new_canvas(max(8.0, 2.6 + 1.15 * len(columns)), max(4.8, 1.7 + 0.55 * len(rows)))
     axes = figure.add_subplot()
-    image = axes.imshow(values, cmap="cividis", aspect="auto")
+    image = axes.imshow(values, cmap="cividis", aspect="auto", vmin=low)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.set(ylabel=names[0], xlabel=names[1])
     put_title(axes, title, note)
-    middle = (np.nanmin(values) + np.nanmax(values)) / 2
+    middle = ((np.nanmin(values) if low is None else low) + np.nanmax(values)) / 2
     for (i, j), value in np.ndenumerate(values):
         if math.isnan(value):
             continue

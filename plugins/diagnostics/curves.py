@@ -7,6 +7,8 @@ from plugins.errors import check
 
 from . import folds
 
+REACH = 100  # times the largest size
+
 
 def nested(labels: np.ndarray, share: float, groups: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
     """Return a stratified subset of the rows, (n,) bool; larger subsets contain the smaller ones.
@@ -28,14 +30,16 @@ def nested(labels: np.ndarray, share: float, groups: np.ndarray | None = None, s
     return found
 
 
-def fit(sizes: np.ndarray, bits: np.ndarray) -> dict | None:
+def fit(sizes: np.ndarray, bits: np.ndarray, most: float = np.inf) -> dict | None:
     """Fit V = a + b n^-c; return ``limit`` (a), ``b``, ``c``, ``rows_for_95`` and ``rmse``, or None if the fit fails.
 
-    ``rows_for_95`` is the size at which V reaches 95 % of its limit; None if the limit is not positive.
+    ``rows_for_95`` is the size at which V reaches 95 % of its limit; None if the limit is not positive, or if that
+    size is an extrapolation to more than :data:`REACH` times the largest size.
 
     Args:
         sizes: (M,) numbers of training rows, at least four distinct ones.
         bits: (M,) usable information.
+        most: upper bound of the limit: the label entropy H(Y).
     """
     sizes, bits = np.asarray(sizes, float), np.asarray(bits, float)
     if len(sizes) < 4:
@@ -45,9 +49,9 @@ def fit(sizes: np.ndarray, bits: np.ndarray) -> dict | None:
     def curve(n: np.ndarray, a: float, b: float, c: float) -> np.ndarray:
         return a + b * (n / scale) ** -c
 
-    start = (bits[-1], bits[0] - bits[-1] or -0.01, 0.5)
+    start = (min(bits[-1], most), bits[0] - bits[-1] or -0.01, 0.5)
     try:
-        (a, b, c), _ = curve_fit(curve, sizes, bits, start, bounds=([-np.inf, -np.inf, 0.05], [np.inf, np.inf, 4]),
+        (a, b, c), _ = curve_fit(curve, sizes, bits, start, bounds=([-np.inf, -np.inf, 0.05], [most, np.inf, 4]),
                                  maxfev=20000)  # fmt: skip
     except RuntimeError:
         return None
@@ -55,4 +59,5 @@ def fit(sizes: np.ndarray, bits: np.ndarray) -> dict | None:
     rows = None
     if a > 0 and b < 0:
         rows = float(scale * (-b / (0.05 * a)) ** (1 / c))
+        rows = rows if rows <= REACH * sizes.max() else None
     return {"limit": float(a), "b": float(b * scale**c), "c": float(c), "rows_for_95": rows, "rmse": rmse}

@@ -37,7 +37,7 @@ def information(path: str | Path, inputs: Mapping[str, Mapping], prior: float) -
     axes.set_yticks(places, [short(name) for name in inputs])
     axes.invert_yaxis()
     axes.set(xlabel="usable information (bits per row, calibrated; 95 % interval)")
-    put_title(axes, "How much information about the label does each part of the input contain?")
+    put_title(axes, "How much label information is in each part of the input?")
     _plain(axes, "x")
     save(figure, path, bbox_inches="tight")
 
@@ -66,18 +66,18 @@ def data_map(
     known = np.isfinite(found["confidence"])
     x, y = found["variability"][known], found["confidence"][known]
     if len(x) > MANY:
-        image = axes.hexbin(x, y, gridsize=60, bins="log", cmap="Greys", linewidths=0)
+        image = axes.hexbin(x, y, gridsize=60, bins="log", mincnt=1, vmin=0.4, cmap="Greys", linewidths=0)
         figure.colorbar(image, label="rows (log scale)", format=lambda value, _: f"{value:,.0f}")
     else:
         image = axes.scatter(x, y, s=7, c=found["correctness"][known], cmap="cividis", linewidths=0)
         figure.colorbar(image, label="correctness (epochs in which the label was the answer)")
     if marked is not None and marked[known].any():
         own = marked[known]
-        axes.scatter(x[own], y[own], s=14, facecolors="none", edgecolors=COLORS[1], linewidths=0.9, label=what)
+        axes.scatter(x[own], y[own], s=10, facecolors="none", edgecolors=COLORS[1], linewidths=0.6, label=what)
         axes.legend(frameon=False, fontsize=8.5, loc="upper right")
     axes.set(xlabel="variability of the label's probability over epochs", ylabel="mean probability of the label")
     note = "top left easy, right ambiguous, bottom left hard"
-    task = "to predict without having seen them" if held_out else "to learn"
+    task = "to predict unseen" if held_out else "to learn"
     put_title(axes, f"Which rows are easy, ambiguous or hard {task}?", note)
     _plain(axes, "both")
     save(figure, path, bbox_inches="tight")
@@ -188,9 +188,10 @@ def learning_curve(path: str | Path, sizes: np.ndarray, by_seed: np.ndarray, fit
     axes = figure.add_subplot()
     axes.plot(np.repeat(sizes, by_seed.shape[1]), by_seed.ravel(), ".", color=GRAY, label="single seeds")
     axes.plot(sizes, by_seed.mean(1), "o", color=COLORS[0], label="mean")
-    if fit and fit["rows_for_95"]:
+    if fit:
         x = np.geomspace(sizes.min(), sizes.max(), 100)
         axes.plot(x, fit["limit"] + fit["b"] * x ** -fit["c"], color=COLORS[0], linewidth=1.2, label="a + b n^-c")
+    if fit and fit["rows_for_95"]:
         axes.axhline(fit["limit"], color=GRAY, linestyle="--", linewidth=1,
                      label=f"limit {fit['limit']:.3f}, 95 % of it at {fit['rows_for_95']:,.0f} rows")  # fmt: skip
     axes.set_xscale("log")

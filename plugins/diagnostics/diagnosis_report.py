@@ -159,6 +159,8 @@ def markdown(s: Mapping) -> str:
 
 def limit_sentence(fit: Mapping | None) -> str:
     """Describe a learning curve fitted by :func:`.curves.fit` in one sentence."""
+    if fit and not fit["rows_for_95"] and fit["limit"] > 0 > fit["b"]:
+        return "V still rises at the largest size; 95 % of a limit is beyond 100 times that size."
     if not fit or not fit["rows_for_95"]:
         return "The sizes do not rise towards a limit above 0, or are fewer than four."
     return f"Fitted limit {fit['limit']:.3f} bits; 95 % of it at {fit['rows_for_95']:,.0f} training rows."

@@ -28,15 +28,18 @@ def stratified(labels: np.ndarray, folds: int, groups: np.ndarray | None = None,
     _, members = np.unique(groups, return_inverse=True)
     codes = np.unique(labels, return_inverse=True)[1]
     count, kinds = members.max() + 1, codes.max() + 1
-    check(2 <= folds <= count, f"{folds} folds need at least 2 and at most as many groups of rows, {count}")
+    check(2 <= folds <= count, f"--folds {folds}: at least 2, and at most as many as groups of duplicates, {count}")
     table = np.bincount(members * kinds + codes, minlength=count * kinds).reshape(count, kinds)  # (G, K)
     random = np.random.default_rng(seed)
     fold_of = np.empty(count, np.int16)
     have = np.zeros((folds, kinds))  # rows so far
     size, weight = table.sum(1), 1 / table.sum(0)
     large = random.permutation(np.flatnonzero(size > 1))
-    for group in large[np.argsort(-size[large], kind="stable")].tolist():
+    for done, group in enumerate(large[np.argsort(-size[large], kind="stable")].tolist()):
         fold = (have @ (weight * table[group])).argmin()
+        empty = np.flatnonzero(have.sum(1) == 0)
+        if len(empty) >= count - done:  # the groups that are left must fill them
+            fold = empty[0]
         fold_of[group] = fold
         have[fold] += table[group]
     for kind in range(kinds):

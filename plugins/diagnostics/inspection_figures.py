@@ -1,5 +1,6 @@
 """Figures of an inspection: divergence of classes, words that give labels away, and the information in a few words."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def classes(path: Path, above_floor: np.ndarray, names: list[str]) -> None:
     np.fill_diagonal(values, np.nan)
     note = "Jensen-Shannon divergence at equal size, less that of shuffled labels"
     heat_map(path, values, names, names, "Which classes use different words?", ("class", "class"), decimals=4,
-             label="bits above the floor", note=note)  # fmt: skip
+             label="bits above the floor", note=note, low=min(0.0, float(np.nanmin(values))))  # fmt: skip
 
 
 def words(path: Path, found: Association, vocabulary: list[str], names: list[str], prior: np.ndarray,
@@ -58,16 +59,27 @@ def words(path: Path, found: Association, vocabulary: list[str], names: list[str
     for k, name in enumerate(names[: len(COLORS)]):
         own = strong & (kind == k)
         axes.scatter(count[own], share[own], s=14, color=COLORS[k], label=f"indicates {name}", linewidths=0)
+    if strong.any():  # the boundary of significance
+        least = np.abs(found.z[judged, kind][strong]).min()
+        x = np.geomspace(count.min(), count.max(), 200)
+        for k, spread in {round(float(p * (1 - p)), 6): (k, p * (1 - p)) for k, p in enumerate(prior)}.values():
+            axes.plot(x, least * np.sqrt(spread / x), color=GRAY, linewidth=0.8, linestyle="--",
+                      label=f"|z| = {least:.1f}" if k == len(prior) - 1 else None)  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set(xlabel="texts with the word (log scale)", ylabel="share of the label among them, less its prior")
     score = np.where(strong, found.z[judged, kind], -np.inf)
     placed: list[np.ndarray] = []
+    named = np.zeros(len(names), int)  # of each class, so that a frequent one does not take all
     for place in np.argsort(-score, kind="stable").tolist():
         spot = axes.transAxes.inverted().transform(axes.transData.transform((count[place], share[place])))
-        if np.isfinite(score[place]) and all((np.abs(spot - other) > (0.13, 0.035)).any() for other in placed):
+        if (np.isfinite(score[place]) and named[kind[place]] < max(2, NAMED // len(names))
+                and all((np.abs(spot - other) > (0.13, 0.035)).any() for other in placed)):  # fmt: skip
             placed.append(spot)
-            axes.annotate(vocabulary[judged[place]], (count[place], share[place]), (3, 3), fontsize=8,
+            named[kind[place]] += 1
+            word = vocabulary[judged[place]]
+            word = word if re.search(r"\w", word) else repr(word)  # a mark would look like a point
+            axes.annotate(word, (count[place], share[place]), (3, 3), fontsize=8,
                           textcoords="offset points")  # fmt: skip
         if len(placed) == NAMED or not np.isfinite(score[place]):
             break

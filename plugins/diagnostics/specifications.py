@@ -45,10 +45,12 @@ def read(path: str | Path) -> list[Specification]:
     """Read one or several specifications from a YAML file.
 
     Raises:
-        UserError: the file cannot be read, a key is missing or unknown, or a value has the wrong type.
+        UserError: the file cannot be read or is an empty list, a key is missing or unknown, or a value has another
+            type.
     """
     content = read_yaml(path, texts=True)
     rows = content if isinstance(content, list) else [content]
+    check(rows, f"{path}: no specifications")
     found = []
     for number, row in enumerate(rows, start=1):
         where = f"{path}: specification {number}"

@@ -5,33 +5,40 @@ A transform maps the tuple of one or two texts of a row to a tuple of one or two
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from plugins.errors import UserError, check
 from plugins.files import opened
 
-from . import wordnet
+from . import lexical, wordnet
 
 NAMES = ("full", "empty", "first", "second", "shuffled", "length", "overlap", "words:LIST", "without:LIST",
-         "hypernyms:LIST", "masked:LIST", "start:N")  # fmt: skip
+         "hypernyms:LIST", "masked:LIST", "matched:LIST", "start:N")  # fmt: skip
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
 Transform = Callable[[tuple[str, ...], int], tuple[str, ...]]
 
 
-def make(name: str, columns: int, seed: int = 0, wordnet_folder: str | None = None, mask: str = "<mask>") -> Transform:
+def make(
+    name: str, columns: int, seed: int = 0, wordnet_folder: str | None = None, mask: str = "<mask>",
+    texts: Sequence[Sequence[str]] = (),
+) -> Transform:  # fmt: skip
     """Return a transform ``f(texts, row) -> texts``.
 
     Args:
         name: ``full``; ``empty``; only the ``first`` or ``second`` text; ``shuffled`` words; ``length``, the numbers of
             words; ``overlap``, the words of the second text that also occur in the first; ``words:FILE``, only the
             words of a list; ``without:FILE``, all other words; ``hypernyms:FILE``, the nouns of the list replaced by
-            their WordNet hypernyms; ``masked:FILE``, the words of the list replaced by ``mask``; ``start:N``, the
-            first N words.
+            their WordNet hypernyms; ``masked:FILE``, the words of the list replaced by ``mask``; ``matched:FILE``,
+            as many random words of similar frequency replaced by ``mask``; ``start:N``, the first N words.
         columns: texts of a row, 1 or 2.
-        seed: random seed of the shuffling; each row is shuffled differently.
+        seed: random seed of the shuffling, which differs by row, and of random words.
         wordnet_folder: folder of WordNet's files.
-        mask: replacement of a word in ``masked``.
+        mask: replacement of a word in ``masked`` and ``matched``.
+        texts: columns of texts that the random words are from.
 
     Raises:
         UserError: the transform is unknown or needs two texts, the list cannot be read, or WordNet is missing.
@@ -46,9 +53,10 @@ def make(name: str, columns: int, seed: int = 0, wordnet_folder: str | None = No
     if kind == "start":
         check(argument.isdecimal() and int(argument) > 0, f"--inputs {name}: N must be a number of at least 1")
         return lambda texts, row: tuple(" ".join(text.split()[: int(argument)]) for text in texts)
-    if kind in ("words", "without", "masked", "hypernyms"):
+    if kind in ("words", "without", "masked", "matched", "hypernyms"):
         listed = read_list(argument)
-        change = _changer(kind, listed, wordnet_folder, mask)
+        listed = matched(listed, texts, seed) if kind == "matched" else listed
+        change = _changer("masked" if kind == "matched" else kind, listed, wordnet_folder, mask)
         return lambda texts, row: tuple(change(text) for text in texts)
     simple = {
         "full": lambda texts, row: texts,
@@ -92,6 +100,26 @@ def read_list(path: str | Path) -> set[str]:
     words.discard("")
     check(words, f"{path}: no words; write one per line")
     return words
+
+
+def matched(listed: set[str], texts: Sequence[Sequence[str]], seed: int) -> set[str]:
+    """Return as many other words as some listed ones occur in texts, each in a similar number of rows.
+
+    Args:
+        listed: words in lower case.
+        texts: columns of n texts.
+        seed: random seed.
+
+    Raises:
+        UserError: none of the listed words occurs.
+    """
+    rows = ({word.lower() for text in row for word in WORD.findall(text)} for row in zip(*texts, strict=True))
+    counts = Counter(word for row in rows for word in sorted(row))
+    vocabulary = sorted(counts)
+    own = np.flatnonzero([word in listed for word in vocabulary])
+    check(len(own), "--inputs matched: none of the listed words occurs in the texts")
+    numbers = np.array([counts[word] for word in vocabulary])
+    return {vocabulary[i] for i in lexical.same_frequency(own, numbers, np.random.default_rng(seed)).tolist()}
 
 
 def shuffled(text: str, seed: int, row: int, column: int) -> str:

@@ -75,7 +75,7 @@ def cells_of(rows: Rows, request: Request) -> tuple[dict[str, Cell], np.ndarray]
     names = [FULL, *request.inputs, *(["empty"] if request.null == "model" else [])]
     cells = {}
     for name in dict.fromkeys(names):
-        transform = transforms.make(name, len(rows.texts), request.seed, request.wordnet)
+        transform = transforms.make(name, len(rows.texts), request.seed, request.wordnet, texts=texts)
         changed = transforms.apply(transform, rows.texts)
         columns = rows.columns[: len(changed)]
         part = Rows(columns, changed, rows.labels, rows.classes, rows.splits, rows.split_names, rows.index, rows.scores)
@@ -188,7 +188,9 @@ def curve(found: Mapping, sizes: Sequence[float], d: diagnosis.Diagnosis, total:
     shares = sorted({*sizes, 1.0})
     by_seed = np.array([(found[f"size {s:g}"] if s < 1 else d).pvi_calibrated.mean(1) for s in shares])
     rows = np.array(shares) * total * (count - 1) / count
-    return {"rows": rows.tolist(), "V_calibrated_by_seed": by_seed.tolist(), "fit": curves.fit(rows, by_seed.mean(1))}
+    most = float(d.h_yb.mean()) if d.classes else np.inf
+    fit = curves.fit(rows, by_seed.mean(1), most)
+    return {"rows": rows.tolist(), "V_calibrated_by_seed": by_seed.tolist(), "fit": fit}
 
 
 def write_maps(folder: Path, recorded: Recorded, d: diagnosis.Diagnosis, index: Sequence[str], maps: Mapping) -> None:

@@ -155,6 +155,15 @@ def test_a_power_law_is_recovered():
     assert curves.fit(sizes[:3], sizes[:3]) is None
 
 
+def test_a_limit_is_at_most_the_entropy_of_the_labels_and_within_reach():
+    """V that rises with the logarithm of the size has no limit; a power law would put it at several bits."""
+    sizes = np.array([40, 80, 160, 320, 560, 800])
+    found = curves.fit(sizes, 0.1 * np.log2(sizes) - 0.3, 1.0)
+    assert 0.7 < found["limit"] <= 1.0 and found["b"] < 0 and found["rows_for_95"] is None
+    flat = curves.fit(sizes, 0.5 - 4.0 / sizes, 1.0)
+    assert flat["limit"] == pytest.approx(0.5, abs=1e-3) and flat["rows_for_95"] == pytest.approx(160, rel=0.02)
+
+
 @pytest.mark.parametrize("share", [0, -0.1, 1.1])
 def test_a_share_out_of_range_is_refused(share):
     with toy.refused(f"--sizes {share:g}"):

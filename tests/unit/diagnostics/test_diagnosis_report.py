@@ -57,3 +57,6 @@ def test_a_learning_curve_has_its_sizes_and_the_size_for_its_limit():
     assert "| 1,000 | 0.150 | 0.100 0.200 |" in lines and "| 2,000 | 0.300 | 0.300 0.300 |" in lines
     assert any("0.432" in line and "54,321" in line for line in lines)
     assert "limit above 0" in diagnosis_report.limit_sentence(None)
+    assert "still rises" in diagnosis_report.limit_sentence({"limit": 0.9, "b": -2.0, "rows_for_95": None})
+    for fit in ({"limit": -0.1, "b": -2.0}, {"limit": 0.2, "b": 0.5}):
+        assert "limit above 0" in diagnosis_report.limit_sentence(fit | {"rows_for_95": None})

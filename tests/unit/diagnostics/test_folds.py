@@ -53,3 +53,9 @@ def test_a_class_smaller_than_the_folds_is_named():
 def test_too_many_folds_are_refused():
     with toy.refused(5, 3):
         folds.stratified([0, 1, 0], 5)
+
+
+def test_no_fold_is_empty_even_if_each_class_is_one_text():
+    assert sorted(folds.stratified(np.array([0, 1] * 5), 2, np.array([0, 1] * 5)).tolist()) == [0] * 5 + [1] * 5
+    found = folds.stratified(np.array([0, 0, 1, 1, 2, 2, 2]), 4, np.array([0, 0, 1, 1, 2, 2, 3]))
+    assert len(np.unique(found)) == 4

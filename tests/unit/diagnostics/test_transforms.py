@@ -33,6 +33,19 @@ def test_lists_of_words(tmp_path):
     assert transforms.make(f"masked:{path}", 1)(("A man runs.",), 0) == ("A <mask> runs.",)
 
 
+def test_matched_words_are_others_of_the_same_frequency(tmp_path):
+    """Four words in 40 rows, 40 in three, and the listed ones in as many: their partners are the only equals."""
+    often, seldom = ["ab", "cd", "the", "of"], [f"w{i}" for i in range(40)]
+    texts = [[f"{' '.join(often) if i < 40 else ''} {' '.join(seldom) if i < 3 else ''} rest{i}" for i in range(60)]]
+    (tmp_path / "list.txt").write_text("AB\ncd\nnever\n")
+    found = [transforms.make(f"matched:{tmp_path / 'list.txt'}", 1, seed, texts=texts) for seed in (1, 1, 2)]
+    masked = [transform(("ab cd the of " + " ".join(seldom),), 0)[0] for transform in found]
+    assert masked[0] == masked[1] and masked[0].count("<mask>") == 2 and masked[0].startswith("ab cd")
+    (tmp_path / "list.txt").write_text("never\n")
+    with toy.refused("--inputs matched"):
+        transforms.make(f"matched:{tmp_path / 'list.txt'}", 1, texts=texts)
+
+
 def test_shuffling_differs_by_row_and_repeats_with_the_seed():
     text = "one two three four five six seven"
     shuffle, again, other = (transforms.make("shuffled", 1, seed) for seed in (1, 1, 2))
