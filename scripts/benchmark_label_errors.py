@@ -66,7 +66,9 @@ def add_errors(group):
     add("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND",
         help=f"kinds of errors: {', '.join(KINDS)} (all)")  # fmt: skip
     add("--rates", nargs="+", type=float, default=[0.1, 0.3], metavar="X", help="fractions of wrong labels (0.1 0.3)")
-    add("--plantings", type=int, default=3, metavar="N", help="plantings for each kind and rate (%(default)s)")
+    add(
+        "--plantings", type=flags.positive, default=3, metavar="N", help="plantings of each kind and rate (%(default)s)"
+    )
 
 
 def main():

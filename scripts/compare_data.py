@@ -24,9 +24,8 @@ def parse_args(argv=None):
     add("second", metavar="B", help="the same")
     flags.add_columns(parser)
     add("--map", metavar="YAML", help="a mapping of the classes of both to common ones")
-    add(
-        "--similarity", type=float, default=0.8, metavar="X", help="Jaccard similarity of near duplicates (%(default)s)"
-    )
+    add("--similarity", type=flags.fraction, default=0.8, metavar="X",
+        help="Jaccard similarity of near duplicates (%(default)s)")  # fmt: skip
     add("--equal", action="store_true", help="sample the same number of rows per label from both")
     flags.add_output(parser)
     return parser.parse_args(argv)

@@ -29,16 +29,18 @@ def same_classes(
         mapping: {class of either data set: common class}; None if both use the same class names.
 
     Raises:
-        UserError: the mapping lacks a class, or the classes differ.
+        UserError: the mapping lacks a class or has values that are not names, the classes differ, or one is left.
     """
     given = [*first.classes, *second.classes]
     if mapping is None:
         mapping = {name: name for name in given}
+    check(all(isinstance(name, str) for name in mapping.values()), "--map: the common classes must be names")
     missing = [name for name in dict.fromkeys(given) if name not in mapping]
     check(not missing, f"--map: no entry for {', '.join(missing)}")
     sets = [{mapping[name] for name in rows.classes} for rows in (first, second)]
     check(sets[0] == sets[1], f"the classes differ: {', '.join(sorted(sets[0] ^ sets[1]))}; name them alike with --map")
     classes = sorted(sets[0])
+    check(len(classes) > 1, f"--map: only the class {classes[0]} is left; at least two are needed")
     ids = [np.array([classes.index(mapping[name]) for name in rows.classes]) for rows in (first, second)]
     return classes, ids[0][first.labels], ids[1][second.labels]
 
@@ -73,7 +75,11 @@ def compare(first: Rows, second: Rows, labels: Sequence[np.ndarray], num_classes
         prediction of A, prediction of B) for rows on which the models confidently disagree, where rows of the second
         data set follow those of the first; ``words``: words that are overrepresented in these rows, with the z-scores
         of their log-odds.
+
+    Raises:
+        UserError: a data set has fewer than three rows.
     """
+    check(min(len(first), len(second)) >= FOLDS, f"{FOLDS} rows or more of each data set are needed")
     texts = [" ".join(row) for rows in (first, second) for row in zip(*rows.texts, strict=True)]
     words = count_words([tokens(text) for text in texts])
     often = np.flatnonzero(np.asarray((words.counts > 0).sum(0)).ravel() >= 2)

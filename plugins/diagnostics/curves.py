@@ -30,7 +30,7 @@ def nested(labels: np.ndarray, share: float, groups: np.ndarray | None = None, s
     return found
 
 
-def fit(sizes: np.ndarray, bits: np.ndarray, most: float = np.inf) -> dict | None:
+def fit(sizes: np.ndarray, bits: np.ndarray, most: float | None = None) -> dict | None:
     """Fit V = a + b n^-c; return ``limit`` (a), ``b``, ``c``, ``rows_for_95`` and ``rmse``, or None if the fit fails.
 
     ``rows_for_95`` is the size at which V reaches 95 % of its limit; None if the limit is not positive, or if that
@@ -39,7 +39,7 @@ def fit(sizes: np.ndarray, bits: np.ndarray, most: float = np.inf) -> dict | Non
     Args:
         sizes: (M,) numbers of training rows, at least four distinct ones.
         bits: (M,) usable information.
-        most: upper bound of the limit: the label entropy H(Y).
+        most: upper bound of the limit: the label entropy H(Y); None: no bound.
     """
     sizes, bits = np.asarray(sizes, float), np.asarray(bits, float)
     if len(sizes) < 4:
@@ -49,6 +49,7 @@ def fit(sizes: np.ndarray, bits: np.ndarray, most: float = np.inf) -> dict | Non
     def curve(n: np.ndarray, a: float, b: float, c: float) -> np.ndarray:
         return a + b * (n / scale) ** -c
 
+    most = np.inf if most is None else most
     start = (min(bits[-1], most), bits[0] - bits[-1] or -0.01, 0.5)
     try:
         (a, b, c), _ = curve_fit(curve, sizes, bits, start, bounds=([-np.inf, -np.inf, 0.05], [most, np.inf, 4]),

@@ -188,7 +188,7 @@ def curve(found: Mapping, sizes: Sequence[float], d: diagnosis.Diagnosis, total:
     shares = sorted({*sizes, 1.0})
     by_seed = np.array([(found[f"size {s:g}"] if s < 1 else d).pvi_calibrated.mean(1) for s in shares])
     rows = np.array(shares) * total * (count - 1) / count
-    most = float(d.h_yb.mean()) if d.classes else np.inf
+    most = float(d.h_yb.mean()) if d.classes else None
     fit = curves.fit(rows, by_seed.mean(1), most)
     return {"rows": rows.tolist(), "V_calibrated_by_seed": by_seed.tolist(), "fit": fit}
 

@@ -5,8 +5,12 @@ import json
 import random
 import sys
 
+import numpy as np
 import pytest
 import toy
+
+from plugins.diagnostics import comparison
+from plugins.diagnostics.datasets import Rows
 
 
 @pytest.fixture
@@ -59,3 +63,12 @@ def test_classes_must_fit_each_other(files, load_script, monkeypatch):
     with toy.refused("--map", "good"):
         words = files / "a.tsv", files / "c.tsv", "--map", files / "map.yaml", "-o", files / "out"
         call(load_script, monkeypatch, *words)
+
+
+@pytest.mark.parametrize("mapping", [{"a": ["x"], "b": "y"}, {"a": "x", "b": "x"}])
+def test_common_classes_are_at_least_two_names(mapping):
+    rows = Rows(("text",), [["x y", "z", "w"]], np.array([0, 1, 0]), ["a", "b"], np.zeros(3, int), ["t"], list("012"))
+    with toy.refused("--map"):
+        comparison.same_classes(rows, rows, mapping)
+    with toy.refused("3 rows"):
+        comparison.compare(rows, rows.take(np.arange(2)), [rows.labels, rows.labels[:2]], 2)

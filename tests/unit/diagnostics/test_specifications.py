@@ -11,6 +11,12 @@ import toy
 from plugins.diagnostics import rank_aggregation, specifications
 
 
+def test_an_empty_list_of_specifications_is_refused(tmp_path):
+    (tmp_path / "s.yaml").write_text("[]")
+    with toy.refused("s.yaml"):
+        specifications.read(tmp_path / "s.yaml")
+
+
 def test_reciprocal_rank_fusion():
     """1 / 61 + 1 / 63 and so on, of the ranks (1, 3), (2, 1), (3, 2)."""
     found = rank_aggregation.rrf(np.array([[1, 2, 3], [3, 1, 2]]))
