@@ -1,5 +1,7 @@
 """The comparison of losses: its grid, the choice of settings, its table."""
 
+import numpy as np
+
 from plugins.embeddings import comparison
 from plugins.embeddings.comparison import Setting
 
@@ -28,3 +30,40 @@ def test_the_table_has_means_and_deviations_best_first():
     lines = comparison.table({"a": [row], "b": better}, {}).split("\n")
     assert lines[2].startswith("| b |  | 0.700 ± 0.141 |")
     assert lines[3] == "| a |  | 0.500 | 0.200 | 0.300 | 1 |"
+
+
+def test_a_setting_is_a_folder_and_options_of_training():
+    assert Setting("batch_hard", 3e-4, 0.2).name == "batch_hard-lr0.0003-m0.2"
+    assert Setting("batch_hard", 3e-4, 0.2).options() == ("--metric-loss", "batch_hard", "--lr", 3e-4, "--margin", 0.2)
+    assert Setting("cosent", 1.0).options() == ("--metric-loss", "cosent", "--lr", 1.0)
+    finish = comparison.Evaluation("data", 16, None, "hard.npy", 10)
+    found = comparison.job(Setting("cosent", 1e-3), 2, ["--cpu"], 60, finish)
+    assert (found.name, found.updates, found.finish) == ("cosent-lr0.001-seed2", 60, finish)
+    assert found.command == ("fairseq-train", "data", "--cpu", "--metric-loss", "cosent", "--lr", "0.001", "--seed",
+                             "2", "--max-update", "60")  # fmt: skip
+
+
+def test_even_rows_choose_and_odd_rows_score():
+    """The classes of even rows are apart; those of odd rows have the same vectors."""
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    vectors = np.array([[1, 0], [1, 0], [1, 0], [0, 1], [0, 1], [1, 0], [0, 1], [0, 1.0]])
+    found = comparison.Evaluation.score(vectors, labels, np.array([[0, 1, 2], [0, 2, 1]]))
+    assert found[comparison.CHOICE] == 1
+    assert found["knn_accuracy_1"] == 0 and found["hard_triplets"] == 0.5
+
+
+def test_validation_rows_are_sampled_up_to_a_limit(tmp_path):
+    for name in ("river", "garden"):
+        (tmp_path / f"{name}.txt").write_text(" ".join(f"{name}{i}" for i in range(800)))
+    rows = {limit: comparison.Evaluation(str(tmp_path), 4, None, "", limit).rows() for limit in (10, 99)}
+    texts, labels = rows[99]
+    assert len(texts) == 40 and labels.tolist() == [0] * 20 + [1] * 20  # the last tenth of each file, in order
+    few, theirs = rows[10]
+    assert len(few) == 10 and [texts.index(text) for text in few] == sorted(texts.index(text) for text in few)
+    assert [text.startswith("river") for text in few] == theirs.astype(bool).tolist() and 0 < theirs.sum() < 10
+
+
+def test_a_better_setting_replaces_a_worse_one_of_its_loss():
+    scores = {Setting("a", 1): 0.4, Setting("b", 1): 0.9, Setting("a", 2): 0.5, Setting("a", 3): 0.3}
+    found = comparison.best_settings({setting: {comparison.CHOICE: score} for setting, score in scores.items()})
+    assert found == {"a": Setting("a", 2), "b": Setting("b", 1)}

@@ -57,3 +57,64 @@ def test_a_task_of_a_yaml_file_has_its_data_next_to_it_or_in_the_glue_folder(tmp
     assert (str(elsewhere.data), elsewhere.named) == ("glue", ("--spec", path))
     (tmp_path / "train.tsv").write_text("a\tb\n")
     assert transfer.task_of(path, "glue").data == tmp_path
+
+
+def test_sources_are_ranked_for_each_target_and_method():
+    text = {"a": np.array([1.0, 0]), "b": np.array([1.0, 1]), "c": np.array([0.0, 1])}
+    fishers = {name: {"layers.0.fc1.weight": np.array(values)} for name, values in
+               (("a", [1.0, 2]), ("b", [2.0, 1]), ("c", [1.0, 2]))}  # fmt: skip
+    rows = transfer.similarity_rows(text, fishers)
+    found = {(row["method"], row["target"], row["source"]): (row["score"], row["rank"]) for row in rows}
+    assert len(rows) == len(found) == 3 * 6
+    assert found["TextEmb", "a", "b"] == (pytest.approx(0.5**0.5), 1) and found["TextEmb", "a", "c"] == (0, 2)
+    assert found["TaskEmb, mean cosine", "a", "c"] == (pytest.approx(1), 1)
+    assert found["TaskEmb, mean cosine", "a", "b"] == (pytest.approx(0.8), 2)
+    assert found["TaskEmb", "a", "c"][1] == 1
+
+
+def toy_task(folder, name, rows):
+    (folder / f"{name}.yaml").write_text(
+        f"name: {name}\nfiles: {{train: {name}.tsv, valid: {name}-dev.tsv}}\ntext: a\nlabel: b\nlabels: [x, y]\n"
+        "metrics: [accuracy]\n"
+    )
+    for file in (f"{name}.tsv", f"{name}-dev.tsv"):
+        (folder / file).write_text("a\tb\n" + "".join(f"word {i}\t{'xy'[i % 2]}\n" for i in range(rows)))
+    return transfer.task_of(str(folder / f"{name}.yaml"), str(folder))
+
+
+def test_every_target_is_trained_from_every_source_and_directly(tmp_path, monkeypatch):
+    tasks = {name: toy_task(tmp_path, name, rows) for name, rows in (("one", 6), ("two", 8))}
+    assert {name: transfer.count_rows(task) for name, task in tasks.items()} == {"one": 6, "two": 8}
+    stages = []
+
+    class Runner:
+        def __init__(self, folder, resources, total):
+            stages.append((folder, resources, total))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def run(self, jobs):
+            stages.append({job.name: job for job in jobs})
+            return {job.name: {"score": len(job.name) / 100, "collapsed": False} for job in jobs}
+
+    monkeypatch.setattr(transfer, "Runner", Runner)
+    found = transfer.matrix(tasks, ["full", "4"], 2, "base.pt", ["--cpu"], 30, tmp_path, "resources")
+    folder, sources, runs = stages
+    assert folder == (tmp_path / "runs", "resources", 2 + 2 * 2 * 2 * 2)
+    assert list(sources) == ["source-one", "source-two"]
+    assert len(runs) == len(found) == 2 * 2 * 2 * 2
+    start = lambda job: job.command[job.command.index("--finetune-from-model") + 1]  # noqa: E731
+    assert start(sources["source-one"]) == start(runs["direct-to-two-full-seed1"]) == "base.pt"
+    tuned = runs["one-to-two-4-seed2"]
+    assert start(tuned) == str(tmp_path / "runs" / "source-one" / "checkpoint_last.pt")
+    assert tuned.command[1] == str(tmp_path / "data-4" / "two") == tuned.finish.glue_dir
+    assert tuned.command[tuned.command.index("--seed") + 1] == "2" and "--cpu" in tuned.command
+    assert len((tmp_path / "data-4" / "two" / "two.tsv").read_text().splitlines()) == 1 + 4
+    row = next(
+        row for row in found if (row["source"], row["target"], row["size"], row["seed"]) == ("one", "two", "4", 2)
+    )
+    assert row["gain"] == pytest.approx((len("one-to-two-4-seed2") - len("direct-to-two-4-seed2")) / 100)
