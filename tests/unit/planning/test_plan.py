@@ -190,3 +190,9 @@ def test_the_script_prints_a_plan_for_this_machine_and_for_gpus():
     assert json.loads(cpu.stdout)["seconds"] > 0, cpu.stderr
     gpu = subprocess.run([*script, "--gpu", "h100", "--batch", "4k", "--", "--dropout", "0"], capture_output=True)
     assert b"| limited by | compute |" in gpu.stdout, gpu.stderr
+
+
+@pytest.mark.parametrize(("gpu", "links", "gigabits"), [("v100", 4, 100), ("a100", 8, 200), ("h100", 8, 400)])
+def test_the_network_of_a_gpu_is_its_share_of_the_vendors_machine(gpu, links, gigabits):
+    """DGX-1, DGX A100 and DGX H100 have eight GPUs."""
+    assert hardware.GPUS[gpu].network == links * gigabits * 1e9 / 8 / 8
