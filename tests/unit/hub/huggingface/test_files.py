@@ -1,0 +1,139 @@
+"""Files of a Hugging Face folder: read with checks, written atomically."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+
+from plugins.hub.huggingface import files
+
+PATH = Path("folder/config.json")
+
+
+def test_sizes_are_positive_integers():
+    assert files.sizes_of({"a": 1, "b": 2}, {"a": "ours"}, PATH) == {"ours": 1}
+    for value, shown in ((0, "0"), (-1, "-1"), (True, "true"), (2.0, "2.0"), ("2", "2"), (None, "null")):
+        with toy.refused(PATH, f"a {shown}"):
+            files.sizes_of({"a": value}, {"a": "ours"}, PATH)
+    with toy.refused(PATH, "no a"):
+        files.sizes_of({}, {"a": "ours"}, PATH)
+
+
+def test_numbers_have_a_range_and_a_default():
+    assert files.number_of({}, "a", 0.5, PATH) == 0.5
+    assert [files.number_of({"a": value}, "a", 0.5, PATH) for value in (0, 1, 0.25)] == [0, 1, 0.25]
+    assert files.number_of({"a": 3}, "a", 0.5, PATH, most=3) == 3
+    for value, shown in ((-0.1, "-0.1"), (1.1, "1.1"), (True, "true"), ("1", "1"), (float("nan"), "NaN")):
+        with toy.refused(PATH, f"a {shown}"):
+            files.number_of({"a": value}, "a", 0.5, PATH)
+
+
+def test_a_value_that_the_model_does_not_have_is_named():
+    files.check_fixed({"a": 1, "other": 3}, {"a": 1, "b": 2}, PATH, "causal_lm")
+    with toy.refused(PATH, "b 3", "causal_lm", "only 2"):
+        files.check_fixed({"b": 3}, {"a": 1, "b": 2}, PATH, "causal_lm")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("a", "a"), (None, "null"), ([1], "[1]"), ("x" * 100, "x" * 100), ("x" * 101, "x" * 97 + "...")],
+)
+def test_values_are_shown_briefly(value, expected):
+    assert files.shown(value) == expected
+
+
+def test_layers_are_counted_by_their_highest_number():
+    assert files.count_layers({"h.0.a": 1, "h.11.b": 1, "h.x.c": 1, "g.99.a": 1}, "h.") == 12
+    assert files.count_layers({}, "h.") == 0
+    files.check_size(PATH, "n", 3, 3)
+    with toy.refused(PATH, "n 3", 4):
+        files.check_size(PATH, "n", 3, 4)
+
+
+def test_weights_are_searched_in_order(tmp_path):
+    index = {"weight_map": {"a": "2.safetensors", "b": "1.safetensors", "c": "1.safetensors"}}
+    with toy.refused(tmp_path):
+        files.weight_files(tmp_path)
+    (tmp_path / "pytorch_model.bin").touch()
+    assert files.weight_files(tmp_path) == [tmp_path / "pytorch_model.bin"]
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert files.weight_files(tmp_path) == [tmp_path / "1.safetensors", tmp_path / "2.safetensors"]
+    (tmp_path / "model.safetensors").touch()
+    assert files.weight_files(tmp_path) == [tmp_path / "model.safetensors"]
+
+
+@pytest.mark.parametrize("parts", [{"a": "../x.safetensors"}, {"a": "sub/x.safetensors"}, {}, [], None])
+def test_an_index_names_files_of_its_folder(tmp_path, parts):
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
+    with toy.refused(tmp_path / "model.safetensors.index.json", "weight_map"):
+        files.weight_files(tmp_path)
+
+
+def test_a_folder_is_written_whole_and_read_back(tmp_path):
+    tensors = {"a": torch.tensor([[1.5, 2.5]]).t(), "b": torch.tensor([3])}
+    content = {"c.json": {"é": 1}, "d/e.txt": "text é", "f.bin": b"\x00"}
+    files.write_folder(tmp_path / "new" / "hf", content, tensors, "bfloat16")
+    folder = tmp_path / "new" / "hf"
+    found = files.read_weights(folder)
+    assert {name: (tensor.dtype, tensor.tolist()) for name, (tensor, _) in found.items()} == {
+        "a": (torch.bfloat16, [[1.5], [2.5]]), "b": (torch.int64, [3]),
+    }  # fmt: skip
+    assert found["a"][1] == folder / "model.safetensors"
+    assert (folder / "c.json").read_text(encoding="utf-8") == '{\n  "é": 1\n}\n'
+    assert (folder / "d" / "e.txt").read_text(encoding="utf-8") == "text é" and (
+        folder / "f.bin"
+    ).read_bytes() == b"\x00"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["hf"]
+    assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o666 & ~files.umask()}
+
+
+def test_the_mask_of_permissions_is_not_changed():
+    before = files.umask()
+    assert files.umask() == before
+
+
+@pytest.mark.parametrize("kind", ["folder", "dangling link"])
+def test_nothing_is_overwritten(tmp_path, kind):
+    folder = tmp_path / "hf"
+    folder.mkdir() if kind == "folder" else folder.symlink_to(tmp_path / "nowhere")
+    with toy.refused(folder):
+        files.write_folder(folder, {}, {})
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "save_tensors", full)
+    with toy.refused(tmp_path / "hf", "No space left on device"):
+        files.write_folder(tmp_path / "hf", {"a": "b"}, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_large_weights_are_written_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "SHARD_SIZE", "1KB")
+    tensors = {name: torch.full((200,), float(i)) for i, name in enumerate("abc")}
+    files.write_folder(tmp_path / "hf", {}, tensors, None, stem="adapter_model")
+    index = json.loads((tmp_path / "hf" / "adapter_model.safetensors.index.json").read_text())
+    assert len(set(index["weight_map"].values())) == 3 and index["metadata"] == {"total_size": 2400}
+    for name, file in index["weight_map"].items():
+        assert file.startswith("adapter_model-0000")
+        assert torch.equal(files.read_tensors(tmp_path / "hf" / file)[name], tensors[name])
+
+
+def test_damaged_and_missing_weights_are_named(tmp_path):
+    with toy.refused(tmp_path / "a.safetensors", "no such file"):
+        files.read_tensors(tmp_path / "a.safetensors")
+    for name in ("a.safetensors", "b.bin"):
+        (tmp_path / name).write_bytes(b"nonsense")
+        with toy.refused(tmp_path / name):
+            files.read_tensors(tmp_path / name)
+
+
+def test_a_folder_is_known_by_its_config(tmp_path):
+    assert not files.is_folder(tmp_path)
+    (tmp_path / "config.json").touch()
+    assert files.is_folder(str(tmp_path))
