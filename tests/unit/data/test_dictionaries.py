@@ -1,9 +1,11 @@
 """Dictionaries with a mask that has no row."""
 
+import hashlib
+
 import pytest
 import toy
 
-from plugins.data.dictionaries import MaskDictionary, excluded_words, fit, unused_words
+from plugins.data.dictionaries import MaskDictionary, check_same, excluded_words, fingerprint, fit, unused_words
 
 
 def dictionary(words="a b c", fillers=0):
@@ -142,3 +144,36 @@ def test_a_foreign_file_gives_one_line_that_names_it(tmp_path, content):
     (tmp_path / "dict.txt").write_bytes(content)
     with toy.refused("dict.txt"):
         MaskDictionary.load(str(tmp_path / "dict.txt"))
+
+
+def test_a_fingerprint_is_of_the_words_in_order_alone():
+    d = dictionary("b a")
+    assert fingerprint(d) == hashlib.sha256(b"<s>\n<pad>\n</s>\n<unk>\nb\na").hexdigest()
+    same, other = dictionary("b a", fillers=2), dictionary("a b")
+    same.add_mask()
+    assert fingerprint(same) == fingerprint(d) != fingerprint(other)
+    check_same(d, None, "a.pt")
+    check_same(d, fingerprint(same), "a.pt")
+    with toy.refused("dict.txt", "a.pt"):
+        check_same(d, fingerprint(other), "a.pt")
+
+
+def test_a_new_dictionary_has_a_mask_row_and_no_padding():
+    d = MaskDictionary()
+    assert d.mask_has_row and list(d.padding) == [] and "<mask>" not in d
+    d.omit_mask()
+    assert not d.mask_has_row
+    d.add_mask()
+    assert d.mask_has_row and d[4] == "<mask>" and len(d) == 5
+
+
+def test_only_fillers_of_a_dictionary_without_a_mask_row_are_trimmed(caplog):
+    d = dictionary("a b c d e")
+    d.omit_mask()
+    with toy.refused(9, 7):
+        fit(d, 7)  # two words more, which are no fillers
+    d = dictionary(fillers=3)
+    d.omit_mask()
+    with caplog.at_level("INFO"):
+        fit(d, 7)
+    assert caplog.records[0].args == ("madeupword0000, madeupword0001, madeupword0002", 7)

@@ -101,6 +101,14 @@ def test_a_piece_consists_of_whole_characters_and_its_blank(tmp_path):
         (lambda lm: lm.generate("xyz"), ["'x' (U+0078)", "character 1"]),
         (lambda lm: lm.loss("a"), ["'a'", 2]),
         (lambda lm: lm.sample("a", temperature=-1), ["temperature=-1"]),
+        (lambda lm: lm.sample("a", n=0), ["n=0"]),
+        (lambda lm: lm.sample("a", top_p=0.0), ["top_p=0.0"]),
+        (lambda lm: lm.sample("a", top_p=1.5), ["top_p=1.5"]),
+        (lambda lm: lm.sample("a", length=-1), ["length=-1"]),
+        (lambda lm: lm.sample("a", seed=2**64), ["seed=18446744073709551616"]),
+        (lambda lm: lm.sample("a", seed=-(2**63) - 1), ["seed=-9223372036854775809"]),
+        (lambda lm: lm.sample("a", refresh=25), ["refresh=25", 24]),
+        (lambda lm: lm.stream("a", n=2), ["n=2"]),
     ],
 )
 def test_invalid_arguments_are_a_one_line_error(lm, call, named):
