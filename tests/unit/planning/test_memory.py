@@ -1,5 +1,7 @@
 """The predicted memory is that of torch's allocator within 10 %, for every kind of model and option."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -111,3 +113,24 @@ def test_sharding_divides_the_state():
     for part in ("weights", "gradients", "optimizer"):
         assert getattr(shared, part) == getattr(alone, part) / 8
     assert shared.peak < 0.6 * alone.peak
+
+
+@pytest.mark.parametrize(
+    ("changes", "gpu", "more"),
+    [
+        ({"attention_dropout": 0.1}, False, 4 * 64 * 3 * 4 * 4 * 16),  # three float32 (H, T, T) in each of 4 layers
+        ({"attention_dropout": 0.1}, True, 0),  # the kernel computes them again
+        ({"dropout": 0.1}, False, (2 * 4 + 1) * 64 * 256 * 4),  # float32 masks: two a layer, one of the embedding
+        ({"dropout": 0.1}, True, (2 * 4 + 1) * 64 * 256),  # of one byte
+        ({"activation_dropout": 0.1}, True, 4 * 64 * 1024),
+        ({"rotary": True}, False, 4 * 64 * 256 * 4),
+        ({"styled": 0.5}, False, 4 * 64 * 256 * 4),  # two vectors in half of the layers
+    ],
+)
+def test_activations_that_an_option_of_the_model_adds(changes, gpu, more):
+    """The model has 4 layers of 256 channels, 4 heads and 1,024 feed-forward channels; 4 sequences of 16 tokens."""
+    none = dict(dropout=0.0, attention_dropout=0.0, activation_dropout=0.0)
+    plain = dataclasses.replace(shape("causal_lm_tiny"), **none)
+    changed = dataclasses.replace(plain, **changes)
+    before, after = (predict(s, Run(64, 16, gpu=gpu)).activations for s in (plain, changed))
+    assert after - before == pytest.approx(more, abs=1e-3)
