@@ -138,3 +138,96 @@ def test_recomputed_activations_change_neither_loss_nor_gradients():
         loss = model(torch.arange(13)[None], target=torch.arange(13)[None])[1]["loss"]
         results.append([loss, *torch.autograd.grad(loss, list(model.parameters()))])
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_each_option_of_the_layers_reaches_its_place():
+    model = make(dropout=0.1, embedding_dropout=0.2, attention_dropout=0.3, norm_eps=1e-3, activation_fn="relu",
+                 bias=False, residual=False, positions="alibi", alibi_dtype="float32", decoder_ffn_embed_dim=24,
+                 checkpoint_activations=True)  # fmt: skip
+    decoder = model.decoder.transformer
+    assert decoder.dropout.p == 0.2 and decoder.checkpoint_activations and decoder.positions.float32
+    for block in decoder.h:
+        assert (block.dropout.p, block.attn.dropout, block.ln_1.eps, block.residual) == (0.1, 0.3, 1e-3, False)
+        assert block.mlp.activation is F.relu and block.mlp.c_fc.weight.shape == (24, 16)
+    assert not [name for name in model.state_dict() if name.endswith("bias")]
+    assert model.decoder.transformer.ln_f.eps == 1e-3 and decoder.compiled_stack is None
+
+
+def test_options_that_are_not_given_follow_others():
+    model = make(dropout=0.4)
+    cfg, decoder = model.cfg, model.decoder.transformer
+    assert (cfg.embedding_dropout, cfg.attention_dropout, cfg.decoder_ffn_embed_dim) == (0.4, 0.4, 64)
+    assert (cfg.vocab_size, cfg.trained_length, cfg.norm_eps, cfg.bias, cfg.residual) == (13, 20, 1e-5, True, True)
+    assert (str(cfg.activation_fn), str(cfg.positions), cfg.tie_embeddings) == ("gelu_tanh", "learned", True)
+    assert not decoder.checkpoint_activations and model.max_positions() == 20
+
+
+@pytest.mark.parametrize("options, named", [
+    ({name: 0}, [f"--{name.replace('_', '-')} 0"]) for name in TINY
+] + [
+    ({"decoder_ffn_embed_dim": 0}, ["--decoder-ffn-embed-dim 0"]),
+    ({"dropout": -0.1}, ["--dropout -0.1"]), ({"embedding_dropout": 1.1}, ["--embedding-dropout 1.1"]),
+    ({"attention_dropout": 1.1}, ["--attention-dropout 1.1"]),
+    ({"positions": "alibi_symmetric"}, ["--positions alibi_symmetric", "alibi"]),
+    ({"positions": "nope"}, ["--positions 'nope'", "rotary"]),
+    ({"positions": "rotary", "decoder_embed_dim": 18}, ["--positions rotary", "--decoder-embed-dim 18"]),
+    ({"compile": True, "shard": True}, ["--compile", "--shard"]),
+    ({"positions": "rotary", "position_scaling_factor": float("inf")}, ["--position-scaling-factor inf"]),
+    ({"positions": "rotary", "trained_length": -1}, ["--trained-length -1"]),
+])  # fmt: skip
+def test_values_out_of_range_are_named(options, named):
+    with toy.refused(*named):
+        make(**options)
+
+
+def test_dropout_of_1_and_a_scaling_by_1_are_allowed():
+    make(dropout=1.0, positions="rotary", position_scaling_factor=1.0, trained_length=1)
+
+
+@pytest.mark.parametrize("positions, kept", [("learned", False), ("alibi", True)])
+def test_the_block_may_change_where_positions_have_no_table(tmp_path, positions, kept):
+    path = save(make(positions=positions), tmp_path / "model.pt")
+    given = {name: None for name in TINY} | {"finetune_from_model": path}
+    if kept:
+        model = make(**given | {"block_size": 40})
+        assert (model.cfg.block_size, model.cfg.trained_length, str(model.cfg.positions)) == (40, 20, "alibi")
+    else:
+        with toy.refused(path, "--block-size 40", 20):
+            make(**given | {"block_size": 40})
+    assert make(**given).cfg.block_size == 20
+
+
+def test_places_of_targets_are_found_or_given():
+    model = make(dropout=0.0)
+    tokens, target = torch.randint(13, (2, 5)), torch.full((2, 5), 13)
+    target[1, 2:4] = 3
+    expected = F.cross_entropy(model(tokens)[0][1, 2:4], target[1, 2:4], reduction="sum")
+    for given in (None, {"rows": torch.tensor([7, 8])}):
+        torch.testing.assert_close(model(tokens, target=target, predicted=given)[1]["loss"], expected)
+    whole = model(tokens, target=tokens, predicted={"rows": None})[1]["loss"]
+    torch.testing.assert_close(whole, model(tokens, target=tokens)[1]["loss"])
+
+
+def test_features_are_what_the_output_layer_reads():
+    model = make(dropout=0.0)
+    tokens = torch.randint(13, (2, 5))
+    features = model(tokens, features_only=True)[0]
+    assert features.shape == (2, 5, 16)
+    assert torch.equal(model.output_layer(features), model(tokens)[0])
+    log_probs = model.get_normalized_probs((features.new_zeros(1, 1, 13), {}), log_probs=True)
+    assert log_probs[0, 0].tolist() == [pytest.approx(-2.564949)] * 13 + [-float("inf")]
+
+
+def test_a_cache_that_cannot_slide_names_the_option():
+    with toy.refused("--positions learned"):
+        make().new_cache(1, window=4)
+    assert make(positions="rotary").new_cache(3, window=4).window == 4
+
+
+def test_a_size_fills_in_only_what_was_not_given():
+    from fairseq.models import ARCH_CONFIG_REGISTRY
+
+    args = SimpleNamespace(decoder_layers=3, dropout=None)
+    ARCH_CONFIG_REGISTRY["causal_lm_tiny"](args)
+    assert vars(args) == {"decoder_layers": 3, "dropout": 0.1, "decoder_attention_heads": 4, "decoder_embed_dim": 256,
+                          "block_size": 512}  # fmt: skip

@@ -8,7 +8,7 @@ import torch
 import toy
 from omegaconf import OmegaConf
 
-from plugins.models.char_lm import CharLanguageModel
+from plugins.models.char_lm import CharLanguageModel, modulated_layers
 from plugins.models.char_lm_config import SIZES, CharLMConfig
 from plugins.modules.style_adapter import INFERENCES
 from plugins.options import NO_START
@@ -217,3 +217,43 @@ def test_scaling_reaches_the_positions_and_is_recorded():
     scaling = model.decoder.transformer.positions.scaling
     assert (scaling.kind, scaling.factor, scaling.trained) == ("yarn", 4.0, BLOCK)
     assert (str(model.cfg.position_scaling), model.cfg.trained_length) == ("yarn", BLOCK)
+
+
+def test_each_option_of_the_styles_reaches_the_adapter():
+    model = make(style_layers="every_other", style_source=2, style_inference="ema", style_decay=0.7, style_prefix=5,
+                 num_styles=3, style_dim=6, style_hidden=7, style_null_prob=0.2, style_true_prob=0.3)  # fmt: skip
+    style = model.decoder.style
+    assert (style.styles, style.source, style.null_prob, style.true_prob) == (3, 1, 0.2, 0.3)
+    assert style.decay == 0.7 and model.num_styles == 3
+    shapes = {tuple(p.shape) for p in style.parameters()}
+    assert (3, 6) in shapes and any(7 in shape for shape in shapes)
+
+
+@pytest.mark.parametrize("options, layers", [
+    ({"style_layers": "every"}, [0, 1, 2, 3]), ({"style_layers": "every", "style_source": 3}, [2, 3]),
+    ({"style_layers": "every_other"}, [1, 3]), ({"style_layers": "every_other", "style_source": 3}, [3]),
+    ({"style_layers": "every", "style_inference": "published"}, [0, 1, 2, 3]),
+    ({"style_layers": "every_other", "style_inference": "published"}, [1]),
+    ({"style_layers": "every_other", "style_inference": "published", "decoder_layers": 5}, [1, 3]),
+])  # fmt: skip
+def test_layers_from_the_source_are_modulated(options, layers):
+    assert modulated_layers(make(**options).cfg) == layers
+
+
+@pytest.mark.parametrize("options, gates", [({"style_layers": "every"}, 4), ({"style_layers": "every_other"}, 2)])
+def test_the_published_form_has_a_gate_for_every_layer_or_every_other(options, gates):
+    model = make(style_inference="published", style_dim=6, num_styles=3, **options)
+    names = [name for name in model.state_dict() if name.startswith("decoder.style.style_adapters.")]
+    assert len({name.split(".")[3] for name in names}) == gates
+    assert model.decoder.style.style_embeddings.shape == (3, 6)
+
+
+def test_an_adapter_is_forced_to_a_style_and_trained_with_labels():
+    model, tokens = shaken(make(["a", "b"], style_layers="every")), torch.randint(WORDS, (2, 6))
+    forced = [logits(model, tokens, styles=torch.eye(2)[[k, k]]) for k in (0, 1)]
+    assert not torch.allclose(*forced)
+    model.decoder.style.true_prob, model.decoder.style.null_prob = 1.0, 0.0
+    labeled = [logits(model.train(), tokens, style_labels=torch.tensor([k, k])) for k in (0, 1)]
+    for one, other in zip(labeled, forced, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+    assert make()(tokens)[1]["style_logits"] is None

@@ -4,6 +4,7 @@ import argparse
 
 import pytest
 import torch
+import torch.nn.functional as F
 import toy
 from omegaconf import open_dict
 
@@ -287,3 +288,117 @@ def test_recomputed_activations_change_no_gradient(task, option):
         model(tokens, masked_tokens=tokens != PAD)[0].sum().backward()
         gradients.append([p.grad for p in model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_each_option_of_the_layers_reaches_its_place(task):
+    model = toy.make_model(
+        task, dropout=0.1, attention_dropout=0.2, activation_dropout=0.3, encoder_layerdrop=0.4, norm_eps=1e-3,
+        activation_fn="relu", head_activation_fn="tanh", head="roberta", encoder_normalize_before=True,
+        scale_embeddings=True, positions="alibi", alibi_dtype="float32", alibi_bos="zero",
+    )  # fmt: skip
+    encoder = model.encoder.sentence_encoder
+    assert (encoder.dropout.p, encoder.layer_drop, encoder.token_embedding.scale) == (0.1, 0.4, 32**0.5)
+    for layer in encoder.layers:
+        assert (layer.dropout.p, layer.self_attn.dropout, layer.activation_dropout.p) == (0.1, 0.2, 0.3)
+        assert layer.activation is F.relu and layer.pre_norm and layer.final_layer_norm.eps == 1e-3
+    assert encoder.layer_norm.eps == encoder.layernorm_embedding.eps == model.encoder.lm_head.layer_norm.eps == 1e-3
+    assert model.encoder.lm_head.activation is torch.tanh
+    assert encoder.positions.float32 and encoder.positions.bos == "zero"
+    assert not encoder.checkpoint_activations and not encoder.flex_attention and encoder.compiled_stack is None
+
+
+def test_options_that_are_off_leave_their_parts_out(task):
+    model = toy.make_model(task, layernorm_embedding=False, head="roberta", activation_fn="relu", positions="alibi")
+    encoder = model.encoder.sentence_encoder
+    assert encoder.layernorm_embedding is None and encoder.layer_norm is None and encoder.quant_noise is None
+    assert encoder.token_embedding.scale == 1 and not encoder.token_embedding.normalize
+    assert model.encoder.lm_head.activation is F.relu  # as the layers'
+    assert not encoder.positions.float32 and encoder.embed_tokens.padding_idx == PAD
+    assert toy.make_model(task).encoder.sentence_encoder.embed_tokens.padding_idx is None
+
+
+@pytest.mark.parametrize("offloaded", [False, True])
+def test_offloaded_activations_are_recomputed_by_fairseqs_wrapper_and_others_by_the_encoder(task, offloaded):
+    model = toy.make_model(task, checkpoint_activations=True, offload_activations=offloaded)
+    encoder = model.encoder.sentence_encoder
+    assert encoder.checkpoint_activations is not offloaded
+    assert ("forward" in vars(encoder.layers[0])) is offloaded  # the wrapper replaces it
+
+
+def test_quantization_noise_is_in_all_linear_parts(task):
+    model = toy.make_model(task, quant_noise_pq=0.5, quant_noise_pq_block_size=4)
+    model.register_classification_head("mood", num_classes=4)
+    encoder, layer = model.encoder.sentence_encoder, model.encoder.sentence_encoder.layers[0]
+    parts = [layer.fc1, layer.fc2, *(getattr(layer.self_attn, f"{name}_proj") for name in ("q", "k", "v", "out"))]
+    parts += [encoder.quant_noise, model.classification_heads["mood"].out_proj]
+    assert all(len(part._forward_pre_hooks) == 1 for part in parts)
+    assert not layer.self_attn_layer_norm._forward_pre_hooks
+
+
+def test_a_classification_head_has_the_options_of_its_model(task):
+    model = toy.make_model(task, pooler_dropout=0.3, pooler_activation_fn="relu", pooler_type="mean",
+                           spectral_norm_classification_head=True)  # fmt: skip
+    model.register_classification_head("mood", num_classes=3, inner_dim=7)
+    head = model.classification_heads["mood"]
+    assert (head.dropout.p, head.pooler_type, head.activation) == (0.3, "mean", F.relu)
+    assert head.dense.weight.shape == (7, 32) and head.out_proj.weight.shape == (3, 7)
+    assert hasattr(head.out_proj, "weight_orig")  # spectral norm
+    plain = toy.make_model(task)
+    plain.register_classification_head("mood", num_classes=3)
+    assert plain.classification_heads["mood"].dense.weight.shape == (32, 32)
+    assert not hasattr(plain.classification_heads["mood"].out_proj, "weight_orig")
+
+
+@pytest.mark.parametrize("pooler", ["bos", "mean"])
+def test_a_classification_head_reads_the_features_without_padding(task, pooler):
+    model, tokens = toy.make_model(task, pooler_type=pooler), batch(task)
+    model.register_classification_head("mood", num_classes=3)
+    features = model(tokens, features_only=True)[0]
+    pooled = features[:, 0] if pooler == "bos" else torch.stack([features[0, :10].mean(0), *features[1:].mean(1)])
+    expected = model.classification_heads["mood"].classify(pooled)
+    for hidden in (False, True):
+        found, extra = model(tokens, return_all_hiddens=hidden, classification_head_name="mood")
+        torch.testing.assert_close(found, expected)
+        assert (extra["inner_states"] is not None) == hidden
+
+
+def test_the_loss_is_that_of_the_logits_wherever_the_masked_positions_come_from(task):
+    model, tokens = toy.make_model(task), batch(task)
+    masked, target = (tokens != PAD) & (torch.arange(16) % 5 == 2), tokens.roll(1, 1)
+    expected = F.cross_entropy(model(tokens)[0][masked], target[masked], reduction="sum")
+    rows = masked.flatten().nonzero().squeeze(1)
+    for given in (None, {"rows": rows, "most": int(masked.sum(1).max())}):
+        for has_padding in (None, True):
+            out, extra = model(tokens, masked_tokens=masked, target=target, predicted=given, has_padding=has_padding)
+            assert out is None and torch.equal(extra["masked_tokens"], masked)
+            torch.testing.assert_close(extra["loss"], expected, atol=1e-4, rtol=1e-5)
+    every = model(tokens[1:], masked_tokens=torch.ones_like(tokens[1:]).bool(), predicted={"rows": None, "most": None})
+    torch.testing.assert_close(every[0], model(tokens[1:])[0].flatten(0, 1), atol=1e-5, rtol=1e-4)
+
+
+def test_the_head_gets_its_options(task):
+    head = toy.make_model(task, initial_beta=3.0, beta_reference_dim=128, max_logit_scale=50.0).encoder.lm_head
+    assert head.beta.tolist() == [3.0] and head.width_factor == 2.0 and head.max_beta == 50 / 32**0.5
+    assert head.normalize and head.excluded is None
+    assert not toy.make_model(task, normalize_embeddings=False).encoder.lm_head.normalize
+    excluded = toy.make_model(task, exclude_unused=True).encoder.lm_head.excluded
+    assert PAD in excluded.tolist() and task.dictionary.index("madeupword0000") in excluded.tolist()
+
+
+def test_either_the_task_or_the_model_masks(task, unmasked_task):
+    with toy.refused("--self-mask-prob 0.5", "--mask-prob 0", 0.15):
+        toy.make_model(task, self_mask_prob=0.5)
+    with toy.refused("--mask-prob 0", "--self-mask-prob"):
+        toy.make_model(unmasked_task)
+
+
+def test_fillers_need_a_dictionary_of_this_package():
+    from fairseq.data import Dictionary
+
+    from plugins.models.clap_roberta import pad
+
+    dictionary = Dictionary()
+    pad(dictionary, 1)
+    assert len(dictionary) == 4
+    with toy.refused("--vocab-multiple 8", "clap_masked_lm"):
+        pad(dictionary, 8)

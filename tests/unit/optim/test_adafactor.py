@@ -94,3 +94,52 @@ def test_a_restart_continues_bit_for_bit():
         p.grad = torch.randn(p.shape, generator=generator)
     resumed.step()
     assert all(torch.equal(a, b) for a, b in zip(whole, params, strict=True))
+
+
+def stepped(kind, **options):
+    """Return a matrix after three updates with small gradients."""
+    torch.manual_seed(0)
+    param = torch.nn.Parameter(torch.randn(5, 4))
+    optimizer = build(kind, [param], **options)
+    for step in range(3):
+        param.grad = torch.randn(5, 4, generator=torch.Generator().manual_seed(step)) * 0.01
+        optimizer.step()
+    return param.detach()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"adafactor_eps": "(1e-2, 1e-3)"}, {"clip_threshold": 0.5}, {"decay_rate": -0.5}, {"weight_decay": 0.5}],
+    ids=str,
+)
+def test_each_option_is_fairseqs_and_changes_the_update(options):
+    found = stepped(Adafactor, **options)
+    torch.testing.assert_close(found, stepped(stock.FairseqAdafactor, **options))
+    assert not torch.allclose(found, stepped(Adafactor), rtol=1e-4)
+
+
+def test_options_may_be_lists_and_relative_steps_are_those_of_the_paper():
+    assert torch.equal(stepped(Adafactor, adafactor_eps=[1e-2, 1e-3]), stepped(Adafactor, adafactor_eps="(1e-2, 1e-3)"))
+    for warmup in (False, True):
+        torch.manual_seed(0)
+        param = torch.nn.Parameter(torch.randn(5, 4))
+        reference = stock.Adafactor([param], scale_parameter=False, relative_step=True, warmup_init=warmup)
+        for step in range(3):
+            param.grad = torch.randn(5, 4, generator=torch.Generator().manual_seed(step)) * 0.01
+            reference.step()
+        assert torch.equal(stepped(Adafactor, relative_step=True, warmup_init=warmup), param)
+
+
+def test_the_rate_of_relative_steps_is_0_before_the_first():
+    _, optimizer = trained(Adafactor, steps=0, relative_step=True)
+    assert optimizer.get_lr() == 0.0
+    assert trained(Adafactor, steps=0)[1].get_lr() == 0.01
+
+
+def test_the_loss_of_a_closure_is_returned():
+    (param, *_), optimizer = trained(Adafactor, steps=1)
+    assert optimizer.optimizer.step(lambda: 7.0) == 7.0
+
+
+def test_without_weight_decay_there_is_one_group_as_in_fairseqs_checkpoints():
+    assert len(trained(Adafactor, steps=0)[1].param_groups) == 1

@@ -151,3 +151,30 @@ def test_flat_parameters_are_refused():
 
 def test_it_is_the_fused_kernel():
     assert ours(Net()).param_groups[0]["fused"]
+
+
+def test_a_learning_rate_may_be_a_number():
+    config = OmegaConf.create({**FAIRSEQ, "lr": 0.25, "decay_all": False, "adam_eps": 0.5})
+    group = FusedAdamW(config, list(Net().parameters())).param_groups[0]
+    assert (group["lr"], group["eps"], group["weight_decay"]) == (0.25, 0.5, 0.1)
+
+
+def test_a_state_without_scales_of_the_rate_is_fairseqs():
+    """As in checkpoints of torch's own AdamW: its rate is that of parameters without a scale."""
+    optimizer = ours(Net())
+    state = optimizer.state_dict()
+    for group in state["param_groups"]:
+        del group["lr_scale"]
+        group["lr"] = 0.5
+    optimizer.load_state_dict(state)
+    assert optimizer.get_lr() == 0.5 and {group["lr_scale"] for group in optimizer.param_groups} == {1.0}
+
+
+def test_the_only_group_of_a_state_may_be_scaled():
+    net = nn.Linear(3, 3, bias=False)
+    net.weight.lr_scale = 0.5
+    optimizer = ours(net)
+    optimizer.set_lr(0.2)
+    resumed = ours(net)
+    resumed.load_state_dict(optimizer.state_dict())
+    assert (resumed.param_groups[0]["lr"], resumed.get_lr()) == (0.1, 0.2)

@@ -1,6 +1,7 @@
 """Options of tuning: defaults and contradictions."""
 
 import pytest
+import toy
 from omegaconf import OmegaConf
 
 from plugins.errors import UserError
@@ -44,3 +45,35 @@ def test_contradictions_name_the_flags(options, words):
     with pytest.raises(UserError) as error:
         completed(**options)
     assert str(error.value).startswith(words)
+
+
+@pytest.mark.parametrize("name, value, method", [
+    ("peft_blocks", 1, "last_layer"), ("lora_variant", "dora", "lora"), ("lora_rank", 2, "lora"),
+    ("lora_alpha", 2.0, "lora"), ("lora_targets", "a", "lora"), ("lora_dropout", 0.5, "lora"),
+    ("prompt_tokens", 3, "prompt"), ("prompt_words", "x", "prompt"),
+])  # fmt: skip
+def test_each_option_belongs_to_one_method(name, value, method):
+    assert str(completed(peft=method, **{name: value})[name]) == str(value)
+    for other in {"none", "lora", "prompt", "last_layer"} - {method}:
+        with toy.refused("--" + name.replace("_", "-"), f"--peft {method}", f"--peft {other}"):
+            completed(peft=other, **{name: value})
+
+
+def test_values_at_the_limits():
+    cfg = completed(peft="last_layer")
+    assert cfg.peft_blocks == 0
+    assert completed(peft="lora", lora_rank=1, lora_dropout=0.0, lora_alpha=-1.0).lora_alpha == -1.0
+    assert completed(peft="prompt", prompt_tokens=1).prompt_tokens == 1
+    for alpha in (float("inf"), -float("inf")):
+        with toy.refused("--lora-alpha"):
+            completed(peft="lora", lora_alpha=alpha)
+    with toy.refused("--lora-dropout -0.1"):
+        completed(peft="lora", lora_dropout=-0.1)
+
+
+@pytest.mark.parametrize("option", [{"lora_rank": 4}, {"lora_alpha": 2.0}, {"lora_dropout": 0.1}])
+def test_ia3_has_neither_rank_nor_dropout(option):
+    with toy.refused("--" + next(iter(option)).replace("_", "-"), "--lora-variant ia3"):
+        completed(peft="lora", lora_variant="ia3", **option)
+    cfg = completed(peft="lora", lora_variant="ia3")
+    assert cfg.lora_rank is None and cfg.lora_alpha is None

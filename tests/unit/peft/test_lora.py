@@ -1,11 +1,15 @@
 """LoRA and its variants: their scales, their dropout, and the layers that they wrap."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 import toy
 from peft_models import build, make_base, tokens_for
 
-from plugins.peft.lora import adapters
+from plugins.peft import tune
+from plugins.peft.lora import adapters, library_config
 
 
 def tuned(tmp_path, name="causal_lm", **options):
@@ -57,3 +61,54 @@ def test_the_last_layer_of_a_roberta_trains_its_bias_too(tmp_path):
     model, _ = build(name, finetune_from_model=str(path), peft="last_layer")
     moving = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert moving == {"encoder.lm_head.weight", "encoder.lm_head.bias"}
+
+
+def test_the_options_that_were_used_are_recorded(tmp_path):
+    pytest.importorskip("peft")
+    path = str(make_base(tmp_path, "causal_lm"))
+    for given, recorded in ((None, "attn.c_attn"), (" mlp.c_fc , attn.c_attn,", "mlp.c_fc,attn.c_attn")):
+        _, cfg = build("causal_lm", finetune_from_model=path, peft="lora", lora_targets=given)
+        assert cfg.lora_targets == recorded
+    _, cfg = build("causal_lm", finetune_from_model=path, peft="lora", lora_variant="ia3")
+    assert cfg.lora_targets == "attn.c_attn,mlp.c_proj"
+
+
+@pytest.mark.parametrize("target, feedforward", [("mlp.c_proj", True), ("0.mlp.c_proj", True), ("attn.c_attn", False)])
+def test_ia3_scales_the_input_of_the_feed_forward_net_and_the_output_of_attention(tmp_path, target, feedforward):
+    pytest.importorskip("peft")
+    path = str(make_base(tmp_path, "causal_lm"))
+    model = build("causal_lm", finetune_from_model=path, peft="lora", lora_variant="ia3", lora_targets=target)[0]
+    _, layer = adapters(model)[0]
+    assert layer.is_feedforward == feedforward
+    assert layer.ia3_l["default"].numel() == (layer.in_features if feedforward else layer.out_features)
+
+
+def test_the_librarys_options_are_those_of_the_config():
+    library = pytest.importorskip("peft")
+    cfg = SimpleNamespace(lora_targets="a,b", lora_variant="dora", lora_rank=3, lora_alpha=5.0, lora_dropout=0.1)
+    found = library_config(cfg)
+    assert isinstance(found, library.LoraConfig) and found.target_modules == {"a", "b"}
+    assert (found.r, found.lora_alpha, found.lora_dropout, found.use_dora, found.use_rslora) == (
+        3,
+        5.0,
+        0.1,
+        True,
+        False,
+    )
+    cfg.lora_variant = "ia3"
+    found = library_config(cfg, ("b",))
+    assert isinstance(found, library.IA3Config) and found.feedforward_modules == {"b"}
+
+
+def test_only_the_update_is_trained(tmp_path):
+    model = tuned(tmp_path, lora_targets="attn.c_attn,mlp.c_fc")
+    moving = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert len(moving) == 8 and all(".lora_A." in name or ".lora_B." in name for name in moving)
+
+
+def test_without_the_library_the_error_names_it(monkeypatch):
+    model, cfg = build("causal_lm")
+    cfg.peft = "lora"
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with toy.refused("--peft lora", "pip install -e '.[hf]'"):
+        tune(model, cfg)

@@ -1,5 +1,7 @@
 """Identity of a base; names; what the methods do to a model that the contract matrix cannot see."""
 
+import contextlib
+
 import pytest
 import torch
 import toy
@@ -101,3 +103,94 @@ def test_every_target_is_called_when_it_is_replaced(targets, tmp_path):
                 parameter.normal_()  # not a constant, which layer norms take out again
             assert not torch.allclose(logits(model, tokens), before, atol=1e-4), name
     assert len(peft.tuned_names(model)) == 2 * 2 * len(targets.split(","))
+
+
+@pytest.mark.parametrize("name", ["causal_lm", "clap_roberta with alibi"])
+@pytest.mark.parametrize("method", ["lora", "last_layer", "last_block", "prompt"])
+def test_disabled_it_computes_like_its_base_also_after_an_error(name, method, tmp_path):
+    path, tokens = make_base(tmp_path, name), tokens_for(name)
+    base = build(name)[0]
+    base.load_state_dict(torch.load(path)["model"])
+    model, _ = build(name, finetune_from_model=str(path), **METHODS[method])
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter))
+    changed = logits(model, tokens)
+    for error in (None, ZeroDivisionError):
+        with pytest.raises(error) if error else contextlib.nullcontext(), peft.disabled(model):
+            assert torch.equal(logits(model, tokens), logits(base, tokens))
+            if error:
+                raise error
+        assert torch.equal(logits(model, tokens), changed)
+
+
+def test_a_merged_model_is_saved_as_a_plain_one_and_undone(tmp_path):
+    path, tokens = make_base(tmp_path, "causal_lm"), tokens_for("causal_lm")
+    model, _ = build("causal_lm", finetune_from_model=str(path), peft="lora", lora_rank=2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.normal_()
+    expected, before = logits(model, tokens), peft.whole_state(model)
+    peft.merge(model)
+    plain = build("causal_lm")[0]
+    plain.load_state_dict(peft.merged_state(model), strict=True)
+    torch.testing.assert_close(logits(plain, tokens), expected, rtol=1e-4, atol=1e-4)
+    peft.unmerge(model)
+    after = peft.whole_state(model)
+    assert after.keys() == before.keys()
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor, rtol=1e-5, atol=1e-5)
+
+
+def test_a_model_is_tuned_once():
+    model, cfg = build("causal_lm")
+    cfg.peft = "last_layer"
+    peft.complete(cfg)
+    peft.tune(model, cfg)
+    with pytest.raises(ValueError):
+        peft.tune(model, cfg)
+
+
+def test_more_layers_than_the_model_has_are_refused():
+    model, cfg = build("causal_lm")
+    cfg.peft, cfg.peft_blocks = "last_layer", 3
+    with toy.refused("--peft-blocks 3", 2):
+        peft.tune(model, cfg)
+    cfg.peft_blocks = 2
+    names = {name for name, p in model.named_parameters() if p.requires_grad} if peft.tune(model, cfg) else set()
+    layers = {name for name, _ in model.named_parameters() if ".h." in name or ".ln_f." in name}
+    assert names == layers
+
+
+def test_an_identity_is_that_of_the_base_and_zero_without_weights():
+    model, cfg = build("causal_lm")
+    expected = peft.fingerprint(model.state_dict())
+    cfg.peft = "last_layer"
+    peft.complete(cfg)
+    peft.tune(model, cfg)
+    assert bytes(model.state_dict()[peft.IDENTITY].tolist()) == expected
+    assert peft.fingerprint({"a": torch.ones(2), "b": torch.ones(2, device="meta")}) == bytes(32)
+
+
+def test_a_sampled_prompt_is_made_of_embeddings_that_follow_the_seed():
+    found = []
+    for seed in (1, 1, 2):
+        model, cfg = build("clap_roberta")
+        cfg.peft, cfg.prompt_tokens = "prompt", 5
+        torch.manual_seed(seed)
+        peft.tune(model, cfg)
+        encoder = model.encoder.sentence_encoder
+        vectors = encoder.look_up(torch.arange(30))
+        assert all((vector == vectors).all(1).any() for vector in encoder.prompt.weight)
+        assert encoder.prompt.at == 1
+        found.append(encoder.prompt.weight)
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+
+
+def test_the_count_of_no_parameters_is_not_an_error():
+    assert str(peft.Count(0, 0)).endswith("0.0000")
+    model = torch.nn.Linear(3, 2)
+    model.bias.requires_grad_(False)
+    assert (peft.count(model).trainable, peft.count(model).total) == (6, 8)
