@@ -128,3 +128,8 @@ def test_fairseq_train_stops_by_these_rules(fresh):
     best_checkpoint.start_run(lambda *args: None, None, None)
     assert train.should_stop_early.__wrapped__
     assert not hasattr(checkpoint_utils.save_checkpoint, "best")  # of an earlier run in this process
+
+
+def test_a_checkpoint_without_a_score_leaves_the_best_score_as_it_is(best_of):
+    kept, stored = best_of([5.0, None, 4.0, None, 6.0])
+    assert kept == [0, 4] and stored[-1] == 6.0

@@ -194,3 +194,9 @@ def test_absent_biases_are_not_listed_as_shared():
     found = [["0.bias", "1.bias"], ["0.weight", "1.weight"]]
     assert module.shared_params(lambda *given: found, model) == [["0.weight", "1.weight"]]
     assert module.shared_params(lambda *given: None, model) is None
+
+
+def test_the_folder_of_a_run_is_made_or_used_again(begun, tmp_path):
+    for _ in range(2):
+        assert begun(checkpoint__save_dir=str(tmp_path / "a" / "b"))[1]
+    assert (tmp_path / "a" / "b" / "train.log").exists()

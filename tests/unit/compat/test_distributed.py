@@ -162,3 +162,43 @@ def test_another_number_of_processes_continues_where_the_others_were(before, ste
     state, _ = batches(before, 0, steps=steps)
     read = [batches(after, shard, {**state, "shuffle": False})[1] for shard in range(after)]
     assert sorted(sum(read, [])) == list(range(first, 12))
+
+
+def test_processes_that_have_not_joined_do_so_when_the_run_begins(monkeypatch):
+    from fairseq.distributed import utils
+
+    called, cfg = [], OmegaConf.structured(FairseqConfig())
+    monkeypatch.setattr(distributed, "prepare", lambda cfg, environment: called.append("prepare"))
+    monkeypatch.setattr(utils, "infer_init_method", lambda options: called.append("infer"))
+    monkeypatch.setattr(utils, "distributed_init", lambda cfg: called.append("init"))
+    for size, address, expected in ((1, None, ["prepare"]), (2, None, ["prepare", "infer", "init"]),
+                                    (2, "file://x", ["prepare", "init"])):  # fmt: skip
+        called.clear()
+        cfg.distributed_training.update({"distributed_world_size": size, "distributed_init_method": address})
+        distributed.join_late(lambda cfg: called.append("original"), cfg)
+        assert called == [*expected, "original"]
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    called.clear()
+    distributed.join_late(lambda cfg: called.append("original"), cfg)
+    assert called == ["original"]
+
+
+@pytest.mark.parametrize("log_format, level", [(None, "WARNING"), ("json", "INFO")])
+def test_processes_do_not_announce_themselves_on_the_console(monkeypatch, log_format, level):
+    import logging
+
+    logger = logging.getLogger("fairseq.distributed.utils")
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    cfg = OmegaConf.structured(FairseqConfig())
+    cfg.common.log_format = log_format
+    distributed.prepare(cfg, {})
+    assert logging.getLevelName(logger.level) == level
+
+
+@pytest.mark.parametrize("rank, size, named", [(2, 2, "--distributed-rank 2"), (-1, 2, "--distributed-rank -1"),
+                                               (0, 0, "--distributed-world-size")])  # fmt: skip
+def test_the_number_of_a_process_is_below_their_number(prepared, rank, size, named):
+    given = {"distributed_init_method": "file:///x", "distributed_no_spawn": True, "distributed_world_size": size}
+    with toy.refused(named):
+        prepared(**given, distributed_rank=rank)

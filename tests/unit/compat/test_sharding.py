@@ -1,5 +1,6 @@
 """Sharded runs: options that contradict them, and parts of state dicts, in one process; tests/integration has two."""
 
+from collections import OrderedDict
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from plugins.compat import sharding
+from plugins.modules.clap_head import ClapHead
 
 
 def run_of(optimizer="fused_adamw", shard=True, **given):
@@ -109,7 +111,7 @@ def test_the_state_of_an_optimizer_is_saved_whole_and_divided_when_it_is_loaded(
     assert divided[0].keys() == state["state"][0].keys() and divided.keys() == state["state"].keys()
 
 
-@pytest.mark.parametrize(("most", "scale"), [(0.0, 1.0), (2.5, 0.5), (100.0, 1.0)])
+@pytest.mark.parametrize(("most", "scale"), [(0.0, 1.0), (0.5, 0.1), (2.5, 0.5), (100.0, 1.0)])
 def test_gradients_of_a_sharded_model_are_clipped_by_their_whole_norm(mesh, most, scale):
     model = sharding.shard(nn.Sequential(nn.Linear(2, 1, bias=False), nn.Linear(1, 1)), mesh)
     first, *others = model.parameters()
@@ -120,3 +122,12 @@ def test_gradients_of_a_sharded_model_are_clipped_by_their_whole_norm(mesh, most
     norm = sharding.clip_grad_norm(None, trainer, most)
     assert type(norm) is torch.Tensor and norm.item() == pytest.approx(5)
     assert first.grad.to_local().tolist() == [[pytest.approx(3 * scale), pytest.approx(4 * scale)]]
+
+
+def test_hooks_of_parts_see_whole_tensors(mesh):
+    """That of the CLAP head saves its beta without a dimension."""
+    model = nn.Sequential(OrderedDict(head=ClapHead(nn.Parameter(torch.ones(3, 2)), 2.0)))
+    saved = sharding.shard(model, mesh).state_dict()
+    assert saved["head.beta"].shape == () and saved["head.beta"].item() == 2.0
+    model.load_state_dict({"head.beta": torch.tensor(3.0), "head.weight": torch.zeros(3, 2)})
+    assert model.state_dict()["head.beta"].item() == 3.0

@@ -10,7 +10,14 @@ import toy
 from plugins.modules.attention import Rows, SelfAttention, group_by_sequence, project
 from plugins.modules.placement import MOST_SCORES, Placement, query_type
 from plugins.modules.positions import Positions, Spec, build
-from plugins.modules.scaled_dot_product import attend, attend_placed, attention_weights, match_types, writes_scores
+from plugins.modules.scaled_dot_product import (
+    attend,
+    attend_from_one,
+    attend_placed,
+    attention_weights,
+    match_types,
+    writes_scores,
+)
 from plugins.modules.scaling import Scaling
 
 CPU = torch.device("cpu")
@@ -420,3 +427,25 @@ def test_scaled_positions_scale_the_channels():
               for scaling in (Scaling(), Scaling("linear", 4.0))]  # fmt: skip
     torch.testing.assert_close(places[1].channels[0] * 4, places[0].channels[0])
     assert torch.equal(places[1].channels[1], places[0].channels[1])
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_one_query_written_as_sums_attends_as_many_do(biased):
+    q, k, v = torch.randn(B, H, 1, D), torch.randn(B, H, T, D), torch.randn(B, H, T, D)
+    bias = torch.randn(B, H, 1, T) if biased else None
+    torch.testing.assert_close(attend_from_one(q, k, v, bias), attend(q, k, v, bias, None), atol=1e-6, rtol=1e-5)
+    assert attend_from_one(q.bfloat16(), k, v, bias).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("queries, count", [(None, 9), (slice(5, 9), 4), (torch.zeros(2, 3, dtype=torch.long), 6)])
+def test_layers_share_one_bias_unless_it_is_trained_or_long(monkeypatch, queries, count):
+    def place(most, **options):
+        monkeypatch.setitem(MOST_SCORES, "cpu", most)
+        scheme = build("alibi", Spec(32, H, 9, **options))
+        return Placement(scheme, slice(0, 9), 9, CPU, queries=queries)
+
+    for most, whole in ((H * count * 9, True), (H * count * 9 - 1, False)):
+        placement = place(most)
+        assert placement.whole is whole
+        assert torch.equal(placement.bias(), place(1 << 24).bias())
+    assert not place(1 << 24, alibi_bos="learned").whole

@@ -35,3 +35,16 @@ def test_a_cpu_passes_half_precision_factors_in_float32():
     assert products.types_of(x.double(), weight) == (torch.float64,) * 3
     with torch.autocast("cpu", torch.bfloat16):
         assert products.types_of(x.float(), weight.float()) == (torch.bfloat16, torch.float32, torch.float32)
+
+
+@pytest.mark.parametrize("rounded, expected", [(torch.bfloat16, "bf16"), (torch.float32, None), (torch.float16, None)])
+def test_a_cpu_rounds_factors_to_bfloat16_within_the_context_only(rounded, expected):
+    options = torch.backends.mkldnn.matmul
+    before = options.fp32_precision
+    with pytest.raises(ZeroDivisionError):
+        with products.rounded_products(torch.device("cpu"), (rounded, torch.float32, torch.float32)):
+            assert options.fp32_precision == (expected or before)
+            raise ZeroDivisionError
+    assert options.fp32_precision == before
+    with products.rounded_products(torch.device("cuda"), (torch.bfloat16,) * 3):
+        assert options.fp32_precision == before
