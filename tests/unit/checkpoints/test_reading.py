@@ -229,3 +229,24 @@ def test_lists_that_contain_each_other_many_times_are_copied_in_linear_time():
         nested = [nested, nested, tensor]
     found = reading.copied({"nested": nested})["nested"]
     assert found is not nested and found[0] is found[1] and found[2] is tensor
+
+
+@pytest.mark.parametrize("content", [[torch.ones(2)], {"a": torch.ones(2), "b": 3}, torch.ones(2)])
+def test_a_file_of_tensors_contains_nothing_else(tmp_path, content):
+    torch.save(content, tmp_path / "x.pt")
+    with toy.refused(tmp_path / "x.pt"):
+        reading.read_tensors(tmp_path / "x.pt")
+    torch.save({"a": torch.ones(2), "b": torch.zeros(3)}, tmp_path / "x.pt")
+    found = reading.read_tensors(tmp_path / "x.pt")
+    assert found.keys() == {"a", "b"} and torch.equal(found["a"], torch.ones(2))
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path):
+    with toy.refused(tmp_path):
+        checkpoints.read_state(tmp_path)
+
+
+def test_a_member_that_is_missing_is_the_file_that_is_named(tmp_path):
+    with toy.refused(tmp_path / "other.txt", tmp_path / "x.pt"):
+        with reading.named_errors(tmp_path / "x.pt"):
+            (tmp_path / "other.txt").read_text()

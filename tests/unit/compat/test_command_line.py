@@ -117,3 +117,10 @@ def test_an_error_is_one_line_that_names_the_option_and_what_helps(toy_data, cap
         options.parse_args_and_arch(parser, [*chosen, *words])
     (line,) = capsys.readouterr().err.splitlines()
     assert end.value.code == 2 and line.startswith("error: ") and words[0] in line and named in line
+
+
+def test_bf16_does_not_mean_tpu_where_unknown_arguments_are_returned_too(toy_data):
+    words = [str(toy_data), "--task", "clap_masked_lm", "--arch", "clap_roberta_tiny", "--criterion", "clap_masked_lm",
+             "--optimizer", "fused_adamw", "--bf16", "--unheard-of"]  # fmt: skip
+    parsed, rest = options.parse_args_and_arch(options.get_training_parser(), words, parse_known=True)
+    assert parsed.bf16 and not parsed.tpu and rest == ["--unheard-of"]

@@ -66,3 +66,13 @@ def test_repairs_that_replace_whole_functions_are_in_place():
     assert PathManager.copy.__module__ == "plugins.compat.checkpoint_files"
     assert roberta.RobertaHubInterface is RobertaInterface
     assert isinstance(Trainer.always_call_state_dict_during_save_checkpoint, property)
+
+
+def test_every_repair_is_listed_by_its_name():
+    assert {name for name, _ in compat.REPAIRS} >= {
+        "--amp", "--bf16", "--checkpoint-activations", "--clip-norm", "--finetune-from", "--help", "--patience",
+        "--save-dir", "--shard", "--valid-subset train", "checkpoint reading", "checkpoint_best.pt",
+        "checkpoint_last.pt", "console", "data in a file", "downloads", "evaluated options", "fill_mask", "gathering",
+        "half precision", "hydra paths", "late errors", "number formats", "position", "random numbers",
+        "reading ahead", "recipes", "safe checkpoints", "several processes", "several workers", "shared parameters",
+    }  # fmt: skip

@@ -196,9 +196,23 @@ def test_processes_do_not_announce_themselves_on_the_console(monkeypatch, log_fo
     assert logging.getLevelName(logger.level) == level
 
 
-@pytest.mark.parametrize("rank, size, named", [(2, 2, "--distributed-rank 2"), (-1, 2, "--distributed-rank -1"),
-                                               (0, 0, "--distributed-world-size")])  # fmt: skip
-def test_the_number_of_a_process_is_below_their_number(prepared, rank, size, named):
-    given = {"distributed_init_method": "file:///x", "distributed_no_spawn": True, "distributed_world_size": size}
-    with toy.refused(named):
-        prepared(**given, distributed_rank=rank)
+def test_an_error_that_needs_no_explanation_is_not_changed():
+    error = RuntimeError("shapes do not match")
+    with pytest.raises(RuntimeError) as raised:
+        with distributed.explained(OmegaConf.structured(FairseqConfig())):
+            raise error
+    assert raised.value is error
+
+
+def test_a_process_on_a_cpu_has_the_first_device_and_a_port_of_0_is_none(prepared):
+    assert prepared(TORCHRUN, device_id=3).device_id == 0
+    assert prepared(SRUN, gpus=1, distributed_port=0).distributed_port == 10007
+
+
+def test_data_is_gathered_on_a_cpu(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=1)
+    try:
+        assert distributed.all_gather_list(None, {"a": [1, 2]}) == [{"a": [1, 2]}]
+    finally:
+        torch.distributed.destroy_process_group()

@@ -1,5 +1,6 @@
 """The import of fairseq."""
 
+import builtins
 import importlib.metadata
 import logging
 import warnings
@@ -40,3 +41,21 @@ def test_the_root_logger_is_left_as_it_was(monkeypatch):
     importing.import_fairseq()
     assert (logging.root.handlers, logging.root.manager.disable) == before and logging.root.level == 17
     assert checked == ["x"]
+
+
+def test_handlers_and_levels_that_fairseq_sets_are_removed(monkeypatch):
+    original = builtins.__import__
+
+    def noisy(name, *given, **more):
+        if name == "fairseq":
+            logging.root.addHandler(logging.NullHandler())
+            logging.root.setLevel(logging.DEBUG)
+            seen.append(logging.root.manager.disable)
+        return original(name, *given, **more)
+
+    seen = []
+    monkeypatch.setattr(importing, "check_version", lambda found: None)
+    monkeypatch.setattr(builtins, "__import__", noisy)
+    before = logging.root.handlers[:], logging.root.level
+    importing.import_fairseq()
+    assert (logging.root.handlers, logging.root.level) == before and seen == [logging.INFO]

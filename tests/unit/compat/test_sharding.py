@@ -25,7 +25,7 @@ def run_of(optimizer="fused_adamw", shard=True, **given):
 
 @pytest.mark.parametrize("optimizer", ["fused_adamw", "adam", "sgd"])
 def test_the_option_of_the_model_reaches_the_place_where_it_is_wrapped(optimizer):
-    cfg = run_of(optimizer, distributed_training__distributed_world_size=2)
+    cfg = run_of(optimizer, distributed_training__distributed_world_size=2, distributed_training__heartbeat_timeout=0)
     sharding.prepare(cfg)
     assert cfg.distributed_training.shard is True and sharding.is_sharded(cfg)
     cfg.distributed_training.distributed_world_size = 1
@@ -41,7 +41,7 @@ def test_the_option_of_the_model_reaches_the_place_where_it_is_wrapped(optimizer
     ({"optimizer": "adafactor"}, ["--optimizer", "adafactor", "fused_adamw, adam, sgd"]),
     ({"task__rouge_sample": 4}, ["--rouge-sample 0"]),
     ({"ema__store_ema": True}, ["--store-ema"]),
-    ({"distributed_training__heartbeat_timeout": 5}, ["--heartbeat-timeout"]),
+    ({"distributed_training__heartbeat_timeout": 1}, ["--heartbeat-timeout"]),
 ])  # fmt: skip
 def test_options_that_contradict_it_are_named_and_serve_otherwise(given, named):
     cfg = run_of(**{"distributed_training__heartbeat_timeout": -1, **given})
