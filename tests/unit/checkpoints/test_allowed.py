@@ -100,3 +100,9 @@ def test_classes_that_are_not_allowed_are_distinguished_from_unknown_ones():
         allowed.check(by_cfg(model={"_name": "roberta"}, criterion={"_name": "ctc"}), "x.pt")
     with toy.refused("x.pt", "'mine'", "--user-dir"):
         allowed.check(by_cfg(model={"_name": "roberta"}, criterion={"_name": "mine"}), "x.pt")
+
+
+def test_options_under_the_name_of_their_class_are_read_as_fairseq_does():
+    allowed.check(by_cfg(model={"roberta": {"dropout": 0.1}}, task={"masked_lm": {}}), "x.pt")
+    with toy.refused("x.pt", "'hubert'"):
+        allowed.check(by_cfg(model={"hubert": {}}, task={"masked_lm": {}}), "x.pt")

@@ -216,3 +216,10 @@ def test_data_is_gathered_on_a_cpu(monkeypatch, tmp_path):
         assert distributed.all_gather_list(None, {"a": [1, 2]}) == [{"a": [1, 2]}]
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_a_run_is_prepared_before_its_main_function(monkeypatch):
+    called, cfg = [], OmegaConf.structured(FairseqConfig())
+    monkeypatch.setattr(distributed, "prepare", lambda cfg, environment: called.append("prepare"))
+    found = distributed.call_main(lambda *given, **more: called.append((given, more)) or 7, cfg, "main", x=1)
+    assert found == 7 and called == ["prepare", ((cfg, "main"), {"x": 1})]

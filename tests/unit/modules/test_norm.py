@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from plugins.modules.norm import LayerNorm, inverse_norm, l2_normalize
+from plugins.modules.norm import LayerNorm, inverse_norm, l2_normalize, norm_floor
 
 
 def test_normalizing_a_zero_vector_returns_zero_in_every_precision():
@@ -42,3 +42,7 @@ def test_a_layer_norm_of_bfloat16_has_float32_parameters_and_gradients():
     with torch.autocast("cpu", torch.bfloat16):
         norm(x).sum().backward()
     assert (x.grad.dtype, norm.weight.grad.dtype) == (torch.bfloat16, torch.float32)
+
+
+def test_norms_whose_inverse_a_type_cannot_represent_count_as_zero():
+    assert [norm_floor(dtype) for dtype in (torch.float16, torch.bfloat16, torch.float32)] == [1e-4, 1e-6, 1e-6]

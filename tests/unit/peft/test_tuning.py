@@ -194,3 +194,25 @@ def test_the_count_of_no_parameters_is_not_an_error():
     model = torch.nn.Linear(3, 2)
     model.bias.requires_grad_(False)
     assert (peft.count(model).trainable, peft.count(model).total) == (6, 8)
+
+
+@pytest.mark.parametrize("method", ["lora", "last_layer"])
+def test_an_adapter_and_its_base_load_and_those_of_another_base_do_not(tmp_path, method):
+    path, other = (make_base(tmp_path, "causal_lm", seed=seed) for seed in (0, 9))
+    models = [build("causal_lm", finetune_from_model=str(start), **METHODS[method])[0] for start in (path, path, other)]
+    with torch.no_grad():
+        for parameter in models[0].parameters():
+            if parameter.requires_grad:
+                parameter.normal_()
+    adapter, tokens = models[0].state_dict(), tokens_for("causal_lm")
+    assert set(adapter) == peft.tuned_names(models[0]) | {peft.IDENTITY}
+    models[1].load_state_dict(dict(adapter))
+    assert torch.equal(logits(models[1], tokens), logits(models[0], tokens))
+    with pytest.raises(peft.WrongBase):
+        models[2].load_state_dict(dict(adapter))
+    base = torch.load(path)["model"]
+    models[1].load_state_dict(dict(base))
+    with pytest.raises(peft.WrongBase):
+        models[2].load_state_dict(dict(base))
+    with pytest.raises(RuntimeError):
+        models[1].load_state_dict({peft.IDENTITY: adapter[peft.IDENTITY]})

@@ -217,3 +217,8 @@ def test_context_and_window_fit_the_block(make_task, text, window, asked, contex
     task.load_dataset("valid", task_cfg=task.cfg)
     batches = list(task.eval_lm_dataloader(task.dataset("valid"), batch_size=4, context_window=asked))
     assert max(batch["net_input"]["src_tokens"].size(1) for batch in batches) == window + context
+
+
+def test_the_unit_is_the_one_named_else_characters(make_task, text):
+    assert make_task(text, unit="byte").source_dictionary.unit == "byte"
+    assert make_task(text).source_dictionary.unit == "char"

@@ -102,3 +102,11 @@ def test_the_predictions_of_a_split_are_forgotten_after_it():
     assert metrics.get_meter("valid", ANSWERS).tensor.shape == (3, 2)
     object.__new__(glue.GlueTask).post_validate(None, None, None)
     assert metrics.get_meter("valid", ANSWERS).tensor is None
+
+
+def test_held_out_rows_need_a_fold():
+    task = object.__new__(glue.GlueTask)
+    task.cfg = SimpleNamespace(fold=None, fold_file=None)
+    assert task.rows_of("train", 4) is None and task.rows_of("valid", 4) is None
+    with toy.refused("--valid-subset held_out", "--fold", "--fold-file"):
+        task.rows_of("held_out", 4)

@@ -1,14 +1,17 @@
 """The base of the tasks on whole texts: the encoder of the model that training starts from, and the best metric."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import toy
+from fairseq.logging import metrics
 from omegaconf import OmegaConf
 
 from plugins.data.text.causal_tokenizers import Characters
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.options import NO_START
-from plugins.tasks.texts import choose_metric, find_encoder
+from plugins.tasks.texts import TextsTask, choose_metric, find_encoder
 
 
 def run_of(metric="loss", model="clap_roberta", size=10, **start):
@@ -75,3 +78,13 @@ def test_a_masked_lm_brings_its_dictionary(toy_data):
 def test_a_missing_checkpoint_to_start_from_is_named(tmp_path, model):
     with toy.refused(tmp_path / "gone.pt"):
         encoder_of(model, "anywhere", finetune_from_model=str(tmp_path / "gone.pt"))
+
+
+def test_the_tokenizer_is_written_next_to_checkpoints_and_outputs_of_a_split_are_forgotten(monkeypatch):
+    saved, reset = [], []
+    task = object.__new__(TextsTask)
+    task.encoder = SimpleNamespace(save=saved.append)
+    monkeypatch.setattr(metrics, "reset_meters", reset.append)
+    task.post_save("run/checkpoint_last.pt", 1)
+    task.post_validate(None, {}, None)
+    assert (saved, reset) == (["run"], ["valid"])
