@@ -72,3 +72,15 @@ def test_common_classes_are_at_least_two_names(mapping):
         comparison.same_classes(rows, rows, mapping)
     with toy.refused("3 rows"):
         comparison.compare(rows, rows.take(np.arange(2)), [rows.labels, rows.labels[:2]], 2)
+
+
+def test_labels_become_ids_of_the_common_classes():
+    def rows(classes, labels):
+        return Rows(("text",), [["x"] * len(labels)], np.array(labels), classes, np.zeros(len(labels), int), ["t"],
+                    [str(i) for i in range(len(labels))])  # fmt: skip
+
+    one, other = rows(["b", "a"], [0, 1, 1]), rows(["a", "b"], [0, 1])
+    classes, first, second = comparison.same_classes(one, other, None)
+    assert (classes, first.tolist(), second.tolist()) == (["a", "b"], [1, 0, 0], [0, 1])
+    with toy.refused("c, d", "--map"):
+        comparison.same_classes(rows(["a", "b", "c"], [0]), rows(["a", "b", "d"], [0]), None)

@@ -11,10 +11,11 @@ import toy
 from plugins.diagnostics import rank_aggregation, specifications
 
 
-def test_an_empty_list_of_specifications_is_refused(tmp_path):
-    (tmp_path / "s.yaml").write_text("[]")
-    with toy.refused("s.yaml"):
-        specifications.read(tmp_path / "s.yaml")
+def test_what_is_no_specification_is_refused(tmp_path):
+    for content, named in (("[]", "no specifications"), ("hello", "mapping"), ("[{}, 5]", "specification 1")):
+        (tmp_path / "s.yaml").write_text(content)
+        with toy.refused("s.yaml", named):
+            specifications.read(tmp_path / "s.yaml")
 
 
 def test_reciprocal_rank_fusion():
