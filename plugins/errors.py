@@ -2,6 +2,8 @@
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 LONGEST_VALUE = 200  # characters of a value in an error
@@ -27,6 +29,15 @@ def check(condition: object, message: str) -> None:
     """Raise a :class:`UserError` unless a condition is true."""
     if not condition:
         raise UserError(message)
+
+
+@contextmanager
+def located(place: object) -> Iterator[None]:
+    """Prefix the message of a :class:`UserError` in the block with the file or flag that it concerns."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error
 
 
 def shown(value: object, limit: int = LONGEST_VALUE) -> str:

@@ -86,6 +86,17 @@ def check_readable(path: str | Path, hint: str = "") -> None:
         raise UserError(f"{path}: not a regular file; write its content to a file and name that")
 
 
+def check_regular(path: str | Path) -> None:
+    """Raise an error unless it is a regular file; no pipe, for a file that is read more than once.
+
+    Raises:
+        UserError: as :func:`check_readable`, or it is a pipe.
+    """
+    check_readable(path)
+    if not os.path.isfile(path):
+        raise UserError(f"{path}: a pipe can be read only once; write its content to a file and name that")
+
+
 def not_utf8(
     path: str | Path, line: int | None = None, byte: int | None = None, offset: int = 0, unpacked: bool = False
 ) -> UserError:

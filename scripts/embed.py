@@ -67,6 +67,8 @@ def main() -> None:
             yield block, names[: len(read)], read
             del names[: len(read)]
 
+    if next(texts.lines(args.files), None) is None:
+        command.stop(f"{', '.join(args.files)}: no text")
     rows, width = vectors.write(args.output, blocks())
     print(f"written: {args.output} ({rows:,} vectors of {width} dimensions)")
 

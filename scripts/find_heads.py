@@ -49,7 +49,7 @@ def main() -> None:
     from plugins.analysis.attention import plots as attention_plots
     from plugins.analysis.attention.capture import sees_both_ways
     from plugins.analysis.attention.head_scores import score_heads
-    from plugins.errors import report_in_one_line
+    from plugins.errors import located, report_in_one_line
     from plugins.files import check_not_read, without_nan, write_json
     from plugins.hub.devices import move
 
@@ -61,7 +61,8 @@ def main() -> None:
     length = min(args.length, lm.model.max_positions())
     size = 0 if sees_both_ways(lm.model) else length
     texts = itertools.chain.from_iterable(read(lm, path, size, args.texts) for path in args.files)
-    scores = score_heads(lm, texts, length=length, seed=args.seed, bar=sys.stderr.isatty())
+    with located(", ".join(args.files)):
+        scores = score_heads(lm, texts, length=length, seed=args.seed, bar=sys.stderr.isatty())
     print(table(scores, args.best))
     title = f"Which patterns do the heads of {Path(args.checkpoint).name} have?"
     attention_plots.pattern_maps(args.output, scores, title)

@@ -23,7 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.output.exists():
         parser.error(f"{args.output} exists: remove it, or name another folder")
-    if not 0 < args.megabytes < float("inf"):
+    if args.megabytes <= 0:
         parser.error(f"--megabytes {args.megabytes} is not a positive number")
     return args
 

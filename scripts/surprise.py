@@ -49,7 +49,7 @@ def main() -> None:
     from plugins.analysis import surprise
     from plugins.analysis.metrics.surprisal import surprisal
     from plugins.analysis.report.passage import excerpt
-    from plugins.errors import check, report_in_one_line
+    from plugins.errors import check, located, report_in_one_line
     from plugins.files import check_not_read, read_text, write_json
     from plugins.hub.devices import move
 
@@ -60,7 +60,9 @@ def main() -> None:
     check(text.strip(), f"{path or 'TEXT'}: no text")
     lm = plugins.hub.load(args.checkpoint)
     move(lm.model, args.device)
-    found = surprise.numbers(lm, surprisal(lm, excerpt(lm, text.strip("\n\r"), args.tokens), args.choices))
+    with located(path or "TEXT"):
+        part = excerpt(lm, text.strip("\n\r"), args.tokens)
+    found = surprise.numbers(lm, surprisal(lm, part, args.choices))
     surprise.draw(args.output, found, f"Which tokens surprise {Path(args.checkpoint).name}?")
     known = [(bits, token) for bits, token in zip(found["bits"], found["tokens"], strict=True) if bits is not None]
     bits, token = max(known)

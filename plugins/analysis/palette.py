@@ -7,7 +7,11 @@ from collections.abc import Sequence
 # written in them too); markers distinguish them in grayscale.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#A3457F", "#B88600", "#56B4E9", "#707070")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GRAY = "#555555"  # color of notes and reference lines
+GRAY = "#555555"  # notes and reference lines
+GRID = "#dddddd"  # grid lines
+FAINT = "#bbbbbb"  # points that are not significant
+HIDDEN = "#ececec"  # attention that the mask forbids
+SEQUENTIAL = "cividis"  # colormap of numbers without a midpoint
 VARIANTS = ("baseline", "learned-clap", "alibi", "zero-clap")
 """The masked LM variants, which keep their colors in figures that do not show all of them."""
 

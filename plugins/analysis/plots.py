@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from plugins.analysis.canvas import head, label_ends, logarithmic, new_canvas, new_figure, put_title, save
-from plugins.analysis.palette import COLORS, GRAY, colors_of, markers_of
+from plugins.analysis.palette import COLORS, GRAY, GRID, SEQUENTIAL, colors_of, markers_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,7 +88,7 @@ def draw_bands(axes: "Axes", curves: Mapping[str, Band], names: Sequence[str]) -
         axes.plot(x, mean, linestyle=dashes, linewidth=1.6, marker=marker, markersize=4, **look)
         below, above = error if np.ndim(error) == 2 else (error, error)
         axes.fill_between(x, mean - below, mean + above, color=look["color"], alpha=0.2, linewidth=0)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.7)
+    axes.grid(axis="y", color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -133,7 +133,7 @@ def ranges(
         axes.errorbar(value, rows, xerr=(value - low, high - value), markersize=5, capsize=3, label=group, **look)
     axes.set(title=title, xlabel=xlabel, yticks=range(len(names)), yticklabels=names)
     axes.invert_yaxis()
-    axes.grid(axis="x", color="#dddddd", linewidth=0.7)
+    axes.grid(axis="x", color=GRID, linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
     save(figure, path, bbox_inches="tight", bbox_extra_artists=[legend])
@@ -171,7 +171,7 @@ def heat_map(
     """
     figure = new_canvas(max(8.0, 2.6 + 1.15 * len(columns)), max(4.8, 1.7 + 0.55 * len(rows)))
     axes = figure.add_subplot()
-    image = axes.imshow(values, cmap="cividis", aspect="auto", vmin=low)
+    image = axes.imshow(values, cmap=SEQUENTIAL, aspect="auto", vmin=low)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.set(ylabel=names[0], xlabel=names[1])

@@ -87,7 +87,8 @@ def report(parser: ArgumentParser, message: str) -> NoReturn:
         if "unrec" in message
         else []
     )
-    advice = f"did you mean {near[0]}?" if near else f"{os.path.basename(parser.prog)} ... --help lists the options"
+    program = (program_of(parser) or "train").replace("_", "-")
+    advice = f"did you mean {near[0]}?" if near else f"fairseq-{program} ... --help lists the options"
     parser.exit(2, f"error: {printable(message)}; {advice}\n")
 
 

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+
 from plugins.errors import UserError, shown
 
 from . import precision, unavailable
@@ -56,6 +58,10 @@ def check_numbers(cfg: Any) -> None:
     """Raise a UserError for a number that is out of range."""
     check_positive("--log-interval", [cfg.common.log_interval])
     check_positive("--update-freq", cfg.optimization.update_freq)
+    for section in (part for part in cfg.values() if isinstance(part, DictConfig)):
+        for name, value in OmegaConf.to_container(section, resolve=False).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserError(f"--{name.replace('_', '-')} must be a finite number, but is {value}")
     if not all(math.isfinite(rate) and rate >= 0 for rate in cfg.optimization.lr):
         raise UserError(f"--lr {list(cfg.optimization.lr)}: learning rates are finite numbers of at least 0")
 

@@ -7,6 +7,7 @@ from plugins.data.glue import reader, specs
 from plugins.data.text.records import BadRow, is_json, json_records
 from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError, check
+from plugins.files import check_regular
 
 LABELS = ("label", "gold_label", "labels", "target", "class", "score", "quality", "is_duplicate")
 TEXTS = (("sentence1", "sentence2"), ("#1 String", "#2 String"), ("premise", "hypothesis"), ("question1", "question2"),
@@ -72,8 +73,7 @@ def table_objects(path: Path) -> Iterator[tuple[int, dict]]:
     Raises:
         UserError: the file cannot be read, or a row is malformed.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
+    check_regular(path)
     if is_json(path):
         for line, row in json_records(path):
             if isinstance(row, BadRow):

@@ -1,5 +1,7 @@
 """Read data sets and their splits from tables or from the files of a GLUE task, as lists and arrays."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from plugins.files import read_text
 from .columns import known_columns, table_objects, text_of
 
 UNLABELED = -1
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,10 @@ def class_ids(written: Sequence[str], paths: Sequence[str | Path]) -> tuple[np.n
         classes = sorted_classes(written)
     except UserError as error:
         raise UserError(f"{', '.join(map(str, paths))}: {error}") from None
+    folded = Counter(name.casefold() for name in classes)
+    alike = [repr(name) for name in classes if folded[name.casefold()] > 1]
+    if alike:
+        logger.warning("%s: the classes %s differ only in case", paths[0], ", ".join(alike)[:200])
     ids = {name: i for i, name in enumerate(classes)}
     return np.fromiter((ids[name] for name in written), np.int64, len(written)), classes
 

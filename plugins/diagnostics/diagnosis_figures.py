@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from plugins.analysis.canvas import new_canvas, put_title, save
-from plugins.analysis.palette import COLORS, GRAY
+from plugins.analysis.palette import COLORS, GRAY, GRID, SEQUENTIAL
 
 MANY = 5000  # number of points above which a map shows their density
 
@@ -69,7 +69,7 @@ def data_map(
         image = axes.hexbin(x, y, gridsize=60, bins="log", mincnt=1, vmin=0.4, cmap="Greys", linewidths=0)
         figure.colorbar(image, label="rows (log scale)", format=lambda value, _: f"{value:,.0f}")
     else:
-        image = axes.scatter(x, y, s=7, c=found["correctness"][known], cmap="cividis", linewidths=0)
+        image = axes.scatter(x, y, s=7, c=found["correctness"][known], cmap=SEQUENTIAL, linewidths=0)
         figure.colorbar(image, label="correctness (epochs in which the label was the answer)")
     if marked is not None and marked[known].any():
         own = marked[known]
@@ -205,6 +205,6 @@ def learning_curve(path: str | Path, sizes: np.ndarray, by_seed: np.ndarray, fit
 
 
 def _plain(axes, grid: str) -> None:
-    axes.grid(axis=grid, color="#dddddd", linewidth=0.7)
+    axes.grid(axis=grid, color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

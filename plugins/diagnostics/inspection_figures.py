@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from plugins.analysis.canvas import new_canvas, put_title, save
-from plugins.analysis.palette import COLORS, GRAY
+from plugins.analysis.palette import COLORS, FAINT, GRAY, GRID
 from plugins.analysis.plots import heat_map
 
 from .lexical import Association, Probe
@@ -55,7 +55,7 @@ def words(path: Path, found: Association, vocabulary: list[str], names: list[str
     kind = np.nan_to_num(found.z[judged], nan=-np.inf).argmax(1)  # the label that each word indicates
     count, share = found.count[judged], found.p[judged, kind] - prior[kind]
     strong = found.q[judged, kind] < q
-    axes.scatter(count[~strong], share[~strong], s=6, color="#bbbbbb", label="not significant", linewidths=0)
+    axes.scatter(count[~strong], share[~strong], s=6, color=FAINT, label="not significant", linewidths=0)
     for k, name in enumerate(names[: len(COLORS)]):
         own = strong & (kind == k)
         axes.scatter(count[own], share[own], s=14, color=COLORS[k], label=f"indicates {name}", linewidths=0)
@@ -84,7 +84,7 @@ def words(path: Path, found: Association, vocabulary: list[str], names: list[str
         if len(placed) == NAMED or not np.isfinite(score[place]):
             break
     put_title(axes, "Which words give the label away?", f"colored: false discovery rate below {100 * q:g} %")
-    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
@@ -107,7 +107,7 @@ def probe(path: Path, found: Probe) -> None:
     axes.minorticks_off()
     axes.set(xlabel="words", ylabel="usable information (bits per row)")
     put_title(axes, "How much of the label do a few words predict?", "logistic regression, out of fold, calibrated")
-    axes.grid(axis="y", color="#dddddd", linewidth=0.7)
+    axes.grid(axis="y", color=GRID, linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
     save(figure, path, bbox_inches="tight")

@@ -4,8 +4,9 @@ import subprocess
 import sys
 
 import pytest
+import toy
 
-from plugins.errors import UserError, check, find_user_error, printable, shortened, shown
+from plugins.errors import UserError, check, find_user_error, located, printable, shortened, shown
 
 
 def caught(function):
@@ -128,3 +129,10 @@ def test_a_condition_that_is_false_is_an_error():
     with pytest.raises(UserError) as error:
         check([], "--flag")
     assert str(error.value) == "--flag"
+
+
+def test_an_error_is_located_in_its_file():
+    with toy.refused("a.txt", "--lr"), located("a.txt"):
+        raise UserError("--lr is odd")
+    with pytest.raises(KeyError), located("a.txt"):
+        raise KeyError("a defect")

@@ -211,3 +211,13 @@ def test_json_has_null_for_nan_and_infinities():
     assert files.without_nan({"a": [float("nan"), 1.5, float("inf"), "x"], "b": {"c": 2}}) == {
         "a": [None, 1.5, None, "x"], "b": {"c": 2},
     }  # fmt: skip
+
+
+def test_a_pipe_is_no_regular_file(tmp_path):
+    (tmp_path / "a").touch()
+    files.check_regular(tmp_path / "a")
+    read, write = os.pipe()
+    for path in (f"/dev/fd/{read}", tmp_path, tmp_path / "none"):
+        with toy.refused(path):
+            files.check_regular(path)
+    os.close(read), os.close(write)

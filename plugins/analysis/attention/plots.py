@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from plugins.analysis.attention.names import STRONG, heads_in_order, readable, two_digits
 from plugins.analysis.canvas import new_canvas, save
-from plugins.analysis.palette import COLORS, GRAY
+from plugins.analysis.palette import COLORS, GRAY, HIDDEN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -155,7 +155,7 @@ def show(axes: "Axes", weights: np.ndarray, hidden: np.ndarray) -> "AxesImage":
     from matplotlib import colormaps
     from matplotlib.colors import PowerNorm
 
-    colors = colormaps["Blues"].with_extremes(bad="#ececec")
+    colors = colormaps["Blues"].with_extremes(bad=HIDDEN)
     return axes.imshow(np.ma.array(weights, mask=hidden), cmap=colors, norm=PowerNorm(0.5, 0, 1), aspect="equal",
                        interpolation="nearest")  # fmt: skip
 

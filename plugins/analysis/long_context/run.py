@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from plugins.analysis.language_model import LanguageModel
 from plugins.data import dictionaries
-from plugins.errors import UserError
+from plugins.errors import UserError, located
 from plugins.files import read_text, staging, write_json
 
 from . import figure
@@ -137,7 +137,8 @@ def tokens_of(lm: LanguageModel, content: str, text: Path) -> torch.Tensor:
     if not content.strip():
         raise UserError(f"{text}: no text")
     if not lm.fills_masks:
-        return lm.encode(content)
+        with located(text):
+            return lm.encode(content)
     return torch.cat([lm.encode(line)[1:-1] for line in content.splitlines() if line.strip()])
 
 

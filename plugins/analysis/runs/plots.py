@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from plugins.analysis.canvas import head, label_ends, new_canvas, put_title, save
-from plugins.analysis.palette import GRAY, colors_of
+from plugins.analysis.palette import GRAY, GRID, colors_of
 from plugins.analysis.plots import Band, draw_bands, ends_of
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def bars(
     axes.margins(x=0.1)
     axes.set_xlabel(xlabel)
     put_title(axes, title, note)
-    axes.grid(axis="x", color="#dddddd", linewidth=0.7)
+    axes.grid(axis="x", color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     if len(series) > 1:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from plugins.analysis.canvas import new_canvas, put_title, save
-from plugins.analysis.palette import GRAY, colors_of, markers_of
+from plugins.analysis.palette import GRAY, GRID, SEQUENTIAL, colors_of, markers_of
 from plugins.analysis.styles.effects import MIN_FOR_TSNE, Modulation, Plane
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def modulation_strength(path: str | Path, found: Modulation, styles: Sequence[st
                       linewidth=1.5)  # fmt: skip
         axes.set(title=kind, xlabel="layer, from 0", ylabel="distance from no change (RMS)" if place == 1 else None)
         axes.set_xticks(found.layers)
-        axes.grid(axis="y", color="#dddddd", linewidth=0.7)
+        axes.grid(axis="y", color=GRID, linewidth=0.7)
         axes.spines[["top", "right"]].set_visible(False)
     axes.set_ylim(bottom=0)
     figure.suptitle("How much each style changes, over all channels", fontsize=11.5, fontweight="bold")
@@ -205,7 +205,7 @@ def attention_differences(path: str | Path, moved: np.ndarray, styles: Sequence[
     for axes in grid.flat[len(styles) :]:
         axes.set_visible(False)
     for axes, name, values in zip(grid.flat, styles, moved, strict=False):
-        image = axes.imshow(values, cmap="cividis", vmin=0, vmax=moved.max() or 1.0, aspect="auto")
+        image = axes.imshow(values, cmap=SEQUENTIAL, vmin=0, vmax=moved.max() or 1.0, aspect="auto")
         axes.set_title(name, fontsize=10)
         axes.set_xticks(range(heads))
         axes.set_yticks(range(layers))

@@ -12,7 +12,7 @@ from plugins.data.embedding.specs import RowSpec
 from plugins.data.text.records import BadRow, is_json, json_records
 from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError
-from plugins.files import opened
+from plugins.files import check_regular, opened
 
 logger = logging.getLogger(__name__)
 
@@ -116,8 +116,7 @@ def read(path: str | Path, spec: RowSpec, split: str = "train", skip_bad_rows: b
 
 def _numbered(path: Path, spec: RowSpec, header: list | None):
     """Yield (line number, {column: value} or BadRow)."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
+    check_regular(path)
     if is_json(path):
         yield from json_records(path)
         return

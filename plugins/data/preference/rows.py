@@ -17,6 +17,7 @@ from plugins.data.embedding.vectors import text_hash
 from plugins.data.text.records import BadRow, is_json, json_records
 from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError
+from plugins.files import check_regular
 
 logger = logging.getLogger(__name__)
 
@@ -146,8 +147,7 @@ def read(path: str | Path) -> Preferences:
 
 
 def _rows(path: Path):
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
+    check_regular(path)
     if is_json(path):
         yield from json_records(path)
         return

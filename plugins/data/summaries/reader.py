@@ -10,7 +10,7 @@ from plugins.data.text import columnar
 from plugins.data.text.records import BadRow, check_name, check_whole, is_json, json_records, string_under
 from plugins.data.text.tables import check_delimiter, is_csv, table_rows
 from plugins.errors import UserError, shown
-from plugins.files import check_readable
+from plugins.files import check_readable, check_regular
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +50,8 @@ def locate(data: str, split: str) -> Path:
     path = Path(data)
     if path.is_file():
         return path
-    if not path.exists():
-        raise UserError(f"{path}: no such file or folder")
+    if not path.is_dir():
+        check_regular(path)
     names = [name + suffix for name in NAMES.get(split, (split,)) for suffix in SUFFIXES]
     found = [path / name for name in names if (path / name).is_file()]
     if not found and (first := columnar.find(path, NAMES.get(split, (split,)))):
@@ -175,7 +175,8 @@ def check_header(path: Path, header: list[str], columns: Columns, summaries: boo
     for name, flag, needed in wanted:
         if name not in header and (needed or columns.summary == name):
             there = shown(", ".join(header))[1:-1]
-            raise UserError(f"{path}:1: no column {shown(name)}, but {there}; name it: {flag}")
+            found = f"but {there}; name it: {flag}" if there else "since there is no header"
+            raise UserError(f"{path}:1: no column {shown(name)}, {found}")
         if header.count(name) > 1:
             raise UserError(f"{path}:1: {header.count(name)} columns are called {shown(name)}; rename all but one")
 

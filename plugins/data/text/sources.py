@@ -13,7 +13,7 @@ from plugins.data.text.documents import text_of
 from plugins.data.text.packed import PackedFile, packing, without_suffix
 from plugins.data.text.records import BadRow, check_name, is_json, json_records
 from plugins.errors import UserError
-from plugins.files import check_readable, not_utf8, packed_error
+from plugins.files import check_regular, not_utf8, packed_error
 
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".jsonl", ".ndjson")  # read in a folder; a named file may end in any
 CHUNK = 1 << 22  # bytes read at once: 16 MiB as code points
@@ -121,7 +121,7 @@ def files_in(folder: str) -> list[str]:
 
 
 def _check(file: str, reading: Reading) -> None:
-    check_readable(file)
+    check_regular(file)
     if not os.access(file, os.R_OK):
         raise UserError(f"{file}: permission denied")
     if os.path.getsize(file) == 0:

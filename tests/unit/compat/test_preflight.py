@@ -14,7 +14,7 @@ def run_of(tmp_path, **given):
     """The options of a run that are checked; dotted names are written with two underscores."""
     cfg = OmegaConf.create({
         "common": {"log_interval": 100}, "optimization": {"update_freq": [1], "lr": [0.1]},
-        "dataset": {"disable_validation": False},
+        "dataset": {"disable_validation": False}, "model": {"dropout": "${optimization.update_freq}", "size": "???"},
         "checkpoint": {"save_dir": str(tmp_path), "restore_file": "checkpoint_last.pt", "finetune_from_model": None,
                        "checkpoint_suffix": "", "best_checkpoint_metric": "loss"},
     })  # fmt: skip
@@ -53,6 +53,8 @@ def test_usual_options_pass(tmp_path):
         ({"common__log_interval": 0}, ["--log-interval", "0"]),
         ({"optimization__update_freq": [2, 0]}, ["--update-freq", "0"]),
         ({"optimization__lr": [0.1, float("nan")]}, ["--lr", "nan"]),
+        ({"optimization__clip_norm": float("nan")}, ["--clip-norm", "nan"]),
+        ({"model__dropout": float("inf")}, ["--dropout", "inf"]),
         ({"optimization__lr": [-0.1]}, ["--lr", "-0.1"]),
         ({"checkpoint__restore_file": "gone.pt"}, ["--restore-file gone.pt"]),
         ({"checkpoint__finetune_from_model": "gone.pt"}, ["--finetune-from-model gone.pt"]),

@@ -152,3 +152,11 @@ def test_whole_numbers_and_names_are_classes(tmp_path):
         a, b = labels.split()
         (tmp_path / "x.tsv").write_text(f"text\tlabel\na\t{a}\nb\t{b}\n")
         datasets.check_not_scores(datasets.read_files([tmp_path / "x.tsv"]))
+
+
+def test_classes_that_differ_only_in_case_are_named_in_a_warning(tmp_path, caplog):
+    (tmp_path / "train.csv").write_text("text,label\na,Pos\nb,pos\nc, neg \nd,neg\n")
+    assert datasets.read_files([tmp_path / "train.csv"]).classes == ["Pos", "neg", "pos"]
+    (record,) = caplog.records
+    toy.names(record.getMessage(), tmp_path / "train.csv", "'Pos'", "'pos'")
+    assert "neg" not in record.getMessage()
