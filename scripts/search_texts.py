@@ -55,6 +55,8 @@ def main() -> None:
     if not queries:
         raise UserError(f"{args.queries}: no queries; write one per line")
     stored, found = vectors.read(args.vectors), list(texts.lines(args.files))
+    if not found:
+        raise UserError(f"{', '.join(args.files)}: no text")
     places = {int(value): place for place, value in enumerate(stored.text_hash)}
     rows = [places.get(vectors.text_hash(text)) for _, text in found]
     if None in rows:

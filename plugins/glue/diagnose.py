@@ -72,6 +72,9 @@ def cells_of(rows: Rows, request: Request) -> tuple[dict[str, Cell], np.ndarray]
     groups = duplicates.find(duplicates.joined(texts), request.similarity).groups
     labels = (rows.labels if rows.scores is None else rows.scores)[train]
     row_folds = folds.stratified(labels, request.folds, groups, request.seed)
+    sizes = np.bincount(row_folds, minlength=request.folds)
+    check(sizes.all(), f"--folds {request.folds}: {len(np.unique(groups))} groups of near duplicates, which are not "
+          f"divided, leave a fold empty; give fewer folds, or a --similarity above {request.similarity:g}")  # fmt: skip
     names = [FULL, *request.inputs, *(["empty"] if request.null == "model" else [])]
     cells = {}
     for name in dict.fromkeys(names):

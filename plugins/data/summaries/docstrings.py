@@ -22,7 +22,7 @@ from plugins.data.text.prose import paragraphs, without_markup
 
 FORMAT = 1  # version of the cached pairs; changing it invalidates the cache
 SPLITS = ("train", "valid", "test")
-RECORDS_SIZE = 30_000_000  # bytes of all records, at least
+RECORDS_SIZE = 8_000_000  # bytes that the records of all splits take, about
 FEWEST_WORDS = 20  # minimum words of a body
 SUMMARY_WORDS = range(4, 31)
 _HELD_OUT = 5  # modules in a hundred for validation, and as many for testing

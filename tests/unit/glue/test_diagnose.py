@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import toy
 
 from plugins.diagnostics.datasets import Rows
+from plugins.errors import UserError
 from plugins.glue import diagnose
 
 
@@ -31,3 +33,16 @@ def test_calibration_of_predictions_by_a_bias(tmp_path):
     assert plain["calibration"] == "temperature" and plain["V_calibrated"] < -0.4
     assert shifted["calibration"] == "temperature and bias"
     assert shifted["V_calibrated"] == pytest.approx(0, abs=0.02) and shifted["V"] == plain["V"]
+
+
+@pytest.mark.parametrize("kinds", [("good",), ("good", "entirely different and bad")])
+def test_near_duplicates_that_leave_a_fold_empty_are_an_error(kinds):
+    lines = [f"the {kind} sentence about a thing that is long enough" for kind in kinds for _ in range(30)]
+    labels = np.arange(len(lines)) * 2 // len(lines)
+    rows = Rows(("x",), [lines], labels, ["no", "yes"], np.zeros(len(lines), np.int64), ["train"], lines, None)
+    for folds in (2, 3):
+        try:
+            cells, _ = diagnose.cells_of(rows, diagnose.Request(folds))
+            assert np.bincount(cells["full"].folds, minlength=folds).all()
+        except UserError as error:
+            toy.names(error, f"--folds {folds}")
