@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import signal
 import stat
 import sys
 from collections.abc import Callable, Iterable
@@ -273,12 +274,13 @@ def plugin_folder(folder: str) -> str:
 
 
 def run(main: Callable[[], int | None], interrupted: str = "\ninterrupted") -> None:
-    """Run a command; exit with one line after Ctrl-C, or if this Python lacks the project's packages.
+    """Run a command; exit with one line after Ctrl-C or SIGTERM, or if this Python lacks the project's packages.
 
     Args:
         main: the command; it returns its exit status, or None.
-        interrupted: what to print after Ctrl-C.
+        interrupted: what to print after Ctrl-C or SIGTERM, which both remove temporary files.
     """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status = main()
     except KeyboardInterrupt:
@@ -287,6 +289,8 @@ def run(main: Callable[[], int | None], interrupted: str = "\ninterrupted") -> N
         if error.name not in PACKAGES:
             raise
         sys.exit(f"error: {sys.executable} has no package {error.name!r}: {ACTIVATE}")
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if status:
         sys.exit(status)
 

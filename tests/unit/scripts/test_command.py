@@ -1,12 +1,14 @@
 """scripts/command.py: how every command ends, and its checks of arguments before the heavy imports."""
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 import toy
 
+from plugins import files
 from plugins.checkpoints import IN_A_FOLDER
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
@@ -266,3 +268,15 @@ def test_large_inputs_are_announced_with_their_size(command, tmp_path, name, cap
     command.announce("converting", tmp_path)
     command.announce("converting", tmp_path / "missing")
     assert capsys.readouterr().err == ""
+
+
+def test_after_sigterm_temporary_files_are_removed_and_the_command_ends_with_one_line(command, tmp_path):
+    def main():
+        with files.replacing(tmp_path / "a"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        command.run(main, "stopped: nothing was written")
+    assert ended.value.code == "stopped: nothing was written" and not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) == before
