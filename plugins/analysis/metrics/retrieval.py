@@ -101,10 +101,8 @@ def leave_one_out(vectors: np.ndarray, k: int, block: int = BLOCK) -> Iterator[t
 def majority(classes: np.ndarray, number: int) -> np.ndarray:
     """Return the most frequent class of each row (B, k) of neighbors; of equally frequent ones that of the nearer."""
     votes = np.zeros((len(classes), number))
-    k = classes.shape[1]
-    for place in range(k):
-        bonus = (k - place) / (k * (k + 1))  # all bonuses of a row sum to less than one vote
-        votes[np.arange(len(classes)), classes[:, place]] += 1 + bonus / k
+    for place in range(classes.shape[1]):  # a bonus exceeds all later ones together; all are below a vote
+        votes[np.arange(len(classes)), classes[:, place]] += 1 + 0.5 ** (place + 1)
     return votes.argmax(1)
 
 

@@ -22,7 +22,7 @@ NONE = -1  # the label of text that has none of the styles
 LENGTHS = (50, 100, 200, 500, 1000)  # characters of a window
 KINDS = ("letters", "shuffled", "mixture")  # kinds of text without style
 _UNSEEN = "\x00"  # replaces every character that the training text lacks
-_PRINTABLE = np.array([*(chr(code) for code in range(32, 127)), _UNSEEN])
+_PRINTABLE = np.array([*(chr(code) for code in range(32, 127)), _UNSEEN], object)  # an array of text drops a null
 _LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz "))
 
 

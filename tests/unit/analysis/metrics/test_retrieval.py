@@ -140,3 +140,65 @@ def test_other_seeds_draw_other_triplets():
     assert (retrieval.random_triplets(LABELS, 1) != retrieval.random_triplets(LABELS, 2)).any()
     one, two = (retrieval.hard_triplets(CLOUD, LABELS, seed=seed) for seed in (1, 2))
     assert (one != two).any()
+
+
+@pytest.mark.parametrize(
+    ("neighbors", "winner"),
+    [
+        ([1, 0, 0], 0),
+        ([1, 0], 1),
+        ([2, 1, 1, 2, 0], 2),
+        ([0, 1, 1, 0, 2], 0),
+        ([0, 2, 2, 1, 1], 2),
+        ([1, 1, 0, 0, 0], 0),
+    ],
+)
+def test_of_equally_frequent_classes_the_nearer_wins(neighbors, winner):
+    assert retrieval.majority(np.array([neighbors]), 3).tolist() == [winner]
+
+
+def test_accuracies_of_five_neighbors_are_those_of_a_majority():
+    """Against a vote over scikit-learn's neighbors, where one class has most of them."""
+    from collections import Counter
+
+    from sklearn.neighbors import NearestNeighbors
+
+    labels = np.arange(70) % 2  # five votes for two classes: no ties
+    nearest = NearestNeighbors(n_neighbors=6, metric="cosine").fit(CLOUD).kneighbors(CLOUD)[1][:, 1:]
+    votes = [Counter(labels[row].tolist()).most_common(1)[0][0] for row in nearest]
+    found = retrieval.class_metrics(CLOUD, labels)
+    assert found["knn_accuracy_5"] == pytest.approx(np.mean(votes == labels))
+    assert {name for name in found if name.startswith("knn")} == {"knn_accuracy_1", "knn_accuracy_5", "knn_accuracy_20"}
+
+
+def test_the_depth_of_a_large_class_is_its_size():
+    """Two classes of 35: R is 34."""
+    labels = np.arange(70) % 2
+    scores = retrieval.unit(CLOUD) @ retrieval.unit(CLOUD).T
+    np.fill_diagonal(scores, -2)
+    relevant = labels[np.argsort(-scores, axis=1)[:, :34]] == labels[:, None]
+    precision = relevant.cumsum(1) / np.arange(1, 35)
+    found = retrieval.class_metrics(CLOUD, labels, (1,))
+    assert found["r_precision"] == pytest.approx(relevant.mean())
+    assert found["map_at_r"] == pytest.approx((precision * relevant).sum(1).mean() / 34)
+
+
+def test_a_row_alone_in_its_class_is_not_searched_for_its_own_kind():
+    found = retrieval.class_metrics(LINE[:3], [0, 0, 1])
+    assert (found["r_precision"], found["map_at_r"], found["knn_accuracy_1"]) == pytest.approx((1, 1, 2 / 3))
+    assert found["ndcg_at_10"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("labels", [[0], [0, 1]])
+def test_two_rows_of_a_class_are_needed(labels):
+    with toy.refused(len(labels)):
+        retrieval.class_metrics(LINE[: len(labels)], labels)
+    assert retrieval.class_metrics(LINE[:2], [0, 0])["knn_accuracy_1"] == 1
+
+
+def test_triplets_are_drawn_by_the_seed():
+    default, other = retrieval.random_triplets(LABELS), retrieval.random_triplets(LABELS, 2)
+    assert (default == retrieval.random_triplets(LABELS, 1)).all() and (default != other).any()
+    hard = retrieval.hard_triplets(CLOUD, LABELS)
+    assert (hard == retrieval.hard_triplets(CLOUD, LABELS, 10, 1)).all() and (hard[:, :2] == default[:, :2]).all()
+    assert (hard != retrieval.hard_triplets(CLOUD, LABELS, 10, 2)).any()

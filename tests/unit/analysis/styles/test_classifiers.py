@@ -1,5 +1,6 @@
 """Style classifiers (judges): they recognize learned styles, and text without a style."""
 
+import re
 import string
 
 import numpy as np
@@ -127,3 +128,65 @@ def test_on_real_text_of_four_styles(kind):
     assert share(judge, letters, classifiers.NONE) > 0.95
     mixed = [classifiers.mix([test[i] for i in draw.permutation(4)], 200, 25, draw) for _ in range(200)]
     assert max(share(judge, mixed, label) for label in range(4)) < 0.25
+
+
+def test_an_unknown_kind_of_judge_is_an_error():
+    with pytest.raises(ValueError):
+        classifiers.StyleClassifier("forest", STYLES)
+
+
+def test_the_features_are_those_of_the_readme(judge):
+    """TF-IDF of one to four characters, of which the 50,000 most frequent that occur in three windows count."""
+    features, last = judge._pipeline[0], judge._pipeline[-1]
+    names = ("analyzer", "lowercase", "ngram_range", "min_df", "max_features", "sublinear_tf")
+    assert [features.get_params()[name] for name in names] == ["char", False, (1, 4), 3, 50_000, True]
+    if judge.kind == "svm":
+        assert last.get_params()["random_state"] == 0
+    else:
+        assert last.get_params()["alpha"] == 0.1 and last.get_params()["fit_prior"] is False
+
+
+def test_windows_have_five_lengths_unless_requested_otherwise(monkeypatch):
+    fitted = []
+
+    class Pipeline:
+        def fit(self, windows, labels):
+            fitted.append((windows, labels))
+            return self
+
+    monkeypatch.setattr(classifiers, "_pipeline", lambda kind, seed: Pipeline())
+    texts = {style: prose(style, 2000, 1) for style in STYLES}
+    classifiers.StyleClassifier("svm", STYLES).fit(texts)
+    windows, labels = fitted[0]
+    assert sorted({len(window) for window in windows}) == [50, 100, 200, 500, 1000]
+    assert np.bincount(labels).tolist() == [40 + 20 + 10 + 4 + 2] * 5, "as many of each kind without style"
+
+
+def test_random_letters_are_few_or_many_and_shuffled_text_keeps_its_letters():
+    draw = np.random.default_rng(0)
+    letters = classifiers.styleless("letters", [], 60, 60, draw)
+    counts = [len(set(window)) for window in letters]
+    assert min(counts) < 5 and max(counts) > 30 and all(len(window) == 60 for window in letters)
+    (shuffled,) = classifiers.styleless("shuffled", ["abcdefghij"], 10, 1, draw)
+    assert sorted(shuffled) == list("abcdefghij") != list(shuffled)
+
+
+def test_stretches_of_a_mixture_are_a_tenth_to_a_quarter_of_the_window():
+    draw = np.random.default_rng(0)
+    texts = ["a" * 500, "b" * 500, "c" * 500]
+    for window in classifiers.styleless("mixture", texts, 200, 30, draw):
+        runs = [len(run) for run in re.findall(r"a+|b+|c+", window)]
+        assert all(20 <= run < 50 for run in runs[:-1]) and len(set(window)) > 1 and len(window) == 200
+    for window in classifiers.styleless("mixture", texts[:2], 20, 9, draw):
+        assert [len(run) for run in re.findall(r"a+|b+", window)][0] == 5, "at least five characters"
+
+
+def test_whole_documents_are_parted_where_there_are_five_for_each_part():
+    documents = [letter * 10 for letter in "abcdefghij"]
+    assert classifiers.partition(documents, (0.5, 0.5)) == ["".join(documents[:5]), "".join(documents[5:])]
+    few = [letter * 10 for letter in "abcdefghi"]
+    assert [len(part) for part in classifiers.partition(few, (0.5, 0.5))] == [45, 45]
+
+
+def test_unknown_characters_are_one_symbol(judge):
+    assert judge._known(["aשée"]) == ["a\x00\x00e"]
