@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import torch
 import toy
 
 from plugins.analysis import surprise
+from plugins.analysis.metrics.surprisal import Surprisal
 
 
 def test_predictions_are_the_models_own(make_char_lm):
@@ -71,3 +73,36 @@ def test_one_token_is_too_few(monkeypatch, tmp_path, make_char_lm, run_script):
     with toy.refused("'a'", "two tokens"):
         run_script("surprise", tmp_path / "model.pt", "a", "-o", tmp_path / "s.png")
     assert not (tmp_path / "s.png").exists()
+
+
+class Words:
+    def __init__(self, fills_masks):
+        self.fills_masks = fills_masks
+
+    def tokens(self, ids):
+        return [f"w{int(i)}" for i in ids]
+
+
+@pytest.mark.parametrize(("masked", "kind"), [(False, "a perplexity of 4.0"), (True, "a pseudo-perplexity of 4.0")])
+def test_numbers_are_rounded_and_put_into_a_sentence(masked, kind):
+    nan = float("nan")
+    bits = torch.tensor([nan, 1.00049, 2.99951], dtype=torch.float64)
+    p = torch.tensor([[nan, nan], [0.500049, 0.25], [0.75, 0.125]], dtype=torch.float64)
+    given = Surprisal(torch.tensor([7, 8, 9]), bits, torch.tensor([[0, 0], [1, 2], [3, 4]]), p)
+    found = surprise.numbers(Words(masked), given)
+    assert found["tokens"] == ["w7", "w8", "w9"] and found["bits"] == [None, 1.0, 3.0]
+    assert found["mean"] == f"2.00 bits per token, {kind}." and found["note"].endswith(found["mean"])
+    assert found["truth"] == [None, 0.5, 0.125]
+    assert found["choices"] == [[], [("w1", 0.5), ("w2", 0.25)], [("w3", 0.75), ("w4", 0.125)]]
+    assert ("pseudo-likelihood" in found["note"]) == masked
+
+
+def test_five_choices_unless_requested_otherwise(make_char_lm):
+    found = surprise.predictions(make_char_lm(), "abc")
+    assert [len(choices) for choices in found["choices"]] == [0, 5, 5]
+    assert [len(choices) for choices in surprise.predictions(make_char_lm(), "abc", 2)["choices"]] == [0, 2, 2]
+
+
+@pytest.mark.parametrize(("count", "label"), [(14, "a" * 14), (15, "a" * 13 + "…")])
+def test_a_token_is_shown_up_to_fourteen_characters(count, label):
+    assert surprise.short("a" * count) == label

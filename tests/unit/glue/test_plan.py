@@ -172,3 +172,25 @@ def test_options_are_split_as_a_shell_does():
 def test_an_option_that_is_not_a_number_is_named():
     with toy.refused("--options", "--update-freq", "'two'"):
         command(rows(4), options="--update-freq two")
+
+
+def test_an_abbreviated_option_is_not_counted():
+    assert command(rows(*[12] * 1000), epochs=1, options="--batch 50")[1] == 63
+
+
+def test_optional_limits_are_passed_on_only_where_they_are_set():
+    words = command(rows(4))[0]
+    assert "--max-positions" not in words and "--max-tokens" not in words
+    words = command(rows(4), max_positions=32, max_tokens=64)[0]
+    assert words[words.index("--max-positions") + 1] == "32" and words[words.index("--max-tokens") + 1] == "64"
+
+
+def test_a_run_is_stored_and_read_back():
+    (run,) = plan.plan(["RTE"], [3], {}, {}, "MNLI")
+    row = run.as_row() | {"score": 0.5}
+    assert list(row) == ["task", "lr", "batch_size", "seed", "intermediate", "recipe", "score"]
+    assert plan.FineTuning.from_row(row) == run and row == {"score": 0.5}
+
+
+def test_a_frequency_of_zero_is_one_update_for_each_batch():
+    assert plan.frequencies("[4, 0,2]") == [4, 1, 2]

@@ -87,3 +87,54 @@ def test_the_published_table_is_written_only_for_its_tasks(tmp_path, monkeypatch
         assert ("PPL" in text) == published and "accuracy" in text
     row = runs.read_json_if_any(tmp_path / "out" / "results.json")["runs"][0]
     assert plan.FineTuning.from_row(row) == next(iter(results))
+
+
+def test_a_regression_has_its_losses_after_the_metrics_which_are_not_percents():
+    results, specs_of = cell("STS-B", scores=(0.25, 0.75))
+    for outcome, loss in zip(results.values(), (1.5, 2.5), strict=True):
+        values = {"pearson": outcome["score"], "spearmanr": 0.5, "combined_score": 0.5}
+        outcome["valid"]["valid"] = values | {"mse": loss, "published_loss": 0.125}
+        outcome["baseline"] = {"valid": {"mse": 3.0}}
+    rows = report.official_table(report.cells(results, specs_of))[1:]
+    names = [*specs.SPECS["STS-B"].metrics, "mse", "published_loss"]
+    assert [row[1] for row in rows] == names
+    assert rows[names.index("pearson")][2:5] == ["50.0", "25.0-75.0", report.NONE]
+    assert rows[names.index("mse")][2:5] == ["2.000", "1.500-2.500", "3.000"]
+    table = report.paper_table(report.cells(results, specs_of), None)
+    column = table[0].index("STS-B ↓")
+    assert [line[column] for line in table[1:3]] == ["0.125", "0.125-0.125"] and table[1][1] == report.NONE
+    assert table[1][table[0].index("CoLA")] == report.NONE
+
+
+def test_the_mismatched_split_is_a_row_of_its_own():
+    results, specs_of = cell("MNLI", scores=(0.5,))
+    for outcome in results.values():
+        outcome["valid"]["valid_mismatched"] = {"accuracy": 0.25}
+        outcome["baseline"]["valid_mismatched"] = {"accuracy": 0.125}
+    rows = report.official_table(report.cells(results, specs_of))[1:]
+    assert [(row[0], row[2], row[4]) for row in rows] == [("MNLI", "50.0", "50.0"), ("MNLI mismatched", "25.0", "12.5")]
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, "–"), (float("nan"), "–"), (0.25, "0.2"), (1, "1.0")])
+def test_a_number_has_its_decimals_or_is_a_dash(value, text):
+    assert report.number(value, 1) == text
+
+
+def test_every_run_is_a_line_of_comma_separated_values():
+    results, specs_of = cell(scores=(0.5, 0.75))
+    lines = report.as_csv(results, specs_of).splitlines()
+    assert lines[0] == (
+        "task,split,lr,batch_size,seed,intermediate,collapsed,loss,accuracy,mse,published_loss,"
+        "majority_accuracy,majority_mse,majority_published_loss"
+    )
+    assert lines[1:] == [f"RTE,valid,1e-05,16,{seed},,0,0.5,{score},,,0.5,," for seed, score in ((1, 0.5), (2, 0.75))]
+
+
+def test_the_best_run_has_the_highest_score_and_the_card_names_it():
+    (found,) = report.cells(*cell())["RTE"]
+    run, best = found.best
+    assert (run.seed, best["score"], found.score) == (2, 0.9, 0.2)
+    card = cards.model_card(found, "base.pt")
+    assert "| accuracy | 0.9000 | 0.2000 | 0.1000-0.9000 | 0.5000 |" in card
+    assert "- name: 0.9\n" in card and "value: 0.900000" in card and "seed 2." in card and "`base.pt`" in card
+    assert "Labels: 0: entailment, 1: not_entailment." in card and "0 of 3 runs" in card

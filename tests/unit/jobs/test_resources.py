@@ -88,3 +88,31 @@ def test_impossible_resources_are_refused(options, named):
     with pytest.raises(UserError) as error:
         Resources(**options)
     assert named in str(error.value)
+
+
+def test_without_options_one_job_of_one_thread_runs_here_for_a_day():
+    found = Resources()
+    assert (found.at_a_time, found.threads, found.cpu, found.launcher) == (1, 1, False, "local")
+    assert (found.gpus_per_job, found.timeout_min, found.partition, found.mem_gb) == (0, 1440, None, None)
+
+
+def test_jobs_use_a_gpu_that_is_there_unless_the_cpu_is_requested(monkeypatch):
+    with_gpus(monkeypatch, 2)
+    assert not Resources().on_cpu and Resources(cpu=True).on_cpu
+    assert how_many(10**9, cpu=True) != 2 or resources.free_memory() < 1e12
+    assert taken(resources.devices(1)) == ["cuda:0"]
+
+
+def test_gpus_hidden_from_torch_are_not_passed_on(monkeypatch):
+    with_gpus(monkeypatch, 1, "5,7")
+    assert resources.visible_gpus() == ["5"]
+
+
+def test_free_memory_is_that_of_the_system_or_half_of_all(monkeypatch, tmp_path):
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:   3 kB\n")
+    monkeypatch.setattr(resources, "Path", lambda path: tmp_path / path.rpartition("/")[2])
+    assert resources.free_memory() == 3072
+    monkeypatch.setattr(resources.os, "sysconf", {"SC_PAGE_SIZE": 10, "SC_PHYS_PAGES": 6}.__getitem__)
+    for text in ("MemTotal: 9 kB\n", None):
+        (tmp_path / "meminfo").unlink() if text is None else (tmp_path / "meminfo").write_text(text)
+        assert resources.free_memory() == 30

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 
 from plugins import locks
 from plugins.errors import UserError
-from plugins.jobs import Job, Resources, Runner, options, process
+from plugins.jobs import Job, Resources, Runner, options, process, runner
 from plugins.jobs.job import Note
 
 UPDATES = 4
@@ -235,3 +236,41 @@ def test_submitted_jobs_do_the_same(place):
         runner.run([Job("c", (str(program), f"{made}c", "bad"))])
     assert "badly" in str(error.value)
     assert (place / "out" / ".submitit").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_request_to_end_is_an_interruption_within_the_block_only():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), runner.interruptible():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_other_threads_do_not_handle_signals():
+    before, seen = signal.getsignal(signal.SIGTERM), []
+
+    def work():
+        with runner.interruptible():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+def test_the_bar_counts_the_jobs_of_all_calls_and_those_that_were_done(place, monkeypatch):
+    made = []
+
+    class Counted(runner.Progress):
+        def __init__(self, total, title):
+            made.append((total, title))
+            super().__init__(total, title)
+
+    monkeypatch.setattr(runner, "Progress", Counted)
+    run(place, job("a"), job("b"), title="models")
+    with Runner(place / "out", Resources(cpu=True), total=3) as found:
+        found.run([job("a")])
+        found.run([job("b")])
+        assert found._progress.finished == 2 and found.done([job("a"), job("c")]) == {"a"}
+    assert made == [(2, "models"), (3, "runs")]

@@ -6,7 +6,7 @@ import torch
 import toy
 
 from plugins import hub
-from plugins.analysis.attention import head_scores, patterns
+from plugins.analysis.attention import head_scores, names, patterns
 from plugins.analysis.attention.head_scores import excess, score_heads, uniform_excess
 from plugins.analysis.attention.patterns import BOTH_WAYS, CAUSAL, REPEATED, Batch
 
@@ -290,3 +290,37 @@ def test_fillers_are_not_drawn(toy_data, tmp_path):
 def test_another_seed_draws_other_sequences(make_char_lm):
     one, same, other = (next(head_scores.repeated(make_char_lm(), 12, 1, seed=seed)).tolist() for seed in (0, 0, 1))
     assert one == same != other
+
+
+def test_random_sequences_need_two_tokens_and_fit_the_length(make_char_lm):
+    lm = make_char_lm()
+    assert list(head_scores.repeated(lm, 3, 5, seed=0)) == []
+    assert [len(row) for row in head_scores.repeated(lm, 5, 2, seed=0)] == [4, 4]
+
+
+def test_batches_are_of_one_length_and_short_texts_are_left_out():
+    texts = [torch.zeros(n) for n in (3, 1, 2, 3, 3, 0, 2)]
+    assert [tuple(batch.shape) for batch in head_scores.batches(texts, 2)] == [(2, 3), (2, 2), (1, 3)]
+
+
+def test_fifty_sequences_and_a_thousand_replicates_unless_requested_otherwise(make_char_lm, monkeypatch):
+    made = []
+    kept = head_scores.StreamingBootstrap
+
+    def bootstrap(resamples, seed):
+        made.append((resamples, seed))
+        return kept(5, seed)
+
+    monkeypatch.setattr(head_scores, "StreamingBootstrap", bootstrap)
+    found = score_heads(make_char_lm(), ["abc"])
+    assert made == [(1000, 0)] * 2 and found["induction_head"]["texts"] == 50
+    assert found["previous_token_head"]["texts"] == 1
+
+
+def test_heads_are_named_from_the_highest_score_down():
+    found = {"score": np.array([[0.1, np.nan], [0.3, 0.1]]), "low": np.array([[0.05, 0.1], [0.0, np.nan]])}
+    assert names.heads_in_order(found) == [(0, 0), (1, 1)], "an interval that reaches 0 does not count"
+    assert names.heads_in_order(found, 0.1) == [(0, 0), (1, 1)] and names.heads_in_order(found, 0.11) == []
+    low = {"score": np.array([[0.01, 0.0099]]), "low": np.array([[0.001, 0.001]])}
+    assert names.heads_in_order(low) == [(0, 0)]
+    assert names.readable("my_own_head") == "my own" and names.readable("induction_head") == "induction"

@@ -1,5 +1,7 @@
 """Loss by length: windows, sliding windows on the same tokens, and the limits of tables."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,12 @@ import torch.nn.functional as F
 import toy
 
 from plugins import hub
-from plugins.analysis.long_context import causal
+from plugins.analysis.long_context import causal, losses, masked
 from plugins.analysis.long_context.losses import evaluate, scheme_of, summary, trained_length
 from plugins.analysis.long_context.masked import EDGES, nearest_visible
 from plugins.analysis.long_context.windows import Settings
 from plugins.data.dictionaries import MASK
+from plugins.modules.decoder import Decoder
 
 BLOCK = 16  # of the toy character LMs
 SETTINGS = Settings((16, 32, 64), windows=5, stride=4)
@@ -178,3 +181,85 @@ def test_distance_to_the_64th_nearest_visible_token():
 def test_distance_with_fewer_visible_tokens_is_that_to_the_farthest():
     assert nearest_visible(np.array([False, True, False, False])).tolist() == [2]
     assert nearest_visible(np.array([True, True])).tolist() == [2, 2]
+
+
+def test_the_speed_is_of_the_windows_alone(make_char_lm, monkeypatch):
+    lm = make_char_lm(positions="alibi")
+    times = iter([10.0, 14.0] * 3)
+    monkeypatch.setattr(losses.time, "perf_counter", lambda: next(times))
+    monkeypatch.setattr(losses, "peak_megabytes", lambda device: 7.0)
+    for row in evaluate(lm, text(lm), SETTINGS):
+        assert (row["tokens_per_second"], row["peak_mb"]) == (4 * 64 / 4, 7.0)
+
+
+def test_a_text_one_token_longer_than_the_longest_window_is_enough(make_char_lm):
+    lm = make_char_lm(positions="alibi")
+    assert evaluate(lm, text(lm, 65), SETTINGS)[0]["windows"]["n"] == 1
+    with toy.refused(64):
+        evaluate(lm, text(lm, 64), SETTINGS)
+
+
+def test_a_model_without_positions_of_this_package_is_named():
+    with toy.refused("Linear"):
+        scheme_of(SimpleNamespace(model=torch.nn.Linear(1, 1)))
+
+
+def test_scaling_begins_beyond_the_trained_length(make_char_lm, monkeypatch):
+    lm = make_char_lm(positions="alibi")
+    scaled = []
+    scheme = scheme_of(lm)
+    rescale = type(scheme).rescale
+    monkeypatch.setattr(
+        type(scheme), "rescale", lambda self, to: scaled.append((to.kind, to.factor)) or rescale(self, to)
+    )
+    lm.model.train()
+    evaluate(lm, text(lm), Settings((8, 32), windows=2, stride=4), "linear")
+    assert scaled == [("linear", 1.0), ("linear", 2.0), ("none", 1.0)] and lm.model.training
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_losses_do_not_depend_on_how_many_logits_are_computed_at_once(make_char_lm, monkeypatch, rows):
+    lm = make_char_lm(positions="alibi")
+    windows = text(lm)[:40].view(2, 20)
+    with torch.no_grad():
+        whole = causal.losses_of(lm, windows)
+        monkeypatch.setattr(causal, "LOGITS_AT_ONCE", rows * len(lm.dictionary))
+        np.testing.assert_allclose(causal.losses_of(lm, windows), whole, atol=1e-6)
+    assert whole.shape == (2, 19)
+
+
+def test_a_sliding_cache_leaves_the_model_without_a_window(make_char_lm):
+    lm = make_char_lm(positions="alibi")
+    evaluate(lm, text(lm), SETTINGS)
+    assert [part.window for part in lm.model.modules() if isinstance(part, Decoder)] == [None]
+
+
+def test_masks_depend_on_the_seed_and_their_share_alone():
+    tokens = torch.arange(4000)
+    one, again, other = (masked.masks_of(tokens, Settings((8,), seed=seed)) for seed in (1, 1, 2))
+    assert torch.equal(one, again) and not torch.equal(one, other)
+    assert one.float().mean().item() == pytest.approx(0.15, abs=0.02)
+
+
+def test_tokens_masked_in_mid_window_are_the_same_at_every_length(masked_lm, monkeypatch):
+    """The loss of a token is its number: the same tokens have the same mean."""
+    tokens = torch.arange(5, 405)
+    monkeypatch.setattr(masked, "losses_of", lambda lm, text, masks: text[masks].double().numpy())
+    settings = Settings((32, 64), windows=4, stride=16, mask_prob=0.5, seed=3)
+    short, long = (masked.sliding(masked_lm, tokens, length, settings)["sliding"] for length in (32, 64))
+    np.testing.assert_array_equal(short, long)
+    masks = masked.masks_of(tokens, settings)
+    centers = torch.linspace(32, 400 - 32, 4).long()
+    expected = [(tokens[c - 8 : c + 8][masks[c - 8 : c + 8]]).double().mean().item() for c in centers.tolist()]
+    np.testing.assert_allclose(short, expected)
+
+
+def test_bins_of_distances_hold_each_masked_token_once(masked_lm, monkeypatch):
+    tokens = torch.arange(5, 405)
+    monkeypatch.setattr(masked, "losses_of", lambda lm, text, masks: text[masks].double().numpy())
+    found = masked.windows(masked_lm, tokens, 34, Settings((34, 66), windows=3, mask_prob=0.5))
+    masks = masked.masks_of(tokens, Settings((34,), mask_prob=0.5))
+    parts = [tokens[i : i + 64][masks[i : i + 64]].double().mean().item() for i in (0, 64, 128)]
+    np.testing.assert_allclose(found.losses, parts)
+    assert found.tokens == 6 * 34 and found.edges[0] == (0, 33) and found.edges[-1] == (96, None)
+    assert found.bins.shape == (7, 3) and np.isnan(found.bins[-1]).all(), "no more than 32 tokens of text"

@@ -2,11 +2,13 @@
 
 import json
 import statistics
+from types import SimpleNamespace
 
 import pytest
+import torch
 import toy
 
-from plugins.analysis.long_context import memory
+from plugins.analysis.long_context import figure, memory, run
 from plugins.analysis.long_context.figure import conclusion, draw
 from plugins.analysis.long_context.run import check_lengths, tokens_in
 from plugins.analysis.runs import grids
@@ -209,3 +211,50 @@ def test_the_example_trains_every_scheme_of_the_decoder_with_each_seed():
     runs = grids.read_grid(toy.ROOT / "examples/long_context/grids/characters.yaml", "DATA").runs
     schemes = [run.arguments[run.arguments.index("--positions") + 1] for run in runs]
     assert sorted(schemes) == sorted(3 * list(DECODER_SCHEMES))
+
+
+def test_a_table_has_a_line_for_each_model_and_length():
+    loss = {"mean": 2.0, "low": 1.5, "high": 2.5}
+    row = {"length": 1024, "times": 1.5, "windows": loss, "sliding": loss | {"low": None}, "tokens_per_second": 1234.5}
+    lines = run.table({"a": [row | {"peak_mb": 99.6}, {"length": 2048, "times": 3.0, "limit": 1024}]}).splitlines()
+    assert lines[0].split() == "model length times windows (nats) sliding (nats) tokens/s peak MB".split()
+    assert lines[1] == "a      1,024   1.5x   2.000 (1.500-2.500)  2.000           1,234     100"
+    assert lines[2] == "a      2,048   3x     table ends at 1024"
+
+
+def test_a_text_is_encoded_line_by_line_for_a_masked_lm(tmp_path):
+    lm = SimpleNamespace(fills_masks=True, encode=lambda line: torch.tensor([0, len(line), 9, 2]))
+    assert run.tokens_of(lm, "ab\n \nabc\n", tmp_path).tolist() == [2, 9, 3, 9]
+    lm = SimpleNamespace(fills_masks=False, encode=lambda text: torch.tensor([len(text)]))
+    assert run.tokens_of(lm, "ab\n\nc", tmp_path).tolist() == [5]
+
+
+def test_a_masked_lm_is_not_compared_with_a_causal_one():
+    one, two = (
+        SimpleNamespace(fills_masks=fills, dictionary=SimpleNamespace(symbols=["a"])) for fills in (True, False)
+    )
+    with toy.refused("first", "second"):
+        run.check_same_tokens("first", one, "second", two)
+    run.check_same_tokens("first", one, "second", one)
+
+
+@pytest.mark.parametrize("length", ["8", "1x", "1.0x", "123456789"])
+def test_the_shortest_lengths_are_accepted(length):
+    run.check_lengths([length])
+
+
+@pytest.mark.parametrize(("low", "high", "mean", "words"), [
+    (-0.1, 0.0, -0.05, "unchanged"), (0.0, 0.1, 0.05, "unchanged"), (0.001, 0.008, 0.0049, "unchanged"),
+    (0.001, 0.009, 0.0051, "0.01 nats higher"), (-0.4, -0.2, -0.3, "0.30 nats lower"),
+])  # fmt: skip
+def test_a_change_is_in_words(low, high, mean, words):
+    assert figure.verdict({"low": low, "high": high, "mean": mean}) == words
+
+
+def test_the_note_counts_runs_and_passages_and_names_the_tables_that_end():
+    rows = [{"times": 1.0, "runs": 1, "sliding": {"n": 5}}]
+    assert "over 5 passages" in figure.note({"a": rows}) and "x:" not in figure.note({"a": rows})
+    rows = [{"times": 1.0, "runs": 3, "sliding": {"n": 5}}, {"times": 4.0, "limit": 16}]
+    note = figure.note({"a": rows, "b": rows[:1]})
+    assert "3 runs and 5 passages" in note and note.endswith("table of a")
+    assert "0 passages" in figure.note({"d": [{"times": 4.0, "limit": 8}]})

@@ -1,12 +1,14 @@
 """ROUGE against the rouge-score package, and in scripts that it does not support."""
 
 import random
+import sys
 import time
 import unicodedata
 
 import numpy as np
 import pytest
 import torch
+import toy
 
 pytest.importorskip("rouge_score")
 
@@ -134,3 +136,39 @@ def test_intervals_have_their_nominal_coverage():
 def test_scores_are_plain_floats():
     assert all(type(value) is float for value in rouge.score("a b", "a c").values())
     assert not isinstance(rouge.mean([rouge.score("a", "a")])["rouge1"], torch.Tensor)
+
+
+def test_intervals_are_percentiles_of_a_thousand_samples():
+    scores = [dict.fromkeys(rouge.KINDS, value) for value in (0.0, 1.0)]
+    assert rouge.intervals(scores) == rouge.intervals(scores, 1) == dict.fromkeys(rouge.KINDS, (0.0, 1.0))
+    many = [dict.fromkeys(rouge.KINDS, i / 100) for i in range(101)]
+    low, high = rouge.intervals(many, seed=3)["rougeL"]
+    half = 1.96 * 0.2915 / 101**0.5
+    assert (low, high) == pytest.approx((0.5 - half, 0.5 + half), abs=0.006)
+    assert rouge.intervals(many) != rouge.intervals(many, seed=3)
+
+
+def test_differences_are_of_the_same_texts():
+    one, two = ([dict.fromkeys(rouge.KINDS, value) for value in values] for values in ((0.5, 0.75), (0.25, 1.0)))
+    assert [entry["rouge2"] for entry in rouge.differences(one, two)] == [0.25, -0.25]
+    with pytest.raises(ValueError):
+        rouge.differences(one, two[:1])
+    assert rouge.mean(iter(one)) == dict.fromkeys(rouge.KINDS, 0.625)
+
+
+@pytest.mark.parametrize("stem", [True, False])
+def test_words_are_stemmed_unless_requested_otherwise(stem):
+    found = rouge.score("running dogs", "run dog", stem)
+    assert found == dict.fromkeys(rouge.KINDS, float(stem))
+    assert rouge.score("running dogs", "run dog") == dict.fromkeys(rouge.KINDS, 1.0)
+
+
+def test_words_of_four_letters_are_stemmed():
+    assert rouge.Words().tokenize("cats éats") == ["cat", "éats"]
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    rouge.scorer.cache_clear()
+    monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)
+    with toy.refused("rouge-score"):
+        rouge.scorer()

@@ -7,7 +7,7 @@ import torch
 import toy
 
 from plugins import hub
-from plugins.analysis.metrics.surprisal import surprisal
+from plugins.analysis.metrics.surprisal import Surprisal, surprisal
 
 
 @pytest.fixture(scope="module", params=["baseline", "zero_clap"])
@@ -61,3 +61,41 @@ def test_too_short_a_text_is_one_line(make_char_lm, text):
 def test_a_mask_has_no_surprisal(masked_lm):
     with toy.refused("<mask>"):
         surprisal(masked_lm, "the <mask>")
+
+
+def test_perplexity_is_two_to_the_mean_bits():
+    bits = torch.tensor([math.nan, 1.0, 3.0])
+    assert Surprisal(bits, bits, bits, bits).perplexity == 4
+
+
+def test_choices_are_at_most_the_vocabulary(make_char_lm):
+    lm = make_char_lm()
+    found = surprisal(lm, "abc", k=10**6)
+    assert found.choices.shape == (3, lm.logits("ab").size(1))
+    assert found.probabilities[1:].sum(1).tolist() == pytest.approx([1, 1])
+    assert surprisal(lm, "abc").choices.shape == (3, 5)
+
+
+def test_a_text_may_be_as_long_as_a_masked_lm_takes(masked_lm, monkeypatch):
+    text = "the river follows a garden ."
+    count = len(masked_lm.encode(text))
+    monkeypatch.setattr(masked_lm.model, "max_positions", lambda: count)
+    assert len(surprisal(masked_lm, text).ids) == count
+    monkeypatch.setattr(masked_lm.model, "max_positions", lambda: count - 1)
+    with toy.refused(count, count - 1):
+        surprisal(masked_lm, text)
+
+
+def test_special_tokens_alone_are_refused(masked_lm):
+    with toy.refused("text"):
+        surprisal(masked_lm, "")
+
+
+def test_a_model_stays_in_its_mode(masked_lm):
+    expected = surprisal(masked_lm, "the river").bits.nan_to_num()
+    masked_lm.model.train()
+    try:
+        assert torch.equal(surprisal(masked_lm, "the river").bits.nan_to_num(), expected), "without dropout"
+        assert masked_lm.model.training
+    finally:
+        masked_lm.model.eval()

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 from torch import nn
 
@@ -107,3 +108,31 @@ def test_the_data_are_named():
 
 def test_durations():
     assert [card.duration(s) for s in (5, 75.4, 3599.6)] == ["0 min 5 s", "1 min 15 s", "1 h 0 min"]
+
+
+def test_a_checkpoint_without_a_dataclass_config_has_its_arguments():
+    from argparse import Namespace
+
+    state = {"args": Namespace(arch="roberta_base", lr=[0.5], dropout=0.25, seed=3, update_freq=[1])}
+    found = dict(card.training(state))
+    assert found["Peak learning rate"] == "0.5" and found["Dropout"] == "0.25" and found["Seed"] == "3"
+    assert "Batches per update" not in found and "Updates" not in found
+
+
+@pytest.mark.parametrize(("bits", "shown"), [(49.9, True), (50.0, False), (0.0, True)])
+def test_an_astronomic_perplexity_is_not_shown(bits, shown):
+    facts = dict(card.losses({"cfg": {}, "extra_state": {"val_loss": bits, "best": bits}}))
+    assert ("Perplexity" in facts) == shown and facts["Validation"] == f"{bits:.3f} bits" and len(facts) == 2 + shown
+
+
+@pytest.mark.parametrize(("value", "text"), [((1000, 0.5), "1,000, 0.5"), (True, "True"), (1e-5, "1e-05"), ("a", "a")])
+def test_options_are_shown_with_separators(value, text):
+    assert card.shown(value) == text
+
+
+def test_the_groups_of_a_card_have_facts(make_char_lm):
+    lm = make_char_lm()
+    found = card.model_card(lm, STATE, "a/b/c.txt")
+    assert [group["name"] for group in found["card"]] == ["Architecture", "Parameters", "Data", "Losses", "Training"]
+    assert found["card"][2]["facts"] == [("This page reads", "b/c.txt")]
+    assert [group["name"] for group in card.model_card(lm, {"model": {}})["card"]] == ["Architecture", "Parameters"]

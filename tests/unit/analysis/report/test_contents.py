@@ -212,3 +212,39 @@ def test_samples_without_a_style_are_those_of_the_style_none(make_char_lm):
 
 def test_the_temperature_nearest_to_08_is_shown_first(make_char_lm):
     assert contents.samples(make_char_lm(), "a", [0.5, 1.0, 0.9], 3, seed=1)["chosen"] == 2
+
+
+def test_the_model_is_one_line():
+    def card(**facts):
+        return [{"facts": list({"Architecture": "x", "All": "5"}.items())}, {"facts": list(facts.items())}]
+
+    assert contents.lead(card()) == "x · 5 parameters"
+    full = card(Layers="2", **{"Heads per layer": "4", "Updates": "9"})
+    assert contents.lead(full) == "x · 2 layers of 4 heads · 5 parameters · 9 updates"
+    assert contents.lead(card(Layers="2")) == "x · 5 parameters"
+
+
+def test_gather_reads_as_much_as_its_options_say(make_char_lm, monkeypatch):
+    seen = {}
+
+    def head_maps(lm, text, count, seed):
+        seen.update(heads=(len(text), count, seed))
+
+    monkeypatch.setattr(contents, "head_maps", head_maps)
+    monkeypatch.setattr(contents, "predictions", lambda lm, text: seen.update(surprise=len(text)))
+    monkeypatch.setattr(contents, "style_ribbon", lambda lm, text: seen.update(ribbon=len(text)))
+    monkeypatch.setattr(contents, "samples", lambda lm, *given: seen.update(samples=given))
+    lm = make_char_lm(block_size=128)
+    contents.gather(lm, {"model": {}}, "name", "abcdefgh" * 100)
+    assert seen == {
+        "heads": (800, 100, 1), "surprise": 256, "ribbon": 400, "samples": ("", (0.2, 0.5, 0.8, 1.0, 1.2), 400, 1),
+    }  # fmt: skip
+    report = contents.gather(lm, {"model": {}}, "name", "abcdefgh" * 100, pattern_texts=0)
+    assert report["patterns"] is None and len(report["attention"]["tokens"]) == 64
+
+
+def test_a_text_with_masks_is_shown_from_its_start():
+    lm = Subwords()
+    prose = "CHAPTER\nIt was the best of times, it was the worst of times, said the book.\n"
+    assert contents.chosen_passage(lm, prose)[1].startswith("It was")
+    assert contents.chosen_passage(lm, prose + "<mask>")[1].startswith("CHAPTER")

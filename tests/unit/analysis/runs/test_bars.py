@@ -64,3 +64,17 @@ def test_a_file_without_speeds_is_refused(tmp_path, rows):
     (tmp_path / "s.json").write_text(f'{{"rows": {rows}}}')
     with toy.refused("s.json"):
         bars.read_speeds(tmp_path / "s.json")
+
+
+def test_a_score_without_a_number_is_nan_and_the_conditions_keep_their_order():
+    found = evaluation(None, given=0.5, error=None)
+    series = bars.consistency({"a": [found], "b": [evaluation(0.5)]})
+    assert list(series) == ["with a prompt of the style", "with the style given"]
+    values, errors = series["with a prompt of the style"]
+    assert math.isnan(values[0]) and values[1] == 0.5 and math.isnan(errors[0][0])
+
+
+def test_series_of_one_value_are_one_series():
+    one, two = ((np.array([value]), np.full((2, 1), value / 2)) for value in (1.0, 3.0))
+    names, (values, errors) = bars.one_by_one({"a": one, "b": two})
+    assert (names, values.tolist(), errors.tolist()) == (["a", "b"], [1, 3], [[0.5, 1.5], [0.5, 1.5]])

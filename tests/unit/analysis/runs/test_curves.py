@@ -52,3 +52,9 @@ def test_the_band_of_one_run_has_no_width():
 def test_intervals_without_speed_do_not_count():
     lines = [inner(1, "0", "2"), inner(2, "0", "3"), inner(3, "0", "4"), inner(4, "1", "10")]
     assert runs.summarize(read_log(lines)).tokens_per_second == 1.0
+
+
+def test_a_curve_is_of_its_stage_alone():
+    records = read_log([inner(5, "10"), valid(5, "9.5")])
+    assert runs.curve(records, "ppl")[1].tolist() == [9.5] and runs.curve(records, "wps")[1].tolist() == []
+    assert runs.curve(records, "wps", "train_inner")[1].tolist() == [10]

@@ -96,3 +96,31 @@ def test_trained_parameters_are_reported_next_to_all():
     got = grid_tables.numbers([record(1, 2.0)], 100, 7)
     assert (got["parameters"], got["trained"]) == (100, 7)
     assert math.isnan(grid_tables.numbers([record(1, 2.0)], 100)["trained"])
+
+
+def test_summaries_are_scored_at_the_lowest_loss():
+    records = [record(1, 4.0, rouge1=0.1), record(2, 2.0, rouge1=0.3), record(3, 3.0, rouge1=0.2)]
+    got = grid_tables.numbers(records, 10)
+    assert got["rouge1"] == 0.3 and math.isnan(got["rouge2"])
+    assert math.isnan(grid_tables.numbers([record(1, 4.0), record(2, 3.0, rouge1=0.5)], 1)["rouge1"]), (
+        "not at each loss"
+    )
+
+
+def test_the_best_and_the_last_perplexity():
+    got = grid_tables.numbers([record(1, 3.0, ppl=8.0), record(2, 2.0, ppl=4.0), record(3, 2.5, ppl=5.0)], 1)
+    assert (got["perplexity"], got["last_perplexity"]) == (4, 5)
+
+
+def test_a_map_may_have_empty_cells(read):
+    grid = read("base: x\naxes: {--layers: [1, 2], --heads: [1, 2]}")
+    entries = grid_tables.aggregate([(run, dict.fromkeys(grids.COLUMNS, 1.0)) for run in grid.runs[:3]])
+    ((values, _, _),) = grid_tables.matrices(entries, grid.axes)[0].values()
+    assert np.isnan(values[1, 1]) and np.nansum(values) == 3
+
+
+def test_equal_whole_numbers_have_no_error_and_equal_losses_do(results):
+    run = results[0][0]
+    two = [(run, dict.fromkeys(grids.COLUMNS, 2.0)), (run, dict.fromkeys(grids.COLUMNS, 2.0))]
+    line = grid_tables.markdown(grid_tables.aggregate(two), (), ["nats", "updates"]).splitlines()[2]
+    assert line == "| 2.0000 ± 0.0000 | 2 |"

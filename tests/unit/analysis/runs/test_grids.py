@@ -75,3 +75,23 @@ def test_a_missing_file_is_named(tmp_path):
 def test_every_example_is_a_grid(path):
     grid = grids.read_grid(path, data="data")
     assert grid.runs and all(run.updates > 0 for run in grid.runs)
+
+
+def test_columns_are_the_files_or_the_usual_ones(read):
+    assert read("base: x").columns == ("nats", "bits", "last_nats", "parameters", "seconds", "tokens_per_second")
+    assert read("base: x\ncolumns: [bits]").columns == ("bits",) and read("base: x").title == "g"
+    assert read("base: x").axes == () and read("base: x\nrows: {a: y}").axes == ("row",)
+
+
+def test_arguments_may_be_lists_and_a_row_may_add_none(read):
+    grid = read("base: [x, 'a b', 3]\nrows: {plain: , more: [--y, 1]}")
+    assert [run.arguments for run in grid.runs] == [("x", "a b", "3"), ("x", "a b", "3", "--y", "1")]
+    assert [run.updates for run in grid.runs] == [0, 0] and grid.runs[0].max_update == "0"
+
+
+def test_data_without_a_place_is_not_needed(read):
+    assert read("base: x").runs[0].arguments == ("x",)
+    with toy.refused("seeds"):
+        read("base: x\nseeds: []")
+    with toy.refused("seeds"):
+        read("base: x\nseeds: [1.5]")

@@ -87,3 +87,35 @@ def test_validation_is_the_first_split_whatever_it_is_called():
     assert groups.curve_of(LoggedRun(Path("x"), records, None, "log"), "loss", VALID)[0].tolist() == [10, 20]
     more = records + run(stage=VALID, updates=(5, 6)).records
     assert groups.curve_of(LoggedRun(Path("x"), more, None, "log"), "loss", VALID)[0].tolist() == [5, 6]
+
+
+def test_a_name_is_made_distinct_by_at_most_three_options_or_a_number():
+    options = ({"a": 1, "b": 1, "c": 1, "d": 1}, {"a": 2, "b": 2, "c": 2, "d": 2})
+    found = groups.group([run("x/a_seed1", **options[0]), run("y/a_seed1", **options[1])])
+    assert [c.name for c in found] == ["a (a=1, b=1, c=1)", "a (a=2, b=2, c=2)"]
+    one, two = run("x/a_seed1"), run("y/a_seed1")
+    two.options["extra"] = {"new": 1}
+    assert [c.name for c in groups.group([one, two])] == ["a (1)", "a (new=1)"]
+
+
+def test_options_of_hydra_and_of_no_consequence_do_not_count():
+    found = groups.flat({"common": {"seed": 1, "fp16": True}, "hydra": {"x": 1}, "_name": None, "task": {"data": "d"}})
+    assert found == {"common.fp16": "True", "_name": "None", "task.data": "d"} and groups.flat(None) == {}
+
+
+def test_runs_of_several_names_are_called_by_all_of_them():
+    (found,) = groups.group([run("x/a_seed1", seed=1), run("x/b_seed2", seed=2)])
+    assert found.name == "a, b" and [r.path for r in found.runs] == [Path("x/a_seed1"), Path("x/b_seed2")]
+
+
+def test_runs_without_a_folder_are_not_joined():
+    one, two = run("one/part.log"), run("two/part.log")
+    for each in (one, two):
+        each.options["checkpoint"] = None
+    (found,) = groups.group([one, two])
+    assert len(found.runs) == 2 and groups.seed_of(LoggedRun(Path("x"), [], None, "log")) is None
+
+
+@pytest.mark.parametrize(("path", "name"), [("runs/seed1", "runs"), ("runs/big_seed1/seed1", "big"), ("a/x.txt", "x")])
+def test_a_folder_of_a_seed_alone_is_called_as_the_one_above(path, name):
+    assert groups.name_of(path) == name

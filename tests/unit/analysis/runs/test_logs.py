@@ -172,3 +172,41 @@ def test_a_folder_with_neither_is_an_error_that_explains_how_to_keep_a_log(tmp_p
         logs.read_run(tmp_path)
     with toy.refused():
         logs.read_run(tmp_path / "nowhere")
+
+
+def test_trained_parameters_are_counted_apart():
+    line = LOG_PREFIX + "fairseq_cli.train | num. shared model params: 1,234,567 (num. trained: 1,000)"
+    assert logs.count_parameters([line], trained=True) == 1000
+
+
+def stored(**changes):
+    meters = [(1, "loss", "AverageMeter", {"sum": 6.0, "count": 3}), (2, "wps", "TimeMeter", {"n": 5}),
+              (3, "odd", "AverageMeter", {"sum": float("nan"), "count": 1}),
+              (4, "none", "AverageMeter", {"sum": 0.0, "count": 0})]  # fmt: skip
+    state = {"optimizer_history": [{"num_updates": 3}, {"num_updates": 7}],
+             "extra_state": {"metrics": {"train": meters}, "val_loss": 2.5}, "cfg": None}  # fmt: skip
+    return state | changes
+
+
+def test_a_checkpoint_has_means_and_the_metric_that_chooses_it():
+    train, valid_ = logs.records_of(stored(cfg={"checkpoint": {"best_checkpoint_metric": "ppl"}}))
+    assert train == Record("train", {"loss": 2.0, "num_updates": 7.0})
+    assert valid_ == Record("valid", {"ppl": 2.5, "num_updates": 7.0})
+    assert logs.records_of(stored())[1].values == {"loss": 2.5, "num_updates": 7.0}
+    assert logs.records_of(stored(extra_state=None)) == []
+    assert [r.stage for r in logs.records_of(stored(extra_state={"val_loss": 0.0}))] == ["valid"], "0 is a loss"
+
+
+def test_a_log_that_cannot_be_opened_is_named(tmp_path):
+    (tmp_path / "a.log").write_text("x")
+    (tmp_path / "a.log").chmod(0)
+    with toy.refused(tmp_path / "a.log"):
+        logs.read_run(tmp_path / "a.log")
+
+
+def test_checkpoints_come_by_their_updates_and_the_last_one_first_among_equals(tmp_path):
+    for name, updates, seed in (("checkpoint_2_9.pt", 9, 1), ("checkpoint_last.pt", 9, 2), ("checkpoint_1_5.pt", 5, 3)):
+        save(tmp_path / name, updates)
+        state = torch.load(tmp_path / name)
+        torch.save(state | {"cfg": {"common": {"seed": seed}}}, tmp_path / name)
+    assert [state["cfg"]["common"]["seed"] for state in logs._checkpoints(tmp_path)] == [2, 1, 3]

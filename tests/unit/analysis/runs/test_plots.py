@@ -1,6 +1,7 @@
 """Drawings of runs: the upper limit of the axis."""
 
 import numpy as np
+import pytest
 
 from plugins.analysis.runs import plots as run_plots
 
@@ -48,3 +49,22 @@ def test_curves_are_labeled_at_their_ends_with_their_last_values(tmp_path, monke
     run_plots.band_panels(tmp_path / "x.png", panels, "title", "loss")
     labels = [[text.get_text() for text in axes.texts] for axes in kept[0].axes]
     assert labels == [["only here 1.00"], ["a 4.00"]] and not kept[0].legends
+
+
+def test_the_scale_begins_at_a_twentieth_of_each_curve_with_a_little_room():
+    curves = {"a": curve([50, 500, 1000], [9, 4, 3]), "b": curve([49, 1000], [99, 4])}
+    assert run_plots.top_of({"": curves}) == pytest.approx(9 + 0.05 * 6)
+    assert run_plots.top_of({"": {"a": curve([50, 1000], [9, 3])}}) is None, "nothing is above it"
+
+
+@pytest.mark.parametrize(("error", "level"), [(0.049, False), (0.051, True)])
+def test_a_difference_of_two_standard_errors_is_one(error, level):
+    """The errors of both curves count: sqrt(.03^2 + .04^2) is .05."""
+    curves = {"a": band([3.0], error * 0.6), "b": band([3.1], error * 0.8)}
+    assert ("level" in run_plots.conclusion(curves, "loss")) == level
+
+
+def test_equal_rounded_values_are_level():
+    curves = {"a": band([3.0], 0), "b": band([3.004], 0)}
+    assert "level" in run_plots.conclusion(curves, "loss")
+    assert "a has the lowest" in run_plots.conclusion(curves, "loss", decimals=3)

@@ -194,3 +194,35 @@ def test_a_style_may_be_called_none(make_char_lm):
     lm = make_char_lm(styles=("none", "wild"))
     assert isinstance(lm, CharLM)
     assert len(effects.forced_perplexity(lm, {"t": effects.windows_of(lm, TEXT, 1)})["t"]) == 4
+
+
+def test_thirty_points_are_projected_by_tsne_and_fewer_by_pca(monkeypatch):
+    made = []
+
+    class TSNE:
+        def __init__(self, components, **options):
+            made.append((components, options))
+
+        def fit_transform(self, vectors):
+            return vectors[:, :2]
+
+    monkeypatch.setattr("sklearn.manifold.TSNE", TSNE)
+    vectors = np.random.default_rng(0).normal(size=(100, 3))
+    assert effects.flatten(vectors[:30]).method == "t-SNE" and effects.flatten(vectors[:29]).method == "PCA"
+    effects.flatten(vectors, seed=5)
+    assert made == [(2, {"perplexity": perplexity, "init": "pca", "random_state": seed})
+                    for perplexity, seed in ((29 / 3, 1), (30.0, 5))]  # fmt: skip
+
+
+def test_the_shares_of_the_variance_are_those_of_the_two_axes():
+    points = np.array([[3.0, 0, 0], [-3, 0, 0], [0, 2, 0], [0, -2, 0], [0, 0, 1], [0, 0, -1]])
+    assert effects.flatten(points).shares == pytest.approx((18 / 28, 8 / 28))
+    assert effects.flatten(np.ones((2, 1))).shares == (0.0,)
+
+
+def test_half_of_the_total_variation_counts_as_moved(make_char_lm, monkeypatch):
+    """Two styles that attend to different keys alone: each is a half away from their mean."""
+    lm = make_char_lm(styles=STYLES)
+    weights = np.stack([np.eye(4), np.eye(4)[::-1]])[:, None, None]
+    monkeypatch.setattr(effects, "attention_under_styles", lambda lm, tokens: weights)
+    assert effects.attention_differences(lm, torch.zeros(2, 17)).tolist() == [[[[0.5]], [[0.5]]]] * 2

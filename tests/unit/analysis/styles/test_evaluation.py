@@ -186,3 +186,27 @@ def test_success_above_the_base_rate_is_by_style():
     found = evaluation.transfer({0: ["aaaa"], 1: ["bbab"]}, first_letter, 1, base=np.array([0.25, 0.5, 0.25]))
     assert found["above_base"] == {0: 0.75, 1: 0.25}
     assert found["confusion"] == [[4, 0, 0], [1, 3, 0]]
+
+
+def test_no_windows_have_no_consistency_or_agreement():
+    for style in (0, None):
+        assert math.isnan(evaluation.consistency(np.array([]), style))
+    assert math.isnan(evaluation.agreement([], [])["kappa"]) and evaluation.agreement([], [])["n"] == 0
+    assert math.isnan(evaluation.agreement([1, 1], [1, 1])["kappa"]), "chance alone"
+    assert evaluation.base_rates(["a"], lambda windows: np.zeros(0, int), 9, 2).tolist() == [0, 0, 0]
+
+
+def test_one_style_has_no_wrong_one():
+    found = evaluation.style_cost(lambda style: torch.ones(2, 3), true=0, styles=1)
+    assert list(found) == ["true", "inferred", "none"]
+
+
+def test_batches_of_64_windows_make_no_difference():
+    windows = torch.randint(0, 5, (70, 4), generator=torch.Generator().manual_seed(2))
+    whole = evaluation.nats(Causal(), windows)
+    assert whole.shape == (70, 3)
+    torch.testing.assert_close(whole[65:], evaluation.nats(Causal(), windows[65:]))
+    forced = evaluation.nats(Causal(), windows, torch.tensor([1.0, 0]))
+    torch.testing.assert_close(forced[65:], evaluation.nats(Causal(), windows[65:], torch.tensor([1.0, 0])))
+    labels = torch.zeros(70, dtype=torch.long)
+    assert np.sum(evaluation.head_accuracy(Causal(), windows, labels, [4])["confusion"]) == 70

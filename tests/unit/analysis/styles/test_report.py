@@ -51,3 +51,59 @@ def test_a_model_without_styles_is_reported_by_its_loss():
 
 def test_a_single_value_has_no_standard_error_and_an_empty_list_no_text():
     assert report.shown(score(0.5, n=1)) == "0.500" and report.shown(None) == "" and report.shown(score(0.5, 0)) == ""
+
+
+def entry(mean):
+    return {"success": score(mean), "over_seeds": score(mean + 0.01, n=1)}
+
+
+FULL = {
+    "checkpoint": "c.pt", "styles": ["a", "b"], "chance": 0.5, "sees_the_future": False,
+    "loss": {"one_pass": score(1.0), "honest": score(2.0), "gap": score(1.0), "tokens": 1234},
+    "head": {"accuracy": {8: score(0.5)}},
+    "cost": {"a": {"true": score(2.0), "inferred": score(2.5), "none": score(3.0)}},
+    "judges": {"svm": {
+        "accuracy": {50: score(0.8), 100: score(0.9)},
+        "consistency": {"real": {"asked_style": {50: score(0.6), 100: score(0.7)}}},
+        "transfer": {"given": entry(0.25) | {"nearest": entry(0.75)}},
+    }},
+    "agreement": {"real": {"share": 0.5, "kappa": 0.25, "n": 4}},
+}  # fmt: skip
+
+
+def test_tables_have_every_number():
+    lines = report.tables(FULL).splitlines()
+    for line in (
+        "c.pt, styles: a, b",
+        "| loss, nats per character over 1,234 |  |",
+        "| in one pass (the same, because the model is causal) | 1.000 ± 0.010 |",
+        "| honest less one pass | 1.000 ± 0.010 |",
+        "| 8 | 0.500 ± 0.010 |",
+        "| nats per character, text of | true | inferred | none | wrong | wrong minus true |",
+        "| a | 2.000 ± 0.010 | 2.500 ± 0.010 | 3.000 ± 0.010 |  |  |",
+        "| judge: svm; chance 0.50; windows of | 50 | 100 |",
+        "| accuracy on unseen text | 0.800 ± 0.010 | 0.900 ± 0.010 |",
+        "| consistency of real, asked style | 0.600 ± 0.010 | 0.700 ± 0.010 |",
+        "| given | 0.250 ± 0.010 | 0.260 | 0.750 ± 0.010 | 0.760 |",
+        "| real | 0.500 | 0.250 |",
+    ):
+        assert line in lines
+    assert not any("trained with later text" in line for line in lines)
+
+
+def test_tables_of_a_model_that_sees_the_future_say_so():
+    text = report.tables({"checkpoint": "c", "styles": [], "sees_the_future": True, "loss": FULL["loss"]})
+    assert "styles: none" in text and "not a likelihood" in text and "No samples are judged" in text
+    quiet = FULL["judges"]["svm"] | {"transfer": {}}
+    assert "style reached" not in report.tables(FULL | {"judges": {"svm": quiet}})
+
+
+def test_the_ceiling_is_of_the_judged_windows_or_else_of_the_longest():
+    other = RESULT | {"options": {"window": 100}}
+    assert "real text 0.90" in report.headline(other)[1]
+    assert "real text 0.97" in report.headline({k: v for k, v in RESULT.items() if k != "options"})[1]
+
+
+def test_the_cost_of_one_style_has_no_wrong_one():
+    lines = report.headline(RESULT | {"cost": {"a": {"true": score(2.0)}}})
+    assert "2.000 nats" in lines[4] and "wrong" not in lines[4]

@@ -73,3 +73,17 @@ def test_the_same_seed_draws_the_same_text(make_char_lm):
     lm = make_char_lm(styles=STYLES)
     one, same, other = (Sampling([seed], 1, 12).generate(lm, REAL, STYLES, True)["given"][seed] for seed in (1, 1, 2))
     assert one == same != other and torch.is_tensor(lm.encode(one[0][0]))
+
+
+def test_samples_are_drawn_at_the_usual_temperature_from_the_likeliest(make_char_lm, monkeypatch):
+    seen = []
+
+    def draw(logits, temperature, top_k, generator):
+        seen.append((logits.shape, temperature, top_k, generator.initial_seed()))
+        return logits.argmax(-1, keepdim=True)
+
+    monkeypatch.setattr("plugins.analysis.styles.samples.sampling.draw", draw)
+    made = Sampling([5], 2, 3).generate(make_char_lm(), REAL, STYLES, given=False)
+    vocabulary = len(make_char_lm().dictionary)
+    assert set(seen) == {((6, vocabulary), 0.8, 200, 5)} and len(seen) == 2 * 3
+    assert all(len(text) == 3 for text in made["free"][5][0])

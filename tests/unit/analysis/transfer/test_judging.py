@@ -38,3 +38,11 @@ def test_ndcg_of_gains_above_the_lowest_score():
 def test_other_sources_are_named():
     with toy.refused("d"):
         judging.regret({"a": 1.0, "d": 2.0}, {"a": 1.0})
+
+
+def test_one_source_is_tried_unless_more_are_requested():
+    predicted = {"a": 2.0, "b": 1.0, "c": 3.0}
+    assert judging.regret(predicted, ACTUAL) == judging.regret(predicted, ACTUAL, 1) == pytest.approx(0.5)
+    assert judging.chance_regret(ACTUAL) == judging.chance_regret(ACTUAL, 1)
+    with toy.refused("none"):
+        judging.regret({}, {})

@@ -71,3 +71,16 @@ def test_chance_is_the_mean_over_all_choices():
 def test_rankings_of_other_sources_are_refused():
     with toy.refused("c", "d"):
         judging.regret({"a": 1, "b": 2, "d": 3}, SCORES)
+
+
+def test_no_rows_have_no_information_and_unused_parameters_none_either():
+    used, unused = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(3))
+    found = task_embeddings.fisher_diagonal({"a": used, "b": unused}, [lambda: (used * 2).sum()])
+    assert found["a"].tolist() == [4, 4] and found["b"].tolist() == [0, 0, 0] and found["a"].dtype == np.float64
+    assert task_embeddings.fisher_diagonal({"a": used}, [])["a"].tolist() == [0, 0]
+
+
+def test_zeros_are_similar_to_nothing_and_equal_arrays_to_each_other():
+    assert task_embeddings.cosine(np.zeros(2), np.ones(2)) == 0
+    assert task_embeddings.cosine(np.array([[3.0], [4]]), np.array([[6.0], [8]])) == pytest.approx(1)
+    assert task_embeddings.text_embedding(np.array([[1, 2], [3, 6]])).tolist() == [2, 4]
