@@ -175,14 +175,14 @@ def test_a_head_is_a_perceptron_with_one_hidden_layer():
 
 def test_scores_are_standardized_by_each_heads_training_rows():
     rows = Rows(("t",), [list("abcd")], np.zeros(4, int), ["a"], np.zeros(4, int), ["train"], list("abcd"),
-                np.array([1.0, 3, 5, 5]))  # fmt: skip
+                np.array([1.0, 5, 5, 5]))  # fmt: skip
     scores, scale = frozen.targets_of(rows, [np.array([0, 1]), np.array([2, 3])], torch.device("cpu"))
-    assert scores.tolist() == [1, 3, 5, 5] and scale.tolist() == [[2, 1], [5, 1]]
+    assert scores.tolist() == [1, 5, 5, 5] and scale.tolist() == [[3, 2], [5, 1]]
     setting = Setting(Path("."), Path("."), [1], {}, {}, True, None)
     made = frozen.Heads(torch.zeros(4, 2), (scores, scale), 1, setting, 2)
-    assert made.logits(made.x)[:, 0, 0].tolist() == [2, 5], "a head that learned nothing answers the mean"
+    assert made.logits(made.x)[:, 0, 0].tolist() == [3, 5], "a head that learned nothing answers the mean"
     logits = torch.tensor([[[4.0], [2.0]], [[5.0], [3.0]]])
-    assert made.losses(logits, torch.tensor([[2.0, 2], [5, 5]])).tolist() == [[4, 0], [0, 4]]
+    assert made.losses(logits, torch.tensor([[2.0, 2], [5, 5]])).tolist() == [[1, 0], [0, 4]]
 
 
 def test_texts_are_encoded_once_and_kept(tmp_path, monkeypatch):

@@ -104,3 +104,9 @@ def launchers_queue(jobs, cpu):
     free = queue.SimpleQueue()
     free.put((jobs, cpu))
     return free
+
+
+def test_submitit_is_named_where_it_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with toy.refused("--launcher submitit"):
+        launchers.launcher(Resources(launcher="submitit"), tmp_path)
