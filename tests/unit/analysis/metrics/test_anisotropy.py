@@ -78,3 +78,49 @@ def test_equal_vectors_use_no_dimension():
 def test_large_vectors_have_a_finite_partition_score():
     assert anisotropy.partition_score(1000 * E) == pytest.approx(0, abs=1e-12)
     assert anisotropy.partition_score(1e-9 * E) == pytest.approx(1)
+
+
+def test_the_mean_norm_is_that_of_the_vectors_themselves():
+    assert anisotropy.geometry(np.array([[3.0, 4], [0, 1]]))["mean_norm"] == 3
+
+
+@pytest.mark.parametrize("scale", [1, 1000])
+def test_the_partition_score_is_finite_at_any_scale(scale):
+    assert 0 <= anisotropy.partition_score(scale * E) <= 1
+
+
+def test_the_partition_score_compares_both_directions_of_each_axis():
+    """A line: exp(-1) + exp(3) along it, exp(1) + exp(-3) against it, and 2 across it."""
+    found = anisotropy.partition_score(np.array([[-1.0, 0], [3, 0]]))
+    assert found == pytest.approx(2 / (np.exp(-1) + np.exp(3)))
+
+
+def test_whitening_can_remove_the_mean_alone_or_everything():
+    np.testing.assert_allclose(anisotropy.whiten(E, 0), E - E.mean(0), atol=1e-6)
+    np.testing.assert_allclose(anisotropy.whiten(E, 2), 0, atol=1e-6)
+    np.testing.assert_array_equal(anisotropy.whiten(E), anisotropy.whiten(E, 1))
+    with toy.refused("--whiten -1"):
+        anisotropy.whiten(E, -1)
+
+
+def test_pairs_are_drawn_by_the_seed_and_never_of_a_row_with_itself(monkeypatch):
+    """The uniformity of opposite rows is -8; with itself a row would add exp(0)."""
+    monkeypatch.setattr(anisotropy, "PAIRS", 14)
+    assert anisotropy.uniformity(E) == anisotropy.uniformity(E, seed=1) != anisotropy.uniformity(E, seed=2)
+    opposite = np.array([[1.0, 0], [-1, 0]])
+    monkeypatch.setattr(anisotropy, "PAIRS", 0.5)
+    monkeypatch.setattr(anisotropy.np.random, "default_rng", lambda seed: Draw())
+    assert anisotropy.uniformity(opposite) == pytest.approx(-8)
+
+
+class Draw:
+    """The lowest numbers in the range."""
+
+    def integers(self, low, high, count):
+        return np.full(9, low)
+
+
+def test_all_pairs_are_taken_up_to_the_limit(monkeypatch):
+    monkeypatch.setattr(anisotropy, "PAIRS", 15)
+    monkeypatch.setattr(anisotropy.np.random, "default_rng", None)
+    assert anisotropy.uniformity(E) == pytest.approx(-2.24866699)

@@ -67,3 +67,43 @@ def test_k_means_has_a_seed():
     one, again, other = (clustering.k_means(vectors, 12, seed, 1) for seed in (0, 0, 1))
     assert (one == again).all() and (one != other).any()
     assert sorted(set(one)) == list(range(12))
+
+
+def test_agreement_is_that_of_scikit_learn():
+    from sklearn import metrics
+
+    classes, clusters = [0, 0, 1, 1, 2, 2], [0, 0, 1, 2, 2, 2]
+    found = clustering.agreement(classes, clusters)
+    assert found["ami"] == pytest.approx(metrics.adjusted_mutual_info_score(classes, clusters))
+    assert found["ari"] == pytest.approx(metrics.adjusted_rand_score(classes, clusters))
+
+
+def test_scores_are_means_over_five_seeds_of_ten_starts_with_their_deviation(monkeypatch):
+    calls = []
+
+    def k_means(vectors, clusters, seed, starts):
+        calls.append((clusters, seed, starts))
+        return np.array([0, 0, 1, 1]) if seed % 2 else np.zeros(4)
+
+    monkeypatch.setattr(clustering, "k_means", k_means)
+    found = clustering.clustering_metrics(np.eye(4), [5, 5, 7, 7])
+    assert calls == [(2, seed, 10) for seed in range(5)]
+    assert (found["ari"], found["ari_std"]) == pytest.approx((0.4, 0.24**0.5))
+    clustering.clustering_metrics(np.eye(4), [5, 5, 7, 7], seeds=1, starts=3, clusters=4)
+    assert calls[-1] == (4, 0, 3)
+
+
+def test_as_many_clusters_as_rows_are_possible():
+    assert clustering.clustering_metrics(np.eye(3), [0, 1, 2], seeds=1)["homogeneity"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("rows", "sampled"), [(60, False), (61, True)])
+def test_ten_samples_of_many_rows_are_clustered(monkeypatch, rows, sampled):
+    monkeypatch.setattr(clustering, "LARGE", 60)
+    monkeypatch.setattr(clustering, "SAMPLE", 30)
+    seen, agreement = [], clustering.agreement
+    monkeypatch.setattr(clustering, "agreement", lambda *given: seen.append(len(given[0])) or agreement(*given))
+    labels = np.arange(rows) % 3
+    vectors = np.random.default_rng(1).normal(size=(rows, 4)) + 20 * np.eye(4)[labels]
+    found = clustering.clustering_metrics(vectors, labels)
+    assert found["ami"] == pytest.approx(1) and seen == ([30] * 10 if sampled else [rows] * 5)

@@ -47,3 +47,29 @@ def test_of_many_ratings_pairs_are_drawn(monkeypatch):
 def test_no_comparisons_have_no_metrics():
     found = preference.of_pairs(np.full((2, 4), NAN))
     assert tuple(found) == preference.COMPARED and np.isnan(list(found.values())).all()
+
+
+def test_comparisons_that_are_all_ties_have_no_metrics():
+    found = preference.of_pairs(np.full((2, 4), NAN))
+    assert list(found) == list(preference.COMPARED) and np.isnan(list(found.values())).all()
+    assert list(preference.of_ratings(np.ones((3, 4)))) == list(preference.RATED)
+
+
+def test_pairs_of_many_ratings_are_drawn_by_the_seed(monkeypatch):
+    draw = np.random.default_rng(0)
+    ratings = draw.integers(0, 5, 200)
+    rows = np.stack([ratings + draw.normal(size=200), ratings, draw.random(200), np.arange(200)], 1)
+    whole = preference.of_ratings(rows)
+    monkeypatch.setattr(preference, "PAIRS", 200 * 199 // 2)
+    assert preference.of_ratings(rows) == whole, "no more pairs than the limit: all of them"
+    monkeypatch.setattr(preference, "PAIRS", 200 * 199 // 2 - 1)
+    found = preference.of_ratings(rows)
+    assert found["accuracy"] == pytest.approx(whole["accuracy"], abs=0.02) and found != whole
+    assert found == preference.of_ratings(rows, seed=1) != preference.of_ratings(rows, seed=2)
+
+
+def test_equal_scores_count_half_in_either_order():
+    rows = np.array([[0.5, 2, 4, 0], [0.5, 1, 9, 1], [0.9, 3, 1, 2]])
+    found = preference.of_ratings(rows)
+    assert (found["accuracy"], found["length_accuracy"]) == pytest.approx((2.5 / 3, 0))
+    assert (found["mean_reward"], found["min_reward"], found["max_reward"]) == pytest.approx((1.9 / 3, 0.5, 0.9))
