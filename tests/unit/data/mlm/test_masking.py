@@ -238,7 +238,7 @@ def test_the_hash_is_splitmix64():
 
 
 def test_masks_are_the_same_in_every_version():
-    """A resumed run sees the masks that it would have seen; the numbers are those of the first release."""
+    """A resumed run sees the masks that it would have seen; the numbers were recorded from an earlier run."""
     tokens = np.arange(4, 34).reshape(2, 15)
     inputs, target = masked(tokens, masking(prob=0.5, leave=0.2, random=0.3), epoch=3, seed=7)
     assert inputs.tolist() == [

@@ -186,7 +186,7 @@ def test_sizes_and_epochs_are_reported_to_fairseq():
 
 
 def test_windows_are_the_same_in_every_version():
-    """A resumed run sees the windows that it would have seen; the numbers are those of the first release."""
+    """A resumed run sees the windows that it would have seen; the numbers were recorded from an earlier run."""
     found = RandomWindows(split(500, 300), 8, PAD, seed=5, most=100)
     found.set_epoch(2)
     assert found.locate(np.array([0, 1, 7]))[1].tolist() == [709, 592, 68]
