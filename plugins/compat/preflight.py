@@ -11,7 +11,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -59,7 +59,7 @@ def check_numbers(cfg: Any) -> None:
     check_positive("--log-interval", [cfg.common.log_interval])
     check_positive("--update-freq", cfg.optimization.update_freq)
     for section in (part for part in cfg.values() if isinstance(part, DictConfig)):
-        for name, value in OmegaConf.to_container(section, resolve=False).items():
+        for name, value in cast(dict[str, Any], OmegaConf.to_container(section, resolve=False)).items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise UserError(f"--{name.replace('_', '-')} must be a finite number, but is {value}")
     if not all(math.isfinite(rate) and rate >= 0 for rate in cfg.optimization.lr):
