@@ -43,6 +43,8 @@ def test_scripts_take_their_options(words, monkeypatch):
     if words[0].startswith("scripts/"):
         script = runpy.run_path(str(toy.ROOT / words[0]), run_name="parsed")
         script.get("parse_args", script.get("parse"))(words[1:])
+    elif words[0] == "-c":
+        compile(words[1], "the page", "exec")
     else:
         assert (toy.ROOT / words[0]).is_file()
 

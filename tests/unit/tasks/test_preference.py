@@ -77,10 +77,18 @@ def test_every_objective_learns_from_ratings(tmp_path, base, options):
     batch_loss(arguments(write_ratings(tmp_path / "data"), tmp_path / "run", base, *options))
 
 
-@pytest.mark.parametrize("options", [(), ("--centering", 0.1), ("--smoothing", 0.1), ("--flip-rate", 0.2)])
-@pytest.mark.parametrize("ties", [False, True])
+OPTIONS = [("--centering", 0.1), ("--smoothing", 0.1), ("--flip-rate", 0.2)]  # of the loss without ties
+
+
+@pytest.mark.parametrize("ties, options", [(True, ()), (False, ()), *((False, options) for options in OPTIONS)])
 def test_comparisons_with_and_without_ties(tmp_path, base, options, ties):
     batch_loss(arguments(write_pairs(tmp_path / "data", ties), tmp_path / "run", base, *options))
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_options_that_the_loss_of_ties_lacks_are_refused(tmp_path, base, options):
+    with toy.refused(options[0], "ties"):
+        batch_loss(arguments(write_pairs(tmp_path / "data", ties=True), tmp_path / "run", base, *options))
 
 
 def test_the_share_of_flips_is_learned(tmp_path, base):
