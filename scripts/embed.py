@@ -10,6 +10,7 @@ are left out.
 """
 
 import argparse
+import itertools
 
 import choices
 import command
@@ -58,7 +59,7 @@ def main() -> None:
     names = []
 
     def named():
-        for name, text in texts.lines(args.files):
+        for name, text in itertools.chain([first], lines):
             names.append(name)
             yield text
 
@@ -67,7 +68,8 @@ def main() -> None:
             yield block, names[: len(read)], read
             del names[: len(read)]
 
-    if next(texts.lines(args.files), None) is None:
+    lines = iter(texts.lines(args.files))  # opened once: a pipe cannot be read again
+    if (first := next(lines, None)) is None:
         command.stop(f"{', '.join(args.files)}: no text")
     rows, width = vectors.write(args.output, blocks())
     print(f"written: {args.output} ({rows:,} vectors of {width} dimensions)")
