@@ -33,13 +33,7 @@ def parse_args(argv=None):
     add("--specs", required=True, metavar="YAML", help="specifications with held_out texts")
     add("--text", metavar="COLUMN", help="column of the text (default: sentence, text, ...)")
     add("--label", metavar="COLUMN", help="column of the classes (default: label, gold_label, ...)")
-    add(
-        "--number",
-        type=flags.positive,
-        required=True,
-        metavar="N",
-        help="rows to select for each specification",
-    )
+    flags.add_selected(parser)
     ranker_options.add(parser, "--ranker-checkpoint")
     add("--held-out", type=float, default=0.2, metavar="X", help="held-out fraction of the training rows (%(default)s)")
     flags.add_seeds(parser, [1, 2, 3, 4, 5], " of the held-out rows, the random rows and the fine-tuning")

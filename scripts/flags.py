@@ -117,3 +117,10 @@ def add_labeled_texts(parser: argparse.ArgumentParser) -> None:
     add("--split", default="valid", help="train or valid (%(default)s)")
     add("--passage-words", type=positive, default=32, metavar="N",
         help="words per passage of CLASS.txt files (%(default)s)")  # fmt: skip
+
+
+def add_selected(parser: argparse.ArgumentParser) -> None:
+    """Add ``--number``: the rows to select."""
+    parser.add_argument(
+        "--number", type=positive, required=True, metavar="N", help="rows to select for each specification"
+    )

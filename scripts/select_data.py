@@ -23,13 +23,7 @@ def parse_args(argv=None):
     add("--specs", required=True, metavar="YAML", help="file of specifications")
     add("--pool", required=True, metavar="FILE", help="CSV, TSV or JSON lines file with a text column")
     add("--text", metavar="COLUMN", help="text column of the pool (default: sentence, text, ...)")
-    add(
-        "--number",
-        type=flags.positive,
-        required=True,
-        metavar="N",
-        help="rows to select for each specification",
-    )
+    flags.add_selected(parser)
     ranker_options.add(parser)
     flags.add_output(parser, "CSV", "file to write")
     args = parser.parse_args(argv)

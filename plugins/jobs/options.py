@@ -14,7 +14,7 @@ def check(jobs: Sequence[Job]) -> None:
     """Parse the command of each job that runs ``fairseq-train``, as it does when it starts.
 
     Raises:
-        UserError: an option is unknown, or has an invalid value; the job is named.
+        UserError: an option is unknown or has an invalid value, or ``--user-dir`` cannot be imported; the job is named.
     """
     trained = [job for job in jobs if job.trains]
     level = logging.root.manager.disable
@@ -36,5 +36,5 @@ def _parse(job: Job) -> None:
     except SystemExit:
         lines = complaint.getvalue().strip().splitlines() or ["these options start no training"]
         raise UserError(f"{job.name}: fairseq-train: {lines[-1].partition('error: ')[2] or lines[-1]}") from None
-    except UserError as error:
+    except (UserError, ImportError, OSError) as error:  # the last two: a --user-dir that cannot be imported
         raise UserError(f"{job.name}: fairseq-train: {error}") from None

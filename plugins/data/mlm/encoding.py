@@ -86,7 +86,7 @@ class LineEncoder:
         return self.short_line(line)
 
     def short_line(self, line: str) -> list[int]:
-        """Return the ids of a line, or of a part of one."""
+        """Return the ids of a line or part of a line."""
         return [self.indices.get(symbol, self.unk) for symbol in self.tokenizer.encode(line)]
 
 
@@ -136,7 +136,7 @@ class GPT2Encoder(LineEncoder):
         return self.joined(rows)
 
     def short_line(self, line: str) -> list[int]:
-        """Return the ids of a line, or of a part of one; new words are encoded and cached."""
+        """Return the ids of a line or part of a line; words are cached."""
         ids = map(self.known.__getitem__, self.encoder.pat.findall(line))
         return list(itertools.chain.from_iterable(ids))
 
