@@ -186,7 +186,7 @@ def with_extra(golden, folder, words):
 def test_extra_fillers_are_trimmed_with_one_log_line(golden, load, tmp_path, caplog, extra):
     with caplog.at_level(logging.INFO):
         interface = with_extra(golden, tmp_path, extra)
-    lines = [record.getMessage() for record in caplog.records if "trimmed" in record.getMessage()]
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("trimmed")]
     assert len(lines) == 1
     assert extra[0] in lines[0] and "1848" in lines[0]
     assert len(interface.task.source_dictionary) == 1848
