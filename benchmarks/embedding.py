@@ -201,15 +201,19 @@ def process(side, part, folder):
     with tempfile.TemporaryFile("w+") as log:
         running = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
         running.log = log
-        yield running
-        running.stdin.close()
-        running.wait()
+        try:
+            yield running
+        finally:  # an error of the other side ends this one too
+            with contextlib.suppress(BrokenPipeError):
+                running.stdin.close()
+            running.wait()
 
 
 def again(running, side, part):
     """Let a process do its part once; return its peak memory, and the seconds of a training."""
-    running.stdin.write("\n")
-    running.stdin.flush()
+    with contextlib.suppress(BrokenPipeError):  # a process that has ended has no line either
+        running.stdin.write("\n")
+        running.stdin.flush()
     line = running.stdout.readline()
     if not line:
         running.log.seek(0)
