@@ -6,7 +6,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from plugins import locks
 from plugins.errors import UserError
 
 _OF_TORCH = ("PytorchStreamWriter failed writing", "inline_container.cc")
+_OF_NUMPY = re.compile(r"\d+ requested and \d+ written")  # an OSError without errno
 ABANDONED = 60  # seconds after which an unlocked temporary file is the remains of a killed process
 
 
@@ -49,15 +50,15 @@ def make_folder(path: str | Path) -> None:
 def replacing(path: str | Path) -> Iterator[Path]:
     """Write atomically: yield a temporary path, rename it on success, delete it on failure.
 
-    Parent folders are created. A pipe or a device (``/dev/null``) is yielded itself, not replaced. Temporary
-    files that killed processes left for the same path are removed.
+    Parent folders are created, and removed on failure. A pipe or a device (``/dev/null``) is yielded itself, not
+    replaced. Temporary files that killed processes left for the same path are removed.
 
     Raises:
         NotWritten: it cannot be written, for example because the disk is full.
     """
     path = Path(path)
     special = path.exists() and not path.is_file() and not path.is_dir()
-    part, lock = path, -1
+    part, lock, missing = path, -1, missing_parents(path)
     try:
         if not special:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,13 +79,31 @@ def replacing(path: str | Path) -> Iterator[Path]:
                 part.unlink()
         if lock >= 0:
             os.close(lock)
+        remove_empty(missing)
+
+
+def missing_parents(path: str | Path) -> list[Path]:
+    """Return the parent folders of a path that do not exist, innermost first."""
+    return [folder for folder in Path(os.path.abspath(path)).parents if not os.path.lexists(folder)]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders, innermost first, as far as they exist and are empty."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def write_failure(error: BaseException | None) -> str | None:
-    """Return why writing failed, if an exception comes from that; torch raises RuntimeError on a full disk."""
+    """Return why writing failed, if an exception comes from that; None otherwise.
+
+    On a full disk torch raises RuntimeError, and numpy an OSError without errno.
+    """
     while error is not None:
-        if isinstance(error, OSError):
-            return error.strerror or f"no space left, or the disk failed: {error}"  # numpy gives no errno
+        if isinstance(error, OSError) and error.strerror:
+            return error.strerror
+        if isinstance(error, OSError) and _OF_NUMPY.search(str(error)):
+            return f"no space left, or the disk failed: {error}"
         if isinstance(error, RuntimeError) and any(text in str(error) for text in _OF_TORCH):
             return "no space left, or the disk failed"
         error = error.__cause__ or error.__context__
@@ -100,13 +119,14 @@ def temporary(path: Path) -> Path:
 def temporary_folder(path: str | Path) -> Iterator[Path]:
     """Yield a new folder next to ``path``, to be renamed to it in the block; remove it if it is still there after.
 
-    Parent folders are created. Folders that killed processes left for the same path are removed.
+    Parent folders are created, and removed if they are empty after it. Folders that killed processes left for the
+    same path are removed.
 
     Raises:
         NotWritten: it cannot be created or written, for example because the disk is full.
     """
     path = Path(os.path.abspath(path))
-    part, lock = temporary(path), -1
+    part, lock, missing = temporary(path), -1, missing_parents(path)
     try:
         remove_abandoned(path)
         part.mkdir(parents=True)
@@ -125,34 +145,51 @@ def temporary_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
         if lock >= 0:
             os.close(lock)
+        remove_empty(missing)
 
 
 @contextmanager
 def staging(folder: str | Path) -> Iterator[Path]:
     """Write the files of a folder together: yield a staging folder; on success, move its files into ``folder``.
 
-    Files of the same names are replaced and other files in ``folder`` are kept. On failure nothing changes, and a
-    folder that did not exist is not created. ``folder`` is locked meanwhile (:mod:`plugins.locks`).
+    Files of the same names are replaced and other files in ``folder`` are kept. On failure nothing changes, and
+    folders that did not exist are not created. ``folder`` is locked meanwhile (:mod:`plugins.locks`); if another
+    process holds the lock, wait for it, at most :data:`.locks.PATIENCE` seconds.
 
     Raises:
-        UserError: another process writes to the folder, or it cannot be written, for example because the disk is full.
+        UserError: another process keeps the lock, or a file cannot be written, for example because the disk is full.
     """
-    folder, existed = Path(folder), os.path.isdir(folder)
-    lock = locks.lock(folder)
+    folder = Path(folder)
+    missing = missing_parents(folder / "file")
     try:
-        with temporary_folder(folder / "files") as part:
+        with locks.wait(folder), temporary_folder(folder / "files") as part:
             yield part
-            for path in sorted(path for path in part.rglob("*") if not path.is_dir()):
-                target = folder / path.relative_to(part)
+            found = sorted(path for path in part.rglob("*") if not path.is_dir())
+            moves = [(path, folder / path.relative_to(part)) for path in found]
+            for _, target in moves:
+                check_replaceable(target)
+            for path, target in moves:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(path, target)
     except NotWritten as error:
-        raise NotWritten(folder, error.reason) from error
+        raise NotWritten(folder if error.path == folder / "files" else error.path, error.reason) from error
     finally:
-        lock.release()
-        if not existed:
-            with suppress(OSError):  # it has files
-                folder.rmdir()
+        remove_empty(missing)
+
+
+def check_replaceable(path: Path) -> None:
+    """Check that a file can be moved to a path.
+
+    Raises:
+        NotWritten: it is a folder, a file is in the place of a parent folder, or the folder cannot be written.
+    """
+    if path.is_dir() and not path.is_symlink():
+        raise NotWritten(path, "is a folder; remove it")
+    parent = next(folder for folder in path.parents if os.path.lexists(folder))
+    if not parent.is_dir():
+        raise NotWritten(parent, "is not a folder; remove it")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise NotWritten(path, "its folder is not writable")
 
 
 def remove_abandoned(path: Path) -> None:

@@ -11,6 +11,7 @@ import fcntl
 import os
 import platform
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TextIO
 from plugins.errors import UserError
 
 NAME = ".lock"
+PATIENCE = 60.0  # seconds to wait for a process that writes the results of another run to the same folder
 VARIABLE = "FAIRSEQ_WORKBENCH_LOCK"  # environment variable: the lock file that the parent process holds for its child
 _HELD: dict[str, int] = {}  # lock file: the process that took it (a forked child inherits this table)
 _TRAINING: list[tuple[int, "FolderLock"]] = []  # what lock_for_training took, and in which process
@@ -140,6 +142,21 @@ def lock(folder: str | Path, remedy: str = "wait for it to end, or name another 
     if taken is None:
         raise UserError(f"{folder} is in use by {holder(folder)}; {remedy}")
     return taken
+
+
+def wait(folder: str | Path) -> FolderLock:
+    """Lock a folder as :func:`lock` does, after waiting at most :data:`PATIENCE` seconds for another process.
+
+    Raises:
+        UserError: another process still holds the lock, or the folder cannot be written.
+    """
+    taken, end = try_lock(folder), time.monotonic() + PATIENCE
+    if taken is None:
+        print(f"waiting for {holder(folder)}, which writes to {folder}", file=sys.stderr, flush=True)
+    while taken is None and time.monotonic() < end:
+        time.sleep(0.1)
+        taken = try_lock(folder)
+    return taken or lock(folder)
 
 
 def lock_for_training(save_dir: str | Path) -> None:

@@ -67,7 +67,7 @@ def main() -> None:
     scorer = Scorer.from_pretrained(path)
     options = {"recall": args.recall or 0.9} if args.metric == "precision_at_recall" else {}
     options |= {"costs": tuple(args.costs)} if args.costs else {}
-    scores, labels = labeled_scores(scorer, args.data)
+    scores, labels = labeled_scores(scorer, args.data, both=True)
     threshold, value = thresholds.choose(scores, labels, args.metric, **options)
     found = thresholds.interval(scores, labels, args.metric, args.resamples, **options)
     slope, shift = thresholds.platt(scores, labels)

@@ -43,7 +43,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add("--rows", type=flags.positive, default=2000, metavar="N", help="validation rows, sampled at random: one "
         "half to choose the setting, the other to score (%(default)s)")  # fmt: skip
-    job_options.add_runs(parser, 100, 32, None, 3)
+    job_options.add_runs(
+        parser, 100, 32, None, 3, of="the best setting of each loss; the others are run with the first"
+    )
     flags.add_output(parser, "DIR", "output folder of the runs and the table")
     job_options.add(parser, 1, "1")
     command.add_user_dir(parser)

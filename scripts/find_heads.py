@@ -48,8 +48,8 @@ def main() -> None:
     from plugins import user_dir
     from plugins.analysis.attention import plots as attention_plots
     from plugins.analysis.attention.capture import sees_both_ways
-    from plugins.analysis.attention.head_scores import score_heads
-    from plugins.errors import located, report_in_one_line
+    from plugins.analysis.attention.head_scores import NoText, check_without_prompt, score_heads
+    from plugins.errors import UserError, located, report_in_one_line
     from plugins.files import check_not_read, without_nan, write_json
     from plugins.hub.devices import move
 
@@ -57,12 +57,16 @@ def main() -> None:
     user_dir.load(args.user_dir)
     check_not_read([args.output, args.json], [args.checkpoint, *args.files])
     lm = plugins.hub.load(args.checkpoint)
+    with located(args.checkpoint):
+        check_without_prompt(lm)
     move(lm.model, args.device)
     length = min(args.length, lm.model.max_positions())
     size = 0 if sees_both_ways(lm.model) else length
     texts = itertools.chain.from_iterable(read(lm, path, size, args.texts) for path in args.files)
-    with located(", ".join(args.files)):
+    try:
         scores = score_heads(lm, texts, length=length, seed=args.seed, bar=sys.stderr.isatty())
+    except NoText as error:
+        raise UserError(f"{', '.join(args.files)}: {error}") from error
     print(table(scores, args.best))
     title = f"Which patterns do the heads of {Path(args.checkpoint).name} have?"
     attention_plots.pattern_maps(args.output, scores, title)

@@ -78,11 +78,19 @@ def add_cross_fitting(parser: argparse.ArgumentParser, folds: int) -> None:
         "weights: fast for small models on a GPU; nothing is resumed")  # fmt: skip
 
 
-def add_runs(parser: argparse.ArgumentParser, updates: int, batch_size: int, lr: float | None, seeds: int) -> None:
-    """Add the options of equal runs with several seeds, with these defaults; ``--lr`` only with one."""
+def add_runs(
+    parser: argparse.ArgumentParser, updates: int, batch_size: int, lr: float | None, seeds: int,
+    items: str = "rows", of: str = "each setting",
+) -> None:  # fmt: skip
+    """Add the options of equal runs with several seeds, with these defaults; ``--lr`` only with one.
+
+    Args:
+        items: what a batch consists of.
+        of: what is repeated with each seed.
+    """
     add = parser.add_argument
     add("--updates", type=positive, default=updates, metavar="N", help="updates of each run (%(default)s)")
-    add("--batch-size", type=positive, default=batch_size, metavar="N", help="rows in a batch (%(default)s)")
+    add("--batch-size", type=positive, default=batch_size, metavar="N", help=f"{items} in a batch (%(default)s)")
     if lr is not None:
         add("--lr", type=rate, default=lr, metavar="LR", help="peak learning rate of each run (%(default)s)")
-    add("--seeds", type=positive, default=seeds, metavar="N", help="number of seeds of each setting (%(default)s)")
+    add("--seeds", type=positive, default=seeds, metavar="N", help=f"number of seeds of {of} (%(default)s)")

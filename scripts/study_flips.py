@@ -27,7 +27,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--min-gap", type=float, default=0.5, metavar="X", help="smallest difference of compared ratings (%(default)s)")
     add("--pairs-per-text", type=flags.positive, default=4, metavar="N",
         help="comparisons sampled per rated text (%(default)s)")  # fmt: skip
-    job_options.add_runs(parser, 100, 16, 1e-3, 3)
+    job_options.add_runs(parser, 100, 16, 1e-3, 3, items="comparisons", of="each method and share")
     flags.add_output(parser, "DIR", "folder of the runs and the results")
     job_options.add(parser, 1, "1")
     command.add_user_dir(parser)

@@ -244,6 +244,15 @@ class Outcome:
         names(self.errors[0], *parts)
 
 
+def raising(error):
+    """Return a function that raises an error, whatever it is called with."""
+
+    def function(*_, **__):
+        raise error
+
+    return function
+
+
 @functools.cache
 def fork_server():
     """Start tests/fork_server.py, once in this process; return the environment of its clients."""

@@ -12,15 +12,22 @@ from plugins.files import replacing
 from plugins.hub import Scorer
 
 
-def labeled_scores(scorer: Scorer, path: str) -> tuple[np.ndarray, np.ndarray]:
+def labeled_scores(scorer: Scorer, path: str, both: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Return the scores (N,) and classes (N,), 0 or 1, of the texts in a file.
 
+    Args:
+        both: texts of both classes are needed.
+
     Raises:
-        UserError: the columns text and score are missing, or a score is not 0 or 1.
+        UserError: the columns text and score are missing, a score is not 0 or 1, or all have one class.
     """
     found = rows.read(path)
     if not found.rated or found.scores is None or not set(np.unique(found.scores)) <= {0.0, 1.0}:
         raise UserError(f"{path}: the columns text and score are needed, score being 1 or 0")
+    if both and len(np.unique(found.scores)) < 2:
+        raise UserError(
+            f"{path}: the score of every text is {found.scores[0]:g}; a threshold needs texts of both classes"
+        )
     return np.asarray(scorer.score(found.texts), np.float64), found.scores.astype(int)
 
 

@@ -101,46 +101,53 @@ def prepare(request: Request, resources: Resources) -> tuple[list[plan.FineTunin
 
 
 def finish(results: Mapping[plan.FineTuning, dict], setting: runs.Setting, command: str) -> None:
-    """Print the tables and write every file."""
-    others, specs = runs.of_other_tasks(setting)
-    results, specs = {**results, **others}, setting.specs | specs
-    by_task = report.cells(results, specs)
+    """Print the tables and write every file: the results first, then what is made from the best models."""
     perplexity = report.pretraining_perplexity(setting.checkpoint)
-    shown = {OFFICIAL: report.official_table(by_task)}
-    if not by_task.keys().isdisjoint(report.PAPER):
-        shown = {TITLE: report.paper_table(by_task, perplexity)} | shown
-    for title, table in shown.items():
-        print(f"\n{title}\n{tables.aligned(table)}")
-    print()
-    warnings = report.warnings(by_task)
-    for line in warnings:
-        print(f"warning: {line}")
-    text = [f"    {command}"]
-    text += [f"{title}.\n\n{tables.markdown(table[0], table[1:])}" for title, table in shown.items()]
-    text += [f"Warning: {line}." for line in warnings]
-    best = {task: found[0].best[1]["checkpoint"] for task, found in by_task.items()}
-    everything = {"command": command, "checkpoint": str(setting.checkpoint), "perplexity": perplexity, "best": best,
-                  "warnings": warnings, "runs": [run.as_row() | result for run, result in results.items()]}  # fmt: skip
-    with staging(setting.output) as folder:
+    with staging(setting.output) as folder:  # locks it: two calls that end together keep each other's results
+        others, specs = runs.of_other_tasks(setting)
+        results, specs = {**results, **others}, setting.specs | specs
+        by_task = report.cells(results, specs)
+        shown = {OFFICIAL: report.official_table(by_task)}
+        if not by_task.keys().isdisjoint(report.PAPER):
+            shown = {TITLE: report.paper_table(by_task, perplexity)} | shown
+        warnings = report.warnings(by_task)
+        text = [f"    {command}"]
+        text += [f"{title}.\n\n{tables.markdown(table[0], table[1:])}" for title, table in shown.items()]
+        text += [f"Warning: {line}." for line in warnings]
+        best = {task: found[0].best[1]["checkpoint"] for task, found in by_task.items()}
+        rows = [run.as_row() | result for run, result in results.items()]
+        everything = {"command": command, "checkpoint": str(setting.checkpoint), "perplexity": perplexity, "best": best,
+                      "warnings": warnings, "runs": rows}  # fmt: skip
         write_text(folder / "results.md", "\n\n".join(text) + "\n")
         write_text(folder / "results.csv", report.as_csv(results, specs))
         write_json(folder / runs.RESULTS, everything, indent=1)
-        for task in setting.specs:
-            write_task(by_task[task][0], setting, folder)
+    for title, table in shown.items():
+        print(f"\n{title}\n{tables.aligned(table)}")
+    print()
+    for line in warnings:
+        print(f"warning: {line}")
+    for task in setting.specs:
+        write_task(by_task[task][0], setting)
     print(f"everything is in {setting.output}/")
 
 
-def write_task(cell: report.Cell, setting: runs.Setting, output: Path) -> None:
-    """Write results, model card and test predictions of the best run of a task into its folder below ``output``."""
-    folder, result = output / cell.spec.name, cell.best[1]
-    for kind, content in cards.hugging_face_results(result).items():
-        write_json(folder / f"{kind}_results.json", content, indent=1)
-    write_text(folder / "README.md", cards.model_card(cell, setting.checkpoint))
+def write_task(cell: report.Cell, setting: runs.Setting) -> None:
+    """Write results, model card and test predictions of the best run of a task into its folder below the output."""
+    result = cell.best[1]
     model = hub.load(str(setting.output / result["checkpoint"]))
+    predictions = {}
     for split in cell.spec.test_splits:
         try:
-            given = predict.answers(model, setting.glue_dir, split, None, setting.cache, setting.skip_bad_rows)
+            predictions[split] = predict.answers(
+                model, setting.glue_dir, split, None, setting.cache, setting.skip_bad_rows
+            )
         except UserError as error:
             print(f"no predictions for {split}: {error}", file=sys.stderr)
-            continue
-        predict.write_predictions(folder / f"predict_results_{cards.hugging_face_name(cell.spec, split)}.txt", given)
+    with staging(setting.output / cell.spec.name) as folder:
+        for kind, content in cards.hugging_face_results(result).items():
+            write_json(folder / f"{kind}_results.json", content, indent=1)
+        write_text(folder / "README.md", cards.model_card(cell, setting.checkpoint))
+        for split, given in predictions.items():
+            predict.write_predictions(
+                folder / f"predict_results_{cards.hugging_face_name(cell.spec, split)}.txt", given
+            )

@@ -53,6 +53,23 @@ def test_a_second_process_is_refused_and_the_first_is_named(held):
     assert locks.try_lock(folder) is None
 
 
+def test_a_folder_is_waited_for_and_its_holder_named(held, monkeypatch, capsys):
+    folder, other, end = held
+    monkeypatch.setattr(locks.time, "sleep", lambda _: end())
+    with locks.wait(folder):
+        assert locks.try_lock(folder) is None
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and str(folder) in line and f"process {other.pid}" in line
+
+
+def test_waiting_ends(held, monkeypatch):
+    folder, other, _ = held
+    monkeypatch.setattr(locks, "PATIENCE", 0.01)
+    with pytest.raises(UserError) as error:
+        locks.wait(folder)
+    assert str(folder) in str(error.value) and f"process {other.pid}" in str(error.value)
+
+
 def test_the_lock_of_a_process_that_was_killed_is_free(held):
     folder, other, _ = held
     other.kill()

@@ -27,6 +27,10 @@ from plugins.errors import UserError
 UNIFORM = "uniform_head"
 
 
+class NoText(UserError):
+    """None of the texts has two tokens."""
+
+
 def score_heads(
     lm: LanguageModel,
     texts: Iterable[str],
@@ -56,10 +60,10 @@ def score_heads(
         pattern. Next token and delimiter are for masked LMs only.
 
     Raises:
-        UserError: no text of two tokens, an unknown character, or a model with a tuned prompt.
+        NoText: no text of two tokens.
+        UserError: an unknown character, or a model with a tuned prompt.
     """
-    if prompt_of(lm.model) is not None:
-        raise UserError("the patterns describe text only, but this model has a tuned prompt in front of it")
+    check_without_prompt(lm)
     length = min(length, lm.model.max_positions())
     natural = BOTH_WAYS if sees_both_ways(lm.model) else CAUSAL
     texts = tqdm(texts, "texts", unit=" texts", leave=False, disable=not bar)
@@ -70,13 +74,23 @@ def score_heads(
         parts = excess(attention, batch, natural), uniform_excess(attention, batch)
         scores.add(*(np.concatenate(pair, axis=1) for pair in zip(*parts, strict=True)))
     if not scores.count:
-        raise UserError("no text of two tokens or more to score the heads on")
+        raise NoText("no text of two tokens or more to score the heads on")
     on_repeats = StreamingBootstrap(resamples, seed)
     for ids in batches(repeated(lm, length, sequences, seed), batch_size):
         on_repeats.add(*excess(*observe(lm, ids), REPEATED))
     return named([*natural, UNIFORM], scores.result()) | (
         named(REPEATED, on_repeats.result()) if on_repeats.count else {}
     )
+
+
+def check_without_prompt(lm: LanguageModel) -> None:
+    """Raise an error for a model with a tuned prompt, whose patterns would describe the prompt too.
+
+    Raises:
+        UserError: it has one.
+    """
+    if prompt_of(lm.model) is not None:
+        raise UserError("the patterns describe text only, but this model has a tuned prompt in front of it")
 
 
 def named(names: Iterable[str], arrays: dict[str, np.ndarray]) -> dict[str, dict]:

@@ -136,10 +136,10 @@ def tokens_of(lm: LanguageModel, content: str, text: Path) -> torch.Tensor:
     """
     if not content.strip():
         raise UserError(f"{text}: no text")
-    if not lm.fills_masks:
-        with located(text):
+    with located(text):
+        if not lm.fills_masks:
             return lm.encode(content)
-    return torch.cat([lm.encode(line)[1:-1] for line in content.splitlines() if line.strip()])
+        return torch.cat([lm.encode(line)[1:-1] for line in content.splitlines() if line.strip()])
 
 
 def check_lengths(lengths: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from plugins.data.dictionaries import MaskDictionary
 from plugins.data.glue import reader
 from plugins.data.glue.specs import GlueSpec
 from plugins.data.text import bpe, columnar
+from plugins.data.text.tables import suffix
 from plugins.data.text.tokenizers import DICTIONARY_FILE, TOKENIZER_FILES
 from plugins.errors import UserError
 from plugins.files import replacing
@@ -131,7 +132,7 @@ def load(
 def key(path: str | Path, spec: GlueSpec, split: str, tokenizer: FolderTokenizer, skip_bad_rows: bool) -> str:
     """Return a SHA-256 of everything that determines the result of :func:`load`."""
     digest = hashlib.sha256(FORMAT)
-    for part in (str(sorted(spec.plain().items())), split, Path(path).suffix, tokenizer.fingerprint(), skip_bad_rows):
+    for part in (str(sorted(spec.plain().items())), split, suffix(path), tokenizer.fingerprint(), skip_bad_rows):
         digest.update(str(part).encode() + b"\0")
     for file in columnar.parts(path):
         digest.update(file.read_bytes())

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from plugins.data.embedding.vectors import text_hash
+from plugins.data.text.packed import find_text
 from plugins.data.text.records import BadRow, is_json, json_records
 from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError
@@ -72,10 +73,8 @@ def locate(data: str, split: str) -> tuple[Path, bool]:
     """
     if Path(data).is_file():
         return Path(data), True
-    for name in SPLITS[split]:
-        for suffix in SUFFIXES:
-            if (path := Path(data, name + suffix)).is_file():
-                return path, False
+    if found := find_text(data, [name + suffix for name in SPLITS[split] for suffix in SUFFIXES]):
+        return found[0], False
     raise UserError(f"{data}: neither a file nor a folder with {split}.jsonl, {split}.csv or {split}.tsv")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plugins.data.text import columnar
+from plugins.data.text.packed import find_text
 from plugins.data.text.records import BadRow, check_name, check_whole, is_json, json_records, string_under
 from plugins.data.text.tables import check_delimiter, is_csv, table_rows
 from plugins.errors import UserError, shown
@@ -40,7 +41,7 @@ class Record:
 
 
 def locate(data: str, split: str) -> Path:
-    """Return the file of a split: ``train.csv``, ``validation.jsonl``, ... in a folder, or the file itself.
+    """Return the file of a split: ``train.csv``, ``validation.jsonl.gz``, ... in a folder, or the file itself.
 
     A dataset of the Hugging Face Hub is a folder too, see :mod:`plugins.data.text.columnar`.
 
@@ -53,7 +54,7 @@ def locate(data: str, split: str) -> Path:
     if not path.is_dir():
         check_regular(path)
     names = [name + suffix for name in NAMES.get(split, (split,)) for suffix in SUFFIXES]
-    found = [path / name for name in names if (path / name).is_file()]
+    found = find_text(path, names)
     if not found and (first := columnar.find(path, NAMES.get(split, (split,)))):
         return first
     if not found:

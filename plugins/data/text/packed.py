@@ -7,7 +7,7 @@ import io
 import os
 import stat
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -106,6 +106,12 @@ def packing(path: str | Path) -> str | None:
     except (OSError, ValueError):
         return None
     return next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
+
+
+def find_text(folder: str | Path, names: Iterable[str]) -> list[Path]:
+    """Return the files of a folder with these names, or with ``.gz`` or ``.zst`` after them."""
+    paths = (Path(folder, name + ending) for name in names for ending in ("", *SUFFIXES))
+    return [path for path in paths if path.is_file()]
 
 
 def without_suffix(path: str | Path) -> str:

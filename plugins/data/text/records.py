@@ -30,6 +30,11 @@ def lines(path: str | Path) -> Iterator[tuple[int, str]]:
     Raises:
         UserError: the file cannot be read, is not UTF-8 (with the line), or has a line beyond :data:`LONGEST_LINE`.
     """
+    return ((number, line.removesuffix("\n").removesuffix("\r")) for number, line in with_breaks(path))
+
+
+def with_breaks(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line with its line break); see :func:`lines`."""
     offset = 0  # in bytes, of the line's start
     with PackedFile(path) as file:
         for number, raw in enumerate(_raw_lines(file), start=1):
@@ -37,7 +42,7 @@ def lines(path: str | Path) -> Iterator[tuple[int, str]]:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
                 raise not_utf8(path, number, raw[error.start], offset + error.start, unpacked=True) from None
-            yield number, line.removesuffix("\n").removesuffix("\r")
+            yield number, line
             offset += len(raw)
 
 

@@ -1,23 +1,33 @@
-"""Rows of a user's tables: CSV with quoting, TSV without, JSON lines and arrays; each with the line it begins in."""
+"""Rows of a user's tables: CSV with quoting, TSV without; plain or compressed; each with the line it begins in."""
 
 import csv
+import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from plugins.data.text.records import lines
+from plugins.data.text.packed import without_suffix
+from plugins.data.text.records import lines, with_breaks
 from plugins.errors import UserError, shown
-from plugins.files import opened
 
 csv.field_size_limit(2**31 - 1)
+_AT_BREAKS = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
 def is_csv(path: Path) -> bool:
-    """Return whether a file is a CSV with quoting, by its name; otherwise it is a TSV."""
-    return path.suffix.lower() == ".csv"
+    """Return whether a file is a CSV with quoting, by its name without ``.gz`` or ``.zst``; otherwise it is a TSV."""
+    return suffix(path) == ".csv"
+
+
+def suffix(path: str | Path) -> str:
+    """Return the suffix of a file's name in lower case: ``.csv``, also of ``train.csv.gz``."""
+    return Path(without_suffix(path)).suffix.lower()
 
 
 def table_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, cells) of a ``.csv``, whose cells may contain line breaks, or else of a TSV.
+
+    Both may be compressed with gzip or zstd, whatever their names.
 
     A blank after each comma of the first row is not part of the names, nor of the cells below.
 
@@ -27,17 +37,16 @@ def table_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     if not is_csv(path):
         yield from ((number, line.split("\t")) for number, line in _without_last_empty(lines(path)))
         return
-    with opened(path) as file:
-        blank_after_comma = ", " in file.readline()
-        file.seek(0)
-        reader, line = csv.reader(file, strict=True, skipinitialspace=blank_after_comma), 1
-        try:
-            for cells in reader:
-                if cells:
-                    yield line, cells
-                line = reader.line_num + 1
-        except csv.Error as error:
-            raise UserError(f"{path}:{line}: not CSV ({error})") from None
+    parts = (part for _, text in with_breaks(path) for part in _AT_BREAKS.findall(text))
+    first = next(parts, "")
+    reader, line = csv.reader(itertools.chain([first], parts), strict=True, skipinitialspace=", " in first), 1
+    try:
+        for cells in reader:
+            if cells:
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(f"{path}:{line}: not CSV ({error})") from None
 
 
 def _without_last_empty(numbered: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
@@ -67,5 +76,5 @@ def check_delimiter(path: Path, header: list[str]) -> None:
             remedy = f"rename the file to {other}, or convert it" if other else "convert it"
             raise UserError(
                 f"{path}:1: one column, {shown(header[0], 80)}: the delimiter looks like {name}, "
-                f"but a {path.suffix.lower() or 'TSV'} file needs {own}; {remedy}"
+                f"but a {suffix(path) or 'TSV'} file needs {own}; {remedy}"
             )

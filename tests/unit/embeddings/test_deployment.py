@@ -33,6 +33,13 @@ def test_other_files_are_refused(tmp_path, rows):
         deployment.labeled_scores(Scorer(), write(tmp_path / "a.jsonl", rows))
 
 
+def test_a_file_with_one_class_is_named_where_both_are_needed(tmp_path):
+    path = write(tmp_path / "a.jsonl", [{"text": "a", "score": 1}, {"text": "b", "score": 1}])
+    assert deployment.labeled_scores(Scorer(), path)[1].tolist() == [1, 1]
+    with toy.refused("a.jsonl"):
+        deployment.labeled_scores(Scorer(), path, both=True)
+
+
 @pytest.mark.parametrize("state", [{"task_state": {"styles": ["x"]}}, {"task_state": None}, {}])
 def test_a_threshold_is_stored_and_the_rest_stays(tmp_path, state):
     path = tmp_path / "model.pt"

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+import toy
 
 from plugins.data.glue import specs
+from plugins.files import write_json
 from plugins.glue import cards, plan, report, runs, session
 
 OWN = replace(specs.SPECS["RTE"], name="mood")
@@ -87,6 +89,27 @@ def test_the_published_table_is_written_only_for_its_tasks(tmp_path, monkeypatch
         assert ("PPL" in text) == published and "accuracy" in text
     row = runs.read_json_if_any(tmp_path / "out" / "results.json")["runs"][0]
     assert plan.FineTuning.from_row(row) == next(iter(results))
+
+
+def test_an_interruption_after_the_results_and_another_call_that_ends_meanwhile_lose_nothing(tmp_path, monkeypatch):
+    results, specs_of = cell("RTE")
+    torch.save({"model": {}}, tmp_path / "base.pt")
+    setting = runs.Setting(tmp_path, tmp_path / "base.pt", tmp_path / "out", specs_of, {}, True, None, False)
+    (other,) = plan.plan(["SST-2"], [1], {}, {})
+    (tmp_path / "out" / other.name).mkdir(parents=True)
+    state = {"model": {}, "task_state": {"spec": specs.SPECS["SST-2"].plain()}}
+    torch.save(state, tmp_path / "out" / other.name / runs.BEST)
+
+    def meanwhile(checkpoint):
+        row = other.as_row() | next(iter(cell("SST-2")[0].values())) | {"checkpoint": f"{other.name}/{runs.BEST}"}
+        write_json(tmp_path / "out" / runs.RESULTS, {"checkpoint": str(checkpoint), "runs": [row]})
+
+    monkeypatch.setattr(report, "pretraining_perplexity", meanwhile)
+    monkeypatch.setattr(session, "write_task", toy.raising(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        session.finish(results, setting, "python run_glue.py")
+    rows = runs.read_json_if_any(tmp_path / "out" / "results.json")["runs"]
+    assert sorted({row["task"] for row in rows}) == ["RTE", "SST-2"]
 
 
 def test_a_regression_has_its_losses_after_the_metrics_which_are_not_percents():

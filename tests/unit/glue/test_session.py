@@ -100,7 +100,7 @@ def test_the_files_of_a_task_are_of_its_best_run(monkeypatch, tmp_path, capsys):
 
     monkeypatch.setattr(session.predict, "answers", answers)
     monkeypatch.setattr(session.predict, "write_predictions", lambda path, given: path.write_text(given))
-    session.write_task(cell, setting, tmp_path)
+    session.write_task(cell, setting)
     folder = tmp_path / "MNLI"
     assert (folder / "README.md").read_text() == "card of base.pt"
     assert '"a": 2' in (folder / "all_results.json").read_text()

@@ -7,6 +7,7 @@ import pytest
 import toy
 
 from plugins import hub
+from plugins.analysis.attention import head_scores
 from plugins.analysis.attention.head_scores import score_heads
 from plugins.errors import UserError
 
@@ -68,6 +69,20 @@ def test_bad_texts_are_one_line_and_leave_no_file(run_script, checkpoint, tmp_pa
     with toy.refused(*named, error=(UserError, SystemExit)):
         run_script("find_heads", checkpoint, "../texts.txt", "--json", "h.json")
     assert not list((tmp_path / "here").iterdir())
+
+
+def test_an_error_names_its_file_once_and_the_one_that_causes_it(run_script, checkpoint, texts, tmp_path, monkeypatch):
+    (tmp_path / "bad.txt").write_text("abé")
+    (tmp_path / "short.txt").write_text("a")
+    for files, wrong in ((["texts.txt", "bad.txt"], "bad.txt"), (["short.txt"], "short.txt")):
+        with pytest.raises(UserError) as found:
+            run_script("find_heads", checkpoint, *(tmp_path / name for name in files), "-o", tmp_path / "h.png")
+        assert str(found.value).count(wrong) == 1 and "texts.txt" not in str(found.value)
+        assert checkpoint.name not in str(found.value)
+    monkeypatch.setattr(head_scores, "prompt_of", lambda model: "a tuned prompt")
+    with pytest.raises(UserError) as found:
+        run_script("find_heads", checkpoint, texts, "-o", tmp_path / "h.png")
+    assert str(checkpoint) in str(found.value) and "texts.txt" not in str(found.value)
 
 
 def test_numbers_that_make_no_sense_are_refused_before_anything_is_loaded(run_script, capsys):

@@ -12,6 +12,7 @@ from plugins.analysis.long_context import figure, memory, run
 from plugins.analysis.long_context.figure import conclusion, draw
 from plugins.analysis.long_context.run import check_lengths, tokens_in
 from plugins.analysis.runs import grids
+from plugins.errors import UserError
 from plugins.modules.positions import DECODER_SCHEMES
 
 pytest.importorskip("matplotlib")
@@ -227,6 +228,13 @@ def test_a_text_is_encoded_line_by_line_for_a_masked_lm(tmp_path):
     assert run.tokens_of(lm, "ab\n \nabc\n", tmp_path).tolist() == [2, 9, 3, 9]
     lm = SimpleNamespace(fills_masks=False, encode=lambda text: torch.tensor([len(text)]))
     assert run.tokens_of(lm, "ab\n\nc", tmp_path).tolist() == [5]
+
+
+@pytest.mark.parametrize("fills_masks", [True, False])
+def test_an_error_of_the_text_names_its_file(tmp_path, fills_masks):
+    lm = SimpleNamespace(fills_masks=fills_masks, encode=toy.raising(UserError("unknown character")))
+    with toy.refused("valid.txt", "unknown character"):
+        run.tokens_of(lm, "ab\n", tmp_path / "valid.txt")
 
 
 def test_a_masked_lm_is_not_compared_with_a_causal_one():

@@ -1,5 +1,7 @@
 """Rows of CSV and TSV files with the line that they begin in."""
 
+import gzip
+
 import pytest
 import toy
 
@@ -20,6 +22,26 @@ def test_a_csv_has_quoting_and_line_breaks_inside_cells(tmp_path):
     assert rows(tmp_path / "a.CSV", 'a,"b ""c"""\n\n"d\ne",f\ng,h\n') == [
         (1, ["a", 'b "c"']), (3, ["d\ne", "f"]), (5, ["g", "h"]),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.CSV.GZ", "a.csv.zst", "a.csv"])
+def test_a_compressed_csv_is_recognized_by_the_suffix_inside_and_unpacked_by_its_content(tmp_path, name):
+    text = 'a,b\r\n"c\rd\n",é\n'
+    for content in (gzip.compress(text.encode()), text.encode()):
+        (tmp_path / name).write_bytes(content)
+        assert list(table_rows(tmp_path / name)) == [(1, ["a", "b"]), (2, ["c\rd\n", "é"])]
+    assert is_csv(tmp_path / name) and not is_csv("a.tsv.gz")
+
+
+def test_a_csv_that_is_not_utf8_is_named_with_its_line_also_if_it_is_compressed(tmp_path):
+    for name, content in (("a.csv", b"a,b\nc,\xe9\n"), ("b.csv.gz", gzip.compress(b"a,b\nc,\xe9\n"))):
+        (tmp_path / name).write_bytes(content)
+        with toy.refused(f"{name}:2"):
+            list(table_rows(tmp_path / name))
+
+
+def test_carriage_returns_alone_end_the_rows_of_a_csv(tmp_path):
+    assert rows(tmp_path / "a.csv", "a,b\rc,d\r") == [(1, ["a", "b"]), (2, ["c", "d"])]
 
 
 @pytest.mark.parametrize(("header", "cell"), [("a,b", " y"), ("a, b", "y")])
