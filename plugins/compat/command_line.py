@@ -89,7 +89,8 @@ def report(parser: ArgumentParser, message: str) -> NoReturn:
     )
     program = (program_of(parser) or "train").replace("_", "-")
     advice = f"did you mean {near[0]}?" if near else f"fairseq-{program} ... --help lists the options"
-    parser.exit(2, f"error: {printable(message)}; {advice}\n")
+    line = printable(message).replace("\n", "\\n")  # an argument may contain line feeds
+    parser.exit(2, f"error: {line}; {advice}\n")
 
 
 def fill_in(complete_options: Callable, parser: ArgumentParser, given: list[str], quiet: bool) -> list[str]:

@@ -133,3 +133,50 @@ def test_fairseq_train_stops_by_these_rules(fresh):
 def test_a_checkpoint_without_a_score_leaves_the_best_score_as_it_is(best_of):
     kept, stored = best_of([5.0, None, 4.0, None, 6.0])
     assert kept == [0, 4] and stored[-1] == 6.0
+
+
+@pytest.mark.parametrize("score, best, maximize, expected", [
+    (0.5, None, True, True), (NAN, None, True, False), (0.5, NAN, False, True), (NAN, NAN, False, False),
+    (0.75, 0.5, True, False), (0.8, 0.5, True, True), (0.25, 0.5, False, False), (0.2, 0.5, False, True),
+    (0.2, 0.5, True, False), (NAN, 0.5, True, False),
+])  # fmt: skip
+def test_a_score_improves_by_more_than_the_minimum(score, best, maximize, expected):
+    assert best_checkpoint.improves(score, best, maximize, min_delta=0.25) is expected
+
+
+def test_any_difference_is_an_improvement_by_default():
+    assert best_checkpoint.improves(0.5 + 1e-9, 0.5, True) and not best_checkpoint.improves(0.5, 0.5, True)
+
+
+def test_a_loss_has_to_fall_by_more_than_min_delta(best_of):
+    kept, stored = best_of([0.50, 0.45, 0.41, 0.39], maximize=False, min_delta=0.1)
+    assert (kept, stored) == ([0, 3], [0.50, 0.50, 0.50, 0.39])
+    assert best_of([NAN, NAN, 0.5, NAN, 0.6], maximize=False)[0] == [2]
+
+
+def test_without_patience_a_run_does_not_stop_and_a_foreign_task_has_no_minimum(fresh):
+    assert stops([0.5, 0.4, 0.3, 0.2], patience=0) == [False] * 4
+    assert stops([0.5, 0.4], patience=1) == [False, True]
+    cfg = SimpleNamespace(checkpoint=config(patience=1).checkpoint, task=SimpleNamespace())
+    assert [best_checkpoint.should_stop_early(None, cfg, score) for score in (0.6, 0.7, 0.7)] == [False, False, True]
+    assert best_checkpoint.min_delta_of(SimpleNamespace(task=SimpleNamespace(min_delta=None))) == 0
+
+
+def test_patience_of_a_checkpoint_without_it_is_fresh(fresh):
+    for state in (None, {}, {best_checkpoint.KEY: {}}):
+        assert best_checkpoint.restore(lambda *args, state=state: state, None, "x.pt") == state
+        assert best_checkpoint.PATIENCE == {"best": None, "num_runs": 0}
+    best_checkpoint.restore(lambda *args: {best_checkpoint.KEY: {"best": 0.5, "num_runs": None}}, None, "x.pt")
+    assert best_checkpoint.PATIENCE == {"best": 0.5, "num_runs": 0}
+
+
+def test_a_run_starts_without_the_patience_of_the_one_before(fresh):
+    best_checkpoint.PATIENCE.update(best=0.5, num_runs=3)
+    for _ in range(2):
+        made = best_checkpoint.start_run(lambda *given, **more: (given, more), "self", "cfg", 1, x=2)
+    assert made == (("self", "cfg", 1), {"x": 2}) and best_checkpoint.PATIENCE == {"best": None, "num_runs": 0}
+    assert not hasattr(train.should_stop_early.__wrapped__, "__wrapped__")  # replaced once
+
+
+def test_a_loss_stops_the_run_when_it_no_longer_falls(fresh):
+    assert stops([0.5, 0.4, 0.4, 0.45], maximize=False) == [False, False, False, True]

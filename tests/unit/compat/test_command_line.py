@@ -124,3 +124,94 @@ def test_bf16_does_not_mean_tpu_where_unknown_arguments_are_returned_too(toy_dat
              "--optimizer", "fused_adamw", "--bf16", "--unheard-of"]  # fmt: skip
     parsed, rest = options.parse_args_and_arch(options.get_training_parser(), words, parse_known=True)
     assert parsed.bf16 and not parsed.tpu and rest == ["--unheard-of"]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of fairseq-train with few options."""
+
+    def __init__(self):
+        super().__init__()
+        for flag in ("--arch", "--lr"):
+            self.add_argument(flag)
+        self.add_argument("--bf16", action="store_true")
+
+
+def parse(words, complete=None, **more):
+    """Return what fairseq's function is given, and its result, which has ``tpu`` set."""
+    given = []
+
+    def original(parser, words, *args, modify_parser=None, **kwargs):
+        given.append((words, args, kwargs))
+        found = SimpleNamespace(bf16="--bf16" in words, tpu=True)
+        return (found, ["rest"]) if kwargs.get("parse_known") else found
+
+    return given, command_line.parse_args(complete, original, Parser(), words, **more)
+
+
+def test_options_are_completed_before_those_of_the_user_and_logged_once(caplog):
+    with caplog.at_level("INFO"):
+        given, _ = parse(["--lr", "1"], lambda *found: ({"max_update": 7}, "x"))
+        assert given == [(["--max-update=7", "--lr", "1"], (), {})] and len(caplog.records) == 1
+        given, _ = parse(["--lr", "1"], lambda *found: ({"max_update": 7}, "x"), suppress_defaults=True)
+    assert given[0][2] == {"suppress_defaults": True} and len(caplog.records) == 1
+    with caplog.at_level("INFO"):
+        assert parse(["--lr", "1"], lambda *found: ({}, "x"))[0][0][0] == ["--lr", "1"]
+    assert len(caplog.records) == 1  # nothing was filled in
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_bf16_means_tpu_only_where_its_package_is_installed(monkeypatch, installed):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if installed else None)
+    assert parse(["--bf16"])[1].tpu is installed
+    assert parse([])[1].tpu is True  # another option than --bf16
+    found, rest = parse(["--bf16"], parse_known=True)[1]
+    assert found.tpu is installed and rest == ["rest"]
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_is_printed_at_the_second_call_when_the_parser_is_complete(flag, capsys):
+    seen = []
+
+    def original(parser, words, *args, modify_parser=None, **kwargs):
+        assert flag not in words
+        for name in ("--first", "--second"):
+            modify_parser(parser)
+            seen.append(name)
+            parser.add_argument(name)
+
+    parser = Parser()
+    with pytest.raises(SystemExit) as end:
+        command_line.parse_args(None, original, parser, [flag, "--lr", "1"])
+    text = capsys.readouterr().out
+    assert end.value.code == 0 and seen == ["--first"] and "--first" in text and "--second" not in text
+    assert "--bf16" in text and "recommended instead" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("get_parser, program", [
+    (options.get_training_parser, "fairseq-train "), (options.get_eval_lm_parser, "fairseq-eval-lm "),
+    (options.get_validation_parser, "fairseq-validate "), (argparse.ArgumentParser, "fairseq-train "),
+])  # fmt: skip
+def test_an_error_names_the_program_whose_help_lists_the_options(get_parser, program, capsys):
+    with pytest.raises(SystemExit):
+        command_line.report(get_parser(), "a message\nof two lines")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert program in line and "did you mean" not in line
+
+
+def test_an_option_is_suggested_only_for_an_unknown_one_that_is_near(capsys):
+    for message, suggested in (
+        ("unrecognized arguments: --max-updat=3", True),
+        ("--max-updat: bad", False),
+        ("unrecognized arguments: --mxxxpdat", False),
+        ("unrecognized arguments: x", False),
+    ):
+        with pytest.raises(SystemExit):
+            command_line.report(options.get_training_parser(), message)
+        assert ("did you mean --max-update?" in capsys.readouterr().err) == suggested  # fmt: skip
+
+
+def test_a_task_without_data_has_no_folder_to_look_for_subsets():
+    seen = []
+    for task in (SimpleNamespace(), SimpleNamespace(data=None), SimpleNamespace(data="")):
+        command_line.look_for_subsets(seen.append, SimpleNamespace(task=task))
+    assert not seen

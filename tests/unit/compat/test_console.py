@@ -200,3 +200,59 @@ def test_the_folder_of_a_run_is_made_or_used_again(begun, tmp_path):
     for _ in range(2):
         assert begun(checkpoint__save_dir=str(tmp_path / "a" / "b"))[1]
     assert (tmp_path / "a" / "b" / "train.log").exists()
+
+
+@pytest.mark.parametrize("gpu, cpu, expected", [(True, False, False), (True, True, True), (False, False, True)])
+def test_the_device_is_named(begun, monkeypatch, gpu, cpu, expected):
+    begin = begun
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "H100")
+    console, _ = begin(common__cpu=cpu)
+    assert console.display.on_cpu is expected
+    console.trainer = trainer_of()
+    console.header(3)
+    assert console.display.calls[0][1]["device"] == ("CPU" if expected else "H100")
+
+
+def test_the_next_run_of_a_process_ends_the_one_before(begun, tmp_path):
+    console, _ = begun(checkpoint__save_dir=str(tmp_path / "first"))
+    first, console.trainer = console.log, trainer_of()
+    console.header(3)
+    cfg = OmegaConf.merge(console.cfg, {"checkpoint": {"save_dir": str(tmp_path / "second")}})
+    assert console.begin(cfg) and console.trainer is None and not console.has_header
+    assert first not in logging.root.handlers and first.stream is None
+    assert console.log in logging.root.handlers and console.cfg is cfg
+    assert not console.begin(OmegaConf.merge(cfg, {"common": {"log_format": "json"}}))
+    assert console.display is None and not any(isinstance(h, logging.FileHandler) for h in logging.root.handlers)
+
+
+@pytest.mark.parametrize("level, expected", [(logging.WARNING, logging.INFO), (logging.DEBUG, logging.DEBUG)])
+def test_the_log_has_everything_from_info(begun, monkeypatch, level, expected):
+    logging.root.setLevel(level)
+    begun()
+    assert logging.root.level == expected
+
+
+def test_the_end_shows_the_seconds_of_the_run_and_releases_it(begun, monkeypatch):
+    times = iter([10.0, 11.0, 15.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(times))
+    console, _ = begun()  # created at 10, begun at 11
+    display, console.trainer = console.display, trainer_of(4)
+    console.finish()
+    assert display.calls[0][:2] == ("finish", 4.0) and display.done == 4
+    assert console.display is console.trainer is console.log is None
+
+
+def test_a_run_of_no_files_says_so(begun, tmp_path):
+    console, _ = begun()
+    display, console.trainer = console.display, trainer_of()
+    console.finish()
+    assert display.calls[0][2]["files"] == f"{tmp_path / 'run'}: no checkpoint" and display.calls[0][3] is None
+
+
+def test_training_comes_first_among_the_sizes_of_the_data(begun):
+    console, _ = begun(dataset__train_subset="own")
+    console.trainer = trainer_of()
+    console.trainer.task.datasets = {"valid": range(1), "test": range(2), "own": range(1234)}
+    console.header(3)
+    assert console.display.calls[0][1]["data"] == "text (own 1,234, valid 1, test 2)"

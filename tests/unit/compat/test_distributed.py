@@ -11,6 +11,7 @@ from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 
 from plugins.compat import distributed
+from plugins.errors import UserError
 
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
 SRUN = {"SLURM_JOB_ID": "7", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_STEP_NODELIST": "a,b"}
@@ -223,3 +224,95 @@ def test_a_run_is_prepared_before_its_main_function(monkeypatch):
     monkeypatch.setattr(distributed, "prepare", lambda cfg, environment: called.append("prepare"))
     found = distributed.call_main(lambda *given, **more: called.append((given, more)) or 7, cfg, "main", x=1)
     assert found == 7 and called == ["prepare", ((cfg, "main"), {"x": 1})]
+
+
+@pytest.mark.parametrize("backend, by_fairseq", [("nccl", True), ("gloo", False)])
+def test_data_on_a_gpu_is_gathered_by_fairseq(monkeypatch, backend, by_fairseq):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_backend", lambda group: backend)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda group: 2)
+    monkeypatch.setattr(
+        torch.distributed, "all_gather_object", lambda found, data, group: found.__setitem__(slice(None), [data] * 2)
+    )
+    found = distributed.all_gather_list(lambda data, **options: (data, options), "x", "group")
+    assert found == (("x", {"group": "group", "max_size": 16384}) if by_fairseq else ["x", "x"])
+
+
+def test_every_device_is_seeded_on_a_gpu(monkeypatch):
+    from fairseq import utils
+
+    seeds = []
+    monkeypatch.setattr(utils, "set_torch_seed", seeds.append)
+    for rank in (0, 1):
+        cfg = SimpleNamespace(common=SimpleNamespace(seed=3))
+        trainer = SimpleNamespace(data_parallel_rank=rank, cfg=cfg, get_num_updates=lambda: 4, cuda=True)
+        distributed.set_seed(None, trainer)
+    assert seeds[0] == 7 and seeds[1] != 7
+
+
+def test_other_processes_accept_a_negative_seed():
+    assert draw(rank=1, updates=0, seed=-1) == draw(rank=1, updates=0, seed=1)
+
+
+@pytest.mark.parametrize("environment, given, expected", [
+    ({}, "pytorch_ddp", "pytorch_ddp"), (TORCHRUN, "c10d", "legacy_ddp"), (TORCHRUN, "no_c10d", "no_c10d"),
+])  # fmt: skip
+def test_only_torchs_wrapper_is_replaced_and_only_among_several(prepared, environment, given, expected):
+    assert prepared(environment, ddp_backend=given).ddp_backend == expected
+
+
+def test_a_world_of_another_size_than_the_gpus_is_refused_on_a_cpu(prepared):
+    assert prepared(gpus=8, cpu=True, distributed_world_size=1).distributed_world_size == 1
+    with toy.refused("--distributed-world-size 3"):
+        prepared(gpus=8, cpu=True, distributed_world_size=3)
+    assert prepared(gpus=8, distributed_world_size=3).distributed_world_size == 3
+
+
+@pytest.mark.parametrize("rank", [-1, 2, 3])
+def test_a_rank_is_below_the_size_of_the_world(rank):
+    distributed.check_place(1, 2)
+    with toy.refused(f"--distributed-rank {rank}", "0 to 1"):
+        distributed.check_place(rank, 2)
+
+
+def test_the_end_of_a_spawned_worker_is_explained(monkeypatch):
+    error = raised("ProcessExitedException", "ended", 1, 7, 3, None)
+    assert "exit status 3" in distributed.explain(error, 0)
+    assert distributed.explain(raised("ProcessRaisedException", "\nTraceback\nKeyError: 1\n", 1, 7), 0) is None
+    text = "plugins.errors.UserError: first\nplugins.errors.UserError: last\n"
+    assert distributed.explain(raised("ProcessRaisedException", text, 1, 7), 0) == "last"
+
+
+def test_an_error_that_was_caused_by_a_users_mistake_is_its_own(monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    error = RuntimeError("gloo")
+    assert distributed.explain(error, 0) is not None
+    error.__cause__ = UserError("x")
+    assert distributed.explain(error, 0) is None
+
+
+@pytest.mark.parametrize("run", [
+    lambda fail, cfg: distributed.call_main(fail, cfg, None), lambda fail, cfg: distributed.train(fail, cfg),
+])  # fmt: skip
+def test_a_lost_connection_is_explained_wherever_it_is_noticed(monkeypatch, run):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "prepare", lambda cfg, environment: None)
+    cfg = OmegaConf.structured(FairseqConfig())
+    cfg.distributed_training.distributed_rank = 5
+
+    def fail(*given):
+        raise RuntimeError("Broken pipe")
+
+    with toy.refused("rank 5"):
+        run(fail, cfg)
+    assert distributed.train(lambda *given, **more: (given, more), cfg, 1, x=2) == ((cfg, 1), {"x": 2})
+
+
+def test_a_position_of_fairseq_is_taken_as_it_is():
+    """Its checkpoints do not name the number of processes."""
+    seen = []
+    distributed.move_to(
+        lambda self, state: seen.append(state), SimpleNamespace(num_shards=2), {"iterations_in_epoch": 3}
+    )
+    distributed.move_to(lambda self, state: seen.append(state), SimpleNamespace(num_shards=2), {"epoch": 4})
+    assert seen == [{"iterations_in_epoch": 3}, {"epoch": 4, "iterations_in_epoch": 0}]

@@ -76,3 +76,20 @@ def test_a_single_run_keeps_its_folder(monkeypatch, tmp_path):
     cfg = OmegaConf.create({"checkpoint": {"save_dir": str(tmp_path)}, "model": {"save_dir": "other"}, "task": {}})
     hydra.begin_run(cfg)
     assert (cfg.checkpoint.save_dir, cfg.model.save_dir) == (str(tmp_path), "other")
+
+
+def test_an_output_folder_that_hydra_does_not_name_is_the_present_one(started, tmp_path, monkeypatch):
+    (tmp_path / "outputs").mkdir()
+    monkeypatch.chdir(tmp_path / "outputs")
+    started(runtime=OmegaConf.create({"cwd": str(tmp_path)}))
+    hydra.leave_output_folder()
+    assert os.getcwd() == str(tmp_path)
+
+
+def test_only_a_part_that_shares_the_folder_follows_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(hydra, "multirun_folder", lambda: "job_0")
+    monkeypatch.delitem(sys.modules, "fairseq_cli.train", raising=False)
+    cfg = OmegaConf.create({"checkpoint": {"save_dir": str(tmp_path)}, "model": {"save_dir": "other"},
+                            "task": {"save_dir": str(tmp_path), "data": "x"}})  # fmt: skip
+    hydra.begin_run(cfg)
+    assert (cfg.model.save_dir, cfg.task.save_dir) == ("other", str(tmp_path / "job_0"))

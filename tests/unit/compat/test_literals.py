@@ -40,3 +40,31 @@ def test_fairseqs_modules_use_it(module, tmp_path):
     assert utils.eval_str_list("[1, 2]", int) == [1, 2]
     assert utils.eval_bool("False") is False
     assert utils.eval_bool(None, True) is True
+
+
+@pytest.mark.parametrize("text, longer", [
+    ("[0] * 10000", "[0] * 10001"), ("2500 * (0, 1, 2, 3)", "2501 * (0, 1, 2, 3)"), ("'a' * 10000", "'a' * 10001"),
+])  # fmt: skip
+def test_a_repeated_list_has_a_largest_length(text, longer):
+    assert len(evaluate(text)) == 10_000
+    with pytest.raises(UserError):
+        evaluate(longer)
+
+
+def test_an_option_has_a_largest_length_and_a_sum_has_none():
+    assert evaluate("1" + " " * 9_999) == 1 and evaluate("20000 * 2 + 1") == 40_001
+    assert len(evaluate("[0] * 6000 + [0] * 6000")) == 12_000
+    with pytest.raises(UserError):
+        evaluate("1" + " " * 10_000)
+
+
+def test_signs_belong_to_numbers():
+    assert evaluate("+1.5") == 1.5 and evaluate("-(2)") == -2 and evaluate("2 * -3 + +4") == -2
+    for text in ("-'a'", "+[1]", "~1", "not 1"):
+        with pytest.raises(UserError):
+            evaluate(text)
+
+
+def test_what_is_not_a_text_is_a_type_error_as_for_eval():
+    with pytest.raises(TypeError):
+        evaluate(None)

@@ -65,3 +65,53 @@ def test_the_norm_of_half_precision_gradients_does_not_overflow():
     param.grad = torch.full((4,), 40000.0, dtype=torch.float16)
     assert utils.clip_grad_norm_(param, 0.0).item() == 80000
     assert utils.clip_grad_norm_([torch.nn.Parameter(torch.zeros(2))], 1.0).item() == 0
+
+
+def test_amp_adapts_its_scale(monkeypatch):
+    from fairseq.optim import AMPOptimizer
+
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=1)
+    monkeypatch.setattr(torch.cuda.amp, "GradScaler", lambda **options: scaler)
+    param = torch.nn.Parameter(torch.zeros(2))
+    optimizer = mixed_precision(AMPOptimizer, [param])
+    for weight, scale in ((1.0, 2048.0), (float("inf"), 1024.0)):
+        optimizer.zero_grad()
+        optimizer.backward((param * weight).sum())
+        optimizer.clip_grad_norm(0.0)
+        optimizer.step()
+        assert scaler.get_scale() == scale and param.isfinite().all()
+
+
+def test_one_flat_vector_has_no_attributes():
+    from plugins.compat import optimizers
+
+    param, copy = torch.nn.Parameter(torch.ones(2)), torch.ones(2)
+    param.lr_scale = 0.5
+    for flatten, given in ((True, copy), (False, [copy])):
+        made = optimizers.build_fp32_params(lambda args, params, flatten, given=given: given, None, [param], flatten)
+        assert made is given and hasattr(copy, "lr_scale") is not flatten
+    other = torch.ones(2)
+    optimizers.build_fp32_params(lambda args, params, flatten: other, None, [param])  # flat by default
+    assert not hasattr(other, "lr_scale")
+
+
+def test_tables_of_embeddings_are_marked_before_the_optimizer_is_built():
+    from types import SimpleNamespace
+
+    from plugins.compat import optimizers
+
+    model = torch.nn.Sequential(torch.nn.Embedding(3, 2), torch.nn.Linear(2, 2))
+    seen = []
+    trainer = SimpleNamespace(model=model)
+    optimizers.build_optimizer(lambda self: seen.append((self, model[0].weight.is_embedding)), trainer)
+    assert seen == [(trainer, True)] and not hasattr(model[1].weight, "is_embedding")
+
+
+def test_the_norm_is_that_of_all_processes_before_gradients_are_clipped():
+    from plugins.compat.optimizers import clip_grad_norm_
+
+    param = torch.nn.Parameter(torch.zeros(2))
+    param.grad = torch.tensor([3.0, 4.0])
+    assert clip_grad_norm_(param, 5.0, lambda norm: 2 * norm).item() == 10
+    torch.testing.assert_close(param.grad, torch.tensor([1.5, 2.0]))
+    assert clip_grad_norm_([], 1.0).item() == 0

@@ -113,3 +113,41 @@ def test_the_training_set_is_validated_through_a_copy():
     assert seen[0] is seen[2] is not training
     assert seen[1] is task.datasets["valid"]
     assert task.datasets["train"] is training and training.epoch == 3
+
+
+def test_the_options_of_a_run_are_completed_and_then_checked(monkeypatch):
+    called, cfg = [], SimpleNamespace(checkpoint="checkpoint")
+    for owner, name in ((preflight.unavailable, "check"), (preflight.precision, "check"),
+                        (preflight, "check_numbers"), (preflight, "check_start")):  # fmt: skip
+        monkeypatch.setattr(owner, name, lambda given, place=(owner.__name__, name): called.append((*place, given)))
+    preflight.checked_defaults(lambda given: called.append(("original", given)), cfg)
+    assert called[0] == ("original", cfg) and called[-1] == (preflight.__name__, "check_start", "checkpoint")
+    assert [name for _, name, *_ in called[1:]] == ["check", "check", "check_numbers", "check_start"]
+    assert {owner for owner, *_ in called[1:3]} == {preflight.unavailable.__name__, preflight.precision.__name__}
+
+
+def test_statistics_of_a_known_metric_are_fairseqs():
+    for name in ("loss", "num_updates"):
+        cfg = OmegaConf.create({"checkpoint": {"best_checkpoint_metric": name}})
+        found = preflight.checked_stats(lambda *given: given, cfg, "trainer", {"loss": 1.0}, True)
+        assert found == (cfg, "trainer", {"loss": 1.0}, True)
+
+
+def test_the_smallest_numbers_that_are_allowed(tmp_path):
+    preflight.check_run(run_of(tmp_path, common__log_interval=1, optimization__lr=[0.0, 0.1]), CRITERION)
+
+
+def test_a_checkpoint_of_several_parts_has_a_suffix(tmp_path):
+    cfg = run_of(tmp_path, checkpoint__restore_file="x.pt", checkpoint__checkpoint_suffix="-shard0")
+    with toy.refused("--restore-file x-shard0.pt"):
+        preflight.check_run(cfg, CRITERION)
+    (tmp_path / "y-shard0.pt").touch()
+    cfg.checkpoint.restore_file = str(tmp_path / "y.pt")
+    preflight.check_run(cfg, CRITERION)
+
+
+def test_a_list_of_whole_numbers_is_read_from_text():
+    preflight.check_lists({"update_freq": "2,1", "other": "x"})
+    for value in ("(1, 'a')", "{}", "None", "(" * 200):
+        with toy.refused("--update-freq"):
+            preflight.check_lists({"update_freq": value})

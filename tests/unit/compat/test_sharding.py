@@ -131,3 +131,42 @@ def test_hooks_of_parts_see_whole_tensors(mesh):
     assert saved["head.beta"].shape == () and saved["head.beta"].item() == 2.0
     model.load_state_dict({"head.beta": torch.tensor(3.0), "head.weight": torch.zeros(3, 2)})
     assert model.state_dict()["head.beta"].item() == 3.0
+
+
+def test_only_tensors_of_the_shape_of_a_sharded_parameter_are_divided(mesh):
+    from torch.distributed.tensor import DTensor
+
+    parameter = next(sharding.shard(nn.Linear(2, 3), mesh).parameters())
+    same, other = torch.ones(3, 2), torch.ones(3)
+    assert isinstance(sharding.like(same, parameter), DTensor)
+    assert sharding.like(parameter, parameter) is parameter
+    for value, owner in ((other, parameter), (1.0, parameter), (same, torch.ones(3, 2)), (same, None)):
+        assert sharding.like(value, owner) is value
+
+
+def test_a_model_is_sharded_where_it_is_wrapped(mesh):
+    from torch.distributed.tensor import DTensor
+
+    model = sharding.wrap_model(None, {"shard": True}, nn.Linear(2, 3), torch.distributed.group.WORLD, "cpu")
+    assert all(isinstance(p, DTensor) for p in model.parameters())
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_the_optimizer_of_several_processes_saves_whole_tensors(size):
+    cfg, built = run_of(distributed_training__distributed_world_size=size), []
+    sharding.prepare(cfg)
+    parameter = nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([parameter])
+    trainer = SimpleNamespace(cfg=cfg, optimizer=SimpleNamespace(optimizer=optimizer))
+    sharding.build_optimizer(built.append, trainer)
+    assert built == [trainer]
+    assert list(optimizer._optimizer_state_dict_post_hooks.values()) == [sharding.gather_state][: size - 1]
+    assert list(optimizer._optimizer_load_state_dict_pre_hooks.values()) == [sharding.divide_state][: size - 1]
+
+
+def test_a_run_may_have_no_option_to_shard():
+    cfg = run_of(distributed_training__distributed_world_size=2)
+    assert sharding.is_sharded(cfg) is False
+    cfg.model = {"_name": "roberta"}
+    sharding.prepare(cfg)
+    assert sharding.is_sharded(cfg) is False

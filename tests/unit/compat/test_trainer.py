@@ -59,3 +59,43 @@ def test_a_trainer_gets_checked_options_that_all_workers_can_load_with(monkeypat
     assert cfg.checkpoint.load_checkpoint_on_all_dp_ranks and cfg.common.fp16_no_flatten_grads == flat
     assert sorted(name for name, *_ in called) == sorted(name for _, name in checks)
     assert ("check_run", cfg, "criterion") in called
+
+
+def iterator(self, subset, disable_iterator_cache):
+    dataset = self.task.datasets[subset]
+    if dataset is None:
+        raise KeyError(subset)
+    return dataset, disable_iterator_cache
+
+
+def test_each_training_set_has_one_copy_for_validation():
+    """fairseq loads another one for each epoch of sharded data."""
+    first, second = SimpleNamespace(part=1), SimpleNamespace(part=2)
+    task = SimpleNamespace(datasets={"train": first, "valid": "valid set"})
+    own = SimpleNamespace(task=task, cfg=OmegaConf.create({"dataset": {"train_subset": "train"}}))
+    copies = [trainer.get_valid_iterator(iterator, own, "train")[0] for _ in range(2)]
+    task.datasets["train"] = second
+    found = trainer.get_valid_iterator(iterator, own, "train", True)
+    assert copies[0] is copies[1] is not first and found == (second, True) and found[0] is not second
+    assert trainer.get_valid_iterator(iterator, own, "valid") == ("valid set", False)
+    assert task.datasets["train"] is second
+
+
+def test_the_training_set_is_put_back_after_an_error():
+    training = object.__new__(type("Dataset", (), {}))
+    own = SimpleNamespace(
+        task=SimpleNamespace(datasets={"train": training}),
+        cfg=OmegaConf.create({"dataset": {"train_subset": "train"}}),
+    )
+    with pytest.raises(ZeroDivisionError):
+        trainer.get_valid_iterator(lambda *given: 1 / 0, own, "train")
+    assert own.task.datasets == {"train": training}
+    own.task.datasets["train"] = None  # not loaded: fairseq's error
+    with pytest.raises(KeyError):
+        trainer.get_valid_iterator(iterator, own, "train")
+
+
+def test_a_single_process_looks_for_no_others(monkeypatch, tmp_path):
+    monkeypatch.setattr(distributed_utils, "all_gather_list", lambda data: 1 / 0)
+    options = SimpleNamespace(save_dir=str(tmp_path), restore_file="checkpoint_last.pt", checkpoint_suffix="")
+    trainer.check_checkpoint_is_shared(options)

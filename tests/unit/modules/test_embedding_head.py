@@ -32,6 +32,7 @@ def test_the_decoder_predicts_each_token_but_the_first_from_the_embedding_and_th
     decoder = TextDecoder(torch.nn.Parameter(torch.randn(WORDS, WIDTH)), 6, heads=2, layers=2).eval()
     embeddings, tokens, lengths = torch.randn(3, WIDTH), torch.randint(WORDS, (3, 5)), torch.tensor([5, 3, 1])
     loss, count = decoder(embeddings, tokens, lengths)
+    assert decoder.body.prompt is None
     expected = 0.0
     for vector, text, length in zip(embeddings, tokens, lengths, strict=True):
         for end in range(1, int(length)):
@@ -40,7 +41,7 @@ def test_the_decoder_predicts_each_token_but_the_first_from_the_embedding_and_th
             decoder.body.prompt = None
             expected += F.cross_entropy(logits, text[end]).item()
     assert count == 6 and loss.item() == pytest.approx(expected, rel=1e-4)
-    assert decoder.body.prompt is None and len(decoder.body.h) == 2
+    assert len(decoder.body.h) == 2
 
 
 def test_the_decoder_shares_the_table_of_the_encoder_and_starts_small():
