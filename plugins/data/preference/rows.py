@@ -81,9 +81,6 @@ def locate(data: str, split: str) -> tuple[Path, bool]:
 def load(data: str, split: str, valid_fraction: float = 0.1) -> Preferences:
     """Read a split. Of a single file, texts are divided, not comparisons: no text is in both parts.
 
-    Texts that comparisons connect stay together, so that no comparison is lost. If these connect most texts, each text
-    is assigned by itself, and comparisons of texts in different parts are left out.
-
     Raises:
         UserError: as :func:`locate` and :func:`read`, or nothing is left.
     """
@@ -93,29 +90,44 @@ def load(data: str, split: str, valid_fraction: float = 0.1) -> Preferences:
         return found
     if split not in ("train", "valid"):
         raise UserError(f"{path}: a single file has no {split} split; give a folder with one file each")
-    held_out = lowest_hashes(found) % 10_000 < valid_fraction * 10_000
-    kept = found.keep(held_out if split == "valid" else ~held_out)
+    chosen = held_out(found, valid_fraction)
+    kept = found.keep(chosen if split == "valid" else ~chosen)
     if not kept.texts or (len(found.pairs) and not len(kept.pairs)):
         raise UserError(f"{path}: no rows are left for the {split} split; give more, or a folder with one file each")
-    lost = len(found.pairs) - sum(len(found.keep(part).pairs) for part in (held_out, ~held_out))
+    lost = len(found.pairs) - sum(len(found.keep(part).pairs) for part in (chosen, ~chosen))
     if lost and split == "train":
-        logger.info("%s: %d of %d comparisons are left out, one text in each part", path, lost, len(found.pairs))
+        logger.info(
+            "%s: comparisons connect too many texts to keep them together; each is assigned to a split by its hash, "
+            "and %d of %d comparisons, with one text in each split, are left out", path, lost, len(found.pairs),
+        )  # fmt: skip
     return kept
 
 
-def lowest_hashes(found: Preferences) -> np.ndarray:
-    """Return the lowest hash of the texts that comparisons connect with each text, (N,) uint64; its own if most are."""
+def held_out(found: Preferences, fraction: float) -> np.ndarray:
+    """Return the texts for validation, (N,) bool: those with the lowest hashes.
+
+    Texts that comparisons connect are held out together, so that no comparison is lost, if groups that are smaller than
+    the validation part contain at least half as many texts as it needs. Otherwise texts are held out one by one.
+
+    Args:
+        fraction: of the texts. With groups of texts the part may be half as large, or twice.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     hashes, n = np.array([text_hash(text) for text in found.texts], np.uint64), len(found.texts)
+    wanted = round(fraction * n, 6)  # 0.1 * 30 is above 3
     graph = coo_array((np.ones(len(found.pairs)), (found.pairs[:, 0], found.pairs[:, 1])), shape=(n, n))
-    count, part = connected_components(graph, directed=False)
-    if 2 * np.bincount(part).max() > n:
-        return hashes
-    lowest = np.full(count, np.iinfo(np.uint64).max)
-    np.minimum.at(lowest, part, hashes)
-    return lowest[part]
+    count, group = connected_components(graph, directed=False)
+    sizes, lowest = np.bincount(group), np.full(count, np.iinfo(np.uint64).max)
+    np.minimum.at(lowest, group, hashes)
+    order = np.argsort(lowest)
+    # Of very few texts, two or three that are compared with each other may exceed the fraction.
+    order = order[sizes[order] <= min(max(wanted, 3), n / 2)]
+    held = np.cumsum(sizes[order])
+    if not len(held) or 2 * held[-1] < wanted:
+        group, order, held = np.arange(n), np.argsort(hashes), np.arange(1, n + 1)
+    return np.isin(group, order[: np.searchsorted(held, wanted) + 1] if wanted else [])
 
 
 def read(path: str | Path) -> Preferences:

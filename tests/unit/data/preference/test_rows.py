@@ -166,7 +166,45 @@ def test_no_comparison_of_separate_texts_is_lost(tmp_path, caplog):
         train, valid = (rows.load(str(path), split) for split in ("train", "valid"))
     assert len(train.pairs) + len(valid.pairs) == 600 and not caplog.records
     assert rows.shared_texts(train, valid) == 0
-    assert 24 < len(valid.pairs) < 110  # 60, standard deviation 10.4
+    assert len(valid.pairs) == 60
+
+
+@pytest.mark.parametrize(("prompts", "answers", "expected"), [(10, 2, 1), (8, 3, 1), (60, 2, 6), (20, 5, 2)])
+def test_few_prompts_have_a_validation_part_and_lose_no_comparison(tmp_path, prompts, answers, expected):
+    """``expected``: prompts in the part for validation."""
+    records = [
+        {"prompt": f"p{i}", "chosen": "0", "rejected": str(j)} for i in range(prompts) for j in range(1, answers)
+    ]
+    path = write(tmp_path / "p.jsonl", records)
+    train, valid = (rows.load(str(path), split) for split in ("train", "valid"))
+    assert len(valid.texts) == expected * answers and len(train.texts) == (prompts - expected) * answers
+    assert len(train.pairs) + len(valid.pairs) == len(records)
+
+
+def lists(path, *sizes):
+    """Write lists of ``sizes`` texts, those of a list compared with each other."""
+    draw, records = np.random.default_rng(1), []
+    for group, size in enumerate(sizes):
+        pairs = {tuple(sorted(draw.choice(size, 2, replace=False))) for _ in range(20 * size)}
+        records += [{"chosen": f"{group} {a}", "rejected": f"{group} {b}"} for a, b in sorted(pairs)]
+    return write(path, records), len(records)
+
+
+@pytest.mark.parametrize("sizes", [(200,), (100, 100), (192, 4, 4)])
+def test_large_lists_are_divided_by_text_and_the_log_says_so(tmp_path, caplog, sizes):
+    path, count = lists(tmp_path / "p.jsonl", *sizes)
+    with caplog.at_level("INFO"):
+        train, valid = (rows.load(str(path), split) for split in ("train", "valid"))
+    (record,) = caplog.records
+    assert record.args[1:] == (count - len(train.pairs) - len(valid.pairs), count)
+    assert 17 <= len(valid.texts) <= 20  # of which a text may have lost all its comparisons
+
+
+def test_lists_that_fit_half_of_the_fraction_are_held_out_whole(tmp_path, caplog):
+    path, count = lists(tmp_path / "p.jsonl", 100, 90, 10)
+    with caplog.at_level("INFO"):
+        train, valid = (rows.load(str(path), split) for split in ("train", "valid"))
+    assert len(valid.texts) == 10 and len(train.pairs) + len(valid.pairs) == count and not caplog.records
 
 
 @pytest.mark.parametrize(("fraction", "split"), [(0.0, "valid"), (1.0, "train")])
