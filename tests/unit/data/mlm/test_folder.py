@@ -231,3 +231,44 @@ def test_held_out_documents_depend_on_the_seed():
     documents = list(map(str, range(50)))
     first, again, other = (split_documents(documents, 0.2, seed)[1] for seed in (1, 1, 2))
     assert first == again != other
+
+
+def test_a_folder_in_memory_is_encoded_in_this_process_and_replaces_nothing(tmp_path, tokenizer, monkeypatch):
+    asked, ordered_map = [], mlm_folder.ordered_map
+    monkeypatch.setattr(
+        mlm_folder, "ordered_map", lambda task, workers: asked.append(workers) or ordered_map(task, workers)
+    )
+    write_mlm_folder(tmp_path / "data", {"train": TRAIN}, tokenizer)
+    assert asked == [1]
+    with toy.refused(tmp_path / "data", "--force"):
+        write_mlm_folder(tmp_path / "data", {"train": TRAIN}, tokenizer)
+    write_mlm_folder(tmp_path / "data", {"train": TRAIN}, tokenizer, force=True)
+
+
+def test_the_files_that_a_folder_may_have():
+    one, three = mlm_folder.folder_files(), mlm_folder.folder_files(3)
+    assert one == sorted(set(one)) and {"dict.txt", "manifest.json", "sentencepiece.bpe.model"} < set(one)
+    assert {name for name in one if name.endswith((".bin", ".idx"))} == {
+        "train.bin", "train.idx", "valid.bin", "valid.idx", "test.bin", "test.idx",
+    }  # fmt: skip
+    assert set(three) - set(one) == {"train1.bin", "train1.idx", "train2.bin", "train2.idx"}
+
+
+@pytest.mark.parametrize("name, foreign", [
+    ("train.bin", False), ("train12.idx", False), ("manifest.json", False), ("valid1.bin", True), ("trainx.bin", True),
+    ("train.bin.old", True), ("encoder.json", False), ("dictXtxt", True),
+])  # fmt: skip
+def test_force_knows_the_files_of_data_folders(tmp_path, name, foreign):
+    (tmp_path / name).touch()
+    if not foreign:
+        return mlm_folder.check_output(tmp_path, force=True)
+    with toy.refused(name):
+        mlm_folder.check_output(tmp_path, force=True)
+
+
+def test_a_file_is_no_folder_and_an_empty_folder_needs_no_force(tmp_path):
+    mlm_folder.check_output(tmp_path, force=False)
+    mlm_folder.check_output(tmp_path / "new", force=False)
+    (tmp_path / "file").touch()
+    with toy.refused(tmp_path / "file", "-o"):
+        mlm_folder.check_output(tmp_path / "file", force=True)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import toy
 
-from plugins.data.summaries.dataset import Layout, SummaryDataset, describe, load
-from plugins.data.summaries.reader import Columns
+from plugins.data.summaries.dataset import Layout, SummaryDataset, describe, encode, load
+from plugins.data.summaries.reader import Columns, Record
 from plugins.data.text.causal_tokenizers import Characters
 from plugins.data.text.token_dictionary import TokenDictionary
 
@@ -161,3 +161,95 @@ def test_parts_of_a_file_are_disjoint_and_whole(tmp_path, dictionary):
 
 def test_a_document_of_one_token_is_used(make):
     assert len(make([("a", "b"), ("ab", "c")])) == 2
+
+
+def test_ids_are_stored_in_the_smallest_type(tmp_path):
+    class Dictionary:
+        tokenizer = type("Tokenizer", (), {"encode": staticmethod(lambda text: list(map(ord, text)))})
+
+        def __init__(self, size):
+            self.size = size
+
+        def __len__(self):
+            return self.size
+
+    for size, dtype in ((2**16 - 1, np.uint16), (2**16, np.int32)):
+        records = [Record(2, "0", "ab", "c"), Record(7, "1", "d", None)]
+        assert encode(tmp_path / "x", records, Layout((1,), False, 2), Dictionary(size), tmp_path) == {"records": 2}
+        tokens, offsets, lines = (np.load(tmp_path / f"{name}.npy") for name in ("tokens", "offsets", "lines"))
+        assert tokens.dtype == dtype and tokens.tolist() == [97, 98, 99, 100]
+        assert (offsets.tolist(), lines.tolist()) == ([0, 2, 3, 4, 4], [2, 7])
+    with toy.refused(tmp_path / "x", "--valid-fraction"):
+        encode(tmp_path / "x", [], Layout((1,), False, 2), Dictionary(9), tmp_path)
+
+
+def test_a_summary_leaves_room_for_one_token_of_its_document(make, dictionary):
+    dataset = make([("abc", "abcabc")], longest=8)
+    assert dictionary.decode(dataset[0]["tokens"]) == "a<|sep|>abcabc<|endoftext|>" and dataset.cut == 1
+    with toy.refused("train.csv:2", "6 tokens", "takes 7"):
+        make([("abc", "abcabc")], longest=7)
+
+
+def test_the_first_record_that_does_not_fit_is_named(make):
+    records = [("a", "b"), ("abc", "abcabc"), ("abc", "abcabcabc")]
+    with toy.refused("train.csv:3", "6 tokens"):
+        make(records, longest=7)
+    with toy.refused("train.csv:2"):  # no record is left
+        make(records[1:], longest=7, skip_too_long=True)
+
+
+def test_a_document_that_just_fits_is_not_cut(make):
+    assert make([("abc", "ab")], longest=6).cut == 0 and make([("abc", "ab")], longest=5).cut == 1
+    assert make([("abc", "ab")], document_tokens=3).cut == 0 and make([("abc", "ab")], document_tokens=2).cut == 1
+
+
+@pytest.mark.parametrize("options, prompt", [
+    ({}, "abcabc<|sep|>"), ({"document_tokens": 2}, "ab<|sep|>"), ({"prompt_room": 4}, "abc<|sep|>"),
+    ({"prompt_room": 4, "document_tokens": 2}, "ab<|sep|>"), ({"longest": 6}, "abcab<|sep|>"),
+])  # fmt: skip
+def test_a_prompt_is_as_long_as_the_options_allow(make, dictionary, options, prompt):
+    assert dictionary.decode(make(**options).prompt(0)) == prompt
+
+
+def test_only_a_batch_of_sampled_rows_has_prompts(make):
+    dataset = make(sampled=2)
+    inside, outside = dataset.sample.tolist(), [i for i in range(5) if i not in dataset.sample]
+    for ids, has in ((inside, True), (inside[:1], True), (outside, False), ([inside[0], outside[0]], False)):
+        batch = dataset.collater([dataset[i] for i in ids])
+        assert ("prompts" in batch) == has and batch["id"].tolist() == ids
+    assert "prompts" not in make().collater([make()[0]])
+    assert dataset.collater([]) == {}
+
+
+def test_a_batch_describes_its_rows(make, dictionary):
+    dataset = make()
+    batch = dataset.collater([dataset[0], dataset[3]])
+    assert batch["net_input"]["src_lengths"].tolist() == [9, 3]
+    assert batch["net_input"]["src_tokens"][1, 3:].unique().tolist() == [dictionary.eos()]
+    assert batch["target"][1, 3:].unique().tolist() == [dictionary.pad()]
+    assert batch["predicted"]["count"] == 3 + 2
+    assert [make(loss_on=kind)[0]["start"] for kind in ("summary", "all")] == [6, 0]
+
+
+def test_batches_of_training_vary_and_those_of_validation_do_not(make):
+    def order(dataset, seed):
+        np.random.seed(seed)
+        return dataset.ordered_indices().tolist()
+
+    records = [("a" * (1 + i % 3), "b") for i in range(40)]
+    plain, shuffled = make(records), make(records, shuffle=True)
+    assert order(plain, 1) == order(plain, 2) and order(shuffled, 1) != order(shuffled, 2)
+
+
+def test_all_records_of_a_file_are_loaded_unless_bad_ones_are_skipped(tmp_path, dictionary):
+    path, cache = tmp_path / "a.csv", str(tmp_path / "cache")
+    path.write_text("article,highlights\n" + "a,b\n" * 30 + "c,\n", encoding="utf-8")
+    layout = Layout.of("<|sep|>", dictionary)
+    with toy.refused("a.csv:32"):
+        load(path, Columns(), layout, dictionary, cache)
+    found = load(path, Columns(), layout, dictionary, cache, skip_bad_rows=True)
+    assert len(found) == 30 and found.lines.tolist() == list(range(2, 32)) and found.path == str(path)
+
+
+def test_what_is_left_out_is_described_only_where_something_is(make):
+    assert describe(make()) == "5 records, 0 documents cut"

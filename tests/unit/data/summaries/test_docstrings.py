@@ -123,3 +123,70 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", [str(script), "-o", str(tmp_path / "file" / "out")])
     with pytest.raises(SystemExit, match="file/out"):
         runpy.run_path(str(script), run_name="__main__")
+
+
+@pytest.mark.parametrize("place, split", [(123, "valid"), (0, "valid"), (111, "test"), (140, "test"), (7, "train"),
+                                          (272, "train")])  # fmt: skip
+def test_five_modules_in_a_hundred_are_for_validation_and_five_for_testing(place, split):
+    """Names whose hashes are 0, 4, 5, 9, 10 and 99 of a hundred."""
+    assert docstrings.split_of(f"package/module_{place}.py") == split
+
+
+WORDS = "the river is as wide as the sea and a boat on it can be seen from the hill that is by it now".split()
+
+
+@pytest.mark.parametrize("summary, body, used", [
+    (4, 20, True), (3, 20, False), (30, 20, True), (31, 20, False), (10, 19, False), (10, 21, True),
+])  # fmt: skip
+def test_a_summary_has_4_to_30_words_and_a_body_at_least_20(summary, body, used):
+    first, text = (" ".join((2 * WORDS)[:count]) + "." for count in (summary, body))
+    assert docstrings.split_docstring(f"{first}\n\n{text}") == ((text, first) if used else ("", ""))
+
+
+@pytest.mark.parametrize("first", ["The river is wide", "1 river is as wide.", "(The river is wide)."])
+def test_a_summary_is_a_sentence(first):
+    assert docstrings.split_docstring(f"{first}\n\n{' '.join(WORDS)}.") == ("", "")
+
+
+def test_a_paragraph_that_is_repeated_is_kept_once():
+    body = " ".join(WORDS) + "."
+    found, _ = docstrings.split_docstring(f"The river is wide.\n\n{body}\n\n{body}\n\n{body.title()}")
+    assert found.split("\n")[0] == body and found.count(body) == 1
+
+
+def test_texts_are_compared_by_eight_consecutive_words():
+    words = "a b c d e f g h i".split()
+    assert len(docstrings.shingles(" ".join(words))) == 2 == len(docstrings.shingles("A b, c d e f g h! i"))
+    assert len(docstrings.shingles("a b c")) == len(docstrings.shingles(" ".join(words[:8]))) == 1
+    known = docstrings.shingles(" ".join(words[:8]))
+    assert docstrings.overlap(" ".join(words), known) == 0.5
+    assert docstrings.overlap(" ".join(words[:8]), known) == 1 and docstrings.overlap("x y", known) == 0
+
+
+def test_a_held_out_document_of_which_half_is_known_is_a_twin(monkeypatch):
+    train, half, less = "a b c d e f g h", "a b c d e f g h i", "a b c d e f g h i j"
+    rows = [docstrings.Pair(name, text, "") for name, text in (("train", train), ("valid", half), ("test", less))]
+    monkeypatch.setattr(docstrings, "pairs", lambda: iter(rows))
+    monkeypatch.setattr(docstrings, "split_of", lambda module: module)
+    found = docstrings.splits()
+    assert {split: len(pairs) for split, pairs in found.items()} == {"train": 1, "valid": 0, "test": 1}
+
+
+def test_a_folder_has_the_records_and_text_for_pretraining(installed, tmp_path, monkeypatch):
+    installed(sort=MODULE)
+    asked = []
+
+    def corpus(*given):
+        asked.append(given)
+        yield from ("first\ndocument", "second")
+
+    monkeypatch.setattr(docstrings, "embedded_corpus", corpus)
+    monkeypatch.setattr(docstrings, "held_out_modules", lambda: {"x"})
+    monkeypatch.setattr(docstrings, "RECORDS_SIZE", 10)
+    counts, size = docstrings.make_folder(tmp_path / "out", 1000)
+    assert asked == [(1000, {"x"})] and sum(counts.values()) == 2
+    text = (tmp_path / "out" / "pretrain.txt").read_text(encoding="utf-8")
+    assert text == "first\ndocument\n\nsecond\n\n" and size == len(text)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "pretrain.txt", "test.jsonl", "train.jsonl", "valid.jsonl",
+    ]  # fmt: skip

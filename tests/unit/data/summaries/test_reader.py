@@ -161,3 +161,40 @@ def test_a_json_array_and_a_blank_after_the_comma(tmp_path):
     blanks = write(tmp_path, "a.csv", 'article, highlights\na, b\nc, "d"\n')
     for path in (array, blanks):
         assert [(record.document, record.summary) for record in read(path)] == expected
+
+
+def test_of_several_usual_columns_the_first_is_read_and_a_named_one_before_all(tmp_path):
+    path = write(tmp_path, "a.csv", "text,summary,document,article,highlights\n1,2,3,4,5\n")
+    assert [(r.document, r.summary) for r in read(path)] == [("4", "5")]
+    assert [(r.document, r.summary) for r in read(path, Columns("text", "summary"))] == [("1", "2")]
+
+
+def test_a_column_that_was_asked_for_must_exist_even_where_summaries_are_optional(tmp_path):
+    path = write(tmp_path, "a.csv", "article\na\n")
+    with toy.refused("a.csv:1", "'short'", "--summary-column"):
+        list(read(path, Columns(summary="short"), summaries=False))
+
+
+def test_a_tab_separated_row_of_another_length_explains_quoting(tmp_path):
+    with toy.refused("a.tsv:2", ".csv"):
+        list(read(write(tmp_path, "a.tsv", "article\thighlights\na\n")))
+    with toy.refused("a.csv:2", "1 columns, 2 expected") as refusal:
+        list(read(write(tmp_path, "a.csv", "article,highlights\na\n")))
+    assert ".tsv" not in str(refusal.value)
+
+
+def test_a_file_whose_records_are_all_bad_is_refused(tmp_path):
+    with toy.refused("a.csv"):
+        list(read(write(tmp_path, "a.csv", "article,highlights\n,b\n"), skip_bad_rows=True))
+
+
+@pytest.mark.parametrize("text, expected", [("a", 0.79137), ("", 0.88942)])
+def test_the_share_of_a_text_does_not_change(text, expected):
+    assert share(text) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_folder_may_have_a_split_of_another_name(tmp_path):
+    write(tmp_path, "extra.csv", "x")
+    assert locate(tmp_path, "extra").name == "extra.csv"
+    with toy.refused(tmp_path / "gone"):
+        locate(tmp_path / "gone", "train")

@@ -152,7 +152,7 @@ def test_a_failed_opening_writes_no_cache(tmp_path, cache):
     (tmp_path / "a.txt").write_bytes(b"abc" * 10 + b"\xff")
     with toy.refused():
         open_corpus(spec(tmp_path / "a.txt"), cache)
-    assert os.listdir(cache) == []
+    assert not os.path.exists(cache)
 
 
 def test_of_two_processes_the_first_to_finish_wins(text, cache, monkeypatch):
@@ -302,3 +302,35 @@ def test_records_of_one_style_are_in_one_split_each(tmp_path, cache):
     dictionary = corpus.dictionary()
     train, valid = ([text for _, text in content(corpus, split, dictionary)] for split in ("train", "valid"))
     assert train + valid == [f"{i:03d}" for i in range(50)] and len(valid) == 10
+
+
+def test_ids_are_translated_only_where_the_dictionary_has_others(text, cache):
+    corpus = open_corpus(spec(text), cache)
+    assert corpus.split("train", corpus.dictionary(), [], 1).table is None
+    table = corpus.split("train", CharDictionary("jabcdefghi"), [], 1).table
+    assert table.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]
+
+
+def test_several_files_are_named_by_the_first_and_their_number(tmp_path, cache):
+    for name in "abc":
+        (tmp_path / f"{name}.txt").write_text(name * 10)
+    corpus = open_corpus(spec(tmp_path / "a.txt", tmp_path / "b.txt", valid_data=(str(tmp_path / "c.txt"),)), cache)
+    with toy.refused("a.txt and 1 more", "20 characters", "needs 21"):
+        corpus.split("train", corpus.dictionary(), [], 20)
+    with toy.refused("c.txt: 10 characters", "has 10", "needs 12"):
+        corpus.split("valid", corpus.dictionary(), [], 11)
+
+
+def test_a_character_far_into_a_file_is_counted_from_one(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(sources, "CHUNK", 4)
+    (tmp_path / "a.txt").write_text("abababababaz")
+    with toy.refused("a.txt", "'z'", "character 12"):
+        open_corpus(spec(tmp_path / "a.txt", valid_fraction=0), cache).split("train", CharDictionary("ab"), [], 2)
+
+
+def test_an_empty_split_has_no_unknown_style(tmp_path, cache):
+    path = records(tmp_path / "a.jsonl", ("x", "aaaa"), ("x", "bbbb"))
+    corpus = open_corpus(spec(path, reading={"style_from": "jsonl"}, valid_fraction=0), cache)
+    assert content(corpus, "train") == [("x", "aaaa"), ("x", "bbbb")]
+    with toy.refused("valid"):
+        corpus.split("valid", corpus.dictionary(), ["x"], 1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import toy
 
-from plugins.data.text import token_corpus
+from plugins.data.text import encoding, token_corpus
 from plugins.data.text.causal_tokenizers import Characters
 from plugins.data.text.sources import CorpusSpec
 from plugins.data.text.token_corpus import TokenCorpus, cut, learn
@@ -128,7 +128,7 @@ def test_a_sentencepiece_vocabulary_is_lossless(text, cache):
 def test_a_character_without_a_symbol_is_named_with_its_file(text, cache):
     with toy.refused(text):
         TokenCorpus(CorpusSpec((text,)), TokenDictionary(Characters("\n abcd")), cache)
-    assert os.listdir(cache) == []
+    assert not os.path.exists(cache)
 
 
 def test_too_little_text_for_a_window_is_named(text, characters, cache):
@@ -152,3 +152,109 @@ def test_a_vocabulary_does_not_depend_on_compression(tmp_path, text, cache, kind
     packed.write_bytes(gzip.compress(TEXT.encode()))
     plain, other = (learn(kind, 400, CorpusSpec((str(path),)), cache) for path in (text, packed))
     assert plain.symbols == other.symbols
+
+
+@pytest.mark.parametrize("size, dtype", [(256, "uint8"), (257, "uint16"), (2**16, "uint16"), (2**16 + 1, "uint32")])
+def test_the_array_has_the_narrowest_type(text, cache, size, dtype):
+    letters = sorted(set(TEXT))
+    more = map(chr, range(0x10000, 0x10000 + size - 1 - len(letters)))  # the last symbol is the end of a document
+    dictionary = TokenDictionary(Characters([*letters, *more]))
+    assert len(dictionary) == size
+    corpus = TokenCorpus(CorpusSpec((text,)), dictionary, cache)
+    assert corpus.split("train", 1).ids.dtype == dtype
+    assert tokens(corpus, "train")[0] == size - 1
+
+
+def test_a_split_needs_one_token_more_than_a_window(tmp_path, characters, cache):
+    train, valid = tmp_path / "train.txt", tmp_path / "valid.txt"
+    train.write_text("near the window")
+    valid.write_text("near")
+    corpus = TokenCorpus(CorpusSpec((str(train),), valid_data=(str(valid),)), characters, cache)
+    assert len(corpus.split("valid", 4)) == 5  # with the end of the document before
+    with toy.refused(valid, "valid split has 5", "needs 6"):
+        corpus.split("valid", 5)
+    with toy.refused(train, "train split has 16", "needs 17"):
+        corpus.split("train", 16)
+    with toy.refused("'dev'", "train, valid, test"):
+        corpus.split("dev", 1)
+
+
+def test_a_split_that_is_cut_from_the_training_text_is_named_by_its_file(text, characters, cache):
+    corpus = TokenCorpus(CorpusSpec((text,), test_fraction=0.0), characters, cache)
+    with toy.refused(text, "test split has 0"):
+        corpus.split("test", 1)
+
+
+def test_a_file_without_text_is_named(tmp_path, text, characters, cache):
+    (tmp_path / "empty.txt").write_text("\ufeff")
+    with toy.refused(tmp_path / "empty.txt"):
+        TokenCorpus(CorpusSpec((text, str(tmp_path / "empty.txt"))), characters, cache)
+
+
+def test_a_vocabulary_has_the_characters_of_all_splits_cut_from_a_text_and_of_no_other(tmp_path, cache):
+    (tmp_path / "a.txt").write_text("aaaaaaaaab")
+    (tmp_path / "v.txt").write_text("c")
+    spec = CorpusSpec((str(tmp_path / "a.txt"),), valid_fraction=0.1)
+    assert learn("char", 0, spec, cache).symbols[:2] == ["a", "b"]
+    given = CorpusSpec((str(tmp_path / "a.txt"),), valid_data=(str(tmp_path / "v.txt"),))
+    assert learn("char", 0, given, cache).symbols[:2] == ["a", "b"]
+
+
+def test_pieces_are_learned_from_the_training_split_alone(tmp_path, cache, monkeypatch):
+    (tmp_path / "a.txt").write_text("aaaa\nbbbb\ncccc\ndd")
+    seen = []
+
+    class Stop(Exception):
+        pass
+
+    def train(lines, size):
+        seen.extend([list(lines), size])
+        raise Stop
+
+    monkeypatch.setattr(token_corpus.SentencePieceTokenizer, "train_lossless", train)
+    with pytest.raises(Stop):
+        learn("sentencepiece", 77, CorpusSpec((str(tmp_path / "a.txt"),), valid_fraction=0.5), cache)
+    assert seen == [["aaaa", "bbb"], 77]  # 8 of 17 characters
+
+
+def test_the_beginning_of_a_document_follows_the_end_of_the_one_before():
+    class Two:
+        def eos(self):
+            return 8
+
+        def bos(self):
+            return 9
+
+    dictionary = Two()
+    dictionary.tokenizer = type("T", (), {"encode": lambda self, text: [len(text)]})()
+    assert list(token_corpus.encoded(["abc"], "a.txt", dictionary)) == [[8, 9], [3]]
+    dictionary.bos = dictionary.eos
+    assert list(token_corpus.encoded(["abc"], "a.txt", dictionary))[0] == [8]
+
+
+class Bar:
+    """Stands for tqdm: its length, and the progress."""
+
+    made: list = []
+
+    def __init__(self, desc, total, **options):
+        self.total, self.done = total, 0
+        self.made.append(self)
+
+    def update(self, size):
+        self.done += size
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+
+@pytest.mark.parametrize("module", [token_corpus, encoding])
+def test_the_progress_of_two_passes_ends_at_its_length(tmp_path, text, characters, monkeypatch, module):
+    monkeypatch.setattr(module, "tqdm", Bar)
+    spec = CorpusSpec((text,))
+    given = (spec, spec.sources(), characters) if module is token_corpus else (spec, spec.sources())
+    module.encode(*given, str(tmp_path))
+    assert Bar.made[-1].done == Bar.made[-1].total == 2 * len(TEXT)
