@@ -91,3 +91,23 @@ def test_bad_votes_are_named(votes, named):
 def test_bad_counts_are_refused(counts):
     with toy.refused("counts"):
         annotators.dawid_skene(counts)
+
+
+def test_the_iterations_end_when_the_likelihood_grows_by_less_than_the_tolerance(anesthetists):
+    values = [annotators.dawid_skene(anesthetists, n, tolerance=0).log_likelihood for n in range(1, 12)]
+    growth = [(new - old) / abs(new) for old, new in zip(values[:-1], values[1:], strict=True)]
+    for tolerance in (1e-2, 1e-3):
+        first = next(n for n, share in enumerate(growth, start=2) if share <= tolerance)
+        assert annotators.dawid_skene(anesthetists, tolerance=tolerance).iterations == first
+    assert annotators.dawid_skene(anesthetists, 3, tolerance=0).iterations == 3
+
+
+def test_less_than_one_iteration_is_refused():
+    with toy.refused("iterations=0"):
+        annotators.dawid_skene(SMALL, iterations=0)
+
+
+def test_a_class_that_no_vote_names_has_probability_zero():
+    found = annotators.dawid_skene(np.pad(SMALL, ((0, 0), (0, 0), (0, 1))))
+    assert found.prior[2] == 0 and (found.posterior[:, 2] == 0).all()
+    np.testing.assert_allclose(found.posterior.sum(1), 1)

@@ -83,3 +83,49 @@ def test_a_number_above_the_pool_is_refused(tmp_path, load_script, monkeypatch):
     with toy.refused("--number 1000"):
         script.main()
     assert not (tmp_path / "out").exists()
+
+
+def test_random_rows_keep_their_labels_and_follow_the_seed():
+    train, pool = (["t"], np.array([0])), ([f"p{i}" for i in range(30)], np.arange(30) % 2)
+    specs = [*SPECS, Specification("other", "a", ("q three",))]
+    chosen = {"new": np.array([3, 1, 5]), "other": np.array([3, 4])}
+    found = [augmentation.arms(train, pool, ["a", "b"], specs, chosen, seed) for seed in (1, 1, 2)]
+    m0, m1, m2, m3 = found[0]
+    assert [(arm.name, arm.seed, arm.added) for arm in found[0]] == [
+        ("M0", 1, 0),
+        ("M1", 1, 4),
+        ("M2", 1, 4),
+        ("M3", 1, 3),
+    ]
+    assert m2.texts == ["t", "p1", "p3", "p4", "p5"], "a row that two specifications select is added once"
+    assert m2.relevant == (1 + 0.5) / 2 and {arm.relevant for arm in (m0, m1, m3)} == {None}
+    assert m1.labels.tolist() == [0, *(int(text[1:]) % 2 for text in m1.texts[1:])] and len(set(m1.texts)) == 5
+    assert m1.texts == found[1][1].texts != found[2][1].texts
+    assert m3.labels.tolist() == [0, 1, 1, 0]
+
+
+def test_rows_are_held_out_by_label():
+    labels = np.repeat([0, 1], [80, 20])
+    train, held = augmentation.split(labels, 0.25, 1)
+    assert sorted([*train, *held]) == list(range(100)) and np.bincount(labels[held]).tolist() == [20, 5]
+    assert held.tolist() != augmentation.split(labels, 0.25, 2)[1].tolist()
+    assert len(augmentation.split(labels, 0.3, 1)[1]) in (33, 34)  # a third
+
+
+def test_results_name_their_arm_and_the_mean_is_over_specifications():
+    specs = [Specification(name, "b", ("q",), texts) for name, texts in (("x", ("1", "2")), ("y", ("3",)))]
+    on = augmentation.evaluated(["k"], np.array([0]), ["a", "b"], specs)
+    arm = augmentation.Arm("M2", 7, [], np.zeros(0, int), 4, 0.25)
+    rows = augmentation.results(arm, np.array([0, 0, 1, 0]), on)
+    assert [(row["on"], row["failure_rate"]) for row in rows] == [
+        ("training", 0), ("x", 0.5), ("y", 1), ("mean of specifications", 0.75),
+    ]  # fmt: skip
+    shared = {"arm": "M2", "seed": 7, "added": 4, "relevant": 0.25}
+    assert all({name: row[name] for name in shared} == shared for row in rows)
+
+
+def test_a_pool_with_just_enough_rows_is_selected_from():
+    pool = [" q one ", "word", "other", "h two\n"]
+    assert sorted(augmentation.select(pool, SPECS, 2, "tfidf", "rrf")["new"].tolist()) == [1, 2]
+    with toy.refused("--number 3", "2 rows"):
+        augmentation.select(pool, SPECS, 3, "tfidf", "rrf")

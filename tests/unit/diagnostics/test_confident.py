@@ -91,6 +91,67 @@ def test_unknown_names_are_refused_with_a_list_of_known_ones():
         confident.scores(P, Y, "margin")
 
 
+# Forty rows, of which none has the last label; literals of cleanlab 2.9.0
+
+
+def forty():
+    random = np.random.default_rng(11)
+    p = (random.dirichlet([0.7] * 4, 40) * 1000).round() / 1000
+    p[:, 0] += 1 - p.sum(1)
+    y = (p.cumsum(1) > random.random((40, 1))).argmax(1)
+    y = np.where(random.random(40) < 0.25, random.integers(4, size=40), y)
+    return p, np.where(y == 3, 0, y)
+
+
+def test_joint_and_noise_of_forty_rows():
+    p, y = forty()
+    assert confident.joint(p, y).tolist() == [[10, 3, 4, 0], [2, 4, 1, 0], [0, 1, 3, 0], [0, 0, 0, 1]]
+    calibrated = confident.joint(p, y, calibrate=True)
+    assert calibrated.tolist() == [[15, 4, 6, 0], [3, 5, 1, 0], [0, 2, 4, 0], [0, 0, 0, 0]]
+    prior, noise, inverse = confident.noise_matrices(calibrated, y)
+    np.testing.assert_allclose(prior, [0.45, 0.275, 0.275, 1e-6], atol=1e-6)
+    np.testing.assert_allclose(noise, [
+        [0.833333, 0.363636, 0.545455, 0], [0.166667, 0.454545, 0.090909, 0], [0, 0.181818, 0.363636, 0], [0] * 4,
+    ], atol=1e-6)  # fmt: skip
+    np.testing.assert_allclose(inverse, [
+        [0.6, 0.333333, 0, 0], [0.16, 0.555556, 0.333333, 0], [0.24, 0.111111, 0.666667, 0], [0] * 4,
+    ], atol=1e-6)  # fmt: skip
+    assert confident.noise_share(p, y) == pytest.approx(16 / 40)
+
+
+FLAGGED = {
+    "prune_by_noise_rate": [2, 4, 6, 13, 21, 23, 25, 26, 27, 29, 32, 34, 36, 37],
+    "prune_by_class": [2, 6, 13, 19, 21, 23, 26, 27, 29, 32, 33, 34, 35, 37],
+    "both": [2, 6, 13, 21, 23, 26, 27, 29, 32, 34, 37],
+    "confident_learning": [4, 10, 18, 21, 25, 29, 32, 34, 36, 37],
+    "predicted_neq_given": [2, 4, 6, 10, 12, 13, 16, 18, 19, 21, 23, 25, 26, 27, 28, 29, 32, 33, 34, 35, 36, 37, 39],
+    "low_self_confidence": [6, 13, 19, 23, 26, 27, 32, 34, 35, 37],
+    "low_normalized_margin": [4, 6, 13, 19, 26, 27, 32, 34, 35, 37],
+}
+
+
+@pytest.mark.parametrize("filter_by", confident.FILTERS)
+def test_flags_of_forty_rows(filter_by):
+    assert np.flatnonzero(confident.issues(*forty(), filter_by)).tolist() == FLAGGED[filter_by]
+    assert FLAGGED["prune_by_noise_rate"] == np.flatnonzero(confident.issues(*forty())).tolist()
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [("self_confidence", [0.3888, 0.4271, 0.3091, 0.3243, 0.3425, 0.3933]),
+     ("normalized_margin", [0.5385, 0.5581, 0.4817, 0.4993, 0.4883, 0.5233])],
+)  # fmt: skip
+def test_scores_adjusted_by_the_thresholds(method, expected):
+    np.testing.assert_allclose(confident.scores(*forty(), method, adjust=True)[:6], expected, atol=1e-4)
+    with toy.refused("confidence_weighted_entropy"):
+        confident.scores(P, Y, "confidence_weighted_entropy", adjust=True)
+
+
+def test_equal_probabilities_agree_with_the_given_class():
+    p = np.array([[0.5, 0.5], [0.5, 0.5], [0.9, 0.1], [0.1, 0.9]])
+    assert not confident.issues(p, np.array([0, 1, 0, 1]), "predicted_neq_given").any()
+
+
 # The reference
 
 

@@ -160,3 +160,97 @@ def test_classes_that_differ_only_in_case_are_named_in_a_warning(tmp_path, caplo
     (record,) = caplog.records
     toy.names(record.getMessage(), tmp_path / "train.csv", "'Pos'", "'pos'")
     assert "neg" not in record.getMessage()
+
+
+def test_columns_may_be_two_and_not_three(tmp_path):
+    (tmp_path / "x.tsv").write_text("a\tb\tc\tlabel\n1\t2\t3\tx\n4\t5\t6\ty\n")
+    assert datasets.read_files([tmp_path / "x.tsv"], ("c", "a")).texts == [["3", "6"], ["1", "4"]]
+    with toy.refused("--text a b c"):
+        datasets.read_files([tmp_path / "x.tsv"], ("a", "b", "c"))
+    with toy.refused("x.tsv", "'d'", "a, b, c"):
+        datasets.read_files([tmp_path / "x.tsv"], ("d",))
+
+
+@pytest.mark.parametrize("name", ["index", "id", "idx"])
+def test_rows_are_named_by_the_file_or_by_their_number(tmp_path, name):
+    (tmp_path / "x.tsv").write_text(f"text\tlabel\t{name}\na\t0\tr7\nb\t1\tr9\n")
+    assert datasets.read_files([tmp_path / "x.tsv"]).index == ["r7", "r9"]
+
+
+def test_files_of_the_same_name_are_splits_named_by_their_paths(tmp_path):
+    paths = [tmp_path / "a" / "x.tsv", tmp_path / "b" / "x.tsv"]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text("text\tlabel\na\t0\nb\t1\n")
+    assert datasets.read_files(paths).split_names == [str(path) for path in paths]
+
+
+def test_a_column_that_a_later_row_lacks_is_named_by_its_line(tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"text": "a", "label": 0}\n{"label": 1}\n')
+    with toy.refused("x.jsonl:2", "'text'"):
+        datasets.read_files([tmp_path / "x.jsonl"])
+
+
+def sts(folder):
+    """A task of scores from 0 to 5 with three training rows and a test split without scores."""
+    folder.mkdir()
+    head = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2"
+    row = "{}\tx\tx\tx\tx\tx\tx\tone {}\ttwo"
+    lines = [head + "\tscore", *(row.format(i, i) + f"\t{score}" for i, score in enumerate((5, 2.5, 0)))]
+    (folder / "train.tsv").write_text("\n".join(lines) + "\n")
+    (folder / "test.tsv").write_text("\n".join([head, row.format(0, 0)]) + "\n")
+    return specs.find("STS-B")
+
+
+def test_a_regression_without_scores_in_a_split_has_nan_there(tmp_path):
+    spec = sts(tmp_path / "STS-B")
+    rows = datasets.read_task(tmp_path, spec)
+    np.testing.assert_array_equal(rows.scores, [5, 2.5, 0, np.nan])
+    assert rows.labels.tolist() == [4, 2, 0, -1] and rows.classes == ["0-1", "1-2", "2-3", "3-4", "4-5"]
+    assert rows.texts[0][:2] == ["one 0", "one 1"] and rows.index == ["0", "1", "2", "0"]
+    assert datasets.read_task(tmp_path, spec, bins=2).labels.tolist() == [1, 1, 0, -1]
+    with toy.refused("--bins 1"):
+        datasets.read_task(tmp_path, spec, bins=1)
+    assert datasets.read_task(tmp_path, spec, ["test"]).split_names == ["test"]
+    with toy.refused("dev"):
+        datasets.read_task(tmp_path, spec, ["train", "dev"])
+    (tmp_path / "STS-B" / "train.tsv").unlink()
+    with toy.refused("train"):
+        datasets.read_task(tmp_path, spec)
+
+
+def test_malformed_rows_of_a_task_are_skipped_on_request(tmp_path):
+    spec = sts(tmp_path / "STS-B")
+    with (tmp_path / "STS-B" / "train.tsv").open("a") as file:
+        file.write("3\tbroken\n")
+    with toy.refused("train.tsv:5"):
+        datasets.read_task(tmp_path, spec)
+    assert len(datasets.read_task(tmp_path, spec, skip_bad_rows=True)) == 4
+
+
+def test_a_part_keeps_the_splits_of_its_rows(tmp_path):
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.tsv").write_text("text\tlabel\na\t0\nb\t1\n")
+    part = datasets.read_files([tmp_path / "train.tsv", tmp_path / "test.tsv"]).take(np.array([3, 0]))
+    assert part.splits.tolist() == [1, 0] and part.split_names == ["train", "test"] and part.scores is None
+    assert (part.columns, part.classes, len(part)) == (("text",), ["0", "1"], 2)
+
+
+def test_lines_are_distinct_cut_at_a_space_and_drawn_by_the_seed(tmp_path):
+    exact, longer = "a" * 27 + " b c d", "a" * 20 + " bb cc dd ee"  # 33 characters each
+    for name in ("x", "y"):
+        (tmp_path / f"{name}.txt").write_text(f"{exact}\n  {exact}  \n{longer}\none two three\nw x y z\n")
+    paths = [tmp_path / "x.txt", tmp_path / "y.txt"]
+    found = datasets.read_lines(paths, 3, longest=33)
+    assert set(found.texts[0]) == {exact, longer, "w x y z"} and sorted(found.labels) == [0, 0, 0, 1, 1, 1]
+    assert set(datasets.read_lines(paths, 2, longest=31).texts[0]) == {"a" * 20 + " bb cc dd", "w x y z"}
+    assert found.index == list("012345") and found.splits.tolist() == [0] * 6 and found.split_names == ["train"]
+    with toy.refused("x.txt", "3 lines", "4"):
+        datasets.read_lines(paths, 4, longest=33)
+    draws = [datasets.read_lines(paths, 2, 33, seed) for seed in (0, 0, *range(1, 6))]
+    assert draws[0].texts == draws[1].texts and len({str(one.texts) for one in draws}) > 2
+    assert len({str(one.labels.tolist()) for one in draws}) > 2, "rows of a class do not come together"
+
+
+def test_numbers_of_equal_value_are_sorted_as_texts():
+    assert datasets.sorted_classes(["1.0", "2", "1"]) == ["1", "1.0", "2"]

@@ -1,5 +1,7 @@
 """A diagnosis of synthetic logits with known results."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import toy
@@ -181,3 +183,169 @@ def test_seeds_without_variance_have_no_correlation():
     d = diagnosis.diagnose(np.zeros((2, 12, 2)), np.arange(12) % 2, list("ab"), np.arange(12) % 3)
     assert diagnosis.stability(d)["correlation"] is None
     assert "correlates" not in diagnosis_report.markdown(diagnosis_report.summarized(d, resamples=10))
+
+
+def test_the_null_of_a_single_fold_is_the_prior_of_all_rows():
+    null = diagnosis.prior_by_fold(np.array([0, 0, 0, 1]), np.zeros(4, int), 2)
+    np.testing.assert_allclose(2**null, [[3.5 / 5, 1.5 / 5]] * 4)
+
+
+def test_seeds_that_differ_by_a_factor_have_the_same_calibrated_results():
+    logits, labels, folds, _ = made(rows=300, seeds=1)
+    one = diagnosis.diagnose(logits, labels, list("abc"), folds)
+    two = diagnosis.diagnose(np.concatenate([logits, 3 * logits]), labels, list("abc"), folds)
+    np.testing.assert_allclose(two.temperatures, [one.temperatures[0], 3 * one.temperatures[0]], rtol=1e-5)
+    np.testing.assert_allclose(two.log_probabilities, one.log_probabilities, atol=1e-5)
+    np.testing.assert_allclose(two.pvi_calibrated, np.repeat(one.pvi_calibrated, 2, 0), atol=1e-4)
+    assert (two.pvi[0] == one.pvi[0]).all() and np.abs(two.pvi[1] - one.pvi[0]).max() > 0.5
+    np.testing.assert_allclose(np.exp(two.log_probabilities).sum(1), 1)
+    own = logits[0, 0] / one.temperatures[0, 0]
+    np.testing.assert_allclose(one.log_probabilities[0], own - np.log(np.exp(own).sum()))
+
+
+def test_fields_of_a_diagnosis_without_folds_but_with_a_null():
+    logits = np.array([[[2.0, 0], [0, 1], [3, 0], [0, 2]], [[0, 2.0], [0, 1], [3, 0], [2, 0]]])
+    labels, null = np.array([0, 1, 1, 0]), np.log2([[0.5, 0.5]] * 3 + [[0.25, 0.75]])
+    d = diagnosis.diagnose(logits, labels, ("no", "yes"), null_log2=null)
+    assert d.h_yb.tolist() == [1, 1, 1, 2] and d.classes == ["no", "yes"]
+    assert d.correct.tolist() == [[True, True, False, False], [False, True, False, True]]
+    np.testing.assert_allclose(d.h_yx[0], [0.18312, 0.45194, 4.39819, 3.06851], atol=1e-4)  # log2(1 + exp(...))
+    np.testing.assert_allclose(d.pvi, d.h_yb - d.h_yx)
+    assert d.folds.tolist() == [0] * 4 and d.groups.tolist() == [0, 1, 2, 3] and d.temperatures.shape == (2, 1)
+    assert d.joint.sum() == 4 and d.quality.argmin() == 2 == d.rank_score.argmin()
+    groups = np.array([7, 7, 8, 9])
+    assert diagnosis.diagnose(logits, labels, ("no", "yes"), groups=groups).groups.tolist() == [7, 7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    ("logits", "classes", "named"), [(np.zeros((4, 2)), "ab", "(4, 2)"), (np.zeros((1, 4, 2)), "abc", "3 names")]
+)
+def test_predictions_of_another_shape_are_refused(logits, classes, named):
+    with toy.refused("logits", named):
+        diagnosis.diagnose(logits, np.array([0, 1, 0, 1]), list(classes))
+
+
+def test_a_bias_is_fitted_on_request():
+    logits, labels, folds, _ = made(rows=400)
+    shifted = logits + [3.0, 0, 0]
+    plain, better = (
+        diagnosis.measured(diagnosis.diagnose(shifted, labels, list("abc"), folds, bias=bias), resamples=10)
+        for bias in (False, True)
+    )
+    assert better["V_calibrated"] > plain["V_calibrated"] + 0.1 and better["V"] == plain["V"]
+    [last] = diagnosis.by_epoch([shifted], labels, folds, bias=True)
+    assert last["V_calibrated"] == pytest.approx(better["V_calibrated"])
+
+
+BITS, RIGHT = np.array([[1.0, 1.0, 1.0], [0.5, 2.0, 1.0]]), np.array([True, False, True])
+
+
+def test_a_table_of_bits_is_diagnosed_as_it_is():
+    d = diagnosis.diagnose_bits(BITS, np.array([0, 1, 0]), ["a", "b"], RIGHT)
+    assert d.pvi.tolist() == [[0.5, -1, 0]] == d.pvi_calibrated.tolist() and d.h_yb.tolist() == [1, 1, 1]
+    assert d.h_yx.tolist() == [[0.5, 2, 1]] and d.correct.tolist() == [[True, False, True]]
+    np.testing.assert_allclose(d.rank_score, [1, 1 / 3, 2 / 3])
+    assert d.predicted is None and d.logits is None and d.temperatures.tolist() == [[1]]
+    assert d.folds.tolist() == [0, 0, 0] and d.groups.tolist() == [0, 1, 2]
+    assert len(d.warnings) == 2 and "bits" in d.warnings[0] and "seed number 1" in d.warnings[1]
+    assert diagnosis.diagnose_bits(BITS, np.array([0, 1, 0]), ["a", "b"]).correct is None
+
+
+def test_means_of_all_rows_and_of_some():
+    d = diagnosis.diagnose_bits(BITS, np.array([0, 1, 0]), ["a", "b"], RIGHT)
+    d = dataclasses.replace(
+        d, pvi=np.array([[0.5, -1, 0], [0.7, 0.6, -0.4]]), pvi_calibrated=np.array([[0.5, 0.25, 0]] * 2)
+    )
+    found = diagnosis.measured(d, resamples=50)
+    assert found["rows"] == 3 and found["V"] == pytest.approx(0.4 / 6) and found["V_calibrated"] == pytest.approx(0.25)
+    assert (found["H_yb"], found["H_yx"]) == (1, pytest.approx(3.5 / 3))
+    assert found["V_by_seed"] == pytest.approx([-1 / 6, 0.3]) and found["V_calibrated_by_seed"] == [0.25, 0.25]
+    assert found["negative_share"] == pytest.approx(2 / 3)  # means over the seeds: 0.6, -0.2, -0.2
+    assert found["share_of_label_information"] == pytest.approx(0.25) and found["accuracy"] == pytest.approx(2 / 3)
+    some = diagnosis.measured(d, np.array([True, True, False]), 50)
+    assert some["rows"] == 2 and some["V"] == pytest.approx(0.2) and some["accuracy"] == 0.5
+    assert some["V_calibrated_by_seed"] == [0.375, 0.375] and some["negative_share"] == 0.5
+    certain = dataclasses.replace(d, h_yb=np.zeros(3), correct=None)
+    found = diagnosis.measured(certain, resamples=10)
+    assert found["share_of_label_information"] is None and found["accuracy"] is None
+
+
+def test_a_regression_is_diagnosed_by_the_other_folds():
+    targets, folds = np.array([0.0, 1, 2, 3, 4, 5]), np.array([0, 0, 0, 1, 1, 1])
+    predictions = targets + [[1, -1, 1, 2, -2, 2], [1, 1, -1, 2, 2, -2]]
+    d = diagnosis.diagnose_scores(predictions, targets, folds)
+    # fold 0: s = 2, s0^2 = 2/3, mean 4; fold 1: s = 1, s0^2 = 2/3, mean 1
+    np.testing.assert_allclose(d.h_yb[[0, 5]], 0.5 * np.log2(2 * np.pi * 2 / 3) + 16 / (4 / 3) / np.log(2))
+    np.testing.assert_allclose(d.h_yx[:, 0], 0.5 * np.log2(2 * np.pi * 4) + 1 / 8 / np.log(2))
+    np.testing.assert_allclose(d.h_yx[:, 5], 0.5 * np.log2(2 * np.pi) + 4 / 2 / np.log(2))
+    np.testing.assert_allclose(d.pvi, d.h_yb - d.h_yx)
+    assert (d.pvi == d.pvi_calibrated).all() and d.temperatures.tolist() == [[1], [1]]
+    np.testing.assert_allclose(d.predicted, targets + [1, 0, 0, 2, 0, 0])
+    assert d.groups.tolist() == list(range(6)) and d.rank_score.argmax() == d.pvi.mean(0).argmax() and d.classes == []
+    assert diagnosis.diagnose_scores(predictions, targets, folds, np.zeros(6, int)).groups.tolist() == [0] * 6
+    assert diagnosis.measured(d, resamples=10)["rmse"] == pytest.approx(np.sqrt(2.5))
+    assert diagnosis.measured(d, folds == 0, 10)["rmse"] == pytest.approx(1)
+
+
+def test_ranks_are_averaged_and_ties_share_one():
+    np.testing.assert_allclose(diagnosis.ranked_together([3, 1, 1, 9]), [0.75, 0.375, 0.375, 1])
+    np.testing.assert_allclose(diagnosis.ranked_together([1, 2], [20, 10]), [0.75, 0.75])
+
+
+def answering(classes, counts):
+    """Logits (1, n, K) of a model that gives each class that many times."""
+    return np.eye(classes)[np.repeat(np.arange(classes), counts)][None]
+
+
+def test_a_run_collapses_from_99_percent_of_twenty_answers_on():
+    folds, labels, names = np.zeros(100, int), np.arange(100) % 2, ["no", "yes"]
+    [note] = diagnosis.notes_on(answering(2, [1, 99]), labels, names, folds)
+    toy.names(note, "seed number 1", "fold 1", "99.0 %", "'yes'")
+    assert diagnosis.notes_on(answering(2, [2, 98]), labels, names, folds) == []
+    [note] = diagnosis.notes_on(answering(2, [20, 20])[[0, 0]], labels[:40], names, np.repeat([1, 1, 0, 2], 10))[:1]
+    toy.names(note, "seed number 1", "fold 2", "100.0 %", "'no'")
+    assert diagnosis.notes_on(answering(2, [19, 19]), labels[:38], names, np.repeat([0, 1], 19)) == []
+    assert (
+        diagnosis.notes_on(answering(2, [0, 100]), (np.arange(100) > 0).astype(int), names, np.zeros(100, int))[1:]
+        == []
+    )
+
+
+def test_bits_that_are_constant_too_confident_or_useless_are_warned_of():
+    constant, confident, useless, good = [0.1, 0.1], [-1, 0.5], [-1, 0.9], [0.5, 0.6]
+    found = diagnosis.notes_on_bits(
+        np.array([constant, confident, useless, good]),
+        np.array([constant, [0.1, 0.2], [-0.006, -0.006], [-0.005, -0.005]]),
+    )
+    assert len(found) == 3
+    for note, parts in zip(found, (["1", "same"], ["2", "0.150"], ["3", "better"]), strict=True):
+        toy.names(note, "seed number", *parts)
+
+
+def test_seeds_are_compared_in_pairs():
+    d = diagnosis.diagnose_bits(BITS, np.array([0, 1, 0]), ["a", "b"])
+    assert diagnosis.stability(d) is None
+    pvi = np.array([[0, 1.0, 2], [0, 2.0, 4], [2.0, 1, 0]])
+    found = diagnosis.stability(dataclasses.replace(d, pvi=pvi, pvi_calibrated=pvi))
+    assert found == {"hardest_share": 0.01, "shared": pytest.approx(1 / 3), "correlation": pytest.approx(-1 / 3)}
+
+
+def test_epochs_are_numbered_and_have_the_accuracy_and_the_values_of_each_seed():
+    labels = np.array([0, 1, 0, 0] * 5)
+    right, wrong = 4.0 * np.eye(2)[labels], 4.0 * np.eye(2)[1 - labels]
+    epochs = [np.zeros((2, 20, 2)), np.stack([right, wrong])]
+    first, second = diagnosis.by_epoch(epochs, labels, np.arange(20) % 2, np.log2([0.75, 0.25]))
+    assert (first["epoch"], second["epoch"], first["accuracy"], second["accuracy"]) == (1, 2, 0.75, 0.5)
+    without = 0.75 * np.log2(4 / 3) + 0.25 * 2
+    assert first["V"] == pytest.approx(without - 1) == first["V_calibrated"]
+    bits = np.log2(1 + np.exp([-4.0, 4.0]))
+    assert second["V_by_seed"] == pytest.approx(without - bits) and second["V"] == pytest.approx(without - bits.mean())
+    assert second["temperature"] == pytest.approx((0.01 + 100) / 2)
+    assert second["V_calibrated_by_seed"] == pytest.approx([without, without - np.log2(1 + np.exp(0.04))])
+    found = diagnosis.by_epoch(epochs[:1], labels, np.zeros(20, int))[0]["V"]
+    assert found == pytest.approx(0.75 * np.log2(21 / 15.5) + 0.25 * np.log2(21 / 5.5) - 1), "the prior of the labels"
+
+
+def test_a_run_without_training_logits_is_refused():
+    with toy.refused("logits"):
+        diagnosis.training_map([[np.full((4, 2), np.nan)]], np.zeros(4, int))

@@ -177,3 +177,29 @@ def test_divergences_are_colored_from_zero(monkeypatch):
         inspection_figures.classes("x.png", np.array([[0, value], [value, 0]]), ["a", "b"])
     assert [named["low"] for _, named in asked] == [0, -0.01]
     np.testing.assert_array_equal(asked[0][0], [[np.nan, 0.02], [0.02, np.nan]])
+
+
+def test_axes_are_named_with_their_units_and_titles_are_questions(axes):
+    slices = {"class": {"a": measured(0.3, 0.1, 0.4)}}
+    points = {name: np.array([0.1, 0.2]) for name in ("variability", "confidence", "correctness")}
+    row = {"epoch": 1, "V": 0, "V_by_seed": [0], "V_calibrated": 0, "V_calibrated_by_seed": [0]}
+    probe = Probe(np.array([10, 40]), *[np.zeros(2)] * 4, 0.3, 0.8, 99, 0.5)
+    found = association([100, 50], [[0.9, 0.1], [0.2, 0.8]], [[8.0, -8], [-4.0, 4]], [[0.01] * 2] * 2)
+    for function, arguments, x, y, module in (
+        ("information", (slices["class"], 0.9), "bits per row", "", diagnosis_figures),
+        ("by_slice", (slices,), "bits per row", "", diagnosis_figures),
+        ("data_map", (points,), "variability", "probability", diagnosis_figures),
+        ("epochs", ([row],), "epochs", "bits per row", diagnosis_figures),
+        ("stability", (np.arange(200.0).reshape(2, 100),), "%", "%", diagnosis_figures),
+        ("precision", ({"loop": np.array([1])}, 7, "Which?"), "rows", "errors", diagnosis_figures),
+        ("learning_curve", (np.array([1, 2]), np.ones((2, 1)), None), "rows", "bits per row", diagnosis_figures),
+        ("words", (found, ["good", "bad"], ["no", "yes"], np.array([0.5, 0.5])), "texts", "label", inspection_figures),
+        ("probe", (probe,), "words", "bits per row", inspection_figures),
+    ):  # fmt: skip
+        drawn = axes(function, *arguments, module=module)[0]
+        assert x in drawn.get_xlabel() and y in drawn.get_ylabel(), function
+        assert "?" in drawn.get_title() or any("?" in text.get_text() for text in drawn.texts), function
+        assert not drawn.spines["top"].get_visible() and not drawn.spines["right"].get_visible(), function
+        assert drawn.get_axisbelow() is True or function in ("probe",), function
+        grid = [line for axis in (drawn.xaxis, drawn.yaxis) for line in axis.get_gridlines() if line.get_visible()]
+        assert grid, function

@@ -1,6 +1,9 @@
 """The summary of a diagnosis for readers."""
 
-from plugins.diagnostics import diagnosis_report
+import numpy as np
+import pytest
+
+from plugins.diagnostics import diagnosis, diagnosis_report, formats
 
 
 def measured(**more):
@@ -60,3 +63,84 @@ def test_a_learning_curve_has_its_sizes_and_the_size_for_its_limit():
     assert "still rises" in diagnosis_report.limit_sentence({"limit": 0.9, "b": -2.0, "rows_for_95": None})
     for fit in ({"limit": -0.1, "b": -2.0}, {"limit": 0.2, "b": 0.5}):
         assert "limit above 0" in diagnosis_report.limit_sentence(fit | {"rows_for_95": None})
+
+
+def four(**more):
+    """Four rows by two seeds; the second row repeats the first."""
+    logits = np.array([[[3.0, 0], [3, 0], [0, 1], [2, 0]], [[3.0, 0], [0, 2], [0, 1], [2, 0]]])
+    labels, folds = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1])
+    return diagnosis.diagnose(logits, labels, ["no", "yes"], folds, groups=np.array([5, 5, 6, 7]), **more)
+
+
+def test_columns_of_a_classification_by_row():
+    d = four()
+    found = diagnosis_report.columns(d, [list("abcd")], ["r0", "r1", "r2", "r3"], split="dev")
+    assert found["idx"] == ["r0", "r1", "r2", "r3"] and found["sentence1"] == list("abcd") and "sentence2" not in found
+    assert found["label"] == ["no", "no", "yes", "yes"] and found["suggested_label"] == ["yes", "yes", "no", "no"]
+    predicted = [d.classes[k] for k in d.predicted]
+    assert found["predicted_label"] == predicted and predicted[0] == "no" and predicted[3] == "no"
+    assert found["correct_yx"] == [predicted[i] == found["label"][i] for i in range(4)]
+    assert (
+        found["fold"] == [1, 1, 2, 2] and found["duplicate_of"] == ["", "r0", "", ""] and found["split"] == ["dev"] * 4
+    )
+    np.testing.assert_allclose(found["PVI"], (d.pvi[0] + d.pvi[1]) / 2)
+    np.testing.assert_allclose(found["H_yx"], (d.h_yx[0] + d.h_yx[1]) / 2)
+    np.testing.assert_allclose(found["PVI_sd"], np.abs(d.pvi_calibrated[0] - d.pvi_calibrated[1]) / 2)
+    assert found["is_label_issue"] == d.flags["prune_by_noise_rate"].tolist() and found["aum"] == [""] * 4
+    assert found["label_quality"] is d.quality and found["rank_score"] is d.rank_score
+    mapped = {name: np.arange(4.0) for name in diagnosis_report.MAP_COLUMNS}
+    assert diagnosis_report.columns(d, [list("abcd")], list("wxyz"), mapped)["variability"].tolist() == [0, 1, 2, 3]
+
+
+def test_columns_of_a_table_of_bits_are_empty_where_it_says_nothing():
+    bits = np.array([[1.0, 1.0], [0.5, 2.0]])
+    d = diagnosis.diagnose_bits(bits, np.array([0, 1]), ["a", "b"], np.array([True, False]))
+    found = diagnosis_report.columns(d, [["x", "y"]], ["0", "1"])
+    assert found["correct_yx"] == [True, False] and found["split"] == ["train", "train"]
+    for name in ("predicted_label", "is_label_issue", "label_quality", "suggested_label", "confidence"):
+        assert found[name] == ["", ""], name
+    unknown = diagnosis.diagnose_bits(bits, np.array([0, 1]), ["a", "b"])
+    assert diagnosis_report.columns(unknown, [["x", "y"]], ["0", "1"])["correct_yx"] == ["", ""]
+    assert "confident_learning" not in diagnosis_report.summarized(d, resamples=10)
+
+
+def test_the_summary_counts_folds_groups_and_flags():
+    d = four()
+    slices = {"length": {"short": np.array([True, True, False, False]), "none": np.zeros(4, bool)}}
+    found = diagnosis_report.summarized(d, slices, resamples=10, calibration="temperature")
+    assert (found["classes"], found["seeds"], found["folds"], found["duplicate_groups"]) == (["no", "yes"], 2, 2, 3)
+    assert found["calibration"] == "temperature" and found["warnings"] == d.warnings
+    assert {name: list(values) for name, values in found["slices"].items()} == {
+        "class": ["no", "yes"],
+        "length": ["short"],
+    }
+    assert found["slices"]["class"]["yes"]["rows"] == 2
+    assert found["slices"]["class"]["yes"]["V"] == pytest.approx(d.pvi[:, 2:].mean())
+    learning = found["confident_learning"]
+    assert learning["flagged"]["predicted_neq_given"] == int((d.predicted != d.labels).sum()) > 0
+    assert learning["joint"] == d.joint.tolist() and len(learning["thresholds"]) == 2
+    off = d.joint[0, 1] + d.joint[1, 0]
+    assert learning["disagreement_share"] == pytest.approx(off / 4) and found["stability"]["hardest_share"] == 0.01
+
+
+def test_arrays_of_a_diagnosis_are_read_back(tmp_path):
+    d = four()
+    table = diagnosis_report.columns(d, [list("abcd")], list("wxyz"))
+    null = np.log2(np.full((4, 2), 0.5))
+    diagnosis_report.write(tmp_path, d, table, diagnosis_report.summarized(d, resamples=10), null)
+    found = formats.read(tmp_path / "probabilities.npz", "logits")
+    np.testing.assert_allclose(found.logits, d.logits)
+    assert found.labels.tolist() == [0, 0, 1, 1] and found.folds.tolist() == [0, 0, 1, 1]
+    assert found.index == list("wxyz") and found.classes == ["no", "yes"] and (found.null_log2 == -1).all()
+    with np.load(tmp_path / "probabilities.npz") as file:
+        np.testing.assert_allclose(file["probs"][0, 0], [0.95257413, 0.04742587], atol=1e-6)  # 1 / (1 + exp(-3))
+        assert file["groups"].tolist() == [5, 5, 6, 7]
+    bare = diagnosis.diagnose_bits(np.ones((2, 2)), np.array([0, 1]), ["a", "b"])
+    table = diagnosis_report.columns(bare, [["x", "y"]], ["0", "1"])
+    diagnosis_report.write(tmp_path / "b", bare, table, diagnosis_report.summarized(bare, resamples=10))
+    assert not (tmp_path / "b" / "probabilities.npz").exists()
+
+
+def test_the_kind_of_calibration_is_a_line():
+    assert any("bias" in line for line in diagnosis_report.markdown(SUMMARY | {"calibration": "a bias"}).splitlines())
+    assert "Calibration" not in diagnosis_report.markdown(SUMMARY)
