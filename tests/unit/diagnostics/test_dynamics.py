@@ -85,3 +85,29 @@ def test_wrong_threshold_rows_are_refused():
         dynamics.below_threshold([0, np.nan], np.array([0]))
     with toy.refused("percentile 101"):
         dynamics.below_threshold([0, 1], np.array([0]), 101)
+
+
+def test_the_distance_is_averaged_over_epochs():
+    found = dynamics.data_map(LOGITS, [0, 0])["el2n"]
+    np.testing.assert_allclose(found, dynamics.el2n(LOGITS, [0, 0]).mean(0))
+    assert found[0] < 0.2 < found[1]
+
+
+def test_averages_count_the_maps_that_cover_a_row():
+    maps = [{"confidence": np.array([0.1, np.nan]), "aum": np.array([1.0, np.nan])},
+            {"confidence": np.array([0.2, 0.5]), "aum": np.array([2.0, -1.0])},
+            {"confidence": np.array([0.6, 0.7]), "aum": np.array([6.0, np.nan])}]  # fmt: skip
+    found = dynamics.averaged(maps)
+    np.testing.assert_allclose(found["confidence"], [0.3, 0.6])
+    np.testing.assert_allclose(found["aum"], [3, -1])
+    np.testing.assert_allclose(found["confidence_spread"], [np.sqrt(0.14 / 3), 0.1])
+
+
+def test_the_least_rows_and_the_ends_of_the_percentiles_are_accepted():
+    assert len(dynamics.threshold_rows(4, 3)) == 1
+    found = dynamics.below_threshold([1, 2, 3, 4], np.array([0, 2]), 100)
+    assert found.tolist() == [False, True, False, False]
+    with toy.refused("percentile -1"):
+        dynamics.below_threshold([1, 2], np.array([0]), -1)
+    with toy.refused("aum"):
+        dynamics.below_threshold([[1, 2]], np.array([0]))

@@ -1,11 +1,13 @@
 """Inspections of small data sets, against numbers counted by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import toy
-from inspection_rows import CAT, data
+from inspection_rows import CAT, DOG, data
 
-from plugins.diagnostics import inspection
+from plugins.diagnostics import divergence, inspection, lexical
 from plugins.diagnostics.datasets import Rows
 
 
@@ -75,3 +77,41 @@ def test_too_few_rows_and_texts_without_words_are_refused_with_the_name_of_the_s
     with toy.refused("train", "words"):
         inspection.inspect(Rows(bare.columns, [[""] * len(bare)], bare.labels, bare.classes, bare.splits,
                                 bare.split_names, bare.index))  # fmt: skip
+
+
+def test_ten_labeled_rows_are_enough_and_unlabeled_ones_are_left_out():
+    labels = np.array([0, 1] * 5 + [-1])
+    rows = Rows(
+        ("text",), [[CAT, DOG] * 5 + ["rare"]], labels, ["n", "p"], np.zeros(11, int), ["train"], list("0123456789x")
+    )
+    found = inspection.inspect(rows, draws=2)
+    assert found["train"].tolist() == list(range(10)) and "rare" not in found["vocabulary"] and "recipe" not in found
+    with toy.refused("train", "9 labeled", "10"):
+        inspection.inspect(rows.take(np.arange(1, 11)), draws=2)
+
+
+def test_classes_without_rows_are_left_out():
+    rows = data()
+    wider = dataclasses.replace(rows, labels=np.where(rows.labels == 1, 2, rows.labels), classes=["n", "none", "p"])
+    found = inspection.inspect(wider, draws=2)
+    assert found["classes"] == ["n", "p"] and found["associations"].p.shape[1] == 2
+
+
+def test_the_options_reach_the_parts_of_the_inspection():
+    rows = data()
+    rows.texts[0][40], rows.texts[0][42] = "one long text without any other", "one long text without any others"
+    found = inspection.inspect(rows, threshold=0.99, draws=3, seed=5, recipe="gothate")
+    labels = rows.labels[:42]
+    expected = divergence.class_divergence(found["words"], labels, draws=3, seed=5)
+    np.testing.assert_array_equal(found["divergence"].floor, expected.floor)
+    probe = lexical.probe(found["words"].counts, labels, 2, seed=5)
+    assert (found["probe"].bits == probe.bits).all() and (found["probe"].random_bits == probe.random_bits).all()
+    np.testing.assert_array_equal(found["recipe"], divergence.gothate(found["words"], labels))
+    groups = found["duplicates"].groups
+    assert groups[40] != groups[42], "0.96 similar"
+
+
+def test_words_of_a_pair_are_counted_together_for_the_divergence():
+    texts = [[CAT, DOG] * 10, [DOG, CAT] * 10]
+    rows = Rows(("a", "b"), texts, np.array([0, 1] * 10), ["n", "p"], np.zeros(20, int), ["train"], [""] * 20)
+    assert inspection.inspect(rows, draws=2)["divergence"].raw[0, 1] == pytest.approx(0, abs=1e-12)

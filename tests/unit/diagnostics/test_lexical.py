@@ -1,7 +1,10 @@
 """Words and labels, against values computed by hand, and a probe of planted words."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import toy
 from scipy import sparse
 
 from plugins.diagnostics import divergence, lexical
@@ -96,3 +99,102 @@ def test_a_class_that_was_not_seen_gets_the_lowest_logit():
     assert logits.shape == (10, 3) and (logits.argmin(1) == 2).all()
     only = lexical.linear(features, np.zeros(40, int), train, ~train, 2)
     assert (only[:, 0] > only[:, 1]).all()
+
+
+def test_statistics_of_two_words_by_hand():
+    """Of eight texts, half of either class: one word in 3 and 1 of them, one in 0 and 4."""
+    counts = sparse.csr_matrix(np.array([[2, 1, 1, 0, 1, 0, 0, 0], [0, 0, 0, 0, 5, 1, 1, 1]]).T)
+    found = lexical.associations(counts, np.array([0] * 4 + [1] * 4), 2, min_count=4)
+    assert found.count.tolist() == [4, 4] and found.p.tolist() == [[0.75, 0.25], [0, 1]]
+    np.testing.assert_allclose(found.z, [[1, -1], [-2, 2]])
+    np.testing.assert_allclose(found.pmi, np.log2([[3.5 / 5 / 0.5, 1.5 / 5 / 0.5], [0.5 / 5 / 0.5, 4.5 / 5 / 0.5]]))
+    np.testing.assert_allclose(
+        found.lmi, np.log2([[1.4, 1], [1, 1.8]]) * [[3 / 8, 0], [0, 4 / 8]] + [[0, np.log2(0.6) / 8], [0, 0]]
+    )
+    np.testing.assert_allclose(found.q, [[0.31731051] * 2, [0.09100053] * 2], atol=1e-8)  # 2 of 4, then 4 of 4
+    assert np.isnan(lexical.associations(counts, np.array([0] * 4 + [1] * 4), 2, min_count=5).log_odds).all()
+
+
+def test_a_class_without_rows_has_no_deviation():
+    found = lexical.associations(sparse.csr_matrix(np.ones((4, 1))), np.array([0, 1, 0, 1]), 3, min_count=1)
+    assert np.isnan(found.z[0, 2]) and found.z[0, :2].tolist() == [0, 0]
+
+
+def probe_of(presence, labels, **options):
+    return lexical.probe(sparse.csr_matrix(presence), np.array(labels), 2, **options)
+
+
+def test_the_probe_needs_ten_rows_of_two_classes():
+    presence = np.eye(10)
+    assert probe_of(presence, [0, 1] * 5).rows == 10
+    with toy.refused("ten rows"):
+        probe_of(presence[:9], [0, 1, 0, 1, 0, 1, 0, 1, 0])
+    with toy.refused("two classes"):
+        probe_of(presence, [0] * 10)
+    with toy.refused("labels"):
+        probe_of(presence, [0, 2] * 5)
+
+
+def test_words_of_single_texts_are_not_used_and_the_null_is_the_prior_of_the_other_folds():
+    labels, fold = np.array([0, 0, 0, 1] * 3), np.repeat([0, 1, 2], 4)
+    labels[:4] = 1
+    found = lexical.held_out_logits(sparse.csr_matrix(np.eye(12, dtype=np.float32)), labels, 2, np.array([1]), fold,
+                                    np.random.default_rng(0))  # fmt: skip
+    strong, matched, every, null = found
+    assert strong.shape == matched.shape == (1, 12, 2)
+    np.testing.assert_allclose(2 ** null[[0, 4, 8]], [[6.5 / 9, 2.5 / 9], [3.5 / 9, 5.5 / 9], [3.5 / 9, 5.5 / 9]])
+    np.testing.assert_allclose(every, null * np.log(2))
+
+
+def test_numbers_of_words_beyond_the_vocabulary_are_left_out(monkeypatch):
+    seen = []
+
+    def linear(features, labels, train, test, num_classes):
+        seen.append((features.shape[1], features.max()))
+        return np.zeros((test.sum(), num_classes))
+
+    monkeypatch.setattr(lexical, "linear", linear)
+    presence = np.tile(5 * np.eye(6), (6, 1))
+    presence = np.concatenate([presence, np.eye(36)[:, :2]], 1)  # two words of one text each
+    found = probe_of(presence, [0, 0, 1] * 12, sizes=(7, 10))
+    assert found.sizes.tolist() == [6] and found.prior == pytest.approx(2 / 3) and found.rows == 36
+    assert seen == [(6, 1), (6, 1), (2, 1)] * 3, "all words, the strongest, and what is left of others; once a text"
+    some = probe_of(presence, [0, 1] * 18, sizes=(2, 6, 7), most_rows=30, folds=2)
+    assert some.sizes.tolist() == [2, 6] and some.rows == 30 and len(seen) == 9 + 2 * 5
+
+
+def test_the_least_number_of_words_for_a_share():
+    nothing = np.zeros(2)
+    found = lexical.Probe(np.array([10, 40]), np.array([0.3, 0.5]), nothing, nothing, nothing, 0.6, 0.9, 99, 0.5)
+    assert [found.words_for(share) for share in (0.1, 0.5, 0.51, 0.9)] == [10, 10, 40, None]
+    assert dataclasses.replace(found, all_bits=0.0).words_for(0.5) is None
+    assert dataclasses.replace(found, all_bits=-0.1).words_for(0.5) is None
+
+
+def test_words_of_similar_frequency_are_near_in_the_order_and_far_if_none_is_left():
+    counts = np.random.default_rng(0).permutation(1000)  # the word of frequency k has rank k
+    by_rank = np.argsort(counts)
+    for taken, draws, most in ((4, 60, 10), (11, 100, 50), (51, 10, 250), (251, 3, 999)):
+        found = [
+            lexical.same_frequency(by_rank[:taken], counts, np.random.default_rng(seed))[0] for seed in range(draws)
+        ]
+        assert taken <= counts[found].min() and counts[found].max() <= most
+        assert draws < 60 or (counts[found].min(), counts[found].max()) == (taken, most)
+        assert draws >= 60 or counts[found].max() > most / 2
+    last = [lexical.same_frequency(by_rank[-4:][::-1], counts, np.random.default_rng(seed))[0] for seed in range(60)]
+    assert counts[last].min() == 989 and counts[last].max() == 995
+    assert lexical.same_frequency(np.arange(3), np.ones(3), np.random.default_rng(0)).tolist() == []
+    assert len(lexical.same_frequency(np.arange(3), np.ones(5), np.random.default_rng(0))) == 2
+
+
+def test_the_regularization_is_what_serves_the_held_out_tenth():
+    """A word decides every label but those of the first tenth, where it is the other way round: weights stay small."""
+    labels = np.arange(100) % 2
+    features = sparse.csr_matrix(np.eye(2)[labels])
+    train = np.arange(100) < 90
+    sure = lexical.linear(features, labels, train, ~train, 2)
+    assert (sure.argmax(1) == labels[90:]).all() and np.exp(sure.max(1)).min() > 0.9
+    changed = labels.copy()
+    changed[:9] = 1 - changed[:9]
+    unsure = lexical.linear(features, changed, train, ~train, 2)
+    assert np.exp(unsure.max(1)).max() < 0.6
