@@ -173,3 +173,68 @@ def test_autocast_rounds_neither_the_residual_stream_nor_its_gradient():
     out.backward(x.detach())
     assert torch.equal(out, x)
     assert torch.equal(x.grad, x)
+
+
+def test_an_unknown_source_of_the_style_is_named():
+    with toy.refused("'guess'", error=ValueError):
+        StyleAdapter(16, [1], inference="guess")
+    with toy.refused("[]", error=ValueError):
+        StyleAdapter(16, [])
+
+
+@pytest.mark.parametrize("inference", ["given", "constant"])
+def test_a_style_that_is_not_inferred_is_left_out_in_training_but_not_replaced_by_labels(inference):
+    _, adapter = make(inference=inference, null_prob=0.25, true_prob=0.75)
+    labels = torch.full((4000,), 1)
+    style = adapter.train().begin(labels=labels)
+    weights = style.style_weights(torch.randn(4000, 2, 16))[:, 0]
+    assert style.logits is None
+    expected = torch.tensor([0.0, 1, 0]) if inference == "given" else torch.full((3,), 1 / 3)
+    absent = (weights == 0).all(-1)
+    assert ((weights == expected).all(-1) | absent).all()
+    assert absent.double().mean().item() == pytest.approx(0.25, abs=0.03)
+
+
+def test_forced_styles_are_used_in_training_too():
+    _, adapter = make(null_prob=1.0)
+    forced = torch.tensor([[0.0, 0.5, 0.5]]).double()
+    weights = adapter.train().begin(forced, torch.tensor([1])).style_weights(torch.randn(1, 4, 16))
+    assert weights.tolist() == [[[0.0, 0.5, 0.5]]] and weights.dtype == torch.float32
+
+
+def test_the_tables_are_computed_once_for_a_cache():
+    decoder, adapter = make()
+    cache = decoder.new_cache(2)
+    first = adapter.table(cache)
+    assert adapter.table(cache) is first and adapter.table() is not first
+    assert first.shape == (STYLES, 2 * LAYERS * 16) and list(adapter.tables()) == [0, 1, 2, 3]
+    torch.testing.assert_close(adapter.tables()[1], first[:, 32:64])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_summaries_are_in_float32(dtype):
+    _, adapter = make()
+    h = torch.full((1, 2000, 1), 1.0).to(dtype)
+    found = adapter.summarize(h)
+    assert found.dtype == torch.float32 and found[0, -1, 0] == 1
+
+
+def test_only_the_modulated_layers_change():
+    decoder, adapter = make(layers=[1, 3])
+    x, style = torch.randn(2, 5, 16), adapter.begin(styles=torch.eye(STYLES)[:2])
+    changed = [not torch.equal(style(layer, x), x) for layer in range(LAYERS)]
+    assert changed == [False, True, False, True]
+
+
+@pytest.mark.parametrize("past, frozen", [(0, [False] * 5 + [True] * 2), (3, [False, False] + [True] * 5)])
+def test_a_style_is_fixed_after_the_prefix_also_in_a_later_chunk(past, frozen):
+    decoder, adapter = make(inference="prefix")
+    cache = decoder.new_cache(1)
+    if past:
+        adapter.infer(torch.randn(1, past, 16), cache)
+        cache.length = past
+    _, weights = adapter.infer(torch.randn(1, 7, 16), cache)
+    assert (weights[0].sum(-1) > 0.5).tolist() == frozen
+    cache.length = past + 7
+    _, later = adapter.infer(torch.randn(1, 2, 16), cache)
+    torch.testing.assert_close(later, weights[:, -1:].expand(-1, 2, -1))
