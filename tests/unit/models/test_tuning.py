@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import toy
+from fairseq.models import MODEL_REGISTRY
 from omegaconf import OmegaConf
 from peft_models import build, make_base, save
 
@@ -124,3 +125,16 @@ def test_words_for_a_masked_lm_need_the_tokenizer_of_its_data(tmp_path, toy_data
     with toy.refused(tmp_path, "--prompt-words", "--prompt-tokens"):
         nowhere = SimpleNamespace(source_dictionary=task.source_dictionary, cfg=SimpleNamespace(data=str(tmp_path)))
         tuning.tokens_of("the river", nowhere)
+
+
+@pytest.mark.parametrize("name, base", [("clap_roberta with alibi", "clap_roberta"), ("causal_lm", "causal_lm"),
+                                        ("char_lm", "char_lm")])  # fmt: skip
+def test_a_model_does_not_start_from_a_checkpoint_of_its_subclass(name, base, tmp_path, monkeypatch):
+    monkeypatch.setitem(MODEL_REGISTRY, "mine", type("Mine", (MODEL_REGISTRY[base],), {}))
+    path = make_base(tmp_path, name)
+    build(name, finetune_from_model=str(path))
+    state = torch.load(path, weights_only=True)
+    state["cfg"]["model"]["_name"] = "mine"
+    torch.save(state, path)
+    with toy.refused(path, "--arch mine"):
+        build(name, finetune_from_model=str(path))

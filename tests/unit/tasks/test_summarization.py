@@ -1,5 +1,6 @@
 """The task summarization: which options it refuses."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -137,3 +138,42 @@ def test_versions_of_packages_are_found_under_their_distribution_names():
 
     assert version_of("sklearn") == sklearn.__version__
     assert version_of("no-such-package") == "not installed"
+
+
+@pytest.mark.parametrize(
+    "split, path, training", [("train", None, True), ("valid", None, False), ("train", "x.pt", False)]
+)
+def test_a_split_is_loaded_with_the_options_and_shuffled_in_training_alone(task, monkeypatch, split, path, training):
+    from plugins.tasks import summarization
+
+    seen = []
+    monkeypatch.setattr(summarization, "locate", lambda data, split: Path(data, split))
+    monkeypatch.setattr(
+        summarization.summary_dataset, "load", lambda *given, **more: seen.append((given, more)) or "all"
+    )
+    monkeypatch.setattr(summarization.summary_dataset, "SummaryDataset", lambda *given, **more: (given, more))
+    monkeypatch.setattr(summarization.summary_dataset, "describe", str)
+    task.cfg.update(data="x.jsonl", path=path, document_column="d", summary_column="s", skip_bad_rows=True, seed=5,
+                    document_tokens=3, loss_on="all", save_dir="run")  # fmt: skip
+    task.longest = 20
+    given, more = task.load_dataset(split)
+    assert given == ("all", task.layout, task.dictionary.pad(), 20) and task.datasets[split] == (given, more)
+    assert more == {
+        "document_tokens": 3, "loss_on": "all", "skip_too_long": True, "shuffle": training,
+        "sampled": 0 if training else 4, "seed": 5, "prompt_room": 12,
+    }  # fmt: skip
+    [((file, columns, layout, dictionary, cache), rest)] = seen
+    assert file == Path("x.jsonl", split) and (columns.document, columns.summary) == ("d", "s")
+    assert layout is task.layout and dictionary is task.dictionary and cache == ("./data" if path else "run/data")
+    assert rest == {"skip_bad_rows": True, "part": (0.1, 1.0) if split == "train" else (0.0, 0.1)}
+
+
+def test_the_installed_docstrings_are_written_once_for_their_versions(tmp_path, monkeypatch):
+    from plugins.tasks import summarization
+
+    written = []
+    monkeypatch.setattr(summarization.docstrings, "write", lambda folder: written.append(folder) or {})
+    folders = [summarization.embedded(str(tmp_path)) for _ in range(2)]
+    monkeypatch.setattr(summarization, "version_of", lambda name: "another")
+    folders.append(summarization.embedded(str(tmp_path)))
+    assert folders[0] == folders[1] != folders[2] and len(written) == 2

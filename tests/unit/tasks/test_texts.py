@@ -6,11 +6,14 @@ import pytest
 import torch
 import toy
 from fairseq.logging import metrics
+from fairseq.tasks import FairseqTask
 from omegaconf import OmegaConf
 
+from plugins.data.dictionaries import MaskDictionary, fingerprint
 from plugins.data.text.causal_tokenizers import Characters
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.options import NO_START
+from plugins.tasks.glue import DEFAULT_POSITIONS
 from plugins.tasks.texts import TextsTask, choose_metric, find_encoder
 
 
@@ -88,3 +91,100 @@ def test_the_tokenizer_is_written_next_to_checkpoints_and_outputs_of_a_split_are
     task.post_save("run/checkpoint_last.pt", 1)
     task.post_validate(None, {}, None)
     assert (saved, reset) == (["run"], ["valid"])
+
+
+class Encoder:
+    """Stands for the encoder of a model."""
+
+    dictionary = MaskDictionary()
+
+    def identity(self):
+        return {"dictionary_sha256": fingerprint(self.dictionary)}
+
+
+class Task(TextsTask):
+    key = "toy"
+
+    def settings(self):
+        return {"a": 1}
+
+    def add_head(self, model):
+        model.head = "added"
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """Return a function that builds the model of a task, which has a number of positions: (task, model, options)."""
+
+    def build(limit, pooling="mean", stored=None, from_checkpoint=False, **options):
+        cfg, seen = OmegaConf.create(options), []
+        model = SimpleNamespace(max_positions=lambda: limit)
+        monkeypatch.setattr(
+            FairseqTask, "build_model", lambda self, cfg, again: seen.append((dict(cfg), again)) or model
+        )
+        task = Task(SimpleNamespace(pooling=pooling, mixed_precision="none"), Encoder(), ["x"])
+        if stored is not None:
+            task.load_state_dict({"dictionary_sha256": fingerprint(task.dictionary), "toy": stored})
+        assert task.build_model(cfg, from_checkpoint) is model and model.head == "added"
+        return task, seen[0]
+
+    return build
+
+
+@pytest.mark.parametrize("limit, stored, options, longest", [
+    (300, None, {}, 300), (9000, None, {}, DEFAULT_POSITIONS), (300, {"longest": 64}, {}, 64),
+    (50, {"longest": 64}, {}, 50), (300, {}, {}, 300),
+    (300, None, {"positions": "learned", "max_positions": 100}, 100),
+    (300, {"longest": 64}, {"positions": "learned", "max_positions": 300}, 300),
+    (300, {"longest": 64}, {"positions": "learned", "max_positions": None}, 64),
+    (9000, None, {"positions": "alibi", "max_positions": 2000}, 2000),
+])  # fmt: skip
+def test_a_text_is_as_long_as_was_asked_for_else_as_stored_else_as_the_model_takes(
+    built, limit, stored, options, longest
+):
+    task, (passed, _) = built(limit, stored=stored, **options)
+    assert task.longest == task.max_positions() == longest
+    assert task.state_dict()["toy"] == {"a": 1, "longest": longest}
+    assert passed == {**options, **({"max_positions": None} if options else {})}  # the model keeps its own positions
+
+
+def test_a_model_of_a_checkpoint_keeps_its_number_of_positions(built):
+    task, (passed, again) = built(300, from_checkpoint=True, positions="learned", max_positions=100)
+    assert again is True and passed["max_positions"] == 100 and task.longest == 300
+
+
+def test_more_positions_than_the_model_has_are_refused(built):
+    with toy.refused("--max-positions 301", 300):
+        built(300, positions="learned", max_positions=301)
+
+
+@pytest.mark.parametrize("pooling, causal", [("bos", False), ("attention", False), ("mean", True), ("last", True)])
+def test_a_causal_model_takes_some_poolings(built, pooling, causal):
+    built(300, pooling)
+    if causal:
+        built(300, pooling, decoder_layers=2)
+    else:
+        with toy.refused(f"--pooling {pooling}", "mean, max, last"):
+            built(300, pooling, decoder_layers=2)
+
+
+def test_a_task_stores_its_dictionary_styles_and_settings():
+    task = Task(SimpleNamespace(mixed_precision="none"), Encoder(), ("x", "y"))
+    assert task.max_positions() == DEFAULT_POSITIONS and task.source_dictionary is task.target_dictionary
+    assert "<mask>" in task.dictionary.symbols
+    assert task.state_dict()["styles"] == ["x", "y"] and task.state_dict()["toy"] == {"a": 1}
+    with toy.refused("the checkpoint"):
+        task.load_state_dict({"dictionary_sha256": "0" * 64})
+
+
+def test_validation_scores_what_all_batches_logged_and_no_text_is_filtered(monkeypatch):
+    called = []
+    monkeypatch.setattr(FairseqTask, "reduce_metrics", lambda self, logs, criterion: called.append(("fairseq", logs)))
+    criterion = SimpleNamespace(training=True, log_scores=lambda logs: called.append(("scores", logs)))
+    task = object.__new__(TextsTask)
+    task.reduce_metrics(["log"], criterion)
+    assert called == [("fairseq", ["log"]), ("scores", ["log"])]
+    assert TextsTask.logging_outputs_can_be_summed(criterion) is True
+    criterion.training = False
+    assert TextsTask.logging_outputs_can_be_summed(criterion) is False
+    assert task.filter_indices_by_size([3, 1], None, 0) == [3, 1]

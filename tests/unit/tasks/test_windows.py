@@ -1,11 +1,17 @@
 """The base of the tasks on windows of text: files, cache, splits and batches."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 import toy
+from fairseq.tasks import FairseqTask
 from omegaconf import OmegaConf
 
 from plugins.data.text.sources import Reading
+from plugins.data.text.splits import TextSplit
+from plugins.data.text.windows import ConsecutiveWindows, RandomWindows
 from plugins.tasks.windows import WindowsConfig, WindowsTask, cache_folder, check, corpus_spec
 
 
@@ -60,3 +66,59 @@ def test_the_smaller_of_two_limits_of_a_batch_counts():
     for limits in ({"max_tokens": 64, "max_sentences": 3}, {"max_tokens": 47, "max_sentences": 8}):
         task.get_batch_iterator(dataset, **limits, epoch=7, num_shards=2)
     assert dataset.calls == [7, (3, 2), 7, (2, 2)]
+
+
+class Task(WindowsTask):
+    others = ("style", "--task styles")
+
+
+def test_a_model_of_another_task_is_refused_by_its_name(monkeypatch):
+    monkeypatch.setattr(FairseqTask, "build_model", lambda *given: SimpleNamespace(max_positions=lambda: 24))
+    task = Task(config(mixed_precision="none"))
+    assert task.max_positions() is None
+    task.build_model(SimpleNamespace(_name="plain_lm"))
+    assert task.max_positions() == 24
+    task.build_model(SimpleNamespace())
+    with toy.refused("--arch my_style_lm", "--task styles"):
+        task.build_model(SimpleNamespace(_name="my_style_lm"))
+
+
+@pytest.mark.parametrize("asked, window", [(0, 16), (1, 1), (16, 16), (-15, 1), (17, None), (-16, None)])
+def test_a_window_has_at_least_one_token_and_at_most_a_block(asked, window):
+    task = Task(config(tokens_per_sample=asked, mixed_precision="none"))
+    task.block_size = 16
+    if window is None:
+        with toy.refused(f"--tokens-per-sample {asked}", 16):
+            task.window  # noqa: B018
+    else:
+        assert task.window == window
+
+
+@pytest.mark.parametrize("split, given, path, kind", [
+    ("train", {}, None, RandomWindows), ("valid", {}, None, ConsecutiveWindows),
+    ("train", {}, "x.pt", ConsecutiveWindows), ("train", {"task_cfg": 1}, None, ConsecutiveWindows),
+])  # fmt: skip
+def test_training_alone_reads_random_windows(monkeypatch, split, given, path, kind):
+    task = Task(config(path=path, seed=7, epoch_windows=3, mixed_precision="none"))
+    task.block_size, asked = 4, []
+    text = TextSplit(np.arange(40), np.zeros(1, np.int64))
+    monkeypatch.setattr(Task, "target_dictionary", SimpleNamespace(pad=lambda: 99))
+    monkeypatch.setattr(task, "read", lambda *request: asked.append(request) or text)
+    task.load_dataset(split, **given)
+    made = task.datasets[split]
+    assert type(made) is kind and asked == [(split, 4)]
+    assert (made.text, made.length, made.pad) == (text, 4, 99)
+    if kind is RandomWindows:
+        assert (made.seed, made.windows) == (7, 3)
+
+
+def test_an_iterator_keeps_the_order_and_the_place_of_its_process():
+    dataset = Windows()
+    dataset.batches = lambda size, shards: [[i] for i in range(6)]
+    made = object.__new__(WindowsTask).get_batch_iterator(
+        dataset, max_sentences=1, seed=3, num_shards=2, shard_id=1, num_workers=0, epoch=5
+    )
+    assert (made.epoch, made.seed, made.num_shards, made.shard_id) == (5, 3, 2, 1)
+    assert made.disable_shuffling and made.buffer_size == 0 and not made.persistent_workers
+    plain = object.__new__(WindowsTask).get_batch_iterator(dataset, max_tokens=5)
+    assert (plain.epoch, plain.seed, plain.num_shards, plain.shard_id, plain.num_workers) == (1, 1, 1, 0, 0)

@@ -263,3 +263,70 @@ def test_shuffled_batches_are_filled(train, tokenizer):
     made = pairs(train, tokenizer, shuffle=True)
     sizes = [len(batch) for batch in made.batch_by_size(made.ordered_indices(), max_sentences=8)]
     assert sizes == [8, 8, 8, 6]
+
+
+def test_some_rows_of_a_split_keep_their_texts_labels_and_numbers(train, tokenizer):
+    whole, some = pairs(train, tokenizer), pairs(train, tokenizer, rows=np.array([7, 2, 9]), split="held_out")
+    for i, row in enumerate((7, 2, 9)):
+        assert some[i]["tokens"].tolist() == whole[row]["tokens"].tolist() and some[i]["label"] == whole[row]["label"]
+        assert some.index[i] == whole.index[row] and some.sizes[i] == whole.sizes[row]
+    batch = some.collater([some[2], some[0]])
+    assert (batch["id"].tolist(), batch["rows"].tolist()) == ([2, 0], [9, 7])
+    assert (batch["split"], batch["of"], batch["nsentences"]) == ("held_out", 30, 2)
+    other = whole.collater([whole[4]])
+    assert (other["split"], other["of"], other["rows"].tolist()) == ("", 30, [4])
+
+
+def test_padding_is_reported_and_only_where_there_is_any(train, tokenizer):
+    found = pairs(train, tokenizer)
+    long, short = int(found.sizes.argmax()), int(found.sizes.argmin())
+    batch = found.collater([found[long], found[short]])
+    assert batch["net_input"]["has_padding"] is True
+    assert batch["net_input"]["src_lengths"].tolist() == [found.sizes[long], found.sizes[short]]
+    assert found.collater([found[long]])["net_input"]["has_padding"] is False
+    multiple = pairs(train, tokenizer, pad_multiple=64).collater([found[short]])
+    assert multiple["net_input"]["has_padding"] is True and multiple["net_input"]["src_tokens"].shape == (1, 64)
+    assert found.collater([]) == {} and found.can_reuse_epoch_itr_across_epochs
+
+
+def test_rows_without_labels_have_no_target(tokenizer, tmp_path):
+    path = tmp_path / "test.tsv"
+    path.write_text("index\tsentence1\tsentence2\n5\ta\tb\n6\tc\td\n")
+    for rows in (None, np.array([1])):
+        data = dataset.load(path, RTE, "test", tokenizer)
+        found = dataset.SentencePairs(data, tokenizer.dictionary, 64, rows=rows)
+        assert found[0]["label"] is None and "target" not in found.collater([found[0]])
+        assert found.index.tolist() == (["5", "6"] if rows is None else ["6"])
+
+
+def test_rows_that_were_left_out_are_counted_from_the_cache_too(train, tokenizer, tmp_path):
+    train.write_text(train.read_text() + "31\ta\tb\tneither\n")
+    for _ in range(2):
+        data = load(train, tokenizer, tmp_path / "cache", skip_bad_rows=True)
+        assert (len(data), data.skipped) == (30, 1) and data.tokens.dtype == np.int32
+        assert dataset.part(data, np.array([3])).skipped == 1
+
+
+@pytest.mark.parametrize("missing", ["tokens", "offsets", "index", "skipped"])
+def test_a_cache_file_without_an_array_is_rebuilt(train, tokenizer, tmp_path, missing, caplog):
+    first = load(train, tokenizer, tmp_path / "cache")
+    (path,) = (tmp_path / "cache").iterdir()
+    with np.load(path) as stored:
+        arrays = {name: stored[name] for name in stored.files if name != missing}
+    np.savez(path, **arrays)
+    assert same(load(train, tokenizer, tmp_path / "cache"), first) and "damaged" in caplog.text
+    assert path.name.startswith("RTE-train-") and len(path.stem) == len("RTE-train-") + 32
+
+
+def test_the_cache_is_in_the_users_folder(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert dataset.default_cache() == "/caches/fairseq-workbench/glue"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert dataset.default_cache() == "/home/me/.cache/fairseq-workbench/glue"
+
+
+def test_without_a_cache_nothing_is_written(train, tokenizer):
+    before = sorted(train.parent.iterdir())
+    dataset.load(train, RTE, "train", tokenizer)
+    assert sorted(train.parent.iterdir()) == before

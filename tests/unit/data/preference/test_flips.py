@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import toy
 
-from plugins.data.preference import flips
+from plugins.data.preference import flips, rows
 
 
 def write(path, records):
@@ -68,3 +68,15 @@ def test_reversed_comparisons_are_written_with_their_mark(tmp_path):
         {"chosen": "y", "rejected": "z", "margin": 0, "weight": 1, "flipped": 0},
     ]
     assert "é" in text and text.endswith("}\n")
+
+
+def test_ratings_are_compared_with_the_options(tmp_path, monkeypatch):
+    path, seen, compare = (
+        write(tmp_path / "p.jsonl", [{"text": str(i), "score": i} for i in range(3)]),
+        [],
+        rows.compare,
+    )
+    monkeypatch.setattr(rows, "compare", lambda found, *given: seen.append(given) or compare(found, *given))
+    flips.comparisons(path)
+    flips.comparisons(path, 1.5, 2, 7)
+    assert seen == [(0.5, 4, 1), (1.5, 2, 7)]
