@@ -19,6 +19,9 @@ HONORED = {
     "IA3": COMMON | {"feedforward_modules"},
     "PROMPT_TUNING": {"peft_type", "num_virtual_tokens", "token_dim", "num_layers", "num_attention_heads"},
 }
+SWITCHES = {"use_rslora", "use_dora"}
+OF_BASE = {"token_dim": "decoder_embed_dim", "num_layers": "decoder_layers",
+           "num_attention_heads": "decoder_attention_heads"}  # fmt: skip
 # Keys without effect on a trained adapter: its origin, its initialization, and GPT-2's storage of matrices.
 WITHOUT_EFFECT = {
     "auto_mapping", "base_model_name_or_path", "eva_config", "fan_in_fan_out", "inference_mode", "init_ia3_weights",
@@ -45,15 +48,8 @@ def our_options(config: Mapping[str, Any], path: Path, adapted: Collection[str],
     Raises:
         UserError: a key is missing, has a value that ``--peft`` does not support, or contradicts the tensors.
     """
-    kind = config.get("peft_type")
-    if kind not in HONORED:
-        raise UserError(f"{path}: peft_type {shown(kind)} is not one of {', '.join(HONORED)}")
-    for name, value in config.items():
-        if name in HONORED[kind] or name in WITHOUT_EFFECT:
-            continue
-        neutral = value in FIXED[name] if name in FIXED else not value
-        if not neutral:
-            raise UserError(f"{path}: {name} {shown(value)} is not supported by --peft")
+    check_keys(config, path)
+    kind = config["peft_type"]
     if kind == "PROMPT_TUNING":
         return {"peft": "prompt", "prompt_tokens": whole_number(config, "num_virtual_tokens", path)}
     check_targets(config, path, adapted, layers)
@@ -67,8 +63,30 @@ def our_options(config: Mapping[str, Any], path: Path, adapted: Collection[str],
         "lora_variant": "dora" if config.get("use_dora") else "rslora" if config.get("use_rslora") else "lora",
         "lora_rank": whole_number(config, "r", path),
         "lora_alpha": positive_number(config, "lora_alpha", path),
-        "lora_dropout": config.get("lora_dropout") or 0.0,
+        "lora_dropout": probability(config, "lora_dropout", path),
     }
+
+
+def check_keys(config: Mapping[str, Any], path: Path) -> None:
+    """Check that each key of a config is one that is read here, or has a value that changes nothing.
+
+    Raises:
+        UserError: one is not.
+    """
+    kind = config.get("peft_type")
+    if not isinstance(kind, str) or kind not in HONORED:
+        raise UserError(f"{path}: peft_type {shown(kind)} is not one of {', '.join(HONORED)}")
+    for name, value in config.items():
+        if name in WITHOUT_EFFECT:
+            continue
+        if name in SWITCHES:
+            supported = value in (True, False, None)
+        elif name in HONORED[kind]:
+            continue
+        else:
+            supported = value in FIXED[name] if name in FIXED else not value
+        if not supported:
+            raise UserError(f"{path}: {name} {shown(value)} is not supported by --peft")
 
 
 def whole_number(config: Mapping[str, Any], name: str, path: Path) -> int:
@@ -95,17 +113,34 @@ def positive_number(config: Mapping[str, Any], name: str, path: Path) -> float:
     return value
 
 
+def probability(config: Mapping[str, Any], name: str, path: Path) -> float:
+    """Return a probability of a config; 0 if it is missing.
+
+    Raises:
+        UserError: it is not at least 0 and below 1.
+    """
+    value = config.get(name) or 0.0
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
+        raise UserError(f"{path}: {name} {shown(value)} is not a probability below 1")
+    return value
+
+
 # Which layers
 
 
 def check_targets(config: Mapping[str, Any], path: Path, adapted: Collection[str], layers: int) -> None:
     """Compare the layers that a config names with those that have tensors.
 
-    A pattern, or a choice of layers, is resolved by the tensors, which show what it matched.
+    A pattern is resolved by the tensors, which show what it matched: a hostile one could take forever.
 
     Raises:
         UserError: they differ, or the names are of no linear layer.
     """
+    chosen = chosen_layers(config, path, layers)
+    for layer in sorted(adapted):
+        if int(layer.partition(".")[0]) not in chosen:
+            value = shown(config["layers_to_transform"])
+            raise UserError(f"{path}: layers_to_transform {value}, but the tensors next to it adapt {layer}")
     targets, excluded = config.get("target_modules"), config.get("exclude_modules") or []
     every = [f"transformer.h.{i}.{name}" for i in range(layers) for name in LINEAR]
     if targets == "all-linear":
@@ -113,16 +148,36 @@ def check_targets(config: Mapping[str, Any], path: Path, adapted: Collection[str
     if not isinstance(targets, str | list) or not targets or not isinstance(excluded, str | list):
         name = "exclude_modules" if isinstance(targets, str | list) and targets else "target_modules"
         raise UserError(f"{path}: {name} {shown(config.get(name))} is not a list of names of layers")
-    by_pattern = isinstance(targets, str) or isinstance(excluded, str) or config.get("layers_to_transform") is not None
-    named = {layer for layer in every if matches(layer, targets) and not matches(layer, excluded)}
-    if by_pattern:
+    if isinstance(targets, str) or isinstance(excluded, str):
         return
+    named = {layer for layer in every if matches(layer, targets) and not matches(layer, excluded)}
+    named = {layer for layer in named if int(layer.split(".")[2]) in chosen}
     unknown = [target for target in targets if not any(matches(layer, [target]) for layer in every)]
     if unknown:
         known = ", ".join(LINEAR)
         raise UserError(f"{path}: target_modules {shown(unknown[0])} is none of GPT-2's linear layers, {known}")
     if named != {f"transformer.h.{layer}" for layer in adapted}:
         raise UserError(f"{path}: target_modules {shown(targets)} are not the layers that the tensors next to it adapt")
+
+
+def chosen_layers(config: Mapping[str, Any], path: Path, layers: int) -> set[int]:
+    """Return the numbers of the layers that a config restricts its targets to.
+
+    Raises:
+        UserError: ``layers_to_transform`` is no number, or no list of numbers, of layers of the base; or
+            ``layers_pattern`` is not the name of GPT-2's list of layers.
+    """
+    pattern = config.get("layers_pattern")
+    if pattern and pattern not in ("h", ["h"]):
+        raise UserError(f"{path}: layers_pattern {shown(pattern)} is not h, the name of GPT-2's layers")
+    given = config.get("layers_to_transform")
+    if given is None:
+        return set(range(layers))
+    numbers = given if isinstance(given, list) else [given]
+    for number in numbers:
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < layers:
+            raise UserError(f"{path}: layers_to_transform {shown(given)}: the base has layers 0 to {layers - 1}")
+    return set(numbers)
 
 
 def matches(layer: str, names: str | Collection[str]) -> bool:
@@ -155,12 +210,23 @@ def check_feedforward(config: Mapping[str, Any], path: Path, adapted: Collection
             )
 
 
-def check_sizes(options: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Compare the sizes of a config with the stored tensors, before anything of that size is built.
+def check_sizes(
+    config: Mapping[str, Any], options: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path
+) -> None:
+    """Compare the sizes of a config with its base and the stored tensors, before anything of that size is built.
+
+    Args:
+        config: the parsed ``adapter_config.json``.
+        options: options of the base, with those of :func:`our_options`.
+        tensors: the adapter's, by our names.
+        path: path of the config, named in errors.
 
     Raises:
         UserError: they differ.
     """
+    for name, option in OF_BASE.items():
+        if config.get(name) is not None and config[name] != options[option]:
+            raise UserError(f"{path}: {name} {shown(config[name])}, but the base has {options[option]}")
     for name, tensor in tensors.items():
         if name.endswith("lora_A.weight"):
             check_size(path, "r", options.get("lora_rank"), len(tensor))

@@ -116,14 +116,17 @@ def read(folder: str | Path, base: str | Path) -> CausalLanguageModel:
     """
     path = Path(folder) / CONFIG
     config, weights = read_json(path, dict), Path(folder) / WEIGHTS
+    peft_config.check_keys(config, path)  # before the tensors, of which a key may be the cause
     if not weights.exists() and (Path(folder) / OLD_WEIGHTS).exists():
         weights = Path(folder) / OLD_WEIGHTS
     tensors = {our_name(name): tensor for name, tensor in files.read_tensors(weights).items()}
     base = find_checkpoint(base)
     options, _ = stored_options(checkpoints.read_state(base))
+    if not str(options.get("_name")).startswith("causal_lm"):
+        raise UserError(f"{base}: a {options.get('_name')}; an adapter of the peft library needs a base of causal_lm")
     adapted = adapted_layers(tensors, weights)
     options |= peft_config.our_options(config, path, adapted, options["decoder_layers"])
-    peft_config.check_sizes(options, tensors, path)
+    peft_config.check_sizes(config, options, tensors, path)
     options |= {"peft_base": os.path.abspath(base)}
     dictionary = TokenDictionary.from_files(os.path.dirname(os.path.abspath(base)))
     model = new_model(CausalLanguageModel, options, dictionary)

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
+from torch import nn
+
 from plugins.checkpoints import find_checkpoint, read_state, reading_once
 from plugins.data.glue import specs
 from plugins.data.text.tokenizers_library import CONFIG_FILE
@@ -50,6 +52,7 @@ def export(
         path = find_checkpoint(model)
         with reading_once():
             state, model = read_state(path), hub.load(path, base)
+    check_ours(model)
     contents = contents_of(model, head, state)
     contents.config["dtype"] = dtype
     name = Path(folder).absolute().name
@@ -57,6 +60,27 @@ def export(
     text = card.model_card_text(lm, state, path, name, contents.pipeline, bool(contents.code))
     files = contents.files | contents.code | {CONFIG: contents.config, "README.md": text}
     write_folder(folder, files, contents.tensors, dtype)
+
+
+def check_ours(model: Any) -> None:
+    """Check that every part of a model is a class of this package, fairseq or torch, whose code can be exported.
+
+    A subclass in a user's plugin has the tensors of its parent, and would be exported as its parent.
+
+    Args:
+        model: returned by :func:`plugins.hub.load`.
+
+    Raises:
+        UserError: a part is a class of a plugin.
+    """
+    lm = model.lm if isinstance(model, Embedder) else model
+    for part in lm.model.modules() if isinstance(getattr(lm, "model", None), nn.Module) else ():
+        package = type(part).__module__.partition(".")[0]
+        if package not in ("plugins", "fairseq", "torch"):
+            raise UserError(
+                f"a model with {type(part).__name__} of the plugin {package} cannot be exported: its code is not part "
+                "of the exported folder"
+            )
 
 
 def contents_of(model: Any, head: str | None, state: dict[str, Any]) -> Contents:

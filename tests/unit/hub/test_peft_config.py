@@ -91,6 +91,17 @@ def test_keys_that_change_nothing_are_accepted(config):
         ({"target_modules": ["c_attn", "c_fc"]}, "target_modules"),
         ({"exclude_modules": ["0.attn.c_attn"]}, "target_modules"),
         ({"target_modules": "all-linear"}, "target_modules"),
+        ({"peft_type": ["LORA"]}, "peft_type"),
+        ({"use_dora": "yes"}, "use_dora yes"),
+        ({"lora_dropout": "x"}, "lora_dropout x"),
+        ({"lora_dropout": 1}, "lora_dropout 1"),
+        ({"lora_dropout": -0.5}, "lora_dropout -0.5"),
+        ({"lora_dropout": True}, "lora_dropout true"),
+        ({"layers_to_transform": [0]}, "layers_to_transform"),
+        ({"layers_to_transform": [2]}, "layers_to_transform"),
+        ({"layers_to_transform": "x"}, "layers_to_transform x"),
+        ({"target_modules": ".*", "layers_to_transform": 0}, "layers_to_transform 0"),
+        ({"layers_pattern": "blocks"}, "layers_pattern blocks"),
     ],
     ids=str,
 )
@@ -105,6 +116,8 @@ def test_what_has_no_effect_here_is_named(config, named):
         (EVERY, {"target_modules": "all-linear"}),
         ({"1.attn.c_proj", "1.mlp.c_proj"}, {"target_modules": r".*\.1\..*c_proj"}),
         ({"1.mlp.c_fc"}, {"target_modules": ["c_fc"], "layers_to_transform": [1]}),
+        ({"1.mlp.c_fc"}, {"target_modules": ["c_fc"], "layers_to_transform": 1, "layers_pattern": ["h"]}),
+        ({"0.mlp.c_fc"}, {"target_modules": ".*0.*c_fc", "layers_to_transform": [0, 1], "layers_pattern": "h"}),
         ({"0.attn.c_attn"}, {"exclude_modules": ["1.attn.c_attn"]}),
         ({"0.attn.c_attn"}, {"exclude_modules": ".*1.*"}),
         ({"0.attn.c_attn"}, {"target_modules": ["transformer.h.0.attn.c_attn"]}),
@@ -143,7 +156,17 @@ def test_targets_are_short_where_all_layers_have_them(adapted, expected):
 
 def test_stored_tensors_have_the_sizes_of_the_config():
     tensors = {"x.lora_A.weight": torch.zeros(4, 16), "decoder.transformer.prompt.weight": torch.zeros(5, 16)}
-    peft_config.check_sizes({"lora_rank": 4, "prompt_tokens": 5}, tensors, PATH)
-    for wrong in ({"lora_rank": 5, "prompt_tokens": 5}, {"lora_rank": 4, "prompt_tokens": 4}):
+    good = {"lora_rank": 4, "prompt_tokens": 5}
+    peft_config.check_sizes({}, good, tensors, PATH)
+    for wrong in ({"lora_rank": 5}, {"prompt_tokens": 4}):
         with toy.refused(PATH):
-            peft_config.check_sizes(wrong, tensors, PATH)
+            peft_config.check_sizes({}, good | wrong, tensors, PATH)
+
+
+@pytest.mark.parametrize("wrong", [{"token_dim": 9}, {"num_layers": 3}, {"num_attention_heads": 4}], ids=str)
+def test_a_config_of_another_base_is_named(wrong):
+    base = {"decoder_embed_dim": 16, "decoder_layers": 2, "decoder_attention_heads": 2}
+    config = {"token_dim": 16, "num_layers": 2, "num_attention_heads": None}
+    peft_config.check_sizes(config, base, {}, PATH)
+    with toy.refused(PATH, *wrong):
+        peft_config.check_sizes(config | wrong, base, {}, PATH)

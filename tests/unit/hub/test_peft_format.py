@@ -240,6 +240,20 @@ def test_an_adapter_that_does_not_fit_is_named(base, tmp_path, change, words):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_base_of_another_kind_is_named(base, tmp_path):
+    peft_format.export(untrained_adapter(base, tmp_path), tmp_path / "folder")
+    other = toy.save_char_lm(toy.make_char_lm(), tmp_path / "char.pt")
+    with toy.refused(other, "char_lm"):
+        peft_format.convert(tmp_path / "folder", other, tmp_path / "out" / "x.pt")
+
+
+def test_modules_to_save_are_named_by_their_key_and_not_by_a_tensor(peft, transformers, base, tmp_path):
+    config = peft.LoraConfig(task_type="CAUSAL_LM", target_modules=["c_attn"], modules_to_save=["lm_head"])
+    made_by_the_library(peft, transformers, base[0], config, tmp_path / "theirs")
+    with toy.refused(peft_format.CONFIG, "modules_to_save"):
+        peft_format.read(tmp_path / "theirs", base[1])
+
+
 def test_a_folder_without_the_files_is_named(base, tmp_path):
     with toy.refused("adapter_config.json"):
         peft_format.convert(tmp_path / "folder", base[1], tmp_path / "out" / "x.pt")
