@@ -85,9 +85,11 @@ def read(lm, path: str, size: int, count: int):
         UserError: the file cannot be read, or a text in it contains an unknown symbol.
     """
     from plugins.analysis.attention.capture import encode
+    from plugins.data.text.records import check_plain
     from plugins.errors import UserError
     from plugins.files import opened
 
+    check_plain(path)
     kind = f"stretch of {size} characters, number" if size else "text"
 
     with opened(path) as file:

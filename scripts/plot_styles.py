@@ -71,11 +71,12 @@ def file_name(text: str) -> str:
 
 def read_text(path: Path) -> str:
     """Return a text; an empty one is an error."""
+    from plugins import files
+    from plugins.data.text.records import check_plain
     from plugins.errors import UserError
-    from plugins.files import opened
 
-    with opened(path) as file:
-        text = file.read().removeprefix("\ufeff")
+    check_plain(path)
+    text = files.read_text(path)
     if not text:
         raise UserError(f"{path}: empty file; give a text")
     return text

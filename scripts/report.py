@@ -58,13 +58,14 @@ def main() -> None:
     command.check_outputs([args.output])
     from plugins import checkpoints, files, hub, user_dir
     from plugins.analysis.report import contents, page
+    from plugins.data.text import records
     from plugins.errors import report_in_one_line
 
     report_in_one_line()
     user_dir.load(args.user_dir)
     files.check_not_read([args.output], [args.text, args.checkpoint])
-    with files.opened(args.text) as file:
-        text = file.read()
+    records.check_plain(args.text)
+    text = files.read_text(args.text)
     path = Path(hub.find_checkpoint(args.checkpoint))
     lm = hub.load(str(path))
     title = args.title or f"{path.resolve().parent.name}/{path.name}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from plugins.data.glue import reader, specs
+from plugins.data.text.records import check_plain
 from plugins.errors import UserError, check
 from plugins.files import read_text
 
@@ -219,6 +220,7 @@ def read_lines(paths: Sequence[str | Path], per_class: int, longest: int = 70, s
     random = np.random.default_rng(seed)
     texts, labels = [], []
     for k, path in enumerate(paths):
+        check_plain(path)
         lines = (line.strip() for line in read_text(path).splitlines())
         short = {line if len(line) <= longest else line[:longest].rsplit(" ", 1)[0] for line in lines}
         usable = sorted(line for line in short if len(line.split()) >= 4)

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from plugins.analysis.language_model import LanguageModel
 from plugins.data import dictionaries
+from plugins.data.text.records import check_plain
 from plugins.errors import UserError, located
 from plugins.files import read_text, staging, write_json
 
@@ -50,6 +51,7 @@ def run(
             into memory, the models cannot be compared, none supports the scaling, or an earlier file does not match.
     """
     check_lengths(lengths)
+    check_plain(text)
     content, found, first = read_text(text), Runs(), None
     about = {"text_sha256": hashlib.sha256(content.encode()).hexdigest(), **settings}
     named = {given.split("=", 1)[0] for given in checkpoints if "=" in given}

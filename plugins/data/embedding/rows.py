@@ -9,7 +9,7 @@ import numpy as np
 
 from plugins.data.embedding import specs
 from plugins.data.embedding.specs import RowSpec
-from plugins.data.text.records import BadRow, is_json, json_records
+from plugins.data.text.records import BadRow, check_plain, is_json, json_records
 from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError
 from plugins.files import check_regular, opened
@@ -191,6 +191,7 @@ def read_folder(data: str, split: str, words: int = 32) -> Rows:
         raise UserError(f"{data}: {len(files)} files CLASS.txt; at least two classes are needed")
     texts, labels, index = [], [], []
     for label, path in enumerate(files):
+        check_plain(path)
         with opened(path) as file:
             found = file.read().split()
         passages = [" ".join(found[i : i + words]) for i in range(0, len(found) - words + 1, words)]

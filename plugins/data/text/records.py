@@ -74,6 +74,16 @@ def is_json(path: str | Path, key: str | None = None) -> bool:
     return isinstance(record, dict) and bool(record) and (key is None or key in record)
 
 
+def check_plain(path: str | Path) -> None:
+    """Raise an error for a file of JSON records where its text itself would be read, with keys and braces.
+
+    Raises:
+        UserError: it contains JSON records.
+    """
+    if is_json(path):
+        raise UserError(f"{path}: JSON records, but plain text is needed; extract it, for example: jq -r .text {path}")
+
+
 def _first_record(path: str | Path) -> Any:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe can be read once only

@@ -57,6 +57,7 @@ def test_a_masked_lm_reads_lines_that_are_not_blank(run_script, toy_data, tmp_pa
         (None, ["texts.txt"]),
         ("", []),
         ("abé", ["texts.txt", "number 1", "é"]),
+        ('{"text": "abc"}\n', ["texts.txt", "JSON"]),
         (b"\xff\xfe", ["texts.txt"]),
     ],
 )

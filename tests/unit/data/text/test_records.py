@@ -58,6 +58,15 @@ def test_json_is_known_by_suffix_or_first_line(tmp_path, name, content, key, exp
     assert records.is_json(write(tmp_path / name, content), key) is expected
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.txt"])
+def test_json_records_are_not_read_as_text(tmp_path, name):
+    (tmp_path / name).write_text('{"text": "a b"}\n')
+    (tmp_path / "plain.txt").write_text("a {b}\n")
+    records.check_plain(tmp_path / "plain.txt")
+    with toy.refused(name):
+        records.check_plain(tmp_path / name)
+
+
 def test_a_missing_file_is_not_json(tmp_path):
     assert not records.is_json(tmp_path / "missing.txt")
 
