@@ -62,7 +62,8 @@ def main():
     with replacing(args.output) as part, replacing(log_path) as log_part:
         part.write_bytes(mending.packed(content, args.output))
         formats.write_csv(log_part, {key: [entry[key] for entry in log] for key in keys})
-    new = sorted({entry["new"] for entry in log} - {cell.label for cell in rows})
+    known = {cell.label for cell in rows}
+    new = sorted({e["new"] for e in log if not any(mending.same(label, e["new"]) for label in known)})
     if new:
         print(f"warning: no other row has the label {', '.join(map(shown, new))}")
     print(f"{len(judgments)} judgments, {len(log)} labels changed: {args.output} (log: {log_path})")

@@ -76,9 +76,13 @@ def evaluated(texts: Sequence[str], labels: np.ndarray, classes: Sequence[str],
 
 
 def split(labels: np.ndarray, held_out: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split rows into training and held-out rows, stratified by label; return the row numbers of both."""
+    """Split rows into training and held-out rows, stratified by label; return the row numbers of both.
+
+    Raises:
+        UserError: there are too few rows to hold out this fraction.
+    """
     count = round(1 / held_out)
-    own = folds.stratified(labels, count, seed=seed) == 0
+    own = folds.stratified(labels, count, seed=seed, source=f"--held-out {held_out:g}") == 0
     return np.flatnonzero(~own), np.flatnonzero(own)
 
 

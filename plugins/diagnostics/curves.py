@@ -24,9 +24,10 @@ def nested(labels: np.ndarray, share: float, groups: np.ndarray | None = None, s
     """
     check(0 < share <= 1, f"--sizes {share:g}: a fraction above 0 and at most 1 is expected")
     parts = min(100, len(labels) if groups is None else len(np.unique(groups)))
+    source = f"--sizes {share:g}"
     order = np.random.default_rng(seed).permutation(parts)  # folds with one more row of some label are the first ones
-    found = order[folds.stratified(labels, parts, groups, seed)] < round(share * parts)
-    check(found.any(), f"--sizes {share:g}: no rows are left of {len(labels)}")
+    found = order[folds.stratified(labels, parts, groups, seed, source=source)] < round(share * parts)
+    check(found.any(), f"{source}: no rows are left of {len(labels)}")
     return found
 
 

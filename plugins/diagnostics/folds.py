@@ -5,7 +5,9 @@ import numpy as np
 from plugins.errors import check
 
 
-def stratified(labels: np.ndarray, folds: int, groups: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
+def stratified(
+    labels: np.ndarray, folds: int, groups: np.ndarray | None = None, seed: int = 0, *, source: str = "--folds"
+) -> np.ndarray:
     """Return the fold of each row, (n,) int16 from 0 to ``folds`` - 1.
 
     Groups of several rows are assigned first, by decreasing size, each to the fold with the fewest rows of its labels.
@@ -16,6 +18,7 @@ def stratified(labels: np.ndarray, folds: int, groups: np.ndarray | None = None,
         folds: number of folds, at least 2.
         groups: (n,) group ids; a group is assigned to one fold. None: each row is its own group.
         seed: random seed of the shuffling.
+        source: what determines the number of folds, for error messages.
 
     Raises:
         UserError: there are fewer groups than folds, or shapes differ.
@@ -28,7 +31,10 @@ def stratified(labels: np.ndarray, folds: int, groups: np.ndarray | None = None,
     _, members = np.unique(groups, return_inverse=True)
     codes = np.unique(labels, return_inverse=True)[1]
     count, kinds = members.max() + 1, codes.max() + 1
-    check(2 <= folds <= count, f"--folds {folds}: at least 2, and at most as many as groups of duplicates, {count}")
+    check(
+        2 <= folds <= count,
+        f"{source}: {folds} folds; at least 2, and at most as many as groups of duplicates, {count}",
+    )
     table = np.bincount(members * kinds + codes, minlength=count * kinds).reshape(count, kinds)  # (G, K)
     random = np.random.default_rng(seed)
     fold_of = np.empty(count, np.int16)

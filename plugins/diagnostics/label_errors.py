@@ -118,6 +118,8 @@ def order_by(given: Listed, score: str) -> np.ndarray:
 def neighbors(texts: Sequence[str], rows: np.ndarray, number: int = NEIGHBORS) -> np.ndarray:
     """Return the nearest neighbors of some rows by TF-IDF cosine similarity, (m, number) row numbers; -1 if missing.
 
+    Of equally similar rows, those with the lowest numbers are returned.
+
     Args:
         texts: n texts.
         rows: (m,) row numbers.
@@ -136,7 +138,12 @@ def neighbors(texts: Sequence[str], rows: np.ndarray, number: int = NEIGHBORS) -
         similarity = (vectors[part] @ vectors.T).toarray()
         similarity[np.arange(len(part)), part] = -1
         best = np.argpartition(-similarity, min(number, len(texts)) - 1, axis=1)[:, :number]
-        order = np.lexsort((best, -np.take_along_axis(similarity, best, 1)))  # by similarity, then by row
+        last = np.take_along_axis(similarity, best, 1).min(1)
+        tied = (last > 0) & ((similarity >= last[:, None]).sum(1) > number)  # argpartition chose any of them
+        for i in np.flatnonzero(tied):
+            near = np.flatnonzero(similarity[i] >= last[i])
+            best[i] = near[np.argsort(-similarity[i, near], kind="stable")[:number]]
+        order = np.lexsort((best, -np.take_along_axis(similarity, best, 1)))  # by similarity, then by row number
         best = np.take_along_axis(best, order, 1)
         good = np.take_along_axis(similarity, best, 1) > 0
         found[start : start + 256, : best.shape[1]] = np.where(good, best, -1)

@@ -132,8 +132,12 @@ def linear_probabilities(texts: Sequence[str], labels: np.ndarray, num_classes: 
 
 
 def weak_probabilities(texts: Sequence[str], labels: np.ndarray, num_classes: int, seed: int = 0) -> np.ndarray:
-    """Return the probabilities (n, K) of a linear model trained on a tenth of the rows that excludes the row."""
-    parts = fold_tools.stratified(labels, 10, seed=seed)
+    """Return the probabilities (n, K) of a linear model trained on a tenth of the rows that excludes the row.
+
+    Raises:
+        UserError: there are fewer than ten rows.
+    """
+    parts = fold_tools.stratified(labels, 10, seed=seed, source="--kinds annotator")
     by_first = linear_probabilities(texts, labels, num_classes, (parts != 0).astype(int))  # predicts all other tenths
     by_second = linear_probabilities(texts, labels, num_classes, (parts != 1).astype(int))
     return np.where((parts == 0)[:, None], by_second, by_first)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import toy
 
-from plugins.diagnostics import folds
+from plugins.diagnostics import augmentation, curves, folds, planting
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -51,8 +51,22 @@ def test_a_class_smaller_than_the_folds_is_named():
 
 
 def test_too_many_folds_are_refused():
-    with toy.refused(5, 3):
+    with toy.refused("--folds", 5, 3):
         folds.stratified([0, 1, 0], 5)
+
+
+@pytest.mark.parametrize(
+    ("flag", "split"),
+    [
+        ("--held-out 0.1", lambda: augmentation.split(np.array([0, 1, 0]), 0.1, 1)),
+        ("--sizes 0.5", lambda: curves.nested(np.array([0, 1]), 0.5, np.array([0, 0]))),
+        ("--kinds annotator", lambda: planting.weak_probabilities(["a"] * 4, np.array([0, 1, 0, 1]), 2)),
+    ],
+)
+def test_the_flag_that_determines_the_number_of_folds_is_named(flag, split):
+    with toy.refused(flag) as raised:
+        split()
+    assert "--folds" not in str(raised.value)
 
 
 def test_no_fold_is_empty_even_if_each_class_is_one_text():

@@ -58,6 +58,12 @@ def test_neighbors_are_those_of_the_whole_similarity_matrix():
     np.testing.assert_allclose(np.take_along_axis(similarity, found, 1), -np.sort(-similarity, 1)[:, :3], atol=1e-6)
 
 
+def test_of_equally_similar_rows_the_first_are_neighbors():
+    texts = ["one two", *["three four"] * 5, "one", *["one two"] * 40, "two"]
+    found = label_errors.neighbors(texts, np.array([0, 1, 20]))
+    assert found.tolist() == [[7, 8, 9], [2, 3, 4], [0, 7, 8]]
+
+
 def test_texts_without_words_have_no_neighbors():
     assert label_errors.neighbors(["--", "!"], np.array([1, 0])).tolist() == [[-1] * 3] * 2
 

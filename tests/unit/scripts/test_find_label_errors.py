@@ -76,3 +76,17 @@ def test_rows_in_another_order_are_refused(folder, load_script, monkeypatch):
     table.write_text("".join(line + "\n" for line in lines))
     with toy.refused("diagnosis.csv", "order"):
         call(load_script, monkeypatch, "find_label_errors", folder / "swapped", "-o", folder / "e2")
+
+
+@pytest.mark.parametrize(("written", "warned"), [("false", False), ("true", True)])
+def test_a_label_that_no_row_has_is_warned_of(tmp_path, load_script, monkeypatch, capsys, written, warned):
+    """The classes of a task are true and false, JSON's booleans are read as True and False."""
+    data, review, spec = (tmp_path / name for name in ("d.jsonl", "r.jsonl", "spec.yaml"))
+    data.write_text(f'{{"text": "a", "label": true}}\n{{"text": "b", "label": {written}}}\n')
+    spec.write_text('{name: t, files: {train: d.jsonl, valid: d.jsonl}, text: [text], label: label, '
+                    'labels: ["true", "false"], metrics: [accuracy]}')  # fmt: skip
+    entry = {"row": 0, "texts": ["a"], "given_label": "true", "label": "false"}
+    review.write_text(json.dumps(entry) + "\n")
+    call(load_script, monkeypatch, "apply_labels", data, review, "--spec", spec, "-o", tmp_path / "m.jsonl")
+    assert (tmp_path / "m.jsonl").read_text() == data.read_text().replace("true", "false", 1)
+    assert ("warning" in capsys.readouterr().out) == warned
