@@ -73,7 +73,7 @@ def add_cross_fitting(parser: argparse.ArgumentParser, folds: int) -> None:
     add("--folds", type=int, default=folds, metavar="N", help="cross-validation folds (%(default)s)")
     add("--config", metavar="YAML", help="hyperparameters; see examples/glue/recipes")
     add("--frozen", action="store_true", help="train classification heads on frozen features instead of fine-tuning: "
-        "faster; usable information is then a lower bound")  # fmt: skip
+        "faster; usable information is then that of the heads")  # fmt: skip
     add("--stacked", action="store_true", help="fine-tune all models in one process, as one model with stacked "
         "weights: fast for small models on a GPU; nothing is resumed")  # fmt: skip
 

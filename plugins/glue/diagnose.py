@@ -126,7 +126,7 @@ def diagnose(rows: Rows, setting: Setting, request: Request, resources: Resource
     parts = {"length": slices.by_length(texts)} | {
         name: slices.by_value(values, name) for name, values in (request.slices or {}).items()
     }
-    of_inputs = {name: diagnosis.measured(found[name], resamples=250) for name in dict.fromkeys(request.inputs)}
+    of_inputs = {name: diagnosis.measured(found[name]) for name in dict.fromkeys(request.inputs)}
     more: dict[str, Any] = {"inputs": of_inputs, "calibration": calibration(request.bias)}
     maps = {}
     if d.classes:

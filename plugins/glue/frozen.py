@@ -1,8 +1,7 @@
 """Cross-fitting without fine-tuning: heads on frozen features of a pretrained model, all folds and seeds at once.
 
-V is the family of perceptrons with one hidden layer on the mean of the last layer; its usable information is a lower
-bound of that of the fine-tuned model. Each distinct text is encoded once; the features of pairs are those of InferSent
-(Conneau et al., 2017, arXiv 1705.02364): u, v, |u - v|, u * v.
+V is the family of perceptrons with one hidden layer on the mean of the last layer. Each distinct text is encoded once;
+the features of pairs are those of InferSent (Conneau et al., 2017, arXiv 1705.02364): u, v, |u - v|, u * v.
 
 Shapes: M = S x F heads, n rows, D features, H hidden units, K outputs.
 """
