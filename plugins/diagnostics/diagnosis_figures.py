@@ -70,15 +70,16 @@ def data_map(
         figure.colorbar(image, label="rows (log scale)", format=lambda value, _: f"{value:,.0f}")
     else:
         image = axes.scatter(x, y, s=7, c=found["correctness"][known], cmap=SEQUENTIAL, linewidths=0)
-        figure.colorbar(image, label="correctness (epochs in which the label was the answer)")
+        figure.colorbar(image, label="correctness (epochs in which the label is predicted)")
     if marked is not None and marked[known].any():
         own = marked[known]
         axes.scatter(x[own], y[own], s=10, facecolors="none", edgecolors=COLORS[1], linewidths=0.6, label=what)
         axes.legend(frameon=False, fontsize=8.5, loc="upper right")
-    axes.set(xlabel="variability of the label's probability over epochs", ylabel="mean probability of the label")
+    axes.set(xlabel="variability of the label's probability over epochs", ylabel="mean probability of the label",
+             ylim=(-0.02, 1.02))  # fmt: skip
     note = "top left easy, right ambiguous, bottom left hard"
-    task = "to predict unseen" if held_out else "to learn"
-    put_title(axes, f"Which rows are easy, ambiguous or hard {task}?", note)
+    rows, task = ("held-out rows", "predict") if held_out else ("rows", "learn")
+    put_title(axes, f"Which {rows} are easy, ambiguous or hard to {task}?", note)
     _plain(axes, "both")
     save(figure, path, bbox_inches="tight")
 

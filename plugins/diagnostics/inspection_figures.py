@@ -67,7 +67,7 @@ def words(path: Path, found: Association, vocabulary: list[str], names: list[str
                       label=f"|z| = {least:.1f}" if k == len(prior) - 1 else None)  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.set(xlabel="texts with the word (log scale)", ylabel="share of the label among them, less its prior")
+    axes.set(xlabel="texts with the word (log scale)", ylabel="share of the label among these texts minus its prior")
     score = np.where(strong, found.z[judged, kind], -np.inf)
     placed: list[np.ndarray] = []
     named = np.zeros(len(names), int)  # of each class, so that a frequent one does not take all
@@ -106,6 +106,7 @@ def probe(path: Path, found: Probe) -> None:
     axes.set_xticks(found.sizes, [str(size) for size in found.sizes])
     axes.minorticks_off()
     axes.set(xlabel="words", ylabel="usable information (bits per row)")
+    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
     put_title(axes, "How much of the label do a few words predict?", "logistic regression, out of fold, calibrated")
     axes.grid(axis="y", color=GRID, linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)

@@ -64,10 +64,10 @@ def test_a_map_of_few_rows_shows_each_and_its_correctness(axes):
     assert points(every) == [[0.1, 0.9], [0.2, 0.5], [0.3, 0.2]] and every.get_array().tolist() == [3, 2, 0]
     assert points(marked) == [[0.2, 0.5], [0.3, 0.2]] and "correctness" in bar.get_ylabel()
     assert [text.get_text() for text in drawn.get_legend().get_texts()] == ["disagree"]
-    assert "learn" in drawn.get_title() and "unseen" not in drawn.get_title()
+    assert "learn" in drawn.get_title() and "held-out" not in drawn.get_title()
     for nothing in (None, np.zeros(4, bool)):
         drawn, _ = axes("data_map", found, nothing, held_out=True)
-        assert len(drawn.collections) == 1 and drawn.get_legend() is None and "unseen" in drawn.get_title()
+        assert len(drawn.collections) == 1 and drawn.get_legend() is None and "held-out" in drawn.get_title()
 
 
 def test_a_map_of_many_rows_is_a_density(axes, monkeypatch):
