@@ -2,7 +2,7 @@
 """Time and memory of the diagnostics of a million rows, and their cost compared with cleanlab's and with two models.
 
     python benchmarks/diagnostics.py --rows 1000000
-    python benchmarks/diagnostics.py --recipe --rows 1500     # folds against the two models of the published recipe
+    python benchmarks/diagnostics.py --recipe --rows 700 --repeats 1  # against the two models of the published recipe
     pip install -r requirements/bench.txt     # for the ratio to cleanlab
 
 Rows are generated: three classes, words by Zipf's law, a word in every ninth row that gives the label away, and 4 %
@@ -34,7 +34,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of a measurement (%(default)s)")
     parser.add_argument("--recipe", action="store_true", help="fine-tune checkpoints/zero_clap_tiny: folds, two models")
     parser.add_argument("--folds", type=int, default=5, metavar="F", help="with --recipe (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=2, metavar="N", help="with --recipe (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=1, metavar="N", help="with --recipe (%(default)s)")
     args = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     if args.recipe:
@@ -96,13 +96,20 @@ def recipes(count, folds, epochs, repeats):
             for name, more in (("diagnose.py", ["--jobs", 2]), ("diagnose.py --stacked", ["--stacked"])):
                 command = [str(word) for word in (*words, *more, "-o", Path(folder) / name.split()[-1])]
                 run = functools.partial(subprocess.run, command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
-                found[name].append(used(run))
-            found["two models"].append(used(lambda: two_models(Path(folder), repeat + 1, epochs)))  # noqa: B023
+                found[name].append(reported(name, used(run)))
+            theirs = used(lambda: two_models(Path(folder), repeat + 1, epochs))  # noqa: B023
+            found["two models"].append(reported("two models", theirs))
     ours, stacked, theirs = (np.array(runs)[:, 0] for runs in found.values())
     return {
         "rows": count, "folds": folds, "seeds": 1, "epochs": epochs, "processor_and_wall_seconds": found,
         "ratio": float(np.median(ours / theirs)), "ratio_stacked": float(np.median(stacked / theirs)),
     }  # fmt: skip
+
+
+def reported(name, seconds):
+    """Print processor and wall seconds to stderr, so that an interrupted benchmark is not lost, and return them."""
+    print(f"{name}: {seconds[0]:.1f} processor seconds, {seconds[1]:.1f} in all", file=sys.stderr, flush=True)
+    return seconds
 
 
 def two_models(folder, seed, epochs):
