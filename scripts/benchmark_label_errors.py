@@ -66,9 +66,10 @@ def add_errors(group):
     add("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND",
         help=f"kinds of errors: {', '.join(KINDS)} (all)")  # fmt: skip
     add("--rates", nargs="+", type=float, default=[0.1, 0.3], metavar="X", help="fractions of wrong labels (0.1 0.3)")
-    add(
-        "--plantings", type=flags.positive, default=3, metavar="N", help="plantings of each kind and rate (%(default)s)"
-    )
+    add("--plantings", type=flags.positive, default=3, metavar="N",
+        help="plantings of each kind and rate (%(default)s)")  # fmt: skip
+    add("--first-planting", type=flags.positive, default=1, metavar="N", help="number of the first of them, the random "
+        "seed; plantings of several calls are measured together with --planted (%(default)s)")  # fmt: skip
 
 
 def main():
@@ -113,7 +114,7 @@ def trained(args):
         setting = cross_fitting.Setting(args.output.resolve(), checkpoint, args.seeds, given,
                                         hyperparameters.read_yaml(args.config) if args.config else {},
                                         resources.on_cpu, dataset.default_cache())  # fmt: skip
-    wanted = label_benchmark.plantings(rows, args.kinds, args.rates, args.plantings)
+    wanted = label_benchmark.plantings(rows, args.kinds, args.rates, args.plantings, args.first_planting)
     found = label_benchmark.train(rows, wanted, args.folds, setting, resources, args.frozen, args.stacked)
     planted.write(args.output / "planted.npz", found)
     return found

@@ -25,14 +25,14 @@ LOOP, ERRING = "review loop", "review loop, reviewer errs 10 %"
 AT = (100, 200)
 
 
-def plantings(rows: Rows, kinds: Sequence[str], rates: Sequence[float], count: int) -> list[Planting]:
-    """Plant label errors of each kind, rate and seed in the training rows."""
+def plantings(rows: Rows, kinds: Sequence[str], rates: Sequence[float], count: int, first: int = 1) -> list[Planting]:
+    """Plant label errors of each kind and rate in the training rows, with ``count`` seeds from ``first``."""
     texts = [" ".join(row) for row in zip(*rows.texts, strict=True)]
     classes = len(rows.classes)
     weak = planting.weak_probabilities(texts, rows.labels, classes) if "annotator" in kinds else None
     return [
         Planting(kind, rate, number, planting.plant(rows.labels, classes, kind, rate, number, weak))
-        for kind in kinds for rate in rates for number in range(1, count + 1)
+        for kind in kinds for rate in rates for number in range(first, first + count)
     ]  # fmt: skip
 
 

@@ -28,6 +28,8 @@ def test_each_kind_rate_and_seed_is_planted_once(rows):
     ]
     assert (found[0].given != rows.labels).mean() == pytest.approx(0.1, abs=0.02)
     assert (found[0].given != found[1].given).any()
+    (second,) = benchmark.plantings(rows, ["uniform"], [0.1], 1, first=2)
+    assert second.name == found[1].name and (second.given == found[1].given).all()
 
 
 def test_linear_models_find_the_errors_first(rows, monkeypatch):
