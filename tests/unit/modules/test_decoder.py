@@ -11,6 +11,7 @@ from plugins.modules.decoder import Decoder, initialize
 from plugins.modules.placement import MOST_SCORES, Placement
 from plugins.modules.positions import DECODER_SCHEMES as POSITIONS
 from plugins.modules.positions import Spec, build, sinusoids
+from plugins.modules.soft_prompt import SoftPrompt
 
 WORDS, BLOCK = 11, 24
 CPU = torch.device("cpu")
@@ -274,3 +275,64 @@ def test_rows_of_a_sliding_cache_can_be_taken():
 def test_positions_that_are_added_to_embeddings_cannot_slide(positions):
     with toy.refused("window", error=ValueError):
         make(positions).new_cache(1, window=10)
+
+
+def test_an_unknown_initialization_is_named():
+    with toy.refused("'he'", error=ValueError):
+        initialize(make(), "he")
+
+
+@pytest.mark.parametrize("scheme", ["gpt2", "xavier"])
+def test_an_output_that_shares_the_table_is_drawn_once_as_a_table(scheme):
+    torch.manual_seed(0)
+    decoder = Decoder(500, 8, 128, 128, 1, 4)
+    model = torch.nn.ModuleDict({"decoder": decoder, "head": torch.nn.Linear(128, 500)})
+    model["head"].weight = decoder.wte.weight
+    initialize(model, scheme)
+    assert decoder.wte.weight.std().item() == pytest.approx(0.02, rel=0.03) and not model["head"].bias.any()
+
+
+def test_a_prompt_takes_the_first_positions_of_the_block():
+    decoder = make()
+    assert decoder.max_tokens == BLOCK
+    decoder.prompt = SoftPrompt(torch.zeros(4, 16))
+    assert decoder.max_tokens == BLOCK - 4
+    assert decoder(draw(1, BLOCK - 4)).shape == (1, BLOCK - 4, 16)
+    with toy.refused(BLOCK + 1, "4 vectors of a prompt", BLOCK, error=ValueError):
+        decoder(draw(1, BLOCK - 3))
+    assert torch.equal(decoder.look_up(torch.tensor([3, 1])), decoder.wte.weight[[3, 1]])
+
+
+def test_the_window_of_a_call_precedes_that_of_the_cache_and_of_the_decoder():
+    decoder, tokens = make("alibi"), draw(1, 12)
+    with torch.no_grad():
+        two, three = decoder(tokens, window=2), decoder(tokens, window=3)
+        decoder.window = 2
+        torch.testing.assert_close(decoder(tokens), two)
+        torch.testing.assert_close(decoder(tokens, window=3), three)
+        torch.testing.assert_close(decoder(tokens, decoder.new_cache(1, 3)), three, atol=1e-5, rtol=0)
+        assert not torch.allclose(two, three)
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+def test_the_epsilon_of_layer_norms_and_the_number_of_layers_are_passed_on(positions):
+    decoder = make(positions, norm_eps=0.5)
+    norms = [module for module in decoder.modules() if isinstance(module, torch.nn.LayerNorm)]
+    assert len(norms) == 7 and {norm.eps for norm in norms} == {0.5}
+    assert len(decoder.h) == 3 and decoder.h[0].mlp.c_fc.weight.shape == (32, 16)
+
+
+def test_what_follows_a_layer_sees_every_layer_and_no_prompt():
+    decoder, seen = make(), []
+
+    def after(layer, x):
+        seen.append((layer, x.shape))
+        return x + 1
+
+    tokens = draw(2, 5)
+    changed = decoder(tokens, after_layer=after)
+    assert seen == [(layer, (2, 5, 16)) for layer in range(3)] and not torch.allclose(changed, decoder(tokens))
+    decoder.prompt = SoftPrompt(torch.zeros(4, 16))
+    seen.clear()
+    decoder(tokens, after_layer=after)
+    assert seen == [(layer, (2, 5, 16)) for layer in range(3)]

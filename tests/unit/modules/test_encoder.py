@@ -250,3 +250,72 @@ def test_the_bias_is_made_once_for_all_layers(task, autocast, monkeypatch):
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         model(torch.randint(4, 20, (3, 31)), features_only=True)
     assert [bias.dtype for bias in made] == [torch.bfloat16 if autocast else torch.float32]
+
+
+def test_inner_states_are_the_input_of_each_layer_and_the_last_output():
+    encoder, tokens = build(layers=3).eval(), torch.tensor([[0, 5, 6, 2]])
+    features, states = encoder(tokens)
+    assert len(states) == 4 and torch.equal(states[-1], features)
+    assert torch.equal(states[0], encoder.embed(tokens))
+    without, none = encoder(tokens, inner_states=False)
+    assert torch.equal(without, features) and none == []
+
+
+def test_padding_is_looked_for_unless_it_is_known():
+    encoder = build().eval()
+    padded, full = torch.tensor([[0, 5, PAD, PAD]]), torch.tensor([[0, 5, 6, 2]])
+    assert torch.equal(encoder(padded)[0], encoder(padded, has_padding=True)[0])
+    torch.testing.assert_close(encoder(padded)[0][:, :2], encoder(padded[:, :2])[0])
+    assert not torch.allclose(encoder(padded, has_padding=False)[0][:, :2], encoder(padded[:, :2])[0])
+    torch.testing.assert_close(encoder(full, has_padding=True)[0], encoder(full)[0])
+
+
+@pytest.mark.parametrize("pre_norm, dtype", [(False, torch.bfloat16), (True, torch.float32)])
+def test_the_residual_stream_has_the_type_of_autocast_after_a_layer_norm_alone(pre_norm, dtype):
+    encoder = build(pre_norm=pre_norm, layer_norm_embedding=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert encoder.embed(torch.tensor([[0, 5]])).dtype == dtype
+
+
+def test_noise_is_applied_to_the_embedding_last():
+    encoder = build(embedding_noise=nn.Tanh()).eval()
+    plain = build().eval()
+    plain.load_state_dict(encoder.state_dict())
+    tokens = torch.tensor([[0, 5, 6]])
+    torch.testing.assert_close(encoder.embed(tokens), plain.embed(tokens).tanh())
+
+
+def test_kernels_are_compiled_for_the_first_two_shapes_alone():
+    encoder = build()
+    shapes = [torch.Size(shape) for shape in ((2, 3), (2, 4), (2, 3), (2, 5), (2, 4))]
+    assert [encoder.has_kernel(shape) for shape in shapes] == [True, True, True, False, True]
+
+
+@pytest.mark.parametrize("flex, training, gpu, expected", [
+    (True, True, True, True), (False, True, True, False), (True, False, True, False), (True, True, False, False),
+])  # fmt: skip
+def test_the_kernel_of_flex_attention_is_used_in_training_on_a_gpu(monkeypatch, flex, training, gpu, expected):
+    from plugins.modules import encoder as module
+
+    class Stop(Exception):
+        pass
+
+    asked = []
+
+    def placement(*given, flex, **options):
+        asked.append(flex)
+        raise Stop
+
+    monkeypatch.setattr(module, "runs_on", lambda device: gpu)
+    monkeypatch.setattr(module, "Placement", placement)
+    with pytest.raises(Stop):
+        build(flex_attention=flex).train(training)(torch.tensor([[0, 5]]))
+    assert asked == [expected]
+
+
+def test_layer_norms_have_the_epsilon_of_the_options():
+    encoder = build(pre_norm=True, norm_eps=0.25)
+    assert encoder.layer_norm.eps == encoder.layernorm_embedding.eps == 0.25
+    layer = EncoderLayer(16, 32, 2, torch.relu, norm_eps=0.25)
+    assert layer.self_attn_layer_norm.eps == layer.final_layer_norm.eps == 0.25
+    assert build().layer_norm is None and build(layer_norm_embedding=False).layernorm_embedding is None

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from plugins.modules.offset_bias import SHORT, OffsetBias
+from plugins.modules.offset_bias import SHORT, Grown, OffsetBias, power_of_two
 
 CPU = torch.device("cpu")
 
@@ -38,3 +38,17 @@ def test_long_biases_are_not_kept_as_matrices():
     bias = OffsetBias(doubled)
     bias.rows(slice(0, 2), 40_000, CPU)
     assert bias._vector.value.numel() == 2 * (2 * 65_536 - 1) and bias._matrix.value is None
+
+
+def test_lengths_grow_to_powers_of_two():
+    assert [power_of_two(n) for n in (1, 2, 3, 4, 5, 1024, 1025)] == [1, 2, 4, 4, 8, 1024, 2048]
+
+
+def test_what_grows_is_built_for_more_than_was_asked_and_again_only_for_more():
+    built = []
+    grown = Grown(lambda length: built.append(length) or torch.ones(length), torch.float16)
+    for length in (3, 4, 1, 5, 2, 8):
+        value = grown(length, CPU)
+        assert len(value) >= length and value.dtype == torch.float16
+    assert built == [4, 8] and len(grown(0, CPU)) == 8
+    assert grown(1, torch.device("meta")).device.type == "meta" and built == [4, 8, 8]

@@ -88,3 +88,44 @@ def test_shapes_that_would_broadcast_are_refused(wrong):
 def test_equal_gains_order_nothing():
     assert losses.ranknet(SCORES, torch.ones(3)).item() == 0
     assert losses.lambdarank(SCORES, torch.ones(3)).item() == 0
+
+
+def test_lambdarank_of_three_texts():
+    """The sum over the three ordered pairs, worked out by hand."""
+    assert losses.lambdarank(SCORES, GAINS).item() == close(0.55352078)
+
+
+def test_grades_have_their_share_between_two_cuts():
+    scores, cuts = torch.tensor([0.5, 1.5, 3.0]).double(), torch.tensor([-1.0, 2.0]).double()
+    each = [losses.ordinal(scores[i : i + 1], torch.tensor([i]), cuts).item() for i in range(3)]
+    assert each == close([1.70141328, 0.60403590, 0.31326169])
+    mean = losses.ordinal(scores, torch.arange(3), cuts, weights=torch.tensor([1.0, 1.0, 2.0]).double())
+    assert mean.item() == close((each[0] + each[1] + 2 * each[2]) / 4)
+    certain = losses.ordinal(torch.tensor([1e4]).double(), torch.tensor([0]), cuts)
+    assert certain.isfinite() and certain > 100
+
+
+def test_a_mean_may_be_weighted():
+    weights = torch.tensor([1.0, 0, 3]).double()
+    assert losses.pointwise(SCORES, torch.tensor([1, 9, 2]), weights).item() == close((1 + 3 * 4) / 4)
+    p = losses.davidson(SCORES, SCORES, torch.tensor([0, 1, 2]), 0.5, weights)
+    assert p.item() == close(-(math.log(0.4) + 3 * math.log(0.2)) / 4)  # strengths of 1, 1 and 0.5
+    table = torch.zeros(3, 3)
+    table[1, 0] = 2.0
+    assert losses.ranknet(SCORES, GAINS, table).item() == close(1.31326169)  # the second above the first alone
+
+
+def test_only_flips_and_smoothing_exclude_each_other():
+    with toy.refused("smoothing", error=ValueError):
+        losses.bradley_terry(CHOSEN, REJECTED, smoothing=0.1, flip=0.1)
+    assert losses.bradley_terry(CHOSEN, REJECTED, smoothing=0.1, flip=0.0).isfinite()
+    learned = losses.bradley_terry(CHOSEN, REJECTED, flip=torch.tensor(0.0))
+    assert learned.item() == close(0.71111229)
+
+
+@pytest.mark.parametrize("name", ["listnet", "listmle", "ranknet", "lambdarank", "pointwise"])
+def test_scores_of_another_shape_are_refused(name):
+    with toy.refused("(3, 1)", error=ValueError):
+        getattr(losses, name)(SCORES[:, None], GAINS)
+    with toy.refused("(2,)", error=ValueError):
+        getattr(losses, name)(SCORES[:2], GAINS)

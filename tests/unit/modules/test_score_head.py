@@ -20,3 +20,18 @@ def test_the_learned_flip_rate_starts_at_its_option_and_stays_below_a_half():
     assert float(head.flip_rate().detach()) == pytest.approx(0.1)
     torch.nn.init.constant_(head.flip, 100.0)
     assert float(head.flip_rate().detach()) <= 0.5
+
+
+def test_a_score_is_a_projection_of_a_dense_layer_of_the_mean():
+    torch.manual_seed(0)
+    head, features = ScoreHead(4).eval(), torch.randn(2, 3, 4)
+    expected = head.out_proj(torch.tanh(head.dense(features.mean(1))))[:, 0]
+    torch.testing.assert_close(head(features, torch.tensor([3, 3])), expected)
+    assert head.attention is None and head.flip is None and ScoreHead(4, "attention").attention is not None
+
+
+def test_dropout_acts_before_each_layer_in_training():
+    head, features = ScoreHead(4, dropout=1.0), torch.randn(2, 3, 4)
+    found = head.train()(features, torch.tensor([3, 2]))
+    torch.testing.assert_close(found, head.out_proj.bias.expand(2))
+    assert not torch.allclose(head.eval()(features, torch.tensor([3, 2])), head.out_proj.bias.expand(2))
