@@ -47,7 +47,9 @@ class MetricLearningCriterion(FairseqCriterion):
         self.distance = str(cfg.distance or self.loss.distance)
         self.margin = self.loss.margin if cfg.margin is None else cfg.margin
         self.scale = self.loss.scale if cfg.scale is None else cfg.scale
-        self.stuck = 0
+        # A text is paired with itself, encoded with other dropout (Gao et al., 2021, SimCSE, section 3).
+        self.twice = str(cfg.metric_loss) == "multiple_negatives_ranking" and task.spec.kind == specs.TEXTS
+        self.stuck, self.warned = 0, False
         self._scored: tuple[Tensor | None, dict[str, float]] = (None, {})
         check(cfg, self.loss, self.distance, self.margin, task.cfg)
 
@@ -56,7 +58,8 @@ class MetricLearningCriterion(FairseqCriterion):
     ) -> tuple[Tensor, int, dict[str, Any]]:
         """Return the loss (a scalar, summed), the number of anchors, and what to log."""
         name, head = str(self.cfg.metric_loss), model.embedding_head
-        embeddings = self.embed(model, **sample["net_input"])  # (K * B, d)
+        inputs = {key: torch.cat([value] * (1 + self.twice)) for key, value in sample["net_input"].items()}
+        embeddings = self.embed(model, **inputs)  # (K * B, d)
         columns = embeddings.float().unflatten(0, (-1, sample["nsentences"]))  # (K, B, d)
         learn = getattr(self, f"{name}_loss", functools.partial(self.plain_loss, name))
         with contextlib.nullcontext() if name == "denoising" else without_autocast(columns):  # denoising has a decoder
@@ -75,7 +78,7 @@ class MetricLearningCriterion(FairseqCriterion):
                 log |= {"statistics": 1, **self.describe(columns[0].detach(), sample["target"])}
             self.watch(float(loss.detach()))
         if not self.training:
-            log["embeddings"] = gathered(columns, sample, self.task)
+            log["embeddings"] = gathered(columns[: len(self.task.spec.text)], sample, self.task)
         return loss * weight, weight, log
 
     # Texts to vectors
@@ -157,6 +160,9 @@ class MetricLearningCriterion(FairseqCriterion):
         """Equal texts, and texts of the same class, do not count as negatives of each other."""
         texts, _, _ = self.arranged(columns, sample)
         ids = sample["text_ids"]
+        if self.twice:
+            ids = torch.cat([ids, ids])
+            self.warn_without_dropout(columns)
         if self.task.spec.kind == specs.LABELED:
             anchors, positives, _ = mining.partners(sample["target"])
             texts, ids = texts[:2], torch.stack([sample["target"][anchors], sample["target"][positives]])
@@ -168,6 +174,15 @@ class MetricLearningCriterion(FairseqCriterion):
             texts[0], texts[1], self.scale, further, self.cfg.symmetric, same
         )
         return loss, count
+
+    def warn_without_dropout(self, columns: Tensor) -> None:
+        """Warn once, at the first batch of training, if the two embeddings of each text are equal."""
+        if self.training and not self.warned:
+            self.warned = True
+            if torch.equal(*columns):
+                logger.warning(
+                    "the two embeddings of each text are equal, because the model has no dropout: use --dropout"
+                )
 
     def mega_batch_margin_loss(self, columns: Tensor, sample: dict[str, Any], head: Any) -> tuple[Tensor, int]:
         """Margin loss with the hardest negative of each pair in the batch."""

@@ -38,7 +38,7 @@ class EmbeddingConfig(TextsConfig):
 class EmbeddingTask(TextsTask):
     """See the module's docstring. The pooling, the rows and the loss are stored with each checkpoint."""
 
-    key = "embedding"
+    key, fixed = "embedding", ("rows", "loss", "pooling", "normalize")
 
     spec: Any  # a RowSpec; None, like the loss, if a finished checkpoint is only used for inference
     loss: Any

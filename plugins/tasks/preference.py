@@ -41,7 +41,7 @@ class PreferenceConfig(TextsConfig):
 class PreferenceTask(TextsTask):
     """See the module's docstring. The pooling and the scale of ratings are stored with each checkpoint."""
 
-    key = "preference"
+    key, fixed = "preference", ("objective", "pooling")
 
     def __init__(self, cfg: PreferenceConfig, encoder: encoding.TextEncoder, styles: Sequence[str] = ()) -> None:
         self.rated, self.has_ties, self.scale = False, False, (0.0, 1.0)

@@ -48,6 +48,7 @@ class TextsTask(MixedPrecisionTask):
     """
 
     key: str  # key of the settings in the state of the task
+    fixed: Sequence[str]  # names of the settings that a resumed run cannot change
 
     def __init__(self, cfg: TextsConfig, encoder: encoding.TextEncoder, styles: Sequence[str] = ()) -> None:
         super().__init__(cfg)
@@ -104,8 +105,10 @@ class TextsTask(MixedPrecisionTask):
         """Build a model with the head of the task.
 
         Raises:
-            UserError: the model does not take the pooling or ``--max-positions``.
+            UserError: the model does not take the pooling or ``--max-positions``; or another run is in ``--save-dir``.
         """
+        if not from_checkpoint:
+            self.check_save_dir(cfg)
         asked = None
         if not from_checkpoint and "positions" in cfg and "max_positions" in cfg:  # clap_roberta's number of positions
             with open_dict(cfg):
@@ -122,6 +125,20 @@ class TextsTask(MixedPrecisionTask):
         self.state.merge_state_dict({self.key: self.settings() | {"longest": self.longest}})
         return model
 
+    def check_save_dir(self, cfg: Any) -> None:
+        """Raise an error if ``--save-dir`` contains a run with other settings, which training would resume."""
+        source, folder = checkpoints.starting_checkpoint(*(cfg.get(name) for name in START)), cfg.get("save_dir")
+        if not source or source != os.path.join(folder, "checkpoint_last.pt"):
+            return
+        saved, own = (checkpoints.read_state(source).get("task_state") or {}).get(self.key) or {}, self.settings()
+        for name in self.fixed:
+            old, new = saved.get(name, own.get(name)), own.get(name)
+            if old != new:
+                raise UserError(
+                    f"--save-dir {folder}: the run in it has {name} {as_text(old)}, not {as_text(new)}; choose another "
+                    f"folder (and --finetune-from {source} to start from its model)"
+                )
+
     # Validation: outputs are gathered, because their metrics are not means over batches
 
     @staticmethod
@@ -135,6 +152,11 @@ class TextsTask(MixedPrecisionTask):
     def post_validate(self, model: BaseFairseqModel, stats: dict[str, Any], agg: Any) -> None:
         """Discard the outputs of a finished split, which fairseq would keep and store in checkpoints."""
         metrics.reset_meters("valid")
+
+
+def as_text(setting: Any) -> str:
+    """Return a setting as one line; of rows, their name and kind."""
+    return f"{setting['name']} ({setting['kind']})" if isinstance(setting, dict) else str(setting)
 
 
 def choose_metric(run: Any, name: str | None, better_higher: Collection[str]) -> None:

@@ -47,7 +47,7 @@ LOSSES = {
     "softmax": MetricLoss((LABELED_PAIRS, LABELED)),
     "cosine_similarity": MetricLoss((SCORED_PAIRS, LABELED)),
     "cosent": MetricLoss((SCORED_PAIRS, LABELED), scale=20.0),
-    "multiple_negatives_ranking": MetricLoss((PAIRS, TRIPLETS, LABELED), scale=20.0),
+    "multiple_negatives_ranking": MetricLoss((PAIRS, TRIPLETS, LABELED, TEXTS), scale=20.0),
     "mega_batch_margin": MetricLoss((PAIRS, LABELED), margin=0.8),
     "triplet": MetricLoss((TRIPLETS, LABELED), EUCLIDEAN, 5.0),
     "mse": MetricLoss((TEXTS, LABELED), teacher=True),

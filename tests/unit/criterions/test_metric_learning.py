@@ -76,6 +76,28 @@ def test_vectors_that_are_not_finite_are_logged_and_end_in_a_loss_that_is_not_fi
         assert not torch.isfinite(loss) and np.isnan(log["effective_rank"])
 
 
+def test_texts_alone_are_paired_with_themselves_encoded_again(caplog):
+    """SimCSE: the positive of a text is its other embedding, its negatives are the other texts."""
+    model, given = Model([[1.0, 0], [0, 1], [0.6, 0.8]]), sample([0, 1, 2])
+    given["text_ids"] = torch.tensor([[0, 1, 1]])  # the last two texts are equal
+    model.forward = (
+        lambda tokens, src_lengths, features_only: (  # a right angle between the two embeddings
+            torch.cat([model.vectors[tokens[:3]], model.vectors[tokens[3:]].flip(-1) * torch.tensor([1.0, -1])]),
+            {},
+        )
+    )
+    learner = criterion("multiple_negatives_ranking", TEXTS, scale=1.0).train()
+    loss, weight, log = learner(model, given)
+    # Cosines with the second embeddings (0 -1) (1 0) (.8 -.6): 0 1 .8; -1 0 -.6; -.8 .6 0, the equal texts left out.
+    expected = (math.log(1 + math.e + math.exp(0.8)) + math.log(1 + math.exp(-1)) + math.log(1 + math.exp(-0.8))) / 3
+    assert weight == 3 and float(loss) / 3 == pytest.approx(expected) and "embeddings" not in log
+    assert learner.eval()(model, given)[2]["embeddings"].shape == (3, 4)  # one embedding a text
+    assert not caplog.records
+    learner.train().warned = False
+    learner(Model(POINTS[1:]), sample([0, 1, 2]))
+    assert "--dropout" in caplog.text
+
+
 def test_dead_batches_are_counted():
     logs = [{"loss": 0.0, "sample_size": 0, "dead_batches": 1}, {"loss": 3.0, "sample_size": 6, "dead_batches": 0}]
     with metrics.aggregate() as aggregator:

@@ -29,6 +29,7 @@ ROWS = [
     ("online_contrastive", "labeled pairs"), ("softmax", "labeled pairs"), ("cosine_similarity", "scored pairs"),
     ("cosent", "scored pairs"), ("multiple_negatives_ranking", "pairs"), ("multiple_negatives_ranking", "triplets"),
     ("mega_batch_margin", "pairs"), ("triplet", "triplets"), ("margin_mse", "margins"), ("denoising", "texts"),
+    ("multiple_negatives_ranking", "texts"),
 ]  # fmt: skip
 OF_CLASSES = [name for name, loss in LOSSES.items() if "labeled texts" in loss.kinds and not loss.teacher]
 
@@ -226,6 +227,22 @@ def test_options_that_contradict_are_named(tmp_path, base, options, named):
     with toy.refused(named):
         runs.run(runs.arguments(data, tmp_path / "run", "--spec", data / "spec.yaml", *start(base), *options))
     assert not list((tmp_path / "run").glob("*.pt"))
+
+
+def test_a_run_of_other_rows_or_another_loss_is_not_resumed(tmp_path, base):
+    data, run = {kind: runs.write_rows(tmp_path / kind, kind) for kind in ("labeled", "pairs")}, tmp_path / "run"
+
+    def train(kind, *more):
+        given = (data[kind], run, "--spec", data[kind] / "spec.yaml", *start(base), "--disable-validation", *more)
+        runs.train.main(runs.config(runs.arguments(*given, updates=1)))
+
+    train("labeled")
+    for kind, more, named in (("pairs", ("--metric-loss", "mega_batch_margin"), "pairs"),
+                              ("labeled", ("--metric-loss", "batch_all"), "batch_all"),
+                              ("labeled", ("--normalize",), "normalize")):  # fmt: skip
+        with toy.refused(f"--save-dir {run}", named, "--finetune-from"):
+            train(kind, *more)
+    train("labeled")  # the same run again
 
 
 def test_a_causal_model_has_no_bos_pooling(tmp_path):
