@@ -174,3 +174,85 @@ def test_a_bare_command_line_learns_to_summarize(parse):
     assert (args.cpu, args.no_epoch_checkpoints, args.batch_size) == (True, True, None)
     args = parse("--task", "summarization", "--arch", "causal_lm", "--batch-size", "8", "--lr", "1e-4")
     assert (args.batch_size, args.max_tokens, args.lr) == (8, None, [1e-4])
+
+
+WINDOWS = {
+    "optimizer": "fused_adamw", "lr_scheduler": "cosine", "clip_norm": 1.0, "num_workers": 0, "log_interval": 50,
+    "validate_interval_updates": 250, "save_interval_updates": 250, "keep_interval_updates": 1, "cpu": True,
+    "validate_interval": 1_000_000, "save_interval": 1_000_000, "no_epoch_checkpoints": True, "adam_eps": 1e-8,
+    "weight_decay": 0.1, "warmup_updates": 100,
+}  # fmt: skip
+MASKED_LM = {
+    "criterion": "clap_masked_lm", "optimizer": "fused_adamw", "lr_scheduler": "polynomial_decay", "cpu": True,
+    "ignore_unused_valid_subsets": True, "skip_invalid_size_inputs_valid_test": True, "no_epoch_checkpoints": True,
+    "keep_interval_updates": 1, "validate_interval": 1_000_000, "save_interval": 1_000_000,
+    "adam_betas": "(0.9,0.98)", "adam_eps": 1e-6, "weight_decay": 0.01,
+}  # fmt: skip
+LAPTOP = {"tokens_per_sample": 128, "batch_size": 32, "num_workers": 0, "log_interval": 50,
+          "validate_interval_updates": 250, "save_interval_updates": 250}  # fmt: skip
+CLUSTER = {"tokens_per_sample": 512, "max_update": 125_000, "total_num_update": 125_000, "log_interval": 200,
+           "warmup_updates": 10_000, "validate_interval_updates": 5000, "save_interval_updates": 5000}  # fmt: skip
+RECIPES = [
+    ("char_lm", "char_lm_small", WINDOWS | {
+        "criterion": "style_lm", "lr": 1e-3, "min_lr": 1e-4, "warmup_init_lr": 1e-3 / 101, "adam_betas": "(0.9,0.99)",
+        "batch_size": 64, "batch_size_valid": 64, "max_update": 5000,
+    }),
+    ("char_lm", "char_lm_nano", WINDOWS | {
+        "criterion": "style_lm", "lr": 1e-3, "min_lr": 1e-4, "warmup_init_lr": 1e-3 / 101, "adam_betas": "(0.9,0.99)",
+        "batch_size": 12, "batch_size_valid": 64, "max_update": 2000, "validate_interval_updates": 1000,
+        "save_interval_updates": 1000,
+    }),
+    ("causal_lm", "causal_lm_small", WINDOWS | {
+        "criterion": "causal_lm", "lr": 6e-4, "min_lr": 6e-5, "warmup_init_lr": 6e-4 / 101, "adam_betas": "(0.9,0.95)",
+        "batch_size": 8, "batch_size_valid": 8, "max_update": 2000,
+    }),
+    ("summarization", "causal_lm", {
+        "criterion": "summarization", "optimizer": "fused_adamw", "lr": 1e-3, "clip_norm": 1.0, "max_tokens": 4096,
+        "num_workers": 0, "no_epoch_checkpoints": True, "log_interval": 50, "cpu": True,
+    }),
+    ("clap_masked_lm", "clap_roberta_tiny", MASKED_LM | LAPTOP | {
+        "lr": 1e-3, "max_update": 2000, "total_num_update": 2000, "warmup_updates": 200}),
+    ("clap_masked_lm", "clap_roberta_small", MASKED_LM | LAPTOP | {
+        "lr": 5e-4, "max_update": 5000, "total_num_update": 5000, "warmup_updates": 500}),
+    ("clap_masked_lm", "clap_roberta", MASKED_LM | CLUSTER | {"lr": 5e-4, "batch_size": 16, "update_freq": "16"}),
+    ("clap_masked_lm", "clap_roberta_large", MASKED_LM | CLUSTER | {"lr": 4e-4, "batch_size": 8, "update_freq": "32"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("task, arch, expected", RECIPES)
+def test_a_bare_command_line_gets_all_of_these_options_and_no_others(monkeypatch, task, arch, expected):
+    """As documented in examples; a change would make runs of one command differ between versions."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    found = defaults.complete("train", {"task": task, "arch": arch})
+    assert found.options == pytest.approx(expected) and found.source
+
+
+@pytest.mark.parametrize("updates, warmup", [("1000", 100), ("499", 99), ("4", 0), ("[400, 1]", 80)])
+def test_the_warmup_is_a_fifth_of_a_short_run(updates, warmup):
+    found = defaults.complete("train", {"task": "char_lm", "max_update": updates}).options
+    assert found["warmup_updates"] == warmup and found["warmup_init_lr"] == pytest.approx(1e-3 / (warmup + 1))
+    given = {"task": "char_lm", "max_update": updates, "warmup_updates": "9", "lr": "0.5"}
+    assert defaults.complete("train", given).options["warmup_init_lr"] == 0.05
+
+
+@pytest.mark.parametrize("given, options", [
+    ({"task": "glue", "path": "x"}, {"batch_size": 32}), ({"task": "causal_lm", "path": "x"}, {"batch_size": 8}),
+    ({"task": "char_lm"}, {"batch_size": 64}), ({"task": "masked_lm", "path": "x"}, {}),
+    ({"task": "char_lm", "batch_size": "3"}, {}), ({"task": "char_lm", "max_tokens": "3"}, {}),
+])  # fmt: skip
+def test_validating_a_named_task_adds_its_batch_size_alone(given, options):
+    assert defaults.complete("validate", given).options == options
+
+
+def test_evaluating_summaries_needs_a_limit_in_tokens(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert defaults.complete("validate", {"task": "summarization"}).options == {"max_tokens": 4096}
+    assert defaults.complete("validate", {"task": "summarization", "batch_size": "2"}).options == {}
+    assert defaults.complete("eval_lm", {"task": "char_lm"}).options == {}  # no checkpoint is named
+
+
+def test_a_named_task_that_is_not_the_checkpoints_gets_no_options(tmp_path):
+    path = save(tmp_path / "x.pt", unit="byte")
+    assert defaults.complete("eval_lm", {"task": "causal_lm", "path": path}).options == {}
+    found = defaults.complete("eval_lm", {"task": "char_lm", "path": f"{path}:gone.pt", "test_fraction": "0.5"}).options
+    assert found == {"unit": "byte", "valid_fraction": 0.2, "gen_subset": "test"}
