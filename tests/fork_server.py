@@ -91,7 +91,8 @@ def watch(selector, client, files, pid):
     """Wait for the end of a fork, and for that of its client."""
     for file in files:
         os.close(file)
-    client.sendall(pid.to_bytes(8, "big"))
+    with contextlib.suppress(OSError):  # the client was killed meanwhile, which the selector reports
+        client.sendall(pid.to_bytes(8, "big"))
     ended = os.pidfd_open(pid)
     for source in (ended, client):
         selector.register(source, selectors.EVENT_READ, (client, ended, pid, source is client))

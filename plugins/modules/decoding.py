@@ -11,16 +11,16 @@ Shapes: B rows of a cache, S tokens in its longest row including the new one, C 
 in the vocabulary.
 """
 
-import contextlib
 import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .cache import Cache
 from .decoder import Decoder
+from .direct import DirectGraph
 from .placement import Placement
 from .style_adapter import StyleAdapter
 
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 MOST_ROWS = 8  # with more rows, the model's own products are as fast
 REPAID = 3000  # steps after which compiling, of about ten seconds, has saved more time than it took
 OPTIONS = {"cpp.enable_floating_point_contract_flag": "fast"}  # fused multiply-add
+CHANGED = ("sum", "count")  # names of the state of a style adapter that a step changes
 
 
 class Stepper:
@@ -43,9 +44,7 @@ class Stepper:
         self.model = model
         self.steps = 0  # for which caches were prepared
         self.failed = False
-        self._graph = torch.compile(  # type: ignore[call-overload]  # its overloads lack isolate_recompiles
-            run_layers, fullgraph=True, dynamic=False, isolate_recompiles=True, options=OPTIONS
-        )
+        self._graph = DirectGraph(run_layers, OPTIONS, dynamic=(1, 3))  # S of the bias
         self._last: tuple = (None, 0)  # the inputs of the last step, see continues
         self._checked = 0  # steps on end with such inputs
 
@@ -104,16 +103,15 @@ class Stepper:
         else:
             places = where[:, 0]
         style = {name: torch.as_tensor(value) for name, value in cache.style.items()}
-        skips = self.continues(cache, styles)
-        if not skips:
+        varying = [x, bias, placement.key_angles, places, styles, *style.values()]
+        if self.continues(cache, styles):
+            logits, *changed = self._graph.again(varying)
+        else:
             self.mark(bias, cache)
             # A slice has other strides than the result of a step, and would be compiled for itself.
-            style = {name: value.clone(memory_format=torch.contiguous_format) for name, value in style.items()}
-        with torch.compiler.set_stance(skip_guard_eval_unsafe=True) if skips else contextlib.nullcontext():
-            logits, style = self._graph(
-                decoder, x, placement.key_angles, bias, places, cache.keys, cache.values, styles, style
-            )
-        cache.style.update(style)
+            varying[5:] = [value.clone(memory_format=torch.contiguous_format) for value in style.values()]
+            logits, *changed = self._graph((decoder, cache.keys, cache.values, tuple(style)), varying)
+        cache.style.update(zip(CHANGED, changed, strict=False))  # none, or both
         cache.advance(1)
         return logits
 
@@ -182,33 +180,34 @@ class StepState:
 
 
 def run_layers(
-    decoder: nn.Module,
+    constants: tuple,
     x: Tensor,
-    angles: Tensor | None,
     bias: Tensor,
+    angles: Tensor | None,
     places: Tensor,
-    keys: Sequence[Tensor],
-    values: Sequence[Tensor],
     styles: Tensor | None,
-    style: dict[str, Tensor],
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the logits (B, V) of embedded tokens (B, 1, C) and the new state of the style; the cache gets the tokens.
+    *style: Tensor,
+) -> list[Tensor]:
+    """Return the logits (B, V) of embedded tokens (B, 1, C) and the :data:`CHANGED` state of the style, if any.
+
+    The cache gets the tokens.
 
     Args:
-        decoder: see :class:`Stepper`.
+        constants: the decoder, see :class:`Stepper`; keys and values, see :class:`StepState`; names of ``style``.
         styles: (B, K) style weights, or None.
-        angles, bias, places, keys, values, style: see :class:`StepState`.
+        bias, angles, places, style: see :class:`StepState`.
     """
+    decoder, keys, values, names = constants
     transformer: Any = decoder.transformer
     adapter: Any = getattr(decoder, "style", None)
-    state = StepState(transformer.positions, angles, bias, places, keys, values, dict(style))
+    state = StepState(transformer.positions, angles, bias, places, keys, values, dict(zip(names, style, strict=True)))
     after_layer = None if adapter is None else adapter.begin(styles, None, state)
     for layer, block in enumerate(transformer.h):
         x = block(x, state, layer, state)
         if after_layer is not None:
             x = after_layer(layer, x)
-    changed = {name: value for name, value in state.style.items() if name in ("sum", "count")}
-    return decoder.output_layer(transformer.ln_f(x))[:, -1], changed  # type: ignore[operator]
+    logits = decoder.output_layer(transformer.ln_f(x))[:, -1]
+    return [logits, *(state.style[name] for name in CHANGED if name in state.style)]
 
 
 def first_line(error: BaseException) -> str:

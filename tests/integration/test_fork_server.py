@@ -76,7 +76,7 @@ def test_an_uncaught_error_ends_in_its_traceback(start, script):
 @pytest.mark.parametrize("handled", [False, True])
 def test_signals_reach_the_forked_process(start, script, number, handled):
     handler = f"signal.signal({int(number)}, lambda *_: sys.exit(5))" if handled else ""
-    code = f"import signal, sys, time\n{handler}\nprint('ready', flush=True)\nwhile True: signal.pause()"
+    code = f"import signal, sys, time\n{handler}\nprint('ready', flush=True)\nwhile True: time.sleep(0.05)"
     process = start(script(code))
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)

@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from plugins.modules import decoding
+from plugins.modules import decoding, direct
 from plugins.modules.constraints import Constraints
 from plugins.modules.decoder import Decoder
 from plugins.modules.decoding import Stepper
@@ -49,8 +49,7 @@ class LM(torch.nn.Module):
 @pytest.fixture
 def traced(monkeypatch):
     """Trace steps as always, but run their operations one by one, since a C++ compiler takes seconds for each."""
-    compile = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda function, options, **rest: compile(function, backend="eager", **rest))
+    monkeypatch.setattr(direct, "compile_graph", lambda graph, inputs, options: graph.forward)
 
 
 @torch.inference_mode()
@@ -136,7 +135,7 @@ def test_without_a_compiler_one_line_is_logged_and_the_model_is_called(monkeypat
     def fail(*_):
         raise RuntimeError("No working C++ compiler found\nin 9 places")
 
-    monkeypatch.setattr(torch, "compile", lambda *_, **__: fail)
+    monkeypatch.setattr(direct, "compile_graph", fail)
     model = LM()
     expected, _ = logits_of(model, False)
     with caplog.at_level(logging.WARNING):
