@@ -153,7 +153,7 @@ def probe(
     """Compare the information in the most informative words with the information in all words, for a linear model.
 
     Words are selected and models trained on other folds than they are tested on. Information is calibrated V-usable
-    information in bits per row.
+    information in bits per row. Rows whose class occurs in no other fold are left out: no model can predict them.
 
     Args:
         presence: (n, V), nonzero where a text contains a word.
@@ -172,18 +172,22 @@ def probe(
     total = np.asarray(presence.sum(0)).ravel()
     sizes = np.array([size for size in sizes if size <= (total >= 2).sum()] or [int((total >= 2).sum())])
     strong, matched, every, null = held_out_logits(presence, labels, num_classes, sizes, fold, random)
+    known = np.zeros(len(rows), bool)
+    for k in range(folds):
+        known[fold == k] = np.isin(labels[fold == k], labels[fold != k])
+    labels, fold, null = labels[known], fold[known], null[known]
 
     def judged(values: np.ndarray) -> tuple[float, float]:
-        scaled, _ = usable_information.calibrated(values, labels, fold)
+        scaled, _ = usable_information.calibrated(values[known], labels, fold)
         bits = usable_information.pvi(scaled, labels, null).mean()
-        return float(bits), float((values.argmax(1) == labels).mean())
+        return float(bits), float((values[known].argmax(1) == labels).mean())
 
     (bits, accuracy), (random_bits, random_accuracy) = (
         np.array([judged(values) for values in kind]).T for kind in (strong, matched)
     )
     all_bits, all_accuracy = judged(every)
     prior = float(np.bincount(labels).max() / len(labels))
-    return Probe(sizes, bits, accuracy, random_bits, random_accuracy, all_bits, all_accuracy, len(rows), prior)
+    return Probe(sizes, bits, accuracy, random_bits, random_accuracy, all_bits, all_accuracy, len(labels), prior)
 
 
 def held_out_logits(

@@ -163,6 +163,13 @@ def test_numbers_of_words_beyond_the_vocabulary_are_left_out(monkeypatch):
     assert some.sizes.tolist() == [2, 6] and some.rows == 30 and len(seen) == 9 + 2 * 5
 
 
+def test_a_class_of_one_row_does_not_affect_a_probe():
+    presence = np.repeat(np.eye(2), 30, axis=0)
+    presence, labels = np.concatenate([presence, [[1, 1]]]), np.repeat([0, 1, 2], [30, 30, 1])
+    found = lexical.probe(sparse.csr_matrix(presence), labels, 3, sizes=(1, 2))
+    assert found.rows == 60 and found.all_bits == pytest.approx(1, abs=0.15) and found.all_accuracy == 1
+
+
 def test_the_least_number_of_words_for_a_share():
     nothing = np.zeros(2)
     found = lexical.Probe(np.array([10, 40]), np.array([0.3, 0.5]), nothing, nothing, nothing, 0.6, 0.9, 99, 0.5)
