@@ -95,7 +95,10 @@ def read_npz(path: Path, kind: str = "probabilities") -> Predictions:
           f"{path}: {name}: (seeds, rows, classes) or (rows, classes) is expected, not {values.shape}")  # fmt: skip
     rows, classes = values.shape[1:]
     for other in ("labels", "index", "folds"):
-        check(other not in arrays or arrays[other].shape == (rows,), f"{path}: {other} has not {rows} rows, as {name}")
+        check(
+            other not in arrays or arrays[other].shape == (rows,),
+            f"{path}: {other}: the shape ({rows},) is expected, as {name} has {rows} rows",
+        )
     check("classes" not in arrays or arrays["classes"].shape == (classes,), f"{path}: classes: {classes} are expected")
     names = [str(c) for c in arrays.get("classes", np.arange(classes))]
     check(len(set(names)) == classes, f"{path}: classes: a name occurs twice")
