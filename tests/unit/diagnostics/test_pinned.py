@@ -82,3 +82,24 @@ def test_an_unknown_reference_is_refused():
 def test_draws_of_another_size_are_refused():
     with toy.refused("(2,)", "(1, 3)"):
         pinned.compare([0.5, 0.5], [[0.5, 0.5, 0.5]])
+
+
+def test_one_draw_at_least_and_as_many_other_words_as_listed_ones():
+    with toy.refused("--draws 0"):
+        pinned.match(["often"], TEXTS, draws=0)
+    found = pinned.match(["a", "b"], ["a b c d"], draws=1)
+    assert sorted(found.vocabulary) == ["c", "d"] and found.draws.shape == (1, 2)
+
+
+def test_equal_biases_count_against_the_list():
+    found = pinned.compare([0.8, 0.9], [[0.9, 0.8], [0.6, 0.6]], "half")
+    assert found.p_value == pytest.approx(2 / 3) and found.bias == pytest.approx(0.35)
+    assert pinned.compare([1.0], [[0.5]]).p_value == 0.5
+
+
+@pytest.mark.parametrize(("listed", "drawn"), [([[0.5]], [[0.5]]), ([0.5], [0.5]), ([0.5], np.zeros((0, 1)))])
+def test_probabilities_of_another_shape_are_refused(listed, drawn):
+    with toy.refused("probabilities"):
+        pinned.compare(listed, drawn)
+    with toy.refused("probabilities", "word"):
+        pinned.bias(np.zeros((2, 0)))

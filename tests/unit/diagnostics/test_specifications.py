@@ -122,3 +122,104 @@ def test_a_pool_is_selected_from(tmp_path, load_script, monkeypatch):
     rows = list(csv.DictReader((tmp_path / "o.csv").open()))
     right = [int(row["row"]) % 2 == "ab".index(row["label"]) for row in rows]
     assert len(rows) == 60 and np.mean(right) > 0.9
+
+
+def test_bm25_saturates_and_normalizes_lengths():
+    """By hand: idf = log(1 + 1.5 / 2.5); lengths 4 and 2 of a mean of 3, so norms 1.5 and 0.9; counts 2 and 1."""
+    found = specifications.bm25(["cat cat sat on", "cat dog"], ["Cat cat"])
+    idf = np.log(1 + 0.5 / 2.5)
+    np.testing.assert_allclose(found, [[idf * 2 * 2.2 / (2 + 1.5), idf * 2.2 / (1 + 0.9)]], rtol=1e-5)
+    flat = specifications.bm25(["cat cat sat on", "cat dog"], ["cat"], k=2.0, b=0.0)
+    np.testing.assert_allclose(flat, [[idf * 2 * 3 / (2 + 2), idf * 3 / (1 + 2)]], rtol=1e-5)
+    assert specifications.bm25(["", ""], ["cat"]).tolist() == [[0, 0]] and found.dtype == np.float32
+
+
+def test_similarity_of_words_and_pairs_of_words():
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    texts, queries = ["a cat sat", "sat a dog dog", "none"], ["a cat", "zebra"]
+    model = TfidfVectorizer(token_pattern=r"\w+", ngram_range=(1, 2), sublinear_tf=True)
+    rows = model.fit_transform(texts)
+    found = specifications.similarities(texts, queries)
+    np.testing.assert_allclose(found, (model.transform(queries) @ rows.T).toarray(), atol=1e-6)
+    assert specifications.similarities(["--", "!"], queries).tolist() == [[0, 0], [0, 0]]
+    with toy.refused("--ranker x", "tfidf"):
+        specifications.similarities(texts, queries, "x")
+    with toy.refused("no words"):
+        specifications.similarities([" ", ""], queries)
+
+
+def test_zero_vectors_stay_zero_and_are_no_part_of_the_mean():
+    np.testing.assert_allclose(specifications.unit([[3, 1], [1, 1], [0, 0]]), [[1, 0], [-1, 0], [0, 0]])
+    assert specifications.unit(np.zeros((2, 3))).tolist() == [[0] * 3] * 2
+
+
+@pytest.fixture
+def ranked(monkeypatch):
+    """Suspects of rows whose similarities to the queries are given, (Q, n)."""
+
+    def suspects(matrix, labels, specs, method, classes=("a", "b", "c")):
+        monkeypatch.setattr(specifications, "similarities", lambda *_: np.array(matrix, float))
+        return specifications.suspects(["x"] * len(labels), np.array(labels), classes, specs, "tfidf", method)
+
+    return suspects
+
+
+def test_suspects_are_more_like_another_label_than_like_their_own(ranked):
+    specs = [specifications.Specification("x", "a", ("q1", "q2")), specifications.Specification("y", "b", ("q3",)),
+             specifications.Specification("z", "b", ("q4",))]  # fmt: skip
+    matrix = [[0.9, 0.2, 0.4, 0.1], [0.7, 0.4, 0.4, 0.3], [0.1, 0.6, 0.2, 0.5], [0.3, 0.1, 0.2, 0.8]]
+    score, suggested = ranked(matrix, [0, 0, 1, 2], specs, "mean")  # a: .8 .3 .4 .2; b: .3 .6 .2 .8
+    np.testing.assert_allclose(score, [0.3, 0.6, 0.4, 0.8])
+    assert suggested.tolist() == [1, 1, 0, 1]
+    score, _ = ranked(matrix, [0, 0, 1, 2], specs, "contrast-mean")
+    np.testing.assert_allclose(score, [-0.5, 0.3, 0.2, 0.8])  # nothing is subtracted for c, which has no examples
+
+
+def test_rows_of_the_only_label_with_examples_come_last(ranked):
+    specs = [specifications.Specification("x", "a", ("q1",))]
+    score, _ = ranked([[0.5, -0.4, 0.2]], [0, 1, 2], specs, "mean")
+    np.testing.assert_allclose(score, [-1.4, -0.4, 0.2])
+    score, _ = ranked([[0.5, 0.4, 0.2]], [0, 1, 2], specs, "mean")
+    np.testing.assert_allclose(score, [-1, 0.4, 0.2])
+    with toy.refused("single label"):
+        ranked([[0.5]], [0], specs, "mean", classes=["a"])
+    with toy.refused("x", "'a'", "b, c"):
+        ranked([[0.5]], [0], specs, "mean", classes=["b", "c"])
+
+
+def test_selected_rows_are_the_most_similar_and_contrast_subtracts_other_labels(monkeypatch):
+    specs = [specifications.Specification("x", "a", ("q1",)), specifications.Specification("y", "b", ("q2",)),
+             specifications.Specification("z", "a", ("q3",))]  # fmt: skip
+    matrix = np.array([[0.9, 0.8, 0.1], [0.85, 0.1, 0.2], [0.0, 0.5, 0.4]])
+    monkeypatch.setattr(specifications, "similarities", lambda *_: matrix)
+    texts = ["1", "2", "3"]
+    found = specifications.select(texts, specs, 2, method="mean")
+    assert {name: rows.tolist() for name, rows in found.items()} == {"x": [0, 1], "y": [0, 2], "z": [1, 2]}
+    found = specifications.select(texts, specs, 1, method="contrast-mean")
+    assert {name: rows.tolist() for name, rows in found.items()} == {"x": [1], "y": [0], "z": [1]}
+    assert len(specifications.select(texts, specs, 3, method="mean")["x"]) == 3
+    for number in (0, 4):
+        with toy.refused(f"--number {number}", "3"):
+            specifications.select(texts, specs, number)
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [("- {name: x, label: a, queries: [b]}\n- {name: x, label: b, queries: [c]}", "same name"),
+     ("{name: [1], label: a, queries: [b]}", "texts"), ("{name: x, label: [a], queries: [b]}", "texts"),
+     ("{name: x, label: a, queries: [b], held_out: {c: d}}", "held_out"),
+     ("{name: x, label: a, queries: [[b]]}", "queries"),
+     ("{label: a, queries: [b]}", "'name'"), ("{name: x, queries: [b]}", "'label'")],
+)  # fmt: skip
+def test_more_bad_specifications_are_named(tmp_path, content, named):
+    (tmp_path / "s.yaml").write_text(content)
+    with toy.refused("s.yaml", named):
+        specifications.read(tmp_path / "s.yaml")
+
+
+def test_held_out_texts_are_optional_and_empty_ones_dropped(tmp_path):
+    rows = ["{name: x, label: a, queries: ['', q]}", "{name: y, label: a, queries: [q], held_out: [h, '', i]}"]
+    (tmp_path / "s.yaml").write_text("".join(f"- {row}\n" for row in rows))
+    first, second = specifications.read(tmp_path / "s.yaml")
+    assert (first.queries, first.held_out, second.held_out) == (("q",), (), ("h", "i"))

@@ -65,3 +65,32 @@ def test_missing_and_empty_lists_are_named(tmp_path):
     for name in ("empty.txt", "none.txt"):
         with toy.refused(name):
             transforms.make(f"words:{tmp_path / name}", 1)
+
+
+def test_nouns_are_replaced_by_what_is_above_them(tmp_path, monkeypatch):
+    class Nouns:
+        def substitute(self, word):
+            return {"Man": "Person"}.get(word)
+
+    monkeypatch.setattr(transforms.wordnet, "find", lambda folder: folder)
+    monkeypatch.setattr(transforms.wordnet, "load", lambda folder: {"here": Nouns()}[folder])
+    (tmp_path / "list.txt").write_text("man\nhome\n")
+    change = transforms.make(f"hypernyms:{tmp_path / 'list.txt'}", 2, wordnet_folder="here")
+    assert change(("Man at  home.", "men"), 0) == ("Person at  home.", "men")
+
+
+def test_masks_and_blanks_of_both_texts(tmp_path):
+    (tmp_path / "list.txt").write_text("  man \nstate-of-the-art\n")
+    named = f"masked:{tmp_path / 'list.txt'}"
+    assert transforms.make(named, 2, mask="[M]")(("A  man,", "a state-of-the-art man"), 0) == ("A  [M],", "a [M] [M]")
+    without = transforms.make(f"without:{tmp_path / 'list.txt'}", 1)
+    assert without((" A  man runs",), 0) == ("A runs",)
+
+
+def test_columns_are_shuffled_apart_and_empty_data_refused():
+    pair = ("one two three four five six seven",) * 2
+    first, second = transforms.make("shuffled", 2, 3)(pair, 0)
+    assert first != second and sorted(first.split()) == sorted(pair[0].split())
+    assert transforms.apply(transforms.make("start:1", 1), [["a b", "c d"]]) == [["a", "c"]]
+    with toy.refused("rows"):
+        transforms.apply(transforms.make("full", 1), [[]])

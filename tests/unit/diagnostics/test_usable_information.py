@@ -176,3 +176,50 @@ def test_bad_predictions_are_named(logits, labels, named):
 def test_a_null_of_another_size_is_refused():
     with toy.refused("null_log2"):
         usable_information.pvi(LOGITS, LABELS, [-1.0, -1.0])
+
+
+def test_gaussian_information_by_fold():
+    """Of each fold by the other: means 4 and 1, s of 2 and 1, s0^2 of 2/3."""
+    targets, folds = np.array([0.0, 1, 2, 3, 4, 5]), np.array([0, 0, 0, 1, 1, 1])
+    found, without = usable_information.gaussian_pvi(targets + [1, -1, 1, 2, -2, 2], targets, folds)
+    half = 0.5 * np.log2(2 * np.pi)
+    np.testing.assert_allclose(without[[0, 5]], half + 0.5 * np.log2(2 / 3) + 12 / np.log(2))
+    np.testing.assert_allclose((without - found)[[0, 5]], half + [1 + 0.125 / np.log(2), 2 / np.log(2)])
+
+
+@pytest.mark.parametrize(
+    ("predictions", "targets", "named"),
+    [([1.0, 2], [1.0, 2, 3], "(3,)"), ([[1.0], [2]], [[1.0], [3]], "(2, 1)"), ([1, np.nan], [1, 2], "NaN"),
+     ([1, 2], [1, np.inf], "NaN"), ([1, 2], [1, 2], "exactly")],
+)  # fmt: skip
+def test_scores_that_cannot_be_used_are_refused(predictions, targets, named):
+    with toy.refused(named):
+        usable_information.gaussian_pvi(np.array(predictions), np.array(targets))
+
+
+def test_folds_and_seeds_that_do_not_fit_are_refused():
+    with toy.refused("folds", 3, 4):
+        usable_information.calibrated(LOGITS, LABELS, np.zeros(3))
+    for values in (np.zeros((1, 5)), np.zeros(5)):
+        with toy.refused("two seeds"):
+            usable_information.shared_lowest(values)
+    with toy.refused("null_log2"):
+        usable_information.pvi(LOGITS, LABELS, np.array([-1, np.nan, -1]))
+
+
+def test_at_least_one_row_is_lowest_and_pairs_of_seeds_are_averaged():
+    first, second = np.arange(10.0), np.roll(np.arange(10.0), 1)
+    assert usable_information.shared_lowest(np.stack([first, first, second]), 0.01) == pytest.approx(1 / 3)
+    assert usable_information.shared_lowest(np.stack([first, second]), 0.2) == 0.5
+    assert usable_information.shared_lowest(np.stack([np.arange(200.0), np.roll(np.arange(200.0), 1)])) == 0.5
+
+
+def test_a_single_fold_is_calibrated_on_itself_and_its_bias_is_added():
+    logits = np.array([[2.0, 0], [2, 0], [0, 2], [2, 0]] * 5)
+    labels = np.array([0, 0, 1, 1] * 5)
+    scaled, found = usable_information.calibrated(logits, labels, np.zeros(20))
+    assert found == pytest.approx([2 / np.log(3)])  # three of four are right
+    np.testing.assert_allclose(scaled, logits / found[0])
+    shifted, found = usable_information.calibrated(logits, labels, np.zeros(20), bias=True)
+    p = np.exp(shifted) / np.exp(shifted).sum(1, keepdims=True)
+    assert p[0] == pytest.approx([2 / 3, 1 / 3], abs=1e-3) and p[2, 1] > 0.99

@@ -84,3 +84,50 @@ def test_wordnet_3_is_read():
 )  # fmt: skip
 def test_plurals_are_regular(noun, expected):
     assert wordnet.plural(noun) == expected
+
+
+def test_a_synset_has_its_words_and_only_hypernyms_of_nouns(folder):
+    pointers = "~ 00000007 n 0000 @ 00000008 n 0000 @i 00000009 n 0000 @ 00000005 v 0000"
+    line = f"00000000 03 n 02 big_cat 0 lion 1 004 {pointers} | x\n"
+    nouns = wordnet.WordNet({"lion": [0, 5]}, line.encode(), {})
+    assert nouns.synset(0) == (["big cat", "lion"], [8, 9])
+    assert wordnet.WordNet({}, line.rstrip("\n").encode(), {}).synset(0)[1] == [8, 9]
+    many = "00000000 03 n 0b " + " ".join(f"w{i} 0" for i in range(11)) + " 000 | x"
+    assert len(wordnet.WordNet({}, many.encode(), {}).synset(0)[0]) == 11, "their number is hexadecimal"
+    for damaged in ("00000000 03 n zz", "00000000 03 n 02 a 0", "", "00000004 03 n 01 a 0 000"):
+        with toy.refused("data.noun"):
+            wordnet.WordNet({}, damaged.encode(), {}).synset(0)
+
+
+def test_a_cycle_of_hypernyms_ends():
+    line = "00000000 03 n 01 a 0 001 @ 00000000 n 0000 | x\n"
+    assert wordnet.WordNet({"a": [0]}, line.encode(), {}).chain("a") == ["a"] * 100
+    assert wordnet.WordNet({}, b"", {}).chain("a") == []
+
+
+def test_senses_are_the_last_fields_and_a_split_data_file_is_joined(folder):
+    data = (folder / "data.noun").read_bytes()
+    end = data.index(b"\n", len(LICENSE)) + 1
+    dog = wordnet.load.__wrapped__(folder).index["dog"][0]
+    (folder / "data.noun").unlink()
+    (folder / "data.noun1").write_bytes(data[: end - 1])
+    (folder / "data.noun2").write_bytes(data[end:])
+    (folder / "noun.exc").unlink()
+    text = (folder / "index.noun").read_text() + f"pet n 2 1 @ 2 1 {dog:08d} 00000009\n"
+    (folder / "index.noun").write_text(text)
+    assert wordnet.find(folder) == folder
+    nouns = wordnet.load.__wrapped__(folder)
+    assert nouns.data == data and nouns.index["pet"] == [dog, 9] and nouns.hypernym("pet") == "canine"
+    assert nouns.exceptions == {} and nouns.lemma("Domestic dog") == "domestic_dog" and nouns.lemma("men") == "man"
+    (folder / "index.noun").write_bytes(b"\xff\xfe")
+    with toy.refused(str(folder), "WordNet"):
+        wordnet.load.__wrapped__(folder)
+    (folder / "index.noun").unlink()
+    with toy.refused("index.noun"):
+        wordnet.load.__wrapped__(folder)
+
+
+def test_a_letter_is_not_all_capitals(folder):
+    nouns = wordnet.load.__wrapped__(folder)
+    nouns.index["x"] = nouns.index["dog"]
+    assert nouns.substitute("X") == "Canine"
