@@ -67,3 +67,11 @@ def test_a_better_setting_replaces_a_worse_one_of_its_loss():
     scores = {Setting("a", 1): 0.4, Setting("b", 1): 0.9, Setting("a", 2): 0.5, Setting("a", 3): 0.3}
     found = comparison.best_settings({setting: {comparison.CHOICE: score} for setting, score in scores.items()})
     assert found == {"a": Setting("a", 2), "b": Setting("b", 1)}
+
+
+def test_the_table_names_the_chosen_settings_and_counts_the_seeds():
+    row = {"knn_accuracy_1": 0.5, "ami": 0.25, "hard_triplets": 0.3}
+    lines = comparison.table({"a": [row, row], "TF-IDF": [row]}, {"a": "a-lr1"}).split("\n")
+    assert lines[0] == "| representation | setting | knn_accuracy_1 | ami | hard_triplets | seeds |"
+    assert lines[2] == "| a | a-lr1 | 0.500 ± 0.000 | 0.250 ± 0.000 | 0.300 ± 0.000 | 2 |"
+    assert lines[3] == "| TF-IDF |  | 0.500 | 0.250 | 0.300 | 1 |"

@@ -55,3 +55,49 @@ def test_every_line_starts_at_the_clean_data(tmp_path):
     assert lines[2] == "| random | 0 | 0.650 ± 0.071 | 1.000 ± 0.000 | 0.100 ± 0.000 |"
     flips.draw(tmp_path / "flips.png", found)
     assert (tmp_path / "flips.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_names_of_runs_and_their_data():
+    named = {case: (case.name, case.data, case.which) for case in
+             (Case("largest", 0.25, 3), Case(flips.CORRECTED, 0.1, 2), Case("random", 0, 2))}  # fmt: skip
+    assert list(named.values()) == [
+        ("largest-0.25-seed3", "largest-0.25-seed3", "largest"),
+        ("random-corrected-0.1-seed2", "random-0.1-seed2", "random"), ("none-seed2", "none", "random"),
+    ]  # fmt: skip
+    assert [case.seed for case in flips.cases([], 3)] == [1, 2, 3]
+
+
+def test_a_run_trains_on_its_data_and_is_scored_on_clean_ones(tmp_path):
+    job = flips.job(Case("largest", 0.3, 2), tmp_path, ["--cpu"], 5)
+    folder = tmp_path / "largest-0.3-seed2"
+    assert job.command == ("fairseq-train", str(folder), "--cpu", "--seed", "2", "--max-update", "5")
+    assert (job.name, job.updates, job.finish.valid) == ("largest-0.3-seed2", 5, str(folder / "valid.jsonl"))
+
+
+def test_rows_are_sorted_by_method_share_and_seed():
+    results = {
+        Case("random", 0.2, 2): {"accuracy": 1},
+        Case("random", 0.2, 1): {"accuracy": 2},
+        Case("random", 0, 1): {"accuracy": 3},
+    }
+    found = flips.records(results)
+    assert [(row["method"], row["share"], row["seed"], row["accuracy"]) for row in found[:3]] == [
+        ("random", 0, 1, 3), ("random", 0.2, 1, 2), ("random", 0.2, 2, 1),
+    ]  # fmt: skip
+    assert [row["method"] for row in found[3:]] == list(flips.METHODS[1:])
+    assert flips.values(found, "random", 0.2, "accuracy").tolist() == [2, 1]
+
+
+def test_curves_are_means_with_standard_errors_over_seeds(monkeypatch):
+    asked = []
+    monkeypatch.setattr(flips.figures, "bands", lambda path, panels, *rest: asked.append(panels))
+    results = {case: {"accuracy": 0.5 + case.seed / 10, "scale": 1.0, "margin": 0.1} for case in flips.cases([0.2], 2)}
+    flips.draw("x.png", flips.records(results))
+    [panels] = asked
+    assert list(panels) == list(flips.LABELS.values()) and list(panels[flips.LABELS["scale"]]) == list(flips.METHODS)
+    shares, means, errors = panels[flips.LABELS["accuracy"]]["largest"]
+    assert (
+        shares.tolist() == [0, 0.2] and means == pytest.approx([0.65, 0.65]) and errors == pytest.approx([0.05, 0.05])
+    )
+    flips.draw("x.png", [row for row in flips.records(results) if row["seed"] == 1])
+    assert asked[1][flips.LABELS["accuracy"]]["random"][2].tolist() == [0, 0]

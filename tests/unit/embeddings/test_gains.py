@@ -56,3 +56,36 @@ def test_places_on_a_map_keep_distances_in_the_plane():
     distances = np.linalg.norm(places[:, None] - places, axis=-1)
     found = figures.scaled(distances)
     assert np.linalg.norm(found[:, None] - found, axis=-1) == pytest.approx(distances)
+
+
+def test_the_summary_has_a_column_for_each_source_and_a_row_for_each_target():
+    rows = gains.with_gains(
+        [row("direct", "a", 0.5), row("b", "a", 0.625), row("direct", "b", 0.25), row("a", "b", 0.125)]
+    )
+    lines = gains.summary(rows).splitlines()
+    assert lines[0] == "| target | rows | direct | b | a |"
+    assert lines[2:] == ["| a | full | 0.500 | +0.125 |  |", "| b | full | 0.250 |  | -0.125 |"]
+    assert [row["gain"] for row in rows] == [0, 0.125, 0, -0.125]
+
+
+def test_two_sources_are_ranked_and_one_is_not():
+    rows = [
+        row("direct", "t", 0.5),
+        row("a", "t", 0.8),
+        row("b", "t", 0.6),
+        row("direct", "u", 0.5),
+        row("a", "u", 0.5),
+    ]
+    found = gains.judge([], rows, {"a": 10, "b": 99})
+    assert [(each["method"], each["target"], each["size"]) for each in found] == [
+        ("largest source", "t", "full"), ("random", "t", "full"),
+    ]  # fmt: skip
+    assert found[0]["rank_of_best"] == 2 and found[1]["rank_of_best"] == 1.5 and np.isnan(found[1]["ndcg"])
+    assert found[0]["regret_at_2"] == found[0]["regret_at_3"] == 0 == found[1]["regret_at_2"] == found[1]["regret_at_3"]
+
+
+def test_an_interval_of_two_seeds():
+    """t(0.975, 1) is 12.706, t(0.75, 1) is 1."""
+    assert not gains.excludes_zero(np.array([0.08, 0.1])) and gains.excludes_zero(np.array([-0.1, -0.1001]))
+    assert gains.excludes_zero(np.array([0.0401, 0.1]), 0.5) and not gains.excludes_zero(np.array([0.0, 0.1]), 0.5)
+    assert not gains.excludes_zero(np.array([0.1, np.nan]))

@@ -1,12 +1,14 @@
 """The predicted memory is that of torch's allocator within 10 %, for every kind of model and option."""
 
 import dataclasses
+import functools
 
 import pytest
 import torch
 
+from plugins.planning import memory
 from plugins.planning.memory import Run, predict, state_bytes
-from plugins.planning.models import build, shape_of
+from plugins.planning.models import Shape, build, shape_of
 from plugins.planning.timing import loss_of
 from plugins.planning.tracing import Trace, bytes_of, peak_of
 
@@ -77,6 +79,7 @@ def test_the_peak_of_a_gpu_includes_what_precedes_a_reset(monkeypatch):
     assert (trace.most, torch.cuda.reset_peak_memory_stats) == (600, reset)
 
 
+@functools.cache
 def shape(arch="causal_lm_small", *options):
     return shape_of(*build(arch, None, options), arch)
 
@@ -134,3 +137,102 @@ def test_activations_that_an_option_of_the_model_adds(changes, gpu, more):
     changed = dataclasses.replace(plain, **changes)
     before, after = (predict(s, Run(64, 16, gpu=gpu)).activations for s in (plain, changed))
     assert after - before == pytest.approx(more, abs=1e-3)
+
+
+TOY = Shape(
+    arch="toy", parameters=1000, trained=1000, in_layers=600, largest=100, factored=50, layers=2, width=10, heads=2,
+    inner=40, words=30, predicted=0.5, causal=False, rotary=False, dropout=0.1, attention_dropout=0.1,
+    activation_dropout=0.0, clap=False, styled=0.0,
+)  # fmt: skip
+SIXTEEN = Run(16, 8)  # two sequences of eight tokens
+
+
+def test_bytes_of_a_small_masked_lm_by_hand():
+    """A layer: 16 (640 + 80 of masks + 192 of scores). The last: 16 (120 + .7 (120 + 192)) + 8 (120 + 320 + 80)."""
+    layer, last, start, end, loss = memory.stored(TOY, SIXTEEN)
+    assert layer == 16 * (80 + 80 + 160 + 320 + 80 + 192) and last == pytest.approx(16 * (120 + 0.7 * 312) + 8 * 520)
+    assert start == 16 * 40 + 16 * 40 * 2 and end == 0  # a mask; two vectors
+    assert loss == 4 * 4 * 8 * 10
+    assert memory.stored(dataclasses.replace(TOY, clap=True), SIXTEEN)[2] == 16 * 40 + 16 * 40 * 3
+    assert memory.stored(dataclasses.replace(TOY, dropout=0.0), SIXTEEN)[2] == 16 * 40 * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "layer"),
+    [
+        ({}, {"precision": "mixed"}, 80 + 40 + 80 + 160 + 80 + 96),
+        ({}, {"precision": "half"}, 40 + 40 + 80 + 160 + 40 + 96),
+        ({}, {"gpu": True}, 640 + 20), ({"activation_dropout": 0.1}, {}, 912 + 160), ({"rotary": True}, {}, 912 + 40),
+        ({"trained": 499}, {}, 912 - 200), ({"trained": 500}, {}, 912), ({"styled": 0.5}, {}, 912 + 40),
+        ({"attention_dropout": 0.0}, {}, 720),
+    ],
+)  # fmt: skip
+def test_bytes_of_a_token_in_a_layer(changes, options, layer):
+    found = memory.stored(dataclasses.replace(TOY, **changes), Run(16, 8, **options))
+    assert found[0] == pytest.approx(16 * layer)
+
+
+def test_a_decoder_keeps_the_input_and_output_of_its_last_norm():
+    layer, last, start, end, _ = memory.stored(dataclasses.replace(TOY, causal=True), SIXTEEN)
+    assert layer == last and start == 16 * 40 and end == 16 * 80
+
+
+def test_bytes_of_the_loss_by_hand(monkeypatch):
+    """30 words of 10 channels; logits of up to ten predictions are in the memory of the table's gradient."""
+    monkeypatch.setattr(memory, "ROWS", 20)
+    assert memory.loss_bytes(TOY, 10, 4) == 1600 and memory.loss_bytes(TOY, 11, 4) == 4 * 11 * 30 + 16 * 110
+    assert memory.loss_bytes(TOY, 25, 4) == 4 * 20 * 30 + 16 * 250
+    assert memory.loss_bytes(TOY, 10, 2) == 2 * 300 + 1600
+    assert memory.loss_bytes(TOY, 25, 2) == 4 * 600 + 2 * 600 + 2 * 300 + 4000
+    monkeypatch.setattr(memory, "NUMBERS", 5 * 30 + 29)
+    assert memory.loss_bytes(TOY, 8, 4) == 4 * 5 * 30 + 16 * 80
+
+
+def test_bytes_of_states_inputs_and_buffers_by_hand():
+    assert state_bytes(TOY, Run(16, 8, "adamw_8bit")) == (4000, 4000, 600 * (2 + 8 / 256) + 8 * 400)
+    assert state_bytes(TOY, Run(16, 8, "adafactor")) == (4000, 4000, 200)
+    assert state_bytes(dataclasses.replace(TOY, trained=100), Run(16, 8, "adamw_8bit"))[1:] == (
+        400,
+        600 * (2 + 8 / 256),
+    )
+    for precision, inputs, passing, extra in (
+        ("fp32", 640, 3200, 0), ("mixed", 640, 1600, 1200), ("half", 320, 1600, 0), ("memory_efficient", 320, 1600, 0),
+    ):  # fmt: skip
+        run = Run(16, 8, precision=precision)
+        assert (memory.inputs_of_layer(TOY, run), memory.passing(TOY, run), memory.buffers(TOY, run)) == (
+            inputs, passing, extra,
+        )  # fmt: skip
+    four = Run(16, 8, precision="mixed", processes=4)
+    assert memory.buffers(TOY, four) == 1200 + 4000
+    assert memory.buffers(TOY, dataclasses.replace(four, shard=True)) == 300 + 2 * 4 * (400 + 600)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "peak"),
+    [("adam", 4000 + 8000 + 4000 + 2 * 3600), ("adafactor", 4000 + 200 + 4000 + 3 * 3600),
+     ("fused_adamw", 12_000 + 5600), ("sgd", 4000 + 5600)],
+)  # fmt: skip
+def test_the_peak_of_a_single_token_is_that_of_the_state(optimizer, peak):
+    """The gradients, 4,000 bytes, and copies of the largest tensor; or the two gradients of the table, 1,600 bytes."""
+    one = dataclasses.replace(TOY, largest=900, dropout=0.0, attention_dropout=0.0)
+    assert predict(one, Run(1, 1, optimizer)).peak == pytest.approx(peak)
+
+
+def test_moments_of_an_update_by_hand():
+    """No dropout, so a layer keeps 16 x 640 bytes, and the last one 16 (120 + .7 x 120) + 8 x 440."""
+    plain = dataclasses.replace(TOY, dropout=0.0, attention_dropout=0.0)
+    layer, last = 16 * 640, 16 * (120 + 84) + 8 * 440
+    kept, loss, table = 1280 + layer + last, 1280, 1600
+    found = predict(plain, SIXTEEN)
+    assert found.activations == pytest.approx(kept + table + 4 * 8 * 10)
+    first = table + 1200 / 3 + kept + 3200  # in the backward pass of the last layer, a third of its gradients exist
+    assert found.peak == pytest.approx(12_000 + max(kept + loss + table, first))
+    more = predict(plain, dataclasses.replace(SIXTEEN, accumulate=True))
+    assert more.activations == pytest.approx(found.activations + 4000)
+    assert more.peak == pytest.approx(12_000 + max(4000 + kept + loss + table, 4000 + kept + 3200))
+    less = predict(plain, dataclasses.replace(SIXTEEN, recompute=True))
+    inputs = 1280 + 2 * 640
+    assert less.activations == pytest.approx(inputs + table + 320)
+    assert less.peak == pytest.approx(
+        12_000 + max(table + 400 + inputs + (layer - 640) + 3200, table + 1600 + 1280 + 640 + layer - 640 + 3200)
+    )

@@ -3,7 +3,9 @@
 from dataclasses import asdict
 
 import pytest
+import toy
 
+from plugins.planning import models
 from plugins.planning.models import build, shape_of
 
 NANO = dict(  # 12 C^2 weights in each layer; 65 words and 64 positions; 9 vectors
@@ -60,3 +62,24 @@ def test_a_model_whose_parameters_are_mostly_frozen():
     found = shape_of(model, cfg)
     assert (found.trained, found.factored, found.parameters) == (9 * 128, 9 * 128, 804_096)
     assert found.frozen and not shape("char_lm_nano").frozen
+
+
+def test_a_value_that_is_no_number_is_refused():
+    with toy.refused("--dropout"):
+        build("char_lm_nano", None, ["--dropout", "x"])
+    with toy.refused("--arch", "char_lm_nano", "clap_roberta_tiny"):
+        build("transformer")
+
+
+def test_the_task_of_a_model_without_data():
+    masked = models.stub("clap_roberta", 50, 7)
+    assert (
+        len(masked.source_dictionary) == 50 and masked.source_dictionary[49] == "<mask>" and masked.max_positions() == 7
+    )
+    assert masked.cfg.mask_prob == 0.15 and masked.style_names == []
+    assert len(models.stub("causal_lm", 50, 7).source_dictionary) == 50
+
+
+def test_options_that_are_not_given_are_those_of_the_architecture():
+    namespace = models.parse(models.ARCH_MODEL_REGISTRY["char_lm_nano"], "char_lm_nano", ["--dropout", "0.25"])
+    assert (namespace.dropout, namespace.decoder_layers) == (0.25, 4) and namespace.activation_fn is None

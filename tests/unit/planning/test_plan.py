@@ -1,6 +1,7 @@
 """Plans: published runs, and whether memory, communication or compute limits a run."""
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from plugins.planning.memory import Memory, Run
 from plugins.planning.models import Shape, build, shape_of
 
 
+@functools.cache
 def shape(arch, words=None, options=()):
     return shape_of(*build(arch, words, options), arch)
 
@@ -26,7 +28,7 @@ def request(**options):
 @pytest.mark.parametrize(("length", "mfu", "published"), [(512, 0.403, 156_735), (2048, 0.428, 136_334)])
 def test_tokens_a_second_of_mpt_125m(length, mfu, published):
     """llm-foundry, scripts/train/benchmarking/README.md: MPT-125M on 8 x A100 40 GB, tokens/s of a GPU."""
-    model = shape("causal_lm_small", 50_368, ["--block-size", "2048"])
+    model = shape("causal_lm_small", 50_368, ("--block-size", "2048"))
     rate = hardware.GPUS["a100-40gb"].flops * mfu / cost.flops_per_token(model, length)
     assert rate == pytest.approx(published, rel=0.02)
 
@@ -56,9 +58,12 @@ def test_the_largest_batch_fits_and_the_next_does_not(arch):
 
 
 def test_the_limit_is_compute_communication_or_memory():
-    assert plan.make(shape("clap_roberta_base"), request()).limit == "compute"
-    assert plan.make(shape("clap_roberta_base"), request(link=1e6)).limit == "communication"
-    large = shape("causal_lm_xl", None, ["--decoder-layers", "200"])
+    base = shape("clap_roberta_base")
+    assert plan.make(base, request()).limit == "compute"
+    assert plan.make(base, request(link=1e6)).limit == "communication"
+    large = dataclasses.replace(
+        base, parameters=6_000_000_000, trained=6_000_000_000, in_layers=5_900_000_000, layers=60
+    )
     assert plan.make(large, request(batch=8 * 512)).limit == "memory"
     assert plan.make(large, request(batch=8 * 512, shard=True)).limit != "memory"
 
@@ -196,3 +201,42 @@ def test_the_script_prints_a_plan_for_this_machine_and_for_gpus():
 def test_the_network_of_a_gpu_is_its_share_of_the_vendors_machine(gpu, links, gigabits):
     """DGX-1, DGX A100 and DGX H100 have eight GPUs."""
     assert hardware.GPUS[gpu].network == links * gigabits * 1e9 / 8 / 8
+
+
+def test_data_sheets_of_gpus():
+    """Dense TFLOP/s in half precision, GB, and GB/s one way: NVLink, PCIe for L40S; a network of 100 Gb/s is 12.5."""
+    found = {name: (gpu.flops / 1e12, gpu.memory / 1e9, gpu.link / 1e9) for name, gpu in hardware.GPUS.items()}
+    assert found == {
+        "v100": (125, 32, 150), "a100-40gb": (312, 40, 300), "a100": (312, 80, 300), "h100": (989, 80, 450),
+        "h200": (989, 141, 450), "l40s": (362, 48, 32),
+    }  # fmt: skip
+    assert hardware.GPUS["l40s"].network == 12.5e9 and hardware.GPUS["h200"].network == 50e9
+    assert hardware.GPUS["a100-40gb"].network == 25e9
+
+
+@pytest.mark.parametrize("option", ["tokens", "batch", "length", "gpus", "mfu"])
+def test_numbers_of_a_request_are_positive(option):
+    with toy.refused("--tokens", "--mfu"):
+        plan.make(SHAPE, request(**{option: 0}))
+    assert plan.make(SHAPE, request(mfu=1.0, tokens=1, batch=1, length=1, gpus=1)).updates == 1
+
+
+def test_sequences_are_spread_over_the_batches_of_an_update(monkeypatch):
+    """Ten sequences of a GPU, of which four fit: three batches of four; without accumulation five would fit."""
+    monkeypatch.setattr(plan, "largest_batch", lambda *given, accumulate: 4 if accumulate else 5)
+    made = plan.make(SHAPE, request(batch=10 * 8 * 4, length=8, gpus=4))
+    assert (made.largest, made.update_freq, made.sequences) == (4, 3, 4)
+    monkeypatch.setattr(plan, "largest_batch", lambda *given, accumulate: 4 if accumulate else 10)
+    made = plan.make(SHAPE, request(batch=10 * 8 * 4, length=8, gpus=4))
+    assert (made.largest, made.update_freq, made.sequences) == (10, 1, 10)
+    monkeypatch.setattr(plan, "largest_batch", lambda *given, accumulate: 0)
+    made = plan.make(SHAPE, request(batch=10 * 8 * 4, length=8, gpus=4))
+    assert (made.update_freq, made.sequences, made.limit) == (10, 1, "memory")
+    assert plan.make(SHAPE, request(batch=1, length=8, gpus=4)).sequences == 1
+
+
+def test_the_search_for_the_largest_batch_ends_at_the_budget_and_at_a_million(monkeypatch):
+    monkeypatch.setattr(plan, "predict", lambda shape, run: SimpleNamespace(peak=run.tokens))
+    given = request(length=10)
+    found = {budget: plan.largest_batch(SHAPE, given, budget, False) for budget in (9, 10, 19, 770, 779, 1e12)}
+    assert found == {9: 0, 10: 1, 19: 1, 770: 77, 779: 77, 1e12: 2**20 - 1}

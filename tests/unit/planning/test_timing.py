@@ -4,13 +4,15 @@ import statistics
 import time
 
 import pytest
+import torch
 import toy
 from fairseq import options, tasks
 from fairseq.data.iterators import GroupedIterator
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.trainer import Trainer
+from omegaconf import OmegaConf
 
-from plugins.planning import timing
+from plugins.planning import models, timing
 
 BATCH, LENGTH, UPDATES = 16, 64, 6
 SIZE = ["--decoder-layers", "5", "--decoder-embed-dim", "128", "--decoder-attention-heads", "4"]
@@ -77,3 +79,55 @@ def test_medians_alternate_after_a_warm_up(monkeypatch):
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now)
     assert timing.medians({"a": lambda: step("a"), "b": lambda: step("b")}, 3) == {"a": 2.0, "b": 4.0}
     assert calls == ["a", "b"] * 4
+
+
+def test_an_update_trains_a_new_model_and_leaves_frozen_weights(monkeypatch):
+    made = []
+
+    def build(*given, **named):
+        model, cfg = models.build(*given, **named)
+        next(model.parameters()).requires_grad_(False)
+        made.append((model, cfg))
+        return model, cfg
+
+    monkeypatch.setattr(timing, "build", build)
+    step = timing.update("char_lm_nano", 20, ["--decoder-layers", "1"], 2, 8)
+    [(model, _)] = made
+    before = [p.detach().clone() for p in model.parameters()]
+    step()
+    changed = [not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True)]
+    assert model.training and not changed[0] and any(changed[1:])
+    grads = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    step()  # gradients do not add up
+    again = [p.grad for p in model.parameters() if p.grad is not None]
+    assert (
+        max((new.abs().max() / old.abs().max().clamp(min=1e-9)).item() for old, new in zip(grads, again, strict=True))
+        < 1.9
+    )
+
+
+def test_the_loss_of_a_masked_lm_is_that_of_a_seventh_of_the_tokens():
+    asked = []
+
+    def model(tokens, **given):
+        asked.append((tokens, given))
+        return None, {"loss": torch.tensor(3.0)}
+
+    assert timing.loss_of(model, OmegaConf.create({"vocab_size": 30}), 40, 50)() == 3
+    (tokens, given) = asked[0]
+    assert tokens.shape == (40, 50) and 4 <= tokens.min() and tokens.max() == 28 and (given["target"] == tokens).all()
+    assert given["masked_tokens"].float().mean().item() == pytest.approx(0.15, abs=0.03)
+    timing.loss_of(model, OmegaConf.create({"vocab_size": 30, "decoder_layers": 1}), 2, 3)()
+    assert list(asked[1][1]) == ["target"] and asked[1][0].shape == (2, 3)
+
+
+def test_options_and_repeats_reach_the_measurement(monkeypatch):
+    asked = []
+    monkeypatch.setattr(timing, "update", lambda *given: asked.append(given))
+    monkeypatch.setattr(
+        timing, "medians", lambda steps, repeats: asked.append((list(steps), repeats)) or {1: 1.0, 3: 2.0}
+    )
+    assert timing.seconds_of_update("clap_roberta_tiny", 50, ["--encoder-layers", "1"], 2, 8, repeats=7) == 1
+    assert asked == [
+        ("clap_roberta_tiny", 50, ["--encoder-layers", "1", "--encoder-layers", str(n)], 2, 8) for n in (1, 3)
+    ] + [([1, 3], 7)]

@@ -100,3 +100,49 @@ def test_memory_of_this_process_in_bytes():
     now, peak = worker.process_bytes("VmRSS"), worker.process_bytes("VmHWM")
     assert 50e6 < now <= peak < 1e11
     assert worker.process_bytes("VmNothing") == 0
+
+
+@pytest.mark.parametrize(("batches", "accumulated"), [([(2, 5)], False), ([(2, 5), None, (1, 7)], True)])
+def test_the_memory_of_a_language_model_is_predicted_from_its_largest_batch(
+    tmp_path, monkeypatch, batches, accumulated
+):
+    asked = []
+    monkeypatch.setattr(worker, "shape_of", lambda model, cfg: "shape")
+    monkeypatch.setattr(worker, "precision_of", lambda cfg: "mixed")
+    monkeypatch.setattr(
+        worker, "predict", lambda shape, run: asked.append((shape, run)) or SimpleNamespace(peak=7, weights=4)
+    )
+    trainer = Toy("causal_lm", "adam")
+    trainer.cfg.model = {"checkpoint_activations": accumulated}
+    samples = [{} if size is None else {"net_input": {"src_tokens": torch.ones(size)}} for size in batches]
+    observer = worker.Observer(tmp_path / "out.json")
+    assert observer.predicted(trainer, samples) == {"predicted_peak": 7, "predicted_weights": 4}
+    length = max(size[1] for size in batches if size)
+    assert asked == [("shape", worker.Run(10, length, "adam", "mixed", False, accumulated, accumulated))]
+    observer.found, observer.rates, observer.count = {"predicted_peak": 7}, [3.0, 9.0, 4.0], 5
+    observer.write(None)
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["predicted_process"] == observer.runtime + 7 and found["tokens_per_second"] == 4.0
+    assert (found["updates"], found["loss"]) == (5, None)
+
+
+def test_libraries_of_the_options_are_loaded_before_the_model(monkeypatch):
+    steps, loaded = [], []
+    monkeypatch.setattr(worker, "toy_update", lambda *given: lambda: steps.append(torch.is_autocast_enabled("cpu")))
+    monkeypatch.setattr(worker.importlib.util, "find_spec", lambda name: name != "bitsandbytes")
+    monkeypatch.setattr(worker.importlib, "import_module", loaded.append)
+    worker.warm_up(["d", "--peft", "lora", "--optimizer", "adamw_8bit", "--mixed-precision", "bf16"])
+    worker.warm_up(["d", "--peft", "prompt"])
+    assert steps == [True, False] and loaded == ["peft"]
+
+
+def test_the_command_is_run_under_an_observer(tmp_path, monkeypatch):
+    from fairseq_cli import train
+
+    asked = []
+    monkeypatch.setattr(worker, "warm_up", asked.append)
+    monkeypatch.setattr(worker, "observe_updates", lambda observer: asked.append(observer.output))
+    monkeypatch.setattr(train, "cli_main", lambda: asked.append(list(worker.sys.argv)))
+    monkeypatch.setattr(worker.sys, "argv", ["x"])
+    worker.main(str(tmp_path / "o.json"), ["d", "--cpu"])
+    assert asked == [["d", "--cpu"], tmp_path / "o.json", ["fairseq-train", "d", "--cpu"]]
