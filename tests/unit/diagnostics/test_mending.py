@@ -137,3 +137,96 @@ def test_bytes_that_are_no_utf8_are_named_with_their_line(tmp_path, name):
     (tmp_path / name).write_bytes(b"text,label\na\xcc,x\n")
     with pytest.raises(UserError, match=rf"{name}:2: byte 12"):
         mending.cells(tmp_path / name, ["text"], "label")
+
+
+def test_positions_of_labels_in_bytes(tmp_path):
+    """A byte order mark has three bytes, é two."""
+    (tmp_path / "a.csv").write_bytes('\ufefftext,label\r\né,"a ""b"""\r\n\r\nx,pos\r\n'.encode())
+    first, second = mending.cells(tmp_path / "a.csv", ["text"], "label")
+    assert (first.texts, first.label, first.start, first.end, first.raw) == (("é",), 'a "b"', 18, 27, b'"a ""b"""')
+    assert (second.label, second.start, second.end) == ("pos", 33, 36)
+    (tmp_path / "a.tsv").write_bytes("\ufefflabel\ttext\r\n pos \té\r\n\r\nneg\tx".encode())
+    first, second = mending.cells(tmp_path / "a.tsv", ["text"], "label")
+    assert (first.label, first.start, first.end, first.raw) == ("pos", 16, 19, b"pos")
+    assert (second.texts, second.start, second.end) == (("x",), 27, 30)
+    (tmp_path / "a.jsonl").write_bytes('\ufeff{"text": "é", "label": 7}\n{"label": "x", "text": ""}'.encode())
+    first, second = mending.cells(tmp_path / "a.jsonl", ["text"], "label")
+    assert (first.label, first.start, first.end, first.raw) == ("7", 27, 28, b"7")
+    assert (second.label, second.start, second.end, second.raw) == ("x", 40, 43, b'"x"')
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("a.tsv", "text\tlabel\nx\tpos\ty\n", ("row 0", "3 columns", "2 expected")),
+        ("a.csv", "text,kind\nx,pos\n", ("'label'", "kind")), ("a.csv", "", ("'text'",)), ("a.jsonl", "[1]\n", ()),
+        ("a.jsonl", '{"text": "x", "label": "a"}\n{"text": "y"}\n', ("a.jsonl:2",)),
+        ("a.jsonl", '{"text": "x", "l\\u0061bel": "a"}\n', ("a.jsonl:1", "key")),
+        ("a.jsonl", '{"text": "x", "label": "a"}\n\nnull\n', ("a.jsonl:3",)),
+    ],
+)  # fmt: skip
+def test_files_whose_labels_cannot_be_found_are_refused(tmp_path, name, content, named):
+    (tmp_path / name).write_text(content)
+    with toy.refused(name, *named):
+        mending.cells(tmp_path / name, ["text"], "label")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "expected"),
+    [
+        ("a.csv", "pos", 'a, "b"', b'text,label\nx,"a, ""b"""\n'), ("a.csv", '"pos"', "neg", b'text,label\nx,"neg"\n'),
+        ("a.tsv", "pos", 'a, "b"', b'text\tlabel\nx\ta, "b"\n'),
+        ("a.jsonl", "7", "12.5", b'{"text": "x", "label": 12.5}\n'),
+        ("a.jsonl", "7", "é", '{"text": "x", "label": "é"}\n'.encode()),
+        ("a.jsonl", "true", "no", b'{"text": "x", "label": "no"}\n'),
+        ("a.jsonl", '"7"', "12", b'{"text": "x", "label": "12"}\n'),
+        ("a.jsonl", "7", "1e5", b'{"text": "x", "label": "1e5"}\n'),
+        ("a.jsonl", '"a", "label": "b"', "c", b'{"text": "x", "label": "a", "label": "c"}\n'),
+    ],
+)  # fmt: skip
+def test_labels_are_written_like_those_that_they_replace(tmp_path, name, old, new, expected):
+    head = {
+        "a.csv": "text,label\nx,{}\n",
+        "a.tsv": "text\tlabel\nx\t{}\n",
+        "a.jsonl": '{{"text": "x", "label": {}}}\n',
+    }[name]
+    path = tmp_path / name
+    path.write_text(head.format(old))
+    rows = mending.cells(path, ["text"], "label")
+    review = write_review(tmp_path, judgment(0, ["x"], rows[0].label, new))
+    assert mending.mended(path, rows, review) == (expected, [{"row": 0, "old": rows[0].label, "new": new}])
+
+
+def test_a_tab_cannot_be_written_into_a_table_without_quotes(tmp_path):
+    (tmp_path / "a.tsv").write_text("text\tlabel\nx\tpos\n")
+    rows = mending.cells(tmp_path / "a.tsv", ["text"], "label")
+    with toy.refused("a.tsv", "TSV"):
+        mending.mended(tmp_path / "a.tsv", rows, write_review(tmp_path, judgment(0, ["x"], "pos", "a\tb")))
+
+
+def test_several_labels_are_written_in_the_order_of_the_file(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("text\tlabel\nx\tpos\ny\tpos\nx\tneg\n")
+    review = write_review(tmp_path, judgment(2, ["x"], "neg", "p"), judgment(0, ["x"], "pos", "negative"))
+    content, log = mending.mended(path, mending.cells(path, ["text"], "label"), review)
+    assert content == b"text\tlabel\nx\tnegative\ny\tpos\nx\tp\n" and [entry["row"] for entry in log] == [2, 0]
+    with toy.refused("review.jsonl:2", "row 0"):
+        write_review(tmp_path, judgment(0, ["x"], "pos", "a"), judgment(0, ["y"], "pos", "b"))
+    with toy.refused("a.tsv", "2 times"):
+        mending.mended(
+            path, mending.cells(path, ["text"], "label"), write_review(tmp_path, judgment(1, ["x"], "pos", "a"))
+        )
+
+
+@pytest.mark.parametrize(
+    "change", [{"row": True}, {"row": 1.0}, {"texts": "x"}, {"texts": [1]}, {"given_label": 1}, {"label": None}]
+)
+def test_judgments_of_another_type_are_refused(tmp_path, change):
+    (tmp_path / "r.jsonl").write_text(json.dumps(judgment(0, ["x"], "a", "b") | change) + "\n")
+    with toy.refused("r.jsonl:1"):
+        mending.read_review(tmp_path / "r.jsonl")
+
+
+def test_judgments_are_read_with_their_lines(tmp_path):
+    [one] = write_review(tmp_path, judgment(3, ["x", "y"], "a", "b"))
+    assert one == mending.Judgment(3, ("x", "y"), "a", "b", 1)

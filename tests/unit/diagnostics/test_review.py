@@ -81,3 +81,35 @@ def test_the_stopping_rule():
 def test_the_interval_is_that_of_a_beta_posterior():
     """Of 3 judgments; of none wrong, the bounds are 1 - 0.95 ** (1/4) and 1 - 0.05 ** (1/4)."""
     assert review.stopping_table(3) == [[0.0127, 0.5271], [0.0976, 0.7514], [0.2486, 0.9024], [0.4729, 0.9873]]
+
+
+def test_the_prior_weighs_scores_and_leaves_labels_open():
+    found = review.prior(2)
+    assert found.mean.tolist() == [1, 0, 0, -1, *[0] * 6, -2]
+    np.testing.assert_allclose(found.precision, [10] * 4 + [1] * 6 + [0.25])
+
+
+def test_features_are_standardized_numbers_and_indicators():
+    log_p = np.log([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.25, 0.5, 0.25], [0.6, 0.3, 0.1]])
+    x = review.features(log_p, np.array([0, 1, 1, 0]))
+    assert x.shape == (4, 4 + 3 + 9)
+    np.testing.assert_allclose(x[:, :4].mean(0), 0, atol=1e-12)
+    np.testing.assert_allclose(x[:, :4].std(0), 1)
+    odds = np.log([0.2 / 0.7, 0.6 / 0.3, 0.25 / 0.5, 0.3 / 0.6])
+    np.testing.assert_allclose(np.corrcoef(x[:, 0], odds)[0, 1], 1)
+    np.testing.assert_allclose(np.corrcoef(x[:, 1], -np.log([0.7, 0.3, 0.5, 0.6]))[0, 1], 1)
+    np.testing.assert_allclose(np.corrcoef(x[:, 2], np.log([0.7, 0.6, 0.5, 0.6]))[0, 1], 1)
+    adjusted = confident.scores(np.exp(log_p), np.array([0, 1, 1, 0]), "normalized_margin", adjust=True)
+    np.testing.assert_allclose(np.corrcoef(x[:, 3], adjusted)[0, 1], 1)
+    assert x[:, 4:7].tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 0], [1, 0, 0]]
+    assert [int(row.argmax()) for row in x[:, 7:]] == [1, 5, 3, 1] and (x[:, 7:].sum(1) == 1).all()
+    assert (review.features(log_p[[0, 0]], np.array([0, 0]))[:, :4] == 0).all(), "equal rows have no spread"
+
+
+def test_batches_are_ranked_again_after_each():
+    """The feature of wrong rows is seen in the first batch of two; the next batch has the rest of them."""
+    x = np.array([[0.0], [1], [0], [1], [0], [1]])
+    prior = review.Prior(np.zeros(2), np.array([0.01, 1.0]))
+    shown, said = review.simulate(x, np.arange(6.0), lambda row: x[row, 0] > 0, 5, prior, every=2)
+    assert shown.tolist() == [0, 1, 3, 5, 2] and said.tolist() == [False, True, True, True, False]
+    assert review.probability(np.array([[2.0]]), np.array([1.0, -2.0])).tolist() == [0.5]

@@ -118,3 +118,73 @@ def test_every_target_is_trained_from_every_source_and_directly(tmp_path, monkey
         row for row in found if (row["source"], row["target"], row["size"], row["seed"]) == ("one", "two", "4", 2)
     )
     assert row["gain"] == pytest.approx((len("one-to-two-4-seed2") - len("direct-to-two-4-seed2")) / 100)
+
+
+def test_rows_are_drawn_by_the_seed_and_their_vectors_are_those_of_the_inputs(embedder, tmp_path):
+    task, texts = toy_task(tmp_path, "one", 9), toy.sentences(9)
+    (tmp_path / "one.tsv").write_text("a\tb\n" + "".join(f"{text}\t{'xy'[i % 2]}\n" for i, text in enumerate(texts)))
+    found = transfer.features(embedder, task, 4)
+    again, other = transfer.features(embedder, task, 4), transfer.features(embedder, task, 99, seed=2)
+    assert len(found.ids) == len(found.labels) == 4 and found.vectors.shape[0] == 4 and len(other.ids) == 9
+    assert [row.tolist() for row in found.ids] == [row.tolist() for row in again.ids]
+    every = {tuple(transfer.input_of(embedder, [text]).tolist()): i for i, text in enumerate(texts)}
+    assert [every[tuple(row.tolist())] % 2 for row in found.ids] == found.labels.tolist()
+    with torch.no_grad():
+        expected = embedder.head(*transfer.features_of(embedder, found.ids[2]))[0].numpy()
+    np.testing.assert_allclose(found.vectors[2], expected, atol=1e-6)
+
+
+def test_two_texts_share_the_longest_input(embedder):
+    long = "the river garden winter " * 200
+    assert len(transfer.input_of(embedder, [long])) == embedder.longest
+    assert embedder.longest - 2 <= len(transfer.input_of(embedder, [long, long])) <= embedder.longest
+
+
+def test_classes_may_be_three_and_have_other_ids(embedder):
+    ids = [transfer.input_of(embedder, [text]) for text in toy.sentences(9)]
+    vectors = np.random.default_rng(0).normal(size=(9, 32)).astype(np.float32)
+    given = transfer.Features(ids, np.array([0, 2, 5] * 3), vectors)
+    same = transfer.Features(ids, np.array([0, 1, 2] * 3), vectors)
+    found, expected = transfer.fisher(embedder, given), transfer.fisher(embedder, same)
+    for name in found:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-9)
+    twice = transfer.fisher(embedder, transfer.Features(ids, given.labels, 2 * vectors))
+    weight = "layers.0.fc1.weight"
+    np.testing.assert_allclose(twice[weight].sum(), found[weight].sum() / 4, rtol=0.5)
+
+
+def test_a_file_without_a_header_keeps_its_first_row_as_one(tmp_path, glue):
+    task = transfer.task_of("CoLA", glue)
+    folder = transfer.shortened(task, "20", tmp_path)
+    lines = (folder / "train.tsv").read_text().splitlines()
+    whole = (glue / "CoLA" / "train.tsv").read_text().splitlines()
+    assert len(lines) == 20 and [line for line in whole if line in set(lines)][:1] == lines[:1]
+    assert folder == tmp_path / "data-20" / "CoLA"
+    other = transfer.shortened(task, "20", tmp_path / "other", seed=2)
+    assert (other / "train.tsv").read_text() != (folder / "train.tsv").read_text()
+
+
+def test_as_many_rows_as_there_are_can_be_asked_for(tmp_path):
+    task = toy_task(tmp_path, "one", 6)
+    folder = transfer.shortened(task, "6", tmp_path / "out")
+    assert (folder / "one.tsv").read_text() == (tmp_path / "one.tsv").read_text()
+    with toy.refused("--sizes 7", "6 rows"):
+        transfer.shortened(task, "7", tmp_path / "out")
+
+
+def test_the_command_of_a_run(tmp_path):
+    task = toy_task(tmp_path, "one", 6)
+    job = transfer.job("n", task, tmp_path, "base.pt", ["--cpu"], 30, 2)
+    assert job.command == ("fairseq-train", str(tmp_path), "--spec", str(tmp_path / "one.yaml"), "--finetune-from-model",
+                           "base.pt", "--seed", "2", "--max-update", "30", "--cpu")  # fmt: skip
+    assert (job.name, job.updates, job.finish) == ("n", 30, transfer.Score(str(tmp_path)))
+
+
+def test_scores_of_features_without_training():
+    random = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    near, far = (
+        transfer.scores_of(transfer.Features([], labels, random.normal(size=(40, 3)) + gap * labels[:, None]))
+        for gap in (0.1, 5)
+    )
+    assert list(near) == list(transfer.transferability.SCORES) and all(far[name] > near[name] for name in near)
