@@ -144,3 +144,13 @@ def test_arrays_of_a_diagnosis_are_read_back(tmp_path):
 def test_the_kind_of_calibration_is_a_line():
     assert any("bias" in line for line in diagnosis_report.markdown(SUMMARY | {"calibration": "a bias"}).splitlines())
     assert "Calibration" not in diagnosis_report.markdown(SUMMARY)
+
+
+@pytest.mark.parametrize(("resamples", "of_slices"), [(1000, 250), (500, 125), (404, 101), (300, 100)])
+def test_intervals_of_slices_have_a_quarter_of_the_resamples(monkeypatch, resamples, of_slices):
+    asked, original = [], diagnosis.measured
+    monkeypatch.setattr(
+        diagnosis, "measured", lambda d, rows=None, resamples=1000: asked.append(resamples) or original(d, rows, 2)
+    )
+    diagnosis_report.summarized(four(), resamples=resamples)
+    assert asked == [resamples, of_slices, of_slices]

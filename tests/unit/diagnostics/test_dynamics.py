@@ -78,7 +78,7 @@ def test_rows_below_a_percentile_of_the_threshold_rows_are_flagged():
 def test_wrong_threshold_rows_are_refused():
     with toy.refused("3 rows"):
         dynamics.threshold_rows(3, 3)
-    for rows in ([], [2], [-1], [0.5]):
+    for rows in ([], [2], [-1], [0.5], np.zeros(0, int), [[0]]):
         with toy.refused("threshold"):
             dynamics.below_threshold([0, 1], np.array(rows))
     with toy.refused("aum"):

@@ -175,8 +175,8 @@ def test_as_many_rows_as_there_are_can_be_asked_for(tmp_path):
 def test_the_command_of_a_run(tmp_path):
     task = toy_task(tmp_path, "one", 6)
     job = transfer.job("n", task, tmp_path, "base.pt", ["--cpu"], 30, 2)
-    assert job.command == ("fairseq-train", str(tmp_path), "--spec", str(tmp_path / "one.yaml"), "--finetune-from-model",
-                           "base.pt", "--seed", "2", "--max-update", "30", "--cpu")  # fmt: skip
+    start, run = ["fairseq-train", tmp_path, "--spec", tmp_path / "one.yaml"], ["--seed", 2, "--max-update", 30]
+    assert list(job.command) == list(map(str, [*start, "--finetune-from-model", "base.pt", *run, "--cpu"]))
     assert (job.name, job.updates, job.finish) == ("n", 30, transfer.Score(str(tmp_path)))
 
 
