@@ -282,9 +282,12 @@ def run(main: Callable[[], int | None], interrupted: str = "\ninterrupted") -> N
     """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        status = main()
+        status = flushing(main)
     except KeyboardInterrupt:
         sys.exit(interrupted)
+    except BrokenPipeError:  # the reader of the output has ended: `... | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for the flush at the end of Python
+        sys.exit(128 + signal.SIGPIPE)
     except ModuleNotFoundError as error:
         if error.name not in PACKAGES:
             raise
@@ -293,6 +296,17 @@ def run(main: Callable[[], int | None], interrupted: str = "\ninterrupted") -> N
         signal.signal(signal.SIGTERM, before)
     if status:
         sys.exit(status)
+
+
+def flushing(main: Callable[[], int | None]) -> int | None:
+    """Call a command and flush its output, so that a closed pipe is noticed here; return its exit status."""
+    try:
+        status = main()
+    except SystemExit:
+        print(end="", flush=True)
+        raise
+    print(end="", flush=True)
+    return status
 
 
 def shipped(folder: str) -> Path:

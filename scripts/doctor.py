@@ -208,4 +208,4 @@ def extra_text(extra):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

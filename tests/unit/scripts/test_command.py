@@ -280,3 +280,13 @@ def test_after_sigterm_temporary_files_are_removed_and_the_command_ends_with_one
         command.run(main, "stopped: nothing was written")
     assert ended.value.code == "stopped: nothing was written" and not list(tmp_path.iterdir())
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("main", ["lambda: print('x' * 100_000)", "lambda: print('x')", "lambda: sys.exit(print('x'))"])
+def test_a_closed_output_ends_a_command_without_a_traceback(main):
+    code = f"import sys; sys.path.insert(0, {str(toy.ROOT / 'scripts')!r}); import command; command.run({main})"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
