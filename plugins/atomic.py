@@ -1,5 +1,6 @@
 """Write files and folders atomically."""
 
+import errno
 import fcntl
 import os
 import re
@@ -146,6 +147,17 @@ def temporary_folder(path: str | Path) -> Iterator[Path]:
         if lock >= 0:
             os.close(lock)
         remove_empty(missing)
+
+
+def rename_new(part: Path, folder: Path) -> bool:
+    """Rename a folder; return False if the new name is taken, for example by another process meanwhile."""
+    try:
+        os.rename(part, folder)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise
+        return False
+    return True
 
 
 @contextmanager

@@ -175,6 +175,18 @@ def test_the_cause_of_a_failed_write_is_found_in_the_chain_and_survives_a_pickle
     assert error.reason == "full" and str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
+def test_a_new_folder_is_not_put_over_one_that_another_process_has_written(tmp_path):
+    for name in ("part", "full", "empty"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "full" / "theirs").touch()
+    (tmp_path / "file").touch()
+    assert not atomic.rename_new(tmp_path / "part", tmp_path / "full")
+    assert not atomic.rename_new(tmp_path / "part", tmp_path / "file")
+    assert atomic.rename_new(tmp_path / "part", tmp_path / "empty")
+    with pytest.raises(FileNotFoundError):
+        atomic.rename_new(tmp_path / "part", tmp_path / "new")
+
+
 def write_two(folder, content):
     files.write_text(folder / "a", content)
     files.write_text(folder / "figures" / "b", content)

@@ -83,6 +83,7 @@ def new_folder(output: str | Path, force: bool) -> Iterator[Path]:
     output = Path(os.path.realpath(output))  # what a link points at is replaced, and the link stays
     with temporary_folder(output) as temporary:
         yield temporary
+        check_output(output, force)  # again: another process may have written it
         _put_in_place(temporary, output)
 
 

@@ -4,13 +4,12 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from plugins.atomic import make_folder, temporary_folder
+from plugins.atomic import make_folder, rename_new, temporary_folder
 from plugins.data.mlm.corpus import Corpus, Settings, Survey, text_digest
 from plugins.data.mlm.encoding import BlockEncoder
 from plugins.data.mlm.folder import MANIFEST, check_output, folder_files, new_folder, raw_folder
@@ -139,8 +138,7 @@ class Shards:
                 path = shard_path(self.work, index)
                 with temporary_folder(path) as part:
                     encode_shard(part, self.corpus.work(self.survey, index), encoder.encode, encode)
-                    with suppress(FileExistsError):  # another process has written it
-                        part.rename(path)
+                    rename_new(part, path)  # unless another process has written it
 
     def begin(self, missing: Sequence[int]) -> None:
         """Survey the text and train the tokenizer where that is needed, or read what an earlier call found."""
@@ -155,8 +153,7 @@ class Shards:
                 _, lines = self.corpus.survey(part, wanted, sample=self.given is None)
                 if lines is not None:
                     (part / SENTENCEPIECE_FILE).write_bytes(self.trained(lines))
-                with suppress(FileExistsError):
-                    part.rename(folder)
+                rename_new(part, folder)
         self.survey = Survey(folder)
         if self.given is None:
             self.tokenizer = SentencePieceTokenizer.from_file(folder / SENTENCEPIECE_FILE)

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from plugins.atomic import temporary_folder
+from plugins.atomic import rename_new, temporary_folder
 from plugins.data.text import prose_sources
 from plugins.data.text.documents import embedded_corpus
 from plugins.data.text.prose import paragraphs, without_markup
+from plugins.errors import UserError
 
 FORMAT = 1  # version of the cached pairs; changing it invalidates the cache
 SPLITS = ("train", "valid", "test")
@@ -109,7 +110,7 @@ def make_folder(output: str | Path, pretraining: int) -> tuple[dict[str, int], i
         The number of records of each split, and of characters in ``pretrain.txt``.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it exists, or cannot be written.
     """
     output = Path(output)
     with temporary_folder(output) as part:
@@ -124,7 +125,8 @@ def make_folder(output: str | Path, pretraining: int) -> tuple[dict[str, int], i
             for document in embedded_corpus(pretraining, held_out_modules()):
                 size += file.write(document + "\n\n")
                 bar.update(len(document) + 2)
-        os.replace(part, output)
+        if not rename_new(part, output):
+            raise UserError(f"{output}: exists already; name a new folder")
     return counts, size
 
 

@@ -4,10 +4,9 @@ A folder has ``config.json``, weights in ``model.safetensors`` or ``pytorch_mode
 ``.index.json``, and the files of a tokenizer. Files are read as data: nothing in them can run code.
 """
 
+import errno
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +16,8 @@ import torch
 from torch import Tensor
 
 from plugins import checkpoints
-from plugins.errors import UserError
+from plugins.atomic import rename_new, temporary_folder
+from plugins.errors import UserError, shortened
 from plugins.files import read_json
 
 CONFIG = "config.json"
@@ -197,9 +197,7 @@ def write_folder(
     folder = Path(folder)
     if folder.exists() or folder.is_symlink():
         raise UserError(f"{folder}: exists already; name a new folder")
-    part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
-    try:
-        part.mkdir(parents=True)
+    with temporary_folder(folder) as part:
         for name, content in files.items():
             if not isinstance(content, bytes | str):
                 content = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -209,11 +207,8 @@ def write_folder(
         for file in part.rglob("*"):
             if file.is_file():
                 file.chmod(0o666 & ~umask())
-        os.rename(part, folder)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        if not rename_new(part, folder):
+            raise UserError(f"{folder}: exists already; name a new folder")
 
 
 def save_tensors(folder: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype | None, stem: str) -> None:
@@ -229,7 +224,12 @@ def save_tensors(folder: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype
         state, filename_pattern=f"{stem}{{suffix}}.safetensors", max_shard_size=SHARD_SIZE
     )
     for name, keys in split.filename_to_tensors.items():
-        save_file({key: state[key] for key in keys}, folder / name, {"format": "pt"})
+        try:
+            save_file({key: state[key] for key in keys}, folder / name, {"format": "pt"})
+        except Exception as error:  # not an OSError on a full disk
+            if type(error).__name__ != "SafetensorError":
+                raise
+            raise OSError(errno.EIO, shortened(str(error), 100)) from error
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         (folder / f"{stem}.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")

@@ -272,3 +272,11 @@ def test_a_file_is_no_folder_and_an_empty_folder_needs_no_force(tmp_path):
     (tmp_path / "file").touch()
     with toy.refused(tmp_path / "file", "-o"):
         mlm_folder.check_output(tmp_path / "file", force=True)
+
+
+def test_a_folder_that_another_process_has_written_meanwhile_is_kept(tmp_path):
+    with toy.refused(tmp_path / "data"), new_folder(tmp_path / "data", force=False) as folder:
+        (folder / "dict.txt").touch()
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "theirs").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["data", "theirs"]

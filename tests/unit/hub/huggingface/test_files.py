@@ -103,6 +103,28 @@ def test_nothing_is_overwritten(tmp_path, kind):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_folder_that_another_process_has_written_meanwhile_is_kept(tmp_path, monkeypatch):
+    def meanwhile(*arguments):
+        (tmp_path / "hf").mkdir()
+        (tmp_path / "hf" / "theirs").touch()
+
+    monkeypatch.setattr(files, "save_tensors", meanwhile)
+    with toy.refused(tmp_path / "hf", "exists"):
+        files.write_folder(tmp_path / "hf", {"a": "b"}, {})
+    assert [path.name for path in tmp_path.rglob("*")] == ["hf", "theirs"]
+
+
+def test_weights_that_do_not_fit_onto_the_disk_are_one_line(tmp_path, monkeypatch):
+    class SafetensorError(Exception):
+        """What the library raises, which is no OSError."""
+
+    error = SafetensorError("I/O error: No space left on device (os error 28)")
+    monkeypatch.setattr(files.safetensors(), "save_file", toy.raising(error))
+    with toy.refused(tmp_path / "hf", "No space left on device"):
+        files.write_folder(tmp_path / "hf", {}, {"a": torch.zeros(2)})
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
