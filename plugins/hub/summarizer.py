@@ -116,12 +116,16 @@ class Summarizer:
         return tuple(dict.fromkeys(tuple(encode(blank + word)) for blank in ("", " ")))
 
     def spelling(self, texts: Sequence[str]) -> Callable[[Sequence[int]], bool]:
-        """Return a function that decides whether the last of several tokens completes one of ``texts`` (in NFC)."""
+        """Return a function that decides whether the last of several tokens completes one of ``texts`` (in NFC).
+
+        Characters that are invisible inside a word do not hide one.
+        """
+        visible = [rouge.normalized(text) or text for text in texts]
         context = 4 * max(map(len, texts)) + 8  # a character is up to four tokens, one per byte
 
         def completes(tokens: Sequence[int]) -> bool:
             text = unicodedata.normalize("NFC", self.lm.decode(list(tokens[-context:])))
-            return any(forbidden in text for forbidden in texts)
+            return any(form in text for form in texts) or any(form in rouge.normalized(text) for form in visible)
 
         return completes
 
@@ -159,12 +163,14 @@ def forbidden_forms(force: Sequence[str], forbid: Sequence[str]) -> tuple[str, .
     """Return the forms of forbidden texts, as given and capitalized, in NFC.
 
     Raises:
-        UserError: an empty text, or a forced word that contains a forbidden text.
+        UserError: an empty text, or a forced word that contains a forbidden text, with or without characters that are
+            invisible inside a word.
     """
     forms = tuple(unicodedata.normalize("NFC", form) for text in forbid for form in (text, text.capitalize()))
     check(all(forms), "--forbid '': every summary contains the empty text; give a word")
     for word in force:
-        forbidden = next((form for form in forms if form in unicodedata.normalize("NFC", word)), None)
+        spellings = unicodedata.normalize("NFC", word), rouge.normalized(word)
+        forbidden = next((f for f in forms for text in spellings if (rouge.normalized(f) or f) in text), None)
         check(forbidden is None, f"--force {word} --forbid {forbidden}: the same text is forced and forbidden")
     return tuple(dict.fromkeys(forms))
 

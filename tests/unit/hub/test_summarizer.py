@@ -88,6 +88,15 @@ def test_a_character_of_several_bytes_is_forbidden_in_every_normal_form():
     assert summarizer.spelling(forms)(e_acute) and not summarizer.spelling(forms)([0xC3])
 
 
+@pytest.mark.parametrize("hidden", ["a\u00adb", "a\u200bb", "a\ufeffb"])
+def test_invisible_characters_do_not_hide_a_forbidden_text(hidden):
+    completes = Summarizer(lm_of_bytes(), "").spelling(["ab"])
+    assert completes(list(hidden.encode())) and not completes(list(hidden[:-1].encode()))
+    assert Summarizer(lm_of_bytes(), "").spelling(["\u200b"])(list("a\u200b".encode()))
+    with toy.refused("--force", "--forbid ab"):
+        forbidden_forms([hidden], ["ab"])
+
+
 def lm_of_bytes():
     symbols = sorted(bytes_to_unicode().items())
     dictionary = TokenDictionary(ByteLevelBPE({char: byte for byte, char in symbols} | {"<|endoftext|>": 256}, []))
