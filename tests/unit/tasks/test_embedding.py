@@ -1,5 +1,7 @@
 """The task ``embedding``: every loss on its rows, every model, errors, and reloading."""
 
+from types import SimpleNamespace
+
 import embedding_runs as runs
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from fairseq import tasks
 
 import plugins
 from plugins.criterions import metric_learning
-from plugins.data.embedding import vectors
+from plugins.data.embedding import specs, vectors
 from plugins.data.embedding.losses import LOSSES
+from plugins.tasks import embedding as task_module
 
 
 @pytest.fixture(scope="module")
@@ -249,3 +252,102 @@ def test_a_causal_model_has_no_bos_pooling(tmp_path):
     source = toy.save_char_lm(toy.make_char_lm(), tmp_path / "char.pt")
     with toy.refused("char.pt", "'bos'"):
         plugins.hub.Embedder.from_pretrained(source, pooling="bos")
+
+
+# Options and parts, without a run
+
+SPECS = {
+    "labeled texts": specs.RowSpec("t", {}, ("a",), "c"), "pairs": specs.RowSpec("t", {}, ("a", "b")),
+    "texts": specs.RowSpec("t", {}, ("a",)), "triplets with margins": specs.RowSpec("t", {}, ("a", "b", "c"), "m"),
+    "labeled pairs": specs.RowSpec("t", {}, ("a", "b"), "c", ("x", "y", "z")),
+    "scored pairs": specs.RowSpec("t", {}, ("a", "b"), "s", (), (1.0, 5.0)),
+}  # fmt: skip
+
+
+def options(**given):
+    return SimpleNamespace(**{"classes_per_batch": None, "rows_per_class": None, "teacher": None, "passage_words": 32,
+                              "deletion": 0.6, "glue_task": None, "spec": None, "data": "nowhere"} | given)  # fmt: skip
+
+
+@pytest.mark.parametrize("loss, kind, given, named", [
+    ("mse", "labeled texts", {"teacher": "v", "classes_per_batch": 2}, "--classes-per-batch"),
+    ("triplet", "pairs", {"rows_per_class": 2}, "--rows-per-class"),
+    ("batch_hard", "labeled texts", {"teacher": "v.npz"}, "--teacher v.npz"),
+    ("mse", "texts", {}, "--teacher"), ("margin_mse", "labeled texts", {}, "--teacher"),
+    ("batch_hard", "labeled texts", {"passage_words": 0}, "--passage-words 0"),
+    ("denoising", "texts", {"deletion": 1.0}, "--deletion 1.0"),
+    ("denoising", "texts", {"deletion": -0.1}, "--deletion -0.1"),
+])  # fmt: skip
+def test_options_that_the_loss_does_not_take_are_named(loss, kind, given, named):
+    with toy.refused(named):
+        task_module.check(options(**given), loss, LOSSES[loss], SPECS[kind])
+
+
+@pytest.mark.parametrize("loss, kind, given", [
+    ("batch_hard", "labeled texts", {"classes_per_batch": 2}), ("batch_hard", "labeled texts", {"rows_per_class": 2}),
+    ("margin_mse", "triplets with margins", {}), ("mse", "texts", {"teacher": "v"}),
+    ("denoising", "texts", {"deletion": 0.0}), ("batch_hard", "labeled texts", {"passage_words": 1}),
+])  # fmt: skip
+def test_options_that_the_loss_takes_are_accepted(loss, kind, given):
+    task_module.check(options(**given), loss, LOSSES[loss], SPECS[kind])
+
+
+@pytest.mark.parametrize("rows, workers, wrapper, refused", [
+    (4, 2, "pytorch_ddp", True), (4, 2, "legacy_ddp", False), (4, 2, "no_c10d", False), (4, 1, "pytorch_ddp", False),
+    (0, 2, "pytorch_ddp", False),
+])  # fmt: skip
+def test_slices_need_a_wrapper_that_expects_several_passes(rows, workers, wrapper, refused):
+    run = SimpleNamespace(distributed_training=SimpleNamespace(distributed_world_size=workers, ddp_backend=wrapper))
+    if refused:
+        with toy.refused("--grad-cache-rows", "--ddp-backend legacy_ddp"):
+            task_module.check_grad_cache(run, {"grad_cache_rows": rows})
+    else:
+        task_module.check_grad_cache(run, {"grad_cache_rows": rows})
+
+
+def test_rows_are_described_by_one_option_or_are_a_folder_of_texts(tmp_path):
+    with toy.refused("--glue-task", "--spec"):
+        task_module.choose_spec(options(glue_task="RTE", spec="x.yaml"))
+    assert task_module.choose_spec(options(glue_task="RTE")).name == "RTE"
+    with toy.refused(tmp_path, "--spec"):
+        task_module.choose_spec(options(data=str(tmp_path)))
+    (tmp_path / "a.txt").touch()
+    assert task_module.choose_spec(options(data=str(tmp_path))) == specs.of_folder()
+
+
+@pytest.mark.parametrize("loss, kind, classes, decoder", [
+    ("softmax", "labeled pairs", 3, 0), ("softmax", "labeled texts", 2, 0), ("denoising", "texts", 0, 50),
+    ("contrastive", "labeled pairs", 0, 0),
+])  # fmt: skip
+def test_the_head_has_what_the_loss_needs(loss, kind, classes, decoder):
+    task, seen = object.__new__(task_module.EmbeddingTask), []
+    task.loss, task.spec, task.longest = loss, SPECS[kind], 50
+    task.cfg = SimpleNamespace(pooling="max", normalize=True)
+    task.add_head(SimpleNamespace(register_embedding_head=lambda *given: seen.append(given)))
+    assert seen == [("max", True, classes, decoder)]
+    assert task.settings() == {"pooling": "max", "normalize": True, "rows": SPECS[kind].plain(), "loss": loss}
+    task.spec = None
+    assert task.settings() == {"pooling": "max", "normalize": True}
+
+
+@pytest.mark.parametrize("split, loss, kind, expected", [
+    ("train", "batch_hard", "labeled texts", {"shuffle": True, "classes": (2, None), "deletion": 0.0}),
+    ("valid", "batch_hard", "labeled texts", {"shuffle": False, "classes": None, "deletion": 0.0}),
+    ("train", "denoising", "texts", {"shuffle": True, "classes": None, "deletion": 0.6}),
+    ("train", "cosent", "scored pairs", {"shuffle": True, "classes": None, "deletion": 0.0}),
+])  # fmt: skip
+def test_a_split_is_loaded_with_the_options(monkeypatch, split, loss, kind, expected):
+    seen = []
+    labels = np.array([1.0, 5.0, 2.0])
+    found = task_module.rows.Rows([["x", "y", "z"]], labels, [], ["1", "2", "3"], 7)
+    monkeypatch.setattr(task_module.rows, "load", lambda *given: seen.append(given) or found)
+    monkeypatch.setattr(task_module, "EmbeddingRows", lambda *given, **more: (given, more))
+    monkeypatch.setattr(task_module.vectors, "match", lambda path, texts: (path, texts))
+    task = object.__new__(task_module.EmbeddingTask)
+    task.loss, task.spec, task.longest, task.encoder, task.datasets = loss, SPECS[kind], 50, "encoder", {}
+    task.cfg = options(classes_per_batch=2, teacher="v.npz", skip_bad_rows=True)
+    (read, encoder, longest), more = task.load_dataset(split)
+    assert seen == [("nowhere", SPECS[kind], split, 32, True)]
+    assert (encoder, longest, more.pop("teacher")) == ("encoder", 50, ("v.npz", ["x", "y", "z"]))
+    assert more == expected | {"name": f"nowhere ({split})"}
+    assert read.labels.tolist() == ([0, 1, 0.25] if kind == "scored pairs" else [1, 5, 2]) and read.skipped == 7

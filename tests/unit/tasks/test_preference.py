@@ -2,14 +2,18 @@
 
 import json
 import random
+from types import SimpleNamespace
 
 import embedding_runs as runs
 import numpy as np
 import pytest
 import torch
 import toy
+from fairseq.tasks.fairseq_task import StatefulContainer
 
 import plugins
+from plugins.data.preference.rows import Preferences
+from plugins.tasks import preference as task_module
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +156,94 @@ def test_options_that_contradict_are_named(tmp_path, base, options, named):
 def test_comparisons_do_not_serve_the_other_objectives(tmp_path, base):
     with toy.refused("--objective pointwise"):
         runs.one_batch(arguments(write_pairs(tmp_path / "data"), tmp_path / "run", base, "--objective", "pointwise"))
+
+
+# Options and rows, without a run
+
+
+def options(**given):
+    return SimpleNamespace(**{"min_gap": 0.5, "pairs_per_text": 4, "list_size": 8, "valid_fraction": 0.1, "seed": 3,
+                              "head_dropout": 0.0, "data": "nowhere", "objective": "pairwise", "pooling": "mean",
+                              "learn_flip_rate": False} | given)  # fmt: skip
+
+
+@pytest.mark.parametrize("given", [
+    {"min_gap": -0.1}, {"pairs_per_text": 0}, {"list_size": 1}, {"valid_fraction": 0.0}, {"valid_fraction": 1.0},
+    {"head_dropout": -0.1}, {"head_dropout": 1.0},
+])  # fmt: skip
+def test_values_out_of_range_are_named(given):
+    [(name, value)] = given.items()
+    with toy.refused(f"--{name.replace('_', '-')} {value}"):
+        task_module.check(options(**given))
+    task_module.check(options(min_gap=0.0, pairs_per_text=1, list_size=2, head_dropout=0.5))
+
+
+def loaded(monkeypatch, found, split, validated=None, **given):
+    """Load a split of these rows; return the task and what the dataset was made of."""
+    made = []
+
+    def dataset(found, *more, **options):
+        made.append((found, more, options))
+        return SimpleNamespace(found=found)
+
+    monkeypatch.setattr(task_module.rows, "load", lambda *given: found)
+    monkeypatch.setattr(task_module, "PreferenceRows", dataset)
+    task = object.__new__(task_module.PreferenceTask)
+    task.cfg, task.encoder, task.longest, task.datasets = options(**given), "encoder", 40, dict(validated or {})
+    task.rated, task.has_ties, task.scale, task.state = False, False, (0.0, 1.0), StatefulContainer()
+    task.load_dataset(split)
+    return task, made[0]
+
+
+def preferences(scores=None, outcomes=(0, 1)):
+    pairs = np.zeros((0, 2), int) if scores else np.array([[0, 1], [2, 0]])
+    outcomes = np.array([] if scores else outcomes, int)
+    ones = np.ones(len(outcomes))
+    return Preferences(list("abc"), pairs, outcomes, 0 * ones, ones, None if scores is None else np.array(scores))
+
+
+@pytest.mark.parametrize("objective, split, made", [
+    ("pairwise", "train", "pairwise"), ("pairwise", "valid", "pointwise"), ("pointwise", "valid", "pointwise"),
+    ("listwise", "train", "listwise"), ("listwise", "valid", "listwise"),
+])  # fmt: skip
+def test_ratings_are_compared_in_training_and_validated_one_by_one(monkeypatch, objective, split, made):
+    task, (found, more, rest) = loaded(monkeypatch, preferences([1.0, 2.0, 6.0]), split, objective=objective)
+    assert more == ("encoder", 40, made, 8) and rest == {"shuffle": split == "train"} and task.rated
+    assert len(found.pairs) == (3 if (objective, split) == ("pairwise", "train") else 0)
+    if split == "train":
+        assert task.scale == (3.0, pytest.approx(2.160247)) and task.state_dict()["preference"]["scale"][0] == 3.0
+        assert task.standardized(torch.tensor([3.0, 5.160247])).tolist() == pytest.approx([0, 1], abs=1e-5)
+    else:
+        assert task.scale == (0.0, 1.0)
+
+
+def test_equal_ratings_have_a_deviation_of_one(monkeypatch):
+    task, _ = loaded(monkeypatch, preferences([2.0, 2.0, 2.0]), "train", objective="pointwise")
+    assert task.scale == (2.0, 1.0)
+
+
+@pytest.mark.parametrize("outcomes, ties", [((0, 1), False), ((0, 2), True)])
+def test_ties_of_any_split_are_noted(monkeypatch, outcomes, ties):
+    task, (_, more, _) = loaded(monkeypatch, preferences(outcomes=outcomes), "train")
+    assert task.has_ties is ties and not task.rated and more[2] == "pairwise"
+    task.has_ties = True
+    task.load_dataset("valid")
+    assert task.has_ties is True
+
+
+def test_texts_of_both_splits_are_counted_in_a_warning(monkeypatch, caplog):
+    other = SimpleNamespace(found=preferences())
+    loaded(monkeypatch, preferences(), "train", {"valid": other})
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert record.args == ("nowhere", 3)
+    caplog.clear()
+    loaded(monkeypatch, preferences(), "valid", {"train": other})
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize("learned, rate", [(True, 0.1), (False, 0.0)])
+def test_the_head_has_the_options(learned, rate):
+    task, seen = object.__new__(task_module.PreferenceTask), []
+    task.cfg = options(pooling="max", head_dropout=0.25, learn_flip_rate=learned)
+    task.add_head(SimpleNamespace(register_score_head=lambda *given: seen.append(given)))
+    assert seen == [("max", 0.25, rate)]
