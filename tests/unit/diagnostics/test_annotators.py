@@ -87,7 +87,9 @@ def test_bad_votes_are_named(votes, named):
         annotators.vote_counts(*map(np.array, votes), (2, 1, 2))
 
 
-@pytest.mark.parametrize("counts", [np.ones((2, 2)), np.zeros((1, 1, 2)), -np.ones((1, 1, 2)), [[[np.nan, 1]]]])
+@pytest.mark.parametrize(
+    "counts", [np.ones((2, 2)), np.zeros((1, 1, 2)), -np.ones((1, 1, 2)), [[[np.nan, 1]]], np.zeros((0, 2, 2))]
+)
 def test_bad_counts_are_refused(counts):
     with toy.refused("counts"):
         annotators.dawid_skene(counts)

@@ -106,6 +106,7 @@ def test_rows_of_dynamics_that_contradict_are_named(tmp_path, epoch, changed, na
         ({"probs": np.full((2, 2), 0.5), "labels": np.zeros(2), "classes": np.array(["a"])}, "classes"),
         ({"probs": np.full((2, 2), 0.5), "labels": np.zeros(2), "classes": np.array(["a", "a"])}, "classes"),
         ({"probs": np.full((2, 2), 0.5), "labels": np.array(["a", "b"])}, "classes"),
+        ({"probs": np.full((2, 2), 0.5), "labels": np.array(["0", "1"])}, "classes"),
         ({"probs": np.full((2, 2), 0.5), "labels": np.array(["a", "c"]), "classes": np.array(["a", "b"])}, "'c'"),
         ({"probs": np.full((2, 2), 0.5), "labels": np.zeros(2), "folds": np.array(["x", "y"])}, "folds"),
         ({"probs": np.full((2, 2), 0.5), "labels": np.zeros(2), "folds": np.zeros(2)}, "folds"),

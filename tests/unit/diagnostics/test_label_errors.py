@@ -121,3 +121,30 @@ def test_a_table_that_does_not_fit_the_predictions_is_refused(tmp_path, change, 
 def test_a_folder_without_predictions_is_named(tmp_path):
     with toy.refused("probabilities.npz", "diagnose.py"):
         label_errors.load(tmp_path)
+
+
+def test_tables_are_strict_csv_with_the_needed_columns(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('a,b\n"x, ""y""",1\n')
+    assert label_errors.read_table(path, ("b",)) == {"a": ['x, "y"'], "b": ["1"]}
+    with toy.refused("t.csv:1", "idx, label"):
+        label_errors.read_table(path)
+    for content in ('a,b\n"x"y,1\n', "", "a,b\n1\n"):
+        path.write_text(content)
+        with toy.refused("t.csv"):
+            label_errors.read_table(path, ("b",))
+
+
+def test_neighbors_of_many_rows_are_found_in_blocks():
+    texts = [f"left{i // 2} right{i // 2}" for i in range(600)]
+    found = label_errors.neighbors(texts, np.arange(599, -1, -1), 1)
+    assert found[:, 0].tolist() == [i ^ 1 for i in range(599, -1, -1)]
+
+
+def test_a_diagnosis_without_texts_and_of_pairs(tmp_path):
+    labels = np.arange(12) % 3
+    d = diagnosis.diagnose(np.random.default_rng(0).normal(size=(1, 12, 3)), labels, CLASSES, np.arange(12) % 2)
+    for texts in ([], [["x"] * 12, [f"y{i}" for i in range(12)]]):
+        table = diagnosis_report.columns(d, texts, [str(i) for i in range(12)])
+        diagnosis_report.write(tmp_path, d, table, diagnosis_report.summarized(d, resamples=10))
+        assert label_errors.load(tmp_path).texts == (texts or [[""] * 12])

@@ -230,3 +230,9 @@ def test_judgments_of_another_type_are_refused(tmp_path, change):
 def test_judgments_are_read_with_their_lines(tmp_path):
     [one] = write_review(tmp_path, judgment(3, ["x", "y"], "a", "b"))
     assert one == mending.Judgment(3, ("x", "y"), "a", "b", 1)
+
+
+def test_rows_with_an_empty_text_are_rows(tmp_path):
+    for name, content in (("a.csv", "text,label\n,pos\n\nx,neg\n"), ("a.tsv", "text\tlabel\n\tpos\n\nx\tneg\n")):
+        (tmp_path / name).write_text(content)
+        assert [cell.texts for cell in mending.cells(tmp_path / name, ["text"], "label")] == [("",), ("x",)]

@@ -65,3 +65,20 @@ def test_a_page_without_rows_is_refused():
 def test_numbers_that_json_lacks_are_refused(value):
     with pytest.raises(ValueError):
         review_page.embed([value])
+
+
+def test_a_row_lists_at_most_five_twins_and_the_page_as_many_rows_as_asked():
+    texts = ["the same text"] * 8
+    log_p = np.log(np.full((8, 2), 0.5))
+    given = label_errors.Listed([texts, ["b"] * 8], list("abcdefgh"), np.array([0, 1] * 4), ["no", "yes"], log_p,
+                                np.zeros(8), np.arange(8.0), np.zeros(8, bool), np.zeros(8, int))  # fmt: skip
+    found = review_page.content(given, "T", 7, {})
+    assert found["twins"][0] == [1, 2, 3, 4, 5] and found["twins"][6] == [0, 1, 2, 3, 4] and len(found["twins"]) == 7
+    assert found["count"] == 7 and len(found["near"]) == 7 and found["texts"][0] == ["the same text", "b"]
+    assert (found["every"], found["few"], found["recent"], len(found["table"])) == (20, 0.1, 40, 41)
+    assert len(found["mean"]) == len(found["precision"]) == 4 + 2 + 4 + 1 and found["classes"] == ["no", "yes"]
+
+
+def test_numbers_are_rounded_and_text_is_not_escaped_twice():
+    data = json.loads(review_page.embed({"é": "a & b"}))
+    assert data == {"é": "a & b"} and "é" in review_page.embed({"é": 1}) and " " not in review_page.embed({"a": [1, 2]})
