@@ -250,3 +250,16 @@ def test_a_member_that_is_missing_is_the_file_that_is_named(tmp_path):
     with toy.refused(tmp_path / "other.txt", tmp_path / "x.pt"):
         with reading.named_errors(tmp_path / "x.pt"):
             (tmp_path / "other.txt").read_text()
+
+
+def test_members_that_claim_more_than_the_file_has_are_refused(tmp_path):
+    """A member that is listed twice, so that both read the same bytes of the file."""
+    path = tmp_path / "twice.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("data", bytes(1000))
+        archive.filelist.append(archive.filelist[0])
+    with toy.refused("twice.pt"):
+        reading.check_archive(str(path))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("data", bytes(1000))
+    reading.check_archive(str(path))

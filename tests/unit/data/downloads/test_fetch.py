@@ -1,5 +1,6 @@
 """Downloads, from a server on this machine in place of the network."""
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -10,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 import toy
 
 from plugins.data.downloads import datasets, fetch
@@ -319,3 +321,26 @@ def test_a_folder_that_cannot_be_written_is_named_with_its_flag(tmp_path, monkey
     monkeypatch.setattr(fetch, "fetch", fails)
     with toy.refused(tmp_path / "new" / "text8", "the reason", "-o"):
         fetch.get("text8", tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("kept", "announced", "sent", "broken"),
+    [
+        (b"", "10", b"abcd", True), (b"abc", "7", b"defghij", False), (b"abc", "7", b"defghi", True),
+        (b"", None, b"ab", False), (b"", "4", b"abcd", False),
+    ],
+)  # fmt: skip
+def test_a_download_that_ends_early_is_an_error_and_its_part_is_kept(tmp_path, kept, announced, sent, broken):
+    part = tmp_path / "text.part"
+    part.write_bytes(kept)
+
+    class Response:
+        headers = {} if announced is None else {"Content-Length": announced}
+
+        def iter_content(self, size):
+            yield from (sent[:2], sent[2:])
+
+    loader = fetch.ResumingDownloader(part, resume=True)
+    with pytest.raises(requests.ConnectionError) if broken else contextlib.nullcontext():
+        loader._receive(Response(), len(kept))
+    assert part.read_bytes() == kept + sent
