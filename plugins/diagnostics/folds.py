@@ -6,7 +6,7 @@ from plugins.errors import check
 
 
 def stratified(
-    labels: np.ndarray, folds: int, groups: np.ndarray | None = None, seed: int = 0, *, source: str = "--folds"
+    labels: np.ndarray, folds: int, groups: np.ndarray | None = None, seed: int = 0, *, source: str | None = None
 ) -> np.ndarray:
     """Return the fold of each row, (n,) int16 from 0 to ``folds`` - 1.
 
@@ -18,7 +18,7 @@ def stratified(
         folds: number of folds, at least 2.
         groups: (n,) group ids; a group is assigned to one fold. None: each row is its own group.
         seed: random seed of the shuffling.
-        source: what determines the number of folds, for error messages.
+        source: what determines the number of folds, for error messages; None: ``--folds``.
 
     Raises:
         UserError: there are fewer groups than folds, or shapes differ.
@@ -31,6 +31,7 @@ def stratified(
     _, members = np.unique(groups, return_inverse=True)
     codes = np.unique(labels, return_inverse=True)[1]
     count, kinds = members.max() + 1, codes.max() + 1
+    source = source or f"--folds {folds}"
     check(
         2 <= folds <= count,
         f"{source}: {folds} folds; at least 2, and at most as many as groups of duplicates, {count}",

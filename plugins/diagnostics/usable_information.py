@@ -126,10 +126,35 @@ def temperature_and_bias(logits: np.ndarray, labels: np.ndarray) -> tuple[float,
     return float(1 / found[0]), found[1:] - found[1:].mean()
 
 
+def _succession_temperature(logits: np.ndarray, coldest: float = COLDEST) -> float:
+    """Return the T at which the mean probability of the predictions is (n + 1) / (n + 2), at least ``coldest``.
+
+    By Laplace's rule of succession that is the probability of another correct prediction after n correct ones.
+
+    Args:
+        logits: (n, K).
+        coldest: a temperature at which the mean is evaluated first.
+    """
+    limit = (len(logits) + 1) / (len(logits) + 2)
+
+    def excess(inverse: float) -> float:
+        return float(np.exp(log_softmax(logits * inverse, axis=-1).max(-1)).mean() - limit)
+
+    if excess(1 / coldest) <= 0:
+        return coldest
+    if excess(1 / HOTTEST) >= 0:
+        return HOTTEST
+    return 1 / brentq(excess, 1 / HOTTEST, 1 / coldest, xtol=1e-9)
+
+
 def calibrated(
     logits: np.ndarray, labels: np.ndarray, folds: np.ndarray, bias: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Divide the logits of each fold by the temperature fitted to the other folds.
+
+    If the other folds have no errors, their best temperature is 0, and an error of this fold costs any number of bits.
+    So the temperature is at least the one at which the mean probability of the predictions is (m + 1) / (m + 2) for the
+    m rows of the other folds, by the rule of succession.
 
     Args:
         logits: (n, K) out-of-fold logits.
@@ -149,6 +174,7 @@ def calibrated(
         others = folds != name if len(names) > 1 else np.ones(len(folds), bool)
         fit = temperature_and_bias if bias else lambda z, y: (temperature(z, y), 0.0)
         divisor, added = fit(logits[others], labels[others])
+        divisor = max(divisor, _succession_temperature(logits[others], divisor))
         found.append(divisor)
         scaled[folds == name] = scaled[folds == name] / divisor + added
     return scaled, np.array(found)

@@ -340,8 +340,10 @@ def test_epochs_are_numbered_and_have_the_accuracy_and_the_values_of_each_seed()
     assert first["V"] == pytest.approx(without - 1) == first["V_calibrated"]
     bits = np.log2(1 + np.exp([-4.0, 4.0]))
     assert second["V_by_seed"] == pytest.approx(without - bits) and second["V"] == pytest.approx(without - bits.mean())
-    assert second["temperature"] == pytest.approx((0.01 + 100) / 2)
-    assert second["V_calibrated_by_seed"] == pytest.approx([without, without - np.log2(1 + np.exp(0.04))])
+    assert second["temperature"] == pytest.approx((4 / np.log(11) + 100) / 2)
+    assert second["V_calibrated_by_seed"] == pytest.approx(
+        [without - np.log2(12 / 11), without - np.log2(1 + np.exp(0.04))]
+    )
     found = diagnosis.by_epoch(epochs[:1], labels, np.zeros(20, int))[0]["V"]
     assert found == pytest.approx(0.75 * np.log2(21 / 15.5) + 0.25 * np.log2(21 / 5.5) - 1), "the prior of the labels"
 

@@ -109,6 +109,18 @@ def test_temperature_of_a_fold_does_not_see_its_own_rows():
     np.testing.assert_allclose(scaled[folds == 0], logits[folds == 0] / temperatures[0])
 
 
+def test_an_error_in_one_fold_does_not_cost_more_than_before_the_calibration():
+    """The other folds have no errors: n correct rows leave another error a probability of 1 / (n + 2)."""
+    labels, folds = np.arange(81) % 2, np.arange(81) // 2 % 3
+    logits = 6.0 * np.eye(2)[labels]
+    logits[0] = logits[0][::-1]
+    scaled, temperatures = usable_information.calibrated(logits, labels, folds)
+    raw, better = (usable_information.pvi(z, labels, np.array([-1.0, -1.0])) for z in (logits, scaled))
+    assert temperatures[0] == pytest.approx(6 / np.log(np.sum(folds != 0) + 1))
+    assert better[0] == pytest.approx(1 - np.log2(np.sum(folds != 0) + 2)) and better[0] > raw[0]
+    assert better.mean() > raw.mean()
+
+
 def test_perfect_logits_stop_at_the_coldest_temperature():
     assert usable_information.temperature(np.array([[9.0, 0], [0, 9]]), [0, 1]) == 0.01
     assert usable_information.temperature(np.array([[9.0, 0], [0, 9]]), [1, 0]) == 100
