@@ -20,7 +20,7 @@ case "$*" in
     *sysconfig*) echo "$FAKE_INCLUDE" ;;
     *"pip install"*)
         echo "$*" >>pip-calls
-        echo "$PIP_USER,$PIP_TARGET,$PYTHONPATH,$CUDA_HOME,$CUDA_PATH" >>pip-settings ;;
+        echo "$PIP_USER,$PIP_TARGET$PIP_PREFIX$PIP_ROOT,$PYTHONPATH$PYTHONHOME,$CUDA_HOME$CUDA_PATH" >>pip-settings ;;
 esac
 """
 
@@ -161,11 +161,12 @@ def test_a_python_beyond_the_newest_is_refused(project):
 
 
 def test_settings_of_clusters_and_conda_do_not_reach_pip(project):
-    settings = {"PIP_USER": "1", "PIP_TARGET": "/elsewhere", "PYTHONPATH": "/elsewhere", "CUDA_HOME": "/usr/local/cuda",
+    settings = {"PIP_USER": "1", "PIP_TARGET": "/elsewhere", "PIP_PREFIX": "/elsewhere", "PIP_ROOT": "/elsewhere",
+                "PYTHONPATH": "/elsewhere", "PYTHONHOME": "/elsewhere", "CUDA_HOME": "/usr/local/cuda",
                 "CUDA_PATH": "/usr/local/cuda", "CONDA_PREFIX": "/opt/conda"}  # fmt: skip
     done = project.make_install(**settings)
     assert done.returncode == 0, done.stderr
-    assert set((project.root / "pip-settings").read_text().split()) == {"0,,,,"}
+    assert set((project.root / "pip-settings").read_text().split()) == {"0,,,"}
 
 
 # ---- done, and done only once -------------------------------------------------------------------
