@@ -200,3 +200,48 @@ def test_gelu_makes_no_float32_copy_of_half_precision_inputs(name):
     with torch.profiler.profile() as profile:
         architecture.activation(name)(x)
     assert {event.key for event in profile.key_averages()} == {"aten::gelu"}
+
+
+@pytest.mark.parametrize("options, named", [
+    ({"positions": "alibi"}, None), ({"positions": "alibi_symmetric"}, None),
+    ({"positions": "alibi", "alibi_bos": "zero"}, None), ({"positions": "rotary"}, "--positions alibi"),
+    ({"positions": "alibi", "alibi_bos": "learned"}, "--alibi-bos learned"),
+    ({"positions": "alibi", "attention_dropout": 0.1}, "--attention-dropout 0"),
+])  # fmt: skip
+def test_the_kernel_of_flex_attention_computes_alibi_without_dropout(options, named):
+    given = {"attn_implementation": "flex_attention", "attention_dropout": 0.0} | options
+    resolved(**given | {"attn_implementation": "sdpa"})
+    if named is None:
+        assert str(resolved(**given).attn_implementation) == "flex_attention"
+    else:
+        with toy.refused("--attn-implementation flex_attention", named):
+            resolved(**given)
+
+
+@pytest.mark.parametrize("name, value", [
+    ("encoder_layerdrop", 0.1), ("offload_activations", True), ("quant_noise_pq", 0.1), ("shard", True),
+])  # fmt: skip
+@pytest.mark.parametrize("flag", ["compile", "compile_encoder"])
+def test_layers_that_are_compiled_are_one_graph(flag, name, value):
+    with toy.refused(f"--{flag.replace('_', '-')}", f"--{name.replace('_', '-')}"):
+        resolved(**{flag: True, name: value})
+    resolved(**{flag: True})
+    resolved(**{name: value})
+
+
+@pytest.mark.parametrize("multiple, allowed", [(0, False), (1, True), (1024, True), (1025, False)])
+def test_a_vocabulary_is_a_multiple_of_1_to_1024(multiple, allowed):
+    if allowed:
+        resolved(vocab_multiple=multiple)
+    else:
+        with toy.refused(f"--vocab-multiple {multiple}"):
+            resolved(vocab_multiple=multiple)
+
+
+@pytest.mark.parametrize("share, allowed", [(0.0, True), (0.99, True), (1.0, False), (-0.1, False)])
+def test_the_share_that_a_model_masks_is_below_1(share, allowed):
+    if allowed:
+        resolved(self_mask_prob=share)
+    else:
+        with toy.refused(f"--self-mask-prob {share}"):
+            resolved(self_mask_prob=share)

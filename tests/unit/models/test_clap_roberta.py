@@ -402,3 +402,9 @@ def test_fillers_need_a_dictionary_of_this_package():
     assert len(dictionary) == 4
     with toy.refused("--vocab-multiple 8", "clap_masked_lm"):
         pad(dictionary, 8)
+
+
+def test_noise_of_quantization_adds_only_a_matrix(task):
+    encoder = toy.make_model(task, quant_noise_pq=0.5, quant_noise_pq_block_size=4).encoder.sentence_encoder
+    assert [name for name, _ in encoder.quant_noise.named_parameters()] == ["weight"]
+    assert encoder.quant_noise.weight.shape == (32, 32)

@@ -251,3 +251,24 @@ def test_a_folder_with_too_little_is_refused(tmp_path, files, named):
         (tmp_path / f"{name}.txt").write_text(text)
     with toy.refused(named):
         rows.load(str(tmp_path), specs.of_folder(), "train")
+
+
+def test_passages_have_the_class_of_their_file_and_their_place_in_it(tmp_path):
+    for name in ("poem", "recipe"):
+        (tmp_path / f"{name}.txt").write_text(" ".join(f"{name}{i}" for i in range(85)))
+    train, valid = (rows.read_folder(str(tmp_path), split, words=4) for split in ("train", "valid"))
+    assert train.labels.tolist() == [0] * 19 + [1] * 19 and valid.labels.tolist() == [0, 0, 1, 1]
+    assert train.labels.dtype == np.int64 and train.names == valid.names == ["poem", "recipe"]
+    assert train.index[:2] == ["poem:0", "poem:1"] and train.index[-1] == "recipe:18"
+    assert train.texts[0][19] == "recipe0 recipe1 recipe2 recipe3" and train.skipped == 0
+
+
+def test_only_the_rows_of_a_folder_of_texts_have_no_files(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text("x " * 900)
+    assert len(rows.load(str(tmp_path), specs.of_folder(), "valid")) == 4
+    with toy.refused("'train'"):
+        rows.load(str(tmp_path), specs.RowSpec("t", {}, ("text",), "class"), "train")
+    (tmp_path / "t.tsv").write_text("text\tclass\nx\ty\n")
+    named = specs.RowSpec(specs.FOLDER, {"train": "t.tsv"}, ("text",), "class")
+    assert rows.load(str(tmp_path), named, "train").texts == [["x"]]

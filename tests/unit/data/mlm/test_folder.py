@@ -261,9 +261,10 @@ def test_the_files_that_a_folder_may_have():
 def test_force_knows_the_files_of_data_folders(tmp_path, name, foreign):
     (tmp_path / name).touch()
     if not foreign:
-        return mlm_folder.check_output(tmp_path, force=True)
-    with toy.refused(name):
         mlm_folder.check_output(tmp_path, force=True)
+    else:
+        with toy.refused(name):
+            mlm_folder.check_output(tmp_path, force=True)
 
 
 def test_a_file_is_no_folder_and_an_empty_folder_needs_no_force(tmp_path):

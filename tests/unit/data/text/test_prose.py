@@ -80,3 +80,22 @@ def test_a_literal_block_ends_where_the_indentation_does():
 @pytest.mark.parametrize("mark", [">>> ", ".. ", ":param x: ", "@", "===", "|||", "$ ", "% ", "In ["])
 def test_lines_that_begin_like_code_are_dropped_and_end_a_paragraph(mark):
     assert list(paragraphs(f"{SENTENCE}\n{mark}{SENTENCE}\n{SENTENCE}")) == [SENTENCE, SENTENCE]
+
+
+@pytest.mark.parametrize(("line", "kept"), [
+    ("A river is as wide as the sea in the north of the land.", True),  # its second character is no letter
+    ("2nd rivers are as wide as the sea in the north of the land.", False),
+    ("'A river is as wide as the sea in the north of the land.'", True),
+    ("-A river is as wide as the sea in the north of the land.", False),
+    ("the " * 3 + "alpha bravo delta gamma omega sigma kappa " * 2 + "alpha bravo delta.", True),  # 3 of 20 words
+    ("the " * 2 + "alpha bravo delta gamma omega sigma kappa " * 2 + "alpha bravo delta gamma.", False),  # 2 of 20
+])  # fmt: skip
+def test_a_sentence_begins_with_a_letter_and_has_a_share_of_function_words(line, kept):
+    assert list(paragraphs(line)) == ([line] if kept else [])
+
+
+@pytest.mark.parametrize(("marks", "kept"), [(11, True), (12, False)])
+def test_at_least_88_of_100_characters_are_letters_or_blanks(marks, kept):
+    words = "the river of the valley is as wide as the sea in the north of the land it is in "
+    line = (words + "x" * 100)[: 99 - marks] + "-" * marks + "."
+    assert len(line) == 100 and list(paragraphs(line)) == ([line] if kept else [])
