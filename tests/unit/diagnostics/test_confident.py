@@ -190,3 +190,8 @@ def test_equal_to_cleanlab(probabilities, labels):
     for method in confident.METHODS[:2]:
         expected = rank.get_label_quality_scores(y, p, method=method, adjust_pred_probs=True)
         np.testing.assert_allclose(confident.scores(p, y, method, adjust=True), expected, atol=1e-9)
+
+
+def test_rounding_keeps_the_sums_of_rows_and_moves_the_entries_with_the_largest_error():
+    exact = np.array([[0.4, 0.3, 0.3, 0, 0], [1.7, 1.6, 0.7, 0, 0], [0.45, 0.45, 0.4, 0.4, 0.3], [2, 0, 1, 0, 0]])
+    assert confident._rounded(exact).tolist() == [[1, 0, 0, 0, 0], [2, 1, 1, 0, 0], [1, 1, 0, 0, 0], [2, 0, 1, 0, 0]]

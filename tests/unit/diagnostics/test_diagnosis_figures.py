@@ -203,3 +203,16 @@ def test_axes_are_named_with_their_units_and_titles_are_questions(axes):
         assert drawn.get_axisbelow() is True or function in ("probe",), function
         grid = [line for axis in (drawn.xaxis, drawn.yaxis) for line in axis.get_gridlines() if line.get_visible()]
         assert grid, function
+
+
+def test_a_figure_grows_with_its_rows(axes):
+    def height(function, *arguments):
+        return axes(function, *arguments)[0].figure.get_size_inches()[1]
+
+    one, three = ({str(i): measured(0.3, 0.1, 0.4) for i in range(n)} for n in (1, 3))
+    for function, few, more in (
+        ("information", (one, 1.0), (three, 1.0)),
+        ("by_slice", ({"x": one},), ({"x": three},)),
+    ):
+        added = (height(function, *more) - height(function, *few)) / 2
+        assert 0.2 < added < 0.6 and height(function, *few) > 3 * added

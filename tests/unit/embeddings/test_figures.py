@@ -104,3 +104,23 @@ def test_curves_have_bands_and_a_tick_for_each_place(drawn):
     heights = first.collections[0].get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == (pytest.approx(0.7), pytest.approx(0.9))
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["random", "largest"]
+
+
+def test_every_panel_has_the_same_width(monkeypatch):
+    widths = []
+
+    def canvas(width, height):
+        widths.append(width)
+        raise InterruptedError  # before anything is drawn
+
+    monkeypatch.setattr(figures, "new_canvas", canvas)
+    labels = np.arange(9) % 2
+    draws = [lambda panels: figures.maps("x.png", panels, labels, ["a", "b"]),
+             lambda panels: figures.pair_distances("x.png", panels, labels),
+             lambda panels: figures.task_maps("x.png", ["a", "b"], panels),
+             lambda panels: figures.bands("x.png", panels, "Title?", "x")]  # fmt: skip
+    for draw in draws:
+        for panels in ({"one": None}, {"one": None, "two": None, "three": None}):
+            with pytest.raises(InterruptedError):
+                draw(panels)
+    assert len(widths) == 8 and widths[1::2] == pytest.approx([3 * width for width in widths[::2]])
