@@ -118,11 +118,13 @@ class Stepper:
     def continues(self, cache: Cache, styles: Tensor | None) -> bool:
         """Return whether the guards of the graph passed for inputs that differ from these in S and in numbers only.
 
-        They are not needed then. They are in the first two steps after a prompt, since the state of a style comes from
-        the model in the first of them, and from the graph later.
+        They are not needed then. They are in the first two steps of a cache. With a style adapter, they are in the
+        first two steps after each prompt, since the state of a style comes from the model in the first of them, and
+        from the graph later.
         """
         before, self._last = self._last, (cache.keys[0], cache.length, cache.lengths is None, styles is None)
-        same = before[0] is self._last[0] and before[1] + 1 == cache.length and before[2:] == self._last[2:]
+        next_ = before[1] + 1 == cache.length or not cache.style
+        same = before[0] is self._last[0] and next_ and before[2:] == self._last[2:]
         self._checked = self._checked + 1 if same else 0
         return self._checked > 1
 
