@@ -56,21 +56,16 @@ def main() -> None:
     user_dir.load(args.user_dir)
     embedder = plugins.hub.Embedder.from_pretrained(args.checkpoint, args.pooling, args.normalize)
     embedder.to(args.device, getattr(torch, args.dtype))
-    names = []
-
-    def named():
-        for name, text in itertools.chain([first], lines):
-            names.append(name)
-            yield text
-
-    def blocks():
-        for block, read in embedder.stream(named(), args.batch_size, progress=True):
-            yield block, names[: len(read)], read
-            del names[: len(read)]
-
-    lines = iter(texts.lines(args.files))  # opened once: a pipe cannot be read again
+    lines = texts.lines(args.files)  # opened once: a pipe cannot be read again
     if (first := next(lines, None)) is None:
         command.stop(f"{', '.join(args.files)}: no text")
+    read, named, indexed = itertools.tee(itertools.chain([first], lines), 3)  # holds one block
+
+    def blocks():
+        given, names = (text for _, text in read), (name for name, _ in named)
+        for block, found in embedder.stream(given, args.batch_size, progress=True, names=names):
+            yield block, [name for name, _ in itertools.islice(indexed, len(found))], found
+
     rows, width = vectors.write(args.output, blocks())
     print(f"written: {args.output} ({rows:,} vectors of {width} dimensions)")
 

@@ -63,6 +63,7 @@ def main() -> None:
     rows = texts.labeled(args.data, args.spec, args.glue_task, args.split, args.passage_words)
     chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[: args.max_rows])
     words, labels = [rows.texts[0][i] for i in chosen], rows.labels[chosen]
+    evaluation.check_classes(labels, f"{args.data} ({args.split})")
     title, embedder = Path(args.source).stem, None
     if texts.is_file_of_vectors(args.source):
         panels = {title: texts.stored(args.source, words)}

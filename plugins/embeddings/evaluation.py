@@ -35,6 +35,15 @@ def evaluate(vectors: np.ndarray, labels: np.ndarray, hard: np.ndarray, seeds: i
     return retrieval.class_metrics(vectors, labels) | clusters | triplets | anisotropy.geometry(vectors)
 
 
+def check_classes(labels: np.ndarray, source: str) -> None:
+    """Raise an error that names ``source`` if the classes (N,) of its rows have no triplet."""
+    sizes = np.unique(labels, return_counts=True)[1]
+    if len(sizes) < 2 or sizes.max() < 2:
+        raise UserError(
+            f"{source}: {len(labels)} rows in {len(sizes)} classes; two classes are needed, one with two rows"
+        )
+
+
 def tfidf(texts: Sequence[str]) -> np.ndarray:
     """Return TF-IDF vectors of texts, reduced to at most 256 dimensions: (N, d)."""
     from sklearn.decomposition import TruncatedSVD

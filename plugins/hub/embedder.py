@@ -1,5 +1,6 @@
 """Embed texts with any model of this package, tuned for embeddings or not."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, Any, Self
 
@@ -134,18 +135,28 @@ class Embedder:
         return np.concatenate(blocks) if blocks else np.zeros((0, self.width), np.float32)
 
     def stream(
-        self, texts: Iterable[str], batch_size: int = 64, normalize: bool | None = None, progress: bool = False
+        self,
+        texts: Iterable[str],
+        batch_size: int = 64,
+        normalize: bool | None = None,
+        progress: bool = False,
+        names: Iterable[str] | None = None,
     ) -> Iterator[tuple[np.ndarray, list[str]]]:
-        """Yield (vectors (B, d), texts), up to 16,384 texts at a time, in constant memory for any number of texts."""
+        """Yield (vectors (B, d), texts), up to 16,384 texts at a time, in constant memory for any number of texts.
+
+        Args:
+            names: of the texts in errors, as many as texts (default: their numbers, from 1).
+
+        Raises:
+            UserError: as :meth:`encode`.
+        """
         check(batch_size > 0, f"batch_size {batch_size} is not positive")
         total = len(texts) if isinstance(texts, Sized) else None
-        done = 0
+        named = iter(itertools.count(1) if names is None else names)
         with tqdm(desc="embedding", total=total, leave=False, disable=None if progress else True) as bar:
             for block in blocks_of(texts, TEXTS_AT_ONCE):
-                names = range(done + 1, done + len(block) + 1)
-                rows = encoding.encode_all(block, self.encoder, self.longest, names)
+                rows = encoding.encode_all(block, self.encoder, self.longest, itertools.islice(named, len(block)))
                 yield self._vectors(rows, batch_size, normalize, bar), block
-                done += len(block)
 
     @torch.inference_mode()
     def _vectors(self, rows: list, batch_size: int, normalize: bool | None, bar: tqdm) -> np.ndarray:

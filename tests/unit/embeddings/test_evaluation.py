@@ -77,3 +77,9 @@ def test_files_of_an_evaluation(tmp_path):
 def test_the_table_has_the_shown_metrics():
     lines = evaluation.table({"ours": {"a": 0.5, "b": 2 / 3, "c": 9}}, ["a", "b"]).splitlines()
     assert lines[0] == "| representation | a | b |" and lines[2] == "| ours | 0.500 | 0.667 |"
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2], [1]])
+def test_rows_without_triplets_are_named(labels):
+    with toy.refused("folder (valid)"):
+        evaluation.check_classes(np.array(labels), "folder (valid)")

@@ -48,6 +48,15 @@ def test_embed_refuses_a_record_without_text(run_script, base, tmp_path):
     assert not (tmp_path / "v.npz").exists()
 
 
+def test_embed_names_the_line_with_an_unknown_character(run_script, tmp_path):
+    model = toy.save_char_lm(toy.make_char_lm(), tmp_path / "char.pt")
+    path = tmp_path / "texts.txt"
+    path.write_text("abc\n\nab\nxyz\n")
+    with toy.refused("texts.txt:4", "'x'"):
+        run_script("embed", model, path, "-o", tmp_path / "v.npz")
+    assert not (tmp_path / "v.npz").exists()
+
+
 @pytest.mark.parametrize("script, flag, value", [
     ("embed", "--batch-size", "0"),
     ("search_texts", "-k", "0"),
