@@ -1,5 +1,6 @@
 """Self-attention with a bias and padding."""
 
+import contextlib
 import math
 
 import pytest
@@ -449,3 +450,16 @@ def test_layers_share_one_bias_unless_it_is_trained_or_long(monkeypatch, queries
         assert placement.whole is whole
         assert torch.equal(placement.bias(), place(1 << 24).bias())
     assert not place(1 << 24, alibi_bos="learned").whole
+
+
+@pytest.mark.parametrize("device, matched", [("cpu", False), ("meta", True)])
+def test_types_are_matched_where_kernels_need_one(monkeypatch, device, matched):
+    """The CPU's kernel adds a float32 bias to scores of any type."""
+    from plugins.modules import scaled_dot_product
+
+    calls, original = [], scaled_dot_product.match_types
+    monkeypatch.setattr(scaled_dot_product, "match_types", lambda *given: calls.append(1) or original(*given))
+    monkeypatch.setattr(torch, "autocast", lambda *given, **options: contextlib.nullcontext())  # meta has none
+    q = torch.zeros(1, 2, 300, 8, dtype=torch.bfloat16, device=device)
+    out = attend(q, q, q, torch.zeros(1, 2, 300, 300, device=device), None)
+    assert out.shape == q.shape and out.dtype == torch.bfloat16 and bool(calls) == matched

@@ -336,3 +336,22 @@ def test_what_follows_a_layer_sees_every_layer_and_no_prompt():
     seen.clear()
     decoder(tokens, after_layer=after)
     assert seen == [(layer, (2, 5, 16)) for layer in range(3)]
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_a_block_is_torchs_pre_norm_layer(residual):
+    """torch.nn.TransformerEncoderLayer with a causal mask; without residuals its halves follow each other."""
+    decoder, x = make(residual=residual), torch.randn(2, 9, 16)
+    block = decoder.h[1]
+    theirs = torch.nn.TransformerEncoderLayer(16, 4, 32, 0.0, F.gelu, batch_first=True, norm_first=True).eval()
+    names = {"self_attn.in_proj_": "attn.c_attn.", "self_attn.out_proj.": "attn.c_proj.", "linear1.": "mlp.c_fc.",
+             "linear2.": "mlp.c_proj.", "norm1.": "ln_1.", "norm2.": "ln_2."}  # fmt: skip
+    state = block.state_dict()
+    theirs.load_state_dict({a + part: state[b + part] for a, b in names.items() for part in ("weight", "bias")})
+    causal = torch.ones(9, 9).triu(1).bool()
+    attended = theirs.self_attn(*[theirs.norm1(x)] * 3, attn_mask=causal, need_weights=False)[0]
+    expected = theirs(x, src_mask=causal)
+    if not residual:
+        expected = theirs.linear2(F.gelu(theirs.linear1(theirs.norm2(attended))))
+    found = block(x, Placement(decoder.positions, slice(0, 9), 9, CPU), 1, None)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)

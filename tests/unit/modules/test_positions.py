@@ -138,3 +138,15 @@ def test_a_new_scheme_serves_a_decoder_with_a_cache(monkeypatch):
     with torch.no_grad():
         parts = [decoder(part, cache) for part in tokens.split([5, 1, 6], dim=1)]
         torch.testing.assert_close(torch.cat(parts, 1), decoder(tokens), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["learned", "sinusoidal"])
+@pytest.mark.parametrize("padding_row, first", [(None, 0), (0, 1), (1, 2)])
+def test_the_first_position_has_the_row_after_that_of_padding(name, padding_row, first):
+    scheme = build(name, Spec(WIDTH, HEADS, 8, causal=padding_row is None, padding_row=padding_row))
+    assert scheme.first_row == first
+    where = torch.arange(8)[None]
+    found = scheme.embed(torch.zeros(1, 8, WIDTH), where, 8)
+    assert torch.equal(found, scheme.embed(torch.zeros(1, 8, WIDTH), slice(0, 8), 8).expand(1, -1, -1))
+    if name == "learned":
+        assert torch.equal(found[0], scheme.weight[first:]) and len(scheme.weight) == 8 + first

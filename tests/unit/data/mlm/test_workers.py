@@ -1,6 +1,7 @@
 """The map over worker processes."""
 
 import gc
+import multiprocessing
 import os
 import signal
 import time
@@ -108,3 +109,16 @@ thread.join()
     (tmp_path / "own.py").write_text(code)
     outcome = toy.run_cli([tmp_path / "own.py"])
     assert (outcome.status, outcome.out) == (0, "[1, 2]\n"), outcome.text
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_no_worker_is_left_after_the_map(failing):
+    try:
+        with ordered_map(later_for_small, 2) as work:
+            next(iter(work(range(20))))
+            assert multiprocessing.active_children()
+            if failing:
+                raise ZeroDivisionError
+    except ZeroDivisionError:
+        pass
+    assert not multiprocessing.active_children()
