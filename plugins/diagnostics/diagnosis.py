@@ -179,7 +179,7 @@ def notes_on(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], row
         for k in small:
             alone = len(np.unique(row_folds[labels == k])) == 1
             rest = "all in one fold, whose models never saw it" if alone else "fewer than folds"
-            notes.append(f"class {classes[k]!r} has {counts[k]} rows, {rest}")
+            notes.append(f"class {classes[k]!r} has {counts[k]} row{'' if counts[k] == 1 else 's'}, {rest}")
     for seed, answers in enumerate(logits.argmax(-1), start=1):
         for fold in np.unique(row_folds):
             own = answers[row_folds == fold]
