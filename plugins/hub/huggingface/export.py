@@ -73,7 +73,7 @@ def check_ours(model: Any) -> None:
     Raises:
         UserError: a part is a class of a plugin.
     """
-    lm = model.lm if isinstance(model, Embedder) else model
+    lm: Any = model.lm if isinstance(model, Embedder) else model
     for part in lm.model.modules() if isinstance(getattr(lm, "model", None), nn.Module) else ():
         package = type(part).__module__.partition(".")[0]
         if package not in ("plugins", "fairseq", "torch"):
