@@ -85,7 +85,7 @@ def main():
     args = parse()
     import torch
     from char_train import SIZES as BATCHES
-    from measure import interleaved, matrix_rate, ratios, save, summary
+    from measure import interleaved, matrix_rate, ratios, save, summary, times
 
     import plugins  # noqa: F401
     from plugins.compat.precision import cpu_has_bfloat16
@@ -103,7 +103,7 @@ def main():
     for name in names:
         speedups = {peer: summary(ratios(seconds[peer], seconds[name])) for peer in names if peer != name}
         rows.append({"contestant": name, "seconds": summary(seconds[name]), "speedups": speedups})
-        ratio = "   ".join(f"x {r['median']:.2f} ({r['min']:.2f}-{r['max']:.2f}) of {p}" for p, r in speedups.items())
+        ratio = "   ".join(f"{times(r)} of {p}" for p, r in speedups.items())
         print(f"{name:18} {rows[-1]['seconds']['median'] * 1e3:8.1f} ms   {ratio}", flush=True)
     if args.save:
         print("written:", save(args.save, {"command": " ".join(sys.argv), "matrix_flops": ceilings, "rows": rows}))

@@ -158,7 +158,7 @@ def adapter_cost(args, batch, block):
 
 def main():
     args = parse()
-    from measure import ratios, save, summary
+    from measure import ratios, save, summary, times
 
     batch, block = SIZES[args.size]
     batch = args.batch_size or batch
@@ -172,8 +172,8 @@ def main():
             nats = summary([r[1] for r in runs])
             rows.append({"contestant": name, "characters_per_second": speed, "ratio": ratio, "valid_nats": nats})
             print(
-                f"{name:14} {speed['median']:8.0f} characters/s  x {ratio['median']:.2f} ({ratio['min']:.2f}-"
-                f"{ratio['max']:.2f})  validation {nats['median']:.3f} nats after {args.updates} updates",
+                f"{name:14} {speed['median']:8.0f} characters/s  {times(ratio)}  "
+                f"validation {nats['median']:.3f} nats after {args.updates} updates",
                 flush=True,
             )
     if args.steps:

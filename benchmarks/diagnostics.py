@@ -2,11 +2,11 @@
 """Time and memory of the diagnostics of a million rows, and their cost compared with cleanlab's and with two models.
 
     python benchmarks/diagnostics.py --rows 1000000
-    python benchmarks/diagnostics.py --recipe --rows 700 --repeats 1  # against the two models of the published recipe
+    python benchmarks/diagnostics.py --recipe --rows 700 --repeats 1  # against the two models of the published method
     pip install -r requirements/bench.txt     # for the ratio to cleanlab
 
 Rows are generated: three classes, words by Zipf's law, a word in every ninth row that gives the label away, and 4 %
-exact or near duplicates. The published recipe (Ethayarajh et al., 2022) trains a model of all rows and one of the empty
+exact or near duplicates. The published method (Ethayarajh et al., 2022) trains a model of all rows and one of the empty
 input, and evaluates another split. diagnose.py trains a model for each fold and evaluates every row; its prediction
 without the input needs no model. Compare seconds of the processor, since wall time depends on what else runs.
 """
@@ -38,7 +38,7 @@ def main():
     args = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     if args.recipe:
-        print(json.dumps(recipes(args.rows, args.folds, args.epochs, args.repeats), indent=1))
+        print(json.dumps(against_two_models(args.rows, args.folds, args.epochs, args.repeats), indent=1))
         return
     found = {"rows": args.rows, "confident learning": confident_learning(args.rows, args.repeats)}
     with tempfile.TemporaryDirectory() as folder:
@@ -80,8 +80,8 @@ def inspected(folder, rows):
     return {"processor_seconds": used, "wall_seconds": time.monotonic() - began, "peak_gb": after.ru_maxrss / 1e6}
 
 
-def recipes(count, folds, epochs, repeats):
-    """Return processor and wall seconds of the whole command diagnose.py, and of the two models of the recipe.
+def against_two_models(count, folds, epochs, repeats):
+    """Return processor and wall seconds of the whole command diagnose.py, and of the two published models.
 
     The starts of fairseq are included, two runs at a time. Two models give the information of rows that they were not
     trained on, so of another split, and nothing else; their predictions of that split are not counted.

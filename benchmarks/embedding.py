@@ -17,7 +17,6 @@ import argparse
 import contextlib
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -25,10 +24,9 @@ import time
 import unittest.mock
 from pathlib import Path
 
+from embedding_data import LOSSES, SIZES, WORDS, build, draw_texts, options
+
 ROOT = Path(__file__).parent.parent
-SIZES = {"tiny": (4, 128, 4), "small": (6, 384, 6), "base": (12, 768, 12)}  # layers, width, heads
-WORDS = (3, 24, 180)  # words of a text: minimum, median, maximum
-LOSSES = {"labeled": "batch_hard_soft_margin", "pairs": "multiple_negatives_ranking"}
 OURS, PEER = "ours", "sentence-transformers"
 
 
@@ -45,59 +43,6 @@ def parse(argv=None):
     parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.json")
     parser.add_argument("--side", nargs=3, metavar=("SIDE", "PART", "FOLDER"), help=argparse.SUPPRESS)
     return parser.parse_args(argv)
-
-
-# Texts and the model
-
-
-def draw_texts(args, folder):
-    """Write ``texts.json``, and rows for training: texts with a class, and pairs of consecutive texts."""
-    draw, passages = random.Random(1), []
-    low, median, high = WORDS
-    for path in sorted(Path(args.texts).glob("*.txt")):
-        words, place, found = path.read_text(encoding="utf-8").replace("<unk>", "").split(), 0, []  # no special tokens
-        while len(found) < max(2 * args.updates * args.batch_size, args.encoded):
-            size = min(high, max(low, round(median * draw.lognormvariate(0, 0.8))))
-            found.append(" ".join(words[place : place + size]))
-            place += size
-            if place + high > len(words):
-                place = 0
-        passages.append((path.stem, found))
-    everything = [text for _, found in passages for text in found]
-    (folder / "texts.json").write_text(json.dumps(draw.sample(everything, args.encoded)))
-    count = args.updates * args.batch_size
-    share = -(-count // len(passages))
-    labeled = [(text, name) for name, found in passages for text in found[:share]][:count]
-    pairs = [(a, b) for _, found in passages for a, b in zip(found[::2], found[1::2], strict=True)]
-    for kind, columns, rows in (("labeled", "text\tlabel", labeled), ("pairs", "a\tb", draw.sample(pairs, count))):
-        (folder / kind).mkdir()
-        lines = [columns, *("\t".join(row) for row in rows)]
-        (folder / kind / "train.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        text = "text\nlabel: label" if kind == "labeled" else "[a, b]"
-        (folder / kind / "spec.yaml").write_text(f"name: {kind}\nfiles: {{train: train.tsv}}\ntext: {text}\n")
-
-
-def options(args, data, kind, save_dir):
-    layers, width, heads = SIZES[args.shape]
-    return f"""{data / kind} --spec {data / kind}/spec.yaml --user-dir {ROOT / "plugins"} --cpu --task embedding
-        --criterion metric_learning --metric-loss {LOSSES[kind]} --arch clap_roberta --head roberta --positions learned
-        --encoder-layers {layers} --encoder-embed-dim {width} --encoder-ffn-embed-dim {4 * width}
-        --encoder-attention-heads {heads} --max-positions 256 --dropout 0.1 --attention-dropout 0.1
-        --optimizer fused_adamw --lr 1e-5 --clip-norm 1 --lr-scheduler fixed --batch-size {args.batch_size}
-        --max-epoch 1 --disable-validation --num-workers 0 --log-format json --log-interval 1000000 --seed 1
-        --no-epoch-checkpoints --no-save-optimizer-state --save-dir {save_dir}""".split()
-
-
-def build(args, folder):
-    """Write ``ours/checkpoint_last.pt``, after one update, and the same model as a folder ``peer``."""
-    import plugins.hub
-
-    given = [*options(args, folder, "labeled", folder / "ours"), "--tokenizer-dir", args.tokenizer_dir]
-    program = str(Path(sys.executable).with_name("fairseq-train"))
-    run = subprocess.run([sys.executable, program, *given, "--max-update", "1"], capture_output=True, text=True)
-    if run.returncode:
-        sys.exit(f"error: no model: {(run.stdout + run.stderr).splitlines()[-1]}")
-    plugins.hub.export_sentence_transformers(plugins.hub.load(folder / "ours"), folder / "peer")
 
 
 # Encoding
@@ -183,10 +128,12 @@ def train(args, kind, folder):
 
 
 def show(row):
+    from measure import times
+
     speed, memory, ratio = row["texts_per_second"], row["peak_mb"], row["speedup"]
     print(
-        f"{row['part']:8} {speed[PEER]:7.1f} -> {speed[OURS]:7.1f} texts/s   x {ratio['median']:.2f} "
-        f"({ratio['min']:.2f}-{ratio['max']:.2f})   {memory[PEER]:6.0f} -> {memory[OURS]:6.0f} MB",
+        f"{row['part']:8} {speed[PEER]:7.1f} -> {speed[OURS]:7.1f} texts/s   {times(ratio)}   "
+        f"{memory[PEER]:6.0f} -> {memory[OURS]:6.0f} MB",
         flush=True,
     )
 
@@ -210,7 +157,7 @@ def process(side, part, folder):
 
 
 def again(running, side, part):
-    """Let a process do its part once; return its peak memory, and the seconds of a training."""
+    """Make a process do its part once; return its peak memory, and the seconds of a training."""
     with contextlib.suppress(BrokenPipeError):  # a process that has ended has no line either
         running.stdin.write("\n")
         running.stdin.flush()
@@ -222,7 +169,7 @@ def again(running, side, part):
 
 
 def be_side(args, side, part, folder):
-    """Do a part for each line of the standard input; print the peak memory of this process, and the seconds."""
+    """Do a part once for each line of standard input; print the peak memory of this process, and the seconds."""
     from measure import peak_memory_of_process
 
     results = os.fdopen(os.dup(1), "w")

@@ -2,7 +2,7 @@
 
 The peers are GPT2LMHeadModel without a cache, which encodes the whole text for every token, and with its cache. All
 continue the same random prompts in turn, by as many tokens; the ratio is taken pair by pair: above 1, ours is faster.
-That the tokens are the same is checked first, compiling is done then.
+Equality of the tokens is checked first, which also compiles the steps.
 
     python benchmarks/generate.py --shape cut --batch 1 8
 """
@@ -89,7 +89,7 @@ def main():
     import logging
 
     import torch
-    from measure import interleaved, ratios, save, summary
+    from measure import interleaved, ratios, save, summary, times
 
     logging.disable(logging.WARNING)
     torch.set_num_threads(args.threads or torch.get_num_threads())
@@ -107,8 +107,7 @@ def main():
             row["ours_to_it"] = summary(ratios(seconds[name], seconds["ours"]))
             rows.append(row)
             speed, ratio = row["tokens_per_second"], row["ours_to_it"]
-            spread = f"({ratio['min']:.2f}-{ratio['max']:.2f})"
-            print(f"  {name:24} {speed['median']:7.1f} tokens/s   ours: x {ratio['median']:.2f} {spread}", flush=True)
+            print(f"  {name:24} {speed['median']:7.1f} tokens/s   ours: {times(ratio)}", flush=True)
     if args.save:
         config = {name: getattr(args, name) for name in ("shape", "prompt", "length", "repeats")}
         print("written:", save(args.save, {"command": " ".join(sys.argv), **config, "rows": rows}))

@@ -109,7 +109,7 @@ def theirs(args, task, npz):
 
 
 def train_with_hugging_face(args):
-    """Be the peer: train once, print the examples per second."""
+    """Train once as the peer; print the examples per second."""
     import numpy as np
     import torch
     from transformers import RobertaConfig, RobertaForSequenceClassification, Trainer, TrainingArguments
@@ -151,7 +151,7 @@ def main():
     if args.peer:
         return train_with_hugging_face(args)
     sys.path.insert(0, str(ROOT))
-    from measure import ratios, save, summary
+    from measure import ratios, save, summary, times
 
     rows = []
     for task in args.tasks:
@@ -170,12 +170,10 @@ def main():
         if single:
             gain = summary(ratios(own, single))
             rows[-1] |= {"ours_in_float32": summary(single), "gain_of_bf16": gain}
-            print(
-                f"{task:6} bf16 x {gain['median']:.2f} ({gain['min']:.2f}-{gain['max']:.2f}) of our float32", flush=True
-            )
+            print(f"{task:6} bf16 {times(gain)} of our float32", flush=True)
         print(
             f"{task:6} {args.shape}: ours {summary(own)['median']:.1f} examples/s, Trainer "
-            f"{summary(peer)['median']:.1f}, x {speedup['median']:.2f} ({speedup['min']:.2f}-{speedup['max']:.2f})",
+            f"{summary(peer)['median']:.1f}, {times(speedup)}",
             flush=True,
         )
     if args.save:

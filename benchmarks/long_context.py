@@ -16,7 +16,7 @@ import subprocess
 import sys
 
 import torch
-from measure import interleaved, peak_memory_of_process, ratios, save, summary
+from measure import interleaved, peak_memory_of_process, ratios, save, summary, times
 
 from plugins.modules.decoder import Decoder
 from plugins.modules.encoder import EncoderLayer, SentenceEncoder, TokenEmbedding
@@ -108,8 +108,7 @@ def main():
         for positions in args.positions:
             seconds = compare(args, positions)
             found = result["ratios"][positions] = summary(ratios(seconds["sliding"], seconds["long"]))
-            range_ = f"{found['min']:.2f}-{found['max']:.2f}"
-            print(f"{positions:8} sliding / long {found['median']:.2f} ({range_})", flush=True)
+            print(f"{positions:8} sliding / long {times(found)}", flush=True)
     if args.save:
         print(save(args.save, result))
 

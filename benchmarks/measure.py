@@ -1,5 +1,4 @@
-"""Shared by all benchmarks: interleaved timing, the machine's matrix-product rate, and a result file that records where
-its numbers come from."""
+"""Shared by all benchmarks: interleaved timing, the rate of matrix products, result files with their origin."""
 
 import json
 import os
@@ -46,6 +45,11 @@ def ratios(peer, own):
     return [a / b for a, b in zip(peer, own, strict=True)]
 
 
+def times(ratio):
+    """Format a :func:`summary` of ratios: the median, and the range."""
+    return f"x {ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})"
+
+
 def summary(values):
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
@@ -67,8 +71,11 @@ def matrix_rate(device, dtype=torch.float32, size=2048, repeats=7):
 
 
 def train_flops(model, tokens, length, predicted, width, layers, vocabulary):
-    """Return the FLOPs of forward and backward: 6 a token and weight of the layers (Kaplan et al., 2020, section 2.1),
-    12 a layer, channel and pair of tokens for attention, and 6 a predicted token and weight of the head's table."""
+    """Return the FLOPs of the forward and backward passes.
+
+    The count is 6 for each token and weight of the layers (Kaplan et al., 2020, section 2.1), 12 for each layer,
+    channel and pair of tokens for attention, and 6 for each predicted token and weight of the head's table.
+    """
     named = model.named_parameters()
     in_layers = sum(p.numel() for n, p in named if p.ndim == 2 and any(part in n for part in LAYERS))
     return 6 * tokens * in_layers + 12 * layers * width * tokens * length + 6 * predicted * width * vocabulary

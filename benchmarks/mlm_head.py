@@ -76,7 +76,7 @@ def main():
     if args.memory_of:
         print(json.dumps(measure_memory(*args.memory_of)))
         return
-    from measure import interleaved, ratios, save, summary
+    from measure import interleaved, ratios, save, summary, times
 
     rows = []
     for shape in SHAPES:
@@ -89,9 +89,8 @@ def main():
                 | {"memory_mb": memory[head]}
             )
             print(
-                f"{shape:19} {head:8} {rows[-1]['seconds']['median'] * 1e3:8.1f} ms  x {speedup['median']:.2f} "
-                f"({speedup['min']:.2f}-{speedup['max']:.2f})   {memory[head]:6.0f} MB  "
-                f"x {memory['fairseq'] / memory[head]:.2f}",
+                f"{shape:19} {head:8} {rows[-1]['seconds']['median'] * 1e3:8.1f} ms  {times(speedup)}   "
+                f"{memory[head]:6.0f} MB  x {memory['fairseq'] / memory[head]:.2f}",
                 flush=True,
             )
     if args.save:

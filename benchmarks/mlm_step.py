@@ -169,7 +169,7 @@ def compare(shape, dropout, args, ceilings):
     Args:
         ceilings: {suffix of a name: FLOP/s of a matrix product in its type}.
     """
-    from measure import interleaved, ratios, summary, train_flops
+    from measure import interleaved, ratios, summary, times, train_flops
 
     layers, width, _, rows, tokens, words = SHAPES[shape]
     names = [name + suffix for suffix in ceilings for name in (PEER, *args.variant)]
@@ -193,7 +193,7 @@ def compare(shape, dropout, args, ceilings):
         memory = "" if row["memory_mb"] is None else f"{row['memory_mb']:8.0f} MB"
         print(
             f"{shape:10} dropout {dropout:<4} {name:23} {row['seconds']['median'] * 1e3:8.1f} ms   "
-            f"x {row['speedup']['median']:.2f} ({row['speedup']['min']:.2f}-{row['speedup']['max']:.2f})   "
+            f"{times(row['speedup'])}   "
             f"{row['of_matrix_rate']:5.0%} of the matrix rate {memory}{others}",
             flush=True,
         )

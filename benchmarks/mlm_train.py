@@ -72,7 +72,7 @@ def words_per_second(name, args, dropout):
 
 def main():
     args = parse()
-    from measure import ratios, save, summary
+    from measure import ratios, save, summary, times
 
     rows, names = [], [PEER, *args.variant]
     for dropout in args.dropout:
@@ -85,7 +85,7 @@ def main():
             rows.append(dict(dropout=dropout, variant=name, words_per_second=summary(rates[name]), speedup=speedup))
             print(
                 f"{args.shape:10} dropout {dropout:<4} {name:13} {summary(rates[name])['median']:8.0f} words/s   "
-                f"x {speedup['median']:.2f} ({speedup['min']:.2f}-{speedup['max']:.2f})",
+                f"{times(speedup)}",
                 flush=True,
             )
     if args.save:

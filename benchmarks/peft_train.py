@@ -192,7 +192,7 @@ def measure_memory(args):
 
 def compare(method, shape, args):
     """Measure one method at one shape; print and return a row."""
-    from measure import interleaved, ratios, summary
+    from measure import interleaved, ratios, summary, times
 
     _, _, _, batch, tokens, _ = SHAPES[shape]
     names = [PEER, OURS] + [PEER + BF16, OURS + BF16] * (args.mixed_precision == "bf16")
@@ -212,15 +212,13 @@ def compare(method, shape, args):
         of_peer = summary(ratios(seconds[PEER + BF16], seconds[OURS + BF16]))
         row |= {"gain_of_bf16": of_own, "speedup_under_autocast": of_peer}
         print(
-            f"{shape:10} {method:11} bf16: x {of_own['median']:.2f} ({of_own['min']:.2f}-{of_own['max']:.2f}) of our "
-            f"float32, x {of_peer['median']:.2f} ({of_peer['min']:.2f}-{of_peer['max']:.2f}) of the peer's autocast",
+            f"{shape:10} {method:11} bf16: {times(of_own)} of our float32, {times(of_peer)} of the peer's autocast",
             flush=True,
         )
     speed, memory, ratio = row["tokens_per_second"], row["memory_mb"], row["speedup"]
     held = "" if memory is None else f"   {memory[PEER]:6.0f} -> {memory[OURS]:6.0f} MB"
     print(
-        f"{shape:10} {method:11} {speed[PEER]:7.0f} -> {speed[OURS]:7.0f} tokens/s   x {ratio['median']:.2f} "
-        f"({ratio['min']:.2f}-{ratio['max']:.2f}){held}",
+        f"{shape:10} {method:11} {speed[PEER]:7.0f} -> {speed[OURS]:7.0f} tokens/s   {times(ratio)}{held}",
         flush=True,
     )
     return row

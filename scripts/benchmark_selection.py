@@ -18,6 +18,7 @@ from pathlib import Path
 
 import command
 import flags
+import headers
 import job_options
 import ranker_options
 
@@ -54,8 +55,8 @@ def main():
     command.check_inputs([*files, args.checkpoint], checkpoints=[args.ranker_checkpoint])
     command.check_outputs(folders=[args.output])
     for path in (args.train, args.pool):
-        command.check_columns(path, [args.text], "--text")
-        command.check_columns(path, [args.label], "--label")
+        headers.check(path, [args.text], "--text")
+        headers.check(path, [args.label], "--label")
     from plugins import user_dir
     from plugins.data.glue import dataset
     from plugins.diagnostics import datasets, specifications

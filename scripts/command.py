@@ -1,9 +1,7 @@
 """Helpers shared by the commands. Imports nothing heavy, so that ``--help`` is fast."""
 
 import argparse
-import csv
 import difflib
-import json
 import math
 import os
 import re
@@ -20,10 +18,8 @@ PACKAGES = {"plugins", "torch", "fairseq", "numpy", "scipy", "sklearn", "sentenc
 ACTIVATE = "run `make install` once, then `source .venv/bin/activate`, or start the script with .venv/bin/python"
 
 PIPES = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin", "/dev/null")  # readable although no regular files
-LONGEST_HEADER = 1 << 16  # characters
 LARGE = 100_000_000  # bytes that take seconds to convert
 WEIGHTS = ("*.safetensors", "*.bin", "model.pt")
-RECORDS = 100  # of a JSON lines file searched for a column, at most
 PICTURES = (".eps", ".jpeg", ".jpg", ".pdf", ".pgf", ".png", ".ps", ".svg", ".svgz", ".tif", ".tiff", ".webp", "")
 MAY_BE_EMPTY = ("TEXT", "SENTENCE", "'--FLAG ...'")  # metavars
 CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt")  # as plugins.checkpoints.find_checkpoint
@@ -173,62 +169,6 @@ def check_tasks(given: Iterable[str | None], flag: str, folder: str | None = Non
     for name in tasks:
         if plain(name) not in there and not (plain(name) == "ax" and "diagnostic" in there):
             stop(f"{flag} {name}: {folder} has no folder {found[plain(name)]}")
-
-
-def check_columns(path: str | Path | None, columns: Iterable[str | None], flag: str) -> None:
-    """Exit with a one-line error if a CSV, TSV or JSON lines file lacks a column; other formats are checked when read.
-
-    Args:
-        path: the file; None is skipped.
-        columns: what the user named; None is skipped.
-        flag: the option that names them, for the error.
-    """
-    wanted = [name for name in columns if name is not None]
-    suffix = Path(path or "").suffix.lower()
-    if not wanted or path is None or not os.path.isfile(path):
-        return
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            if suffix in (".csv", ".tsv"):
-                there = columns_of(file.readline(LONGEST_HEADER), wanted, suffix)
-            elif suffix in (".jsonl", ".ndjson"):
-                there = keys_of(file.read(LONGEST_HEADER), wanted)
-            else:
-                return
-    except (OSError, UnicodeDecodeError):  # compressed, or in another encoding: the reader reports it
-        return
-    if there is not None:
-        missing = next(name for name in wanted if name.casefold() not in {key.casefold() for key in there})
-        stop(f"{flag} {missing}: {path} has no such column; there are {', '.join(there)[:200]}")
-
-
-def columns_of(line: str, wanted: Iterable[str], suffix: str) -> list[str] | None:
-    """Return the columns of a header that lacks one of those wanted, else None."""
-    if not line.strip() or not line.endswith("\n") or line.count('"') % 2:
-        return None  # empty, or a header that continues on the next line
-    plain = line.replace('""', '"').casefold()
-    if all(name.casefold() in plain for name in wanted):  # wherever the delimiters are
-        return None
-    return next(csv.reader([line], delimiter="\t" if suffix == ".tsv" else ","))
-
-
-def keys_of(text: str, wanted: Iterable[str]) -> list[str] | None:
-    """Return the keys of the first JSON records if none of these has one of those wanted, else None."""
-    keys: dict[str, None] = {}
-    for line in text.splitlines(keepends=True)[:RECORDS]:
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            if line.endswith("\n") or len(text) < LONGEST_HEADER:
-                return None  # the reader reports it
-            break  # cut in the middle of a record
-        if not isinstance(record, dict):
-            return None
-        keys |= dict.fromkeys(record)
-    there = {key.casefold() for key in keys}
-    return list(keys) if keys and any(name.casefold() not in there for name in wanted) else None
 
 
 def device(text: str) -> str:

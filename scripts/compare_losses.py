@@ -61,7 +61,7 @@ def main() -> None:
     import plugins.hub
     from plugins import user_dir
     from plugins.checkpoints import model_name, read_state
-    from plugins.embeddings import comparison, evaluation
+    from plugins.embeddings import comparison, evaluation, representations
     from plugins.errors import UserError, report_in_one_line
     from plugins.files import check_not_read, staging, write_json, write_text
     from plugins.jobs import Runner
@@ -79,22 +79,14 @@ def main() -> None:
     embedder, (texts, labels) = plugins.hub.Embedder.from_pretrained(path), finish.rows()
     untuned = embedder.encode(texts)
     triplets = evaluation.frozen_triplets(hard, untuned[1::2], labels[1::2])
-    others = {"untuned": untuned, evaluation.WORDS: embedder.word_vectors(texts),
-              evaluation.TFIDF: evaluation.tfidf(texts)}  # fmt: skip
+    others = {"untuned": untuned, **representations.baselines(texts, embedder)}
     scores = {name: [finish.score(vectors, labels, triplets)] for name, vectors in others.items()}
     common = [*options(args), "--arch", model_name(read_state(path)), "--finetune-from-model", path]
     settings = comparison.grid(names, args.lrs, args.margins)
     total = len(settings) + len(names) * (args.seeds - 1)
     with Runner(args.output / "runs", job_options.resources(args), total=total) as runner:
-        jobs = [comparison.job(setting, 1, common, args.updates, finish) for setting in settings]
-        found = runner.run(jobs)
-        first = {setting: found[job.name] for setting, job in zip(settings, jobs, strict=True)}
-        best = comparison.best_settings(first)
-        more = [comparison.job(best[name], seed, common, args.updates, finish)
-                for name in names for seed in range(2, args.seeds + 1)]  # fmt: skip
-        found |= runner.run(more)
-    for name in names:
-        scores[name] = [found[f"{best[name].name}-seed{seed}"] for seed in range(1, args.seeds + 1)]
+        found, best = comparison.search(runner, settings, args.seeds, common, args.updates, finish)
+    scores |= found
     chosen = {name: setting.name.removeprefix(f"{name}-") for name, setting in best.items()}
     text = comparison.table(scores, chosen)
     with staging(args.output) as folder:

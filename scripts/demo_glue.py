@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DEMO = "checkpoints/demo"
 SHIPPED = "checkpoints/zero_clap_tiny"
 # A model this small takes, and needs, a much higher learning rate than RoBERTa.
-RECIPE = ["--lr", "5e-4", "--batch-size", "32", "--clip-norm", "1"]
+OPTIONS = ["--lr", "5e-4", "--batch-size", "32", "--clip-norm", "1"]
 EPOCHS = {"glue": 3, "embedded": 5}
 TRAIN, VALID = 4000, 1000  # sentences of the embedded task
 SPEC = """# Is a sentence as it was written, or are its words shuffled? Made by scripts/demo_glue.py.
@@ -77,7 +77,7 @@ def main():
         tasks, epochs = [str(data / "spec.yaml")], EPOCHS["embedded"]
     arguments = [
         "--glue-dir", str(data), "--checkpoint", str(checkpoint), "--tasks", *tasks, "--output", str(output),
-        "--seeds", *map(str, args.seeds), "--epochs", str(args.epochs or epochs), *RECIPE,
+        "--seeds", *map(str, args.seeds), "--epochs", str(args.epochs or epochs), *OPTIONS,
         *(["--user-dir", args.user_dir] if args.user_dir else []),
     ]  # fmt: skip
     return run("run_glue.py", arguments)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import command
 import flags
+import headers
 import job_options
 
 
@@ -101,7 +102,7 @@ def main():
     command.check_outputs(folders=[args.output])
     command.check_tasks([args.task], "--task", args.glue_dir)
     flags.check_columns(tables, args)
-    command.check_columns(next(iter(tables), None), args.slices, "--slices")
+    headers.check(next(iter(tables), None), args.slices, "--slices")
     from plugins import user_dir
     from plugins.errors import report_in_one_line
     from plugins.files import check_not_read
@@ -146,9 +147,10 @@ def trained(args):
         hyperparameters.read_yaml(args.config) if args.config else {}, resources.on_cpu,
         None if cache == "none" else cache,
     )  # fmt: skip
-    request = diagnose.Request(args.folds, args.inputs, args.null, args.sizes, args.similarity, wordnet=args.wordnet,
-                               slices=columns, frozen=args.frozen, stacked=args.stacked,
-                               bias=args.calibration == "bias")  # fmt: skip
+    request = diagnose.DiagnosisRequest(
+        args.folds, args.inputs, args.null, args.sizes, args.similarity, wordnet=args.wordnet, slices=columns,
+        frozen=args.frozen, stacked=args.stacked, bias=args.calibration == "bias",
+    )  # fmt: skip
     if args.jobs is None:
         many = 1000 if args.launcher == "submitit" else runs.fitting(checkpoint, args.threads, setting.cpu)
         resources = dataclasses.replace(resources, at_a_time=many)

@@ -11,7 +11,6 @@ untuned model if there is one, and used again), ``geometry.csv`` (one row per la
 """
 
 import argparse
-from pathlib import Path
 
 import choices
 import command
@@ -49,10 +48,8 @@ def main() -> None:
     command.check_tasks([args.glue_task], "--glue-task", args.data, own=False)
     import numpy as np
 
-    import plugins.hub
     from plugins import user_dir
-    from plugins.analysis.metrics.anisotropy import whiten
-    from plugins.embeddings import evaluation, figures, texts
+    from plugins.embeddings import evaluation, figures, representations, texts
     from plugins.errors import report_in_one_line
     from plugins.files import check_not_read, staging, write_text
 
@@ -64,25 +61,14 @@ def main() -> None:
     chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[: args.max_rows])
     words, labels = [rows.texts[0][i] for i in chosen], rows.labels[chosen]
     evaluation.check_classes(labels, f"{args.data} ({args.split})")
-    title, embedder = Path(args.source).stem, None
-    if texts.is_file_of_vectors(args.source):
-        panels = {title: texts.stored(args.source, words)}
-    else:
-        embedder = plugins.hub.Embedder.from_pretrained(args.source, args.pooling)
-        panels = {title: embedder.encode(words)}
-    if args.whiten is not None:
-        panels[f"{title}, whitened ({args.whiten})"] = whiten(panels[title], args.whiten)
-    if args.untuned:
-        panels["untuned"] = plugins.hub.Embedder.from_pretrained(args.untuned, args.pooling).encode(words)
-    shown = {name: panels[name] for name in sorted(panels, key=lambda name: name != "untuned")}  # before, then after
-    if embedder is not None:
-        panels[evaluation.WORDS] = embedder.word_vectors(words)
-    panels[evaluation.TFIDF] = evaluation.tfidf(words)
+    vectors, embedder = representations.of_model(args.source, words, args.untuned, args.pooling, args.whiten)
+    shown = {name: vectors[name] for name in sorted(vectors, key=lambda name: name != "untuned")}  # before, then after
+    everything = vectors | representations.baselines(words, embedder)
     kept = args.output / evaluation.HARD
     with staging(args.output) as folder:
         path = kept if kept.exists() else folder / evaluation.HARD
-        hard = evaluation.frozen_triplets(path, panels.get("untuned", panels[title]), labels)
-        found = {name: evaluation.evaluate(vectors, labels, hard) for name, vectors in panels.items()}
+        hard = evaluation.frozen_triplets(path, next(iter(shown.values())), labels)
+        found = {name: evaluation.evaluate(rows, labels, hard) for name, rows in everything.items()}
         evaluation.write(folder, found)
         if embedder is not None:
             layers = embedder.layers(words[:2000], poolings=("mean", "max", "last"))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import command
 import flags
+import headers
 import ranker_options
 
 
@@ -49,7 +50,7 @@ def main():
     command.check_inputs([args.specs], [args.folder], [args.ranker_checkpoint])
     command.check_outputs(folders=[args.output])
     command.check_contains(args.folder, ["diagnosis.csv", "probabilities.npz"])
-    command.check_columns(Path(args.folder, "diagnosis.csv"), args.slices, "--slices")
+    headers.check(Path(args.folder, "diagnosis.csv"), args.slices, "--slices")
     import dataclasses
 
     from plugins.diagnostics import diagnosis, formats, label_errors, review_page, specifications

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import command
+import headers
 
 CHECKPOINT = "checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt"
 
@@ -99,8 +100,8 @@ def add_columns(parser: Any, of: str = "") -> None:
 def check_columns(files: Sequence[str | None], args: argparse.Namespace) -> None:
     """Exit with a one-line error if a file has a header that lacks a column of :func:`add_columns`."""
     for path in files:
-        command.check_columns(path, args.text, "--text")
-        command.check_columns(path, [args.label], "--label")
+        headers.check(path, args.text, "--text")
+        headers.check(path, [args.label], "--label")
 
 
 def add_skip_bad_rows(parser: Any) -> None:

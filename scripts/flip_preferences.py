@@ -4,8 +4,8 @@
     python scripts/flip_preferences.py ratings.jsonl --share 0.2 --which largest -o flipped.jsonl
     python scripts/flip_preferences.py pairs.jsonl --share 0.2 --which model --checkpoint rm.pt -o flipped.jsonl
 
-DATA has the columns of --task preference: comparisons, or ratings, from which comparisons are made. How clear a
-comparison is, is the difference of two ratings, else its margin; with ``--which model`` the difference of a model's
+DATA has the columns of --task preference: comparisons, or ratings, from which comparisons are made. The clarity of
+a comparison is the difference of two ratings, else its margin; with ``--which model`` the difference of a model's
 scores, of which the largest are reversed. Written are ``chosen``, ``rejected``, ``margin``, ``weight`` and ``flipped``.
 """
 

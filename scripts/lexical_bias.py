@@ -14,6 +14,7 @@ import argparse
 
 import command
 import flags
+import headers
 
 
 def parse_args(argv=None):
@@ -52,7 +53,7 @@ def main():
     args = parse_args()
     command.check_inputs([args.words, args.data], [args.glue_dir], [args.checkpoint])
     command.check_outputs(folders=[args.output])
-    command.check_columns(args.data, [args.text], "--text")
+    headers.check(args.data, [args.text], "--text")
     from plugins import hub, user_dir
     from plugins.checkpoints import find_checkpoint
     from plugins.diagnostics import pinned, transforms

@@ -9,10 +9,10 @@ Query position runs down, key position across, from right to left where the text
 """
 
 import argparse
-from pathlib import Path
 
 import command
 import flags
+import reading
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -23,10 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("text", metavar="TEXT", help="the text, or FILE:text.txt; it may contain <mask> for a masked LM")
     add("--layer", type=int, metavar="L", help="with --head: draw a large map of this head only")
     add("--head", type=int, metavar="H")
-    flags.add_output(parser, "FILE", "figure", "attention.png")
-    add("--json", type=Path, metavar="FILE", help="also write tokens and weights, [layer][head][query][key]")
-    flags.add_device(parser)
-    command.add_user_dir(parser)
+    reading.add_output(parser, "attention.png", "tokens and weights, [layer][head][query][key]")
     args = parser.parse_args(argv)
     if (args.layer is None) != (args.head is None):
         parser.error("--layer and --head must be given together")
@@ -36,25 +33,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    path = command.file_named(args.text)
-    command.check_inputs([path], checkpoints=[args.checkpoint])
-    command.check_outputs([args.json], figures=[args.output])
-    import numpy as np
+    reading.check(args)
+    import numpy as np  # seconds, so not before the arguments are checked
 
-    import plugins.hub  # seconds, so not before the arguments are checked
-    from plugins import user_dir
     from plugins.analysis.attention import plots as attention_plots
     from plugins.analysis.attention.capture import attention_of
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read, read_text, write_json
-    from plugins.hub.devices import move
+    from plugins.files import write_json
 
     report_in_one_line()
-    user_dir.load(args.user_dir)
-    check_not_read([args.output, args.json], [args.checkpoint, path])
-    text = args.text if path is None else read_text(path)
-    lm = plugins.hub.load(args.checkpoint)
-    move(lm.model, args.device)
+    lm, text = reading.opened(args)
     tokens, attention = attention_of(lm, text)
     if args.layer is None:
         read = "".join(map(attention_plots.visible, tokens))

@@ -100,7 +100,7 @@ def main():
     user_dir.load(args.user_dir)
     same = ("glue_dir", "checkpoint", "output", "tasks", "seeds", "intermediate", "intermediate_for", "config",
             "skip_bad_rows", "cache_dir", "jobs")  # fmt: skip
-    request = session.Request(
+    request = session.GlueRequest(
         **{name: getattr(args, name) for name in same}, command=shlex.join(["python", *sys.argv]),
         hyperparameters={name: getattr(args, name) for name in hyperparameters.HYPERPARAMETERS},
     )  # fmt: skip

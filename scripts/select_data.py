@@ -11,6 +11,7 @@ import argparse
 
 import command
 import flags
+import headers
 import ranker_options
 
 
@@ -35,7 +36,7 @@ def main():
     args = parse_args()
     command.check_inputs([args.specs, args.pool], checkpoints=[args.ranker_checkpoint])
     command.check_outputs([args.output])
-    command.check_columns(args.pool, [args.text], "--text")
+    headers.check(args.pool, [args.text], "--text")
     from plugins.diagnostics import columns, formats, specifications
     from plugins.errors import report_in_one_line
     from plugins.files import check_not_read

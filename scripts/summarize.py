@@ -21,6 +21,7 @@ from pathlib import Path
 
 import command
 import flags
+import headers
 
 SEARCH = (
     "max_length", "min_length", "no_repeat_ngram", "force", "forbid", "document_tokens", "batch_size", "temperature",
@@ -94,8 +95,8 @@ def main() -> None:
     model = None if lead(args.checkpoint) else args.checkpoint
     command.check_inputs(paths=[args.file], checkpoints=[model, args.peft_base])
     command.check_outputs([args.output])
-    command.check_columns(args.file, [args.document_column], "--document-column")
-    command.check_columns(args.file, [args.summary_column], "--summary-column")
+    headers.check(args.file, [args.document_column], "--document-column")
+    headers.check(args.file, [args.summary_column], "--summary-column")
     from plugins import user_dir
     from plugins.errors import UserError, report_in_one_line
     from plugins.files import check_not_read, replacing

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import command
 import flags
+import reading
 
 MOST_TOKENS, MOST_CHOICES = 256, 20  # rows and columns of a readable figure
 
@@ -28,10 +29,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("text", metavar="TEXT", help="the text, or FILE:text.txt")
     add("--tokens", type=int, default=32, metavar="N", help="tokens to show, from the start (%(default)s)")
     add("--choices", type=int, default=5, metavar="K", help="first choices of the model to show (%(default)s)")
-    flags.add_output(parser, "FILE", "figure", "surprise.png")
-    add("--json", type=Path, metavar="FILE", help="also write the numbers")
-    flags.add_device(parser)
-    command.add_user_dir(parser)
+    reading.add_output(parser, "surprise.png", "the numbers")
     args = parser.parse_args(argv)
     if not (2 <= args.tokens <= MOST_TOKENS and 1 <= args.choices <= MOST_CHOICES):
         parser.error(f"--tokens is 2 to {MOST_TOKENS} and --choices 1 to {MOST_CHOICES}, which fit the figure")
@@ -41,26 +39,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    path = command.file_named(args.text)
-    command.check_inputs([path], checkpoints=[args.checkpoint])
-    command.check_outputs([args.json], figures=[args.output])
-    import plugins.hub  # seconds, so not before the arguments are checked
-    from plugins import user_dir
+    reading.check(args)
     from plugins.analysis import surprise
     from plugins.analysis.metrics.surprisal import surprisal
     from plugins.analysis.report.passage import excerpt
     from plugins.errors import check, located, report_in_one_line
-    from plugins.files import check_not_read, read_text, write_json
-    from plugins.hub.devices import move
+    from plugins.files import write_json
 
     report_in_one_line()
-    user_dir.load(args.user_dir)
-    check_not_read([args.output, args.json], [args.checkpoint, path])
-    text = args.text if path is None else read_text(path)
-    check(text.strip(), f"{path or 'TEXT'}: no text")
-    lm = plugins.hub.load(args.checkpoint)
-    move(lm.model, args.device)
-    with located(path or "TEXT"):
+    lm, text = reading.opened(args)
+    source = command.file_named(args.text) or "TEXT"
+    check(text.strip(), f"{source}: no text")
+    with located(source):
         part = excerpt(lm, text.strip("\n\r"), args.tokens)
     found = surprise.numbers(lm, surprisal(lm, part, args.choices))
     surprise.draw(args.output, found, f"Which tokens surprise {Path(args.checkpoint).name}?")

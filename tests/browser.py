@@ -9,6 +9,8 @@ import subprocess
 import urllib.error
 import urllib.request
 
+import pytest
+
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
@@ -22,6 +24,9 @@ def missing():
     """Return why there is no browser, or None."""
     absent = [program for program in ("chromium", "chromedriver") if shutil.which(program) is None]
     return f"needs {' and '.join(absent)} (on Debian: apt-get install chromium chromium-driver)" if absent else None
+
+
+MARKS = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]  # of a file that needs one
 
 
 @contextlib.contextmanager

@@ -2,8 +2,11 @@
 
 import functools
 
+from fairseq import tasks
+from fairseq.data.iterators import GroupedIterator
 from fairseq.dataclass.initialize import add_defaults, hydra_init
 from fairseq.dataclass.utils import omegaconf_no_object_check
+from fairseq.trainer import Trainer
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf, open_dict
@@ -26,6 +29,16 @@ def composed(path, *overrides):
     HydraConfig.instance().cfg = None
     add_defaults(cfg)
     return cfg
+
+
+def one_update(cfg):
+    """Train on the first batch of a resolved config; return the number of updates and the loss."""
+    task = tasks.setup_task(cfg.task)
+    trainer = Trainer(cfg, task, task.build_model(cfg.model), task.build_criterion(cfg.criterion))
+    batches = trainer.get_train_iterator(epoch=1).next_epoch_itr(shuffle=False)
+    trainer.begin_epoch(1)
+    log = trainer.train_step(next(GroupedIterator(batches, 1)))
+    return trainer.get_num_updates(), log["loss"]
 
 
 def resolved(cfg):

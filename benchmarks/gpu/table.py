@@ -21,7 +21,7 @@ class Table:
         precisions: of the steps: autocast, or weights in bfloat16.
         models: of the steps; None for all.
         ceiling: FLOP/s of a bfloat16 matrix product on this device, once it is measured.
-        broken: whether a row failed or a law does not hold.
+        broken: whether a row failed or a law is broken.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Table:
         self.broken = False
 
     def add(self, part: str, holds: bool = True, **figures: Any) -> None:
-        """Add a row; ``holds`` says whether the law that it is about is kept."""
+        """Add a row; ``holds``: whether the law that it tests is kept."""
         self.broken |= not holds
         self.rows.append({"part": part, **figures, **({} if holds else {"law": "BROKEN"})})
         said = " ".join(f"{name}={show(value)}" for name, value in self.rows[-1].items() if name != "part")
@@ -44,7 +44,7 @@ class Table:
 
     @contextlib.contextmanager
     def row(self, part: str, **named: Any) -> Iterator[None]:
-        """Run a measurement; one that fails becomes a row that says why, and the check continues."""
+        """Run a measurement; one that fails becomes a row with the reason, and the check continues."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 (whatever a kernel or a compiler raises)
@@ -59,7 +59,7 @@ class Table:
         return self.models is not None and model not in self.models
 
     def out_of_time(self, part: str, **named: Any) -> bool:
-        """Return whether the time is over, and add a row that says so."""
+        """Return whether the time is over, and add a row with that."""
         if time.monotonic() < self.end:
             return False
         self.rows.append({"part": part, **named, "skipped": "out of time"})

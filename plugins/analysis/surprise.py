@@ -61,9 +61,9 @@ def draw(path: str | Path, found: Mapping[str, Any], title: str) -> None:
 
     Args:
         path: output file; its suffix selects the format.
-        found: of :func:`predictions`. The color of a choice follows the square root of its probability; the choice that
-            is the token is framed.
-        title: of the figure.
+        found: returned by :func:`predictions`. The color of a choice follows the square root of its probability; the
+            choice that is the token is framed.
+        title: title of the figure.
 
     Raises:
         UserError: matplotlib is not installed, or does not support the format.

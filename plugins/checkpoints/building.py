@@ -93,7 +93,7 @@ def check_sizes(options: Mapping, weights: Mapping[str, torch.Tensor], path: str
             raise UserError(f"{path}: its option {option} is {given:,}; at most {limit:,} is possible")
 
 
-# Limits of options without a tensor to compare with: far above any use, far below any harm
+# Limits of options without a tensor to compare with: above those of any real model, too low to exhaust memory
 LIMITS = {
     "block_size": 1 << 24,
     "max_positions": 10**9,

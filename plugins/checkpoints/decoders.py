@@ -65,7 +65,11 @@ def read_causal_lm(path: str, base: str | None = None) -> tuple[FairseqLanguageM
 
 
 def expected_model(name: str, state: Mapping, path: str) -> type:
-    """Return the class that a checkpoint names, which must be the model ``name`` or a subclass of it."""
+    """Return the class that a checkpoint names, which must be the model ``name`` or a subclass of it.
+
+    Raises:
+        UserError: it names another model.
+    """
     options, _ = stored_options(state)
     found = registered_model(options)
     if found is None or not issubclass(found, registries()["model"][name]):

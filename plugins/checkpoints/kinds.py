@@ -47,7 +47,11 @@ def kind_of(path: str) -> str:
 
 
 def find(state: dict, path: str) -> tuple[str, Callable[..., Any]]:
-    """Return (kind, loader) for the content of a checkpoint."""
+    """Return (kind, loader) for the content of a checkpoint.
+
+    Raises:
+        UserError: its model is not registered, or no kind has it.
+    """
     options, _ = stored_options(state)
     if "model_args" in state:  # nanoGPT's format stores no name
         return next(pair for pair in LOADERS.values() if pair[0] == "char_lm")

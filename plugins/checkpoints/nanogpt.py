@@ -35,7 +35,11 @@ def read_nanogpt(path: str, characters: Sequence[str]) -> tuple[FairseqLanguageM
 
 
 def read_multi_style(path: str, characters: Sequence[str]) -> tuple[FairseqLanguageModel, CharDictionary, list[str]]:
-    """Rebuild a model with the published Multi-Style Adapter; see :func:`read_nanogpt`."""
+    """Rebuild a model with the published Multi-Style Adapter; see :func:`read_nanogpt`.
+
+    Raises:
+        UserError: it has no Multi-Style Adapter, or see :func:`read_nanogpt`.
+    """
     weights, sizes = read_format(path)
     gates = len({name.split(".")[1] for name in weights if name.startswith("style_adapters.")})
     if not gates:

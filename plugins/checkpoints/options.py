@@ -99,7 +99,7 @@ def inherit(cfg: DictConfig | dict, saved: Mapping, source: str | None) -> None:
 
 
 def same(a: object, b: object) -> bool:
-    """Whether two values of an option are equal, be they numbers, texts or enums."""
+    """Whether two values of an option are equal: numbers, texts or enums."""
     numbers = isinstance(a, int | float) and isinstance(b, int | float)
     return a == b if numbers else str(a) == str(b)
 

@@ -22,6 +22,7 @@ PATIENCE: dict = {"best": None, "num_runs": 0}  # state of the run in this proce
 
 
 def install() -> None:
+    """Apply the repairs of this file, and record them."""
     from fairseq import checkpoint_utils
     from fairseq.trainer import Trainer
 

@@ -82,7 +82,11 @@ BLANK_HISTORY = {"criterion_name": "", "lr_scheduler_state": {}, "num_updates": 
 
 
 def load_models(original: Callable, filenames: Iterable[str], *args: Any, **kwargs: Any) -> Any:
-    """Build models from checkpoints, with errors that name the file."""
+    """Build models from checkpoints, with errors that name the file.
+
+    Raises:
+        UserError: a checkpoint is missing or cannot be read.
+    """
     names = [str(name) for name in filenames]
     for name in names:
         if kwargs.get("state") is None and not os.path.exists(name) and not kwargs.get("suffix"):

@@ -43,7 +43,7 @@ def install(complete_options: Callable[[str | None, Mapping[str, str]], tuple[di
     repaired("--bf16", "means bfloat16 on a GPU; fairseq interprets it as a request for a TPU")
     repaired("--finetune-from", "is short for --finetune-from-model")
     repaired("--help", "shows the options of the model, task, criterion and optimizer that were chosen")
-    repaired("recipes", "a task fills in options of its paper that the command line does not set")
+    repaired("task defaults", "a task fills in options of its paper that the command line does not set")
     wrap(data_utils, "raise_if_valid_subsets_unintentionally_ignored", look_for_subsets)
     repaired("data in a file", "fairseq lists the data folder to look for validation subsets")
 

@@ -17,6 +17,7 @@ from .patching import repaired
 
 
 def install() -> None:
+    """Apply the repairs of this file, and record them."""
     leave_output_folder()
     repaired("hydra paths", "relative paths are resolved against the directory the command was started in")
 

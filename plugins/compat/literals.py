@@ -17,6 +17,7 @@ LONGEST = 10_000  # characters of an option, and items of a list that it describ
 
 
 def install() -> None:
+    """Apply the repairs of this file, and record them."""
     from fairseq import utils
 
     for function in ("eval_str_list", "eval_str_dict", "eval_bool"):

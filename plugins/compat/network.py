@@ -15,6 +15,7 @@ from .patching import repaired, wrap
 
 
 def install() -> None:
+    """Apply the repairs of this file, and record them."""
     from fairseq import file_utils
 
     for function in ("cached_path", "get_from_cache", "http_get", "s3_get", "s3_etag", "load_archive_file"):

@@ -19,6 +19,7 @@ MARKS = ("no_weight_decay", "lr_scale", "is_embedding")
 
 
 def install() -> None:
+    """Apply the repairs of this file, and record them."""
     from fairseq import utils
     from fairseq.optim import AMPOptimizer, FP16Optimizer
     from fairseq.trainer import Trainer

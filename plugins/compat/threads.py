@@ -18,6 +18,7 @@ READERS: weakref.WeakSet = weakref.WeakSet()  # open readers of fairseq's Backgr
 
 
 def install() -> None:
+    """Apply the repairs of this file, and record them."""
     from fairseq.data import iterators
 
     wrap(iterators.BufferedIterator, "_create_consumer", note_reader)

@@ -19,6 +19,7 @@ from .patching import repaired, wrap
 
 
 def install() -> None:
+    """Apply the repairs of this file, and record them."""
     from fairseq.trainer import Trainer
 
     wrap(Trainer, "__init__", checked_trainer)

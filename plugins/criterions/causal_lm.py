@@ -16,6 +16,8 @@ DIGITS = 6
 
 @dataclass
 class CausalLMCriterionConfig(FairseqDataclass):
+    """Options of the criterion ``causal_lm``."""
+
     pass
 
 

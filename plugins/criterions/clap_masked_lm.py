@@ -17,6 +17,8 @@ DIGITS = 6  # decimals of the perplexity; fairseq rounds to two
 
 @dataclass
 class ClapMaskedLMCriterionConfig(FairseqDataclass):
+    """Options of the criterion ``clap_masked_lm``."""
+
     pass
 
 

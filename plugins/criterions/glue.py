@@ -24,6 +24,8 @@ ANSWERS = "_answers"  # a meter of (N, 2) predictions and targets; the underscor
 
 @dataclass
 class GlueCriterionConfig(FairseqDataclass):
+    """Options of the criterion ``glue``."""
+
     record_logits: Optional[str] = option(
         None, "folder to write the logits of each row to, by split and epoch; those of training are in train mode"
     )
@@ -36,6 +38,9 @@ class GlueCriterion(FairseqCriterion):
     ``loss`` of a classification is logged in bits, as fairseq logs losses, and ``nll`` in nats. That of a regression is
     the mean squared error on the labels' own scale, logged as ``loss`` and ``mse``; ``published_loss`` is what the
     published tables give for STS-B.
+
+    Raises:
+        UserError: ``record_logits`` is given with several processes, or is no folder to write to.
     """
 
     def __init__(self, task: FairseqTask, record_logits: str | None = None) -> None:

@@ -38,6 +38,9 @@ class MetricLearningCriterion(FairseqCriterion):
     """The mean over the anchors of all batches of an update.
 
     A batch without a valid anchor contributes nothing and counts as ``dead_batches``.
+
+    Raises:
+        UserError: options contradict each other, or the task has other rows than the loss needs.
     """
 
     def __init__(self, cfg: MetricLearningConfig, task: FairseqTask) -> None:

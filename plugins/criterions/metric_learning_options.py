@@ -15,6 +15,8 @@ MOST_NORMALIZED = 2.0  # distance of vectors of length one
 
 @dataclass
 class MetricLearningConfig(FairseqDataclass):
+    """Options of the criterion ``metric_learning``."""
+
     metric_loss: ChoiceEnum(list(LOSSES)) = option("batch_hard_soft_margin", "the loss; see examples/embeddings")
     distance: Optional[ChoiceEnum(DISTANCES)] = option(
         None, "distance, for losses that use one (default: depends on the loss)"

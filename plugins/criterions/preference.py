@@ -25,6 +25,8 @@ LISTS = ("listnet", "listmle", "ranknet", "lambdarank")
 
 @dataclass
 class PreferenceCriterionConfig(FairseqDataclass):
+    """Options of the criterion ``preference``."""
+
     list_loss: ChoiceEnum(LISTS) = option("listnet", "loss of --objective listwise")
     centering: float = option(0.0, "weight of the squared sum of a comparison's scores, which centers them at 0")
     smoothing: float = option(0.0, "weight of the reversed comparison in the loss; shrinks scores")
@@ -34,7 +36,11 @@ class PreferenceCriterionConfig(FairseqDataclass):
 
 @register_criterion("preference", dataclass=PreferenceCriterionConfig)
 class PreferenceCriterion(FairseqCriterion):
-    """A mean over comparisons, texts or lists."""
+    """A mean over comparisons, texts or lists.
+
+    Raises:
+        UserError: options contradict each other.
+    """
 
     def __init__(self, cfg: PreferenceCriterionConfig, task: FairseqTask) -> None:
         super().__init__(task)

@@ -23,6 +23,8 @@ LABEL_LOSS, ENTROPY, SHARE = "_style_label_loss", "_style_entropy", "_style_shar
 
 @dataclass
 class StyleLMCriterionConfig(FairseqDataclass):
+    """Options of the criterion ``style_lm``."""
+
     style_weight: float = field(default=0.1, metadata={"help": "weight of the style loss (0: none)"})
     unsupervised_styles: bool = field(
         default=False, metadata={"help": "learn styles without labels, even if the corpus has labels"}

@@ -25,6 +25,8 @@ RULES = ("min_length", "no_repeat_ngram")
 
 @dataclass
 class SummarizationCriterionConfig(CausalLMCriterionConfig):
+    """Options of the criterion ``summarization``."""
+
     rouge_search: str = option(
         "{}",
         "search for the summaries that ROUGE scores, as JSON: temperature, top_k, top_p, beam, length_penalty, seed, "

@@ -23,7 +23,7 @@ class MaskDictionary(Dictionary):
     A mask without a row can be looked up by word and by index, but is not counted in the length.
 
     Attributes:
-        mask_has_row: whether it has.
+        mask_has_row: whether ``<mask>`` has a row.
         padding: indices of the fillers that :meth:`pad_to_multiple` added, which are not words of ``dict.txt``.
     """
 

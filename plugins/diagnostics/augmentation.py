@@ -60,6 +60,11 @@ def evaluated(texts: Sequence[str], labels: np.ndarray, classes: Sequence[str],
               specs: Sequence[Specification]) -> Evaluated:  # fmt: skip
     """Append the held-out texts of specifications to held-out training rows.
 
+    Args:
+        texts, labels: held-out training rows, and their class ids (n,).
+        classes: K class names.
+        specs: the specifications.
+
     Raises:
         UserError: a specification has no held-out texts, is named ``training``, or its label is not a class.
     """
@@ -117,7 +122,17 @@ def arms(train: tuple[Sequence[str], np.ndarray], pool: tuple[Sequence[str], np.
 
 def select(pool: Sequence[str], specs: Sequence[Specification], number: int, ranker: Ranker,
            method: str) -> dict[str, np.ndarray]:  # fmt: skip
-    """Select pool rows for each specification, excluding the texts of the specifications."""
+    """Select pool rows for each specification, excluding the texts of the specifications.
+
+    Args:
+        pool: the texts to choose from.
+        specs: the specifications.
+        number: rows to select for each.
+        ranker, method: see :func:`.specifications.select`.
+
+    Raises:
+        UserError: the pool has fewer than ``number`` other texts.
+    """
     known = {text.strip() for spec in specs for text in (*spec.queries, *spec.held_out)}
     free = np.array([i for i, text in enumerate(pool) if text.strip() not in known])
     check(len(free) >= number, f"--number {number}: the pool has {len(free)} rows that no specification contains")

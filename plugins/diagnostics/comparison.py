@@ -46,7 +46,13 @@ def same_classes(
 
 
 def conflicts(first: Rows, second: Rows, labels: Sequence[np.ndarray], threshold: float = 0.8) -> list[tuple]:
-    """Return (row of the first, row of the second, similarity) for exact and near duplicates with different labels."""
+    """Return (row of the first, row of the second, similarity) for exact and near duplicates with different labels.
+
+    Args:
+        first, second: the data sets.
+        labels: common class ids of each, returned by :func:`same_classes`.
+        threshold: minimum similarity of near duplicates.
+    """
     size = len(first)
     texts = duplicates.joined(first.texts) + duplicates.joined(second.texts)
     found = duplicates.find(texts, threshold)
@@ -67,6 +73,12 @@ def conflicts(first: Rows, second: Rows, labels: Sequence[np.ndarray], threshold
 
 def compare(first: Rows, second: Rows, labels: Sequence[np.ndarray], num_classes: int, seed: int = 1) -> dict:
     """Evaluate a linear model of each data set on both data sets.
+
+    Args:
+        first, second: the data sets.
+        labels: common class ids of each, returned by :func:`same_classes`.
+        num_classes: K.
+        seed: random seed of the folds.
 
     Returns:
         ``V``: {"A to B": (raw, calibrated) bits per row}; within a data set from out-of-fold predictions, across data
@@ -109,7 +121,14 @@ def compare(first: Rows, second: Rows, labels: Sequence[np.ndarray], num_classes
 
 
 def separability(x: sparse.csr_matrix, labels: np.ndarray, side: np.ndarray, fold: np.ndarray) -> dict:
-    """Return the out-of-fold accuracy of linear models that distinguish the data sets within each label."""
+    """Return the out-of-fold accuracy of linear models that distinguish the data sets within each label.
+
+    Args:
+        x: (n, V) features of the rows of both data sets.
+        labels: (n,) class ids.
+        side: (n,) 0 for rows of the first data set, 1 for those of the second.
+        fold: (n,) fold numbers.
+    """
     right = total = majority = 0
     for k in np.unique(labels):
         own = np.flatnonzero(labels == k)

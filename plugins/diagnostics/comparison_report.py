@@ -13,7 +13,14 @@ from .inspection_report import as_csv, table
 
 def write(folder: str | Path, rows: Sequence[Rows], labels: Sequence[np.ndarray], classes: Sequence[str],
           conflicts: Sequence[tuple], found: Mapping) -> str:  # fmt: skip
-    """Write ``conflicts.csv``, ``disagreements.csv``, ``summary.json`` and ``summary.md``; return the Markdown."""
+    """Write ``conflicts.csv``, ``disagreements.csv``, ``summary.json`` and ``summary.md``; return the Markdown.
+
+    Args:
+        folder: the folder to write to.
+        rows, labels, classes: the data sets, their common class ids, and the names of the classes.
+        conflicts: returned by :func:`.comparison.conflicts`.
+        found: returned by :func:`.comparison.compare`.
+    """
     folder = Path(folder)
     make_folder(folder)
     first, second = rows

@@ -91,7 +91,11 @@ def read_task(data: str | Path, spec: specs.GlueSpec, splits: Sequence[str] | No
 
 
 def binned(scores: np.ndarray, scale: tuple[float, float], bins: int) -> tuple[np.ndarray, list[str]]:
-    """Return the bin of each score, (n,), and the names of the equally wide bins; NaN is unlabeled."""
+    """Return the bin of each score, (n,), and the names of the equally wide bins; NaN is unlabeled.
+
+    Raises:
+        UserError: there are fewer than two bins.
+    """
     check(bins >= 2, f"--bins {bins}: at least 2 are needed")
     edges = np.linspace(*scale, bins + 1)
     ids = np.clip(np.digitize(np.nan_to_num(scores), edges[1:-1]), 0, bins - 1)

@@ -133,6 +133,11 @@ def diagnose_scores(
     """Diagnose the rows of a regression from predictions (S, n), with normal distributions.
 
     The variance is fitted on the other folds, so no further calibration is needed.
+
+    Args:
+        predictions: (S, n) out-of-fold predictions.
+        targets: (n,) scores.
+        row_folds, groups: as in :func:`diagnose`.
     """
     pairs = [usable_information.gaussian_pvi(row, targets, row_folds) for row in predictions]
     bits, without = np.stack([pair[0] for pair in pairs]), pairs[0][1]
@@ -147,9 +152,14 @@ def diagnose_scores(
 def diagnose_bits(
     bits: np.ndarray, labels: np.ndarray, classes: Sequence[str], correct: np.ndarray | None = None
 ) -> Diagnosis:
-    """Diagnose rows from a table of bits (``H_yb`` and ``H_yx``, (2, n)), without calibration."""
-    pvi = (bits[0] - bits[1])[None]
-    rows = len(labels)
+    """Diagnose rows from a table of bits (``H_yb`` and ``H_yx``, (2, n)), without calibration.
+
+    Args:
+        bits: (2, n).
+        labels, classes: as in :func:`diagnose`.
+        correct: (n,) bool, whether the prediction is the label; None if unknown.
+    """
+    pvi, rows = (bits[0] - bits[1])[None], len(labels)
     return Diagnosis(
         labels, list(classes), np.zeros(rows, np.int16), np.arange(rows), bits[0], bits[1][None], pvi, pvi,
         np.ones((1, 1)), None, rank_score=ranked_together(pvi[0]),
@@ -270,6 +280,9 @@ def training_map(runs: Sequence[Sequence[np.ndarray]], labels: np.ndarray) -> di
 
     Returns:
         (n,) arrays, see :func:`.dynamics.averaged`.
+
+    Raises:
+        UserError: a run has no logits.
     """
     maps = []
     for epochs in runs:

@@ -97,7 +97,15 @@ def summarized(d: Diagnosis, slices: Mapping[str, Mapping[str, np.ndarray]] | No
 
 def write(folder: str | Path, d: Diagnosis, table_columns: Mapping[str, Sequence], summary: Mapping,
           null_log2: np.ndarray | None = None) -> None:  # fmt: skip
-    """Write ``diagnosis.csv``, ``probabilities.npz``, ``summary.json`` and ``summary.md``."""
+    """Write ``diagnosis.csv``, ``probabilities.npz``, ``summary.json`` and ``summary.md``.
+
+    Args:
+        folder: the folder to write to.
+        d: the diagnosis.
+        table_columns: returned by :func:`columns`.
+        summary: returned by :func:`summarized`.
+        null_log2: (n, K) log2 probabilities without the input, or None.
+    """
     folder = Path(folder)
     make_folder(folder)
     formats.write_csv(folder / "diagnosis.csv", dict(table_columns))

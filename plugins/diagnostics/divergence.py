@@ -68,7 +68,7 @@ def contributions(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Words:
+class WordCounts:
     """Texts as counts of words.
 
     Attributes:
@@ -85,7 +85,7 @@ def tokens(text: str) -> list[str]:
     return WORD.findall(text.lower())
 
 
-def count_words(texts: Iterable[Sequence[str]]) -> Words:
+def count_words(texts: Iterable[Sequence[str]]) -> WordCounts:
     """Count the words of texts that are lists of tokens."""
     ids: defaultdict[str, int] = defaultdict()
     ids.default_factory = ids.__len__  # an unknown word gets the next number
@@ -96,10 +96,10 @@ def count_words(texts: Iterable[Sequence[str]]) -> Words:
     arrays = np.ones(len(columns), np.int32), np.array(columns, np.int32), np.array(ends)
     counts = sparse.csr_matrix(arrays, shape=(len(ends) - 1, len(ids)))
     counts.sum_duplicates()
-    return Words(counts, list(ids))
+    return WordCounts(counts, list(ids))
 
 
-def aligned(parts: Sequence[Words]) -> tuple[list[sparse.csr_matrix], list[str]]:
+def aligned(parts: Sequence[WordCounts]) -> tuple[list[sparse.csr_matrix], list[str]]:
     """Return the counts of all parts with the columns of a joint vocabulary, and that vocabulary."""
     numbers = {word: i for i, word in enumerate(dict.fromkeys(word for part in parts for word in part.vocabulary))}
     found = []
@@ -143,7 +143,7 @@ class Divergence:
 
 
 def class_divergence(
-    texts: Words | Sequence[str], labels: np.ndarray, smoothing: float = 1.0, draws: int = 20, seed: int = 0
+    texts: WordCounts | Sequence[str], labels: np.ndarray, smoothing: float = 1.0, draws: int = 20, seed: int = 0
 ) -> Divergence:
     """Return the divergence between the word distributions of classes, and the divergence expected by chance.
 
@@ -156,7 +156,7 @@ def class_divergence(
     Raises:
         UserError: a class has no texts; see also :func:`js`.
     """
-    words = texts if isinstance(texts, Words) else count_words([tokens(text) for text in texts])
+    words = texts if isinstance(texts, WordCounts) else count_words([tokens(text) for text in texts])
     labels = np.asarray(labels)
     classes = int(labels.max(initial=0)) + 1
     labels = checked_labels(labels, classes, words.counts.shape[0])
@@ -182,7 +182,7 @@ def equal_sample(labels: np.ndarray, size: int, random: np.random.Generator) -> 
     return np.concatenate([random.choice(np.flatnonzero(labels == k), size, False) for k in np.unique(labels)])
 
 
-def gothate(words: Words, labels: np.ndarray) -> np.ndarray:
+def gothate(words: WordCounts, labels: np.ndarray) -> np.ndarray:
     """Return divergences (C, C) in nats, computed as by Kulkarni et al., for comparison with published values.
 
     Of each class only the 500 most and the 750 least frequent words count, without punctuation and stop words

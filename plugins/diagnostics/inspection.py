@@ -9,7 +9,7 @@ from plugins.errors import check
 
 from . import divergence, duplicates, lexical
 from .datasets import UNLABELED, Rows
-from .divergence import Words, tokens
+from .divergence import WordCounts, tokens
 
 SMALLEST = 10  # labeled rows of the first split
 QUANTILES = (0, 0.25, 0.5, 0.75, 0.95, 1)
@@ -48,7 +48,7 @@ def inspect(rows: Rows, threshold: float = 0.8, draws: int = 20, seed: int = 0, 
         together = found["words"] = sides[0]
     else:
         parts, vocabulary = divergence.aligned(sides)
-        together = Words((parts[0] + parts[1]).tocsr(), vocabulary)
+        together = WordCounts((parts[0] + parts[1]).tocsr(), vocabulary)
         found["words"] = lexical.presence_by_side(*sides)
     found["vocabulary"] = together.vocabulary
     check(together.vocabulary, f"{rows.split_names[0]}: the texts contain no words")
@@ -60,11 +60,11 @@ def inspect(rows: Rows, threshold: float = 0.8, draws: int = 20, seed: int = 0, 
     found["probe"] = lexical.probe(found["words"].counts, labels, len(present), seed=seed)
     steps.close()
     if recipe == "gothate":
-        found["recipe"] = divergence.gothate(together, labels)
+        found["gothate"] = divergence.gothate(together, labels)
     return found
 
 
-def counted(texts: list[str], name: str) -> Words:
+def counted(texts: list[str], name: str) -> WordCounts:
     """Return texts as counts of words, with a progress bar."""
     bar = tqdm(texts, f"words of {name}", leave=False, disable=None)
     return divergence.count_words(map(tokens, bar))

@@ -110,8 +110,8 @@ def divergence_rows(found: dict) -> list[dict]:
                    "floor_95": d.floor_high[a, b], "jsd_equal": d.equal[a, b], "floor_equal": d.equal_floor[a, b],
                    "above_floor": d.above_floor[a, b]}  # fmt: skip
             row = {k: float(v) if isinstance(v, np.floating) else v for k, v in row.items()}
-            if "recipe" in found:
-                row["gothate_nats"] = float(found["recipe"][a, b])
+            if "gothate" in found:
+                row["gothate_nats"] = float(found["gothate"][a, b])
             result.append(row | {side: " ".join(some) for side, some in words.items()})
     return result
 

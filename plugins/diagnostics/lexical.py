@@ -16,7 +16,7 @@ from scipy.special import log_softmax, ndtr
 from plugins.errors import check
 
 from . import usable_information
-from .divergence import Words, aligned, by_class
+from .divergence import WordCounts, aligned, by_class
 from .predictions import checked_labels, of_label
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # inverse regularization of the probe
@@ -163,6 +163,9 @@ def probe(
         folds: number of cross-validation folds.
         most_rows: maximum number of rows; larger data sets are sampled.
         seed: random seed of the sample, the folds and the random words.
+
+    Raises:
+        UserError: there are fewer than ten rows or two classes, or labels are out of range.
     """
     random = np.random.default_rng(seed)
     rows = random.permutation(presence.shape[0])[:most_rows]
@@ -229,6 +232,12 @@ def linear(
     """Return the logits of a logistic regression, (tested rows, C); classes without training rows get the lowest logit.
 
     The regularization strength is selected from :data:`STRENGTHS` on a tenth of the training rows.
+
+    Args:
+        features: (n, V).
+        labels: (n,) class ids.
+        train, test: numbers of the rows to train on and to predict.
+        num_classes: C.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -279,9 +288,9 @@ def same_frequency(words: np.ndarray, counts: np.ndarray, random: np.random.Gene
     return np.array(chosen or words[:0], np.int64)
 
 
-def presence_by_side(first: Words, second: Words) -> Words:
+def presence_by_side(first: WordCounts, second: WordCounts) -> WordCounts:
     """Return the words of pairs of texts with their side: ``1:word``, ``2:word``, and ``both:word`` if shared."""
     sides, vocabulary = aligned([first, second])
     both = sides[0].multiply(sides[1]).tocsr()
     names = [f"{prefix}:{word}" for prefix in ("1", "2", "both") for word in vocabulary]
-    return Words(sparse.hstack([*sides, both], format="csr"), names)
+    return WordCounts(sparse.hstack([*sides, both], format="csr"), names)

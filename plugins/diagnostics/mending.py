@@ -29,7 +29,7 @@ class Judgment:
 
 
 @dataclass(frozen=True)
-class Cell:
+class LabeledRow:
     """A row of a data file: its texts, its label, and the bytes ``start`` to ``end`` of the label in the file."""
 
     texts: tuple[str, ...]
@@ -64,7 +64,7 @@ def read_review(path: str | Path) -> list[Judgment]:
     return list(found.values())
 
 
-def cells(path: str | Path, texts: Sequence[str], label: str, header: Sequence[str] | None = None) -> list[Cell]:
+def cells(path: str | Path, texts: Sequence[str], label: str, header: Sequence[str] | None = None) -> list[LabeledRow]:
     """Return the rows of a data file with the byte positions of their labels.
 
     Args:
@@ -99,7 +99,7 @@ def cells(path: str | Path, texts: Sequence[str], label: str, header: Sequence[s
         if not content[start:end].startswith(b'"'):  # the blanks around a label stay
             start += len(value[: len(value) - len(value.lstrip())].encode())
             end = start + len(value.strip().encode())
-        found.append(Cell(tuple(row[i][0] for i in places), value.strip(), start, end, content[start:end]))
+        found.append(LabeledRow(tuple(row[i][0] for i in places), value.strip(), start, end, content[start:end]))
     return found
 
 
@@ -150,7 +150,7 @@ def _csv_rows(path: Path, content: bytes) -> Iterator[list[tuple[str, int, int]]
             row = []
 
 
-def _json_cells(path: Path, content: bytes, texts: Sequence[str], label: str) -> Iterator[Cell]:
+def _json_cells(path: Path, content: bytes, texts: Sequence[str], label: str) -> Iterator[LabeledRow]:
     key = re.compile(re.escape(json.dumps(label)).encode() + rb"\s*:\s*")
     start = 3 if content.startswith(b"\xef\xbb\xbf") else 0
     first = content[start : content.find(b"\n", start) % (len(content) + 1)].decode()
@@ -167,7 +167,7 @@ def _json_cells(path: Path, content: bytes, texts: Sequence[str], label: str) ->
             spot = next((s for s in spots if _is(line, s, row, label)), None)
             if spot is None:
                 raise UserError(f"{path}:{number}: the label cannot be located; check for a duplicate key")
-            yield Cell(columns, str(value).strip(), start + spot[0], start + spot[1], line[spot[0] : spot[1]])
+            yield LabeledRow(columns, str(value).strip(), start + spot[0], start + spot[1], line[spot[0] : spot[1]])
         start += len(line) + 1
 
 
@@ -191,7 +191,7 @@ def _is(line: bytes, spot: tuple[int, int] | None, row: Mapping, label: str) -> 
 
 
 def mended(
-    path: str | Path, rows: Sequence[Cell], judgments: Sequence[Judgment], names: Mapping[str, str] | None = None
+    path: str | Path, rows: Sequence[LabeledRow], judgments: Sequence[Judgment], names: Mapping[str, str] | None = None
 ) -> tuple[bytes, list[dict]]:
     """Return the content of a file with corrected labels, and a log of the changes.
 

@@ -134,6 +134,12 @@ def linear_probabilities(texts: Sequence[str], labels: np.ndarray, num_classes: 
 def weak_probabilities(texts: Sequence[str], labels: np.ndarray, num_classes: int, seed: int = 0) -> np.ndarray:
     """Return the probabilities (n, K) of a linear model trained on a tenth of the rows that excludes the row.
 
+    Args:
+        texts: n texts.
+        labels: (n,) class ids.
+        num_classes: K.
+        seed: random seed of the tenths.
+
     Raises:
         UserError: there are fewer than ten rows.
     """

@@ -146,7 +146,14 @@ def bm25(texts: Sequence[str], queries: Sequence[str], k: float = 1.2, b: float 
 
 
 def likeness(texts: Sequence[str], specs: Sequence[Specification], ranker: Ranker, method: str) -> np.ndarray:
-    """Return the aggregated similarity of texts to each specification, (specifications, n); higher is more similar."""
+    """Return the aggregated similarity of texts to each specification, (specifications, n); higher is more similar.
+
+    Args:
+        texts: n texts.
+        specs: the specifications.
+        ranker: see :func:`similarities`.
+        method: one of :data:`.rank_aggregation.METHODS`.
+    """
     queries = [query for spec in specs for query in spec.queries]
     found = similarities(texts, queries, ranker)  # (all queries, n)
     ends = np.cumsum([len(spec.queries) for spec in specs])
@@ -198,6 +205,12 @@ def select(texts: Sequence[str], specs: Sequence[Specification], number: int, ra
     """Return the rows of a pool most similar to each specification, {name: (number,) row numbers, best first}.
 
     With ``contrast-``, the similarity to the specifications of other labels is subtracted.
+
+    Args:
+        texts: the pool.
+        specs: the specifications.
+        number: rows to select for each.
+        ranker, method: see :func:`suspects`.
 
     Raises:
         UserError: ``number`` is 0 or exceeds the rows of the pool.

@@ -164,6 +164,9 @@ def calibrated(
 
     Returns:
         The scaled logits (n, K), and the temperatures in ascending order of the folds.
+
+    Raises:
+        UserError: shapes do not fit, or a logit or label is out of range.
     """
     logits, folds = checked_logits(logits), np.asarray(folds)
     labels = checked_labels(labels, logits.shape[-1], logits.shape[-2])
@@ -230,6 +233,9 @@ def shared_lowest(values: np.ndarray, share: float = 0.01) -> float:
     Args:
         values: (S, n) PVI, S at least 2.
         share: fraction of the rows that counts as lowest; at least one row does.
+
+    Raises:
+        UserError: there is only one seed.
     """
     values = np.asarray(values)
     check(values.ndim == 2 and len(values) > 1, "the stability of a list needs two seeds or more")

@@ -10,7 +10,7 @@ from plugins.analysis.metrics import retrieval
 from plugins.analysis.metrics.means import mean_and_deviation
 from plugins.data.embedding import losses, rows, specs
 from plugins.embeddings import evaluation
-from plugins.jobs import Job
+from plugins.jobs import Job, Runner
 from plugins.tables import markdown
 
 METRICS = ("knn_accuracy_1", "ami", "hard_triplets")
@@ -18,7 +18,7 @@ CHOICE = "knn_accuracy_1_of_choice"  # computed on the half of the rows that cho
 
 
 @dataclass(frozen=True)
-class Setting:
+class LossSetting:
     """A loss with its options.
 
     Attributes:
@@ -42,12 +42,12 @@ class Setting:
         return ("--metric-loss", self.loss, "--lr", self.lr, *margin)
 
 
-def grid(names: Sequence[str], rates: Sequence[float], margins: Sequence[float]) -> list[Setting]:
+def grid(names: Sequence[str], rates: Sequence[float], margins: Sequence[float]) -> list[LossSetting]:
     """Return the settings to try: each rate with the default margin and, for losses with one, each given margin."""
     found = []
     for name in names:
         own = [None, *margins] if losses.LOSSES[name].margin is not None else [None]
-        found += [Setting(name, rate, margin) for rate in rates for margin in own]
+        found += [LossSetting(name, rate, margin) for rate in rates for margin in own]
     return found
 
 
@@ -96,16 +96,46 @@ class Evaluation:
         return {CHOICE: chooses} | evaluation.evaluate(vectors[1::2], labels[1::2], hard)
 
 
-def job(setting: Setting, seed: int, common: Sequence, updates: int, finish: Evaluation) -> Job:
+def job(setting: LossSetting, seed: int, common: Sequence, updates: int, finish: Evaluation) -> Job:
     """Return the job of a setting with a seed."""
     command = ("fairseq-train", finish.data, *common, *setting.options(), "--seed", seed, "--max-update", updates)
     name = f"{setting.name}-seed{seed}"
     return Job(name, tuple(map(str, command)), updates=updates, finish=finish)
 
 
-def best_settings(results: Mapping[Setting, Mapping[str, float]], metric: str = CHOICE) -> dict[str, Setting]:
+def search(
+    runner: Runner, settings: Sequence[LossSetting], seeds: int, common: Sequence, updates: int, finish: Evaluation
+) -> tuple[dict[str, list[dict[str, float]]], dict[str, LossSetting]]:
+    """Run every setting with seed 1, and the best setting of each loss also with the seeds 2 to ``seeds``.
+
+    Args:
+        runner: runs the jobs.
+        settings: from :func:`grid`.
+        seeds: number of seeds.
+        common: options of ``fairseq-train`` that all runs share.
+        updates: updates of each run.
+        finish: evaluates each run.
+
+    Returns:
+        {loss: metrics of its best setting for each seed}, and {loss: its best setting}.
+
+    Raises:
+        UserError: a run failed.
+    """
+    jobs = [job(setting, 1, common, updates, finish) for setting in settings]
+    found = runner.run(jobs)
+    best = best_settings({setting: found[one.name] for setting, one in zip(settings, jobs, strict=True)})
+    more = {
+        name: [job(setting, seed, common, updates, finish) for seed in range(1, seeds + 1)]
+        for name, setting in best.items()
+    }
+    found |= runner.run([one for repeated in more.values() for one in repeated[1:]])
+    return {name: [found[one.name] for one in repeated] for name, repeated in more.items()}, best
+
+
+def best_settings(results: Mapping[LossSetting, Mapping[str, float]], metric: str = CHOICE) -> dict[str, LossSetting]:
     """Return the best setting of each loss; the first wins ties."""
-    best: dict[str, Setting] = {}
+    best: dict[str, LossSetting] = {}
     for setting, scores in results.items():
         held = best.get(setting.loss)
         if held is None or scores[metric] > results[held][metric]:

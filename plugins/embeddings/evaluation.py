@@ -45,7 +45,11 @@ def check_classes(labels: np.ndarray, source: str) -> None:
 
 
 def tfidf(texts: Sequence[str]) -> np.ndarray:
-    """Return TF-IDF vectors of texts, reduced to at most 256 dimensions: (N, d)."""
+    """Return TF-IDF vectors of texts, reduced to at most 256 dimensions: (N, d).
+
+    Raises:
+        UserError: no text has a word.
+    """
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 

@@ -19,7 +19,7 @@ def maps(
     """Draw the same texts in two dimensions, one panel per representation.
 
     Args:
-        path: where to; the suffix chooses the format.
+        path: output file; its suffix selects the format.
         panels: {title: (N, d)}.
         labels: (N,) class ids.
         names: names of the classes.
@@ -122,7 +122,7 @@ def pair_distances(path: Path, panels: Mapping[str, np.ndarray], labels: np.ndar
     Args:
         panels: {title: (N, d)}.
         labels: (N,).
-        pairs: drawn at random.
+        pairs: number of pairs, drawn at random.
     """
     draw = np.random.default_rng(0)
     i, j = draw.integers(0, len(labels), (2, pairs))

@@ -64,6 +64,12 @@ def cases(shares: Sequence[float], seeds: int) -> list[Case]:
 def write_data(folder: Path, chosen: Iterable[Case], train: str, valid: str, min_gap: float, per_text: int) -> None:
     """Write the training comparisons of each case and the clean validation comparisons into subfolders of ``folder``.
 
+    Args:
+        folder: the folder to write to.
+        chosen: the cases.
+        train, valid: files with the columns of ``--task preference``.
+        min_gap, per_text: see :func:`plugins.data.preference.rows.compare`.
+
     Raises:
         UserError: a file is malformed.
     """
@@ -76,7 +82,7 @@ def write_data(folder: Path, chosen: Iterable[Case], train: str, valid: str, min
 
 
 @dataclass(frozen=True)
-class Score:
+class FlipScore:
     """Compute the result of a job after training. Contains only plain data: a job may run on another machine.
 
     Attributes:
@@ -110,7 +116,7 @@ def job(case: Case, folder: Path, common: Sequence, updates: int) -> Job:
     corrected = ("--flip-rate", case.share) if case.method == CORRECTED else ()
     data = folder / case.data
     command = ("fairseq-train", data, *common, *corrected, "--seed", case.seed, "--max-update", updates)
-    return Job(case.name, tuple(map(str, command)), updates=updates, finish=Score(str(data / VALID)))
+    return Job(case.name, tuple(map(str, command)), updates=updates, finish=FlipScore(str(data / VALID)))
 
 
 # Tables and figures

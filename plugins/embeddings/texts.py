@@ -48,8 +48,8 @@ def text_of(record: dict | records.BadRow, place: str) -> str:
 
 def labeled(
     data: str, spec: str | None = None, task: str | None = None, split: str = "valid", words: int = 32
-) -> rows.Rows:
-    """Return the :class:`plugins.data.embedding.rows.Rows` of labeled texts.
+) -> rows.TextRows:
+    """Return the :class:`plugins.data.embedding.rows.TextRows` of labeled texts.
 
     Args:
         data: folder of CLASS.txt files, or of the files of a spec or of a GLUE task.

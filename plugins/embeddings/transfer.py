@@ -73,7 +73,14 @@ class Features:
 
 @torch.inference_mode()
 def features(embedder: Embedder, task: Task, rows: int, seed: int = 1) -> Features:
-    """Sample training rows of a task and compute their vectors; a pair of texts is encoded as one input."""
+    """Sample training rows of a task and compute their vectors; a pair of texts is encoded as one input.
+
+    Args:
+        embedder: the model.
+        task: the task.
+        rows: maximum number of rows.
+        seed: random seed of the sample.
+    """
     spec = task.spec
     examples = reader.read(reader.locate(task.data, spec, glue_specs.TRAIN), spec, glue_specs.TRAIN)
     chosen = np.random.default_rng(seed).permutation(len(examples.index))[:rows]
@@ -154,7 +161,7 @@ def scores_of(task: Features) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Score:
+class TransferScore:
     """Compute the result of a job: the official metric on the validation rows.
 
     Contains only plain data, because a job may run on another machine.
@@ -198,7 +205,7 @@ def job(name: str, task: Task, data: Path, start: str | Path, common: Sequence, 
     """Return the job that fine-tunes a checkpoint on a task."""
     run = (*task.named, "--finetune-from-model", start, "--seed", seed, "--max-update", updates)
     command = ("fairseq-train", data, *run, *common)
-    return Job(name, tuple(map(str, command)), updates=updates, finish=Score(str(data)))
+    return Job(name, tuple(map(str, command)), updates=updates, finish=TransferScore(str(data)))
 
 
 def matrix(

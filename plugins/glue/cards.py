@@ -9,7 +9,7 @@ from plugins import tables
 from plugins.data.glue.specs import MISMATCHED, SPECS, VALID, GlueSpec
 
 from .predict import BATCH
-from .report import Cell, number, value_range
+from .report import SeedGroup, number, value_range
 
 FOUR = (4, 1)  # decimals, factor
 
@@ -77,7 +77,7 @@ model-index:
 ---"""
 
 
-def model_card(cell: Cell, base_model: str | Path) -> str:
+def model_card(cell: SeedGroup, base_model: str | Path) -> str:
     """Return a model card of a cell's best run, with the ``model-index`` that the Hugging Face Hub reads.
 
     Args:

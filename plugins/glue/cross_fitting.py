@@ -30,7 +30,7 @@ LOGITS = "logits"  # subfolder of a run with its recorded logits
 
 @dataclass(frozen=True)
 class Cell:
-    """Settings shared by the runs of a cell.
+    """A training set with its folds.
 
     Attributes:
         name: name of the folders of the cell.
@@ -103,7 +103,11 @@ def run(cells: Sequence[Cell], setting: Setting, resources: Resources) -> dict[s
 
 
 def jobs_of(cell: Cell, setting: Setting) -> list[Job]:
-    """Write the data of a cell, and return its jobs."""
+    """Write the data of a cell, and return its jobs.
+
+    Raises:
+        UserError: an option has several values or is out of range, or the checkpoint cannot be read.
+    """
     folder = setting.output / "data" / cell.name
     spec = write_task(folder, cell.rows)
     tokenizer = dataset.FolderTokenizer(os.path.dirname(setting.checkpoint))

@@ -31,8 +31,8 @@ FULL = "full"
 
 
 @dataclass(frozen=True)
-class Request:
-    """The request.
+class DiagnosisRequest:
+    """Options of a diagnosis: folds, inputs, and what they are compared with.
 
     Attributes:
         folds: F.
@@ -61,7 +61,7 @@ class Request:
     bias: bool = False
 
 
-def cells_of(rows: Rows, request: Request) -> tuple[dict[str, Cell], np.ndarray]:
+def cells_of(rows: Rows, request: DiagnosisRequest) -> tuple[dict[str, Cell], np.ndarray]:
     """Return the cells to run by their names, and the duplicate groups of the training rows.
 
     Raises:
@@ -96,7 +96,9 @@ def _folder(name: str) -> str:
     return f"{kind}-{Path(argument).stem}" if argument else kind
 
 
-def diagnose(rows: Rows, setting: Setting, request: Request, resources: Resources, figures: bool = True) -> dict:
+def diagnose(
+    rows: Rows, setting: Setting, request: DiagnosisRequest, resources: Resources, figures: bool = True
+) -> dict:
     """Run the missing runs, write everything into ``setting.output``, and return the summary.
 
     Args:
@@ -244,6 +246,9 @@ def diagnose_file(path: str, kind: str, output: Path, figures: bool = True, bias
         output: folder to write.
         figures: draw.
         bias: calibrate by a bias for each class as well as a temperature.
+
+    Raises:
+        UserError: the file cannot be read, or its predictions and labels do not fit.
     """
     given = formats.read(path, kind)
     if given.logits is None:

@@ -88,6 +88,9 @@ def trained(x: Tensor, cell: Cell, setting: Setting) -> Recorded:
         x: (n + m, D) features of training and validation rows.
         cell: the rows and folds.
         setting: settings of the runs.
+
+    Raises:
+        UserError: the logits are not finite.
     """
     rows, number = cell.rows, int(cell.folds.max()) + 1
     train, valid = cell.train, np.flatnonzero(rows.splits == 1)

@@ -26,7 +26,7 @@ Table = list[list[str]]  # rows of text, the header first
 
 
 @dataclass(frozen=True)
-class Cell:
+class SeedGroup:
     """Runs that differ only in their seed.
 
     Attributes:
@@ -63,7 +63,7 @@ class Cell:
         return max(zip(self.runs, self.results, strict=True), key=lambda pair: pair[1]["score"])
 
 
-def cells(results: Mapping[FineTuning, dict], specs: Mapping[str, GlueSpec]) -> dict[str, list[Cell]]:
+def cells(results: Mapping[FineTuning, dict], specs: Mapping[str, GlueSpec]) -> dict[str, list[SeedGroup]]:
     """Return {task: its cells}, the one with the best median score first.
 
     Args:
@@ -75,11 +75,11 @@ def cells(results: Mapping[FineTuning, dict], specs: Mapping[str, GlueSpec]) -> 
         grouped[run.cell].append((run, result))
     by_task = defaultdict(list)
     for (task, *_), pairs in grouped.items():
-        by_task[task].append(Cell(specs[task], [run for run, _ in pairs], [result for _, result in pairs]))
+        by_task[task].append(SeedGroup(specs[task], [run for run, _ in pairs], [result for _, result in pairs]))
     return {task: sorted(found, key=lambda cell: -cell.score) for task, found in by_task.items()}
 
 
-def paper_table(by_task: Mapping[str, Sequence[Cell]], perplexity: float | None) -> Table:
+def paper_table(by_task: Mapping[str, Sequence[SeedGroup]], perplexity: float | None) -> Table:
     """Return the published table's columns.
 
     Args:
@@ -101,7 +101,7 @@ def paper_table(by_task: Mapping[str, Sequence[Cell]], perplexity: float | None)
     return [header, *([name, *row] for name, row in rows.items())]
 
 
-def official_table(by_task: Mapping[str, Sequence[Cell]]) -> Table:
+def official_table(by_task: Mapping[str, Sequence[SeedGroup]]) -> Table:
     """Return the official metrics of each task's best cell, in percent except for losses."""
     rows = [["task", "metric", "median", "range", "majority", "failed runs", "lr", "batch", "seeds"]]
     for found in by_task.values():
@@ -151,7 +151,7 @@ def as_csv(results: Mapping[FineTuning, dict], specs: Mapping[str, GlueSpec]) ->
     return text.getvalue()
 
 
-def warnings(by_task: Mapping[str, Sequence[Cell]]) -> list[str]:
+def warnings(by_task: Mapping[str, Sequence[SeedGroup]]) -> list[str]:
     """Return a sentence for each cell with runs that predict a single class."""
     return [
         f"{cell.spec.name}, lr {cell.runs[0].lr:g}, batch {cell.runs[0].batch_size}: {cell.failed} of {len(cell.runs)} "

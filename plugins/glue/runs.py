@@ -32,7 +32,7 @@ COLLAPSED = 0.99  # a run has collapsed if one class has this share of its predi
 
 
 @dataclass(frozen=True)
-class Setting:
+class RunSetting:
     """Settings shared by all runs.
 
     Attributes:
@@ -108,7 +108,7 @@ def fitting(checkpoint: str | Path, threads: int, cpu: bool) -> int:
     return how_many(parameters, threads, cpu)
 
 
-def do_all(planned: list[plan.FineTuning], setting: Setting, resources: Resources) -> dict[plan.FineTuning, dict]:
+def do_all(planned: list[plan.FineTuning], setting: RunSetting, resources: Resources) -> dict[plan.FineTuning, dict]:
     """Execute the runs, first those that others start from, and return {run: result}.
 
     Raises:
@@ -129,7 +129,7 @@ def do_all(planned: list[plan.FineTuning], setting: Setting, resources: Resource
     return {run: results[run] for run in planned}
 
 
-def of_other_tasks(setting: Setting) -> tuple[dict[plan.FineTuning, dict], dict[str, glue_specs.GlueSpec]]:
+def of_other_tasks(setting: RunSetting) -> tuple[dict[plan.FineTuning, dict], dict[str, glue_specs.GlueSpec]]:
     """Return {run: result} of other tasks in an earlier call's results for the same checkpoint, and {task: spec}."""
     results, specs = {}, {}
     content = read_json_if_any(setting.output / RESULTS)
@@ -143,7 +143,7 @@ def of_other_tasks(setting: Setting) -> tuple[dict[plan.FineTuning, dict], dict[
     return results, specs
 
 
-def start_of(run: plan.FineTuning, results: Mapping[plan.FineTuning, dict], setting: Setting) -> Path:
+def start_of(run: plan.FineTuning, results: Mapping[plan.FineTuning, dict], setting: RunSetting) -> Path:
     """Return the checkpoint that a run starts from: the pretrained one, or the intermediate task's of the same seed."""
     if run.intermediate is None:
         return setting.checkpoint
@@ -155,7 +155,7 @@ def start_of(run: plan.FineTuning, results: Mapping[plan.FineTuning, dict], sett
 # One run
 
 
-def job(run: plan.FineTuning, setting: Setting, start: Path, tokenizer: dataset.FolderTokenizer) -> Job:
+def job(run: plan.FineTuning, setting: RunSetting, start: Path, tokenizer: dataset.FolderTokenizer) -> Job:
     """Return the job that fine-tunes from a checkpoint and evaluates the best epoch.
 
     Raises:
@@ -184,14 +184,14 @@ def job(run: plan.FineTuning, setting: Setting, start: Path, tokenizer: dataset.
     )  # fmt: skip
 
 
-def key(setting: Setting, spec: glue_specs.GlueSpec, split: str, tokenizer: dataset.FolderTokenizer) -> Any:
+def key(setting: RunSetting, spec: glue_specs.GlueSpec, split: str, tokenizer: dataset.FolderTokenizer) -> Any:
     """Return the identity of a split's content."""
     path = reader.locate(setting.glue_dir, spec, split)
     return dataset.key(path, spec, split, tokenizer, setting.skip_bad_rows)
 
 
 def load(
-    setting: Setting, spec: glue_specs.GlueSpec, split: str, tokenizer: dataset.FolderTokenizer
+    setting: RunSetting, spec: glue_specs.GlueSpec, split: str, tokenizer: dataset.FolderTokenizer
 ) -> dataset.Tokenized:
     """Return a split, tokenized.
 
@@ -202,7 +202,7 @@ def load(
     return dataset.load(path, spec, split, tokenizer, setting.cache, setting.skip_bad_rows)
 
 
-def evaluate(run: plan.FineTuning, setting: Setting, train: TrainingRows, folder: Path, device: str = "cpu") -> dict:
+def evaluate(run: plan.FineTuning, setting: RunSetting, train: TrainingRows, folder: Path, device: str = "cpu") -> dict:
     """Evaluate the best epoch of a run on each validation split, write the predictions, and shrink the checkpoints.
 
     Returns:

@@ -22,8 +22,8 @@ OFFICIAL = "Official metrics, in percent"
 
 
 @dataclass(frozen=True)
-class Request:
-    """The user's request.
+class GlueRequest:
+    """Options of one call of ``scripts/run_glue.py``.
 
     Attributes:
         glue_dir: folder of the data.
@@ -56,7 +56,7 @@ class Request:
     command: str = ""
 
 
-def run(request: Request, resources: Resources) -> None:
+def run(request: GlueRequest, resources: Resources) -> None:
     """Fine-tune, evaluate and report.
 
     Raises:
@@ -71,7 +71,7 @@ def run(request: Request, resources: Resources) -> None:
     finish(runs.do_all(planned, setting, resources), setting, request.command)
 
 
-def prepare(request: Request, resources: Resources) -> tuple[list[plan.FineTuning], runs.Setting]:
+def prepare(request: GlueRequest, resources: Resources) -> tuple[list[plan.FineTuning], runs.RunSetting]:
     """Return the runs and their shared settings, after checking the request.
 
     Raises:
@@ -92,7 +92,7 @@ def prepare(request: Request, resources: Resources) -> tuple[list[plan.FineTunin
         list(specs), seeds, request.hyperparameters, content, intermediate, receivers or plan.INTERMEDIATE_FOR
     )
     cache = request.cache_dir or dataset.default_cache()
-    setting = runs.Setting(
+    setting = runs.RunSetting(
         Path(request.glue_dir).resolve(), Path(checkpoint).resolve(), Path(request.output), specs, flags,
         resources.on_cpu, None if cache == "none" else cache, request.skip_bad_rows,
     )  # fmt: skip
@@ -100,7 +100,7 @@ def prepare(request: Request, resources: Resources) -> tuple[list[plan.FineTunin
     return planned, setting
 
 
-def finish(results: Mapping[plan.FineTuning, dict], setting: runs.Setting, command: str) -> None:
+def finish(results: Mapping[plan.FineTuning, dict], setting: runs.RunSetting, command: str) -> None:
     """Print the tables and write every file: the results first, then what is made from the best models."""
     perplexity = report.pretraining_perplexity(setting.checkpoint)
     with staging(setting.output) as folder:  # locks it: two calls that end together keep each other's results
@@ -131,7 +131,7 @@ def finish(results: Mapping[plan.FineTuning, dict], setting: runs.Setting, comma
     print(f"everything is in {setting.output}/")
 
 
-def write_task(cell: report.Cell, setting: runs.Setting) -> None:
+def write_task(cell: report.SeedGroup, setting: runs.RunSetting) -> None:
     """Write results, model card and test predictions of the best run of a task into its folder below the output."""
     result = cell.best[1]
     model = hub.load(str(setting.output / result["checkpoint"]))

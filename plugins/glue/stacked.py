@@ -1,5 +1,7 @@
-"""Cross-fitting of small models in one process: the runs of all folds, seeds and cells are one model, see
-:mod:`plugins.modules.stacked`. The recipe is that of the runs of :mod:`.cross_fitting`.
+"""Cross-fitting of small models in one process: one stacked model contains the runs of all folds, seeds and cells.
+
+The stacked layers are in :mod:`plugins.modules.stacked`; the hyperparameters are those of the runs of
+:mod:`.cross_fitting`.
 
 Shapes: M runs at once, B rows of each, T tokens, n training rows, m validation rows, K outputs.
 """
@@ -36,11 +38,11 @@ def run(cells: Sequence[Cell], setting: Setting) -> dict[str, Recorded]:
         UserError: the checkpoint is no masked LM or has a part that cannot be stacked, a hyperparameter is not
             supported, or training diverges.
     """
-    recipe = recipe_of(setting)
+    hyperparameters = hyperparameters_of(setting)
     lm = checkpoints.load(str(setting.checkpoint))
     check(isinstance(lm, RobertaInterface), f"--stacked: {setting.checkpoint} is not a masked LM")
     device = torch.device("cpu" if setting.cpu else "cuda")
-    longest = int(recipe["max_positions"] or lm.model.max_positions())
+    longest = int(hyperparameters["max_positions"] or lm.model.max_positions())
     encoded: dict[int, Inputs] = {}
     runs = []
     for cell in cells:
@@ -51,15 +53,15 @@ def run(cells: Sequence[Cell], setting: Setting) -> dict[str, Recorded]:
         runs += runs_of(cell, encoded[key], setting)
     found: dict[str, list[list[np.ndarray]]] = {}
     with tqdm(total=len(runs), desc="models", disable=None) as bar:
-        for group in grouped(runs, lm.model, int(recipe["batch_size"]), device):
-            for one, logits in zip(group, Stack(lm.model, group, recipe, device).train(), strict=True):
+        for group in grouped(runs, lm.model, int(hyperparameters["batch_size"]), device):
+            for one, logits in zip(group, Stack(lm.model, group, hyperparameters, device).train(), strict=True):
                 found.setdefault(one.cell.name, []).append(logits)
             bar.update(len(group))
     return {cell.name: collect(cell, setting, [one for one in runs if one.cell is cell], found[cell.name])
             for cell in cells}  # fmt: skip
 
 
-def recipe_of(setting: Setting) -> dict[str, Any]:
+def hyperparameters_of(setting: Setting) -> dict[str, Any]:
     """Return the hyperparameters, each a single value.
 
     Raises:
@@ -67,10 +69,10 @@ def recipe_of(setting: Setting) -> dict[str, Any]:
     """
     runs = plan.plan(["diagnosed"], [setting.seeds[0]], dict(setting.given), dict(setting.from_yaml))
     check(len(runs) == 1, "--lr and --batch-size: give a single value of each")
-    recipe = runs[0].hyperparameters | {"lr": runs[0].lr, "batch_size": runs[0].batch_size}
+    hyperparameters = runs[0].hyperparameters | {"lr": runs[0].lr, "batch_size": runs[0].batch_size}
     for name, value in UNSUPPORTED.items():
-        check(recipe[name] == value, f"--stacked does not support {name}: {recipe[name]!r}")
-    return recipe
+        check(hyperparameters[name] == value, f"--stacked does not support {name}: {hyperparameters[name]!r}")
+    return hyperparameters
 
 
 def encode(cell: Cell, setting: Setting, longest: int) -> Inputs:

@@ -52,16 +52,17 @@ class Stack:
     Args:
         model: the pretrained model, which is copied.
         runs: M runs.
-        recipe: hyperparameters.
+        hyperparameters: {name: value}, see :func:`.stacked.hyperparameters_of`.
         device: device to train on; products are in bfloat16 on a GPU.
     """
 
-    def __init__(self, model: nn.Module, runs: Sequence[Member], recipe: Mapping, device: torch.device):
-        self.runs, self.recipe, self.device = runs, recipe, device
-        self.net = Classifier(model, len(runs[0].cell.rows.classes), recipe, [one.seed for one in runs]).to(device)
+    def __init__(self, model: nn.Module, runs: Sequence[Member], hyperparameters: Mapping, device: torch.device):
+        self.runs, self.hyperparameters, self.device = runs, hyperparameters, device
+        classes, seeds = len(runs[0].cell.rows.classes), [one.seed for one in runs]
+        self.net = Classifier(model, classes, hyperparameters, seeds).to(device)
         parameters = list(self.net.parameters())
         groups = [  # a vector of a model is a matrix of the stack
-            {"params": [p for p in parameters if p.ndim > 2], "weight_decay": recipe["weight_decay"]},
+            {"params": [p for p in parameters if p.ndim > 2], "weight_decay": hyperparameters["weight_decay"]},
             {"params": [p for p in parameters if p.ndim <= 2], "weight_decay": 0.0},
         ]
         self.parameters = parameters
@@ -86,9 +87,9 @@ class Stack:
         Raises:
             UserError: the logits are not finite.
         """
-        epochs, size = int(self.recipe["epochs"]), int(self.recipe["batch_size"])
+        epochs, size = int(self.hyperparameters["epochs"]), int(self.hyperparameters["batch_size"])
         steps = -(-max(len(one.own) for one in self.runs) // size)
-        total, warm = epochs * steps, round(float(self.recipe["warmup"]) * epochs * steps)
+        total, warm = epochs * steps, round(float(self.hyperparameters["warmup"]) * epochs * steps)
         found: list[list[np.ndarray]] = [[] for _ in self.runs]
         step = 0
         for _ in tqdm(range(epochs), f"epochs of {len(self.runs)} models", leave=False, disable=None):
@@ -97,7 +98,7 @@ class Stack:
                 step += 1
                 rate = step / warm if step <= warm else (total - step) / max(1, total - warm)
                 for group in self.optimizer.param_groups:
-                    group["lr"] = float(self.recipe["lr"]) * rate
+                    group["lr"] = float(self.hyperparameters["lr"]) * rate
                 self.note(seen, rows, counted, self.update(rows, counted))
             asked = self.predicted()
             good = all(np.isfinite(part[one.asked]).all() for part, one in zip(asked, self.runs, strict=True))
@@ -142,8 +143,8 @@ class Stack:
         losses = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none") * weights  # (M, B)
         self.optimizer.zero_grad(set_to_none=True)
         (losses.sum(1) / weights.sum(1).clamp_min(1)).sum().backward()
-        if self.recipe["clip_norm"]:
-            self.clip(float(self.recipe["clip_norm"]))
+        if self.hyperparameters["clip_norm"]:
+            self.clip(float(self.hyperparameters["clip_norm"]))
         self.optimizer.step()
         return logits.detach()
 
@@ -161,7 +162,7 @@ class Stack:
         """Return the logits of the rows that each run is asked for, in arrays (n + m, K) of NaN."""
         self.net.eval()
         found, asked = self.empty(), [one.asked for one in self.runs]
-        steps = -(-max(map(len, asked)) // min(EVALUATED, 4 * int(self.recipe["batch_size"])))
+        steps = -(-max(map(len, asked)) // min(EVALUATED, 4 * int(self.hyperparameters["batch_size"])))
         for rows, counted in self.batches(asked, steps, shuffled=False):
             self.note(found, rows, counted, self.forward(rows))
         return found
@@ -179,19 +180,19 @@ class Classifier(nn.Module):
     Args:
         model: a loaded masked LM, left unchanged.
         classes: K.
-        recipe: hyperparameters.
+        hyperparameters: {name: value}, see :func:`.stacked.hyperparameters_of`.
         seeds: seeds of the M heads.
 
     Raises:
         UserError: a part of the encoder cannot be stacked.
     """
 
-    def __init__(self, model: nn.Module, classes: int, recipe: Mapping, seeds: Sequence[int]):
+    def __init__(self, model: nn.Module, classes: int, hyperparameters: Mapping, seeds: Sequence[int]):
         super().__init__()
         source: Any = model
         cfg, encoder = source.args, source.encoder.sentence_encoder
         self.padding = encoder.padding_index
-        heads = [made_head(cfg, classes, recipe, seed) for seed in seeds]
+        heads = [made_head(cfg, classes, hyperparameters, seed) for seed in seeds]
         starts = {name: torch.stack([head.get_parameter(name).detach() for head in heads])
                   for name, _ in heads[0].named_parameters()}  # fmt: skip
         try:
@@ -205,9 +206,9 @@ class Classifier(nn.Module):
         part: Any
         for part in self.encoder.modules():
             if isinstance(part, nn.Dropout):
-                part.p = float(recipe["dropout"])
+                part.p = float(hyperparameters["dropout"])
             if isinstance(getattr(part, "dropout", None), float):  # of attention weights
-                part.dropout = float(recipe["dropout"])
+                part.dropout = float(hyperparameters["dropout"])
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens (M * B, T) to logits (M * B, K)."""
@@ -215,10 +216,12 @@ class Classifier(nn.Module):
         return self.head(features, tokens == self.padding)
 
 
-def made_head(cfg: Any, classes: int, recipe: Mapping, seed: int) -> ClassificationHead:
+def made_head(cfg: Any, classes: int, hyperparameters: Mapping, seed: int) -> ClassificationHead:
     """Return a new classification head, initialized from a seed."""
     width = cfg.encoder_embed_dim
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         activation = architecture.activation(str(cfg.pooler_activation_fn))
-        return ClassificationHead(width, width, classes, activation, float(recipe["dropout"]), recipe["pooler_type"])
+        return ClassificationHead(
+            width, width, classes, activation, float(hyperparameters["dropout"]), hyperparameters["pooler_type"]
+        )

@@ -42,7 +42,11 @@ def read_characters(source: str | os.PathLike | Sequence[str] | Mapping) -> list
 
 
 def in_order(table: Mapping, name: object) -> list[str]:
-    """Return the characters of {index: character} in index order; ``name`` is the source named in errors."""
+    """Return the characters of {index: character} in index order; ``name`` is the source named in errors.
+
+    Raises:
+        UserError: a key is not an index, or an index is missing.
+    """
     try:
         by_index = {int(index): character for index, character in table.items()}
     except (TypeError, ValueError):
@@ -54,7 +58,11 @@ def in_order(table: Mapping, name: object) -> list[str]:
 
 
 def read_file(path: str | os.PathLike) -> object:
-    """Return the content of a JSON file or of a pickle of plain data."""
+    """Return the content of a JSON file or of a pickle of plain data.
+
+    Raises:
+        UserError: it cannot be read, is damaged, or contains anything but plain data.
+    """
     if not str(path).endswith(".pkl"):
         return read_json(os.fspath(path))
     try:

@@ -62,6 +62,9 @@ def library_config(options: SimpleNamespace, tensors: Mapping[str, Tensor]) -> A
     Args:
         options: options of the adapter's model.
         tensors: tensors of the adapter.
+
+    Raises:
+        UserError: the peft library is missing.
     """
     if options.peft == "lora":
         feedforward = [t for t in options.lora_targets.split(",") if t.endswith("mlp.c_proj")]

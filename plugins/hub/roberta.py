@@ -38,6 +38,9 @@ class RobertaInterface(RobertaHubInterface):
     """fairseq's interface to a RoBERTa, with a reliable ``fill_mask``.
 
     The tokenizer is looked for next to the checkpoint and in the data folder. Nothing is downloaded.
+
+    Raises:
+        UserError: the tokenizer is missing or damaged.
     """
 
     reads_characters = False
@@ -205,7 +208,11 @@ class RobertaInterface(RobertaHubInterface):
 
 
 def texts_of(name: str, values: Iterable[str]) -> list[str]:
-    """Return an argument as a list of strings; an error names the argument."""
+    """Return an argument as a list of strings; an error names the argument.
+
+    Raises:
+        UserError: it is not a text or a list of texts.
+    """
     check(isinstance(values, Iterable), f"{name}={values!r}: a text or a list of texts is needed")
     texts = list(values)
     wrong = next((text for text in texts if not isinstance(text, str)), None)

@@ -64,7 +64,11 @@ class Scorer(Embedder):
 
 
 def load_head(state: dict, saved: dict, path: str, model: Any) -> "ScoreHead":
-    """Return the head of a checkpoint whose model is built without its task (a causal or character LM)."""
+    """Return the head of a checkpoint whose model is built without its task (a causal or character LM).
+
+    Raises:
+        UserError: it has no head, or one of another shape.
+    """
     from plugins.modules.score_head import ScoreHead
 
     weights = {name.removeprefix("score_head."): tensor for name, tensor in state["model"].items()

@@ -138,7 +138,11 @@ class Summarizer:
         batch_size: int,
         compiled: bool | None,
     ) -> Iterator[str]:
-        """Yield the summaries of (name, document) pairs in their order, generated in batches of similar length."""
+        """Yield the summaries of (name, document) pairs in their order, generated in batches of similar length.
+
+        Raises:
+            UserError: a document has no tokens, and the model has no separator.
+        """
         while some := list(itertools.islice(named, SORTED_AT_ONCE * batch_size)):
             prompts = [self.prompt(document, room) for _, document in some]
             for (name, _), prompt in zip(some, prompts, strict=True):

@@ -33,11 +33,11 @@ class Display:
     On a terminal a bar shows loss, speed and the time left; elsewhere a line is printed at each log interval.
 
     Attributes:
-        updates: how many there will be, or None.
+        updates: total number of updates, or None if unknown.
         on_cpu: whether the run has no GPU; long runs then get advice.
-        metric: by which the best checkpoint is chosen.
-        maximize: whether more of it is better.
-        out: where lines go.
+        metric: name of the metric that chooses the best checkpoint.
+        maximize: whether higher values are better.
+        out: stream that lines are printed to.
     """
 
     updates: int | None

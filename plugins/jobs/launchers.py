@@ -77,6 +77,9 @@ class Submitit:
 
     submitit pickles what it runs. Each launcher uses a new folder with a random name, so nothing stored is unpickled;
     results travel through ``run.json``.
+
+    Raises:
+        UserError: submitit is not installed.
     """
 
     poll = 0.5
@@ -108,6 +111,11 @@ class Submitit:
         return job
 
     def check(self, future: Any, work: Work) -> None:
+        """Raise what ended a job, if anything did.
+
+        Raises:
+            UserError: the job failed, or ended without a result.
+        """
         note = Note.read(work.folder)
         if note.identity == work.job.key() and note.finished:
             return

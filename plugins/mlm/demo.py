@@ -26,7 +26,7 @@ VARIANTS = {
     "zero-clap": "--head clap --positions alibi --omit-mask --scale-embeddings --no-layernorm-embedding",
 }
 # Less than one epoch, so no dropout; many small batches, because few large ones learn only frequencies.
-RECIPE = (
+OPTIONS = (
     "--user-dir {user_dir} --cpu --task clap_masked_lm --criterion clap_masked_lm --arch clap_roberta_tiny "
     "--dropout 0 --attention-dropout 0 --tokens-per-sample 64 --batch-size 16 --optimizer fused_adamw "
     "--weight-decay 0.01 --clip-norm 1 --lr 3e-3 --lr-scheduler polynomial_decay --num-workers 0 "
@@ -122,9 +122,9 @@ class Demo:
             f"--save-interval-updates {every} --log-interval {max(1, self.updates // 100)} "
             f"--seed {self.seed} --mixed-precision {self.precision}"
         )
-        recipe = [part.format(user_dir=os.path.relpath(USER_DIR)) for part in RECIPE.split()]
+        options = [part.format(user_dir=os.path.relpath(USER_DIR)) for part in OPTIONS.split()]
         places = [str(self.output / "data"), "--save-dir", str(self.output / name)]
-        return [*places, *VARIANTS[name].split(), *recipe, *schedule.split()]
+        return [*places, *VARIANTS[name].split(), *options, *schedule.split()]
 
     def report(self, data: dict[str, Any]) -> None:
         """Print the table and the filled masks, draw the curves, write results.json."""

@@ -32,6 +32,14 @@ def prepare(
 ) -> dict[str, Any]:
     """Make the folder ``output/data`` unless it exists, and return its description.
 
+    Args:
+        output: folder of the demo.
+        files: text files; without any, prose of the Python installation.
+        jsonl_key: field of JSON records with the text.
+        vocab_size: largest size of the dictionary.
+        workers: number of encoding processes.
+        force: replace an earlier folder.
+
     Returns:
         ``options``, ``train_tokens``, ``valid_tokens``, ``unigram_perplexity`` and ``sentences``, each with a mask.
 

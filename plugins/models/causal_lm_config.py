@@ -8,6 +8,8 @@ from .decoder_lm_config import DecoderLMConfig, size
 
 @dataclass
 class CausalLMConfig(DecoderLMConfig):
+    """Options of the model ``causal_lm``."""
+
     pass
 
 

@@ -17,6 +17,8 @@ STYLE_INFERENCES = ChoiceEnum([*style_adapter.INFERENCES, "published"])
 
 @dataclass
 class CharLMConfig(DecoderLMConfig):
+    """Options of the model ``char_lm``."""
+
     # Multi-Style Adapter
     style_layers: Optional[STYLE_LAYERS] = architecture(
         "layers whose output the Multi-Style Adapter modulates (none; every in the style_ architectures)"

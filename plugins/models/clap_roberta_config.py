@@ -27,6 +27,8 @@ ACTIVATIONS = ChoiceEnum(get_available_activation_fns())
 
 @dataclass
 class ClapRobertaConfig(PositionScalingConfig, PeftConfig, StartConfig, ShardConfig, CompileConfig):
+    """Options of the model ``clap_roberta``."""
+
     # Size
     encoder_layers: Optional[int] = architecture("layers (12)")
     encoder_embed_dim: Optional[int] = architecture("width (768)")

@@ -19,6 +19,8 @@ ACTIVATIONS = ChoiceEnum([*get_available_activation_fns(), "gelu_tanh"])
 
 @dataclass
 class DecoderLMConfig(PositionScalingConfig, PeftConfig, StartConfig, ShardConfig, CompileConfig):
+    """Options that ``char_lm`` and ``causal_lm`` share."""
+
     # Size
     decoder_layers: Optional[int] = architecture("layers (set by --arch)")
     decoder_attention_heads: Optional[int] = architecture("attention heads; they must divide the width (set by --arch)")

@@ -19,6 +19,8 @@ DEFAULTS = {"position_scaling": "none", "position_scaling_factor": 1.0}
 
 @dataclass
 class PositionScalingConfig(FairseqDataclass):
+    """Options that scale the positions of inputs longer than those of training."""
+
     position_scaling: Optional[KINDS] = architecture(
         "for longer inputs than in training; may differ from the checkpoint. linear: positions divided by the factor "
         "(rotary, alibi); ntk: larger rotary base; dynamic: by the length of the input (rotary, alibi); yarn: Peng et "

@@ -41,7 +41,11 @@ def resolve(cfg: DictConfig, state: dict[str, Any] | None, source: str | None) -
 
 
 def find_base(places: Sequence[str | None], method: str) -> str:
-    """Return the first of the paths that exists, as the absolute path of its checkpoint."""
+    """Return the first of the paths that exists, as the absolute path of its checkpoint.
+
+    Raises:
+        UserError: none of the paths is given, or the first one does not exist.
+    """
     given = [path for path in places if path and not path.startswith("${")]
     for path in given:
         if os.path.exists(path):

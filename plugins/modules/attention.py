@@ -16,11 +16,19 @@ from .flex import attend as attend_by_flex
 from .placement import Placement, most_scores
 from .scaled_dot_product import HALF, attend, attend_from_one, attend_placed, attention_weights, writes_scores
 
-__all__ = ["Rows", "Attention", "SelfAttention", "take_rows", "group_by_sequence", "attend", "attention_weights"]
+__all__ = [
+    "SelectedTokens",
+    "Attention",
+    "SelfAttention",
+    "take_rows",
+    "group_by_sequence",
+    "attend",
+    "attention_weights",
+]
 
 
 @dataclass
-class Rows:
+class SelectedTokens:
     """Some of the B * T tokens of a batch, in the form in which attention computes only their output.
 
     Attributes:
@@ -36,7 +44,7 @@ class Rows:
     placement: Placement
 
     @classmethod
-    def of(cls, index: Tensor, most: int | None, sequences: int, placement: Placement) -> "Rows":
+    def of(cls, index: Tensor, most: int | None, sequences: int, placement: Placement) -> "SelectedTokens":
         """Return the rows (N,) of B sequences.
 
         Args:
@@ -144,7 +152,7 @@ class SelfAttention(Attention):
         self.out_proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(
-        self, x: Tensor, placement: Placement, padding: Tensor | None = None, rows: Rows | None = None
+        self, x: Tensor, placement: Placement, padding: Tensor | None = None, rows: SelectedTokens | None = None
     ) -> Tensor:
         """Attend within each sequence.
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 
 class Compilable(nn.Module):
-    """Base of modules whose layers can be compiled. Compilation starts with the first
+    """Base of modules whose layers can be compiled.
 
-    training step, so a trained model that is loaded for inference is not compiled.
+    Compilation starts with the first training step, so a trained model that is loaded for inference is not compiled.
 
     Attributes:
         compiled_stack: the compiled function, or None.

@@ -46,7 +46,7 @@ class Stepper:
         self.failed = False
         self._graph = DirectGraph(run_layers, OPTIONS, dynamic=(1, 3))  # S of the bias
         self._last: tuple = (None, 0)  # the inputs of the last step, see continues
-        self._checked = 0  # steps on end with such inputs
+        self._checked = 0  # consecutive steps with such inputs
 
     def prepare(self, cache: Cache, rows: int, steps: int, compiled: bool | None = None) -> None:
         """Decide whether the steps that follow a cache are compiled.

@@ -33,7 +33,11 @@ def pairwise(x: Tensor, y: Tensor, distance: str = "euclidean") -> Tensor:
 
 
 def rowwise(x: Tensor, y: Tensor, distance: str = "euclidean") -> Tensor:
-    """Return the distances (N,) between corresponding rows of two (N, d) matrices; see :func:`pairwise`."""
+    """Return the distances (N,) between corresponding rows of two (N, d) matrices; see :func:`pairwise`.
+
+    Raises:
+        ValueError: the distance is unknown.
+    """
     x, y = upcast(x), upcast(y)
     if check(distance) == "cosine":
         return 1 - (normalize(x) * normalize(y)).sum(-1)

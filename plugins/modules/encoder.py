@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from .attention import Rows, SelfAttention, take_rows
+from .attention import SelectedTokens, SelfAttention, take_rows
 from .compiling import Compilable, fix, vary
 from .dropout import Dropout
 from .flex import MOST_SHAPES, runs_on
@@ -58,7 +58,7 @@ class EncoderLayer(nn.Module):
         self.activation_dropout = Dropout(activation_dropout)
 
     def forward(
-        self, x: Tensor, placement: Placement, padding: Tensor | None = None, rows: Rows | None = None
+        self, x: Tensor, placement: Placement, padding: Tensor | None = None, rows: SelectedTokens | None = None
     ) -> Tensor:
         """Map (B, T, C) to (B, T, C), or to (N, C) at the given rows; arguments as in :class:`SelfAttention`."""
         residual = x if rows is None else take_rows(x, rows.index)
@@ -206,7 +206,7 @@ class SentenceEncoder(Compilable):
             self.positions, slice(0, length), length, x.device, dtype=query_type(x), compiled=stack is not None,
             flex=flex,
         )  # fmt: skip
-        asked = None if rows is None else Rows.of(rows, most, len(tokens), placement)
+        asked = None if rows is None else SelectedTokens.of(rows, most, len(tokens), placement)
         if stack is None:
             x, states = self.stack(x, placement, padding, asked, inner_states)
         else:
@@ -218,7 +218,7 @@ class SentenceEncoder(Compilable):
         return x, states
 
     def stack(
-        self, x: Tensor, placement: Placement, padding: Tensor | None, rows: Rows | None, inner_states: bool
+        self, x: Tensor, placement: Placement, padding: Tensor | None, rows: SelectedTokens | None, inner_states: bool
     ) -> tuple[Tensor, list[Tensor]]:
         """Apply the layers to (B, T, C); arguments and results as in :meth:`forward` and :class:`SelfAttention`."""
         states, last = [x], self.layers[-1]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
 
 HIDDEN = -3e4  # added to the scores of padded keys
-MOST_SHAPES = 2  # (B, T) of a model for which the kernel is compiled; it is slow when it is made for any shape
+MOST_SHAPES = 2  # (B, T) of a model for which the kernel is compiled; one for any shape is slow
 MOST_KERNELS = 128  # of all models, shapes and types in a process; beyond dynamo's limit of 8 it would run unfused
 OPTIONS: Any = {"ROWS_GUARANTEED_SAFE": True, "BLOCKS_ARE_CONTIGUOUS": True}  # no score is minus infinity, none skipped
 

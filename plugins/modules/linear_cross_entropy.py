@@ -96,7 +96,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
 def add_chunk(
     table: WordTable, x: Tensor, target: Tensor, gradients: Gradients | None, rows: slice, chunks: Sequence[slice]
 ) -> Tensor:
-    """Return the summed loss of features (n, C) and targets (n,), and add its gradients."""
+    """Return the summed loss of features (n, C) and targets (n,), and add its gradients.
+
+    Args:
+        table: the table.
+        x: (n, C).
+        target: (n,) indices of words.
+        gradients: receives the gradients; None computes none.
+        rows: the rows of the chunk.
+        chunks: those of all chunks.
+    """
     x = x.to(table.factor)
     if table.whole:
         return add_whole_chunk(table, x, target[:, None], gradients, rows, chunks)

@@ -267,7 +267,13 @@ def mega_batch_margin(a: Tensor, b: Tensor, positive: float = 0.8, negative: flo
 
 
 def triplet(a: Tensor, p: Tensor, n: Tensor, margin: float = 5.0, distance: str = "euclidean") -> Loss:
-    """Mean of [d(a, p) - d(a, n) + margin]+ over rows of (B, d)."""
+    """Mean of [d(a, p) - d(a, n) + margin]+ over rows of (B, d).
+
+    Args:
+        a, p, n: (B, d), anchors, positives and negatives.
+        margin: the margin.
+        distance: ``euclidean`` or ``cosine``.
+    """
     return average((rowwise(a, p, distance) - rowwise(a, n, distance) + margin).relu(), a)
 
 
@@ -280,6 +286,11 @@ def mse(u: Tensor, v: Tensor) -> Loss:
 
 
 def margin_mse(a: Tensor, p: Tensor, n: Tensor, margins: Tensor) -> Loss:
-    """Mean of (a.p - a.n - margin)^2 with a teacher's margins (B,) (Hofstätter et al., 2020, eq. 2)."""
+    """Mean of (a.p - a.n - margin)^2 with a teacher's margins (B,) (Hofstätter et al., 2020, eq. 2).
+
+    Args:
+        a, p, n: (B, d), anchors, positives and negatives.
+        margins: (B,).
+    """
     gap = (upcast(a) * (upcast(p) - upcast(n))).sum(-1)
     return average((gap - margins.to(gap.dtype)) ** 2, a)

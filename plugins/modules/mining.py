@@ -27,7 +27,13 @@ def partners(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def count_active(d: Tensor, positive: Tensor, negative: Tensor, margin: float) -> tuple[Tensor, Tensor]:
-    """Return for each positive and each negative of each anchor the number of active triplets: two (B, B) of int64."""
+    """Return for each positive and each negative of each anchor the number of active triplets: two (B, B) of int64.
+
+    Args:
+        d: (B, B) distances.
+        positive, negative: (B, B) boolean, see :func:`masks`.
+        margin: a triplet is active if its negative is not farther than its positive by the margin.
+    """
     bound = (d + margin).masked_fill(~positive, -math.inf)  # a negative nearer than this is active
     nearer = torch.searchsorted(d.masked_fill(~negative, math.inf).sort(1).values, bound)
     farther = d.size(1) - torch.searchsorted(bound.sort(1).values, d, right=True)

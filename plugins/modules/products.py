@@ -38,7 +38,13 @@ def rounded_products(device: torch.device, types: tuple[torch.dtype, torch.dtype
 
 
 def product(a: Tensor, b: Tensor, dtype: torch.dtype, out: Tensor | None = None) -> Tensor:
-    """Return the matrix product of a and b in another type, written to ``out``."""
+    """Return the matrix product of a and b in another type, written to ``out``.
+
+    Args:
+        a, b: matrices of the type that :func:`types_of` names second.
+        dtype: data type of the result.
+        out: where to write it; None for a new tensor.
+    """
     if a.dtype == dtype:
         return torch.mm(a, b, out=out)
     if a.device.type == "cuda":

@@ -190,5 +190,10 @@ def attend_by_scores(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, p: fl
 
 
 def copied(bias: Tensor, sequences: int, heads: int, queries: int) -> Tensor:
-    """Return a copy (B * H, Q, S) of a bias (1 or B, 1 or H, 1 or Q, S) that is not a view."""
+    """Return a copy (B * H, Q, S) of a bias (1 or B, 1 or H, 1 or Q, S) that is not a view.
+
+    Args:
+        bias: the bias.
+        sequences, heads, queries: B, H and Q.
+    """
     return torch.cat(bias.expand(sequences, heads, queries, -1).unbind())

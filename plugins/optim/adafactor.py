@@ -18,6 +18,8 @@ NAME = "adafactor"
 
 @dataclass
 class AdafactorConfig(FairseqDataclass):
+    """Options of the optimizer ``adafactor``."""
+
     adafactor_eps: Any = field(
         default="(1e-30, 1e-3)", metadata={"help": "added to squared gradients; least scale of --scale-parameter"}
     )

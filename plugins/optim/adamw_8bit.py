@@ -18,6 +18,8 @@ SMALLEST = 4096  # values; smaller tensors keep states of 32 bits, as bitsandbyt
 
 @dataclass
 class AdamW8bitConfig(FusedAdamWConfig):
+    """Options of the optimizer ``adamw_8bit``."""
+
     pass
 
 

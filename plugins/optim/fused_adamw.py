@@ -15,6 +15,8 @@ from .groups import GroupedOptimizer, groups_of
 
 @dataclass
 class FusedAdamWConfig(FairseqDataclass):
+    """Options of the optimizer ``fused_adamw``."""
+
     adam_betas: Any = field(default="(0.9, 0.98)", metadata={"help": "decay rates of the two running means"})
     adam_eps: float = field(default=1e-6, metadata={"help": "added to the denominator"})
     weight_decay: float = field(default=0.0, metadata={"help": "decoupled weight decay of matrices"})

@@ -21,6 +21,8 @@ def adapter(help: str) -> Any:
 
 @dataclass
 class PeftConfig(FairseqDataclass):
+    """Options of ``--peft``."""
+
     peft: Optional[METHOD] = adapter(
         "train few parameters of the model that --finetune-from-model names: lora: low-rank updates of matrices; "
         "prompt: learned vectors in the input; last_layer: the output projection, or the last layers (none)"

@@ -29,6 +29,11 @@ class LastLayer(Method):
         self.base_state = base or {}
 
     def install(self, model: nn.Module, parts: Parts) -> None:
+        """Train the last blocks, or the output matrix where ``--peft-blocks`` is 0.
+
+        Raises:
+            UserError: the model has fewer layers.
+        """
         blocks = self.cfg.peft_blocks
         if blocks > len(parts.blocks):
             raise UserError(f"--peft-blocks {blocks}: the model has {len(parts.blocks)} layers")

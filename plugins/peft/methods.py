@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from .last_layer import LastLayer
 from .lora import LoRA
-from .prompt import Prompt
+from .prompt import PromptTuning
 from .tuning import Count, attach, count, fingerprint
 
 
@@ -35,7 +35,7 @@ def tune(
     if cfg.peft == "lora":
         method = LoRA(cfg, identity)
     elif cfg.peft == "prompt":
-        method = Prompt(cfg, identity, words)
+        method = PromptTuning(cfg, identity, words)
     else:
         method = LastLayer(cfg, identity, base)
     attach(model, method)

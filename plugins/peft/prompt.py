@@ -15,7 +15,7 @@ from .tuning import Method, Parts, parts_of
 NO_MERGE = "a prompt cannot be merged: it is part of the input, which no weights can replace; use it with its base"
 
 
-class Prompt(Method):
+class PromptTuning(Method):
     """Learned vectors in the input.
 
     They are initialized with the embeddings of given words, or of words sampled from the vocabulary ("sampled

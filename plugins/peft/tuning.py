@@ -94,7 +94,12 @@ def parts_of(model: nn.Module) -> Parts:
 
 
 def attach(model: nn.Module, method: Method) -> None:
-    """Freeze a model and install a method in it. The model must have the weights of its base already."""
+    """Freeze a model and install a method in it. The model must have the weights of its base already.
+
+    Raises:
+        ValueError: the model has a method already.
+        UserError: an option of the method does not fit the model.
+    """
     if getattr(model, "peft", None) is not None:
         raise ValueError("the model is tuned already")
     model.requires_grad_(False)

@@ -18,7 +18,7 @@ HOUR = 3600.0
 
 
 @dataclass(frozen=True)
-class Request:
+class PlanRequest:
     """Parameters of a plan.
 
     Attributes:
@@ -49,7 +49,7 @@ class Request:
 class Plan:
     """A plan, in bytes, seconds (``hours`` excepted) and FLOPs."""
 
-    request: Request
+    request: PlanRequest
     shape: Shape
     memory: Memory
     budget: float
@@ -65,7 +65,7 @@ class Plan:
     limit: str
 
 
-def make(shape: Shape, request: Request) -> Plan:
+def make(shape: Shape, request: PlanRequest) -> Plan:
     """Plan a run.
 
     Raises:
@@ -97,8 +97,15 @@ def make(shape: Shape, request: Request) -> Plan:
     )  # fmt: skip
 
 
-def run_of(request: Request, sequences: int, accumulate: bool, gpu: bool = True) -> Run:
-    """Return the options of a process with a number of sequences in a batch."""
+def run_of(request: PlanRequest, sequences: int, accumulate: bool, gpu: bool = True) -> Run:
+    """Return the options of a process with a number of sequences in a batch.
+
+    Args:
+        request: parameters of the plan.
+        sequences: sequences in a batch of a process.
+        accumulate: gradients are accumulated over several batches.
+        gpu: the run is on GPUs.
+    """
     return Run(
         sequences * request.length,
         request.length,
@@ -112,8 +119,15 @@ def run_of(request: Request, sequences: int, accumulate: bool, gpu: bool = True)
     )
 
 
-def largest_batch(shape: Shape, request: Request, budget: float, accumulate: bool) -> int:
-    """Return the maximum number of sequences in a batch that fits into a memory budget; 0 if none does."""
+def largest_batch(shape: Shape, request: PlanRequest, budget: float, accumulate: bool) -> int:
+    """Return the maximum number of sequences in a batch that fits into a memory budget; 0 if none does.
+
+    Args:
+        shape: sizes of the model.
+        request: parameters of the plan.
+        budget: bytes.
+        accumulate: gradients are accumulated over several batches.
+    """
     low, high = 0, 1
     while predict(shape, run_of(request, high, accumulate)).peak <= budget and high < 1 << 20:
         low, high = high, 2 * high

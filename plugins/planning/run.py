@@ -23,7 +23,7 @@ def run(args: Any) -> str:
     model, cfg = build(args.arch, args.vocabulary, args.model_options, length=args.length)
     shape = shape_of(model, cfg, args.arch)
     precision = args.precision or ("fp32" if args.gpu == "cpu" else "mixed")
-    request = plan.Request(
+    request = plan.PlanRequest(
         args.tokens, args.batch, args.length, args.gpu, args.gpus, args.mfu, args.optimizer, precision,
         args.checkpoint_activations or bool(cfg.get("checkpoint_activations")), args.shard, args.link,
     )  # fmt: skip
@@ -33,7 +33,7 @@ def run(args: Any) -> str:
     return json.dumps(plan.as_dict(made), indent=1) if args.json else plan.report(made)
 
 
-def on_cpu(args: Any, shape: Any, request: plan.Request) -> str:
+def on_cpu(args: Any, shape: Any, request: plan.PlanRequest) -> str:
     """Return the plan of a run on this machine, as text."""
     sequences = max(1, round(request.batch / request.length))
     run = plan.run_of(request, sequences, accumulate=False, gpu=False)

@@ -26,6 +26,8 @@ LEARNED = ("char", "sentencepiece")
 
 @dataclass
 class CausalLMTaskConfig(WindowsConfig):
+    """Options of the task ``causal_lm``."""
+
     vocabulary: Optional[str] = option(
         None,
         "tokenizer: a folder with GPT-2's vocab.json and merges.txt, a tokenizer.json or a "

@@ -26,6 +26,8 @@ STYLE_FROM = ChoiceEnum(list(STYLE_SOURCES))
 
 @dataclass
 class CharLMTaskConfig(WindowsConfig):
+    """Options of the task ``char_lm``."""
+
     unit: Optional[UNIT] = option(None, "unit of prediction: characters, or bytes of any file (char)")
     style_from: STYLE_FROM = option(
         "none",

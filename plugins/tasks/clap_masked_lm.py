@@ -29,6 +29,8 @@ SAMPLED_LINES = 1000  # lines of a split that are checked for words that the dic
 
 @dataclass
 class ClapMaskedLMConfig(BestConfig, PrecisionConfig):
+    """Options of the task ``clap_masked_lm``."""
+
     data: str = option(MISSING, "data folders made by scripts/prepare_mlm.py, colon-separated; an epoch is all of them")
     sample_break_mode: SAMPLE_BREAK_MODE_CHOICES = option(
         "none",
@@ -182,6 +184,11 @@ class ClapMaskedLMTask(MixedPrecisionTask):
     def filter_indices_by_size(
         self, indices: np.ndarray, dataset: Any, max_positions: Any = None, ignore_invalid_inputs: bool = False
     ) -> np.ndarray:
+        """Return the indices of blocks that are not too long.
+
+        Raises:
+            UserError: a block is too long, and ``ignore_invalid_inputs`` is false or no block is left.
+        """
         indices, too_long = dataset.filter_indices_by_size(indices, max_positions)
         if len(too_long) and (len(indices) == 0 or not ignore_invalid_inputs):
             raise UserError(

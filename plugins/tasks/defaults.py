@@ -1,4 +1,4 @@
-"""Default options of a task, so that a bare command line trains like the task's paper or a known recipe.
+"""Default options of a task, so that a bare command line trains like the task's paper or a published configuration.
 
 An option is written as fairseq stores it: ``max_update`` for ``--max-update``; ``True`` for a switch. The options that
 are filled in are logged in one line; ``--no-recipe`` leaves them out.
@@ -126,7 +126,7 @@ def complete(program: str | None, given: Mapping[str, str]) -> Defaults:
 
 
 def choose(program: str | None, given: Mapping[str, str]) -> Defaults:
-    """Return the options of the task's recipe, given or not."""
+    """Return the default options of the task, given or not."""
     task, path = given.get("task"), given.get("path")
     if program in ("eval_lm", "validate") and path and task is None:
         return of_checkpoint(program, given)

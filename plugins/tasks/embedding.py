@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class EmbeddingConfig(TextsConfig):
+    """Options of the task ``embedding``."""
+
     data: str = option(MISSING, "folder of the task's files, GLUE folder, or a folder of CLASS.txt files")
     glue_task: Optional[str] = option(None, f"rows of a GLUE task: one of {', '.join(glue_specs.SPECS)}")
     spec: Optional[str] = option(None, "YAML file that describes the rows (default: the CLASS.txt files of the folder)")
@@ -99,7 +101,7 @@ class EmbeddingTask(TextsTask):
         found = rows.load(cfg.data, self.spec, split, cfg.passage_words, cfg.skip_bad_rows)
         if self.spec.kind == specs.SCORED_PAIRS:
             low, high = self.spec.scale
-            found = rows.Rows(found.texts, (found.labels - low) / (high - low), [], found.index, found.skipped)
+            found = rows.TextRows(found.texts, (found.labels - low) / (high - low), [], found.index, found.skipped)
         by_class = training and losses.needs_classes(self.loss, self.spec)
         self.datasets[split] = EmbeddingRows(
             found, self.encoder, self.max_positions(), shuffle=training,

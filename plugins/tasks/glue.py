@@ -136,7 +136,11 @@ class GlueTask(MixedPrecisionTask):
         return self.datasets[split]
 
     def rows_of(self, split: str, total: int) -> np.ndarray | None:
-        """Return the rows of a split that ``--fold`` leaves, or None for all."""
+        """Return the rows of a split that ``--fold`` leaves, or None for all.
+
+        Raises:
+            UserError: the split ``held_out`` needs ``--fold``, or the file of folds does not fit.
+        """
         if self.cfg.fold is None or split not in (specs.TRAIN, folds.HELD_OUT):
             if split == folds.HELD_OUT:
                 raise UserError("--valid-subset held_out needs --fold and --fold-file")

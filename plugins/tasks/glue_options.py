@@ -24,6 +24,8 @@ NO_CACHE = "none"
 
 @dataclass
 class GlueConfig(BestConfig, PrecisionConfig):
+    """Options of the task ``glue``."""
+
     data: str = option(MISSING, "GLUE folder, with a folder for each task, or the folder of the task")
     glue_task: Optional[str] = option(None, f"one of {', '.join(specs.SPECS)}")
     spec: Optional[str] = option(None, "YAML file that describes a custom task, instead of --glue-task")

@@ -27,6 +27,8 @@ FIRST_FLIP_RATE = 0.1  # where the learned share starts
 
 @dataclass
 class PreferenceConfig(TextsConfig):
+    """Options of the task ``preference``."""
+
     data: str = option(MISSING, "file of comparisons or ratings, or folder with train and valid .jsonl, .csv or .tsv")
     objective: ChoiceEnum(OBJECTIVES) = option(PAIRWISE, "learn from single ratings, from comparisons, or from lists")
     min_gap: float = option(0.5, "ratings that differ by less are not compared (--objective pairwise)")

@@ -39,6 +39,8 @@ ROUGE = "rouge"  # how the names of its scores begin
 
 @dataclass
 class SummarizationConfig(TextConfig):
+    """Options of the task ``summarization``."""
+
     data: str = option(
         MISSING,
         "folder with train, valid (or validation) and test as .csv, .tsv or .jsonl; one such file, of which a part is "
@@ -158,7 +160,11 @@ class SummarizationTask(WithVocabulary, MixedPrecisionTask):
         return self.datasets[split]
 
     def part(self, path: str | Path, split: str) -> tuple[float, float]:
-        """Return which records of a file belong to a split, see :func:`plugins.data.summaries.dataset.load`."""
+        """Return which records of a file belong to a split, see :func:`plugins.data.summaries.dataset.load`.
+
+        Raises:
+            UserError: a single file has no such split.
+        """
         if os.path.isdir(self.cfg.data) or self.cfg.data == EMBEDDED:
             return 0.0, 1.0
         fraction = self.cfg.valid_fraction

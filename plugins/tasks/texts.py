@@ -42,9 +42,10 @@ class TextsConfig(StartConfig, BestConfig, PrecisionConfig):
 
 
 class TextsTask(MixedPrecisionTask):
-    """The dictionary, the names of styles and the settings are stored with each checkpoint.
+    """Base class of the tasks on whole texts.
 
-    Subclasses define :meth:`settings` and :meth:`add_head`, and set what they need before ``super().__init__``.
+    The dictionary, the names of styles and the settings are stored with each checkpoint. Subclasses define
+    :meth:`settings` and :meth:`add_head`, and set what they need before ``super().__init__``.
     """
 
     key: str  # key of the settings in the state of the task

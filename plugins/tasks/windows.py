@@ -37,6 +37,8 @@ class TextConfig(StartConfig, BestConfig, PrecisionConfig):
 
 @dataclass
 class WindowsConfig(TextConfig):
+    """Options of tasks that read windows of text."""
+
     data: str = option(MISSING, "text files in UTF-8, .jsonl files, or folders of them, colon-separated: one corpus")
     jsonl_key: str = option("text", "field of a JSONL record that contains its text")
     valid_fraction: float = option(0.1, "fraction of each file, at its end, that is used for validation")
@@ -54,6 +56,9 @@ class WindowsTask(MixedPrecisionTask):
 
     Attributes:
         others: part of the name of models that this task cannot train, and the task that can.
+
+    Raises:
+        UserError: options contradict each other.
     """
 
     others: tuple[str, str]

@@ -10,10 +10,8 @@ import embedding_runs as runs
 import numpy as np
 import pytest
 import toy
-from fairseq import options, tasks
-from fairseq.data.iterators import GroupedIterator
-from fairseq.trainer import Trainer
-from hydra_configs import composed, resolved
+from fairseq import options
+from hydra_configs import composed, one_update, resolved
 from omegaconf import OmegaConf
 
 from plugins.embeddings.deployment import store_threshold
@@ -71,12 +69,8 @@ def test_one_update_of_each_config(path, data, base):
     if cfg.task.get("spec"):
         own.append(f"task.spec={data / cfg.task.spec}")
     cfg = resolved(OmegaConf.merge(cfg, OmegaConf.from_dotlist(own)))
-    task = tasks.setup_task(cfg.task)
-    trainer = Trainer(cfg, task, task.build_model(cfg.model), task.build_criterion(cfg.criterion))
-    batches = trainer.get_train_iterator(epoch=1).next_epoch_itr(shuffle=False)
-    trainer.begin_epoch(1)
-    log = trainer.train_step(next(GroupedIterator(batches, 1)))
-    assert trainer.get_num_updates() == 1 and np.isfinite(log["loss"])
+    updates, loss = one_update(cfg)
+    assert updates == 1 and np.isfinite(loss)
 
 
 # Commands of the pages

@@ -2,17 +2,14 @@
 
 import json
 
-import browser as browsers
+import browser
 import numpy as np
 import pytest
 from scipy.special import log_softmax
 
 from plugins.diagnostics import label_errors, review, review_page
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(browsers.missing() is not None, reason=str(browsers.missing())),
-]
+pytestmark = browser.MARKS
 HOSTILE = "</script><img src=x onerror='document.title=1'>"
 
 
@@ -27,24 +24,10 @@ def rows_of(count=200, seed=0, classes=3):
                                score * 0, score, score < 0.2, np.arange(count) // 2), true  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    with browsers.browser(tmp_path_factory.mktemp("profile")) as page:
-        yield page
-
-
 @pytest.fixture
-def show(page, tmp_path):
-    def show(rows, slices=None, **how):
-        path = tmp_path / "review.html"
-        path.write_text(review_page.render(rows, "Labels of X", slices=slices), encoding="utf-8")
-        page.open(path, **how)
-        return page
-
-    yield show
-    assert page.log("browser") == []
-    own = ("file:", "data:", "blob:", "chrome:", "chrome-untrusted:")  # the last two are of the browser's start page
-    assert [url for url in page.requests() if not url.startswith(own)] == []
+def show(open_html):
+    """Open the page of rows to review."""
+    return lambda rows, slices=None, **how: open_html(review_page.render(rows, "Labels of X", slices=slices), **how)
 
 
 def current(page):

@@ -10,29 +10,42 @@ from torch import Tensor
 from plugins.analysis.language_model import LanguageModel
 from plugins.modules.decoder import Decoder
 
-from .windows import Settings, Windows, batches, starts_of
+from .windows import WindowLosses, WindowSettings, batches, starts_of
 
 BINS = 16  # number of position bins in a window
 LOGITS_AT_ONCE = 1 << 25  # numbers
 
 
-def windows(lm: LanguageModel, tokens: Tensor, length: int, settings: Settings) -> Windows:
-    """Return the losses in windows that do not overlap, by position in the window."""
+def windows(lm: LanguageModel, tokens: Tensor, length: int, settings: WindowSettings) -> WindowLosses:
+    """Return the losses in windows that do not overlap, by position in the window.
+
+    Args:
+        lm: the model.
+        tokens: (N,) the text.
+        length: L.
+        settings: windows and stride.
+    """
     longest = max(settings.lengths)
     starts = starts_of(min(settings.windows, (len(tokens) - 1) // longest), longest, length)  # (W, windows in each)
     cut = tokens.unfold(0, length + 1, 1)[torch.from_numpy(starts.ravel()).to(tokens.device)]
     losses = np.concatenate([losses_of(lm, part) for part in batches(cut)]).reshape(*starts.shape, length)
     edges = list(itertools.pairwise(np.unique(np.linspace(0, length, BINS + 1).astype(int)).tolist()))
     bins = np.stack([losses[..., a:b].mean((1, 2)) for a, b in edges])  # (K, W)
-    return Windows(losses.mean((1, 2)), "by_position", list(edges), bins, losses.size)
+    return WindowLosses(losses.mean((1, 2)), "by_position", list(edges), bins, losses.size)
 
 
-def sliding(lm: LanguageModel, tokens: Tensor, length: int, settings: Settings) -> dict[str, np.ndarray]:
+def sliding(lm: LanguageModel, tokens: Tensor, length: int, settings: WindowSettings) -> dict[str, np.ndarray]:
     """Return the losses of the same tokens at every length, (W,), the last ``stride`` of windows.
 
     ``sliding``: each window is encoded anew. ``cache``: a key-value cache slides over the text, so that in each layer
     a token attends to the last ``length`` tokens, and depends on earlier ones than these. The latter is left out for
     positions with which a cache cannot slide.
+
+    Args:
+        lm: the model.
+        tokens: (N,) the text.
+        length: L.
+        settings: windows and stride.
     """
     found = {"sliding": last_losses(lm, tokens, length, settings)}
     decoder = next(part for part in lm.model.modules() if isinstance(part, Decoder))
@@ -45,8 +58,15 @@ def sliding(lm: LanguageModel, tokens: Tensor, length: int, settings: Settings) 
     return found
 
 
-def last_losses(lm: LanguageModel, tokens: Tensor, length: int, settings: Settings) -> np.ndarray:
-    """Return the mean losses (W,) of the last ``stride`` predictions of windows of ``length`` tokens."""
+def last_losses(lm: LanguageModel, tokens: Tensor, length: int, settings: WindowSettings) -> np.ndarray:
+    """Return the mean losses (W,) of the last ``stride`` predictions of windows of ``length`` tokens.
+
+    Args:
+        lm: the model.
+        tokens: (N,) the text.
+        length: L.
+        settings: windows and stride.
+    """
     longest, stride = max(settings.lengths), min(settings.stride, min(settings.lengths))
     ends = torch.linspace(longest + 1, len(tokens), settings.windows).long().unique()  # after the last prediction
     cut = torch.stack([tokens[end - length - 1 : end] for end in ends.tolist()])  # (W, L + 1)

@@ -27,7 +27,7 @@ from plugins.modules.scaling import Scaling
 
 from . import causal, masked
 from .memory import check_fits, peak_megabytes, reset_peak
-from .windows import Settings
+from .windows import WindowSettings
 
 
 def scheme_of(lm: LanguageModel) -> Positions:
@@ -48,7 +48,7 @@ def trained_length(lm: LanguageModel) -> int:
     return int(options.get("trained_length") or options.get("block_size") or options.get("max_positions"))
 
 
-def evaluate(lm: LanguageModel, tokens: Tensor, settings: Settings, scaling: str = "none") -> list[dict]:
+def evaluate(lm: LanguageModel, tokens: Tensor, settings: WindowSettings, scaling: str = "none") -> list[dict]:
     """Measure the loss at each length.
 
     Args:
@@ -92,7 +92,7 @@ def evaluate(lm: LanguageModel, tokens: Tensor, settings: Settings, scaling: str
     return found
 
 
-def measure(lm: LanguageModel, tokens: Tensor, length: int, settings: Settings) -> dict:
+def measure(lm: LanguageModel, tokens: Tensor, length: int, settings: WindowSettings) -> dict:
     """Measure a model at one length; see :func:`evaluate`."""
     kind = masked if lm.fills_masks else causal
     reset_peak(tokens.device)

@@ -8,15 +8,22 @@ from torch import Tensor
 from plugins.analysis.language_model import LanguageModel
 from plugins.data.dictionaries import MASK
 
-from .windows import TOKENS_AT_ONCE, Settings, Windows, means, starts_of
+from .windows import TOKENS_AT_ONCE, WindowLosses, WindowSettings, means, starts_of
 
 ENDS = 2  # special tokens around each window, <s> and </s>
 NEAREST = 64  # visible tokens, whose distance describes the context of a masked one
 EDGES = (33, 36, 40, 48, 64, 96)  # bin edges of this distance; 32 on either side at 15 % masking: about 38
 
 
-def windows(lm: LanguageModel, tokens: Tensor, length: int, settings: Settings) -> Windows:
-    """Return the losses in windows that do not overlap, by distance to the 64th nearest visible token."""
+def windows(lm: LanguageModel, tokens: Tensor, length: int, settings: WindowSettings) -> WindowLosses:
+    """Return the losses in windows that do not overlap, by distance to the 64th nearest visible token.
+
+    Args:
+        lm: the model.
+        tokens: (N,) the text.
+        length: L.
+        settings: windows, stride and masks.
+    """
     longest, body = max(settings.lengths) - ENDS, length - ENDS
     passages = min(settings.windows, len(tokens) // longest)
     starts = starts_of(passages, longest, body)
@@ -31,11 +38,20 @@ def windows(lm: LanguageModel, tokens: Tensor, length: int, settings: Settings) 
         for weights in (losses, None)
     )  # (K, W)
     edges = list(zip([0, *EDGES], [*EDGES, None], strict=True))
-    return Windows(means(sums.sum(0), counts.sum(0)), "by_distance", edges, means(sums, counts), len(text) * length)
+    return WindowLosses(
+        means(sums.sum(0), counts.sum(0)), "by_distance", edges, means(sums, counts), len(text) * length
+    )
 
 
-def sliding(lm: LanguageModel, tokens: Tensor, length: int, settings: Settings) -> dict[str, np.ndarray]:
-    """Return the losses of the same tokens at every length as ``sliding``, (W,): those masked in mid-window."""
+def sliding(lm: LanguageModel, tokens: Tensor, length: int, settings: WindowSettings) -> dict[str, np.ndarray]:
+    """Return the losses of the same tokens at every length as ``sliding``, (W,): those masked in mid-window.
+
+    Args:
+        lm: the model.
+        tokens: (N,) the text.
+        length: L.
+        settings: windows, stride and masks.
+    """
     body, longest, stride = length - ENDS, max(settings.lengths), min(settings.stride, min(settings.lengths) - ENDS)
     centers = torch.linspace(longest // 2, len(tokens) - (longest + 1) // 2, settings.windows).long().unique()
     starts = (centers - body // 2).to(tokens.device)
@@ -47,7 +63,7 @@ def sliding(lm: LanguageModel, tokens: Tensor, length: int, settings: Settings) 
     return {"sliding": means(np.bincount(row, losses[chosen], count), np.bincount(row, minlength=count))}
 
 
-def masks_of(tokens: Tensor, settings: Settings) -> Tensor:
+def masks_of(tokens: Tensor, settings: WindowSettings) -> Tensor:
     """Return which tokens (N,) are masked, the same at every length."""
     generator = torch.Generator().manual_seed(settings.seed)
     return (torch.rand(len(tokens), generator=generator) < settings.mask_prob).to(tokens.device)

@@ -16,8 +16,9 @@ from plugins.errors import UserError, located
 from plugins.files import read_text, staging, write_json
 
 from . import figure
-from .losses import Settings, evaluate, scheme_of, trained_length
+from .losses import evaluate, scheme_of, trained_length
 from .pooling import Runs, pool, read_runs
+from .windows import WindowSettings
 
 
 def run(
@@ -44,7 +45,7 @@ def run(
         output: folder of the results.
         earlier: ``long_context.json`` files of the same text and settings, whose runs are pooled with these.
         bar: show progress.
-        settings: fields of :class:`.losses.Settings`.
+        settings: fields of :class:`.windows.WindowSettings`.
 
     Raises:
         UserError: a file cannot be read, a length or scaling is invalid, the text is too short, an input does not fit
@@ -54,9 +55,8 @@ def run(
     check_plain(text)
     content, found, first = read_text(text), Runs(), None
     about = {"text_sha256": hashlib.sha256(content.encode()).hexdigest(), **settings}
-    named = {given.split("=", 1)[0] for given in checkpoints if "=" in given}
     for given in checkpoints:
-        name, path = given.split("=", 1) if "=" in given else (Path(given).name, given)
+        name, path = name_and_path(given)
         lm = load(path)
         if first is None:
             first = (path, lm)
@@ -65,11 +65,11 @@ def run(
         check_same_tokens(*first, path, lm)
         device = next(lm.model.parameters()).device
         tokens, trained = tokens_of(lm, content, text).to(device), trained_length(lm)
-        wanted = Settings(tuple(sorted({tokens_in(length, trained) for length in lengths})), **settings)
+        wanted = WindowSettings(tuple(sorted({tokens_in(length, trained) for length in lengths})), **settings)
         supported = [kind for kind in scalings if kind in scheme_of(lm).scalings]
         for kind in tqdm(supported, desc=name, unit=" evaluations", disable=not bar):
             label = name if kind == "none" else f"{name}, {kind}"
-            if label in found and name not in named:
+            if label in found and not any(other.startswith(f"{name}=") for other in checkpoints):
                 raise UserError(f"two checkpoints are called {name}: give them names, NAME=CKPT")
             found.setdefault(label, []).append(evaluate(lm, tokens, wanted, kind))
             check_same_lengths(label, found[label])
@@ -81,6 +81,12 @@ def run(
         write_json(folder / "long_context.json", {**given, **about, "results": series, "runs": found}, indent=1)
         figure.draw(folder / "long_context.png", series)
     return table(series)
+
+
+def name_and_path(given: str) -> tuple[str, str]:
+    """Return the name and the path of a checkpoint, from ``NAME=PATH`` or a path, whose last part is the name."""
+    name, equals, path = given.partition("=")
+    return (name, path) if equals else (Path(given).name, given)
 
 
 def read_earlier(files: Sequence[Path], settings: Mapping[str, Any]) -> Runs:
@@ -103,6 +109,10 @@ def read_earlier(files: Sequence[Path], settings: Mapping[str, Any]) -> Runs:
 
 def check_same_tokens(first: str, one: LanguageModel, path: str, other: LanguageModel) -> None:
     """Check that the losses per token of two models can be compared.
+
+    Args:
+        first, path: paths of the checkpoints, for the error.
+        one, other: the models.
 
     Raises:
         UserError: their dictionaries differ, or only one of them is a masked LM.

@@ -13,7 +13,7 @@ TOKENS_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True)
-class Settings:
+class WindowSettings:
     """Settings of the evaluation.
 
     Attributes:
@@ -21,7 +21,7 @@ class Settings:
         windows: W, at most: windows of the longest length.
         stride: predictions of each sliding window.
         mask_prob: share of masked tokens, for masked LMs.
-        seed: of the masks.
+        seed: random seed of the masks.
     """
 
     lengths: tuple[int, ...]
@@ -32,15 +32,15 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Windows:
+class WindowLosses:
     """Losses in windows that do not overlap.
 
     Attributes:
         losses: (W,) mean of each passage.
-        name: of the bins.
+        name: name of the bins.
         edges: K pairs, where each bin starts and ends; None: no end.
         bins: (K, W) means, NaN for a passage without predictions in the bin.
-        tokens: read in all.
+        tokens: number of tokens that were read.
     """
 
     losses: np.ndarray

@@ -17,7 +17,7 @@ def geometry(vectors: np.ndarray) -> dict[str, float]:
     """Return the mean cosine, partition score, IsoScore, effective rank, uniformity and mean norm of (N, d).
 
     Raises:
-        UserError: fewer than two rows.
+        UserError: there are fewer than two rows.
     """
     if len(vectors) < 2:
         raise UserError(f"{len(vectors)} vectors: their geometry needs two")
@@ -108,7 +108,7 @@ def whiten(vectors: np.ndarray, components: int = 1) -> np.ndarray:
     """Return vectors (N, d) without their mean and top principal components (Mu and Viswanath, 2018, algorithm 1).
 
     Raises:
-        UserError: not between 0 and d components.
+        UserError: ``components`` is not between 0 and d.
     """
     x = np.asarray(vectors, np.float64)
     if not 0 <= components <= x.shape[1]:

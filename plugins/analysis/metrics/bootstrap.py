@@ -69,9 +69,12 @@ def interval(
     Args:
         values: (n,), or (S, n), a row of it for each seed; seeds are drawn where there are two or more.
         groups: (n,) ids; rows of a group, such as near duplicates, are drawn together. None: each row is its own group.
-        resamples: draws with replacement.
-        seed: of the draws.
-        level: of the interval.
+        resamples: number of draws with replacement.
+        seed: random seed of the draws.
+        level: coverage of the interval.
+
+    Raises:
+        UserError: there are no rows.
     """
     values = np.atleast_2d(np.asarray(values, np.float64))
     seeds, rows = values.shape

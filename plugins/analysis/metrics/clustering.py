@@ -25,7 +25,14 @@ def agreement(classes: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
 
 
 def k_means(vectors: np.ndarray, clusters: int, seed: int = 0, starts: int = 10) -> np.ndarray:
-    """Return the cluster ids (N,) of k-means on one thread, since its result moves with the number of threads."""
+    """Return the cluster ids (N,) of k-means on one thread, since its result moves with the number of threads.
+
+    Args:
+        vectors: (N, d).
+        clusters: number of clusters.
+        seed: random seed of the initial centers.
+        starts: initializations, of which the best is kept.
+    """
     from sklearn.cluster import KMeans
 
     with _one_thread():

@@ -88,7 +88,7 @@ def mean_squared_error(predictions: ArrayLike, targets: ArrayLike) -> float:
 
 
 def published_loss(mse: float, scale: tuple[float, float]) -> float:
-    """Return the loss that fairseq's recipe logs for STS-B: of labels from 0 to 1, divided by ln 2 as if in bits.
+    """Return the loss that fairseq's fine-tuning logs for STS-B: of labels from 0 to 1, divided by ln 2 as if in bits.
 
     Args:
         mse: mean squared error on the original scale of the labels.
@@ -106,7 +106,14 @@ def majority(labels: np.ndarray) -> int:
 
 
 def baseline(names: Sequence[str], train_labels: np.ndarray, targets: np.ndarray, regression: bool) -> dict[str, float]:
-    """Return the metrics of always predicting the most frequent training label, or the mean of a regression's."""
+    """Return the metrics of always predicting the most frequent training label, or the mean of a regression's.
+
+    Args:
+        names: as in :func:`scores`.
+        train_labels: (M,) labels of the training split.
+        targets: (N,) labels of the evaluated split.
+        regression: labels are scores.
+    """
     answer = float(np.mean(train_labels)) if regression else majority(train_labels)
     return scores(names, np.full(len(targets), answer), targets)
 

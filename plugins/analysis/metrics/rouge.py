@@ -30,7 +30,7 @@ _INVISIBLE = regex.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
 _SAMPLES = 1000  # bootstrap resamples
 
 
-class Words:
+class WordTokenizer:
     """A tokenizer with rouge-score's interface."""
 
     def __init__(self, stem: bool = True):
@@ -66,9 +66,9 @@ def scorer(stem: bool = True) -> Any:
 
 
 @functools.cache
-def words(stem: bool = True) -> Words:
+def words(stem: bool = True) -> WordTokenizer:
     """Return the tokenizer."""
-    return Words(stem)
+    return WordTokenizer(stem)
 
 
 def score(summary: str, reference: str, stem: bool = True) -> dict[str, float]:

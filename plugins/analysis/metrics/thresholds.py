@@ -38,6 +38,9 @@ def values(counts: dict[str, np.ndarray], metric: str, recall: float = 0.9, cost
     Args:
         metric: ``f1``, ``mcc``, ``precision_at_recall`` (where recall is at least ``recall``, else -1) or ``cost``
             (minus the mean of ``costs``, those of a false positive and a false negative).
+
+    Raises:
+        UserError: the metric is unknown.
     """
     tp, fp, fn, tn = (counts[name].astype(float) for name in ("tp", "fp", "fn", "tn"))
     if metric == "f1":
@@ -77,7 +80,14 @@ def choose(scores: np.ndarray, labels: np.ndarray, metric: str = "f1", **options
 
 
 def at(scores: np.ndarray, labels: np.ndarray, threshold: float, metric: str, **options: Any) -> float:
-    """Return the metric of a given threshold."""
+    """Return the metric of a given threshold.
+
+    Args:
+        scores: (N,), higher for class 1.
+        labels: (N,) of 0 and 1.
+        threshold: class 1 is predicted above it.
+        metric, options: those of :func:`values`.
+    """
     predicted, labels = np.asarray(scores) > threshold, np.asarray(labels).astype(bool)
     wrong = predicted != labels
     counts = {"tp": predicted & labels, "fp": predicted & wrong, "fn": labels & wrong, "tn": ~(predicted | labels)}
@@ -87,7 +97,15 @@ def at(scores: np.ndarray, labels: np.ndarray, threshold: float, metric: str, **
 def interval(
     scores: np.ndarray, labels: np.ndarray, metric: str = "f1", resamples: int = 1000, seed: int = 0, **options: Any
 ) -> dict[str, tuple[float, float]]:
-    """Return the 95 % bootstrap intervals of the threshold and of its value; each resample repeats the choice."""
+    """Return the 95 % bootstrap intervals of the threshold and of its value; each resample repeats the choice.
+
+    Args:
+        scores: (N,), higher for class 1.
+        labels: (N,) of 0 and 1.
+        metric, options: those of :func:`values`.
+        resamples: number of bootstrap samples.
+        seed: random seed of the samples.
+    """
     scores, labels, draw = np.asarray(scores, float), np.asarray(labels), np.random.default_rng(seed)
     found = []
     for _ in range(resamples):

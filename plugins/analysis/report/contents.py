@@ -5,8 +5,8 @@ samples, one that fills masks gets masks, one with styles a ribbon.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -60,40 +60,37 @@ def gather(
     Raises:
         UserError: the text is empty, or contains an unknown symbol.
     """
-    steps = tqdm(total=5, desc="text", unit="step", leave=False, disable=None)
+    with progress("text", 5) as step:
+        with named(source):
+            text, passage = chosen_passage(lm, text)
+            start = excerpt(lm, passage, tokens)
+            step("heads")
+            patterned = pattern_texts and prompt_of(lm.model) is None  # the patterns describe text only
+            maps = head_maps(lm, text, pattern_texts, seed) if patterned else None
+        step("attention")
+        card = model_card(lm, state, source)
+        report: dict[str, Any] = {"title": title, "lead": lead(card["card"]), "model": card, "patterns": maps}
+        report["attention"] = attention_map(lm, start, maps)
+        step("surprise")
+        report["predictions"] = predictions(lm, passage[:SURPRISED] if lm.reads_characters else start)
+        step("styles and masks")
+        report["styles"] = style_ribbon(lm, passage[:RIBBON])
+        report["masks"] = fill_masks(cast(MaskFiller, lm), start, masked)
+        step("samples")
+        report["samples"] = samples(lm, prompt, temperatures, length, seed)
+    return report
 
-    def step(name: str) -> None:
-        steps.update()
-        steps.set_description(name)
 
-    with named(source):
-        text, passage = chosen_passage(lm, text)
-        start = excerpt(lm, passage, tokens)
-        step("heads")
-        patterned = pattern_texts and prompt_of(lm.model) is None  # the patterns describe text only
-        maps = head_maps(lm, text, pattern_texts, seed) if patterned else None
-    step("attention")
-    shown, layers = attention_of(lm, start)
-    weights = np.concatenate([layer.numpy() for layer in layers])  # (L, H, T, T)
-    card = model_card(lm, state, source)
-    step("surprise")
-    surprise = predictions(lm, passage[:SURPRISED] if lm.reads_characters else start)
-    step("styles and masks")
-    styles, masks = style_ribbon(lm, passage[:RIBBON]), fill_masks(cast(MaskFiller, lm), start, masked)
-    step("samples")
-    texts = samples(lm, prompt, temperatures, length, seed)
-    steps.close()
-    return {
-        "title": title,
-        "lead": lead(card["card"]),
-        "model": card,
-        "attention": {"tokens": shown, "weights": weights, "head": strongest_head(maps, weights)},
-        "patterns": maps,
-        "predictions": surprise,
-        "styles": styles,
-        "masks": masks,
-        "samples": texts,
-    }
+@contextlib.contextmanager
+def progress(first: str, total: int) -> Iterator[Callable[[str], None]]:
+    """Show a progress bar at its first step; yield a function to call with the name of each later step."""
+    with tqdm(total=total, desc=first, unit="step", leave=False, disable=None) as bar:
+
+        def step(name: str) -> None:
+            bar.update()
+            bar.set_description(name)
+
+        yield step
 
 
 def chosen_passage(lm: LanguageModel, text: str) -> tuple[str, str]:
@@ -115,6 +112,13 @@ def named(source: str) -> Iterator[None]:
         yield
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
+
+
+def attention_map(lm: LanguageModel, start: str, maps: Mapping | None) -> dict:
+    """Return the tokens (T,) of a text, the attention weights (L, H, T, T) between them, and the head to show first."""
+    shown, layers = attention_of(lm, start)
+    weights = np.concatenate([layer.numpy() for layer in layers])
+    return {"tokens": shown, "weights": weights, "head": strongest_head(maps, weights)}
 
 
 def lead(card: Iterable[Mapping]) -> str:
@@ -141,7 +145,11 @@ def style_ribbon(lm: LanguageModel, text: str) -> dict | None:
 
 
 def samples(lm: LanguageModel, prompt: str, temperatures: Sequence[float], length: int, seed: int) -> dict | None:
-    """Return a sample for each temperature and, of a model with styles, each style, the inferred one first."""
+    """Return a sample for each temperature and, of a model with styles, each style, the inferred one first.
+
+    Raises:
+        UserError: there is a prompt, but the model cannot continue text.
+    """
     if not lm.continues_text:
         if prompt:
             raise UserError(f"--prompt {prompt!r}: this model cannot continue text; omit it")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from plugins.analysis.metrics.means import standard_error
-from plugins.analysis.runs.logs import INNER, VALID, Record
+from plugins.analysis.runs.logs import INNER, VALID, LoggedRecord
 
 
-def curve(records: Iterable[Record], name: str, stage: str = VALID) -> tuple[np.ndarray, np.ndarray]:
+def curve(records: Iterable[LoggedRecord], name: str, stage: str = VALID) -> tuple[np.ndarray, np.ndarray]:
     """Return (updates, values) of a quantity at a stage, each (N,)."""
     points = [(r.updates, r.values[name]) for r in records if r.stage == stage and name in r.values]
     updates, values = np.array(points, dtype=float).reshape(-1, 2).T
@@ -34,7 +34,7 @@ class Summary:
     seconds: float
 
 
-def summarize(records: list[Record]) -> Summary:
+def summarize(records: list[LoggedRecord]) -> Summary:
     """Return the summary of the records of a run."""
     _, perplexity = curve(records, "ppl")
     _, speed = curve(records, "wps", INNER)

@@ -36,14 +36,16 @@ def write(grid: Grid, runs: Sequence[tuple[GridRun, Path]], output: Path, about:
     return table
 
 
-def read_log(folder: Path) -> tuple[list[logs.Record], int | None, int | None]:
+def read_log(folder: Path) -> tuple[list[logs.LoggedRecord], int | None, int | None]:
     """Return the records of a run's log, its number of parameters, and how many of them are trained."""
     with (folder / "log").open(encoding="utf-8", errors="replace") as file:
         lines = list(file)
     return logs.read_log(lines), logs.count_parameters(lines), logs.count_parameters(lines, trained=True)
 
 
-def draw(grid: Grid, records: Mapping[GridRun, list[logs.Record]], cells: Sequence[Mapping], output: Path) -> None:
+def draw(
+    grid: Grid, records: Mapping[GridRun, list[logs.LoggedRecord]], cells: Sequence[Mapping], output: Path
+) -> None:
     """Draw validation loss against updates, and heat maps if two axes have numeric levels."""
     of_seeds: dict[str, list[plots.Curve]] = {}  # (updates, nats), by cell
     for run, found in records.items():

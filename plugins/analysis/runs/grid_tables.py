@@ -11,12 +11,12 @@ from plugins import tables
 from plugins.analysis.metrics.means import standard_error
 from plugins.analysis.runs import curves as runs
 from plugins.analysis.runs.grids import COLUMNS, DEFAULT_COLUMNS, GridRun
-from plugins.analysis.runs.logs import Record
+from plugins.analysis.runs.logs import LoggedRecord
 
 ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 
-def numbers(records: list[Record], parameters: int | None, trained: int | None = None) -> dict[str, float]:
+def numbers(records: list[LoggedRecord], parameters: int | None, trained: int | None = None) -> dict[str, float]:
     """Return a run's results, keyed by :data:`COLUMNS`; NaN for numbers that its log does not contain.
 
     Losses are validation losses per token; fairseq's ``loss`` is in bits.

@@ -27,7 +27,7 @@ class Configuration:
     """Runs that differ in their seed only.
 
     Attributes:
-        name: for a legend.
+        name: name in legends.
         runs: at least one.
     """
 

@@ -35,7 +35,7 @@ _PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+) \(num\. trained: 
 
 
 @dataclass(frozen=True)
-class Record:
+class LoggedRecord:
     """One log record.
 
     Attributes:
@@ -52,7 +52,7 @@ class Record:
         return int(self.values.get(_UPDATES, 0))
 
 
-def parse_line(line: str) -> Record | None:
+def parse_line(line: str) -> LoggedRecord | None:
     """Return the record in a line of a log, or None for other lines."""
     found = _parse_json(line) if "{" in line else _parse_text(line)
     if found is None:
@@ -60,7 +60,7 @@ def parse_line(line: str) -> Record | None:
     stage, pairs = found
     values = {name.removeprefix(f"{stage}_"): _number(value) for name, value in pairs.items()}
     values = {name: value for name, value in values.items() if value is not None}
-    return Record(stage, values) if _UPDATES in values else None
+    return LoggedRecord(stage, values) if _UPDATES in values else None
 
 
 def _parse_json(line):
@@ -92,7 +92,7 @@ def _number(value) -> float | None:
         return None
 
 
-def read_log(lines: Iterable[str]) -> list[Record]:
+def read_log(lines: Iterable[str]) -> list[LoggedRecord]:
     """Return the records of a log in the order of their updates.
 
     A resumed run continues from its last checkpoint and repeats the updates after it, so a record replaces all earlier
@@ -101,9 +101,9 @@ def read_log(lines: Iterable[str]) -> list[Record]:
     return join(filter(None, map(parse_line, lines)))
 
 
-def join(records: Iterable[Record]) -> list[Record]:
+def join(records: Iterable[LoggedRecord]) -> list[LoggedRecord]:
     """Return records in the order of their updates; a later record replaces those that it repeats."""
-    kept: dict[str, list[Record]] = {}
+    kept: dict[str, list[LoggedRecord]] = {}
     for record in records:
         stage = kept.setdefault(record.stage, [])
         while stage and stage[-1].updates >= record.updates:
@@ -173,7 +173,7 @@ class LoggedRun:
     """
 
     path: Path
-    records: list[Record]
+    records: list[LoggedRecord]
     options: Mapping | None
     source: str
 
@@ -242,7 +242,7 @@ def _updates_of(state: Mapping) -> int:
     return history[-1].get(_UPDATES, 0)
 
 
-def records_of(state: Mapping) -> list[Record]:
+def records_of(state: Mapping) -> list[LoggedRecord]:
     """Return the metrics that a checkpoint stores.
 
     Those of training are means over the epoch so far. Of validation it is the metric by which the best checkpoint is
@@ -254,7 +254,7 @@ def records_of(state: Mapping) -> list[Record]:
     metric = ((state.get("cfg") or {}).get("checkpoint") or {}).get("best_checkpoint_metric", "loss")
     valid = {metric: float(extra["val_loss"])} if extra.get("val_loss") is not None else {}
     found = {TRAIN: train, VALID: valid}
-    return [Record(stage, values | {_UPDATES: float(updates)}) for stage, values in found.items() if values]
+    return [LoggedRecord(stage, values | {_UPDATES: float(updates)}) for stage, values in found.items() if values]
 
 
 def _mean(meter) -> float | None:

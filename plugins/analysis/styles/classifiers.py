@@ -26,7 +26,7 @@ _PRINTABLE = np.array([*(chr(code) for code in range(32, 127)), _UNSEEN], object
 _LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz "))
 
 
-class StyleClassifier:
+class StyleJudge:
     """A classifier of windows of text, for K styles and none.
 
     Args:
@@ -45,7 +45,7 @@ class StyleClassifier:
         self._alphabet = ""
         self._pipeline: Any = None  # until fit
 
-    def fit(self, texts: Mapping[str, str], lengths: Iterable[int] = LENGTHS) -> "StyleClassifier":
+    def fit(self, texts: Mapping[str, str], lengths: Iterable[int] = LENGTHS) -> "StyleJudge":
         """Train on a text of each style, cut into windows of every length.
 
         Args:

@@ -148,7 +148,11 @@ def probabilities(lm: StyleLM, text: str, refresh: int | None = None) -> np.ndar
 
 
 def style_probabilities(lm: StyleLM, tokens: torch.Tensor) -> torch.Tensor:
-    """Return the probabilities (B, T, K) of the styles after each of the tokens (B, T), given no later token."""
+    """Return the probabilities (B, T, K) of the styles after each of the tokens (B, T), given no later token.
+
+    Raises:
+        UserError: the style of this model is given, not inferred.
+    """
     if lm.sees_the_future:  # it classifies the end of its input
         ends = range(1, tokens.size(1) + 1)
         logits = torch.cat([lm.model(tokens[:, :end])[1]["style_logits"] for end in ends], dim=1)

@@ -112,7 +112,14 @@ def transfer(
 
 
 def base_rates(texts: Sequence[str], predict: Predict, length: int, styles: int) -> np.ndarray:
-    """Return (K + 1,): the shares of windows with each style, and with none."""
+    """Return (K + 1,): the shares of windows with each style, and with none.
+
+    Args:
+        texts: generated without a requested style.
+        predict: maps windows to labels.
+        length: characters of a window.
+        styles: K.
+    """
     labels = np.concatenate([predict(cut(text, length)) for text in texts])
     return np.bincount(np.where(labels == NONE, styles, labels), minlength=styles + 1) / max(1, len(labels))
 

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from plugins.analysis.metrics.means import mean_and_error
 from plugins.analysis.styles import evaluation
-from plugins.analysis.styles.classifiers import KINDS, StyleClassifier, cut, mix, styleless
+from plugins.analysis.styles.classifiers import KINDS, StyleJudge, cut, mix, styleless
 from plugins.analysis.styles.evaluation import Predict
 
 JUDGES = ("svm", "bayes")
@@ -50,7 +50,7 @@ class Judging:
         reports, labels = {}, []
         steps = tqdm(total=len(JUDGES) * (2 + len(samples)), desc="judges", unit="step", leave=False, disable=None)
         for kind in JUDGES:
-            judge = StyleClassifier(kind, self.styles, self.seed)
+            judge = StyleJudge(kind, self.styles, self.seed)
             judge.fit(dict(zip(self.styles, learn, strict=True)), self.lengths)
             steps.update()
             predict, nearest = remembering(judge.predict), remembering(judge.nearest)
@@ -137,6 +137,12 @@ def references(real: Sequence[str], length: int, count: int, seed: int) -> dict[
 
     ``real`` is the ceiling; the others have no style, and all styles are requested equally often, so that chance is
     1/K: mixtures that alternate every 100 or 25 characters, and random letters.
+
+    Args:
+        real: real text of each of K styles.
+        length: characters of a text.
+        count: number of texts per style.
+        seed: random seed of the texts without style.
     """
     draw = np.random.default_rng(seed)
     asked = [i % len(real) for i in range(count * len(real))]

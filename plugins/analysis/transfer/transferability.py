@@ -65,6 +65,12 @@ def linear_information(features: np.ndarray, labels: np.ndarray, folds: int = 5,
     """Return H(Y) less the cross-validated log loss of a logistic regression, in nats per row: the V-information of
     linear probes (Xu et al., 2020, definition 2). Below 0 if the probe predicts worse than the class shares.
 
+    Args:
+        features: (N, d).
+        labels: (N,) class ids.
+        folds: number of cross-validation folds.
+        seed: random seed of the folds.
+
     Raises:
         UserError: a class has fewer rows than folds.
     """

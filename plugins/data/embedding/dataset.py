@@ -10,7 +10,7 @@ from tqdm import tqdm
 from plugins.data.by_length import LARGEST_BATCH, ByLength
 from plugins.data.embedding import batches
 from plugins.data.embedding.encoding import TextEncoder, encode_all
-from plugins.data.embedding.rows import Rows
+from plugins.data.embedding.rows import TextRows
 from plugins.errors import UserError
 
 
@@ -33,7 +33,7 @@ class EmbeddingRows(ByLength):
 
     def __init__(
         self,
-        rows: Rows,
+        rows: TextRows,
         encoder: TextEncoder,
         longest: int,
         shuffle: bool = False,
@@ -68,8 +68,9 @@ class EmbeddingRows(ByLength):
         """Cut into batches by length, or by class.
 
         Args:
-            max_tokens: maximum number of tokens in one column of texts of a batch,
-            padding included. max_sentences: maximum number of rows in a batch.
+            indices: as :meth:`ordered_indices` returns them.
+            max_tokens: maximum number of tokens in one column of texts of a batch, padding included.
+            max_sentences: maximum number of rows in a batch.
 
         Raises:
             UserError: a row, or a batch of classes, does not fit.

@@ -20,7 +20,7 @@ HELD_OUT = 0.1  # share of each class's file, taken from its end as the validati
 
 
 @dataclass(frozen=True)
-class Rows:
+class TextRows:
     """One split.
 
     Attributes:
@@ -61,7 +61,7 @@ def locate(data: str, spec: RowSpec, split: str) -> Path:
     raise UserError(f"{candidates[-1]}: no such file; the data folder must contain {spec.name}'s {split} split")
 
 
-def load(data: str, spec: RowSpec, split: str, words: int = 32, skip_bad_rows: bool = False) -> Rows:
+def load(data: str, spec: RowSpec, split: str, words: int = 32, skip_bad_rows: bool = False) -> TextRows:
     """Read a split of a data folder.
 
     Args:
@@ -78,7 +78,7 @@ def load(data: str, spec: RowSpec, split: str, words: int = 32, skip_bad_rows: b
 # Tables
 
 
-def read(path: str | Path, spec: RowSpec, split: str = "train", skip_bad_rows: bool = False) -> Rows:
+def read(path: str | Path, spec: RowSpec, split: str = "train", skip_bad_rows: bool = False) -> TextRows:
     """Read a file.
 
     Args:
@@ -111,7 +111,7 @@ def read(path: str | Path, spec: RowSpec, split: str = "train", skip_bad_rows: b
         raise UserError(f"{path}: no usable rows")
     if bad:
         logger.warning("%s: %d bad rows left out, the first is line %d: %s", path, len(bad), *bad[0])
-    return Rows(texts, *_as_ids(labels, spec), index, len(bad))
+    return TextRows(texts, *_as_ids(labels, spec), index, len(bad))
 
 
 def _numbered(path: Path, spec: RowSpec, header: list | None):
@@ -178,7 +178,7 @@ def _as_ids(labels: list, spec: RowSpec) -> tuple[np.ndarray | None, list]:
 # Folders
 
 
-def read_folder(data: str, split: str, words: int = 32) -> Rows:
+def read_folder(data: str, split: str, words: int = 32) -> TextRows:
     """Cut each ``CLASS.txt`` of a folder into passages of consecutive words, the last tenth of each for validation.
 
     Raises:
@@ -203,4 +203,4 @@ def read_folder(data: str, split: str, words: int = 32) -> Rows:
         texts += [passages[i] for i in chosen]
         labels += [label] * len(chosen)
         index += [f"{path.stem}:{i}" for i in chosen]
-    return Rows([texts], np.array(labels, np.int64), [path.stem for path in files], index)
+    return TextRows([texts], np.array(labels, np.int64), [path.stem for path in files], index)

@@ -22,6 +22,9 @@ class Recorder:
 
     Args:
         folder: made if it is not there.
+
+    Raises:
+        UserError: the folder cannot be created.
     """
 
     def __init__(self, folder: str | Path) -> None:

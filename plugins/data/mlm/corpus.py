@@ -32,7 +32,7 @@ DROPPED = "dropped"
 
 
 @dataclass(frozen=True)
-class Settings:
+class CorpusSettings:
     """Settings of the preparation of a data folder.
 
     Attributes:
@@ -88,7 +88,7 @@ class Corpus:
         UserError: a file is missing or cannot be read.
     """
 
-    def __init__(self, options: Settings, spool: Path | None):
+    def __init__(self, options: CorpusSettings, spool: Path | None):
         self.options = options
         self.documents = None if options.train is not None else progress_list()
         self.sources = {
@@ -116,7 +116,7 @@ class Corpus:
         names = ("valid_fraction", "jsonl_key", "items", "deduplicate", "shards", "seed")
         return {"files": files} | {name: getattr(options, name) for name in names}
 
-    def survey(self, folder: Path, shards: Sequence[int], sample: bool) -> "tuple[Survey, Lines | None]":
+    def survey(self, folder: Path, shards: Sequence[int], sample: bool) -> "tuple[StoredSurvey, Lines | None]":
         """Read the training text of some shards and write what is found into a folder.
 
         Args:
@@ -154,13 +154,13 @@ class Corpus:
         if finder is not None:
             _, exact, nearly = finder.find(folder / DROPPED)
         write_json(folder / SURVEY, {"documents": counts, "exact": exact, "near": nearly})
-        survey = Survey(folder)
+        survey = StoredSurvey(folder)
         if not sample:
             return survey, None
         taken = [self.router(survey, shard).take(counts[shard]) for shard in shards]
         return survey, drawn.lines(np.concatenate(taken) != TRAIN)
 
-    def router(self, survey: "Survey | None", shard: int) -> Router:
+    def router(self, survey: "StoredSurvey | None", shard: int) -> Router:
         """Return where the training documents of a shard go.
 
         Raises:
@@ -177,7 +177,7 @@ class Corpus:
         fraction = VALID_FRACTION if self.options.valid_fraction is None else self.options.valid_fraction
         return Router(held_out(documents, fraction, self.options.seed + shard), dropped)
 
-    def work(self, survey: "Survey | None", shard: int) -> ShardWork:
+    def work(self, survey: "StoredSurvey | None", shard: int) -> ShardWork:
         """Return what a shard is made from; the first also has the files for validation and testing."""
         options = self.options
         streams = {"train": self.stream(shard)}
@@ -191,7 +191,7 @@ class Corpus:
         return ShardWork(streams, self.router(survey, shard), separated, leading=shard > 0, title=title)
 
 
-class Survey:
+class StoredSurvey:
     """What the first pass found, as it is stored in a folder."""
 
     def __init__(self, folder: Path):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from fairseq.data import indexed_dataset
 
-from plugins.data.text.blocks import Block, parse
+from plugins.data.text.blocks import TextBlock, parse
 from plugins.data.text.token_corpus import cut
 from plugins.data.text.tokenizers import GPT2Tokenizer, LineTokenizer, SentencePieceTokenizer
 
@@ -16,7 +16,7 @@ _KNOWN_WORDS = 100_000  # size of a worker's cache, about 25 MB
 
 
 @dataclass
-class Encoded:
+class EncodedBlock:
     """A block as ids of the tokenizer's dictionary.
 
     Attributes:
@@ -44,7 +44,7 @@ class BlockEncoder:
         self.key, self.whole = key, whole_documents
         self.encode = line_encoder(tokenizer)
 
-    def __call__(self, block: Block) -> Encoded:
+    def __call__(self, block: TextBlock) -> EncodedBlock:
         """Return the ids of a block.
 
         Raises:
@@ -52,7 +52,7 @@ class BlockEncoder:
         """
         parsed = parse(block, self.key, self.whole)
         ids, sizes = self.encode(parsed.lines)
-        return Encoded(ids, sizes, np.array(parsed.starts, np.int64))
+        return EncodedBlock(ids, sizes, np.array(parsed.starts, np.int64))
 
 
 class LineEncoder:

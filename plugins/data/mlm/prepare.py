@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from plugins.atomic import make_folder, rename_new, temporary_folder
-from plugins.data.mlm.corpus import Corpus, Settings, Survey, text_digest
+from plugins.data.mlm.corpus import Corpus, CorpusSettings, StoredSurvey, text_digest
 from plugins.data.mlm.encoding import BlockEncoder
 from plugins.data.mlm.folder import MANIFEST, check_output, folder_files, new_folder, raw_folder
 from plugins.data.mlm.shard import SplitReport, encode_shard, join_shards
@@ -30,7 +30,7 @@ VOCABULARY = 8000
 SETTINGS = "settings.json"
 
 
-class Preparation(Settings):
+class Preparation(CorpusSettings):
     """The preparation of a data folder."""
 
     def inputs(self) -> list[str | Path]:
@@ -92,7 +92,7 @@ class Shards:
 
     def __init__(self, settings: Preparation, corpus: Corpus, work: Path, given: LineTokenizer | None):
         self.settings, self.corpus, self.work, self.given = settings, corpus, work, given
-        self.survey: Survey | None = None
+        self.survey: StoredSurvey | None = None
         self.tokenizer = given
 
     def open(self) -> None:
@@ -154,7 +154,7 @@ class Shards:
                 if lines is not None:
                     (part / SENTENCEPIECE_FILE).write_bytes(self.trained(lines))
                 rename_new(part, folder)
-        self.survey = Survey(folder)
+        self.survey = StoredSurvey(folder)
         if self.given is None:
             self.tokenizer = SentencePieceTokenizer.from_file(folder / SENTENCEPIECE_FILE)
 

@@ -10,7 +10,7 @@ import numpy as np
 from fairseq.data import Dictionary, indexed_dataset
 from tqdm import tqdm
 
-from plugins.data.mlm.encoding import Encoded, LineEncoder
+from plugins.data.mlm.encoding import EncodedBlock, LineEncoder
 from plugins.data.mlm.indexed import write_indexed
 from plugins.data.mlm.splits import TRAIN, VALID, Router, SplitWriter
 from plugins.data.mlm.streams import Map, Stream, processed
@@ -62,7 +62,7 @@ def encode_shard(folder: Path, work: ShardWork, encoder: LineEncoder, encode: Ma
     """Write the raw items of a shard and a record of them into a new folder.
 
     Args:
-        encode: maps blocks to :class:`.encoding.Encoded`, with the ids of ``encoder``.
+        encode: maps blocks to :class:`.encoding.EncodedBlock`, with the ids of ``encoder``.
 
     Raises:
         UserError: a file cannot be read, is damaged, has no text or is not UTF-8.
@@ -100,7 +100,7 @@ def encode_shard(folder: Path, work: ShardWork, encoder: LineEncoder, encode: Ma
     write_json(folder / RECORD, {"splits": rows, "read": {split: s.read for split, s in work.streams.items()}})
 
 
-def _route(encoded: Encoded, targets: np.ndarray, last: int, writers: Sequence[SplitWriter]) -> int:
+def _route(encoded: EncodedBlock, targets: np.ndarray, last: int, writers: Sequence[SplitWriter]) -> int:
     """Write a block to the splits of its documents; return where the last one goes.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from plugins.data.text.blocks import BLOCK, Block, Span, blocks
+from plugins.data.text.blocks import BLOCK, Span, TextBlock, blocks
 from plugins.errors import UserError
 
 Map = Callable[[Iterable], Iterator]
@@ -36,7 +36,7 @@ class Stream:
         """Stored bytes, or characters in memory."""
         return sum(span.end - span.start for span in self.spans) + sum(map(len, self.documents or ()))
 
-    def blocks(self) -> Iterator[tuple[Span | None, Block]]:
+    def blocks(self) -> Iterator[tuple[Span | None, TextBlock]]:
         """Yield the blocks, each with the span that it belongs to.
 
         Raises:
@@ -53,7 +53,7 @@ class Stream:
             yield None, block
 
 
-def in_memory(documents: Sequence[str]) -> Iterator[Block]:
+def in_memory(documents: Sequence[str]) -> Iterator[TextBlock]:
     """Yield documents in blocks."""
     batch: list[str] = []
     size = 0
@@ -61,10 +61,10 @@ def in_memory(documents: Sequence[str]) -> Iterator[Block]:
         batch.append(document)
         size += len(document)
         if size >= BLOCK // 4:
-            yield Block(None, 0, batch, stored=size)
+            yield TextBlock(None, 0, batch, stored=size)
             batch, size = [], 0
     if batch:
-        yield Block(None, 0, batch, stored=size)
+        yield TextBlock(None, 0, batch, stored=size)
 
 
 def processed(
@@ -72,7 +72,7 @@ def processed(
     work: Map,
     count: Callable[[Any], int],
     bar: tqdm,
-    prepared: Callable[[int, Block], Any] = lambda index, block: block,
+    prepared: Callable[[int, TextBlock], Any] = lambda index, block: block,
 ) -> Iterator:
     """Send the blocks of a stream through workers, and yield the results in order.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from plugins.data.mlm.duplicates import digests, near_signatures
-from plugins.data.text.blocks import Block, parse
+from plugins.data.text.blocks import TextBlock, parse
 from plugins.data.text.line_sample import DrawnLines, draw
 
 
@@ -43,7 +43,7 @@ class Surveyor:
     exact: bool
     near: bool
 
-    def __call__(self, work: tuple[Block, tuple[int, ...], float]) -> Surveyed:
+    def __call__(self, work: tuple[TextBlock, tuple[int, ...], float]) -> Surveyed:
         """Survey a block, given the seed of its draws and the largest draw that may be in the sample."""
         block, seed, limit = work
         parsed = parse(block, self.key, self.whole_documents)

@@ -60,7 +60,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedRecords:
     """N records as tokens (S,): document, summary, document, ..., each beginning at its offset (2N + 1,)."""
 
     path: str
@@ -94,7 +94,7 @@ def load(
     *,
     skip_bad_rows: bool = False,
     part: tuple[float, float] = (0.0, 1.0),
-) -> Encoded:
+) -> EncodedRecords:
     """Encode a file, or load it from the cache.
 
     Args:
@@ -121,7 +121,7 @@ def load(
     }
     folder, _ = cached(cache, key, write)
     tokens, offsets, lines = (np.load(os.path.join(folder, f"{name}.npy"), mmap_mode="r") for name in NAMES)
-    return Encoded(str(path), tokens, np.asarray(offsets), np.asarray(lines))
+    return EncodedRecords(str(path), tokens, np.asarray(offsets), np.asarray(lines))
 
 
 NAMES = ("tokens", "offsets", "lines")
@@ -130,7 +130,7 @@ NAMES = ("tokens", "offsets", "lines")
 def encode(
     path: Path, records: Iterable[Record], layout: Layout, dictionary: TokenDictionary, folder: Path
 ) -> dict[str, int]:
-    """Write the arrays of :class:`Encoded` into a folder, and return the number of records.
+    """Write the arrays of :class:`EncodedRecords` into a folder, and return the number of records.
 
     Raises:
         UserError: there are no records, or one has text without a symbol in the dictionary.
@@ -178,7 +178,7 @@ class SummaryDataset(ByLength):
 
     def __init__(
         self,
-        encoded: Encoded,
+        encoded: EncodedRecords,
         layout: Layout,
         pad: int,
         longest: int,

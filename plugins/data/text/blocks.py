@@ -46,7 +46,7 @@ class Span:
 
 
 @dataclass
-class Block:
+class TextBlock:
     """Whole lines of a source, or documents in memory.
 
     Attributes:
@@ -135,7 +135,7 @@ def _is_array(source: TextSource) -> bool:
 # ---- reading -------------------------------------------------------------------------------------
 
 
-def blocks(span: Span, key: str, read: list[dict], whole_documents: bool = False) -> Iterator[Block]:
+def blocks(span: Span, key: str, read: list[dict], whole_documents: bool = False) -> Iterator[TextBlock]:
     """Yield the lines of a span in blocks of about :data:`BLOCK` bytes.
 
     Args:
@@ -157,7 +157,7 @@ def blocks(span: Span, key: str, read: list[dict], whole_documents: bool = False
         read.append({"file": source.name, "start": span.start, "bytes": file.position, "sha256": file.sha256()})
 
 
-def _line_blocks(file: PackedFile, span: Span, whole_documents: bool) -> Iterator[Block]:
+def _line_blocks(file: PackedFile, span: Span, whole_documents: bool) -> Iterator[TextBlock]:
     source, left = span.source, None if packing(span.source.path) else span.end - span.start
     offset, held, continues, stored = span.start, b"", False, 0
     while chunk := file.read(BLOCK if left is None else min(BLOCK, left)):
@@ -166,13 +166,13 @@ def _line_blocks(file: PackedFile, span: Span, whole_documents: bool) -> Iterato
         held += chunk
         end, between = _cut(held, searched, source, whole_documents)
         if end:
-            yield Block(source, offset, held[:end], continues, file.position - stored)
+            yield TextBlock(source, offset, held[:end], continues, file.position - stored)
             offset, held, continues, stored = offset + end, held[end:], not between, file.position
         elif len(held) >= LONGEST:
             line = line_at(source, offset)
             raise UserError(f"{source.name}:{line}: a line of more than {LONGEST >> 20} MiB; break it up")
     if held:
-        yield Block(source, offset, held, continues, file.position - stored)
+        yield TextBlock(source, offset, held, continues, file.position - stored)
 
 
 def _cut(held: bytes, searched: int, source: TextSource, whole: bool) -> tuple[int, bool]:
@@ -203,21 +203,21 @@ def _after_blank_line(held: bytes, searched: int) -> int:
     return 0
 
 
-def _array_blocks(span: Span, key: str) -> Iterator[Block]:
+def _array_blocks(span: Span, key: str) -> Iterator[TextBlock]:
     texts, size = [], 0
     for number, record in json_records(span.source.path):
         texts.append(text_of(record, key, f"{span.source.name}:{number}"))
         size += len(texts[-1])
         if size >= BLOCK:
-            yield Block(None, 0, texts)
+            yield TextBlock(None, 0, texts)
             texts, size = [], 0
-    yield Block(None, 0, texts, stored=span.end)
+    yield TextBlock(None, 0, texts, stored=span.end)
 
 
 # ---- parsing -------------------------------------------------------------------------------------
 
 
-def parse(block: Block, key: str, whole_documents: bool = False) -> Parsed:
+def parse(block: TextBlock, key: str, whole_documents: bool = False) -> Parsed:
     """Decode and parse a block.
 
     Raises:
@@ -262,7 +262,7 @@ def _joined(lines: list[str], starts: list[int]) -> Parsed:
     return Parsed(items, list(range(len(items))))
 
 
-def _decode(block: Block) -> str:
+def _decode(block: TextBlock) -> str:
     content = block.content
     assert isinstance(content, bytes) and block.source is not None
     try:
@@ -274,7 +274,7 @@ def _decode(block: Block) -> str:
         raise not_utf8(block.source.name, line, error.object[error.start], where, unpacked=True) from None
 
 
-def _record_texts(block: Block, text: str, key: str) -> Iterator[str]:
+def _record_texts(block: TextBlock, text: str, key: str) -> Iterator[str]:
     for index, line in enumerate(text.split("\n")):
         if not line.strip(" \t\r\n"):
             continue

@@ -109,7 +109,11 @@ def write(key: dict[str, Any], folder: str, encode: Callable[[str], dict]) -> No
 
 
 def remove(folder: str) -> None:
-    """Remove a folder, or a link or a file of that name."""
+    """Remove a folder, or a link or a file of that name.
+
+    Raises:
+        NotWritten: it cannot be removed.
+    """
     try:
         shutil.rmtree(folder) if os.path.isdir(folder) and not os.path.islink(folder) else os.unlink(folder)
     except OSError as error:

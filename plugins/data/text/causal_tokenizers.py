@@ -48,7 +48,7 @@ class ByteLevelBPE:
     Args:
         vocabulary: {symbol: index}, where bytes are written as GPT-2 writes them.
         merges: pairs of symbols, the most frequent first.
-        extra: {symbol: index} of those that come from no text.
+        extra: {symbol: index} of symbols that are never read from text.
         source: the source named in errors.
 
     Raises:

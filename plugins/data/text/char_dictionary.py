@@ -21,6 +21,9 @@ class CharDictionary(Dictionary):
     Attributes:
         unit: "char" or "byte".
         characters: V strings of one character; bytes are written as Latin-1.
+
+    Raises:
+        ValueError: a character occurs twice, or the bytes are not all 256 in order.
     """
 
     def __init__(self, characters: Iterable[str], unit: str = "char"):

@@ -34,7 +34,11 @@ def lines(path: str | Path) -> Iterator[tuple[int, str]]:
 
 
 def with_breaks(path: str | Path) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line with its line break); see :func:`lines`."""
+    """Yield (line number from 1, line with its line break); see :func:`lines`.
+
+    Raises:
+        UserError: the file cannot be read, or is not UTF-8.
+    """
     offset = 0  # in bytes, of the line's start
     with PackedFile(path) as file:
         for number, raw in enumerate(_raw_lines(file), start=1):

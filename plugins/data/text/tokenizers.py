@@ -193,7 +193,11 @@ class GPT2Tokenizer:
         return [str(index) for index in self.encoder.encode(line)]
 
     def dictionary(self) -> Dictionary:
-        """Return the dictionary in ``dict.txt``, whose order RoBERTa checkpoints rely on."""
+        """Return the dictionary in ``dict.txt``, whose order RoBERTa checkpoints rely on.
+
+        Raises:
+            UserError: the file is not a dictionary of fairseq.
+        """
         path = self._folder / DICTIONARY_FILE
         try:
             return Dictionary.load(io.StringIO(self._files[DICTIONARY_FILE].decode("utf-8")))

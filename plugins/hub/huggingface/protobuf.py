@@ -35,7 +35,11 @@ def fields(message: bytes) -> dict[int, list[Any]]:
 
 
 def varint(message: bytes, at: int) -> tuple[int, int]:
-    """Return the number of variable length at a place, and the place after it."""
+    """Return the number of variable length at a place, and the place after it.
+
+    Raises:
+        ValueError: the message is truncated.
+    """
     value = shift = 0
     while at < len(message) and shift < 64:
         value |= (message[at] & 127) << shift

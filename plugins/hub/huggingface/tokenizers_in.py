@@ -90,7 +90,11 @@ def optional_json(path: Path) -> dict:
 
 
 def library_dictionary(source: Path, folder: Path) -> TokenDictionary:
-    """Return the dictionary of a tokenizer as transformers itself builds it from the folder ``source``."""
+    """Return the dictionary of a tokenizer as transformers itself builds it from the folder ``source``.
+
+    Raises:
+        UserError: transformers is missing, or cannot read the tokenizer.
+    """
     try:
         from transformers import AutoTokenizer
     except ImportError:

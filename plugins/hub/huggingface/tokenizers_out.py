@@ -58,7 +58,11 @@ def of_masked_lm(dictionary: Dictionary, bpe: Any, length: int | None) -> dict[s
 
 
 def of_decoder(dictionary: TokenDictionary | CharDictionary, length: int | None) -> dict[str, Any]:
-    """Return the tokenizer's files of a causal or character LM, by name; ``length`` is the longest input."""
+    """Return the tokenizer's files of a causal or character LM, by name; ``length`` is the longest input.
+
+    Raises:
+        UserError: this tokenizer has no equivalent in the tokenizers library.
+    """
     library = tokenizers()
     if isinstance(dictionary, CharDictionary):
         tokenizer = of_bytes() if dictionary.unit == "byte" else of_characters(dictionary.characters)

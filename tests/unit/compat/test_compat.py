@@ -74,5 +74,5 @@ def test_every_repair_is_listed_by_its_name():
         "--save-dir", "--shard", "--valid-subset train", "checkpoint reading", "checkpoint_best.pt",
         "checkpoint_last.pt", "console", "data in a file", "downloads", "evaluated options", "fill_mask", "gathering",
         "half precision", "hydra paths", "late errors", "number formats", "position", "random numbers",
-        "reading ahead", "recipes", "safe checkpoints", "several processes", "several workers", "shared parameters",
+        "reading ahead", "safe checkpoints", "several processes", "several workers", "shared parameters",
     }  # fmt: skip

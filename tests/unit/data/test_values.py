@@ -13,8 +13,9 @@ from plugins.data.mlm import corpus, encoding, prepare, splits
 from plugins.data.text import documents, line_sample, records, tokenizers
 
 BUILT_IN_STEPS = {  # filled in or changed while data is read
-    "text.blocks.Block", "text.blocks.Parsed", "text.encoding.Piece", "text.encoding.Survey", "text.sources.Document",
-    "text.line_sample.DrawnLines", "mlm.encoding.Encoded", "mlm.streams.Stream", "mlm.survey.Surveyed",
+    "text.blocks.TextBlock", "text.blocks.Parsed", "text.encoding.Piece", "text.encoding.Survey",
+    "text.sources.Document", "text.line_sample.DrawnLines", "mlm.encoding.EncodedBlock", "mlm.streams.Stream",
+    "mlm.survey.Surveyed",
 }  # fmt: skip
 
 

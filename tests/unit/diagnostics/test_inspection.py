@@ -85,7 +85,7 @@ def test_ten_labeled_rows_are_enough_and_unlabeled_ones_are_left_out():
         ("text",), [[CAT, DOG] * 5 + ["rare"]], labels, ["n", "p"], np.zeros(11, int), ["train"], list("0123456789x")
     )
     found = inspection.inspect(rows, draws=2)
-    assert found["train"].tolist() == list(range(10)) and "rare" not in found["vocabulary"] and "recipe" not in found
+    assert found["train"].tolist() == list(range(10)) and "rare" not in found["vocabulary"] and "gothate" not in found
     with toy.refused("train", "9 labeled", "10"):
         inspection.inspect(rows.take(np.arange(1, 11)), draws=2)
 
@@ -106,7 +106,7 @@ def test_the_options_reach_the_parts_of_the_inspection():
     np.testing.assert_array_equal(found["divergence"].floor, expected.floor)
     probe = lexical.probe(found["words"].counts, labels, 2, seed=5)
     assert (found["probe"].bits == probe.bits).all() and (found["probe"].random_bits == probe.random_bits).all()
-    np.testing.assert_array_equal(found["recipe"], divergence.gothate(found["words"], labels))
+    np.testing.assert_array_equal(found["gothate"], divergence.gothate(found["words"], labels))
     groups = found["duplicates"].groups
     assert groups[40] != groups[42], "0.96 similar"
 

@@ -9,7 +9,7 @@ from inspection_rows import CAT, DOG, data
 
 from plugins.diagnostics import duplicates, inspection, inspection_report
 from plugins.diagnostics.datasets import UNLABELED, Rows
-from plugins.diagnostics.divergence import Divergence, Words
+from plugins.diagnostics.divergence import Divergence, WordCounts
 from plugins.diagnostics.lexical import Association, Probe
 
 
@@ -128,7 +128,7 @@ def test_the_words_of_a_divergence_are_the_twelve_largest_parts():
         "divergence": d,
         "classes": ["a", "b"],
         "vocabulary": list("ABCDEFGHIJKLMNOPQRST"),
-        "recipe": np.eye(2) + 0.7,
+        "gothate": np.eye(2) + 0.7,
     }
     [row] = inspection_report.divergence_rows(found)
     assert row["words_a"] == "T S R Q P O" and row["words_b"] == "A B C D E F" and row["gothate_nats"] == 0.7
@@ -161,7 +161,7 @@ def test_only_words_that_indicate_a_label_count_as_significant(found):
     q = np.array([[1e-4, 1e-3, 1e-3], [0.04, 0.9, 0.04]])
     ones = np.ones((2, 3))
     a = Association(np.array([30, 20]), ones, z, q, ones, ones, ones)
-    changed = found | {"associations": a, "classes": list("abc"), "words": Words(None, ["w", "v"])}
+    changed = found | {"associations": a, "classes": list("abc"), "words": WordCounts(None, ["w", "v"])}
     changed["divergence"] = Divergence(*[np.zeros((3, 3))] * 5, np.full((3, 7), 1 / 7))
     words = inspection_report.summarized(changed)["words"]
     assert words["significant_pairs"] == 2 and words["judged"] == 2

@@ -3,7 +3,7 @@
 import numpy as np
 
 from plugins.embeddings import comparison
-from plugins.embeddings.comparison import Setting
+from plugins.embeddings.comparison import LossSetting
 
 
 def test_every_rate_is_tried_and_margins_where_there_are_some():
@@ -20,8 +20,8 @@ def test_fourteen_losses_learn_from_labeled_texts_only():
 
 
 def test_the_best_setting_is_the_first_of_equal_ones():
-    scores = {Setting("a", 1): {comparison.CHOICE: 0.5}, Setting("a", 2): {comparison.CHOICE: 0.5}}
-    assert comparison.best_settings(scores) == {"a": Setting("a", 1)}
+    scores = {LossSetting("a", 1): {comparison.CHOICE: 0.5}, LossSetting("a", 2): {comparison.CHOICE: 0.5}}
+    assert comparison.best_settings(scores) == {"a": LossSetting("a", 1)}
 
 
 def test_the_table_has_means_and_deviations_best_first():
@@ -33,11 +33,18 @@ def test_the_table_has_means_and_deviations_best_first():
 
 
 def test_a_setting_is_a_folder_and_options_of_training():
-    assert Setting("batch_hard", 3e-4, 0.2).name == "batch_hard-lr0.0003-m0.2"
-    assert Setting("batch_hard", 3e-4, 0.2).options() == ("--metric-loss", "batch_hard", "--lr", 3e-4, "--margin", 0.2)
-    assert Setting("cosent", 1.0).options() == ("--metric-loss", "cosent", "--lr", 1.0)
+    assert LossSetting("batch_hard", 3e-4, 0.2).name == "batch_hard-lr0.0003-m0.2"
+    assert LossSetting("batch_hard", 3e-4, 0.2).options() == (
+        "--metric-loss",
+        "batch_hard",
+        "--lr",
+        3e-4,
+        "--margin",
+        0.2,
+    )
+    assert LossSetting("cosent", 1.0).options() == ("--metric-loss", "cosent", "--lr", 1.0)
     finish = comparison.Evaluation("data", 16, None, "hard.npy", 10)
-    found = comparison.job(Setting("cosent", 1e-3), 2, ["--cpu"], 60, finish)
+    found = comparison.job(LossSetting("cosent", 1e-3), 2, ["--cpu"], 60, finish)
     assert (found.name, found.updates, found.finish) == ("cosent-lr0.001-seed2", 60, finish)
     assert found.command == ("fairseq-train", "data", "--cpu", "--metric-loss", "cosent", "--lr", "0.001", "--seed",
                              "2", "--max-update", "60")  # fmt: skip
@@ -64,9 +71,9 @@ def test_validation_rows_are_sampled_up_to_a_limit(tmp_path):
 
 
 def test_a_better_setting_replaces_a_worse_one_of_its_loss():
-    scores = {Setting("a", 1): 0.4, Setting("b", 1): 0.9, Setting("a", 2): 0.5, Setting("a", 3): 0.3}
+    scores = {LossSetting("a", 1): 0.4, LossSetting("b", 1): 0.9, LossSetting("a", 2): 0.5, LossSetting("a", 3): 0.3}
     found = comparison.best_settings({setting: {comparison.CHOICE: score} for setting, score in scores.items()})
-    assert found == {"a": Setting("a", 2), "b": Setting("b", 1)}
+    assert found == {"a": LossSetting("a", 2), "b": LossSetting("b", 1)}
 
 
 def test_the_table_names_the_chosen_settings_and_counts_the_seeds():

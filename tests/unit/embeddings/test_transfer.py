@@ -177,7 +177,7 @@ def test_the_command_of_a_run(tmp_path):
     job = transfer.job("n", task, tmp_path, "base.pt", ["--cpu"], 30, 2)
     start, run = ["fairseq-train", tmp_path, "--spec", tmp_path / "one.yaml"], ["--seed", 2, "--max-update", 30]
     assert list(job.command) == list(map(str, [*start, "--finetune-from-model", "base.pt", *run, "--cpu"]))
-    assert (job.name, job.updates, job.finish) == ("n", 30, transfer.Score(str(tmp_path)))
+    assert (job.name, job.updates, job.finish) == ("n", 30, transfer.TransferScore(str(tmp_path)))
 
 
 def test_scores_of_features_without_training():

@@ -42,7 +42,7 @@ def test_near_duplicates_that_leave_a_fold_empty_are_an_error(kinds):
     rows = Rows(("x",), [lines], labels, ["no", "yes"], np.zeros(len(lines), np.int64), ["train"], lines, None)
     for folds in (2, 3):
         try:
-            cells, _ = diagnose.cells_of(rows, diagnose.Request(folds))
+            cells, _ = diagnose.cells_of(rows, diagnose.DiagnosisRequest(folds))
             assert np.bincount(cells["full"].folds, minlength=folds).all()
         except UserError as error:
             toy.names(error, f"--folds {folds}")

@@ -82,7 +82,7 @@ def test_a_card_names_glue_or_the_users_own_data():
 def test_the_published_table_is_written_only_for_its_tasks(tmp_path, monkeypatch, capsys, task, spec, published):
     results, specs_of = cell(task, spec=spec)
     torch.save({"model": {}}, tmp_path / "base.pt")
-    setting = runs.Setting(tmp_path, tmp_path / "base.pt", tmp_path / "out", specs_of, {}, True, None, False)
+    setting = runs.RunSetting(tmp_path, tmp_path / "base.pt", tmp_path / "out", specs_of, {}, True, None, False)
     monkeypatch.setattr(session, "write_task", lambda *_: None)
     session.finish(results, setting, "python run_glue.py")
     for text in ((tmp_path / "out" / "results.md").read_text(), capsys.readouterr().out):
@@ -94,7 +94,7 @@ def test_the_published_table_is_written_only_for_its_tasks(tmp_path, monkeypatch
 def test_an_interruption_after_the_results_and_another_call_that_ends_meanwhile_lose_nothing(tmp_path, monkeypatch):
     results, specs_of = cell("RTE")
     torch.save({"model": {}}, tmp_path / "base.pt")
-    setting = runs.Setting(tmp_path, tmp_path / "base.pt", tmp_path / "out", specs_of, {}, True, None, False)
+    setting = runs.RunSetting(tmp_path, tmp_path / "base.pt", tmp_path / "out", specs_of, {}, True, None, False)
     (other,) = plan.plan(["SST-2"], [1], {}, {})
     (tmp_path / "out" / other.name).mkdir(parents=True)
     state = {"model": {}, "task_state": {"spec": specs.SPECS["SST-2"].plain()}}

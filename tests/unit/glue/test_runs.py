@@ -27,7 +27,7 @@ def setting(toy_data, tmp_path):
     (tmp_path / "glue" / "RTE").mkdir(parents=True)
     for split in ("train", "dev"):
         write_rows(tmp_path / "glue", split, "entailment")
-    return runs.Setting(
+    return runs.RunSetting(
         tmp_path / "glue", folder / "checkpoint_best.pt", tmp_path / "out", {"RTE": glue_specs.SPECS["RTE"]},
         {"RTE": ["--glue-task", "RTE"]}, True, None, False,
     )  # fmt: skip
@@ -180,7 +180,7 @@ def evaluated(monkeypatch, tmp_path):
         (tmp_path / runs.LOG).write_text(
             toy.valid_line(1, 2).replace('"epoch"', f'"valid_top_class_share": "{share}", "epoch"')
         )
-        setting = runs.Setting(tmp_path, tmp_path, tmp_path, specs, {}, True, None, False)
+        setting = runs.RunSetting(tmp_path, tmp_path, tmp_path, specs, {}, True, None, False)
         return runs.evaluate(run, setting, runs.TrainingRows(np.array(labels), len(labels), 0), tmp_path)
 
     return evaluate

@@ -20,7 +20,7 @@ def request_of(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("index\tsentence1\tsentence2\tlabel\n0\ta\tb\tentailment\n")
     options = {"seeds": [1], "cache_dir": "none", "hyperparameters": {}}
-    return lambda checkpoint: session.Request(
+    return lambda checkpoint: session.GlueRequest(
         glue_dir=str(tmp_path / "glue"), checkpoint=str(checkpoint), output=str(tmp_path / "out"), tasks=["RTE"],
         intermediate=None, intermediate_for=None, config=None, skip_bad_rows=False, jobs=1, command="", **options,
     )  # fmt: skip
@@ -50,7 +50,7 @@ def test_runs_that_fit_run_at_a_time(monkeypatch, capsys):
     monkeypatch.setattr(session.runs, "do_all", do_all)
     monkeypatch.setattr(session, "finish", lambda results, setting, command: done.append(command))
     for jobs, launcher in ((None, "local"), (None, "submitit"), (1, "local")):
-        request = session.Request("g", "c", "o", jobs=jobs, command="x")
+        request = session.GlueRequest("g", "c", "o", jobs=jobs, command="x")
         session.run(request, Resources(launcher=launcher))
     assert done == [2, "x", 3, "x", 1, "x"]
     assert capsys.readouterr().out.splitlines()[0] == "3 runs, 2 at a time"

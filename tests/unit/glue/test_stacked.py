@@ -6,28 +6,20 @@ import numpy as np
 import pytest
 import toy
 
-from plugins.diagnostics.datasets import Rows
 from plugins.errors import UserError
 from plugins.glue import stacked
-from plugins.glue.cross_fitting import Cell, Setting
+from plugins.glue.cross_fitting import Cell
 
 TRAIN, VALID = 48, 8
 
 
 @pytest.fixture(scope="module")
-def made(toy_data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("stacked")
-    (folder / "model").mkdir()
-    toy.save_masked_lm(folder / "model", toy_data)
-    (checkpoint,) = (folder / "model").glob("*.pt")
+def made(make_cell):
     labels = np.random.default_rng(0).integers(2, size=TRAIN + VALID)
     words = toy.sentences(2)
-    texts = [[words[label] for label in labels]]
-    splits, index = np.repeat([0, 1], [TRAIN, VALID]), [str(i) for i in range(len(labels))]
-    rows = Rows(("text",), texts, labels, ["a", "b"], splits, ["train", "dev"], index, None)
-    given = {"epochs": 5, "lr": [5e-3], "batch_size": [8]}
-    setting = Setting(folder, checkpoint, [1, 2], given, {"pooler_type": "mean", "clip_norm": 1.0}, True, None)
-    return Cell("full", rows, np.arange(TRAIN) % 3), setting
+    texts, given = [words[label] for label in labels], {"epochs": 5, "lr": [5e-3], "batch_size": [8]}
+    from_yaml = {"pooler_type": "mean", "clip_norm": 1.0}
+    return make_cell(texts, labels, np.arange(TRAIN) % 3, [1, 2], given, from_yaml)
 
 
 def test_separable_classes_are_learned_out_of_fold(made):

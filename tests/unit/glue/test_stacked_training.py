@@ -8,38 +8,27 @@ import torch
 import toy
 
 from plugins import checkpoints
-from plugins.diagnostics.datasets import Rows
 from plugins.glue import stacked, stacked_training
-from plugins.glue.cross_fitting import Cell, Setting
 from plugins.glue.stacked_training import Stack
 
-RECIPE = {"epochs": 2, "batch_size": 4, "warmup": 0.5, "lr": 0.01, "dropout": 0.0, "weight_decay": 0.1,
+OPTIONS = {"epochs": 2, "batch_size": 4, "warmup": 0.5, "lr": 0.01, "dropout": 0.0, "weight_decay": 0.1,
           "clip_norm": 0.0, "pooler_type": "mean"}  # fmt: skip
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def made(toy_data, tmp_path_factory):
+def made(make_cell):
     """The pretrained model, and two runs of 6 and 8 rows of 12, with 2 more to predict."""
-    folder = tmp_path_factory.mktemp("stacked")
-    (folder / "model").mkdir()
-    toy.save_masked_lm(folder / "model", toy_data)
-    (checkpoint,) = (folder / "model").glob("*.pt")
-    labels = np.arange(14) % 2
-    words = toy.sentences(14)
-    texts = [[word if i % 3 else f"{word} {word}" for i, word in enumerate(words)]]
-    splits, index = np.repeat([0, 1], [12, 2]), [str(i) for i in range(14)]
-    rows = Rows(("text",), texts, labels, ["a", "b"], splits, ["train", "dev"], index, None)
-    setting = Setting(folder, checkpoint, [1], {"epochs": 2}, {}, True, None)
-    cell = Cell("full", rows, np.repeat([0, 1], [6, 6]))
-    model = checkpoints.load(str(checkpoint)).model
+    texts = [word if i % 3 else f"{word} {word}" for i, word in enumerate(toy.sentences(14))]
+    cell, setting = make_cell(texts, np.arange(14) % 2, np.repeat([0, 1], [6, 6]), [1], {"epochs": 2}, {})
+    model = checkpoints.load(str(setting.checkpoint)).model
     runs = stacked.runs_of(cell, stacked.encode(cell, setting, 32), setting)
     return model, [replace(runs[0], own=runs[0].own), replace(runs[1], own=np.arange(4))]
 
 
 def test_the_rate_rises_to_its_maximum_and_falls_to_zero(made):
     model, runs = made
-    stack, rates = Stack(model, runs, RECIPE, CPU), []
+    stack, rates = Stack(model, runs, OPTIONS, CPU), []
 
     def update(rows, counted):
         rates.append([group["lr"] for group in stack.optimizer.param_groups])
@@ -56,7 +45,7 @@ def test_the_rate_rises_to_its_maximum_and_falls_to_zero(made):
 
 def test_an_epoch_has_each_row_once_in_batches_of_similar_length(made):
     model, runs = made
-    stack = Stack(model, runs, RECIPE, CPU)
+    stack = Stack(model, runs, OPTIONS, CPU)
     batches = list(stack.batches([one.own for one in runs], 2, shuffled=False))
     for number, one in enumerate(runs):
         rows = [rows[number, counted[number]] for rows, counted in batches]
@@ -64,14 +53,14 @@ def test_an_epoch_has_each_row_once_in_batches_of_similar_length(made):
         sizes = [one.inputs.sizes[part] for part in rows]
         assert sizes[0].max() <= sizes[1].min()
     assert all(rows.shape == counted.shape == (2, 3) for rows, counted in batches)
-    orders = [[rows.tolist() for rows, _ in Stack(model, runs, RECIPE, CPU).batches([o.own for o in runs], 2, True)]]
-    orders += [[rows.tolist() for rows, _ in Stack(model, runs, RECIPE, CPU).batches([o.own for o in runs], 2, True)]]
+    orders = [[rows.tolist() for rows, _ in Stack(model, runs, OPTIONS, CPU).batches([o.own for o in runs], 2, True)]]
+    orders += [[rows.tolist() for rows, _ in Stack(model, runs, OPTIONS, CPU).batches([o.own for o in runs], 2, True)]]
     assert orders[0] == orders[1], "by seed and fold"
 
 
 def test_a_run_without_rows_in_a_batch_repeats_one_that_does_not_count(made):
     model, runs = made
-    stack = Stack(model, runs, RECIPE, CPU)
+    stack = Stack(model, runs, OPTIONS, CPU)
     found = list(stack.batches([np.arange(3), np.arange(1)], 3, shuffled=False))
     counts = [counted.sum(1).tolist() for _, counted in found]
     assert counts == [[1, 1], [1, 0], [1, 0]] and found[1][0][1, 0] == runs[1].asked[0]
@@ -79,9 +68,9 @@ def test_a_run_without_rows_in_a_batch_repeats_one_that_does_not_count(made):
 
 def test_a_model_does_not_depend_on_those_beside_it(made):
     model, runs = made
-    recipe = RECIPE | {"clip_norm": 0.5, "warmup": 0.0}
-    alone = Stack(model, runs[:1], recipe, CPU)
-    both = Stack(model, runs, recipe, CPU)
+    hyperparameters = OPTIONS | {"clip_norm": 0.5, "warmup": 0.0}
+    alone = Stack(model, runs[:1], hyperparameters, CPU)
+    both = Stack(model, runs, hyperparameters, CPU)
     rows = np.array([[6, 7, 8, 9]])
     for _ in range(2):
         for stack, given in ((alone, rows), (both, np.concatenate([rows, [[0, 1, 2, 3]]]))):
@@ -99,7 +88,7 @@ def test_rows_that_do_not_count_have_no_gradient(made):
     model, runs = made
     gradients = []
     for counted in ([[True, True, False]], [[True, True]]):
-        stack = Stack(model, runs[:1], RECIPE, CPU)
+        stack = Stack(model, runs[:1], OPTIONS, CPU)
         stack.update(np.array([[6, 7, 8][: len(counted[0])]]), np.array(counted))
         gradients.append([parameter.grad.clone() for parameter in stack.parameters if parameter.grad is not None])
     for one, two in zip(*gradients, strict=True):
@@ -108,7 +97,7 @@ def test_rows_that_do_not_count_have_no_gradient(made):
 
 def test_each_models_gradient_is_clipped_by_its_own_norm(made):
     model, runs = made
-    stack = Stack(model, runs, RECIPE, CPU)
+    stack = Stack(model, runs, OPTIONS, CPU)
     draw = torch.Generator().manual_seed(1)
     for parameter in stack.parameters:
         parameter.grad = torch.randn(parameter.shape, generator=draw)
@@ -123,9 +112,9 @@ def test_each_models_gradient_is_clipped_by_its_own_norm(made):
     torch.testing.assert_close(stack.parameters[0].grad[0], first[0][0] * 2 / before[0])
 
 
-def test_only_matrices_decay_and_dropout_is_the_recipes(made):
+def test_only_matrices_decay_and_dropout_is_the_given_one(made):
     model, runs = made
-    stack = Stack(model, runs, RECIPE | {"dropout": 0.25}, CPU)
+    stack = Stack(model, runs, OPTIONS | {"dropout": 0.25}, CPU)
     decayed, rest = stack.optimizer.param_groups
     assert (decayed["weight_decay"], rest["weight_decay"]) == (0.1, 0.0) and decayed["betas"] == (0.9, 0.98)
     assert decayed["eps"] == 1e-6 and {p.ndim for p in rest["params"]} == {2}
@@ -136,11 +125,11 @@ def test_only_matrices_decay_and_dropout_is_the_recipes(made):
 
 def test_a_head_starts_from_its_seed_and_leaves_the_others_draws_alone(made):
     model, runs = made
-    net = stacked_training.Classifier(model, 3, RECIPE, [5, 6])
+    net = stacked_training.Classifier(model, 3, OPTIONS, [5, 6])
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    heads = [stacked_training.made_head(model.args, 3, RECIPE, seed) for seed in (5, 6)]
+    heads = [stacked_training.made_head(model.args, 3, OPTIONS, seed) for seed in (5, 6)]
     assert torch.equal(torch.rand(1), expected)
     for name, parameter in net.head.named_parameters():
         for number, head in enumerate(heads):
@@ -149,7 +138,7 @@ def test_a_head_starts_from_its_seed_and_leaves_the_others_draws_alone(made):
 
 def test_training_that_diverges_is_named(made):
     model, runs = made
-    stack = Stack(model, runs, RECIPE | {"epochs": 1}, CPU)
+    stack = Stack(model, runs, OPTIONS | {"epochs": 1}, CPU)
     stack.update = lambda rows, counted: torch.zeros(*rows.shape, 2)
     stack.forward = lambda rows: torch.full((*rows.shape, 2), float("inf"))
     with toy.refused("--lr"):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 import toy
 
-from plugins.modules.attention import Rows, SelfAttention, group_by_sequence, project
+from plugins.modules.attention import SelectedTokens, SelfAttention, group_by_sequence, project
 from plugins.modules.placement import MOST_SCORES, Placement, query_type
 from plugins.modules.positions import Positions, Spec, build
 from plugins.modules.scaled_dot_product import (
@@ -173,7 +173,9 @@ def test_requested_rows_equal_those_of_the_full_output():
     rows = torch.tensor([0, 5, T, 2 * T + 3])
     for given in (place(), place(biased=False)):
         everything = attention(x, given, padding).flatten(0, 1)
-        torch.testing.assert_close(attention(x, given, padding, Rows.of(rows, None, B, given)), everything[rows])
+        torch.testing.assert_close(
+            attention(x, given, padding, SelectedTokens.of(rows, None, B, given)), everything[rows]
+        )
 
 
 def test_heads_must_divide_the_width():
@@ -284,7 +286,7 @@ def test_rows_are_laid_out_by_sequence_and_filled_up():
 
 def test_requesting_no_rows_gives_an_empty_output():
     attention, x = SelfAttention(16, 4), torch.randn(2, 5, 16)
-    rows = Rows.of(torch.empty(0, dtype=torch.long), None, 2, place(5))
+    rows = SelectedTokens.of(torch.empty(0, dtype=torch.long), None, 2, place(5))
     assert attention(x, place(5), None, rows).shape == (0, 16)
 
 
@@ -305,7 +307,7 @@ def test_a_layer_records_all_its_weights_for_any_requested_rows():
     found = []
     attention.record = lambda layer, weights: found.append((layer, weights))
     everything = attention(x, place(), padding)
-    some = attention(x, place(), padding, Rows.of(torch.tensor([3, T + 1]), 1, B, place()))
+    some = attention(x, place(), padding, SelectedTokens.of(torch.tensor([3, T + 1]), 1, B, place()))
     assert [layer for layer, _ in found] == [attention] * 2
     torch.testing.assert_close(found[0][1], found[1][1])
     v = attention.split_heads(attention.v_proj(x))
@@ -340,7 +342,7 @@ def run(attention, rows=None, biased=True, padded=True, **options):
     padding = inputs()[2] if padded else None
     spec = Spec(32, H, T, **options)
     placement = Placement(build("alibi", spec) if biased else Positions(spec), slice(0, T), T, CPU)
-    out = attention(x, placement, padding, None if rows is None else Rows.of(rows, None, B, placement))
+    out = attention(x, placement, padding, None if rows is None else SelectedTokens.of(rows, None, B, placement))
     torch.manual_seed(4)
     return out, torch.autograd.grad(out, [x, *attention.parameters()], torch.randn_like(out))
 

@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 import toy
+from bigrams import Bigrams
 
-from plugins.modules.cache import Cache
 from plugins.modules.constraints import Constraints, contains
 from plugins.modules.decoder import Decoder
 from plugins.modules.generation import Search, generate
@@ -168,31 +168,12 @@ def test_a_wider_beam_finds_likelier_texts_on_average():
     assert means[1] > means[0]
 
 
-class Bigrams:
-    """A model given by the probabilities (V, V) of each token after each other one."""
-
-    def __init__(self, table):
-        self.table = torch.tensor(table).log()
-
-    def new_cache(self, batch):
-        return Cache(1, (batch, 1, 20, 1), self.table)
-
-    def extract_features(self, tokens, cache):
-        new = torch.zeros(len(tokens), 1, tokens.size(1), 1)
-        cache.append(0, new, new)
-        cache.advance(tokens.size(1))
-        return tokens[..., None], {}
-
-    def output_layer(self, features):
-        return self.table[features[..., 0]]
-
-
 @pytest.mark.parametrize("beam, expected", [(2, [1]), (3, [])])
 def test_a_text_ends_only_if_its_end_is_among_the_best_of_the_beam(beam, expected):
     """After the prompt the end comes third with 0.2, and no other text has more than 0.5 * 0.3."""
     table = [[1.0, 0, 0, 0], [0.3, 0.2, 0.25, 0.25], [0.1, 0.3, 0.3, 0.3], [0.2, 0.5, 0.3, 0.0]]
     search = Search(beam=beam, length_penalty=0.0)
-    assert generate(Bigrams(table), [torch.tensor([3])], Constraints(END, 6), search) == [expected]
+    assert generate(Bigrams(torch.tensor(table).log()), [torch.tensor([3])], Constraints(END, 6), search) == [expected]
 
 
 @pytest.mark.parametrize("search", [Search(), Search(beam=3), Search(temperature=0.8)], ids=["greedy", "beam", "drawn"])
@@ -271,5 +252,6 @@ def test_two_hypotheses_find_a_text_that_greedy_search_misses():
     """After token 1: 2 with 0.6, then 1/3 each; 3 with 0.4, then the end with 0.9."""
     table = [[1.0, 0, 0, 0], [0, 0, 0.6, 0.4], [0.4, 0.3, 0.3, 0], [0.9, 0.1, 0, 0]]
     prompts, rules = [torch.tensor([1])], Constraints(END, 2)
-    greedy, two = (generate(Bigrams(table), prompts, rules, Search(beam=beam, length_penalty=0)) for beam in (1, 2))
+    model = Bigrams(torch.tensor(table).log())
+    greedy, two = (generate(model, prompts, rules, Search(beam=beam, length_penalty=0)) for beam in (1, 2))
     assert (greedy, two) == ([[2]], [[3]])

@@ -22,7 +22,7 @@ def shape(arch, words=None, options=()):
 
 def request(**options):
     given = dict(tokens=140e9, batch=2**20, length=512, gpu="a100-40gb", gpus=8)
-    return plan.Request(**given | options)
+    return plan.PlanRequest(**given | options)
 
 
 @pytest.mark.parametrize(("length", "mfu", "published"), [(512, 0.403, 156_735), (2048, 0.428, 136_334)])

@@ -104,31 +104,6 @@ def test_a_file_without_permission_is_refused(command, tmp_path):
         command.check_inputs([tmp_path / "secret"])
 
 
-@pytest.mark.parametrize("suffix, header", [
-    (".csv", "Text,label\n"),
-    (".csv", '"te""xt"; text;label\n'),
-    (".tsv", "\ufefftext\tlabel\n"),
-    (".csv", '"two\nlines",text,label\n'),  # not checked: the header continues
-    (".csv", ""),
-    (".jsonl", '{"text": 1, "Label": 2}\n'),
-], ids=str)  # fmt: skip
-def test_columns_that_a_reader_may_find_are_left_to_it(command, tmp_path, suffix, header):
-    path = tmp_path / f"data{suffix}"
-    path.write_text(header)
-    command.check_columns(path, ["text", "LABEL", None], "--text")
-    command.check_columns(None, ["text"], "--text")
-    command.check_columns(tmp_path / "none.csv", ["text"], "--text")
-    path.write_bytes(b"\x1f\x8b\xff\n")  # compressed
-    command.check_columns(path, ["text"], "--text")
-
-
-@pytest.mark.parametrize("suffix, delimiter", [(".csv", ","), (".tsv", "\t")])
-def test_a_column_that_is_nowhere_in_the_header_is_refused_by_name(command, tmp_path, suffix, delimiter):
-    (tmp_path / f"data{suffix}").write_text(f"text{delimiter}label\nbody,label\n")
-    with toy.refused("data", "--text body", "text, label", error=SystemExit):
-        command.check_columns(tmp_path / f"data{suffix}", ["label", "body"], "--text")
-
-
 def test_a_usage_error_escapes_what_controls_a_terminal(command, capsys):
     parser = command.Parser(prog="program")
     parser.add_argument("--kind", choices=["a"])
@@ -226,24 +201,6 @@ def test_a_folder_has_the_files_of_one_alternative(command, tmp_path):
     (tmp_path / "dict.txt").touch()
     command.check_contains(tmp_path, ["config.json"], ["model.pt", "dict.txt"])
     command.check_contains(None, ["config.json"])
-
-
-@pytest.mark.parametrize("lines, refused", [
-    ('{"text": 1}\n{"text": 2, "body": 3}\n', False),  # a later record has it
-    ('{"text": 1}\n{"Body": 3', False),  # cut
-    ('not JSON\n', False),
-    ('[1]\n', False),
-    ('', False),
-    ('\ufeff{"text": 1}\n\n', True),
-], ids=repr)  # fmt: skip
-def test_a_key_that_no_record_has_is_refused(command, tmp_path, lines, refused):
-    path = tmp_path / "data.jsonl"
-    path.write_text(lines)
-    if refused:
-        with toy.refused("--text body", str(path), "text", error=SystemExit):
-            command.check_columns(path, ["body"], "--text")
-    else:
-        command.check_columns(path, ["body"], "--text")
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "CPU", ""])

@@ -339,7 +339,7 @@ def test_the_head_has_what_the_loss_needs(loss, kind, classes, decoder):
 def test_a_split_is_loaded_with_the_options(monkeypatch, split, loss, kind, expected):
     seen = []
     labels = np.array([1.0, 5.0, 2.0])
-    found = task_module.rows.Rows([["x", "y", "z"]], labels, [], ["1", "2", "3"], 7)
+    found = task_module.rows.TextRows([["x", "y", "z"]], labels, [], ["1", "2", "3"], 7)
     monkeypatch.setattr(task_module.rows, "load", lambda *given: seen.append(given) or found)
     monkeypatch.setattr(task_module, "EmbeddingRows", lambda *given, **more: (given, more))
     monkeypatch.setattr(task_module.vectors, "match", lambda path, texts: (path, texts))

@@ -4,6 +4,8 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
+COMMON: dict[str, Any] = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "tie_word_embeddings": True}
+
 
 class ClapRobertaConfig(PretrainedConfig):
     """The architecture; names are RoBERTa's for options that it shares.
@@ -43,10 +45,6 @@ class ClapRobertaConfig(PretrainedConfig):
         max_logit_scale: float = 0.0,
         excluded: list[int] | None = None,
         mask_token_id: int | None = None,
-        pad_token_id: int = 1,
-        bos_token_id: int = 0,
-        eos_token_id: int = 2,
-        tie_word_embeddings: bool = True,
         **kwargs: Any,
     ):
         self.vocab_size, self.hidden_size, self.num_hidden_layers = vocab_size, hidden_size, num_hidden_layers
@@ -62,10 +60,4 @@ class ClapRobertaConfig(PretrainedConfig):
         self.activation_dropout_prob, self.classifier_dropout = activation_dropout_prob, classifier_dropout
         self.beta_reference_dim, self.max_logit_scale, self.excluded = beta_reference_dim, max_logit_scale, excluded
         self.mask_token_id = vocab_size - 1 if mask_token_id is None else mask_token_id
-        super().__init__(
-            pad_token_id=pad_token_id,
-            bos_token_id=bos_token_id,
-            eos_token_id=eos_token_id,
-            tie_word_embeddings=tie_word_embeddings,
-            **kwargs,
-        )
+        super().__init__(**COMMON | kwargs)

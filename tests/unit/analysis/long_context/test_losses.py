@@ -12,12 +12,12 @@ from plugins import hub
 from plugins.analysis.long_context import causal, losses, masked
 from plugins.analysis.long_context.losses import evaluate, scheme_of, summary, trained_length
 from plugins.analysis.long_context.masked import EDGES, nearest_visible
-from plugins.analysis.long_context.windows import Settings
+from plugins.analysis.long_context.windows import WindowSettings
 from plugins.data.dictionaries import MASK
 from plugins.modules.decoder import Decoder
 
 BLOCK = 16  # of the toy character LMs
-SETTINGS = Settings((16, 32, 64), windows=5, stride=4)
+SETTINGS = WindowSettings((16, 32, 64), windows=5, stride=4)
 
 
 def text(lm, length=300):
@@ -151,7 +151,7 @@ def masked_lm(toy_data, tmp_path_factory):
 
 def test_a_masked_lm_is_scored_at_its_masks(masked_lm):
     tokens = torch.randint(5, 40, (400,), generator=torch.Generator().manual_seed(1))
-    settings = Settings((32, 64), windows=4, stride=16, mask_prob=0.3, seed=3)
+    settings = WindowSettings((32, 64), windows=4, stride=16, mask_prob=0.3, seed=3)
     masks = torch.rand(400, generator=torch.Generator().manual_seed(3)) < 0.3
     rows, dictionary = evaluate(masked_lm, tokens, settings), masked_lm.dictionary
     for row in rows:
@@ -213,7 +213,7 @@ def test_scaling_begins_beyond_the_trained_length(make_char_lm, monkeypatch):
         type(scheme), "rescale", lambda self, to: scaled.append((to.kind, to.factor)) or rescale(self, to)
     )
     lm.model.train()
-    evaluate(lm, text(lm), Settings((8, 32), windows=2, stride=4), "linear")
+    evaluate(lm, text(lm), WindowSettings((8, 32), windows=2, stride=4), "linear")
     assert scaled == [("linear", 1.0), ("linear", 2.0), ("none", 1.0)] and lm.model.training
 
 
@@ -236,7 +236,7 @@ def test_a_sliding_cache_leaves_the_model_without_a_window(make_char_lm):
 
 def test_masks_depend_on_the_seed_and_their_share_alone():
     tokens = torch.arange(4000)
-    one, again, other = (masked.masks_of(tokens, Settings((8,), seed=seed)) for seed in (1, 1, 2))
+    one, again, other = (masked.masks_of(tokens, WindowSettings((8,), seed=seed)) for seed in (1, 1, 2))
     assert torch.equal(one, again) and not torch.equal(one, other)
     assert one.float().mean().item() == pytest.approx(0.15, abs=0.02)
 
@@ -245,7 +245,7 @@ def test_tokens_masked_in_mid_window_are_the_same_at_every_length(masked_lm, mon
     """The loss of a token is its number: the same tokens have the same mean."""
     tokens = torch.arange(5, 405)
     monkeypatch.setattr(masked, "losses_of", lambda lm, text, masks: text[masks].double().numpy())
-    settings = Settings((32, 64), windows=4, stride=16, mask_prob=0.5, seed=3)
+    settings = WindowSettings((32, 64), windows=4, stride=16, mask_prob=0.5, seed=3)
     short, long = (masked.sliding(masked_lm, tokens, length, settings)["sliding"] for length in (32, 64))
     np.testing.assert_array_equal(short, long)
     masks = masked.masks_of(tokens, settings)
@@ -257,8 +257,8 @@ def test_tokens_masked_in_mid_window_are_the_same_at_every_length(masked_lm, mon
 def test_bins_of_distances_hold_each_masked_token_once(masked_lm, monkeypatch):
     tokens = torch.arange(5, 405)
     monkeypatch.setattr(masked, "losses_of", lambda lm, text, masks: text[masks].double().numpy())
-    found = masked.windows(masked_lm, tokens, 34, Settings((34, 66), windows=3, mask_prob=0.5))
-    masks = masked.masks_of(tokens, Settings((34,), mask_prob=0.5))
+    found = masked.windows(masked_lm, tokens, 34, WindowSettings((34, 66), windows=3, mask_prob=0.5))
+    masks = masked.masks_of(tokens, WindowSettings((34,), mask_prob=0.5))
     parts = [tokens[i : i + 64][masks[i : i + 64]].double().mean().item() for i in (0, 64, 128)]
     np.testing.assert_allclose(found.losses, parts)
     assert found.tokens == 6 * 34 and found.edges[0] == (0, 33) and found.edges[-1] == (96, None)

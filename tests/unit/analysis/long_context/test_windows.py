@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from plugins.analysis.long_context import windows
-from plugins.analysis.long_context.windows import Settings
+from plugins.analysis.long_context.windows import WindowSettings
 
 
 def test_windows_of_a_passage_are_adjacent_and_complete():
@@ -26,5 +26,5 @@ def test_the_mean_of_nothing_is_nan():
 
 
 def test_settings_are_those_of_the_readme():
-    found = Settings((8,))
+    found = WindowSettings((8,))
     assert (found.windows, found.stride, found.mask_prob, found.seed) == (32, 32, 0.15, 1)

@@ -9,12 +9,12 @@ import pytest
 import toy
 
 from plugins.analysis.runs import figures, groups
-from plugins.analysis.runs.logs import INNER, TRAIN, VALID, LoggedRun, Record
+from plugins.analysis.runs.logs import INNER, TRAIN, VALID, LoggedRecord, LoggedRun
 
 
 def run(path="runs/base_seed1", seed=1, updates=(10, 20), stages=(INNER, VALID), name="loss", values=(3.0, 2.0)):
     records = [
-        Record(stage, {"num_updates": float(at), name: value})
+        LoggedRecord(stage, {"num_updates": float(at), name: value})
         for stage in stages for at, value in zip(updates, values, strict=True)
     ]  # fmt: skip
     return LoggedRun(Path(path), records, {"common": {"seed": seed}, "checkpoint": {"save_dir": path}}, "log")

@@ -11,7 +11,7 @@ from plugins.files import without_nan
 
 
 def record(updates, loss, **more):
-    return runs.Record("valid", {"loss": loss, "num_updates": float(updates), **more})
+    return runs.LoggedRecord("valid", {"loss": loss, "num_updates": float(updates), **more})
 
 
 def test_losses_are_in_nats_and_bits_best_and_last():

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from plugins.analysis.runs import groups
-from plugins.analysis.runs.logs import INNER, TRAIN, VALID, LoggedRun, Record
+from plugins.analysis.runs.logs import INNER, TRAIN, VALID, LoggedRecord, LoggedRun
 
 
 def run(path="runs/base_seed1", values=(3.0, 2.0), seed=1, stage=VALID, updates=(10, 20), **options):
     records = [
-        Record(stage, {"num_updates": float(at), "loss": value}) for at, value in zip(updates, values, strict=True)
+        LoggedRecord(stage, {"num_updates": float(at), "loss": value})
+        for at, value in zip(updates, values, strict=True)
     ]
     cfg = {"common": {"seed": seed, "log_format": f"of {path}"}, "checkpoint": {"save_dir": path},
            "optimization": {"lr": [0.1]} | options}  # fmt: skip

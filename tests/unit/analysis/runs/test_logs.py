@@ -12,12 +12,12 @@ from toy import valid_line as valid
 
 from plugins.analysis.runs import curves as runs
 from plugins.analysis.runs import logs
-from plugins.analysis.runs.logs import INNER, TRAIN, VALID, Record
+from plugins.analysis.runs.logs import INNER, TRAIN, VALID, LoggedRecord
 
 
 def test_values_are_numbers_without_the_prefix_of_their_stage():
     record = logs.parse_line(valid(80, "300.125"))
-    assert record == Record("valid", {"epoch": 1.0, "ppl": 300.125, "num_updates": 80.0})
+    assert record == LoggedRecord("valid", {"epoch": 1.0, "ppl": 300.125, "num_updates": 80.0})
     assert record.updates == 80
 
 
@@ -190,8 +190,8 @@ def stored(**changes):
 
 def test_a_checkpoint_has_means_and_the_metric_that_chooses_it():
     train, valid_ = logs.records_of(stored(cfg={"checkpoint": {"best_checkpoint_metric": "ppl"}}))
-    assert train == Record("train", {"loss": 2.0, "num_updates": 7.0})
-    assert valid_ == Record("valid", {"ppl": 2.5, "num_updates": 7.0})
+    assert train == LoggedRecord("train", {"loss": 2.0, "num_updates": 7.0})
+    assert valid_ == LoggedRecord("valid", {"ppl": 2.5, "num_updates": 7.0})
     assert logs.records_of(stored())[1].values == {"loss": 2.5, "num_updates": 7.0}
     assert logs.records_of(stored(extra_state=None)) == []
     assert [r.stage for r in logs.records_of(stored(extra_state={"val_loss": 0.0}))] == ["valid"], "0 is a loss"

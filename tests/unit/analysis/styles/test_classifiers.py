@@ -25,7 +25,7 @@ def prose(style, length, seed):
 @pytest.fixture(scope="module", params=["svm", "bayes"])
 def judge(request):
     texts = {style: prose(style, 6000, seed) for seed, style in enumerate(STYLES)}
-    return classifiers.StyleClassifier(request.param, STYLES).fit(texts, (50, 200))
+    return classifiers.StyleJudge(request.param, STYLES).fit(texts, (50, 200))
 
 
 def share(judge, windows, label):
@@ -75,7 +75,7 @@ def test_a_window_of_many_styles_has_none(judge):
 
 def test_the_same_seed_gives_the_same_judge(judge):
     texts = {style: prose(style, 6000, seed) for seed, style in enumerate(STYLES)}
-    again = classifiers.StyleClassifier(judge.kind, STYLES).fit(texts, (50, 200))
+    again = classifiers.StyleJudge(judge.kind, STYLES).fit(texts, (50, 200))
     windows = classifiers.cut(prose("letters", 2000, 7) + prose("recipes", 2000, 8), 60)
     assert (again.predict(windows) == judge.predict(windows)).all()
 
@@ -86,7 +86,7 @@ def test_no_windows_have_no_labels(judge):
 
 def test_too_little_text_is_an_error_that_names_the_style():
     with toy.refused(40, "'recipes'", 50):
-        classifiers.StyleClassifier("svm", STYLES).fit({"letters": "a" * 100, "recipes": "b" * 40}, [50])
+        classifiers.StyleJudge("svm", STYLES).fit({"letters": "a" * 100, "recipes": "b" * 40}, [50])
 
 
 def test_windows_are_whole():
@@ -120,7 +120,7 @@ def test_on_real_text_of_four_styles(kind):
     styles = [path.stem for path in sorted(folder.glob("*.txt"))]
     learn = {style: text[:60_000] for style, text in zip(styles, texts, strict=True)}
     test = [text[60_000:] for text in texts]
-    judge = classifiers.StyleClassifier(kind, styles).fit(learn)
+    judge = classifiers.StyleJudge(kind, styles).fit(learn)
     right = [share(judge, classifiers.cut(text, 200), label) for label, text in enumerate(test)]
     assert np.mean(right) > 0.9
     draw = np.random.default_rng(1)
@@ -132,7 +132,7 @@ def test_on_real_text_of_four_styles(kind):
 
 def test_an_unknown_kind_of_judge_is_an_error():
     with pytest.raises(ValueError):
-        classifiers.StyleClassifier("forest", STYLES)
+        classifiers.StyleJudge("forest", STYLES)
 
 
 def test_the_features_are_those_of_the_readme(judge):
@@ -156,7 +156,7 @@ def test_windows_have_five_lengths_unless_requested_otherwise(monkeypatch):
 
     monkeypatch.setattr(classifiers, "_pipeline", lambda kind, seed: Pipeline())
     texts = {style: prose(style, 2000, 1) for style in STYLES}
-    classifiers.StyleClassifier("svm", STYLES).fit(texts)
+    classifiers.StyleJudge("svm", STYLES).fit(texts)
     windows, labels = fitted[0]
     assert sorted({len(window) for window in windows}) == [50, 100, 200, 500, 1000]
     assert np.bincount(labels).tolist() == [40 + 20 + 10 + 4 + 2] * 5, "as many of each kind without style"

@@ -103,7 +103,7 @@ def test_both_judges_report_and_agree_or_not(monkeypatch):
 
         nearest = predict
 
-    monkeypatch.setattr(judging, "StyleClassifier", Judge)
+    monkeypatch.setattr(judging, "StyleJudge", Judge)
     learn, test, real = ["aa", "bb"], ["aaaa" * 9, "bbbb" * 9], ["a" * 250, "b" * 250]
     found = JUDGING.judge((learn, test, real), {"given": BY_SEED}, 8, 2)
     assert fitted[:2] == [("svm", ["x", "y"], 5), ({"x": "aa", "y": "bb"}, [2, 4])] and fitted[2][0] == "bayes"

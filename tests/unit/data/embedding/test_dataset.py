@@ -6,7 +6,7 @@ import toy
 
 from plugins.data.embedding.dataset import EmbeddingRows
 from plugins.data.embedding.encoding import TextEncoder
-from plugins.data.embedding.rows import Rows
+from plugins.data.embedding.rows import TextRows
 
 LABELS = np.array([0, 1, 0, 1])
 ENCODER = TextEncoder(None, lambda text: [ord(c) for c in text], (1,), (2,), pad=9)
@@ -14,7 +14,7 @@ ENCODER = TextEncoder(None, lambda text: [ord(c) for c in text], (1,), (2,), pad
 
 def dataset(*columns, labels=None, **options):
     index = [str(i + 1) for i in range(len(columns[0]))]
-    return EmbeddingRows(Rows(list(columns), labels, [], index), ENCODER, **{"longest": 20, **options})
+    return EmbeddingRows(TextRows(list(columns), labels, [], index), ENCODER, **{"longest": 20, **options})
 
 
 def test_a_batch_has_all_first_texts_then_all_second_ones():
@@ -127,7 +127,7 @@ def test_rows_without_classes_are_batched_by_length():
 def test_a_text_without_tokens_is_named_by_its_row():
     encoder = TextEncoder(None, lambda text: [ord(c) for c in text])
     with toy.refused("row 2", "''"):
-        EmbeddingRows(Rows([["a", ""]], None, [], ["1", "2"]), encoder, 5)
+        EmbeddingRows(TextRows([["a", ""]], None, [], ["1", "2"]), encoder, 5)
 
 
 def test_classes_of_one_row_are_refused_when_the_rows_are_read():

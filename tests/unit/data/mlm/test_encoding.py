@@ -8,7 +8,7 @@ from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
 
 from plugins.data.mlm import encoding
 from plugins.data.mlm.encoding import BlockEncoder, LineEncoder, line_encoder
-from plugins.data.text.blocks import Block, text_source
+from plugins.data.text.blocks import TextBlock, text_source
 from plugins.data.text.tokenizers import GPT2Tokenizer, SentencePieceTokenizer
 
 TEXT = ["the cat sat on the mat", "a dog\u2028and \x85 a \u2603\u2603 cat", "\u200b", "it's 1,234  words…", "ﬁne\x1c"]
@@ -50,13 +50,13 @@ def test_the_ids_are_those_of_the_tokenizers_symbols(name, limit, request, monke
 
 def test_a_block_is_encoded_line_by_line_with_the_starts_of_its_documents(sentencepiece):
     encoder = BlockEncoder(sentencepiece)
-    found = encoder(Block(None, 0, ["the cat\na dog", "\u200b", "the mat"]))
+    found = encoder(TextBlock(None, 0, ["the cat\na dog", "\u200b", "the mat"]))
     ids, sizes = encoder.encode(["the cat", "a dog", "\u200b", "the mat"])
     assert found.ids.tolist() == ids.tolist() and found.sizes.tolist() == sizes.tolist()
     assert found.starts.tolist() == [0, 2, 3] and found.sizes[2] == 0
-    whole = BlockEncoder(sentencepiece, whole_documents=True)(Block(None, 0, ["the cat\na dog", "the mat"]))
+    whole = BlockEncoder(sentencepiece, whole_documents=True)(TextBlock(None, 0, ["the cat\na dog", "the mat"]))
     assert whole.starts.tolist() == [0, 1] and len(whole.sizes) == 2
-    record = Block(text_source("a.jsonl", "body"), 0, b'{"body": "the cat"}')
+    record = TextBlock(text_source("a.jsonl", "body"), 0, b'{"body": "the cat"}')
     assert BlockEncoder(sentencepiece, "body")(record).ids.tolist() == encoder.encode(["the cat"])[0].tolist()
 
 

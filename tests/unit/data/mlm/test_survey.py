@@ -4,9 +4,9 @@ import numpy as np
 
 from plugins.data.mlm.duplicates import digests, near_signatures
 from plugins.data.mlm.survey import Surveyor
-from plugins.data.text.blocks import Block, text_source
+from plugins.data.text.blocks import TextBlock, text_source
 
-BLOCK = Block(text_source("a.txt", "text"), 0, b"end of one\n\ntwo\nof two\n\nthree", continues=True)
+BLOCK = TextBlock(text_source("a.txt", "text"), 0, b"end of one\n\ntwo\nof two\n\nthree", continues=True)
 
 
 def survey(sample=False, exact=False, near=False, limit=np.inf):

@@ -8,7 +8,7 @@ import pytest
 import toy
 
 from plugins.data.text import blocks as reading
-from plugins.data.text.blocks import Block, Span, blocks, boundary, line_at, parse, shards_of, text_source
+from plugins.data.text.blocks import Span, TextBlock, blocks, boundary, line_at, parse, shards_of, text_source
 from plugins.data.text.documents import read_documents
 
 BLOCK, LONGEST = reading.BLOCK, reading.LONGEST  # before the fixture changes them
@@ -102,9 +102,11 @@ def test_a_json_array_is_read_as_records(tmp_path):
 
 
 def test_whole_documents_keep_their_line_breaks(tmp_path):
-    record = Block(text_source("a.jsonl", "text"), 0, b'{"text": " one\\n\\n two "}\n{"text": " "}\n{"text": "x"}\n')
+    record = TextBlock(
+        text_source("a.jsonl", "text"), 0, b'{"text": " one\\n\\n two "}\n{"text": " "}\n{"text": "x"}\n'
+    )
     assert parse(record, "text", whole_documents=True).lines == [" one\n\n two ", "x"]
-    text = Block(text_source("a.txt", "text"), 0, b"one \n two\n\nthree\n")
+    text = TextBlock(text_source("a.txt", "text"), 0, b"one \n two\n\nthree\n")
     assert parse(text, "text", whole_documents=True).lines == ["one\ntwo", "three"]
 
 
@@ -183,13 +185,13 @@ def test_a_json_array_is_not_divided_and_each_shard_has_its_middle(tmp_path):
 
 
 def test_documents_in_memory_are_stripped_lines_or_whole():
-    block = Block(None, 0, [" a \n\nb", " \n", "c"])
+    block = TextBlock(None, 0, [" a \n\nb", " \n", "c"])
     assert (parse(block, "text").lines, parse(block, "text").starts) == (["a", "b", "c"], [0, 2])
     assert parse(block, "text", True).lines == [" a \n\nb", "c"] and parse(block, "text", True).starts == [0, 1]
 
 
 def test_the_rest_of_a_long_document_is_an_item_too():
-    block = Block(text_source("a.txt", "text"), 5, b"end\n\nnext\nlines\n", continues=True)
+    block = TextBlock(text_source("a.txt", "text"), 5, b"end\n\nnext\nlines\n", continues=True)
     parsed = parse(block, "text")
     assert (parsed.lines, parsed.starts) == (["end", "next", "lines"], [1])
     assert parse(block, "text", True).lines == ["end", "next\nlines"]
@@ -197,8 +199,8 @@ def test_the_rest_of_a_long_document_is_an_item_too():
 
 def test_a_byte_order_mark_is_removed_at_the_start_of_a_file_alone(tmp_path):
     source = text_source("a.txt", "text")
-    assert parse(Block(source, 0, b"\xef\xbb\xbfa"), "text").lines == ["a"]
-    assert parse(Block(source, 9, b"\xef\xbb\xbfa"), "text").lines == ["\ufeffa"]
+    assert parse(TextBlock(source, 0, b"\xef\xbb\xbfa"), "text").lines == ["a"]
+    assert parse(TextBlock(source, 9, b"\xef\xbb\xbfa"), "text").lines == ["\ufeffa"]
     with toy.refused(f"{tmp_path / 'b.txt'}:2", "0xff", 5):
         documents_of(whole(write(tmp_path / "b.txt", b"\xef\xbb\xbfa\n\xff")))
 

@@ -1,0 +1,59 @@
+"""Vectors of texts to compare: a model or a file, whitened, the model before tuning, and baselines without training."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from plugins.analysis.metrics.anisotropy import whiten
+from plugins.hub import Embedder
+
+from . import texts
+from .evaluation import TFIDF, WORDS, tfidf
+
+UNTUNED = "untuned"
+
+
+def of_model(
+    source: str,
+    words: Sequence[str],
+    untuned: str | None = None,
+    pooling: str | None = None,
+    components: int | None = None,
+) -> tuple[dict[str, np.ndarray], Embedder | None]:
+    """Return the vectors of N texts, by name, and the model, or None for a file of vectors.
+
+    Args:
+        source: checkpoint, or a file of ``scripts/embed.py``; its stem is the first name.
+        words: the texts.
+        untuned: checkpoint before tuning, called ``untuned``, or None.
+        pooling: of checkpoints (default: as trained, else mean).
+        components: also return the vectors without the mean and this number of top components; None: not.
+
+    Returns:
+        {name: (N, d)}, and the model.
+
+    Raises:
+        UserError: a file cannot be read or has other rows, or ``pooling`` is not supported.
+    """
+    title, embedder = Path(source).stem, None
+    if texts.is_file_of_vectors(source):
+        found = {title: texts.stored(source, words)}
+    else:
+        embedder = Embedder.from_pretrained(source, pooling)
+        found = {title: embedder.encode(words)}
+    if components is not None:
+        found[f"{title}, whitened ({components})"] = whiten(found[title], components)
+    if untuned:
+        found[UNTUNED] = Embedder.from_pretrained(untuned, pooling).encode(words)
+    return found, embedder
+
+
+def baselines(words: Sequence[str], embedder: Embedder | None) -> dict[str, np.ndarray]:
+    """Return the vectors (N, d) of N texts by TF-IDF and, if there is a model, by the mean of its word vectors.
+
+    Raises:
+        UserError: no text has a word.
+    """
+    found = {} if embedder is None else {WORDS: embedder.word_vectors(words)}
+    return found | {TFIDF: tfidf(words)}
