@@ -20,7 +20,7 @@ ROWS = {
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        ("texts", "mse denoising"),
+        ("texts", "multiple_negatives_ranking mse denoising"),
         ("pairs", "multiple_negatives_ranking mega_batch_margin"),
         ("labeled pairs", "contrastive online_contrastive softmax"),
         ("scored pairs", "cosine_similarity cosent"),
