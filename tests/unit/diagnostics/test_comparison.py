@@ -10,7 +10,7 @@ import pytest
 import toy
 from scipy import sparse
 
-from plugins.diagnostics import comparison
+from plugins.diagnostics import comparison, lexical
 from plugins.diagnostics.datasets import Rows
 
 
@@ -132,7 +132,8 @@ def test_words_that_mark_rows_are_the_most_overrepresented_ones():
     assert [word for word, _ in found] == words[:20] and len({value for _, value in found}) == 1
 
 
-def test_the_results_of_two_data_sets_do_not_depend_on_their_order():
+def test_the_results_of_two_data_sets_do_not_depend_on_their_order(monkeypatch):
+    monkeypatch.setattr(lexical, "STRENGTHS", (1.0,))
     draw = random.Random(1)
 
     def drawn(name, flip, count):

@@ -201,6 +201,7 @@ def test_axes_are_named_with_their_units_and_titles_are_questions(axes):
         assert "?" in drawn.get_title() or any("?" in text.get_text() for text in drawn.texts), function
         assert not drawn.spines["top"].get_visible() and not drawn.spines["right"].get_visible(), function
         assert drawn.get_axisbelow() is True or function in ("probe",), function
+        assert drawn.get_legend() is None or not drawn.get_legend().get_frame_on(), function
         grid = [line for axis in (drawn.xaxis, drawn.yaxis) for line in axis.get_gridlines() if line.get_visible()]
         assert grid, function
 

@@ -11,6 +11,12 @@ from plugins.diagnostics import divergence, inspection, lexical
 from plugins.diagnostics.datasets import Rows
 
 
+@pytest.fixture(autouse=True)
+def one_strength(monkeypatch):
+    """No search for the regularization of linear models, which is most of the time of an inspection."""
+    monkeypatch.setattr(lexical, "STRENGTHS", (1.0,))
+
+
 def test_sizes_and_entropy_of_the_labels():
     train, test = inspection.sizes(data())
     assert train == {"split": "train", "rows": 42, "unlabeled": 0, "classes": {"n": 20, "p": 22},

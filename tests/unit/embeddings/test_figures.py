@@ -30,7 +30,7 @@ def test_a_map_has_the_same_texts_in_every_panel(drawn, monkeypatch):
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["river", "garden"]
     assert "PCA, 20 texts" in drawn[0].get_suptitle() and not first.get_xticks().size and not first.get_yticks().size
     figures.maps("x.png", {"one": vectors}, labels, [f"c{i}" for i in range(13)])
-    assert drawn[1].legends == []
+    assert drawn[1].legends == [] and not drawn[0].legends[0].get_frame_on()
     figures.maps("x.png", {"one": vectors}, labels, [f"c{i}" for i in range(12)])
     assert len(drawn[2].legends) == 1
 
@@ -87,7 +87,7 @@ def test_pairs_of_one_class_and_of_two_have_their_own_histograms(drawn):
         ends[patch.get_label()] = (x[y > 0].min(), x[y > 0].max())
         assert np.isclose(abs(np.trapezoid(y, x)), 1, atol=0.6), "a density"
     assert ends["one class"][0] > 0.9 and ends["two classes"][1] < 0.1
-    assert first.get_xlabel() == "cosine" and "density" in first.get_ylabel() and first.get_legend() is not None
+    assert first.get_xlabel() == "cosine" and "density" in first.get_ylabel() and not first.get_legend().get_frame_on()
     assert [axis.get_title() for axis in drawn[0].axes] == ["one", "two"] and "?" in drawn[0].get_suptitle()
 
 
@@ -104,6 +104,7 @@ def test_curves_have_bands_and_a_tick_for_each_place(drawn):
     heights = first.collections[0].get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == (pytest.approx(0.7), pytest.approx(0.9))
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["random", "largest"]
+    assert not drawn[0].legends[0].get_frame_on()
 
 
 def test_every_panel_has_the_same_width(monkeypatch):
