@@ -177,9 +177,10 @@ def calibrated(
         others = folds != name if len(names) > 1 else np.ones(len(folds), bool)
         fit = temperature_and_bias if bias else lambda z, y: (temperature(z, y), 0.0)
         divisor, added = fit(logits[others], labels[others])
-        divisor = max(divisor, _succession_temperature(logits[others], divisor))
+        moved = logits + added * divisor  # the bias belongs to the predictions whose mean probability is bounded
+        divisor = max(divisor, _succession_temperature(moved[others], divisor))
         found.append(divisor)
-        scaled[folds == name] = scaled[folds == name] / divisor + added
+        scaled[folds == name] = moved[folds == name] / divisor
     return scaled, np.array(found)
 
 
