@@ -3,7 +3,7 @@
 import numpy as np
 
 from plugins.analysis.metrics import clustering, retrieval
-from plugins.analysis.metrics.anisotropy import isoscore, mean_cosine
+from plugins.analysis.metrics.anisotropy import isoscore, mean_cosine, partition_score
 from plugins.data.embedding import specs
 
 SEEDS, STARTS = 2, 3  # of k-means during training: random seeds, restarts
@@ -45,8 +45,10 @@ def labeled(vectors: np.ndarray, labels: np.ndarray, seed: int = 1) -> dict[str,
     near = retrieval.class_metrics(vectors, labels, (1,))
     clusters = clustering.clustering_metrics(vectors, labels, SEEDS, STARTS)
     triplets = retrieval.triplet_accuracy(vectors, retrieval.random_triplets(labels, seed))
-    found = {"knn_accuracy": near["knn_accuracy_1"], "triplet_accuracy": triplets, "isoscore": isoscore(vectors)}
-    found |= {"map_at_r": near["map_at_r"]} | {name: clusters[name] for name in ("v_measure", "ami", "ari")}
+    found = near | clusters | {"knn_accuracy": near["knn_accuracy_1"], "triplet_accuracy": triplets}
+    found |= {
+        "isoscore": isoscore(vectors), "partition_score": partition_score(vectors), "mean_cosine": mean_cosine(vectors)
+    }  # fmt: skip
     return {name: found[name] for name in specs.METRICS[specs.LABELED]}
 
 

@@ -14,7 +14,21 @@ LABELED, PAIRS, LABELED_PAIRS, SCORED_PAIRS = "labeled texts", "pairs", "labeled
 TRIPLETS, MARGINS, TEXTS = "triplets", "triplets with margins", "texts"
 KINDS = (LABELED, PAIRS, LABELED_PAIRS, SCORED_PAIRS, TRIPLETS, MARGINS, TEXTS)
 METRICS = {  # validation metrics; the first one selects the best checkpoint
-    LABELED: ("knn_accuracy", "map_at_r", "v_measure", "ami", "ari", "triplet_accuracy", "isoscore"),
+    LABELED: (
+        "knn_accuracy",
+        "map_at_r",
+        "r_precision",
+        "ndcg_at_10",
+        "v_measure",
+        "homogeneity",
+        "completeness",
+        "ami",
+        "ari",
+        "triplet_accuracy",
+        "isoscore",
+        "partition_score",
+        "mean_cosine",
+    ),
     LABELED_PAIRS: ("average_precision",),
     SCORED_PAIRS: ("spearman", "pearson"),
     PAIRS: ("accuracy_at_1", "mrr"),
