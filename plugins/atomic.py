@@ -62,10 +62,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
     part, lock, missing = path, -1, missing_parents(path)
     try:
         if not special:
-            path.parent.mkdir(parents=True, exist_ok=True)
             remove_abandoned(path)
             part = temporary(path)
-            lock = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, 0o666)
+            flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW
+            lock = locks.in_folder(path.parent, lambda: os.open(part, flags, 0o666))
             _try_lock(lock)
         yield part
         if not special:
@@ -178,22 +178,25 @@ def staging(folder: str | Path) -> Iterator[Path]:
             yield part
             found = sorted(path for path in part.rglob("*") if not path.is_dir())
             moves = [(path, folder / path.relative_to(part)) for path in found]
+            device = os.stat(part).st_dev
             for _, target in moves:
-                check_replaceable(target)
+                check_replaceable(target, device)
             for path, target in moves:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(path, target)
     except NotWritten as error:
-        raise NotWritten(folder if error.path == folder / "files" else error.path, error.reason) from error
+        own = error.path == Path(os.path.abspath(folder / "files"))
+        raise NotWritten(folder if own else error.path, error.reason) from error
     finally:
         remove_empty(missing)
 
 
-def check_replaceable(path: Path) -> None:
-    """Check that a file can be moved to a path.
+def check_replaceable(path: Path, device: int) -> None:
+    """Check that a file of a device can be moved to a path.
 
     Raises:
-        NotWritten: it is a folder, a file is in the place of a parent folder, or the folder cannot be written.
+        NotWritten: it is a folder, a file is in the place of a parent folder, or the folder cannot be written or is on
+            another device.
     """
     if path.is_dir() and not path.is_symlink():
         raise NotWritten(path, "is a folder; remove it")
@@ -202,6 +205,8 @@ def check_replaceable(path: Path) -> None:
         raise NotWritten(parent, "is not a folder; remove it")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise NotWritten(path, "its folder is not writable")
+    if os.stat(parent).st_dev != device:
+        raise NotWritten(path, "its folder is on another file system than the others; choose another output folder")
 
 
 def remove_abandoned(path: Path) -> None:

@@ -12,6 +12,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,9 +108,9 @@ def try_lock(folder: str | Path) -> FolderLock | None:
     """
     path = _path(folder)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         while True:
-            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+", encoding="utf-8")
+            file = os.fdopen(in_folder(path.parent, lambda: os.open(path, flags, 0o644)), "r+", encoding="utf-8")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -127,6 +128,21 @@ def try_lock(folder: str | Path) -> FolderLock | None:
     _HELD[str(path)] = os.getpid()
     taken.name_holder(os.getpid(), _command())
     return taken
+
+
+def in_folder(folder: Path, open_file: Callable[[], int]) -> int:
+    """Return the file descriptor of a file that is opened in a folder, which is created if it is missing.
+
+    Another process may remove the empty folder in between, which is then created again.
+
+    Raises:
+        OSError: the folder cannot be created, or the file not opened.
+    """
+    for _ in range(10):
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return open_file()
+    return open_file()
 
 
 def lock(folder: str | Path, remedy: str = "wait for it to end, or name another folder") -> FolderLock:

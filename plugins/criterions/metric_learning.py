@@ -61,8 +61,12 @@ class MetricLearningCriterion(FairseqCriterion):
     ) -> tuple[Tensor, int, dict[str, Any]]:
         """Return the loss (a scalar, summed), the number of anchors, and what to log."""
         name, head = str(self.cfg.metric_loss), model.embedding_head
-        inputs = {key: torch.cat([value] * (1 + self.twice)) for key, value in sample["net_input"].items()}
+        inputs = sample["net_input"]
+        if self.twice and self.training:
+            inputs = {key: torch.cat([value, value]) for key, value in inputs.items()}
         embeddings = self.embed(model, **inputs)  # (K * B, d)
+        if self.twice and not self.training:
+            embeddings = torch.cat([embeddings, self.with_dropout(model, **inputs)])
         columns = embeddings.float().unflatten(0, (-1, sample["nsentences"]))  # (K, B, d)
         learn = getattr(self, f"{name}_loss", functools.partial(self.plain_loss, name))
         with contextlib.nullcontext() if name == "denoising" else without_autocast(columns):  # denoising has a decoder
@@ -106,6 +110,17 @@ class MetricLearningCriterion(FairseqCriterion):
             given = model, src_tokens[rows, : lengths[start]], sizes[start:end]
             parts.append(checkpoint(vectors_of, *given, use_reentrant=False) if cached else vectors_of(*given))
         return torch.cat(parts)[order.argsort()]
+
+    def with_dropout(self, model: BaseFairseqModel, **inputs: Tensor) -> Tensor:
+        """Return the embeddings (N, d) of texts encoded with dropout, which is the same at each validation."""
+        device = inputs["src_tokens"].device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(1)
+            model.train()
+            try:
+                return self.embed(model, **inputs)
+            finally:
+                model.eval()
 
     # Losses: (K, B, d) embeddings to a mean and its weight in an update
 

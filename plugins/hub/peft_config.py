@@ -164,20 +164,21 @@ def chosen_layers(config: Mapping[str, Any], path: Path, layers: int) -> set[int
     """Return the numbers of the layers that a config restricts its targets to.
 
     Raises:
-        UserError: ``layers_to_transform`` is no number, or no list of numbers, of layers of the base; or
-            ``layers_pattern`` is not the name of GPT-2's list of layers.
+        UserError: ``layers_to_transform`` is neither a number nor a list of numbers, or has none of a layer of the
+            base; or ``layers_pattern`` lacks the name of GPT-2's list of layers.
     """
     pattern = config.get("layers_pattern")
-    if pattern and pattern not in ("h", ["h"]):
+    if pattern and pattern != "h" and not (isinstance(pattern, list) and "h" in pattern):
         raise UserError(f"{path}: layers_pattern {shown(pattern)} is not h, the name of GPT-2's layers")
     given = config.get("layers_to_transform")
-    if given is None:
+    if given is None or given == []:  # all of them, as in peft
         return set(range(layers))
     numbers = given if isinstance(given, list) else [given]
-    for number in numbers:
-        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < layers:
-            raise UserError(f"{path}: layers_to_transform {shown(given)}: the base has layers 0 to {layers - 1}")
-    return set(numbers)
+    if any(not isinstance(number, int) or isinstance(number, bool) for number in numbers):
+        raise UserError(f"{path}: layers_to_transform {shown(given)} is neither a number nor a list of numbers")
+    if not (chosen := set(numbers) & set(range(layers))):  # peft ignores other numbers
+        raise UserError(f"{path}: layers_to_transform {shown(given)}: the base has layers 0 to {layers - 1}")
+    return chosen
 
 
 def matches(layer: str, names: str | Collection[str]) -> bool:
@@ -197,9 +198,11 @@ def check_feedforward(config: Mapping[str, Any], path: Path, adapted: Collection
     """Raise an error for an IA3 adapter that scales the input of other layers than ``--peft``.
 
     Raises:
-        UserError: it does.
+        UserError: it does, or ``feedforward_modules`` is not a list of names.
     """
     given = config.get("feedforward_modules") or []
+    if not isinstance(given, str | list):
+        raise UserError(f"{path}: feedforward_modules {shown(given)} is not a list of names of layers")
     if isinstance(given, str):  # a pattern; the shapes of the tensors show what it matched
         return
     for layer in sorted(adapted):

@@ -121,11 +121,16 @@ class Summarizer:
         Characters that are invisible inside a word do not hide one.
         """
         visible = [rouge.normalized(text) or text for text in texts]
-        context = 4 * max(map(len, texts)) + 8  # a character is up to four tokens, one per byte
+        longest = max(map(len, texts))
 
         def completes(tokens: Sequence[int]) -> bool:
-            text = unicodedata.normalize("NFC", self.lm.decode(list(tokens[-context:])))
-            return any(form in text for form in texts) or any(form in rouge.normalized(text) for form in visible)
+            context = 4 * longest + 8  # a character is up to four tokens, one per byte
+            while True:
+                text = unicodedata.normalize("NFC", self.lm.decode(list(tokens[-context:])))
+                seen = rouge.normalized(text)
+                if len(seen) > longest or context >= len(tokens):
+                    return any(form in text for form in texts) or any(form in seen for form in visible)
+                context *= 2  # invisible characters fill it
 
         return completes
 

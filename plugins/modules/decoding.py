@@ -57,6 +57,8 @@ class Stepper:
             steps: how many will be taken at most.
             compiled: True and False decide; None compiles when the steps so far and these repay it.
         """
+        self._graph.forget()  # the cache of an earlier text
+        self._last = (None, 0)
         self.steps += steps
         wanted = self.steps >= REPAID if compiled is None else compiled
         cache.rows = rows if wanted and not self.failed and self.compiles(cache, rows) else 0

@@ -61,6 +61,10 @@ class DirectGraph:
         known = [*self._graph(*inputs), *inputs]
         return [known[i] for i in self._results]
 
+    def forget(self) -> None:
+        """Release the inputs of the last call; :meth:`again` needs another :meth:`__call__` first."""
+        self._inputs, self._outputs = [], ()
+
     def _record(self, graph: fx.GraphModule, inputs: Sequence[Any]) -> Callable[..., Sequence[Any]]:
         """Compile a graph; the result records its calls."""
         compiled = compile_graph(graph, inputs, self.options)

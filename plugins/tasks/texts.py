@@ -18,7 +18,7 @@ from plugins.data import dictionaries
 from plugins.data.embedding import encoding, specs
 from plugins.data.text.char_dictionary import CharDictionary
 from plugins.data.text.token_dictionary import TokenDictionary
-from plugins.errors import UserError
+from plugins.errors import UserError, shown
 from plugins.options import START, BestConfig, StartConfig, option
 
 from .glue import BY_DEFAULT, DEFAULT_POSITIONS, tokenizer_folder
@@ -131,13 +131,19 @@ class TextsTask(MixedPrecisionTask):
         source, folder = checkpoints.starting_checkpoint(*(cfg.get(name) for name in START)), cfg.get("save_dir")
         if not source or source != os.path.join(folder, "checkpoint_last.pt"):
             return
-        saved, own = (checkpoints.read_state(source).get("task_state") or {}).get(self.key) or {}, self.settings()
+        saved, own = (checkpoints.read_state(source).get("task_state") or {}).get(self.key), self.settings()
+        if saved is None:
+            raise UserError(
+                f"--save-dir {folder}: the run in it is of another task than {self.key}; choose another folder (and "
+                f"--finetune-from-model {source} to start from its model)"
+            )
         for name in self.fixed:
             old, new = saved.get(name, own.get(name)), own.get(name)
             if old != new:
+                texts = (as_text(old), as_text(new)) if as_text(old) != as_text(new) else (shown(old), shown(new))
                 raise UserError(
-                    f"--save-dir {folder}: the run in it has {name} {as_text(old)}, not {as_text(new)}; choose another "
-                    f"folder (and --finetune-from {source} to start from its model)"
+                    f"--save-dir {folder}: the run in it has {name} {texts[0]}, not {texts[1]}; choose another "
+                    f"folder (and --finetune-from-model {source} to start from its model)"
                 )
 
     # Validation: outputs are gathered, because their metrics are not means over batches

@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -248,6 +249,25 @@ def test_a_folder_inside_that_is_not_writable_is_named_before_any_file_is_moved(
     with toy.refused(tmp_path / "figures" / "b"), atomic.staging(tmp_path) as part:
         write_two(part, "new")
     assert contents(tmp_path) == {}
+
+
+def test_a_full_disk_names_the_folder_as_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with toy.refused(), atomic.staging("out"):
+        raise FULL["of Python"]
+    with pytest.raises(atomic.NotWritten) as error, atomic.staging("out"):
+        raise FULL["of Python"]
+    assert str(error.value).startswith("out: ") and not list(tmp_path.iterdir())
+
+
+def test_a_folder_on_another_file_system_is_named_before_any_file_is_moved(tmp_path):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if os.stat(other).st_dev == os.stat(tmp_path).st_dev:
+            pytest.skip("/dev/shm is on the file system of the temporary folder")
+        (tmp_path / "figures").symlink_to(other)
+        with toy.refused(tmp_path / "figures" / "b", "file system"), atomic.staging(tmp_path) as part:
+            write_two(part, "new")
+        assert not os.listdir(other) and os.listdir(tmp_path) == ["figures"]
 
 
 def test_a_folder_that_another_process_keeps_is_refused(tmp_path, monkeypatch):

@@ -206,6 +206,19 @@ def test_a_lock_file_deleted_before_it_was_locked_is_not_the_lock(tmp_path, monk
         assert path.exists() and locks.try_lock(tmp_path) is None
 
 
+def test_a_folder_that_is_removed_before_its_file_is_opened_is_created_again(tmp_path):
+    folder, calls = tmp_path / "new", []
+
+    def open_file():
+        calls.append(1)
+        if len(calls) < 3:
+            folder.rmdir()
+        return os.open(folder / "file", os.O_CREAT | os.O_WRONLY)
+
+    os.close(locks.in_folder(folder, open_file))
+    assert (folder / "file").exists() and len(calls) == 3
+
+
 def test_a_forked_child_neither_releases_nor_shares_its_parents_lock(tmp_path):
     locks.lock_for_training(tmp_path)
     other = FORK.Process(target=locks.release_training)

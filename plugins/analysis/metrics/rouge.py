@@ -25,8 +25,12 @@ _WORD = regex.compile(
     r"(?=[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]|[^\p{L}\p{M}\p{N}]|$)"
 )
 _SENTENCE_END = regex.compile(r"(?<=[.!?؟।][\"'”’)]*)\s+(?=[\"'“‘(]*[\p{Lu}\p{Lo}\d])|(?<=[。！？])(?=.)")
-# Soft hyphen, zero-width space, (non-)joiners, word joiner, byte-order mark: invisible inside a word.
-_INVISIBLE = regex.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
+# Invisible inside a word: soft hyphen, joiners, marks and embeddings of the direction, variation selectors, invisible
+# operators, byte-order mark. Other format characters (category Cf) are visible, as Arabic number signs are.
+_INVISIBLE = regex.compile(
+    "[\u00ad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff"
+    "\U000e0100-\U000e01ef]"
+)
 _SAMPLES = 1000  # bootstrap resamples
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from plugins.atomic import temporary_folder
+from plugins.atomic import rename_new, temporary_folder
 from plugins.data.mlm.encoding import BlockEncoder
 from plugins.data.mlm.shard import SPLITS, ShardWork, SplitReport, encode_shard, join_shards
 from plugins.data.mlm.splits import Router
@@ -77,14 +77,20 @@ def new_folder(output: str | Path, force: bool) -> Iterator[Path]:
     """Yield a temporary folder that replaces ``output`` after the block, or is removed if the block fails.
 
     Raises:
-        UserError: as :func:`check_output`, or the folder cannot be written, for example because the disk is full.
+        UserError: as :func:`check_output`; another process has written the folder meanwhile, the result is then kept
+            next to it; or the folder cannot be written, for example because the disk is full.
     """
     check_output(output, force)
     output = Path(os.path.realpath(output))  # what a link points at is replaced, and the link stays
     with temporary_folder(output) as temporary:
         yield temporary
-        check_output(output, force)  # again: another process may have written it
-        _put_in_place(temporary, output)
+        if force:
+            check_output(output, force)  # again: another process may have written it
+            _put_in_place(temporary, output)
+        elif not rename_new(temporary, output):
+            kept = output.with_name(f"{output.name}.{os.getpid()}")
+            temporary.rename(kept)
+            raise UserError(f"{output} was written by another process meanwhile; this result is in {kept}")
 
 
 def check_output(output: str | Path, force: bool) -> None:

@@ -74,6 +74,10 @@ def locate(data: str, split: str) -> tuple[Path, bool]:
     if Path(data).is_file():
         return Path(data), True
     if found := find_text(data, [name + suffix for name in SPLITS[split] for suffix in SUFFIXES]):
+        if len(found) > 1:
+            raise UserError(
+                f"{data}: {' and '.join(path.name for path in found)} are both the {split} split; remove one"
+            )
         return found[0], False
     raise UserError(f"{data}: neither a file nor a folder with {split}.jsonl, {split}.csv or {split}.tsv")
 
@@ -224,8 +228,8 @@ def _number(row: dict[str, Any], name: str, default: float | None = None) -> flo
 def _rated(path: Path, texts: dict, rows: list) -> Preferences:
     if len(texts) < len(rows):
         raise UserError(f"{path}: {len(rows) - len(texts)} texts are rated twice; keep one rating of each")
-    queries = sorted({row["query"] for row in rows})
-    groups = np.array([queries.index(row["query"]) for row in rows]) if len(queries) > 1 else None
+    queries, groups = np.unique([row["query"] for row in rows], return_inverse=True)
+    groups = groups if len(queries) > 1 else None
     none = np.zeros(0)
     scores = np.array([row["score"] for row in rows], np.float64)
     return Preferences(list(texts), np.zeros((0, 2), np.int64), none.astype(np.int64), none, none, scores, groups)

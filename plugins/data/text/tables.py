@@ -51,13 +51,13 @@ def table_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _without_last_empty(numbered: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     """Yield the lines without the empty ones at the end."""
-    empty: list[tuple[int, str]] = []
+    empty = 0  # counted, since there may be as many as a compressed file unpacks to
     for number, line in numbered:
         if not line:
-            empty.append((number, line))
+            empty += 1
             continue
-        yield from empty
-        empty.clear()
+        yield from ((number - back, "") for back in range(empty, 0, -1))
+        empty = 0
         yield number, line
 
 

@@ -98,6 +98,18 @@ def test_texts_alone_are_paired_with_themselves_encoded_again(caplog):
     assert "--dropout" in caplog.text
 
 
+def test_the_second_embedding_of_a_validated_text_has_the_same_dropout_each_time():
+    model, dropout = Model([[1.0, 2], [2, 1], [0.6, 0.8]]), torch.nn.Dropout(0.5)
+    plain = model.forward
+    model.forward = lambda *given, **options: (dropout.train(model.training)(plain(*given, **options)[0]), {})
+    learner = criterion("multiple_negatives_ranking", TEXTS).eval()
+    model.eval()
+    losses = {float(learner(model, sample([0, 1, 2]))[0]) for _ in range(3)}
+    assert len(losses) == 1 and not model.training
+    dropout.p = 0.0
+    assert losses != {float(learner(model, sample([0, 1, 2]))[0])}
+
+
 def test_dead_batches_are_counted():
     logs = [{"loss": 0.0, "sample_size": 0, "dead_batches": 1}, {"loss": 3.0, "sample_size": 6, "dead_batches": 0}]
     with metrics.aggregate() as aggregator:

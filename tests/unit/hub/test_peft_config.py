@@ -42,7 +42,7 @@ def test_ia3_scales_inputs_of_the_last_map_and_outputs_of_the_others():
         "peft": "lora", "lora_targets": "attn.c_attn,mlp.c_proj", "lora_variant": "ia3",
     }  # fmt: skip
     assert peft_config.our_options(config | {"feedforward_modules": ".*"}, PATH, adapted, 2)["lora_variant"] == "ia3"
-    for wrong in (["c_attn", "mlp.c_proj"], [], None):
+    for wrong in (["c_attn", "mlp.c_proj"], [], None, 5, True):
         with toy.refused(PATH, "feedforward_modules"):
             peft_config.our_options(config | {"feedforward_modules": wrong}, PATH, adapted, 2)
 
@@ -115,6 +115,11 @@ def test_what_has_no_effect_here_is_named(config, named):
     [
         (EVERY, {"target_modules": "all-linear"}),
         ({"1.attn.c_proj", "1.mlp.c_proj"}, {"target_modules": r".*\.1\..*c_proj"}),
+        (EVERY, {"target_modules": "all-linear", "layers_to_transform": []}),
+        (
+            {"1.mlp.c_fc"},
+            {"target_modules": ["c_fc"], "layers_to_transform": [1, 7], "layers_pattern": ["layers", "h"]},
+        ),
         ({"1.mlp.c_fc"}, {"target_modules": ["c_fc"], "layers_to_transform": [1]}),
         ({"1.mlp.c_fc"}, {"target_modules": ["c_fc"], "layers_to_transform": 1, "layers_pattern": ["h"]}),
         ({"0.mlp.c_fc"}, {"target_modules": ".*0.*c_fc", "layers_to_transform": [0, 1], "layers_pattern": "h"}),

@@ -93,6 +93,7 @@ def test_invisible_characters_do_not_hide_a_forbidden_text(hidden):
     completes = Summarizer(lm_of_bytes(), "").spelling(["ab"])
     assert completes(list(hidden.encode())) and not completes(list(hidden[:-1].encode()))
     assert Summarizer(lm_of_bytes(), "").spelling(["\u200b"])(list("a\u200b".encode()))
+    assert completes(list(("c" + hidden[:-1] + 30 * "\u200b\ufe0f" + "b").encode()))
     with toy.refused("--force", "--forbid ab"):
         forbidden_forms([hidden], ["ab"])
 

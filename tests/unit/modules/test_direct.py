@@ -1,5 +1,7 @@
 """Calls of a graph without guards, against the function."""
 
+import weakref
+
 import pytest
 import torch
 
@@ -36,6 +38,16 @@ def test_a_call_without_guards_gives_the_functions_results_at_any_size(graph, ex
         found = graph.again(given)
         torch.testing.assert_close(found, masked_product((constants[0], expected), *given))
     assert constants[1].tolist() == [4, 4], "tensors are changed in place"
+
+
+def test_inputs_are_released_on_request(graph):
+    constants = (torch.rand(3, 9), torch.zeros(2))
+    kept = weakref.ref(constants[1])
+    graph(constants, arguments(4))
+    del constants
+    assert kept() is not None
+    graph.forget()
+    assert kept() is None
 
 
 def test_constants_are_those_of_the_last_call_with_guards(graph):

@@ -1,5 +1,6 @@
 """The task ``embedding``: every loss on its rows, every model, errors, and reloading."""
 
+import shutil
 from types import SimpleNamespace
 
 import embedding_runs as runs
@@ -243,9 +244,12 @@ def test_a_run_of_other_rows_or_another_loss_is_not_resumed(tmp_path, base):
     for kind, more, named in (("pairs", ("--metric-loss", "mega_batch_margin"), "pairs"),
                               ("labeled", ("--metric-loss", "batch_all"), "batch_all"),
                               ("labeled", ("--normalize",), "normalize")):  # fmt: skip
-        with toy.refused(f"--save-dir {run}", named, "--finetune-from"):
+        with toy.refused(f"--save-dir {run}", named, "--finetune-from-model"):
             train(kind, *more)
     train("labeled")  # the same run again
+    shutil.copy(base / "checkpoint_best.pt", run / "checkpoint_last.pt")
+    with toy.refused(f"--save-dir {run}", "another task", "--finetune-from-model"):
+        train("labeled")
 
 
 def test_a_causal_model_has_no_bos_pooling(tmp_path):

@@ -1,4 +1,5 @@
 import errno
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -276,8 +277,11 @@ def test_a_file_is_no_folder_and_an_empty_folder_needs_no_force(tmp_path):
 
 
 def test_a_folder_that_another_process_has_written_meanwhile_is_kept(tmp_path):
-    with toy.refused(tmp_path / "data"), new_folder(tmp_path / "data", force=False) as folder:
+    kept = tmp_path / f"data.{os.getpid()}"
+    with toy.refused(tmp_path / "data", kept), new_folder(tmp_path / "data", force=False) as folder:
         (folder / "dict.txt").touch()
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "theirs").touch()
-    assert [path.name for path in tmp_path.rglob("*")] == ["data", "theirs"]
+    assert sorted(map(str, tmp_path.rglob("*"))) == sorted(
+        map(str, (tmp_path / "data", tmp_path / "data" / "theirs", kept, kept / "dict.txt"))
+    )

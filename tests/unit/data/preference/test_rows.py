@@ -132,10 +132,11 @@ def test_a_split_is_a_file_of_its_name(tmp_path, names):
     assert rows.load(str(tmp_path), split).texts == ["x", "y"]  # nothing is held out of it
 
 
-def test_names_of_a_split_are_searched_in_order(tmp_path):
-    for name in ("dev.tsv", "valid.csv", "valid.jsonl"):
+def test_two_files_of_a_split_and_none_are_refused(tmp_path):
+    for name in ("dev.tsv", "valid.jsonl.gz"):
         (tmp_path / name).touch()
-    assert rows.locate(str(tmp_path), "valid")[0].name == "valid.jsonl"
+    with toy.refused(tmp_path, "dev.tsv", "valid.jsonl.gz"):
+        rows.locate(str(tmp_path), "valid")
     with toy.refused(tmp_path, "test.jsonl"):
         rows.locate(str(tmp_path), "test")
 
