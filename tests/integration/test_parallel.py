@@ -28,15 +28,19 @@ ROUNDING = 1e-5  # of gradients summed in another order
 PLAIN = {"optimizer": "sgd", "lr": 0.1, "batches": 4}  # Adam would hide a wrong scale, and amplify the rounding
 
 
+RANKS = ("valid_ndcg_at_10", "valid_map_at_r", "valid_r_precision")  # two of nearly the same distance may change places
+
+
 def same_validations(one, other, last=None):
     """Assert that the validations of two runs measure the same; of the first, only the last ones."""
     expected, found = validations(one), validations(other)
     assert found
     for first, second in zip(expected[-last:] if last else expected, found, strict=True):
-        # Sums over the split in another order, printed with five digits.
-        assert {k: float(v) for k, v in second.items()} == pytest.approx(
-            {k: float(v) for k, v in first.items()}, rel=1e-5, abs=2e-5
-        )
+        assert second.keys() == first.keys()
+        for name, value in second.items():
+            # Sums over the split in another order, printed with five digits.
+            tolerance = 2e-3 if name in RANKS else 2e-5
+            assert float(value) == pytest.approx(float(first[name]), rel=1e-5, abs=tolerance), name
 
 
 @pytest.fixture(scope="module", params=TASKS)
