@@ -5,7 +5,6 @@ import functools
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -14,10 +13,8 @@ from fairseq.logging import metrics
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from plugins.analysis.metrics import embedding as embedding_metrics
-from plugins.data.by_length import SMALL_BATCH, cuts
 from plugins.data.embedding import specs
 from plugins.data.embedding.losses import find
 from plugins.errors import UserError
@@ -25,6 +22,7 @@ from plugins.modules import metric_losses, mining
 from plugins.modules.batch_statistics import batch_statistics
 
 from .metric_learning_options import MetricLearningConfig, check
+from .text_vectors import embed, embed_with_dropout
 
 logger = logging.getLogger(__name__)
 
@@ -64,9 +62,9 @@ class MetricLearningCriterion(FairseqCriterion):
         inputs = sample["net_input"]
         if self.twice and self.training:
             inputs = {key: torch.cat([value, value]) for key, value in inputs.items()}
-        embeddings = self.embed(model, **inputs)  # (K * B, d)
+        embeddings = embed(model, **inputs, most_rows=self.cfg.grad_cache_rows if self.training else 0)  # (K * B, d)
         if self.twice and not self.training:
-            embeddings = torch.cat([embeddings, self.with_dropout(model, **inputs)])
+            embeddings = torch.cat([embeddings, embed_with_dropout(model, **inputs)])
         columns = embeddings.float().unflatten(0, (-1, sample["nsentences"]))  # (K, B, d)
         learn = getattr(self, f"{name}_loss", functools.partial(self.plain_loss, name))
         with contextlib.nullcontext() if name == "denoising" else without_autocast(columns):  # denoising has a decoder
@@ -87,40 +85,6 @@ class MetricLearningCriterion(FairseqCriterion):
         if not self.training:
             log["embeddings"] = gathered(columns[: len(self.task.spec.text)], sample, self.task)
         return loss * weight, weight, log
-
-    # Texts to vectors
-
-    def embed(self, model: BaseFairseqModel, src_tokens: Tensor, src_lengths: Tensor) -> Tensor:
-        """Return the embeddings (N, d) of texts (N, T).
-
-        Texts are sorted by length and encoded in slices, so that little is computed for padding. With
-        ``--grad-cache-rows``, slices have at most that many texts and are computed again for their gradients: the
-        result and its gradients are those of one large batch (Gao et al., 2021, GradCache), dropout included.
-        """
-        cached = self.training and 0 < self.cfg.grad_cache_rows < len(src_tokens)
-        small = SMALL_BATCH[src_tokens.device.type == "cuda"]
-        if not cached and src_tokens.numel() <= small:  # one slice, without copying lengths from the device
-            return vectors_of(model, src_tokens, src_lengths)
-        sizes, order = src_lengths.sort(descending=True, stable=True)
-        lengths = sizes.tolist()
-        edges = [0, *cuts(lengths, self.cfg.grad_cache_rows if cached else len(order), small), len(order)]
-        parts = []
-        for start, end in pairwise(edges):
-            rows = order[start:end]
-            given = model, src_tokens[rows, : lengths[start]], sizes[start:end]
-            parts.append(checkpoint(vectors_of, *given, use_reentrant=False) if cached else vectors_of(*given))
-        return torch.cat(parts)[order.argsort()]
-
-    def with_dropout(self, model: BaseFairseqModel, **inputs: Tensor) -> Tensor:
-        """Return the embeddings (N, d) of texts encoded with dropout, which is the same at each validation."""
-        device = inputs["src_tokens"].device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(1)
-            model.train()
-            try:
-                return self.embed(model, **inputs)
-            finally:
-                model.eval()
 
     # Losses: (K, B, d) embeddings to a mean and its weight in an update
 
@@ -302,12 +266,6 @@ class MetricLearningCriterion(FairseqCriterion):
 def without_autocast(x: Tensor) -> torch.autocast:
     """Return a context in which products of float32 embeddings are computed in float32."""
     return torch.autocast(x.device.type, enabled=False)
-
-
-def vectors_of(model: BaseFairseqModel, tokens: Tensor, lengths: Tensor) -> Tensor:
-    """Return the embeddings (N, d) of texts (N, T) of (N,) tokens."""
-    features, _ = model(tokens, src_lengths=lengths, features_only=True)
-    return model.embedding_head(features, lengths)
 
 
 def gathered(columns: Tensor, sample: dict[str, Any], task: FairseqTask) -> Tensor:

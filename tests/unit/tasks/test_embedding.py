@@ -11,7 +11,7 @@ import toy
 from fairseq import tasks
 
 import plugins
-from plugins.criterions import metric_learning
+from plugins.criterions import text_vectors
 from plugins.data.embedding import specs, vectors
 from plugins.data.embedding.losses import LOSSES
 from plugins.tasks import embedding as task_module
@@ -172,7 +172,7 @@ def test_slices_by_length_and_grad_cache_give_the_gradients_of_the_whole_batch(t
     for _, parameter in sorted(model.named_parameters()):
         torch.nn.init.normal_(parameter, std=0.1)
     for rows, small in ((0, 10**6), (3, 10**6), (0, 1)):
-        monkeypatch.setattr(metric_learning, "SMALL_BATCH", (small, small))
+        monkeypatch.setattr(text_vectors, "SMALL_BATCH", (small, small))
         criterion.cfg.grad_cache_rows = rows
         model.zero_grad()
         criterion.train()(model.train(), sample)[0].backward()
