@@ -179,7 +179,7 @@ def probe(
     for k in range(folds):
         known[fold == k] = np.isin(labels[fold == k], labels[fold != k])
     labels, fold, null = labels[known], fold[known], null[known]
-    check(len(np.unique(labels)) > 1, "the probe needs two classes of two rows or more; is --label the class column?")
+    check(known.any(), "the probe needs a class of two rows or more; is --label the column of the classes?")
 
     def judged(values: np.ndarray) -> tuple[float, float]:
         scaled, _ = usable_information.calibrated(values[known], labels, fold)

@@ -133,9 +133,8 @@ def test_the_probe_needs_ten_rows_of_two_classes():
         probe_of(presence, [0] * 10)
     with toy.refused("labels"):
         probe_of(presence, [0, 2] * 5)
-    for labels in (range(10), [0] * 9 + [1]):
-        with toy.refused("--label"):
-            lexical.probe(sparse.csr_matrix(presence), np.array(labels), 10)
+    with toy.refused("--label"):
+        lexical.probe(sparse.csr_matrix(presence), np.arange(10), 10)
 
 
 def test_words_of_single_texts_are_not_used_and_the_null_is_the_prior_of_the_other_folds():
