@@ -5,8 +5,8 @@
 
 compared/conflicts.csv has equal and nearly equal texts with different labels; disagreements.csv the rows to which
 linear models of the two data sets confidently assign different labels; summary.md the usable information that a model
-of one has about the other, raw and calibrated, how well the data sets can be distinguished, and words that mark
-disagreements.
+trained on either data set has about the other, raw and calibrated, how well the data sets can be distinguished, and
+words that mark disagreements.
 """
 
 import argparse

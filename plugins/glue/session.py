@@ -23,7 +23,7 @@ OFFICIAL = "Official metrics, in percent"
 
 @dataclass(frozen=True)
 class GlueRequest:
-    """Options of one call of ``scripts/run_glue.py``.
+    """Options of a call to ``scripts/run_glue.py``.
 
     Attributes:
         glue_dir: folder of the data.

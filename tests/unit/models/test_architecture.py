@@ -229,19 +229,14 @@ def test_layers_that_are_compiled_are_one_graph(flag, name, value):
     resolved(**{name: value})
 
 
-@pytest.mark.parametrize("multiple, allowed", [(0, False), (1, True), (1024, True), (1025, False)])
-def test_a_vocabulary_is_a_multiple_of_1_to_1024(multiple, allowed):
+@pytest.mark.parametrize(("name", "value", "allowed"), [
+    ("vocab_multiple", 0, False), ("vocab_multiple", 1, True), ("vocab_multiple", 1024, True),
+    ("vocab_multiple", 1025, False), ("self_mask_prob", 0.0, True), ("self_mask_prob", 0.99, True),
+    ("self_mask_prob", 1.0, False), ("self_mask_prob", -0.1, False),
+])  # fmt: skip
+def test_the_bounds_of_an_option_are_inclusive_or_not(name, value, allowed):
     if allowed:
-        resolved(vocab_multiple=multiple)
+        resolved(**{name: value})
     else:
-        with toy.refused(f"--vocab-multiple {multiple}"):
-            resolved(vocab_multiple=multiple)
-
-
-@pytest.mark.parametrize("share, allowed", [(0.0, True), (0.99, True), (1.0, False), (-0.1, False)])
-def test_the_share_that_a_model_masks_is_below_1(share, allowed):
-    if allowed:
-        resolved(self_mask_prob=share)
-    else:
-        with toy.refused(f"--self-mask-prob {share}"):
-            resolved(self_mask_prob=share)
+        with toy.refused(f"--{name.replace('_', '-')} {value}"):
+            resolved(**{name: value})
