@@ -5,7 +5,8 @@ import importlib
 import inspect
 import pkgutil
 
-PACKAGES = ("plugins.modules", "plugins.diagnostics")  # of which users may import every module; of plugins.hub, __all__
+# All modules of these; of plugins.hub, __all__.
+PACKAGES = ("plugins.modules", "plugins.diagnostics", "plugins.embeddings", "plugins.planning")
 
 
 def of_flags(classes):

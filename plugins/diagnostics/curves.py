@@ -11,7 +11,9 @@ REACH = 100  # times the largest size
 
 
 def nested(labels: np.ndarray, share: float, groups: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
-    """Return a stratified subset of the rows, (n,) bool; larger subsets contain the smaller ones.
+    """Return a subset of the rows, (n,) bool, stratified if there are more than 100 groups.
+
+    Larger subsets contain the smaller ones.
 
     Args:
         labels: (n,) class ids or scores.
@@ -23,10 +25,13 @@ def nested(labels: np.ndarray, share: float, groups: np.ndarray | None = None, s
         UserError: the fraction is out of range, or the subset is empty.
     """
     check(0 < share <= 1, f"--sizes {share:g}: a fraction above 0 and at most 1 is expected")
-    parts = min(100, len(labels) if groups is None else len(np.unique(groups)))
+    part = np.unique(np.arange(len(labels)) if groups is None else groups, return_inverse=True)[1]  # (n,)
+    parts = min(100, len(labels) and part.max() + 1)
     source = f"--sizes {share:g}"
+    if part.max() >= parts:  # several groups in each part
+        part = folds.stratified(labels, parts, groups, seed, source=source)
     order = np.random.default_rng(seed).permutation(parts)  # folds with one more row of some label are the first ones
-    found = order[folds.stratified(labels, parts, groups, seed, source=source)] < round(share * parts)
+    found = order[part] < round(share * parts)
     check(found.any(), f"{source}: no rows are left of {len(labels)}")
     return found
 

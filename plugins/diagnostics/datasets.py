@@ -224,7 +224,7 @@ def read_lines(paths: Sequence[str | Path], per_class: int, longest: int = 70, s
     random = np.random.default_rng(seed)
     texts, labels = [], []
     for k, path in enumerate(paths):
-        check_plain(path)
+        check_plain(path, "--data")
         lines = (line.strip() for line in read_text(path).splitlines())
         short = {line if len(line) <= longest else line[:longest].rsplit(" ", 1)[0] for line in lines}
         usable = sorted(line for line in short if len(line.split()) >= 4)

@@ -10,8 +10,6 @@ from plugins.data.glue import specs as glue_specs
 from plugins.data.text import records
 from plugins.errors import UserError
 
-JSON_KEY = "text"  # field of JSON records
-
 
 def lines(paths: Sequence[str | Path]) -> Iterator[tuple[str, str]]:
     """Yield (FILE:LINE, text) of the non-blank lines or JSON records of files, reading them lazily.
@@ -23,7 +21,7 @@ def lines(paths: Sequence[str | Path]) -> Iterator[tuple[str, str]]:
         UserError: a file cannot be read, or a record has no text.
     """
     for path in paths:
-        if records.is_json(path, JSON_KEY):
+        if records.is_json(path, records.TEXT_KEY):
             read = ((n, text_of(record, f"{path}:{n}")) for n, record in records.json_records(path))
         else:
             read = records.lines(path)
@@ -41,7 +39,7 @@ def text_of(record: dict | records.BadRow, place: str) -> str:
     try:
         if isinstance(record, records.BadRow):
             raise record
-        return records.string_under(record, JSON_KEY)
+        return records.string_under(record, records.TEXT_KEY)
     except records.BadRow as error:
         raise UserError(f"{place}: {error}") from None
 

@@ -1,6 +1,5 @@
 """Read the rows of an embedding task: TSV, CSV, JSON lines, or a folder with a text file for each class."""
 
-import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,10 @@ import numpy as np
 
 from plugins.data.embedding import specs
 from plugins.data.embedding.specs import RowSpec
-from plugins.data.text.records import BadRow, check_plain, is_json, json_records
+from plugins.data.text.records import BadRow, check_plain, is_json, json_records, usable_rows
 from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError
 from plugins.files import check_regular, opened
-
-logger = logging.getLogger(__name__)
 
 HELD_OUT = 0.1  # share of each class's file, taken from its end as the validation split
 
@@ -89,28 +86,16 @@ def read(path: str | Path, spec: RowSpec, split: str = "train", skip_bad_rows: b
     Raises:
         UserError: a row is bad, a column is missing, or there are no rows.
     """
-    path, labels, index, bad = Path(path), [], [], []
-    texts: list[list[str]] = [[] for _ in spec.text]
-    for line, row in _numbered(path, spec, spec.headless.get(split)):
-        try:
-            if isinstance(row, BadRow):
-                raise row
-            fields = [_text(row, name) for name in spec.text]
-            label = _label(row.get(spec.label), spec) if spec.label else None
-        except BadRow as error:
-            if not skip_bad_rows:
-                hint = "correct the row, or leave such rows out: --skip-bad-rows"
-                raise UserError(f"{path}:{line}: {error}; {hint}") from None
-            bad.append((line, str(error)))
-            continue
-        for column, text in zip(texts, fields, strict=True):
-            column.append(text)
-        labels.append(label)
-        index.append(str(line))
-    if not index:
-        raise UserError(f"{path}: no usable rows")
-    if bad:
-        logger.warning("%s: %d bad rows left out, the first is line %d: %s", path, len(bad), *bad[0])
+    path = Path(path)
+    bad: list[tuple[int, str]] = []
+
+    def parse(row: dict, line: int, number: int) -> tuple:
+        label = _label(row.get(spec.label), spec) if spec.label else None
+        return [_text(row, name) for name in spec.text], label, str(line)
+
+    rows = usable_rows(path, _numbered(path, spec, spec.headless.get(split)), parse, bad if skip_bad_rows else None)
+    fields, labels, index = (list(column) for column in zip(*rows, strict=True))
+    texts = [list(column) for column in zip(*fields, strict=True)]
     return TextRows(texts, *_as_ids(labels, spec), index, len(bad))
 
 
@@ -191,7 +176,7 @@ def read_folder(data: str, split: str, words: int = 32) -> TextRows:
         raise UserError(f"{data}: {len(files)} files CLASS.txt; at least two classes are needed")
     texts, labels, index = [], [], []
     for label, path in enumerate(files):
-        check_plain(path)
+        check_plain(path, "--spec")
         with opened(path) as file:
             found = file.read().split()
         passages = [" ".join(found[i : i + words]) for i in range(0, len(found) - words + 1, words)]

@@ -1,7 +1,6 @@
 """Rows of GLUE's files and of a user's own: TSV without quoting, CSV with it, JSON lines and arrays."""
 
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,9 @@ import numpy as np
 
 from plugins.data.glue.specs import ALIASES, MISMATCHED, TEST, TRAIN, VALID, GlueSpec
 from plugins.data.text import columnar
-from plugins.data.text.records import BadRow, check_name, is_json, json_records, string_under
+from plugins.data.text.records import BadRow, check_name, is_json, json_records, string_under, usable_rows
 from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError, shown
-
-logger = logging.getLogger(__name__)
 
 HUB_SPLITS = {  # names of the splits in datasets of the Hugging Face Hub
     TRAIN: ("train",),
@@ -88,29 +85,14 @@ def read(path: str | Path, spec: GlueSpec, split: str, skip_bad_rows: bool = Fal
     path = Path(path)
     labeled = None if split.startswith(TEST) else True  # None: not known yet
     ids = {label: i for i, label in enumerate(spec.labels)}
-    texts: list[list[str]] = [[] for _ in spec.text]
-    labels, index, bad = [], [], []
-    for number, (line, row) in enumerate(numbered_rows(path, spec, split)):
-        try:
-            if isinstance(row, BadRow):
-                raise row
-            fields = [text_of(row, name) for name in spec.text]
-            label = label_of(row, spec, labeled, ids)
-            name = name_of(row, number)
-        except BadRow as error:
-            if not skip_bad_rows:
-                remedy = "correct the row, or leave such rows out: --skip-bad-rows"
-                raise UserError(f"{path}:{line}: {error}; {remedy}") from None
-            bad.append((line, str(error)))
-            continue
-        for column, field in zip(texts, fields, strict=True):
-            column.append(field)
-        labels.append(label)
-        index.append(name)
-    if not index:
-        raise UserError(f"{path}: no usable rows")
-    if bad:
-        logger.warning("%s: %d bad rows left out, the first is line %d: %s", path, len(bad), *bad[0])
+    bad: list[tuple[int, str]] = []
+
+    def parse(row: dict[str, Any], line: int, number: int) -> tuple[list[str], float | None, str]:
+        return [text_of(row, name) for name in spec.text], label_of(row, spec, labeled, ids), name_of(row, number)
+
+    rows = usable_rows(path, numbered_rows(path, spec, split), parse, bad if skip_bad_rows else None)
+    fields, labels, index = (list(column) for column in zip(*rows, strict=True))
+    texts = [list(column) for column in zip(*fields, strict=True)]
     return Examples(texts, as_array(labels, spec), index, len(bad))
 
 

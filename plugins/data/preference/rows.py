@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from plugins.data.embedding.vectors import text_hash
 from plugins.data.text.packed import find_text
-from plugins.data.text.records import BadRow, is_json, json_records
+from plugins.data.text.records import BadRow, is_json, json_records, usable_rows
 from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError
 from plugins.files import check_regular
@@ -140,17 +140,9 @@ def read(path: str | Path) -> Preferences:
     Raises:
         UserError: a row is bad, or the columns match none of the three kinds.
     """
-    path, rows = Path(path), []
+    path = Path(path)
     texts: dict[str, int] = {}
-    for line, row in _rows(path):
-        try:
-            if isinstance(row, BadRow):
-                raise row
-            rows.append(_parsed(row, texts))
-        except BadRow as error:
-            raise UserError(f"{path}:{line}: {error}") from None
-    if not rows:
-        raise UserError(f"{path}: no rows")
+    rows = list(usable_rows(path, _rows(path), lambda row, *_: _parsed(row, texts), remedy="correct the row"))
     ratings = sum("score" in row for row in rows)
     if 0 < ratings < len(rows):
         raise UserError(f"{path}: some rows are comparisons and some are ratings; separate them")

@@ -1,19 +1,16 @@
 """Documents with summaries in a user's files: CSV with quoting, TSV without, JSON lines or arrays, Parquet or Arrow."""
 
 import hashlib
-import logging
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from plugins.data.text import columnar
 from plugins.data.text.packed import find_text
-from plugins.data.text.records import BadRow, check_name, check_whole, is_json, json_records, string_under
+from plugins.data.text.records import BadRow, check_name, check_whole, is_json, json_records, string_under, usable_rows
 from plugins.data.text.tables import check_delimiter, is_csv, table_rows
 from plugins.errors import UserError, shown
 from plugins.files import check_readable, check_regular
-
-logger = logging.getLogger(__name__)
 
 DOCUMENT_COLUMNS = ("article", "document", "text")  # cnn_dailymail's name first
 SUMMARY_COLUMNS = ("highlights", "summary")
@@ -77,28 +74,11 @@ def read(
         UserError: a record is bad, a column is missing, or there are no records.
     """
     check_readable(path)
-    used = 0
-    bad: list[tuple[int, BadRow]] = []
-    try:
-        for line, row in rows(path, columns, summaries):
-            try:
-                if isinstance(row, BadRow):
-                    raise row
-                record = record_of(row, line, columns, summaries, used + len(bad))
-            except BadRow as error:
-                if not skip_bad_rows:
-                    raise UserError(
-                        f"{path}:{line}: {error}; correct it, or leave such records out: --skip-bad-rows"
-                    ) from None
-                bad.append((line, error))
-                continue
-            used += 1
-            yield record
-    finally:  # also when the caller stops early
-        if bad:
-            logger.warning("%s: %d bad records left out, the first is in line %d: %s", path, len(bad), *bad[0])
-    if not used:
-        raise UserError(f"{path}: no usable records")
+
+    def parse(row: dict, line: int, number: int) -> Record:
+        return record_of(row, line, columns, summaries, number)
+
+    yield from usable_rows(path, rows(path, columns, summaries), parse, [] if skip_bad_rows else None)
 
 
 def record_of(row: dict, line: int, columns: Columns, summaries: bool, number: int) -> Record:

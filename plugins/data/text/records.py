@@ -1,25 +1,70 @@
 """Lines and JSON records of UTF-8 files, plain or compressed, each with the number of the line it begins in."""
 
+import logging
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from plugins.data.text.packed import PackedFile, without_suffix
 from plugins.errors import UserError, shown
 from plugins.files import not_utf8
 from plugins.plain_data import BadData, parse_json, parse_json_at
 
+TEXT_KEY = "text"  # of a record, if no option names another
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 LONGEST_LINE = 1 << 28  # bytes: a compressed file of a few kilobytes may be a single line of many gigabytes
 _FIRST_LINE = 1 << 20  # bytes that are searched for a first record
 _CHUNK = 1 << 18  # bytes read at once
 _BLANKS = " \t\r\n"
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class BadRow(ValueError):
     """A row that cannot be used; the message is the reason."""
+
+
+def usable_rows(
+    path: str | Path,
+    numbered: Iterable[tuple[int, dict[str, Any] | BadRow]],
+    parse: Callable[[dict[str, Any], int, int], T],
+    bad: list[tuple[int, str]] | None = None,
+    remedy: str = "correct the row, or leave such rows out: --skip-bad-rows",
+) -> Iterator[T]:
+    """Yield the parsed rows of a file lazily.
+
+    Args:
+        numbered: (line number, row), a :class:`BadRow` for one that cannot be used.
+        parse: called with a row, its line and its place in the file (from 0); may raise :class:`BadRow`.
+        bad: list to which (line, reason) of bad rows are appended, which are logged at the end; None: a bad row is an
+            error.
+        remedy: the end of that error.
+
+    Raises:
+        UserError: a row is bad, or none is usable.
+    """
+    used = False
+    try:
+        for number, (line, row) in enumerate(numbered):
+            try:
+                if isinstance(row, BadRow):
+                    raise row
+                parsed = parse(row, line, number)
+            except BadRow as error:
+                if bad is None:
+                    raise UserError(f"{path}:{line}: {error}; {remedy}") from None
+                bad.append((line, str(error)))
+                continue
+            used = True
+            yield parsed
+    finally:  # also when the caller stops early
+        if bad:
+            logger.warning("%s: %d bad rows left out, the first is line %d: %s", path, len(bad), *bad[0])
+    if not used:
+        raise UserError(f"{path}: no usable rows")
 
 
 def lines(path: str | Path) -> Iterator[tuple[int, str]]:
@@ -78,14 +123,26 @@ def is_json(path: str | Path, key: str | None = None) -> bool:
     return isinstance(record, dict) and bool(record) and (key is None or key in record)
 
 
-def check_plain(path: str | Path) -> None:
+def check_plain(path: str | Path, reader: str = "") -> None:
     """Raise an error for a file of JSON records where its text itself would be read, with keys and braces.
+
+    As in other readers, a first line that is an object means records only if it has the key of the text. A file with a
+    blank first line and another suffix is text.
+
+    Args:
+        reader: the option that reads records, for the error.
 
     Raises:
         UserError: it contains JSON records.
     """
-    if is_json(path):
-        raise UserError(f"{path}: JSON records, but plain text is needed; extract it, for example: jq -r .text {path}")
+    if is_json(path, TEXT_KEY):
+        records = without_suffix(path).lower().endswith(JSON_SUFFIXES)
+        found = "its suffix" if records else f"the key {shown(TEXT_KEY)} in its first line"
+        raise UserError(
+            f"{path}: {found} means JSON records, but plain text is needed; extract it (jq -r .{TEXT_KEY} {path})"
+            f"{reader and f', read the records with {reader},'} or mark the file as text by "
+            f"{'another suffix and ' * records}a blank first line"
+        )
 
 
 def _first_record(path: str | Path) -> Any:

@@ -22,6 +22,25 @@ def test_few_groups_are_the_steps_of_the_share():
     assert found.sum() == 6 and sorted(found.reshape(4, 3).sum(1)) == [0, 0, 3, 3]
 
 
+def test_the_seed_decides_between_few_groups():
+    groups = np.repeat(np.arange(20), 2)
+    kept = {tuple(np.flatnonzero(curves.nested(groups % 2, 0.2, groups, seed))) for seed in range(10)}
+    assert len(kept) > 5 and {len(rows) for rows in kept} == {8}
+
+
+def test_subsets_of_many_rows_stay_those_of_earlier_versions():
+    assert np.flatnonzero(curves.nested(np.arange(120) % 3, 0.05, seed=7)).tolist() == [
+        8,
+        10,
+        36,
+        81,
+        82,
+        110,
+        114,
+        116,
+    ]
+
+
 def test_every_parameter_of_a_power_law_is_recovered():
     found = curves.fit(SIZES, 0.8 - 3 * SIZES**-0.7)
     assert found["b"] == pytest.approx(-3, rel=1e-2) and found["c"] == pytest.approx(0.7, rel=1e-2)

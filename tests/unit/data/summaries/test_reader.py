@@ -108,14 +108,14 @@ def test_bad_records_are_skipped_and_counted_on_request(tmp_path, caplog):
     path = write(tmp_path, "a.csv", "article,highlights\na,b\n,c\nd\ne,f\n")
     with caplog.at_level(logging.WARNING):
         assert [record.document for record in read(path, skip_bad_rows=True)] == ["a", "e"]
-    assert "2 bad records left out, the first is in line 3" in caplog.text
+    assert "2 bad rows left out, the first is line 3" in caplog.text
 
 
 def test_bad_records_are_counted_if_only_the_first_records_are_requested(tmp_path, caplog):
     path = write(tmp_path, "a.csv", "article,highlights\n,b\na,b\nc,d\n")
     with caplog.at_level(logging.WARNING):
         assert len(list(itertools.islice(read(path, skip_bad_rows=True), 1))) == 1
-    assert "1 bad records left out, the first is in line 2" in caplog.text
+    assert "1 bad rows left out, the first is line 2" in caplog.text
 
 
 def test_splits_are_found_by_their_usual_names(tmp_path):

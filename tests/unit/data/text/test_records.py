@@ -58,13 +58,41 @@ def test_json_is_known_by_suffix_or_first_line(tmp_path, name, content, key, exp
     assert records.is_json(write(tmp_path / name, content), key) is expected
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.txt"])
-def test_json_records_are_not_read_as_text(tmp_path, name):
-    (tmp_path / name).write_text('{"text": "a b"}\n')
-    (tmp_path / "plain.txt").write_text("a {b}\n")
-    records.check_plain(tmp_path / "plain.txt")
-    with toy.refused(name):
-        records.check_plain(tmp_path / name)
+@pytest.mark.parametrize(("name", "named"), [("a.jsonl", "suffix"), ("a.txt", "'text'")])
+def test_json_records_are_not_read_as_text(tmp_path, name, named):
+    path = write(tmp_path / name, '{"text": "a b"}\n')
+    with toy.refused(name, named, "blank first line", "--data"):
+        records.check_plain(path, "--data")
+
+
+@pytest.mark.parametrize("content", ["a {b}\n", '{"debug": true}\nint main() {\n', '\n{"text": "a b"}\n'])
+def test_text_may_begin_with_an_object_that_is_no_record(tmp_path, content):
+    records.check_plain(write(tmp_path / "a.txt", content))
+
+
+def halved(row, line, number):
+    if row["n"] % 2:
+        raise records.BadRow("odd")
+    return row["n"] // 2, line, number
+
+
+def test_usable_rows_are_parsed_with_their_line_and_place():
+    bad = []
+    rows = [(2, {"n": 4}), (3, records.BadRow("ragged")), (5, {"n": 1}), (6, {"n": 8})]
+    assert list(records.usable_rows("a", rows, halved, bad)) == [(2, 2, 0), (4, 6, 3)]
+    assert bad == [(3, "ragged"), (5, "odd")]
+
+
+@pytest.mark.parametrize("rows", [[(1, {"n": 2}), (7, {"n": 1})], [(7, records.BadRow("ragged"))]])
+def test_a_bad_row_is_an_error_with_its_line(rows):
+    with toy.refused("a:7", "--remedy"):
+        list(records.usable_rows("a", rows, halved, remedy="--remedy"))
+
+
+def test_a_file_without_usable_rows_is_an_error():
+    for rows in ([], [(1, {"n": 3})]):
+        with toy.refused("a"):
+            list(records.usable_rows("a", rows, halved, []))
 
 
 def test_a_missing_file_is_not_json(tmp_path):
