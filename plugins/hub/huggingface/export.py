@@ -98,11 +98,11 @@ def contents_of(model: Any, head: str | None, state: dict[str, Any]) -> Contents
         saved = (state.get("task_state") or {}).get("spec")
         return masked_lm.contents(model, head, specs.from_plain(saved) if saved else None)
     if isinstance(model, Embedder):
-        if not isinstance(model.lm, RobertaInterface):
-            raise UserError(f"the head of a {type(model.lm).__name__} cannot be exported; that of a masked LM can")
         if head is not None:
             raise UserError(f"--head {head}: the model has the head of its task only")
         if isinstance(model, Scorer):
+            if not isinstance(model.lm, RobertaInterface):
+                raise UserError(f"the head of a {type(model.lm).__name__} cannot be exported; that of a masked LM can")
             found = masked_lm.contents(model.lm, None, None, cast(ScoreHead, model.head))
         else:
             found = sentence_format.contents(model)

@@ -120,6 +120,15 @@ def written(
     return {TOKENIZERS_FILE: tokenizer.to_str(pretty=False), CONFIG_FILE: config}
 
 
+def with_first(files: Mapping[str, Any], symbol: str, index: int) -> dict[str, str]:
+    """Return the ``tokenizer.json`` of written files with a symbol, whose id is ``index``, before every text."""
+    tokenizer = parse(files)
+    tokenizer.post_processor = tokenizers().processors.TemplateProcessing(
+        single=f"{symbol} $A", pair=f"{symbol} $A $B", special_tokens=[(symbol, index)]
+    )
+    return {TOKENIZERS_FILE: tokenizer.to_str(pretty=False)}
+
+
 def without_last_fillers(symbols: Sequence[str]) -> list[str]:
     """Return symbols without the trailing fillers, which mark rows without a symbol."""
     real = max((i for i, symbol in enumerate(symbols, 1) if not symbol.startswith(FILLER)), default=0)
