@@ -61,6 +61,7 @@ def main() -> None:
     import plugins.hub
     from plugins import user_dir
     from plugins.checkpoints import model_name, read_state
+    from plugins.data.embedding.triplets import HARD
     from plugins.embeddings import comparison, evaluation, representations
     from plugins.errors import UserError, report_in_one_line
     from plugins.files import check_not_read, staging, write_json, write_text
@@ -74,7 +75,7 @@ def main() -> None:
     for name in names:
         if name not in comparison.comparable():
             raise UserError(f"--losses {name}: losses for labeled texts are {', '.join(comparison.comparable())}")
-    path, hard = plugins.hub.find_checkpoint(args.checkpoint), args.output / evaluation.HARD
+    path, hard = plugins.hub.find_checkpoint(args.checkpoint), args.output / HARD
     finish = comparison.Evaluation(args.data, args.passage_words, args.spec, str(hard), args.rows)
     embedder, (texts, labels) = plugins.hub.Embedder.from_pretrained(path), finish.rows()
     untuned = embedder.encode(texts)

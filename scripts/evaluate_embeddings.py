@@ -3,11 +3,15 @@
 
     python scripts/evaluate_embeddings.py checkpoints/mine texts --untuned checkpoints/mlm -o evaluation
     python scripts/evaluate_embeddings.py vectors.npz data --spec rows.yaml -o evaluation
+    python scripts/evaluate_embeddings.py checkpoints/mine GLUE --glue-task STS-B -o evaluation
 
 DATA is a folder of CLASS.txt files, or of the files that --spec or --glue-task names. Written: ``metrics.json``,
 ``embedding_metrics.csv``, ``triplet_evaluation_{random,hard}_results.csv``, ``hard_triplets.npy`` (made once, from the
 untuned model if there is one, and used again), ``geometry.csv`` (one row per layer and pooling), ``table.md``,
 ``map.png``, ``distances.png``. AMI and ARI are corrected for chance; the v-measure is not.
+
+Rows of other kinds are evaluated, too: scored pairs by their correlations, labeled pairs by average precision, pairs by
+how often a text finds its partner, triplets by accuracy. Without classes there are no frozen triplets and no figures.
 """
 
 import argparse
@@ -49,6 +53,7 @@ def main() -> None:
     import numpy as np
 
     from plugins import user_dir
+    from plugins.data.embedding import specs, triplets
     from plugins.embeddings import evaluation, figures, representations, texts
     from plugins.errors import report_in_one_line
     from plugins.files import check_not_read, staging, write_text
@@ -57,26 +62,33 @@ def main() -> None:
     names = ("metrics.json", "embedding_metrics.csv", "geometry.csv", "table.md", "map.png", "distances.png")
     check_not_read([args.output, *(args.output / name for name in names)], [args.source, args.untuned, args.spec])
     user_dir.load(args.user_dir)
-    rows = texts.labeled(args.data, args.spec, args.glue_task, args.split, args.passage_words)
+    rows, spec = texts.read_rows(args.data, args.spec, args.glue_task, args.split, args.passage_words)
     chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[: args.max_rows])
-    words, labels = [rows.texts[0][i] for i in chosen], rows.labels[chosen]
-    evaluation.check_classes(labels, f"{args.data} ({args.split})")
+    words, labels = [column[i] for column in rows.texts for i in chosen], None
+    if rows.labels is not None:
+        labels = rows.labels[chosen]
+    if spec.kind == specs.LABELED:
+        evaluation.check_classes(labels, f"{args.data} ({args.split})")
     vectors, embedder = representations.of_model(args.source, words, args.untuned, args.pooling, args.whiten)
     shown = {name: vectors[name] for name in sorted(vectors, key=lambda name: name != "untuned")}  # before, then after
     everything = vectors | representations.baselines(words, embedder)
-    kept = args.output / evaluation.HARD
     with staging(args.output) as folder:
-        path = kept if kept.exists() else folder / evaluation.HARD
-        hard = evaluation.frozen_triplets(path, next(iter(shown.values())), labels)
-        found = {name: evaluation.evaluate(rows, labels, hard) for name, rows in everything.items()}
+        if spec.kind == specs.LABELED:
+            kept, new = args.output / triplets.HARD, folder / triplets.HARD
+            hard = evaluation.frozen_triplets(kept if kept.exists() else new, next(iter(shown.values())), labels)
+            found = {name: evaluation.evaluate(rows, labels, hard) for name, rows in everything.items()}
+            figures.maps(folder / "map.png", shown, labels, rows.names, args.map)
+            figures.pair_distances(folder / "distances.png", shown, labels)
+            table = evaluation.table(found)
+        else:
+            found = {name: evaluation.evaluate_rows(spec.kind, rows, labels) for name, rows in everything.items()}
+            table = evaluation.table(found, dict.fromkeys((*specs.METRICS[spec.kind], *evaluation.SHOWN[-1:])))
         evaluation.write(folder, found)
         if embedder is not None:
             layers = embedder.layers(words[:2000], poolings=("mean", "max", "last"))
             evaluation.write_table(folder / "geometry.csv", evaluation.geometry_by_layer(layers))
-        figures.maps(folder / "map.png", shown, labels, rows.names, args.map)
-        figures.pair_distances(folder / "distances.png", shown, labels)
-        write_text(folder / "table.md", evaluation.table(found) + "\n")
-    print(evaluation.table(found))
+        write_text(folder / "table.md", table + "\n")
+    print(table)
     print(f"written: {args.output}")
 
 

@@ -114,7 +114,7 @@ def add_labeled_texts(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("data", metavar="DATA", help="folder of the labeled texts")
     add("--spec", metavar="FILE", help="YAML file that describes the rows")
-    add("--glue-task", metavar="NAME", help="a GLUE task with one text per row (CoLA, for example)")
+    add("--glue-task", metavar="NAME", help="a GLUE task (CoLA, for example)")
     add("--split", default="valid", help="train or valid (%(default)s)")
     add("--passage-words", type=positive, default=32, metavar="N",
         help="words per passage of CLASS.txt files (%(default)s)")  # fmt: skip

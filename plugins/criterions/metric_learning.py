@@ -16,11 +16,13 @@ from torch import Tensor
 
 from plugins.analysis.metrics import embedding as embedding_metrics
 from plugins.data.embedding import specs
+from plugins.data.embedding.dataset import EmbeddingRows
 from plugins.data.embedding.losses import find
 from plugins.errors import UserError
 from plugins.modules import metric_losses, mining
 from plugins.modules.batch_statistics import batch_statistics
 
+from . import hard_triplets
 from .metric_learning_options import MetricLearningConfig, check
 from .text_vectors import embed, embed_with_dropout
 
@@ -51,6 +53,7 @@ class MetricLearningCriterion(FairseqCriterion):
         # A text is paired with itself, encoded with other dropout (Gao et al., 2021, SimCSE, section 3).
         self.twice = str(cfg.metric_loss) == "multiple_negatives_ranking" and task.spec.kind == specs.TEXTS
         self.stuck, self.warned = 0, False
+        self.hard: hard_triplets.HardTriplets | None = None
         self._scored: tuple[Tensor | None, dict[str, float]] = (None, {})
         check(cfg, self.loss, self.distance, self.margin, task.cfg)
 
@@ -223,6 +226,10 @@ class MetricLearningCriterion(FairseqCriterion):
 
     # Logging
 
+    def freeze_triplets(self, model: BaseFairseqModel, rows: EmbeddingRows, path: str, resumed: bool) -> None:
+        """Log the accuracy on hard triplets, too, see :func:`.hard_triplets.freeze`; repeated calls have no effect."""
+        self.hard = self.hard or hard_triplets.freeze(model, rows, path, resumed)
+
     @staticmethod
     def reduce_metrics(logging_outputs: Sequence[dict[str, Any]]) -> None:
         """Log the loss, the dead batches, and the means of the statistics of batches."""
@@ -244,7 +251,7 @@ class MetricLearningCriterion(FairseqCriterion):
         if not found:
             return
         metrics.log_concat_tensor(GATHERED, torch.cat(found))
-        for name in specs.METRICS[self.task.spec.kind]:
+        for name in (*specs.METRICS[self.task.spec.kind], *([specs.HARD_ACCURACY] if self.hard else [])):
             metrics.log_derived(name, lambda meters, name=name: self.score(name, meters))
 
     def score(self, name: str, meters: Mapping[str, Any]) -> float:
@@ -255,7 +262,10 @@ class MetricLearningCriterion(FairseqCriterion):
             columns = rows[:, 2:].unflatten(1, (len(self.task.spec.text), -1)).transpose(0, 1)  # (K, N, d)
             labels = rows[:, 1].double().numpy()
             labels = labels.astype(int) if kind in (specs.LABELED, specs.LABELED_PAIRS) else labels
-            self._scored = gathered, embedding_metrics.scores(kind, columns.numpy(), labels)
+            found = embedding_metrics.scores(kind, columns.numpy(), labels)
+            if self.hard is not None:
+                found[specs.HARD_ACCURACY] = self.hard.accuracy(columns[0].numpy(), labels)
+            self._scored = gathered, found
         return round(self._scored[1][name], 4)
 
     @staticmethod

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from plugins.analysis.metrics import anisotropy, clustering, retrieval
+from plugins.analysis.metrics import anisotropy, clustering, embedding, retrieval
+from plugins.data.embedding import specs, triplets
 from plugins.errors import UserError
-from plugins.files import replacing, write_json, write_text
+from plugins.files import write_json, write_text
 from plugins.tables import markdown
 
 WORDS, TFIDF = "mean of word vectors", "TF-IDF"
 COMPONENTS = 256  # dimensions of the TF-IDF vectors after truncated SVD
-HARD = "hard_triplets.npy"
 SHOWN = ("knn_accuracy_1", "map_at_r", "v_measure", "ami", "ari", "random_triplets", "hard_triplets", "isoscore")
 
 
@@ -27,12 +27,27 @@ def evaluate(vectors: np.ndarray, labels: np.ndarray, hard: np.ndarray, seeds: i
         hard: (T, 3) triplets, returned by :func:`plugins.analysis.metrics.retrieval.hard_triplets`.
         seeds: number of clusterings to average over.
     """
-    triplets = {
+    accuracies = {
         "random_triplets": retrieval.triplet_accuracy(vectors, retrieval.random_triplets(labels)),
         "hard_triplets": retrieval.triplet_accuracy(vectors, hard),
     }
     clusters = clustering.clustering_metrics(vectors, labels, seeds)
-    return retrieval.class_metrics(vectors, labels) | clusters | triplets | anisotropy.geometry(vectors)
+    return retrieval.class_metrics(vectors, labels) | clusters | accuracies | anisotropy.geometry(vectors)
+
+
+def evaluate_rows(kind: str, vectors: np.ndarray, labels: np.ndarray | None) -> dict[str, float]:
+    """Return the metrics of pairs, triplets or texts (the rank correlation of scored pairs, for example), and geometry.
+
+    Args:
+        kind: kind of rows, see :data:`plugins.data.embedding.specs.KINDS`.
+        vectors: (K * N, d), the vectors of all first texts, then those of all second ones.
+        labels: (N,) class ids or scores, or None.
+
+    Raises:
+        UserError: there are fewer than two vectors.
+    """
+    columns = vectors.reshape(specs.TEXTS_PER_ROW[kind], -1, vectors.shape[1])  # (K, N, d)
+    return embedding.scores(kind, columns, labels) | anisotropy.geometry(vectors)
 
 
 def check_classes(labels: np.ndarray, source: str) -> None:
@@ -65,21 +80,12 @@ def frozen_triplets(path: Path, vectors: np.ndarray, labels: np.ndarray) -> np.n
     """Read hard triplets from a file; create it from the vectors if it is missing.
 
     Raises:
-        UserError: the file contains triplets of other rows.
+        UserError: the file is damaged, or contains triplets of other rows.
     """
-    if not path.exists():
-        found = retrieval.hard_triplets(vectors, labels)
-        with replacing(path) as part, open(part, "wb") as file:
-            np.save(file, found)
-        return found
-    try:
-        found = np.load(path, allow_pickle=False)
-        rows = np.asarray(labels)[found]  # (T, 3)
-        fits = found.shape[1] == 3 and (rows[:, 0] == rows[:, 1]).all() and (rows[:, 0] != rows[:, 2]).all()
-    except (ValueError, IndexError, EOFError, OSError):
-        fits = False
-    if not fits:
-        raise UserError(f"{path}: not triplets of these rows; delete it to create them again")
+    if path.exists():
+        return triplets.read(path, labels)
+    found = retrieval.hard_triplets(vectors, labels)
+    triplets.write(path, found)
     return found
 
 
@@ -100,7 +106,7 @@ def geometry_by_layer(layers: Mapping[str, np.ndarray]) -> list[dict]:
 
 
 def write(folder: Path, found: Mapping[str, Mapping[str, float]], epoch: int = -1, steps: int = -1) -> None:
-    """Write ``metrics.json``, ``embedding_metrics.csv`` and triplet metrics in sentence-transformers' file format.
+    """Write ``metrics.json``, ``embedding_metrics.csv`` and, where there are triplets, sentence-transformers' files.
 
     Args:
         found: {name of a representation: metrics}.
@@ -109,10 +115,11 @@ def write(folder: Path, found: Mapping[str, Mapping[str, float]], epoch: int = -
     write_json(folder / "metrics.json", found, indent=1)
     rows = [{"representation": name, "epoch": epoch, "updates": steps, **scores} for name, scores in found.items()]
     write_table(folder / "embedding_metrics.csv", rows)
-    for kind in ("random", "hard"):
-        first = next(iter(found.values()))
-        row = {"epoch": epoch, "steps": steps, "accuracy_cosine": first[f"{kind}_triplets"]}
-        write_table(folder / f"triplet_evaluation_{kind}_results.csv", [row])
+    first = next(iter(found.values()))
+    for kind, name in (("random", "random_triplets"), ("hard", "hard_triplets"), ("given", "triplet_accuracy")):
+        if name in first:
+            row = {"epoch": epoch, "steps": steps, "accuracy_cosine": first[name]}
+            write_table(folder / f"triplet_evaluation_{kind}_results.csv", [row])
 
 
 def write_table(path: Path, rows: Sequence[Mapping]) -> None:

@@ -44,10 +44,10 @@ def text_of(record: dict | records.BadRow, place: str) -> str:
         raise UserError(f"{place}: {error}") from None
 
 
-def labeled(
+def read_rows(
     data: str, spec: str | None = None, task: str | None = None, split: str = "valid", words: int = 32
-) -> rows.TextRows:
-    """Return the :class:`plugins.data.embedding.rows.TextRows` of labeled texts.
+) -> tuple[rows.TextRows, specs.RowSpec]:
+    """Return rows of texts, and their specification.
 
     Args:
         data: folder of CLASS.txt files, or of the files of a spec or of a GLUE task.
@@ -55,14 +55,26 @@ def labeled(
         task: GLUE task.
 
     Raises:
-        UserError: the rows are not labeled texts, or both ``spec`` and ``task`` are given.
+        UserError: a row is bad, or both ``spec`` and ``task`` are given.
     """
     if spec and task:
         raise UserError("give either --spec or --glue-task, not both")
     row = specs.read(spec) if spec else specs.of_glue(glue_specs.find(task)) if task else specs.of_folder()
+    return rows.load(data, row, split, words), row
+
+
+def labeled(
+    data: str, spec: str | None = None, task: str | None = None, split: str = "valid", words: int = 32
+) -> rows.TextRows:
+    """Return labeled texts; the arguments are those of :func:`read_rows`.
+
+    Raises:
+        UserError: as :func:`read_rows`, or the rows are not labeled texts.
+    """
+    found, row = read_rows(data, spec, task, split, words)
     if row.kind != specs.LABELED:
         raise UserError(f"{row.name}: {row.kind}, but labeled texts are needed: one column of text and its class")
-    return rows.load(data, row, split, words)
+    return found
 
 
 def is_file_of_vectors(path: str | Path) -> bool:

@@ -1,21 +1,24 @@
 """Text embeddings: train any model of this package on rows of one to three texts with a contrastive or other loss."""
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Optional  # fairseq's parser does not read `str | None`
 
+from fairseq.criterions import FairseqCriterion
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
 from omegaconf import MISSING
 
-from plugins.data.embedding import encoding, losses, rows, specs, vectors
+from plugins.data.embedding import encoding, losses, rows, specs, triplets, vectors
 from plugins.data.embedding.dataset import EmbeddingRows
 from plugins.data.glue import specs as glue_specs
 from plugins.errors import UserError
 from plugins.options import option
 
 from .glue import tokenizer_folder
-from .texts import TextsConfig, TextsTask, choose_metric, find_encoder
+from .texts import TextsConfig, TextsTask, choose_metric, find_encoder, resumed_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ class EmbeddingTask(TextsTask):
 
     spec: Any  # a RowSpec; None, like the loss, if a finished checkpoint is only used for inference
     loss: Any
+    needs_hard = False  # whether the accuracy on hard triplets selects the best checkpoint
 
     def __init__(
         self,
@@ -79,7 +83,24 @@ class EmbeddingTask(TextsTask):
         best = None if spec.kind == specs.TEXTS else specs.METRICS[spec.kind][0]
         choose_metric(run, best, specs.BETTER_HIGHER)
         encoder, styles = find_encoder(cfg, run)
-        return cls(cfg, spec, encoder, styles, loss)
+        task = cls(cfg, spec, encoder, styles, loss)
+        task.needs_hard = run.checkpoint.best_checkpoint_metric == specs.HARD_ACCURACY and spec.kind == specs.LABELED
+        return task
+
+    # Hard triplets, made from the model before its first update
+
+    def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:
+        """Build the criterion, and keep it for :meth:`begin_epoch`."""
+        self.criterion = super().build_criterion(cfg, from_checkpoint)
+        return self.criterion
+
+    def begin_epoch(self, epoch: int, model: BaseFairseqModel) -> None:
+        """Freeze the hard triplets of the first validation split, once."""
+        super().begin_epoch(epoch, model)
+        rows = next((self.datasets[split] for split in self.datasets if split != "train"), None)
+        if self.needs_hard and rows is not None:
+            path = os.path.join(self.cfg.save_dir, triplets.HARD)
+            self.criterion.freeze_triplets(model, rows, path, resumed_checkpoint(self.cfg) is not None)
 
     # Content of a checkpoint
 

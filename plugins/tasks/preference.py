@@ -44,6 +44,7 @@ class PreferenceTask(TextsTask):
     """See the module's docstring. The pooling and the scale of ratings are stored with each checkpoint."""
 
     key, fixed = "preference", ("objective", "pooling")
+    row_kind: str | None = None  # kind of the rows: ratings or comparisons
 
     def __init__(self, cfg: PreferenceConfig, encoder: encoding.TextEncoder, styles: Sequence[str] = ()) -> None:
         self.rated, self.has_ties, self.scale = False, False, (0.0, 1.0)
@@ -74,7 +75,7 @@ class PreferenceTask(TextsTask):
     def settings(self) -> dict[str, Any]:
         """Return the options that checkpoints store to load the model as a scorer."""
         return {"pooling": str(self.cfg.pooling), "objective": str(self.cfg.objective), "longest": self.longest,
-                "scale": list(self.scale)}  # fmt: skip
+                "scale": list(self.scale)} | ({"rows": self.row_kind} if self.row_kind else {})  # fmt: skip
 
     # Data
 
@@ -88,10 +89,11 @@ class PreferenceTask(TextsTask):
         found, objective = rows.load(cfg.data, split, cfg.valid_fraction), str(cfg.objective)
         if not found.rated and objective != PAIRWISE:
             raise UserError(f"--objective {objective}: {cfg.data} has comparisons; it needs the columns text and score")
+        self.check_rows(found, split)
         self.rated, self.has_ties = found.rated, self.has_ties or bool((found.outcomes == TIE).any())
         if found.scores is not None and training:
             self.scale = float(found.scores.mean()), float(found.scores.std()) or 1.0
-            self.state.merge_state_dict({"preference": self.settings()})
+        self.state.merge_state_dict({"preference": self.settings()})
         if found.rated and objective == PAIRWISE:
             objective = PAIRWISE if training else POINTWISE
             found = rows.compare(found, cfg.min_gap, cfg.pairs_per_text, cfg.seed) if training else found
@@ -104,6 +106,18 @@ class PreferenceTask(TextsTask):
             if shared:
                 logger.warning("%s: %d texts of the validation rows are in the training rows too", cfg.data, shared)
         return self.datasets[split]
+
+    def check_rows(self, found: rows.Preferences, split: str) -> None:
+        """Raise an error if another split, or the run that training resumes, has rows of another kind."""
+        kinds = {True: "ratings", False: "comparisons"}
+        for other, dataset in self.datasets.items():
+            if dataset.found.rated != found.rated:
+                raise UserError(
+                    f"{self.cfg.data}: the {split} split has {kinds[found.rated]}, the {other} split "
+                    f"{kinds[dataset.found.rated]}; both need the same columns"
+                )
+        self.row_kind = kinds[found.rated]
+        self.check_setting("rows", self.row_kind)
 
     def standardized(self, ratings: Tensor) -> Tensor:
         """Return ratings less the mean of those in training, over their deviation."""

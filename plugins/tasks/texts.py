@@ -50,6 +50,7 @@ class TextsTask(MixedPrecisionTask):
 
     key: str  # key of the settings in the state of the task
     fixed: Sequence[str]  # names of the settings that a resumed run cannot change
+    resumed: tuple[str, str, dict] | None = None  # --save-dir, checkpoint and settings of the run that is resumed
 
     def __init__(self, cfg: TextsConfig, encoder: encoding.TextEncoder, styles: Sequence[str] = ()) -> None:
         super().__init__(cfg)
@@ -128,8 +129,8 @@ class TextsTask(MixedPrecisionTask):
 
     def check_save_dir(self, cfg: Any) -> None:
         """Raise an error if ``--save-dir`` contains a run with other settings, which training would resume."""
-        source, folder = checkpoints.starting_checkpoint(*(cfg.get(name) for name in START)), cfg.get("save_dir")
-        if not source or source != os.path.join(folder, "checkpoint_last.pt"):
+        source, folder = resumed_checkpoint(cfg), cfg.get("save_dir")
+        if source is None:
             return
         saved, own = (checkpoints.read_state(source).get("task_state") or {}).get(self.key), self.settings()
         if saved is None:
@@ -137,14 +138,22 @@ class TextsTask(MixedPrecisionTask):
                 f"--save-dir {folder}: the run in it is of another task than {self.key}; choose another folder (and "
                 f"--finetune-from-model {source} to start from its model)"
             )
+        self.resumed = folder, source, saved
         for name in self.fixed:
-            old, new = saved.get(name, own.get(name)), own.get(name)
-            if old != new:
-                texts = (as_text(old), as_text(new)) if as_text(old) != as_text(new) else (shown(old), shown(new))
-                raise UserError(
-                    f"--save-dir {folder}: the run in it has {name} {texts[0]}, not {texts[1]}; choose another "
-                    f"folder (and --finetune-from-model {source} to start from its model)"
-                )
+            self.check_setting(name, own.get(name))
+
+    def check_setting(self, name: str, new: Any) -> None:
+        """Raise an error if the run that training resumes stores another value of a setting."""
+        if self.resumed is None:
+            return
+        folder, source, saved = self.resumed
+        old = saved.get(name, new)
+        if old != new:
+            texts = (as_text(old), as_text(new)) if as_text(old) != as_text(new) else (shown(old), shown(new))
+            raise UserError(
+                f"--save-dir {folder}: the run in it has {name} {texts[0]}, not {texts[1]}; choose another "
+                f"folder (and --finetune-from-model {source} to start from its model)"
+            )
 
     # Validation: outputs are gathered, because their metrics are not means over batches
 
@@ -159,6 +168,12 @@ class TextsTask(MixedPrecisionTask):
     def post_validate(self, model: BaseFairseqModel, stats: dict[str, Any], agg: Any) -> None:
         """Discard the outputs of a finished split, which fairseq would keep and store in checkpoints."""
         metrics.reset_meters("valid")
+
+
+def resumed_checkpoint(cfg: Any) -> str | None:
+    """Return the checkpoint in ``--save-dir`` that training resumes from, or None: of options with :data:`START`."""
+    source = checkpoints.starting_checkpoint(*(cfg.get(name) for name in START))
+    return source if source and source == os.path.join(cfg.get("save_dir"), "checkpoint_last.pt") else None
 
 
 def as_text(setting: Any) -> str:

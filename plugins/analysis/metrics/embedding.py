@@ -38,18 +38,18 @@ def scores(kind: str, vectors: np.ndarray, labels: np.ndarray | None, seed: int 
 
 
 def labeled(vectors: np.ndarray, labels: np.ndarray, seed: int = 1) -> dict[str, float]:
-    """Return the metrics of vectors (N, d) with classes (N,)."""
+    """Return the metrics of vectors (N, d) with classes (N,); NaN for kNN accuracies with fewer than k other rows."""
     counts = np.bincount(labels)
     if counts.max() < 2 or (counts > 0).sum() < 2:
         return dict.fromkeys(specs.METRICS[specs.LABELED], float("nan"))
-    near = retrieval.class_metrics(vectors, labels, (1,))
+    near = retrieval.class_metrics(vectors, labels)
     clusters = clustering.clustering_metrics(vectors, labels, SEEDS, STARTS)
     triplets = retrieval.triplet_accuracy(vectors, retrieval.random_triplets(labels, seed))
     found = near | clusters | {"knn_accuracy": near["knn_accuracy_1"], "triplet_accuracy": triplets}
     found |= {
         "isoscore": isoscore(vectors), "partition_score": partition_score(vectors), "mean_cosine": mean_cosine(vectors)
     }  # fmt: skip
-    return {name: found[name] for name in specs.METRICS[specs.LABELED]}
+    return {name: found.get(name, float("nan")) for name in specs.METRICS[specs.LABELED]}
 
 
 def found_partners(a: np.ndarray, b: np.ndarray) -> dict[str, float]:

@@ -13,9 +13,12 @@ from plugins.files import read_yaml
 LABELED, PAIRS, LABELED_PAIRS, SCORED_PAIRS = "labeled texts", "pairs", "labeled pairs", "scored pairs"
 TRIPLETS, MARGINS, TEXTS = "triplets", "triplets with margins", "texts"
 KINDS = (LABELED, PAIRS, LABELED_PAIRS, SCORED_PAIRS, TRIPLETS, MARGINS, TEXTS)
+TEXTS_PER_ROW = dict(zip(KINDS, (1, 2, 2, 2, 3, 3, 1), strict=True))
 METRICS = {  # validation metrics; the first one selects the best checkpoint
     LABELED: (
         "knn_accuracy",
+        "knn_accuracy_5",
+        "knn_accuracy_20",
         "map_at_r",
         "r_precision",
         "ndcg_at_10",
@@ -36,7 +39,8 @@ METRICS = {  # validation metrics; the first one selects the best checkpoint
     MARGINS: ("triplet_accuracy",),
     TEXTS: ("isoscore", "mean_cosine"),
 }
-BETTER_HIGHER = sorted({name for names in METRICS.values() for name in names} - {"mean_cosine"})
+HARD_ACCURACY = "hard_triplet_accuracy"  # of labeled texts, if it selects the best checkpoint
+BETTER_HIGHER = sorted({HARD_ACCURACY, *(name for names in METRICS.values() for name in names)} - {"mean_cosine"})
 POOLINGS = ("bos", "mean", "max", "attention", "last")
 KEYS = ("name", "files", "text", "label", "labels", "scale", "headless", "folders")
 FOLDER = "folder of texts"

@@ -137,6 +137,23 @@ def test_evaluation_accepts_a_file_of_vectors(run_script, base, tmp_path):
     assert "v" in json.loads((tmp_path / "out" / "metrics.json").read_text())
 
 
+@pytest.mark.parametrize("kind, metric, chance", [
+    ("scored pairs", "spearman", 0), ("labeled pairs", "average_precision", 0.5), ("pairs", "mrr", 0.116),
+    ("triplets", "triplet_accuracy", 0.5), ("texts", "isoscore", 0),
+])  # fmt: skip
+def test_rows_without_classes_are_evaluated_next_to_the_baselines(run_script, base, tmp_path, kind, metric, chance):
+    data, out = runs.write_rows(tmp_path / "data", kind), tmp_path / "out"
+    run_script("evaluate_embeddings", base, data, "--spec", data / "spec.yaml", "--untuned", base, "-o", out)
+    found = json.loads((out / "metrics.json").read_text())
+    assert list(found)[1:] == ["untuned", "mean of word vectors", "TF-IDF"]
+    assert all(metric in scores and "partition_score" in scores for scores in found.values())
+    assert found["TF-IDF"][metric] > chance + 0.05  # only texts of one topic share words
+    files = {path.name for path in out.iterdir()}
+    assert files >= {"embedding_metrics.csv", "geometry.csv", "table.md"} and "hard_triplets.npy" not in files
+    assert ("triplet_evaluation_given_results.csv" in files) == (kind == "triplets")
+    assert f" {metric} " in (out / "table.md").read_text()
+
+
 def test_frozen_triplets_of_other_rows_are_refused(run_script, base, tmp_path):
     data, out = runs.write_rows(tmp_path / "data", "labeled"), tmp_path / "out"
     out.mkdir()

@@ -11,6 +11,7 @@ import toy
 from fairseq import tasks
 
 import plugins
+from plugins.analysis.metrics import retrieval
 from plugins.criterions import text_vectors
 from plugins.data.embedding import specs, vectors
 from plugins.data.embedding.losses import LOSSES
@@ -250,6 +251,27 @@ def test_a_run_of_other_rows_or_another_loss_is_not_resumed(tmp_path, base):
     shutil.copy(base / "checkpoint_best.pt", run / "checkpoint_last.pt")
     with toy.refused(f"--save-dir {run}", "another task", "--finetune-from-model"):
         train("labeled")
+
+
+def test_hard_triplets_of_the_model_before_training_select_the_best_checkpoint(tmp_path, base):
+    data, folder = runs.write_rows(tmp_path / "data", "labeled"), tmp_path / "run"
+    given = (data, folder, "--spec", data / "spec.yaml", *start(base), "--best-checkpoint-metric",
+             "hard_triplet_accuracy", "--no-epoch-checkpoints", "--lr", 1e-2)  # fmt: skip
+    texts, labels = zip(*runs.labeled(12, 1), strict=True)
+    untuned = plugins.hub.Embedder.from_pretrained(base).encode(texts)
+    hard = retrieval.hard_triplets(untuned, np.unique(labels, return_inverse=True)[1])
+
+    found = runs.run(runs.arguments(*given, updates=2))
+    assert (np.load(folder / "hard_triplets.npy") == hard).all()
+    tuned = plugins.hub.load(folder / "checkpoint_last.pt").encode(texts)
+    assert found["hard_triplet_accuracy"] == pytest.approx(retrieval.triplet_accuracy(tuned, hard), abs=0.03)
+    assert torch.load(folder / "checkpoint_best.pt")["extra_state"]["best"] == found["hard_triplet_accuracy"]
+
+    runs.run(runs.arguments(*given, updates=4))  # resumed
+    assert (np.load(folder / "hard_triplets.npy") == hard).all()
+    (folder / "hard_triplets.npy").unlink()
+    with toy.refused(folder / "hard_triplets.npy", "--save-dir"):
+        runs.run(runs.arguments(*given, updates=6))
 
 
 def test_a_causal_model_has_no_bos_pooling(tmp_path):

@@ -158,6 +158,24 @@ def test_comparisons_do_not_serve_the_other_objectives(tmp_path, base):
         runs.one_batch(arguments(write_pairs(tmp_path / "data"), tmp_path / "run", base, "--objective", "pointwise"))
 
 
+def test_a_run_on_ratings_is_not_resumed_on_comparisons(tmp_path, base):
+    ratings, pairs, run = write_ratings(tmp_path / "ratings"), write_pairs(tmp_path / "pairs"), tmp_path / "run"
+    runs.run(arguments(ratings, run, base, updates=1))
+    before = (run / "checkpoint_last.pt").read_bytes()
+    with toy.refused(f"--save-dir {run}", "ratings", "comparisons", "--finetune-from-model"):
+        runs.run(arguments(pairs, run, base, updates=2))
+    assert (run / "checkpoint_last.pt").read_bytes() == before
+    runs.run(arguments(ratings, run, base, updates=2))
+
+
+def test_splits_of_ratings_and_of_comparisons_are_not_mixed(tmp_path, base):
+    data = write_ratings(tmp_path / "data")
+    (write_pairs(tmp_path / "pairs") / "valid.jsonl").replace(data / "valid.jsonl")
+    with toy.refused(data, "train", "ratings", "valid", "comparisons"):
+        runs.run(arguments(data, tmp_path / "run", base))
+    assert not list((tmp_path / "run").glob("*.pt"))
+
+
 # Options and rows, without a run
 
 

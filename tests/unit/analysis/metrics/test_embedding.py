@@ -64,6 +64,7 @@ def test_separate_classes_have_the_best_scores():
     assert tuple(found) == specs.METRICS[specs.LABELED]
     assert found.pop("isoscore") < 0.1
     assert found.pop("partition_score") < 1 and found.pop("mean_cosine") < 1
+    assert np.isnan([found.pop("knn_accuracy_5"), found.pop("knn_accuracy_20")]).all()  # of three other rows
     assert set(found.values()) == {1.0}
     wrong = embedding.labeled(points, np.array([0, 1, 0, 1]))
     assert wrong["knn_accuracy"] == wrong["map_at_r"] == 0 and wrong["triplet_accuracy"] < 1
