@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from plugins.errors import UserError
+from plugins.errors import UserError, shown
 from plugins.files import read_json
 
 
@@ -32,9 +32,10 @@ def read_characters(source: str | os.PathLike | Sequence[str] | Mapping) -> list
     if not isinstance(source, list | tuple | str):
         raise UserError(f"{name}: {type(source).__name__} found, but a list or a dict of characters is needed")
     characters = list(source)
-    wrong = next((c for c in characters if not isinstance(c, str) or len(c) != 1), None)
-    if wrong is not None:
-        raise UserError(f"{name}: {wrong!r} is not a single character")
+    for i, character in enumerate(characters):
+        if not isinstance(character, str) or len(character) != 1:  # the repr of a structure of references has no limit
+            found = shown(character, 40) if isinstance(character, str) else type(character).__name__
+            raise UserError(f"{name}: {found} at index {i} is not a single character")
     if len(set(characters)) != len(characters):
         twice = next(c for c, count in Counter(characters).items() if count > 1)
         raise UserError(f"{name}: duplicate character {twice!r}")
@@ -49,7 +50,7 @@ def in_order(table: Mapping, name: object) -> list[str]:
     """
     try:
         by_index = {int(index): character for index, character in table.items()}
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # of an infinite float
         raise UserError(f"{name}: its keys are not indices (0, 1, ...)") from None
     gap = next((i for i in range(len(by_index)) if i not in by_index), None)
     if gap is not None:

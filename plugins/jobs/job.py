@@ -16,7 +16,7 @@ from plugins.files import read_json_if_any, replacing, write_json
 FAIRSEQ_TRAIN = "fairseq-train"
 NOTE, LAST = "run.json", "checkpoint_last.pt"
 START = "$ "  # a log has a line with the command for each start of the process
-_SAVED = re.compile(r"Saved checkpoint .* @ (\d+) updates")
+_SAVED = re.compile(r"(?>.*?Saved checkpoint ).* @ (\d{1,18}) updates")
 END = "done training in"  # what fairseq-train logs after the last update and the last checkpoint
 
 
@@ -135,7 +135,7 @@ def log_is_behind(job: Job, folder: Path) -> str | None:
     except OSError as error:
         return f"{log}: {error.strerror}"
     updates = [record.updates for record in logs.read_log(lines)]
-    updates += [int(match[1]) for line in lines if (match := _SAVED.search(line))]
+    updates += [int(match[1]) for line in lines if (match := _SAVED.match(line))]
     logged = max(updates, default=None)
     for path in (folder / name for name in dict.fromkeys((*job.checkpoints, LAST)) if (folder / name).exists()):
         try:

@@ -24,7 +24,7 @@ _WORD = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*|[\p{L}\p{M}\p{N}]+?"
     r"(?=[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]|[^\p{L}\p{M}\p{N}]|$)"
 )
-_SENTENCE_END = regex.compile(r"(?<=[.!?؟।][\"'”’)]*)\s+(?=[\"'“‘(]*[\p{Lu}\p{Lo}\d])|(?<=[。！？])(?=.)")
+_SENTENCE_END = regex.compile(r"(?=\s)(?<=[.!?؟।][\"'”’)]*)\s+(?=[\"'“‘(]*[\p{Lu}\p{Lo}\d])|(?<=[。！？])(?=.)")
 # Invisible inside a word: soft hyphen, joiners, marks and embeddings of the direction, variation selectors, invisible
 # operators, byte-order mark. Other format characters (category Cf) are visible, as Arabic number signs are.
 _INVISIBLE = regex.compile(

@@ -25,13 +25,14 @@ INNER, TRAIN, VALID = "train_inner", "train", "valid"  # fairseq's names: every 
 LOG_NAMES = ("log", "*.log", "log.txt", "train.txt", "*.log.txt")
 """File names of logs in a run's folder."""
 
-_JSON = re.compile(r"(?:^|\s)(\{\"\w+\": .*\})\s*$")
-_PROGRESS = re.compile(r"epoch \d+: .*?\d+ ?/ ?\d+ (.*)$")  # simple's train_inner, and a bar of tqdm
+# Matched from the start of a line. The atomic groups find the first place only, in linear time: logs come from outside.
+_JSON = re.compile(r"(?>(?:.*?\s)?(?=\{\"\w+\": ))(\{.*\})\s*$")
+_PROGRESS = re.compile(r"(?>.*?epoch \d+: )(?>.*?\b\d+ ?/ ?\d+ )(.*)$")  # simple's train_inner, and a bar of tqdm
 _END = re.compile(r"epoch \d+ \| (?:valid on '([^']+)' subset \| )?(\w+ .*)$")
-_PAIR = re.compile(r"(\w+)[= ]\s*([^\s,|\]]+)")
+_PAIR = re.compile(r"\b(\w++)[= ]\s*([^\s,|\]]+)")
 _UPDATES = "num_updates"
-_OPTIONS = re.compile(r"fairseq_cli\.\w+(?: \||\]\[INFO\] -) (\{'_name'.*\})\s*$")
-_PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+) \(num\. trained: ([\d,]+)\)")
+_OPTIONS = re.compile(r"(?>.*?fairseq_cli\.\w+(?: \||\]\[INFO\] -) (?=\{'_name'))(\{.*\})\s*$")
+_PARAMETERS = re.compile(r"num\. shared model params: ([\d,]{1,30}) \(num\. trained: ([\d,]{1,30})\)")
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,11 @@ def parse_line(line: str) -> LoggedRecord | None:
     stage, pairs = found
     values = {name.removeprefix(f"{stage}_"): _number(value) for name, value in pairs.items()}
     values = {name: value for name, value in values.items() if value is not None}
-    return LoggedRecord(stage, values) if _UPDATES in values else None
+    return LoggedRecord(stage, values) if math.isfinite(values.get(_UPDATES, math.inf)) else None
 
 
 def _parse_json(line):
-    match = _JSON.search(line)
+    match = _JSON.match(line)
     try:
         pairs = parse_json(match[1]) if match else {}
     except BadData:  # truncated, as at the end of an interrupted run
@@ -78,7 +79,7 @@ def _parse_json(line):
 def _parse_text(line):
     if _UPDATES not in line:
         return None
-    if match := _PROGRESS.search(line):
+    if match := _PROGRESS.match(line):
         return INNER, dict(_PAIR.findall(match[1]))
     if match := _END.search(line):
         return match[1] or TRAIN, dict(_PAIR.findall(match[2]))
@@ -133,12 +134,12 @@ def read_options(lines: Iterable[str]) -> dict | None:
     """
     found = None
     for line in lines:
-        match = _OPTIONS.search(line)
+        match = _OPTIONS.match(line)
         if match:
             found = match[1]
     try:
         return ast.literal_eval(_Plain().visit(ast.parse(found, mode="eval"))) if found else None
-    except (SyntaxError, ValueError):  # truncated, or objects among the options
+    except (SyntaxError, ValueError, MemoryError, RecursionError):  # truncated, objects among the options, or nested
         return None
 
 

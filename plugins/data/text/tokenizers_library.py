@@ -1,13 +1,16 @@
 """Tokenizers that GPT-2's byte-level BPE does not cover, encoded by Hugging Face's tokenizers library itself."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from plugins.errors import UserError
 
 TOKENIZERS_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
+LARGEST_GROWTH = 1000  # characters that a character may become
 INSTALL = "pip install tokenizers (or pip install -e '.[hf]')"
 
 
@@ -23,7 +26,8 @@ class LibraryTokenizer:
         source: named in errors.
 
     Raises:
-        UserError: the library is missing or refuses the file, or indices have gaps.
+        UserError: the library is missing or refuses the file, indices have gaps, or replacements make a text more than
+            :data:`LARGEST_GROWTH` times as long.
     """
 
     extra: dict[str, int] = {}
@@ -40,6 +44,9 @@ class LibraryTokenizer:
         except ImportError:
             raise UserError(f"{source}: not GPT-2's kind of tokenizer, which takes the library: {INSTALL}") from None
         content = dict(content)
+        for part in ("normalizer", "pre_tokenizer", "decoder"):
+            if (growth := growth_of(content.get(part))) > LARGEST_GROWTH:
+                raise UserError(f"{source}: the replacements of its {part} make a text {growth:.3g} times as long")
         if not split_special:
             # With encode_special_tokens, special tokens are text. Only those at the ends should be.
             added = content.get("added_tokens") or []
@@ -56,11 +63,20 @@ class LibraryTokenizer:
         gap = next((i for i, symbol in enumerate(self.symbols) if vocabulary[symbol] != i), None)
         if gap is not None or not self.symbols:
             raise UserError(f"{source}: no symbol has index {gap or 0}")
-        self.ends = ends
+        self.ends, self.source = ends, source
 
     def encode(self, text: str) -> list[int]:
-        """Return the indices of a text, without what a post-processor would put around it."""
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        """Return the indices of a text, without what a post-processor would put around it.
+
+        Raises:
+            UserError: a pattern of the file needs too many steps for the text (the library has a limit).
+        """
+        try:
+            return self._tokenizer.encode(text, add_special_tokens=False).ids
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # of the library; not an Exception
+                raise
+            raise UserError(f"{self.source}: the tokenizers library fails on a text ({_one_line(error)})") from None
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of indices."""
@@ -80,10 +96,23 @@ class LibraryTokenizer:
         return self  # it does not change
 
 
+def growth_of(part: Any) -> float:
+    """Return how many times as long a text becomes at most by the ``Replace`` steps of a part of ``tokenizer.json``."""
+    if isinstance(part, list):
+        return math.prod(map(growth_of, part))
+    if not isinstance(part, Mapping):
+        return 1.0
+    content, pattern, own = part.get("content"), part.get("pattern"), 1
+    if part.get("type") == "Replace" and isinstance(content, str):
+        fixed = isinstance(pattern, Mapping) and bool(pattern.get("String"))  # others may match between characters
+        own = max(len(content), 1) if fixed else len(content) + 1
+    return own * math.prod(map(growth_of, part.values()))
+
+
 def content_of(token: str | Mapping | None) -> str | None:
     """Return the text of a token in a tokenizer's files, which is written as a string or as an object."""
     return token.get("content") if isinstance(token, Mapping) else token
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]

@@ -49,13 +49,24 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "ran.txt").exists()
 
 
+def laughs():
+    found = ["a"]
+    for _ in range(60):  # 2^60 characters in its repr
+        found = [found, found]
+    return found
+
+
 @pytest.mark.parametrize(
     "source, named",
     [
         ({0: "a", 2: "b"}, "index 1"),
         ({"x": "a"}, "keys"),
         (["ab"], "'ab'"),
-        ([1, 2], "1"),
+        ([1, 2], "int"),
+        (["a", None], "index 1"),
+        ({float("inf"): "a"}, "keys"),
+        (laughs(), "list"),
+        ({0: 10**6000}, "int"),
         ("aab", "'a'"),
         (7, "int"),
         ({"a", "b"}, "set"),  # without an order

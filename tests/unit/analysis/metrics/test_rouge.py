@@ -125,6 +125,12 @@ def test_sentences(text, expected):
     assert rouge.sentences(text) == expected
 
 
+def test_quotes_without_an_end_take_linear_time():
+    begin = time.process_time()
+    assert len(rouge.sentences('"' * 200_000)) == 1
+    assert time.process_time() - begin < 5  # quadratic: minutes
+
+
 def test_intervals_have_their_nominal_coverage():
     draws, held = np.random.default_rng(0), 0
     for trial in range(60):

@@ -1,6 +1,7 @@
 """Logs and checkpoints of fairseq-train, as it writes them."""
 
 import os
+import time
 from collections import OrderedDict
 
 import pytest
@@ -37,6 +38,8 @@ def test_a_value_that_is_not_a_number_is_skipped():
         LOG_PREFIX + "fairseq_cli.train | Stopping training due to num_updates: 80 >= max_update: 80",
         LOG_PREFIX + "train_inner | epoch 001:     50 / 400 loss=5.1, ppl=34.3",  # cut off before the updates
         "epoch 001 | valid on 'valid' subset:  40%|####      | 2/5 [00:00<00:00, 11.1it/s]",
+        LOG_PREFIX + 'train_inner | {"num_updates": "inf"}',
+        LOG_PREFIX + 'train_inner | {"num_updates": "nan"}',
     ],
 )
 def test_other_lines_are_not_records(line):
@@ -105,9 +108,25 @@ def test_options_may_contain_a_namespace_infinity_and_unquoted_choices():
     assert found == known | {"max": float("inf")}
 
 
-@pytest.mark.parametrize("line", ["", start("{'_name': None, 'common': {"), start("{'_name': run('x')}")])
+@pytest.mark.parametrize("line", ["", start("{'_name': None, 'common': {"), start("{'_name': run('x')}"),
+                                  start("{'_name': " + "-" * 10_000 + "1}"), start("{'_name': a" + ".a" * 10_000 + "}"),
+                                  start("{'_name': 1" + "+1" * 10_000 + "}")])  # fmt: skip
 def test_options_that_are_cut_off_or_no_plain_data_are_none(line):
     assert logs.read_options([line]) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [' {"a": }' * 50_000 + "x", "num_updates " + "epoch 1: " * 50_000, "num_updates epoch 1: " + "1" * 200_000,
+     "epoch 1 | loss num_updates " + "a" * 200_000, start("{'_name'}") * 5_000 + "x",
+     "fairseq_cli.train | {'_name'}" * 20_000 + "x"],
+    ids=["json", "progress", "digits", "pairs", "options", "options without a space"],
+)  # fmt: skip
+def test_a_hostile_line_takes_linear_time(line):
+    begin = time.process_time()
+    logs.parse_line(line)
+    logs.read_options([line])
+    assert time.process_time() - begin < 5  # quadratic: minutes
 
 
 # Folders

@@ -1,0 +1,39 @@
+"""Hostile ``tokenizer.json`` files, which the tokenizers library itself accepts."""
+
+import pytest
+import toy
+
+pytest.importorskip("tokenizers")
+
+from plugins.data.text.tokenizers_library import LibraryTokenizer, growth_of  # noqa: E402
+
+
+def content(**parts):
+    model = {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}
+    return {"version": "1.0", "added_tokens": [], "model": model, **parts}
+
+
+def replace(replacement, **pattern):
+    return {"type": "Replace", "pattern": pattern, "content": replacement}
+
+
+def test_a_pattern_that_needs_too_many_steps_is_an_error():
+    split = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
+    tokenizer = LibraryTokenizer(content(pre_tokenizer=split), source="x/tokenizer.json")
+    assert tokenizer.encode("aa") == [0, 0]
+    with toy.refused("x/tokenizer.json", "retry-limit-in-match"):
+        tokenizer.encode("a" * 60 + "b")
+
+
+@pytest.mark.parametrize("part", ["normalizer", "decoder"])
+def test_replacements_that_multiply_are_an_error(part):
+    name = f"{part}s"
+    steps = {"type": "Sequence", name: [replace("a" * 100, String="a")] * 5}
+    with toy.refused("x/tokenizer.json", part, "1e+10"):
+        LibraryTokenizer(content(**{part: steps}), source="x/tokenizer.json")
+
+
+def test_growth_is_the_product_of_the_replacements():
+    assert growth_of(None) == 1 == growth_of({"type": "Replace", "pattern": {"String": " "}, "content": "▁"})
+    steps = [replace("", String="a"), replace("ab", String="a"), replace("ab", Regex=".?"), replace("ab", String="")]
+    assert growth_of({"type": "Sequence", "normalizers": steps}) == 18  # 1 * 2 * 3 * 3
