@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from plugins.errors import shown
@@ -107,8 +108,8 @@ def parse_yaml(text: str, texts: bool = False) -> Any:
         texts: return every scalar as it is written; otherwise YAML's types apply, where ``yes`` is True.
 
     Raises:
-        BadData: not YAML, one key twice in a mapping, nested deeper than :data:`DEEPEST`, or more than
-            :data:`MOST_NODES` values.
+        BadData: not YAML, one key twice in a mapping, nested deeper than :data:`DEEPEST`, more than
+            :data:`MOST_NODES` values, or an integer of more than :data:`LONGEST_NUMBER` digits.
     """
     import yaml
 
@@ -116,8 +117,13 @@ def parse_yaml(text: str, texts: bool = False) -> Any:
 
     class Loader(base):
         def construct_mapping(self, node: Any, deep: bool = False) -> dict:
-            _check_keys(node)
+            _check_keys(node, self.construct_object)
             return super().construct_mapping(node, deep)
+
+        def construct_scalar(self, node: Any) -> Any:
+            if node.tag.endswith(":int") and len(node.value) > LONGEST_NUMBER:
+                raise BadData(f"a number of {len(node.value)} digits", node.start_mark.line + 1)
+            return super().construct_scalar(node)
 
     try:
         content = yaml.load(text, Loader=Loader)
@@ -131,13 +137,14 @@ def parse_yaml(text: str, texts: bool = False) -> Any:
         raise BadData(f"nested deeper than {DEEPEST}") from None
     except BadData:
         raise
-    except (ValueError, TypeError, OverflowError) as error:  # a date of month 13, a number of 5,000 digits
+    except (ValueError, TypeError, OverflowError, LookupError) as error:  # a date of month 13, !!bool x
         raise BadData(f"not YAML that is accepted: {' '.join(str(error).split())}") from None
 
 
-def _check_keys(node: Any) -> None:
-    seen = set()
-    for key in (key for key, _ in node.value if key.id == "scalar"):
-        if key.value in seen and key.value != "<<":
+def _check_keys(node: Any, construct: Callable[[Any], Any]) -> None:
+    seen = set()  # of values: 1, 1.0 and true are one key
+    for key in (key for key, _ in node.value if key.id == "scalar" and key.value != "<<"):
+        value = construct(key)
+        if value in seen:
             raise BadData(f"the key {shown(key.value)} occurs twice", key.start_mark.line + 1)
-        seen.add(key.value)
+        seen.add(value)

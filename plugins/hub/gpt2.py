@@ -93,7 +93,7 @@ def options_of(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     inner = {"n_inner": "decoder_ffn_embed_dim"}
     sizes |= files.sizes_of(config, inner, path) if config.get("n_inner") is not None else {}
     activation = config.get("activation_function", "gelu_new")
-    if activation not in ACTIVATIONS:
+    if activation not in list(ACTIVATIONS):  # it may be unhashable
         known = ", ".join(ACTIVATIONS)
         raise UserError(f"{path}: activation_function {files.shown(activation)} is not one of {known}")
     return (

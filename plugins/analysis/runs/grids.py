@@ -14,6 +14,7 @@ Arguments are a string, split as a shell does, or a list of strings.
 """
 
 import itertools
+import math
 import re
 import shlex
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ COLUMNS = {  # name of a number: heading in tables, decimals
     "rougeLsum": ("ROUGE-Lsum", 4),
 }
 DEFAULT_COLUMNS = ("nats", "bits", "last_nats", "parameters", "seconds", "tokens_per_second")
+MOST_RUNS = 10_000
 ROW = "row"  # the axis of the cells under `rows`
 
 
@@ -116,6 +118,8 @@ def read_grid(
         (name for name in columns if name not in list(COLUMNS)), None
     )  # a list, because a name in YAML may be unhashable
     _check(wrong is None, path, f"`columns`: no column {wrong!r}: there are {', '.join(COLUMNS)}")
+    runs = len(seeds) * math.prod(map(len, axes.values()))
+    _check(runs <= MOST_RUNS, path, f"{runs:.3g} runs; at most {MOST_RUNS:,} are made")
     cells = [dict(zip(axes, levels, strict=True)) for levels in itertools.product(*axes.values())] if axes else []
     cells += [{ROW: row} for row in rows]
     levels = axes | {ROW: rows}

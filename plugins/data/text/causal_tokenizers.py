@@ -15,7 +15,13 @@ from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
 from plugins.data.text.byte_pairs import BytePairEncoder
 from plugins.data.text.char_dictionary import CharDictionary
 from plugins.data.text.tokenizers import SENTENCEPIECE_FILE, SentencePieceTokenizer
-from plugins.data.text.tokenizers_library import CONFIG_FILE, TOKENIZERS_FILE, LibraryTokenizer, content_of
+from plugins.data.text.tokenizers_library import (
+    CONFIG_FILE,
+    TOKENIZERS_FILE,
+    LibraryTokenizer,
+    content_of,
+    read_content,
+)
 from plugins.errors import UserError
 from plugins.files import read_json, read_text
 
@@ -197,7 +203,7 @@ def read_tokenizers_file(path: Path) -> "ByteLevelBPE | LibraryTokenizer":
     Raises:
         UserError: it is damaged, or the tokenizers library refuses it.
     """
-    content, config = read_json(path, dict), path.with_name(CONFIG_FILE)
+    content, config = read_content(path), path.with_name(CONFIG_FILE)
     config = read_json(config, dict) if config.exists() else {}
     begin, end = (content_of(config.get(name)) for name in ("bos_token", "eos_token"))
     either = begin or end
@@ -207,7 +213,7 @@ def read_tokenizers_file(path: Path) -> "ByteLevelBPE | LibraryTokenizer":
     if not is_gpt2(content) or set(added) - {*ENDS, *(ends or ())} or (ends and ends[0] != ends[1]):
         ends = ends or next(((end, end) for end in ENDS if end in added), None)
         return LibraryTokenizer(content, ends, bool(config.get("split_special_tokens")), path)
-    merges = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in model.get("merges", ())]
+    merges = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in model.get("merges") or ()]
     return ByteLevelBPE(model.get("vocab") or {}, merges, added, str(path))
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from plugins.errors import UserError
+from plugins.errors import UserError, check
+from plugins.files import read_json
 
 TOKENIZERS_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -94,6 +95,31 @@ class LibraryTokenizer:
 
     def __deepcopy__(self, memo: dict) -> "LibraryTokenizer":
         return self  # it does not change
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """Return the content of a ``tokenizer.json``, whose parts have the types that the format requires.
+
+    Raises:
+        UserError: it cannot be read, or a part has another type; the part is named.
+    """
+    content = read_json(path, dict)
+    for part in ("model", "normalizer", "pre_tokenizer"):
+        check(isinstance(content.get(part) or {}, dict), f"{path}: {part}: an object is expected")
+    model, added = content.get("model") or {}, content.get("added_tokens") or []
+    if model.get("type") == "BPE":
+        check(isinstance(model.get("vocab") or {}, dict), f"{path}: model: vocab: an object is expected")
+        merges = model.get("merges") or []
+        pairs = isinstance(merges, list) and all(
+            isinstance(m, str) or (isinstance(m, list) and all(isinstance(symbol, str) for symbol in m)) for m in merges
+        )
+        check(pairs, f"{path}: model: merges: a list of pairs of symbols is expected")
+    known = isinstance(added, list) and all(
+        isinstance(token, dict) and isinstance(token.get("content"), str) and type(token.get("id")) is int
+        for token in added
+    )
+    check(known, f"{path}: added_tokens: a list of objects with a content and an id is expected")
+    return content
 
 
 def growth_of(part: Any) -> float:

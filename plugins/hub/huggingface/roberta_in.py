@@ -111,7 +111,7 @@ def options_of(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         heads, width = sizes["encoder_attention_heads"], sizes["encoder_embed_dim"]
         raise UserError(f"{path}: num_attention_heads {heads} does not divide hidden_size {width}")
     activation = config.get("hidden_act", "gelu")
-    if activation not in ACTIVATIONS:
+    if activation not in list(ACTIVATIONS):  # it may be unhashable
         raise UserError(f"{path}: hidden_act {files.shown(activation)} is not one of {', '.join(ACTIVATIONS)}")
     sizes["max_positions"] -= first_position(config, path)
     if sizes["max_positions"] < 1:

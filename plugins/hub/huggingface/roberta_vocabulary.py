@@ -9,7 +9,7 @@ from typing import Any
 from plugins.data.dictionaries import FILLER, MASK
 from plugins.data.text.causal_tokenizers import BPE_FILES
 from plugins.data.text.tokenizers import DICTIONARY_FILE, GPT2_FILES, SENTENCEPIECE_FILE, WORD_PIECE_FILES
-from plugins.data.text.tokenizers_library import CONFIG_FILE, TOKENIZERS_FILE
+from plugins.data.text.tokenizers_library import CONFIG_FILE, TOKENIZERS_FILE, read_content
 from plugins.errors import UserError
 from plugins.files import read_json
 
@@ -144,9 +144,9 @@ def bpe_of(source: Path) -> tuple[dict[str, int], list[str]]:
         merges = [line for line in lines if line.strip() and not line.startswith("#version")]
         return read_json(source / BPE_FILES[0], dict), ["#version: 0.2", *merges]
     path = source / TOKENIZERS_FILE
-    model = (read_json(path, dict).get("model") or {}) if path.exists() else {}
+    model = (read_content(path).get("model") or {}) if path.exists() else {}
     if model.get("type") != "BPE":
         raise UserError(f"{source}: no tokenizer for fairseq ({' and '.join(BPE_FILES)}, {TOKENIZERS_FILE} with a "
                         f"BPE, or {SENTENCEPIECE_FILE})")  # fmt: skip
-    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model.get("merges", ())]
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model.get("merges") or ()]
     return dict(model.get("vocab") or {}), ["#version: 0.2", *merges]

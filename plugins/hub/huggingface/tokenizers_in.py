@@ -14,8 +14,8 @@ from plugins.data.text.causal_tokenizers import (
 )
 from plugins.data.text.token_dictionary import ADDED_FILE, TokenDictionary
 from plugins.data.text.tokenizers import SENTENCEPIECE_FILE
-from plugins.data.text.tokenizers_library import CONFIG_FILE, LibraryTokenizer, content_of
-from plugins.errors import UserError
+from plugins.data.text.tokenizers_library import CONFIG_FILE, LibraryTokenizer, content_of, read_content
+from plugins.errors import UserError, check
 from plugins.files import read_json
 
 from .files import CONFIG, GENERATION_CONFIG, shown
@@ -71,15 +71,17 @@ def is_plain(source: Path) -> bool:
         return True  # and its error
     config, named = optional_json(source / CONFIG_FILE), set()
     if (source / TOKENIZERS_FILE).exists():
-        content = read_json(source / TOKENIZERS_FILE, dict)
+        content = read_content(source / TOKENIZERS_FILE)
         if not is_gpt2(content):
             return False
         named |= {content_of(token) for token in content.get("added_tokens") or ()}
     named |= set(optional_json(source / ADDED_FILE))
-    tokens = [*(config.get("added_tokens_decoder") or {}).values(), *optional_json(source / MAP_FILE).values()]
+    tokens = list(optional_json(source / MAP_FILE).values())
     tokens += [value for name, value in config.items() if name.endswith("_token")]
-    for name in ("additional_special_tokens", "extra_special_tokens"):
-        tokens += list(config.get(name) or ())
+    for name in ("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens"):
+        given = config.get(name) or []
+        check(isinstance(given, list | dict), f"{source / CONFIG_FILE}: {name}: a list or an object is expected")
+        tokens += given.values() if name == "added_tokens_decoder" and isinstance(given, dict) else given
     named |= {shown(content_of(token)) for token in tokens if isinstance(token, str | Mapping)}
     return named <= {*ENDS} and not config.get("add_prefix_space") and config.get("tokenizer_class") in NEUTRAL
 

@@ -48,6 +48,7 @@ def test_options_of_a_config():
         ({"n_head": 3}, "n_head 3"),
         ({"n_inner": 0}, "n_inner 0"),
         ({"activation_function": "silu"}, "activation_function silu"),
+        ({"activation_function": ["relu"]}, "activation_function"),
         ({"attn_pdrop": 2}, "attn_pdrop 2"),
     ],
 )

@@ -59,6 +59,7 @@ def test_other_seeds_replace_those_of_the_file(read):
     ("base: {a: b}", ["base"]),
     ("base: a --max-update x", ["base", "--max-update x"]),
     ("base: a\naxes: {--max-update: [1.5]}", ["max-update=1.5", "--max-update 1.5"]),
+    ("base: x\naxes:\n" + "".join(f"  --a{i}: [1, 2, 3]\n" for i in range(40)), ["10,000"]),
     ("base: x\nrows: {a b: y, 'a?b': z}", ["a_b_seed=1"]),
 ])  # fmt: skip
 def test_a_mistake_is_named(read, text, named):

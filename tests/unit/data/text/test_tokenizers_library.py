@@ -1,11 +1,13 @@
 """Hostile ``tokenizer.json`` files, which the tokenizers library itself accepts."""
 
+import json
+
 import pytest
 import toy
 
 pytest.importorskip("tokenizers")
 
-from plugins.data.text.tokenizers_library import LibraryTokenizer, growth_of  # noqa: E402
+from plugins.data.text.tokenizers_library import LibraryTokenizer, growth_of, read_content  # noqa: E402
 
 
 def content(**parts):
@@ -37,3 +39,17 @@ def test_growth_is_the_product_of_the_replacements():
     assert growth_of(None) == 1 == growth_of({"type": "Replace", "pattern": {"String": " "}, "content": "▁"})
     steps = [replace("", String="a"), replace("ab", String="a"), replace("ab", Regex=".?"), replace("ab", String="")]
     assert growth_of({"type": "Sequence", "normalizers": steps}) == 18  # 1 * 2 * 3 * 3
+
+
+@pytest.mark.parametrize(
+    ("parts", "named"),
+    [({"model": 1}, "model"), ({"pre_tokenizer": [1]}, "pre_tokenizer"), ({"added_tokens": {"a": 1}}, "added_tokens"),
+     ({"added_tokens": [1]}, "added_tokens"), ({"added_tokens": [{"content": "a", "id": "1"}]}, "added_tokens"),
+     ({"model": {"type": "BPE", "vocab": [1]}}, "vocab"), ({"model": {"type": "BPE", "merges": [1]}}, "merges"),
+     ({"model": {"type": "BPE", "merges": [[1, 2]]}}, "merges")],
+)  # fmt: skip
+def test_a_part_of_another_type_is_named(parts, named, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(content(**parts)))
+    with toy.refused(path, named):
+        read_content(path)
