@@ -62,7 +62,9 @@ def main() -> None:
     names = ("metrics.json", "embedding_metrics.csv", "geometry.csv", "table.md", "map.png", "distances.png")
     check_not_read([args.output, *(args.output / name for name in names)], [args.source, args.untuned, args.spec])
     user_dir.load(args.user_dir)
-    rows, spec = texts.read_rows(args.data, args.spec, args.glue_task, args.split, args.passage_words)
+    rows, spec = texts.read_rows(
+        args.data, args.spec, args.glue_task, args.split, args.passage_words, args.skip_bad_rows
+    )
     chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[: args.max_rows])
     words, labels = [column[i] for column in rows.texts for i in chosen], None
     if rows.labels is not None:

@@ -118,6 +118,7 @@ def add_labeled_texts(parser: argparse.ArgumentParser) -> None:
     add("--split", default="valid", help="train or valid (%(default)s)")
     add("--passage-words", type=positive, default=32, metavar="N",
         help="words per passage of CLASS.txt files (%(default)s)")  # fmt: skip
+    add_skip_bad_rows(parser)
 
 
 def add_selected(parser: argparse.ArgumentParser) -> None:

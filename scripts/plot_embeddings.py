@@ -44,7 +44,7 @@ def main() -> None:
     report_in_one_line()
     check_not_read([args.output], [*args.sources, args.spec])
     user_dir.load(args.user_dir)
-    rows = texts.labeled(args.data, args.spec, args.glue_task, args.split, args.passage_words)
+    rows = texts.labeled(args.data, args.spec, args.glue_task, args.split, args.passage_words, args.skip_bad_rows)
     panels = {}
     for source in args.sources:
         if texts.is_file_of_vectors(source):

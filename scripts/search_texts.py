@@ -14,6 +14,8 @@ import choices
 import command
 import flags
 
+SHOWN = 5  # texts for each query
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -24,13 +26,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("files", metavar="TEXTS", nargs="+", help="files that were embedded")
     add("--query", action="append", default=[], metavar="TEXT", help="a query; may be repeated")
     add("--queries", metavar="FILE", help="file of queries, one per line")
-    add("-k", type=flags.positive, default=5, metavar="N", help="texts to show for each query (%(default)s)")
+    add(
+        "-k",
+        type=flags.positive,
+        metavar="N",
+        help=f"texts to show for each query ({SHOWN}, or all if there are fewer)",
+    )
     add("--pooling", help="as in scripts/embed.py")
     add("--csv", type=Path, metavar="FILE", help="write query, rank, cosine, index and text, too")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if not args.query and not args.queries:
         parser.error("give --query TEXT or --queries FILE")
+    for query in args.query:
+        if not query.strip():
+            parser.error(f"--query {query!r}: no text")
     return args
 
 
@@ -66,7 +76,7 @@ def main() -> None:
     if embedder.width != stored.vectors.shape[1]:
         width = stored.vectors.shape[1]
         raise UserError(f"{args.vectors}: {width} dimensions, but {args.checkpoint} has {embedder.width}")
-    index, cosine = search(embedder.encode(queries), stored.vectors[rows], args.k)
+    index, cosine = search(embedder.encode(queries), stored.vectors[rows], args.k or min(SHOWN, len(found)))
     table = []
     for query, numbers, values in zip(queries, index, cosine, strict=True):
         print(query)

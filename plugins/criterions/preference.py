@@ -20,6 +20,7 @@ from plugins.modules.score_head import ScoreHead
 from plugins.options import option
 
 GATHERED = "_scores"  # a meter of (N, 4); the underscore keeps it out of the log
+LARGEST_GAIN = 31  # rating of lambdarank
 LISTS = ("listnet", "listmle", "ranknet", "lambdarank")
 
 
@@ -88,9 +89,11 @@ class PreferenceCriterion(FairseqCriterion):
 
     def rated(self, scores: Tensor, sample: dict[str, Any], head: ScoreHead) -> Tensor:
         """Return the losses of rated texts (M,), or of the lists that they are in, (B,)."""
-        gains = sample["gains"].to(scores)
         if self.objective != LISTWISE:  # rated texts serve to validate comparisons, too
-            return (scores - self.task.standardized(gains)) ** 2
+            return (scores - self.task.standardized(sample["gains"]).to(scores)) ** 2
+        gains = sample["gains"].to(scores)
+        if str(self.cfg.list_loss) == "lambdarank":
+            check_gains(gains)
         loss, rows = getattr(preference_losses, str(self.cfg.list_loss)), sample["rows"]
         return torch.stack([loss(scores[rows == row], gains[rows == row]) for row in rows.unique()])
 
@@ -144,11 +147,24 @@ def check_ties(cfg: PreferenceCriterionConfig, task: Any) -> None:
             raise UserError(f"{flag}: the comparisons have ties, whose loss has no such option; omit it, or the ties")
 
 
+def check_gains(ratings: Tensor) -> None:
+    """Raise an error for ratings (M,) whose gains, 2^rating - 1, are negative or too large."""
+    low, high = float(ratings.min()), float(ratings.max())
+    if low < 0 or high > LARGEST_GAIN:
+        raise UserError(
+            f"--list-loss lambdarank: ratings are from {low:g} to {high:g}; its gains, 2^rating - 1, need ratings from "
+            f"0 to {LARGEST_GAIN}"
+        )
+
+
 def check(cfg: PreferenceCriterionConfig, objective: str, task: Any) -> None:
     """Raise an error for options that contradict each other."""
-    for name in ("centering", "smoothing", "tie_strength"):
-        if getattr(cfg, name) < 0:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(cfg, name)} is negative")
+    if cfg.centering < 0:
+        raise UserError(f"--centering {cfg.centering} is negative")
+    if not 0 <= cfg.smoothing < 0.5:
+        raise UserError(f"--smoothing {cfg.smoothing} is not at least 0 and below 0.5")
+    if cfg.tie_strength <= 0:
+        raise UserError(f"--tie-strength {cfg.tie_strength} is not positive")
     if cfg.smoothing and (cfg.flip_rate or task.learn_flip_rate):
         raise UserError("--smoothing and --flip-rate correct the same noise: choose one")
     if cfg.flip_rate is not None and not 0 <= cfg.flip_rate < 0.5:

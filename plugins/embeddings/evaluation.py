@@ -71,7 +71,7 @@ def tfidf(texts: Sequence[str]) -> np.ndarray:
     try:
         sparse = TfidfVectorizer(sublinear_tf=True).fit_transform(texts)
     except ValueError as error:
-        raise UserError(f"TF-IDF: {error}") from None
+        raise UserError(f"TF-IDF: no text has a word of two letters ({error})") from None
     size = min(COMPONENTS, min(sparse.shape) - 1)
     return TruncatedSVD(size, random_state=0).fit_transform(sparse) if size > 0 else sparse.toarray()
 

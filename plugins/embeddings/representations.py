@@ -1,15 +1,19 @@
 """Vectors of texts to compare: a model or a file, whitened, the model before tuning, and baselines without training."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from plugins.analysis.metrics.anisotropy import whiten
+from plugins.errors import UserError
 from plugins.hub import Embedder
 
 from . import texts
 from .evaluation import TFIDF, WORDS, tfidf
+
+logger = logging.getLogger(__name__)
 
 UNTUNED = "untuned"
 
@@ -52,8 +56,11 @@ def of_model(
 def baselines(words: Sequence[str], embedder: Embedder | None) -> dict[str, np.ndarray]:
     """Return the vectors (N, d) of N texts by TF-IDF and, if there is a model, by the mean of its word vectors.
 
-    Raises:
-        UserError: no text has a word.
+    TF-IDF is left out, with a warning, if no text has a word of two letters.
     """
     found = {} if embedder is None else {WORDS: embedder.word_vectors(words)}
-    return found | {TFIDF: tfidf(words)}
+    try:
+        return found | {TFIDF: tfidf(words)}
+    except UserError as error:
+        logger.warning("TF-IDF is left out: %s", error)
+        return found

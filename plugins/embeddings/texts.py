@@ -45,14 +45,16 @@ def text_of(record: dict | records.BadRow, place: str) -> str:
 
 
 def read_rows(
-    data: str, spec: str | None = None, task: str | None = None, split: str = "valid", words: int = 32
-) -> tuple[rows.TextRows, specs.RowSpec]:
+    data: str, spec: str | None = None, task: str | None = None, split: str = "valid", words: int = 32,
+    skip_bad_rows: bool = False,
+) -> tuple[rows.TextRows, specs.RowSpec]:  # fmt: skip
     """Return rows of texts, and their specification.
 
     Args:
         data: folder of CLASS.txt files, or of the files of a spec or of a GLUE task.
         spec: YAML file.
         task: GLUE task.
+        skip_bad_rows: leave out what is an error otherwise, and count it.
 
     Raises:
         UserError: a row is bad, or both ``spec`` and ``task`` are given.
@@ -60,18 +62,19 @@ def read_rows(
     if spec and task:
         raise UserError("give either --spec or --glue-task, not both")
     row = specs.read(spec) if spec else specs.of_glue(glue_specs.find(task)) if task else specs.of_folder()
-    return rows.load(data, row, split, words), row
+    return rows.load(data, row, split, words, skip_bad_rows), row
 
 
 def labeled(
-    data: str, spec: str | None = None, task: str | None = None, split: str = "valid", words: int = 32
-) -> rows.TextRows:
+    data: str, spec: str | None = None, task: str | None = None, split: str = "valid", words: int = 32,
+    skip_bad_rows: bool = False,
+) -> rows.TextRows:  # fmt: skip
     """Return labeled texts; the arguments are those of :func:`read_rows`.
 
     Raises:
         UserError: as :func:`read_rows`, or the rows are not labeled texts.
     """
-    found, row = read_rows(data, spec, task, split, words)
+    found, row = read_rows(data, spec, task, split, words, skip_bad_rows)
     if row.kind != specs.LABELED:
         raise UserError(f"{row.name}: {row.kind}, but labeled texts are needed: one column of text and its class")
     return found

@@ -127,7 +127,7 @@ class Embedder:
             progress: show a bar on a terminal.
 
         Raises:
-            UserError: a text is empty, or has a character that the model does not know.
+            UserError: a text has no tokens, or a character that the model does not know or UTF-8 cannot encode.
         """
         if isinstance(texts, str):
             return self.encode([texts], batch_size, normalize, progress=False)[0]

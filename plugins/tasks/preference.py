@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks import register_task
 from omegaconf import MISSING
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from plugins.data.embedding import encoding
 from plugins.data.preference import rows
-from plugins.data.preference.dataset import OBJECTIVES, PAIRWISE, POINTWISE, TIE, PreferenceRows
+from plugins.data.preference.dataset import LISTWISE, OBJECTIVES, PAIRWISE, POINTWISE, TIE, PreferenceRows
 from plugins.errors import UserError
 from plugins.options import option
 
@@ -90,6 +91,8 @@ class PreferenceTask(TextsTask):
         if not found.rated and objective != PAIRWISE:
             raise UserError(f"--objective {objective}: {cfg.data} has comparisons; it needs the columns text and score")
         self.check_rows(found, split)
+        if training:
+            check_informative(found, objective, cfg.data)
         self.rated, self.has_ties = found.rated, self.has_ties or bool((found.outcomes == TIE).any())
         if found.scores is not None and training:
             self.scale = float(found.scores.mean()), float(found.scores.std()) or 1.0
@@ -128,6 +131,14 @@ class PreferenceTask(TextsTask):
         """Add the score head to a model in place."""
         flip_rate = FIRST_FLIP_RATE if self.cfg.learn_flip_rate else 0.0
         model.register_score_head(str(self.cfg.pooling), self.cfg.head_dropout, flip_rate)
+
+
+def check_informative(found: rows.Preferences, objective: str, data: str) -> None:
+    """Raise an error for training rows from which nothing can be learned."""
+    if len(found.weights) and not found.weights.any():
+        raise UserError(f"{data}: the weight of every comparison is 0")
+    if objective == LISTWISE and found.groups is not None and np.bincount(found.groups).max() < 2:
+        raise UserError(f"{data}: every query has one text; --objective listwise needs lists of two texts or more")
 
 
 def check(cfg: PreferenceConfig) -> None:

@@ -12,12 +12,19 @@ from plugins.errors import UserError
 BLOCK = 1024  # rows of queries at a time
 NEIGHBORS = (1, 5, 20)  # k of the kNN accuracies
 CUT = 10  # nDCG@CUT
+SQUARED = 1e-15, 1e15  # lengths of float32 vectors whose squares neither vanish nor overflow
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Return rows (N, d) scaled to length one, as float32; zero rows stay zero."""
     vectors = np.asarray(vectors, np.float32)
-    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+    with np.errstate(over="ignore"):
+        norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+    odd = ((norm < SQUARED[0]) | (norm > SQUARED[1]))[:, 0]
+    if odd.any():  # scaled by their largest value first, as their squares are not float32 numbers
+        vectors = vectors.copy()
+        vectors[odd] /= np.maximum(np.abs(vectors[odd]).max(1, keepdims=True), np.finfo(np.float32).tiny)
+        norm[odd] = np.linalg.norm(vectors[odd], axis=1, keepdims=True)
     return vectors / np.where(norm > 0, norm, 1)
 
 

@@ -42,8 +42,9 @@ class TextEncoder:
         """Return the ids (T,) int64 of a text, truncated to ``longest`` with the symbols around it.
 
         Raises:
-            UserError: the text is empty or has a character that the model does not know.
+            UserError: the text has no tokens, or a character that the model does not know or UTF-8 cannot encode.
         """
+        check_encodable(text)
         room = longest - len(self.before) - len(self.after)
         ids = np.array([*self.before, *self.tokens(text)[:room], *self.after], np.int64)
         if not len(ids):
@@ -63,6 +64,14 @@ class TextEncoder:
         if isinstance(self.dictionary, CharDictionary):
             return {"dictionary": self.dictionary.state()}
         return {"dictionary_sha256": fingerprint(self.dictionary)}
+
+
+def check_encodable(text: str) -> None:
+    """Raise an error for half a surrogate pair: of JSON, or of bytes on the command line that are not UTF-8."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(f"{text[:60]!r}: character {error.start} is half a surrogate pair, not text") from None
 
 
 def masked(folder: str) -> TextEncoder:

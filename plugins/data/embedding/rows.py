@@ -8,7 +8,7 @@ import numpy as np
 
 from plugins.data.embedding import specs
 from plugins.data.embedding.specs import RowSpec
-from plugins.data.text.records import BadRow, check_plain, is_json, json_records, usable_rows
+from plugins.data.text.records import BadRow, check_plain, check_whole, is_json, json_records, usable_rows
 from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError
 from plugins.files import check_regular, opened
@@ -127,6 +127,7 @@ def _text(row: dict, name: str) -> str:
     value = row.get(name)
     if not isinstance(value, str) or not value.strip():
         raise BadRow(f"no text in the column {name!r}")
+    check_whole(value, name)
     return value
 
 

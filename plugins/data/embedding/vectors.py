@@ -55,13 +55,19 @@ def read(path: str | Path) -> Vectors:
     missing = [name for name in ARRAYS if name not in stored]
     if missing:
         raise UserError(f"{path}: no array {missing[0]!r}; write the file with scripts/embed.py")
-    found = Vectors(*(stored[name] for name in ARRAYS))
-    fits = found.vectors.ndim == 2 and found.vectors.dtype.kind == "f" and len(found.vectors)
-    if not fits or not len(found.vectors) == len(found.index) == len(found.text_hash):
-        raise UserError(f"{path}: vectors of shape {found.vectors.shape} for {len(found.index)} names; write it again")
-    if not np.isfinite(found.vectors).all():
-        raise UserError(f"{path}: a vector has a number that is not finite")
-    return found
+    vectors, index, hashes = (stored[name] for name in ARRAYS)
+    fits = vectors.ndim == 2 and vectors.dtype.kind == "f" and vectors.size and index.ndim == 1
+    if not fits or not len(vectors) == len(index) == len(hashes):
+        raise UserError(
+            f"{path}: {vectors.dtype} vectors of shape {vectors.shape} for {len(index)} names; write it again"
+        )
+    if hashes.ndim != 1 or hashes.dtype.kind != "u":
+        raise UserError(f"{path}: text_hash of type {hashes.dtype} and shape {hashes.shape}; write it again")
+    with np.errstate(over="ignore"):
+        vectors = vectors.astype(np.float32, copy=False)
+    if not np.isfinite(vectors).all():
+        raise UserError(f"{path}: a vector has a number that is not finite in float32")
+    return Vectors(vectors, index, hashes)
 
 
 def write(path: str | Path, blocks: Iterable[tuple[np.ndarray, list, list]]) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from plugins.data.embedding.vectors import text_hash
 from plugins.data.text.packed import find_text
-from plugins.data.text.records import BadRow, is_json, json_records, usable_rows
+from plugins.data.text.records import BadRow, check_whole, is_json, json_records, usable_rows
 from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError
 from plugins.files import check_regular
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 CHOSEN, SIDES, RATED = ("chosen", "rejected"), ("text_a", "text_b", "preference"), ("text", "score")
 OUTCOMES = {"a": 0, "b": 1, "tie": 2}
 SPLITS = {"train": ("train",), "valid": ("valid", "validation", "dev"), "test": ("test",)}
+LARGEST = 1e15  # of scores, margins and weights: losses are float32
 SUFFIXES = (".jsonl", ".csv", ".tsv")
 
 
@@ -201,6 +202,7 @@ def _text(row: dict, name: str, texts: dict) -> int:
         raise BadRow(f"no text in the column {name!r}")
     if not isinstance(prompt, str):
         raise BadRow("the prompt is not text")
+    check_whole(prompt + value, name)
     return texts.setdefault(f"{prompt}\n{value}" if prompt else value, len(texts))
 
 
@@ -214,6 +216,8 @@ def _number(row: dict[str, Any], name: str, default: float | None = None) -> flo
         raise BadRow(f"{name} {value!r} is not a number") from None
     if not math.isfinite(number):
         raise BadRow(f"{name} {value!r} is not finite")
+    if abs(number) > LARGEST:
+        raise BadRow(f"{name} {value!r} is not between {-LARGEST:g} and {LARGEST:g}")
     return number
 
 

@@ -8,7 +8,7 @@ import torch
 import toy
 from fairseq.logging import metrics
 
-from plugins.criterions.preference import PreferenceCriterion, PreferenceCriterionConfig
+from plugins.criterions.preference import PreferenceCriterion, PreferenceCriterionConfig, check_gains
 
 
 class Model(torch.nn.Module):
@@ -146,7 +146,9 @@ def test_the_logged_loss_is_a_mean_over_rows():
     [
         ("pairwise", {"centering": -1.0}, "--centering -1.0"),
         ("pairwise", {"smoothing": -1.0}, "--smoothing -1.0"),
+        ("pairwise", {"smoothing": 0.5}, "--smoothing 0.5"),
         ("pairwise", {"tie_strength": -1.0}, "--tie-strength -1.0"),
+        ("pairwise", {"tie_strength": 0.0}, "--tie-strength 0.0"),
         ("pairwise", {"flip_rate": -0.1}, "--flip-rate -0.1"),
         ("pairwise", {"flip_rate": 0.5}, "--flip-rate 0.5"),
         ("pairwise", {"smoothing": 0.1, "learn": True}, "--smoothing"),
@@ -169,3 +171,10 @@ def test_contradicting_options_are_named(objective, options, named):
 )
 def test_options_that_go_together_are_accepted(objective, options):
     criterion(objective, **options)
+
+
+@pytest.mark.parametrize("ratings", [[-1.0, 2], [0.0, 32]])
+def test_gains_of_lambdarank_are_not_negative_and_finite(ratings):
+    with toy.refused("lambdarank", f"{ratings[0]:g}", f"{ratings[1]:g}"):
+        check_gains(torch.tensor(ratings))
+    check_gains(torch.tensor([0.0, 31]))

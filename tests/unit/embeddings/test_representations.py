@@ -50,3 +50,7 @@ def test_word_vectors_need_a_model():
     assert list(representations.baselines(TEXTS, None)) == [evaluation.TFIDF]
     found = representations.baselines(TEXTS, Embedder("mine.pt", None))
     assert list(found) == [evaluation.WORDS, evaluation.TFIDF] and found[evaluation.WORDS].shape == (3, 4)
+
+
+def test_texts_without_words_have_no_tfidf(caplog):
+    assert representations.baselines(["a b", "?"], None) == {} and "TF-IDF" in caplog.text

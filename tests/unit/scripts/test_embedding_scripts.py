@@ -100,6 +100,17 @@ def test_search_without_a_query_is_refused(run_script, base, texts, tmp_path):
         run_script("search_texts", base, tmp_path / "none.txt", texts, "--queries", tmp_path / "none.txt")
 
 
+def test_a_query_has_a_text_and_few_texts_are_all_shown(run_script, base, texts, tmp_path, capsys):
+    run_script("embed", base, texts, "-o", tmp_path / "v.npz")
+    with pytest.raises(SystemExit):
+        run_script("search_texts", base, tmp_path / "v.npz", texts, "--query", " \t")
+    assert "--query" in capsys.readouterr().err
+    with toy.refused("k 4"):
+        run_script("search_texts", base, tmp_path / "v.npz", texts, "--query", "x", "-k", 4)
+    run_script("search_texts", base, tmp_path / "v.npz", texts, "--query", "x")
+    assert capsys.readouterr().out.count(f"{texts}:") == 3
+
+
 def test_negative_costs_are_refused(run_script, tmp_path, capsys):
     with pytest.raises(SystemExit):
         run_script("choose_threshold", tmp_path, tmp_path, "--metric", "cost", "--costs", "-1", "2")

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import embedding_runs as runs
@@ -233,6 +234,15 @@ def test_ratings_are_compared_in_training_and_validated_one_by_one(monkeypatch, 
         assert task.standardized(torch.tensor([3.0, 5.160247])).tolist() == pytest.approx([0, 1], abs=1e-5)
     else:
         assert task.scale == (0.0, 1.0)
+
+
+def test_rows_from_which_nothing_can_be_learned_are_refused(monkeypatch):
+    alone = replace(preferences([1.0, 2.0, 6.0]), groups=np.array([0, 1, 2]))
+    with toy.refused("nowhere", "query"):
+        loaded(monkeypatch, alone, "train", objective="listwise")
+    with toy.refused("nowhere", "weight"):
+        loaded(monkeypatch, replace(preferences(), weights=np.zeros(2)), "train")
+    loaded(monkeypatch, alone, "valid", objective="listwise")
 
 
 def test_equal_ratings_have_a_deviation_of_one(monkeypatch):

@@ -17,6 +17,12 @@ def test_a_text_is_truncated_and_its_symbols_stay(longest, expected):
     assert encoder("abc", longest).tolist() == expected and encoder("abc", longest).dtype == np.int64
 
 
+def test_half_a_surrogate_pair_is_not_text():
+    encoder = encoding.TextEncoder(None, lambda text: [5])
+    with toy.refused("row 2", "character 1"):
+        encoding.encode_all(["ab", "a\ud800"], encoder, 9, ["1", "2"])
+
+
 def test_shorter_rows_are_padded_on_the_right():
     encoder = encoding.TextEncoder(None, list, pad=8)
     tokens, sizes = encoder.batch([np.array([1, 2]), np.array([3]), np.array([4, 5, 6])])

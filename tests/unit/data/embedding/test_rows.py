@@ -74,9 +74,12 @@ def test_labels_of_a_spec_are_in_its_order(tmp_path):
 def test_json_lines_are_rows_with_numbers_or_texts(tmp_path):
     spec = specs.RowSpec("t", {}, ("a", "b"), "score", (), (0.0, 5.0))
     path = tmp_path / "t.jsonl"
-    path.write_text('{"a": "x", "b": "y", "score": 5}\n\n{"a": "x", "b": "y", "score": "0"}\n{"a": "x", "score": 1}\n')
+    path.write_text(
+        '{"a": "x", "b": "y", "score": 5}\n\n{"a": "x", "b": "y", "score": "0"}\n{"a": "x", "score": 1}\n'
+        '{"a": "\\ud800", "b": "y", "score": 1}\n'
+    )  # half a surrogate pair
     found = rows.read(path, spec, skip_bad_rows=True)
-    assert (found.labels.tolist(), found.index, found.skipped) == ([5.0, 0.0], ["1", "3"], 1)
+    assert (found.labels.tolist(), found.index, found.skipped) == ([5.0, 0.0], ["1", "3"], 2)
 
 
 @pytest.mark.parametrize(

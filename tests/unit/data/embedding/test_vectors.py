@@ -83,23 +83,30 @@ def damaged(path, kind):
     elif kind == "other arrays":
         np.savez(path, x=np.zeros(3))
     elif kind == "pickle":
-        np.savez(path, vectors=np.array([{}], object), index=np.zeros(1), text_hash=np.zeros(1))
+        np.savez(path, vectors=np.array([{}], object), index=np.zeros(1), text_hash=np.zeros(1, np.uint64))
     elif kind == "sizes":
-        np.savez(path, vectors=np.zeros((2, 2)), index=np.array(["a"]), text_hash=np.zeros(1))
+        np.savez(path, vectors=np.zeros((2, 2)), index=np.array(["a"]), text_hash=np.zeros(1, np.uint64))
     elif kind == "fewer hashes":
-        np.savez(path, vectors=np.zeros((1, 2)), index=np.array(["a"]), text_hash=np.zeros(0))
+        np.savez(path, vectors=np.zeros((1, 2)), index=np.array(["a"]), text_hash=np.zeros(0, np.uint64))
     elif kind == "no vectors":
-        np.savez(path, vectors=np.zeros((0, 2)), index=np.array([], str), text_hash=np.zeros(0))
+        np.savez(path, vectors=np.zeros((0, 2)), index=np.array([], str), text_hash=np.zeros(0, np.uint64))
     elif kind == "one dimension":
-        np.savez(path, vectors=np.zeros(1), index=np.array(["a"]), text_hash=np.zeros(1))
+        np.savez(path, vectors=np.zeros(1), index=np.array(["a"]), text_hash=np.zeros(1, np.uint64))
     elif kind == "integers":
-        np.savez(path, vectors=np.zeros((1, 2), int), index=np.array(["a"]), text_hash=np.zeros(1))
+        np.savez(path, vectors=np.zeros((1, 2), int), index=np.array(["a"]), text_hash=np.zeros(1, np.uint64))
+    elif kind == "hashes in columns":
+        np.savez(path, vectors=np.zeros((1, 2)), index=np.array(["a"]), text_hash=np.zeros((1, 1), np.uint64))
+    elif kind == "hashes as text":
+        np.savez(path, vectors=np.zeros((1, 2)), index=np.array(["a"]), text_hash=np.array(["1"]))
+    elif kind == "beyond float32":
+        np.savez(path, vectors=np.full((1, 2), 1e300), index=np.array(["a"]), text_hash=np.zeros(1, np.uint64))
     elif kind == "not finite":
-        np.savez(path, vectors=np.full((1, 2), np.nan), index=np.array(["a"]), text_hash=np.zeros(1))
+        np.savez(path, vectors=np.full((1, 2), np.nan), index=np.array(["a"]), text_hash=np.zeros(1, np.uint64))
 
 
 @pytest.mark.parametrize("kind", ["missing", "text", "other arrays", "pickle", "sizes", "fewer hashes", "no vectors",
-                                  "one dimension", "integers", "not finite"])  # fmt: skip
+                                  "one dimension", "integers", "not finite", "hashes in columns", "hashes as text",
+                                  "beyond float32"])  # fmt: skip
 def test_a_damaged_file_is_one_line_that_names_it(tmp_path, kind):
     damaged(tmp_path / "v.npz", kind)
     with toy.refused("v.npz"):

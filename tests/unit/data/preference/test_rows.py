@@ -62,7 +62,11 @@ def test_a_single_file_is_split_by_text(tmp_path):
         ({"chosen": "x", "rejected": "y", "weight": -1}, "-1"),
         ({"text_a": "x", "text_b": "y", "preference": "c"}, "'c'"),
         ({"text": "x", "score": "nan"}, "'nan'"),
+        ({"text": "x", "score": 1e200}, "1e+200"),
+        ({"chosen": "x", "rejected": "y", "margin": -1e16}, "margin"),
         ({"question": "x"}, "chosen"),
+        ({"chosen": "x\ud800", "rejected": "y"}, "'chosen'"),
+        ({"chosen": "x", "rejected": "y", "prompt": "\udfff"}, "surrogate"),
     ],
 )
 def test_a_bad_row_is_named_by_its_line(tmp_path, record, named):
