@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SPARE = 64  # tokens added when a cache grows, so that it does not grow with every token
+SPARE = 64  # tokens added at least when a cache grows, so that it does not grow with every token
 
 
 class Cache:
@@ -30,12 +30,13 @@ class Cache:
         prompted: how many of them are vectors of a prompt, at the start of every row.
         lengths: (B,) tokens in each row, or None if all rows are equally long.
         style: the state of a style adapter.
+        spare: tokens added at least when it grows.
         rows: if not 0, :meth:`take` repeats a row until there are this many, so that shapes stay as they are.
     """
 
     def __init__(self, layers: int, shape: tuple[int, int, int, int], like: Tensor, window: int | None = None):
         batch, heads, self.capacity, width = shape
-        self.window, self.rows = window, 0
+        self.window, self.rows, self.spare = window, 0, SPARE
         self.keys = [like.new_empty(batch, heads, 0, width) for _ in range(layers)]
         self.values = [like.new_empty(batch, heads, 0, width) for _ in range(layers)]
         self.reset()
@@ -118,7 +119,7 @@ class Cache:
         if end <= tensor.size(2):
             return tensor
         batch, heads, _, width = tensor.shape
-        size = end + max(SPARE, end // 4)
+        size = end + max(self.spare, end // 4)
         size = min(size, self.capacity) if end <= self.capacity else size
         # Zeros, since values after a short row are multiplied by a weight of 0, and 0 times NaN would be NaN.
         roomy = tensor.new_zeros(batch, heads, size, width)

@@ -131,7 +131,7 @@ class Constraints:
             masked[rows, columns] = -torch.inf
         for row, tokens in enumerate(texts if self.forced else ()):
             self._force(masked[row], logits[row], tokens)
-        stuck = masked.isneginf().all(-1)  # (B,)
+        stuck = masked.amax(-1).isneginf()  # (B,)
         masked[:, self.end] = torch.where(stuck, logits[:, self.end], masked[:, self.end])
         return masked
 

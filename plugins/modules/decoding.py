@@ -21,14 +21,17 @@ from torch import Tensor
 from .cache import Cache
 from .decoder import Decoder
 from .direct import DirectGraph
-from .placement import Placement
 from .style_adapter import StyleAdapter
 
 logger = logging.getLogger(__name__)
 
 MOST_ROWS = 8  # with more rows, the model's own products are as fast
+MOST_SPARE = 256  # tokens for which a cache has room at once
 REPAID = 3000  # steps after which compiling, of about ten seconds, has saved more time than it took
-OPTIONS = {"cpp.enable_floating_point_contract_flag": "fast"}  # fused multiply-add
+OPTIONS = {
+    "cpp.enable_floating_point_contract_flag": "fast",  # fused multiply-add
+    "size_asserts": False,  # of all weights in each step
+}
 CHANGED = ("sum", "count")  # names of the state of a style adapter that a step changes
 
 
@@ -45,23 +48,25 @@ class Stepper:
         self.steps = 0  # for which caches were prepared
         self.failed = False
         self._graph = DirectGraph(run_layers, OPTIONS, dynamic=(1, 3))  # S of the bias
-        self._last: tuple = (None, 0)  # the inputs of the last step, see continues
-        self._checked = 0  # consecutive steps with such inputs
+        self._last: tuple = (None, ())  # the inputs of the last step, see continues
 
     def prepare(self, cache: Cache, rows: int, steps: int, compiled: bool | None = None) -> None:
         """Decide whether the steps that follow a cache are compiled.
 
         Args:
-            cache: that will have ``rows`` rows; :attr:`.Cache.rows` is set if they are compiled.
+            cache: that will have ``rows`` rows; :attr:`.Cache.rows` and :attr:`.Cache.spare` are set if they are
+                compiled.
             rows: B.
             steps: how many will be taken at most.
             compiled: True and False decide; None compiles when the steps so far and these repay it.
         """
         self._graph.forget()  # the cache of an earlier text
-        self._last = (None, 0)
+        self._last = (None, ())
         self.steps += steps
         wanted = self.steps >= REPAID if compiled is None else compiled
         cache.rows = rows if wanted and not self.failed and self.compiles(cache, rows) else 0
+        if cache.rows:  # a cache that grows is copied, and has other sizes
+            cache.spare = max(cache.spare, min(steps + 1, MOST_SPARE))
 
     def compiles(self, cache: Cache, rows: int) -> bool:
         """Return whether steps of this model and this number of rows can be compiled."""
@@ -92,43 +97,39 @@ class Stepper:
     def step(self, tokens: Tensor, cache: Cache, styles: Tensor | None = None) -> Tensor:
         """Return the logits (B, V) after tokens (B, 1), by the compiled graph."""
         decoder, end = self.model.decoder, cache.length + 1
-        transformer: Decoder = decoder.transformer
+        scheme, window = decoder.transformer.positions, decoder.transformer.window
         cache.reserve(2)  # S below the room, or the graph would be specialized
-        where = slice(cache.length, end) if cache.lengths is None else cache.places(1)
-        x = transformer.embed(tokens, where, end)  # (B, 1, C)
-        placement = Placement(transformer.positions, where, end, x.device, True, window=transformer.window)
-        bias = placement.bias()  # (1 or B, 1 or H, 1, S)
-        assert bias is not None, "it is explicit"
-        bias = bias.expand(len(x), -1, -1, -1).clone(memory_format=torch.contiguous_format)
-        if isinstance(where, slice):
-            places = torch.full((len(x),), cache.length, device=x.device)  # (B,)
+        if cache.lengths is None:
+            where, places = slice(cache.length, end), torch.full((len(tokens),), cache.length, device=tokens.device)
         else:
+            where = cache.places(1)  # (B, 1)
             places = where[:, 0]
-        style = {name: torch.as_tensor(value) for name, value in cache.style.items()}
-        varying = [x, bias, placement.key_angles, places, styles, *style.values()]
-        if self.continues(cache, styles):
-            logits, *changed = self._graph.again(varying)
-        else:
-            self.mark(bias, cache)
-            # A slice has other strides than the result of a step, and would be compiled for itself.
-            varying[5:] = [value.clone(memory_format=torch.contiguous_format) for value in style.values()]
-            logits, *changed = self._graph((decoder, cache.keys, cache.values, tuple(style)), varying)
+        bias = scheme.bias(where, end, tokens.device, True, window).expand(len(tokens), -1, -1, -1)  # (B, 1 or H, 1, S)
+        angles = scheme.angles(where, end, tokens.device)
+        style = [torch.as_tensor(value) for value in cache.style.values()]
+        varying = [tokens, bias, angles, places, styles, *style]
+        if self.continues(cache, styles, style):
+            logits, *changed = self._graph.again([each if each is None else each.contiguous() for each in varying])
+        else:  # equal strides, on which guards depend, also of dimensions of size 1
+            varying = [each if each is None else each.clone(memory_format=torch.contiguous_format) for each in varying]
+            self.mark(varying[1], cache)
+            scheme.embed(
+                decoder.transformer.look_up(tokens), where, cache.capacity
+            )  # computes the table, if it has one
+            constants = decoder, cache.keys, cache.values, cache.capacity, tuple(cache.style)
+            logits, *changed = self._graph(constants, varying)
         cache.style.update(zip(CHANGED, changed, strict=False))  # none, or both
         cache.advance(1)
         return logits
 
-    def continues(self, cache: Cache, styles: Tensor | None) -> bool:
-        """Return whether the guards of the graph passed for inputs that differ from these in S and in numbers only.
+    def continues(self, cache: Cache, styles: Tensor | None, style: Sequence[Tensor]) -> bool:
+        """Return whether the last step had the same tensors of the cache, and other inputs of the same kind.
 
-        They are not needed then. They are in the first two steps of a cache. With a style adapter, they are in the
-        first two steps after each prompt, since the state of a style comes from the model in the first of them, and
-        from the graph later.
+        They then differ in S and in numbers only, and the guards of the graph are not needed.
         """
-        before, self._last = self._last, (cache.keys[0], cache.length, cache.lengths is None, styles is None)
-        next_ = before[1] + 1 == cache.length or not cache.style
-        same = before[0] is self._last[0] and next_ and before[2:] == self._last[2:]
-        self._checked = self._checked + 1 if same else 0
-        return self._checked > 1
+        (keys, kind), now = self._last, (cache.lengths is None, styles is None, [each.shape for each in style])
+        self._last = cache.keys[0], now
+        return keys is cache.keys[0] and kind == now
 
     def mark(self, bias: Tensor, cache: Cache) -> None:
         """Mark lengths as dynamic. Loops are parallel or not by the size that inductor expects, a full cache."""
@@ -185,27 +186,29 @@ class StepState:
 
 def run_layers(
     constants: tuple,
-    x: Tensor,
+    tokens: Tensor,
     bias: Tensor,
     angles: Tensor | None,
     places: Tensor,
     styles: Tensor | None,
     *style: Tensor,
 ) -> list[Tensor]:
-    """Return the logits (B, V) of embedded tokens (B, 1, C) and the :data:`CHANGED` state of the style, if any.
+    """Return the logits (B, V) after tokens (B, 1) and the :data:`CHANGED` state of the style, if any.
 
     The cache gets the tokens.
 
     Args:
-        constants: the decoder, see :class:`Stepper`; keys and values, see :class:`StepState`; names of ``style``.
+        constants: the decoder, see :class:`Stepper`; keys and values, see :class:`StepState`; the capacity of the
+            cache; names of ``style``.
         styles: (B, K) style weights, or None.
         bias, angles, places, style: see :class:`StepState`.
     """
-    decoder, keys, values, names = constants
+    decoder, keys, values, capacity, names = constants
     transformer: Any = decoder.transformer
     adapter: Any = getattr(decoder, "style", None)
     state = StepState(transformer.positions, angles, bias, places, keys, values, dict(zip(names, style, strict=True)))
     after_layer = None if adapter is None else adapter.begin(styles, None, state)
+    x = transformer.embed(tokens, places[:, None], capacity)  # (B, 1, C)
     for layer, block in enumerate(transformer.h):
         x = block(x, state, layer, state)
         if after_layer is not None:

@@ -98,7 +98,7 @@ def draw_texts(
 def choose(logits: Tensor, search: Search, numbers: Sequence[random.Random]) -> list[int]:
     """Return the next token of each row of logits (R, V)."""
     if search.temperature == 0:
-        return logits.argmax(-1).tolist()
+        return logits.max(-1).indices.tolist()  # faster than argmax
     logits = sampling.keep_likeliest(sampling.divided(logits, search.temperature), search.top_k, search.top_p)
     uniform = torch.tensor([each.random() for each in numbers], dtype=torch.float64, device=logits.device)
     return sampling.pick(logits, uniform).tolist()

@@ -8,6 +8,8 @@ from .norm import at_least_float32
 
 MOST_ROWS = 16  # with more rows, F.linear is as fast
 LEAST_WEIGHTS = 1 << 16  # per core; with fewer, splitting costs more than it saves
+STREAMS = 4  # places of a large weight that are read at once, so that a core waits less for memory
+LARGE = 1 << 20  # weights; smaller ones are more often in a cache, and more loops take longer to compile
 
 
 class Linear(nn.Linear):
@@ -67,7 +69,9 @@ def sums_of_products(x: Tensor, weight: Tensor, bias: Tensor | None = None, scal
     dtype = at_least_float32(x.dtype)
     rows = x.reshape(-1, x.size(-1)).to(dtype)  # (N, C)
     rows = rows.as_strided(rows.size(), rows.stride())  # stored, else computed again for each row of the weight
-    y = torch.stack([(weight.to(dtype) * row).sum(-1) for row in rows.unbind()])  # (N, V)
+    streams = STREAMS if len(rows) == 1 and weight.numel() >= LARGE else 1
+    parts = weight.split(len(weight) // streams)
+    y = torch.cat([torch.stack([(part.to(dtype) * row).sum(-1) for row in rows.unbind()]) for part in parts], dim=-1)
     y = y if scale is None else y * scale
     y = y if bias is None else y + bias
     return y.to(x.dtype).view(*x.shape[:-1], -1)

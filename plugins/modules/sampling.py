@@ -67,7 +67,22 @@ def draw(
     if temperature == 0:
         return logits.argmax(-1, keepdim=True)
     logits = keep_likeliest(divided(logits, temperature), top_k, top_p)
-    return torch.multinomial(logits.softmax(-1), 1, generator=generator)
+    return draw_one(logits.softmax(-1), generator)
+
+
+def draw_one(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return the token (B, 1) that ``torch.multinomial`` draws from probabilities (B, V), with fewer operations.
+
+    The first of several exponential arrivals at rates p has the probability p.
+
+    Raises:
+        ValueError: a probability is NaN.
+    """
+    arrivals = torch.empty_like(probabilities).exponential_(1, generator=generator)
+    rate, token = (probabilities / arrivals).max(-1, keepdim=True)
+    if rate.sum().isnan():
+        raise ValueError("probabilities are NaN: the model's logits are not finite")
+    return token
 
 
 def pick(logits: Tensor, uniform: Tensor) -> Tensor:

@@ -81,11 +81,28 @@ def test_compiled_steps_infer_styles_or_take_them(traced, inference, given):
     check(LM(inference=inference), **({"styles": torch.tensor([[0.7, 0.3, 0], [0, 0, 0]])} if given else {}))
 
 
-@pytest.mark.parametrize("positions, inference", [("learned", None), ("alibi", None), ("learned", "running_mean")])
+@pytest.mark.parametrize("positions, inference", [
+    ("learned", None), ("alibi", None), ("rotary", None), ("sinusoidal", "running_mean"),
+])  # fmt: skip
 def test_a_graph_serves_texts_of_all_lengths(traced, positions, inference):
     torch._dynamo.utils.counters.clear()
     check(LM(positions, inference), 1e-4, lengths=(2,), steps=BLOCK - 2)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
+@torch.inference_mode()
+def test_a_prompt_in_the_memory_of_a_cache_needs_no_guards(traced, monkeypatch):
+    model, calls = LM(inference="running_mean"), []
+    guarded = direct.DirectGraph.__call__
+    monkeypatch.setattr(direct.DirectGraph, "__call__", lambda *given: calls.append(1) or guarded(*given))
+    stepper, cache, own = Stepper(model), model.new_cache(2), model.new_cache(2)
+    stepper.prepare(cache, 2, 12, True)
+    for length in (3, 5, 2):
+        cache.reset(), own.reset()
+        for tokens in torch.randint(WORDS, (2, length + 2)).split([length, 1, 1], dim=1):
+            expected = model.output_layer(model.extract_features(tokens, cache=own)[0][:, -1])
+            torch.testing.assert_close(stepper.next_logits(tokens, cache), expected, atol=1e-5, rtol=1e-5)
+    assert len(calls) == 1
 
 
 def test_int8_weights_are_used_by_both_kinds_of_steps(traced):

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from plugins.modules.linear import LEAST_WEIGHTS, MOST_ROWS, Linear
+from plugins.modules.linear import LARGE, LEAST_WEIGHTS, MOST_ROWS, Linear, sums_of_products
 
 
 @pytest.fixture
@@ -63,3 +63,9 @@ def test_no_core_gets_so_few_weights_that_it_does_not_pay(monkeypatch, cores, pa
     with torch.inference_mode():
         Linear(512, 4 * LEAST_WEIGHTS // 512)(torch.randn(1, 512))
     assert sizes == [parts]
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_sums_of_products_are_the_product(rows):
+    x, weight, bias = torch.randn(rows, 64), torch.randn(LARGE // 64 + 3, 64), torch.randn(LARGE // 64 + 3)
+    torch.testing.assert_close(sums_of_products(x, weight, bias), F.linear(x, weight, bias), atol=1e-4, rtol=0)

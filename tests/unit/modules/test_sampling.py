@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from plugins.modules.sampling import divided, draw, generate, keep_likeliest, pick
+from plugins.modules.sampling import divided, draw, draw_one, generate, keep_likeliest, pick
 
 LOGITS = torch.tensor([[0.5, 0.1, 0.3, 0.1]]).log()
 
@@ -76,6 +76,18 @@ def test_the_nucleus_is_that_of_the_tempered_distribution(temperature, drawable)
     generator = torch.Generator().manual_seed(0)
     drawn = draw(LOGITS.expand(500, -1), temperature, top_p=0.76, generator=generator)
     assert set(drawn.flatten().tolist()) == drawable
+
+
+def test_a_draw_is_that_of_multinomial():
+    probabilities = torch.randn(50, 3, 65).softmax(-1)
+    ours, theirs = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
+    for each in probabilities:
+        assert torch.equal(draw_one(each, ours), torch.multinomial(each, 1, generator=theirs))
+
+
+def test_nothing_is_drawn_from_logits_that_are_not_finite():
+    with pytest.raises(ValueError, match="NaN"):
+        draw(torch.tensor([[0.0, 1.0], [0.0, torch.nan]]))
 
 
 def test_division_by_a_temperature_keeps_differences_over_it():
