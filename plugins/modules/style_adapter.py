@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .cache import Cache
+from .linear import product_of_few_rows
 
 INFERENCES = ("running_mean", "token", "ema", "prefix", "given", "constant")
 
@@ -141,7 +142,7 @@ class StyleAdapter(nn.Module):
         past = 0 if cache is None else cache.length - cache.prompted
         # The mean of projections equals the projection of the mean, and sums R numbers instead of C.
         assert self.summary is not None and self.classifier is not None, "the style is inferred"
-        logits = self.classifier(self.summarize(self.summary(h), cache))
+        logits = self.classifier(self.summarize(apply(self.summary, h), cache))
         if not self.prefix:
             return logits, logits.softmax(-1).to(h.dtype)
         last = self.prefix - 1 - past  # index in this chunk of the last token of the prefix
@@ -193,12 +194,17 @@ class StyleClassifier(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Map (B, T, R) to (B, T, K)."""
         z = self.norm(z.to(self.norm.weight.dtype))
-        return self.out(F.relu(self.hidden(z))).float()
+        return apply(self.out, F.relu(apply(self.hidden, z))).float()
 
 
 def one_step(x: Tensor) -> bool:
     """Return whether (B, T, C) is a step of generation, in which all layers share one product to save calls."""
     return x.size(1) == 1 and not torch.is_grad_enabled()
+
+
+def apply(layer: nn.Linear, x: Tensor) -> Tensor:
+    """Apply a linear layer to (B, T, in_features); in a compiled step as sums, which are fused with other loops."""
+    return product_of_few_rows(x, layer.weight, layer.bias) if one_step(x) else layer(x)
 
 
 class StylePass:
@@ -219,7 +225,7 @@ class StylePass:
             weights = self.style_weights(x)  # (B, T or 1, K)
             table = self.adapter.table(self.cache).to(x.dtype)
             if one_step(x):
-                halves = (weights @ table).split(x.size(2), dim=-1)  # 2N of (B, 1, C)
+                halves = product_of_few_rows(weights, table.mT).split(x.size(2), dim=-1)  # 2N of (B, 1, C)
                 pairs = zip(halves[::2], halves[1::2], strict=True)
                 self.modulations = dict(zip(self.adapter.layers, pairs, strict=True))  # {layer: (gain, shift)}
             else:
