@@ -11,6 +11,7 @@ from collections.abc import Callable
 from plugins.errors import report_in_one_line
 
 from . import (
+    allocator,
     best_checkpoint,
     command_line,
     console,
@@ -59,6 +60,7 @@ def install(
     preflight.install()
     precision.install()
     trainer.install()
+    allocator.install()
     best_checkpoint.install()
     optimizers.install()
     distributed.install()

@@ -14,7 +14,7 @@ from omegaconf import open_dict
 
 from plugins.errors import UserError
 
-from . import optimizers, precision, preflight, sharding
+from . import allocator, optimizers, precision, preflight, sharding
 from .patching import repaired, wrap
 
 
@@ -44,6 +44,8 @@ def checked_trainer(
     sharding.prepare(cfg)
     check_checkpoint_is_shared(cfg.checkpoint)
     precision.set_matmul_precision(cfg)
+    if cfg.common.cpu or not torch.cuda.is_available():
+        allocator.keep_freed_memory()
     with open_dict(cfg):
         cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
         if getattr(cfg.optimizer, "_name", None) in optimizers.GROUPED:

@@ -70,7 +70,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         chunks = [slice(start, start + size) for start in range(0, max(1, len(x)), size)]
         needed = ctx.needs_input_grad[:4]
         with torch.autocast(x.device.type, enabled=False), rounded_products(x.device, types):
-            table = WordTable(weight, bias, scale, normalize, types, keep=types[1] != weight.dtype and len(chunks) > 1)
+            keep = types[1] != weight.dtype and len(chunks) > 1
+            table = WordTable(weight, bias, scale, normalize, types, keep, predictions=min(size, len(x)))
             gradients = Gradients(table, x, needed) if any(needed) else None
             loss = torch.zeros((), dtype=table.full, device=x.device)
             for rows in chunks:

@@ -14,7 +14,8 @@ from .norm import inverse_norm
 from .products import add_product, product, reuse
 
 ALIGNMENT = 64  # words; products of other widths take kernels that are several times slower on a GPU
-BLOCK = 1024  # words; the logits of a block and its rows of the table stay in the CPU's cache between steps
+LEAST_WORDS, MOST_WORDS = 1024, 4096  # of a block; its rows of the table and their gradient stay in the CPU's cache
+LOGITS = 1 << 21  # of a block; with fewer, calls of functions take a large part of the time
 FLOAT16_GAIN = 1024.0  # float16 cannot represent the probability of a rare word
 
 
@@ -28,6 +29,7 @@ class WordTable:
         normalize: divide the products by the norms of the rows.
         types: returned by :func:`.products.types_of`.
         keep: keep the rows as factors of products; otherwise they are converted for each use.
+        predictions: n; with few, a block has more words.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class WordTable:
         normalize: bool,
         types: tuple[torch.dtype, torch.dtype, torch.dtype],
         keep: bool,
+        predictions: int,
     ):
         self.weight, self.bias, self.scale, self.normalize = weight, bias, scale, normalize
         self.rounded, self.factor, self.full = types
@@ -45,7 +48,7 @@ class WordTable:
         self.padding = -len(weight) % ALIGNMENT if self.whole else 0
         self.keep = keep or self.padding > 0
         words = len(weight) + self.padding
-        size = max(1, words) if self.whole else BLOCK
+        size = max(1, words) if self.whole else words_of_block(predictions)
         self.blocks = [slice(start, min(start + size, words)) for start in range(0, words, size)]
         if self.bias is not None and self.padding:
             self.bias = F.pad(self.bias, (0, self.padding), value=-torch.inf)
@@ -145,6 +148,11 @@ class Gradients:
             self.scale += (summed * x).sum()
         if self.features is not None:
             self.features[rows] = summed if table.scale is None else summed.mul_(table.scale)
+
+
+def words_of_block(predictions: int) -> int:
+    """Return W for chunks of n predictions on a CPU."""
+    return min(MOST_WORDS, max(LEAST_WORDS, LOGITS // max(1, predictions)))
 
 
 def in_one_block(device: torch.device) -> bool:

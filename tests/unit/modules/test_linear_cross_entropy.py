@@ -22,7 +22,7 @@ def block(request, monkeypatch):
         for part in (module, word_table):
             monkeypatch.setattr(part, "in_one_block", lambda device: True)
     else:
-        monkeypatch.setattr(word_table, "BLOCK", request.param)
+        monkeypatch.setattr(word_table, "words_of_block", lambda _: request.param)
 
 
 @pytest.fixture(params=[4, 4096], ids=["chunks of 4", "1 chunk"])
@@ -144,7 +144,7 @@ def peak(x, weight, **options):
 def test_peak_memory_does_not_grow_with_the_number_of_predictions(monkeypatch, predictions, normalize):
     """At most 6 n V bytes for the logits of a chunk, and 4 V C for what the table needs."""
     n, words, width = 64, 5000, 16
-    monkeypatch.setattr(word_table, "BLOCK", words)
+    monkeypatch.setattr(word_table, "words_of_block", lambda _: words)
     monkeypatch.setattr(module, "NUMBERS", n * words)
     x = torch.randn(predictions, width, requires_grad=True)
     weight = torch.randn(words, width, requires_grad=True)
@@ -159,7 +159,7 @@ def test_the_peak_is_below_a_gigabyte_at_gpt2s_vocabulary():
 
 
 def test_without_gradients_only_one_block_is_in_memory(monkeypatch):
-    monkeypatch.setattr(word_table, "BLOCK", 640)
+    monkeypatch.setattr(word_table, "words_of_block", lambda _: 640)
     x, weight = torch.randn(60, 16, requires_grad=True), torch.randn(6400, 16, requires_grad=True)
     with torch.no_grad():
         assert peak(x, weight) < 3 * 4 * 60 * 640  # of ten blocks
@@ -219,7 +219,7 @@ def test_the_loss_of_a_target_of_vanishing_probability_is_its_logit_distance():
 
 
 def test_excluded_words_do_not_contribute_to_the_loss_even_if_they_fill_a_block(monkeypatch):
-    monkeypatch.setattr(word_table, "BLOCK", 2)
+    monkeypatch.setattr(word_table, "words_of_block", lambda _: 2)
     x, weight = torch.ones(1, 1, requires_grad=True), torch.zeros(5, 1, requires_grad=True)
     bias = torch.tensor([0.0, 0.0, -math.inf, -math.inf, -math.inf])
     loss = linear_cross_entropy(x, weight, torch.tensor([0]), bias)

@@ -14,7 +14,7 @@ def make(words=6, types=FLOAT32, bias=False, scale=False, normalize=False, keep=
     torch.manual_seed(0)
     weight = torch.randn(words, 4)
     given = torch.randn(words) if bias else None, torch.tensor([1.5]) if scale else None
-    return WordTable(weight, *given, normalize, types, keep)
+    return WordTable(weight, *given, normalize, types, keep, predictions=1)
 
 
 def logits_of(table, x):
@@ -31,7 +31,7 @@ def by_torch(table, x, weight, scale, bias):
 
 @pytest.mark.parametrize("words, blocks", [(4, [(0, 4)]), (5, [(0, 4), (4, 5)]), (8, [(0, 4), (4, 8)])])
 def test_a_table_is_cut_into_blocks_on_a_cpu(monkeypatch, words, blocks):
-    monkeypatch.setattr(word_table, "BLOCK", 4)
+    monkeypatch.setattr(word_table, "words_of_block", lambda _: 4)
     assert [(block.start, block.stop) for block in make(words).blocks] == blocks
 
 
@@ -58,7 +58,7 @@ def test_only_devices_without_large_caches_compute_all_words_at_once():
     {"scale": True, "normalize": True, "keep": True},
 ])  # fmt: skip
 def test_gradients_summed_over_chunks_are_those_of_autograd(monkeypatch, options, block, one):
-    monkeypatch.setattr(word_table, "BLOCK", block)
+    monkeypatch.setattr(word_table, "words_of_block", lambda _: block)
     monkeypatch.setattr(word_table, "in_one_block", lambda device: one)
     table = make(**options)
     x, by_logits = torch.randn(5, 4), torch.randn(5, 6)
@@ -104,9 +104,14 @@ def test_factors_of_float16_do_not_overflow_with_short_rows():
 
 @pytest.mark.parametrize("n, chunks, own", [(3, 1, True), (4, 1, True), (5, 1, False), (3, 2, False)])
 def test_logits_use_the_memory_of_the_tables_gradient_where_it_is_free(monkeypatch, n, chunks, own):
-    monkeypatch.setattr(word_table, "BLOCK", 4)
+    monkeypatch.setattr(word_table, "words_of_block", lambda _: 4)
     found = Gradients(make(), torch.ones(n, 4), [True] * 4)
     room = found.room(n, chunks)
     assert [tuple(part.shape) for part in room] == [(n, 4), (n, 2)]
     start, size = found.weight.data_ptr(), found.weight.numel() * 4
     assert all((start <= part.data_ptr() < start + size) == own for part in room)
+
+
+@pytest.mark.parametrize("predictions, words", [(0, 4096), (1, 4096), (614, 3415), (2048, 1024), (4096, 1024)])
+def test_blocks_have_more_words_with_fewer_predictions_within_limits(predictions, words):
+    assert word_table.words_of_block(predictions) == words
