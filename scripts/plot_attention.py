@@ -42,7 +42,7 @@ def main() -> None:
     from plugins.files import write_json
 
     report_in_one_line()
-    lm, text = reading.opened(args)
+    lm, text = reading.opened(args, predicts=False)
     tokens, attention = attention_of(lm, text)
     if args.layer is None:
         read = "".join(map(attention_plots.visible, tokens))

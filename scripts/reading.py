@@ -28,8 +28,12 @@ def check(args: argparse.Namespace) -> None:
     command.check_outputs([args.json], figures=[args.output])
 
 
-def opened(args: argparse.Namespace) -> tuple[Any, str]:
-    """Return the model, on its device, and the text.
+def opened(args: argparse.Namespace, predicts: bool = True) -> tuple[Any, str]:
+    """Return the language model, on its device, and the text.
+
+    Args:
+        args: the arguments.
+        predicts: the predictions of the model are needed, not only its attention.
 
     Raises:
         UserError: one of them cannot be read, or an output is an input.
@@ -38,11 +42,12 @@ def opened(args: argparse.Namespace) -> tuple[Any, str]:
     from plugins import user_dir
     from plugins.files import check_not_read, read_text
     from plugins.hub.devices import move
+    from plugins.hub.embedder import language_model
 
     path = command.file_named(args.text)
     user_dir.load(args.user_dir)
     check_not_read([args.output, args.json], [args.checkpoint, path])
     text = args.text if path is None else read_text(path)
-    lm = plugins.hub.load(args.checkpoint)
+    lm = language_model(plugins.hub.load(args.checkpoint), args.checkpoint, predicts)
     move(lm.model, args.device)
     return lm, text

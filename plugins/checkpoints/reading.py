@@ -13,6 +13,7 @@ import os
 import pickle
 import re
 import stat
+import warnings
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -159,14 +160,16 @@ def unpickled(path: str, mode: int, mapped: bool) -> Any:
             raise IsADirectoryError(0, "a folder, not a file")
         raise UserError(f"{path}: not a regular file")
     check_archive(path)
-    if not mapped:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    try:
-        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except RuntimeError as error:
-        if "mmap" not in str(error):  # the format before torch 1.6 cannot be mapped
-            raise
-        return torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about formats and types that are refused here or by the schema
+        if not mapped:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        except RuntimeError as error:
+            if "mmap" not in str(error):  # the format before torch 1.6 cannot be mapped
+                raise
+            return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def check_archive(path: str) -> None:
@@ -223,5 +226,7 @@ def named_errors(path: str | os.PathLike, what: str = "a checkpoint") -> Iterato
             ) from error
         if isinstance(error, (pickle.UnpicklingError, EOFError, OSError, zipfile.BadZipFile)):
             raise UserError(f"{path}: truncated, or not {what}; get the file again") from error
+        if "weights_only" in str(error):  # torch recommends to switch it off, which would execute code
+            raise UserError(f"{path}: not {what}, or one in a format (TorchScript, tar) that is not read") from error
         detail = shortened(f"{type(error).__name__}: {error}")
         raise UserError(f"{path}: truncated, or not {what} that can be read ({detail}); get the file again") from error

@@ -24,7 +24,8 @@ OPTIONAL: dict[str, Any] = {
 }
 SECTIONS = ("model", "task", "criterion", "bpe", "tokenizer", "optimizer", "lr_scheduler", "common_eval", "checkpoint")
 INTEGER_BUFFERS = (
-    "peft.base", ".version", "attn.bias", "masked_bias", "num_batches_tracked", "position_ids", "_float_tensor",
+    "peft.base", ".version", "attn.bias", "masked_bias", "num_batches_tracked", "position_ids", "token_type_ids",
+    "_float_tensor",
 )  # fmt: skip
 
 
@@ -90,7 +91,7 @@ def check_tensors(tensors: Mapping, path: str | os.PathLike) -> Mapping:
             raise UserError(f"{path}: a weight has the name {shown(name)}, which is not a text")
         if not torch.is_tensor(tensor):
             raise UserError(f"{path}: weight {shortened(name)} is a {type(tensor).__name__}, not a tensor")
-        if tensor.layout != torch.strided or tensor.device.type != "cpu":
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_nested:
             raise UserError(f"{path}: weight {shortened(name)} is not a dense tensor")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise UserError(f"{path}: weight {shortened(name)} claims {tensor.numel():,} values, more than are stored")

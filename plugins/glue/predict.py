@@ -87,7 +87,7 @@ def spec_of(model: Any) -> GlueSpec:
     Raises:
         UserError: the model has no classification head of the task ``glue``.
     """
-    own = getattr(model.task, "spec", None)
+    own = getattr(getattr(model, "task", None), "spec", None)
     if own is None:
         raise UserError("the checkpoint was not fine-tuned by --task glue: it has no classification head")
     return own

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from plugins.checkpoints import build_model, new_model
@@ -216,8 +215,7 @@ def config_of(model: CausalLanguageModel) -> dict[str, Any]:
         UserError: GPT-2 does not support an option of the model.
     """
     cfg, dictionary = model.cfg, model.decoder.dictionary
-    if OmegaConf.select(cfg, "peft") not in (None, "none"):
-        raise UserError(f"this model is tuned by --peft {cfg.peft}; merge it first: scripts/merge_peft.py")
+    files.check_untuned(cfg)
     if any(isinstance(module, Int8Linear) for module in model.modules()):
         raise UserError("the weights of this model were converted to int8, which is for generation; load it again")
     for name, value in SAME.items():

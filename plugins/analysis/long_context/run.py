@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from plugins.analysis.attention.capture import prompt_of
 from plugins.analysis.language_model import LanguageModel
 from plugins.data import dictionaries
 from plugins.data.text.records import check_plain
@@ -58,6 +59,8 @@ def run(
     for given in checkpoints:
         name, path = name_and_path(given)
         lm = load(path)
+        if prompt_of(lm.model) is not None:
+            raise UserError(f"{path}: has a tuned prompt in front of the text, which the lengths do not count")
         if first is None:
             first = (path, lm)
             about["dictionary_sha256"] = dictionaries.fingerprint(lm.dictionary)

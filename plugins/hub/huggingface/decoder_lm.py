@@ -10,7 +10,7 @@ from plugins.modules.published_style import PublishedStyle
 
 from . import remote_code, tokenizers_out
 from .contents import Contents
-from .files import GENERATION_CONFIG
+from .files import GENERATION_CONFIG, check_untuned
 from .masked_lm import scaling
 
 SHELL = "modeling_decoder_lm"
@@ -26,8 +26,7 @@ def contents(lm: Any) -> Contents:
         UserError: the model is tuned by ``--peft``, or has an activation that the code does not have.
     """
     cfg, dictionary = lm.model.cfg, lm.dictionary
-    if getattr(cfg, "peft", None) not in (None, "none"):
-        raise UserError(f"this model is tuned by --peft {cfg.peft}; merge it first: scripts/merge_peft.py")
+    check_untuned(cfg)
     if str(cfg.activation_fn) not in ACTIVATIONS:
         raise UserError(f"activation {cfg.activation_fn} cannot be exported; {', '.join(ACTIVATIONS)} can")
     characters = isinstance(dictionary, CharDictionary)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from plugins import checkpoints
 from plugins.atomic import rename_new, temporary_folder
+from plugins.checkpoints import schema
 from plugins.errors import UserError, shortened
 from plugins.files import read_json
 
@@ -87,6 +88,22 @@ def check_fixed(config: Mapping, fixed: Mapping[str, Any], path: Path, model: st
             raise UserError(f"{path}: {name} {shown(config[name])} is not supported by {model}, only {shown(value)}")
 
 
+def check_untuned(options: Any) -> None:
+    """Raise an error for a model that ``--peft`` tuned.
+
+    Args:
+        options: the options of the model.
+
+    Raises:
+        UserError: it is tuned.
+    """
+    method = getattr(options, "peft", None)
+    if method not in (None, "none"):
+        prompt = "a prompt cannot be merged; the adapter alone is written by scripts/merge_peft.py --export"
+        remedy = prompt if str(method) == "prompt" else "merge it first: scripts/merge_peft.py"
+        raise UserError(f"this model is tuned by --peft {method}; {remedy}")
+
+
 def shown(value: Any) -> str:
     """Format a value from a file for an error message."""
     text = value if isinstance(value, str) else json.dumps(value)
@@ -120,27 +137,33 @@ def read_weights(folder: Path) -> dict[str, tuple[Tensor, Path]]:
     """Return {name: (tensor, its file)} of a folder, mapped from the files rather than read.
 
     Raises:
-        UserError: a file is missing or damaged, or contains more than tensors.
+        UserError: a file is missing or damaged, or contains more than finite tensors.
     """
-    return {name: (tensor, file) for file in weight_files(folder) for name, tensor in read_tensors(file).items()}
+    found = {}
+    for file in weight_files(folder):
+        tensors = read_tensors(file)
+        schema.check_finite(tensors, file)
+        found |= {name: (tensor, file) for name, tensor in tensors.items()}
+    return found
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Return {name: tensor} of a file.
 
     Raises:
-        UserError: it is missing or damaged, or contains more than tensors.
+        UserError: it is missing or damaged, or contains more than tensors of floating-point numbers.
     """
     if path.suffix == ".bin":
         return checkpoints.read_tensors(path)
     load_file = safetensors().load_file
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except Exception as error:  # raised by a class of the library
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: damaged, or not in safetensors' format ({reason})") from None
+    return dict(schema.check_tensors(tensors, path))
 
 
 def safetensors() -> ModuleType:

@@ -20,6 +20,7 @@ from plugins.modules.score_head import ScoreHead
 
 from . import remote_code, tokenizers_out
 from .contents import Contents
+from .files import check_untuned
 from .roberta_names import stock_name
 
 SHELL = "modeling_clap_roberta"
@@ -59,8 +60,7 @@ def contents(interface: Any, head: str | None, spec: Any, scorer: ScoreHead | No
     cfg, dictionary, classifiers = model.args, interface.task.source_dictionary, dict(model.classification_heads)
     if scorer is not None:
         classifiers = {SCORE_HEAD: as_classifier(scorer)}
-    if getattr(cfg, "peft", None) not in (None, "none"):
-        raise UserError(f"this model is tuned by --peft {cfg.peft}; merge it first: scripts/merge_peft.py")
+    check_untuned(cfg)
     if head is None and len(classifiers) > 1:
         raise UserError(f"the model has the classification heads {', '.join(classifiers)}; name one: --head NAME")
     if head is not None and head not in classifiers:
