@@ -1,6 +1,7 @@
 """Check, before the first update, options that fairseq checks late or never.
 
-Defects: ``--update-freq 0`` and ``--log-interval 0`` divide by zero; ``--restore-file`` with a missing file trains from
+Defects: ``--update-freq 0``, ``--log-interval 0`` and others divide by zero; negative numbers and seeds of more than 32
+bits end in tracebacks; ``--restore-file`` with a missing file trains from
 random weights; the name in ``--best-checkpoint-metric`` is looked up after the first validation, as a KeyError.
 
 Reported: https://github.com/facebookresearch/fairseq/issues/3881 (``--best-checkpoint-metric``).
@@ -21,6 +22,17 @@ from . import precision, unavailable
 from .patching import repaired, wrap
 
 DEFAULT_RESTORE = "checkpoint_last.pt"
+LEAST = {  # section: {option: its smallest value}; fairseq divides by most of these
+    "common": {"log_interval": 1, "seed": 0},
+    "dataset": {
+        "num_workers": 0, "batch_size": 1, "max_tokens": 1, "batch_size_valid": 1, "max_tokens_valid": 1,
+        "required_batch_size_multiple": 1, "validate_interval": 1, "validate_interval_updates": 0,
+    },
+    "optimization": {"max_update": 0, "max_epoch": 0, "clip_norm": 0},
+    "checkpoint": {"save_interval": 1, "save_interval_updates": 0},
+    "lr_scheduler": {"warmup_updates": 0},
+}  # fmt: skip
+LARGEST_SEED = 2**32 - 1  # of numpy
 LISTS = {"lr": float, "update_freq": int}  # options that are a number, or a list with one for each epoch
 
 
@@ -38,8 +50,36 @@ def checked_defaults(original: Callable, cfg: Any) -> None:
     original(cfg)
     unavailable.check(cfg)
     precision.check(cfg)
+    check_parts(cfg)
     check_numbers(cfg)
     check_start(cfg.checkpoint)
+
+
+def check_parts(cfg: Any) -> None:
+    """Check that the model and the criterion of a run are for its task, whose attribute ``takes`` names them.
+
+    Those of a user's plugin are not checked.
+
+    Raises:
+        UserError: names the flag and the possible values.
+    """
+    from plugins.checkpoints.options import registries  # imports fairseq, which import_fairseq must do first
+
+    known = registries()
+    task = OmegaConf.select(cfg, "task._name")
+    for kind, flag in (("model", "--arch"), ("criterion", "--criterion")):
+        name = OmegaConf.select(cfg, f"{kind}._name")
+        found = known[kind].get(name)
+        names = taken(known["task"].get(task), kind)
+        if found is None or not names or found.__module__.partition(".")[0] not in ("plugins", "fairseq"):
+            continue
+        if not issubclass(found, tuple(known[kind][other] for other in names)):
+            raise UserError(f"{flag} {name} is not for --task {task}, which takes {' or '.join(names)}")
+
+
+def taken(task: type | None, kind: str) -> tuple[str, ...]:
+    """Return the names of the models or criterions that a task takes; () for one that does not declare them."""
+    return getattr(task, "takes", {}).get(kind, ())
 
 
 def check_run(cfg: Any, criterion: Any) -> None:
@@ -56,21 +96,35 @@ def check_run(cfg: Any, criterion: Any) -> None:
 
 def check_numbers(cfg: Any) -> None:
     """Raise a UserError for a number that is out of range."""
-    check_positive("--log-interval", [cfg.common.log_interval])
-    check_positive("--update-freq", cfg.optimization.update_freq)
+    for section, options in LEAST.items():
+        for name, least in options.items():
+            value = OmegaConf.select(cfg, f"{section}.{name}")
+            if isinstance(value, int | float) and value < least:
+                raise UserError(f"{flag_of(name)} must be at least {least}, but is {value}")
+    if OmegaConf.select(cfg, "common.seed", default=0) > LARGEST_SEED:
+        raise UserError(f"--seed must be at most {LARGEST_SEED}, but is {cfg.common.seed}")
+    for number in cfg.optimization.update_freq:
+        if number < 1:
+            raise UserError(f"--update-freq must be at least 1, but is {number}")
+    check_schedule(OmegaConf.select(cfg, "lr_scheduler"), OmegaConf.select(cfg, "optimization.max_update"))
     for section in (part for part in cfg.values() if isinstance(part, DictConfig)):
         for name, value in cast(dict[str, Any], OmegaConf.to_container(section, resolve=False)).items():
             if isinstance(value, float) and not math.isfinite(value):
-                raise UserError(f"--{name.replace('_', '-')} must be a finite number, but is {value}")
+                raise UserError(f"{flag_of(name)} must be a finite number, but is {value}")
     if not all(math.isfinite(rate) and rate >= 0 for rate in cfg.optimization.lr):
         raise UserError(f"--lr {list(cfg.optimization.lr)}: learning rates are finite numbers of at least 0")
 
 
-def check_positive(flag: str, numbers: Collection[int]) -> None:
-    """Raise a UserError unless all numbers are at least 1."""
-    for number in numbers:
-        if number < 1:
-            raise UserError(f"{flag} must be at least 1, but is {number}")
+def check_schedule(scheduler: Any, updates: int | None) -> None:
+    """Raise a UserError for a schedule whose length is unknown."""
+    if OmegaConf.is_dict(scheduler) and scheduler.get("_name") == "cosine" and updates == 0:
+        if scheduler.get("lr_period_updates", -1) <= 0:
+            raise UserError("--max-update 0: --lr-scheduler cosine needs a number of updates; fixed needs none")
+
+
+def flag_of(name: str) -> str:
+    """Return the flag of an option on the command line."""
+    return "--" + name.replace("_", "-")
 
 
 def check_start(checkpoint: Any) -> None:
@@ -78,6 +132,8 @@ def check_start(checkpoint: Any) -> None:
 
     The default of ``--restore-file`` may be missing: training then starts from the beginning.
     """
+    if not checkpoint.save_dir:
+        raise UserError("--save-dir is empty; name a folder to write to")
     path = checkpoint.restore_file.replace(".pt", f"{checkpoint.checkpoint_suffix}.pt")
     if checkpoint.restore_file != DEFAULT_RESTORE and not os.path.exists(path):
         raise UserError(f"--restore-file {path}: no such checkpoint")
@@ -120,5 +176,6 @@ def check_lists(given: Mapping[str, str]) -> None:
             value = ast.literal_eval(given[name])
             [kind(number) for number in (value if isinstance(value, (list, tuple)) else [value])]
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            flag = "--" + name.replace("_", "-")
-            raise UserError(f"{flag} {shown(given[name])}: a number or a list is expected, for example 2,1") from None
+            raise UserError(
+                f"{flag_of(name)} {shown(given[name])}: a number or a list is expected, for example 2,1"
+            ) from None

@@ -2,9 +2,11 @@
 
 Defects: a process that does not find the checkpoint that the others resume from starts anew; with the training set
 among ``--valid-subset``, validation and training share one iterator, which validation exhausts.
+Diverged training, and a checkpoint of another model, end in tracebacks.
 """
 
 import copy
+import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import torch
 from omegaconf import open_dict
 
-from plugins.errors import UserError
+from plugins.errors import UserError, find_user_error, shortened
 
 from . import allocator, optimizers, precision, preflight, sharding
 from .patching import repaired, wrap
@@ -20,10 +22,16 @@ from .patching import repaired, wrap
 
 def install() -> None:
     """Apply the repairs of this file, and record them."""
+    from fairseq import trainer
     from fairseq.trainer import Trainer
 
     wrap(Trainer, "__init__", checked_trainer)
     wrap(Trainer, "get_valid_iterator", get_valid_iterator)
+    wrap(Trainer, "train_step", train_step)
+    wrap(Trainer, "load_checkpoint", load_checkpoint)
+    # Its backward hooks fail on modules that return None besides tensors
+    setattr(trainer, "NanDetector", functools.partial(trainer.NanDetector, backward=False))  # noqa: B010
+    repaired("divergence", "loss or gradients that are not finite end a run with one line")
     repaired("--valid-subset train", "reads the training set through a separate iterator")
     repaired("several workers", "each reads the checkpoint; fairseq would send options that the safe reader refuses")
 
@@ -51,6 +59,36 @@ def checked_trainer(
         if getattr(cfg.optimizer, "_name", None) in optimizers.GROUPED:
             cfg.common.fp16_no_flatten_grads = True  # in one flat vector, matrices and biases cannot be distinguished
     return original(self, cfg, task, model, criterion, *args, **kwargs)
+
+
+def train_step(original: Callable, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Make an update.
+
+    Raises:
+        UserError: the loss or the gradients are not finite.
+    """
+    try:
+        return original(self, *args, **kwargs)
+    except FloatingPointError as error:
+        raise UserError(
+            f"training diverged at update {self.get_num_updates() + 1} ({shortened(str(error))}): lower --lr, give "
+            "more --warmup-updates, or limit the gradients (--clip-norm 1)"
+        ) from error
+
+
+def load_checkpoint(original: Callable, self: Any, filename: str, *args: Any, **kwargs: Any) -> Any:
+    """Load a checkpoint.
+
+    Raises:
+        UserError: it is one of another model.
+    """
+    try:
+        return original(self, filename, *args, **kwargs)
+    except Exception as error:
+        if not str(error).startswith("Cannot load model parameters") or find_user_error(error) is not None:
+            raise
+        detail = shortened(str(error.__context__ or error))
+        raise UserError(f"{filename}: its weights do not fit this model ({detail})") from error
 
 
 def get_valid_iterator(original: Callable, self: Any, subset: str, disable_iterator_cache: bool = False) -> Any:

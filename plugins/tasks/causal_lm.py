@@ -82,7 +82,7 @@ class CausalLMTask(WithVocabulary, WindowsTask):
     ``--vocabulary``. Its files are copied next to the checkpoints, whose folder is then all that is needed to use them.
     """
 
-    others = ("char_lm", "--task char_lm")
+    takes = {"criterion": ("causal_lm",), "model": ("causal_lm",)}
 
     def __init__(self, cfg: CausalLMTaskConfig) -> None:
         super().__init__(cfg)

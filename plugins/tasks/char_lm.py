@@ -44,7 +44,7 @@ class CharLMTask(WindowsTask):
     evaluated, else those of the training text. Both are stored in every checkpoint.
     """
 
-    others = ("causal_lm", "--task causal_lm --vocabulary char")
+    takes = {"criterion": ("style_lm", "causal_lm"), "model": ("char_lm",)}
 
     def __init__(self, cfg: CharLMTaskConfig) -> None:
         super().__init__(cfg)

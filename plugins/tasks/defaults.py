@@ -164,8 +164,8 @@ def windows(given: Mapping[str, str]) -> dict[str, Any]:
     rate = number(given.get("lr"), options["lr"])
     options["lr"] = rate
     if given.get("lr_scheduler", options["lr_scheduler"]) == "cosine":
-        updates = int(number(given.get("max_update"), options["max_update"]))
-        warmup = int(number(given.get("warmup_updates"), min(MOST_WARMUP, updates // 5)))
+        updates = max(0, int(number(given.get("max_update"), options["max_update"])))
+        warmup = max(0, int(number(given.get("warmup_updates"), min(MOST_WARMUP, updates // 5))))
         options |= {"min_lr": rate / 10, "warmup_updates": warmup, "warmup_init_lr": rate / (warmup + 1)}
     return options
 

@@ -43,6 +43,8 @@ class EmbeddingConfig(TextsConfig):
 class EmbeddingTask(TextsTask):
     """See the module's docstring. The pooling, the rows and the loss are stored with each checkpoint."""
 
+    takes = {"criterion": ("metric_learning",), "model": ("clap_roberta", "causal_lm", "char_lm")}
+
     key, fixed = "embedding", ("rows", "loss", "pooling", "normalize")
 
     spec: Any  # a RowSpec; None, like the loss, if a finished checkpoint is only used for inference

@@ -46,6 +46,8 @@ class GlueTask(MixedPrecisionTask):
     Dictionary, tokenizer and label names are stored with each checkpoint.
     """
 
+    takes = {"criterion": ("glue",), "model": ("clap_roberta",)}
+
     def __init__(self, cfg: GlueConfig, spec: specs.GlueSpec, tokenizer: glue_dataset.FolderTokenizer) -> None:
         super().__init__(cfg)
         self.spec, self.tokenizer, self.dictionary = spec, tokenizer, tokenizer.dictionary

@@ -44,6 +44,8 @@ class PreferenceConfig(TextsConfig):
 class PreferenceTask(TextsTask):
     """See the module's docstring. The pooling and the scale of ratings are stored with each checkpoint."""
 
+    takes = {"criterion": ("preference",), "model": ("clap_roberta", "causal_lm", "char_lm")}
+
     key, fixed = "preference", ("objective", "pooling")
     row_kind: str | None = None  # kind of the rows: ratings or comparisons
 

@@ -76,6 +76,8 @@ class SummarizationTask(WithVocabulary, MixedPrecisionTask):
     token is added to it. Its files are copied next to the checkpoints, which store the separator.
     """
 
+    takes = {"criterion": ("summarization",), "model": ("causal_lm",)}
+
     def __init__(self, cfg: SummarizationConfig) -> None:
         super().__init__(cfg)
         dictionary = find_dictionary(cfg)

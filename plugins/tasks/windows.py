@@ -54,14 +54,9 @@ class WindowsTask(MixedPrecisionTask):
 
     A subclass returns the text of a split in :meth:`read`. Nothing is read before it is needed.
 
-    Attributes:
-        others: part of the name of models that this task cannot train, and the task that can.
-
     Raises:
         UserError: options contradict each other.
     """
-
-    others: tuple[str, str]
 
     def __init__(self, cfg: WindowsConfig) -> None:
         super().__init__(cfg)
@@ -82,14 +77,7 @@ class WindowsTask(MixedPrecisionTask):
         raise NotImplementedError
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
-        """Build a model.
-
-        Raises:
-            UserError: another task trains it.
-        """
-        name, instead = self.others
-        if name in str(getattr(cfg, "_name", None)):
-            raise UserError(f"--arch {cfg._name} is not a model of this task; train it with {instead}")
+        """Build a model."""
         model = super().build_model(cfg, from_checkpoint)
         self.block_size = model.max_positions()
         return model

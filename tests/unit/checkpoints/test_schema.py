@@ -29,7 +29,7 @@ def deep():
 WRONG = {
     "model": [None, [1], {1: torch.ones(2)}, {"w": 5}, {"w": torch.ones(2, dtype=torch.int64)},
               {"w" * 1001: torch.ones(2)}, {"w": torch.ones(2).to_sparse()}, {"w": torch.ones(2, device="meta")},
-              {"w": torch.ones(2).expand(3, 2)}],
+              {"w": torch.ones(2).expand(3, 2)}, {"w": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])}],
     "args": [{}, "x", 5, argparse.Namespace(arch="x" * 1_000_001), argparse.Namespace(arch=[b"x" * 1_000_001])],
     "cfg": ["x", 5, {"model": "clap_roberta"}, {"model": 5}, {"task": "glue"}, {"task": [1]}, {"bpe": 3},
             {"criterion": 5}, {"tokenizer": 5}, {"optimizer": 5}, {"lr_scheduler": 5}, {"common_eval": 5},

@@ -51,6 +51,14 @@ def test_usual_options_pass(tmp_path):
     ("given", "named"),
     [
         ({"common__log_interval": 0}, ["--log-interval", "0"]),
+        ({"common__seed": -1}, ["--seed", "-1"]),
+        ({"common__seed": 2**32}, ["--seed", "4294967296"]),
+        ({"dataset__batch_size": 0}, ["--batch-size", "0"]),
+        ({"dataset__num_workers": -1}, ["--num-workers", "-1"]),
+        ({"dataset__validate_interval": 0}, ["--validate-interval", "0"]),
+        ({"optimization__max_update": -5}, ["--max-update", "-5"]),
+        ({"optimization__max_update": 0, "lr_scheduler": {"_name": "cosine"}}, ["--max-update", "cosine"]),
+        ({"checkpoint__save_dir": ""}, ["--save-dir"]),
         ({"optimization__update_freq": [2, 0]}, ["--update-freq", "0"]),
         ({"optimization__lr": [0.1, float("nan")]}, ["--lr", "nan"]),
         ({"optimization__clip_norm": float("nan")}, ["--clip-norm", "nan"]),
@@ -117,12 +125,12 @@ def test_the_training_set_is_validated_through_a_copy():
 
 def test_the_options_of_a_run_are_completed_and_then_checked(monkeypatch):
     called, cfg = [], SimpleNamespace(checkpoint="checkpoint")
-    for owner, name in ((preflight.unavailable, "check"), (preflight.precision, "check"),
+    for owner, name in ((preflight.unavailable, "check"), (preflight.precision, "check"), (preflight, "check_parts"),
                         (preflight, "check_numbers"), (preflight, "check_start")):  # fmt: skip
         monkeypatch.setattr(owner, name, lambda given, place=(owner.__name__, name): called.append((*place, given)))
     preflight.checked_defaults(lambda given: called.append(("original", given)), cfg)
     assert called[0] == ("original", cfg) and called[-1] == (preflight.__name__, "check_start", "checkpoint")
-    assert [name for _, name, *_ in called[1:]] == ["check", "check", "check_numbers", "check_start"]
+    assert [name for _, name, *_ in called[1:]] == ["check", "check", "check_parts", "check_numbers", "check_start"]
     assert {owner for owner, *_ in called[1:3]} == {preflight.unavailable.__name__, preflight.precision.__name__}
 
 
@@ -151,3 +159,25 @@ def test_a_list_of_whole_numbers_is_read_from_text():
     for value in ("(1, 'a')", "{}", "None", "(" * 200):
         with toy.refused("--update-freq"):
             preflight.check_lists({"update_freq": value})
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "criterion", "flag"),
+    [
+        ("char_lm", "causal_lm_tiny", "style_lm", "--arch causal_lm_tiny"),
+        ("causal_lm", "style_char_lm_nano", "causal_lm", "--arch style_char_lm_nano"),
+        ("clap_masked_lm", "transformer", "clap_masked_lm", "--arch transformer"),
+        ("clap_masked_lm", "clap_roberta_tiny", "glue", "--criterion glue"),
+    ],
+)
+def test_parts_of_another_task_are_refused(task, model, criterion, flag):
+    cfg = OmegaConf.create({"task": {"_name": task}, "model": {"_name": model}, "criterion": {"_name": criterion}})
+    with toy.refused(flag, f"--task {task}"):
+        preflight.check_parts(cfg)
+
+
+def test_parts_of_the_task_and_tasks_of_fairseq_pass():
+    for task, criterion, model in (("embedding", "metric_learning", "char_lm_nano"), ("glue", "glue", "clap_roberta")):
+        parts = {"task": {"_name": task}, "model": {"_name": model}, "criterion": {"_name": criterion}}
+        preflight.check_parts(OmegaConf.create(parts))
+    preflight.check_parts(OmegaConf.create({"task": {"_name": "masked_lm"}, "model": {"_name": "roberta"}}))

@@ -99,3 +99,22 @@ def test_a_single_process_looks_for_no_others(monkeypatch, tmp_path):
     monkeypatch.setattr(distributed_utils, "all_gather_list", lambda data: 1 / 0)
     options = SimpleNamespace(save_dir=str(tmp_path), restore_file="checkpoint_last.pt", checkpoint_suffix="")
     trainer.check_checkpoint_is_shared(options)
+
+
+def test_diverged_training_ends_in_one_line():
+    own = SimpleNamespace(get_num_updates=lambda: 4)
+    with toy.refused("update 5", "--lr"):
+        trainer.train_step(toy.raising(FloatingPointError("gradients are Nan/Inf")), own)
+
+
+def test_a_checkpoint_of_another_model_is_named():
+    def original(self, filename):
+        try:
+            raise RuntimeError("size mismatch for w")
+        except RuntimeError:
+            raise Exception("Cannot load model parameters from checkpoint")  # noqa: B904 (as fairseq does)
+
+    with toy.refused("x.pt", "size mismatch for w"):
+        trainer.load_checkpoint(original, None, "x.pt")
+    with pytest.raises(KeyError):
+        trainer.load_checkpoint(toy.raising(KeyError("other")), None, "x.pt")

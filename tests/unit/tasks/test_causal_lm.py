@@ -1,7 +1,5 @@
 """The task: its vocabulary from the options, the text or the checkpoint, and the files written next to it."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 import toy
@@ -11,8 +9,7 @@ from omegaconf import OmegaConf
 from plugins.data.text.causal_tokenizers import Characters
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.options import NO_START
-from plugins.tasks.causal_lm import CausalLMTask, CausalLMTaskConfig
-from plugins.tasks.char_lm import CharLMTask
+from plugins.tasks.causal_lm import CausalLMTaskConfig
 
 START = {"path": None, "restore_file": "checkpoint_last.pt"}
 TEXT = "the quick brown fox jumps over the lazy dog\n" * 20
@@ -103,15 +100,3 @@ def test_vocabulary_files_are_written_next_to_checkpoints(make_task, tmp_path):
 def test_a_window_beyond_the_block_is_refused(make_task):
     with toy.refused("--tokens-per-sample 17", 16):
         make_task(vocabulary="char", tokens_per_sample=17).load_dataset("train")
-
-
-@pytest.mark.parametrize(
-    ("task", "model", "other"),
-    [
-        (CausalLMTask, "style_char_lm_nano", "--task char_lm"),
-        (CharLMTask, "causal_lm_tiny", "--task causal_lm --vocabulary char"),
-    ],
-)
-def test_a_model_of_another_task_is_refused(task, model, other):
-    with toy.refused(f"--arch {model}", other):
-        task.build_model(SimpleNamespace(others=task.others), SimpleNamespace(_name=model))

@@ -68,24 +68,17 @@ def test_the_smaller_of_two_limits_of_a_batch_counts():
     assert dataset.calls == [7, (3, 2), 7, (2, 2)]
 
 
-class Task(WindowsTask):
-    others = ("style", "--task styles")
-
-
-def test_a_model_of_another_task_is_refused_by_its_name(monkeypatch):
+def test_the_block_is_that_of_the_model(monkeypatch):
     monkeypatch.setattr(FairseqTask, "build_model", lambda *given: SimpleNamespace(max_positions=lambda: 24))
-    task = Task(config(mixed_precision="none"))
+    task = WindowsTask(config(mixed_precision="none"))
     assert task.max_positions() is None
-    task.build_model(SimpleNamespace(_name="plain_lm"))
-    assert task.max_positions() == 24
     task.build_model(SimpleNamespace())
-    with toy.refused("--arch my_style_lm", "--task styles"):
-        task.build_model(SimpleNamespace(_name="my_style_lm"))
+    assert task.max_positions() == 24
 
 
 @pytest.mark.parametrize("asked, window", [(0, 16), (1, 1), (16, 16), (-15, 1), (17, None), (-16, None)])
 def test_a_window_has_at_least_one_token_and_at_most_a_block(asked, window):
-    task = Task(config(tokens_per_sample=asked, mixed_precision="none"))
+    task = WindowsTask(config(tokens_per_sample=asked, mixed_precision="none"))
     task.block_size = 16
     if window is None:
         with toy.refused(f"--tokens-per-sample {asked}", 16):
@@ -99,10 +92,10 @@ def test_a_window_has_at_least_one_token_and_at_most_a_block(asked, window):
     ("train", {}, "x.pt", ConsecutiveWindows), ("train", {"task_cfg": 1}, None, ConsecutiveWindows),
 ])  # fmt: skip
 def test_training_alone_reads_random_windows(monkeypatch, split, given, path, kind):
-    task = Task(config(path=path, seed=7, epoch_windows=3, mixed_precision="none"))
+    task = WindowsTask(config(path=path, seed=7, epoch_windows=3, mixed_precision="none"))
     task.block_size, asked = 4, []
     text = TextSplit(np.arange(40), np.zeros(1, np.int64))
-    monkeypatch.setattr(Task, "target_dictionary", SimpleNamespace(pad=lambda: 99))
+    monkeypatch.setattr(WindowsTask, "target_dictionary", SimpleNamespace(pad=lambda: 99))
     monkeypatch.setattr(task, "read", lambda *request: asked.append(request) or text)
     task.load_dataset(split, **given)
     made = task.datasets[split]

@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import toy
+from safetensors.torch import save_file
 
 from plugins.hub.huggingface import files
 
@@ -72,13 +74,13 @@ def test_an_index_names_files_of_its_folder(tmp_path, parts):
 
 
 def test_a_folder_is_written_whole_and_read_back(tmp_path):
-    tensors = {"a": torch.tensor([[1.5, 2.5]]).t(), "b": torch.tensor([3])}
+    tensors = {"a": torch.tensor([[1.5, 2.5]]).t(), "position_ids": torch.tensor([3])}
     content = {"c.json": {"é": 1}, "d/e.txt": "text é", "f.bin": b"\x00"}
     files.write_folder(tmp_path / "new" / "hf", content, tensors, "bfloat16")
     folder = tmp_path / "new" / "hf"
     found = files.read_weights(folder)
     assert {name: (tensor.dtype, tensor.tolist()) for name, (tensor, _) in found.items()} == {
-        "a": (torch.bfloat16, [[1.5], [2.5]]), "b": (torch.int64, [3]),
+        "a": (torch.bfloat16, [[1.5], [2.5]]), "position_ids": (torch.int64, [3]),
     }  # fmt: skip
     assert found["a"][1] == folder / "model.safetensors"
     assert (folder / "c.json").read_text(encoding="utf-8") == '{\n  "é": 1\n}\n'
@@ -159,3 +161,18 @@ def test_a_folder_is_known_by_its_config(tmp_path):
     assert not files.is_folder(tmp_path)
     (tmp_path / "config.json").touch()
     assert files.is_folder(str(tmp_path))
+
+
+@pytest.mark.parametrize("tensor", [torch.tensor([1.0, float("nan")]), torch.tensor([1, 2])])
+def test_weights_are_finite_floating_point_numbers(tmp_path, tensor):
+    save_file({"w": tensor}, tmp_path / "model.safetensors")
+    with toy.refused(tmp_path / "model.safetensors", "weight w"):
+        files.read_weights(tmp_path)
+
+
+def test_a_tuned_model_is_not_exported():
+    files.check_untuned(SimpleNamespace(peft="none"))
+    with toy.refused("--peft lora", "merge_peft.py"):
+        files.check_untuned(SimpleNamespace(peft="lora"))
+    with toy.refused("--peft prompt", "--export"):
+        files.check_untuned(SimpleNamespace(peft="prompt"))
