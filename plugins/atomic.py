@@ -51,14 +51,14 @@ def make_folder(path: str | Path) -> None:
 def replacing(path: str | Path) -> Iterator[Path]:
     """Write atomically: yield a temporary path, rename it on success, delete it on failure.
 
-    Parent folders are created, and removed on failure. A pipe or a device (``/dev/null``) is yielded itself, not
-    replaced. Temporary files that killed processes left for the same path are removed.
+    Parent folders are created, and removed on failure. A pipe, a device (``/dev/null``) and an open file of a process
+    (``/dev/stdout``, which may be redirected to a file) are yielded themselves, not replaced. Temporary files that killed processes left for the same path are removed.
 
     Raises:
         NotWritten: it cannot be written, for example because the disk is full.
     """
     path = Path(path)
-    special = path.exists() and not path.is_file() and not path.is_dir()
+    special = is_open_file(path) or (path.exists() and not path.is_file() and not path.is_dir())
     part, lock, missing = path, -1, missing_parents(path)
     try:
         if not special:
@@ -81,6 +81,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if lock >= 0:
             os.close(lock)
         remove_empty(missing)
+
+
+def is_open_file(path: str | Path) -> bool:
+    """Whether a path names an open file of a process, as ``/dev/stdout`` and ``/dev/fd/1`` do."""
+    place = os.path.abspath(path)
+    target = os.readlink(place) if os.path.islink(place) else ""
+    return any(name.startswith(("/proc/", "/dev/fd/")) for name in (place, target))
 
 
 def missing_parents(path: str | Path) -> list[Path]:

@@ -129,6 +129,8 @@ def read_style(text: str | None, names: list[str]):
     mixture = {}
     for part in text.split(","):
         name, _, weight = part.rpartition(":")
+        if name.strip() in mixture:
+            raise UserError(f"--style {text}: {name.strip()} has two weights")
         try:
             mixture[name.strip()] = float(weight)
         except ValueError:

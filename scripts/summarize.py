@@ -85,7 +85,7 @@ def add_rules(group) -> None:
 
 def lead(checkpoint: str) -> int:
     """Return N of lead-N, 0 for a model."""
-    found = re.fullmatch(r"lead-([1-9]\d*)", checkpoint)
+    found = re.fullmatch(r"lead-([1-9]\d{0,8})", checkpoint)
     return int(found[1]) if found and not os.path.exists(checkpoint) else 0
 
 

@@ -275,3 +275,13 @@ def test_a_folder_that_another_process_keeps_is_refused(tmp_path, monkeypatch):
     with locks.lock(tmp_path), toy.refused(tmp_path), atomic.staging(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_the_standard_output_is_written_to_and_not_replaced_where_it_is_a_file(tmp_path):
+    with open(tmp_path / "redirected", "w") as file:
+        (tmp_path / "stdout").symlink_to(f"/proc/self/fd/{file.fileno()}")
+        for path in (tmp_path / "stdout", Path(f"/proc/self/fd/{file.fileno()}"), Path(f"/dev/fd/{file.fileno()}")):
+            with atomic.replacing(path) as part:
+                part.write_text(path.name)
+            assert (tmp_path / "redirected").read_text() == path.name
+    assert (tmp_path / "stdout").is_symlink() and len(list(tmp_path.iterdir())) == 2
