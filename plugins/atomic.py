@@ -52,7 +52,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Write atomically: yield a temporary path, rename it on success, delete it on failure.
 
     Parent folders are created, and removed on failure. A pipe, a device (``/dev/null``) and an open file of a process
-    (``/dev/stdout``, which may be redirected to a file) are yielded themselves, not replaced. Temporary files that killed processes left for the same path are removed.
+    (``/dev/stdout``, which may be redirected to a file) are yielded themselves, not replaced.
+    Temporary files that killed processes left for the same path are removed.
 
     Raises:
         NotWritten: it cannot be written, for example because the disk is full.
