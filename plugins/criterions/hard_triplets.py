@@ -9,7 +9,7 @@ import torch
 from fairseq.models import BaseFairseqModel
 
 from plugins.analysis.metrics import retrieval
-from plugins.data.embedding import triplets
+from plugins.data.embedding import specs, triplets
 from plugins.data.embedding.dataset import EmbeddingRows
 from plugins.errors import UserError
 
@@ -57,7 +57,12 @@ def freeze(model: BaseFairseqModel, rows: EmbeddingRows, path: str, resumed: boo
     """
     assert rows.labels is not None, "hard triplets need labels"
     if not resumed:
-        found = retrieval.hard_triplets(vectors_of(model, rows), rows.labels)
+        try:
+            found = retrieval.hard_triplets(vectors_of(model, rows), rows.labels)
+        except UserError as error:
+            raise UserError(
+                f"--best-checkpoint-metric {specs.HARD_ACCURACY}: of the validation rows, {error}"
+            ) from None
         triplets.write(path, found)
         logger.info("%s: %d triplets, made from the model before training", path, len(found))
     elif Path(path).exists():

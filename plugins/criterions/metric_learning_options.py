@@ -10,6 +10,7 @@ from plugins.errors import UserError
 from plugins.modules.distances import DISTANCES
 from plugins.options import option
 
+LARGEST = 1e6  # margin or scale: losses are float32
 MOST_NORMALIZED = 2.0  # distance of vectors of length one
 
 
@@ -47,10 +48,10 @@ def check(cfg: MetricLearningConfig, loss: MetricLoss, distance: str, margin: fl
                                  ("--scale", cfg.scale, loss.scale)):  # fmt: skip
         if value is not None and default is None:
             raise UserError(f"{flag} {value}: --metric-loss {name} has none; leave it out")
-    if cfg.scale is not None and cfg.scale <= 0:
-        raise UserError(f"--scale {cfg.scale} is not positive")
-    if margin is not None and margin < 0:
-        raise UserError(f"--margin {margin} is negative")
+    if cfg.scale is not None and not 0 < cfg.scale <= LARGEST:
+        raise UserError(f"--scale {cfg.scale} is not positive and at most {LARGEST:g}")
+    if margin is not None and not 0 <= margin <= LARGEST:
+        raise UserError(f"--margin {margin} is not between 0 and {LARGEST:g}")
     unit = task.normalize or (loss.distance is not None and distance == "cosine")
     if loss.distance and margin is not None and unit and margin >= MOST_NORMALIZED:
         kind = "with --normalize" if task.normalize else "of cosine"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Optional  # fairseq's parser does not read `str | None`
 
+import numpy as np
 from fairseq.criterions import FairseqCriterion
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
@@ -49,6 +50,7 @@ class EmbeddingTask(TextsTask):
 
     spec: Any  # a RowSpec; None, like the loss, if a finished checkpoint is only used for inference
     loss: Any
+    width: int | None = None  # dimensions of a vector of the model
     needs_hard = False  # whether the accuracy on hard triplets selects the best checkpoint
 
     def __init__(
@@ -129,12 +131,31 @@ class EmbeddingTask(TextsTask):
         self.datasets[split] = EmbeddingRows(
             found, self.encoder, self.max_positions(), shuffle=training,
             classes=(cfg.classes_per_batch, cfg.rows_per_class) if by_class else None,
-            teacher=vectors.match(cfg.teacher, found.texts[0]) if cfg.teacher else None,
+            teacher=self.teacher_of(found.texts[0]) if cfg.teacher else None,
             deletion=cfg.deletion if self.loss == "denoising" else 0.0, name=f"{cfg.data} ({split})",
         )  # fmt: skip
         classes = f" in {len(found.names)} classes" if found.names else ""
         logger.info("%s (%s): %d rows of %s%s", cfg.data, split, len(found), self.spec.kind, classes)
         return self.datasets[split]
+
+    def teacher_of(self, texts: list[str]) -> np.ndarray:
+        """Return the teacher's vectors (N, d) of texts.
+
+        Raises:
+            UserError: the file is damaged, a text has no vector, or the loss needs vectors of the model's width.
+        """
+        found = vectors.match(self.cfg.teacher, texts)
+        if self.loss == "mse" and self.width not in (None, found.shape[1]):
+            raise UserError(
+                f"--teacher {self.cfg.teacher}: its vectors have {found.shape[1]} dimensions, the model {self.width}"
+            )
+        return found
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
+        """Build a model with the head of the task; see :meth:`TextsTask.build_model`."""
+        model = super().build_model(cfg, from_checkpoint)
+        self.width = model.peft_parts().table.weight.size(1)
+        return model
 
     def add_head(self, model: Any) -> None:
         """Add the embedding head, with a classifier or a decoder if the loss needs one, to a model in place."""

@@ -13,6 +13,7 @@ from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError
 from plugins.files import check_regular, opened
 
+LARGEST = 1e15  # score or margin: losses are float32
 HELD_OUT = 0.1  # share of each class's file, taken from its end as the validation split
 
 
@@ -144,7 +145,7 @@ def _label(value, spec: RowSpec):
         number = float(value)
     except (TypeError, ValueError):
         raise BadRow(f"{value!r} in the column {spec.label!r} is not a number") from None
-    low, high = spec.scale or (-math.inf, math.inf)
+    low, high = spec.scale or (-LARGEST, LARGEST)
     if not (math.isfinite(number) and low <= number <= high):
         raise BadRow(f"{value!r} in the column {spec.label!r} is not between {low:g} and {high:g}")
     return number

@@ -19,6 +19,7 @@ from plugins import numpy_files
 from plugins.errors import UserError
 from plugins.files import replacing
 
+LARGEST = 1e15  # losses and lengths are float32
 ARRAYS = ("vectors", "index", "text_hash")
 
 
@@ -65,8 +66,10 @@ def read(path: str | Path) -> Vectors:
         raise UserError(f"{path}: text_hash of type {hashes.dtype} and shape {hashes.shape}; write it again")
     with np.errstate(over="ignore"):
         vectors = vectors.astype(np.float32, copy=False)
-    if not np.isfinite(vectors).all():
-        raise UserError(f"{path}: a vector has a number that is not finite in float32")
+    if not (np.abs(vectors) <= LARGEST).all():
+        raise UserError(
+            f"{path}: a vector has a number that is not finite, or not between {-LARGEST:g} and {LARGEST:g}"
+        )
     return Vectors(vectors, index, hashes)
 
 

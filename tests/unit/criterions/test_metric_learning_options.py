@@ -25,6 +25,8 @@ def make(loss, spec, normalize=False, **options):
         ("supervised_contrastive", ROWS, {"distance": "cosine"}, "--distance cosine"),
         ("batch_hard", ROWS, {"scale": 2.0}, "--scale 2.0"),
         ("cosent", SCORED, {"scale": 0.0}, "--scale 0.0"),
+        ("cosent", SCORED, {"scale": 1e38}, "--scale 1e+38"),
+        ("batch_all", ROWS, {"margin": 1e38}, "--margin 1e+38"),
         ("batch_hard", ROWS, {"margin": -0.1}, "--margin -0.1"),
         ("batch_hard", ROWS, {"margin": 2.0, "distance": "cosine"}, "--margin 2.0"),
         ("batch_hard", ROWS, {"margin": 2.0, "normalize": True}, "--margin 2.0"),

@@ -74,6 +74,16 @@ def test_a_teacher_is_matched_by_text(tmp_path, base, loss):
     assert value > 0 and gradient > 0
 
 
+def test_a_teacher_of_another_width_is_refused_before_training(tmp_path, base):
+    data, stored = runs.write_rows(tmp_path / "data", "texts"), tmp_path / "v.npz"
+    texts = [text for split in (0, 1) for text, _ in runs.labeled(12, split)]
+    vectors.write(stored, [(np.ones((len(texts), 5), np.float32), texts, texts)])
+    with toy.refused(f"--teacher {stored}", "5", "32"):
+        given = ("--spec", data / "spec.yaml", *start(base), "--metric-loss", "mse", "--teacher", stored)
+        runs.run(runs.arguments(data, tmp_path / "run", *given))
+    assert not list((tmp_path / "run").glob("*.pt"))
+
+
 @pytest.mark.slow
 def test_training_separates_topics_and_a_reload_scores_the_same(tmp_path, base):
     """The head included: an attention pooler, whose weights are in the checkpoint."""
