@@ -1,7 +1,7 @@
 """Sampling and scoring, shared by the interfaces to character LMs and to causal LMs."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Real
 from typing import Any, Self
 
@@ -149,7 +149,12 @@ class AutoregressiveLM:
         if cache is not None:
             self.stepper.prepare(cache, n, length, compiled)
         next_logits = functools.partial(self.stepper.next_logits, cache=cache, **inputs)
-        draw = functools.partial(sampling.draw, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
+        draw: Callable[[Tensor], Tensor] = functools.partial(
+            sampling.draw, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator
+        )
+        unlimited = (top_k is None or top_k >= len(self.dictionary)) and (top_p is None or top_p >= 1)
+        if cache is not None and temperature > 0 and unlimited:
+            draw = cache.race = sampling.Race(temperature, generator)
         return sampling.generate(next_logits, draw, tokens.expand(n, -1), length, self.block_size, refresh, cache)
 
     # Scoring

@@ -31,6 +31,7 @@ class Cache:
         lengths: (B,) tokens in each row, or None if all rows are equally long.
         style: the state of a style adapter.
         spare: tokens added at least when it grows.
+        race: draws from the logits of the steps, :class:`.sampling.Race`; compiled steps compute its result.
         rows: if not 0, :meth:`take` repeats a row until there are this many, so that shapes stay as they are.
     """
 
@@ -39,6 +40,7 @@ class Cache:
         self.window, self.rows, self.spare = window, 0, SPARE
         self.keys = [like.new_empty(batch, heads, 0, width) for _ in range(layers)]
         self.values = [like.new_empty(batch, heads, 0, width) for _ in range(layers)]
+        self.race: Any = None
         self.reset()
 
     def reset(self) -> None:

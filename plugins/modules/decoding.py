@@ -21,6 +21,7 @@ from torch import Tensor
 from .cache import Cache
 from .decoder import Decoder
 from .direct import DirectGraph
+from .sampling import divided, race
 from .style_adapter import StyleAdapter
 
 logger = logging.getLogger(__name__)
@@ -107,18 +108,19 @@ class Stepper:
         bias = scheme.bias(where, end, tokens.device, True, window).expand(len(tokens), -1, -1, -1)  # (B, 1 or H, 1, S)
         angles = scheme.angles(where, end, tokens.device)
         style = [torch.as_tensor(value) for value in cache.style.values()]
-        varying = [tokens, bias, angles, places, styles, *style]
+        numbers = (None, None) if cache.race is None else (cache.race.arrivals, cache.race.temperature)
+        varying: list[Any] = [tokens, bias, angles, places, styles, *numbers, *style]
         if self.continues(cache, styles, style):
-            logits, *changed = self._graph.again([each if each is None else each.contiguous() for each in varying])
+            logits, *results = self._graph.again([each if each is None else each.contiguous() for each in varying])
         else:  # equal strides, on which guards depend, also of dimensions of size 1
             varying = [each if each is None else each.clone(memory_format=torch.contiguous_format) for each in varying]
             self.mark(varying[1], cache)
-            scheme.embed(
-                decoder.transformer.look_up(tokens), where, cache.capacity
-            )  # computes the table, if it has one
+            scheme.embed(decoder.transformer.look_up(tokens), where, cache.capacity)  # makes its table, if any
             constants = decoder, cache.keys, cache.values, cache.capacity, tuple(cache.style)
-            logits, *changed = self._graph(constants, varying)
-        cache.style.update(zip(CHANGED, changed, strict=False))  # none, or both
+            logits, *results = self._graph(constants, varying)
+        if numbers[0] is not None:
+            cache.race.result, results = results[:2], results[2:]
+        cache.style.update(zip(CHANGED, results, strict=False))  # none, or both
         cache.advance(1)
         return logits
 
@@ -127,9 +129,9 @@ class Stepper:
 
         They then differ in S and in numbers only, and the guards of the graph are not needed.
         """
-        (keys, kind), now = self._last, (cache.lengths is None, styles is None, [each.shape for each in style])
-        self._last = cache.keys[0], now
-        return keys is cache.keys[0] and kind == now
+        keys, kind = self._last
+        self._last = cache.keys[0], (cache.lengths is None, styles is None, cache.race, [x.shape for x in style])
+        return keys is cache.keys[0] and kind == self._last[1]
 
     def mark(self, bias: Tensor, cache: Cache) -> None:
         """Mark lengths as dynamic. Loops are parallel or not by the size that inductor expects, a full cache."""
@@ -191,9 +193,11 @@ def run_layers(
     angles: Tensor | None,
     places: Tensor,
     styles: Tensor | None,
+    arrivals: Tensor | None,
+    temperature: Tensor | None,
     *style: Tensor,
 ) -> list[Tensor]:
-    """Return the logits (B, V) after tokens (B, 1) and the :data:`CHANGED` state of the style, if any.
+    """Return the logits (B, V) after tokens (B, 1); if given arrivals, the result of a race; the changed style state.
 
     The cache gets the tokens.
 
@@ -201,6 +205,7 @@ def run_layers(
         constants: the decoder, see :class:`Stepper`; keys and values, see :class:`StepState`; the capacity of the
             cache; names of ``style``.
         styles: (B, K) style weights, or None.
+        arrivals, temperature: see :class:`.Race`; or None.
         bias, angles, places, style: see :class:`StepState`.
     """
     decoder, keys, values, capacity, names = constants
@@ -214,7 +219,8 @@ def run_layers(
         if after_layer is not None:
             x = after_layer(layer, x)
     logits = decoder.output_layer(transformer.ln_f(x))[:, -1]
-    return [logits, *(state.style[name] for name in CHANGED if name in state.style)]
+    drawn = () if arrivals is None else race(divided(logits, temperature), arrivals)  # type: ignore[arg-type]
+    return [logits, *drawn, *(state.style[name] for name in CHANGED if name in state.style)]
 
 
 def first_line(error: BaseException) -> str:

@@ -35,15 +35,20 @@ def keep_likeliest(logits: Tensor, top_k: int | None = None, top_p: float | None
     return logits
 
 
-def divided(logits: Tensor, temperature: float) -> Tensor:
+def divided(logits: Tensor, temperature: float | Tensor) -> Tensor:
     """Return logits (B, V) divided by a positive temperature, up to a constant per row, in float32.
 
-    The result is finite for any temperature, however small or large.
+    The result is finite for any temperature, however small or large. A tensor is :func:`within_float32`.
     """
     logits = logits.float()
     logits = logits - logits.amax(-1, keepdim=True)  # else a tiny temperature overflows
-    info = torch.finfo(logits.dtype)
-    return logits / min(max(temperature, info.tiny), info.max)
+    return logits / (temperature if isinstance(temperature, Tensor) else within_float32(temperature))
+
+
+def within_float32(temperature: float) -> float:
+    """Return the nearest normal number of float32, which is positive."""
+    info = torch.finfo(torch.float32)
+    return min(max(temperature, info.tiny), info.max)
 
 
 def draw(
@@ -67,20 +72,65 @@ def draw(
     if temperature == 0:
         return logits.argmax(-1, keepdim=True)
     logits = keep_likeliest(divided(logits, temperature), top_k, top_p)
-    return draw_one(logits.softmax(-1), generator)
+    return first(*race(logits, new_arrivals(logits, generator)))
 
 
-def draw_one(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return the token (B, 1) that ``torch.multinomial`` draws from probabilities (B, V), with fewer operations.
+class Race:
+    """:func:`draw` without limits, as an object whose random numbers exist before the logits, for a compiled step.
 
-    The first of several exponential arrivals at rates p has the probability p.
+    Args:
+        temperature: above 0.
+        generator: source of random numbers, used by nothing else.
+
+    Attributes:
+        arrivals: (B, V), of the next draw; None before the first.
+        temperature: a tensor without dimensions.
+        result: of :func:`race`, if it was computed with the logits.
+    """
+
+    def __init__(self, temperature: float, generator: torch.Generator | None):
+        self.temperature, self.generator = torch.tensor(within_float32(temperature)), generator
+        self.arrivals: Tensor | None = None
+        self.result: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Return the next token of each sequence, (B, 1), from logits (B, V)."""
+        if self.result is None:
+            arrivals = new_arrivals(logits, self.generator) if self.arrivals is None else self.arrivals
+            self.result = race(divided(logits, self.temperature), arrivals)
+        token = first(*self.result)
+        self.arrivals, self.result = new_arrivals(logits, self.generator), None
+        return token
+
+
+def new_arrivals(logits: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return a random number for each of the logits (B, V), from the exponential distribution with rate 1."""
+    return torch.empty_like(logits, dtype=torch.float32).exponential_(1, generator=generator)
+
+
+def race(logits: Tensor, arrivals: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw a token for each row as ``torch.multinomial`` does, from the same random numbers, with fewer operations.
+
+    The first of several exponential arrivals at rates p is that of a token with the probability p.
+
+    Args:
+        logits: (B, V) float32.
+        arrivals: (B, V), see :func:`new_arrivals`.
+
+    Returns:
+        The largest ratio of a probability and an arrival, (B, 1), which is NaN if a logit is, and its token, (B, 1).
+    """
+    ratio, token = (logits.softmax(-1) / arrivals).max(-1, keepdim=True)
+    return ratio, token
+
+
+def first(ratio: Tensor, token: Tensor) -> Tensor:
+    """Return the token (B, 1) of :func:`race`.
 
     Raises:
         ValueError: a probability is NaN.
     """
-    arrivals = torch.empty_like(probabilities).exponential_(1, generator=generator)
-    rate, token = (probabilities / arrivals).max(-1, keepdim=True)
-    if rate.sum().isnan():
+    if ratio.sum().isnan():
         raise ValueError("probabilities are NaN: the model's logits are not finite")
     return token
 

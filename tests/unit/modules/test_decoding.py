@@ -13,6 +13,7 @@ from plugins.modules.generation import Search, generate
 from plugins.modules.int8 import Int8Linear, quantize
 from plugins.modules.linear import Linear
 from plugins.modules.positions import DECODER_SCHEMES as POSITIONS
+from plugins.modules.sampling import Race
 from plugins.modules.style_adapter import StyleAdapter
 
 WORDS, BLOCK, STYLES = 11, 40, 3
@@ -103,6 +104,21 @@ def test_a_prompt_in_the_memory_of_a_cache_needs_no_guards(traced, monkeypatch):
             expected = model.output_layer(model.extract_features(tokens, cache=own)[0][:, -1])
             torch.testing.assert_close(stepper.next_logits(tokens, cache), expected, atol=1e-5, rtol=1e-5)
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("inference", [None, "running_mean"])
+@torch.inference_mode()
+def test_a_compiled_step_draws_from_its_logits(traced, inference):
+    model = LM(inference=inference)
+    stepper, cache = Stepper(model), model.new_cache(2)
+    cache.race, expected = (Race(0.7, torch.Generator().manual_seed(1)) for _ in range(2))
+    stepper.prepare(cache, 2, 6, True)
+    token = torch.tensor([[1], [2]])
+    for step in range(6):
+        logits = stepper.next_logits(token, cache)
+        assert (cache.race.result is not None) == (step > 0)
+        token = cache.race(logits)
+        assert torch.equal(token, expected(logits))
 
 
 def test_int8_weights_are_used_by_both_kinds_of_steps(traced):

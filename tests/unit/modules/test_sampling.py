@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from plugins.modules.sampling import divided, draw, draw_one, generate, keep_likeliest, pick
+from plugins.modules.sampling import Race, divided, draw, first, generate, keep_likeliest, new_arrivals, pick, race
 
 LOGITS = torch.tensor([[0.5, 0.1, 0.3, 0.1]]).log()
 
@@ -78,11 +78,19 @@ def test_the_nucleus_is_that_of_the_tempered_distribution(temperature, drawable)
     assert set(drawn.flatten().tolist()) == drawable
 
 
-def test_a_draw_is_that_of_multinomial():
-    probabilities = torch.randn(50, 3, 65).softmax(-1)
+def test_a_race_draws_what_multinomial_draws():
     ours, theirs = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
-    for each in probabilities:
-        assert torch.equal(draw_one(each, ours), torch.multinomial(each, 1, generator=theirs))
+    for logits in torch.randn(50, 3, 65):
+        token = first(*race(logits, new_arrivals(logits, ours)))
+        assert torch.equal(token, torch.multinomial(logits.softmax(-1), 1, generator=theirs))
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 0.5, 1e300])
+def test_a_race_object_draws_the_same(temperature):
+    ours = Race(temperature, torch.Generator().manual_seed(1))
+    theirs = torch.Generator().manual_seed(1)
+    for logits in torch.randn(9, 3, 65):
+        assert torch.equal(ours(logits), draw(logits, temperature, generator=theirs))
 
 
 def test_nothing_is_drawn_from_logits_that_are_not_finite():
