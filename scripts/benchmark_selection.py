@@ -52,12 +52,13 @@ def parse_args(argv=None):
 def main():
     args = parse_args()
     files = [args.train, args.pool, args.specs]
-    command.check_inputs([*files, args.checkpoint], checkpoints=[args.ranker_checkpoint])
+    command.check_inputs(files, checkpoints=[args.checkpoint, args.ranker_checkpoint])
     command.check_outputs(folders=[args.output])
     for path in (args.train, args.pool):
         headers.check(path, [args.text], "--text")
         headers.check(path, [args.label], "--label")
     from plugins import user_dir
+    from plugins.checkpoints import find_checkpoint
     from plugins.data.glue import dataset
     from plugins.diagnostics import datasets, specifications
     from plugins.errors import report_in_one_line
@@ -73,8 +74,9 @@ def main():
     setting = None
     if args.checkpoint:
         given = {"epochs": args.epochs, "lr": [args.lr], "batch_size": [args.batch_size], "options": args.options}
-        setting = cross_fitting.Setting(args.output.resolve(), Path(args.checkpoint).resolve(), args.seeds, given, {},
-                                        resources.on_cpu, dataset.default_cache())  # fmt: skip
+        checkpoint = Path(find_checkpoint(args.checkpoint)).resolve()
+        setting = cross_fitting.Setting(args.output.resolve(), checkpoint, args.seeds, given, {}, resources.on_cpu,
+                                        dataset.default_cache())  # fmt: skip
     found = augmentation.run(rows, specifications.read(args.specs), args.number, ranker_options.ranker(args),
                              args.aggregate, list(dict.fromkeys(args.seeds)), args.held_out, setting,
                              resources)  # fmt: skip

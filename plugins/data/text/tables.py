@@ -10,6 +10,10 @@ from plugins.data.text.packed import without_suffix
 from plugins.data.text.records import lines, with_breaks
 from plugins.errors import UserError, shown
 
+WITH_COMMAS = (
+    "python -c \"import csv, sys; csv.writer(open('comma.csv', 'w', newline='')).writerows(csv.reader("
+    "open(sys.argv[1], encoding='utf-8-sig', newline=''), delimiter=';'))\""
+)
 csv.field_size_limit(2**31 - 1)
 _AT_BREAKS = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
@@ -73,7 +77,7 @@ def check_delimiter(path: Path, header: list[str]) -> None:
     for name, delimiter in (("a semicolon", ";"), ("a tab", "\t"), ("a comma", ",")):
         if delimiter != wanted and delimiter in header[0]:
             other = {"a tab": ".tsv", "a comma": ".csv"}.get(name)
-            remedy = f"rename the file to {other}, or convert it" if other else "convert it"
+            remedy = f"rename the file to {other}, or convert it" if other else f"convert it: {WITH_COMMAS} {path}"
             raise UserError(
                 f"{path}:1: one column, {shown(header[0], 80)}: the delimiter looks like {name}, "
                 f"but a {suffix(path) or 'TSV'} file needs {own}; {remedy}"

@@ -85,6 +85,17 @@ def test_a_number_above_the_pool_is_refused(tmp_path, load_script, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_folder_of_a_checkpoint_is_that_checkpoint(tmp_path, load_script, monkeypatch):
+    script, found = load_script("benchmark_selection"), []
+    (tmp_path / "checkpoint_best.pt").write_bytes(b"x")
+    words = [*world(tmp_path), "--checkpoint", tmp_path, "-o", tmp_path / "out"]
+    monkeypatch.setattr(sys, "argv", ["benchmark_selection.py", *map(str, words)])
+    monkeypatch.setattr("plugins.glue.augmentation.run", lambda *given: found.append(given[-2]))
+    monkeypatch.setattr("plugins.glue.augmentation.write", lambda *given: "")
+    script.main()
+    assert found[0].checkpoint == tmp_path / "checkpoint_best.pt"
+
+
 def test_random_rows_keep_their_labels_and_follow_the_seed():
     train, pool = (["t"], np.array([0])), ([f"p{i}" for i in range(30)], np.arange(30) % 2)
     specs = [*SPECS, Specification("other", "a", ("q three",))]

@@ -61,7 +61,7 @@ def test_a_cell_may_be_longer_than_the_limit_of_csv(tmp_path):
 @pytest.mark.parametrize(
     ("name", "header", "named"),
     [
-        ("a.csv", ["a;b"], ["a.csv:1", "a semicolon", "a comma"]),
+        ("a.csv", ["a;b"], ["a.csv:1", "a semicolon", "a comma", "delimiter=';'"]),
         ("a.csv", ["a\tb"], ["a.csv:1", "a tab", ".tsv"]),
         ("a.tsv", ["a,b"], ["a.tsv:1", "a comma", ".csv"]),
         ("a", ["a;b"], ["a:1", "a TSV file", "a tab"]),
