@@ -68,6 +68,7 @@ def test_the_text_is_the_same_with_compiled_steps(folder):
         (["--prompt", "abz"], ["'z'", 3]),
         (["--style", "poem"], ["poem"]),
         (["--style", "drama:x"], ["--style", "drama:x"]),
+        (["--style", "drama:1,drama:2"], ["--style", "drama", "two weights"]),
         (["--start", "FILE:none.txt"], ["none.txt"]),
         (["--temperature", "-1"], ["temperature"]),
     ],

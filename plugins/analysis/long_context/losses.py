@@ -121,9 +121,14 @@ def summary(losses: np.ndarray | Sequence[float], keep: bool = True) -> dict[str
         losses: (W,) losses of one run, or (R, W) of R runs; the bootstrap then resamples runs too. NaN where a passage
             has no prediction.
         keep: include the ``losses`` of the first run, with None for NaN.
+
+    Raises:
+        UserError: no passage has a prediction.
     """
     losses = np.atleast_2d(np.asarray(losses, dtype=float))
     known = losses[:, ~np.isnan(losses).any(0)]
+    if not known.size:
+        raise UserError("no token of the text is predicted; raise --mask-prob or --windows, or give more text")
     low, high = interval(known) if known.shape[1] > 1 else (None, None)
     found = {"mean": float(known.mean()), "low": low, "high": high, "n": known.shape[1]}
     return found | {"losses": [None if np.isnan(x) else x for x in losses[0].tolist()]} if keep else found

@@ -24,6 +24,10 @@ def test_options_of_a_model_are_refused_where_sentences_are_copied(script, capsy
     assert script.parse_args(["model.pt", "x.csv", *more])
 
 
+def test_the_number_of_copied_sentences_is_below_a_billion(script):
+    assert [script.lead(name) for name in ("lead-3", "lead-0", "lead-" + 20 * "9", "model.pt")] == [3, 0, 0, 0]
+
+
 @pytest.mark.slow
 def test_a_closed_output_pipe_is_not_an_error(tmp_path):
     path = tmp_path / "a.jsonl"

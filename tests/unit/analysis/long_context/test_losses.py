@@ -54,6 +54,8 @@ def test_an_interval_over_passages_has_the_width_of_the_standard_error():
 
 def test_a_passage_without_a_loss_does_not_count_and_a_single_one_has_no_interval():
     assert summary([1.0, np.nan]) == {"mean": 1.0, "low": None, "high": None, "n": 1, "losses": [1.0, None]}
+    with toy.refused("--mask-prob"):
+        summary([np.nan])
 
 
 def test_an_interval_over_runs_is_as_wide_as_the_runs_differ():
