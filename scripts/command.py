@@ -22,6 +22,7 @@ LARGE = 100_000_000  # bytes that take seconds to convert
 WEIGHTS = ("*.safetensors", "*.bin", "model.pt")
 PICTURES = (".eps", ".jpeg", ".jpg", ".pdf", ".pgf", ".png", ".ps", ".svg", ".svgz", ".tif", ".tiff", ".webp", "")
 MAY_BE_EMPTY = ("TEXT", "SENTENCE", "'--FLAG ...'")  # metavars
+TEXTS = ("TEXT", "SENTENCE", "WORD", "COLUMN", "NAME", "KEY", "S")  # metavars of values that are no paths
 CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt")  # as plugins.checkpoints.find_checkpoint
 
 Paths = Iterable[str | Path | None]
@@ -36,6 +37,8 @@ class Parser(argparse.ArgumentParser):
     def _get_value(self, action: argparse.Action, text: str) -> object:
         if text == "" and action.metavar not in MAY_BE_EMPTY and action.default != "":
             raise argparse.ArgumentError(action, "the value is empty")
+        if action.metavar in TEXTS and file_named(text) is None:
+            text = decoded(text, action)
         value = super()._get_value(action, text)
         if isinstance(value, float) and not math.isfinite(value):
             raise argparse.ArgumentError(action, f"must be a finite number, but is {text}")
@@ -44,6 +47,20 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the usage and the error; exit with status 2."""
         super().error(escaped(message))
+
+
+def decoded(text: str, action: argparse.Action) -> str:
+    """Return an argument as Unicode; Python replaces its bytes by surrogates where the locale's encoding is ASCII.
+
+    Raises:
+        argparse.ArgumentError: it is not UTF-8.
+    """
+    if not re.search("[\ud800-\udfff]", text):
+        return text
+    try:
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeError:
+        raise argparse.ArgumentError(action, f"{text!r} is not UTF-8") from None
 
 
 def escaped(text: object) -> str:
@@ -220,6 +237,9 @@ def run(main: Callable[[], int | None], interrupted: str = "\ninterrupted") -> N
         main: the command; it returns its exit status, or None.
         interrupted: what to print after Ctrl-C or SIGTERM, which both remove temporary files.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller: `... >&-`
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status = flushing(main)

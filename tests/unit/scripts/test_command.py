@@ -36,6 +36,25 @@ def test_without_the_environment_one_line_explains_how_to_activate_it(words, tmp
     assert done.returncode == 1 and line.startswith("error: ") and ".venv/bin/activate" in line
 
 
+def test_texts_are_utf_8_in_any_locale_and_paths_stay_as_they_are(command, capsys):
+    parser = command.Parser()
+    parser.add_argument("--prompt", metavar="TEXT")
+    parser.add_argument("-o", metavar="FILE")
+    escaped = os.fsdecode("é".encode("latin-1")), "\udcc3\udca9"  # of Latin-1, and of UTF-8 in an ASCII locale
+    given = parser.parse_args(["--prompt", escaped[1], "-o", escaped[1]])
+    assert (given.prompt, given.o) == ("é", escaped[1])
+    assert parser.parse_args(["--prompt", f"FILE:{escaped[1]}"]).prompt == f"FILE:{escaped[1]}"
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--prompt", escaped[0]])
+    assert "--prompt" in capsys.readouterr().err
+
+
+def test_closed_output_is_discarded(run, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    run(lambda: sys.stdout.reconfigure(errors="replace"))
+    sys.stdout.close()
+
+
 def test_another_missing_package_keeps_its_own_error(run):
     def main():
         import no_such_package  # noqa: F401
