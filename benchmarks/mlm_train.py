@@ -5,6 +5,7 @@ of the words per second that fairseq logs is taken pair by pair: above 1, clap_r
 
     python scripts/prepare_mlm.py --embedded -o data-bin/embedded
     python benchmarks/mlm_train.py data-bin/embedded --repeats 5
+    python benchmarks/mlm_train.py data-bin/embedded --variant zero-clap --autocast
 """
 
 import argparse
@@ -29,7 +30,7 @@ CONTESTANTS = {
     "learned-clap": f"{OWN} --head clap",
     "zero-clap": f"{OWN} --head clap --positions alibi --omit-mask",
 }
-PEER = "fairseq"
+PEER, BF16 = "fairseq", ", autocast"
 
 
 def parse():
@@ -42,19 +43,21 @@ def parse():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--autocast", action="store_true", help="also the variants with --mixed-precision bf16")
     parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.json")
     return parser.parse_args()
 
 
 def command(name, args, dropout):
     layers, width, heads, batch, tokens = SIZES[args.shape]
-    options = f"""{CONTESTANTS[name]} --encoder-layers {layers} --encoder-embed-dim {width}
+    options = f"""{CONTESTANTS[name.removesuffix(BF16)]} --encoder-layers {layers} --encoder-embed-dim {width}
         --encoder-ffn-embed-dim {4 * width} --encoder-attention-heads {heads} --max-positions {tokens}
         --tokens-per-sample {tokens} --batch-size {batch} --dropout {dropout} --attention-dropout {dropout}
         --sample-break-mode none --lr 1e-4 --lr-scheduler fixed --weight-decay 0.01 --adam-betas (0.9,0.98)
         --adam-eps 1e-6 --max-update {args.updates} --no-save --disable-validation --log-format json
         --log-interval 1000000 --seed 1"""
     options = options.split() + ["--cpu"] * (args.device == "cpu") + ["--bf16"] * args.bf16
+    options += ["--mixed-precision", "bf16"] * name.endswith(BF16)
     return [str(Path(sys.executable).with_name("fairseq-train")), str(Path(args.data).resolve()), *options]
 
 
@@ -74,7 +77,7 @@ def main():
     args = parse()
     from measure import ratios, save, summary, times
 
-    rows, names = [], [PEER, *args.variant]
+    rows, names = [], [PEER, *args.variant, *(variant + BF16 for variant in args.variant if args.autocast)]
     for dropout in args.dropout:
         rates = {name: [] for name in names}
         for _ in range(args.repeats):
@@ -84,7 +87,7 @@ def main():
             speedup = summary(ratios(rates[name], rates[PEER]))
             rows.append(dict(dropout=dropout, variant=name, words_per_second=summary(rates[name]), speedup=speedup))
             print(
-                f"{args.shape:10} dropout {dropout:<4} {name:13} {summary(rates[name])['median']:8.0f} words/s   "
+                f"{args.shape:10} dropout {dropout:<4} {name:19} {summary(rates[name])['median']:8.0f} words/s   "
                 f"{times(speedup)}",
                 flush=True,
             )
