@@ -79,12 +79,15 @@ def task_maps(path: Path, tasks: Sequence[str], panels: Mapping[str, Sequence[Se
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (method, cosines) in zip(axes, panels.items(), strict=True):
         places = scaled(1 - np.asarray(cosines, float))
+        middle, half = (places.max(0) + places.min(0)) / 2, 0.75 * max(np.ptp(places, 0).max(), 1e-6)
         for number, (name, place) in enumerate(zip(tasks, places, strict=True)):
             axis.scatter(*place, color=COLORS[number % len(COLORS)], marker=MARKERS[number % len(MARKERS)], s=40)
-            axis.annotate(name, place, (6, 4), textcoords="offset points", fontsize=9)
+            left = place[0] > middle[0]  # so that names stay inside
+            offset, side = (-6 if left else 6, 4), "right" if left else "left"
+            axis.annotate(name, place, offset, textcoords="offset points", fontsize=9, ha=side)
         axis.set_title(method, fontsize=11)
-        axis.margins(0.25)
-        axis.set_aspect("equal", "datalim")
+        axis.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half), aspect="equal")
+        axis.locator_params(nbins=5)
     figure.suptitle("Which tasks are near each other? (classical scaling of 1 - cosine)")
     figure.tight_layout()
     save(figure, path)
