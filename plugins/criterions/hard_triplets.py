@@ -83,7 +83,7 @@ def vectors_of(model: BaseFairseqModel, rows: EmbeddingRows) -> np.ndarray:
     model.eval()
     try:
         for batch in rows.batch_by_size(rows.ordered_indices(), max_sentences=ROWS):
-            inputs = {name: value.to(device) for name, value in rows.collater(batch)["net_input"].items()}
+            inputs = {name: value.to(device) for name, value in rows.collater(batch.tolist())["net_input"].items()}
             vectors = embed(model, **inputs).float().cpu().numpy()  # (B, d)
             found = np.empty((len(rows), vectors.shape[1]), np.float32) if found is None else found
             found[batch] = vectors

@@ -139,7 +139,7 @@ def read_weights(folder: Path) -> dict[str, tuple[Tensor, Path]]:
     Raises:
         UserError: a file is missing or damaged, or contains more than finite tensors.
     """
-    found = {}
+    found: dict[str, tuple[Tensor, Path]] = {}
     for file in weight_files(folder):
         tensors = read_tensors(file)
         schema.check_finite(tensors, file)
