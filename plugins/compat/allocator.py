@@ -13,12 +13,12 @@ from .patching import repaired
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3) in glibc's malloc.h
 KEPT = 2**31 - 1  # bytes at the end of the heap: the largest value of an int
-LARGEST = 1 << 30  # bytes of a tensor; larger ones still return theirs
+LARGEST = (1 << 30, 1 << 25)  # bytes of a tensor whose memory is kept; older versions of glibc accept the second only
 
 
 def install() -> None:
     """Record the repair of this file; the trainer applies it on a CPU."""
-    repaired("memory on a CPU", "a training run keeps freed memory for its next step, which is faster than new memory")
+    repaired("memory on a CPU", "with glibc, a training run keeps freed memory, which is faster than new memory")
 
 
 def keep_freed_memory() -> bool:
@@ -33,4 +33,5 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:  # not glibc
         return False
-    return bool(mallopt(MMAP_THRESHOLD, LARGEST) and mallopt(TRIM_THRESHOLD, KEPT))
+    trimmed = mallopt(TRIM_THRESHOLD, KEPT)
+    return bool(any(mallopt(MMAP_THRESHOLD, size) for size in LARGEST) and trimmed)

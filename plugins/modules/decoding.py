@@ -130,7 +130,9 @@ class Stepper:
         They then differ in S and in numbers only, and the guards of the graph are not needed.
         """
         keys, kind = self._last
-        self._last = cache.keys[0], (cache.lengths is None, styles is None, cache.race, [x.shape for x in style])
+        shapes = [(each.shape, each.dtype) for each in (styles, *style) if each is not None]
+        races = cache.race is not None and cache.race.arrivals is not None
+        self._last = cache.keys[0], (cache.lengths is None, styles is None, races, tuple(cache.style), shapes)
         return keys is cache.keys[0] and kind == self._last[1]
 
     def mark(self, bias: Tensor, cache: Cache) -> None:

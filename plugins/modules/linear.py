@@ -70,7 +70,7 @@ def sums_of_products(x: Tensor, weight: Tensor, bias: Tensor | None = None, scal
     rows = x.reshape(-1, x.size(-1)).to(dtype)  # (N, C)
     rows = rows.as_strided(rows.size(), rows.stride())  # stored, else computed again for each row of the weight
     streams = STREAMS if len(rows) == 1 and weight.numel() >= LARGE else 1
-    parts = weight.split(len(weight) // streams)
+    parts = weight.tensor_split(streams)
     y = torch.cat([torch.stack([(part.to(dtype) * row).sum(-1) for row in rows.unbind()]) for part in parts], dim=-1)
     y = y if scale is None else y * scale
     y = y if bias is None else y + bias

@@ -169,10 +169,7 @@ def writes_scores(device: torch.device, dtype: torch.dtype, keys: int, p: float,
     """
     if device.type != "cpu":
         return False
-    slow_backward = training and dtype in HALF
-    if p > 0 or torch.compiler.is_compiling():  # the number of keys is not known yet
-        return p > 0 or slow_backward
-    return slow_backward and keys <= MOST_WRITTEN
+    return p > 0 or (training and dtype in HALF and keys <= MOST_WRITTEN)
 
 
 def attend_by_scores(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, p: float, scale: float) -> Tensor:

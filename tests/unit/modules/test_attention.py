@@ -278,12 +278,11 @@ def test_scores_are_written_out_where_a_cpu_has_no_fast_kernel():
     assert not written(torch.bfloat16, 128, 0.1, torch.device("cuda"))
 
 
-@pytest.mark.parametrize("keys", [128, 512])
-def test_compiled_training_in_half_precision_on_a_cpu_writes_scores_for_any_number_of_keys(monkeypatch, keys):
+def test_compiled_training_in_half_precision_on_a_cpu_writes_scores_of_few_keys(monkeypatch):
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    assert writes_scores(CPU, torch.bfloat16, keys, p=0.0, training=True)
-    assert not writes_scores(CPU, torch.bfloat16, keys, p=0.0, training=False)
-    assert not writes_scores(CPU, torch.float32, keys, p=0.0, training=True)
+    assert writes_scores(CPU, torch.bfloat16, 128, p=0.0, training=True)
+    assert not writes_scores(CPU, torch.bfloat16, 512, p=0.0, training=True)
+    assert not writes_scores(CPU, torch.bfloat16, 128, p=0.0, training=False)
 
 
 def test_rows_are_laid_out_by_sequence_and_filled_up():
