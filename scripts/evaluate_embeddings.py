@@ -26,7 +26,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("source", metavar="CKPT|NPZ", help="checkpoint, or a file of scripts/embed.py")
-    flags.add_labeled_texts(parser)
+    flags.add_labeled_texts(parser, "a GLUE task (CoLA, for example)")
     add("--untuned", metavar="CKPT", help="the model before tuning, evaluated for comparison")
     add("--pooling", help="pooling of the checkpoint (default: as trained, else mean)")
     add("--whiten", type=int, metavar="N", help="also evaluate without the mean and the top N components")

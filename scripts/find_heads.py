@@ -51,13 +51,13 @@ def main() -> None:
     from plugins.analysis.attention.head_scores import NoText, check_without_prompt, score_heads
     from plugins.errors import UserError, located, report_in_one_line
     from plugins.files import check_not_read, without_nan, write_json
+    from plugins.hub import language_model_of
     from plugins.hub.devices import move
-    from plugins.hub.embedder import language_model
 
     report_in_one_line()
     user_dir.load(args.user_dir)
     check_not_read([args.output, args.json], [args.checkpoint, *args.files])
-    lm = language_model(plugins.hub.load(args.checkpoint), args.checkpoint, predicts=False)
+    lm = language_model_of(plugins.hub.load(args.checkpoint), args.checkpoint, predicts=False)
     with located(args.checkpoint):
         check_without_prompt(lm)
     move(lm.model, args.device)

@@ -109,12 +109,18 @@ def add_skip_bad_rows(parser: Any) -> None:
     parser.add_argument("--skip-bad-rows", action="store_true", help="skip malformed rows and print their number")
 
 
-def add_labeled_texts(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name labeled texts, which :func:`plugins.embeddings.texts.labeled` reads."""
+def add_labeled_texts(
+    parser: argparse.ArgumentParser, glue: str = "a GLUE task with one text per row (CoLA, for example)"
+) -> None:
+    """Add the options that name labeled texts, which :func:`plugins.embeddings.texts.labeled` reads.
+
+    Args:
+        glue: help of ``--glue-task``.
+    """
     add = parser.add_argument
     add("data", metavar="DATA", help="folder of the labeled texts")
     add("--spec", metavar="FILE", help="YAML file that describes the rows")
-    add("--glue-task", metavar="NAME", help="a GLUE task (CoLA, for example)")
+    add("--glue-task", metavar="NAME", help=glue)
     add("--split", default="valid", help="train or valid (%(default)s)")
     add("--passage-words", type=positive, default=32, metavar="N",
         help="words per passage of CLASS.txt files (%(default)s)")  # fmt: skip

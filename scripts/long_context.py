@@ -57,8 +57,8 @@ def main() -> None:
     from plugins.analysis.long_context.run import run
     from plugins.errors import report_in_one_line
     from plugins.files import check_not_read
+    from plugins.hub import language_model_of
     from plugins.hub.devices import move
-    from plugins.hub.embedder import language_model
 
     report_in_one_line()
     written = [args.output / name for name in ("long_context.json", "long_context.png")]
@@ -66,7 +66,7 @@ def main() -> None:
     user_dir.load(args.user_dir)
 
     def load(path: str):
-        lm = language_model(plugins.hub.load(path), path)
+        lm = language_model_of(plugins.hub.load(path), path)
         move(lm.model, args.device)
         return lm
 

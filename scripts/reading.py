@@ -41,13 +41,13 @@ def opened(args: argparse.Namespace, predicts: bool = True) -> tuple[Any, str]:
     import plugins.hub
     from plugins import user_dir
     from plugins.files import check_not_read, read_text
+    from plugins.hub import language_model_of
     from plugins.hub.devices import move
-    from plugins.hub.embedder import language_model
 
     path = command.file_named(args.text)
     user_dir.load(args.user_dir)
     check_not_read([args.output, args.json], [args.checkpoint, path])
     text = args.text if path is None else read_text(path)
-    lm = language_model(plugins.hub.load(args.checkpoint), args.checkpoint, predicts)
+    lm = language_model_of(plugins.hub.load(args.checkpoint), args.checkpoint, predicts)
     move(lm.model, args.device)
     return lm, text

@@ -60,7 +60,7 @@ def main() -> None:
     from plugins.analysis.report import contents, page
     from plugins.data.text import records
     from plugins.errors import report_in_one_line
-    from plugins.hub.embedder import language_model
+    from plugins.hub import language_model_of
 
     report_in_one_line()
     user_dir.load(args.user_dir)
@@ -68,7 +68,7 @@ def main() -> None:
     records.check_plain(args.text)
     text = files.read_text(args.text)
     path = Path(hub.find_checkpoint(args.checkpoint))
-    lm = language_model(hub.load(str(path)), path)
+    lm = language_model_of(hub.load(str(path)), path)
     title = args.title or f"{path.resolve().parent.name}/{path.name}"
     report = contents.gather(
         lm, checkpoints.read_state(str(path)), title, text, source=str(args.text), tokens=args.tokens,

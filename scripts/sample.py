@@ -60,12 +60,12 @@ def main() -> None:
     import plugins.hub  # seconds, so not before the arguments are checked
     from plugins import user_dir
     from plugins.errors import printable, report_in_one_line
-    from plugins.hub.embedder import language_model
+    from plugins.hub import language_model_of
 
     report_in_one_line()
     user_dir.load(args.user_dir)
     prompt = read_prompt(args.prompt)
-    model = language_model(plugins.hub.load(args.checkpoint), args.checkpoint)
+    model = language_model_of(plugins.hub.load(args.checkpoint), args.checkpoint)
     check_kind(model, args)
     options = {
         "temperature": args.temperature,

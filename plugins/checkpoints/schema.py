@@ -100,8 +100,15 @@ def check_tensors(tensors: Mapping, path: str | os.PathLike) -> Mapping:
     return tensors
 
 
-def check_finite(tensors: Mapping[str, torch.Tensor], path: str | os.PathLike) -> None:
+def check_finite(
+    tensors: Mapping[str, torch.Tensor],
+    path: str | os.PathLike,
+    remedy: str = "its training diverged: take an earlier checkpoint",
+) -> None:
     """Check the values of weights.
+
+    Args:
+        remedy: end of the error.
 
     Raises:
         UserError: names the first weight with NaN or infinite values.
@@ -112,8 +119,8 @@ def check_finite(tensors: Mapping[str, torch.Tensor], path: str | os.PathLike) -
             bad = int((~torch.isfinite(tensor)).sum())
             if bad:
                 raise UserError(
-                    f"{path}: weight {shortened(name)} has {bad:,} NaN or infinite values of {tensor.numel():,}; its "
-                    "training diverged: take an earlier checkpoint"
+                    f"{path}: weight {shortened(name)} has {bad:,} NaN or infinite values of {tensor.numel():,}; "
+                    f"{remedy}"
                 )
 
 

@@ -20,7 +20,6 @@ from plugins.modules.score_head import ScoreHead
 from plugins.options import option
 
 GATHERED = "_scores"  # a meter of (N, 4); the underscore keeps it out of the log
-LARGEST_GAIN = 31  # rating of lambdarank
 LISTS = ("listnet", "listmle", "ranknet", "lambdarank")
 
 
@@ -92,8 +91,6 @@ class PreferenceCriterion(FairseqCriterion):
         if self.objective != LISTWISE:  # rated texts serve to validate comparisons, too
             return (scores - self.task.standardized(sample["gains"]).to(scores)) ** 2
         gains = sample["gains"].to(scores)
-        if str(self.cfg.list_loss) == "lambdarank":
-            check_gains(gains)
         loss, rows = getattr(preference_losses, str(self.cfg.list_loss)), sample["rows"]
         return torch.stack([loss(scores[rows == row], gains[rows == row]) for row in rows.unique()])
 
@@ -139,22 +136,14 @@ def gathered(scores: Tensor, sample: dict[str, Any]) -> Tensor:
 
 
 def check_ties(cfg: PreferenceCriterionConfig, task: Any) -> None:
-    """Raise an error for options of the loss without ties."""
+    """Raise an error for options of the loss without ties, and for a model in which ties are impossible."""
+    if cfg.tie_strength == 0:
+        raise UserError("--tie-strength 0: the comparisons have ties, which need a positive frequency")
     named = {"--centering": cfg.centering, "--smoothing": cfg.smoothing, "--flip-rate": cfg.flip_rate,
              "--learn-flip-rate": task.learn_flip_rate}  # fmt: skip
     for flag, value in named.items():
         if value:
             raise UserError(f"{flag}: the comparisons have ties, whose loss has no such option; omit it, or the ties")
-
-
-def check_gains(ratings: Tensor) -> None:
-    """Raise an error for ratings (M,) whose gains, 2^rating - 1, are negative or too large."""
-    low, high = float(ratings.min()), float(ratings.max())
-    if low < 0 or high > LARGEST_GAIN:
-        raise UserError(
-            f"--list-loss lambdarank: ratings are from {low:g} to {high:g}; its gains, 2^rating - 1, need ratings from "
-            f"0 to {LARGEST_GAIN}"
-        )
 
 
 def check(cfg: PreferenceCriterionConfig, objective: str, task: Any) -> None:
@@ -163,8 +152,8 @@ def check(cfg: PreferenceCriterionConfig, objective: str, task: Any) -> None:
         raise UserError(f"--centering {cfg.centering} is negative")
     if not 0 <= cfg.smoothing < 0.5:
         raise UserError(f"--smoothing {cfg.smoothing} is not at least 0 and below 0.5")
-    if cfg.tie_strength <= 0:
-        raise UserError(f"--tie-strength {cfg.tie_strength} is not positive")
+    if cfg.tie_strength < 0:
+        raise UserError(f"--tie-strength {cfg.tie_strength} is negative")
     if cfg.smoothing and (cfg.flip_rate or task.learn_flip_rate):
         raise UserError("--smoothing and --flip-rate correct the same noise: choose one")
     if cfg.flip_rate is not None and not 0 <= cfg.flip_rate < 0.5:

@@ -22,12 +22,13 @@ def nested(labels: np.ndarray, share: float, groups: np.ndarray | None = None, s
         seed: random seed of the order.
 
     Raises:
-        UserError: the fraction is out of range, or the subset is empty.
+        UserError: the fraction is out of range, there are no rows, or the subset is empty.
     """
-    check(0 < share <= 1, f"--sizes {share:g}: a fraction above 0 and at most 1 is expected")
-    part = np.unique(np.arange(len(labels)) if groups is None else groups, return_inverse=True)[1]  # (n,)
-    parts = min(100, len(labels) and part.max() + 1)
     source = f"--sizes {share:g}"
+    check(0 < share <= 1, f"{source}: a fraction above 0 and at most 1 is expected")
+    check(len(labels) > 0, f"{source}: there are no rows")
+    part = np.unique(np.arange(len(labels)) if groups is None else groups, return_inverse=True)[1]  # (n,)
+    parts = min(100, part.max() + 1)
     if part.max() >= parts:  # several groups in each part
         part = folds.stratified(labels, parts, groups, seed, source=source)
     order = np.random.default_rng(seed).permutation(parts)  # folds with one more row of some label are the first ones

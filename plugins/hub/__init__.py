@@ -1,12 +1,13 @@
 """Python interface: load a checkpoint, then fill masks, or generate text, score it and classify its style."""
 
 import os
+from typing import Any
 
 from fairseq.models.roberta import RobertaModel
 
 from plugins import checkpoints
 from plugins.checkpoints import find_checkpoint, kind_of
-from plugins.errors import check
+from plugins.errors import UserError, check
 from plugins.models.causal_lm import CausalLanguageModel
 from plugins.models.char_lm import CharLanguageModel
 
@@ -55,3 +56,24 @@ def load(path: str | os.PathLike, base: str | None = None) -> CharLM | CausalLM 
     if saved_settings(path, "preference"):
         return Scorer.from_pretrained(path, base)
     return checkpoints.load(path, base)
+
+
+def language_model_of(model: Any, path: str | os.PathLike, predicts: bool = True) -> Any:
+    """Return the language model of a loaded checkpoint, for tools that read text with it.
+
+    Args:
+        model: returned by :func:`load`.
+        path: the checkpoint, for the error.
+        predicts: the tool needs its predictions, not only its attention.
+
+    Raises:
+        UserError: the predictions of an :class:`Embedder` are needed, which its training has not kept.
+    """
+    if not isinstance(model, Embedder):
+        return model
+    if predicts:
+        raise UserError(
+            f"{path}: trained by --task embedding or preference, so that it predicts no text; name the language "
+            "model that it was trained from"
+        )
+    return model.lm

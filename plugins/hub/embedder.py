@@ -1,7 +1,6 @@
 """Embed texts with any model of this package, tuned for embeddings or not."""
 
 import itertools
-import os
 from collections.abc import Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, Any, Self
 
@@ -223,27 +222,6 @@ def blocks_of(texts: Iterable[str], size: int) -> Iterator[list[str]]:
             block = []
     if block:
         yield block
-
-
-def language_model(model: Any, path: str | os.PathLike, predicts: bool = True) -> Any:
-    """Return the language model of a loaded checkpoint, for tools that read text with it.
-
-    Args:
-        model: returned by :func:`plugins.hub.load`.
-        path: the checkpoint, for the error.
-        predicts: the tool needs its predictions, not only its attention.
-
-    Raises:
-        UserError: the predictions of an :class:`Embedder` are needed, which its training has not kept.
-    """
-    if not isinstance(model, Embedder):
-        return model
-    if predicts:
-        raise UserError(
-            f"{path}: trained by --task embedding or preference, so that it predicts no text; name the language "
-            "model that it was trained from"
-        )
-    return model.lm
 
 
 def saved_settings(path: str, task: str = "embedding") -> dict:

@@ -66,7 +66,8 @@ def read(folder: str | os.PathLike, tokenizer: str | Path | None = None) -> Caus
     theirs, opt = config, config.get("model_type") == "opt"
     config = opt_in.config_of(theirs, folder / CONFIG) if opt else theirs
     options = options_of(config, folder / CONFIG)  # first: the kind of another model says more than a missing file
-    found = opt_in.weights_of(files.read_weights(folder), theirs, folder / CONFIG) if opt else read_weights(folder)
+    stored = files.check_finite(files.read_weights(folder) if opt else read_weights(folder))
+    found = opt_in.weights_of(stored, theirs, folder / CONFIG) if opt else stored
     check_sizes(options, found, folder / CONFIG)
     dictionary = read_dictionary(folder, tokenizer, config["vocab_size"])
     with torch.device("meta"):

@@ -4,6 +4,8 @@ Scores are (B,): one number per text. A second dimension is an error, not a broa
 (B, 1) would silently make (B, B).
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -128,14 +130,16 @@ def lambdarank(scores: Tensor, gains: Tensor) -> Tensor:
     """:func:`ranknet`, each pair weighted by how much swapping it changes nDCG, not averaged (Burges, 2010, section 4).
 
     Args:
-        scores, gains: (N,); the gain in DCG is 2^gain - 1.
+        scores, gains: (N,), gains at least 0; the gain in DCG is 2^gain - 1.
     """
     _check_shapes(scores=scores, gains=gains)
     better = gains[:, None] > gains[None, :]
     if not better.any():
         return scores.sum() * 0
     with torch.no_grad():
-        worth = 2 ** gains.to(scores.dtype) - 1
+        gains = gains.to(scores.dtype)
+        # (2^gain - 1) / 2^max: the ratio below does not change, and no gain overflows
+        worth = -torch.expm1(-gains * math.log(2)) * 2 ** (gains - gains.max())
         discount = 1 / torch.log2(2 + torch.arange(len(scores), dtype=scores.dtype, device=scores.device))
         ideal = (worth.sort(descending=True).values * discount).sum()
         own = discount[scores.argsort(descending=True, stable=True).argsort()]

@@ -48,6 +48,7 @@ class PreferenceTask(TextsTask):
 
     key, fixed = "preference", ("objective", "pooling")
     row_kind: str | None = None  # kind of the rows: ratings or comparisons
+    list_loss: str | None = None  # of the criterion
 
     def __init__(self, cfg: PreferenceConfig, encoder: encoding.TextEncoder, styles: Sequence[str] = ()) -> None:
         self.rated, self.has_ties, self.scale = False, False, (0.0, 1.0)
@@ -71,7 +72,9 @@ class PreferenceTask(TextsTask):
             raise UserError(f"--task preference needs --criterion preference, not {name}")
         check(cfg)
         choose_metric(run, "accuracy", BETTER_HIGHER)
-        return cls(cfg, *find_encoder(cfg, run))
+        task = cls(cfg, *find_encoder(cfg, run))
+        task.list_loss = str(run.criterion.get("list_loss"))
+        return task
 
     # Content of a checkpoint
 
@@ -93,6 +96,8 @@ class PreferenceTask(TextsTask):
         if not found.rated and objective != PAIRWISE:
             raise UserError(f"--objective {objective}: {cfg.data} has comparisons; it needs the columns text and score")
         self.check_rows(found, split)
+        if objective == LISTWISE and self.list_loss == "lambdarank":
+            check_gains(found, cfg.data)
         if training:
             check_informative(found, objective, cfg.data)
         self.rated, self.has_ties = found.rated, self.has_ties or bool((found.outcomes == TIE).any())
@@ -141,6 +146,14 @@ def check_informative(found: rows.Preferences, objective: str, data: str) -> Non
         raise UserError(f"{data}: the weight of every comparison is 0")
     if objective == LISTWISE and found.groups is not None and np.bincount(found.groups).max() < 2:
         raise UserError(f"{data}: every query has one text; --objective listwise needs lists of two texts or more")
+
+
+def check_gains(found: rows.Preferences, data: str) -> None:
+    """Raise an error for ratings whose gains in DCG, 2^rating - 1, are negative."""
+    if found.scores is not None and found.scores.min() < 0:
+        raise UserError(
+            f"{data}: a rating is {found.scores.min():g}; --list-loss lambdarank needs ratings of at least 0"
+        )
 
 
 def check(cfg: PreferenceConfig) -> None:

@@ -26,7 +26,7 @@ LOG_NAMES = ("log", "*.log", "log.txt", "train.txt", "*.log.txt")
 """File names of logs in a run's folder."""
 
 # Matched from the start of a line. The atomic groups find the first place only, in linear time: logs come from outside.
-_JSON = re.compile(r"(?>(?:.*?\s)?(?=\{\"\w+\": ))(\{.*\})\s*$")
+_JSON = re.compile(r"(?>(?:.*?\s)??(?=\{\"\w+\": ))(\{.*\})\s*$")
 _PROGRESS = re.compile(r"(?>.*?epoch \d+: )(?>.*?\b\d+ ?/ ?\d+ )(.*)$")  # simple's train_inner, and a bar of tqdm
 _END = re.compile(r"epoch \d+ \| (?:valid on '([^']+)' subset \| )?(\w+ .*)$")
 _PAIR = re.compile(r"\b(\w++)[= ]\s*([^\s,|\]]+)")

@@ -8,12 +8,12 @@ import numpy as np
 
 from plugins.data.embedding import specs
 from plugins.data.embedding.specs import RowSpec
+from plugins.data.embedding.vectors import LARGEST
 from plugins.data.text.records import BadRow, check_plain, check_whole, is_json, json_records, usable_rows
 from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError
 from plugins.files import check_regular, opened
 
-LARGEST = 1e15  # score or margin: losses are float32
 HELD_OUT = 0.1  # share of each class's file, taken from its end as the validation split
 
 

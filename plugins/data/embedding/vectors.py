@@ -19,7 +19,7 @@ from plugins import numpy_files
 from plugins.errors import UserError
 from plugins.files import replacing
 
-LARGEST = 1e15  # losses and lengths are float32
+LARGEST = 1e15  # number in a vector, score, margin or weight: losses and lengths are float32
 ARRAYS = ("vectors", "index", "text_hash")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from plugins.data.embedding.vectors import text_hash
+from plugins.data.embedding.vectors import LARGEST, text_hash
 from plugins.data.text.packed import find_text
 from plugins.data.text.records import BadRow, check_whole, is_json, json_records, usable_rows
 from plugins.data.text.tables import check_delimiter, table_rows
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 CHOSEN, SIDES, RATED = ("chosen", "rejected"), ("text_a", "text_b", "preference"), ("text", "score")
 OUTCOMES = {"a": 0, "b": 1, "tie": 2}
 SPLITS = {"train": ("train",), "valid": ("valid", "validation", "dev"), "test": ("test",)}
-LARGEST = 1e15  # of scores, margins and weights: losses are float32
 SUFFIXES = (".jsonl", ".csv", ".tsv")
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -136,12 +137,16 @@ def check_plain(path: str | Path, reader: str = "") -> None:
         UserError: it contains JSON records.
     """
     if is_json(path, TEXT_KEY):
-        records = without_suffix(path).lower().endswith(JSON_SUFFIXES)
-        found = "its suffix" if records else f"the key {shown(TEXT_KEY)} in its first line"
+        inner = without_suffix(path)
+        if inner.lower().endswith(JSON_SUFFIXES):
+            found, plain = "its suffix", "rename it"
+        else:
+            found, plain = f"the key {shown(TEXT_KEY)} in its first line", "begin it with a blank line"
+        packed = inner != str(path)
+        extract = "extract its text" if packed else f"extract its text: jq -r .{TEXT_KEY} {shlex.quote(str(path))}"
+        remedy = f"read it with {reader}" if reader else extract
         raise UserError(
-            f"{path}: {found} means JSON records, but plain text is needed; extract it (jq -r .{TEXT_KEY} {path})"
-            f"{reader and f', read the records with {reader},'} or mark the file as text by "
-            f"{'another suffix and ' * records}a blank first line"
+            f"{path}: JSON records, by {found}, but plain text is needed; if it is text, {plain}; else {remedy}"
         )
 
 

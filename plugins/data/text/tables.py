@@ -3,6 +3,7 @@
 import csv
 import itertools
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from plugins.data.text.records import lines, with_breaks
 from plugins.errors import UserError, shown
 
 WITH_COMMAS = (
-    "python -c \"import csv, sys; csv.writer(open('comma.csv', 'w', newline='')).writerows(csv.reader("
-    "open(sys.argv[1], encoding='utf-8-sig', newline=''), delimiter=';'))\""
+    "python -c \"import csv, sys; csv.writer(open('comma.csv', 'x', encoding='utf-8', newline='')).writerows("
+    "csv.reader(open(sys.argv[1], encoding='utf-8-sig', newline=''), delimiter=';'))\""
 )
 csv.field_size_limit(2**31 - 1)
 _AT_BREAKS = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
@@ -77,7 +78,9 @@ def check_delimiter(path: Path, header: list[str]) -> None:
     for name, delimiter in (("a semicolon", ";"), ("a tab", "\t"), ("a comma", ",")):
         if delimiter != wanted and delimiter in header[0]:
             other = {"a tab": ".tsv", "a comma": ".csv"}.get(name)
-            remedy = f"rename the file to {other}, or convert it" if other else f"convert it: {WITH_COMMAS} {path}"
+            packed = without_suffix(path) != str(path)
+            convert = "convert it" if other or packed else f"convert it: {WITH_COMMAS} {shlex.quote(str(path))}"
+            remedy = f"rename the file to {other}, or {convert}" if other else convert
             raise UserError(
                 f"{path}:1: one column, {shown(header[0], 80)}: the delimiter looks like {name}, "
                 f"but a {suffix(path) or 'TSV'} file needs {own}; {remedy}"

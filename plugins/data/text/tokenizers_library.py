@@ -1,8 +1,9 @@
 """Tokenizers that GPT-2's byte-level BPE does not cover, encoded by Hugging Face's tokenizers library itself."""
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,16 +124,54 @@ def read_content(path: Path) -> dict[str, Any]:
 
 
 def growth_of(part: Any) -> float:
-    """Return how many times as long a text becomes at most by the ``Replace`` steps of a part of ``tokenizer.json``."""
+    """Return how many times as long a text becomes at most by the ``Replace`` steps of a part of ``tokenizer.json``.
+
+    The growth of two steps is multiplied only if the second may replace what the first has written.
+    """
+    written: list[tuple[str | None, float]] = []  # (content, its growth) of each step; None: any characters
+    for step in steps_of(part):
+        content, pattern = step.get("content"), step.get("pattern")
+        if step["type"] != "Replace" or not isinstance(content, str):  # it may turn characters into any other
+            written = [(None, max((growth for _, growth in written), default=1.0))]
+            continue
+        string, regex = (pattern.get(kind) if isinstance(pattern, Mapping) else None for kind in ("String", "Regex"))
+        if isinstance(string, str) and string:
+            own = max(1.0, len(content) / len(string))
+            before = [growth for text, growth in written if text is None or set(text) & set(string)]
+        else:
+            own = max(1, len(content) + may_be_empty(regex))
+            before = [growth for _, growth in written]
+        written.append((content, own * max(before, default=1.0)))
+    return max((growth for _, growth in written), default=1.0)
+
+
+def steps_of(part: Any) -> Iterator[Mapping]:
+    """Yield the steps of a part of ``tokenizer.json`` in their order, without the sequences that contain them."""
     if isinstance(part, list):
-        return math.prod(map(growth_of, part))
-    if not isinstance(part, Mapping):
-        return 1.0
-    content, pattern, own = part.get("content"), part.get("pattern"), 1
-    if part.get("type") == "Replace" and isinstance(content, str):
-        fixed = isinstance(pattern, Mapping) and bool(pattern.get("String"))  # others may match between characters
-        own = max(len(content), 1) if fixed else len(content) + 1
-    return own * math.prod(map(growth_of, part.values()))
+        for each in part:
+            yield from steps_of(each)
+    elif isinstance(part, Mapping) and part.get("type") == "Sequence":
+        yield from steps_of([value for value in part.values() if isinstance(value, list)])
+    elif isinstance(part, Mapping) and isinstance(part.get("type"), str):
+        yield part
+
+
+def may_be_empty(regex: Any) -> bool:
+    """Return whether a pattern of the library (Oniguruma) may match between two characters.
+
+    Python's parser decides; a pattern that only Oniguruma has, or that it reads in another way, counts as one.
+    """
+    if not isinstance(regex, str):
+        return True
+    known = re.sub(r"\\[pP]\{\^?\w+\}|\[:\^?\w+:\]", r"\\w", regex)
+    plain = re.sub(r"\\.", "a", known, flags=re.DOTALL)
+    if re.search(r"\[\^?\]?[^\]]*\[|\}\?", plain):  # nested sets; a{2}? is an optional a{2}
+        return True
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return re._parser.parse(known).getwidth()[0] == 0  # type: ignore[attr-defined]
+    except (re.error, RecursionError, OverflowError):
+        return True
 
 
 def content_of(token: str | Mapping | None) -> str | None:

@@ -19,7 +19,7 @@ from ..roberta import RobertaInterface
 from ..scorer import Scorer
 from . import card, decoder_lm, masked_lm, sentence_format
 from .contents import Contents
-from .files import CONFIG, DTYPES, check_untuned, write_folder
+from .files import CONFIG, DTYPES, write_folder
 
 
 def export(
@@ -52,8 +52,6 @@ def export(
         path = find_checkpoint(model)
         with reading_once():
             state, model = read_state(path), hub.load(path, base)
-    tuned: Any = model.lm if isinstance(model, Embedder) else model
-    check_untuned(getattr(tuned, "options", None))
     check_ours(model)
     contents = contents_of(model, head, state)
     contents.config["dtype"] = dtype

@@ -134,16 +134,22 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_weights(folder: Path) -> dict[str, tuple[Tensor, Path]]:
-    """Return {name: (tensor, its file)} of a folder, mapped from the files rather than read.
+    """Return {name: (tensor, its file)} of a folder; see also :func:`check_finite`.
 
     Raises:
-        UserError: a file is missing or damaged, or contains more than finite tensors.
+        UserError: a file is missing or damaged, or contains more than tensors of floating-point numbers.
     """
-    found: dict[str, tuple[Tensor, Path]] = {}
-    for file in weight_files(folder):
-        tensors = read_tensors(file)
-        schema.check_finite(tensors, file)
-        found |= {name: (tensor, file) for name, tensor in tensors.items()}
+    return {name: (tensor, file) for file in weight_files(folder) for name, tensor in read_tensors(file).items()}
+
+
+def check_finite(found: dict[str, tuple[Tensor, Path]]) -> dict[str, tuple[Tensor, Path]]:
+    """Return the tensors of :func:`read_weights` that a model takes over, after reading them all.
+
+    Raises:
+        UserError: a value is NaN or infinite.
+    """
+    for name, (tensor, file) in found.items():
+        schema.check_finite({name: tensor}, file, "download the folder again, or take another version of the model")
     return found
 
 

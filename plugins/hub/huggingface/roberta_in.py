@@ -82,7 +82,7 @@ def convert(folder: str | Path, output: str | Path, tokenizer: str | Path | None
     folder = Path(folder)
     config, path = read_json(folder / CONFIG, dict), folder / CONFIG
     options = options_of(config, path)
-    found = read_weights(folder)
+    found = files.check_finite(read_weights(folder))
     check_sizes(config, found, path)
     named = "ForMaskedLM" in str(config.get("architectures"))  # and a head is missing from a truncated file
     if not named and not any(name.startswith(HEAD) for name in found):

@@ -17,6 +17,11 @@ def test_groups_are_kept_whole_and_the_seed_decides():
     assert (one == two).all() and (one != other).any()
 
 
+def test_no_rows_are_an_error():
+    with toy.refused("--sizes 0.5", "no rows"):
+        curves.nested(np.zeros(0, int), 0.5)
+
+
 def test_few_groups_are_the_steps_of_the_share():
     found = curves.nested(np.zeros(12, int), 0.5, np.repeat([0, 1, 2, 3], 3))
     assert found.sum() == 6 and sorted(found.reshape(4, 3).sum(1)) == [0, 0, 3, 3]

@@ -7,8 +7,7 @@ import toy
 
 import plugins
 from plugins.data.embedding.specs import POOLINGS
-from plugins.hub import Embedder
-from plugins.hub.embedder import language_model
+from plugins.hub import Embedder, language_model_of
 from plugins.modules.pooler import EMBEDDING_POOLERS
 
 TEXTS = toy.sentences(9) + ["river", "the river near the garden near the window near the island ."]
@@ -109,7 +108,7 @@ def test_the_names_of_poolings_are_those_of_the_modules():
 
 
 def test_tools_get_the_language_model_of_an_embedder_only_for_its_attention(embedder):
-    assert language_model(embedder, "x.pt", predicts=False) is embedder.lm
-    assert language_model(embedder.lm, "x.pt") is embedder.lm
+    assert language_model_of(embedder, "x.pt", predicts=False) is embedder.lm
+    assert language_model_of(embedder.lm, "x.pt") is embedder.lm
     with toy.refused("x.pt", "--task embedding"):
-        language_model(embedder, "x.pt")
+        language_model_of(embedder, "x.pt")

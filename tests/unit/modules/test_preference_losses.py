@@ -95,6 +95,14 @@ def test_lambdarank_of_three_texts():
     assert losses.lambdarank(SCORES, GAINS).item() == close(0.55352078)
 
 
+@pytest.mark.parametrize("highest", [100.0, 1e9])
+def test_lambdarank_of_large_gains_is_finite(highest):
+    """Only the best text has a gain that counts: each pair with it weighs as much as if its gain was 1, others 0."""
+    gains = torch.tensor([0.0, highest, highest / 2])
+    only = losses.lambdarank(torch.tensor([1.0, 0.0, 2.0]), torch.tensor([0.0, 1.0, 0.0]))
+    assert losses.lambdarank(torch.tensor([1.0, 0.0, 2.0]), gains).item() == pytest.approx(only.item(), rel=1e-5)
+
+
 def test_grades_have_their_share_between_two_cuts():
     scores, cuts = torch.tensor([0.5, 1.5, 3.0]).double(), torch.tensor([-1.0, 2.0]).double()
     each = [losses.ordinal(scores[i : i + 1], torch.tensor([i]), cuts).item() for i in range(3)]

@@ -245,6 +245,16 @@ def test_rows_from_which_nothing_can_be_learned_are_refused(monkeypatch):
     loaded(monkeypatch, alone, "valid", objective="listwise")
 
 
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_negative_ratings_have_no_gains_for_lambdarank(monkeypatch, split):
+    found = preferences([-1.0, 2.0, 60.0])
+    loaded(monkeypatch, found, split, objective="listwise")
+    monkeypatch.setattr(task_module.PreferenceTask, "list_loss", "lambdarank")
+    with toy.refused("nowhere", "-1", "lambdarank"):
+        loaded(monkeypatch, found, split, objective="listwise")
+    loaded(monkeypatch, preferences([0.0, 2.0, 60.0]), split, objective="listwise")
+
+
 def test_equal_ratings_have_a_deviation_of_one(monkeypatch):
     task, _ = loaded(monkeypatch, preferences([2.0, 2.0, 2.0]), "train", objective="pointwise")
     assert task.scale == (2.0, 1.0)

@@ -46,6 +46,12 @@ def test_other_lines_are_not_records(line):
     assert logs.parse_line(line) is None
 
 
+@pytest.mark.parametrize("prefix", ["", LOG_PREFIX + "train | "])
+def test_a_record_may_contain_an_object(prefix):
+    record = logs.parse_line(prefix + '{"epoch": 1, "x": {"a": 1}, "train_num_updates": "5"}')
+    assert record == LoggedRecord(TRAIN, {"epoch": 1.0, "num_updates": 5.0})
+
+
 def test_a_resumed_run_replaces_the_updates_it_repeats():
     first = [inner(5, "10"), valid(8, "400"), inner(10, "20"), inner(15, "30")]  # stopped after the checkpoint at 8
     again = [inner(10, "21"), inner(15, "31"), valid(16, "300")]
@@ -117,10 +123,11 @@ def test_options_that_are_cut_off_or_no_plain_data_are_none(line):
 
 @pytest.mark.parametrize(
     "line",
-    [' {"a": }' * 50_000 + "x", "num_updates " + "epoch 1: " * 50_000, "num_updates epoch 1: " + "1" * 200_000,
+    [' {"a": }' * 50_000 + "x", '{"a": } ' * 50_000 + "x",
+     "num_updates " + "epoch 1: " * 50_000, "num_updates epoch 1: " + "1" * 200_000,
      "epoch 1 | loss num_updates " + "a" * 200_000, start("{'_name'}") * 5_000 + "x",
      "fairseq_cli.train | {'_name'}" * 20_000 + "x"],
-    ids=["json", "progress", "digits", "pairs", "options", "options without a space"],
+    ids=["json", "json at the start", "progress", "digits", "pairs", "options", "options without a space"],
 )  # fmt: skip
 def test_a_hostile_line_takes_linear_time(line):
     begin = time.process_time()

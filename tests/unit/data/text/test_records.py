@@ -7,6 +7,7 @@ import toy
 
 from plugins.data.text import records
 from plugins.data.text.records import BadRow
+from plugins.errors import UserError
 
 
 def write(path, content):
@@ -58,11 +59,21 @@ def test_json_is_known_by_suffix_or_first_line(tmp_path, name, content, key, exp
     assert records.is_json(write(tmp_path / name, content), key) is expected
 
 
-@pytest.mark.parametrize(("name", "named"), [("a.jsonl", "suffix"), ("a.txt", "'text'")])
+@pytest.mark.parametrize(
+    ("name", "named"), [("a b.jsonl", ["suffix", "rename"]), ("a b.txt", ["'text'", "blank line"])]
+)
 def test_json_records_are_not_read_as_text(tmp_path, name, named):
     path = write(tmp_path / name, '{"text": "a b"}\n')
-    with toy.refused(name, named, "blank first line", "--data"):
+    with toy.refused(name, *named, "--data"):
         records.check_plain(path, "--data")
+    with toy.refused(name, *named, f"jq -r .text '{path}'"):
+        records.check_plain(path)
+
+
+def test_no_command_is_offered_that_cannot_read_a_packed_file(tmp_path):
+    with pytest.raises(UserError) as error:
+        records.check_plain(tmp_path / "a.jsonl.gz")
+    assert "jq" not in str(error.value) and "a.jsonl.gz" in str(error.value)
 
 
 @pytest.mark.parametrize("content", ["a {b}\n", '{"debug": true}\nint main() {\n', '\n{"text": "a b"}\n'])

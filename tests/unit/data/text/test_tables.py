@@ -1,11 +1,15 @@
 """Rows of CSV and TSV files with the line that they begin in."""
 
 import gzip
+import shlex
+import subprocess
+import sys
 
 import pytest
 import toy
 
 from plugins.data.text.tables import check_delimiter, is_csv, table_rows
+from plugins.errors import UserError
 
 
 def rows(path, text):
@@ -78,6 +82,23 @@ def test_another_delimiter_is_named(tmp_path, name, header, named):
         return
     with toy.refused(*named):
         check_delimiter(tmp_path / name, header)
+
+
+def test_the_command_that_converts_overwrites_nothing(tmp_path):
+    path = tmp_path / "a b.csv"
+    path.write_text("a;b\n1,5;2\n")
+    with pytest.raises(UserError) as error:
+        check_delimiter(path, ["a;b"])
+    command = str(error.value).partition("convert it: ")[2].replace("python", shlex.quote(sys.executable), 1)
+    results = [subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True).returncode for _ in range(2)]
+    assert (tmp_path / "comma.csv").read_text() == 'a,b\n"1,5",2\n'
+    assert results == [0, 1]
+
+
+def test_a_packed_file_has_no_command(tmp_path):
+    with pytest.raises(UserError) as error:
+        check_delimiter(tmp_path / "a.csv.gz", ["a;b"])
+    assert "python" not in str(error.value) and "convert it" in str(error.value)
 
 
 def test_a_csv_is_known_by_its_name(tmp_path):

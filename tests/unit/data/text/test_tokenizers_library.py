@@ -41,6 +41,23 @@ def test_growth_is_the_product_of_the_replacements():
     assert growth_of({"type": "Sequence", "normalizers": steps}) == 18  # 1 * 2 * 3 * 3
 
 
+ORDINARY = {"…": "...", "½": "1/2", "¼": "1/4", "¾": "3/4", "™": "(tm)", "©": "(c)", "®": "(r)"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "growth"),
+    [
+        ([replace(" ", Regex=r"\p{Z}+|[[:space:]]")] * 10, 1),
+        ([replace(text, String=character) for character, text in ORDINARY.items()], 4),
+        ([replace("b" * 9, String="a"), replace("c" * 1000, String="b" * 10)], 900),  # across two replacements
+        ([replace("B" * 30, String="a"), {"type": "Lowercase"}, replace("c" * 30, String="b")], 900),
+        ([replace(" ", Regex=pattern) for pattern in (r"\b", "(?=a)", "x*", "[[a]]*", "a{1}?", r"\K")], 2**6),
+    ],
+)
+def test_growth_multiplies_where_a_step_may_replace_what_another_wrote(steps, growth):
+    assert growth_of({"type": "Sequence", "normalizers": steps}) == growth
+
+
 @pytest.mark.parametrize(
     ("parts", "named"),
     [({"model": 1}, "model"), ({"pre_tokenizer": [1]}, "pre_tokenizer"), ({"added_tokens": {"a": 1}}, "added_tokens"),

@@ -9,7 +9,8 @@ import torch
 import toy
 from safetensors.torch import save_file
 
-from plugins.hub.huggingface import files
+from plugins.hub import gpt2
+from plugins.hub.huggingface import files, roberta_in
 
 PATH = Path("folder/config.json")
 
@@ -167,7 +168,15 @@ def test_a_folder_is_known_by_its_config(tmp_path):
 def test_weights_are_finite_floating_point_numbers(tmp_path, tensor):
     save_file({"w": tensor}, tmp_path / "model.safetensors")
     with toy.refused(tmp_path / "model.safetensors", "weight w"):
-        files.read_weights(tmp_path)
+        files.check_finite(files.read_weights(tmp_path))
+
+
+def test_only_tensors_that_a_model_takes_over_are_finite(tmp_path):
+    unused = {"roberta.pooler.dense.weight": torch.tensor([float("nan")])}
+    mask = {"h.0.attn.bias": torch.tensor([float("-inf")])}
+    save_file({"w": torch.ones(1)} | unused | mask, tmp_path / "model.safetensors")
+    assert "w" in files.check_finite({k: v for k, v in roberta_in.read_weights(tmp_path).items() if k not in mask})
+    assert "w" in files.check_finite({k: v for k, v in gpt2.read_weights(tmp_path).items() if k not in unused})
 
 
 def test_a_tuned_model_is_not_exported():
