@@ -1,8 +1,8 @@
 """Check, before the first update, options that fairseq checks late or never.
 
 Defects: ``--update-freq 0``, ``--log-interval 0`` and others divide by zero; negative numbers and seeds of more than 32
-bits end in tracebacks; ``--restore-file`` with a missing file trains from
-random weights; the name in ``--best-checkpoint-metric`` is looked up after the first validation, as a KeyError.
+bits end in tracebacks; ``--restore-file`` with a missing file trains from random weights; the name in
+``--best-checkpoint-metric`` is looked up after the first validation, as a KeyError.
 
 Reported: https://github.com/facebookresearch/fairseq/issues/3881 (``--best-checkpoint-metric``).
 """
@@ -26,13 +26,15 @@ LEAST = {  # section: {option: its smallest value}; fairseq divides by most of t
     "common": {"log_interval": 1, "seed": 0},
     "dataset": {
         "num_workers": 0, "batch_size": 1, "max_tokens": 1, "batch_size_valid": 1, "max_tokens_valid": 1,
-        "required_batch_size_multiple": 1, "validate_interval": 1, "validate_interval_updates": 0,
+        "required_batch_size_multiple": 1, "validate_interval": 1,
     },
-    "optimization": {"max_update": 0, "max_epoch": 0, "clip_norm": 0},
-    "checkpoint": {"save_interval": 1, "save_interval_updates": 0},
+    "optimization": {"max_update": 0, "max_epoch": 0},
+    "checkpoint": {"save_interval": 1},
     "lr_scheduler": {"warmup_updates": 0},
 }  # fmt: skip
-LARGEST_SEED = 2**32 - 1  # of numpy
+LARGEST_SEED = 2**31 - 1  # numpy's is 2**32 - 1, and fairseq adds epochs, updates and numbers of shards to it
+UNLIMITED = 2**31 - 1  # in place of -1 in the options of BATCHES
+BATCHES = ("batch_size", "max_tokens", "batch_size_valid", "max_tokens_valid")
 LISTS = {"lr": float, "update_freq": int}  # options that are a number, or a list with one for each epoch
 
 
@@ -48,6 +50,7 @@ def install() -> None:
 def checked_defaults(original: Callable, cfg: Any) -> None:
     """Complete the configuration of a run, then check it: fairseq does so before it writes anything."""
     original(cfg)
+    lift_limits(cfg.dataset)
     unavailable.check(cfg)
     precision.check(cfg)
     check_parts(cfg)
@@ -55,10 +58,18 @@ def checked_defaults(original: Callable, cfg: Any) -> None:
     check_start(cfg.checkpoint)
 
 
-def check_parts(cfg: Any) -> None:
-    """Check that the model and the criterion of a run are for its task, whose attribute ``takes`` names them.
+def lift_limits(dataset: Any) -> None:
+    """Replace -1, fairseq's "no limit" of the size of a batch, by a large number, which every task understands."""
+    for name in BATCHES:
+        if dataset.get(name) == -1:
+            dataset[name] = UNLIMITED
 
-    Those of a user's plugin are not checked.
+
+def check_parts(cfg: Any) -> None:
+    """Check that the model and the criterion of a run are not for another task of this package.
+
+    The attribute ``takes`` of a task names those of this package that it takes. fairseq's own are refused only if they
+    are of a kind in the task's attribute ``strict``; those of a user's plugin, and its tasks, are not checked.
 
     Raises:
         UserError: names the flag and the possible values.
@@ -67,19 +78,15 @@ def check_parts(cfg: Any) -> None:
 
     known = registries()
     task = OmegaConf.select(cfg, "task._name")
+    own = vars(known["task"].get(task, object))  # a user's task inherits the methods of its parent, not these names
     for kind, flag in (("model", "--arch"), ("criterion", "--criterion")):
-        name = OmegaConf.select(cfg, f"{kind}._name")
+        name, names = OmegaConf.select(cfg, f"{kind}._name"), own.get("takes", {}).get(kind, ())
         found = known[kind].get(name)
-        names = taken(known["task"].get(task), kind)
-        if found is None or not names or found.__module__.partition(".")[0] not in ("plugins", "fairseq"):
+        checked = ("plugins", "fairseq") if kind in own.get("strict", ()) else ("plugins",)
+        if found is None or not names or found.__module__.partition(".")[0] not in checked:
             continue
         if not issubclass(found, tuple(known[kind][other] for other in names)):
             raise UserError(f"{flag} {name} is not for --task {task}, which takes {' or '.join(names)}")
-
-
-def taken(task: type | None, kind: str) -> tuple[str, ...]:
-    """Return the names of the models or criterions that a task takes; () for one that does not declare them."""
-    return getattr(task, "takes", {}).get(kind, ())
 
 
 def check_run(cfg: Any, criterion: Any) -> None:
@@ -116,10 +123,17 @@ def check_numbers(cfg: Any) -> None:
 
 
 def check_schedule(scheduler: Any, updates: int | None) -> None:
-    """Raise a UserError for a schedule whose length is unknown."""
-    if OmegaConf.is_dict(scheduler) and scheduler.get("_name") == "cosine" and updates == 0:
-        if scheduler.get("lr_period_updates", -1) <= 0:
+    """Raise a UserError for a schedule that divides by zero, or whose length is unknown."""
+    if not OmegaConf.is_dict(scheduler):
+        return
+    name, warmup = scheduler.get("_name"), scheduler.get("warmup_updates")
+    if name == "inverse_sqrt" and warmup == 0:
+        raise UserError("--warmup-updates 0: --lr-scheduler inverse_sqrt needs at least 1")
+    if name == "cosine" and scheduler.get("lr_period_updates", -1) <= 0:
+        if updates == 0:
             raise UserError("--max-update 0: --lr-scheduler cosine needs a number of updates; fixed needs none")
+        if updates is not None and updates == warmup:
+            raise UserError(f"--warmup-updates {warmup}: --lr-scheduler cosine needs fewer than --max-update {updates}")
 
 
 def flag_of(name: str) -> str:

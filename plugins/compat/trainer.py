@@ -66,10 +66,13 @@ def train_step(original: Callable, self: Any, *args: Any, **kwargs: Any) -> Any:
 
     Raises:
         UserError: the loss or the gradients are not finite.
+        FloatingPointError: fairseq's own, if the gradients differ between workers.
     """
     try:
         return original(self, *args, **kwargs)
     except FloatingPointError as error:
+        if "inconsistent between workers" in str(error):  # not divergence; the text lists the norm of each worker
+            raise
         raise UserError(
             f"training diverged at update {self.get_num_updates() + 1} ({shortened(str(error))}): lower --lr, give "
             "more --warmup-updates, or limit the gradients (--clip-norm 1)"

@@ -226,6 +226,11 @@ class MetricLearningCriterion(FairseqCriterion):
 
     # Logging
 
+    def validation_metrics(self) -> set[str]:
+        """Return the names that ``--best-checkpoint-metric`` can have."""
+        kind = self.task.spec.kind
+        return {"loss", *specs.METRICS[kind]} | ({specs.HARD_ACCURACY} if kind == specs.LABELED else set())
+
     def freeze_triplets(self, model: BaseFairseqModel, rows: EmbeddingRows, path: str, resumed: bool) -> None:
         """Log the accuracy on hard triplets, too, see :func:`.hard_triplets.freeze`; repeated calls have no effect."""
         self.hard = self.hard or hard_triplets.freeze(model, rows, path, resumed)

@@ -45,12 +45,13 @@ class EmbeddingTask(TextsTask):
     """See the module's docstring. The pooling, the rows and the loss are stored with each checkpoint."""
 
     takes = {"criterion": ("metric_learning",), "model": ("clap_roberta", "causal_lm", "char_lm")}
+    strict = ("criterion", "model")  # fairseq's have no validation over all rows, and no heads for embeddings
 
     key, fixed = "embedding", ("rows", "loss", "pooling", "normalize")
 
     spec: Any  # a RowSpec; None, like the loss, if a finished checkpoint is only used for inference
     loss: Any
-    width: int | None = None  # dimensions of a vector of the model
+    width: int | None = None  # dimensions of a vector of the model, for --metric-loss mse
     needs_hard = False  # whether the accuracy on hard triplets selects the best checkpoint
 
     def __init__(
@@ -79,8 +80,10 @@ class EmbeddingTask(TextsTask):
             return cls(cfg, None, encoding.masked(tokenizer_folder(cfg, run, True)))
         spec = choose_spec(cfg)
         criterion = run.get("criterion") or {}
-        if criterion.get("_name") != "metric_learning":
-            raise UserError(f"--task embedding needs --criterion metric_learning, not {criterion.get('_name')}")
+        if "metric_loss" not in criterion:  # a user's criterion
+            raise UserError(
+                f"--criterion {criterion.get('_name')} has no --metric-loss; use --criterion metric_learning"
+            )
         loss = str(criterion["metric_loss"])
         check(cfg, loss, losses.find(loss, spec), spec)
         check_grad_cache(run, criterion)
@@ -154,7 +157,8 @@ class EmbeddingTask(TextsTask):
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
         """Build a model with the head of the task; see :meth:`TextsTask.build_model`."""
         model = super().build_model(cfg, from_checkpoint)
-        self.width = model.peft_parts().table.weight.size(1)
+        if self.loss == "mse" and hasattr(model, "peft_parts"):  # a user's model may lack it
+            self.width = model.peft_parts().table.weight.size(1)
         return model
 
     def add_head(self, model: Any) -> None:

@@ -47,6 +47,7 @@ class GlueTask(MixedPrecisionTask):
     """
 
     takes = {"criterion": ("glue",), "model": ("clap_roberta",)}
+    strict = ("criterion", "model")  # of fairseq: no validation over all rows, and options without this task's
 
     def __init__(self, cfg: GlueConfig, spec: specs.GlueSpec, tokenizer: glue_dataset.FolderTokenizer) -> None:
         super().__init__(cfg)

@@ -45,6 +45,7 @@ class PreferenceTask(TextsTask):
     """See the module's docstring. The pooling and the scale of ratings are stored with each checkpoint."""
 
     takes = {"criterion": ("preference",), "model": ("clap_roberta", "causal_lm", "char_lm")}
+    strict = ("criterion", "model")  # fairseq's have no validation over all rows, and no heads for scores
 
     key, fixed = "preference", ("objective", "pooling")
     row_kind: str | None = None  # kind of the rows: ratings or comparisons

@@ -52,12 +52,18 @@ def test_usual_options_pass(tmp_path):
     [
         ({"common__log_interval": 0}, ["--log-interval", "0"]),
         ({"common__seed": -1}, ["--seed", "-1"]),
-        ({"common__seed": 2**32}, ["--seed", "4294967296"]),
+        ({"common__seed": 2**31}, ["--seed", "2147483648"]),
         ({"dataset__batch_size": 0}, ["--batch-size", "0"]),
+        ({"dataset__max_tokens": -2}, ["--max-tokens", "-2"]),
         ({"dataset__num_workers": -1}, ["--num-workers", "-1"]),
         ({"dataset__validate_interval": 0}, ["--validate-interval", "0"]),
         ({"optimization__max_update": -5}, ["--max-update", "-5"]),
         ({"optimization__max_update": 0, "lr_scheduler": {"_name": "cosine"}}, ["--max-update", "cosine"]),
+        (
+            {"optimization__max_update": 9, "lr_scheduler": {"_name": "cosine", "warmup_updates": 9}},
+            ["--warmup-updates 9", "cosine", "--max-update 9"],
+        ),
+        ({"lr_scheduler": {"_name": "inverse_sqrt", "warmup_updates": 0}}, ["--warmup-updates 0", "inverse_sqrt"]),
         ({"checkpoint__save_dir": ""}, ["--save-dir"]),
         ({"optimization__update_freq": [2, 0]}, ["--update-freq", "0"]),
         ({"optimization__lr": [0.1, float("nan")]}, ["--lr", "nan"]),
@@ -124,11 +130,12 @@ def test_the_training_set_is_validated_through_a_copy():
 
 
 def test_the_options_of_a_run_are_completed_and_then_checked(monkeypatch):
-    called, cfg = [], SimpleNamespace(checkpoint="checkpoint")
+    called, cfg = [], SimpleNamespace(checkpoint="checkpoint", dataset={"batch_size": -1})
     for owner, name in ((preflight.unavailable, "check"), (preflight.precision, "check"), (preflight, "check_parts"),
                         (preflight, "check_numbers"), (preflight, "check_start")):  # fmt: skip
         monkeypatch.setattr(owner, name, lambda given, place=(owner.__name__, name): called.append((*place, given)))
     preflight.checked_defaults(lambda given: called.append(("original", given)), cfg)
+    assert cfg.dataset == {"batch_size": preflight.UNLIMITED}
     assert called[0] == ("original", cfg) and called[-1] == (preflight.__name__, "check_start", "checkpoint")
     assert [name for _, name, *_ in called[1:]] == ["check", "check", "check_parts", "check_numbers", "check_start"]
     assert {owner for owner, *_ in called[1:3]} == {preflight.unavailable.__name__, preflight.precision.__name__}
@@ -139,6 +146,22 @@ def test_statistics_of_a_known_metric_are_fairseqs():
         cfg = OmegaConf.create({"checkpoint": {"best_checkpoint_metric": name}})
         found = preflight.checked_stats(lambda *given: given, cfg, "trainer", {"loss": 1.0}, True)
         assert found == (cfg, "trainer", {"loss": 1.0}, True)
+
+
+def test_numbers_with_which_fairseq_switches_an_option_off_pass(tmp_path):
+    preflight.check_run(
+        run_of(tmp_path, optimization__clip_norm=-1.0, checkpoint__save_interval_updates=-1,
+               dataset__validate_interval_updates=-1), CRITERION,
+    )  # fmt: skip
+    for warmup, period in ((8, -1), (9, 5)):  # an explicit period does not depend on the number of updates
+        scheduler = {"_name": "cosine", "warmup_updates": warmup, "lr_period_updates": period}
+        preflight.check_run(run_of(tmp_path, optimization__max_update=9, lr_scheduler=scheduler), CRITERION)
+
+
+def test_batches_without_a_limit_are_large():
+    dataset = OmegaConf.create({"batch_size": 8, "max_tokens": -1, "max_tokens_valid": "${max_tokens}"})
+    preflight.lift_limits(dataset)
+    assert dataset == {"batch_size": 8, "max_tokens": 2**31 - 1, "max_tokens_valid": 2**31 - 1}
 
 
 def test_the_smallest_numbers_that_are_allowed(tmp_path):
@@ -168,6 +191,9 @@ def test_a_list_of_whole_numbers_is_read_from_text():
         ("causal_lm", "style_char_lm_nano", "causal_lm", "--arch style_char_lm_nano"),
         ("clap_masked_lm", "transformer", "clap_masked_lm", "--arch transformer"),
         ("clap_masked_lm", "clap_roberta_tiny", "glue", "--criterion glue"),
+        ("glue", "clap_roberta_tiny", "cross_entropy", "--criterion cross_entropy"),
+        ("embedding", "roberta_base", "metric_learning", "--arch roberta_base"),
+        ("glue", "roberta_base", "glue", "--arch roberta_base"),
     ],
 )
 def test_parts_of_another_task_are_refused(task, model, criterion, flag):
@@ -176,8 +202,25 @@ def test_parts_of_another_task_are_refused(task, model, criterion, flag):
         preflight.check_parts(cfg)
 
 
-def test_parts_of_the_task_and_tasks_of_fairseq_pass():
-    for task, criterion, model in (("embedding", "metric_learning", "char_lm_nano"), ("glue", "glue", "clap_roberta")):
-        parts = {"task": {"_name": task}, "model": {"_name": model}, "criterion": {"_name": criterion}}
-        preflight.check_parts(OmegaConf.create(parts))
-    preflight.check_parts(OmegaConf.create({"task": {"_name": "masked_lm"}, "model": {"_name": "roberta"}}))
+@pytest.mark.parametrize(
+    ("task", "model", "criterion"),
+    [
+        ("embedding", "char_lm_nano", "metric_learning"),
+        ("glue", "clap_roberta", "glue"),
+        ("clap_masked_lm", "roberta_base", "clap_masked_lm"),
+        ("clap_masked_lm", "clap_roberta", "masked_lm"),
+        ("char_lm", "char_lm_nano", "cross_entropy"),
+        ("masked_lm", "roberta", "masked_lm"),
+    ],
+)
+def test_parts_of_the_task_and_of_fairseq_pass(task, model, criterion):
+    parts = {"task": {"_name": task}, "model": {"_name": model}, "criterion": {"_name": criterion}}
+    preflight.check_parts(OmegaConf.create(parts))
+
+
+def test_the_task_of_a_user_takes_any_parts(monkeypatch):
+    from fairseq.tasks import TASK_REGISTRY
+
+    monkeypatch.setitem(TASK_REGISTRY, "own_glue", type("OwnTask", (TASK_REGISTRY["glue"],), {}))
+    parts = {"task": {"_name": "own_glue"}, "model": {"_name": "char_lm"}, "criterion": {"_name": "cross_entropy"}}
+    preflight.check_parts(OmegaConf.create(parts))

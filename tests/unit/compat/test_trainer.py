@@ -45,11 +45,11 @@ def test_the_checkpoint_looked_for_is_that_of_the_options(resumed, tmp_path):
 @pytest.mark.parametrize("optimizer, flat", [("adam", False), ("fused_adamw", True), ("adafactor", True)])
 def test_a_trainer_gets_checked_options_that_all_workers_can_load_with(monkeypatch, optimizer, flat):
     cfg = OmegaConf.create({"checkpoint": {"load_checkpoint_on_all_dp_ranks": False}, "optimizer": {"_name": optimizer},
-                            "common": {"fp16_no_flatten_grads": False}})  # fmt: skip
+                            "common": {"fp16_no_flatten_grads": False, "cpu": True}})  # fmt: skip
     called = []
     checks = {(trainer.precision, "check"): 1, (trainer.precision, "set_matmul_precision"): 1,
               (trainer.preflight, "check_run"): 2, (trainer.sharding, "prepare"): 1,
-              (trainer, "check_checkpoint_is_shared"): 1}  # fmt: skip
+              (trainer.allocator, "keep_freed_memory"): 0, (trainer, "check_checkpoint_is_shared"): 1}  # fmt: skip
     for owner, name in checks:
         monkeypatch.setattr(owner, name, lambda *given, name=name: called.append((name, *given)))
     made = trainer.checked_trainer(
@@ -105,6 +105,12 @@ def test_diverged_training_ends_in_one_line():
     own = SimpleNamespace(get_num_updates=lambda: 4)
     with toy.refused("update 5", "--lr"):
         trainer.train_step(toy.raising(FloatingPointError("gradients are Nan/Inf")), own)
+
+
+def test_gradients_that_differ_between_workers_are_no_divergence():
+    text = "Fatal error: gradients are inconsistent between workers. Try --ddp-backend=legacy_ddp."
+    with pytest.raises(FloatingPointError, match="inconsistent between workers"):
+        trainer.train_step(toy.raising(FloatingPointError(text)), None)
 
 
 def test_a_checkpoint_of_another_model_is_named():

@@ -327,6 +327,12 @@ def test_statistics_are_means_over_batches_and_the_loss_over_anchors():
     assert all(values[name] == 2.0 for name in batch) and "dead_batches" not in values
 
 
+def test_the_metrics_that_can_select_a_checkpoint_are_those_of_the_rows():
+    assert criterion("triplet", TRIPLETS).validation_metrics() == {"loss", "triplet_accuracy"}
+    assert criterion("cosent", SCORED_PAIRS).validation_metrics() == {"loss", "spearman", "pearson"}
+    assert {"loss", "knn_accuracy", "hard_triplet_accuracy"} < criterion().validation_metrics()
+
+
 def test_validation_logs_embeddings_and_no_statistics():
     log = criterion().eval()(Model(POINTS), sample([0, 0, 1, 1]))[2]
     assert not {"dead_batches", "statistics", *metric_learning.STATISTICS} & log.keys()
