@@ -84,6 +84,13 @@ def test_a_teacher_of_another_width_is_refused_before_training(tmp_path, base):
     assert not list((tmp_path / "run").glob("*.pt"))
 
 
+def test_a_model_of_a_user_needs_only_an_embedding_head(monkeypatch):
+    monkeypatch.setattr(task_module.TextsTask, "build_model", lambda *given: "a model without peft_parts")
+    task = object.__new__(task_module.EmbeddingTask)
+    for task.loss in ("triplet", "mse"):
+        assert task.build_model(None) == "a model without peft_parts" and task.width is None
+
+
 @pytest.mark.slow
 def test_training_separates_topics_and_a_reload_scores_the_same(tmp_path, base):
     """The head included: an attention pooler, whose weights are in the checkpoint."""
