@@ -11,6 +11,7 @@ from fairseq.data.iterators import EpochBatchIterator
 from fairseq.models import BaseFairseqModel
 from omegaconf import II, MISSING
 
+from plugins.compat.preflight import UNLIMITED
 from plugins.data.text.sources import CorpusSpec, Reading
 from plugins.data.text.splits import TextSplit
 from plugins.data.text.windows import ConsecutiveWindows, RandomWindows
@@ -135,8 +136,9 @@ class WindowsTask(MixedPrecisionTask):
     ) -> EpochBatchIterator:
         """Return an iterator over batches of windows, without sorting and filtering: all have one length."""
         dataset.set_epoch(epoch)
-        by_tokens = max(1, max_tokens // dataset.length) if max_tokens else None
-        size = min(number for number in (by_tokens, max_sentences) if number)
+        by_tokens = max(1, max_tokens // dataset.length) if max_tokens and max_tokens < UNLIMITED else None
+        limits = [number for number in (by_tokens, max_sentences) if number and number < UNLIMITED]
+        size = min(limits, default=len(dataset))
         return EpochBatchIterator(
             dataset,
             dataset.collater,

@@ -9,6 +9,7 @@ import toy
 from fairseq.tasks import FairseqTask
 from omegaconf import OmegaConf
 
+from plugins.compat.preflight import UNLIMITED
 from plugins.data.text.sources import Reading
 from plugins.data.text.splits import TextSplit
 from plugins.data.text.windows import ConsecutiveWindows, RandomWindows
@@ -50,6 +51,9 @@ class Windows(torch.utils.data.Dataset):
     def __init__(self):
         self.calls = []
 
+    def __len__(self):
+        return 5
+
     def collater(self, samples):
         return samples
 
@@ -66,6 +70,13 @@ def test_the_smaller_of_two_limits_of_a_batch_counts():
     for limits in ({"max_tokens": 64, "max_sentences": 3}, {"max_tokens": 47, "max_sentences": 8}):
         task.get_batch_iterator(dataset, **limits, epoch=7, num_shards=2)
     assert dataset.calls == [7, (3, 2), 7, (2, 2)]
+
+
+def test_a_batch_without_a_limit_has_the_windows_of_an_epoch():
+    for limits in ({"max_sentences": UNLIMITED}, {"max_tokens": UNLIMITED}):
+        dataset = Windows()
+        object.__new__(WindowsTask).get_batch_iterator(dataset, **limits)
+        assert dataset.calls[-1] == (5, 1)
 
 
 def test_the_block_is_that_of_the_model(monkeypatch):
