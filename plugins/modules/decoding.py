@@ -11,6 +11,7 @@ Shapes: B rows of a cache, S tokens in its longest row including the new one, C 
 in the vocabulary.
 """
 
+import itertools
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from torch import Tensor
 from .cache import Cache
 from .decoder import Decoder
 from .direct import DirectGraph
+from .large_pages import use_large_pages
 from .sampling import divided, race
 from .style_adapter import StyleAdapter
 
@@ -47,7 +49,7 @@ class Stepper:
     def __init__(self, model: Any):
         self.model = model
         self.steps = 0  # for which caches were prepared
-        self.failed = False
+        self.failed = self._moved = False
         self._graph = DirectGraph(run_layers, OPTIONS, dynamic=(1, 3))  # S of the bias
         self._last: tuple = (None, ())  # the inputs of the last step, see continues
 
@@ -68,6 +70,9 @@ class Stepper:
         cache.rows = rows if wanted and not self.failed and self.compiles(cache, rows) else 0
         if cache.rows:  # a cache that grows is copied, and has other sizes
             cache.spare = max(cache.spare, min(steps + 1, MOST_SPARE))
+        if cache.rows and not self._moved:
+            use_large_pages(itertools.chain(self.model.decoder.parameters(), self.model.decoder.buffers()))
+            self._moved = True
 
     def compiles(self, cache: Cache, rows: int) -> bool:
         """Return whether steps of this model and this number of rows can be compiled."""
