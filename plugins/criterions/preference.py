@@ -94,6 +94,14 @@ class PreferenceCriterion(FairseqCriterion):
         loss, rows = getattr(preference_losses, str(self.cfg.list_loss)), sample["rows"]
         return torch.stack([loss(scores[rows == row], gains[rows == row]) for row in rows.unique()])
 
+    def validation_metrics(self) -> set[str]:
+        """Return the names that ``--best-checkpoint-metric`` can have."""
+        return {"loss", *self.metrics_of_scores()}
+
+    def metrics_of_scores(self) -> tuple[str, ...]:
+        """Return the names of the metrics that are computed from the scores of the rows."""
+        return preference_metrics.RATED if self.task.rated else preference_metrics.COMPARED
+
     @staticmethod
     def reduce_metrics(logging_outputs: Sequence[dict[str, Any]]) -> None:
         """Log the loss."""
@@ -106,7 +114,7 @@ class PreferenceCriterion(FairseqCriterion):
         if not found:
             return
         metrics.log_concat_tensor(GATHERED, torch.cat(found))
-        for name in preference_metrics.RATED if self.task.rated else preference_metrics.COMPARED:
+        for name in self.metrics_of_scores():
             metrics.log_derived(name, lambda meters, name=name: self.score(name, meters))
 
     def score(self, name: str, meters: Mapping[str, Any]) -> float:

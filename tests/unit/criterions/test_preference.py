@@ -123,6 +123,7 @@ def test_validation_metrics_come_from_all_batches():
         loss.log_scores([{}])
     found = aggregator.get_smoothed_values()
     assert (found["accuracy"], found["margin"], found["max_reward"]) == (0.5, -0.5, 3)
+    assert loss.validation_metrics() == {"loss", *found}
 
 
 def test_metrics_of_ratings():
@@ -132,6 +133,7 @@ def test_metrics_of_ratings():
         loss.log_scores([loss(Model(), given)[2]])
     found = aggregator.get_smoothed_values()
     assert found["spearman"] == found["accuracy"] == 1 and "margin" not in found
+    assert loss.validation_metrics() == {"loss", *found}
 
 
 def test_the_logged_loss_is_a_mean_over_rows():
