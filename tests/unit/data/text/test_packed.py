@@ -26,7 +26,8 @@ def write(path, data):
     return path
 
 
-@pytest.mark.parametrize("data", [TEXT, gzip.compress(TEXT), gzip.compress(TEXT[:100]) + gzip.compress(TEXT[100:])])
+@pytest.mark.parametrize("data", [TEXT, gzip.compress(TEXT), gzip.compress(TEXT[:100]) + gzip.compress(TEXT[100:])],
+                         ids=["plain", "packed", "two members"])  # fmt: skip
 def test_plain_and_gzip_files_are_read_and_digested_as_stored(tmp_path, data):
     path = write(tmp_path / "a", data)
     assert content(path) == (TEXT, len(data), hashlib.sha256(data).hexdigest())
