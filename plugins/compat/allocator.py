@@ -1,8 +1,7 @@
 """Memory of tensors on a CPU.
 
 Defect: glibc returns the memory of a freed tensor of more than 32 MB to the system, and of a smaller one at the end of
-its heap, so each step of a training run gets it back page by page. Two layers of a RoBERTa of base size under autocast
-to bfloat16 have 90,000 page faults a step, which take 14 % of its time (benchmarks/README.md).
+its heap, so each step of a training run gets it back page by page.
 """
 
 import ctypes
