@@ -1,4 +1,4 @@
-"""Accuracy on hard triplets as a metric of validation: they are made once, from the model that training starts from."""
+"""Accuracy on hard triplets as a metric of validation. The triplets are mined once, with the model before training."""
 
 import logging
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ def freeze(model: BaseFairseqModel, rows: EmbeddingRows, path: str, resumed: boo
 
 @torch.no_grad()
 def vectors_of(model: BaseFairseqModel, rows: EmbeddingRows) -> np.ndarray:
-    """Return the embeddings (N, d), without dropout, of rows of one text."""
+    """Return the embeddings of rows with one text each, computed without dropout: (N, d)."""
     found: np.ndarray | None = None
     device, training = next(model.parameters()).device, model.training
     model.eval()

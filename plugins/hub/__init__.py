@@ -73,7 +73,7 @@ def language_model_of(model: Any, path: str | os.PathLike, predicts: bool = True
         return model
     if predicts:
         raise UserError(
-            f"{path}: trained by --task embedding or preference, so that it predicts no text; name the language "
-            "model that it was trained from"
+            f"{path}: trained by --task embedding or preference, so it has no language-model head; pass the "
+            "language model that it was trained from"
         )
     return model.lm
