@@ -3,9 +3,12 @@
 Defects: ``FP16Optimizer`` makes float32 copies without the attributes by which ``fused_adamw`` groups parameters;
 ``AMPOptimizer`` unscales the gradients twice if they are clipped, so that the first updates are 128 times too small; an
 optimizer receives parameters without the modules that they belong to, although it may treat embeddings differently;
-``utils.clip_grad_norm_`` puts the norm on a GPU wherever there is one, so that ``--cpu`` fails there.
+``utils.clip_grad_norm_`` puts the norm on a GPU wherever there is one, so that ``--cpu`` fails there; optimizers of torch
+import its compiler, which takes more than a second of each start, only to exclude themselves from compiled code.
 """
 
+import inspect
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -16,6 +19,7 @@ from .patching import repaired, wrap
 
 GROUPED = ("fused_adamw", "adamw_8bit", "adafactor")  # optimizers that group parameters by their attributes
 MARKS = ("no_weight_decay", "lr_scale", "is_embedding")
+EXCLUDED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")  # methods that torch does not compile
 
 
 def install() -> None:
@@ -31,6 +35,24 @@ def install() -> None:
     repaired("--amp", "unscales the gradients once; fairseq does so again if they were clipped")
     utils.clip_grad_norm_ = clip_grad_norm_
     repaired("--clip-norm", "works with --cpu on a machine with a GPU")
+    leave_compiler_unloaded()
+    repaired("start", "optimizers do not load torch's compiler, which nothing needs without --compile")
+
+
+def leave_compiler_unloaded() -> None:
+    """Let optimizers of torch run without importing ``torch._dynamo``, if nothing has imported it yet."""
+    if "torch._dynamo" in sys.modules:
+        return
+    for name in EXCLUDED:
+        method: Any = inspect.unwrap(getattr(torch.optim.Optimizer, name))
+        method.__dynamo_disable = method  # where torch keeps the method that the compiler has excluded
+    plain: Any = inspect.unwrap(torch.optim.Adam.step)
+
+    def step(self: torch.optim.Adam, closure: Callable | None = None) -> Any:
+        with torch.set_grad_enabled(self.defaults["differentiable"]):
+            return plain(self, closure)
+
+    torch.optim.Adam.step = step  # type: ignore[method-assign]
 
 
 def build_fp32_params(original: Callable, args: Any, params: Sequence[torch.nn.Parameter], flatten: bool = True) -> Any:

@@ -53,10 +53,12 @@ def attend_in_kernel(q: Tensor, k: Tensor, v: Tensor, bias: KernelBias, hidden: 
     slopes, symmetric, near_bos = bias
 
     def score(value: Tensor, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        offset = key - query
-        distance = offset.abs() if symmetric else offset.abs() - 0.5 * (offset > 0)
+        # Indices become floats before they meet: to convert each pair takes as long as the products. Half a position
+        # less on the right is |d - 1/4| - 1/4, whose last term is the same for all keys.
+        place = query.float() if symmetric else query.float() + 0.25
+        distance = (key.float() - place).abs()
         if near_bos:
-            distance = torch.where((query == 0) | (key == 0), 0, distance)
+            distance = torch.where((query == 0) | (key == 0), 0 if symmetric else 0.25, distance)
         value = value - slopes[head] * distance
         return value if hidden is None else value + hidden[batch, key]
 

@@ -1,5 +1,8 @@
 """Optimizers in half precision."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -115,3 +118,23 @@ def test_the_norm_is_that_of_all_processes_before_gradients_are_clipped():
     assert clip_grad_norm_(param, 5.0, lambda norm: 2 * norm).item() == 10
     torch.testing.assert_close(param.grad, torch.tensor([1.5, 2.0]))
     assert clip_grad_norm_([], 1.0).item() == 0
+
+
+TRAIN = """
+import sys
+import torch
+import plugins
+p = torch.nn.Parameter(torch.ones(3))
+optimizer = torch.optim.AdamW([p], lr=0.1, fused=True)
+p.square().sum().backward()
+optimizer.step()
+optimizer.zero_grad()
+optimizer.load_state_dict(optimizer.state_dict())
+assert (p < 1).all()
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_an_optimizer_does_not_load_the_compiler():
+    done = subprocess.run([sys.executable, "-c", TRAIN], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
