@@ -3,8 +3,8 @@
 Defects: ``FP16Optimizer`` makes float32 copies without the attributes by which ``fused_adamw`` groups parameters;
 ``AMPOptimizer`` unscales the gradients twice if they are clipped, so that the first updates are 128 times too small; an
 optimizer receives parameters without the modules that they belong to, although it may treat embeddings differently;
-``utils.clip_grad_norm_`` puts the norm on a GPU wherever there is one, so that ``--cpu`` fails there; optimizers of torch
-import its compiler, which takes more than a second of each start, only to exclude themselves from compiled code.
+``utils.clip_grad_norm_`` puts the norm on a GPU wherever there is one, so that ``--cpu`` fails there; the optimizers
+of torch import its compiler, which takes more than a second of each start, only to be excluded from compiled code.
 """
 
 import inspect

@@ -4,6 +4,7 @@
 of generation with a small model, this takes longer than the graph.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,10 +25,7 @@ class DirectGraph:
     def __init__(
         self, function: Callable[..., Sequence[Tensor]], options: dict[str, Any], dynamic: tuple[int, int]
     ) -> None:
-        self.options, self.dynamic = options, dynamic
-        self._guarded = torch.compile(  # type: ignore[call-overload]  # its overloads lack isolate_recompiles
-            function, backend=self._record, fullgraph=True, dynamic=False, isolate_recompiles=True
-        )
+        self.function, self.options, self.dynamic = function, options, dynamic
         # Of the last guarded call: the graph, its inputs, which varying tensor each is, which are the dynamic size, its
         # outputs, and which of outputs and inputs each result is.
         self._graph: Callable[..., Sequence[Any]]
@@ -36,6 +34,13 @@ class DirectGraph:
         self._varying: list[tuple[int, int]] = []
         self._sizes: list[int] = []
         self._results: list[int] = []
+
+    @functools.cached_property
+    def _guarded(self) -> Callable[..., Sequence[Tensor]]:
+        """The compiled function, made when it is called first: to import the compiler takes a second or two."""
+        return torch.compile(  # type: ignore[call-overload]  # its overloads lack isolate_recompiles
+            self.function, backend=self._record, fullgraph=True, dynamic=False, isolate_recompiles=True
+        )
 
     def __call__(self, constants: Any, varying: Sequence[Tensor | None]) -> list[Tensor]:
         """Call the function; it is compiled for arguments of a new kind."""

@@ -1,5 +1,7 @@
 """Calls of a graph without guards, against the function."""
 
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -56,3 +58,16 @@ def test_constants_are_those_of_the_last_call_with_guards(graph):
         graph(constants, arguments(4))
         given = arguments(6)
         torch.testing.assert_close(graph.again(given), masked_product(constants, *given))
+
+
+MAKE = """
+import sys
+from plugins.modules.direct import DirectGraph
+DirectGraph(print, {}, (0, 0))
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_the_compiler_is_not_loaded_before_the_first_call():
+    done = subprocess.run([sys.executable, "-c", MAKE], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
