@@ -2,6 +2,7 @@
 
 from plugins import compat
 
+compat.report_errors()
 compat.import_fairseq()
 
 from plugins import criterions, hub, models, optim, tasks  # noqa: E402, F401

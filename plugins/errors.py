@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import TypeVar
 
 LONGEST_VALUE = 200  # characters of a value in an error
 LONGEST_MESSAGE = 2000
@@ -13,6 +14,9 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\
 _UNSAFE_ON_TERMINAL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+
+
+Kind = TypeVar("Kind", bound=BaseException)
 
 
 class UserError(ValueError):
@@ -76,7 +80,8 @@ def report_in_one_line() -> None:
 
     Ctrl-C prints ``interrupted`` instead of a traceback.
 
-    fairseq and hydra re-raise errors as exceptions of their own, so the whole chain of causes is searched.
+    fairseq and hydra re-raise errors as exceptions of their own, and a block of another library that Ctrl-C leaves
+    halfway can fail in its cleanup, so the whole chain of causes is searched.
     """
     default_hook = sys.excepthook
     if getattr(default_hook, "reports_user_errors", False):
@@ -84,7 +89,7 @@ def report_in_one_line() -> None:
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         user_error = find_user_error(error)
-        if issubclass(kind, KeyboardInterrupt):
+        if find_in_chain(error, KeyboardInterrupt):
             print("interrupted", file=sys.stderr)
         elif user_error is None:
             default_hook(kind, error, traceback)
@@ -97,6 +102,11 @@ def report_in_one_line() -> None:
 
 def find_user_error(error: BaseException | None) -> UserError | None:
     """Return the :class:`UserError` in a chain of exceptions, or None."""
-    while error is not None and not isinstance(error, UserError):
+    return find_in_chain(error, UserError)
+
+
+def find_in_chain(error: BaseException | None, kind: type[Kind]) -> Kind | None:
+    """Return the first exception of a kind in a chain of causes, or None."""
+    while error is not None and not isinstance(error, kind):
         error = error.__cause__ or error.__context__
     return error

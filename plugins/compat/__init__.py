@@ -4,11 +4,7 @@ Each file names the defect that it repairs, and a public report of it where one 
 repair in place when ``plugins`` is imported and lists it in :data:`REPAIRS`, which ``scripts/doctor.py`` prints.
 """
 
-import os
-import sys
 from collections.abc import Callable
-
-from plugins.errors import report_in_one_line
 
 from . import (
     allocator,
@@ -17,6 +13,7 @@ from . import (
     console,
     distributed,
     hydra,
+    interrupting,
     literals,
     locking,
     network,
@@ -28,10 +25,10 @@ from . import (
     trainer,
 )
 from .compiling import uncompiled
-from .importing import import_fairseq
+from .importing import import_fairseq, report_errors
 from .patching import REPAIRS
 
-__all__ = ["REPAIRS", "import_fairseq", "install", "uncompiled"]
+__all__ = ["REPAIRS", "import_fairseq", "install", "report_errors", "uncompiled"]
 
 
 def install(
@@ -69,6 +66,4 @@ def install(
     if make_display is not None:
         console.install(make_display, hydra.begin_run)
     hydra.install()
-    if any(name.startswith("fairseq_cli") for name in sys.modules):
-        os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # or hydra prints its own traceback and the hook sees nothing
-        report_in_one_line()
+    interrupting.install()

@@ -1,7 +1,8 @@
 """Reading, writing and copying of checkpoints in fairseq.
 
 Defects: stock fairseq can neither resume nor load on torch >= 2.6, whose weights-only reader refuses its options; what
-a file names is built without a check; ``checkpoint_last.pt`` is copied into place: a killed run leaves half of it.
+a file names is built without a check; ``checkpoint_last.pt`` is copied into place: a killed run leaves half of it; on a
+full disk a checkpoint is written three times into one file, and then a traceback and ``.tmp`` files are left.
 
 Reported: https://github.com/facebookresearch/fairseq/issues/5610 (weights-only reader).
 """
@@ -15,6 +16,7 @@ from omegaconf import OmegaConf
 
 from plugins.checkpoints import allowed, reading, schema
 from plugins.errors import UserError
+from plugins.files import replacing
 
 from .patching import repaired, wrap
 
@@ -40,6 +42,8 @@ def install(adopt: Callable[[dict, dict, str], None], hub_interface: type) -> No
     wrap(checkpoint_utils, "load_model_ensemble_and_task", load_models)
     roberta.RobertaHubInterface = hub_interface
     repaired("fill_mask", "RobertaModel.from_pretrained pairs each score with its token and never downloads")
+    wrap(checkpoint_utils, "torch_persistent_save", save)
+    repaired("full disks", "a checkpoint that cannot be written is a one-line error, and leaves no file")
     PathManager.copy = staticmethod(copy_atomically(PathManager.copy))
     repaired(
         "checkpoint_last.pt", "is replaced atomically; fairseq copies into it, and a killed run leaves a truncated file"
@@ -95,9 +99,23 @@ def load_models(original: Callable, filenames: Iterable[str], *args: Any, **kwar
         return original(filenames, *args, **kwargs)
 
 
+def save(original: Callable, content: Any, filename: str, async_write: bool = False) -> None:
+    """Write a checkpoint atomically.
+
+    Raises:
+        UserError: it cannot be written, for example because the disk is full.
+    """
+    from fairseq.file_io import PathManager
+
+    if async_write or not PathManager.supports_rename(filename):
+        original(content, filename, async_write)
+        return
+    with replacing(filename) as part:
+        torch.save(content, part)
+
+
 def copy_atomically(original: Callable) -> Callable:
     """Return a copy function that writes to a temporary name, then renames."""
-    from plugins.files import replacing
 
     def copy(source, target, *args, **kwargs):
         with replacing(target) as part:

@@ -2,7 +2,11 @@
 
 import importlib.metadata
 import logging
+import os
+import sys
 import warnings
+
+from plugins.errors import report_in_one_line
 
 FAIRSEQ = "0.12.3.1"
 
@@ -19,6 +23,13 @@ def import_fairseq() -> None:
         root.setLevel(level)
         root.handlers[:] = handlers
     check_version(installed())
+
+
+def report_errors() -> None:
+    """In a program of fairseq, print errors in one line from here on; Ctrl-C may come while the package is imported."""
+    if any(name.startswith("fairseq_cli") for name in sys.modules):
+        os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # or hydra prints its own traceback and the hook sees nothing
+        report_in_one_line()
 
 
 def installed() -> str:

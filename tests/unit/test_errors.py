@@ -136,3 +136,9 @@ def test_an_error_is_located_in_its_file():
         raise UserError("--lr is odd")
     with pytest.raises(KeyError), located("a.txt"):
         raise KeyError("a defect")
+
+
+def test_ctrl_c_is_one_line_where_the_cleanup_of_a_block_fails():
+    body = "try:\n    raise KeyboardInterrupt\nfinally:\n    None.x"
+    done = run(f"errors.report_in_one_line()\n{body}")
+    assert (done.stderr, done.returncode) == ("interrupted\n", 1)

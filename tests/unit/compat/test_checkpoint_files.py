@@ -1,5 +1,6 @@
 """How fairseq copies checkpoints."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,17 @@ def test_a_damaged_or_unbounded_file_is_refused_before_it_is_used(tmp_path):
     torch.save({"args": None, "cfg": None, "model": {"w": torch.tensor([float("nan")])}}, tmp_path / "x.pt")
     with toy.refused(tmp_path / "x.pt", "weight w"):
         checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "x.pt"))
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one_and_no_other_file(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint_last.pt"
+    checkpoint_utils.torch_persistent_save({"x": 1}, str(path))
+
+    def fail(content, part):
+        Path(part).write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with toy.refused(path):
+        checkpoint_utils.torch_persistent_save({"x": 2}, str(path))
+    assert list(tmp_path.iterdir()) == [path] and torch.load(path) == {"x": 1}

@@ -3,6 +3,7 @@
 import builtins
 import importlib.metadata
 import logging
+import sys
 import warnings
 
 import pytest
@@ -59,3 +60,15 @@ def test_handlers_and_levels_that_fairseq_sets_are_removed(monkeypatch):
     before = logging.root.handlers[:], logging.root.level
     importing.import_fairseq()
     assert (logging.root.handlers, logging.root.level) == before and seen == [logging.INFO]
+
+
+def test_only_the_programs_of_fairseq_report_errors_in_one_line(monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    for name in [name for name in sys.modules if name.startswith("fairseq_cli")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    importing.report_errors()
+    assert sys.excepthook is sys.__excepthook__
+    monkeypatch.setitem(sys.modules, "fairseq_cli.train", sys)
+    importing.report_errors()
+    assert sys.excepthook.reports_user_errors
