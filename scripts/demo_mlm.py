@@ -38,7 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     flags.add_seed(parser, of=" of weights and masks")
     add(
         "--mixed-precision", choices=["none", "bf16"],
-        help="--mixed-precision of fairseq-train (default: bf16 if this CPU has AVX512-BF16 or AMX, else none)",
+        help="--mixed-precision of fairseq-train (default: bf16 if the GPU, or without one the CPU, has it, else none)",
     )  # fmt: skip
     add("--force", action="store_true", help="repeat finished steps too")
     add("--share", type=Path, metavar="DIR", help="also write the best model to this file, without the optimizer state")

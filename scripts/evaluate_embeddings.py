@@ -38,6 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="maximum number of rows; more are sampled (%(default)s)",
     )
     add("--map", choices=["pca", "tsne"], default="pca", help="projection of the figure (%(default)s)")
+    flags.add_device(parser)
     flags.add_output(parser, "DIR", "folder of the results")
     command.add_user_dir(parser)
     return parser.parse_args(argv)
@@ -71,7 +72,9 @@ def main() -> None:
         labels = rows.labels[chosen]
     if spec.kind == specs.LABELED:
         evaluation.check_classes(labels, f"{args.data} ({args.split})")
-    vectors, embedder = representations.of_model(args.source, words, args.untuned, args.pooling, args.whiten)
+    vectors, embedder = representations.of_model(
+        args.source, words, args.untuned, args.pooling, args.whiten, args.device
+    )
     shown = {name: vectors[name] for name in sorted(vectors, key=lambda name: name != "untuned")}  # before, then after
     everything = vectors | representations.baselines(words, embedder)
     with staging(args.output) as folder:

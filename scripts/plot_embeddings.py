@@ -23,6 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     flags.add_labeled_texts(parser)
     add("--pooling", help="pooling of the checkpoints (default: as trained, else mean)")
     add("--map", choices=["pca", "tsne"], default="pca", help="projection to two dimensions (%(default)s)")
+    flags.add_device(parser)
     flags.add_output(parser, "FILE", "the drawing")
     command.add_user_dir(parser)
     return parser.parse_args(argv)
@@ -50,7 +51,7 @@ def main() -> None:
         if texts.is_file_of_vectors(source):
             panels[source] = texts.stored(source, rows.texts[0])
         else:
-            embedder = plugins.hub.Embedder.from_pretrained(source, args.pooling)
+            embedder = plugins.hub.Embedder.from_pretrained(source, args.pooling).to(args.device)
             panels[source] = embedder.encode(rows.texts[0])
     figures.maps(args.output, panels, rows.labels, rows.names, args.map)
     print(f"drawn: {args.output}")

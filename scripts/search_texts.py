@@ -33,6 +33,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help=f"texts to show for each query ({SHOWN}, or all if there are fewer)",
     )
     add("--pooling", help="as in scripts/embed.py")
+    flags.add_device(parser)
     add("--csv", type=Path, metavar="FILE", help="write query, rank, cosine, index and text, too")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
@@ -72,7 +73,7 @@ def main() -> None:
     if None in rows:
         name = found[rows.index(None)][0]
         raise UserError(f"{name}: this text is not in {args.vectors}; embed the files again")
-    embedder = plugins.hub.Embedder.from_pretrained(args.checkpoint, args.pooling)
+    embedder = plugins.hub.Embedder.from_pretrained(args.checkpoint, args.pooling).to(args.device)
     if embedder.width != stored.vectors.shape[1]:
         width = stored.vectors.shape[1]
         raise UserError(f"{args.vectors}: {width} dimensions, but {args.checkpoint} has {embedder.width}")

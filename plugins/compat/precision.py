@@ -49,6 +49,11 @@ def gpu_has_bfloat16() -> bool:
     return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def has_bfloat16() -> bool:
+    """Return whether the device on which training runs by default multiplies bfloat16 matrices in hardware."""
+    return gpu_has_bfloat16() if torch.cuda.is_available() else cpu_has_bfloat16()
+
+
 def mixed_precision(task: Any) -> str:
     """Return ``--mixed-precision`` of a task's config: "bf16", or "none", which tasks of others have."""
     return str(getattr(task, "mixed_precision", None) or "none")

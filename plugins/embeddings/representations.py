@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from plugins.analysis.metrics.anisotropy import whiten
 from plugins.errors import UserError
@@ -24,6 +25,7 @@ def of_model(
     untuned: str | None = None,
     pooling: str | None = None,
     components: int | None = None,
+    device: str | torch.device | None = None,
 ) -> tuple[dict[str, np.ndarray], Embedder | None]:
     """Return the vectors of N texts, by name, and the model, or None for a file of vectors.
 
@@ -33,23 +35,24 @@ def of_model(
         untuned: checkpoint before tuning, called ``untuned``, or None.
         pooling: of checkpoints (default: as trained, else mean).
         components: also return the vectors without the mean and this number of top components; None: not.
+        device: of the models; None: the CPU.
 
     Returns:
         {name: (N, d)}, and the model.
 
     Raises:
-        UserError: a file cannot be read or has other rows, or ``pooling`` is not supported.
+        UserError: a file cannot be read or has other rows, ``pooling`` is not supported, or there is no such device.
     """
     title, embedder = Path(source).stem, None
     if texts.is_file_of_vectors(source):
         found = {title: texts.stored(source, words)}
     else:
-        embedder = Embedder.from_pretrained(source, pooling)
+        embedder = Embedder.from_pretrained(source, pooling).to(device)
         found = {title: embedder.encode(words)}
     if components is not None:
         found[f"{title}, whitened ({components})"] = whiten(found[title], components)
     if untuned:
-        found[UNTUNED] = Embedder.from_pretrained(untuned, pooling).encode(words)
+        found[UNTUNED] = Embedder.from_pretrained(untuned, pooling).to(device).encode(words)
     return found, embedder
 
 

@@ -87,7 +87,7 @@ def features(embedder: Embedder, task: Task, rows: int, seed: int = 1) -> Featur
     texts = [[column[i] for column in examples.texts] for i in chosen]
     ids = [input_of(embedder, row) for row in texts]
     bar = tqdm(ids, spec.name, leave=False, disable=None)
-    vectors = np.stack([embedder.head(*features_of(embedder, row))[0].float().numpy() for row in bar])
+    vectors = np.stack([embedder.head(*features_of(embedder, row))[0].float().cpu().numpy() for row in bar])
     assert examples.labels is not None  # a training split has labels
     return Features(ids, examples.labels[chosen], vectors)
 
@@ -107,7 +107,7 @@ def input_of(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
 
 def features_of(embedder: Embedder, ids: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the features (1, T, C) of an input and its length (1,)."""
-    tokens, lengths = torch.from_numpy(ids)[None], torch.tensor([len(ids)])
+    tokens, lengths = (torch.as_tensor(each, device=embedder.device)[None] for each in (ids, len(ids)))
     return embedder.model(tokens, src_lengths=lengths, features_only=True)[0], lengths
 
 
@@ -127,7 +127,7 @@ def fisher(embedder: Embedder, task: Features) -> dict[str, np.ndarray]:
     classes = np.searchsorted(probe.classes_, task.labels)
 
     def loss(row: np.ndarray, label: int) -> torch.Tensor:
-        vector = embedder.head(*features_of(embedder, row))
+        vector = embedder.head(*features_of(embedder, row)).cpu()  # as the probe
         return torch.nn.functional.cross_entropy(vector @ weight.T + bias, torch.tensor([label]))
 
     blocks = embedder.model.peft_parts().blocks

@@ -10,7 +10,7 @@ from typing import Any
 from plugins import hub
 from plugins.analysis import plots
 from plugins.analysis.runs import curves, logs
-from plugins.compat.precision import cpu_has_bfloat16
+from plugins.compat.precision import has_bfloat16
 from plugins.errors import UserError, printable
 from plugins.files import check_not_read, opened, write_json
 from plugins.hub import sharing
@@ -48,7 +48,7 @@ class Demo:
         variants: names of :data:`VARIANTS`.
         updates: number of updates of each model.
         threads: CPU threads.
-        mixed_precision: ``none`` or ``bf16``; None: bf16 where the CPU multiplies bfloat16 matrices in hardware.
+        mixed_precision: ``none`` or ``bf16``; None: bf16 where the GPU, or without one the CPU, has it in hardware.
         seed: random seed of the weights and the masks.
         force: repeat finished steps too.
         share: folder to which the best model is written for sharing, see :func:`plugins.hub.sharing.slim`; or None.
@@ -69,7 +69,7 @@ class Demo:
     @property
     def precision(self) -> str:
         """The ``--mixed-precision`` of the models."""
-        return self.mixed_precision or ("bf16" if cpu_has_bfloat16() else "none")
+        return self.mixed_precision or ("bf16" if has_bfloat16() else "none")
 
     def run(self) -> None:
         """Prepare the data, train the models, print and draw the results; finished steps are skipped.

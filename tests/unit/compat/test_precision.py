@@ -91,6 +91,15 @@ def test_bfloat16_of_a_cpu_is_detected(monkeypatch, capabilities, expected):
     assert precision.cpu_has_bfloat16() is expected
 
 
+@pytest.mark.parametrize("gpu", [True, False])
+@pytest.mark.parametrize("of_gpu", [True, False])
+def test_bfloat16_is_that_of_the_device_that_trains(monkeypatch, gpu, of_gpu):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(precision, "gpu_has_bfloat16", lambda: of_gpu)
+    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: not of_gpu)
+    assert precision.has_bfloat16() is (gpu == of_gpu)
+
+
 @pytest.mark.parametrize("gpu, cpu, expected", [(True, False, ["highest"]), (True, True, []), (False, False, [])])
 def test_the_precision_of_float32_products_is_that_of_the_option_on_a_gpu(monkeypatch, gpu, cpu, expected):
     seen = []

@@ -16,6 +16,10 @@ class Embedder:
 
     from_pretrained = classmethod(lambda cls, path, pooling: cls(path, pooling))
 
+    def to(self, device):
+        self.device = device
+        return self
+
     def encode(self, texts):
         return VECTORS[self.path]
 
@@ -29,11 +33,9 @@ def embedder(monkeypatch):
 
 
 def test_the_model_is_first_and_the_untuned_one_last():
-    found, model = representations.of_model("mine.pt", TEXTS, "base.pt", "max", 0)
-    assert list(found) == ["mine", "mine, whitened (0)", "untuned"] and (model.path, model.pooling) == (
-        "mine.pt",
-        "max",
-    )
+    found, model = representations.of_model("mine.pt", TEXTS, "base.pt", "max", 0, "cuda:1")
+    assert list(found) == ["mine", "mine, whitened (0)", "untuned"]
+    assert (model.path, model.pooling, model.device) == ("mine.pt", "max", "cuda:1")
     assert found["mine"] is VECTORS["mine.pt"] and found["untuned"] is VECTORS["base.pt"]
     np.testing.assert_allclose(found["mine, whitened (0)"].mean(0), 0, atol=1e-7)
 

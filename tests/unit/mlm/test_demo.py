@@ -21,7 +21,7 @@ def precision(monkeypatch):
     """Return the value of ``--mixed-precision`` on a CPU with or without bfloat16."""
 
     def find(hardware, given=None):
-        monkeypatch.setattr(demo, "cpu_has_bfloat16", lambda: hardware)
+        monkeypatch.setattr(demo, "has_bfloat16", lambda: hardware)
         return option("--mixed-precision", given)
 
     return find
