@@ -76,6 +76,8 @@ def parse_args(
     namespace = parsed[0] if isinstance(parsed, tuple) else parsed
     if getattr(namespace, "bf16", False) and importlib.util.find_spec("torch_xla") is None:
         namespace.tpu = False
+    if hasattr(namespace, "arch"):  # here, as the options of fairseq's older models cannot be checked in the config
+        preflight.check_names(namespace.task, namespace.arch, namespace.criterion)
     return parsed
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+import torch
+
 from .patching import repaired, wrap
 
 STATUS = 128 + signal.SIGTERM  # as a shell reports it
@@ -22,6 +24,8 @@ def install() -> None:
     from fairseq.distributed import utils as distributed_utils
 
     wrap(distributed_utils, "call_main", report_termination)
+    if started_by_hydra() and usual():  # which imports the package within call_main
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     repaired("SIGTERM", f"ends a run with one line and status {STATUS}, after temporary files are removed")
 
 
@@ -36,8 +40,7 @@ def report_termination(original: Callable, cfg: Any, main: Callable, **kwargs: A
         received.append(number)
         raise KeyboardInterrupt
 
-    usual = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    if not usual or several_processes(cfg):
+    if not usual() or several(cfg.distributed_training.distributed_world_size):
         return original(cfg, main, **kwargs)
     own = os.getpid()
     signal.signal(signal.SIGTERM, stop)
@@ -52,7 +55,24 @@ def report_termination(original: Callable, cfg: Any, main: Callable, **kwargs: A
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def several_processes(cfg: Any) -> bool:
-    """Return whether a run has several processes: by its options, or started by torchrun or srun."""
+def usual() -> bool:
+    """Return whether SIGTERM still ends this process, and whether this thread can change that."""
+    in_main = threading.current_thread() is threading.main_thread()
+    return in_main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def started_by_hydra() -> bool:
+    """Return whether this is a run of ``fairseq-hydra-train`` with one process."""
+    hydra = sys.modules.get("hydra.core.hydra_config")
+    return hydra is not None and hydra.HydraConfig.initialized() and not several(world_size())
+
+
+def world_size() -> int:
+    """Return the number of processes that ``call_main`` has connected."""
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+
+
+def several(processes: int) -> bool:
+    """Return whether a run has several processes: by this option, or started by torchrun or srun."""
     sizes = [os.environ.get(name, "1") for name in ("WORLD_SIZE", "SLURM_NTASKS")]
-    return cfg.distributed_training.distributed_world_size > 1 or any(size != "1" for size in sizes)
+    return processes > 1 or any(size != "1" for size in sizes)

@@ -35,6 +35,14 @@ LEAST = {  # section: {option: its smallest value}; fairseq divides by most of t
 LARGEST_SEED = 2**31 - 1  # numpy's is 2**32 - 1, and fairseq adds epochs, updates and numbers of shards to it
 UNLIMITED = 2**31 - 1  # in place of -1 in the options of BATCHES
 BATCHES = ("batch_size", "max_tokens", "batch_size_valid", "max_tokens_valid")
+TASKS = {  # model: (its task, those of fairseq that it can be trained by, with classes that inherit from them)
+    "clap_roberta": (
+        "clap_masked_lm",
+        ("masked_lm", "multilingual_masked_lm", "sentence_prediction", "sentence_ranking"),
+    ),
+    "causal_lm": ("causal_lm", ("language_modeling", "streaming_language_modeling", "multilingual_language_modeling")),
+    "char_lm": ("char_lm", ()),
+}
 LISTS = {"lr": float, "update_freq": int}  # options that are a number, or a list with one for each epoch
 
 
@@ -66,10 +74,17 @@ def lift_limits(dataset: Any) -> None:
 
 
 def check_parts(cfg: Any) -> None:
+    """Check the task, model and criterion of a configuration; see :func:`check_names`."""
+    names = {kind: OmegaConf.select(cfg, f"{kind}._name") for kind in ("task", "model", "criterion")}
+    check_names(names["task"], names["model"], names["criterion"])
+
+
+def check_names(task: str | None, model: str | None, criterion: str | None) -> None:
     """Check that the model and the criterion of a run are not for another task of this package.
 
     The attribute ``takes`` of a task names those of this package that it takes. fairseq's own are refused only if they
     are of a kind in the task's attribute ``strict``; those of a user's plugin, and its tasks, are not checked.
+    A task of fairseq takes the models of this package that :data:`TASKS` lists for it.
 
     Raises:
         UserError: names the flag and the possible values.
@@ -77,16 +92,21 @@ def check_parts(cfg: Any) -> None:
     from plugins.checkpoints.options import registries  # imports fairseq, which import_fairseq must do first
 
     known = registries()
-    task = OmegaConf.select(cfg, "task._name")
     own = vars(known["task"].get(task, object))  # a user's task inherits the methods of its parent, not these names
-    for kind, flag in (("model", "--arch"), ("criterion", "--criterion")):
-        name, names = OmegaConf.select(cfg, f"{kind}._name"), own.get("takes", {}).get(kind, ())
+    for kind, flag, name in (("model", "--arch", model), ("criterion", "--criterion", criterion)):
+        names = own.get("takes", {}).get(kind, ())
         found = known[kind].get(name)
         checked = ("plugins", "fairseq") if kind in own.get("strict", ()) else ("plugins",)
         if found is None or not names or found.__module__.partition(".")[0] not in checked:
             continue
         if not issubclass(found, tuple(known[kind][other] for other in names)):
             raise UserError(f"{flag} {name} is not for --task {task}, which takes {' or '.join(names)}")
+    used, arch = known["task"].get(task), known["model"].get(model)
+    if used is not None and arch is not None and used.__module__.startswith("fairseq.tasks."):
+        for name, (usual, others) in TASKS.items():
+            takes = tuple(known["task"][other] for other in others if other in known["task"])
+            if issubclass(arch, known["model"][name]) and not issubclass(used, takes):
+                raise UserError(f"--arch {model} is not for --task {task}; train it with --task {usual}")
 
 
 def check_run(cfg: Any, criterion: Any) -> None:

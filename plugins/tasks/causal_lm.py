@@ -83,6 +83,7 @@ class CausalLMTask(WithVocabulary, WindowsTask):
     """
 
     takes = {"criterion": ("causal_lm",), "model": ("causal_lm",)}
+    strict = ("model",)  # fairseq's need its dictionary, or the inputs of an encoder
 
     def __init__(self, cfg: CausalLMTaskConfig) -> None:
         super().__init__(cfg)

@@ -45,6 +45,7 @@ class CharLMTask(WindowsTask):
     """
 
     takes = {"criterion": ("style_lm", "causal_lm"), "model": ("char_lm",)}
+    strict = ("model",)  # fairseq's need its dictionary, or the inputs of an encoder
 
     def __init__(self, cfg: CharLMTaskConfig) -> None:
         super().__init__(cfg)

@@ -57,7 +57,7 @@ class ClapMaskedLMTask(MixedPrecisionTask):
     tokenizer are copied next to the checkpoints, whose folder is then all that is needed to use them.
     """
 
-    takes = {"criterion": ("clap_masked_lm",), "model": ("clap_roberta", "roberta")}
+    takes = {"criterion": ("clap_masked_lm",), "model": ("clap_roberta", "roberta", "masked_lm")}
     strict = ("model",)  # fairseq's others need the inputs of a decoder, or audio
 
     def __init__(self, cfg: ClapMaskedLMConfig, dictionary: dictionaries.MaskDictionary | None = None) -> None:

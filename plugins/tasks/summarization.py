@@ -77,6 +77,7 @@ class SummarizationTask(WithVocabulary, MixedPrecisionTask):
     """
 
     takes = {"criterion": ("summarization",), "model": ("causal_lm",)}
+    strict = ("model",)  # fairseq's need its dictionary, or the inputs of an encoder
 
     def __init__(self, cfg: SummarizationConfig) -> None:
         super().__init__(cfg)

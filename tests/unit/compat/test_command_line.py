@@ -215,3 +215,10 @@ def test_a_task_without_data_has_no_folder_to_look_for_subsets():
     for task in (SimpleNamespace(), SimpleNamespace(data=None), SimpleNamespace(data="")):
         command_line.look_for_subsets(seen.append, SimpleNamespace(task=task))
     assert not seen
+
+
+@pytest.mark.parametrize("arch", ["transformer_lm", "lstm_lm"])  # with and without a dataclass
+def test_an_architecture_of_another_task_is_refused_by_its_flag(toy_data, arch):
+    words = [str(toy_data), "--task", "causal_lm", "--arch", arch, "--criterion", "causal_lm", "--optimizer", "adam"]
+    with toy.refused(f"--arch {arch}", "--task causal_lm"):
+        options.parse_args_and_arch(options.get_training_parser(), words)

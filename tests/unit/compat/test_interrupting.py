@@ -5,9 +5,10 @@ import signal
 
 import pytest
 from fairseq.dataclass.configs import FairseqConfig
+from fairseq.distributed import utils as distributed_utils
 from omegaconf import OmegaConf
 
-from plugins.compat import interrupting
+from plugins.compat import interrupting, patching
 
 
 @pytest.fixture
@@ -60,3 +61,15 @@ def test_signals_of_a_run_of_several_processes_are_left_alone(train, monkeypatch
         monkeypatch.setenv(several, "2")
     seen = train(lambda cfg: signal.getsignal(signal.SIGTERM), processes=2 if several == "option" else 1)
     assert seen == signal.SIG_DFL
+
+
+def test_hydra_imports_the_package_too_late_to_wrap_the_run(monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(interrupting, "started_by_hydra", lambda: True)
+    monkeypatch.setattr(distributed_utils, "call_main", distributed_utils.call_main)
+    try:
+        interrupting.install()
+        assert signal.getsignal(signal.SIGTERM) == signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        patching.REPAIRS.pop()

@@ -194,6 +194,12 @@ def test_a_list_of_whole_numbers_is_read_from_text():
         ("glue", "clap_roberta_tiny", "cross_entropy", "--criterion cross_entropy"),
         ("embedding", "roberta_base", "metric_learning", "--arch roberta_base"),
         ("glue", "roberta_base", "glue", "--arch roberta_base"),
+        ("causal_lm", "transformer_lm", "causal_lm", "--arch transformer_lm"),
+        ("char_lm", "lstm_lm", "style_lm", "--arch lstm_lm"),
+        ("summarization", "transformer", "summarization", "--arch transformer"),
+        ("language_modeling", "clap_roberta_tiny", "cross_entropy", "--arch clap_roberta_tiny"),
+        ("language_modeling", "char_lm_nano", "cross_entropy", "--arch char_lm_nano"),
+        ("masked_lm", "causal_lm_tiny", "masked_lm", "--arch causal_lm_tiny"),
     ],
 )
 def test_parts_of_another_task_are_refused(task, model, criterion, flag):
@@ -211,6 +217,8 @@ def test_parts_of_another_task_are_refused(task, model, criterion, flag):
         ("clap_masked_lm", "clap_roberta", "masked_lm"),
         ("char_lm", "char_lm_nano", "cross_entropy"),
         ("masked_lm", "roberta", "masked_lm"),
+        ("masked_lm", "clap_roberta_tiny", "masked_lm"),
+        ("language_modeling", "causal_lm_tiny", "cross_entropy"),
     ],
 )
 def test_parts_of_the_task_and_of_fairseq_pass(task, model, criterion):
