@@ -151,7 +151,6 @@ def _csv_rows(path: Path, content: bytes) -> Iterator[list[tuple[str, int, int]]
 
 
 def _json_cells(path: Path, content: bytes, texts: Sequence[str], label: str) -> Iterator[LabeledRow]:
-    key = re.compile(re.escape(json.dumps(label)).encode() + rb"\s*:\s*")
     start = 3 if content.startswith(b"\xef\xbb\xbf") else 0
     first = content[start : content.find(b"\n", start) % (len(content) + 1)].decode()
     check(not begins_array(first), f"{path}: a JSON array; write a record a line, for example: jq -c '.[]' {path}")
@@ -163,31 +162,29 @@ def _json_cells(path: Path, content: bytes, texts: Sequence[str], label: str) ->
                 value = row[label]
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise UserError(f"{path}:{number}: {error}; JSON lines with the columns are expected") from None
-            spots = (_value(line, match.end()) for match in key.finditer(line))
-            spot = next((s for s in spots if _is(line, s, row, label)), None)
-            if spot is None:
-                raise UserError(f"{path}:{number}: the label cannot be located; check for a duplicate key")
+            spot = _value(line.decode("utf-8"), label)
             yield LabeledRow(columns, str(value).strip(), start + spot[0], start + spot[1], line[spot[0] : spot[1]])
         start += len(line) + 1
 
 
-def _value(line: bytes, at: int) -> tuple[int, int] | None:
-    try:
-        text = line[at:].decode("utf-8")
-        _, end = json.JSONDecoder().raw_decode(text)
-    except ValueError:
-        return None
-    return at, at + len(text[:end].encode())
+def _value(line: str, key: str) -> tuple[int, int]:
+    """Return the first and last byte (exclusive) of the value of a key of a JSON object; the last repeated key counts."""
+    decoder, place, at = json.JSONDecoder(), (0, 0), _after(line, 0)  # at the opening brace
+    while line[at] != "}":
+        name, at = decoder.raw_decode(line, _after(line, at + 1))
+        start = _after(line, _after(line, at) + 1)  # after the colon
+        _, end = decoder.raw_decode(line, start)
+        place = (start, end) if name == key else place
+        at = _after(line, end)  # a comma, or the closing brace
+    start = len(line[: place[0]].encode())
+    return start, start + len(line[slice(*place)].encode())
 
 
-def _is(line: bytes, spot: tuple[int, int] | None, row: Mapping, label: str) -> bool:
-    """Return whether a byte range is the label's: replacing it must change the label and nothing else."""
-    if spot is None:
-        return False
-    try:
-        return json.loads(line[: spot[0]] + b'"\\u0000?"' + line[spot[1] :]) == {**row, label: "\0?"}
-    except ValueError:
-        return False
+def _after(text: str, at: int) -> int:
+    """Return the index of the first character from ``at`` on that is not a blank of JSON."""
+    while text[at] in " \t\r\n":
+        at += 1
+    return at
 
 
 def mended(

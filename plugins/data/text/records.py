@@ -1,10 +1,13 @@
 """Lines and JSON records of UTF-8 files, plain or compressed, each with the number of the line it begins in."""
 
+import json
 import logging
 import os
+import re
 import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -143,11 +146,25 @@ def check_plain(path: str | Path, reader: str = "") -> None:
         else:
             found, plain = f"the key {shown(TEXT_KEY)} in its first line", "begin it with a blank line"
         packed = inner != str(path)
-        extract = "extract its text" if packed else f"extract its text: jq -r .{TEXT_KEY} {shlex.quote(str(path))}"
+        extract = "extract its text" if packed else f"extract its text: {_extraction(path)}"
         remedy = f"read it with {reader}" if reader else extract
         raise UserError(
             f"{path}: JSON records, by {found}, but plain text is needed; if it is text, {plain}; else {remedy}"
         )
+
+
+def _extraction(path: str | Path) -> str:
+    """Return the command that prints the texts of a file of records: for an array or lines, by the first one's keys."""
+    array, key = False, TEXT_KEY
+    with suppress(OSError, ValueError):
+        with PackedFile(path) as file:
+            array = file.read(_FIRST_LINE).decode("utf-8-sig", "ignore").lstrip().startswith("[")
+        record = next((record for _, record in json_records(path)), None)
+        if isinstance(record, dict) and TEXT_KEY not in record:
+            key = next((key for key, value in record.items() if isinstance(value, str)), TEXT_KEY)
+    place = f".{key}" if re.fullmatch(r"[A-Za-z_]\w*", key, re.ASCII) else f"[{json.dumps(key)}]"
+    start = ".[]" if array else "" if place.startswith(".") else "."
+    return f"jq -r {shlex.quote(start + place)} {shlex.quote(str(path))}"
 
 
 def _first_record(path: str | Path) -> Any:

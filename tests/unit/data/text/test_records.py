@@ -70,6 +70,25 @@ def test_json_records_are_not_read_as_text(tmp_path, name, named):
         records.check_plain(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "extract"),
+    [
+        ('{"text": "a"}\n', ".text"),
+        ('[{"text": "a"}]', "'.[].text'"),
+        ('\n[\n{"id": 1, "text": "a"}]', "'.[].text'"),
+        ('{"id": 1, "line": "a"}\n', ".line"),
+        ('{"a b": "c"}\n', """'.["a b"]'"""),
+        ('[{"a b": "c"}]', """'.[]["a b"]'"""),
+        ("not JSON", ".text"),
+    ],
+)
+def test_the_command_that_is_offered_fits_the_file(tmp_path, content, extract):
+    path = write(tmp_path / "a.json", content)
+    with pytest.raises(UserError) as error:
+        records.check_plain(path)
+    assert str(error.value).endswith(f"extract its text: jq -r {extract} {path}")
+
+
 def test_no_command_is_offered_that_cannot_read_a_packed_file(tmp_path):
     with pytest.raises(UserError) as error:
         records.check_plain(tmp_path / "a.jsonl.gz")
