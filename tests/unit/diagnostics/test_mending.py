@@ -259,5 +259,5 @@ def test_a_line_is_parsed_once_however_many_keys_have_the_name_of_the_label(tmp_
         mending.json, "loads", lambda text: parsed.append(text) or json.JSONDecoder().decode(text.decode())
     )
     path = tmp_path / "a.jsonl"
-    path.write_text('{"text": "x", "parts": [%s], "label": "a"}' % ", ".join(['{"label": "a"}'] * 50))
+    path.write_text(json.dumps({"text": "x", "parts": [{"label": "a"}] * 50, "label": "a"}))
     assert mending.cells(path, ["text"], "label")[0].label == "a" and len(parsed) == 1
