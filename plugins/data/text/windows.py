@@ -98,6 +98,7 @@ class RandomWindows(Windows):
         return self.windows
 
     def batches(self, size: int, multiple: int = 1) -> list[range]:
+        size = min(size, max(1, len(self.text)))  # a batch of more windows than positions repeats them
         count = -(-self.windows // (size * multiple)) * multiple  # all batches are full, so an epoch may be longer
         return [range(first, first + size) for first in range(0, count * size, size)]
 

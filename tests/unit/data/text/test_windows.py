@@ -190,3 +190,9 @@ def test_windows_are_the_same_in_every_version():
     found = RandomWindows(split(500, 300), 8, PAD, seed=5, most=100)
     found.set_epoch(2)
     assert found.locate(np.array([0, 1, 7]))[1].tolist() == [709, 592, 68]
+
+
+def test_a_batch_has_at_most_as_many_windows_as_the_text_has_positions():
+    windows = RandomWindows(split(30, 20), 8, PAD, seed=1, most=100)
+    assert windows.batches(10**9) == [range(50)]
+    assert windows.batches(49) == [range(49)]
