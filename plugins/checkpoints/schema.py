@@ -97,6 +97,11 @@ def check_tensors(tensors: Mapping, path: str | os.PathLike) -> Mapping:
             raise UserError(f"{path}: weight {shortened(name)} claims {tensor.numel():,} values, more than are stored")
         if not tensor.is_floating_point() and not name.endswith(INTEGER_BUFFERS):
             raise UserError(f"{path}: weight {shortened(name)} is of type {tensor.dtype}, not floating point")
+        if tensor.is_floating_point() and tensor.element_size() < 2:
+            raise UserError(
+                f"{path}: weight {shortened(name)} is of type {tensor.dtype}, which is quantized; take a version "
+                "of the model in float16, bfloat16 or float32"
+            )
     return tensors
 
 

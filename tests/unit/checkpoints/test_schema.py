@@ -130,3 +130,9 @@ def test_finite_weights_pass_though_their_sum_is_not_and_integers_are_not_summed
 def test_the_content_of_omegaconf_is_visited():
     with toy.refused("x.pt", "cfg.task.a"):
         schema.check({"model": {}, "cfg": OmegaConf.create({"task": {"a": ["${b}"]}})}, "x.pt")
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e8m0fnu, torch.float4_e2m1fn_x2])
+def test_quantized_weights_are_refused_by_their_name_and_type(dtype):
+    with toy.refused("a.safetensors", "weight w", dtype):
+        schema.check_tensors({"w": torch.zeros(4, dtype=torch.uint8).view(dtype)}, "a.safetensors")
