@@ -92,16 +92,18 @@ def check_names(task: str | None, model: str | None, criterion: str | None) -> N
     from plugins.checkpoints.options import registries  # imports fairseq, which import_fairseq must do first
 
     known = registries()
-    own = vars(known["task"].get(task, object))  # a user's task inherits the methods of its parent, not these names
+    own = vars(
+        known["task"].get(task or "", object)
+    )  # a user's task inherits the methods of its parent, not these names
     for kind, flag, name in (("model", "--arch", model), ("criterion", "--criterion", criterion)):
         names = own.get("takes", {}).get(kind, ())
-        found = known[kind].get(name)
+        found = known[kind].get(name or "")
         checked = ("plugins", "fairseq") if kind in own.get("strict", ()) else ("plugins",)
         if found is None or not names or found.__module__.partition(".")[0] not in checked:
             continue
         if not issubclass(found, tuple(known[kind][other] for other in names)):
             raise UserError(f"{flag} {name} is not for --task {task}, which takes {' or '.join(names)}")
-    used, arch = known["task"].get(task), known["model"].get(model)
+    used, arch = known["task"].get(task or ""), known["model"].get(model or "")
     if used is not None and arch is not None and used.__module__.startswith("fairseq.tasks."):
         for name, (usual, others) in TASKS.items():
             takes = tuple(known["task"][other] for other in others if other in known["task"])

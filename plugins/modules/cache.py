@@ -29,7 +29,7 @@ class Cache:
         first: how many tokens were dropped, which is the position of the first stored one.
         prompted: how many of them are vectors of a prompt, at the start of every row.
         lengths: (B,) tokens in each row, or None if all rows are equally long.
-        style: the state of a style adapter.
+        style: the state of a style adapter; its ``table`` does not depend on the tokens.
         spare: tokens added at least when it grows.
         race: draws from the logits of the steps, :class:`.sampling.Race`; compiled steps compute its result.
         rows: if not 0, :meth:`take` repeats a row until there are this many, so that shapes stay as they are.
@@ -41,6 +41,7 @@ class Cache:
         self.keys = [like.new_empty(batch, heads, 0, width) for _ in range(layers)]
         self.values = [like.new_empty(batch, heads, 0, width) for _ in range(layers)]
         self.race: Any = None
+        self.style: dict[str, Any] = {}
         self.reset()
 
     def reset(self) -> None:
@@ -49,7 +50,7 @@ class Cache:
         self.first = self.start = 0  # position and tensor index of the first stored token
         self.prompted = 0
         self.lengths: Tensor | None = None
-        self.style: dict[str, Any] = {}
+        self.style = {name: value for name, value in self.style.items() if name == "table"}
 
     def set_lengths(self, lengths: Tensor) -> None:
         """Set the number of tokens (B,) in each row. Later ones, padding, are ignored and overwritten.

@@ -13,6 +13,7 @@ in the vocabulary.
 
 import itertools
 import logging
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,8 @@ OPTIONS = {
     "cpp.enable_floating_point_contract_flag": "fast",  # fused multiply-add
     "size_asserts": False,  # of all weights in each step
 }
+FOR_ONE_THREAD = 1 << 23  # bytes of weights; one thread reads fewer as fast as several that wait for each other
+FOR_ONE_AWAKE = 1 << 27  # the same if waiting threads sleep, as OMP_WAIT_POLICY=PASSIVE asks: to wake them takes long
 CHANGED = ("sum", "count")  # names of the state of a style adapter that a step changes
 
 
@@ -71,7 +74,10 @@ class Stepper:
         if cache.rows:  # a cache that grows is copied, and has other sizes
             cache.spare = max(cache.spare, min(steps + 1, MOST_SPARE))
         if cache.rows and not self._moved:
-            use_large_pages(itertools.chain(self.model.decoder.parameters(), self.model.decoder.buffers()))
+            weights = list(itertools.chain(self.model.decoder.parameters(), self.model.decoder.buffers()))
+            use_large_pages(weights)
+            if one_thread(sum(each.nbytes for each in weights)):
+                self._graph.options = OPTIONS | {"cpp.threads": 1}
             self._moved = True
 
     def compiles(self, cache: Cache, rows: int) -> bool:
@@ -191,6 +197,12 @@ class StepState:
             tensor[rows, :, self.places] = new[:, :, 0].to(tensor.dtype)
             stored.append(tensor[:, :, : self._bias.size(-1)])
         return stored[0], stored[1]
+
+
+def one_thread(weights: int) -> bool:
+    """Return whether a step that reads this many bytes of weights is compiled for one thread, whatever torch uses."""
+    asleep = os.environ.get("OMP_WAIT_POLICY", "").strip().upper() == "PASSIVE"
+    return weights < (FOR_ONE_AWAKE if asleep else FOR_ONE_THREAD)
 
 
 def run_layers(

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from .cache import Cache
 from .linear import product_of_few_rows
 
+MOST_SHARED = 256  # positions; with more, a product for all layers would be larger than the caches
 INFERENCES = ("running_mean", "token", "ema", "prefix", "given", "constant")
 
 
@@ -198,8 +199,14 @@ class StyleClassifier(nn.Module):
 
 
 def one_step(x: Tensor) -> bool:
-    """Return whether (B, T, C) is a step of generation, in which all layers share one product to save calls."""
+    """Return whether (B, T, C) is a step of generation."""
     return x.size(1) == 1 and not torch.is_grad_enabled()
+
+
+def few_rows(x: Tensor) -> bool:
+    """Return whether (B, T, C) is so small, and without gradients, that all layers share one product to save calls."""
+    few = x.size(1) == 1 or x.size(0) * x.size(1) <= MOST_SHARED
+    return few and not torch.is_grad_enabled() and (x.size(1) == 1 or not torch.is_autocast_enabled(x.device.type))
 
 
 def apply(layer: nn.Linear, x: Tensor) -> Tensor:
@@ -222,10 +229,11 @@ class StylePass:
     def __call__(self, layer: int, x: Tensor) -> Tensor:
         """Map the output (B, T, C) of a layer to the input of the next."""
         if layer == self.adapter.source:
+            table = self.adapter.table(self.cache).to(x.dtype)  # first, so that the state always has the same order
             weights = self.style_weights(x)  # (B, T or 1, K)
-            table = self.adapter.table(self.cache).to(x.dtype)
-            if one_step(x):
-                halves = product_of_few_rows(weights, table.mT).split(x.size(2), dim=-1)  # 2N of (B, 1, C)
+            if few_rows(x):
+                product = product_of_few_rows(weights, table.mT) if one_step(x) else weights @ table  # (B, T or 1, 2NC)
+                halves = product.split(x.size(2), dim=-1)  # 2N of (B, T or 1, C)
                 pairs = zip(halves[::2], halves[1::2], strict=True)
                 self.modulations = dict(zip(self.adapter.layers, pairs, strict=True))  # {layer: (gain, shift)}
             else:
@@ -233,7 +241,7 @@ class StylePass:
                 self.modulations = self.adapter.by_layer(table)  # {layer: (K, 2C)}
         if layer not in self.modulations:
             return x
-        if one_step(x):
+        if few_rows(x):
             gain, shift = self.modulations[layer]
             return torch.addcmul(x + shift, x, gain)
         return _Modulate.apply(x.flatten(0, 1), self.weights, self.modulations[layer]).view_as(x)

@@ -128,6 +128,18 @@ def test_int8_weights_are_used_by_both_kinds_of_steps(traced):
     check(model)
 
 
+@pytest.mark.parametrize("limit, policy, threads", [
+    (0, "ACTIVE", None), (1 << 20, "ACTIVE", 1), (0, "passive ", 1), (1 << 20, "passive", 1)
+])  # fmt: skip
+def test_a_step_with_few_weights_is_compiled_for_one_thread(monkeypatch, limit, policy, threads):
+    seen = []
+    monkeypatch.setattr(direct, "compile_graph", lambda graph, inputs, options: seen.append(options) or graph.forward)
+    monkeypatch.setattr(decoding, "FOR_ONE_THREAD", limit)
+    monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    logits_of(LM(), True)
+    assert [options.get("cpp.threads") for options in seen] == [threads]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int8])
 def test_inductors_steps_equal_the_models(dtype):
