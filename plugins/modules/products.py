@@ -13,13 +13,23 @@ from .norm import at_least_float32
 def types_of(x: Tensor, weight: Tensor) -> tuple[torch.dtype, torch.dtype, torch.dtype]:
     """Return the type that factors of products are rounded to, the type that they are passed in, and that of results.
 
-    A CPU's products return the type of their factors, so these are float32, and the product rounds them itself.
+    A CPU's products return the type of their factors, so these are float32, and the product rounds them itself, or not:
+    see :func:`rounds`.
     """
     rounded, device = torch.promote_types(x.dtype, weight.dtype), x.device.type
     full = at_least_float32(rounded)
     if full == torch.float32 and torch.is_autocast_enabled(device):
         rounded = torch.get_autocast_dtype(device)
     return rounded, full if device == "cpu" else rounded, full
+
+
+def rounds(device: torch.device) -> bool:
+    """Return whether products round their factors to the first type of :func:`types_of`.
+
+    The CPU's library, oneDNN, rounds float32 factors if the CPU has AMX; otherwise, also with AVX512-BF16, it computes
+    in float32.
+    """
+    return device.type != "cpu" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 @contextlib.contextmanager

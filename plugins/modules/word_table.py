@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .norm import inverse_norm
-from .products import add_product, product, reuse
+from .products import add_product, product, reuse, rounds
 
 ALIGNMENT = 64  # words; products of other widths take kernels that are several times slower on a GPU
 LEAST_WORDS, MOST_WORDS = 1024, 4096  # of a block; its rows of the table and their gradient stay in the CPU's cache
@@ -55,10 +55,11 @@ class WordTable:
 
     @cached_property
     def inverse(self) -> Tensor | None:
-        """1 / norm of each row, (V,), or None. Rows are rounded first, so that the norm fits the products."""
+        """1 / norm of each row, (V,), or None. Rows are rounded first if products do so, so that the norm fits them."""
         if not self.normalize:
             return None
-        norms = torch.cat([inverse_norm(self.weight[block].to(self.rounded)) for block in self.blocks])
+        dtype = self.rounded if rounds(self.weight.device) else self.weight.dtype
+        norms = torch.cat([inverse_norm(self.weight[block].to(dtype)) for block in self.blocks])
         return F.pad(norms, (0, self.padding))
 
     @cached_property

@@ -48,3 +48,10 @@ def test_a_cpu_rounds_factors_to_bfloat16_within_the_context_only(rounded, expec
     assert options.fp32_precision == before
     with products.rounded_products(torch.device("cuda"), (torch.bfloat16,) * 3):
         assert options.fp32_precision == before
+
+
+def test_products_round_their_factors_if_and_only_if_they_are_said_to():
+    between, ones = torch.full((64, 64), 1 + 2**-9), torch.ones(64, 64)  # bfloat16 rounds it to 1
+    with products.rounded_products(torch.device("cpu"), (torch.bfloat16, torch.float32, torch.float32)):
+        found = products.product(between, ones, torch.float32)[0, 0].item()
+    assert found == (64 if products.rounds(torch.device("cpu")) else 64.125)
