@@ -7,6 +7,7 @@ optimizer receives parameters without the modules that they belong to, although 
 of torch import its compiler, which takes more than a second of each start, only to be excluded from compiled code.
 """
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -36,19 +37,23 @@ def install() -> None:
     utils.clip_grad_norm_ = clip_grad_norm_
     repaired("--clip-norm", "works with --cpu on a machine with a GPU")
     leave_compiler_unloaded()
-    repaired("start", "optimizers do not load torch's compiler, which nothing needs without --compile")
+    repaired("start", "Adam and AdamW do not load torch's compiler, which nothing needs without --compile")
 
 
 def leave_compiler_unloaded() -> None:
-    """Let optimizers of torch run without importing ``torch._dynamo``, if nothing has imported it yet."""
+    """Let Adam and AdamW of torch run without importing ``torch._dynamo``, if nothing has imported it yet."""
     if "torch._dynamo" in sys.modules:
         return
     for name in EXCLUDED:
         method: Any = inspect.unwrap(getattr(torch.optim.Optimizer, name))
         method.__dynamo_disable = method  # where torch keeps the method that the compiler has excluded
-    plain: Any = inspect.unwrap(torch.optim.Adam.step)
+    original: Any = torch.optim.Adam.step
+    plain = inspect.unwrap(original)
 
+    @functools.wraps(original)
     def step(self: torch.optim.Adam, closure: Callable | None = None) -> Any:
+        if "torch._dynamo" in sys.modules:
+            return original(self, closure)
         with torch.set_grad_enabled(self.defaults["differentiable"]):
             return plain(self, closure)
 

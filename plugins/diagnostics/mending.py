@@ -169,7 +169,7 @@ def _json_cells(path: Path, content: bytes, texts: Sequence[str], label: str) ->
 
 def _value(line: str, key: str) -> tuple[int, int]:
     """Return the first and last byte (exclusive) of the value of a key of an object in JSON; the last one counts."""
-    decoder, place, at = json.JSONDecoder(), (0, 0), _after(line, 0)  # at the opening brace
+    decoder, place, at = json.JSONDecoder(), (0, 0), line.index("{")  # blanks, and a byte-order mark, may precede it
     while line[at] != "}":
         name, at = decoder.raw_decode(line, _after(line, at + 1))
         start = _after(line, _after(line, at) + 1)  # after the colon

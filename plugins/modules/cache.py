@@ -45,7 +45,7 @@ class Cache:
         self.reset()
 
     def reset(self) -> None:
-        """Remove all tokens; the memory is kept."""
+        """Remove all tokens; the memory is kept, and the table of a style adapter, whose weights must be the same."""
         self.length = 0  # increased by the decoder, after all layers have appended
         self.first = self.start = 0  # position and tensor index of the first stored token
         self.prompted = 0

@@ -37,7 +37,7 @@ OPTIONS = {
     "size_asserts": False,  # of all weights in each step
 }
 FOR_ONE_THREAD = 1 << 23  # bytes of weights; one thread reads fewer as fast as several that wait for each other
-FOR_ONE_AWAKE = 1 << 27  # the same if waiting threads sleep, as OMP_WAIT_POLICY=PASSIVE asks: to wake them takes long
+IF_OTHERS_SLEEP = 1 << 27  # the same where waiting threads sleep, by OMP_WAIT_POLICY=PASSIVE: to wake them takes long
 CHANGED = ("sum", "count")  # names of the state of a style adapter that a step changes
 
 
@@ -202,7 +202,7 @@ class StepState:
 def one_thread(weights: int) -> bool:
     """Return whether a step that reads this many bytes of weights is compiled for one thread, whatever torch uses."""
     asleep = os.environ.get("OMP_WAIT_POLICY", "").strip().upper() == "PASSIVE"
-    return weights < (FOR_ONE_AWAKE if asleep else FOR_ONE_THREAD)
+    return weights < (IF_OTHERS_SLEEP if asleep else FOR_ONE_THREAD)
 
 
 def run_layers(

@@ -23,13 +23,15 @@ def types_of(x: Tensor, weight: Tensor) -> tuple[torch.dtype, torch.dtype, torch
     return rounded, full if device == "cpu" else rounded, full
 
 
-def rounds(device: torch.device) -> bool:
-    """Return whether products round their factors to the first type of :func:`types_of`.
+def rounds(device: torch.device, types: tuple[torch.dtype, torch.dtype, torch.dtype]) -> bool:
+    """Return whether products round their factors to the first of the types that :func:`types_of` returns.
 
-    The CPU's library, oneDNN, rounds float32 factors if the CPU has AMX; otherwise, also with AVX512-BF16, it computes
-    in float32.
+    The CPU's library, oneDNN, rounds float32 factors to bfloat16 if the CPU has AMX; otherwise, also with AVX512-BF16,
+    it computes in float32.
     """
-    return device.type != "cpu" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    if device.type != "cpu" or types[0] == types[1]:
+        return True
+    return types[0] == torch.bfloat16 and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 @contextlib.contextmanager

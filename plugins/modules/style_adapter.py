@@ -205,8 +205,8 @@ def one_step(x: Tensor) -> bool:
 
 def few_rows(x: Tensor) -> bool:
     """Return whether (B, T, C) is so small, and without gradients, that all layers share one product to save calls."""
-    few = x.size(1) == 1 or x.size(0) * x.size(1) <= MOST_SHARED
-    return few and not torch.is_grad_enabled() and (x.size(1) == 1 or not torch.is_autocast_enabled(x.device.type))
+    small = x.size(0) * x.size(1) <= MOST_SHARED and not torch.is_autocast_enabled(x.device.type)
+    return one_step(x) or (small and not torch.is_grad_enabled())
 
 
 def apply(layer: nn.Linear, x: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ class WordTable:
     ):
         self.weight, self.bias, self.scale, self.normalize = weight, bias, scale, normalize
         self.rounded, self.factor, self.full = types
+        self.rounds = rounds(weight.device, types)
         self.whole = in_one_block(weight.device)
         self.padding = -len(weight) % ALIGNMENT if self.whole else 0
         self.keep = keep or self.padding > 0
@@ -58,7 +59,7 @@ class WordTable:
         """1 / norm of each row, (V,), or None. Rows are rounded first if products do so, so that the norm fits them."""
         if not self.normalize:
             return None
-        dtype = self.rounded if rounds(self.weight.device) else self.weight.dtype
+        dtype = self.rounded if self.rounds else self.weight.dtype
         norms = torch.cat([inverse_norm(self.weight[block].to(dtype)) for block in self.blocks])
         return F.pad(norms, (0, self.padding))
 

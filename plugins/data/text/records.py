@@ -146,25 +146,25 @@ def check_plain(path: str | Path, reader: str = "") -> None:
         else:
             found, plain = f"the key {shown(TEXT_KEY)} in its first line", "begin it with a blank line"
         packed = inner != str(path)
-        extract = "extract its text" if packed else f"extract its text: {_extraction(path)}"
-        remedy = f"read it with {reader}" if reader else extract
+        remedy = f"read it with {reader}" if reader else "extract its text" + ("" if packed else _extraction(path))
         raise UserError(
             f"{path}: JSON records, by {found}, but plain text is needed; if it is text, {plain}; else {remedy}"
         )
 
 
 def _extraction(path: str | Path) -> str:
-    """Return the command that prints the texts of a file of records: for an array or lines, by the first one's keys."""
+    """Return ": " and the command that prints the texts of records, in an array or lines, by the keys of the first."""
     array, key = False, TEXT_KEY
     with suppress(OSError, ValueError):
         with PackedFile(path) as file:
-            array = file.read(_FIRST_LINE).decode("utf-8-sig", "ignore").lstrip().startswith("[")
+            array = begins_array(file.read(_FIRST_LINE).decode("utf-8-sig", "ignore").lstrip().partition("\n")[0])
         record = next((record for _, record in json_records(path)), None)
         if isinstance(record, dict) and TEXT_KEY not in record:
-            key = next((key for key, value in record.items() if isinstance(value, str)), TEXT_KEY)
+            texts = [name for name, value in record.items() if isinstance(value, str)]
+            key = max(texts, key=lambda name: len(record[name]), default=TEXT_KEY)
     place = f".{key}" if re.fullmatch(r"[A-Za-z_]\w*", key, re.ASCII) else f"[{json.dumps(key)}]"
     start = ".[]" if array else "" if place.startswith(".") else "."
-    return f"jq -r {shlex.quote(start + place)} {shlex.quote(str(path))}"
+    return f": jq -r {shlex.quote(start + place)} {shlex.quote(str(path))}"
 
 
 def _first_record(path: str | Path) -> Any:

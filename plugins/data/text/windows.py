@@ -4,6 +4,7 @@ Both datasets return ``i`` for ``dataset[i]``; ``collater`` reads the windows of
 Their memory grows only with the number of documents. Shapes: B windows in a batch, T ids of the longest window.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from fairseq.data import FairseqDataset
 
 from plugins.data.predicted import predicted
 from plugins.data.text.splits import TextSplit
+
+logger = logging.getLogger(__name__)
 
 
 class Windows(FairseqDataset):
@@ -98,7 +101,10 @@ class RandomWindows(Windows):
         return self.windows
 
     def batches(self, size: int, multiple: int = 1) -> list[range]:
-        size = min(size, max(1, len(self.text)))  # a batch of more windows than positions repeats them
+        most = max(1, len(self.text))  # a batch of more windows than positions repeats them
+        if size > most:
+            logger.info("batches of %d windows, the tokens of the text, instead of %d", most, size)
+            size = most
         count = -(-self.windows // (size * multiple)) * multiple  # all batches are full, so an epoch may be longer
         return [range(first, first + size) for first in range(0, count * size, size)]
 

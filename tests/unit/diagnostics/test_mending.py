@@ -243,14 +243,15 @@ def test_rows_with_an_empty_text_are_rows(tmp_path):
         '{"text": "x", "l\\u0061bel": %s}',
         '{"a": {"label": "a"}, "label" : %s , "b": [{"label": "a"}], "text": "x"}',
         '{"label": "b", "text": "x", "label": %s}',
+        '\ufeff{"text": "x", "label": %s}',  # a file that begins with a byte-order mark was appended
     ],
 )
 def test_the_label_is_the_value_that_a_json_reader_sees(tmp_path, line):
     path = tmp_path / "a.jsonl"
-    path.write_text(line % '"a"' + "\n")
+    path.write_text('{"text": "y", "label": "b"}\n' + line % '"a"' + "\n")
     content, _ = mending.mended(path, mending.cells(path, ["text"], "label"),
-                                write_review(tmp_path, judgment(0, ["x"], "a", "é")))  # fmt: skip
-    assert content.decode() == line % '"é"' + "\n"
+                                write_review(tmp_path, judgment(1, ["x"], "a", "é")))  # fmt: skip
+    assert content.decode().splitlines()[1] == line % '"é"'
 
 
 def test_a_line_is_parsed_once_however_many_keys_have_the_name_of_the_label(tmp_path, monkeypatch):

@@ -1,5 +1,8 @@
 """Products of features and a table in a chosen type."""
 
+import os
+import platform
+
 import pytest
 import torch
 
@@ -50,8 +53,19 @@ def test_a_cpu_rounds_factors_to_bfloat16_within_the_context_only(rounded, expec
         assert options.fp32_precision == before
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64" or "ONEDNN_MAX_CPU_ISA" in os.environ, reason="other products")
 def test_products_round_their_factors_if_and_only_if_they_are_said_to():
+    cpu, types = torch.device("cpu"), (torch.bfloat16, torch.float32, torch.float32)
     between, ones = torch.full((64, 64), 1 + 2**-9), torch.ones(64, 64)  # bfloat16 rounds it to 1
-    with products.rounded_products(torch.device("cpu"), (torch.bfloat16, torch.float32, torch.float32)):
+    with products.rounded_products(cpu, types):
         found = products.product(between, ones, torch.float32)[0, 0].item()
-    assert found == (64 if products.rounds(torch.device("cpu")) else 64.125)
+    assert found == (64 if products.rounds(cpu, types) else 64.125)
+
+
+@pytest.mark.parametrize("amx", [True, False])
+def test_a_cpu_rounds_to_bfloat16_only_and_with_amx_only(monkeypatch, amx):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "amx_bf16": amx})
+    cpu, full = torch.device("cpu"), torch.float32
+    assert products.rounds(cpu, (torch.bfloat16, full, full)) is amx
+    assert not products.rounds(cpu, (torch.float16, full, full))
+    assert products.rounds(torch.device("cuda"), (torch.bfloat16, torch.bfloat16, full))

@@ -4,6 +4,7 @@ import pytest
 import torch
 import toy
 
+from plugins.modules import style_adapter
 from plugins.modules.decoder import Decoder
 from plugins.modules.soft_prompt import SoftPrompt
 from plugins.modules.style_adapter import INFERENCES, StyleAdapter, _Modulate
@@ -49,6 +50,25 @@ def test_no_position_sees_a_later_one_bit_for_bit(inference, source):
         changed[:, place] = (changed[:, place] + 1) % WORDS
         after, _ = run(decoder, adapter, changed)
         assert torch.equal(before[:, :place], after[:, :place])
+
+
+@pytest.mark.parametrize("inference", INFERENCES)
+def test_one_product_for_all_layers_gives_what_a_product_for_each_gives(monkeypatch, inference):
+    decoder, adapter = make(inference=inference)
+    tokens, labels = draw(), torch.tensor([0, 2])
+    together, _ = run(decoder, adapter, tokens, labels=labels)
+    monkeypatch.setattr(style_adapter, "MOST_SHARED", 0)
+    torch.testing.assert_close(together, run(decoder, adapter, tokens, labels=labels)[0], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("length, shared", [(1, True), (128, True), (129, False)])
+def test_few_rows_without_gradients_and_autocast_share_a_product(length, shared):
+    x = torch.zeros(2, length, 4)
+    assert not style_adapter.few_rows(x)
+    with torch.no_grad():
+        assert style_adapter.few_rows(x) is shared
+        with torch.autocast("cpu", torch.bfloat16):
+            assert style_adapter.few_rows(x) is (length == 1)
 
 
 @pytest.mark.parametrize("inference", INFERENCES)

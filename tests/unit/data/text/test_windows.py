@@ -192,7 +192,9 @@ def test_windows_are_the_same_in_every_version():
     assert found.locate(np.array([0, 1, 7]))[1].tolist() == [709, 592, 68]
 
 
-def test_a_batch_has_at_most_as_many_windows_as_the_text_has_positions():
+def test_a_batch_has_at_most_as_many_windows_as_the_text_has_positions(caplog):
     windows = RandomWindows(split(30, 20), 8, PAD, seed=1, most=100)
-    assert windows.batches(10**9) == [range(50)]
+    with caplog.at_level("INFO"):
+        assert windows.batches(10**9) == [range(50)]
+    assert caplog.messages == ["batches of 50 windows, the tokens of the text, instead of 1000000000"]
     assert windows.batches(49) == [range(49)]
