@@ -89,7 +89,7 @@ def report_in_one_line() -> None:
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         user_error = find_user_error(error)
-        if find_in_chain(error, KeyboardInterrupt):
+        if was_interrupted(error):
             print("interrupted", file=sys.stderr)
         elif user_error is None:
             default_hook(kind, error, traceback)
@@ -105,8 +105,22 @@ def find_user_error(error: BaseException | None) -> UserError | None:
     return find_in_chain(error, UserError)
 
 
+def was_interrupted(error: BaseException) -> bool:
+    """Return whether Ctrl-C led to an exception.
+
+    Not to a :class:`UserError` that a handler of Ctrl-C raises by itself or about the system, such as a full disk. One
+    about an error of a library is wrong if Ctrl-C left the library halfway: torch then fails as it closes its file.
+    """
+    explained: BaseException | None = error
+    while isinstance(explained, UserError):
+        explained = explained.__cause__
+    if explained is not error and isinstance(explained, OSError | KeyboardInterrupt):
+        return False
+    return find_in_chain(explained, KeyboardInterrupt) is not None
+
+
 def find_in_chain(error: BaseException | None, kind: type[Kind]) -> Kind | None:
-    """Return the first exception of a kind in a chain of causes, or None."""
+    """Return the first exception of a kind in a chain of causes, or None; ``raise ... from None`` ends the chain."""
     while error is not None and not isinstance(error, kind):
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return error

@@ -7,7 +7,10 @@ full disk a checkpoint is written three times into one file, and then a tracebac
 Reported: https://github.com/facebookresearch/fairseq/issues/5610 (weights-only reader).
 """
 
+import errno
+import logging
 import os
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,10 +18,14 @@ import torch
 from omegaconf import OmegaConf
 
 from plugins.checkpoints import allowed, reading, schema
-from plugins.errors import UserError
+from plugins.errors import UserError, find_in_chain
 from plugins.files import replacing
 
 from .patching import repaired, wrap
+
+LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)  # errors that a pause does not mend
+PAUSE = 2.5  # seconds, as in fairseq
+logger = logging.getLogger(__name__)
 
 
 def install(adopt: Callable[[dict, dict, str], None], hub_interface: type) -> None:
@@ -100,7 +107,7 @@ def load_models(original: Callable, filenames: Iterable[str], *args: Any, **kwar
 
 
 def save(original: Callable, content: Any, filename: str, async_write: bool = False) -> None:
-    """Write a checkpoint atomically.
+    """Write a checkpoint atomically; try once more after an error that may pass, for example of a network file system.
 
     Raises:
         UserError: it cannot be written, for example because the disk is full.
@@ -110,8 +117,21 @@ def save(original: Callable, content: Any, filename: str, async_write: bool = Fa
     if async_write or not PathManager.supports_rename(filename):
         original(content, filename, async_write)
         return
-    with replacing(filename) as part:
-        torch.save(content, part)
+    try:
+        write(content, filename)
+    except UserError as error:
+        cause = find_in_chain(error, OSError)
+        if cause is None or cause.errno in LASTING:
+            raise
+        logger.warning("%s; trying once more", error)
+        time.sleep(PAUSE)
+        write(content, filename)
+
+
+def write(content: Any, filename: str) -> None:
+    """Write a checkpoint. torch would store the name of a path in the file, and the temporary one is random."""
+    with replacing(filename) as part, part.open("wb") as file:
+        torch.save(content, file)
 
 
 def copy_atomically(original: Callable) -> Callable:

@@ -77,7 +77,8 @@ def parse_args(
     if getattr(namespace, "bf16", False) and importlib.util.find_spec("torch_xla") is None:
         namespace.tpu = False
     if hasattr(namespace, "arch"):  # here, as the options of fairseq's older models cannot be checked in the config
-        preflight.check_names(namespace.task, namespace.arch, namespace.criterion)
+        task, criterion = (getattr(namespace, name, None) for name in ("task", "criterion"))
+        preflight.check_names(task, namespace.arch, criterion)
     return parsed
 
 

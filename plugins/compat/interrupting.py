@@ -14,6 +14,9 @@ from typing import Any
 
 import torch
 
+from plugins.errors import was_interrupted
+
+from .launchers import find_launch
 from .patching import repaired, wrap
 
 STATUS = 128 + signal.SIGTERM  # as a shell reports it
@@ -24,55 +27,82 @@ def install() -> None:
     from fairseq.distributed import utils as distributed_utils
 
     wrap(distributed_utils, "call_main", report_termination)
-    if started_by_hydra() and usual():  # which imports the package within call_main
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    train = sys.modules.get("fairseq_cli.train")  # importing it would configure logging
+    if train is not None:
+        wrap(train, "add_defaults", handle_late)
     repaired("SIGTERM", f"ends a run with one line and status {STATUS}, after temporary files are removed")
 
 
 def report_termination(original: Callable, cfg: Any, main: Callable, **kwargs: Any) -> Any:
-    """Run the training; let SIGTERM unwind it like Ctrl-C.
-
-    Not with several processes: one that waits for another in a collective operation handles no signal.
-    """
-    received = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        raise KeyboardInterrupt
-
-    if not usual() or several(cfg.distributed_training.distributed_world_size):
+    """Run the training; let SIGTERM unwind it like Ctrl-C."""
+    if not applies(cfg):
         return original(cfg, main, **kwargs)
-    own = os.getpid()
+    received: list[int] = []
+    stop = handler(received)
     signal.signal(signal.SIGTERM, stop)
     try:
         return original(cfg, main, **kwargs)
-    except BaseException:  # also an error of a block that the signal left halfway
-        if not received or os.getpid() != own:
+    except BaseException as error:  # also an error of a block that the signal left halfway
+        if not received or not was_interrupted(error):
             raise
         print("interrupted", file=sys.stderr, flush=True)
         sys.exit(STATUS)
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGTERM) is stop:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def usual() -> bool:
-    """Return whether SIGTERM still ends this process, and whether this thread can change that."""
+def handle_late(original: Callable, cfg: Any) -> None:
+    """Complete the options of a run; then handle SIGTERM, if hydra imported the package within ``call_main``."""
+    original(cfg)
+    if started_by_hydra() and applies(cfg):
+        signal.signal(signal.SIGTERM, handler([]))
+
+
+def handler(received: list[int]) -> Callable[[int, FrameType | None], None]:
+    """Return a handler that appends the signal to a list and raises KeyboardInterrupt, once and in this process only.
+
+    Python drops an exception in a ``__del__``: the next signal ends the process, and each ends a fork of it.
+    """
+    own = os.getpid()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != own:
+            os.kill(os.getpid(), number)
+        received.append(number)
+        raise KeyboardInterrupt
+
+    return stop
+
+
+def applies(cfg: Any) -> bool:
+    """Return whether SIGTERM still ends this process at once, and may unwind the run instead.
+
+    Not with several processes: one that waits for another in a collective operation handles no signal. Nor with
+    ``suppress_crashes``: ``fairseq-hydra-train`` would start the next run.
+    """
     in_main = threading.current_thread() is threading.main_thread()
-    return in_main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    usual = in_main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    return usual and not cfg.common.suppress_crashes and not several(cfg)
 
 
 def started_by_hydra() -> bool:
-    """Return whether this is a run of ``fairseq-hydra-train`` with one process."""
+    """Return whether this is a run of ``fairseq-hydra-train``, rather than of another program that uses hydra."""
     hydra = sys.modules.get("hydra.core.hydra_config")
-    return hydra is not None and hydra.HydraConfig.initialized() and not several(world_size())
+    return hydra is not None and hydra.HydraConfig.initialized() and "fairseq_cli.hydra_train" in sys.modules
 
 
-def world_size() -> int:
-    """Return the number of processes that ``call_main`` has connected."""
-    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+def several(cfg: Any) -> bool:
+    """Return whether a run has several processes, by its options or started by torchrun or srun.
 
-
-def several(processes: int) -> bool:
-    """Return whether a run has several processes: by this option, or started by torchrun or srun."""
-    sizes = [os.environ.get(name, "1") for name in ("WORLD_SIZE", "SLURM_NTASKS")]
-    return processes > 1 or any(size != "1" for size in sizes)
+    Raises:
+        UserError: a variable of the launcher is missing or not a number.
+    """
+    options = cfg.distributed_training
+    if options.distributed_init_method is None:
+        if find_launch() is not None:
+            return True
+        if cfg.common.cpu or not torch.cuda.is_available():
+            return False  # the default of --distributed-world-size counts the GPUs
+    return options.distributed_world_size > 1

@@ -40,7 +40,7 @@ TASKS = {  # model: (its task, those of fairseq that it can be trained by, with 
         "clap_masked_lm",
         ("masked_lm", "multilingual_masked_lm", "sentence_prediction", "sentence_ranking"),
     ),
-    "causal_lm": ("causal_lm", ("language_modeling", "streaming_language_modeling", "multilingual_language_modeling")),
+    "causal_lm": ("causal_lm", ("language_modeling", "multilingual_language_modeling")),
     "char_lm": ("char_lm", ()),
 }
 LISTS = {"lr": float, "update_freq": int}  # options that are a number, or a list with one for each epoch
@@ -92,9 +92,8 @@ def check_names(task: str | None, model: str | None, criterion: str | None) -> N
     from plugins.checkpoints.options import registries  # imports fairseq, which import_fairseq must do first
 
     known = registries()
-    own = vars(
-        known["task"].get(task or "", object)
-    )  # a user's task inherits the methods of its parent, not these names
+    # vars: a user's task inherits the methods of its parent, not these names
+    own = vars(known["task"].get(task or "", object))
     for kind, flag, name in (("model", "--arch", model), ("criterion", "--criterion", criterion)):
         names = own.get("takes", {}).get(kind, ())
         found = known[kind].get(name or "")
@@ -104,9 +103,11 @@ def check_names(task: str | None, model: str | None, criterion: str | None) -> N
         if not issubclass(found, tuple(known[kind][other] for other in names)):
             raise UserError(f"{flag} {name} is not for --task {task}, which takes {' or '.join(names)}")
     used, arch = known["task"].get(task or ""), known["model"].get(model or "")
-    if used is not None and arch is not None and used.__module__.startswith("fairseq.tasks."):
+    if used is None or arch is None or arch.__module__.partition(".")[0] != "plugins":
+        return
+    if used.__module__.startswith("fairseq.tasks."):
         for name, (usual, others) in TASKS.items():
-            takes = tuple(known["task"][other] for other in others if other in known["task"])
+            takes = tuple(known["task"][other] for other in others)
             if issubclass(arch, known["model"][name]) and not issubclass(used, takes):
                 raise UserError(f"--arch {model} is not for --task {task}; train it with --task {usual}")
 

@@ -142,3 +142,26 @@ def test_ctrl_c_is_one_line_where_the_cleanup_of_a_block_fails():
     body = "try:\n    raise KeyboardInterrupt\nfinally:\n    None.x"
     done = run(f"errors.report_in_one_line()\n{body}")
     assert (done.stderr, done.returncode) == ("interrupted\n", 1)
+
+
+@pytest.mark.parametrize("how", ["", " from None", " from error", " from OSError()"])
+def test_an_error_of_what_follows_ctrl_c_is_reported(how):
+    raised = f"raise errors.UserError('results.json: cannot be written'){how}"
+    body = f"try:\n    raise KeyboardInterrupt\nexcept KeyboardInterrupt as error:\n    {raised}"
+    done = run(f"errors.report_in_one_line()\n{body}")
+    assert (done.stderr, done.returncode) == ("error: results.json: cannot be written\n", 1)
+
+
+def test_a_defect_after_ctrl_c_keeps_its_traceback_if_it_is_raised_from_none():
+    body = "try:\n    raise KeyboardInterrupt\nexcept KeyboardInterrupt:\n    raise KeyError('x') from None"
+    done = run(f"errors.report_in_one_line()\n{body}")
+    assert "KeyError" in done.stderr and "interrupted" not in done.stderr
+
+
+def test_ctrl_c_is_one_line_where_the_error_of_a_library_is_explained():
+    halfway = "try:\n        raise KeyboardInterrupt\n    finally:\n        raise RuntimeError"
+    body = f"try:\n    {halfway}\nexcept RuntimeError as error:\n    raise errors.UserError('x.pt') from error"
+    within = "with errors.located('x'):\n    " + body.replace("\n", "\n    ")
+    for block in (body, within):
+        done = run(f"errors.report_in_one_line()\n{block}")
+        assert (done.stderr, done.returncode) == ("interrupted\n", 1)

@@ -222,3 +222,9 @@ def test_an_architecture_of_another_task_is_refused_by_its_flag(toy_data, arch):
     words = [str(toy_data), "--task", "causal_lm", "--arch", arch, "--criterion", "causal_lm", "--optimizer", "adam"]
     with toy.refused(f"--arch {arch}", "--task causal_lm"):
         options.parse_args_and_arch(options.get_training_parser(), words)
+
+
+def test_a_parser_without_tasks_and_criterions_passes():
+    parsed = argparse.Namespace(arch="clap_roberta_tiny")
+    found = command_line.parse_args(None, lambda *_, **__: parsed, argparse.ArgumentParser(), [])
+    assert found is parsed

@@ -22,7 +22,7 @@ def test_installing_twice_changes_nothing():
 
 PATCHED = {
     "fairseq.checkpoint_utils": ["load_checkpoint_to_cpu", "load_model_ensemble_and_task", "save_checkpoint",
-                                 "verify_checkpoint_directory"],
+                                 "torch_persistent_save", "verify_checkpoint_directory"],
     "fairseq.data.data_utils": ["raise_if_valid_subsets_unintentionally_ignored"],
     "fairseq.data.iterators:BufferedIterator": ["_create_consumer"],
     "fairseq.data.iterators:EpochBatchIterator": ["state_dict", "load_state_dict"],
@@ -38,7 +38,7 @@ PATCHED = {
     "fairseq.trainer:Trainer": ["__init__", "_build_optimizer", "_set_seed", "clip_grad_norm", "get_valid_iterator",
                                 "load_checkpoint", "save_checkpoint"],
 }  # fmt: skip
-TWICE = {"call_main": 2, "__init__": 3, "_build_optimizer": 2}  # replaced by several files
+TWICE = {"call_main": 3, "__init__": 3, "_build_optimizer": 2}  # replaced by several files
 
 
 @pytest.mark.parametrize("place", PATCHED)
@@ -71,8 +71,9 @@ def test_repairs_that_replace_whole_functions_are_in_place():
 def test_every_repair_is_listed_by_its_name():
     assert {name for name, _ in compat.REPAIRS} >= {
         "--amp", "--bf16", "--checkpoint-activations", "--clip-norm", "--finetune-from", "--help", "--patience",
-        "--save-dir", "--shard", "--valid-subset train", "checkpoint reading", "checkpoint_best.pt",
-        "checkpoint_last.pt", "console", "data in a file", "downloads", "evaluated options", "fill_mask", "gathering",
+        "--save-dir", "--shard", "--valid-subset train", "SIGTERM", "checkpoint reading", "checkpoint_best.pt",
+        "checkpoint_last.pt", "console", "data in a file", "downloads", "evaluated options", "fill_mask", "full disks",
+        "gathering",
         "half precision", "hydra paths", "late errors", "number formats", "position", "random numbers",
         "reading ahead", "safe checkpoints", "several processes", "several workers", "shared parameters",
     }  # fmt: skip

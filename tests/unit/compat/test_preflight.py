@@ -232,3 +232,14 @@ def test_the_task_of_a_user_takes_any_parts(monkeypatch):
     monkeypatch.setitem(TASK_REGISTRY, "own_glue", type("OwnTask", (TASK_REGISTRY["glue"],), {}))
     parts = {"task": {"_name": "own_glue"}, "model": {"_name": "char_lm"}, "criterion": {"_name": "cross_entropy"}}
     preflight.check_parts(OmegaConf.create(parts))
+
+
+def test_a_model_of_a_user_may_extend_one_of_this_package(monkeypatch):
+    from fairseq.models import ARCH_MODEL_REGISTRY
+
+    parent = ARCH_MODEL_REGISTRY["clap_roberta"]
+    own = type("OwnModel", (parent,), {"__module__": "my_plugin.model"})
+    monkeypatch.setitem(ARCH_MODEL_REGISTRY, "own", own)
+    preflight.check_names("language_modeling", "own", None)
+    with toy.refused("--arch clap_roberta"):
+        preflight.check_names("language_modeling", "clap_roberta", None)
