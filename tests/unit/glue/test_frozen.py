@@ -170,7 +170,7 @@ def test_a_head_is_a_perceptron_with_one_hidden_layer():
         b1 += 0.5
         b2 += torch.tensor([1.0, -1])
         expected = torch.tanh(made.x @ one[0] + 0.5) @ two[0] + torch.tensor([1.0, -1])
-    np.testing.assert_allclose(made.logits(made.x)[0], expected.numpy(), atol=1e-6)
+    np.testing.assert_allclose(made.logits(made.x)[0], expected.numpy(), atol=1e-5)
 
 
 def test_scores_are_standardized_by_each_heads_training_rows():

@@ -106,7 +106,8 @@ def test_training_separates_topics_and_a_reload_scores_the_same(tmp_path, base):
     from plugins.analysis.metrics.embedding import labeled
 
     scores = labeled(embedder.encode(texts), np.unique(labels, return_inverse=True)[1])
-    assert scores == pytest.approx({name: found[name] for name in scores}, abs=1e-3)
+    # Other batches round differently, and a neighbor that changes its rank changes a score by half a hundredth.
+    assert scores == pytest.approx({name: found[name] for name in scores}, abs=1e-2)
 
 
 @pytest.mark.slow
@@ -238,7 +239,7 @@ def test_a_character_lm_is_tuned_by_mean_or_last_token(tmp_path, pooling, peft):
         (("--glue-task", "RTE"), "--glue-task"),
         (("--symmetric",), "--symmetric"),
         (("--deletion", 1), "--deletion 1.0"),
-        (("--criterion", "glue"), "--criterion metric_learning"),
+        (("--criterion", "glue"), "--criterion glue"),
     ],
 )
 def test_options_that_contradict_are_named(tmp_path, base, options, named):

@@ -146,7 +146,7 @@ def test_flipping_reverses_the_clearest_comparisons(tmp_path, run_script):
         (("--min-gap", -1), "--min-gap -1.0"),
         (("--list-size", 1), "--list-size 1"),
         (("--valid-fraction", 1), "--valid-fraction 1"),
-        (("--criterion", "glue"), "--criterion preference"),
+        (("--criterion", "glue"), "--criterion glue"),
     ],
 )
 def test_options_that_contradict_are_named(tmp_path, base, options, named):
