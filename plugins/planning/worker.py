@@ -133,6 +133,8 @@ def warm_up(arguments: list[str]) -> None:
     for option, value, library in LIBRARIES:
         if values.get(option) == value and importlib.util.find_spec(library):
             importlib.import_module(library)
+    if "--checkpoint-activations" in arguments:  # torch's function reads options of the compiler
+        importlib.import_module("torch._dynamo")
 
 
 def main(output: str, arguments: list[str]) -> None:
