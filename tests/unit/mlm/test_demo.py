@@ -48,7 +48,7 @@ def made(output, **options):
     return demo.Demo(Path(output), **given | options)
 
 
-@pytest.mark.parametrize("updates, every, warmup, log", [(500, 50, 50, 5), (2000, 200, 200, 20), (9, 1, 0, 1)])
+@pytest.mark.parametrize("updates, every, warmup, log", [(500, 50, 150, 5), (2000, 200, 600, 20), (9, 1, 2, 1)])
 def test_the_schedule_follows_the_number_of_updates(updates, every, warmup, log):
     words = made("out", updates=updates).command("baseline")
     expected = {"--max-update": updates, "--total-num-update": updates, "--warmup-updates": warmup,
