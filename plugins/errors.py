@@ -106,10 +106,11 @@ def find_user_error(error: BaseException | None) -> UserError | None:
 
 
 def was_interrupted(error: BaseException) -> bool:
-    """Return whether Ctrl-C led to an exception.
+    """Return whether an exception was caused by Ctrl-C.
 
-    Not to a :class:`UserError` that a handler of Ctrl-C raises by itself or about the system, such as a full disk. One
-    about an error of a library is wrong if Ctrl-C left the library halfway: torch then fails as it closes its file.
+    A :class:`UserError` that is raised while Ctrl-C is handled is an error of its own if it has no cause, or if its
+    cause is an OSError, such as a full disk. If its cause is an error of a library, Ctrl-C caused it: ``torch.save``,
+    for example, fails when it closes an incomplete file.
     """
     explained: BaseException | None = error
     while isinstance(explained, UserError):

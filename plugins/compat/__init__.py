@@ -13,7 +13,6 @@ from . import (
     console,
     distributed,
     hydra,
-    interrupting,
     literals,
     locking,
     network,
@@ -21,6 +20,7 @@ from . import (
     precision,
     preflight,
     sharding,
+    signals,
     threads,
     trainer,
 )
@@ -66,4 +66,4 @@ def install(
     if make_display is not None:
         console.install(make_display, hydra.begin_run)
     hydra.install()
-    interrupting.install()
+    signals.install()

@@ -23,7 +23,7 @@ def embed(model: BaseFairseqModel, src_tokens: Tensor, src_lengths: Tensor, most
         src_tokens: (N, T).
         src_lengths: (N,).
         most_rows: if not 0, slices have at most that many texts and are computed again for their gradients: the result
-            and its gradients are those of one large batch (Gao et al., 2021, GradCache), also with dropout.
+            and its gradients equal those of one large batch with the same dropout (GradCache, Gao et al., 2021).
     """
     cached = 0 < most_rows < len(src_tokens)
     small = SMALL_BATCH[src_tokens.device.type == "cuda"]

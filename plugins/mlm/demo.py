@@ -117,7 +117,7 @@ class Demo:
     def command(self, name: str) -> list[str]:
         """Return the arguments of fairseq-train for a model."""
         every = max(1, self.updates // VALIDATIONS)
-        warmup = 3 * self.updates // 10  # with a tenth, some models learn only the frequencies of tokens, by their seed
+        warmup = 3 * self.updates // 10  # with a tenth, some seeds learn token frequencies only
         schedule = (
             f"--max-update {self.updates} --total-num-update {self.updates} --warmup-updates {warmup} "
             f"--save-interval-updates {every} --log-interval {max(1, self.updates // 100)} "

@@ -36,8 +36,8 @@ OPTIONS = {
     "cpp.enable_floating_point_contract_flag": "fast",  # fused multiply-add
     "size_asserts": False,  # of all weights in each step
 }
-FOR_ONE_THREAD = 1 << 23  # bytes of weights; one thread reads fewer as fast as several that wait for each other
-IF_OTHERS_SLEEP = 1 << 27  # the same where waiting threads sleep, by OMP_WAIT_POLICY=PASSIVE: to wake them takes long
+ONE_THREAD = 1 << 23  # bytes of weights; below this, synchronizing threads takes longer than they save
+ONE_THREAD_PASSIVE = 1 << 27  # the same for OMP_WAIT_POLICY=PASSIVE, where threads sleep and take longer to wake
 CHANGED = ("sum", "count")  # names of the state of a style adapter that a step changes
 
 
@@ -200,9 +200,9 @@ class StepState:
 
 
 def one_thread(weights: int) -> bool:
-    """Return whether a step that reads this many bytes of weights is compiled for one thread, whatever torch uses."""
-    asleep = os.environ.get("OMP_WAIT_POLICY", "").strip().upper() == "PASSIVE"
-    return weights < (IF_OTHERS_SLEEP if asleep else FOR_ONE_THREAD)
+    """Return whether a step that reads ``weights`` bytes of weights is compiled for one thread."""
+    passive = os.environ.get("OMP_WAIT_POLICY", "").strip().upper() == "PASSIVE"
+    return weights < (ONE_THREAD_PASSIVE if passive else ONE_THREAD)
 
 
 def run_layers(

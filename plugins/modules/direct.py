@@ -37,7 +37,7 @@ class DirectGraph:
 
     @functools.cached_property
     def _guarded(self) -> Callable[..., Sequence[Tensor]]:
-        """The compiled function, made when it is called first: to import the compiler takes a second or two."""
+        """The compiled function, made at the first call, because importing the compiler is slow."""
         return torch.compile(  # type: ignore[call-overload]  # its overloads lack isolate_recompiles
             self.function, backend=self._record, fullgraph=True, dynamic=False, isolate_recompiles=True
         )

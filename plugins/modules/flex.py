@@ -53,8 +53,8 @@ def attend_in_kernel(q: Tensor, k: Tensor, v: Tensor, bias: KernelBias, hidden: 
     slopes, symmetric, near_bos = bias
 
     def score(value: Tensor, batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        # Indices become floats before they meet: to convert each pair takes as long as the products. Half a position
-        # less on the right is |d - 1/4| - 1/4, whose last term is the same for all keys.
+        # Indices are converted before the subtraction, so that vectors are converted and not a matrix. With d = key -
+        # query, half a position less on the right is |d - 1/4| - 1/4, whose last term is the same for all keys.
         place = query.float() if symmetric else query.float() + 0.25
         distance = (key.float() - place).abs()
         if near_bos:

@@ -204,7 +204,7 @@ def one_step(x: Tensor) -> bool:
 
 
 def few_rows(x: Tensor) -> bool:
-    """Return whether (B, T, C) is so small, and without gradients, that all layers share one product to save calls."""
+    """Return whether all layers share one product: x (B, T, C) has few positions, and no gradients are computed."""
     small = x.size(0) * x.size(1) <= MOST_SHARED and not torch.is_autocast_enabled(x.device.type)
     return one_step(x) or (small and not torch.is_grad_enabled())
 

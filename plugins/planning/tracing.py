@@ -42,7 +42,7 @@ class Trace:
             torch.cuda.reset_peak_memory_stats = self.keep_peak  # type: ignore[assignment]
         else:
             os.environ.setdefault("KINETO_LOG_LEVEL", "5")
-            # Not torch.profiler.profile, which loads the compiler: a process that is measured would be 90 MB larger.
+            # Not torch.profiler.profile, which loads the compiler into the process that is measured.
             self.profile: Any = torch.autograd.profiler.profile(use_kineto=True, profile_memory=True)
             self.profile.__enter__()
         return self

@@ -146,14 +146,16 @@ def check_plain(path: str | Path, reader: str = "") -> None:
         else:
             found, plain = f"the key {shown(TEXT_KEY)} in its first line", "begin it with a blank line"
         packed = inner != str(path)
-        remedy = f"read it with {reader}" if reader else "extract its text" + ("" if packed else _extraction(path))
+        remedy = f"read it with {reader}" if reader else "extract its text"
+        if not reader and not packed:
+            remedy += f": {_extraction(path)}"
         raise UserError(
             f"{path}: JSON records, by {found}, but plain text is needed; if it is text, {plain}; else {remedy}"
         )
 
 
 def _extraction(path: str | Path) -> str:
-    """Return ": " and the command that prints the texts of records, in an array or lines, by the keys of the first."""
+    """Return the command that prints the texts of a file of records, which are lines or the elements of an array."""
     array, key = False, TEXT_KEY
     with suppress(OSError, ValueError):
         with PackedFile(path) as file:
@@ -164,7 +166,7 @@ def _extraction(path: str | Path) -> str:
             key = max(texts, key=lambda name: len(record[name]), default=TEXT_KEY)
     place = f".{key}" if re.fullmatch(r"[A-Za-z_]\w*", key, re.ASCII) else f"[{json.dumps(key)}]"
     start = ".[]" if array else "" if place.startswith(".") else "."
-    return f": jq -r {shlex.quote(start + place)} {shlex.quote(str(path))}"
+    return f"jq -r {shlex.quote(start + place)} {shlex.quote(str(path))}"
 
 
 def _first_record(path: str | Path) -> Any:

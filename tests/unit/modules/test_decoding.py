@@ -134,7 +134,7 @@ def test_int8_weights_are_used_by_both_kinds_of_steps(traced):
 def test_a_step_with_few_weights_is_compiled_for_one_thread(monkeypatch, limit, policy, threads):
     seen = []
     monkeypatch.setattr(direct, "compile_graph", lambda graph, inputs, options: seen.append(options) or graph.forward)
-    monkeypatch.setattr(decoding, "FOR_ONE_THREAD", limit)
+    monkeypatch.setattr(decoding, "ONE_THREAD", limit)
     monkeypatch.setenv("OMP_WAIT_POLICY", policy)
     logits_of(LM(), True)
     assert [options.get("cpp.threads") for options in seen] == [threads]

@@ -60,9 +60,10 @@ def handle_late(original: Callable, cfg: Any) -> None:
 
 
 def handler(received: list[int]) -> Callable[[int, FrameType | None], None]:
-    """Return a handler that appends the signal to a list and raises KeyboardInterrupt, once and in this process only.
+    """Return a handler of a signal that appends its number to a list and raises KeyboardInterrupt.
 
-    Python drops an exception in a ``__del__``: the next signal ends the process, and each ends a fork of it.
+    A second signal ends the process, since Python ignores an exception that is raised in a ``__del__`` method. A forked
+    process inherits the handler, and is ended by its first signal.
     """
     own = os.getpid()
 
@@ -77,10 +78,10 @@ def handler(received: list[int]) -> Callable[[int, FrameType | None], None]:
 
 
 def applies(cfg: Any) -> bool:
-    """Return whether SIGTERM still ends this process at once, and may unwind the run instead.
+    """Return whether SIGTERM is handled: if it has its default action, and this is the main thread of a single process.
 
-    Not with several processes: one that waits for another in a collective operation handles no signal. Nor with
-    ``suppress_crashes``: ``fairseq-hydra-train`` would start the next run.
+    Several processes are not supported, because a process that waits in a collective operation runs no handlers. With
+    ``suppress_crashes`` the exception would be ignored, and ``fairseq-hydra-train`` would start the next run.
     """
     in_main = threading.current_thread() is threading.main_thread()
     usual = in_main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -10,7 +10,7 @@ import toy
 from fairseq.dataclass.configs import FairseqConfig
 from omegaconf import OmegaConf
 
-from plugins.compat import interrupting
+from plugins.compat import signals
 
 
 def config(processes=1, **common):
@@ -22,7 +22,7 @@ def config(processes=1, **common):
 
 def train(main, cfg=None):
     """Run a function as the training of a run."""
-    return interrupting.report_termination(lambda cfg, main: main(cfg), cfg or config(), main)
+    return signals.report_termination(lambda cfg, main: main(cfg), cfg or config(), main)
 
 
 def terminated(cfg=None):
@@ -158,7 +158,7 @@ def hydra(monkeypatch):
 
 
 def test_hydra_imports_the_package_too_late_to_wrap_the_run(hydra):
-    interrupting.handle_late(lambda cfg: None, config())
+    signals.handle_late(lambda cfg: None, config())
     with pytest.raises(KeyboardInterrupt):
         terminated()
 
@@ -170,5 +170,5 @@ def test_the_signal_is_left_alone_elsewhere(hydra, monkeypatch, case):
     elif case == "no hydra":
         monkeypatch.delitem(sys.modules, "hydra.core.hydra_config")
     called = []
-    interrupting.handle_late(called.append, config(suppress_crashes=case == "suppressed"))
+    signals.handle_late(called.append, config(suppress_crashes=case == "suppressed"))
     assert len(called) == 1 and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
