@@ -22,7 +22,7 @@ from plugins.checkpoints import as_dict, inherit, record
 from plugins.errors import UserError
 from plugins.modules.cache import Cache
 from plugins.modules.decoder import Decoder, initialize
-from plugins.modules.linear import Linear
+from plugins.modules.linear import DecodingLinear
 from plugins.modules.linear_cross_entropy import linear_cross_entropy
 from plugins.options import add_tristate_flags, architecture_names, flag
 from plugins.peft import Parts
@@ -160,7 +160,7 @@ class LMDecoder(FairseqDecoder):
         self.transformer.checkpoint_activations = cfg.checkpoint_activations
         if cfg.compile:
             self.transformer.compile_layers()
-        self.lm_head = Linear(cfg.decoder_embed_dim, cfg.vocab_size, bias=False)
+        self.lm_head = DecodingLinear(cfg.decoder_embed_dim, cfg.vocab_size, bias=False)
         if cfg.tie_embeddings:
             self.lm_head.weight = self.transformer.wte.weight
         initialize(self, str(cfg.init))
@@ -211,7 +211,7 @@ class LMDecoder(FairseqDecoder):
         if rows is not None:
             x, target = x.index_select(0, rows), target[rows]  # (N, C), (N,): only these are projected
         head = self.lm_head
-        if type(head) is not Linear:  # an adapter's layer must be called
+        if type(head) is not DecodingLinear:  # an adapter's layer must be called
             return F.cross_entropy(head(x).float(), target, reduction="sum")
         return linear_cross_entropy(x, head.weight, target, head.bias)
 

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .compiling import vary
 from .flex import attend as attend_by_flex
+from .linear import Linear
 from .placement import Placement, most_scores
 from .scaled_dot_product import HALF, attend, attend_from_one, attend_placed, attention_weights, writes_scores
 
@@ -146,10 +147,10 @@ class SelfAttention(Attention):
 
     def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0):
         super().__init__(embed_dim, num_heads, dropout)
-        self.k_proj = nn.Linear(embed_dim, embed_dim)
-        self.v_proj = nn.Linear(embed_dim, embed_dim)
-        self.q_proj = nn.Linear(embed_dim, embed_dim)
-        self.out_proj = nn.Linear(embed_dim, embed_dim)
+        self.k_proj = Linear(embed_dim, embed_dim)
+        self.v_proj = Linear(embed_dim, embed_dim)
+        self.q_proj = Linear(embed_dim, embed_dim)
+        self.out_proj = Linear(embed_dim, embed_dim)
 
     def forward(
         self, x: Tensor, placement: Placement, padding: Tensor | None = None, rows: SelectedTokens | None = None
@@ -196,7 +197,7 @@ def project(x: Tensor, layers: Sequence[nn.Module]) -> Sequence[Tensor]:
 def is_plain(layer: nn.Module) -> bool:
     """Return whether a layer is a linear layer with a bias and without hooks, not one that an adapter wraps."""
     hooks = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
-    return type(layer) is nn.Linear and layer.bias is not None and not hooks
+    return type(layer) is Linear and layer.bias is not None and not hooks
 
 
 def take_rows(x: Tensor, rows: Tensor | None) -> Tensor:

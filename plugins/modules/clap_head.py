@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .linear import Linear
 from .linear_cross_entropy import linear_cross_entropy
 from .norm import LayerNorm, at_least_float32, inverse_norm
 
@@ -134,7 +135,7 @@ class RobertaHead(Head):
     def __init__(self, weight: Tensor, activation: Callable[[Tensor], Tensor], norm_eps: float = 1e-5):
         super().__init__()
         words, width = weight.shape
-        self.dense = nn.Linear(width, width)
+        self.dense = Linear(width, width)
         self.activation = activation
         self.layer_norm = LayerNorm(width, norm_eps)
         self.weight = weight

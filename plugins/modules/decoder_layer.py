@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .attention import Attention
 from .cache import Cache
 from .dropout import Dropout
-from .linear import Linear
+from .linear import DecodingLinear
 from .norm import LayerNorm
 from .placement import Placement
 
@@ -27,8 +27,8 @@ class CausalSelfAttention(Attention):
 
     def __init__(self, width: int, heads: int, *, bias: bool = True, dropout: float = 0.0):
         super().__init__(width, heads, dropout)
-        self.c_attn = Linear(width, 3 * width, bias=bias)
-        self.c_proj = Linear(width, width, bias=bias)
+        self.c_attn = DecodingLinear(width, 3 * width, bias=bias)
+        self.c_proj = DecodingLinear(width, width, bias=bias)
 
     def forward(self, x: Tensor, placement: Placement, layer: int, cache: Cache | None) -> Tensor:
         """Map (B, T, C) to (B, T, C).
@@ -53,8 +53,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, inner: int, activation: Callable[[Tensor], Tensor], *, bias: bool = True):
         super().__init__()
-        self.c_fc = Linear(width, inner, bias=bias)
-        self.c_proj = Linear(inner, width, bias=bias)
+        self.c_fc = DecodingLinear(width, inner, bias=bias)
+        self.c_proj = DecodingLinear(inner, width, bias=bias)
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:

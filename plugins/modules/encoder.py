@@ -14,6 +14,7 @@ from .attention import SelectedTokens, SelfAttention, take_rows
 from .compiling import Compilable, fix, vary
 from .dropout import Dropout
 from .flex import MOST_SHAPES, runs_on
+from .linear import Linear
 from .norm import LayerNorm, l2_normalize, to_autocast
 from .placement import Placement, query_type
 from .position_scheme import Positions
@@ -50,8 +51,8 @@ class EncoderLayer(nn.Module):
         self.pre_norm = pre_norm
         self.self_attn = SelfAttention(embed_dim, num_heads, attention_dropout)
         self.self_attn_layer_norm = LayerNorm(embed_dim, norm_eps)
-        self.fc1 = nn.Linear(embed_dim, ffn_dim)
-        self.fc2 = nn.Linear(ffn_dim, embed_dim)
+        self.fc1 = Linear(embed_dim, ffn_dim)
+        self.fc2 = Linear(ffn_dim, embed_dim)
         self.final_layer_norm = LayerNorm(embed_dim, norm_eps)
         self.activation = activation
         self.dropout = Dropout(dropout)

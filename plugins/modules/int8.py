@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .linear import MOST_ROWS, Linear, sums_of_products
+from .linear import MOST_ROWS, DecodingLinear, sums_of_products
 
 
 class Int8Linear(nn.Module):
@@ -46,5 +46,5 @@ def quantize(module: nn.Module) -> None:
     """Replace the :class:`.linear.Linear` layers in a module, in place. A table shared with an embedding is copied."""
     for parent in list(module.modules()):
         for name, layer in list(parent.named_children()):
-            if type(layer) is Linear:
+            if type(layer) is DecodingLinear:
                 setattr(parent, name, Int8Linear(layer))

@@ -1,10 +1,11 @@
-"""A linear layer that uses all cores of a CPU for few input rows, as in generation, where each step has one token."""
+"""Linear layers for CPUs, where the library of a product, and the cores that it uses, determine its speed."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .norm import at_least_float32
+from .products import linear
 
 MOST_ROWS = 16  # with more rows, F.linear is as fast
 LEAST_WEIGHTS = 1 << 16  # per core; with fewer, splitting costs more than it saves
@@ -13,7 +14,15 @@ LARGE = 1 << 20  # weights; smaller ones are more often in a cache, and more loo
 
 
 class Linear(nn.Linear):
-    """:class:`torch.nn.Linear`, except that without gradients the product of few rows is split between the cores.
+    """:class:`torch.nn.Linear` whose products are those of the faster library (:func:`.products.cpu_products`)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., in_features) to (..., out_features)."""
+        return linear(x, self.weight, self.bias)
+
+
+class DecodingLinear(Linear):
+    """A linear layer that uses all cores of a CPU for few input rows, as in generation, where each step has one token.
 
     Reading the weights takes most of the time of such a product, and MKL reads them with one core. A batch of smaller
     products uses all cores. The results are equal up to rounding.

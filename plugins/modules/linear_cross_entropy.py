@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .products import rounded_products, types_of
+from .products import cpu_products, types_of
 from .word_table import Gradients, WordTable, in_one_block
 
 ROWS = 4096  # predictions of a chunk at most; with more, products are no faster
@@ -69,7 +69,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         size = max(1, min(ROWS, most // max(1, len(weight))))
         chunks = [slice(start, start + size) for start in range(0, max(1, len(x)), size)]
         needed = ctx.needs_input_grad[:4]
-        with torch.autocast(x.device.type, enabled=False), rounded_products(x.device, types):
+        with torch.autocast(x.device.type, enabled=False), cpu_products(x.device, types[0]):
             keep = types[1] != weight.dtype and len(chunks) > 1
             table = WordTable(weight, bias, scale, normalize, types, keep, predictions=min(size, len(x)))
             gradients = Gradients(table, x, needed) if any(needed) else None

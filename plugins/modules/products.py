@@ -1,13 +1,17 @@
-"""Matrix products of features and a table, and the types of their factors and results."""
+"""Matrix products: the library that computes them on a CPU, and the types of their factors and results."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .norm import at_least_float32
+
+FEW_ROWS = 16  # up to here MKL's products are as fast as oneDNN's, or faster
 
 
 def types_of(x: Tensor, weight: Tensor) -> tuple[torch.dtype, torch.dtype, torch.dtype]:
@@ -34,19 +38,107 @@ def rounds(device: torch.device, types: tuple[torch.dtype, torch.dtype, torch.dt
     return types[0] == torch.bfloat16 and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
+@functools.cache
+def onednn_is_faster() -> bool:
+    """Return whether oneDNN's float32 products, which round nothing here, are faster than MKL's.
+
+    That is so on AMD's CPUs with AVX512: MKL takes its kernels for AVX2 there, oneDNN those for AVX512.
+    """
+    found = torch.cpu.get_capabilities()
+    amd = str(found.get("cpu_name", "")).startswith("AMD")
+    return amd and bool(found.get("avx512_f")) and not found.get("amx_bf16")
+
+
 @contextlib.contextmanager
-def rounded_products(device: torch.device, types: tuple[torch.dtype, torch.dtype, torch.dtype]) -> Iterator[None]:
-    """Let a CPU round factors of float32 products to bfloat16, if that is the first type and it has such products."""
-    if device.type != "cpu" or types[0] != torch.bfloat16:
+def cpu_products(device: torch.device, rounded: torch.dtype) -> Iterator[None]:
+    """Choose the library of a CPU's float32 products: oneDNN where it may round factors, or is faster without rounding.
+
+    Args:
+        device: the device of the factors; only a CPU has a choice.
+        rounded: the type that factors may be rounded to, the first that :func:`types_of` returns.
+    """
+    wanted = rounded == torch.bfloat16 or (rounded == torch.float32 and onednn_is_faster())
+    if device.type != "cpu" or not wanted:
         yield
         return
     options: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = options.fp32_precision
-    options.fp32_precision = "bf16"
+    options.fp32_precision = "bf16"  # permits rounding, which oneDNN does with AMX only: see rounds()
     try:
         yield
     finally:
         options.fp32_precision = before
+
+
+def in_float32(*factors: Tensor) -> bool:
+    """Return whether the products of these tensors are computed in float32 on a CPU."""
+    alike = all(factor.dtype == torch.float32 and factor.device.type == "cpu" for factor in factors)
+    return alike and not torch.is_autocast_enabled("cpu")
+
+
+def has_choice(*factors: Tensor) -> bool:
+    """Return whether :func:`cpu_products` makes products of these tensors faster."""
+    return not torch.compiler.is_compiling() and onednn_is_faster() and in_float32(*factors)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return ``F.linear(x, weight, bias)``: its products, and those of its gradients, are the CPU's fastest.
+
+    Args:
+        x: (..., C).
+        weight: (V, C).
+        bias: (V,), or None.
+
+    Returns:
+        (..., V).
+    """
+    if not has_choice(x, weight) or x.numel() <= FEW_ROWS * x.size(-1):
+        return F.linear(x, weight, bias)
+    return cast(Tensor, _Linear.apply(x, weight, bias))
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``a @ b`` of tensors (..., N, C) and (..., C, M): its products, and those of its gradients, as above."""
+    return cast(Tensor, _Matmul.apply(a, b)) if has_choice(a, b) else a @ b
+
+
+class _Linear(torch.autograd.Function):
+    """See :func:`linear`."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        ctx.save_for_backward(x, weight)
+        with cpu_products(x.device, x.dtype):
+            return F.linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, weight = ctx.saved_tensors
+        by_x, by_weight, by_bias = ctx.needs_input_grad
+        rows = grad.reshape(-1, grad.size(-1))  # (N, V)
+        with cpu_products(grad.device, grad.dtype):
+            return (
+                (rows @ weight).view(x.shape) if by_x else None,
+                rows.t() @ x.reshape(-1, x.size(-1)) if by_weight else None,
+                rows.sum(0) if by_bias else None,
+            )
+
+
+class _Matmul(torch.autograd.Function):
+    """See :func:`matmul`."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a, b)
+        with cpu_products(a.device, a.dtype):
+            return a @ b
+
+    @staticmethod
+    def backward(ctx, grad):
+        a, b = ctx.saved_tensors
+        by_a, by_b = ctx.needs_input_grad
+        with cpu_products(grad.device, grad.dtype):
+            return grad @ b.mT if by_a else None, a.mT @ grad if by_b else None
 
 
 def product(a: Tensor, b: Tensor, dtype: torch.dtype, out: Tensor | None = None) -> Tensor:

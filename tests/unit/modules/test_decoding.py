@@ -11,7 +11,7 @@ from plugins.modules.decoder import Decoder
 from plugins.modules.decoding import Stepper
 from plugins.modules.generation import Search, generate
 from plugins.modules.int8 import Int8Linear, quantize
-from plugins.modules.linear import Linear
+from plugins.modules.linear import DecodingLinear
 from plugins.modules.positions import DECODER_SCHEMES as POSITIONS
 from plugins.modules.sampling import Race
 from plugins.modules.style_adapter import StyleAdapter
@@ -26,7 +26,7 @@ class LM(torch.nn.Module):
         super().__init__()
         torch.manual_seed(1)
         self.transformer = Decoder(WORDS, BLOCK, 16, 32, 2, 2, positions=positions, **options)
-        self.lm_head = Linear(16, WORDS, bias=False)
+        self.lm_head = DecodingLinear(16, WORDS, bias=False)
         self.style = None if inference is None else StyleAdapter(16, [0, 1], STYLES, 8, 8, inference=inference)
         for parameter in self.parameters():
             parameter.data.add_(0.5 * torch.randn_like(parameter))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from plugins.modules.int8 import Int8Linear, quantize
-from plugins.modules.linear import Linear, sums_of_products
+from plugins.modules.linear import DecodingLinear, sums_of_products
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -24,7 +24,7 @@ def test_a_row_is_scaled_so_that_its_largest_weight_is_127(bias):
 
 
 def test_only_the_packages_linear_layers_are_replaced():
-    inner = torch.nn.Sequential(Linear(2, 2), torch.nn.Linear(2, 2))
-    model = torch.nn.ModuleDict({"a": Linear(2, 4), "b": inner})
+    inner = torch.nn.Sequential(DecodingLinear(2, 2), torch.nn.Linear(2, 2))
+    model = torch.nn.ModuleDict({"a": DecodingLinear(2, 4), "b": inner})
     quantize(model)
     assert type(model["a"]) is type(inner[0]) is Int8Linear and type(inner[1]) is torch.nn.Linear

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from plugins.modules.linear import LARGE, LEAST_WEIGHTS, MOST_ROWS, Linear, sums_of_products
+from plugins.modules.linear import LARGE, LEAST_WEIGHTS, MOST_ROWS, DecodingLinear, sums_of_products
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def two_cores(monkeypatch):
 @pytest.mark.parametrize("bias", [True, False])
 @torch.inference_mode()
 def test_few_rows_give_what_torch_gives(two_cores, shape, outputs, bias):
-    layer, x = Linear(512, outputs, bias=bias), torch.randn(*shape, 512)
+    layer, x = DecodingLinear(512, outputs, bias=bias), torch.randn(*shape, 512)
     torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias), atol=1e-5, rtol=0)
 
 
@@ -39,14 +39,14 @@ def count_shared(monkeypatch):
     ],
 )
 def test_only_few_rows_of_many_float32_weights_are_shared_out(two_cores, monkeypatch, rows, inputs, dtype, shared):
-    layer, calls = Linear(inputs, 512, dtype=dtype), count_shared(monkeypatch)
+    layer, calls = DecodingLinear(inputs, 512, dtype=dtype), count_shared(monkeypatch)
     with torch.inference_mode():
         layer(torch.randn(rows, inputs, dtype=dtype))
     assert bool(calls) == shared
 
 
 def test_one_core_and_training_go_torchs_way(monkeypatch):
-    layer, calls, x = Linear(512, 512), count_shared(monkeypatch), torch.randn(1, 512)
+    layer, calls, x = DecodingLinear(512, 512), count_shared(monkeypatch), torch.randn(1, 512)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     layer(x).sum().backward()
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
@@ -61,7 +61,7 @@ def test_no_core_gets_so_few_weights_that_it_does_not_pay(monkeypatch, cores, pa
     sizes, bmm = [], torch.bmm
     monkeypatch.setattr(torch, "bmm", lambda x, w: sizes.append(len(w)) or bmm(x, w))
     with torch.inference_mode():
-        Linear(512, 4 * LEAST_WEIGHTS // 512)(torch.randn(1, 512))
+        DecodingLinear(512, 4 * LEAST_WEIGHTS // 512)(torch.randn(1, 512))
     assert sizes == [parts]
 
 

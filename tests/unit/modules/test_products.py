@@ -1,10 +1,11 @@
-"""Products of features and a table in a chosen type."""
+"""Matrix products in a chosen type, by a chosen library."""
 
 import os
 import platform
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from plugins.modules import products
 
@@ -40,16 +41,19 @@ def test_a_cpu_passes_half_precision_factors_in_float32():
         assert products.types_of(x.float(), weight.float()) == (torch.bfloat16, torch.float32, torch.float32)
 
 
-@pytest.mark.parametrize("rounded, expected", [(torch.bfloat16, "bf16"), (torch.float32, None), (torch.float16, None)])
-def test_a_cpu_rounds_factors_to_bfloat16_within_the_context_only(rounded, expected):
+@pytest.mark.parametrize("faster", [True, False])
+@pytest.mark.parametrize("rounded", [torch.bfloat16, torch.float32, torch.float16])
+def test_the_library_of_a_cpu_is_chosen_within_the_context_only(monkeypatch, rounded, faster):
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: faster)
+    chosen = rounded == torch.bfloat16 or (rounded == torch.float32 and faster)
     options = torch.backends.mkldnn.matmul
     before = options.fp32_precision
     with pytest.raises(ZeroDivisionError):
-        with products.rounded_products(torch.device("cpu"), (rounded, torch.float32, torch.float32)):
-            assert options.fp32_precision == (expected or before)
+        with products.cpu_products(torch.device("cpu"), rounded):
+            assert options.fp32_precision == ("bf16" if chosen else before)
             raise ZeroDivisionError
     assert options.fp32_precision == before
-    with products.rounded_products(torch.device("cuda"), (torch.bfloat16,) * 3):
+    with products.cpu_products(torch.device("cuda"), torch.bfloat16):
         assert options.fp32_precision == before
 
 
@@ -57,7 +61,7 @@ def test_a_cpu_rounds_factors_to_bfloat16_within_the_context_only(rounded, expec
 def test_products_round_their_factors_if_and_only_if_they_are_said_to():
     cpu, types = torch.device("cpu"), (torch.bfloat16, torch.float32, torch.float32)
     between, ones = torch.full((64, 64), 1 + 2**-9), torch.ones(64, 64)  # bfloat16 rounds it to 1
-    with products.rounded_products(cpu, types):
+    with products.cpu_products(cpu, torch.bfloat16):
         found = products.product(between, ones, torch.float32)[0, 0].item()
     assert found == (64 if products.rounds(cpu, types) else 64.125)
 
@@ -69,3 +73,79 @@ def test_a_cpu_rounds_to_bfloat16_only_and_with_amx_only(monkeypatch, amx):
     assert products.rounds(cpu, (torch.bfloat16, full, full)) is amx
     assert not products.rounds(cpu, (torch.float16, full, full))
     assert products.rounds(torch.device("cuda"), (torch.bfloat16, torch.bfloat16, full))
+
+
+@pytest.mark.parametrize(
+    "found, faster",
+    [
+        ({"cpu_name": "AMD EPYC", "avx512_f": True}, True),
+        ({"cpu_name": "AMD EPYC", "avx512_f": False}, False),
+        ({"cpu_name": "AMD EPYC", "avx512_f": True, "amx_bf16": True}, False),  # its products would be rounded
+        ({"cpu_name": "Intel Xeon", "avx512_f": True}, False),
+        ({}, False),
+    ],
+)
+def test_onednn_is_faster_on_cpus_of_amd_with_avx512(monkeypatch, found, faster):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    assert products.onednn_is_faster.__wrapped__() is faster
+
+
+@pytest.fixture
+def onednn(monkeypatch):
+    """Let oneDNN compute all float32 products."""
+    if torch.cpu.get_capabilities().get("amx_bf16"):
+        pytest.skip("oneDNN rounds the factors here")
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
+
+
+def with_gradients(function, *inputs):
+    """Return the result of a function of leaves, and the gradients of the sum of its squares."""
+    inputs = [x.detach().requires_grad_() for x in inputs]
+    result = function(*inputs)
+    return [result, *torch.autograd.grad(result.square().sum(), inputs)]
+
+
+@pytest.mark.parametrize("rows", [(40,), (3, 8), (1, 2)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_linear_map_by_onednn_equals_torchs_with_all_gradients(onednn, rows, bias):
+    generator = torch.Generator().manual_seed(1)
+    x, weight = torch.randn(*rows, 24, generator=generator), torch.randn(70, 24, generator=generator)
+    inputs = [x, weight] + [torch.randn(70, generator=generator)] * bias
+    expected = with_gradients(F.linear, *(x.double() for x in inputs))
+    for found, exact in zip(with_gradients(products.linear, *inputs), expected, strict=True):
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-4)
+
+
+def test_a_batched_product_by_onednn_equals_torchs_with_all_gradients(onednn):
+    generator = torch.Generator().manual_seed(1)
+    a = torch.randn(2, 20, 3, 8, generator=generator).transpose(1, 2)
+    b = torch.randn(2, 3, 30, 8, generator=generator).mT
+    expected = with_gradients(torch.matmul, a.double(), b.double())
+    for found, exact in zip(with_gradients(products.matmul, a, b), expected, strict=True):
+        torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-4)
+
+
+def test_products_of_frozen_weights_have_no_gradient_of_the_weight(onednn):
+    x, weight = torch.randn(20, 4, requires_grad=True), torch.randn(6, 4)
+    products.linear(x, weight).sum().backward()
+    assert weight.grad is None and torch.allclose(x.grad, weight.sum(0).expand(20, 4), atol=1e-5)
+
+
+def test_both_passes_of_a_chosen_product_are_computed_by_onednn(onednn, monkeypatch):
+    chosen, options = [], torch.backends.mkldnn.matmul
+
+    def mm(a, b, matmul=torch.Tensor.__matmul__):
+        chosen.append(options.fp32_precision)
+        return matmul(a, b)
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", mm)
+    with_gradients(products.linear, torch.randn(20, 4), torch.randn(6, 4))
+    with_gradients(products.matmul, torch.randn(1, 20, 4), torch.randn(1, 4, 6))
+    assert chosen == ["bf16"] * 5 and options.fp32_precision != "bf16"
+
+
+def test_products_under_autocast_keep_its_type(onednn):
+    with torch.autocast("cpu", torch.bfloat16):
+        assert products.linear(torch.randn(20, 4), torch.randn(6, 4)).dtype == torch.bfloat16
+        assert products.matmul(torch.randn(20, 4), torch.randn(4, 6)).dtype == torch.bfloat16
