@@ -60,7 +60,7 @@ def main() -> None:
     command.check_names(args.losses or [], choices.LABELED_LOSSES, "--losses")
     import plugins.hub
     from plugins import user_dir
-    from plugins.checkpoints import model_name, read_state
+    from plugins.checkpoints import architecture, read_state
     from plugins.data.embedding.triplets import HARD
     from plugins.embeddings import comparison, evaluation, representations
     from plugins.errors import UserError, report_in_one_line
@@ -82,7 +82,7 @@ def main() -> None:
     triplets = evaluation.frozen_triplets(hard, untuned[1::2], labels[1::2])
     others = {"untuned": untuned, **representations.baselines(texts, embedder)}
     scores = {name: [finish.score(vectors, labels, triplets)] for name, vectors in others.items()}
-    common = [*options(args), "--arch", model_name(read_state(path)), "--finetune-from-model", path]
+    common = [*options(args), "--arch", architecture(read_state(path), path), "--finetune-from-model", path]
     settings = comparison.grid(names, args.lrs, args.margins)
     total = len(settings) + len(names) * (args.seeds - 1)
     with Runner(args.output / "runs", job_options.resources(args), total=total) as runner:

@@ -45,7 +45,7 @@ def main() -> None:
     command.check_outputs(folders=[args.output])
     import plugins.hub
     from plugins import user_dir
-    from plugins.checkpoints import model_name, read_state
+    from plugins.checkpoints import architecture, read_state
     from plugins.embeddings import evaluation, flips
     from plugins.errors import report_in_one_line
     from plugins.files import check_not_read, staging, write_text
@@ -56,9 +56,9 @@ def main() -> None:
     check_not_read([args.output, *written], [args.checkpoint, args.data, args.valid])
     user_dir.load(args.user_dir)
     path = plugins.hub.find_checkpoint(args.checkpoint)
+    common = [*options(args), "--arch", architecture(read_state(path), path), "--finetune-from-model", path]
     chosen, data = flips.cases(args.shares, args.seeds), args.output / "data"
     flips.write_data(data, chosen, args.data, args.valid, args.min_gap, args.pairs_per_text)
-    common = [*options(args), "--arch", model_name(read_state(path)), "--finetune-from-model", path]
     jobs = [flips.job(case, data, common, args.updates) for case in chosen]
     with Runner(args.output / "runs", job_options.resources(args)) as runner:
         found = runner.run(jobs)

@@ -82,9 +82,10 @@ def options(args: argparse.Namespace) -> list:
 
     from plugins import checkpoints, user_dir
 
-    arch = checkpoints.model_name(checkpoints.read_state(checkpoints.find_checkpoint(args.checkpoint)))
+    path = checkpoints.find_checkpoint(args.checkpoint)
+    arch = checkpoints.architecture(checkpoints.read_state(path), path)
     return [
-        "--user-dir", user_dir.for_runs(), "--task", "glue", "--criterion", "glue", "--arch", arch or "clap_roberta",
+        "--user-dir", user_dir.for_runs(), "--task", "glue", "--criterion", "glue", "--arch", arch,
         "--batch-size", args.batch_size, "--optimizer", "fused_adamw", "--lr", args.lr, "--clip-norm", 1,
         "--lr-scheduler", "polynomial_decay", "--total-num-update", args.updates, "--warmup-updates",
         max(1, args.updates // 10), "--num-workers", 0, "--no-epoch-checkpoints", "--no-save-optimizer-state",

@@ -12,12 +12,13 @@ from .decoders import read_causal_lm, read_char_lm
 from .finding import IN_A_FOLDER, by_update, find_checkpoint, starting_checkpoint
 from .kinds import kind_of, load, loads
 from .nanogpt import read_multi_style, read_nanogpt
-from .options import as_dict, check_kind, inherit, model_name, record, registered_model, stored_options
+from .options import architecture, as_dict, check_kind, inherit, model_name, record, registered_model, stored_options
 from .reading import read_state, read_tensors, reading_once
 from .writing import check_place, write_causal_lm
 
 __all__ = [
     "IN_A_FOLDER",
+    "architecture",
     "as_dict",
     "build_model",
     "by_update",

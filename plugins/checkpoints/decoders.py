@@ -11,7 +11,7 @@ from plugins.data.text.token_dictionary import TokenDictionary, check_size
 from plugins.errors import UserError, shortened
 
 from .building import build_model
-from .options import registered_model, registries, stored_options
+from .options import registries, required_model, stored_options
 from .reading import read_state
 
 
@@ -71,8 +71,8 @@ def expected_model(name: str, state: Mapping, path: str) -> type:
         UserError: it names another model.
     """
     options, _ = stored_options(state)
-    found = registered_model(options)
-    if found is None or not issubclass(found, registries()["model"][name]):
+    found = required_model(options, path)
+    if not issubclass(found, registries()["model"][name]):
         given = options.get("_name") or options.get("arch")
         raise UserError(f"{path}: its model is {shortened(str(given))}, not {name}; plugins.hub.load loads the others")
     return found

@@ -5,7 +5,7 @@ from typing import Any
 
 from plugins.errors import UserError, shown
 
-from .options import registered_model, stored_options
+from .options import required_model, stored_options
 from .reading import read_state
 
 LOADERS: dict[type, tuple[str, Callable[..., Any]]] = {}  # model class: (kind, loader)
@@ -55,13 +55,10 @@ def find(state: dict, path: str) -> tuple[str, Callable[..., Any]]:
     options, _ = stored_options(state)
     if "model_args" in state:  # nanoGPT's format stores no name
         return next(pair for pair in LOADERS.values() if pair[0] == "char_lm")
-    name = options.get("_name") or options.get("arch")
-    model = registered_model(options)
-    if model is None:
-        what = f"its model {shown(name)} is not registered" if name else "it does not name its model"
-        raise UserError(f"{path}: {what}; if it belongs to your own plugin, name its folder: --user-dir")
+    model = required_model(options, path)
     for ancestor in model.__mro__:
         if ancestor in LOADERS:
             return LOADERS[ancestor]
     kinds = ", ".join(sorted(kind for kind, _ in LOADERS.values()))
-    raise UserError(f"{path}: no loader for the model {shown(name)}; there are loaders for {kinds}")
+    name = shown(options.get("_name") or options.get("arch"))
+    raise UserError(f"{path}: no loader for the model {name}; there are loaders for {kinds}")

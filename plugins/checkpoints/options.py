@@ -1,12 +1,13 @@
 """The options that a checkpoint stores, and how a new run takes its architecture from them."""
 
 import argparse
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from plugins.errors import UserError
+from plugins.errors import UserError, shown
 from plugins.options import ADJUSTABLE, flag
 
 
@@ -41,6 +42,34 @@ def registries() -> dict[str, dict[str, type]]:
 def registered_model(options: Mapping) -> type | None:
     """Return the model class that stored options name, or None if it is not registered."""
     return registries()["model"].get(str(options.get("_name") or options.get("arch")))
+
+
+def required_model(options: Mapping, source: str | os.PathLike) -> type:
+    """Return the model class that stored options name.
+
+    Args:
+        options: the options of the model.
+        source: path of the checkpoint, for messages.
+
+    Raises:
+        UserError: it is not registered.
+    """
+    found, name = registered_model(options), options.get("_name") or options.get("arch")
+    if found is None:
+        what = f"its model {shown(name)} is not registered" if name else "it does not name its model"
+        raise UserError(f"{source}: {what}; if it belongs to your own plugin, name its folder: --user-dir")
+    return found
+
+
+def architecture(state: Mapping, source: str | os.PathLike) -> str:
+    """Return :func:`model_name` as the ``--arch`` of a run that starts from a checkpoint.
+
+    Raises:
+        UserError: the model is not registered.
+    """
+    if "model_args" not in state:
+        required_model(stored_options(state)[0], source)
+    return str(model_name(state))
 
 
 def model_name(state: Mapping) -> str | None:

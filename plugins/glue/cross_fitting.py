@@ -117,7 +117,10 @@ def jobs_of(cell: Cell, setting: Setting) -> list[Job]:
     runs = plan.plan([spec.name], list(seeds), dict(setting.given), dict(setting.from_yaml))
     check(len(runs) == len(seeds), "--lr and --batch-size: give a single value of each")
     state = checkpoints.read_state(str(setting.checkpoint))
-    longest, arch = roberta.of_checkpoint(state).get("max_positions"), checkpoints.model_name(state) or "clap_roberta"
+    longest, arch = (
+        roberta.of_checkpoint(state).get("max_positions"),
+        checkpoints.architecture(state, setting.checkpoint),
+    )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     jobs = []
     for number in range(int(cell.folds.max()) + 1):

@@ -165,7 +165,7 @@ def job(run: plan.FineTuning, setting: RunSetting, start: Path, tokenizer: datas
     train = load(setting, spec, glue_specs.TRAIN, tokenizer)
     state = checkpoints.read_state(start)
     longest = roberta.of_checkpoint(state).get("max_positions", DEFAULT_POSITIONS)
-    arch = checkpoints.model_name(state) or "clap_roberta"
+    arch = checkpoints.architecture(state, start)
     named: dict[str, Any] = {"spec": spec, "flags": setting.flags[run.task], "arch": arch}
     options, updates = plan.command(run, setting.glue_dir, start, folder, train, longest, named, setting.cpu)
     # File paths and caching do not affect the result; the content of the files does.

@@ -1,5 +1,6 @@
 """Embed texts with any model of this package, tuned for embeddings or not."""
 
+import copy
 import itertools
 from collections.abc import Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, Any, Self
@@ -88,13 +89,16 @@ class Embedder:
         model, causal = lm.model, not isinstance(lm, RobertaInterface)
         if causal and pooling in ("bos", "attention"):
             raise UserError(f"pooling {pooling!r} reads no text in a causal model; use mean, max or last")
+        trained = getattr(model, NAME, None)
         head = EmbeddingHead(model.peft_parts().table.weight.size(1), "mean", normalize)
         if pooling == "attention":
-            trained = getattr(model, NAME, None)
             if trained is None or trained.attention is None:
                 raise UserError("the checkpoint has no trained pooler; use another pooling than 'attention'")
             head.attention = trained.attention
         head.pooling = pooling
+        if isinstance(trained, EmbeddingHead) and type(trained) is not EmbeddingHead and trained.pooling == pooling:
+            head = copy.copy(trained)  # a plugin's, which may pool in another way
+            head.normalize = normalize
         embedder = cls(model, encoder_of(lm), head, min(longest or DEFAULT_LONGEST, model.max_positions()))
         embedder.lm = lm
         return embedder

@@ -191,8 +191,9 @@ def write(model: CausalLanguageModel, folder: str | os.PathLike) -> None:
     """Write a causal LM as a folder that transformers loads; the folder is written atomically.
 
     Raises:
-        UserError: GPT-2 does not support an option of the model, or the folder exists already.
+        UserError: GPT-2 does not support an option or a part of the model, or the folder exists already.
     """
+    files.check_ours(model)
     found = contents(model)
     files.write_folder(folder, found.files | {CONFIG: found.config}, found.tensors)
 

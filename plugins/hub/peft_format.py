@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from plugins import checkpoints, peft
-from plugins.checkpoints import find_checkpoint, new_model, stored_options, write_causal_lm
+from plugins.checkpoints import find_checkpoint, new_model, registered_model, stored_options, write_causal_lm
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.files import read_json
@@ -45,7 +45,7 @@ def export(path: str | Path, folder: str | Path, base_model: str | None = None) 
     path = find_checkpoint(path)
     state = adapter_state(path)
     options = SimpleNamespace(**stored_options(state)[0])
-    if options.peft == "last_layer" or not str(options._name).startswith("causal_lm"):
+    if options.peft == "last_layer" or registered_model(vars(options)) is not CausalLanguageModel:
         raise UserError(f"{path}: --peft {options.peft} of {options._name} has no form in the peft library; merge it")
     tensors = {name: tensor for name, tensor in state["model"].items() if name != peft.IDENTITY}
     config = library_config(options, tensors)

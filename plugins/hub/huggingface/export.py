@@ -19,7 +19,7 @@ from ..roberta import RobertaInterface
 from ..scorer import Scorer
 from . import card, decoder_lm, masked_lm, sentence_format
 from .contents import Contents
-from .files import CONFIG, DTYPES, write_folder
+from .files import CONFIG, DTYPES, check_ours, write_folder
 
 
 def export(
@@ -52,35 +52,15 @@ def export(
         path = find_checkpoint(model)
         with reading_once():
             state, model = read_state(path), hub.load(path, base)
-    check_ours(model)
+    lm: Any = model.lm if isinstance(model, Embedder) else model
+    if isinstance(getattr(lm, "model", None), nn.Module):
+        check_ours(lm.model)
     contents = contents_of(model, head, state)
     contents.config["dtype"] = dtype
     name = Path(folder).absolute().name
-    lm = model.lm if isinstance(model, Embedder) else model
     text = card.model_card_text(lm, state, path, name, contents.pipeline, bool(contents.code))
     files = contents.files | contents.code | {CONFIG: contents.config, "README.md": text}
     write_folder(folder, files, contents.tensors, dtype)
-
-
-def check_ours(model: Any) -> None:
-    """Check that every part of a model is a class of this package, fairseq or torch, whose code can be exported.
-
-    A subclass in a user's plugin has the tensors of its parent, and would be exported as its parent.
-
-    Args:
-        model: returned by :func:`plugins.hub.load`.
-
-    Raises:
-        UserError: a part is a class of a plugin.
-    """
-    lm: Any = model.lm if isinstance(model, Embedder) else model
-    for part in lm.model.modules() if isinstance(getattr(lm, "model", None), nn.Module) else ():
-        package = type(part).__module__.partition(".")[0]
-        if package not in ("plugins", "fairseq", "torch"):
-            raise UserError(
-                f"a model with {type(part).__name__} of the plugin {package} cannot be exported: its code is not part "
-                "of the exported folder"
-            )
 
 
 def contents_of(model: Any, head: str | None, state: dict[str, Any]) -> Contents:

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from plugins import checkpoints
 from plugins.atomic import rename_new, temporary_folder
@@ -86,6 +86,23 @@ def check_fixed(config: Mapping, fixed: Mapping[str, Any], path: Path, model: st
     for name, value in fixed.items():
         if config.get(name, value) != value:
             raise UserError(f"{path}: {name} {shown(config[name])} is not supported by {model}, only {shown(value)}")
+
+
+def check_ours(model: nn.Module) -> None:
+    """Check that every part of a model is a class of this package, fairseq or torch, whose code can be exported.
+
+    A subclass in a user's plugin has the tensors of its parent, and would be exported as its parent.
+
+    Raises:
+        UserError: a part is a class of a plugin.
+    """
+    for part in model.modules():
+        package = type(part).__module__.partition(".")[0]
+        if package not in ("plugins", "fairseq", "torch"):
+            raise UserError(
+                f"a model with {type(part).__name__} of the plugin {package} cannot be exported: its code is not part "
+                "of the exported folder"
+            )
 
 
 def check_untuned(options: Any) -> None:

@@ -41,10 +41,12 @@ def test_the_model_is_the_expected_one_or_a_subclass_of_it():
 
     assert decoders.expected_model("char_lm", of("char_lm"), "x.pt") is CharLanguageModel
     assert decoders.expected_model("char_lm", of("style_char_lm_nano"), "x.pt") is CharLanguageModel
-    for name in ("causal_lm", "roberta", "unheard_of"):
+    for name in ("causal_lm", "roberta"):
         with toy.refused("x.pt", name, "char_lm"):
             decoders.expected_model("char_lm", of(name), "x.pt")
-    with toy.refused("x.pt", "old_arch"):
+    with toy.refused("x.pt", "unheard_of", "--user-dir"):
+        decoders.expected_model("char_lm", of("unheard_of"), "x.pt")
+    with toy.refused("x.pt", "old_arch", "--user-dir"):
         decoders.expected_model("char_lm", {"args": argparse.Namespace(arch="old_arch")}, "x.pt")
 
 

@@ -29,6 +29,14 @@ def test_a_model_is_named_without_its_size(stored, name):
     assert options.model_name({"model_args": {}}) == "char_lm"
 
 
+def test_the_architecture_of_a_run_is_that_of_a_registered_model():
+    assert options.architecture({"cfg": {"model": {"_name": "clap_roberta_tiny"}}}, "x.pt") == "clap_roberta"
+    assert options.architecture({"model_args": {}}, "x.pt") == "char_lm"
+    for stored in ({"_name": "unheard_of"}, {}):
+        with toy.refused("x.pt", *stored.values(), "--user-dir"):
+            options.architecture({"cfg": {"model": stored}}, "x.pt")
+
+
 def test_a_model_does_not_start_from_a_checkpoint_of_its_subclass(monkeypatch):
     base = MODEL_REGISTRY["causal_lm"]
     monkeypatch.setitem(MODEL_REGISTRY, "mine", type("Mine", (base,), {}))

@@ -60,7 +60,7 @@ def planned(monkeypatch):
     monkeypatch.setattr(cross_fitting.dataset, "load", lambda *_: "data")
     monkeypatch.setattr(cross_fitting.dataset, "part", lambda data, chosen: chosen.tolist())
     monkeypatch.setattr(cross_fitting.checkpoints, "read_state", lambda path: {})
-    monkeypatch.setattr(cross_fitting.checkpoints, "model_name", lambda state: None)
+    monkeypatch.setattr(cross_fitting.checkpoints, "architecture", lambda state, path: "char_lm")
     monkeypatch.setattr(cross_fitting.roberta, "of_checkpoint", lambda state: {})
     monkeypatch.setattr(cross_fitting.plan, "command", command)
     return calls
@@ -70,7 +70,7 @@ def test_each_run_trains_without_its_fold(planned, tmp_path):
     """Rows 0 and 2 are held out first, then row 1; row 3 never; row 4 is not used."""
     used = np.array([True, True, True, True, False])
     found = cross_fitting.jobs_of(cell([0, 1, 0, -1, 0], used=used), setting(tmp_path, cache="cached"))
-    rest = (cross_fitting.DEFAULT_POSITIONS, "clap_roberta", True)
+    rest = (cross_fitting.DEFAULT_POSITIONS, "char_lm", True)
     assert planned == [
         (1, "fold1_seed1", [1, 3], *rest), (2, "fold1_seed2", [1, 3], *rest),
         (1, "fold2_seed1", [0, 2, 3], *rest), (2, "fold2_seed2", [0, 2, 3], *rest),

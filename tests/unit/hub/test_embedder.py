@@ -8,6 +8,8 @@ import toy
 import plugins
 from plugins.data.embedding.specs import POOLINGS
 from plugins.hub import Embedder, language_model_of
+from plugins.modules.distances import normalize
+from plugins.modules.embedding_head import EmbeddingHead
 from plugins.modules.pooler import EMBEDDING_POOLERS
 
 TEXTS = toy.sentences(9) + ["river", "the river near the garden near the window near the island ."]
@@ -112,3 +114,17 @@ def test_tools_get_the_language_model_of_an_embedder_only_for_its_attention(embe
     assert language_model_of(embedder.lm, "x.pt") is embedder.lm
     with toy.refused("x.pt", "--task embedding"):
         language_model_of(embedder, "x.pt")
+
+
+def test_the_head_of_a_plugin_pools_where_its_pooling_is_asked_for(path):
+    class First(EmbeddingHead):
+        def forward(self, features, lengths):
+            return normalize(features[:, 0]) if self.normalize else features[:, 0]
+
+    lm = plugins.hub.load(path)
+    vectors = {pooling: Embedder.of(lm, pooling).encode(TEXTS) for pooling in ("bos", "mean", "max")}
+    lm.model.embedding_head = First(lm.model.peft_parts().table.weight.size(1), "mean")
+    assert np.allclose(Embedder.of(lm, "mean").encode(TEXTS), vectors["bos"], atol=1e-6)
+    assert np.allclose(Embedder.of(lm, "max").encode(TEXTS), vectors["max"], atol=1e-6)
+    assert not np.allclose(vectors["bos"], vectors["mean"], atol=1e-3)
+    assert np.allclose(np.linalg.norm(Embedder.of(lm, "mean", True).encode(TEXTS), axis=1), 1, atol=1e-5)

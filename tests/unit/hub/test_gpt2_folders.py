@@ -186,3 +186,14 @@ def test_a_folder_of_a_whole_model_has_no_base(tmp_path):
     gpt2.write(make(), tmp_path / "hf")
     with toy.refused("hf", "base.pt"):
         CausalLM.from_pretrained(tmp_path / "hf", base="base.pt")
+
+
+def test_a_subclass_of_a_plugin_is_not_written_as_its_parent(tmp_path):
+    class OfAPlugin(gpt2.CausalLanguageModel):
+        """Has the tensors of its parent."""
+
+    model = make()
+    model.__class__ = OfAPlugin
+    with toy.refused("OfAPlugin", __name__.partition(".")[0]):
+        gpt2.write(model, tmp_path / "hf")
+    assert not list(tmp_path.iterdir())

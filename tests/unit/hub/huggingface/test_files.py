@@ -185,3 +185,13 @@ def test_a_tuned_model_is_not_exported():
         files.check_untuned(SimpleNamespace(peft="lora"))
     with toy.refused("--peft prompt", "--export"):
         files.check_untuned(SimpleNamespace(peft="prompt"))
+
+
+class OfAPlugin(torch.nn.Linear):
+    """Has the tensors of its parent."""
+
+
+def test_a_class_of_a_plugin_is_not_exported_as_its_parent():
+    files.check_ours(torch.nn.Sequential(torch.nn.Linear(1, 1)))
+    with toy.refused("OfAPlugin", __name__.partition(".")[0]):
+        files.check_ours(torch.nn.Sequential(OfAPlugin(1, 1)))
