@@ -65,7 +65,7 @@ def main() -> None:
     from plugins.embeddings import comparison, evaluation, representations
     from plugins.errors import UserError, report_in_one_line
     from plugins.files import check_not_read, staging, write_json, write_text
-    from plugins.jobs import Runner
+    from plugins.jobs import Runner, digest, exclusive
 
     report_in_one_line()
     written = [args.output / name for name in ("metrics.json", "table.md")]
@@ -77,16 +77,17 @@ def main() -> None:
             raise UserError(f"--losses {name}: losses for labeled texts are {', '.join(comparison.comparable())}")
     path, hard = plugins.hub.find_checkpoint(args.checkpoint), args.output / HARD
     finish = comparison.Evaluation(args.data, args.passage_words, args.spec, str(hard), args.rows)
-    embedder, (texts, labels) = plugins.hub.Embedder.from_pretrained(path), finish.rows()
-    untuned = embedder.encode(texts)
-    triplets = evaluation.frozen_triplets(hard, untuned[1::2], labels[1::2])
-    others = {"untuned": untuned, **representations.baselines(texts, embedder)}
-    scores = {name: [finish.score(vectors, labels, triplets)] for name, vectors in others.items()}
     common = [*options(args), "--arch", architecture(read_state(path), path), "--finetune-from-model", path]
-    settings = comparison.grid(names, args.lrs, args.margins)
-    total = len(settings) + len(names) * (args.seeds - 1)
-    with Runner(args.output / "runs", job_options.resources(args), total=total) as runner:
-        found, best = comparison.search(runner, settings, args.seeds, common, args.updates, finish)
+    settings, origin = comparison.grid(names, args.lrs, args.margins), digest(*finish.files(), path)
+    total, runs = len(settings) + len(names) * (args.seeds - 1), args.output / "runs"
+    with exclusive(runs), Runner(runs, job_options.resources(args), total=total) as runner:
+        runner.done([comparison.job(setting, 1, common, args.updates, finish, origin) for setting in settings])
+        embedder, (texts, labels) = plugins.hub.Embedder.from_pretrained(path), finish.rows()
+        untuned = embedder.encode(texts)
+        triplets = evaluation.frozen_triplets(hard, untuned[1::2], labels[1::2])
+        others = {"untuned": untuned, **representations.baselines(texts, embedder)}
+        scores = {name: [finish.score(vectors, labels, triplets)] for name, vectors in others.items()}
+        found, best = comparison.search(runner, settings, args.seeds, common, args.updates, finish, origin)
     scores |= found
     chosen = {name: setting.name.removeprefix(f"{name}-") for name, setting in best.items()}
     text = comparison.table(scores, chosen)

@@ -49,7 +49,7 @@ def main() -> None:
     from plugins.embeddings import evaluation, flips
     from plugins.errors import report_in_one_line
     from plugins.files import check_not_read, staging, write_text
-    from plugins.jobs import Runner
+    from plugins.jobs import Runner, digest, exclusive
 
     report_in_one_line()
     written = [args.output / name for name in ("flips.csv", "table.md", "flips.png")]
@@ -58,9 +58,12 @@ def main() -> None:
     path = plugins.hub.find_checkpoint(args.checkpoint)
     common = [*options(args), "--arch", architecture(read_state(path), path), "--finetune-from-model", path]
     chosen, data = flips.cases(args.shares, args.seeds), args.output / "data"
-    flips.write_data(data, chosen, args.data, args.valid, args.min_gap, args.pairs_per_text)
-    jobs = [flips.job(case, data, common, args.updates) for case in chosen]
-    with Runner(args.output / "runs", job_options.resources(args)) as runner:
+    origin = [digest(args.data, args.valid, path), args.min_gap, args.pairs_per_text]
+    jobs = [flips.job(case, data, common, args.updates, origin) for case in chosen]
+    runs = args.output / "runs"
+    with exclusive(runs), Runner(runs, job_options.resources(args)) as runner:
+        runner.done(jobs)  # before the data of other runs are replaced
+        flips.write_data(data, chosen, args.data, args.valid, args.min_gap, args.pairs_per_text)
         found = runner.run(jobs)
     rows = flips.records({case: found[job.name] for case, job in zip(chosen, jobs, strict=True)})
     with staging(args.output) as folder:

@@ -66,7 +66,7 @@ def main():
             print(shlex.join(job.command_in(folder / job.name)))
         return
     changed = "redo" if args.force else "refuse"
-    with Runner(folder, job_options.resources(args), changed=changed) as runner:
+    with Runner(folder, job_options.resources(args), changed=changed, remedy="replace it with --force") as runner:
         print(f"{len(jobs)} runs, {len(runner.done(jobs))} of them done already", flush=True)
         runner.run(jobs)
     about = {"grid": str(args.grid), "command": shlex.join(["scripts/sweep.py", *sys.argv[1:]]), "jobs": args.jobs,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from plugins.analysis.metrics import retrieval
 from plugins.analysis.metrics.means import mean_and_deviation
 from plugins.data.embedding import losses, rows, specs
 from plugins.embeddings import evaluation
+from plugins.errors import UserError
 from plugins.jobs import Job, Runner
 from plugins.tables import markdown
 
@@ -74,13 +76,31 @@ class Evaluation:
     hard: str
     limit: int
 
+    def files(self) -> list[Path]:
+        """Return the files that decide which texts the runs read."""
+        if not self.spec:
+            return sorted(Path(self.data).glob("*.txt"))
+        spec = specs.read(self.spec)
+        return [Path(self.spec), *(rows.locate(self.data, spec, split) for split in ("train", "valid"))]
+
     def rows(self) -> tuple[list[str], np.ndarray]:
-        """Return the validation texts and their classes (N,)."""
+        """Return the validation texts and their classes (N,).
+
+        Raises:
+            UserError: the half that is scored has one class only, or no class with two rows.
+        """
         spec = specs.read(self.spec) if self.spec else specs.of_folder()
         found = rows.load(self.data, spec, "valid", self.words)
         chosen = np.sort(np.random.default_rng(0).permutation(len(found))[: self.limit])
         assert found.labels is not None  # the spec is one of labeled texts
-        return [found.texts[0][i] for i in chosen], found.labels[chosen]
+        labels = found.labels[chosen]
+        sizes = np.unique(labels[1::2], return_counts=True)[1]
+        if len(sizes) < 2 or sizes.max() < 2:
+            raise UserError(
+                f"{self.data}: every second of its {len(labels)} validation rows is scored; these need two classes, "
+                "one of them with two rows: add texts"
+            )
+        return [found.texts[0][i] for i in chosen], labels
 
     def __call__(self, folder: Path, device: str) -> dict[str, float]:
         from plugins.hub import Embedder
@@ -96,16 +116,22 @@ class Evaluation:
         return {CHOICE: chooses} | evaluation.evaluate(vectors[1::2], labels[1::2], hard)
 
 
-def job(setting: LossSetting, seed: int, common: Sequence, updates: int, finish: Evaluation) -> Job:
-    """Return the job of a setting with a seed."""
+def job(setting: LossSetting, seed: int, common: Sequence, updates: int, finish: Evaluation, origin: Any = None) -> Job:
+    """Return the job of a setting with a seed.
+
+    Args:
+        origin: JSON data that identify the contents of the files, as in :func:`search`.
+    """
     command = ("fairseq-train", finish.data, *common, *setting.options(), "--seed", seed, "--max-update", updates)
-    name = f"{setting.name}-seed{seed}"
-    return Job(name, tuple(map(str, command)), updates=updates, finish=finish)
+    words = tuple(map(str, command))
+    identity = {"command": list(words), "rows": finish.limit, "data": origin}
+    return Job(f"{setting.name}-seed{seed}", words, updates, identity, finish=finish)
 
 
 def search(
-    runner: Runner, settings: Sequence[LossSetting], seeds: int, common: Sequence, updates: int, finish: Evaluation
-) -> tuple[dict[str, list[dict[str, float]]], dict[str, LossSetting]]:
+    runner: Runner, settings: Sequence[LossSetting], seeds: int, common: Sequence, updates: int, finish: Evaluation,
+    origin: Any = None,
+) -> tuple[dict[str, list[dict[str, float]]], dict[str, LossSetting]]:  # fmt: skip
     """Run every setting with seed 1, and the best setting of each loss also with the seeds 2 to ``seeds``.
 
     Args:
@@ -115,6 +141,7 @@ def search(
         common: options of ``fairseq-train`` that all runs share.
         updates: updates of each run.
         finish: evaluates each run.
+        origin: JSON data that identify the contents of the files: a run with others is not taken for one of these.
 
     Returns:
         {loss: metrics of its best setting for each seed}, and {loss: its best setting}.
@@ -122,11 +149,11 @@ def search(
     Raises:
         UserError: a run failed.
     """
-    jobs = [job(setting, 1, common, updates, finish) for setting in settings]
+    jobs = [job(setting, 1, common, updates, finish, origin) for setting in settings]
     found = runner.run(jobs)
     best = best_settings({setting: found[one.name] for setting, one in zip(settings, jobs, strict=True)})
     more = {
-        name: [job(setting, seed, common, updates, finish) for seed in range(1, seeds + 1)]
+        name: [job(setting, seed, common, updates, finish, origin) for seed in range(1, seeds + 1)]
         for name, setting in best.items()
     }
     found |= runner.run([one for repeated in more.values() for one in repeated[1:]])

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -111,12 +112,18 @@ def evaluate(scores: np.ndarray, pairs: np.ndarray) -> dict[str, float]:
             "margin": float((better - worse).mean())}  # fmt: skip
 
 
-def job(case: Case, folder: Path, common: Sequence, updates: int) -> Job:
-    """Return the job of a case; its data are in a subfolder of ``folder``."""
+def job(case: Case, folder: Path, common: Sequence, updates: int, origin: Any = None) -> Job:
+    """Return the job of a case; its data are in a subfolder of ``folder``.
+
+    Args:
+        origin: JSON data that decide the comparisons, so that a run with others is not taken for this one.
+    """
     corrected = ("--flip-rate", case.share) if case.method == CORRECTED else ()
     data = folder / case.data
     command = ("fairseq-train", data, *common, *corrected, "--seed", case.seed, "--max-update", updates)
-    return Job(case.name, tuple(map(str, command)), updates=updates, finish=FlipScore(str(data / VALID)))
+    words = tuple(map(str, command))
+    identity = {"command": list(words), "data": origin}
+    return Job(case.name, words, updates, identity, finish=FlipScore(str(data / VALID)))
 
 
 # Tables and figures

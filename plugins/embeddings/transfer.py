@@ -1,10 +1,12 @@
 """Transfer between tasks: scores without training, and fine-tuning from every source on every target."""
 
 import functools
+import itertools
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +17,9 @@ from plugins.data.glue import reader
 from plugins.data.glue import specs as glue_specs
 from plugins.embeddings import gains
 from plugins.errors import UserError
-from plugins.files import make_folder
+from plugins.files import read_text, replacing, write_text
 from plugins.hub import Embedder
-from plugins.jobs import Job, Resources, Runner
+from plugins.jobs import Job, Resources, Runner, digest, exclusive
 
 FULL = "full"
 
@@ -177,35 +179,48 @@ class TransferScore:
         return {"score": given.scores()[given.spec.best], "collapsed": bool(given.collapsed())}
 
 
+def folder_of(task: Task, size: str, folder: Path) -> Path:
+    """Return the folder that :func:`shortened` writes: that of the task if all its rows are used."""
+    return task.data if size == FULL else folder / f"data-{size}" / task.spec.name
+
+
 def shortened(task: Task, size: str, folder: Path, seed: int = 1) -> Path:
     """Return a data folder with ``size`` randomly sampled training rows of a task.
 
     Raises:
         UserError: the task has fewer training rows.
     """
+    spec, target = task.spec, folder_of(task, size, folder)
     if size == FULL:
-        return task.data
-    spec, target = task.spec, folder / f"data-{size}" / task.spec.name
+        return target
     train = reader.locate(task.data, spec, glue_specs.TRAIN)
-    make_folder(target)
-    lines = train.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = read_text(train).splitlines(keepends=True)
     header = [] if spec.headless and glue_specs.TRAIN in spec.headless else lines[:1]
     rows = lines[len(header) :]
     if int(size) > len(rows):
         raise UserError(f"--sizes {size}: {train} has {len(rows)} rows")
     chosen = sorted(np.random.default_rng(seed).permutation(len(rows))[: int(size)])
-    (target / train.name).write_text("".join(header + [rows[i] for i in chosen]), encoding="utf-8")
     for split in spec.valid_splits:
         path = reader.locate(task.data, spec, split)
-        shutil.copyfile(path, target / path.name)
+        with replacing(target / path.name) as part:
+            shutil.copyfile(path, part)
+    write_text(target / train.name, "".join(header + [rows[i] for i in chosen]))
     return target
 
 
-def job(name: str, task: Task, data: Path, start: str | Path, common: Sequence, updates: int, seed: int) -> Job:
-    """Return the job that fine-tunes a checkpoint on a task."""
+def job(
+    name: str, task: Task, data: Path, start: str | Path, common: Sequence, updates: int, seed: int, origin: Any = None
+) -> Job:
+    """Return the job that fine-tunes a checkpoint on a task.
+
+    Args:
+        origin: JSON data that identify the contents of the files, so that a run with others is not taken for this one.
+    """
     run = (*task.named, "--finetune-from-model", start, "--seed", seed, "--max-update", updates)
     command = ("fairseq-train", data, *run, *common)
-    return Job(name, tuple(map(str, command)), updates=updates, finish=TransferScore(str(data)))
+    words = tuple(map(str, command))
+    identity = {"command": list(words), "data": origin}
+    return Job(name, words, updates, identity, finish=TransferScore(str(data)))
 
 
 def matrix(
@@ -218,21 +233,41 @@ def matrix(
         sizes: numbers of training rows of the target, or ``full`` for all.
         common: options that all runs share.
     """
-    data = {(name, size): shortened(task, size, output) for size in sizes for name, task in tasks.items()}
-    stages = len(tasks) + len(tasks) * len(tasks) * len(sizes) * seeds
-    with Runner(output / "runs", resources, total=stages) as runner:
-        runner.run([job(f"source-{s}", t, t.data, checkpoint, common, updates, 1) for s, t in tasks.items()])
-        names, jobs = {}, []
-        for (target, size), folder in data.items():
-            for source in [gains.DIRECT, *(name for name in tasks if name != target)]:
-                tuned = output / "runs" / f"source-{source}" / "checkpoint_last.pt"
-                start = checkpoint if source == gains.DIRECT else tuned
-                for seed in range(1, seeds + 1):
-                    name = f"{source}-to-{target}-{size}-seed{seed}"
-                    names[name] = {"source": source, "target": target, "size": size, "seed": seed}
-                    jobs.append(job(name, tasks[target], folder, start, common, updates, seed))
+    with exclusive(output / "runs"):
+        return _matrix(tasks, sizes, seeds, checkpoint, common, updates, output, resources)
+
+
+def _matrix(
+    tasks: Mapping[str, Task], sizes: Sequence[str], seeds: int, checkpoint: str, common: Sequence,
+    updates: int, output: Path, resources: Resources,
+) -> list[dict]:  # fmt: skip
+    base = digest(checkpoint)
+    origins = {name: {"start": base, "files": digest(*files_of(task))} for name, task in tasks.items()}
+    first = [job(f"source-{s}", t, t.data, checkpoint, common, updates, 1, origins[s]) for s, t in tasks.items()]
+    names, jobs = {}, []
+    for size, target in itertools.product(sizes, tasks):
+        for source in [gains.DIRECT, *(name for name in tasks if name != target)]:
+            tuned = output / "runs" / f"source-{source}" / "checkpoint_last.pt"
+            start = checkpoint if source == gains.DIRECT else tuned
+            folder = folder_of(tasks[target], size, output)
+            origin = {"target": origins[target], "source": origins.get(source)}
+            for seed in range(1, seeds + 1):
+                name = f"{source}-to-{target}-{size}-seed{seed}"
+                names[name] = {"source": source, "target": target, "size": size, "seed": seed}
+                jobs.append(job(name, tasks[target], folder, start, common, updates, seed, origin))
+    with Runner(output / "runs", resources, total=len(first) + len(jobs)) as runner:
+        runner.done([*first, *jobs])  # before the data of other runs are replaced
+        for size, target in itertools.product(sizes, tasks):
+            shortened(tasks[target], size, output)
+        runner.run(first)
         found = runner.run(jobs)
     return gains.with_gains([names[name] | result for name, result in found.items()])
+
+
+def files_of(task: Task) -> list[Path]:
+    """Return the files that decide what is learned of a task: its splits, and its specification if it is a file."""
+    splits = [reader.locate(task.data, task.spec, split) for split in (glue_specs.TRAIN, *task.spec.valid_splits)]
+    return splits + [Path(task.named[1])] * (task.named[0] == "--spec")
 
 
 def count_rows(task: Task) -> int:

@@ -27,11 +27,12 @@ the checkpoints, and ``.lock`` while a process works there (see :mod:`plugins.lo
 **Resuming.** A job is identified by ``Job.identity`` (default: its command). The same identity again is skipped if the
 job finished and its log and checkpoints are whole, continued from its last checkpoint if it was interrupted, and joined
 if it still runs, for example after its parent was killed: the training process writes the log. Another identity in
-the folder is an error, or with ``Runner(changed="redo")`` deletes what is there and starts again.
+the folder is an error, or with ``Runner(changed="redo")`` deletes what is there and starts again. A command that
+writes what its jobs read holds :func:`exclusive`, so that a second one with the same output ends with an error.
 """
 
-from .job import Job
+from .job import Job, digest
 from .resources import Resources, free_memory, how_many, visible_gpus
-from .runner import Runner
+from .runner import Runner, exclusive
 
-__all__ = ["Job", "Resources", "Runner", "free_memory", "how_many", "visible_gpus"]
+__all__ = ["Job", "Resources", "Runner", "digest", "exclusive", "free_memory", "how_many", "visible_gpus"]

@@ -1,6 +1,8 @@
 """A job, its status file ``run.json``, and checks that its log and checkpoints are complete."""
 
+import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -58,6 +60,22 @@ class Job:
         """Return the identity as JSON stores it."""
         identity = {"command": list(self.command)} if self.identity is None else self.identity
         return json.loads(json.dumps(identity))
+
+
+def digest(*paths: str | Path | None) -> str:
+    """Return a SHA-256 of the contents of files, and of the files in folders with their names; None is skipped.
+
+    As a part of :attr:`Job.identity` it keeps a finished job from being taken for one with other data.
+    """
+    total = hashlib.sha256()
+    for path in (Path(path) for path in paths if path is not None):
+        found = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        for file in found:
+            name = file.relative_to(path).as_posix()  # "." for a file that was named itself
+            with open(file, "rb") as opened:
+                content = hashlib.file_digest(opened, "sha256").digest()
+            total.update(hashlib.sha256(os.fsencode(name)).digest() + content)
+    return total.hexdigest()
 
 
 @dataclass(frozen=True)

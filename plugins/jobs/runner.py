@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from plugins import locks
+from plugins.atomic import missing_parents, remove_empty
 from plugins.errors import UserError
 from plugins.files import make_folder
 
@@ -29,6 +31,7 @@ class Runner:
         total: number of jobs of all calls of :meth:`run`, for the progress bar (default: of the first call).
         changed: what to do with a folder that belongs to a job of the same name with another identity: ``refuse`` or
             ``redo``.
+        remedy: what the error of ``refuse`` offers besides another output folder, for example ``--force``.
         fresh: run every job from the start, even finished ones.
         title: what the jobs are called in the progress bar.
 
@@ -38,8 +41,10 @@ class Runner:
     def __init__(
         self, output: str | Path, resources: Resources = Resources(), *, total: int | None = None,  # noqa: B008
         changed: str = "refuse", fresh: bool = False, title: str = "runs",
+        remedy: str = "",
     ) -> None:  # fmt: skip
         self.output, self.resources, self.total, self.title = Path(output), resources, total, title
+        self.remedy = remedy
         self.redo, self.fresh = changed == "redo", fresh
         self._progress: Progress | None = None
         self._stack = contextlib.ExitStack()
@@ -80,7 +85,7 @@ class Runner:
         return {job.name: Note.read(self.output / job.name).result or {} for job in jobs}
 
     def _work(self, job: Job) -> Work:
-        return Work(job, self.output / job.name, self.resources.threads, self.redo, self.fresh)
+        return Work(job, self.output / job.name, self.resources.threads, self.redo, self.fresh, self.remedy)
 
     def _run(self, todo: list[Work]) -> None:
         """Keep as many jobs running as allowed until all are done; an exception stops them."""
@@ -105,6 +110,21 @@ class Runner:
                     time.sleep(where.poll)
         finally:
             where.stop()
+
+
+@contextlib.contextmanager
+def exclusive(output: Path) -> Iterator[None]:
+    """Lock the output folder of a :class:`Runner` in a block, before its jobs or what they read are written.
+
+    Raises:
+        UserError: another process holds the lock, or the folder cannot be written.
+    """
+    missing = missing_parents(output / "file")
+    try:
+        with locks.lock(output, "wait for it to end, or choose another output folder"):
+            yield
+    finally:
+        remove_empty(missing)
 
 
 @contextlib.contextmanager

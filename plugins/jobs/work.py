@@ -27,6 +27,7 @@ class Work:
     Attributes:
         redo: start again in a folder that belongs to a job with another identity.
         fresh: start again even if the same job has finished or can be resumed.
+        remedy: what the error about another identity offers besides another output folder.
     """
 
     job: Job
@@ -34,6 +35,7 @@ class Work:
     threads: int
     redo: bool = False
     fresh: bool = False
+    remedy: str = ""
 
     def __call__(self, device: str | None = None) -> None:
         """Execute the job on a device; None: on the GPUs that are visible, else on the CPU.
@@ -93,9 +95,9 @@ class Work:
         if note.identity is None and any(path.name != locks.NAME for path in contents(self.folder)):
             raise UserError(f"{self.folder} contains files of another program; choose another output folder")
         if note.identity not in (None, self.job.key()) and not self.redo:
+            what, more = changes(note.identity, self.job.key()), self.remedy and f", or {self.remedy}"
             raise UserError(
-                f"{self.folder} contains a run of another command; choose another output folder, or replace it with "
-                "--force"
+                f"{self.folder} contains a run with other {what} than this one; choose another output folder{more}"
             )
         return note
 

@@ -1,6 +1,9 @@
 """The comparison of losses: its grid, the choice of settings, its table."""
 
+from dataclasses import replace
+
 import numpy as np
+import toy
 
 from plugins.embeddings import comparison
 from plugins.embeddings.comparison import LossSetting
@@ -48,6 +51,8 @@ def test_a_setting_is_a_folder_and_options_of_training():
     assert (found.name, found.updates, found.finish) == ("cosent-lr0.001-seed2", 60, finish)
     assert found.command == ("fairseq-train", "data", "--cpu", "--metric-loss", "cosent", "--lr", "0.001", "--seed",
                              "2", "--max-update", "60")  # fmt: skip
+    for other in ((finish, "other data"), (replace(finish, limit=9),)):
+        assert found.key() != comparison.job(LossSetting("cosent", 1e-3), 2, ["--cpu"], 60, *other).key()
 
 
 def test_even_rows_choose_and_odd_rows_score():
@@ -68,6 +73,25 @@ def test_validation_rows_are_sampled_up_to_a_limit(tmp_path):
     few, theirs = rows[10]
     assert len(few) == 10 and [texts.index(text) for text in few] == sorted(texts.index(text) for text in few)
     assert [text.startswith("river") for text in few] == theirs.astype(bool).tolist() and 0 < theirs.sum() < 10
+
+
+def test_validation_rows_of_one_class_are_refused(tmp_path):
+    for name in ("river", "garden"):
+        (tmp_path / f"{name}.txt").write_text(" ".join(f"{name}{i}" for i in range(800)))
+    with toy.refused(tmp_path, "2 validation rows"):
+        comparison.Evaluation(str(tmp_path), 4, None, "", 2).rows()
+
+
+def test_the_files_of_a_comparison_are_those_that_it_reads(tmp_path):
+    for name in ("a.txt", "train.csv", "valid.csv", "note.md"):
+        (tmp_path / name).write_text("text,label\nx,y\n")
+    spec = tmp_path / "rows.yaml"
+    spec.write_text(
+        "name: x\nfiles: {train: train.csv, valid: valid.csv}\ntext: [text]\nlabel: label\nlabels: [y, z]\n"
+    )
+    assert comparison.Evaluation(str(tmp_path), 4, None, "", 9).files() == [tmp_path / "a.txt"]
+    found = comparison.Evaluation(str(tmp_path), 4, str(spec), "", 9).files()
+    assert found == [spec, tmp_path / "train.csv", tmp_path / "valid.csv"]
 
 
 def test_a_better_setting_replaces_a_worse_one_of_its_loss():

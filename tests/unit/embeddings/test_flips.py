@@ -72,6 +72,7 @@ def test_a_run_trains_on_its_data_and_is_scored_on_clean_ones(tmp_path):
     folder = tmp_path / "largest-0.3-seed2"
     assert job.command == ("fairseq-train", str(folder), "--cpu", "--seed", "2", "--max-update", "5")
     assert (job.name, job.updates, job.finish.valid) == ("largest-0.3-seed2", 5, str(folder / "valid.jsonl"))
+    assert job.key() != flips.job(Case("largest", 0.3, 2), tmp_path, ["--cpu"], 5, ["other data"]).key()
 
 
 def test_rows_are_sorted_by_method_share_and_seed():

@@ -85,7 +85,9 @@ def toy_task(folder, name, rows):
 def test_every_target_is_trained_from_every_source_and_directly(tmp_path, monkeypatch):
     tasks = {name: toy_task(tmp_path, name, rows) for name, rows in (("one", 6), ("two", 8))}
     assert {name: transfer.count_rows(task) for name, task in tasks.items()} == {"one": 6, "two": 8}
-    stages = []
+    stages, checked = [], []
+    base = tmp_path / "base.pt"
+    base.write_text("weights")
 
     class Runner:
         def __init__(self, folder, resources, total):
@@ -97,18 +99,24 @@ def test_every_target_is_trained_from_every_source_and_directly(tmp_path, monkey
         def __exit__(self, *error):
             pass
 
+        def done(self, jobs):
+            assert not list(tmp_path.glob("data-*"))  # the data of other runs would be replaced
+            checked.extend(jobs)
+
         def run(self, jobs):
             stages.append({job.name: job for job in jobs})
             return {job.name: {"score": len(job.name) / 100, "collapsed": False} for job in jobs}
 
     monkeypatch.setattr(transfer, "Runner", Runner)
-    found = transfer.matrix(tasks, ["full", "4"], 2, "base.pt", ["--cpu"], 30, tmp_path, "resources")
+    found = transfer.matrix(tasks, ["full", "4"], 2, str(base), ["--cpu"], 30, tmp_path, "resources")
     folder, sources, runs = stages
     assert folder == (tmp_path / "runs", "resources", 2 + 2 * 2 * 2 * 2)
     assert list(sources) == ["source-one", "source-two"]
     assert len(runs) == len(found) == 2 * 2 * 2 * 2
     start = lambda job: job.command[job.command.index("--finetune-from-model") + 1]  # noqa: E731
-    assert start(sources["source-one"]) == start(runs["direct-to-two-full-seed1"]) == "base.pt"
+    assert start(sources["source-one"]) == start(runs["direct-to-two-full-seed1"]) == str(base)
+    assert checked == [*sources.values(), *runs.values()]
+    assert runs["one-to-two-4-seed2"].key()["data"] != runs["two-to-one-4-seed2"].key()["data"]
     tuned = runs["one-to-two-4-seed2"]
     assert start(tuned) == str(tmp_path / "runs" / "source-one" / "checkpoint_last.pt")
     assert tuned.command[1] == str(tmp_path / "data-4" / "two") == tuned.finish.glue_dir
@@ -178,6 +186,7 @@ def test_the_command_of_a_run(tmp_path):
     start, run = ["fairseq-train", tmp_path, "--spec", tmp_path / "one.yaml"], ["--seed", 2, "--max-update", 30]
     assert list(job.command) == list(map(str, [*start, "--finetune-from-model", "base.pt", *run, "--cpu"]))
     assert (job.name, job.updates, job.finish) == ("n", 30, transfer.TransferScore(str(tmp_path)))
+    assert job.key() != transfer.job("n", task, tmp_path, "base.pt", ["--cpu"], 30, 2, "other data").key()
 
 
 def test_scores_of_features_without_training():

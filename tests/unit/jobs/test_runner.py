@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import toy
 
 from plugins import locks
 from plugins.errors import UserError
@@ -274,3 +275,15 @@ def test_the_bar_counts_the_jobs_of_all_calls_and_those_that_were_done(place, mo
         found.run([job("b")])
         assert found._progress.finished == 2 and found.done([job("a"), job("c")]) == {"a"}
     assert made == [(2, "models"), (3, "runs")]
+
+
+def test_a_second_command_with_the_same_output_is_refused_and_leaves_nothing(tmp_path):
+    folder = tmp_path / "out" / "runs"
+    with runner.exclusive(folder):
+        with toy.refused(folder, "output folder"), runner.exclusive(folder):
+            pass
+        assert folder.is_dir()
+    assert not list(tmp_path.iterdir())
+    with runner.exclusive(folder):
+        (folder / "kept").touch()
+    assert [path.name for path in folder.iterdir()] == ["kept"]

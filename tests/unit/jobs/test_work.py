@@ -116,3 +116,13 @@ def test_waiting_ends_when_all_jobs_are_stopped(tmp_path):
 
 def test_a_missing_folder_has_no_contents(tmp_path):
     assert work.contents(tmp_path / "missing") == []
+
+
+def test_a_run_with_another_identity_is_named_with_what_differs(ran, tmp_path):
+    Note({"command": [1], "data": "x"}, True, {}).write(tmp_path)
+    other = Job("a", ("own.py",), identity={"command": [1], "data": "y"})
+    with toy.refused(tmp_path, "data", "output folder") as error:
+        Work(other, tmp_path, 1)()
+    assert "--force" not in str(error.value)
+    with toy.refused(tmp_path, "--force"):
+        Work(other, tmp_path, 1, remedy="replace it with --force")()
