@@ -107,7 +107,9 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias):
-        ctx.save_for_backward(x, weight)
+        by_x, by_weight, _ = ctx.needs_input_grad
+        ctx.save_for_backward(x if by_weight else None, weight if by_x else None)
+        ctx.shape = x.shape
         with cpu_products(x.device, x.dtype):
             return F.linear(x, weight, bias)
 
@@ -118,7 +120,7 @@ class _Linear(torch.autograd.Function):
         rows = grad.reshape(-1, grad.size(-1))  # (N, V)
         with cpu_products(grad.device, grad.dtype):
             return (
-                (rows @ weight).view(x.shape) if by_x else None,
+                (rows @ weight).view(ctx.shape) if by_x else None,
                 rows.t() @ x.reshape(-1, x.size(-1)) if by_weight else None,
                 rows.sum(0) if by_bias else None,
             )
@@ -129,7 +131,8 @@ class _Matmul(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, a, b):
-        ctx.save_for_backward(a, b)
+        by_a, by_b = ctx.needs_input_grad
+        ctx.save_for_backward(a if by_b else None, b if by_a else None)
         with cpu_products(a.device, a.dtype):
             return a @ b
 
