@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .norm import at_least_float32
-from .products import linear
+from .products import linear, suits_onednn
 
 MOST_ROWS = 16  # with more rows, F.linear is as fast
 LEAST_WEIGHTS = 1 << 16  # per core; with fewer, splitting costs more than it saves
@@ -25,7 +25,7 @@ class DecodingLinear(Linear):
     """A linear layer that uses all cores of a CPU for few input rows, as in generation, where each step has one token.
 
     Reading the weights takes most of the time of such a product, and MKL reads them with one core. A batch of smaller
-    products uses all cores. The results are equal up to rounding.
+    products uses all cores, as does oneDNN. The results are equal up to rounding.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,6 +48,8 @@ def product_of_few_rows(x: Tensor, weight: Tensor, bias: Tensor | None = None) -
     """
     if torch.compiler.is_compiling():
         return sums_of_products(x, weight, bias)
+    if suits_onednn(x, weight):
+        return linear(x, weight, bias)
     parts = min(torch.get_num_threads(), weight.numel() // LEAST_WEIGHTS)
     if parts < 2 or weight.device.type != "cpu" or not x.dtype == weight.dtype == torch.float32:
         return F.linear(x, weight, bias)

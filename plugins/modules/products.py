@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .norm import at_least_float32
 
-FEW_ROWS = 16  # up to here MKL's products are as fast as oneDNN's, or faster
+LEAST_WORK = 1 << 21  # multiplications; below this MKL's products are as fast as oneDNN's, or faster
 
 
 def types_of(x: Tensor, weight: Tensor) -> tuple[torch.dtype, torch.dtype, torch.dtype]:
@@ -92,9 +92,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (..., V).
     """
-    if not has_choice(x, weight) or x.numel() <= FEW_ROWS * x.size(-1):
-        return F.linear(x, weight, bias)
-    return cast(Tensor, _Linear.apply(x, weight, bias))
+    return cast(Tensor, _Linear.apply(x, weight, bias)) if suits_onednn(x, weight) else F.linear(x, weight, bias)
+
+
+def suits_onednn(x: Tensor, weight: Tensor) -> bool:
+    """Return whether oneDNN's product of rows (..., C) and a weight (V, C) is faster than MKL's."""
+    return has_choice(x, weight) and x.numel() > x.size(-1) and x.numel() * len(weight) >= LEAST_WORK
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:

@@ -4,11 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from plugins.modules import products
 from plugins.modules.linear import LARGE, LEAST_WEIGHTS, MOST_ROWS, DecodingLinear, sums_of_products
 
 
 @pytest.fixture
 def two_cores(monkeypatch):
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
 
 

@@ -96,6 +96,16 @@ def onednn(monkeypatch):
     if torch.cpu.get_capabilities().get("amx_bf16"):
         pytest.skip("oneDNN rounds the factors here")
     monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
+    monkeypatch.setattr(products, "LEAST_WORK", 0)
+
+
+def test_only_products_of_several_rows_and_much_work_are_onednns(monkeypatch):
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
+    weight = torch.zeros(1024, 1024)
+    found = [products.suits_onednn(torch.zeros(*rows, 1024), weight) for rows in ((1,), (), (1, 2), (2, 1))]
+    assert found == [False, False, True, True] and not products.suits_onednn(torch.zeros(2, 1024), weight[1:])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not products.suits_onednn(torch.zeros(2, 1024), weight)
 
 
 def with_gradients(function, *inputs):
@@ -105,7 +115,7 @@ def with_gradients(function, *inputs):
     return [result, *torch.autograd.grad(result.square().sum(), inputs)]
 
 
-@pytest.mark.parametrize("rows", [(40,), (3, 8), (1, 2)])
+@pytest.mark.parametrize("rows", [(40,), (3, 8), (1, 1)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_linear_map_by_onednn_equals_torchs_with_all_gradients(onednn, rows, bias):
     generator = torch.Generator().manual_seed(1)
