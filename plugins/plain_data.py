@@ -10,7 +10,7 @@ from plugins.errors import shown
 DEEPEST = 100  # nested lists and mappings
 MOST_NODES = 1_000_000  # values in a YAML file, with aliases expanded
 _BLANKS = re.compile(r"[ \t\n\r]*")
-LONGEST_NUMBER = 400  # digits; a float has at most 309 before the point
+LONGEST_NUMBER = 308  # digits and sign, so that every integer is within the range of floats
 
 
 class BadData(ValueError):

@@ -18,7 +18,7 @@ from plugins.models.causal_lm_config import DEFAULTS
 from plugins.modules.int8 import Int8Linear
 
 from .huggingface import files, opt_in, tokenizers_out
-from .huggingface.contents import Contents
+from .huggingface.contents import Contents, check_ours
 from .huggingface.files import CONFIG, is_folder
 from .huggingface.tokenizers_in import read_dictionary
 
@@ -103,8 +103,8 @@ def options_of(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         | {ours: files.number_of(config, theirs, 0.1, path) for theirs, ours in DROPOUTS.items()}
         | {
             "activation_fn": ACTIVATIONS[activation],
-            "norm_eps": files.number_of(config, "layer_norm_epsilon", 1e-5, path),
-            "tie_embeddings": bool(config.get("tie_word_embeddings", True)),
+            "norm_eps": files.number_of(config, "layer_norm_epsilon", 1e-5, path, positive=True),
+            "tie_embeddings": files.flag_of(config, "tie_word_embeddings", True, path),
         }
     )
 
@@ -193,7 +193,7 @@ def write(model: CausalLanguageModel, folder: str | os.PathLike) -> None:
     Raises:
         UserError: GPT-2 does not support an option or a part of the model, or the folder exists already.
     """
-    files.check_ours(model)
+    check_ours(model)
     found = contents(model)
     files.write_folder(folder, found.files | {CONFIG: found.config}, found.tensors)
 

@@ -203,16 +203,21 @@ def read_tokenizers_file(path: Path) -> "ByteLevelBPE | LibraryTokenizer":
     Raises:
         UserError: it is damaged, or the tokenizers library refuses it.
     """
-    content, config = read_content(path), path.with_name(CONFIG_FILE)
-    config = read_json(config, dict) if config.exists() else {}
+    content, place = read_content(path), path.with_name(CONFIG_FILE)
+    config = read_json(place, dict) if place.exists() else {}
     begin, end = (content_of(config.get(name)) for name in ("bos_token", "eos_token"))
+    if not all(isinstance(token, str | None) for token in (begin, end)):
+        raise UserError(f"{place}: bos_token and eos_token must be strings, or objects with a content")
+    split = config.get("split_special_tokens")
+    if not isinstance(split, bool | None):  # Python takes the string "false" for true
+        raise UserError(f"{place}: split_special_tokens must be true or false")
     either = begin or end
     ends = (begin or either, end or either) if either else None
     added = {token["content"]: token["id"] for token in content.get("added_tokens") or ()}
     model = content.get("model") or {}
     if not is_gpt2(content) or set(added) - {*ENDS, *(ends or ())} or (ends and ends[0] != ends[1]):
         ends = ends or next(((end, end) for end in ENDS if end in added), None)
-        return LibraryTokenizer(content, ends, bool(config.get("split_special_tokens")), path)
+        return LibraryTokenizer(content, ends, bool(split), path)
     merges = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in model.get("merges") or ()]
     return ByteLevelBPE(model.get("vocab") or {}, merges, added, str(path))
 

@@ -1,9 +1,11 @@
-"""Files that exported folders of all models contain."""
+"""Files that exported folders of all models contain, and what cannot be exported."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from plugins.errors import UserError
 
 
 @dataclass
@@ -23,3 +25,20 @@ class Contents:
     files: dict[str, Any]
     code: dict[str, str] = field(default_factory=dict)
     pipeline: str = "text-generation"
+
+
+def check_ours(model: nn.Module) -> None:
+    """Check that every part of a model is a class of this package, fairseq or torch, whose code can be exported.
+
+    A subclass in a user's plugin has the tensors of its parent, and would be exported as its parent.
+
+    Raises:
+        UserError: a part is a class of a plugin.
+    """
+    for part in model.modules():
+        package = type(part).__module__.partition(".")[0]
+        if package not in ("plugins", "fairseq", "torch"):
+            raise UserError(
+                f"a model with {type(part).__name__} of the plugin {package} cannot be exported: its code is not part "
+                "of the exported folder"
+            )

@@ -18,8 +18,8 @@ from ..embedder import Embedder
 from ..roberta import RobertaInterface
 from ..scorer import Scorer
 from . import card, decoder_lm, masked_lm, sentence_format
-from .contents import Contents
-from .files import CONFIG, DTYPES, check_ours, write_folder
+from .contents import Contents, check_ours
+from .files import CONFIG, DTYPES, write_folder
 
 
 def export(

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from plugins import checkpoints
 from plugins.atomic import rename_new, temporary_folder
@@ -62,16 +62,32 @@ def sizes_of(config: Mapping, names: Mapping[str, str], path: Path) -> dict[str,
     return sizes
 
 
-def number_of(config: Mapping, name: str, default: float, path: Path, most: float = 1.0) -> float:
-    """Return a number from 0 to ``most`` that a config states.
+def number_of(
+    config: Mapping, name: str, default: float, path: Path, most: float = 1.0, positive: bool = False
+) -> float:
+    """Return a number from 0 to ``most`` that a config states; with ``positive`` it is not 0.
 
     Raises:
         UserError: it is not such a number.
     """
     value = config.get(name, default)
+    if positive and value == 0:
+        raise UserError(f"{path}: {name} {shown(value)} is not positive")
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= most:
         raise UserError(f"{path}: {name} {shown(value)} is not a number from 0 to {most:g}")
     return float(value)
+
+
+def flag_of(config: Mapping, name: str, default: bool, path: Path) -> bool:
+    """Return a boolean that a config states; null is false, as for transformers.
+
+    Raises:
+        UserError: it is something else, for example the string "false", which Python takes for true.
+    """
+    value = config.get(name, default)
+    if value is not None and not isinstance(value, bool):
+        raise UserError(f"{path}: {name} {shown(value)} is not true or false")
+    return bool(value)
 
 
 def check_fixed(config: Mapping, fixed: Mapping[str, Any], path: Path, model: str) -> None:
@@ -86,23 +102,6 @@ def check_fixed(config: Mapping, fixed: Mapping[str, Any], path: Path, model: st
     for name, value in fixed.items():
         if config.get(name, value) != value:
             raise UserError(f"{path}: {name} {shown(config[name])} is not supported by {model}, only {shown(value)}")
-
-
-def check_ours(model: nn.Module) -> None:
-    """Check that every part of a model is a class of this package, fairseq or torch, whose code can be exported.
-
-    A subclass in a user's plugin has the tensors of its parent, and would be exported as its parent.
-
-    Raises:
-        UserError: a part is a class of a plugin.
-    """
-    for part in model.modules():
-        package = type(part).__module__.partition(".")[0]
-        if package not in ("plugins", "fairseq", "torch"):
-            raise UserError(
-                f"a model with {type(part).__name__} of the plugin {package} cannot be exported: its code is not part "
-                "of the exported folder"
-            )
 
 
 def check_untuned(options: Any) -> None:

@@ -50,6 +50,8 @@ def test_options_of_a_config():
         ({"activation_function": "silu"}, "activation_function silu"),
         ({"activation_function": ["relu"]}, "activation_function"),
         ({"attn_pdrop": 2}, "attn_pdrop 2"),
+        ({"layer_norm_epsilon": 0}, "layer_norm_epsilon 0"),
+        ({"tie_word_embeddings": "false"}, "tie_word_embeddings false"),
     ],
 )
 def test_what_the_model_does_not_support_is_named(change, named):

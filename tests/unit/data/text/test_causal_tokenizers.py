@@ -176,5 +176,13 @@ def test_special_tokens_match_in_text_unless_they_are_split(tmp_path):
         assert found.encode("aab") == expected
 
 
+@pytest.mark.parametrize("key, value", [
+    ("bos_token", [1]), ("eos_token", [["a"]]), ("eos_token", {"content": 3}), ("split_special_tokens", "false"),
+])  # fmt: skip
+def test_a_key_of_another_type_is_named_with_its_file(tmp_path, key, value):
+    with toy.refused("tokenizer_config.json", key):
+        library(tmp_path, FULL | {"added_tokens": [complete("<end>", 4)]}, {key: value})
+
+
 def test_a_text_of_a_token_is_written_in_two_ways():
     assert [causal.content_of(token) for token in ("a", {"content": "b"}, {}, None)] == ["a", "b", None, None]

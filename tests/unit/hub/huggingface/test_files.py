@@ -33,6 +33,20 @@ def test_numbers_have_a_range_and_a_default():
             files.number_of({"a": value}, "a", 0.5, PATH)
 
 
+def test_a_number_can_be_required_to_be_positive():
+    assert files.number_of({"a": 1e-9}, "a", 0.5, PATH, positive=True) == 1e-9
+    with toy.refused(PATH, "a 0"):
+        files.number_of({"a": 0}, "a", 0.5, PATH, positive=True)
+
+
+def test_booleans_are_no_strings_or_numbers():
+    assert files.flag_of({}, "a", True, PATH) and files.flag_of({"a": True}, "a", False, PATH)
+    assert not files.flag_of({"a": False}, "a", True, PATH) and not files.flag_of({"a": None}, "a", True, PATH)
+    for value, shown in (("false", "false"), (0, "0"), ([], "[]")):
+        with toy.refused(PATH, f"a {shown}"):
+            files.flag_of({"a": value}, "a", True, PATH)
+
+
 def test_a_value_that_the_model_does_not_have_is_named():
     files.check_fixed({"a": 1, "other": 3}, {"a": 1, "b": 2}, PATH, "causal_lm")
     with toy.refused(PATH, "b 3", "causal_lm", "only 2"):
@@ -185,13 +199,3 @@ def test_a_tuned_model_is_not_exported():
         files.check_untuned(SimpleNamespace(peft="lora"))
     with toy.refused("--peft prompt", "--export"):
         files.check_untuned(SimpleNamespace(peft="prompt"))
-
-
-class OfAPlugin(torch.nn.Linear):
-    """Has the tensors of its parent."""
-
-
-def test_a_class_of_a_plugin_is_not_exported_as_its_parent():
-    files.check_ours(torch.nn.Sequential(torch.nn.Linear(1, 1)))
-    with toy.refused("OfAPlugin", __name__.partition(".")[0]):
-        files.check_ours(torch.nn.Sequential(OfAPlugin(1, 1)))
