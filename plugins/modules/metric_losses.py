@@ -166,10 +166,12 @@ def softmax_pairs(u: Tensor, v: Tensor, labels: Tensor, weight: Tensor, bias: Te
     Args:
         u, v: (B, d).
         labels: (B,) class ids below K.
-        weight: (K, 3d).
+        weight: (K, 3d), of any type.
         bias: (K,).
     """
-    logits = F.linear(pair_features(u, v), weight, bias)  # (B, K)
+    features = pair_features(u, v)
+    parameters = (t if t is None else t.to(features.dtype) for t in (weight, bias))  # half precision with --bf16
+    logits = F.linear(features, *parameters)  # (B, K)
     return average(F.cross_entropy(upcast(logits), labels, reduction="none"), u)
 
 

@@ -146,8 +146,7 @@ def hide_padding(q: Tensor, k: Tensor, v: Tensor, padding: Tensor) -> tuple[Tens
     Returns:
         q, k and v with D + 8 channels.
     """
-    ones = q.new_zeros(PADDING_CHANNELS)
-    ones[0] = 1
+    ones = F.pad(q.new_ones(1), (0, PADDING_CHANNELS - 1))  # (8,); `ones[0] = 1` would wait for a GPU
     hidden = q.new_zeros(*padding.shape, PADDING_CHANNELS)  # (B, S, 8)
     hidden[..., 0] = padding * PADDED_KEY
     q = torch.cat([q, ones.expand(*q.shape[:-1], -1)], dim=-1)  # (B, H, Q, D + 8)

@@ -215,6 +215,15 @@ def test_the_classifier_of_the_head_compares_pairs():
     assert weight == 4 and total.item() == pytest.approx(4 * 2.09443400, rel=1e-5)
 
 
+def test_weights_of_the_classifier_may_be_in_half_precision():
+    model, batch = batch_of(A, B, target=torch.tensor([0, 2, 1, 0]))
+    want = criterion("softmax", LABELED_PAIRS).train()(model, batch)[0]
+    loss = criterion("softmax", LABELED_PAIRS).train()(model.bfloat16(), batch)[0]
+    loss.backward()
+    assert loss.item() == pytest.approx(want.item(), rel=2e-2)
+    assert model.embedding_head.classifier.weight.grad.dtype == torch.bfloat16
+
+
 def test_hard_pairs_are_summed_and_divided_by_all_pairs():
     """Cosines .8, .6, 0, .8: with similar pairs at distances .2 and 1, those beyond .2 and those below 1 are hard."""
     model, batch = batch_of(A, B, target=torch.tensor([1, 0, 1, 0]))

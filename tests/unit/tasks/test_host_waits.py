@@ -25,6 +25,7 @@ WAITS = {
     aten.equal.default,
 }
 INDEXING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default}
+WRITES = {aten.copy_.default}  # with a tensor without dimensions: `x[i] = 1` copies a number to the device, and waits
 CPU_ONLY = {"linear_cross_entropy"}  # functions that check their input on a CPU, and only there
 
 
@@ -37,7 +38,8 @@ class Waits(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         by_mask = function in INDEXING and any(i is not None and i.dtype == torch.bool for i in args[1])
-        if by_mask or function in WAITS:
+        number = function in WRITES and args[0].ndim == args[1].ndim == 0
+        if by_mask or number or function in WAITS:
             frame = sys._getframe(1)
             while not frame.f_code.co_filename.startswith(OURS):
                 frame = frame.f_back
