@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from plugins.compat.precision import gpu_has_bfloat16
 from plugins.data.by_length import LENGTH_NOISE
 from plugins.errors import UserError, check
 from plugins.models import architecture
@@ -53,11 +54,12 @@ class Stack:
         model: the pretrained model, which is copied.
         runs: M runs.
         hyperparameters: {name: value}, see :func:`.stacked.hyperparameters_of`.
-        device: device to train on; products are in bfloat16 on a GPU.
+        device: device to train on; products are in bfloat16 on a GPU that has it.
     """
 
     def __init__(self, model: nn.Module, runs: Sequence[Member], hyperparameters: Mapping, device: torch.device):
         self.runs, self.hyperparameters, self.device = runs, hyperparameters, device
+        self.mixed = mixes(device)
         classes, seeds = len(runs[0].cell.rows.classes), [one.seed for one in runs]
         self.net = Classifier(model, classes, hyperparameters, seeds).to(device)
         parameters = list(self.net.parameters())
@@ -131,7 +133,7 @@ class Stack:
         first = np.array([[self.first[id(one.inputs)]] for one in self.runs])
         places = torch.from_numpy((rows + first).ravel()).to(self.device)
         tokens = self.tokens[places, : -(-int(longest) // 8) * 8]  # (M * B, T)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             return self.net(tokens).float().view(*rows.shape, -1)
 
     def update(self, rows: np.ndarray, counted: np.ndarray) -> Tensor:
@@ -225,3 +227,8 @@ def made_head(cfg: Any, classes: int, hyperparameters: Mapping, seed: int) -> Cl
         return ClassificationHead(
             width, width, classes, activation, float(hyperparameters["dropout"]), hyperparameters["pooler_type"]
         )
+
+
+def mixes(device: torch.device) -> bool:
+    """Return whether products on a device are in bfloat16: on GPUs that have it; on others torch emulates it slowly."""
+    return device.type == "cuda" and gpu_has_bfloat16()

@@ -143,3 +143,9 @@ def test_training_that_diverges_is_named(made):
     stack.forward = lambda rows: torch.full((*rows.shape, 2), float("inf"))
     with toy.refused("--lr"):
         stack.train()
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_products_are_in_bfloat16_on_gpus_that_have_it(monkeypatch, has_it):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: has_it or including_emulation)
+    assert [stacked_training.mixes(torch.device(kind)) for kind in ("cuda", "cpu")] == [has_it, False]
