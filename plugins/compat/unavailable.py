@@ -37,9 +37,10 @@ def check(cfg: Any) -> None:
     for option, package in needed(cfg):
         if not installed(package):
             raise UserError(f"{option} needs {package}, which is not installed; leave the option out")
-    lacks = "a GPU" if cfg.common.cpu else lacking()
-    if lacks and str(getattr(cfg.get("model"), "attn_implementation", "")) == "flex_attention":
-        raise UserError(f"--attn-implementation flex_attention needs {lacks}; use sdpa")
+    if str(getattr(cfg.get("model"), "attn_implementation", "")) == "flex_attention":
+        lacks = "a GPU" if cfg.common.cpu else lacking()  # on a GPU it imports torch's compiler
+        if lacks:
+            raise UserError(f"--attn-implementation flex_attention needs {lacks}; use sdpa")
     kind = getattr(cfg.get("optimizer"), "_name", None)
     if cfg.distributed_training.ddp_backend == SHARDED and kind in GROUPED:
         raise UserError(f"--ddp-backend {SHARDED} and --optimizer {kind} cannot be combined; omit the former")

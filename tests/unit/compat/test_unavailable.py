@@ -79,6 +79,15 @@ def test_flex_attention_needs_a_gpu_and_triton(monkeypatch):
         check(common__cpu=True, **given)
 
 
+def test_the_compiler_is_imported_for_flex_attention_only(monkeypatch):
+    asked = []
+    monkeypatch.setattr(unavailable, "lacking", lambda: asked.append(True))  # imports it
+    check(model={"_name": "clap_roberta", "attn_implementation": "sdpa"})
+    assert not asked
+    check(model={"_name": "clap_roberta", "attn_implementation": "flex_attention"})
+    assert asked
+
+
 @pytest.mark.parametrize("gpu, triton, lacks", [(False, True, "a GPU"), (True, False, "Triton"), (True, True, None)])
 def test_what_the_machine_lacks_for_flex_attention(monkeypatch, gpu, triton, lacks):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
