@@ -19,6 +19,7 @@ from . import (
     optimizers,
     precision,
     preflight,
+    quantization,
     sharding,
     signals,
     threads,
@@ -56,6 +57,7 @@ def install(
     locking.install()
     preflight.install()
     precision.install()
+    quantization.install()
     trainer.install()
     allocator.install()
     best_checkpoint.install()

@@ -71,6 +71,7 @@ def test_repairs_that_replace_whole_functions_are_in_place():
 def test_every_repair_is_listed_by_its_name():
     assert {name for name, _ in compat.REPAIRS} >= {
         "--amp", "--bf16", "--checkpoint-activations", "--clip-norm", "--finetune-from", "--help", "--patience",
+        "--quant-noise-scalar",
         "--save-dir", "--shard", "--valid-subset train", "SIGTERM", "checkpoint reading", "checkpoint_best.pt",
         "checkpoint_last.pt", "console", "data in a file", "downloads", "evaluated options", "fill_mask", "full disks",
         "gathering",
