@@ -170,8 +170,8 @@ def softmax_pairs(u: Tensor, v: Tensor, labels: Tensor, weight: Tensor, bias: Te
         bias: (K,).
     """
     features = pair_features(u, v)
-    parameters = (t if t is None else t.to(features.dtype) for t in (weight, bias))  # half precision with --bf16
-    logits = F.linear(features, *parameters)  # (B, K)
+    dtype = features.dtype  # that of the weights may be half precision (--bf16)
+    logits = F.linear(features, weight.to(dtype), bias if bias is None else bias.to(dtype))  # (B, K)
     return average(F.cross_entropy(upcast(logits), labels, reduction="none"), u)
 
 
