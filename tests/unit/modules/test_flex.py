@@ -109,12 +109,12 @@ def test_more_kernels_than_dynamos_default_limit_are_compiled(monkeypatch):
     graphs, compile = [], torch.compile
     backend = lambda graph, inputs: graphs.append(graph) or graph.forward  # noqa: E731
     monkeypatch.setattr(torch, "compile", lambda function, **options: compile(function, backend=backend, **options))
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 2)  # restored at the end
     torch._dynamo.reset()
-    run = new_compiled()
-    bias = flex.KernelBias(torch.ones(1), False, False)
-    for length in range(2, 6):
-        run(*torch.ones(3, 1, 1, length, 8), bias, None)
+    with torch._dynamo.config.patch(recompile_limit=2):  # unlike monkeypatch, it restores the option
+        run = new_compiled()
+        bias = flex.KernelBias(torch.ones(1), False, False)
+        for length in range(2, 6):
+            run(*torch.ones(3, 1, 1, length, 8), bias, None)
     assert len(graphs) == 4
     torch._dynamo.reset()
 
