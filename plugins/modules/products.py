@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator
+import threading
 from typing import Any, cast
 
 import torch
@@ -49,8 +49,31 @@ def onednn_is_faster() -> bool:
     return amd and bool(found.get("avx512_f")) and not found.get("amx_bf16")
 
 
-@contextlib.contextmanager
-def cpu_products(device: torch.device, rounded: torch.dtype) -> Iterator[None]:
+class _Permission:
+    """Lets oneDNN compute float32 products. The option of torch is that of all threads, so the last one restores it."""
+
+    def __init__(self) -> None:
+        self.lock, self.users, self.before = threading.Lock(), 0, "none"
+        self.options: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.users:
+                self.before = self.options.fp32_precision
+                self.options.fp32_precision = "bf16"  # permits rounding, which is done with AMX only: see rounds()
+            self.users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.users -= 1
+            if not self.users:
+                self.options.fp32_precision = self.before
+
+
+_permission = _Permission()
+
+
+def cpu_products(device: torch.device, rounded: torch.dtype) -> contextlib.AbstractContextManager[None]:
     """Choose the library of a CPU's float32 products: oneDNN where it may round factors, or is faster without rounding.
 
     Args:
@@ -58,16 +81,7 @@ def cpu_products(device: torch.device, rounded: torch.dtype) -> Iterator[None]:
         rounded: the type that factors may be rounded to, the first that :func:`types_of` returns.
     """
     wanted = rounded == torch.bfloat16 or (rounded == torch.float32 and onednn_is_faster())
-    if device.type != "cpu" or not wanted:
-        yield
-        return
-    options: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = options.fp32_precision
-    options.fp32_precision = "bf16"  # permits rounding, which oneDNN does with AMX only: see rounds()
-    try:
-        yield
-    finally:
-        options.fp32_precision = before
+    return _permission if wanted and device.type == "cpu" else contextlib.nullcontext()
 
 
 def in_float32(*factors: Tensor) -> bool:

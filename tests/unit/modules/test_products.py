@@ -57,6 +57,18 @@ def test_the_library_of_a_cpu_is_chosen_within_the_context_only(monkeypatch, rou
         assert options.fp32_precision == before
 
 
+def test_the_option_is_restored_when_the_last_of_several_threads_leaves():
+    options, cpu = torch.backends.mkldnn.matmul, torch.device("cpu")
+    before = options.fp32_precision
+    first, second = (products.cpu_products(cpu, torch.bfloat16) for _ in range(2))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert options.fp32_precision == "bf16"
+    second.__exit__(None, None, None)
+    assert options.fp32_precision == before
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64" or "ONEDNN_MAX_CPU_ISA" in os.environ, reason="other products")
 def test_products_round_their_factors_if_and_only_if_they_are_said_to():
     cpu, types = torch.device("cpu"), (torch.bfloat16, torch.float32, torch.float32)
