@@ -148,7 +148,9 @@ def temporary_folder(path: str | Path) -> Iterator[Path]:
         raise
     except (OSError, RuntimeError) as error:
         if reason := write_failure(error):
-            raise NotWritten(path, reason) from error
+            above = path.parent  # a folder that is replaced may be writable itself
+            where = f" in {above}" if above.is_dir() and not os.access(above, os.W_OK | os.X_OK) else ""
+            raise NotWritten(path, reason + where) from error
         raise
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -285,3 +285,20 @@ def test_the_standard_output_is_written_to_and_not_replaced_where_it_is_a_file(t
                 part.write_text(path.name)
             assert (tmp_path / "redirected").read_text() == path.name
     assert (tmp_path / "stdout").is_symlink() and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_parent_that_is_not_writable_is_named(tmp_path, monkeypatch):
+    """A folder that can be written itself is still replaced by a rename in its parent."""
+    access, mkdir = os.access, Path.mkdir
+
+    def denied(path, *more, **options):
+        if path.parent == tmp_path / "above":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        mkdir(path, *more, **options)
+
+    (tmp_path / "above" / "out").mkdir(parents=True)
+    monkeypatch.setattr(atomic.os, "access", lambda path, mode: path != tmp_path / "above" and access(path, mode))
+    monkeypatch.setattr(Path, "mkdir", denied)
+    with toy.refused(tmp_path / "above" / "out", f"in {tmp_path / 'above'}"):
+        with atomic.temporary_folder(tmp_path / "above" / "out"):
+            pass
