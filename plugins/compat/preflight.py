@@ -2,16 +2,18 @@
 
 Defects: ``--update-freq 0``, ``--log-interval 0`` and others divide by zero; negative numbers and seeds of more than 32
 bits end in tracebacks; ``--restore-file`` with a missing file trains from random weights; the name in
-``--best-checkpoint-metric`` is looked up after the first validation, as a KeyError.
+``--best-checkpoint-metric`` is looked up after the first validation, as a KeyError; a file that a task of fairseq lacks
+in the data folder is a traceback.
 
 Reported: https://github.com/facebookresearch/fairseq/issues/3881 (``--best-checkpoint-metric``).
 """
 
 import ast
+import contextlib
 import math
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -52,7 +54,48 @@ def install() -> None:
     if train is not None:
         wrap(train, "get_valid_stats", checked_stats)
         wrap(train, "add_defaults", checked_defaults)
+    from fairseq import tasks  # import_fairseq must do so first
+
+    wrap(tasks, "setup_task", named_setup)
     repaired("late errors", "bad numbers, a missing --restore-file and an unknown metric are found before training")
+
+
+def named_setup(original: Callable, cfg: Any, **options: Any) -> Any:
+    """Set up a task; what fairseq's own tasks lack is an error that names the task.
+
+    Raises:
+        UserError: a file is missing, or the task of fairseq does not accept its options.
+    """
+    name = str(cfg.get("_name") if isinstance(cfg, Mapping | DictConfig) else getattr(cfg, "task", None))
+    from fairseq.tasks import TASK_REGISTRY
+
+    kind = TASK_REGISTRY.get(name)
+    if kind is None or kind.__module__.partition(".")[0] != "fairseq":
+        return original(cfg, **options)
+    with of_task(name):
+        task = original(cfg, **options)
+    load = task.load_dataset
+
+    def load_dataset(*arguments: Any, **more: Any) -> Any:
+        with of_task(name):
+            return load(*arguments, **more)
+
+    task.load_dataset = load_dataset
+    return task
+
+
+@contextlib.contextmanager
+def of_task(name: str) -> Iterator[None]:
+    """Name a task of fairseq in the errors of its setup and of its data that a user can fix."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        what = f"{error.filename}: no such file" if error.filename else str(error)
+        raise UserError(f"{what}; --task {name} reads a data folder written by fairseq-preprocess") from error
+    except Exception as error:
+        if type(error) not in (Exception, AssertionError) or not str(error):  # others may be defects
+            raise
+        raise UserError(f"--task {name}: {error}") from error
 
 
 def checked_defaults(original: Callable, cfg: Any) -> None:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import toy
+from fairseq import tasks
 from omegaconf import OmegaConf
 
 from plugins.compat import preflight, trainer
@@ -243,3 +244,31 @@ def test_a_model_of_a_user_may_extend_one_of_this_package(monkeypatch):
     preflight.check_names("language_modeling", "own", None)
     with toy.refused("--arch clap_roberta"):
         preflight.check_names("language_modeling", "clap_roberta", None)
+
+
+# Tasks of fairseq
+
+
+def test_what_a_task_of_fairseq_lacks_is_named(tmp_path):
+    def of(name, **options):
+        kind = tasks.TASK_DATACLASS_REGISTRY[name]
+        return tasks.setup_task(OmegaConf.create(vars(kind(data=str(tmp_path), **options)) | {"_name": name}))
+
+    with toy.refused(tmp_path / "dict.txt", "--task masked_lm"):
+        of("masked_lm")
+    with toy.refused(tmp_path / "input0" / "dict.txt", "--task sentence_prediction"):
+        of("sentence_prediction", num_classes=2)
+    with toy.refused("--task sentence_prediction", "num_classes"):
+        of("sentence_prediction", num_classes=0)
+    with toy.refused("--task translation", "language pair"):
+        of("translation")
+    (tmp_path / "dict.txt").write_text("the 5\n")
+    with toy.refused(tmp_path / "train", "--task masked_lm"):
+        of("masked_lm", tokens_per_sample=8).load_dataset("train")
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), KeyError("x"), AssertionError()])
+def test_a_defect_of_a_task_keeps_its_traceback(error):
+    with pytest.raises(type(error)) as raised, preflight.of_task("masked_lm"):
+        raise error
+    assert raised.value is error and not isinstance(raised.value, UserError)
