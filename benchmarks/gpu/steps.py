@@ -134,9 +134,9 @@ def syncs(table):
     if table.device != "cuda":
         return
     shape = (*BASE, 512, WORDS)
-    for name in models.OURS:
-        with table.row("syncs", model=name):
-            batch = models.masked_batch(16, shape, "cuda")
+    for name, padded in itertools.product(models.OURS, (False, True)):
+        with table.row("syncs", model=name, padded=padded):
+            batch = models.masked_batch(16, shape, "cuda", padded)
             contestant = models.masked_contestant(name, shape, batch, "autocast")
             contestant.step()
             torch.cuda.set_sync_debug_mode("warn")
@@ -147,4 +147,4 @@ def syncs(table):
                 loss.backward()
             torch.cuda.set_sync_debug_mode("default")
             where = sorted({f"{Path(w.filename).name}:{w.lineno}" for w in caught})
-            table.add("syncs", not caught, model=name, waits=len(caught), where=" ".join(where))
+            table.add("syncs", not caught, model=name, padded=padded, waits=len(caught), where=" ".join(where))
