@@ -285,6 +285,6 @@ def without_autocast(x: Tensor) -> torch.autocast:
 
 def gathered(columns: Tensor, sample: dict[str, Any], task: FairseqTask) -> Tensor:
     """Return the number, label (0 if missing) and embeddings of each row, (B, 2 + K * d) float32 on the CPU."""
-    labels, columns = sample.get("target", torch.zeros(columns.size(1))), columns.detach()
-    known = torch.stack([sample["id"].float(), labels.float()], 1).cpu()
+    ids, columns = sample["id"], columns.detach()
+    known = torch.stack([ids.float(), sample.get("target", torch.zeros_like(ids)).float()], 1).cpu()
     return torch.cat([known, columns.transpose(0, 1).flatten(1).float().cpu()], 1)

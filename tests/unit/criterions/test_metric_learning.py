@@ -8,6 +8,7 @@ import pytest
 import torch
 import toy
 from fairseq.logging import metrics
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from plugins.criterions import metric_learning
 from plugins.criterions.metric_learning import MetricLearningConfig, MetricLearningCriterion
@@ -383,3 +384,13 @@ def test_a_warning_needs_as_many_batches_as_the_patience(caplog):
     assert not caplog.records and other.stuck == 0
     found.watch(math.log(2))
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("target", [False, True])
+def test_rows_are_gathered_from_a_gpu(target):
+    with FakeTensorMode():
+        ids = torch.arange(4, device="cuda")
+        found = metric_learning.gathered(
+            torch.empty(2, 4, 3, device="cuda"), {"id": ids, **({"target": ids} if target else {})}, None
+        )
+    assert (found.shape, found.device.type) == ((4, 8), "cpu")
