@@ -14,6 +14,7 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\
 _UNSAFE_ON_TERMINAL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+_ALLOCATED = re.compile(r"you tried to allocate (\d+) bytes")  # torch, of memory on a CPU
 
 
 Kind = TypeVar("Kind", bound=BaseException)
@@ -91,6 +92,8 @@ def report_in_one_line() -> None:
         user_error = find_user_error(error)
         if was_interrupted(error):
             print("interrupted", file=sys.stderr)
+        elif user_error is None and (problem := lack_of_memory(error)):
+            print(f"error: {problem}", file=sys.stderr)
         elif user_error is None:
             default_hook(kind, error, traceback)
         else:
@@ -98,6 +101,19 @@ def report_in_one_line() -> None:
 
     setattr(hook, "reports_user_errors", True)  # noqa: B010 (functions have no declared attributes)
     sys.excepthook = hook
+
+
+def lack_of_memory(error: BaseException | None) -> str | None:
+    """Return in one line that the memory of the machine does not suffice, if an exception comes from that.
+
+    numpy and Python raise MemoryError, torch a RuntimeError. Errors of GPUs keep torch's advice.
+    """
+    found = find_in_chain(error, MemoryError) or find_in_chain(error, RuntimeError)
+    size = _ALLOCATED.search(str(found))
+    if not size and not isinstance(found, MemoryError):
+        return None
+    needed = f" (a tensor of {int(size[1]) / 1e9:,.1f} GB)" if size and len(size[1]) < 30 else ""
+    return f"not enough memory{needed}: choose a smaller model, smaller batches or shorter inputs"
 
 
 def find_user_error(error: BaseException | None) -> UserError | None:

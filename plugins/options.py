@@ -7,6 +7,10 @@ from typing import Any, Optional  # fairseq's parser does not read `bool | None`
 from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 
+from plugins.errors import UserError
+
+MOST_LAYERS = 10_000
+
 
 @dataclass
 class CompileConfig(FairseqDataclass):
@@ -83,3 +87,13 @@ def add_tristate_flags(group: argparse._ActionsContainer, config: type) -> None:
     for f in fields(config):
         if f.type == Optional[bool]:
             group.add_argument(flag(f.name), action=argparse.BooleanOptionalAction, help=f.metadata["help"])
+
+
+def check_depth(layers: int, option: str) -> None:
+    """Check the number of layers before they are built one by one, until the memory is full.
+
+    Raises:
+        UserError: names the flag.
+    """
+    if layers > MOST_LAYERS:
+        raise UserError(f"{flag(option)} {layers} is more than {MOST_LAYERS}")

@@ -34,6 +34,7 @@ LEAST = {  # section: {option: its smallest value}; fairseq divides by most of t
     "checkpoint": {"save_interval": 1},
     "lr_scheduler": {"warmup_updates": 0},
 }  # fmt: skip
+MOST = {"dataset": {"num_workers": 1024}}  # section: {option: its largest value}; each worker is a process
 LARGEST_SEED = 2**31 - 1  # numpy's is 2**32 - 1, and fairseq adds epochs, updates and numbers of shards to it
 UNLIMITED = 2**31 - 1  # in place of -1 in the options of BATCHES
 BATCHES = ("batch_size", "max_tokens", "batch_size_valid", "max_tokens_valid")
@@ -174,6 +175,11 @@ def check_numbers(cfg: Any) -> None:
             value = OmegaConf.select(cfg, f"{section}.{name}")
             if isinstance(value, int | float) and value < least:
                 raise UserError(f"{flag_of(name)} must be at least {least}, but is {value}")
+    for section, options in MOST.items():
+        for name, most in options.items():
+            value = OmegaConf.select(cfg, f"{section}.{name}")
+            if isinstance(value, int | float) and value > most:
+                raise UserError(f"{flag_of(name)} must be at most {most}, but is {value}")
     if OmegaConf.select(cfg, "common.seed", default=0) > LARGEST_SEED:
         raise UserError(f"--seed must be at most {LARGEST_SEED}, but is {cfg.common.seed}")
     for number in cfg.optimization.update_freq:

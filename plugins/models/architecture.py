@@ -11,7 +11,7 @@ from torch import Tensor
 from plugins.checkpoints import inherit, roberta
 from plugins.errors import UserError
 from plugins.modules.activations import ACTIVATIONS
-from plugins.options import flag
+from plugins.options import check_depth, flag
 
 from .clap_roberta_config import DEFAULTS
 from .position_options import check_positions
@@ -47,6 +47,7 @@ def validate(cfg: DictConfig) -> None:
         UserError: names the flags that contradict each other.
     """
     width, heads = cfg.encoder_embed_dim, cfg.encoder_attention_heads
+    check_depth(cfg.encoder_layers, "encoder_layers")
     if not 1 <= cfg.vocab_multiple <= MOST_MULTIPLE:
         raise UserError(f"--vocab-multiple {cfg.vocab_multiple} is not between 1 and {MOST_MULTIPLE}; 64 is usual")
     if width % heads:

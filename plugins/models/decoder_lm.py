@@ -24,7 +24,7 @@ from plugins.modules.cache import Cache
 from plugins.modules.decoder import Decoder, initialize
 from plugins.modules.linear import DecodingLinear
 from plugins.modules.linear_cross_entropy import linear_cross_entropy
-from plugins.options import add_tristate_flags, architecture_names, flag
+from plugins.options import add_tristate_flags, architecture_names, check_depth, flag
 from plugins.peft import Parts
 
 from . import tuning
@@ -264,6 +264,7 @@ def validate(cfg: DictConfig, positive: Iterable[str] = (), probabilities: Itera
     for name in (*SIZE_OPTIONS, "norm_eps", *positive):
         if not cfg[name] > 0:
             raise UserError(f"{flag(name)} {cfg[name]} is not positive")
+    check_depth(cfg.decoder_layers, "decoder_layers")
     if width % heads:
         raise UserError(f"--decoder-attention-heads {heads} does not divide --decoder-embed-dim {width}")
     if cfg.positions == "alibi_symmetric":

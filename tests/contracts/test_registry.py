@@ -27,7 +27,7 @@ ALLOWED = {  # importer: the parts of ours that it may import
     "atomic": {"errors", "locks"},
     "files": {"errors", "plain_data", "atomic"},
     "numpy_files": {"errors", "files"},
-    "options": set(),
+    "options": {"errors"},
     "locks": {"errors"},
     "user_dir": {"errors"},
     "tables": {"errors"},

@@ -165,3 +165,19 @@ def test_ctrl_c_is_one_line_where_the_error_of_a_library_is_explained():
     for block in (body, within):
         done = run(f"errors.report_in_one_line()\n{block}")
         assert (done.stderr, done.returncode) == ("interrupted\n", 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "import torch\ntorch.empty(2**58)",
+        "x = bytearray(2**62)",
+        "import numpy\nnumpy.empty(2**58)",
+        "import torch\ntry: torch.empty(2**58)\nexcept RuntimeError: raise ValueError()",
+    ],
+)
+def test_a_lack_of_memory_is_one_line(body):
+    done = run(f"errors.report_in_one_line()\n{body}")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "not enough memory" in done.stderr
+    other = run("errors.report_in_one_line()\nraise RuntimeError('a defect')")
+    assert "Traceback" in other.stderr

@@ -4,6 +4,8 @@ import argparse
 from dataclasses import dataclass, field
 from typing import Optional
 
+import toy
+
 from plugins import options
 
 
@@ -38,3 +40,9 @@ def test_a_model_outside_of_training_starts_from_nothing():
 def test_nothing_is_compiled_or_sharded_and_any_improvement_counts_unless_requested():
     assert options.CompileConfig().compile is False and options.ShardConfig().shard is False
     assert options.BestConfig().min_delta == 0
+
+
+def test_a_number_of_layers_that_no_memory_holds_is_refused():
+    options.check_depth(10_000, "encoder_layers")
+    with toy.refused("--encoder-layers 10001"):
+        options.check_depth(10_001, "encoder_layers")

@@ -272,3 +272,9 @@ def test_a_defect_of_a_task_keeps_its_traceback(error):
     with pytest.raises(type(error)) as raised, preflight.of_task("masked_lm"):
         raise error
     assert raised.value is error and not isinstance(raised.value, UserError)
+
+
+def test_more_workers_than_a_machine_can_start_are_refused(tmp_path):
+    preflight.check_numbers(run_of(tmp_path, dataset__num_workers=1024))
+    with toy.refused("--num-workers", "1025"):
+        preflight.check_numbers(run_of(tmp_path, dataset__num_workers=1025))
