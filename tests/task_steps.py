@@ -8,7 +8,7 @@ import embedding_runs as runs
 import pytest
 import torch
 import toy
-from fairseq import tasks
+from fairseq import tasks, utils
 
 from plugins.checkpoints import new_model, write_causal_lm
 from plugins.data.text.causal_tokenizers import Characters
@@ -85,9 +85,12 @@ class Backward:
 
 @pytest.fixture
 def step(world, tmp_path):
-    """Return a function that trains and validates on one batch: (loss and gradients, validation loss)."""
+    """Return a function that trains and validates on one batch: (loss and gradients, validation loss).
 
-    def run(case, *more):
+    On another ``device`` than the CPU it only trains.
+    """
+
+    def run(case, *more, device="cpu"):
         given = CASES[case]
         torch.manual_seed(1)
         cfg = runs.config([str(part) for part in (
@@ -96,12 +99,12 @@ def step(world, tmp_path):
             "--optimizer", "fused_adamw", "--lr", 1e-3, "--seed", 1, "--save-dir", tmp_path, *more,
         )])  # fmt: skip
         task = tasks.setup_task(cfg.task)
-        model, criterion = task.build_model(cfg.model), task.build_criterion(cfg.criterion)
+        model, criterion = task.build_model(cfg.model).to(device), task.build_criterion(cfg.criterion).to(device)
         found = []
-        for split in ("train", "valid"):
+        for split in ("train", "valid") if device == "cpu" else ("train",):
             task.load_dataset(split)
             batches = task.get_batch_iterator(task.dataset(split), max_sentences=8, max_positions=96, seed=1)
-            sample = next(batches.next_epoch_itr(shuffle=False))
+            sample = utils.apply_to_sample(lambda t: t.to(device), next(batches.next_epoch_itr(shuffle=False)))
             (criterion.train if split == "train" else criterion.eval)()
             torch.manual_seed(2)
             if split == "train":
@@ -109,7 +112,7 @@ def step(world, tmp_path):
             else:
                 found.append(task.valid_step(sample, model, criterion)[0])
         return SimpleNamespace(
-            loss=found[0].detach(), valid=found[1],
+            loss=found[0].detach(), valid=found[-1],
             gradients={name: p.grad for name, p in model.named_parameters() if p.grad is not None},
         )  # fmt: skip
 
