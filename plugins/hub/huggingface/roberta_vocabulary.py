@@ -63,7 +63,10 @@ def read(source: Path, config: Mapping[str, Any], count: int) -> Vocabulary:
         encoder = {symbol: i for symbol, i in vocabulary.items() if i not in special.values()}
         added = next((s for i, s in symbols.items() if i not in special.values() and s not in vocabulary), None)
         if added is not None:
-            raise UserError(f"{source}: the added token {added!r} is not of the BPE, and fairseq would not find it")
+            raise UserError(
+                f"{source}: the added token {added!r} is not of the BPE, and fairseq would not find it; import the "
+                "folder with --tokenizer of the model before tokens were added, if it was not trained with them"
+            )
         files = {"encoder.json": json.dumps(encoder).encode(), "vocab.bpe": ("\n".join(merges) + "\n").encode()}
         words = {i: str(i) for i in encoder.values() if i < count}
     fillers = iter(f"{FILLER}{i:04d}" for i in range(count) if f"{FILLER}{i:04d}" not in words.values())

@@ -188,7 +188,7 @@ def test_an_added_token_is_named(transformers, bpe, tmp_path):
     tokenizer.add_tokens(["covfefe"])
     tokenizer.save_pretrained(folder)
     save(transformers, tmp_path / "hf", folder)
-    with toy.refused("covfefe"):
+    with toy.refused("covfefe", "--tokenizer"):
         roberta_in.convert(tmp_path / "hf", tmp_path / "ours" / "model.pt")
     assert not (tmp_path / "ours").exists()
 
