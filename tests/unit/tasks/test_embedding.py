@@ -106,8 +106,8 @@ def test_training_separates_topics_and_a_reload_scores_the_same(tmp_path, base):
     from plugins.analysis.metrics.embedding import labeled
 
     scores = labeled(embedder.encode(texts), np.unique(labels, return_inverse=True)[1])
-    # Other batches round differently, and a neighbor that changes its rank changes a score by half a hundredth.
-    assert scores == pytest.approx({name: found[name] for name in scores}, abs=1e-2)
+    # Other batches round differently, so that a neighbor may change its rank, and with it the class of one text.
+    assert scores == pytest.approx({name: found[name] for name in scores}, abs=1 / len(texts) + 1e-4)
 
 
 @pytest.mark.slow
