@@ -164,6 +164,8 @@ def check_run(cfg: Any, criterion: Any) -> None:
     """
     check_numbers(cfg)
     check_start(cfg.checkpoint)
+    if OmegaConf.select(cfg, "optimizer") is None:  # models of fairseq have no default
+        raise UserError("--optimizer is missing, and the model has no default: for example, --optimizer adam")
     if not cfg.dataset.disable_validation and hasattr(criterion, "validation_metrics"):
         check_metric(cfg.checkpoint.best_checkpoint_metric, criterion.validation_metrics())
 

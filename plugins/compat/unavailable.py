@@ -41,6 +41,10 @@ def check(cfg: Any) -> None:
         lacks = "a GPU" if cfg.common.cpu else lacking()  # on a GPU it imports torch's compiler
         if lacks:
             raise UserError(f"--attn-implementation flex_attention needs {lacks}; use sdpa")
+    for option in ("compile", "compile_encoder"):
+        lacks = compiler_lacking(cfg.common.cpu) if getattr(cfg.get("model"), option, False) is True else None
+        if lacks:
+            raise UserError(f"{flag(option)} needs {lacks}, which is not installed; leave the option out")
     kind = getattr(cfg.get("optimizer"), "_name", None)
     if cfg.distributed_training.ddp_backend == SHARDED and kind in GROUPED:
         raise UserError(f"--ddp-backend {SHARDED} and --optimizer {kind} cannot be combined; omit the former")
@@ -53,6 +57,19 @@ def lacking() -> str | None:
     from torch.utils._triton import has_triton
 
     return None if has_triton() else "Triton"
+
+
+def compiler_lacking(cpu: bool) -> str | None:
+    """Return what this machine lacks for ``torch.compile``, or None; ``cpu``: training is on the CPU."""
+    if not cpu and torch.cuda.is_available():
+        return lacking()
+    from torch._inductor import cpp_builder, exc
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except exc.InvalidCxxCompiler:
+        return "a C++ compiler"
+    return None
 
 
 def check_dependent(options: Any) -> None:

@@ -18,6 +18,7 @@ def run_of(tmp_path, **given):
         "dataset": {"disable_validation": False}, "model": {"dropout": "${optimization.update_freq}", "size": "???"},
         "checkpoint": {"save_dir": str(tmp_path), "restore_file": "checkpoint_last.pt", "finetune_from_model": None,
                        "checkpoint_suffix": "", "best_checkpoint_metric": "loss"},
+        "optimizer": {"_name": "adam"},
     })  # fmt: skip
     for name, value in given.items():
         OmegaConf.update(cfg, name.replace("__", "."), value)
@@ -51,6 +52,7 @@ def test_usual_options_pass(tmp_path):
 @pytest.mark.parametrize(
     ("given", "named"),
     [
+        ({"optimizer": None}, ["--optimizer"]),
         ({"common__log_interval": 0}, ["--log-interval", "0"]),
         ({"common__seed": -1}, ["--seed", "-1"]),
         ({"common__seed": 2**31}, ["--seed", "2147483648"]),

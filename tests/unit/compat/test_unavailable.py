@@ -95,6 +95,31 @@ def test_what_the_machine_lacks_for_flex_attention(monkeypatch, gpu, triton, lac
     assert unavailable.lacking() == lacks
 
 
+@pytest.mark.parametrize("option", ["compile", "compile_encoder"])
+def test_compiling_needs_a_compiler(monkeypatch, option):
+    asked = []
+    monkeypatch.setattr(unavailable, "compiler_lacking", lambda cpu: asked.append(cpu) or "Triton")
+    check(model={"_name": "clap_roberta", option: False})
+    assert not asked  # it is imported
+    with toy.refused("--" + option.replace("_", "-"), "Triton"):
+        check(model={"_name": "clap_roberta", option: True}, common__cpu=True)
+    assert asked == [True]
+
+
+def test_what_the_machine_lacks_to_compile(monkeypatch):
+    from torch._inductor import cpp_builder, exc
+
+    def missing():
+        raise exc.InvalidCxxCompiler
+
+    monkeypatch.setattr(unavailable, "lacking", lambda: "Triton")
+    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", missing)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert unavailable.compiler_lacking(cpu=False) == "Triton" and "C++" in unavailable.compiler_lacking(cpu=True)
+    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", lambda: "g++")
+    assert unavailable.compiler_lacking(cpu=True) is None
+
+
 def test_options_of_a_backend_pass_with_it(monkeypatch):
     monkeypatch.setattr(unavailable, "installed", lambda package: True)
     check(distributed_training__ddp_backend="slowmo", distributed_training__localsgd_frequency=4)
