@@ -122,13 +122,18 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
 class _Linear(torch.autograd.Function):
     """See :func:`linear`."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, x, weight, bias):
-        by_x, by_weight, _ = ctx.needs_input_grad
-        ctx.save_for_backward(x if by_weight else None, weight if by_x else None)
-        ctx.shape = x.shape
+    def forward(x, weight, bias):
         with cpu_products(x.device, x.dtype):
             return F.linear(x, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        (x, weight, _), (by_x, by_weight, _) = inputs, ctx.needs_input_grad
+        ctx.save_for_backward(x if by_weight else None, weight if by_x else None)
+        ctx.shape = x.shape
 
     @staticmethod
     def backward(ctx, grad):
@@ -146,12 +151,17 @@ class _Linear(torch.autograd.Function):
 class _Matmul(torch.autograd.Function):
     """See :func:`matmul`."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, a, b):
-        by_a, by_b = ctx.needs_input_grad
-        ctx.save_for_backward(a if by_b else None, b if by_a else None)
+    def forward(a, b):
         with cpu_products(a.device, a.dtype):
             return a @ b
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        (a, b), (by_a, by_b) = inputs, ctx.needs_input_grad
+        ctx.save_for_backward(a if by_b else None, b if by_a else None)
 
     @staticmethod
     def backward(ctx, grad):

@@ -148,6 +148,29 @@ def test_a_batched_product_by_onednn_equals_torchs_with_all_gradients(onednn):
         torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("rows", [(0,), (5, 7), (3, 0)])
+def test_gradients_of_a_sum_and_of_no_rows_are_torchs(onednn, rows):
+    inputs = [torch.randn(*rows, 16, requires_grad=True), torch.randn(9, 16, requires_grad=True)]
+    found, expected = (torch.autograd.grad(f(*inputs).sum(), inputs) for f in (products.linear, F.linear))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("function, torchs", [(products.linear, F.linear), (products.matmul, torch.matmul)])
+def test_gradients_of_gradients_and_of_each_row_are_torchs(onednn, function, torchs):
+    a, b = torch.randn(6, 20, 20), torch.randn(20, 20)
+
+    def of_gradient(f):
+        leaf = a[0].clone().requires_grad_()
+        (grad,) = torch.autograd.grad(f(leaf, b).tanh().sum(), leaf, create_graph=True)
+        return torch.autograd.grad(grad.square().sum(), leaf)[0]
+
+    def of_each(f):
+        return torch.func.vmap(torch.func.grad(lambda b, a: f(a, b).tanh().sum()), (None, 0))(b, a)
+
+    torch.testing.assert_close(of_gradient(function), of_gradient(torchs), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(of_each(function), of_each(torchs), atol=1e-3, rtol=1e-3)
+
+
 @pytest.mark.parametrize("frozen", [0, 1])
 @pytest.mark.parametrize("function", [products.linear, products.matmul])
 def test_a_product_keeps_only_what_its_gradients_need(onednn, function, frozen):
