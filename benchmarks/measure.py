@@ -101,8 +101,12 @@ def commit():
     packed = Path(__file__).with_name("COMMIT")
     if packed.exists():
         return packed.read_text()
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    return subprocess.run(git, capture_output=True, text=True).stdout.strip() or None
+    git = ["git", "-C", str(Path(__file__).parent.parent)]
+    name, changed = (
+        subprocess.run([*git, *words], capture_output=True, text=True).stdout.strip()
+        for words in (["describe", "--always"], ["status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results"])
+    )
+    return name + "-dirty" * bool(changed) or None
 
 
 def processor():

@@ -104,16 +104,17 @@ def report_in_one_line() -> None:
 
 
 def lack_of_memory(error: BaseException | None) -> str | None:
-    """Return in one line that the memory of the machine does not suffice, if an exception comes from that.
+    """Return in one line that the memory of the machine does not suffice, if that is an exception or its cause.
 
     numpy and Python raise MemoryError, torch a RuntimeError. Errors of GPUs keep torch's advice.
     """
-    found = find_in_chain(error, MemoryError) or find_in_chain(error, RuntimeError)
-    size = _ALLOCATED.search(str(found))
-    if not size and not isinstance(found, MemoryError):
-        return None
-    needed = f" (a tensor of {int(size[1]) / 1e9:,.1f} GB)" if size and len(size[1]) < 30 else ""
-    return f"not enough memory{needed}: choose a smaller model, smaller batches or shorter inputs"
+    while error is not None:
+        size = _ALLOCATED.search(str(error)) if isinstance(error, RuntimeError) else None
+        if size or isinstance(error, MemoryError):
+            needed = f" (a tensor of {int(size[1]) / 1e9:,.1f} GB)" if size and len(size[1]) < 30 else ""
+            return f"not enough memory{needed}: choose a smaller model, smaller batches or shorter inputs"
+        error = error.__cause__
+    return None
 
 
 def find_user_error(error: BaseException | None) -> UserError | None:

@@ -65,14 +65,15 @@ def main() -> None:
     tasks = {task.spec.name: task for task in (transfer.task_of(name, args.data) for name in args.tasks)}
     path = plugins.hub.find_checkpoint(args.checkpoint)
     embedder = plugins.hub.Embedder.from_pretrained(path)
-    similar = transfer_study.predict(embedder, tasks, args.rows, args.output)
-    for row in similar:
+    prediction = transfer_study.predict(embedder, tasks, args.rows)
+    for row in prediction.similar:
         print(f"{row['method']:22} {row['source']:>8} -> {row['target']:8} {row['score']:.4f}  rank {row['rank']}")
     if args.matrix:
         print(transfer_study.measure(
-            tasks, similar, args.output, sizes=args.sizes, seeds=args.seeds, checkpoint=path, options=options(args),
-            updates=args.updates, resources=job_options.resources(args),
+            tasks, prediction.similar, args.output, sizes=args.sizes, seeds=args.seeds, checkpoint=path,
+            options=options(args), updates=args.updates, resources=job_options.resources(args),
         ))  # fmt: skip
+    prediction.write(args.output)  # after the runs, which are refused if the folder has those of other data
     print(f"written: {args.output}")
 
 

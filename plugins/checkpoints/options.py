@@ -10,6 +10,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from plugins.errors import UserError, shown
 from plugins.options import ADJUSTABLE, flag
 
+FORK_OPTIONS = {"contrastive_pretraining", "encoder_alibi", "zero_masking", "omit_mask", "omit_mask_and_pad"}  # EIFY's
+
 
 def stored_options(state: Mapping) -> tuple[dict, dict]:
     """Return the options of the model and of the task of a checkpoint as two dicts."""
@@ -64,11 +66,17 @@ def required_model(options: Mapping, source: str | os.PathLike) -> type:
 def architecture(state: Mapping, source: str | os.PathLike) -> str:
     """Return :func:`model_name` as the ``--arch`` of a run that starts from a checkpoint.
 
+    Models of the fork whose names it does not register here are known by their options.
+
     Raises:
         UserError: the model is not registered.
     """
-    if "model_args" not in state:
-        required_model(stored_options(state)[0], source)
+    if "model_args" in state:
+        return str(model_name(state))
+    model, _ = stored_options(state)
+    if registered_model(model) is None and FORK_OPTIONS & model.keys():
+        return "clap_roberta"
+    required_model(model, source)
     return str(model_name(state))
 
 

@@ -16,11 +16,10 @@ from plugins.options import NO_START
 
 from . import allowed
 from .building import check_sizes
-from .options import as_dict, inherit, registered_model, stored_options
+from .options import FORK_OPTIONS, as_dict, inherit, registered_model, stored_options
 
 TABLE = "encoder.sentence_encoder.embed_tokens.weight"
 POSITION_TABLE = "encoder.sentence_encoder.embed_positions.weight"
-FORK_OPTIONS = {"contrastive_pretraining", "encoder_alibi", "zero_masking", "omit_mask", "omit_mask_and_pad"}
 
 
 def of_checkpoint(state: Mapping) -> dict:

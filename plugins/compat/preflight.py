@@ -92,7 +92,7 @@ def of_task(name: str) -> Iterator[None]:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
         what = f"{error.filename}: no such file" if error.filename else str(error)
-        raise UserError(f"{what}; --task {name} reads a data folder written by fairseq-preprocess") from error
+        raise UserError(f"--task {name}: {what}; check its data folder") from error
     except Exception as error:
         if type(error) not in (Exception, AssertionError) or not str(error):  # others may be defects
             raise

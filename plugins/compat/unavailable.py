@@ -51,7 +51,7 @@ def check(cfg: Any) -> None:
 
 
 def lacking() -> str | None:
-    """Return what this machine lacks to train with ``flex_attention``, or None."""
+    """Return what this machine lacks for torch's compiler on a GPU, or None."""
     if not torch.cuda.is_available():
         return "a GPU"
     from torch.utils._triton import has_triton

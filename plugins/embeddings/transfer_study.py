@@ -1,6 +1,7 @@
 """Study of transfer between tasks: task embeddings, transferability scores and measured gains, in one folder."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,41 @@ from plugins.jobs.resources import Resources
 from . import evaluation, figures, gains, transfer
 
 
-def predict(embedder: Embedder, tasks: Mapping[str, transfer.Task], rows: int, folder: Path) -> list[dict]:
-    """Rank the sources of every target without training, and write the task embeddings and scores.
+@dataclass(frozen=True)
+class Prediction:
+    """Which sources suit a target, without training.
+
+    Attributes:
+        similar: a row for each method and each pair of tasks: method, source, target, score, rank.
+        scores: a row for each task: transferability scores of its features.
+        arrays: {name: task embedding, or a component of one}.
+        maps: {method: similarity of each pair of tasks}.
+    """
+
+    similar: list[dict]
+    scores: list[dict]
+    arrays: dict[str, np.ndarray]
+    maps: dict[str, list[list[float]]]
+
+    def write(self, folder: Path) -> None:
+        """Write ``task_embeddings.npz``, ``similarity.csv``, ``similarity.png``, ``features.csv`` and ``map.png``."""
+        names = [row["task"] for row in self.scores]
+        with staging(folder) as part:
+            with replacing(part / "task_embeddings.npz") as path, open(path, "wb") as file:
+                np.savez(file, **self.arrays)  # type: ignore[arg-type]
+            evaluation.write_table(part / "similarity.csv", self.similar)
+            evaluation.write_table(part / "features.csv", self.scores)
+            figures.task_maps(part / "map.png", names, self.maps)
+            title = "How similar are two tasks to the model?"
+            figures.similarities(part / "similarity.png", names, self.similar, "TaskEmb, mean cosine", title)
+
+
+def predict(embedder: Embedder, tasks: Mapping[str, transfer.Task], rows: int) -> Prediction:
+    """Rank the sources of every target without training.
 
     Args:
         tasks: {name: task}.
         rows: number of training rows to read of each task.
-        folder: receives ``task_embeddings.npz``, ``similarity.csv``, ``similarity.png``, ``features.csv``, ``map.png``.
-
-    Returns:
-        A row for each method and each pair of tasks: method, source, target, score, rank.
     """
     features = {name: transfer.features(embedder, task, rows) for name, task in tasks.items()}
     text = {name: found.vectors.mean(0) for name, found in features.items()}  # (d,) each
@@ -37,15 +63,7 @@ def predict(embedder: Embedder, tasks: Mapping[str, transfer.Task], rows: int, f
         "TextEmb": [[cosine(text[a], text[b]) for b in names] for a in names],
         "TaskEmb": [[1.0 if a == b else mean_cosine(fishers, a)[b] for b in names] for a in names],
     }
-    with staging(folder) as part:
-        with replacing(part / "task_embeddings.npz") as path, open(path, "wb") as file:
-            np.savez(file, **arrays)
-        evaluation.write_table(part / "similarity.csv", similar)
-        evaluation.write_table(part / "features.csv", scores)
-        figures.task_maps(part / "map.png", names, maps)
-        title = "How similar are two tasks to the model?"
-        figures.similarities(part / "similarity.png", names, similar, "TaskEmb, mean cosine", title)
-    return similar
+    return Prediction(similar, scores, arrays, maps)
 
 
 def measure(
@@ -64,7 +82,7 @@ def measure(
 
     Args:
         tasks: {name: task}.
-        similar: returned by :func:`predict`.
+        similar: of the :class:`Prediction`.
         folder: receives ``transfer.csv``, ``judgment.csv``, ``gains.md``, ``gains-SIZE.png``; runs in it are resumed.
         sizes: training rows of the targets: ``full``, or numbers.
         seeds: number of seeds.

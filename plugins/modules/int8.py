@@ -43,7 +43,7 @@ class Int8Linear(nn.Module):
 
 
 def quantize(module: nn.Module) -> None:
-    """Replace the :class:`.linear.Linear` layers in a module, in place. A table shared with an embedding is copied."""
+    """Replace the :class:`.DecodingLinear` layers in a module, in place. A table shared with an embedding is copied."""
     for parent in list(module.modules()):
         for name, layer in list(parent.named_children()):
             if type(layer) is DecodingLinear:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from .norm import at_least_float32
 
@@ -44,13 +45,18 @@ def onednn_is_faster() -> bool:
 
     That is so on AMD's CPUs with AVX512: MKL takes its kernels for AVX2 there, oneDNN those for AVX512.
     """
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()):
+        return False
     found = torch.cpu.get_capabilities()
     amd = str(found.get("cpu_name", "")).startswith("AMD")
     return amd and bool(found.get("avx512_f")) and not found.get("amx_bf16")
 
 
 class _Permission:
-    """Lets oneDNN compute float32 products. The option of torch is that of all threads, so the last one restores it."""
+    """Lets oneDNN compute float32 products. The option of torch is that of all threads, so the last one restores it.
+
+    Meanwhile ``torch.get_float32_matmul_precision()`` raises an error, since options of torch contradict each other.
+    """
 
     def __init__(self) -> None:
         self.lock, self.users, self.before = threading.Lock(), 0, "none"
@@ -80,8 +86,10 @@ def cpu_products(device: torch.device, rounded: torch.dtype) -> contextlib.Abstr
         device: the device of the factors; only a CPU has a choice.
         rounded: the type that factors may be rounded to, the first that :func:`types_of` returns.
     """
-    wanted = rounded == torch.bfloat16 or (rounded == torch.float32 and onednn_is_faster())
-    return _permission if wanted and device.type == "cpu" else contextlib.nullcontext()
+    if device.type != "cpu":
+        return contextlib.nullcontext()
+    faster = rounded == torch.float32 and not torch.compiler.is_compiling() and onednn_is_faster()
+    return _permission if rounded == torch.bfloat16 or faster else contextlib.nullcontext()
 
 
 def in_float32(*factors: Tensor) -> bool:
@@ -91,8 +99,10 @@ def in_float32(*factors: Tensor) -> bool:
 
 
 def has_choice(*factors: Tensor) -> bool:
-    """Return whether :func:`cpu_products` makes products of these tensors faster."""
-    return not torch.compiler.is_compiling() and onednn_is_faster() and in_float32(*factors)
+    """Return whether :func:`cpu_products` makes products of these tensors faster, and Python may compute them."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or forward_ad._current_level >= 0:
+        return False
+    return onednn_is_faster() and in_float32(*factors)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

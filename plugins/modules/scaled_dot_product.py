@@ -10,10 +10,10 @@ from torch import Tensor
 from .dropout import dropout
 from .norm import at_least_float32
 from .placement import Placement
-from .products import matmul, onednn_is_faster
+from .products import matmul
 
 PADDING_CHANNELS = 8  # one is used; GPU kernels want the head dimension to be a multiple of eight
-MOST_WRITTEN = 256  # keys; up to here the CPU's fused kernel has a slow backward pass
+MOST_WRITTEN = 256  # keys; up to here the CPU's fused kernel has a slow backward pass in half precision
 HALF = (torch.bfloat16, torch.float16)
 PADDED_KEY = -3e4  # within half precision, and divided by sqrt(D) still far below any real score
 
@@ -158,8 +158,7 @@ def writes_scores(device: torch.device, dtype: torch.dtype, keys: int, p: float,
     """Return whether attention is computed without a fused kernel, so that all scores are in memory.
 
     The CPU's fused kernel has no dropout, and its fallback draws random numbers slowly. In half precision its backward
-    pass takes several times as long as three matrix products if there are few keys; in float32 it takes longer than
-    those of oneDNN.
+    pass takes several times as long as three matrix products if there are few keys.
 
     Args:
         device, dtype: device and data type of the queries.
@@ -170,8 +169,7 @@ def writes_scores(device: torch.device, dtype: torch.dtype, keys: int, p: float,
     """
     if device.type != "cpu":
         return False
-    slow = dtype in HALF or (dtype == torch.float32 and not torch.compiler.is_compiling() and onednn_is_faster())
-    return p > 0 or (training and slow and keys <= MOST_WRITTEN)
+    return p > 0 or (training and dtype in HALF and keys <= MOST_WRITTEN)
 
 
 def attend_by_scores(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, p: float, scale: float) -> Tensor:

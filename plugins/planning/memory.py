@@ -11,8 +11,6 @@ channels; V words.
 from dataclasses import dataclass
 
 from plugins.modules.linear_cross_entropy import NUMBERS, ROWS
-from plugins.modules.products import onednn_is_faster
-from plugins.modules.scaled_dot_product import MOST_WRITTEN
 
 from .models import Shape
 
@@ -121,9 +119,7 @@ def stored(shape: Shape, run: Run) -> tuple[float, float, float, float, float]:
     if shape.frozen:  # products with frozen weights do not keep their input
         rest -= low * (f + c)
     drops = 2 * mask * c * (shape.dropout > 0) + mask * f * (shape.activation_dropout > 0)
-    written = not run.gpu and not shape.causal and run.length <= MOST_WRITTEN and low == FLOAT and onednn_is_faster()
-    copies = 3 if shape.attention_dropout and not run.gpu else int(written)  # scores, or only their softmax
-    scores = float(copies * low * shape.heads * run.length)
+    scores = 3 * low * shape.heads * run.length if shape.attention_dropout and not run.gpu else 0.0
     styles = 2 * high * c * shape.styled
     layer = n * (rest + drops + scores + styles)
     last = layer

@@ -6,6 +6,7 @@ import sys
 import pytest
 import toy
 
+from plugins import errors
 from plugins.errors import UserError, check, find_user_error, located, printable, shortened, shown
 
 
@@ -173,11 +174,17 @@ def test_ctrl_c_is_one_line_where_the_error_of_a_library_is_explained():
         "import torch\ntorch.empty(2**58)",
         "x = bytearray(2**62)",
         "import numpy\nnumpy.empty(2**58)",
-        "import torch\ntry: torch.empty(2**58)\nexcept RuntimeError: raise ValueError()",
+        "import torch\ntry: torch.empty(2**58)\nexcept RuntimeError as error: raise ValueError() from error",
     ],
 )
 def test_a_lack_of_memory_is_one_line(body):
     done = run(f"errors.report_in_one_line()\n{body}")
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "not enough memory" in done.stderr
-    other = run("errors.report_in_one_line()\nraise RuntimeError('a defect')")
-    assert "Traceback" in other.stderr
+
+
+def test_only_an_exception_and_its_causes_are_taken_for_a_lack_of_memory():
+    full, torchs = MemoryError(), RuntimeError("you tried to allocate 5000000000 bytes")
+    wrapped, defect = RuntimeError("while reading"), KeyError("x")
+    wrapped.__cause__, defect.__context__ = torchs, full
+    assert "5.0 GB" in errors.lack_of_memory(wrapped) and errors.lack_of_memory(full)
+    assert errors.lack_of_memory(defect) is None and errors.lack_of_memory(RuntimeError("a defect")) is None

@@ -32,6 +32,8 @@ def test_a_model_is_named_without_its_size(stored, name):
 def test_the_architecture_of_a_run_is_that_of_a_registered_model():
     assert options.architecture({"cfg": {"model": {"_name": "clap_roberta_tiny"}}}, "x.pt") == "clap_roberta"
     assert options.architecture({"model_args": {}}, "x.pt") == "char_lm"
+    of_fork = {"_name": "roberta_small_alibi", "encoder_alibi": True}
+    assert options.architecture({"cfg": {"model": of_fork}}, "x.pt") == "clap_roberta"
     for stored in ({"_name": "unheard_of"}, {}):
         with toy.refused("x.pt", *stored.values(), "--user-dir"):
             options.architecture({"cfg": {"model": stored}}, "x.pt")

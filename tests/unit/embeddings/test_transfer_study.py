@@ -33,7 +33,10 @@ def test_rankings_without_training_and_their_files(tasks, tmp_path, monkeypatch)
     monkeypatch.setattr(
         transfer_study.figures, "similarities", lambda path, names, rows, method, title: maps.append((names, method))
     )
-    similar = transfer_study.predict(None, tasks, 20, tmp_path)
+    prediction = transfer_study.predict(None, tasks, 20)
+    assert not list(tmp_path.iterdir())  # the runs of other data may be in the folder
+    prediction.write(tmp_path)
+    similar = prediction.similar
     best = {(row["method"], row["target"]): row["source"] for row in similar if row["rank"] == 1}
     assert best["TextEmb", "a"] == "b" == best["TaskEmb", "a"] and len(similar) == 3 * 6
     assert [row["source"] for row in table(tmp_path / "similarity.csv")] == [row["source"] for row in similar]

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from plugins.modules import products
 
+OTHER_PRODUCTS = platform.machine() != "x86_64" or "ONEDNN_MAX_CPU_ISA" in os.environ
 A, B = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[1.0, 0.5], [0.0, 2.0]])
 AB = [[1.0, 4.5], [3.0, 9.5]]
 
@@ -69,7 +70,7 @@ def test_the_option_is_restored_when_the_last_of_several_threads_leaves():
     assert options.fp32_precision == before
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64" or "ONEDNN_MAX_CPU_ISA" in os.environ, reason="other products")
+@pytest.mark.skipif(OTHER_PRODUCTS, reason="other products")
 def test_products_round_their_factors_if_and_only_if_they_are_said_to():
     cpu, types = torch.device("cpu"), (torch.bfloat16, torch.float32, torch.float32)
     between, ones = torch.full((64, 64), 1 + 2**-9), torch.ones(64, 64)  # bfloat16 rounds it to 1
@@ -99,14 +100,21 @@ def test_a_cpu_rounds_to_bfloat16_only_and_with_amx_only(monkeypatch, amx):
 )
 def test_onednn_is_faster_on_cpus_of_amd_with_avx512(monkeypatch, found, faster):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    libraries = torch.backends.mkldnn, torch.backends.mkl
+    for library in libraries:
+        monkeypatch.setattr(library, "is_available", lambda: True)
     assert products.onednn_is_faster.__wrapped__() is faster
+    for library in libraries:
+        monkeypatch.setattr(library, "is_available", lambda: False)
+        assert not products.onednn_is_faster.__wrapped__()
+        monkeypatch.setattr(library, "is_available", lambda: True)
 
 
 @pytest.fixture
 def onednn(monkeypatch):
     """Let oneDNN compute all float32 products."""
-    if torch.cpu.get_capabilities().get("amx_bf16"):
-        pytest.skip("oneDNN rounds the factors here")
+    if OTHER_PRODUCTS or torch.cpu.get_capabilities().get("amx_bf16"):
+        pytest.skip("oneDNN may round the factors here")
     monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
     monkeypatch.setattr(products, "LEAST_WORK", 0)
 
@@ -171,6 +179,16 @@ def test_gradients_of_gradients_and_of_each_row_are_torchs(onednn, function, tor
     torch.testing.assert_close(of_each(function), of_each(torchs), atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("function, torchs", [(products.linear, F.linear), (products.matmul, torch.matmul)])
+def test_forward_derivatives_and_traces_are_torchs(onednn, tmp_path, function, torchs):
+    a, b = torch.randn(20, 20), torch.randn(20, 20)
+    found, expected = (torch.func.jvp(f, (a, b), (b, a)) for f in (function, torchs))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    traced = torch.jit.trace(function, (a, b))
+    traced.save(str(tmp_path / "traced.pt"))  # as a call of Python it could not be saved
+    torch.testing.assert_close(traced(a, b), torchs(a, b), atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("frozen", [0, 1])
 @pytest.mark.parametrize("function", [products.linear, products.matmul])
 def test_a_product_keeps_only_what_its_gradients_need(onednn, function, frozen):
@@ -190,10 +208,15 @@ def test_both_passes_of_a_chosen_product_are_computed_by_onednn(onednn, monkeypa
         chosen.append(options.fp32_precision)
         return matmul(a, b)
 
+    def linear(*inputs, linear=F.linear):
+        chosen.append(options.fp32_precision)
+        return linear(*inputs)
+
     monkeypatch.setattr(torch.Tensor, "__matmul__", mm)
+    monkeypatch.setattr(F, "linear", linear)
     with_gradients(products.linear, torch.randn(20, 4), torch.randn(6, 4))
     with_gradients(products.matmul, torch.randn(1, 20, 4), torch.randn(1, 4, 6))
-    assert chosen == ["bf16"] * 5 and options.fp32_precision != "bf16"
+    assert chosen == ["bf16"] * 6 and options.fp32_precision != "bf16"
 
 
 def test_products_under_autocast_keep_its_type(onednn):

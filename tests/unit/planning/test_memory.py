@@ -147,12 +147,6 @@ TOY = Shape(
 SIXTEEN = Run(16, 8)  # two sequences of eight tokens
 
 
-@pytest.fixture
-def fused(monkeypatch):
-    """Attention without dropout uses the fused kernel."""
-    monkeypatch.setattr(memory, "onednn_is_faster", lambda: False)
-
-
 def test_bytes_of_a_small_masked_lm_by_hand():
     """A layer: 16 (640 + 80 of masks + 192 of scores). The last: 16 (120 + .7 (120 + 192)) + 8 (120 + 320 + 80)."""
     layer, last, start, end, loss = memory.stored(TOY, SIXTEEN)
@@ -173,16 +167,9 @@ def test_bytes_of_a_small_masked_lm_by_hand():
         ({"attention_dropout": 0.0}, {}, 720),
     ],
 )  # fmt: skip
-def test_bytes_of_a_token_in_a_layer(fused, changes, options, layer):
+def test_bytes_of_a_token_in_a_layer(changes, options, layer):
     found = memory.stored(dataclasses.replace(TOY, **changes), Run(16, 8, **options))
     assert found[0] == pytest.approx(16 * layer)
-
-
-@pytest.mark.parametrize("kept, changes", [(64, {}), (0, {"causal": True})])
-def test_the_softmax_of_scores_is_kept_where_onednn_is_faster_than_the_fused_kernel(monkeypatch, kept, changes):
-    monkeypatch.setattr(memory, "onednn_is_faster", lambda: True)
-    found = memory.stored(dataclasses.replace(TOY, attention_dropout=0.0, **changes), SIXTEEN)
-    assert found[0] == pytest.approx(16 * (720 + kept))
 
 
 def test_a_decoder_keeps_the_input_and_output_of_its_last_norm():
@@ -231,7 +218,7 @@ def test_the_peak_of_a_single_token_is_that_of_the_state(optimizer, peak):
     assert predict(one, Run(1, 1, optimizer)).peak == pytest.approx(peak)
 
 
-def test_moments_of_an_update_by_hand(fused):
+def test_moments_of_an_update_by_hand():
     """No dropout, so a layer keeps 16 x 640 bytes, and the last one 16 (120 + .7 x 120) + 8 x 440."""
     plain = dataclasses.replace(TOY, dropout=0.0, attention_dropout=0.0)
     layer, last = 16 * 640, 16 * (120 + 84) + 8 * 440
