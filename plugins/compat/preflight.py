@@ -67,9 +67,9 @@ def named_setup(original: Callable, cfg: Any, **options: Any) -> Any:
     Raises:
         UserError: a file is missing, or the task of fairseq does not accept its options.
     """
-    name = str(cfg.get("_name") if isinstance(cfg, Mapping | DictConfig) else getattr(cfg, "task", None))
     from fairseq.tasks import TASK_REGISTRY
 
+    name = str(cfg.get("_name") if isinstance(cfg, Mapping | DictConfig) else getattr(cfg, "task", None))
     kind = TASK_REGISTRY.get(name)
     if kind is None or kind.__module__.partition(".")[0] != "fairseq":
         return original(cfg, **options)

@@ -22,8 +22,8 @@ def embed(model: BaseFairseqModel, src_tokens: Tensor, src_lengths: Tensor, most
         model: has an ``embedding_head``.
         src_tokens: (N, T).
         src_lengths: (N,).
-        most_rows: if not 0, slices have at most that many texts and are computed again for their gradients: the result
-            and its gradients equal those of one large batch with the same dropout (GradCache, Gao et al., 2021).
+        most_rows: maximum number of texts in a slice, 0 for no maximum. Slices are computed again in the backward pass
+            (GradCache, Gao et al., 2021), which gives the gradients of the whole batch, with the same dropout.
     """
     cached = 0 < most_rows < len(src_tokens)
     small = SMALL_BATCH[src_tokens.device.type == "cuda"]

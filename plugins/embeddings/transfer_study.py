@@ -21,7 +21,7 @@ class Prediction:
     Attributes:
         similar: a row for each method and each pair of tasks: method, source, target, score, rank.
         scores: a row for each task: transferability scores of its features.
-        arrays: {name: task embedding, or a component of one}.
+        arrays: the contents of ``task_embeddings.npz``: TextEmb of each task, and TaskEmb of each task and weight.
         maps: {method: similarity of each pair of tasks}.
     """
 

@@ -36,16 +36,7 @@ class DecodingLinear(Linear):
 
 
 def product_of_few_rows(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return ``F.linear(x, weight, bias)``, by one product per core if that is faster.
-
-    Args:
-        x: (..., C).
-        weight: (V, C).
-        bias: (V,), or None.
-
-    Returns:
-        (..., V).
-    """
+    """Return :func:`.products.linear` of few rows, by one product per core if that is faster, or compiled as sums."""
     if torch.compiler.is_compiling():
         return sums_of_products(x, weight, bias)
     if suits_onednn(x, weight):
