@@ -100,9 +100,14 @@ def in_float32(*factors: Tensor) -> bool:
 
 def has_choice(*factors: Tensor) -> bool:
     """Return whether :func:`cpu_products` makes products of these tensors faster, and Python may compute them."""
+    return not transformed() and onednn_is_faster() and in_float32(*factors)
+
+
+def transformed() -> bool:
+    """Return whether calls are compiled, traced, or transformed by ``torch.func``, which takes torch's own products."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or forward_ad._current_level >= 0:
-        return False
-    return onednn_is_faster() and in_float32(*factors)
+        return True
+    return torch._C._are_functorch_transforms_active()
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -116,7 +121,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (..., V).
     """
-    return cast(Tensor, _Linear.apply(x, weight, bias)) if suits_onednn(x, weight) else F.linear(x, weight, bias)
+    if not suits_onednn(x, weight):
+        return F.linear(x, weight, bias)
+    if not torch.is_grad_enabled():
+        with _permission:
+            return F.linear(x, weight, bias)
+    return cast(Tensor, _Linear.apply(x, weight, bias))
 
 
 def suits_onednn(x: Tensor, weight: Tensor) -> bool:
@@ -132,18 +142,13 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
 class _Linear(torch.autograd.Function):
     """See :func:`linear`."""
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(x, weight, bias):
-        with _permission:
-            return F.linear(x, weight, bias)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        (x, weight, _), (by_x, by_weight, _) = inputs, ctx.needs_input_grad
+    def forward(ctx, x, weight, bias):
+        by_x, by_weight, _ = ctx.needs_input_grad
         ctx.save_for_backward(x if by_weight else None, weight if by_x else None)
         ctx.shape = x.shape
+        with _permission:
+            return F.linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx, grad):
@@ -161,17 +166,12 @@ class _Linear(torch.autograd.Function):
 class _Matmul(torch.autograd.Function):
     """See :func:`matmul`."""
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(a, b):
+    def forward(ctx, a, b):
+        by_a, by_b = ctx.needs_input_grad
+        ctx.save_for_backward(a if by_b else None, b if by_a else None)
         with _permission:
             return a @ b
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        (a, b), (by_a, by_b) = inputs, ctx.needs_input_grad
-        ctx.save_for_backward(a if by_b else None, b if by_a else None)
 
     @staticmethod
     def backward(ctx, grad):

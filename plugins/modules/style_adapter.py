@@ -224,6 +224,7 @@ class StylePass:
     def __init__(self, adapter: StyleAdapter, styles: Tensor | None, labels: Tensor | None, cache: Cache | None):
         self.adapter, self.styles, self.labels, self.cache = adapter, styles, labels, cache
         self.logits: Tensor | None = None
+        self.shared = False  # whether one product gives the modulations of all layers
         self.modulations: dict[int, Any] = {}  # by layer
 
     def __call__(self, layer: int, x: Tensor) -> Tensor:
@@ -231,7 +232,8 @@ class StylePass:
         if layer == self.adapter.source:
             table = self.adapter.table(self.cache).to(x.dtype)  # first, so that the state always has the same order
             weights = self.style_weights(x)  # (B, T or 1, K)
-            if few_rows(x):
+            self.shared = few_rows(x)
+            if self.shared:
                 product = product_of_few_rows(weights, table.mT) if one_step(x) else weights @ table  # (B, T or 1, 2NC)
                 halves = product.split(x.size(2), dim=-1)  # 2N of (B, T or 1, C)
                 pairs = zip(halves[::2], halves[1::2], strict=True)
@@ -241,7 +243,7 @@ class StylePass:
                 self.modulations = self.adapter.by_layer(table)  # {layer: (K, 2C)}
         if layer not in self.modulations:
             return x
-        if few_rows(x):
+        if self.shared:
             gain, shift = self.modulations[layer]
             return torch.addcmul(x + shift, x, gain)
         return _Modulate.apply(x.flatten(0, 1), self.weights, self.modulations[layer]).view_as(x)
