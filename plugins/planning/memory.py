@@ -11,6 +11,7 @@ channels; V words.
 from dataclasses import dataclass
 
 from plugins.modules.linear_cross_entropy import NUMBERS, ROWS
+from plugins.modules.scaled_dot_product import MOST_WRITTEN
 
 from .models import Shape
 
@@ -119,7 +120,9 @@ def stored(shape: Shape, run: Run) -> tuple[float, float, float, float, float]:
     if shape.frozen:  # products with frozen weights do not keep their input
         rest -= low * (f + c)
     drops = 2 * mask * c * (shape.dropout > 0) + mask * f * (shape.activation_dropout > 0)
-    scores = 3 * low * shape.heads * run.length if shape.attention_dropout and not run.gpu else 0.0
+    written = low == HALF and run.length <= MOST_WRITTEN  # attention without a fused kernel, on CPUs
+    copies = 0 if run.gpu else 3 if shape.attention_dropout else int(written)
+    scores = copies * low * shape.heads * run.length
     styles = 2 * high * c * shape.styled
     layer = n * (rest + drops + scores + styles)
     last = layer

@@ -28,9 +28,15 @@ CASES = [
     ("char_lm_nano", ["--dropout", "0.2"], 4, 64, 65),
     ("style_char_lm_nano", [], 4, 64, 65),
 ]
+MIXED = [  # with attention scores in memory
+    ("clap_roberta_tiny", PLAIN, 4, 256, 2000),
+    ("clap_roberta_tiny", ["--positions", "alibi", *PLAIN], 4, 256, 2000),
+    ("clap_roberta_tiny", [], 8, 64, 2000),
+    ("causal_lm_tiny", PLAIN, 4, 256, 3000),
+]
 
 
-def measured(arch, options, batch, length, words, updates=1):
+def measured(arch, options, batch, length, words, updates=1, precision="fp32"):
     """The peak bytes of an update after the first, and what is predicted."""
     torch.manual_seed(0)
     model, cfg = build(arch, words, options, length, fake=False)
@@ -40,19 +46,28 @@ def measured(arch, options, batch, length, words, updates=1):
     def step():
         optimizer.zero_grad()
         for _ in range(updates):
-            loss().backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "mixed"):
+                result = loss()
+            result.backward()
         optimizer.step()
 
     step()
     optimizer.zero_grad()
     state = bytes_of([*model.parameters(), *(v for kept in optimizer.state.values() for v in kept.values())])
-    run = Run(batch * length, length, recompute=bool(cfg.checkpoint_activations), accumulate=updates > 1)
+    recompute = bool(cfg.checkpoint_activations)
+    run = Run(batch * length, length, precision=precision, recompute=recompute, accumulate=updates > 1)
     return state + peak_of(step)[0], predict(shape_of(model, cfg, arch), run)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join([case[0], *case[1]]))
 def test_the_peak_is_predicted(case):
     peak, predicted = measured(*case)
+    assert predicted.peak == pytest.approx(peak, rel=0.1)
+
+
+@pytest.mark.parametrize("case", MIXED, ids=lambda case: " ".join([case[0], *case[1]]))
+def test_the_peak_under_autocast_is_predicted(case):
+    peak, predicted = measured(*case, precision="mixed")
     assert predicted.peak == pytest.approx(peak, rel=0.1)
 
 
@@ -165,10 +180,12 @@ def test_bytes_of_a_small_masked_lm_by_hand():
         ({}, {"gpu": True}, 640 + 20), ({"activation_dropout": 0.1}, {}, 912 + 160), ({"rotary": True}, {}, 912 + 40),
         ({"trained": 499}, {}, 912 - 200), ({"trained": 500}, {}, 912), ({"styled": 0.5}, {}, 912 + 40),
         ({"attention_dropout": 0.0}, {}, 720),
+        ({"attention_dropout": 0.0}, {"precision": "mixed"}, 80 + 40 + 80 + 160 + 80 + 32),
+        ({"attention_dropout": 0.0}, {"precision": "mixed", "length": 257}, 80 + 40 + 80 + 160 + 80),
     ],
 )  # fmt: skip
 def test_bytes_of_a_token_in_a_layer(changes, options, layer):
-    found = memory.stored(dataclasses.replace(TOY, **changes), Run(16, 8, **options))
+    found = memory.stored(dataclasses.replace(TOY, **changes), Run(**{"tokens": 16, "length": 8} | options))
     assert found[0] == pytest.approx(16 * layer)
 
 
