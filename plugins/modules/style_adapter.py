@@ -175,7 +175,7 @@ class _Modulate(torch.autograd.Function):
         x, weights, table, gain = ctx.saved_tensors
         gains, shifts = table.chunk(2, dim=1)
         by_gain = grad * x
-        by_weights = torch.addmm(grad @ shifts.t(), by_gain, gains.t())
+        by_weights = torch.addmm(grad @ shifts.t(), by_gain, gains.t()) if ctx.needs_input_grad[1] else None
         by_table = torch.cat([weights.t() @ by_gain, weights.t() @ grad], dim=1)
         return torch.addcmul(grad, grad, gain), by_weights, by_table
 
@@ -265,8 +265,7 @@ class StylePass:
         """Return the labels as style weights (B, 1, K), zeros where unknown, of the type of ``h``."""
         if self.labels is None:
             return h.new_zeros(len(h), 1, self.adapter.styles)
-        rows = torch.eye(self.adapter.styles + 1, device=h.device, dtype=h.dtype)[:, :-1]  # row -1 is zeros
-        return rows[self.labels][:, None]
+        return (self.labels[:, None, None] == torch.arange(self.adapter.styles, device=h.device)).to(h.dtype)
 
     def mixed(self, weights: Tensor, h: Tensor) -> Tensor:
         """Choose at random, for each sequence, its inferred style, its label, or no style.
