@@ -6,8 +6,9 @@
     python scripts/sweep.py GRID.yaml -o DIR -- --cpu --max-update 100    # more arguments for every run
 
 Every run has a folder DIR/runs/NAME with its command (run.json), its log and its checkpoints. Running the same command
-again skips finished runs and resumes interrupted ones from their last checkpoint. It writes results.json,
-results.csv, results.md, curves.png and, for two axes of numbers, a heat map.
+again skips finished runs and resumes interrupted ones from their last checkpoint; runs of other data or of another
+checkpoint to start from are refused. It writes results.json, results.csv, results.md, curves.png and, for two axes of
+numbers, a heat map.
 The format of the YAML file is described in plugins/analysis/runs/grids.py.
 """
 
@@ -33,18 +34,18 @@ def parse(arguments):
     flags.add_output(parser, "DIR", "folder for runs and results")
     add("--data", metavar="PATH", help="value of {data} in the grid")
     add("--seeds", type=int, nargs="+", help="seeds in place of the grid's")
-    add("--force", action="store_true", help="replace runs whose command has changed, deleting their files")
+    add("--force", action="store_true", help="delete and repeat runs whose command or files have changed")
     add("--dry-run", action="store_true", help="only print the commands")
     job_options.add(parser, job_options.cores(), "the cores, %(default)s here")
     return parser.parse_args(arguments), more
 
 
-def job_of(run):
-    """Return the job of a run of the grid."""
+def job_of(run, files=None):
+    """Return the job of a run of the grid, which reads files with these digests."""
     from plugins.jobs import Job
 
     words = ("fairseq-train", *run.arguments, "--seed", str(run.seed), "--log-format", "json")
-    return Job(run.name, words, run.updates, {"command": list(run.arguments)}, log="log")
+    return Job(run.name, words, run.updates, {"command": list(run.arguments), "files": files}, log="log")
 
 
 def main():
@@ -54,17 +55,19 @@ def main():
     from plugins.analysis.runs import grid_report, grids
     from plugins.errors import report_in_one_line
     from plugins.files import check_not_read, staging
-    from plugins.jobs import Runner
+    from plugins.jobs import Runner, of_commands
 
     report_in_one_line()
     written = [args.output / name for name in grid_report.OUTPUTS]
     check_not_read([args.output, *written], [args.grid, args.data])
     grid = grids.read_grid(args.grid, args.data, more, args.seeds)
-    jobs, folder = [job_of(run) for run in grid.runs], args.output / "runs"
+    folder = args.output / "runs"
     if args.dry_run:
-        for job in jobs:
+        for job in map(job_of, grid.runs):
             print(shlex.join(job.command_in(folder / job.name)))
         return
+    files = of_commands([run.arguments for run in grid.runs], [args.output, folder, *written])
+    jobs = list(map(job_of, grid.runs, files))
     changed = "redo" if args.force else "refuse"
     with Runner(folder, job_options.resources(args), changed=changed, remedy="replace it with --force") as runner:
         print(f"{len(jobs)} runs, {len(runner.done(jobs))} of them done already", flush=True)

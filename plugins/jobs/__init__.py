@@ -31,8 +31,11 @@ the folder is an error, or with ``Runner(changed="redo")`` deletes what is there
 writes what its jobs read holds :func:`exclusive`, so that a second one with the same output ends with an error.
 """
 
-from .job import Job, digest
+from .inputs import digest, of_commands
+from .job import Job
 from .resources import Resources, free_memory, how_many, visible_gpus
 from .runner import Runner, exclusive
 
-__all__ = ["Job", "Resources", "Runner", "digest", "exclusive", "free_memory", "how_many", "visible_gpus"]
+__all__ = [
+    "Job", "Resources", "Runner", "digest", "exclusive", "free_memory", "how_many", "of_commands", "visible_gpus",
+]  # fmt: skip

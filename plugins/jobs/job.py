@@ -1,8 +1,6 @@
 """A job, its status file ``run.json``, and checks that its log and checkpoints are complete."""
 
-import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -62,22 +60,6 @@ class Job:
         return json.loads(json.dumps(identity))
 
 
-def digest(*paths: str | Path | None) -> str:
-    """Return a SHA-256 of the contents of files, and of the files in folders with their names; None is skipped.
-
-    As a part of :attr:`Job.identity` it keeps a finished job from being taken for one with other data.
-    """
-    total = hashlib.sha256()
-    for path in (Path(path) for path in paths if path is not None):
-        found = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-        for file in found:
-            name = file.relative_to(path).as_posix()  # "." for a file that was named itself
-            with open(file, "rb") as opened:
-                content = hashlib.file_digest(opened, "sha256").digest()
-            total.update(hashlib.sha256(os.fsencode(name)).digest() + content)
-    return total.hexdigest()
-
-
 @dataclass(frozen=True)
 class Note:
     """Content of ``run.json``.
@@ -112,11 +94,21 @@ class Note:
 
 
 def changes(known: Any, identity: Any) -> str:
-    """Return which parts of an identity differ from the known one, for example "options and data"."""
-    if isinstance(known, dict) and isinstance(identity, dict):
-        names = [name for name in {**known, **identity} if known.get(name) != identity.get(name)]
-        return " and ".join(names) or "files"
-    return "options"
+    """Return which parts of an identity differ from the known one, for example "options and data".
+
+    Of a part that maps names to values, such as paths to digests, those that differ are named; a part that the
+    version which wrote ``run.json`` did not record is named as such.
+    """
+    if not (isinstance(known, dict) and isinstance(identity, dict)):
+        return "options"
+    found = []
+    for name in {**known, **identity}:
+        before, now = known.get(name), identity.get(name)
+        if isinstance(before, dict) and isinstance(now, dict) and before != now:
+            found.append(f"{name} ({', '.join(key for key in {**before, **now} if before.get(key) != now.get(key))})")
+        elif before != now:
+            found.append(name if name in known else f"{name} (not recorded before)")
+    return " and ".join(found) or "files"
 
 
 # Completeness of files

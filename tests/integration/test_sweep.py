@@ -82,6 +82,15 @@ def test_another_command_is_refused_until_forced(swept, grid, toy_data, tmp_path
     assert json.loads((folder / "runs" / "encoder-attention-heads=2_seed=1" / "run.json").read_text())["finished"]
 
 
+def test_runs_of_other_data_are_refused_until_forced(grid, toy_data, tmp_path):
+    data, only = toy.copy_folder(toy_data, tmp_path / "data"), ("--seeds", 1, "--jobs", 2)
+    assert sweep(grid, tmp_path / "out", data, *only).status == 0
+    results = (tmp_path / "out" / "results.json").read_text()
+    (data / "valid.bin").write_bytes((data / "valid.bin").read_bytes()[::-1])
+    sweep(grid, tmp_path / "out", data, *only).refuses("--force", data, "files")
+    assert (tmp_path / "out" / "results.json").read_text() == results
+
+
 def test_a_dry_run_prints_the_commands_and_writes_no_file(grid, toy_data, tmp_path):
     done = sweep(grid, tmp_path / "none", toy_data, "--dry-run")
     lines = done.out.splitlines()

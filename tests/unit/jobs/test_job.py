@@ -24,22 +24,6 @@ def test_the_command_identifies_a_job_unless_something_else_does():
     assert Job("a", TRAIN, identity={"lr": (1, 2)}).key() == {"lr": [1, 2]}, "as JSON stores it"
 
 
-def test_a_digest_changes_with_a_content_and_a_name_only(tmp_path):
-    def made(name, files):
-        for file, content in files.items():
-            path = tmp_path / name / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content)
-        return jobs.digest(tmp_path / name)
-
-    files = {"a.txt": "x", "b/c.txt": "y"}
-    assert made("one", files) == made("two", files)
-    others = [made("three", files | {"a.txt": "z"}), made("four", {"a.txt": "x", "b/d.txt": "y"})]
-    assert len({made("one", files), *others}) == 3
-    alone = jobs.digest(tmp_path / "one" / "a.txt")
-    assert jobs.digest(None, tmp_path / "one" / "a.txt") == alone != jobs.digest(tmp_path / "three" / "a.txt")
-
-
 @pytest.mark.parametrize(
     ("content", "note"),
     [
@@ -67,7 +51,8 @@ def test_run_json_is_written_without_what_is_missing(tmp_path):
     ("known", "new", "named"),
     [
         ({"a": 1, "b": 2}, {"a": 1, "b": 3}, "b"),
-        ({"a": 1}, {"b": 1}, "a and b"),
+        ({"a": 1, "b": 2}, {"a": 1, "c": 1}, "b and c (not recorded before)"),
+        ({"a": 1, "b": {"c": 1, "d": 2}}, {"a": 2, "b": {"c": 1, "d": 3}}, "a and b (d)"),
         ({"a": 1}, {"a": 1}, "files"),
         (["a"], {"a": 1}, "options"),
     ],

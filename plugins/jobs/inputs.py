@@ -1,0 +1,92 @@
+"""What the files that a job reads contain, as a part of its identity."""
+
+import functools
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from plugins.errors import UserError
+from plugins.files import split_paths
+
+WRITTEN = frozenset(
+    "--save-dir --data-cache --cache-dir --record-logits --tensorboard-logdir --log-file --results-path --plasma-path"
+    .split()
+)  # fmt: skip
+"""Options of ``fairseq-train`` whose values are paths that it writes."""
+NAMES = frozenset(
+    "--user-dir --task --arch -a --criterion --optimizer --lr-scheduler --bpe --tokenizer --scoring --train-subset "
+    "--valid-subset --gen-subset --wandb-project --distributed-init-method".split()
+)
+"""Options of ``fairseq-train`` whose values are names, also where a folder has the same name, or code."""
+
+
+def digest(*paths: str | Path | None, without: Sequence[str | Path] = ()) -> str:
+    """Return a SHA-256 of the contents of files, and of the files in folders with their names; None is skipped.
+
+    As a part of :attr:`Job.identity` it keeps a finished job from being taken for one with other data.
+
+    Args:
+        paths: files and folders.
+        without: files and folders that are left out where a folder contains them, as are hidden ones.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    total, left_out = hashlib.sha256(), frozenset(os.path.realpath(path) for path in without)
+    for path in (Path(path) for path in paths if path is not None):
+        for file in sorted(_within(path, left_out)) if path.is_dir() else [path]:
+            name = file.relative_to(path).as_posix()  # "." for a file that was named itself
+            try:
+                with open(file, "rb") as opened:
+                    content = hashlib.file_digest(opened, "sha256").digest()
+            except OSError as error:
+                raise UserError(f"{file}: {error.strerror}") from error
+            total.update(hashlib.sha256(os.fsencode(name)).digest() + content)
+    return total.hexdigest()
+
+
+def _within(folder: Path, left_out: frozenset[str]) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder):
+
+        def kept(name: str, root: str = root) -> bool:
+            return not name.startswith(".") and os.path.realpath(os.path.join(root, name)) not in left_out
+
+        folders[:] = filter(kept, folders)
+        yield from (path for name in filter(kept, names) if (path := Path(root, name)).is_file())
+
+
+def of_commands(commands: Sequence[Sequence[str]], without: Sequence[str | Path] = ()) -> list[dict[str, str]]:
+    """Return for each list of arguments of ``fairseq-train`` the :func:`digest` of every path that it reads.
+
+    A path is an argument, or the value of an option that is neither in :data:`WRITTEN` nor in :data:`NAMES`, that names
+    an existing regular file or a folder.
+
+    Args:
+        without: as in :func:`digest`, besides the paths that the commands write.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    written = [*without, *(path for words in commands for flag, path in _values(words) if flag in WRITTEN)]
+    contents = functools.lru_cache(maxsize=None)(functools.partial(digest, without=written))
+    return [
+        {path: contents(path) for flag, value in _values(words) if flag not in WRITTEN | NAMES
+         for path in split_paths(value) if os.path.isfile(path) or os.path.isdir(path)}
+        for words in commands
+    ]  # fmt: skip
+
+
+def _values(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each argument that is no option, after the option in front of it, or the empty string."""
+    flag = ""
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not word.startswith("-"):
+            yield flag, word
+            flag = ""
+        elif equals:
+            yield name, value
+            flag = ""
+        else:
+            flag = word
