@@ -37,9 +37,9 @@ _TOO_LOW = r"Vocabulary size is smaller than required_chars\. \d+ vs (\d+)"  # w
 _TRAINING_BYTES = 20_000_000
 _TRAINED_APART = 2_000_000  # characters from which on the memory matters more than a tenth of a second
 _TRAINING_THREADS = 4  # fixed, because the sums of expectations depend on it
-# In training, characters without a blank between them: the likelihood of a word of 100,000 overflows in sentencepiece.
-_LONGEST_WORD = 4000
-_LONG_WORD = re.compile(rf"(\S{{{_LONGEST_WORD}}})(?=\S)")
+# Characters of a line in training. Sentencepiece's time grows with the square of a passage that a line repeats, and the
+# likelihood of a word of 100,000 characters overflows.
+_LONGEST_LINE = 4000
 # Sentencepiece drops the rarest characters, which in little text would include some of these.
 _REQUIRED_CHARACTERS = string.ascii_letters + string.digits + string.punctuation
 _FAIRSEQ_SYMBOLS = 4  # <s>, <pad>, </s>, <unk>
@@ -230,12 +230,20 @@ def _train(lines: Sequence[str], size: int, seed: int, options: dict) -> bytes:
         "num_threads": _TRAINING_THREADS,
         "minloglevel": 2,
     } | options
-    return train(itertools.chain.from_iterable(map(_without_long_words, chosen)), options)
+    return train(itertools.chain.from_iterable(map(_cut, chosen)), options)
 
 
-def _without_long_words(line: str) -> list[str]:
-    """Cut a line where more than :data:`_LONGEST_WORD` characters follow each other without a blank."""
-    return [line] if len(line) <= _LONGEST_WORD else _LONG_WORD.sub("\\1\n", line).split("\n")
+def _cut(line: str) -> list[str]:
+    """Cut a line into parts of at most :data:`_LONGEST_LINE` characters, before blanks, which pieces have only at their
+    start, and within a word only where it is longer than that.
+    """
+    parts, start = [], 0
+    while len(line) - start > _LONGEST_LINE:
+        blank = line.rfind(" ", start + 1, start + _LONGEST_LINE + 1)
+        end = blank if blank > 0 else start + _LONGEST_LINE
+        parts.append(line[start:end])
+        start = end
+    return [*parts, line[start:]]
 
 
 def _sample(lines: Sequence[str], seed: int) -> Sequence[str]:

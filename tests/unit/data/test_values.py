@@ -33,7 +33,7 @@ def test_descriptions_of_data_cannot_be_changed():
 @pytest.mark.parametrize("found, expected", [
     (by_length.LARGEST_BATCH, 512), (by_length.SMALL_BATCH, (1024, 16_384)), (by_length.LEAST_USED, 0.9),
     (by_length.LENGTH_NOISE, 0.1), (rows.HELD_OUT, 0.1), (corpus.VALID_FRACTION, 0.05), (prepare.VOCABULARY, 8000),
-    (line_sample.SAMPLE_BYTES, 20_000_000), (tokenizers._TRAINING_BYTES, 20_000_000), (tokenizers._LONGEST_WORD, 4000),
+    (line_sample.SAMPLE_BYTES, 20_000_000), (tokenizers._TRAINING_BYTES, 20_000_000), (tokenizers._LONGEST_LINE, 4000),
     (records.LONGEST_LINE, 2**28), (records._FIRST_LINE, 2**20), (documents.EMBEDDED_BYTES, 5_000_000),
     (splits._CHUNK, 1_000_000), (encoding._LONG_LINE, 2**20), (tokenizers._TRAINING_THREADS, 4),
 ])  # fmt: skip

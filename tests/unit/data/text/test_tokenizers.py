@@ -162,9 +162,17 @@ def test_a_lossless_model_keeps_blanks_and_has_pieces_for_bytes():
 
 @pytest.mark.parametrize(("length", "parts"), [(4000, 1), (4001, 2), (8000, 2), (8001, 3)])
 def test_long_words_are_cut_for_training(length, parts):
-    assert "".join(tokenizers._without_long_words("x" * length)) == "x" * length
-    assert len(tokenizers._without_long_words("x" * length)) == parts
-    assert tokenizers._without_long_words("x " * length) == ["x " * length]
+    assert "".join(tokenizers._cut("x" * length)) == "x" * length
+    assert len(tokenizers._cut("x" * length)) == parts
+
+
+@pytest.mark.parametrize("unit", ["word ", " word", "w" * 2500 + " ", "two words\t"])
+def test_long_lines_are_cut_at_blanks_for_training(unit):
+    line = unit * (9000 // len(unit))
+    parts = tokenizers._cut(line)
+    assert "".join(parts) == line
+    assert max(map(len, parts)) <= 4000
+    assert all(part.startswith(" ") for part in parts[1:])
 
 
 @pytest.mark.parametrize(("length", "apart"), [(2_000_000, False), (2_000_001, True)])
