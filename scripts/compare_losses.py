@@ -82,6 +82,8 @@ def main() -> None:
     total, runs = len(settings) + len(names) * (args.seeds - 1), args.output / "runs"
     with exclusive(runs), Runner(runs, job_options.resources(args), total=total) as runner:
         runner.done([comparison.job(setting, 1, common, args.updates, finish, origin) for setting in settings])
+        if not any(runs.glob("*/run.json")):
+            hard.unlink(missing_ok=True)  # of a search that was deleted, perhaps of other texts
         embedder, (texts, labels) = plugins.hub.Embedder.from_pretrained(path), finish.rows()
         untuned = embedder.encode(texts)
         triplets = evaluation.frozen_triplets(hard, untuned[1::2], labels[1::2])

@@ -19,7 +19,7 @@ from plugins.data.glue import dataset, folds, logits, specs
 from plugins.diagnostics.datasets import UNLABELED, Rows
 from plugins.errors import UserError, check
 from plugins.files import make_folder, replacing, write_json, write_text
-from plugins.jobs import Job, Resources, Runner
+from plugins.jobs import Job, Resources, Runner, exclusive
 from plugins.tasks.glue import DEFAULT_POSITIONS, NO_CACHE
 
 from . import plan
@@ -96,9 +96,11 @@ def run(cells: Sequence[Cell], setting: Setting, resources: Resources) -> dict[s
     Raises:
         UserError: a run failed, or options are out of range.
     """
-    jobs = [job for cell in cells for job in jobs_of(cell, setting)]
-    with Runner(setting.output / "runs", resources, total=len(jobs), changed="redo") as runner:
-        runner.run(jobs)
+    folder = setting.output / "runs"
+    with exclusive(folder):  # until all runs have read their data
+        jobs = [job for cell in cells for job in jobs_of(cell, setting)]
+        with Runner(folder, resources, total=len(jobs), changed="redo") as runner:
+            runner.run(jobs)
     return {cell.name: collect(cell, setting) for cell in cells}
 
 
@@ -121,7 +123,9 @@ def jobs_of(cell: Cell, setting: Setting) -> list[Job]:
         roberta.of_checkpoint(state).get("max_positions"),
         checkpoints.architecture(state, setting.checkpoint),
     )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    content = {"data": hashlib.sha256(path.read_bytes()).hexdigest()}
+    if (cell.rows.splits == 1).any():
+        content["valid"] = hashlib.sha256((folder / spec.files["valid"]).read_bytes()).hexdigest()
     jobs = []
     for number in range(int(cell.folds.max()) + 1):
         sides = np.where(cell.folds == number, 0, 1)  # 0: the held-out fold
@@ -140,7 +144,7 @@ def jobs_of(cell: Cell, setting: Setting) -> list[Job]:
             )  # fmt: skip
             stat = os.stat(setting.checkpoint)
             identity = {
-                "options": portable([*options, *more], setting), "data": digest,
+                "options": portable([*options, *more], setting), **content,
                 "fold": hashlib.sha256(sides.tobytes()).hexdigest(), "start": [stat.st_size, stat.st_mtime_ns],
             }  # fmt: skip
             words = ("fairseq-train", *options, *more, "--cache-dir", setting.cache or NO_CACHE)

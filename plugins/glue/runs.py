@@ -22,6 +22,7 @@ from plugins.errors import UserError
 from plugins.files import read_json_if_any, replacing
 from plugins.hub.devices import move
 from plugins.jobs import Job, Resources, Runner, how_many
+from plugins.jobs.job import Note
 from plugins.tasks.glue import DEFAULT_POSITIONS, NO_CACHE
 
 from . import plan, predict
@@ -133,14 +134,22 @@ def of_other_tasks(setting: RunSetting) -> tuple[dict[plan.FineTuning, dict], di
     """Return {run: result} of other tasks in an earlier call's results for the same checkpoint, and {task: spec}."""
     results, specs = {}, {}
     content = read_json_if_any(setting.output / RESULTS)
-    for row in content.get("runs", ()) if content.get("checkpoint") == str(setting.checkpoint) else ():
+    rows = content.get("runs", ()) if content.get("checkpoint") == str(setting.checkpoint) else ()
+    other = {row["task"] for row in rows if not row["intermediate"] and not of_this_content(row, setting)}
+    for row in rows:
         path = setting.output / row["checkpoint"]
-        if row["task"] in setting.specs or not path.exists():
+        if row["task"] in setting.specs or other & {row["task"], row["intermediate"]} or not path.exists():
             continue
         run = plan.FineTuning.from_row(row)
         results[run] = row
         specs[run.task] = glue_specs.from_plain(checkpoints.read_state(path)["task_state"]["spec"])
     return results, specs
+
+
+def of_this_content(row: Mapping[str, Any], setting: RunSetting) -> bool:
+    """Return whether a run of an earlier call has started from the present content of the checkpoint."""
+    identity = Note.read(setting.output / Path(row["checkpoint"]).parent).identity
+    return not isinstance(identity, dict) or identity.get("start") in (None, fingerprint(setting.checkpoint))
 
 
 def start_of(run: plan.FineTuning, results: Mapping[plan.FineTuning, dict], setting: RunSetting) -> Path:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import toy
 
+from plugins import jobs
 from plugins.data.glue import reader
 from plugins.diagnostics.datasets import Rows
 from plugins.glue import cross_fitting
@@ -84,6 +85,27 @@ def test_each_run_trains_without_its_fold(planned, tmp_path):
     assert first.identity["options"] == expected.split()
     assert first.command[-2:] == ("--cache-dir", "cached")
     assert first.identity["start"][0] == 7 and len({str(job.identity) for job in found}) == 2, "by fold, not by path"
+
+
+def test_runs_are_identified_by_the_validation_rows_too(planned, tmp_path):
+    shared = setting(tmp_path)
+
+    def identities(text):
+        one = cell([0, 1], splits=[0, 0, 1, 1])
+        one.rows.texts[0][-1] = text
+        return [job.identity for job in cross_fitting.jobs_of(one, shared)]
+
+    before, other = identities("a"), identities("b")
+    assert identities("a") == before
+    changed = [{key for key in old if old[key] != new[key]} for old, new in zip(before, other, strict=True)]
+    assert changed == [{"valid"}] * 4
+
+
+def test_a_second_command_is_refused_before_it_replaces_the_data(planned, tmp_path):
+    data = tmp_path / "out" / "data"
+    with jobs.exclusive(tmp_path / "out" / "runs"), toy.refused(tmp_path / "out" / "runs"):
+        cross_fitting.run([cell([0, 1])], setting(tmp_path), jobs.Resources(cpu=True))
+    assert not data.exists()
 
 
 def test_a_run_without_a_cache_says_so_and_seeds_may_be_the_cells(planned, tmp_path):

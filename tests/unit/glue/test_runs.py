@@ -15,6 +15,7 @@ from plugins.data.glue import specs as glue_specs
 from plugins.files import write_json
 from plugins.glue import plan, predict, runs
 from plugins.jobs import Resources, process
+from plugins.jobs.job import Note
 
 HEADER = "index\tsentence1\tsentence2\tlabel\n"
 
@@ -121,6 +122,19 @@ def test_other_tasks_of_earlier_calls_are_kept_while_their_runs_exist(setting):
     assert specs == {"CoLA": glue_specs.SPECS["CoLA"]}
     write_json(setting.output / runs.RESULTS, content | {"checkpoint": "another"})
     assert runs.of_other_tasks(setting) == ({}, {})
+
+
+def test_other_tasks_of_another_checkpoint_with_the_same_path_are_left_out(setting):
+    """MNLI has started from it, and RTE from MNLI."""
+    rows = [finished(setting, "CoLA", 1), finished(setting, "MNLI", 1),
+            finished(setting, "MRPC", 1) | {"intermediate": "MNLI"}]  # fmt: skip
+    write_json(setting.output / runs.RESULTS, {"checkpoint": str(setting.checkpoint), "runs": rows})
+    for row, start in zip(rows, ([1, 2], [1, 2], [3, 4]), strict=True):
+        folder = (setting.output / row["checkpoint"]).parent
+        if row["task"] == "CoLA":
+            start = runs.fingerprint(setting.checkpoint)
+        Note({"start": start}, True, {}).write(folder)
+    assert [run.task for run in runs.of_other_tasks(setting)[0]] == ["CoLA"]
 
 
 def test_the_first_call_has_no_results_of_other_tasks(setting):
