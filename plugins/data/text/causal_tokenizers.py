@@ -19,6 +19,7 @@ from plugins.data.text.tokenizers_library import (
     CONFIG_FILE,
     TOKENIZERS_FILE,
     LibraryTokenizer,
+    check_indices,
     content_of,
     read_content,
 )
@@ -213,13 +214,15 @@ def read_tokenizers_file(path: Path) -> "ByteLevelBPE | LibraryTokenizer":
         raise UserError(f"{place}: split_special_tokens must be true or false")
     either = begin or end
     ends = (begin or either, end or either) if either else None
-    added = {token["content"]: token["id"] for token in content.get("added_tokens") or ()}
-    model = content.get("model") or {}
+    stated = [(token["content"], token["id"]) for token in content.get("added_tokens") or ()]
+    added, model = dict(stated), content.get("model") or {}
     if not is_gpt2(content) or set(added) - {*ENDS, *(ends or ())} or (ends and ends[0] != ends[1]):
         ends = ends or next(((end, end) for end in ENDS if end in added), None)
         return LibraryTokenizer(content, ends, bool(split), path)
     merges = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in model.get("merges") or ()]
-    return ByteLevelBPE(model.get("vocab") or {}, merges, added, str(path))
+    vocabulary = model.get("vocab") or {}
+    check_indices(stated, added | vocabulary, path)
+    return ByteLevelBPE(vocabulary, merges, added, str(path))
 
 
 def is_gpt2(content: Mapping) -> bool:
@@ -240,13 +243,16 @@ def in_order(indices: dict[str, int], source: object) -> list[str]:
     """Return the keys in the order of their indices.
 
     Raises:
-        UserError: these are not 0, 1, 2, ...
+        UserError: these are not 0, 1, 2, ...; a symbol is named.
     """
-    try:
-        symbols = sorted(indices, key=indices.__getitem__)
-        gap = next((i for i, symbol in enumerate(symbols) if indices[symbol] != i), None)
-    except TypeError:
-        raise UserError(f"{source}: not a table of symbols and their indices") from None
-    if gap is not None or not symbols:
-        raise UserError(f"{source}: no symbol has index {gap or 0}")
-    return symbols
+    other = next((f"{symbol!r} has {index!r}" for symbol, index in indices.items() if type(index) is not int), None)
+    if other is not None:
+        raise UserError(f"{source}: not a table of symbols and their indices: {other}")
+    symbols = sorted(indices, key=indices.__getitem__)
+    wrong = next((i for i, symbol in enumerate(symbols) if indices[symbol] != i), None)
+    if wrong is None and symbols:
+        return symbols
+    found = f"; the next one, {symbols[wrong]!r}, has {indices[symbols[wrong]]}" if wrong is not None else ""
+    if wrong is not None and 0 <= indices[symbols[wrong]] < wrong:
+        raise UserError(f"{source}: {symbols[wrong - 1]!r} and {symbols[wrong]!r} have the same index {wrong - 1}")
+    raise UserError(f"{source}: no symbol has index {wrong or 0}{found}")

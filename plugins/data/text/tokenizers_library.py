@@ -3,7 +3,7 @@
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ class LibraryTokenizer:
         source: named in errors.
 
     Raises:
-        UserError: the library is missing or refuses the file, indices have gaps, or replacements make a text more than
-            :data:`LARGEST_GROWTH` times as long.
+        UserError: the library is missing or refuses the file, indices have gaps or are not those of added tokens, or
+            replacements make a text more than :data:`LARGEST_GROWTH` times as long.
     """
 
     extra: dict[str, int] = {}
@@ -65,6 +65,8 @@ class LibraryTokenizer:
         gap = next((i for i, symbol in enumerate(self.symbols) if vocabulary[symbol] != i), None)
         if gap is not None or not self.symbols:
             raise UserError(f"{source}: no symbol has index {gap or 0}")
+        stated = content.get("added_tokens") or []
+        check_indices([(token["content"], token["id"]) for token in stated], vocabulary, source)
         self.ends, self.source = ends, source
 
     def encode(self, text: str) -> list[int]:
@@ -121,6 +123,24 @@ def read_content(path: Path) -> dict[str, Any]:
     )
     check(known, f"{path}: added_tokens: a list of objects with a content and an id is expected")
     return content
+
+
+def check_indices(stated: Iterable[tuple[str, int]], vocabulary: Mapping[str, int], source: object) -> None:
+    """Compare the indices that a file states for added tokens with those of the vocabulary.
+
+    The library itself ignores the stated ones: it keeps the index of a known symbol, and numbers new ones in order.
+
+    Args:
+        stated: (token, its index).
+        vocabulary: {symbol: index}; tokens that it lacks are not compared.
+        source: the file, named in errors.
+
+    Raises:
+        UserError: an index differs; the token is named.
+    """
+    for token, index in stated:
+        if (row := vocabulary.get(token, index)) != index:
+            raise UserError(f"{source}: the added token {token!r} has index {index} here, but {row} in the vocabulary")
 
 
 def growth_of(part: Any) -> float:

@@ -9,11 +9,11 @@ from typing import Any
 from plugins.data.dictionaries import FILLER, MASK
 from plugins.data.text.causal_tokenizers import BPE_FILES
 from plugins.data.text.tokenizers import DICTIONARY_FILE, GPT2_FILES, SENTENCEPIECE_FILE, WORD_PIECE_FILES
-from plugins.data.text.tokenizers_library import CONFIG_FILE, TOKENIZERS_FILE, read_content
+from plugins.data.text.tokenizers_library import CONFIG_FILE, TOKENIZERS_FILE
 from plugins.errors import UserError
-from plugins.files import read_json
 
-from .tokenizers_in import TRANSFORMERS, optional_json
+from . import added_tokens, encoding_check
+from .tokenizers_in import load, optional_json
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # fairseq's first words
 
@@ -50,8 +50,10 @@ def read(source: Path, config: Mapping[str, Any], count: int) -> Vocabulary:
         return Vocabulary(list(range(count)), {name: (source / name).read_bytes() for name in names})
     if not source.is_dir():
         raise UserError(f"{source}: no such folder")
+    stated = added_tokens.read(source)
     theirs = tokenizer_of(source)
     symbols, special = symbols_of(theirs, source, count)
+    added_tokens.check_stated(stated, {symbol: index for index, symbol in symbols.items()})
     if bert:
         files = {word_piece_file(theirs, source): "".join(f"{symbols[i]}\n" for i in range(len(symbols))).encode()}
         words = {i: symbol for i, symbol in symbols.items() if i not in special.values()}
@@ -59,21 +61,20 @@ def read(source: Path, config: Mapping[str, Any], count: int) -> Vocabulary:
         files = {SENTENCEPIECE_FILE: (source / SENTENCEPIECE_FILE).read_bytes()}
         words = {i: symbol for i, symbol in symbols.items() if i not in special.values()}
     else:
-        vocabulary, merges = bpe_of(source)
+        vocabulary, merges = bpe_of(theirs, source)
         encoder = {symbol: i for symbol, i in vocabulary.items() if i not in special.values()}
-        added = next((s for i, s in symbols.items() if i not in special.values() and s not in vocabulary), None)
-        if added is not None:
-            raise UserError(
-                f"{source}: the added token {added!r} is not of the BPE, and fairseq would not find it; import the "
-                "folder with --tokenizer of the model before tokens were added, if it was not trained with them"
-            )
         files = {"encoder.json": json.dumps(encoder).encode(), "vocab.bpe": ("\n".join(merges) + "\n").encode()}
         words = {i: str(i) for i in encoder.values() if i < count}
+    taken = next((word for word in words.values() if word in (*SPECIAL, MASK)), None)
+    if taken is not None:
+        raise UserError(f"{source}: {taken!r} is an ordinary symbol of the tokenizer, but a special one of fairseq's")
     fillers = iter(f"{FILLER}{i:04d}" for i in range(count) if f"{FILLER}{i:04d}" not in words.values())
     rest = [i for i in range(count) if i not in special.values()]
     lines = [f"{words.get(i) or next(fillers)} 1" for i in rest]
     rows = [special[word] for word in SPECIAL] + rest + [special[MASK]]
-    return Vocabulary(rows, files | {DICTIONARY_FILE: ("\n".join(lines) + "\n").encode()})
+    files[DICTIONARY_FILE] = ("\n".join(lines) + "\n").encode()
+    encoding_check.check(files, rows, theirs, added_tokens.of_tokenizer(theirs, special.values()), source)
+    return Vocabulary(rows, files)
 
 
 def tokenizer_of(source: Path) -> Any:
@@ -82,18 +83,10 @@ def tokenizer_of(source: Path) -> Any:
     Raises:
         UserError: transformers is missing or cannot read it, or fairseq's tokenizers lack an option of it.
     """
-    try:
-        from transformers import AutoTokenizer
-    except ImportError:
-        raise UserError(f"{source}: a RoBERTa's tokenizer is read by transformers: {TRANSFORMERS}") from None
     pieces = (source / SENTENCEPIECE_FILE).exists()  # which begin with a blank in any case
     if not pieces and optional_json(source / CONFIG_FILE).get("add_prefix_space"):
         raise UserError(f"{source / CONFIG_FILE}: add_prefix_space is not supported by fairseq's gpt2 tokenizer")
-    try:
-        return AutoTokenizer.from_pretrained(str(source), local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # nearly anything
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{source}: transformers cannot read its tokenizer ({reason})") from None
+    return load(source)
 
 
 def symbols_of(theirs: Any, source: Path, count: int) -> tuple[dict[int, str], dict[str, int]]:
@@ -136,20 +129,15 @@ def word_piece_file(theirs: Any, source: Path) -> str:
     return WORD_PIECE_FILES[0 if lower else 1]
 
 
-def bpe_of(source: Path) -> tuple[dict[str, int], list[str]]:
-    """Return the vocabulary and the merges of a byte-level BPE.
+def bpe_of(theirs: Any, source: Path) -> tuple[dict[str, int], list[str]]:
+    """Return the vocabulary and the merges of a byte-level BPE, as transformers has read them.
 
     Raises:
-        UserError: there is none.
+        UserError: it is none.
     """
-    if all((source / name).exists() for name in BPE_FILES):
-        lines = (source / BPE_FILES[1]).read_text(encoding="utf-8").splitlines()
-        merges = [line for line in lines if line.strip() and not line.startswith("#version")]
-        return read_json(source / BPE_FILES[0], dict), ["#version: 0.2", *merges]
-    path = source / TOKENIZERS_FILE
-    model = (read_content(path).get("model") or {}) if path.exists() else {}
+    model = json.loads(theirs.backend_tokenizer.to_str())["model"]
     if model.get("type") != "BPE":
         raise UserError(f"{source}: no tokenizer for fairseq ({' and '.join(BPE_FILES)}, {TOKENIZERS_FILE} with a "
                         f"BPE, or {SENTENCEPIECE_FILE})")  # fmt: skip
-    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model.get("merges") or ()]
-    return dict(model.get("vocab") or {}), ["#version: 0.2", *merges]
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    return model["vocab"], ["#version: 0.2", *merges]

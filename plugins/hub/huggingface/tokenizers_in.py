@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from plugins.data.text.causal_tokenizers import (
     BPE_FILES,
@@ -18,6 +19,7 @@ from plugins.data.text.tokenizers_library import CONFIG_FILE, LibraryTokenizer, 
 from plugins.errors import UserError, check
 from plugins.files import read_json
 
+from . import added_tokens
 from .files import CONFIG, GENERATION_CONFIG, shown
 
 MAP_FILE = "special_tokens_map.json"
@@ -47,6 +49,7 @@ def read_dictionary(folder: Path, tokenizer: str | Path | None, rows: int) -> To
     """
     source = Path(tokenizer or folder)
     try:
+        stated = added_tokens.read(source)
         if is_plain(source):
             dictionary = TokenDictionary.from_files(source)
             wanted = ends_of(folder, dictionary.symbols)
@@ -54,36 +57,43 @@ def read_dictionary(folder: Path, tokenizer: str | Path | None, rows: int) -> To
                 dictionary = library_dictionary(source, folder)
         else:
             dictionary = library_dictionary(source, folder)
+        added_tokens.check_stated(stated, dictionary.indices)
     except UserError as error:
         raise UserError(f"{error}; name another with --tokenizer" if tokenizer is None else str(error)) from None
     if len(dictionary) > rows:
-        raise UserError(f"{source}: the tokenizer has {len(dictionary)} symbols, but the model only {rows}")
+        beyond = f"{dictionary[rows]!r} and those after it have no row"
+        raise UserError(f"{source}: the tokenizer has {len(dictionary)} symbols, but the model only {rows}: {beyond}")
     dictionary.fill(rows)
     return dictionary
 
 
 def is_plain(source: Path) -> bool:
     """Return whether our reader encodes like transformers: GPT-2's files without options, or our own files."""
-    if not source.is_dir() or any((source / name).exists() for name in (SENTENCEPIECE_FILE, CHARACTERS_FILE)):
+    if not source.is_dir() or (source / CHARACTERS_FILE).exists():
         return True
+    config, named = optional_json(source / CONFIG_FILE), set()
+    neutral = config.get("tokenizer_class") in NEUTRAL
+    if (source / SENTENCEPIECE_FILE).exists():  # our own, unless a class of transformers numbers the pieces
+        return not config or (neutral and config.get("split_special_tokens") is True)
     pairs = [names for names in (BPE_FILES, FAIRSEQ_BPE_FILES) if all((source / name).exists() for name in names)]
     if not pairs and not (source / TOKENIZERS_FILE).exists():
-        return True  # and its error
-    config, named = optional_json(source / CONFIG_FILE), set()
+        return neutral  # and its error; other classes have files of other names
     if (source / TOKENIZERS_FILE).exists():
         content = read_content(source / TOKENIZERS_FILE)
         if not is_gpt2(content):
             return False
         named |= {content_of(token) for token in content.get("added_tokens") or ()}
     named |= set(optional_json(source / ADDED_FILE))
-    tokens = list(optional_json(source / MAP_FILE).values())
+    tokens = []
+    for value in optional_json(source / MAP_FILE).values():
+        tokens += value if isinstance(value, list) else [value]
     tokens += [value for name, value in config.items() if name.endswith("_token")]
     for name in ("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens"):
         given = config.get(name) or []
         check(isinstance(given, list | dict), f"{source / CONFIG_FILE}: {name}: a list or an object is expected")
         tokens += given.values() if name == "added_tokens_decoder" and isinstance(given, dict) else given
     named |= {shown(content_of(token)) for token in tokens if isinstance(token, str | Mapping)}
-    return named <= {*ENDS} and not config.get("add_prefix_space") and config.get("tokenizer_class") in NEUTRAL
+    return named <= {*ENDS} and not config.get("add_prefix_space") and neutral
 
 
 def optional_json(path: Path) -> dict:
@@ -97,22 +107,37 @@ def library_dictionary(source: Path, folder: Path) -> TokenDictionary:
     Raises:
         UserError: transformers is missing, or cannot read the tokenizer.
     """
-    try:
-        from transformers import AutoTokenizer
-    except ImportError:
-        raise UserError(f"{source}: its tokenizer has options beyond GPT-2's: {TRANSFORMERS}") from None
-    try:
-        theirs = AutoTokenizer.from_pretrained(str(source), local_files_only=True, trust_remote_code=False)
-        content = json.loads(theirs.backend_tokenizer.to_str())
-    except Exception as error:  # nearly anything
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{source}: transformers cannot read its tokenizer ({reason})") from None
+    theirs = load(source)
+    content = json.loads(theirs.backend_tokenizer.to_str())
     symbols = theirs.convert_ids_to_tokens(list(range(len(theirs))))
     ends = ends_of(folder, symbols)
     if ends is None:
         named = theirs.bos_token or theirs.eos_token, theirs.eos_token or theirs.bos_token
         ends = named if named[0] is not None else None
     return TokenDictionary(LibraryTokenizer(content, ends, theirs.split_special_tokens, source))
+
+
+def load(source: Path) -> Any:
+    """Return the tokenizer of a folder as transformers reads it, with a backend of the tokenizers library.
+
+    Raises:
+        UserError: transformers is missing or cannot read the tokenizer, or a file of its class is missing.
+    """
+    try:
+        from transformers import AutoTokenizer
+    except ImportError:
+        raise UserError(f"{source}: its tokenizer is read by transformers: {TRANSFORMERS}") from None
+    try:
+        theirs = AutoTokenizer.from_pretrained(str(source), local_files_only=True, trust_remote_code=False)
+        theirs.backend_tokenizer.to_str()
+    except Exception as error:  # nearly anything
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{source}: transformers cannot read its tokenizer ({reason})") from None
+    names = [name for name in theirs.vocab_files_names.values() if name != TOKENIZERS_FILE]
+    missing = [name for name in names if not (source / name).exists()]
+    if not (source / TOKENIZERS_FILE).exists() and (missing or not names):  # transformers then makes an empty one
+        raise UserError(f"{source}: no {' and no '.join([*missing, TOKENIZERS_FILE])}, and so no tokenizer")
+    return theirs
 
 
 def ends_of(folder: Path, symbols: list[str]) -> tuple[str, str] | None:

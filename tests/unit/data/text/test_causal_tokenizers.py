@@ -91,10 +91,20 @@ def test_a_merge_is_two_symbols_that_give_one(merges):
 
 
 @pytest.mark.parametrize(
-    ("indices", "named"), [({"a": 1}, 0), ({"a": 0, "b": 2}, 1), ({}, 0), ({"a": "x", "b": 0}, "source")]
+    ("indices", "named"),
+    [
+        ({"a": 1}, [0, "'a'"]),
+        ({"a": 0, "b": 2}, [1, "'b'", 2]),
+        ({"b": 0, "a": -1}, [0, "'a'", -1]),
+        ({"a": 0, "b": 1, "c": 1}, ["'b'", "'c'", 1]),
+        ({}, [0]),
+        ({"a": "x", "b": 0}, ["'a'", "'x'"]),
+        ({"a": 0.0}, ["'a'"]),
+        ({"b": 0, "a": True}, ["'a'"]),
+    ],
 )
-def test_indices_have_no_gap(indices, named):
-    with toy.refused("source", named):
+def test_indices_have_no_gap_and_are_different_integers(indices, named):
+    with toy.refused("source", *named):
         causal.in_order(indices, "source")
 
 
@@ -165,6 +175,21 @@ def test_added_tokens_and_ends_decide_who_encodes(tmp_path, tokens, config, kind
     assert type(found).__name__ == kind and getattr(found, "ends", None) == ends
     if kind == "ByteLevelBPE":
         assert found.extra == {tokens[0]: 4}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "named"),
+    [
+        ([complete("x", 9)], ["'x'", 9, 4]),
+        ([complete("a", 4), complete("x", 4)], ["'a'", 4, 0]),
+        ([complete("a", 4, special=False)], ["'a'", 4, 0]),
+        ([complete("x", 4), complete("x", 5)], ["'x'", 5, 4]),
+        ([complete("</s>", 5), complete("</s>", 4)], ["'</s>'", 5, 4]),
+    ],
+)
+def test_an_added_token_with_another_index_is_named(tmp_path, tokens, named):
+    with toy.refused(tmp_path / "tokenizer.json", *named):
+        library(tmp_path, FULL | {"added_tokens": tokens})
 
 
 def test_special_tokens_match_in_text_unless_they_are_split(tmp_path):

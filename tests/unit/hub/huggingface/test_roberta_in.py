@@ -118,15 +118,16 @@ def test_rows_without_a_symbol_become_fillers(transformers, bpe, tmp_path):
     assert interface.task.source_dictionary[308].startswith("madeupword")
 
 
-@pytest.mark.parametrize("kind", ["XLMRoberta", "Camembert"])
-def test_a_sentencepiece_folder_has_equal_logits_and_ids(transformers, tmp_path, kind):
-    folder, model = tmp_path / "hf", io.BytesIO()
+def save_pieces(transformers, folder, kind, *added):
+    """Write the folder of a model with a sentencepiece tokenizer; return the model and the tokenizer."""
+    model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(TEXT * 20), model_writer=model, vocab_size=60, hard_vocab_limit=False, minloglevel=2
     )
     folder.mkdir()
     (folder / "sentencepiece.bpe.model").write_bytes(model.getvalue())
     tokenizer = getattr(transformers, f"{kind}Tokenizer").from_pretrained(folder)
+    tokenizer.add_tokens(list(added))
     tokenizer.save_pretrained(folder)
     (folder / "sentencepiece.bpe.model").write_bytes(model.getvalue())
     ends = {name: getattr(tokenizer, name) for name in ("bos_token_id", "pad_token_id", "eos_token_id")}
@@ -134,6 +135,13 @@ def test_a_sentencepiece_folder_has_equal_logits_and_ids(transformers, tmp_path,
     config = getattr(transformers, f"{kind}Config")(vocab_size=len(tokenizer), **SIZE, **ends)
     theirs = getattr(transformers, f"{kind}ForMaskedLM")(config).eval()
     theirs.save_pretrained(folder)
+    return theirs, tokenizer
+
+
+@pytest.mark.parametrize("kind", ["XLMRoberta", "Camembert"])
+def test_a_sentencepiece_folder_has_equal_logits_and_ids(transformers, tmp_path, kind):
+    folder = tmp_path / "hf"
+    theirs, tokenizer = save_pieces(transformers, folder, kind)
     roberta_in.convert(folder, tmp_path / "ours" / "model.pt")
     interface = hub.load(tmp_path / "ours" / "model.pt")
     special = [tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id]
@@ -144,15 +152,14 @@ def test_a_sentencepiece_folder_has_equal_logits_and_ids(transformers, tmp_path,
         assert [rows[i] for i in interface.encode(text).tolist()] == tokenizer(text).input_ids
 
 
-@pytest.mark.parametrize("lower", [True, False], ids=["uncased", "cased"])
-@pytest.mark.parametrize("kind", ["BertForPreTraining", "BertForMaskedLM"])
-def test_a_bert_has_equal_logits_and_ids(transformers, tmp_path, kind, lower):
-    tokenizers, folder = pytest.importorskip("tokenizers"), tmp_path / "hf"
-    pieces = tokenizers.BertWordPieceTokenizer(lowercase=lower)
+def save_bert(transformers, folder, kind="BertForMaskedLM", lower=True, added=()):
+    """Write the folder of a BERT; return the model and the tokenizer."""
+    pieces = pytest.importorskip("tokenizers").BertWordPieceTokenizer(lowercase=lower)
     pieces.train_from_iterator([*TEXT, "The Fox"] * 20, vocab_size=120, show_progress=False)
     folder.mkdir()
     pieces.save_model(str(folder))
     tokenizer = transformers.BertTokenizer.from_pretrained(folder, do_lower_case=lower)
+    tokenizer.add_tokens(list(added))
     tokenizer.save_pretrained(folder)
     torch.manual_seed(1)
     config = transformers.BertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **SIZE)
@@ -160,6 +167,14 @@ def test_a_bert_has_equal_logits_and_ids(transformers, tmp_path, kind, lower):
     for parameter in theirs.parameters():
         parameter.data.add_(0.2 * torch.randn_like(parameter))
     theirs.save_pretrained(folder)
+    return theirs, tokenizer
+
+
+@pytest.mark.parametrize("lower", [True, False], ids=["uncased", "cased"])
+@pytest.mark.parametrize("kind", ["BertForPreTraining", "BertForMaskedLM"])
+def test_a_bert_has_equal_logits_and_ids(transformers, tmp_path, kind, lower):
+    folder = tmp_path / "hf"
+    theirs, tokenizer = save_bert(transformers, folder, kind, lower)
     roberta_in.convert(folder, tmp_path / "ours" / "model.pt")
     interface = hub.load(tmp_path / "ours" / "model.pt")
     special = [tokenizer.cls_token_id, tokenizer.pad_token_id, tokenizer.sep_token_id, tokenizer.unk_token_id]
@@ -182,14 +197,74 @@ def test_a_bert_with_another_tokenizer_is_refused(transformers, bpe, tmp_path):
     assert not (tmp_path / "ours").exists()
 
 
-def test_an_added_token_is_named(transformers, bpe, tmp_path):
-    folder = shutil.copytree(bpe, tmp_path / "with")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    tokenizer.add_tokens(["covfefe"])
-    tokenizer.save_pretrained(folder)
-    save(transformers, tmp_path / "hf", folder)
-    with toy.refused("covfefe", "--tokenizer"):
-        roberta_in.convert(tmp_path / "hf", tmp_path / "ours" / "model.pt")
+def save_bpe(transformers, folder, bpe, added):
+    """Write the folder of a RoBERTa whose tokenizer has added tokens."""
+    with_added = shutil.copytree(bpe, folder.with_name("with"))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(with_added)
+    tokenizer.add_tokens(added)
+    tokenizer.save_pretrained(with_added)
+    save(transformers, folder, with_added)
+
+
+@pytest.mark.parametrize("token", ["covfefe", "fox", "<|user|>"])
+@pytest.mark.parametrize("kind", ["Roberta", "Bert", "XLMRoberta", "Camembert"])
+@pytest.mark.parametrize("single_word", [False, True], ids=["anywhere", "single_word"])
+def test_an_added_token_is_named(transformers, bpe, tmp_path, kind, token, single_word):
+    folder, name = tmp_path / "hf", token
+    token = transformers.AddedToken(name, single_word=single_word, lstrip=single_word)
+    if (kind, name, single_word) == ("Bert", "fox", True):
+        pytest.skip("a WordPiece finds whole words of its own, too")
+    if kind == "Roberta":
+        save_bpe(transformers, folder, bpe, [token])
+    elif kind == "Bert":
+        save_bert(transformers, folder, added=[token])
+    else:
+        save_pieces(transformers, folder, kind, token)
+    with toy.refused(folder, name, "--tokenizer"):
+        roberta_in.convert(folder, tmp_path / "ours" / "model.pt")
+    assert not (tmp_path / "ours").exists()
+
+
+def test_an_added_token_that_our_tokenizer_finds_too_is_kept(transformers, tmp_path):
+    _, tokenizer = save_bert(transformers, tmp_path / "hf", added=["'"])
+    assert "'" in [token.content for token in tokenizer.added_tokens_decoder.values()]
+    roberta_in.convert(tmp_path / "hf", tmp_path / "ours" / "model.pt")
+    interface = hub.load(tmp_path / "ours" / "model.pt")
+    ours = [interface.task.source_dictionary[i] for i in interface.encode(TEXT[1]).tolist()[1:-1]]
+    assert "'" in ours and ours == tokenizer.tokenize(TEXT[1])
+
+
+LOWER = {"type": "Lowercase"}
+BLANK = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+
+
+@pytest.mark.parametrize("part", [{"normalizer": LOWER}, {"pre_tokenizer": BLANK}], ids=lambda part: next(iter(part)))
+def test_a_step_of_the_tokenizer_without_a_counterpart_is_refused(transformers, bpe, tmp_path, part):
+    folder = tmp_path / "hf"
+    save(transformers, folder, bpe)
+    for name, changes in (
+        ("tokenizer.json", part),
+        ("tokenizer_config.json", {"tokenizer_class": "TokenizersBackend"}),
+    ):
+        path = folder / name
+        path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+    with toy.refused(folder, "gpt2"):
+        roberta_in.convert(folder, tmp_path / "ours" / "model.pt")
+    assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize("kind", ["Roberta", "Bert", "XLMRoberta"])
+def test_a_folder_without_its_vocabulary_is_refused(transformers, bpe, tmp_path, kind):
+    """transformers itself makes an empty tokenizer."""
+    folder, name = tmp_path / "hf", {"Bert": "vocab.txt", "Roberta": "vocab.json"}.get(kind, "sentencepiece.bpe.model")
+    if kind == "Roberta":
+        save(transformers, folder, bpe)
+    else:
+        save_bert(transformers, folder) if kind == "Bert" else save_pieces(transformers, folder, kind)
+    (folder / "tokenizer.json").unlink()
+    (folder / name).unlink()
+    with toy.refused(folder):
+        roberta_in.convert(folder, tmp_path / "ours" / "model.pt")
     assert not (tmp_path / "ours").exists()
 
 

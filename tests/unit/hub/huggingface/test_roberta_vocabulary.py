@@ -24,7 +24,10 @@ class Theirs:
                  "unk_token": "<unk>", "mask_token": "<mask>"}  # fmt: skip
         self.vocabulary = words if isinstance(words, dict) else {word: i for i, word in enumerate(words)}
         self.__dict__.update(names | named)
-        self.backend_tokenizer = SimpleNamespace(to_str=lambda: json.dumps(content))
+        self.backend_tokenizer = SimpleNamespace(
+            to_str=lambda: json.dumps(content), get_vocab=lambda with_added_tokens: self.vocabulary
+        )
+        self.added_tokens_decoder = {}
 
     def get_vocab(self):
         return self.vocabulary
@@ -88,47 +91,58 @@ def test_every_index_of_a_word_piece_has_a_symbol(tmp_path):
         vocabulary.word_piece_file(Theirs({"a": 0, "b": 2}, WORD_PIECE), tmp_path)
 
 
-def test_a_bpe_is_read_from_either_form(tmp_path):
+@pytest.mark.parametrize("merges", [["a b", "c d"], [["a", "b"], ["c", "d"]]])
+def test_a_bpe_is_read_from_either_form(tmp_path, merges):
+    model = {"type": "BPE", "vocab": {"a": 0}, "merges": merges}
+    theirs = Theirs(content={"model": model})
+    assert vocabulary.bpe_of(theirs, tmp_path) == ({"a": 0}, ["#version: 0.2", "a b", "c d"])
     with toy.refused(tmp_path):
-        vocabulary.bpe_of(tmp_path)
-    model = {"type": "BPE", "vocab": {"a": 0}, "merges": ["a b", ["c", "d"]]}
-    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model}))
-    assert vocabulary.bpe_of(tmp_path) == ({"a": 0}, ["#version: 0.2", "a b", "c d"])
-    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model | {"type": "Unigram"}}))
-    with toy.refused(tmp_path):
-        vocabulary.bpe_of(tmp_path)
-    (tmp_path / "vocab.json").write_text('{"b": 1}')
-    (tmp_path / "merges.txt").write_text("#version: 0.1\n\nb c\n")
-    assert vocabulary.bpe_of(tmp_path) == ({"b": 1}, ["#version: 0.2", "b c"])
+        vocabulary.bpe_of(Theirs(content={"model": {"type": "Unigram"}}), tmp_path)
 
 
-def read(tmp_path, monkeypatch, theirs, count, **config):
-    monkeypatch.setattr(vocabulary, "tokenizer_of", lambda source: theirs)
-    return vocabulary.read(tmp_path, config, count)
+@pytest.fixture
+def read(tmp_path, monkeypatch):
+    """Read the vocabulary of a stand-in, whose encoding is not compared."""
+
+    def read(theirs, count, **config):
+        monkeypatch.setattr(vocabulary, "tokenizer_of", lambda source: theirs)
+        monkeypatch.setattr(vocabulary.encoding_check, "check", lambda *given: None)
+        return vocabulary.read(tmp_path, config, count)
+
+    return read
 
 
-def test_rows_are_special_symbols_then_words_then_the_mask(tmp_path, monkeypatch):
-    (tmp_path / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(WORDS)}))
-    (tmp_path / "merges.txt").write_text("a b\n")
-    found = read(tmp_path, monkeypatch, Theirs(), 9)
+def test_rows_are_special_symbols_then_words_then_the_mask(read):
+    model = {"type": "BPE", "vocab": {word: i for i, word in enumerate(WORDS)}, "merges": ["a b"]}
+    found = read(Theirs(content={"model": model}), 9)
     assert found.rows == [0, 3, 2, 5, 1, 4, 7, 8, 6]
     assert found.files["dict.txt"] == b"1 1\n4 1\nmadeupword0000 1\nmadeupword0001 1\n"
     assert json.loads(found.files["encoder.json"]) == {"a": 1, "b": 4}
     assert found.files["vocab.bpe"] == b"#version: 0.2\na b\n"
-    with toy.refused(tmp_path, "'c'"):
-        read(tmp_path, monkeypatch, Theirs([*WORDS, "c"]), 9)
 
 
-def test_pieces_of_sentencepiece_are_words(tmp_path, monkeypatch):
+def test_a_stated_index_and_a_symbol_with_another_role_are_named(tmp_path, read):
     (tmp_path / "sentencepiece.bpe.model").write_bytes(b"model")
-    found = read(tmp_path, monkeypatch, Theirs(), 8)
+    with toy.refused(tmp_path, "'<mask>'"):
+        read(Theirs([*WORDS, "<mask2>"], mask_token="<mask2>"), 8)
+    (tmp_path / "added_tokens.json").write_text('{"b": 5}')
+    with toy.refused(tmp_path / "added_tokens.json", "'b'", 5, 4):
+        read(Theirs(), 8)
+
+
+def test_pieces_of_sentencepiece_are_words(tmp_path, read):
+    (tmp_path / "sentencepiece.bpe.model").write_bytes(b"model")
+    found = read(Theirs(), 8)
     assert found.files == {"sentencepiece.bpe.model": b"model", "dict.txt": b"a 1\nb 1\nmadeupword0000 1\n"}
     assert found.rows == [0, 3, 2, 5, 1, 4, 7, 6]
 
 
-def test_symbols_of_a_bert_are_written_in_order(tmp_path, monkeypatch):
-    found = read(tmp_path, monkeypatch, Theirs(content=WORD_PIECE), 7, model_type="bert")
-    assert found.files == {"wordpiece.txt": "".join(f"{word}\n" for word in WORDS).encode(), "dict.txt": b"a 1\nb 1\n"}
+def test_symbols_of_a_bert_are_written_in_order(read):
+    found = read(Theirs(["[CLS]", *WORDS[1:]], WORD_PIECE, bos_token="[CLS]"), 7, model_type="bert")
+    assert found.files == {
+        "wordpiece.txt": "".join(f"{word}\n" for word in ["[CLS]", *WORDS[1:]]).encode(),
+        "dict.txt": b"a 1\nb 1\n",
+    }
 
 
 @pytest.mark.parametrize("names", [("dict.txt", "sentencepiece.bpe.model"), ("encoder.json", "vocab.bpe", "dict.txt")])

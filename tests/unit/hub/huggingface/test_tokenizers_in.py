@@ -1,9 +1,12 @@
 """Tokenizers of Hugging Face folders: a text has transformers' ids, whichever file an option is in."""
 
+import io
 import json
 import shutil
 
 import pytest
+import sentencepiece
+import toy
 
 from plugins import checkpoints, hub
 from plugins.errors import UserError
@@ -58,7 +61,10 @@ def added_by_transformers(folder):
 
 
 def in_the_config(folder):
-    decoder = {"300": token("covfefe", single_word=True), "301": token("<|user|>", special=True, rstrip=True)}
+    vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    added = [token("covfefe", single_word=True), token("<|user|>", special=True, rstrip=True)]
+    rows = [vocabulary["covfefe"], len(vocabulary)]  # the first is a symbol of the BPE, too
+    decoder = {str(row): each for row, each in zip(rows, added, strict=True)}
     write(folder, "tokenizer_config.json", {"tokenizer_class": "GPT2Tokenizer", "added_tokens_decoder": decoder})
 
 
@@ -77,7 +83,11 @@ def split_specials(folder):
     edit(folder, "tokenizer_config.json", split_special_tokens=True)
 
 
-CHANGES = [added_by_transformers, in_the_config, with_prefix_space, lower_case, split_specials]
+def in_the_map(folder):
+    write(folder, "special_tokens_map.json", {"additional_special_tokens": ["<|user|>", "<pad>"]})
+
+
+CHANGES = [added_by_transformers, in_the_config, with_prefix_space, lower_case, split_specials, in_the_map]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
@@ -90,6 +100,57 @@ def test_ids_are_those_of_transformers(transformers, plain, tmp_path, change):
         for text in TEXTS:
             assert dictionary.encode(text).tolist() == theirs(text, add_special_tokens=False).input_ids, text
         assert len(dictionary) == 310
+
+
+PIECES = {"T5": "spiece.model", "Llama": "tokenizer.model", "XLMRoberta": "sentencepiece.bpe.model"}
+
+
+def with_tokenizer(transformers, folder, kind, *added):
+    """Write a tokenizer of pieces with added tokens; return it as transformers reads the folder."""
+    options = {"model_type": "bpe", "byte_fallback": True} if kind == "Llama" else {}
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS[:4] * 20), model_writer=model, vocab_size=300, hard_vocab_limit=False,
+        minloglevel=2, **options,
+    )  # fmt: skip
+    folder.mkdir()
+    (folder / PIECES[kind]).write_bytes(model.getvalue())
+    tokenizer = getattr(transformers, f"{kind}Tokenizer").from_pretrained(folder)
+    tokenizer.add_tokens(list(added))
+    tokenizer.save_pretrained(folder)
+    (folder / PIECES[kind]).write_bytes(model.getvalue())
+    return transformers.AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("library", [True, False], ids=["with tokenizer.json", "without"])
+@pytest.mark.parametrize("kind", PIECES)
+def test_ids_of_pieces_are_those_of_transformers(transformers, plain, tmp_path, kind, library):
+    folder = tmp_path / "pieces"
+    theirs = with_tokenizer(transformers, folder, kind, *(["covfefe", "<|user|>"] if library else []))
+    if not library:
+        (folder / "tokenizer.json").unlink()
+    dictionary = read_dictionary(plain, folder, 500)
+    for text in TEXTS:
+        assert dictionary.encode(text).tolist() == theirs(text, add_special_tokens=False).input_ids, text
+
+
+@pytest.mark.parametrize("kind", PIECES)
+def test_a_stated_index_that_is_not_transformers_is_named(transformers, plain, tmp_path, kind):
+    folder = tmp_path / "pieces"
+    theirs = with_tokenizer(transformers, folder, kind, "covfefe")
+    index = theirs.get_vocab()["covfefe"]
+    write(folder, "added_tokens.json", {"covfefe": index})
+    read_dictionary(plain, folder, 500)
+    write(folder, "added_tokens.json", {"covfefe": 7})
+    with toy.refused(folder / "added_tokens.json", "'covfefe'", 7):
+        read_dictionary(plain, folder, 500)
+
+
+def test_a_token_beyond_the_table_is_named(transformers, plain, tmp_path):
+    folder = tmp_path / "pieces"
+    theirs = with_tokenizer(transformers, folder, "T5", "covfefe")
+    with toy.refused(folder, "'covfefe'", len(theirs)):
+        read_dictionary(plain, folder, len(theirs) - 1)
 
 
 def test_ends_are_those_of_the_config_and_are_exported(transformers, plain, tmp_path):
@@ -125,6 +186,14 @@ def test_a_tokenizer_that_transformers_cannot_read_is_one_line_that_names_the_fo
     with pytest.raises(UserError) as error:
         gpt2.read(folder)
     assert str(folder) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [*PIECES, "Bert"])
+def test_files_of_a_class_that_are_missing_are_named(transformers, plain, tmp_path, kind):
+    """transformers itself makes an empty tokenizer."""
+    write(tmp_path, "tokenizer_config.json", {"tokenizer_class": f"{kind}Tokenizer"})
+    with toy.refused(tmp_path, PIECES.get(kind, "vocab.txt"), "tokenizer.json"):
+        read_dictionary(plain, tmp_path, 310)
 
 
 def test_code_next_to_a_tokenizer_is_not_run(plain, tmp_path):

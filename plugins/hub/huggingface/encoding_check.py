@@ -1,0 +1,51 @@
+"""Compare the tokenizer that fairseq will use with the tokenizer of transformers that it stands for."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from plugins.data.dictionaries import MaskDictionary
+from plugins.data.text import bpe
+from plugins.data.text.tokenizers import DICTIONARY_FILE
+from plugins.errors import UserError
+
+TEXTS = ("hello world", "Hello World", "It's 12.5 (naïve) été!")  # plain: stacked marks and the like may differ
+AROUND = ("{}", "a {} b", "a{}b", "a {}b", "a{} b")
+REMEDY = "import the folder with --tokenizer of the model before tokens were added, if it was not trained with them"
+
+
+def check(files: dict[str, bytes], rows: Sequence[int], theirs: Any, added: Sequence[str], source: Path) -> None:
+    """Encode a few texts with both tokenizers.
+
+    Args:
+        files: {name: content} of fairseq's tokenizer and its dictionary.
+        rows: for each word of the dictionary, its index for transformers.
+        theirs: the tokenizer of transformers.
+        added: tokens that were added to its vocabulary; texts with each of them are encoded too.
+        source: its folder, named in errors.
+
+    Raises:
+        UserError: the indices of a text differ; the text, or the added token in it, is named.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        for name, content in files.items():
+            Path(place, name).write_bytes(content)
+        dictionary = MaskDictionary.load(str(Path(place, DICTIONARY_FILE)))
+        options = bpe.find(place)
+        if options is None:
+            raise UserError(f"{source}: no tokenizer for fairseq")
+        ours = bpe.build(options)
+
+    def same(text: str) -> bool:
+        line = dictionary.encode_line(ours.encode(text), append_eos=False, add_if_not_exist=False)
+        return [rows[i] for i in line.tolist()] == theirs(text, add_special_tokens=False).input_ids
+
+    for token in added:
+        if not all(same(around.format(token)) for around in AROUND):
+            raise UserError(f"{source}: the added token {token!r} is not found in a text by fairseq's "
+                            f"{options['_name']} tokenizer; {REMEDY}")  # fmt: skip
+    text = next((text for text in TEXTS if not same(text)), None)
+    if text is not None:
+        raise UserError(f"{source}: transformers encodes {text!r} in another way than fairseq's {options['_name']} "
+                        "tokenizer; a step of its tokenizer has no counterpart")  # fmt: skip

@@ -1,0 +1,53 @@
+"""The tokenizer of an imported model encodes as the one that it stands for, or the import is refused."""
+
+from types import SimpleNamespace
+
+import pytest
+import toy
+
+from plugins.data.text.tokenizers import SentencePieceTokenizer
+from plugins.hub.huggingface import encoding_check
+
+LINES = ["hello world", "It's 12.5 (naïve) été!", "Hello World", "a word b"] * 20
+
+
+@pytest.fixture(scope="module")
+def pieces():
+    return SentencePieceTokenizer.train(LINES, 200, exact=False)
+
+
+def stand_in(pieces, change=lambda text: text, added=()):
+    """Return fairseq's files, the rows, and a tokenizer of transformers of the same pieces, in reverse order.
+
+    Args:
+        change: what it does to a text first.
+        added: tokens that it finds anywhere.
+    """
+    dictionary = pieces.dictionary()
+    count = len(dictionary) + 1
+    rows = list(range(count))[::-1]
+    lines = "".join(f"{symbol} 1\n" for symbol in dictionary.symbols[dictionary.nspecial :])
+
+    def theirs(text, add_special_tokens):
+        assert not add_special_tokens
+        for token in added:
+            text = text.replace(token, " <unk> ")
+        return SimpleNamespace(input_ids=[rows[dictionary.index(piece)] for piece in pieces.encode(change(text))])
+
+    return pieces.files() | {"dict.txt": lines.encode()}, rows, theirs
+
+
+def test_the_same_encoding_is_accepted(pieces, tmp_path):
+    files, rows, theirs = stand_in(pieces)
+    encoding_check.check(files, rows, theirs, ["word"], tmp_path)
+
+
+@pytest.mark.parametrize("change", [str.lower, str.swapcase, lambda text: text.replace("é", "e")])
+def test_another_step_of_the_tokenizer_is_an_error_that_names_the_folder(pieces, tmp_path, change):
+    with toy.refused(tmp_path, "sentencepiece"):
+        encoding_check.check(*stand_in(pieces, change), [], tmp_path)
+
+
+def test_an_added_token_that_is_found_only_there_is_named(pieces, tmp_path):
+    with toy.refused(tmp_path, "'word'", "--tokenizer"):
+        encoding_check.check(*stand_in(pieces, added=["word"]), ["hello", "word"], tmp_path)
