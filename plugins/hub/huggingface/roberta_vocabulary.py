@@ -1,7 +1,7 @@
 """The vocabulary of a RoBERTa-class folder as fairseq's ``dict.txt`` and tokenizer files."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,11 @@ def read(source: Path, config: Mapping[str, Any], count: int) -> Vocabulary:
         UserError: the tokenizer is missing, or encodes in a way that fairseq's tokenizers do not.
     """
     bert = config.get("model_type") == "bert"
-    ours = [name for name in (DICTIONARY_FILE, SENTENCEPIECE_FILE) if (source / name).exists()]
-    exported = len(ours) == 2 or all((source / name).exists() for name in GPT2_FILES)  # by scripts/export_hf.py
-    if exported and not bert:
-        names = ours if len(ours) == 2 else GPT2_FILES
+    if not bert and (names := exported(source)):
+        stored = len((source / DICTIONARY_FILE).read_bytes().splitlines()) + len(SPECIAL) + 1
+        if stored != count:
+            raise UserError(f"{source / DICTIONARY_FILE}: {stored} symbols with the special ones, but the table has "
+                            f"{count} rows; it must be the one that was exported with the model")  # fmt: skip
         return Vocabulary(list(range(count)), {name: (source / name).read_bytes() for name in names})
     if not source.is_dir():
         raise UserError(f"{source}: no such folder")
@@ -75,6 +76,12 @@ def read(source: Path, config: Mapping[str, Any], count: int) -> Vocabulary:
     files[DICTIONARY_FILE] = ("\n".join(lines) + "\n").encode()
     encoding_check.check(files, rows, theirs, added_tokens.of_tokenizer(theirs, special.values()), source)
     return Vocabulary(rows, files)
+
+
+def exported(source: Path) -> Sequence[str]:
+    """Return the names of fairseq's files in a folder that scripts/export_hf.py wrote; none in another folder."""
+    kinds = [(DICTIONARY_FILE, SENTENCEPIECE_FILE), GPT2_FILES, *((DICTIONARY_FILE, name) for name in WORD_PIECE_FILES)]
+    return next((names for names in kinds if all((source / name).exists() for name in names)), ())
 
 
 def tokenizer_of(source: Path) -> Any:

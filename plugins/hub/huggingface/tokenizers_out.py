@@ -29,7 +29,7 @@ def of_masked_lm(dictionary: Dictionary, bpe: Any, length: int | None) -> dict[s
 
     Args:
         dictionary: with ``<s>``, ``<pad>``, ``</s>`` and ``<unk>`` first.
-        bpe: fairseq's ``sentencepiece`` or ``gpt2`` tokenizer.
+        bpe: fairseq's ``sentencepiece``, ``gpt2`` or ``bert`` tokenizer.
         length: the longest input, None for any.
 
     Raises:
@@ -40,9 +40,11 @@ def of_masked_lm(dictionary: Dictionary, bpe: Any, length: int | None) -> dict[s
         tokenizer = sentencepiece_out.Pieces(bpe.sp).tokenizer(dictionary.symbols, dictionary.unk_word, by_blanks=True)
     elif hasattr(bpe, "bpe") and hasattr(bpe.bpe, "bpe_ranks"):
         tokenizer = gpt2_over(dictionary, bpe.bpe)
+    elif hasattr(bpe, "bert_tokenizer"):
+        tokenizer = word_pieces_over(dictionary, bpe.bert_tokenizer)
     else:
         kind = type(bpe).__name__
-        raise UserError(f"a tokenizer of the type {kind} has no tokenizer.json; sentencepiece and gpt2 have")
+        raise UserError(f"a tokenizer of the type {kind} has no tokenizer.json; sentencepiece, gpt2 and bert have")
     indices = dictionary.bos(), dictionary.pad(), dictionary.eos(), dictionary.unk()
     bos, pad, eos, unk = (dictionary[i] for i in indices)
     special = [library.AddedToken(word, special=True, normalized=False) for word in (bos, pad, eos, unk)]
@@ -160,6 +162,21 @@ def gpt2_over(dictionary: Dictionary, encoder: Any) -> Any:
         raise UserError(f"dict.txt has no {lacking}, which encoder.json has; the tokenizer cannot be exported")
     merges = sorted(encoder.bpe_ranks, key=encoder.bpe_ranks.__getitem__)
     return byte_level({symbols.get(word, word): i for i, word in enumerate(dictionary.symbols)}, merges)
+
+
+def word_pieces_over(dictionary: Dictionary, theirs: Any) -> Any:
+    """Return a BERT's WordPiece tokenizer that gives the indices of a dictionary.
+
+    Args:
+        theirs: transformers' ``BertTokenizer`` of fairseq's tokenizer, whose own numbering is not used.
+    """
+    library, content = tokenizers(), json.loads(theirs.backend_tokenizer.to_str())
+    content |= {"added_tokens": [], "post_processor": None}  # of BERT's symbols, which are none of the dictionary
+    content["model"] |= {
+        "vocab": {symbol: i for i, symbol in enumerate(dictionary.symbols)},
+        "unk_token": dictionary.unk_word,
+    }
+    return library.Tokenizer.from_str(json.dumps(content))
 
 
 def of_characters(characters: Sequence[str]) -> Any:

@@ -187,6 +187,16 @@ def test_a_bert_has_equal_logits_and_ids(transformers, tmp_path, kind, lower):
         found = theirs(torch.tensor(rows)[tokens])
         expected = found.logits if kind == "BertForMaskedLM" else found.prediction_logits
         torch.testing.assert_close(interface.model(tokens)[0], expected[..., rows], atol=1e-5, rtol=0)
+    hub.export(interface, tmp_path / "back")
+    back = transformers.AutoTokenizer.from_pretrained(tmp_path / "back")
+    for text in (*TEXT, "The Fox; Straße", "x" * 200):
+        assert back(text).input_ids == interface.encode(text).tolist()
+    assert back("the <mask>").input_ids[-2] == len(rows) - 1
+    again = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "back").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again(tokens).logits, interface.model(tokens)[0], atol=1e-5, rtol=0)
+    roberta_in.convert(tmp_path / "back", tmp_path / "again" / "model.pt")
+    assert hub.load(tmp_path / "again" / "model.pt").encode(TEXT[1]).tolist() == interface.encode(TEXT[1]).tolist()
 
 
 def test_a_bert_with_another_tokenizer_is_refused(transformers, bpe, tmp_path):

@@ -145,12 +145,15 @@ def test_symbols_of_a_bert_are_written_in_order(read):
     }
 
 
-@pytest.mark.parametrize("names", [("dict.txt", "sentencepiece.bpe.model"), ("encoder.json", "vocab.bpe", "dict.txt")])
+@pytest.mark.parametrize("names", [("dict.txt", "sentencepiece.bpe.model"), ("encoder.json", "vocab.bpe", "dict.txt"),
+                                   ("dict.txt", "wordpiece.txt"), ("dict.txt", "wordpiece.cased.txt")])  # fmt: skip
 def test_a_folder_that_we_exported_keeps_its_files(tmp_path, names):
     for name in names:
         (tmp_path / name).write_text(name)
-    found = vocabulary.read(tmp_path, {}, 4)
-    assert found.rows == [0, 1, 2, 3] and found.files == {name: name.encode() for name in names}
+    found = vocabulary.read(tmp_path, {}, 6)
+    assert found.rows == [0, 1, 2, 3, 4, 5] and found.files == {name: name.encode() for name in names}
+    with toy.refused(tmp_path / "dict.txt", 6, 7):
+        vocabulary.read(tmp_path, {}, 7)
 
 
 def test_a_missing_folder_is_named(tmp_path):
