@@ -1,4 +1,4 @@
-"""Tables as text: Markdown, and columns for a terminal."""
+"""Tables as text: Markdown, columns for a terminal, and the numbers in them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -20,3 +20,8 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Return rows of text, the header first, as columns separated by two blanks."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def significant(value: float, digits: int) -> str:
+    """Return a number with this many significant digits, but all digits before the decimal point: 0.123, 12,346."""
+    return f"{value:.{digits}g}" if abs(value) < 10 ** (digits - 1) else f"{value:,.0f}"

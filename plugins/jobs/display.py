@@ -9,6 +9,8 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from plugins.tables import significant
+
 ESTIMATE_AFTER = 10  # updates
 LONG = 3600.0  # seconds after which a CPU run is reported as long
 
@@ -112,7 +114,7 @@ class Display:
             self.best = (value, done)
         names = dict.fromkeys(("loss", "ppl", self.metric))
         found = {name: number(stats.get(name)) for name in names}
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in found.items() if value is not None)
+        shown = "  ".join(f"{name} {significant(value, 4)}" for name, value in found.items() if value is not None)
         self.line(f"update {done:,}: {subset}  {shown}{'  (best)' if better else ''}")
 
     def is_better(self, value: float) -> bool:
@@ -124,7 +126,7 @@ class Display:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-        best = f"; best {self.metric} {self.best[0]:.4g} at update {self.best[1]:,}" if self.best else ""
+        best = f"; best {self.metric} {significant(self.best[0], 4)} at update {self.best[1]:,}" if self.best else ""
         self.line(f"{self.done:,} updates in {duration(seconds)}{best}")
         self.header(files)
         if following:

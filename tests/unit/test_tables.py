@@ -1,4 +1,4 @@
-"""Tables as text."""
+"""Tables as text, and the numbers in them."""
 
 import pytest
 
@@ -26,3 +26,12 @@ def test_control_characters_in_a_cell_are_escaped():
 def test_columns_have_one_cell_in_each_row():
     with pytest.raises(ValueError):
         tables.aligned([["a", "b"], ["c"]])
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.12345, "0.123"), (12.345, "12.3"), (99.96, "100"), (123.4, "123"), (-123_456.7, "-123,457"), (0.0, "0"),
+     (float("nan"), "nan"), (float("inf"), "inf")],
+)  # fmt: skip
+def test_a_number_has_all_digits_before_its_point(value, shown):
+    assert tables.significant(value, 3) == shown

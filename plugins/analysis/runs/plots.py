@@ -10,6 +10,7 @@ import numpy as np
 from plugins.analysis.canvas import head, label_ends, new_canvas, put_title, save
 from plugins.analysis.palette import GRAY, GRID, colors_of
 from plugins.analysis.plots import Band, draw_bands, ends_of
+from plugins.tables import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -134,10 +135,12 @@ def bars(
         tops = values + np.nan_to_num(np.atleast_2d(errors)[-1])
         for place, value, top in zip(places, values, tops, strict=True):
             if not math.isnan(value):
-                axes.annotate(f"{value:.3g}", (top, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
+                axes.annotate(
+                    significant(value, 3), (top, place), (4, 0), textcoords="offset points", va="center", fontsize=8
+                )
     if line is not None:
         axes.axvline(line[0], color=GRAY, linestyle="--", linewidth=1)
-        xlabel += f" (dashed: {line[1]}, {line[0]:.3g})"
+        xlabel += f" (dashed: {line[1]}, {significant(line[0], 3)})"
     axes.set_yticks(range(len(groups)), groups)
     axes.invert_yaxis()
     axes.margins(x=0.1)
