@@ -145,6 +145,9 @@ def adapter_cost(args, batch, block):
     import torch
     from measure import interleaved
 
+    from plugins.compat.allocator import keep_freed_memory
+
+    keep_freed_memory()  # as in fairseq-train; else the model with the highest peak requests memory in each update
     torch.manual_seed(1)
     x, y = torch.randint(65, (2, batch, block))
     labels = torch.randint(4, (batch,))
