@@ -31,7 +31,7 @@ ALLOWED = {  # importer: the parts of ours that it may import
     "locks": {"errors"},
     "user_dir": {"errors"},
     "tables": {"errors"},
-    "jobs": {"checkpoints", "jobs", "analysis", "errors", "files", "atomic", "locks"},
+    "jobs": {"checkpoints", "jobs", "analysis", "tables", "errors", "files", "atomic", "locks"},
     "compat": {"compat", "checkpoints", "errors", "files", "locks"},
     "checkpoints": {"checkpoints", "models", "data", "errors", "files", "options"},  # models: the configs
     "data": {"data", "errors", "files", "numpy_files", "plain_data", "atomic", "locks", "compat"},
