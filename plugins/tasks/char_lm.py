@@ -10,7 +10,7 @@ from fairseq.tasks import register_task
 
 from plugins import checkpoints
 from plugins.data.text.char_corpus import CharCorpus, open_corpus
-from plugins.data.text.char_dictionary import UNITS, CharDictionary
+from plugins.data.text.char_dictionary import UNITS, CharDictionary, describe
 from plugins.data.text.sources import STYLE_SOURCES, Reading
 from plugins.data.text.splits import TextSplit
 from plugins.errors import UserError
@@ -76,6 +76,10 @@ class CharLMTask(WindowsTask):
         if source is None:
             corpus = self.corpus(cfg.unit or "char")
             self._set_symbols(corpus.dictionary(), corpus.styles)
+            if found := self._dictionary.controls():
+                advice = "; `sed -i 's/\\r$//' FILE` removes those at line ends" if "\r" in found else ""
+                names = ", ".join(map(describe, found))
+                logger.warning("the training text has control characters, which are learned: %s%s", names, advice)
         else:
             self._adopt(checkpoints.read_state(source).get("task_state") or {}, source)
 

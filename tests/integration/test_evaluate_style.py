@@ -119,4 +119,4 @@ def test_mistakes_are_one_line_errors(arguments, named, tmp_path):
 
 def test_too_little_text_is_a_one_line_error(report, tmp_path):
     done = toy.run_cli([SCRIPT, report[0]["checkpoint"], "-o", tmp_path / "x.json"])
-    done.refuses("--sample-length")
+    done.refuses("--sample-length", "of the style 'recipes'")

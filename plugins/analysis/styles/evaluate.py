@@ -78,10 +78,12 @@ class StyleEvaluation:
 
     def check(self, lm: StyleLM, parts: Sequence[Sequence[str]], styles: Sequence[str], judged: bool) -> None:
         """Raise a :class:`UserError` where there is too little text, before anything is computed."""
-        short = min(len(text) for text in parts[2])
+        number = min(range(len(parts[2])), key=lambda k: len(parts[2][k]))
+        short, of_style = len(parts[2][number]), f" of the style {styles[number]!r}" if styles else ""
         if short <= max(lm.block_size, self.sampling.length if judged else 0):
             raise UserError(
-                f"only {short} characters of held-out text to judge the model by: more than a block ({lm.block_size}) "
+                f"only {short} characters of held-out text{of_style} to judge the model by: more than a block "
+                f"({lm.block_size}) "
                 "is needed, and more than --sample-length where samples are judged; give more text, or a shorter "
                 "--sample-length"
             )

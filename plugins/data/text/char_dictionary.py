@@ -1,5 +1,6 @@
 """A dictionary of characters or bytes, without any special symbol."""
 
+import unicodedata
 from collections.abc import Iterable
 
 import numpy as np
@@ -37,6 +38,11 @@ class CharDictionary(Dictionary):
         self.codes = np.array([ord(symbol) for symbol in self.symbols], np.uint32)  # (V,)
         if len(self.indices) < len(self.symbols) or (unit == "byte" and self.symbols != BYTES):
             raise ValueError("a character occurs twice, or the bytes are not all 256 in order")
+
+    def controls(self) -> list[str]:
+        """Return the control characters, such as a carriage return, except line feed and tabulator; none of bytes."""
+        found = [each for each in self.characters if unicodedata.category(each) == "Cc" and each not in "\n\t"]
+        return found if self.unit == "char" else []
 
     @classmethod
     def of_bytes(cls) -> "CharDictionary":

@@ -52,6 +52,23 @@ def test_characters_come_from_the_training_text_and_are_stored_in_the_checkpoint
     }
 
 
+@pytest.mark.parametrize(
+    ("content", "unit", "warning"),
+    [
+        (b"one\r\ntwo\r\n", "char", "'\\r' (U+000D); `sed -i 's/\\r$//' FILE` removes those at line ends"),
+        (b"one\x00\x1btwo\n", "char", "'\\x00' (U+0000), '\\x1b' (U+001B)"),
+        (b"one\ttwo\n", "char", None),
+        (b"one\r\ntwo\x00", "byte", None),
+    ],
+)
+def test_control_characters_of_the_training_text_are_named(make_task, tmp_path, caplog, content, unit, warning):
+    path = tmp_path / "text.txt"
+    path.write_bytes(content * 50)
+    assert len(make_task(path, unit=unit).source_dictionary) > 2
+    expected = [] if warning is None else [f"the training text has control characters, which are learned: {warning}"]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == expected
+
+
 def test_characters_are_those_of_the_checkpoint_that_training_starts_from(make_task, text, tmp_path):
     start = save(tmp_path / "start.pt", "\n ABCabcdefghijklmnopqrstuvwxyz", ["x", "y"])
     task = make_task(text, finetune_from_model=start)
