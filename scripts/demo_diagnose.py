@@ -34,11 +34,11 @@ def parse_args(argv=None):
     add("--epochs", type=flags.positive, default=4, metavar="N", help="(%(default)s)")
     add(
         "--pretrain-updates",
-        type=int,
+        type=flags.positive,
         metavar="N",
         help=f"pretrain for this many updates instead of using {demo_glue.SHIPPED}",
     )
-    add("--jobs", type=int, metavar="N", help="runs at a time (default: what cores and memory allow)")
+    add("--jobs", type=flags.processes, metavar="N", help="runs at a time (default: what cores and memory allow)")
     flags.add_output(parser, "DIR", "folder to write", "checkpoints/diagnose-demo")
     command.add_user_dir(parser)
     args = parser.parse_args(argv)

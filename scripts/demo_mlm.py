@@ -29,12 +29,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="text, plain UTF-8 or JSON records (default: documentation in this Python installation)",
     )  # fmt: skip
     add("--jsonl-key", default="text", metavar="KEY", help="field of JSON records with the text (default: %(default)s)")
-    add("--vocab-size", type=int, default=2000, metavar="N", help="maximum vocabulary size (default: %(default)s)")
+    add(
+        "--vocab-size",
+        type=flags.positive,
+        default=2000,
+        metavar="N",
+        help="maximum vocabulary size (default: %(default)s)",
+    )
     add("--variants", nargs="+", choices=VARIANTS, default=VARIANTS, metavar="NAME", help=", ".join(VARIANTS))
-    add("--updates", type=int, default=500, metavar="N", help="updates of each model (default: %(default)s)")
+    add("--updates", type=flags.positive, default=500, metavar="N", help="updates of each model (default: %(default)s)")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = min(cores, 4)  # matrices of this size gain nothing from more
-    add("--threads", type=int, default=threads, metavar="N", help="CPU threads (default: %(default)s)")
+    add("--threads", type=flags.processes, default=threads, metavar="N", help="CPU threads (default: %(default)s)")
     flags.add_seed(parser, of=" of weights and masks")
     add(
         "--mixed-precision", choices=["none", "bf16"],
@@ -44,9 +50,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--share", type=Path, metavar="DIR", help="also write the best model to this file, without the optimizer state")
     flags.add_output(parser, "DIR", "folder to write", "checkpoints/demo")
     args = parser.parse_args(argv)
-    for name in ("updates", "threads"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name} must be at least 1, but is {getattr(args, name)}")
     args.variants = list(dict.fromkeys(args.variants))
     return args
 

@@ -12,12 +12,28 @@ import command
 import headers
 
 CHECKPOINT = "checkpoint, or the folder with checkpoint_best.pt or checkpoint_last.pt"
+MOST_SEED = 2**31 - 1
+MOST_PROCESSES = 1024  # as the workers of fairseq-train
 
 
 def positive(text: str) -> int:
     """Convert an argument to a whole number of at least 1."""
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, but is {number}")
+    return number
+
+
+def seed(text: str) -> int:
+    """Convert an argument to a random seed, with fairseq's limits."""
+    if not 0 <= (number := int(text)) <= MOST_SEED:
+        raise argparse.ArgumentTypeError(f"must be from 0 to {MOST_SEED}, but is {number}")
+    return number
+
+
+def processes(text: str) -> int:
+    """Convert an argument to a number of processes or threads; millions of them would fill the machine first."""
+    if not 1 <= (number := int(text)) <= MOST_PROCESSES:
+        raise argparse.ArgumentTypeError(f"must be at least 1 and at most {MOST_PROCESSES}, but is {number}")
     return number
 
 
@@ -71,13 +87,13 @@ def add_sampling(parser: Any, temperature: float, top_k: int | None) -> None:
 def add_seed(parser: Any, default: int = 1, of: str = "") -> None:
     """Add ``--seed``; ``of`` describes what it is the seed of, with a blank in front."""
     help = f"random seed{of} (%(default)s)"
-    parser.add_argument("--seed", type=int, default=default, metavar="N", help=help)
+    parser.add_argument("--seed", type=seed, default=default, metavar="N", help=help)
 
 
 def add_seeds(parser: Any, default: Sequence[int], of: str = "") -> None:
     """Add ``--seeds``, a list; ``of`` describes what they are the seeds of, with a blank in front."""
     help = f"random seeds{of} ({' '.join(map(str, default))})"
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(default), metavar="N", help=help)
+    parser.add_argument("--seeds", nargs="+", type=seed, default=list(default), metavar="N", help=help)
 
 
 def add_output(parser: Any, metavar: str = "DIR", help: str = "folder to write", default: str | None = None) -> None:

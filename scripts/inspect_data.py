@@ -26,7 +26,7 @@ def parse_args(argv=None):
     add("--glue-task", metavar="TASK", help="a task of GLUE, in place of files")
     add("--spec", metavar="YAML", help="YAML file of a custom task, instead of files")
     add("--glue-dir", metavar="DIR", help="folder of the task's files, for --glue-task and --spec")
-    add("--bins", type=int, default=5, metavar="N", help="classes that scores are cut into (%(default)s)")
+    add("--bins", type=flags.positive, default=5, metavar="N", help="classes that scores are cut into (%(default)s)")
     flags.add_skip_bad_rows(parser)
     add("--similarity", type=float, default=0.8, metavar="X", help="Jaccard similarity of 5-character pieces from "
         "which texts are near duplicates (%(default)s)")  # fmt: skip

@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from flags import positive, rate
+from flags import positive, processes, rate
 
 RUN_GLUE = "as scripts/run_glue.py"
 INTERRUPTED = "interrupted; run the same command again to resume"
@@ -18,15 +18,15 @@ def add(parser: argparse.ArgumentParser, jobs: int | None, jobs_help: str) -> No
     """
     group = parser.add_argument_group("how the runs are launched")
     add = group.add_argument
-    add("--jobs", type=positive, default=jobs, metavar="N", help=f"runs at a time (default: {jobs_help})")
-    add("--threads", type=positive, default=1, metavar="N", help="CPU threads of each run (default: 1)")
+    add("--jobs", type=processes, default=jobs, metavar="N", help=f"runs at a time (default: {jobs_help})")
+    add("--threads", type=processes, default=1, metavar="N", help="CPU threads of each run (default: 1)")
     add("--launcher", choices=["local", "submitit"], default="local",
         help="local: child processes (default); submitit: SLURM jobs, which needs the extra [cluster]")  # fmt: skip
     add("--slurm-partition", metavar="NAME", help="SLURM partition of submitted runs (default: the cluster's)")
     add("--gpus-per-job", type=int, default=0, metavar="N", help="GPUs of each submitted run (default: 0)")
     add("--timeout-min", type=positive, default=1440, metavar="N",
         help="time limit of each submitted run in minutes; longer runs are resumed (default: 1440)")  # fmt: skip
-    add("--mem-gb", type=float, metavar="N", help="memory of each submitted run in GB (default: the cluster's)")
+    add("--mem-gb", type=rate, metavar="N", help="memory of each submitted run in GB (default: the cluster's)")
 
 
 def resources(args: argparse.Namespace, cpu: bool = False):

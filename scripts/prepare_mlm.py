@@ -39,7 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     add(
         "--workers",
-        type=int,
+        type=flags.processes,
         default=cores,
         metavar="N",
         help="encoding processes; the result does not depend on them (default: all cores, %(default)s)",
@@ -139,8 +139,6 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
         parser.error("--vocab-size cannot be used with --sentencepiece-model, whose size is fixed")
     if args.vocab_size is not None and not 10 <= args.vocab_size <= 10_000_000:
         parser.error(f"--vocab-size {args.vocab_size} is not a valid vocabulary size; 8000 is usual")
-    if args.workers < 1:
-        parser.error(f"--workers must be at least 1, but is {args.workers}")
     check_shards(parser, args)
 
 

@@ -49,7 +49,7 @@ def parse_args(argv=None):
     add("--checkpoint", required=True, metavar="CKPT", help="pretrained model, with its tokenizer next to it")
     add("--output", required=True, metavar="DIR", help="folder to write")
     add("--tasks", nargs="+", default=["all"], metavar="TASK", help="names, YAML files of your own, or all (default)")
-    add("--seeds", nargs="+", type=int, metavar="N", help="(default: 1 2 3)")
+    add("--seeds", nargs="+", type=flags.seed, metavar="N", help="(default: 1 2 3)")
     add("--lr", nargs="+", type=flags.rate, metavar="LR",
         help="peak learning rates to try (default: 1e-5, RTE, STS-B 2e-5)")  # fmt: skip
     add(

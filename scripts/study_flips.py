@@ -88,4 +88,4 @@ def options(args: argparse.Namespace) -> list:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, job_options.INTERRUPTED)

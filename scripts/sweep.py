@@ -33,7 +33,7 @@ def parse(arguments):
     add("grid", type=Path, metavar="GRID.yaml", help="grid of runs")
     flags.add_output(parser, "DIR", "folder for runs and results")
     add("--data", metavar="PATH", help="value of {data} in the grid")
-    add("--seeds", type=int, nargs="+", help="seeds in place of the grid's")
+    add("--seeds", type=flags.seed, nargs="+", help="seeds in place of the grid's")
     add("--force", action="store_true", help="delete and repeat runs whose command or files have changed")
     add("--dry-run", action="store_true", help="only print the commands")
     job_options.add(parser, job_options.cores(), "the cores, %(default)s here")

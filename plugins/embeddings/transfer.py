@@ -82,15 +82,22 @@ def features(embedder: Embedder, task: Task, rows: int, seed: int = 1) -> Featur
         task: the task.
         rows: maximum number of rows.
         seed: random seed of the sample.
+
+    Raises:
+        UserError: the rows are of one class.
     """
     spec = task.spec
     examples = reader.read(reader.locate(task.data, spec, glue_specs.TRAIN), spec, glue_specs.TRAIN)
     chosen = np.random.default_rng(seed).permutation(len(examples.index))[:rows]
+    assert examples.labels is not None  # a training split has labels
+    if len(np.unique(examples.labels[chosen])) < 2:
+        raise UserError(
+            f"{spec.name}: its {len(chosen)} training rows are of one class: give more --rows, or another task"
+        )
     texts = [[column[i] for column in examples.texts] for i in chosen]
     ids = [input_of(embedder, row) for row in texts]
     bar = tqdm(ids, spec.name, leave=False, disable=None)
     vectors = np.stack([embedder.head(*features_of(embedder, row))[0].float().cpu().numpy() for row in bar])
-    assert examples.labels is not None  # a training split has labels
     return Features(ids, examples.labels[chosen], vectors)
 
 

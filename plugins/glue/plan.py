@@ -120,8 +120,8 @@ def updates(words: Sequence[str], data: dataset.Tokenized, longest: int) -> int:
         raise UserError(f"--options: {error}") from None
     pairs = dataset.SentencePairs(data, None, found.max_positions or longest, found.pad_to_multiple)
     batches = len(pairs.batch_by_size(pairs.ordered_indices(), found.max_tokens, found.batch_size))
-    last = len(found.update_freq) - 1
-    total = sum(-(-batches // found.update_freq[min(epoch, last)]) for epoch in range(found.max_epoch))
+    *first, last = (-(-batches // frequency) for frequency in found.update_freq[: max(1, found.max_epoch)])
+    total = sum(first) + last * (found.max_epoch - len(first))
     return min(total, found.max_update or total)
 
 

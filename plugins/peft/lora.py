@@ -18,7 +18,8 @@ class LoRA(Method):
         """Wrap the target layers.
 
         Raises:
-            UserError: the peft library is missing, or a target is not a linear layer of the model.
+            UserError: the peft library is missing, a target is not a linear layer of the model, or the rank is above
+                its dimensions.
         """
         try:
             from peft import inject_adapter_in_model
@@ -29,6 +30,8 @@ class LoRA(Method):
         targets = targets or list(parts.scaled if ia3 else parts.attention)
         self.cfg.lora_targets = ",".join(targets)  # so that checkpoints record them
         check_targets(targets, parts.blocks)
+        if not ia3:
+            check_rank(self.cfg.lora_rank, parts.blocks)
         frozen = {name for name, _ in parts.blocks.named_parameters()}
         feedforward = [t for t in targets if any(t == name or t.endswith(f".{name}") for name in parts.feedforward)]
         inject_adapter_in_model(library_config(self.cfg, feedforward), parts.blocks)
@@ -69,6 +72,19 @@ def check_targets(targets: Sequence[str], blocks: nn.Module) -> None:
         if not any(name == target or name.endswith("." + target) for name in linear):
             known = ", ".join(sorted({name.partition(".")[2] for name in linear}))
             raise UserError(f"--lora-targets: {target} is not a linear layer of this model, which has {known}")
+
+
+def check_rank(rank: int, blocks: nn.Module) -> None:
+    """Raise an error for a rank above every dimension of the linear layers: it adds memory, but no other updates.
+
+    Raises:
+        UserError: the rank is above these.
+    """
+    largest = max(max(module.weight.shape) for module in blocks.modules() if isinstance(module, nn.Linear))
+    if rank > largest:
+        raise UserError(
+            f"--lora-rank {rank}: the largest layer of the model has {largest} inputs or outputs; 16 is usual"
+        )
 
 
 def adapters(model: nn.Module) -> list[tuple[str, Any]]:

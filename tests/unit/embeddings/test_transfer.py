@@ -142,6 +142,11 @@ def test_rows_are_drawn_by_the_seed_and_their_vectors_are_those_of_the_inputs(em
     np.testing.assert_allclose(found.vectors[2], expected, atol=1e-6)
 
 
+def test_rows_of_one_class_are_refused(embedder, tmp_path):
+    with toy.refused("--rows", "one"):
+        transfer.features(embedder, toy_task(tmp_path, "one", 9), 1)
+
+
 def test_two_texts_share_the_longest_input(embedder):
     long = "the river garden winter " * 200
     assert len(transfer.input_of(embedder, [long])) == embedder.longest

@@ -157,6 +157,8 @@ def test_updates_and_warm_up_follow_from_the_rows():
         ({"options": "--update-freq 2"}, 32),  # 63 batches of 16
         ({"options": "--max-sentences 50"}, 20),
         ({"options": "--update-freq 2,1", "epochs": 3}, 32 + 2 * 63),
+        ({"options": "--update-freq 2,1,3", "epochs": 2}, 32 + 63),
+        ({"epochs": 10**12}, 63 * 10**12),
         ({"options": "--max-update 7"}, 7),
     ],
 )

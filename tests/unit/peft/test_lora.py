@@ -15,7 +15,8 @@ from plugins.peft.lora import adapters, library_config
 def tuned(tmp_path, name="causal_lm", **options):
     pytest.importorskip("peft")
     path = make_base(tmp_path, name)
-    return build(name, finetune_from_model=str(path), peft="lora", lora_rank=4, lora_alpha=8.0, **options)[0]
+    given = {"lora_rank": 4, "lora_alpha": 8.0, **options}
+    return build(name, finetune_from_model=str(path), peft="lora", **given)[0]
 
 
 @pytest.mark.parametrize(("variant", "scale"), [("lora", 2.0), ("rslora", 4.0)])
@@ -53,6 +54,11 @@ def test_a_target_matches_whole_names(tmp_path, target):
 def test_a_target_that_is_not_a_linear_layer_is_named(tmp_path, target):
     with toy.refused("--lora-targets", target):
         tuned(tmp_path, lora_targets=target)
+
+
+def test_a_rank_above_the_layers_is_refused_before_it_takes_memory(tmp_path):
+    with toy.refused("--lora-rank", 1_000_000):
+        tuned(tmp_path, lora_rank=1_000_000)
 
 
 def test_the_last_layer_of_a_roberta_trains_its_bias_too(tmp_path):
