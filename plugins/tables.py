@@ -23,5 +23,6 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def significant(value: float, digits: int) -> str:
-    """Return a number with this many significant digits, but all digits before the decimal point: 0.123, 12,346."""
-    return f"{value:.{digits}g}" if abs(value) < 10 ** (digits - 1) else f"{value:,.0f}"
+    """Return a number with this many significant digits, and below 1e15 all digits before the point: 0.123, 12,346."""
+    rounded = f"{value:.{digits}g}"
+    return f"{value:,.0f}" if 10 ** (digits - 1) <= abs(float(rounded)) < 1e15 else rounded

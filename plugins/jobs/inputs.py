@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ NAMES = frozenset(
     "--valid-subset --gen-subset --wandb-project --distributed-init-method".split()
 )
 """Options of ``fairseq-train`` whose values are names, also where a folder has the same name, or code."""
+NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
 
 
 def digest(*paths: str | Path | None, without: Sequence[str | Path] = ()) -> str:
@@ -47,7 +49,15 @@ def digest(*paths: str | Path | None, without: Sequence[str | Path] = ()) -> str
 
 
 def _within(folder: Path, left_out: frozenset[str]) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder):
+    def fail(error: OSError) -> None:
+        raise UserError(f"{error.filename}: {error.strerror}") from error
+
+    entered = set()  # links may lead back to a folder
+    for root, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        if (place := os.path.realpath(root)) in entered:
+            folders.clear()
+            continue
+        entered.add(place)
 
         def kept(name: str, root: str = root) -> bool:
             return not name.startswith(".") and os.path.realpath(os.path.join(root, name)) not in left_out
@@ -60,7 +70,7 @@ def of_commands(commands: Sequence[Sequence[str]], without: Sequence[str | Path]
     """Return for each list of arguments of ``fairseq-train`` the :func:`digest` of every path that it reads.
 
     A path is an argument, or the value of an option that is neither in :data:`WRITTEN` nor in :data:`NAMES`, that names
-    an existing regular file or a folder.
+    an existing regular file or a folder, and is no number.
 
     Args:
         without: as in :func:`digest`, besides the paths that the commands write.
@@ -72,7 +82,8 @@ def of_commands(commands: Sequence[Sequence[str]], without: Sequence[str | Path]
     contents = functools.lru_cache(maxsize=None)(functools.partial(digest, without=written))
     return [
         {path: contents(path) for flag, value in _values(words) if flag not in WRITTEN | NAMES
-         for path in split_paths(value) if os.path.isfile(path) or os.path.isdir(path)}
+         for path in split_paths(value)
+         if not (flag and NUMBER.fullmatch(path)) and (os.path.isfile(path) or os.path.isdir(path))}
         for words in commands
     ]  # fmt: skip
 

@@ -77,7 +77,7 @@ class CharLMTask(WindowsTask):
             corpus = self.corpus(cfg.unit or "char")
             self._set_symbols(corpus.dictionary(), corpus.styles)
             if found := self._dictionary.controls():
-                advice = "; `sed -i 's/\\r$//' FILE` removes those at line ends" if "\r" in found else ""
+                advice = "; convert Windows line ends to remove '\\r'" if "\r" in found else ""
                 names = ", ".join(map(describe, found))
                 logger.warning("the training text has control characters, which are learned: %s%s", names, advice)
         else:

@@ -30,8 +30,8 @@ def test_columns_have_one_cell_in_each_row():
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0.12345, "0.123"), (12.345, "12.3"), (99.96, "100"), (123.4, "123"), (-123_456.7, "-123,457"), (0.0, "0"),
-     (float("nan"), "nan"), (float("inf"), "inf")],
+    [(0.12345, "0.123"), (12.345, "12.3"), (99.96, "100"), (999.96, "1,000"), (2e15, "2e+15"), (123.4, "123"),
+     (-123_456.7, "-123,457"), (0.0, "0"), (float("nan"), "nan"), (float("inf"), "inf")],
 )  # fmt: skip
 def test_a_number_has_all_digits_before_its_point(value, shown):
     assert tables.significant(value, 3) == shown

@@ -40,6 +40,7 @@ _TRAINING_THREADS = 4  # fixed, because the sums of expectations depend on it
 # Characters of a line in training. Sentencepiece's time grows with the square of a passage that a line repeats, and the
 # likelihood of a word of 100,000 characters overflows.
 _LONGEST_LINE = 4000
+_LAST_BLANK = re.compile(r"\s\S*\Z")
 # Sentencepiece drops the rarest characters, which in little text would include some of these.
 _REQUIRED_CHARACTERS = string.ascii_letters + string.digits + string.punctuation
 _FAIRSEQ_SYMBOLS = 4  # <s>, <pad>, </s>, <unk>
@@ -239,8 +240,9 @@ def _cut(line: str) -> list[str]:
     """
     parts, start = [], 0
     while len(line) - start > _LONGEST_LINE:
-        blank = line.rfind(" ", start + 1, start + _LONGEST_LINE + 1)
-        end = blank if blank > 0 else start + _LONGEST_LINE
+        end = start + _LONGEST_LINE
+        if blank := _LAST_BLANK.search(line, start + 1, end + 1):
+            end = blank.start()
         parts.append(line[start:end])
         start = end
     return [*parts, line[start:]]

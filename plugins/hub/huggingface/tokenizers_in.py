@@ -72,7 +72,7 @@ def is_plain(source: Path) -> bool:
     if not source.is_dir() or (source / CHARACTERS_FILE).exists():
         return True
     config, named = optional_json(source / CONFIG_FILE), set()
-    neutral = config.get("tokenizer_class") in NEUTRAL
+    neutral = (config.get("tokenizer_class") or optional_json(source / CONFIG).get("tokenizer_class")) in NEUTRAL
     if (source / SENTENCEPIECE_FILE).exists():  # our own, unless a class of transformers numbers the pieces
         return not config or (neutral and config.get("split_special_tokens") is True)
     pairs = [names for names in (BPE_FILES, FAIRSEQ_BPE_FILES) if all((source / name).exists() for name in names)]

@@ -42,6 +42,23 @@ def test_hidden_files_and_those_that_are_written_are_not_part_of_a_folder(texts,
     assert now() != before
 
 
+def test_linked_folders_belong_to_a_folder_also_if_they_lead_back(texts, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (tmp_path / "data" / "linked").symlink_to(other)
+    (other / "back").symlink_to(tmp_path / "data")
+    before = inputs.digest("data")
+    (other / "part.txt").write_text("more")
+    assert inputs.digest("data") != before
+
+
+def test_a_number_is_no_path(texts, tmp_path):
+    for name in ("512", "1e-3"):
+        (tmp_path / name).mkdir()
+    assert inputs.of_commands([["--max-tokens", "512", "--lr", "1e-3"]]) == [{}]
+    assert list(inputs.of_commands([["512"]])[0]) == ["512"]
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with toy.refused("gone.txt"):
         inputs.digest(tmp_path / "gone.txt")

@@ -55,7 +55,7 @@ def test_characters_come_from_the_training_text_and_are_stored_in_the_checkpoint
 @pytest.mark.parametrize(
     ("content", "unit", "warning"),
     [
-        (b"one\r\ntwo\r\n", "char", "'\\r' (U+000D); `sed -i 's/\\r$//' FILE` removes those at line ends"),
+        (b"one\r\ntwo\r\n", "char", "'\\r' (U+000D); convert Windows line ends to remove '\\r'"),
         (b"one\x00\x1btwo\n", "char", "'\\x00' (U+0000), '\\x1b' (U+001B)"),
         (b"one\ttwo\n", "char", None),
         (b"one\r\ntwo\x00", "byte", None),

@@ -42,6 +42,25 @@ def test_the_same_encoding_is_accepted(pieces, tmp_path):
     encoding_check.check(files, rows, theirs, ["word"], tmp_path)
 
 
+def test_texts_with_letters_that_a_vocabulary_lacks_are_not_compared(pieces, tmp_path, monkeypatch):
+    files, rows, theirs = stand_in(pieces)
+    build = encoding_check.bpe.build
+
+    class Lacking:
+        def __init__(self, options):
+            self.encode_all = build(options).encode
+
+        def encode(self, text):
+            if text != text.lower():
+                raise KeyError("H")
+            return self.encode_all(text)
+
+    monkeypatch.setattr(encoding_check.bpe, "build", Lacking)
+    encoding_check.check(files, rows, theirs, ["word"], tmp_path)
+    with toy.refused(tmp_path, "'hello world'"):
+        encoding_check.check(files, rows, lambda *text, **options: theirs("x", **options), [], tmp_path)
+
+
 @pytest.mark.parametrize("change", [str.lower, str.swapcase, lambda text: text.replace("é", "e")])
 def test_another_step_of_the_tokenizer_is_an_error_that_names_the_folder(pieces, tmp_path, change):
     with toy.refused(tmp_path, "sentencepiece"):

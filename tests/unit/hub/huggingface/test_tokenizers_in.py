@@ -196,6 +196,14 @@ def test_files_of_a_class_that_are_missing_are_named(transformers, plain, tmp_pa
         read_dictionary(plain, tmp_path, 310)
 
 
+def test_the_class_may_be_named_by_the_model(transformers, plain, tmp_path):
+    shutil.copy(plain / "config.json", tmp_path)
+    edit(tmp_path, "config.json", tokenizer_class="BertTokenizer")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    assert read_dictionary(tmp_path, None, 310).symbols[:7] == words
+
+
 def test_code_next_to_a_tokenizer_is_not_run(plain, tmp_path):
     folder = shutil.copytree(plain, tmp_path / "hf")
     (folder / "custom.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Custom: pass\n")
