@@ -47,8 +47,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("give either --output CKPT, to merge, or --export FOLDER")
     if args.base_name and not args.export:
         parser.error("--base-name is for --export FOLDER")
-    if args.export and (args.base or args.folder):
-        parser.error("--export writes only the adapter: it takes neither --base nor --import")
+    if args.export and args.folder:
+        parser.error("--export is for the checkpoint of an adapter, not for --import FOLDER")
     return args
 
 
@@ -72,7 +72,7 @@ def main() -> None:
         if args.folder:
             peft_format.convert(args.folder, args.base, args.output)
         elif args.export:
-            peft_format.export(args.adapter, args.export, args.base_name)
+            peft_format.export(args.adapter, args.export, args.base_name, args.base)
         else:
             adapters.merge_checkpoint(args.adapter, args.output, args.base)
     except UserError as error:

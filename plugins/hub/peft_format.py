@@ -30,7 +30,7 @@ PROMPT = ("decoder.transformer.prompt.weight", "prompt_embeddings")
 DORA = ("lora_magnitude_vector.weight", "lora_magnitude_vector")
 
 
-def export(path: str | Path, folder: str | Path, base_model: str | None = None) -> None:
+def export(path: str | Path, folder: str | Path, base_model: str | None = None, base: str | Path | None = None) -> None:
     """Write an adapter so that ``PeftModel.from_pretrained(gpt2, folder)`` loads it onto transformers' GPT-2.
 
     Args:
@@ -38,9 +38,11 @@ def export(path: str | Path, folder: str | Path, base_model: str | None = None) 
         folder: a new folder for the two files.
         base_model: the Hub's name, or the folder, of the base, which the config names; None for the name of the
             folder that the base's checkpoint is in.
+        base: the checkpoint of its base, if it was moved.
 
     Raises:
-        UserError: it is not an adapter, is of a kind unknown to the library, or the folder exists.
+        UserError: it is not an adapter, is of a kind unknown to the library, was trained with symbols that its base
+            lacks, or the folder exists.
     """
     path = find_checkpoint(path)
     state = adapter_state(path)
@@ -49,11 +51,40 @@ def export(path: str | Path, folder: str | Path, base_model: str | None = None) 
         raise UserError(f"{path}: --peft {options.peft} of {options._name} has no form in the peft library; merge it")
     tensors = {name: tensor for name, tensor in state["model"].items() if name != peft.IDENTITY}
     config = library_config(options, tensors)
-    base = getattr(options, "peft_base", None) or getattr(options, "finetune_from_model", None) or ""
+    base = base or getattr(options, "peft_base", None) or getattr(options, "finetune_from_model", None) or ""
+    check_symbols(path, state, base)
     config.base_model_name_or_path = base_model or os.path.basename(os.path.dirname(os.path.abspath(base))) or None
     content = {name: sorted(value) if isinstance(value, set) else value for name, value in config.to_dict().items()}
     theirs = {their_name(name): tensor for name, tensor in tensors.items()}
     files.write_folder(folder, {CONFIG: content}, theirs, dtype=None, stem="adapter_model")
+
+
+def check_symbols(path: Path | str, state: Mapping[str, Any], base: str | Path) -> None:
+    """Check that an adapter has the vocabulary of its base: the library's files have no place for more rows.
+
+    Without the row of a new separator, transformers would split the separator into pieces that the adapter never saw.
+
+    Args:
+        path: the adapter.
+        state: its content.
+        base: the checkpoint of its base; if it is gone, only a separator that is a token is an error.
+
+    Raises:
+        UserError: the adapter has more symbols.
+    """
+    separator = str((state.get("task_state") or {}).get("separator") or "")
+    new_token = separator if separator.startswith("<|") else None
+    if not base or not os.path.exists(base):
+        if new_token:
+            raise UserError(f"{base}: no such checkpoint; name the base, which may lack {new_token}: --base CKPT")
+        return
+    rows = stored_options(state)[0].get("vocab_size")
+    base_rows = stored_options(checkpoints.read_state(find_checkpoint(base)))[0].get("vocab_size")
+    if rows and base_rows and rows != base_rows:
+        raise UserError(
+            f"{path}: has {rows} symbols, its base {base_rows}, and the peft library's files cannot store the others"
+            f"{f' ({new_token})' if new_token else ''}; train with words of the base: --separator 'TL;DR:', or merge it"
+        )
 
 
 def library_config(options: SimpleNamespace, tensors: Mapping[str, Tensor]) -> Any:

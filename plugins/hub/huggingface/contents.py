@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from plugins.errors import UserError
 
+from .files import check_untuned
+
 
 @dataclass
 class Contents:
@@ -33,8 +35,10 @@ def check_ours(model: nn.Module) -> None:
     A subclass in a user's plugin has the tensors of its parent, and would be exported as its parent.
 
     Raises:
-        UserError: a part is a class of a plugin.
+        UserError: a part is a class of a plugin, or the model is tuned by ``--peft``.
     """
+    # before the parts: those of LoRA are classes of the peft library, which is not a plugin of the user's
+    check_untuned(getattr(model, "cfg", None) or getattr(model, "args", None))
     for part in model.modules():
         package = type(part).__module__.partition(".")[0]
         if package not in ("plugins", "fairseq", "torch"):

@@ -276,11 +276,44 @@ def test_folders_are_created_and_checkpoints_with_another_tokenizer_are_not_chan
     assert before == {file.name: file.read_bytes() for file in (tmp_path / "other").iterdir()}
 
 
+@pytest.mark.parametrize("symbols", [0, 1])
+def test_an_adapter_with_symbols_that_its_base_lacks_is_not_exported(base, tmp_path, symbols):
+    untuned, dictionary = checkpoints.read_causal_lm(base[1])
+    for number in range(symbols):
+        dictionary.add_symbol(f"<|sep{number}|>")
+    options = {**untuned.cfg, "vocab_size": len(dictionary), "peft": "lora", "peft_base": str(base[1])}
+    checkpoints.write_causal_lm(
+        tmp_path / "adapter.pt", checkpoints.new_model(CausalLanguageModel, options, dictionary)
+    )
+    if symbols:
+        with toy.refused("adapter.pt", "301", "300", "--separator"):
+            peft_format.export(tmp_path / "adapter.pt", tmp_path / "folder")
+    else:
+        peft_format.export(tmp_path / "adapter.pt", tmp_path / "folder")
+    assert (tmp_path / "folder").exists() != bool(symbols)
+
+
+def test_a_base_that_was_moved_is_named_to_compare_its_symbols(base, tmp_path):
+    state = adapters.adapter_state(untrained_adapter(base, tmp_path))
+    state["task_state"] = {"separator": "TL;DR:"}
+    peft_format.check_symbols("a.pt", state, "gone.pt")
+    state["task_state"] = {"separator": "<|sep|>"}
+    with toy.refused("gone.pt", "--base"):
+        peft_format.check_symbols("a.pt", state, "gone.pt")
+    peft_format.check_symbols("a.pt", state, base[1])
+
+
+def test_a_tuned_model_is_not_exported_but_its_merge_is_named(adapter, tmp_path):
+    with toy.refused("--peft", "scripts/merge_peft.py"):
+        hub.export(adapter[0], tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["a.pt", "-o", "b.pt", "--base-name", "gpt2"],
-        ["a.pt", "--export", "folder", "--base", "c.pt"],
+        ["--import", "folder", "--base", "c.pt", "--export", "other", "-o", "b.pt", "--base-name", "gpt2"],
         ["--import", "folder", "--base", "c.pt", "-o", "b.pt", "--export", "other"],
     ],
 )
