@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from plugins.data.glue import reader, specs
-from plugins.data.text.records import BadRow, is_json, json_records
+from plugins.data.text.records import BadRow, is_json, json_records, string_under
 from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError, check
 from plugins.files import check_regular
@@ -95,10 +95,12 @@ def text_of(path: Path, line: int, row: dict, column: str) -> str:
     Raises:
         UserError: the column is missing or is not a text.
     """
-    value = row.get(column)
-    if not isinstance(value, str):
+    if row.get(column) is None:
         raise UserError(f"{path}:{line}: no text in the column {column!r}")
-    return value
+    try:
+        return string_under(row, column)
+    except BadRow as error:
+        raise UserError(f"{path}:{line}: {error}") from None
 
 
 def first_known(path: Path, names: Sequence[str], known: Sequence[Sequence[str]], flag: str) -> Sequence[str]:

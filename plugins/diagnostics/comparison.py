@@ -17,6 +17,7 @@ from .predictions import log2_softmax
 
 SURE = 0.8  # minimum probability of a confident prediction
 FOLDS = 3
+SMALLEST = 10  # rows of each data set
 
 
 def same_classes(
@@ -89,9 +90,10 @@ def compare(first: Rows, second: Rows, labels: Sequence[np.ndarray], num_classes
         of their log-odds.
 
     Raises:
-        UserError: a data set has fewer than three rows.
+        UserError: a data set has fewer than ten rows.
     """
-    check(min(len(first), len(second)) >= FOLDS, f"{FOLDS} rows or more of each data set are needed")
+    for rows in (first, second):
+        check(len(rows) >= SMALLEST, f"{rows.split_names[0]}: {len(rows)} rows; {SMALLEST} or more are needed")
     texts = [" ".join(row) for rows in (first, second) for row in zip(*rows.texts, strict=True)]
     words = count_words([tokens(text) for text in texts])
     often = np.flatnonzero(np.asarray((words.counts > 0).sum(0)).ravel() >= 2)

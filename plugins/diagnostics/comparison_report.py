@@ -10,6 +10,9 @@ from plugins.files import make_folder, write_json, write_text
 from .datasets import Rows
 from .inspection_report import as_csv, table
 
+CONFLICT_COLUMNS = ("index_a", "label_a", "index_b", "label_b", "similarity", "text_a", "text_b")
+DISAGREEMENT_COLUMNS = ("data", "index", "label", "model_of_a", "model_of_b", "text")
+
 
 def write(folder: str | Path, rows: Sequence[Rows], labels: Sequence[np.ndarray], classes: Sequence[str],
           conflicts: Sequence[tuple], found: Mapping) -> str:  # fmt: skip
@@ -28,11 +31,11 @@ def write(folder: str | Path, rows: Sequence[Rows], labels: Sequence[np.ndarray]
     def text(part: Rows, i: int) -> str:
         return " | ".join(column[i] for column in part.texts)
 
-    write_text(folder / "conflicts.csv", as_csv(
+    write_text(folder / "conflicts.csv", as_csv((
         {"index_a": first.index[a], "label_a": classes[labels[0][a]], "index_b": second.index[b],
          "label_b": classes[labels[1][b]], "similarity": value, "text_a": text(first, a), "text_b": text(second, b)}
         for a, b, value in conflicts
-    ))  # fmt: skip
+    ), CONFLICT_COLUMNS))  # fmt: skip
     size = len(first)
 
     def entry(row: int, of_a: int, of_b: int) -> dict:
@@ -40,7 +43,7 @@ def write(folder: str | Path, rows: Sequence[Rows], labels: Sequence[np.ndarray]
         return {"data": "AB"[k], "index": rows[k].index[i], "label": classes[labels[k][i]],
                 "model_of_a": classes[of_a], "model_of_b": classes[of_b], "text": text(rows[k], i)}  # fmt: skip
 
-    write_text(folder / "disagreements.csv", as_csv(entry(*one) for one in found["disagree"]))
+    write_text(folder / "disagreements.csv", as_csv((entry(*one) for one in found["disagree"]), DISAGREEMENT_COLUMNS))
     summary = {
         "rows": [len(part) for part in rows], "classes": list(classes), "conflicts": len(conflicts), "V": found["V"],
         "told_apart": found["told_apart"], "disagreements": len(found["disagree"]), "words": found["words"],

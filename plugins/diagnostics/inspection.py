@@ -86,10 +86,10 @@ def sizes(rows: Rows) -> list[dict]:
 
 
 def lengths(rows: Rows) -> list[dict]:
-    """Return quantiles of the lengths of each column's texts, in words between spaces, by split and class."""
+    """Return quantiles of the lengths of each column's texts, in words between white space, by split and class."""
     result = []
     for column, texts in zip(rows.columns, rows.texts, strict=True):
-        words = np.fromiter((text.count(" ") + 1 for text in texts), np.int64, len(texts))
+        words = np.fromiter((len(text.split()) for text in texts), np.int64, len(texts))
         for number, split in enumerate(rows.split_names):
             for k in (None, *range(len(rows.classes))):
                 own = words[(rows.splits == number) & (True if k is None else rows.labels == k)]

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from plugins.files import make_folder, write_json, write_text
 from . import divergence, lexical
 from .datasets import UNLABELED, Rows
 
+WORD_COLUMNS = ("word", "label", "count", "p", "z", "q", "pmi", "lmi", "log_odds")
 LISTED = 10_000  # maximum rows of a table of pairs or words
 
 
@@ -25,24 +26,25 @@ def write(found: dict, folder: str | Path) -> dict:
     """
     folder = Path(folder)
     make_folder(folder)
-    write_text(folder / "words.csv", as_csv(word_rows(found)))
-    write_text(folder / "duplicates.csv", as_csv(duplicate_rows(found)))
-    write_text(folder / "conflicts.csv", as_csv(conflict_rows(found)))
-    write_text(folder / "divergence.csv", as_csv(divergence_rows(found)))
-    write_text(folder / "probe.csv", as_csv(probe_rows(found["probe"])))
+    own = ("split", "index", "label", *found["rows"].columns)
+    ends = [f"{name}_{side}" for side in "ab" for name in own]
+    write_text(folder / "words.csv", as_csv(word_rows(found), WORD_COLUMNS))
+    write_text(folder / "duplicates.csv", as_csv(duplicate_rows(found), ("group", "kind", *own)))
+    write_text(folder / "conflicts.csv", as_csv(conflict_rows(found), ("similarity", *ends)))
+    write_text(folder / "divergence.csv", as_csv(divergence := divergence_rows(found), list(divergence[0])))
+    write_text(folder / "probe.csv", as_csv(probe := probe_rows(found["probe"]), list(probe[0])))
     summary = summarized(found)
     write_json(folder / "summary.json", summary, indent=1)
     write_text(folder / "summary.md", markdown(summary))
     return summary
 
 
-def as_csv(rows: Iterable[dict]) -> str:
-    """Format rows with the same keys as CSV, floats with six significant digits; no rows: an empty table."""
-    out, writer = io.StringIO(), None
+def as_csv(rows: Iterable[dict], columns: Sequence[str]) -> str:
+    """Format rows as CSV with a header, also if there are no rows; floats have six significant digits."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
     for row in rows:
-        if writer is None:
-            writer = csv.DictWriter(out, list(row), lineterminator="\n")
-            writer.writeheader()
         writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
     return out.getvalue()
 

@@ -11,7 +11,7 @@ MOST_VALUES = 30
 
 def by_length(texts: Sequence[Sequence[str]], parts: int = 4) -> dict[str, np.ndarray]:
     """Slice rows by their total number of words, in parts of about equal size: {range: (n,) bool}."""
-    words = np.array([sum(text.count(" ") + 1 for text in row) for row in zip(*texts, strict=True)])
+    words = np.array([sum(len(text.split()) for text in row) for row in zip(*texts, strict=True)])
     return by_number(words, parts)
 
 

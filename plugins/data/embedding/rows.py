@@ -9,7 +9,7 @@ import numpy as np
 from plugins.data.embedding import specs
 from plugins.data.embedding.specs import RowSpec
 from plugins.data.embedding.vectors import LARGEST
-from plugins.data.text.records import BadRow, check_plain, check_whole, is_json, json_records, usable_rows
+from plugins.data.text.records import BadRow, check_plain, is_json, json_records, string_under, usable_rows
 from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError
 from plugins.files import check_regular, opened
@@ -125,11 +125,9 @@ def _numbered(path: Path, spec: RowSpec, header: list | None):
 
 
 def _text(row: dict, name: str) -> str:
-    value = row.get(name)
-    if not isinstance(value, str) or not value.strip():
+    if row.get(name) is None or not str(row[name]).strip():
         raise BadRow(f"no text in the column {name!r}")
-    check_whole(value, name)
-    return value
+    return string_under(row, name)
 
 
 def _label(value, spec: RowSpec):

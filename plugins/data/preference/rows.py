@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from plugins.data.embedding.vectors import LARGEST, text_hash
 from plugins.data.text.packed import find_text
-from plugins.data.text.records import BadRow, check_whole, is_json, json_records, usable_rows
+from plugins.data.text.records import BadRow, is_json, json_records, string_under, usable_rows
 from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError
 from plugins.files import check_regular
@@ -196,12 +196,9 @@ def _parsed(row: dict, texts: dict) -> dict:
 
 
 def _text(row: dict, name: str, texts: dict) -> int:
-    value, prompt = row.get(name), row.get("prompt") or ""
-    if not isinstance(value, str) or not value.strip():
+    if row.get(name) is None or not str(row[name]).strip():
         raise BadRow(f"no text in the column {name!r}")
-    if not isinstance(prompt, str):
-        raise BadRow("the prompt is not text")
-    check_whole(prompt + value, name)
+    value, prompt = string_under(row, name), row.get("prompt") and string_under(row, "prompt")
     return texts.setdefault(f"{prompt}\n{value}" if prompt else value, len(texts))
 
 

@@ -37,6 +37,13 @@ def test_a_single_column_of_texts_is_read(table):
         columns.read_texts(table)
 
 
+@pytest.mark.parametrize(("value", "named"), [({"body": "a"}, "an object"), (["a"], "an array"), (3, "a number")])
+def test_a_value_that_is_not_a_text_is_shown_with_its_type(tmp_path, value, named):
+    (tmp_path / "x.jsonl").write_text(json.dumps({"text": "a"}) + "\n" + json.dumps({"text": value}))
+    with toy.refused("x.jsonl:2", "'text'", named):
+        columns.read_texts(tmp_path / "x.jsonl")
+
+
 def test_a_column_of_values(table, tmp_path):
     assert columns.read_column(table, "Label") == ["yes", "no"]
     with toy.refused("--slices year", "x.csv", "SENTENCE"):

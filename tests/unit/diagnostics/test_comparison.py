@@ -66,6 +66,13 @@ def test_classes_must_fit_each_other(files, load_script, monkeypatch):
         call(load_script, monkeypatch, *words)
 
 
+def test_few_rows_of_either_data_set_are_refused():
+    parts = [rows_of([f"word{i}" for i in range(n)], [i % 2 for i in range(n)]) for n in (10, 9)]
+    comparison.compare(parts[0], parts[0], [parts[0].labels] * 2, 2)
+    with toy.refused("9 rows", "10"):
+        comparison.compare(*parts, [part.labels for part in parts], 2)
+
+
 @pytest.mark.parametrize("mapping", [{"a": ["x"], "b": "y"}, {"a": "x", "b": "x"}])
 def test_common_classes_are_at_least_two_names(mapping):
     rows = Rows(("text",), [["x y", "z", "w"]], np.array([0, 1, 0]), ["a", "b"], np.zeros(3, int), ["t"], list("012"))

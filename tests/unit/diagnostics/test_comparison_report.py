@@ -33,4 +33,8 @@ def test_rows_of_both_data_sets_are_written_with_their_own_labels(tmp_path):
     for part in ("2 rows, B: 3 rows", "| A to B | 0.123 | -0.500 |", "1 pairs", "75.0 %", "50.0 %", "`joke` (3.1)"):
         assert part in text
     found |= {"words": [], "disagree": []}
+    headers = [(tmp_path / name).read_text().splitlines()[0] for name in ("conflicts.csv", "disagreements.csv")]
     assert "Words that" not in comparison_report.write(tmp_path, parts, labels, ["no", "yes"], [], found)
+    assert [(tmp_path / name).read_text().splitlines() for name in ("conflicts.csv", "disagreements.csv")] == [
+        [header] for header in headers
+    ]

@@ -168,9 +168,10 @@ def test_only_words_that_indicate_a_label_count_as_significant(found):
     assert [(row["word"], row["label"]) for row in words["top"]] == [("w", "a"), ("v", "a")]
 
 
-def test_csv_has_six_digits_and_no_rows_are_an_empty_table():
-    assert inspection_report.as_csv([{"a": 1 / 3, "b": "x, y"}, {"a": 12, "b": None}]) == 'a,b\n0.333333,"x, y"\n12,\n'
-    assert inspection_report.as_csv([]) == ""
+def test_csv_has_six_digits_and_a_header_also_without_rows():
+    rows = [{"a": 1 / 3, "b": "x, y"}, {"a": 12, "b": None}]
+    assert inspection_report.as_csv(rows, ("a", "b")) == 'a,b\n0.333333,"x, y"\n12,\n'
+    assert inspection_report.as_csv([], ("a", "b")) == "a,b\n"
 
 
 def test_the_summary_has_the_probe_and_unlabeled_splits_without_entropy(found):

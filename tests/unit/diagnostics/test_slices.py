@@ -14,6 +14,11 @@ def test_lengths_are_the_words_of_all_columns():
     assert shown(found) == {"2 to 3": [0, 1], "4 to 6": [2, 3]}
 
 
+def test_words_are_separated_by_any_white_space():
+    found = slices.by_length([["", "a\nb", "a  b\r\nc", "a\tb\u3000c d"]], 4)
+    assert shown(found) == {"0 to 0": [0], "2 to 2": [1], "3 to 3": [2], "4 to 4": [3]}
+
+
 def test_equal_numbers_share_a_slice_and_an_edge_belongs_to_the_lower_one():
     assert shown(slices.by_number(np.array([1, 2, 3, 4, 5]), 2)) == {"1 to 3": [0, 1, 2], "4 to 5": [3, 4]}
     assert shown(slices.by_number(np.array([7.5, 7.5, 7.5]))) == {"7.5 to 7.5": [0, 1, 2]}

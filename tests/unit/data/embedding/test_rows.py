@@ -82,6 +82,12 @@ def test_json_lines_are_rows_with_numbers_or_texts(tmp_path):
     assert (found.labels.tolist(), found.index, found.skipped) == ([5.0, 0.0], ["1", "3"], 2)
 
 
+def test_a_text_of_another_type_is_shown_with_its_type(tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"a": "x", "b": {"body": "y"}, "score": 1}\n')
+    with toy.refused("t.jsonl:1", "'b'", "an object"):
+        rows.read(tmp_path / "t.jsonl", specs.RowSpec("t", {}, ("a", "b"), "score", (), (0.0, 5.0)))
+
+
 @pytest.mark.parametrize(
     ("score", "named"), [("[1]", "[1]"), ("null", "'score'"), ('""', "'score'"), ("-1", "0 and 5"), ('"inf"', "'inf'")]
 )

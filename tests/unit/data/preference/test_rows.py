@@ -66,6 +66,7 @@ def test_a_single_file_is_split_by_text(tmp_path):
         ({"chosen": "x", "rejected": "y", "margin": -1e16}, "margin"),
         ({"question": "x"}, "chosen"),
         ({"chosen": "x\ud800", "rejected": "y"}, "'chosen'"),
+        ({"chosen": [{"role": "user", "content": "x"}], "rejected": "y"}, "an array"),
         ({"chosen": "x", "rejected": "y", "prompt": "\udfff"}, "surrogate"),
     ],
 )
