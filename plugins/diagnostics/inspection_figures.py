@@ -65,7 +65,8 @@ def words(path: Path, found: Association, vocabulary: list[str], names: list[str
         for k, spread in {round(float(p * (1 - p)), 6): (k, p * (1 - p)) for k, p in enumerate(prior)}.values():
             axes.plot(x, least * np.sqrt(spread / x), color=GRAY, linewidth=0.8, linestyle="--",
                       label=f"|z| = {least:.1f}" if k == len(prior) - 1 else None)  # fmt: skip
-    axes.set_xscale("log")
+    if len(judged):  # of no values, there is no logarithm
+        axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set(xlabel="texts with the word (log scale)", ylabel="share of the label among these texts minus its prior")
     score = np.where(strong, found.z[judged, kind], -np.inf)
@@ -102,7 +103,8 @@ def probe(path: Path, found: Probe) -> None:
     axes.axhline(found.all_bits, color=GRAY, linestyle="--", linewidth=1, label=f"all words: {found.all_bits:.3f} bits")
     axes.plot(found.sizes, found.bits, marker="o", color=COLORS[0], label="most informative words")
     axes.plot(found.sizes, found.random_bits, marker="s", color=COLORS[1], label="random words of equal frequency")
-    axes.set_xscale("log")
+    if len(found.sizes):
+        axes.set_xscale("log")
     axes.set_xticks(found.sizes, [str(size) for size in found.sizes])
     axes.minorticks_off()
     axes.set(xlabel="words", ylabel="usable information (bits per row)")

@@ -72,6 +72,13 @@ def test_each_class_names_its_strongest_words_if_they_have_room(drawn):
     assert named(crowded) == ["w0"]
 
 
+def test_without_a_judged_word_the_figure_is_empty(tmp_path):
+    none = np.full((1, 2), np.nan)
+    found = Association(np.array([2]), none, none, none, none, none, none)
+    inspection_figures.words(tmp_path / "words.png", found, ["w"], ["n", "p"], np.array([0.5, 0.5]))
+    assert (tmp_path / "words.png").stat().st_size > 0
+
+
 def test_the_rate_decides_which_words_are_colored(drawn):
     given = (
         [100, 200],
