@@ -1,7 +1,9 @@
 """Figures of an inspection: divergence of classes, words that give labels away, and the information in a few words."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +12,9 @@ from plugins.analysis.palette import COLORS, FAINT, GRAY, GRID
 from plugins.analysis.plots import heat_map
 
 from .lexical import Association, Probe
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 NAMED = 14  # words labeled in the figure of words
 
@@ -70,26 +75,41 @@ def words(path: Path, found: Association, vocabulary: list[str], names: list[str
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set(xlabel="texts with the word (log scale)", ylabel="share of the label among these texts minus its prior")
     score = np.where(strong, found.z[judged, kind], -np.inf)
-    placed: list[np.ndarray] = []
-    named = np.zeros(len(names), int)  # of each class, so that a frequent one does not take all
-    for place in np.argsort(-score, kind="stable").tolist():
-        spot = axes.transAxes.inverted().transform(axes.transData.transform((count[place], share[place])))
-        if (np.isfinite(score[place]) and named[kind[place]] < max(2, NAMED // len(names))
-                and all((np.abs(spot - other) > (0.13, 0.035)).any() for other in placed)):  # fmt: skip
-            placed.append(spot)
-            named[kind[place]] += 1
-            word = vocabulary[judged[place]]
-            word = word if re.search(r"\w", word) else repr(word)  # a mark would look like a point
-            axes.annotate(word, (count[place], share[place]), (3, 3), fontsize=8,
-                          textcoords="offset points")  # fmt: skip
-        if len(placed) == NAMED or not np.isfinite(score[place]):
-            break
+    name_strongest(axes, count, share, score, kind, [vocabulary[i] for i in judged], len(names))
     put_title(axes, "Which words give the label away?", f"colored: false discovery rate below {100 * q:g} %")
     axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
     save(figure, path, bbox_inches="tight")
+
+
+def name_strongest(axes: "Axes", count: np.ndarray, share: np.ndarray, score: np.ndarray, kind: np.ndarray,
+                   vocabulary: Sequence[str], classes: int) -> None:  # fmt: skip
+    """Write the words with the highest scores next to their points, where these are far enough apart.
+
+    Args:
+        axes: the plot.
+        count, share: (W,) positions of the points.
+        score: (W,) z-scores, -inf for words without a name.
+        kind: (W,) class that each word indicates.
+        vocabulary: W words.
+        classes: C.
+    """
+    placed: list[np.ndarray] = []
+    named = np.zeros(classes, int)  # of each class, so that a frequent one does not take all
+    for place in np.argsort(-score, kind="stable").tolist():
+        spot = axes.transAxes.inverted().transform(axes.transData.transform((count[place], share[place])))
+        if (np.isfinite(score[place]) and named[kind[place]] < max(2, NAMED // classes)
+                and all((np.abs(spot - other) > (0.13, 0.035)).any() for other in placed)):  # fmt: skip
+            placed.append(spot)
+            named[kind[place]] += 1
+            word = vocabulary[place]
+            word = word if re.search(r"\w", word) else repr(word)  # a mark would look like a point
+            axes.annotate(word, (count[place], share[place]), (3, 3), fontsize=8,
+                          textcoords="offset points")  # fmt: skip
+        if len(placed) == NAMED or not np.isfinite(score[place]):
+            break
 
 
 def probe(path: Path, found: Probe) -> None:

@@ -84,7 +84,7 @@ def features(embedder: Embedder, task: Task, rows: int, seed: int = 1) -> Featur
         seed: random seed of the sample.
 
     Raises:
-        UserError: the rows are of one class.
+        UserError: all rows have the same class.
     """
     spec = task.spec
     examples = reader.read(reader.locate(task.data, spec, glue_specs.TRAIN), spec, glue_specs.TRAIN)
@@ -92,7 +92,7 @@ def features(embedder: Embedder, task: Task, rows: int, seed: int = 1) -> Featur
     assert examples.labels is not None  # a training split has labels
     if len(np.unique(examples.labels[chosen])) < 2:
         raise UserError(
-            f"{spec.name}: its {len(chosen)} training rows are of one class: give more --rows, or another task"
+            f"{spec.name}: all {len(chosen)} training rows have the same class; give more --rows, or another task"
         )
     texts = [[column[i] for column in examples.texts] for i in chosen]
     ids = [input_of(embedder, row) for row in texts]

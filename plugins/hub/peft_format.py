@@ -60,23 +60,24 @@ def export(path: str | Path, folder: str | Path, base_model: str | None = None, 
 
 
 def check_symbols(path: Path | str, state: Mapping[str, Any], base: str | Path) -> None:
-    """Check that an adapter has the vocabulary of its base: the library's files have no place for more rows.
+    """Check that an adapter has the vocabulary of its base, since the library's files cannot store further rows.
 
     Without the row of a new separator, transformers would split the separator into pieces that the adapter never saw.
 
     Args:
         path: the adapter.
         state: its content.
-        base: the checkpoint of its base; if it is gone, only a separator that is a token is an error.
+        base: the checkpoint of its base. If it does not exist, only a separator that is one symbol is an error.
 
     Raises:
-        UserError: the adapter has more symbols.
+        UserError: the adapter has other symbols than its base.
     """
     separator = str((state.get("task_state") or {}).get("separator") or "")
     new_token = separator if separator.startswith("<|") else None
     if not base or not os.path.exists(base):
         if new_token:
-            raise UserError(f"{base}: no such checkpoint; name the base, which may lack {new_token}: --base CKPT")
+            lacking = f"{base}: no such checkpoint" if base else f"{path}: the checkpoint of its base is unknown"
+            raise UserError(f"{lacking}; name the base, which may not have the symbol {new_token}: --base CKPT")
         return
     rows = stored_options(state)[0].get("vocab_size")
     base_rows = stored_options(checkpoints.read_state(find_checkpoint(base)))[0].get("vocab_size")

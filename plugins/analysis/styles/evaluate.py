@@ -83,9 +83,8 @@ class StyleEvaluation:
         if short <= max(lm.block_size, self.sampling.length if judged else 0):
             raise UserError(
                 f"only {short} characters of held-out text{of_style} to judge the model by: more than a block "
-                f"({lm.block_size}) "
-                "is needed, and more than --sample-length where samples are judged; give more text, or a shorter "
-                "--sample-length"
+                f"({lm.block_size}) is needed, and more than --sample-length where samples are judged; give more text, "
+                "or a shorter --sample-length"
             )
         if judged:
             number = min(range(len(styles)), key=lambda k: len(parts[0][k]))

@@ -40,7 +40,7 @@ def check(files: dict[str, bytes], rows: Sequence[int], theirs: Any, added: Sequ
     def same(text: str) -> bool:
         try:
             encoded = ours.encode(text)
-        except KeyError:  # fairseq's BPE of a vocabulary that lacks a letter, which has no such text to encode
+        except KeyError:  # the vocabulary lacks a letter, so fairseq's BPE encodes no text with it
             return True
         line = dictionary.encode_line(encoded, append_eos=False, add_if_not_exist=False)
         return [rows[i] for i in line.tolist()] == theirs(text, add_special_tokens=False).input_ids
