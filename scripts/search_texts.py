@@ -4,7 +4,8 @@
     python scripts/search_texts.py checkpoints/mine vectors.npz texts.txt --query "a walk by the sea" -k 5
     python scripts/search_texts.py checkpoints/mine vectors.npz texts.txt --queries queries.txt --csv found.csv
 
-TEXTS are files that were embedded; a text that has changed since then is detected by its hash and is an error.
+TEXTS are files that were embedded; a text that has changed since then is detected by its hash and is an error. So are
+vectors of another checkpoint or pooling: the first texts are embedded again and compared.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import command
 import flags
 
 SHOWN = 5  # texts for each query
+CHECKED = 8  # texts that are embedded again, to find out whether the vectors are those of the checkpoint
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -77,6 +79,9 @@ def main() -> None:
     if embedder.width != stored.vectors.shape[1]:
         width = stored.vectors.shape[1]
         raise UserError(f"{args.vectors}: {width} dimensions, but {args.checkpoint} has {embedder.width}")
+    again = embedder.encode([text for _, text in found[:CHECKED]])
+    names = [name for name, _ in found[:CHECKED]]
+    vectors.check_model(args.vectors, stored.vectors[rows[:CHECKED]], again, names, args.checkpoint)
     index, cosine = search(embedder.encode(queries), stored.vectors[rows], args.k or min(SHOWN, len(found)))
     table = []
     for query, numbers, values in zip(queries, index, cosine, strict=True):

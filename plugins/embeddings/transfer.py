@@ -13,11 +13,12 @@ import torch
 from tqdm import tqdm
 
 from plugins.analysis.transfer import task_embeddings, transferability
-from plugins.data.glue import reader
+from plugins.data.glue import reader, sample
 from plugins.data.glue import specs as glue_specs
+from plugins.data.text import columnar
 from plugins.embeddings import gains
 from plugins.errors import UserError
-from plugins.files import read_text, replacing, write_text
+from plugins.files import replacing
 from plugins.hub import Embedder
 from plugins.jobs import Job, Resources, Runner, digest, exclusive
 
@@ -50,8 +51,9 @@ def task_of(name: str, glue_dir: str) -> Task:
     if spec.is_regression:
         raise UserError(f"--tasks {name}: a regression; tasks with classes are needed")
     data = Path(glue_dir)
-    if own and Path(name).with_name(spec.files[glue_specs.TRAIN]).is_file():
-        data = Path(name).parent
+    near = Path(name).parent
+    if own and any(Path(near, folder, spec.files[glue_specs.TRAIN]).is_file() for folder in (*spec.folders, "")):
+        data = near
     return Task(spec, data, ("--spec", name) if own else ("--glue-task", spec.name))
 
 
@@ -99,6 +101,21 @@ def features(embedder: Embedder, task: Task, rows: int, seed: int = 1) -> Featur
     bar = tqdm(ids, spec.name, leave=False, disable=None)
     vectors = np.stack([embedder.head(*features_of(embedder, row))[0].float().cpu().numpy() for row in bar])
     return Features(ids, examples.labels[chosen], vectors)
+
+
+def check_classes(task: Task, found: Features) -> None:
+    """Check, before anything slow, that every class has the rows that the cross-validated probe needs.
+
+    Raises:
+        UserError: a class has too few.
+    """
+    classes, counts = np.unique(found.labels, return_counts=True)
+    if counts.min() < transferability.FOLDS:
+        rare, rows = task.spec.labels[classes[counts.argmin()]], len(found.labels)
+        raise UserError(
+            f"{task.spec.name}: {counts.min()} of {rows} training rows are of class {rare!r}, and the probe of "
+            f"features.csv needs {transferability.FOLDS}: give more --rows, or leave the class out"
+        )
 
 
 def input_of(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
@@ -200,18 +217,16 @@ def shortened(task: Task, size: str, folder: Path, seed: int = 1) -> Path:
     spec, target = task.spec, folder_of(task, size, folder)
     if size == FULL:
         return target
-    train = reader.locate(task.data, spec, glue_specs.TRAIN)
-    lines = read_text(train).splitlines(keepends=True)
-    header = [] if spec.headless and glue_specs.TRAIN in spec.headless else lines[:1]
-    rows = lines[len(header) :]
-    if int(size) > len(rows):
-        raise UserError(f"--sizes {size}: {train} has {len(rows)} rows")
-    chosen = sorted(np.random.default_rng(seed).permutation(len(rows))[: int(size)])
-    for split in spec.valid_splits:
+    headless = bool(spec.headless and glue_specs.TRAIN in spec.headless)
+    for split in (glue_specs.TRAIN, *spec.valid_splits):
         path = reader.locate(task.data, spec, split)
-        with replacing(target / path.name) as part:
+        place = target / (path.name if columnar.is_columnar(path) else spec.files[split])
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if split == glue_specs.TRAIN:
+            sample.write(path, place, int(size), headless, seed)
+            continue
+        with replacing(place) as part:
             shutil.copyfile(path, part)
-    write_text(target / train.name, "".join(header + [rows[i] for i in chosen]))
     return target
 
 

@@ -49,8 +49,13 @@ def predict(embedder: Embedder, tasks: Mapping[str, transfer.Task], rows: int) -
     Args:
         tasks: {name: task}.
         rows: number of training rows to read of each task.
+
+    Raises:
+        UserError: the rows of a task have too few of a class.
     """
     features = {name: transfer.features(embedder, task, rows) for name, task in tasks.items()}
+    for name, found in features.items():
+        transfer.check_classes(tasks[name], found)
     text = {name: found.vectors.mean(0) for name, found in features.items()}  # (d,) each
     fishers = {name: transfer.fisher(embedder, found) for name, found in features.items()}
     arrays = {f"TextEmb/{name}": vector for name, vector in text.items()}

@@ -6,6 +6,7 @@ from plugins.analysis.metrics.retrieval import class_metrics
 from plugins.errors import UserError
 
 STEPS, TOLERANCE = 100, 1e-9  # fixed-point iteration of LogME
+FOLDS = 5  # of the cross-validated probe
 
 
 def logme(features: np.ndarray, labels: np.ndarray) -> float:
@@ -61,7 +62,7 @@ def h_score(features: np.ndarray, labels: np.ndarray) -> float:
     return float(np.trace(np.linalg.pinv(f.T @ f, rcond=1e-10) @ (means.T @ means)))
 
 
-def linear_information(features: np.ndarray, labels: np.ndarray, folds: int = 5, seed: int = 0) -> float:
+def linear_information(features: np.ndarray, labels: np.ndarray, folds: int = FOLDS, seed: int = 0) -> float:
     """Return H(Y) less the cross-validated log loss of a logistic regression, in nats per row: the V-information of
     linear probes (Xu et al., 2020, definition 2). Below 0 if the probe predicts worse than the class shares.
 

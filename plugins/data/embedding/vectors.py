@@ -9,7 +9,7 @@ import itertools
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from plugins import numpy_files
 from plugins.errors import UserError
 from plugins.files import replacing
 
+CLOSE = 0.98  # least cosine of two computations of a vector, which may be in bfloat16 or on another device
 LARGEST = 1e15  # number in a vector, score, margin or weight: losses and lengths are float32
 ARRAYS = ("vectors", "index", "text_hash")
 
@@ -71,6 +72,32 @@ def read(path: str | Path) -> Vectors:
             f"{path}: a vector has a number that is not finite, or not between {-LARGEST:g} and {LARGEST:g}"
         )
     return Vectors(vectors, index, hashes)
+
+
+def check_model(path: str | Path, stored: np.ndarray, computed: np.ndarray, names: Sequence[str], model: str) -> None:
+    """Check that vectors are those of a model, by comparing a few with new ones.
+
+    Vectors of another checkpoint, or with another pooling, may have the same size: a search among them gives no error,
+    only wrong neighbors. Lengths are not compared, because the vectors may have been normalized.
+
+    Args:
+        path: the file of the vectors, for the error.
+        stored: vectors (B, d) of the file.
+        computed: vectors (B, d) of the model for the same texts.
+        names: B names of the texts.
+        model: the checkpoint, for the error.
+
+    Raises:
+        UserError: a vector differs.
+    """
+    lengths = np.linalg.norm(stored, axis=1) * np.linalg.norm(computed, axis=1)
+    cosine = np.where(lengths > 0, (stored * computed).sum(axis=1) / np.where(lengths > 0, lengths, 1), 1)
+    worst = int(cosine.argmin())
+    if cosine[worst] < CLOSE:
+        raise UserError(
+            f"{path}: not the vectors of {model}, which has another one for {names[worst]} (cosine "
+            f"{cosine[worst]:.2f}): name the checkpoint and the --pooling of scripts/embed.py, or embed the files again"
+        )
 
 
 def write(path: str | Path, blocks: Iterable[tuple[np.ndarray, list, list]]) -> tuple[int, int]:

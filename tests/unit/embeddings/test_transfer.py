@@ -1,10 +1,13 @@
 """Transfer between tasks: inputs of pairs, Fisher information of a real model, shortened data, tasks of YAML files."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 import toy
 
+from plugins.data.glue import reader
 from plugins.embeddings import transfer
 from plugins.hub import Embedder
 
@@ -40,7 +43,7 @@ def test_a_training_file_is_shortened_at_random_and_its_validation_rows_stay(tmp
     assert lines[0] == whole[0] and len(lines) == 51 and set(lines) <= set(whole)
     assert (folder / "dev.tsv").read_bytes() == (glue / "RTE" / "dev.tsv").read_bytes()
     assert transfer.shortened(task, "full", tmp_path) == glue
-    with toy.refused("--sizes 99999"):
+    with toy.refused("train.tsv", "99999"):
         transfer.shortened(task, "99999", tmp_path)
 
 
@@ -57,6 +60,24 @@ def test_a_task_of_a_yaml_file_has_its_data_next_to_it_or_in_the_glue_folder(tmp
     assert (str(elsewhere.data), elsewhere.named) == ("glue", ("--spec", path))
     (tmp_path / "train.tsv").write_text("a\tb\n")
     assert transfer.task_of(path, "glue").data == tmp_path
+
+
+@pytest.mark.parametrize("place", [{"files": {"train": "own/a.csv", "valid": "own/b.csv"}}, {"folders": ["own"]}])
+def test_the_data_next_to_a_yaml_file_may_be_in_a_folder(tmp_path, place):
+    content = {
+        "name": "t", "files": {"train": "a.csv", "valid": "b.csv"}, "text": "s", "label": "l", "labels": ["0", "1"],
+        "metrics": ["accuracy"],
+    }  # fmt: skip
+    (tmp_path / "t.yaml").write_text(json.dumps(content | place))
+    (tmp_path / "own").mkdir()
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / "own" / name).write_text('s,l\n"a\nb",0\n"c, d",1\n')
+    task = transfer.task_of(str(tmp_path / "t.yaml"), "glue")
+    assert task.data == tmp_path
+    folder = transfer.shortened(task, "2", tmp_path / "out")
+    for split in ("train", "valid"):  # as a run reads them
+        found = reader.read(reader.locate(folder, task.spec, split), task.spec, split)
+        assert found.texts == [["a\nb", "c, d"]] and found.labels.tolist() == [0, 1]
 
 
 def test_sources_are_ranked_for_each_target_and_method():
@@ -147,6 +168,14 @@ def test_rows_of_one_class_are_refused(embedder, tmp_path):
         transfer.features(embedder, toy_task(tmp_path, "one", 9), 1)
 
 
+def test_a_class_with_too_few_rows_for_the_probe_is_named(tmp_path):
+    task = toy_task(tmp_path, "one", 9)
+    rows = {count: transfer.Features([], np.array([0] * 5 + [1] * count), np.zeros((5 + count, 2))) for count in (4, 5)}
+    transfer.check_classes(task, rows[5])
+    with toy.refused("one", "4 of 9", repr(task.spec.labels[1]), "--rows"):
+        transfer.check_classes(task, rows[4])
+
+
 def test_two_texts_share_the_longest_input(embedder):
     long = "the river garden winter " * 200
     assert len(transfer.input_of(embedder, [long])) == embedder.longest
@@ -181,7 +210,7 @@ def test_as_many_rows_as_there_are_can_be_asked_for(tmp_path):
     task = toy_task(tmp_path, "one", 6)
     folder = transfer.shortened(task, "6", tmp_path / "out")
     assert (folder / "one.tsv").read_text() == (tmp_path / "one.tsv").read_text()
-    with toy.refused("--sizes 7", "6 rows"):
+    with toy.refused("one.tsv", "6 rows", "7"):
         transfer.shortened(task, "7", tmp_path / "out")
 
 

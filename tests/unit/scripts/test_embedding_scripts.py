@@ -124,6 +124,20 @@ def test_search_refuses_texts_that_changed(run_script, base, texts, tmp_path):
         run_script("search_texts", base, tmp_path / "v.npz", texts, "--query", "x")
 
 
+@pytest.mark.parametrize("options", [["--normalize"], ["--dtype", "bfloat16"], ["--pooling", "max"]])
+def test_search_refuses_vectors_of_another_model_or_pooling(run_script, base, texts, tmp_path, toy_data, options):
+    (tmp_path / "other").mkdir()
+    other = toy.save_masked_lm(tmp_path / "other", toy_data, positions="sinusoidal")
+    run_script("embed", base, texts, "-o", tmp_path / "v.npz", *options)
+    pooling = options if "--pooling" in options else []
+    run_script("search_texts", base, tmp_path / "v.npz", texts, "--query", "x", *pooling)
+    with toy.refused("v.npz", "other", "--pooling"):
+        run_script("search_texts", other, tmp_path / "v.npz", texts, "--query", "x", *pooling)
+    if pooling:
+        with toy.refused("v.npz", "--pooling"):
+            run_script("search_texts", base, tmp_path / "v.npz", texts, "--query", "x")
+
+
 def test_evaluation_writes_every_file_with_baselines(run_script, base, tmp_path, capsys):
     data, out = runs.write_rows(tmp_path / "data", "labeled"), tmp_path / "out"
     given = (base, data, "--spec", data / "spec.yaml", "--untuned", base, "--whiten", 1, "-o", out)

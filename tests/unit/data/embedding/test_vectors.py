@@ -19,6 +19,13 @@ def test_blocks_are_one_array_that_numpy_reads(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["v.npz"]
 
 
+def test_vectors_of_another_model_are_refused_at_any_length():
+    ours = np.array([[1.0, 2.0], [0.0, 0.0], [3.0, -1.0]])
+    vectors.check_model("v.npz", ours * [[0.1], [1], [7]], ours + 0.01, "abc", "model.pt")
+    with toy.refused("v.npz", "model.pt", "c"):
+        vectors.check_model("v.npz", ours, ours * [[1, 1], [1, 1], [1, -1]], "abc", "model.pt")
+
+
 def test_names_of_any_length_and_characters_are_kept(tmp_path):
     names = ["", "two\nlines", "é" * 70, "a\udcffb"]
     vectors.write(tmp_path / "v.npz", [(np.ones((1, 2)), [name], ["text"]) for name in names])
