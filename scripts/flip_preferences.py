@@ -54,6 +54,8 @@ def main() -> None:
 
     report_in_one_line()
     check_not_read([args.output], [args.data, args.checkpoint])
+    if args.output.suffix.lower() in (".csv", ".tsv"):  # it would be read as a table, by its name
+        raise UserError(f"-o {args.output}: JSON lines are written; name a .jsonl file")
     user_dir.load(args.user_dir)
     found, pairs, gaps = flips.comparisons(args.data, args.min_gap, args.pairs_per_text, args.seed)
     if args.which in ("largest", "smallest") and not np.ptp(gaps):

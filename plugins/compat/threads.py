@@ -1,7 +1,10 @@
-"""Threads that read batches ahead.
+"""Threads and processes that read batches ahead.
 
-Defect: the daemon thread of ``fairseq.data.iterators.BufferedIterator`` is still handling tensors when Python exits,
-which aborts the process ("terminate called without an active exception") although its work is done.
+Defects: the daemon thread of ``fairseq.data.iterators.BufferedIterator`` is still handling tensors when Python exits,
+which aborts the process ("terminate called without an active exception") although its work is done. And the iterator
+of an epoch and its ``FrozenBatchSampler`` refer to each other, so that the iterators of finished epochs and the
+processes of their ``DataLoader`` live until the next garbage collection. That closes the queues of the processes before
+they are told to end, and torch waits 5 seconds for each.
 """
 
 import atexit
@@ -22,14 +25,24 @@ def install() -> None:
     from fairseq.data import iterators
 
     wrap(iterators.BufferedIterator, "_create_consumer", note_reader)
+    wrap(iterators.FrozenBatchSampler, "__init__", refer_weakly)
     atexit.register(stop_reading_ahead)
     repaired("reading ahead", "its threads end before the program; otherwise they could abort it")
+    repaired("workers", "those of finished epochs end at once; otherwise each costs 5 seconds later")
 
 
 def note_reader(original: Callable, self: Any) -> None:
     """Start the thread of a ``BufferedIterator`` and remember it."""
     original(self)
     READERS.add(self._consumer)
+
+
+def refer_weakly(original: Callable, self: Any, ordered_batches: Callable, *args: Any, **kwargs: Any) -> None:
+    """Create a ``FrozenBatchSampler`` that does not keep the iterator alive whose method it calls."""
+    original(self, ordered_batches, *args, **kwargs)
+    if hasattr(ordered_batches, "__self__"):
+        method = weakref.WeakMethod(ordered_batches)
+        self.ordered_batches = lambda *given: method()(*given)
 
 
 def stop_reading_ahead(patience: float = 5.0) -> None:

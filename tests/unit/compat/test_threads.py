@@ -1,13 +1,21 @@
-"""Threads that read batches ahead."""
+"""Threads and processes that read batches ahead."""
 
+import gc
 import queue
 import time
 import weakref
 from types import SimpleNamespace
 
+import pytest
+import torch
 from fairseq.data import iterators
 
 from plugins.compat import threads
+
+
+class Numbers(torch.utils.data.Dataset):
+    def __getitem__(self, index):
+        return index
 
 
 def test_reading_threads_end_with_the_program(monkeypatch):
@@ -18,6 +26,22 @@ def test_reading_threads_end_with_the_program(monkeypatch):
     assert reader.is_alive()  # it waits for room
     threads.stop_reading_ahead()
     assert not reader.is_alive()
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_the_iterator_of_an_epoch_ends_without_a_garbage_collection(reuse):
+    """Its worker processes are those of its loader; they are not started here, because pytest has other threads."""
+    batches = iterators.EpochBatchIterator(Numbers(), list, [[0, 1], [2, 3], [4, 5]], reuse_dataloader=reuse)
+    gc.disable()
+    try:
+        for _ in range(2):  # the second epoch asks the iterator for its batches
+            loaded = batches.next_epoch_itr(shuffle=True)
+            assert sorted(sum(loaded, [])) == list(range(6))
+        alive = weakref.ref(batches)
+        del loaded, batches
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_a_thread_that_does_not_end_is_not_waited_for_longer_than_the_patience(monkeypatch):

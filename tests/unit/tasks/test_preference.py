@@ -124,6 +124,13 @@ def test_training_orders_texts_and_scores_do_not_depend_on_the_batch(tmp_path, b
     assert (scorer.decide(texts) == (together > scorer.threshold["threshold"])).all()
 
 
+def test_json_lines_are_not_written_into_a_table(tmp_path, run_script):
+    path = write(tmp_path / "r.jsonl", [{"text": t, "score": s} for t, s in rated().items()])
+    with toy.refused("f.csv", ".jsonl"):
+        run_script("flip_preferences", path, "--share", 0.2, "-o", tmp_path / "f.csv")
+    assert not (tmp_path / "f.csv").exists()
+
+
 def test_flipping_reverses_the_clearest_comparisons(tmp_path, run_script):
     path = write(tmp_path / "r.jsonl", [{"text": t, "score": s} for t, s in rated().items()])
     run_script("flip_preferences", path, "--share", 0.2, "--which", "largest", "-o", tmp_path / "f.jsonl")
