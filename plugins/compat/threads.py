@@ -37,12 +37,12 @@ def note_reader(original: Callable, self: Any) -> None:
     READERS.add(self._consumer)
 
 
-def refer_weakly(original: Callable, self: Any, ordered_batches: Callable, *args: Any, **kwargs: Any) -> None:
+def refer_weakly(original: Callable, self: Any, ordered_batches: Any, *args: Any, **kwargs: Any) -> None:
     """Create a ``FrozenBatchSampler`` that does not keep the iterator alive whose method it calls."""
     original(self, ordered_batches, *args, **kwargs)
     if hasattr(ordered_batches, "__self__"):
-        method = weakref.WeakMethod(ordered_batches)
-        self.ordered_batches = lambda *given: method()(*given)
+        owner, function = weakref.proxy(ordered_batches.__self__), ordered_batches.__func__
+        self.ordered_batches = lambda *given: function(owner, *given)
 
 
 def stop_reading_ahead(patience: float = 5.0) -> None:

@@ -12,6 +12,7 @@ from plugins.analysis.metrics.means import mean_and_deviation, standard_error
 from plugins.analysis.plots import Band
 from plugins.data.preference import flips, rows
 from plugins.embeddings import figures
+from plugins.errors import check
 from plugins.jobs import Job
 from plugins.tables import markdown
 
@@ -72,10 +73,13 @@ def write_data(folder: Path, chosen: Iterable[Case], train: str, valid: str, min
         min_gap, per_text: see :func:`plugins.data.preference.rows.compare`.
 
     Raises:
-        UserError: a file is malformed.
+        UserError: a file is malformed, or all gaps of ``train`` are equal, so that the methods are the same.
     """
     clean = flips.comparisons(valid, min_gap, per_text)
     found, pairs, gaps = flips.comparisons(train, min_gap, per_text)
+    check(
+        len(set(gaps.tolist())) > 1, f"{train}: to reverse the largest or smallest gaps, ratings or margins must differ"
+    )
     for case in {case.data: case for case in chosen}.values():
         flipped = flips.reversed_pairs(gaps, case.share, case.which, case.seed)
         flips.write(folder / case.data / TRAIN, found, pairs, flipped)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import toy
 
 from plugins.embeddings import flips
 from plugins.embeddings.flips import Case
@@ -40,6 +41,14 @@ def test_the_clearest_comparisons_of_training_are_reversed_and_validation_is_cle
     assert (gaps[flips.TRAIN] < 0).mean() == pytest.approx(0.2, abs=0.02)
     assert gaps[flips.TRAIN].min() < -5 and gaps[flips.TRAIN].max() < -gaps[flips.TRAIN].min() + 1
     assert (gaps[flips.VALID] > 0).all()
+
+
+def test_comparisons_whose_gaps_are_equal_are_refused(tmp_path):
+    path = tmp_path / "c.jsonl"
+    path.write_text("".join(json.dumps({"chosen": f"a{i}", "rejected": f"b{i}"}) + "\n" for i in range(9)))
+    with toy.refused("c.jsonl", "margins"):
+        flips.write_data(tmp_path, [Case("largest", 0.2, 1)], str(path), ratings(tmp_path / "b"), 1, 4)
+    assert not list(tmp_path.rglob(flips.TRAIN))
 
 
 def test_accuracy_scale_and_margin_of_scores():
