@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .norm import inverse_norm
-from .products import add_product, product, reuse, rounds
+from .products import add_product, gradient_factor, product, reuse, rounds
 
 ALIGNMENT = 64  # words; products of other widths take kernels that are several times slower on a GPU
 LEAST_WORDS, MOST_WORDS = 1024, 4096  # of a block; its rows of the table and their gradient stay in the CPU's cache
@@ -45,6 +45,7 @@ class WordTable:
         self.weight, self.bias, self.scale, self.normalize = weight, bias, scale, normalize
         self.rounded, self.factor, self.full = types
         self.rounds = rounds(weight.device, types)
+        self.gradient_factor = gradient_factor(weight.device, types)
         self.whole = in_one_block(weight.device)
         self.padding = -len(weight) % ALIGNMENT if self.whole else 0
         self.keep = keep or self.padding > 0
@@ -130,6 +131,8 @@ class Gradients:
         """
         table = self.table
         summed = torch.zeros_like(x, dtype=table.full)  # gradient of scale * x, (n, C)
+        # of a normalized row, the component along the row is subtracted: what is left would be less precise than bfloat16
+        factors = x.to(table.gradient_factor if table.inverse is None else table.factor)
         for block in table.blocks:
             g = by_logits.pop(0)
             count = len(table.weight[block])  # W without padding
@@ -137,11 +140,11 @@ class Gradients:
                 self.bias[block] += g.sum(0)[:count]
             if table.inverse is not None:
                 g *= table.inverse[block]
-            g = (g if table.factor != torch.float16 else g.mul_(self.gain)).to(table.factor)
+            g = (g if table.factor != torch.float16 else g.mul_(self.gain)).to(factors.dtype)
             if self.features is not None or self.scale is not None:
-                add_product(summed, g, table.rows(block))
+                add_product(summed, g.to(table.gradient_factor), table.rows(block).to(table.gradient_factor))
             if self.weight is not None:
-                by_row = product(g.t(), x, table.full)[:count]  # (W, C)
+                by_row = product(g.t(), factors, table.full)[:count]  # (W, C)
                 by_row = by_row if table.factor != torch.float16 else by_row.div_(self.gain)
                 by_row = by_row if first else by_row.add_(self.weight[block])
                 self.weight[block] = table.gradient(by_row, block) if last else by_row

@@ -89,6 +89,23 @@ def test_a_cpu_rounds_to_bfloat16_only_and_with_amx_only(monkeypatch, amx):
 
 
 @pytest.mark.parametrize(
+    "found, dtype",
+    [
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": True, "amx_bf16": True}, torch.float32),  # products of float32 round their factors themselves
+        ({}, torch.float32),
+    ],
+    ids=str,
+)
+def test_factors_of_gradients_are_bfloat16_where_only_that_takes_its_instructions(monkeypatch, found, dtype):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    cpu, full = torch.device("cpu"), torch.float32
+    assert products.gradient_factor(cpu, (torch.bfloat16, full, full)) == dtype
+    assert products.gradient_factor(cpu, (torch.float16, full, full)) == full
+    assert products.gradient_factor(torch.device("cuda"), (torch.float16, torch.float16, full)) == torch.float16
+
+
+@pytest.mark.parametrize(
     "found, faster",
     [
         ({"cpu_name": "AMD EPYC", "avx512_f": True}, True),
