@@ -110,11 +110,10 @@ def add_chunk(
     x = x.to(table.factor)
     if table.whole:
         return add_whole_chunk(table, x, target[:, None], gradients, rows, chunks)
-    room = None if gradients is None else gradients.room(len(x), len(chunks))
     exponentials, tops, log_sums = [], [], []
     logit = x.new_zeros(len(x), dtype=table.full)  # logit of each target
-    for i, block in enumerate(table.blocks):
-        logits = table.logits(x, block, None if room is None else room[i])  # (n, W)
+    for block in table.blocks:
+        logits = table.logits(x, block)  # (n, W)
         spot, inside = find(target, block)
         logit = torch.where(inside, logits.gather(1, spot), logit[:, None])[:, 0]
         top = logits.amax(1).clamp_min_(torch.finfo(table.full).min)  # not -inf if all words are excluded
@@ -123,7 +122,7 @@ def add_chunk(
         if gradients is not None:
             exponentials.append(logits)
     log_sum = torch.stack(log_sums).logsumexp(0)  # (n,)
-    del logits, room
+    del logits
     if gradients is not None:
         of_target = (logit - log_sum).expm1_()[:, None]  # probability - 1, without cancellation
         for i, block in enumerate(table.blocks):
@@ -139,7 +138,7 @@ def add_whole_chunk(
     table: WordTable, x: Tensor, target: Tensor, gradients: Gradients | None, rows: slice, chunks: Sequence[slice]
 ) -> Tensor:
     """Like :func:`add_chunk`, with all words at once, in as few passes over the logits as torch's functions allow."""
-    logits = table.logits(x, table.blocks[0], None)  # (n, W)
+    logits = table.logits(x, table.blocks[0])  # (n, W)
     top, likeliest = logits.max(1, keepdim=True)  # (n, 1)
     logit = logits.gather(1, target)
     by_logits = logits.softmax(1)

@@ -212,8 +212,3 @@ def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
         total.addmm_(a, b)
     else:
         total += product(a, b, total.dtype)
-
-
-def reuse(rows: Tensor, predictions: int) -> Tensor:
-    """View the start of contiguous rows (W, at least n) as (n, W), n being ``predictions``."""
-    return rows.view(-1)[: len(rows) * predictions].view(predictions, len(rows))

@@ -13,7 +13,9 @@ from .placement import Placement
 from .products import matmul
 
 PADDING_CHANNELS = 8  # one is used; GPU kernels want the head dimension to be a multiple of eight
-MOST_WRITTEN = 256  # keys; up to here the CPU's fused kernel has a slow backward pass in half precision
+# Keys up to which the CPU's fused kernel is slower in half precision. More would be faster without AMX, which the kernel
+# needs to multiply bfloat16, but scores of 1,024 keys take as much memory as all other activations.
+MOST_WRITTEN = 256 if torch.cpu.get_capabilities().get("amx_bf16") else 512
 HALF = (torch.bfloat16, torch.float16)
 PADDED_KEY = -3e4  # within half precision, and divided by sqrt(D) still far below any real score
 
@@ -158,7 +160,7 @@ def writes_scores(device: torch.device, dtype: torch.dtype, keys: int, p: float,
     """Return whether attention is computed without a fused kernel, so that all scores are in memory.
 
     The CPU's fused kernel has no dropout, and its fallback draws random numbers slowly. In half precision its backward
-    pass takes several times as long as three matrix products if there are few keys.
+    pass takes several times as long as three matrix products if there are few keys, or no AMX.
 
     Args:
         device, dtype: device and data type of the queries.

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .norm import inverse_norm
-from .products import add_product, gradient_factor, product, reuse, rounds
+from .products import add_product, gradient_factor, product, rounds
 
 ALIGNMENT = 64  # words; products of other widths take kernels that are several times slower on a GPU
 LEAST_WORDS, MOST_WORDS = 1024, 4096  # of a block; its rows of the table and their gradient stay in the CPU's cache
@@ -73,9 +73,9 @@ class WordTable:
         """Return the factor (W, C) of products."""
         return self.kept[block] if self.keep else self.weight[block].to(self.factor)
 
-    def logits(self, x: Tensor, block: slice, out: Tensor | None) -> Tensor:
-        """Return the logits (n, W) of features (n, C), written to ``out``."""
-        logits = product(x, self.rows(block).t(), self.full, out)
+    def logits(self, x: Tensor, block: slice) -> Tensor:
+        """Return the logits (n, W) of features (n, C)."""
+        logits = product(x, self.rows(block).t(), self.full)
         if self.inverse is not None:
             logits *= self.inverse[block] if self.scale is None else self.inverse[block] * self.scale
         elif self.scale is not None:
@@ -86,15 +86,15 @@ class WordTable:
             logits[:, -self.padding :] = -torch.inf
         return logits
 
-    def gradient(self, by_row: Tensor, block: slice) -> Tensor:
-        """Return the gradient of rows, changing in place that of their products' factors, which are normalized."""
+    def to_gradient(self, by_row: Tensor, block: slice) -> None:
+        """Change the gradient of the factors of products (W, C), which are normalized, to that of the rows, in place."""
         if self.scale is not None:
             by_row *= self.scale
         if self.inverse is not None:  # remove the component along the row
             rows = self.weight[block].to(self.full)
+            by_row = by_row[: len(rows)]
             along = torch.linalg.vecdot(by_row, rows) * self.inverse[block][: len(rows)] ** 2
             by_row.addcmul_(rows, along[:, None], value=-1)
-        return by_row
 
 
 class Gradients:
@@ -103,7 +103,7 @@ class Gradients:
     def __init__(self, table: WordTable, x: Tensor, needed: Sequence[bool]):
         self.table, full = table, table.full
         self.features = torch.empty_like(x) if needed[0] else None
-        self.weight = torch.empty_like(table.weight, dtype=full) if needed[1] else None
+        self.weight = table.weight.new_empty(table.blocks[-1].stop, x.size(1), dtype=full) if needed[1] else None
         self.scale = torch.zeros_like(table.scale, dtype=full) if needed[2] and table.scale is not None else None
         self.bias = (
             table.weight.new_zeros(len(table.weight), dtype=full) if needed[3] and table.bias is not None else None
@@ -112,13 +112,6 @@ class Gradients:
         if table.factor == torch.float16:  # gradients are multiplied by it while they are in float16
             largest = 1.0 if table.inverse is None else table.inverse.amax().clamp_min(1)
             self.gain = FLOAT16_GAIN / largest
-
-    def room(self, n: int, chunks: int) -> list[Tensor]:
-        """Return a tensor (n, W) for each block. A single chunk can use the memory of the table's gradient."""
-        table = self.table
-        free = self.weight if chunks == 1 and n <= table.weight.size(1) and not table.padding else None
-        room = table.weight.new_empty(table.blocks[-1].stop, n, dtype=table.full) if free is None else free
-        return [reuse(room[block], n) for block in table.blocks]
 
     def add(self, by_logits: list[Tensor], x: Tensor, rows: slice, first: bool, last: bool) -> None:
         """Add those of a chunk.
@@ -135,22 +128,26 @@ class Gradients:
         factors = x.to(table.gradient_factor if table.inverse is None else table.factor)
         for block in table.blocks:
             g = by_logits.pop(0)
-            count = len(table.weight[block])  # W without padding
             if self.bias is not None:
-                self.bias[block] += g.sum(0)[:count]
+                self.bias[block] += g.sum(0)[: len(self.bias[block])]
             if table.inverse is not None:
                 g *= table.inverse[block]
             g = (g if table.factor != torch.float16 else g.mul_(self.gain)).to(factors.dtype)
             if self.features is not None or self.scale is not None:
                 add_product(summed, g.to(table.gradient_factor), table.rows(block).to(table.gradient_factor))
             if self.weight is not None:
-                by_row = product(g.t(), factors, table.full)[:count]  # (W, C)
-                by_row = by_row if table.factor != torch.float16 else by_row.div_(self.gain)
-                by_row = by_row if first else by_row.add_(self.weight[block])
-                self.weight[block] = table.gradient(by_row, block) if last else by_row
+                by_row = self.weight[block]  # (W, C)
+                if first:
+                    product(g.t(), factors, table.full, out=by_row)
+                else:
+                    add_product(by_row, g.t(), factors)
+                if last:
+                    table.to_gradient(by_row if table.factor != torch.float16 else by_row.div_(self.gain), block)
         summed = summed if table.factor != torch.float16 else summed.div_(self.gain)
         if self.scale is not None:
             self.scale += (summed * x).sum()
+        if self.weight is not None and last:
+            self.weight.resize_(table.weight.shape)  # without padding; to a view, autograd could not add in place
         if self.features is not None:
             self.features[rows] = summed if table.scale is None else summed.mul_(table.scale)
 

@@ -139,8 +139,7 @@ def stored(shape: Shape, run: Run) -> tuple[float, float, float, float, float]:
 def loss_bytes(shape: Shape, predictions: float, low: int) -> float:
     """Return the bytes of the loss, without the table's gradient; see :mod:`plugins.modules.linear_cross_entropy`."""
     rows = min(predictions, ROWS, NUMBERS // shape.words)
-    within = rows == predictions and rows <= shape.width  # in the memory of the table's gradient
-    logits = 0.0 if within else FLOAT * rows * shape.words
+    logits = FLOAT * rows * shape.words
     if low == HALF:
         logits += HALF * rows * shape.words + HALF * shape.words * shape.width * (rows < predictions)
     return logits + 4 * FLOAT * predictions * shape.width

@@ -13,6 +13,7 @@ from plugins.modules.attention import SelectedTokens, SelfAttention, group_by_se
 from plugins.modules.placement import MOST_SCORES, Placement, query_type
 from plugins.modules.positions import Positions, Spec, build
 from plugins.modules.scaled_dot_product import (
+    MOST_WRITTEN,
     attend,
     attend_from_one,
     attend_placed,
@@ -274,7 +275,7 @@ def test_scores_are_written_out_where_a_cpu_has_no_fast_kernel():
         return writes_scores(device, dtype, keys, p, training)
 
     assert written(torch.float32, 512, 0.1) and not written(torch.float32, 128, 0)
-    assert written(torch.bfloat16, 128, 0) and not written(torch.bfloat16, 512, 0)
+    assert written(torch.bfloat16, MOST_WRITTEN, 0) and not written(torch.bfloat16, MOST_WRITTEN + 1, 0)
     assert not written(torch.bfloat16, 128, 0, training=False)
     assert not written(torch.bfloat16, 128, 0.1, torch.device("cuda"))
 
@@ -282,7 +283,7 @@ def test_scores_are_written_out_where_a_cpu_has_no_fast_kernel():
 def test_compiled_training_in_half_precision_on_a_cpu_writes_scores_of_few_keys(monkeypatch):
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     assert writes_scores(CPU, torch.bfloat16, 128, p=0.0, training=True)
-    assert not writes_scores(CPU, torch.bfloat16, 512, p=0.0, training=True)
+    assert not writes_scores(CPU, torch.bfloat16, MOST_WRITTEN + 1, p=0.0, training=True)
     assert not writes_scores(CPU, torch.bfloat16, 128, p=0.0, training=False)
 
 

@@ -28,12 +28,6 @@ def test_a_product_is_added_in_place(dtype):
     assert total.tolist() == [[2.0, 5.5], [4.0, 10.5]]
 
 
-def test_the_start_of_rows_is_viewed_as_predictions():
-    rows = torch.arange(6.0).view(2, 3)
-    assert products.reuse(rows, 2).tolist() == [[0, 1], [2, 3]]
-    assert products.reuse(rows, 2).data_ptr() == rows.data_ptr()
-
-
 def test_a_cpu_passes_half_precision_factors_in_float32():
     x, weight = torch.zeros(1, dtype=torch.bfloat16), torch.zeros(1, dtype=torch.bfloat16)
     assert products.types_of(x, weight) == (torch.bfloat16, torch.float32, torch.float32)

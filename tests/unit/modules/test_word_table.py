@@ -18,7 +18,7 @@ def make(words=6, types=FLOAT32, bias=False, scale=False, normalize=False, keep=
 
 
 def logits_of(table, x):
-    return torch.cat([table.logits(x, block, None) for block in table.blocks], -1)
+    return torch.cat([table.logits(x, block) for block in table.blocks], -1)
 
 
 def by_torch(table, x, weight, scale, bias):
@@ -100,16 +100,6 @@ def test_factors_of_float16_do_not_overflow_with_short_rows():
     found = Gradients(table, torch.ones(2, 4), [True, True, False, False])
     found.add([torch.full((2, 6), 0.5)], torch.ones(2, 4).half(), slice(0, 2), True, True)
     assert found.weight.isfinite().all() and found.features.isfinite().all()
-
-
-@pytest.mark.parametrize("n, chunks, own", [(3, 1, True), (4, 1, True), (5, 1, False), (3, 2, False)])
-def test_logits_use_the_memory_of_the_tables_gradient_where_it_is_free(monkeypatch, n, chunks, own):
-    monkeypatch.setattr(word_table, "words_of_block", lambda _: 4)
-    found = Gradients(make(), torch.ones(n, 4), [True] * 4)
-    room = found.room(n, chunks)
-    assert [tuple(part.shape) for part in room] == [(n, 4), (n, 2)]
-    start, size = found.weight.data_ptr(), found.weight.numel() * 4
-    assert all((start <= part.data_ptr() < start + size) == own for part in room)
 
 
 @pytest.mark.parametrize("predictions, words", [(0, 4096), (1, 4096), (614, 3415), (2048, 1024), (4096, 1024)])

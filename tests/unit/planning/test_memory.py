@@ -30,6 +30,7 @@ CASES = [
 ]
 MIXED = [  # with attention scores in memory
     ("clap_roberta_tiny", PLAIN, 4, 256, 2000),
+    ("clap_roberta_tiny", PLAIN, 2, 512, 2000),
     ("clap_roberta_tiny", ["--positions", "alibi", *PLAIN], 4, 256, 2000),
     ("clap_roberta_tiny", [], 8, 64, 2000),
     ("causal_lm_tiny", PLAIN, 4, 256, 3000),
@@ -167,7 +168,7 @@ def test_bytes_of_a_small_masked_lm_by_hand():
     layer, last, start, end, loss = memory.stored(TOY, SIXTEEN)
     assert layer == 16 * (80 + 80 + 160 + 320 + 80 + 192) and last == pytest.approx(16 * (120 + 0.7 * 312) + 8 * 520)
     assert start == 16 * 40 + 16 * 40 * 2 and end == 0  # a mask; two vectors
-    assert loss == 4 * 4 * 8 * 10
+    assert loss == 4 * 8 * 30 + 4 * 4 * 8 * 10
     assert memory.stored(dataclasses.replace(TOY, clap=True), SIXTEEN)[2] == 16 * 40 + 16 * 40 * 3
     assert memory.stored(dataclasses.replace(TOY, dropout=0.0), SIXTEEN)[2] == 16 * 40 * 2
 
@@ -181,7 +182,7 @@ def test_bytes_of_a_small_masked_lm_by_hand():
         ({"trained": 499}, {}, 912 - 200), ({"trained": 500}, {}, 912), ({"styled": 0.5}, {}, 912 + 40),
         ({"attention_dropout": 0.0}, {}, 720),
         ({"attention_dropout": 0.0}, {"precision": "mixed"}, 80 + 40 + 80 + 160 + 80 + 32),
-        ({"attention_dropout": 0.0}, {"precision": "mixed", "length": 257}, 80 + 40 + 80 + 160 + 80),
+        ({"attention_dropout": 0.0}, {"precision": "mixed", "length": memory.MOST_WRITTEN + 1}, 80 + 40 + 80 + 160 + 80),
     ],
 )  # fmt: skip
 def test_bytes_of_a_token_in_a_layer(changes, options, layer):
@@ -195,11 +196,11 @@ def test_a_decoder_keeps_the_input_and_output_of_its_last_norm():
 
 
 def test_bytes_of_the_loss_by_hand(monkeypatch):
-    """30 words of 10 channels; logits of up to ten predictions are in the memory of the table's gradient."""
+    """30 words of 10 channels; chunks of at most 20 predictions."""
     monkeypatch.setattr(memory, "ROWS", 20)
-    assert memory.loss_bytes(TOY, 10, 4) == 1600 and memory.loss_bytes(TOY, 11, 4) == 4 * 11 * 30 + 16 * 110
+    assert memory.loss_bytes(TOY, 10, 4) == 4 * 10 * 30 + 16 * 100
     assert memory.loss_bytes(TOY, 25, 4) == 4 * 20 * 30 + 16 * 250
-    assert memory.loss_bytes(TOY, 10, 2) == 2 * 300 + 1600
+    assert memory.loss_bytes(TOY, 10, 2) == 4 * 300 + 2 * 300 + 1600
     assert memory.loss_bytes(TOY, 25, 2) == 4 * 600 + 2 * 600 + 2 * 300 + 4000
     monkeypatch.setattr(memory, "NUMBERS", 5 * 30 + 29)
     assert memory.loss_bytes(TOY, 8, 4) == 4 * 5 * 30 + 16 * 80
@@ -239,7 +240,7 @@ def test_moments_of_an_update_by_hand():
     """No dropout, so a layer keeps 16 x 640 bytes, and the last one 16 (120 + .7 x 120) + 8 x 440."""
     plain = dataclasses.replace(TOY, dropout=0.0, attention_dropout=0.0)
     layer, last = 16 * 640, 16 * (120 + 84) + 8 * 440
-    kept, loss, table = 1280 + layer + last, 1280, 1600
+    kept, loss, table = 1280 + layer + last, 4 * 8 * 30 + 1280, 1600
     found = predict(plain, SIXTEEN)
     assert found.activations == pytest.approx(kept + table + 4 * 8 * 10)
     first = table + 1200 / 3 + kept + 3200  # in the backward pass of the last layer, a third of its gradients exist
