@@ -19,6 +19,7 @@ prepares a shard each with --shards N --shard-index $SLURM_ARRAY_TASK_ID; the ta
 import argparse
 import os
 import time
+from pathlib import Path
 
 import command
 import flags
@@ -165,8 +166,9 @@ def main() -> None:
     texts = [*(args.train or []), *(args.valid or []), *(args.test or [])]
     command.check_inputs([args.sentencepiece_model], [*texts, args.hf_dataset, args.gpt2_dir])
     command.check_outputs(folders=[args.output])
-    from plugins.data.mlm.prepare import Preparation  # takes seconds, so not before the arguments are checked
+    from plugins.data.mlm.prepare import MANIFEST, Preparation  # takes seconds: after the arguments are checked
     from plugins.errors import report_in_one_line
+    from plugins.files import read_json
 
     report_in_one_line()
     options = {name: value for name, value in vars(args).items() if name not in ("embedded", "tokenizer", "hf_dataset")}
@@ -178,6 +180,9 @@ def main() -> None:
     preparation = Preparation(**options)
     if reports := preparation.run():
         print_table(reports)
+        if args.deduplicate:
+            found = read_json(Path(args.output, MANIFEST))["duplicates"]
+            print(f"repeated training documents dropped: {found['exact']:,} exact, {found['near']:,} near")
         print(f"{args.output} written in {time.monotonic() - start:.1f} s")
     else:
         print(f"part {args.shard_index} of {args.shards} is ready; {preparation.unfinished()} parts are missing")

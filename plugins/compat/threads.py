@@ -4,7 +4,8 @@ Defects: the daemon thread of ``fairseq.data.iterators.BufferedIterator`` is sti
 which aborts the process ("terminate called without an active exception") although its work is done. And the iterator
 of an epoch and its ``FrozenBatchSampler`` refer to each other, so that the iterators of finished epochs and the
 processes of their ``DataLoader`` live until the next garbage collection. That closes the queues of the processes before
-they are told to end, and torch waits 5 seconds for each.
+they are told to end, and torch waits 5 seconds for each. And the processes of a ``DataLoader`` that is reused for all
+epochs have copies of the dataset that stay in the first: masked LMs would predict the same tokens in each.
 """
 
 import atexit
@@ -26,9 +27,11 @@ def install() -> None:
 
     wrap(iterators.BufferedIterator, "_create_consumer", note_reader)
     wrap(iterators.FrozenBatchSampler, "__init__", refer_weakly)
+    wrap(iterators.EpochBatchIterator, "next_epoch_itr", next_epoch)
     atexit.register(stop_reading_ahead)
     repaired("reading ahead", "its threads end before the program; otherwise they could abort it")
     repaired("workers", "those of finished epochs end at once; otherwise each costs 5 seconds later")
+    repaired("epochs", "workers know the current one, so that masks differ; fairseq's stay in the first")
 
 
 def note_reader(original: Callable, self: Any) -> None:
@@ -43,6 +46,13 @@ def refer_weakly(original: Callable, self: Any, ordered_batches: Any, *args: Any
     if hasattr(ordered_batches, "__self__"):
         owner, function = weakref.proxy(ordered_batches.__self__), ordered_batches.__func__
         self.ordered_batches = lambda *given: function(owner, *given)
+
+
+def next_epoch(original: Callable, self: Any, *args: Any, set_dataset_epoch: bool = True, **kwargs: Any) -> Any:
+    """Return the iterator of the next epoch, with new worker processes unless the epoch of the dataset stays."""
+    if self.num_workers and set_dataset_epoch and self._next_epoch_itr is None:
+        self.dataloader = None  # that of a resumed run has not started its processes
+    return original(self, *args, set_dataset_epoch=set_dataset_epoch, **kwargs)
 
 
 def stop_reading_ahead(patience: float = 5.0) -> None:

@@ -1,13 +1,16 @@
-"""Checks before training starts, and validation on the training set.
+"""Checks before training starts, runs that are finished, and validation on the training set.
 
 Defects: a process that does not find the checkpoint that the others resume from starts anew; with the training set
 among ``--valid-subset``, validation and training share one iterator, which validation exhausts.
+A finished run makes another update, and writes its checkpoint, whenever its command is repeated.
 Diverged training, and a checkpoint of another model, end in tracebacks.
 """
 
 import copy
 import functools
+import logging
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +21,8 @@ from plugins.errors import UserError, find_user_error, shortened
 
 from . import allocator, optimizers, precision, preflight, sharding
 from .patching import repaired, wrap
+
+logger = logging.getLogger(__name__)
 
 
 def install() -> None:
@@ -31,6 +36,10 @@ def install() -> None:
     wrap(Trainer, "load_checkpoint", load_checkpoint)
     # Its backward hooks fail on modules that return None besides tensors
     setattr(trainer, "NanDetector", functools.partial(trainer.NanDetector, backward=False))  # noqa: B010
+    program = sys.modules.get("fairseq_cli.train")  # importing it would configure logging
+    if program is not None:
+        wrap(program, "train", train)
+    repaired("finished runs", "make no further update when their command is repeated")
     repaired("divergence", "loss or gradients that are not finite end a run with one line")
     repaired("--valid-subset train", "reads the training set through a separate iterator")
     repaired("several workers", "each reads the checkpoint; fairseq would send options that the safe reader refuses")
@@ -59,6 +68,15 @@ def checked_trainer(
         if getattr(cfg.optimizer, "_name", None) in optimizers.GROUPED:
             cfg.common.fp16_no_flatten_grads = True  # in one flat vector, matrices and biases cannot be distinguished
     return original(self, cfg, task, model, criterion, *args, **kwargs)
+
+
+def train(original: Callable, cfg: Any, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+    """Train for an epoch, unless ``--max-update`` was reached before."""
+    done, most = trainer.get_num_updates(), cfg.optimization.max_update
+    if most and done >= most:
+        logger.info("nothing to train: the checkpoint has %d updates; raise --max-update %d to continue", done, most)
+        return [None], True
+    return original(cfg, trainer, *args, **kwargs)
 
 
 def train_step(original: Callable, self: Any, *args: Any, **kwargs: Any) -> Any:

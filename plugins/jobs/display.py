@@ -127,7 +127,8 @@ class Display:
             self._bar.close()
             self._bar = None
         best = f"; best {self.metric} {significant(self.best[0], 4)} at update {self.best[1]:,}" if self.best else ""
-        self.line(f"{self.done:,} updates in {duration(seconds)}{best}")
+        took = f"in {duration(seconds)}" if self._first else "before, none now"
+        self.line(f"{self.done:,} updates {took}{best}")
         self.header(files)
         if following:
             self.line(f"next: {following}")

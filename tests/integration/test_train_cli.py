@@ -14,7 +14,10 @@ from plugins.compat.precision import cpu_has_bfloat16
 
 pytestmark = pytest.mark.slow
 AT_ONCE = 2
-BEFORE, UPDATES = 27, 33  # an epoch has 29 updates: the interruption and the end are in different ones
+BEFORE, UPDATES = (
+    {"baseline": 27, "zero_clap": 31},
+    33,
+)  # an epoch has 29 updates: interruptions in the first and second
 
 
 def run_all(commands):
@@ -114,28 +117,35 @@ def later(runs, toy_data, tmp_path_factory):
     bare += ["--finetune-from-model", alibi]
     finished = folder / "zero_clap" / "checkpoint_last.pt"
     validate = ["fairseq-validate", *common, "--omit-mask", "--path", finished, "--valid-subset", "valid"]
-    interrupted = run_all({name: variant_run(toy_data, new, name, BEFORE) for name in ("baseline", "zero_clap")})
+    interrupted = run_all({name: variant_run(toy_data, new, name, updates) for name, updates in BEFORE.items()})
     outcomes = run_all({
-        "baseline": variant_run(toy_data, new, "baseline", UPDATES),
+        "baseline": [*variant_run(toy_data, new, "baseline", UPDATES), "--num-workers", 1],  # the others have none
         "zero_clap": (variant_run(toy_data, new, "zero_clap", UPDATES), {"real": True}),  # with another hash seed
         "validate": (validate, {"real": True}),
         "inherit": [*bare, "--save-dir", new / "inherit"],
+        "finished": variant_run(toy_data, folder, "alibi", UPDATES),
         "contradict": [*bare, "--save-dir", new / "contradict", "--positions", "learned"],
     })  # fmt: skip
     outcomes |= run_all({"inherit twice": twice})
     return new, interrupted, outcomes
 
 
-@pytest.mark.parametrize("variant", ["baseline", "zero_clap"])
+@pytest.mark.parametrize("variant", BEFORE)
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does_bit_for_bit(runs, later, variant):
     new, interrupted, outcomes = later
     assert interrupted[variant].status == 0
     assert outcomes[variant].status == 0, outcomes[variant].err[-2000:]
-    assert len(values(outcomes[variant], "loss")) == UPDATES - BEFORE
+    assert len(values(outcomes[variant], "loss")) == UPDATES - BEFORE[variant]
     ours, reference = read(new / variant / "checkpoint_last.pt"), read(runs[0] / variant / "checkpoint_last.pt")
     assert differences(ours["model"], reference["model"]) == []
     assert differences(ours["last_optimizer_state"], reference["last_optimizer_state"]) == []
     assert ours["optimizer_history"][-1]["num_updates"] == UPDATES
+
+
+def test_a_finished_run_is_left_as_it_is(runs, later):
+    outcome, file = later[2]["finished"], runs[0] / "alibi" / "checkpoint_last.pt"
+    assert outcome.status == 0 and values(outcome, "loss") == [] and "nothing to train" in outcome.text
+    assert read(file)["optimizer_history"][-1]["num_updates"] == UPDATES
 
 
 def test_validating_gives_the_loss_of_the_end_of_training(runs, later):

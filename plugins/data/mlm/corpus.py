@@ -22,7 +22,7 @@ from plugins.data.text import columnar
 from plugins.data.text.blocks import TextSource, shards_of, text_source
 from plugins.data.text.documents import embedded_corpus
 from plugins.data.text.line_sample import Lines, LineSample
-from plugins.data.text.sources import files_in
+from plugins.data.text.sources import check_outside, files_in
 from plugins.errors import UserError
 from plugins.files import check_readable, read_json, write_json
 
@@ -90,6 +90,8 @@ class Corpus:
 
     def __init__(self, options: CorpusSettings, spool: Path | None):
         self.options = options
+        if options.train is not None:
+            check_outside(options.train, {"valid": all_files(options.valid), "test": all_files(options.test)})
         self.documents = None if options.train is not None else progress_list()
         self.sources = {
             split: found_sources(paths, options.jsonl_key, spool)
@@ -215,25 +217,30 @@ def found_sources(paths: Sequence[str | Path] | None, key: str, spool: Path | No
         UserError: missing, unreadable, a folder without text, or a pipe or table without a folder to copy it to.
     """
     sources = []
-    for path in map(str, paths or ()):
-        for file in files_in(path) if os.path.isdir(path) else [path]:
-            check_readable(file)
-            if columnar.is_columnar(file):
-                if spool is None:
-                    raise UserError(f"{file}: --shards divides text files only; leave it out for tables")
-                copy = spool / f"table{len(list(spool.iterdir()))}.jsonl"
-                columnar.write_json_lines(file, key, copy)
-                sources.append(text_source(copy, key, name=file))
-            elif stat.S_ISREG(os.stat(file).st_mode):
-                sources.append(text_source(file, key))
-            elif spool is None:
-                raise UserError(f"{file}: not a regular file, which --shards needs; write its content to a file")
-            else:
-                copy = spool / f"pipe{len(list(spool.iterdir()))}{'.jsonl' if file.endswith('.jsonl') else ''}"
-                with open(file, "rb") as pipe, open(copy, "wb") as target:
-                    shutil.copyfileobj(pipe, target)
-                sources.append(text_source(copy, key, name=file))
+    for file in all_files(paths):
+        check_readable(file)
+        if columnar.is_columnar(file):
+            if spool is None:
+                raise UserError(f"{file}: --shards divides text files only; leave it out for tables")
+            copy = spool / f"table{len(list(spool.iterdir()))}.jsonl"
+            columnar.write_json_lines(file, key, copy)
+            sources.append(text_source(copy, key, name=file))
+        elif stat.S_ISREG(os.stat(file).st_mode):
+            sources.append(text_source(file, key))
+        elif spool is None:
+            raise UserError(f"{file}: not a regular file, which --shards needs; write its content to a file")
+        else:
+            copy = spool / f"pipe{len(list(spool.iterdir()))}{'.jsonl' if file.endswith('.jsonl') else ''}"
+            with open(file, "rb") as pipe, open(copy, "wb") as target:
+                shutil.copyfileobj(pipe, target)
+            sources.append(text_source(copy, key, name=file))
     return sources
+
+
+def all_files(paths: Sequence[str | Path] | None) -> list[str]:
+    """Return the files that paths name, those in folders in sorted order."""
+    named = map(str, paths or ())
+    return [file for path in named for file in (files_in(path) if os.path.isdir(path) else [path])]
 
 
 def progress_list() -> list[str]:

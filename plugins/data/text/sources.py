@@ -2,7 +2,7 @@
 
 import codecs
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -45,7 +45,10 @@ class CorpusSpec:
     def sources(self) -> "dict[str, list[Source]]":
         """Return the files: those under "train" are split by the fractions, the others are whole splits."""
         named = {"train": self.data, "valid": self.valid_data, "test": self.test_data}
-        return {split: find_sources(paths, self.reading) for split, paths in named.items()}
+        found = {split: find_sources(paths, self.reading) for split, paths in named.items()}
+        held_out = {split: [source.path for source in found[split]] for split in ("valid", "test")}
+        check_outside(self.data, held_out)
+        return found
 
     def shares(self) -> tuple[Fraction, Fraction]:
         """Return where training ends and where validation ends, as parts of a file.
@@ -118,6 +121,29 @@ def files_in(folder: str) -> list[str]:
             f"{folder}: no text in this folder (files named *{', *'.join(TEXT_SUFFIXES)}, possibly with .gz or .zst)"
         )
     return texts
+
+
+def check_outside(training: Iterable[str | Path], held_out: Mapping[str, Iterable[str | Path]]) -> None:
+    """Check that no file of another split lies in a folder of training text, where it would be trained on, too.
+
+    Args:
+        training: files and folders of training text; a file that is named here may also be that of another split.
+        held_out: the files of each other split.
+
+    Raises:
+        UserError: names the file.
+    """
+    folders = [path for path in training if os.path.isdir(path)]
+    named = {os.path.realpath(path) for path in training if not os.path.isdir(path)}
+    within = {os.path.realpath(file): folder for folder in folders for file in files_in(str(folder))}
+    for split, files in held_out.items():
+        for file in files:
+            real = os.path.realpath(file)
+            if real in within and real not in named:
+                raise UserError(
+                    f"{file}: the {split} split would be trained on, too, because it is in {within[real]}; move it out "
+                    "of that folder, or name the files to train on"
+                )
 
 
 def _check(file: str, reading: Reading) -> None:

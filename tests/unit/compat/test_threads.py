@@ -44,6 +44,17 @@ def test_the_iterator_of_an_epoch_ends_without_a_garbage_collection(reuse):
         gc.enable()
 
 
+@pytest.mark.parametrize(("workers", "moves", "new"), [(1, True, True), (1, False, False), (0, True, False)])
+def test_worker_processes_are_new_in_each_epoch_of_a_dataset(workers, moves, new):
+    """They have copies of the dataset, which would stay in the epoch in which they were started."""
+    batches = iterators.EpochBatchIterator(Numbers(), list, [[0, 1]], num_workers=workers, reuse_dataloader=True)
+    loaders = []
+    for _ in range(2):
+        batches.next_epoch_itr(set_dataset_epoch=moves)
+        loaders.append(batches.dataloader)
+    assert (loaders[0] is not loaders[1]) == new
+
+
 def test_a_thread_that_does_not_end_is_not_waited_for_longer_than_the_patience(monkeypatch):
     class Stuck:
         _queue = SimpleNamespace(get=lambda timeout: (_ for _ in ()).throw(queue.Empty))

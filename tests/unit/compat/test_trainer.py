@@ -124,3 +124,12 @@ def test_a_checkpoint_of_another_model_is_named():
         trainer.load_checkpoint(original, None, "x.pt")
     with pytest.raises(KeyError):
         trainer.load_checkpoint(toy.raising(KeyError("other")), None, "x.pt")
+
+
+@pytest.mark.parametrize(
+    ("done", "most", "trains"), [(299, 300, True), (300, 300, False), (301, 300, False), (9, 0, True)]
+)
+def test_a_run_that_is_finished_makes_no_update(done, most, trains):
+    cfg, run = OmegaConf.create({"optimization": {"max_update": most}}), SimpleNamespace(get_num_updates=lambda: done)
+    losses, should_stop = trainer.train(lambda *given: ([1.5], False), cfg, run, "task", "batches")
+    assert (losses, should_stop) == (([1.5], False) if trains else ([None], True))

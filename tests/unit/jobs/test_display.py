@@ -139,6 +139,13 @@ def test_the_end_without_a_validation_has_no_best_value_and_no_command():
     assert lines() == ["1,200 updates in 2 s", "log  a"]
 
 
+def test_the_end_of_a_run_that_was_finished_before_claims_no_updates():
+    shown, lines = display()
+    shown.done = 1200
+    shown.finish(2.0, {}, None)
+    assert lines() == ["1,200 updates before, none now"]
+
+
 def test_a_terminal_shows_a_bar_and_lines_above_it(monkeypatch):
     class Bar:
         def __init__(self, **options):

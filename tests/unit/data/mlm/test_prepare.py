@@ -322,6 +322,16 @@ def test_a_folder_is_not_written_over_its_own_text(tmp_path, model):
     assert Preparation("x", gpt2_dir="g").inputs() == [Path("g/encoder.json"), Path("g/vocab.bpe"), Path("g/dict.txt")]
 
 
+def test_a_validation_file_in_the_folder_of_the_training_text_is_refused(tmp_path, model):
+    (tmp_path / "texts").mkdir()
+    for name in ("train.txt", "valid.txt"):
+        (tmp_path / "texts" / name).write_text("one\n\ntwo")
+    with toy.refused(tmp_path / "texts" / "valid.txt"):
+        folder = tmp_path / "texts"
+        Preparation(tmp_path / "data", [folder], [folder / "valid.txt"], sentencepiece_model=model).run()
+    assert not (tmp_path / "data").exists()
+
+
 def test_the_embedded_text_is_identified_by_its_digest(tmp_path, model, monkeypatch):
     monkeypatch.setattr(corpus, "embedded_corpus", lambda: iter(DOCUMENTS))
     reports = Preparation(tmp_path / "data", sentencepiece_model=model).run()

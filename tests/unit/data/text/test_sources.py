@@ -245,3 +245,15 @@ def test_a_style_of_a_folder_is_that_of_its_own_folder(tmp_path):
     write(tmp_path, drama__a_txt="d")
     assert find_sources([str(tmp_path)], Reading(style_from="folder"))[0].style == "drama"
     assert find_sources([str(tmp_path / "drama" / "a.txt")], Reading(style_from="folder"))[0].style == "drama"
+
+
+@pytest.mark.parametrize("split", ["valid_data", "test_data"])
+def test_a_split_in_a_folder_of_training_text_is_refused(tmp_path, split):
+    files = [tmp_path / name for name in ("a.txt", "sub/b.txt")]
+    (tmp_path / "sub").mkdir()
+    for file in files:
+        file.write_text("text")
+    with toy.refused(files[1], tmp_path):
+        sources.CorpusSpec(data=(str(tmp_path),), **{split: (str(files[1]),)}).sources()
+    found = sources.CorpusSpec(data=(str(tmp_path), str(files[1])), **{split: (str(files[1]),)}).sources()
+    assert len(found["train"]) == 3  # it is named, so this is wanted
