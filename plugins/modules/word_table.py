@@ -87,7 +87,7 @@ class WordTable:
         return logits
 
     def to_gradient(self, by_row: Tensor, block: slice) -> None:
-        """Change the gradient of the factors of products (W, C), which are normalized, to that of the rows, in place."""
+        """Change the gradient of the factors of products (W, C), normalized rows, to that of the rows, in place."""
         if self.scale is not None:
             by_row *= self.scale
         if self.inverse is not None:  # remove the component along the row
@@ -124,7 +124,7 @@ class Gradients:
         """
         table = self.table
         summed = torch.zeros_like(x, dtype=table.full)  # gradient of scale * x, (n, C)
-        # of a normalized row, the component along the row is subtracted: what is left would be less precise than bfloat16
+        # of a normalized row, the component along the row is subtracted: what is left would lose precision in bfloat16
         factors = x.to(table.gradient_factor if table.inverse is None else table.factor)
         for block in table.blocks:
             g = by_logits.pop(0)

@@ -182,7 +182,7 @@ def test_bytes_of_a_small_masked_lm_by_hand():
         ({"trained": 499}, {}, 912 - 200), ({"trained": 500}, {}, 912), ({"styled": 0.5}, {}, 912 + 40),
         ({"attention_dropout": 0.0}, {}, 720),
         ({"attention_dropout": 0.0}, {"precision": "mixed"}, 80 + 40 + 80 + 160 + 80 + 32),
-        ({"attention_dropout": 0.0}, {"precision": "mixed", "length": memory.MOST_WRITTEN + 1}, 80 + 40 + 80 + 160 + 80),
+        ({"attention_dropout": 0.0}, {"precision": "mixed", "length": memory.MOST_WRITTEN + 1}, 440),
     ],
 )  # fmt: skip
 def test_bytes_of_a_token_in_a_layer(changes, options, layer):
