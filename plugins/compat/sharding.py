@@ -52,8 +52,15 @@ def prepare(cfg: Any) -> None:
     name = getattr(cfg.optimizer, "_name", None)
     if name not in OPTIMIZERS:
         raise UserError(f"--shard works with --optimizer {', '.join(OPTIMIZERS)}, not {name}")
-    if getattr(cfg.task, "rouge_sample", 0):  # each forward pass needs all processes
+    # Each forward pass, and each layer in it, needs all processes.
+    if getattr(cfg.task, "rouge_sample", 0):
         raise UserError("--shard needs --rouge-sample 0: the processes would generate texts of different lengths")
+    if getattr(cfg.criterion, "grad_cache_rows", 0):
+        raise UserError("--shard needs --grad-cache-rows 0: the processes would have different numbers of slices")
+    if getattr(cfg.model, "encoder_layerdrop", 0):
+        raise UserError(
+            "--shard needs --encoder-layerdrop 0: each process would skip other layers, and wait for the rest"
+        )
     if cfg.ema.store_ema:
         raise UserError("--shard and --store-ema contradict each other")
     if cfg.distributed_training.heartbeat_timeout > 0:

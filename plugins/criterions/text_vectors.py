@@ -16,7 +16,8 @@ from plugins.data.by_length import SMALL_BATCH, cuts
 def embed(model: BaseFairseqModel, src_tokens: Tensor, src_lengths: Tensor, most_rows: int = 0) -> Tensor:
     """Return the embeddings (N, d) of texts.
 
-    Texts are sorted by length and encoded in slices, so that little is computed for padding.
+    Texts are sorted by length and encoded in slices, so that little is computed for padding. A sharded model encodes
+    them at once: a forward pass needs all processes, whose batches would have different numbers of slices.
 
     Args:
         model: has an ``embedding_head``.
@@ -27,7 +28,8 @@ def embed(model: BaseFairseqModel, src_tokens: Tensor, src_lengths: Tensor, most
     """
     cached = 0 < most_rows < len(src_tokens)
     small = SMALL_BATCH[src_tokens.device.type == "cuda"]
-    if not cached and src_tokens.numel() <= small:  # one slice, without copying lengths from the device
+    sharded = hasattr(model, "unshard")  # torch's FSDPModule, which takes a second to import
+    if not cached and (sharded or src_tokens.numel() <= small):  # one slice, without copying lengths from the device
         return vectors_of(model, src_tokens, src_lengths)
     sizes, order = src_lengths.sort(descending=True, stable=True)
     lengths = sizes.tolist()

@@ -40,6 +40,8 @@ def test_the_option_of_the_model_reaches_the_place_where_it_is_wrapped(optimizer
     ({"common__memory_efficient_bf16": True}, ["--memory-efficient-bf16"]),
     ({"optimizer": "adafactor"}, ["--optimizer", "adafactor", "fused_adamw, adam, sgd"]),
     ({"task__rouge_sample": 4}, ["--rouge-sample 0"]),
+    ({"criterion__grad_cache_rows": 8}, ["--grad-cache-rows 0"]),
+    ({"model__encoder_layerdrop": 0.1}, ["--encoder-layerdrop 0"]),
     ({"ema__store_ema": True}, ["--store-ema"]),
     ({"distributed_training__heartbeat_timeout": 1}, ["--heartbeat-timeout"]),
 ])  # fmt: skip
