@@ -3,6 +3,8 @@
 Shapes: B sequences, Q queries, S keys, H heads of D channels.
 """
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -55,12 +57,11 @@ class Alibi(Positions):
         """See :meth:`Positions.channels`. In float32 the bias is more precise."""
         if not self.causal or self.bos != "linear" or dtype.itemsize != 2 or keys > MOST_POSITIONS:
             return None
-        key = dtype, self.scaling.slope(keys)
-        if key not in self._channels:
-            slopes = alibi_slopes(self.heads) * key[1]
-            small = query_channels(slopes, self.head_width, dtype)
-            self._channels[key] = Grown(lambda _: small, dtype), Grown(key_channels, dtype)
-        of_queries, of_keys = self._channels[key]
+        scale = self.scaling.slope(keys)
+        if (dtype, scale) not in self._channels:
+            build = functools.partial(self._query_channels, scale=scale, dtype=dtype)
+            self._channels[dtype, scale] = Grown(build, dtype), Grown(key_channels, dtype)
+        of_queries, of_keys = self._channels[dtype, scale]
         return of_queries(1, device), of_keys(keys, device)[:keys]
 
     def kernel_bias(self, keys: int, device: torch.device) -> KernelBias | None:
@@ -69,7 +70,7 @@ class Alibi(Positions):
             return None
         scale = self.scaling.slope(keys)
         if scale not in self._kernel_slopes:
-            self._kernel_slopes[scale] = Grown(lambda _: alibi_slopes(self.heads) * scale)
+            self._kernel_slopes[scale] = Grown(functools.partial(self._slopes, scale=scale))
         return KernelBias(self._kernel_slopes[scale](1, device), self.symmetric, self.bos == "zero")
 
     def bias_type(self, dtype: torch.dtype) -> torch.dtype:
@@ -86,6 +87,16 @@ class Alibi(Positions):
         keys = torch.arange(bias.size(-1), device=bias.device)
         at_bos = (queries == 0)[..., None] | (keys == 0)  # (Q, S) or (B, Q, S)
         return torch.where(at_bos[..., None, :, :], value[:, None, None], bias)
+
+    # Methods, as the functions of Grown are pickled with a model
+
+    def _slopes(self, length: int, scale: float) -> Tensor:
+        """Return the (H,) slopes times a scale, whatever the length."""
+        return alibi_slopes(self.heads) * scale
+
+    def _query_channels(self, length: int, scale: float, dtype: torch.dtype) -> Tensor:
+        """See :func:`query_channels`."""
+        return query_channels(self._slopes(length, scale), self.head_width, dtype)
 
     def extra_repr(self) -> str:
         return f"{self.heads}, symmetric={self.symmetric}, bos={self.bos!r}"

@@ -1,6 +1,7 @@
 """ALiBi's slopes and biases."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -172,3 +173,13 @@ def test_a_bias_built_in_inference_mode_can_be_trained_with():
 def test_an_unknown_bos_mode_is_refused():
     with toy.refused("'none'", error=ValueError):
         make(4, alibi_bos="none")
+
+
+def test_a_used_scheme_can_be_pickled():
+    """Its cached tensors are built by functions that are pickled with it."""
+    causal, encoder = make(4, causal=True), make(4)
+    given, kernel = causal.channels(9, CPU, torch.bfloat16), encoder.kernel_bias(9, CPU)
+    copied = pickle.loads(pickle.dumps([causal, encoder]))
+    for found, expected in zip(copied[0].channels(40, CPU, torch.bfloat16), given, strict=True):
+        assert torch.equal(found[: len(expected)], expected)
+    assert torch.equal(copied[1].kernel_bias(40, CPU).slopes, kernel.slopes)
