@@ -20,9 +20,12 @@ Loss = tuple[Tensor, int]
 
 
 def average(terms: Tensor, like: Tensor) -> Loss:
-    """Return the mean of terms (N,) and N; a zero that keeps the graph of ``like`` if there are none."""
+    """Return the mean of terms (N,) and N; without terms, a zero that keeps the graphs of both arguments.
+
+    Distributed workers wait for the gradients of all parameters, those of a classifier of the terms included.
+    """
     if not terms.numel():
-        return like.sum() * 0, 0
+        return like.sum() * 0 + terms.sum().to(like.dtype), 0
     return terms.mean().to(like.dtype), terms.numel()
 
 

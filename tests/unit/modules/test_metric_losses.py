@@ -221,3 +221,13 @@ def test_vectors_that_are_not_numbers_are_seen_in_the_loss(name):
     labels = () if name == "multiple_negatives_ranking" else (PAIRS,)
     loss, count = getattr(losses, name)(torch.full((4, 2), math.nan), rows(B, torch.float32), *labels)
     assert math.isnan(loss.item()) and count == 4
+
+
+def test_a_classifier_has_a_gradient_of_zeros_in_a_batch_without_pairs():
+    """Distributed workers wait for the gradient of every parameter."""
+    vectors, weight = torch.randn(4, 2, requires_grad=True), torch.randn(3, 6, requires_grad=True)
+    none = torch.zeros(0, dtype=torch.long)
+    loss, count = losses.softmax_pairs(vectors[none], vectors[none], none, weight)
+    loss.backward()
+    assert (loss.item(), count) == (0, 0)
+    assert weight.grad is not None and not weight.grad.any() and not vectors.grad.any()
