@@ -71,7 +71,7 @@ class Search:
 
 
 def begin(model: Model, cache: Cache, prompts: Sequence[Tensor]) -> Tensor:
-    """Add prompts to an empty cache and return the logits (B, V) of the next tokens."""
+    """Add prompts to an empty cache and return the logits (B, V) of the next tokens; see :func:`checked`."""
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=prompts[0].device)  # (B,)
     # Padding on the right: no token attends to it, and set_lengths removes it from the cache.
     tokens = pad_sequence(list(prompts), batch_first=True)  # (B, T)
@@ -80,14 +80,25 @@ def begin(model: Model, cache: Cache, prompts: Sequence[Tensor]) -> Tensor:
     last = features[torch.arange(len(prompts), device=lengths.device), lengths - 1]  # (B, C)
     if cache.rows > len(prompts):
         cache.take(torch.arange(len(prompts), device=lengths.device))
-    return model.output_layer(last).float()
+    return checked(model.output_layer(last))
 
 
 def advance(stepper: Stepper, cache: Cache, tokens: Sequence[int]) -> Tensor:
-    """Append a token to each of the first R rows of a cache and return the logits (R, V) of the next tokens."""
+    """Append a token to each of the first R rows of a cache; return the logits (R, V) of the next, see :func:`checked`."""
     repeated = len(cache.keys[0]) - len(tokens)  # rows at the end, see :attr:`.Cache.rows`
     step = torch.tensor([*tokens, *[tokens[0]] * repeated], device=cache.keys[0].device)[:, None]
-    return stepper.next_logits(step, cache)[: len(tokens)].float()
+    return checked(stepper.next_logits(step, cache)[: len(tokens)])
+
+
+def checked(logits: Tensor) -> Tensor:
+    """Return logits (R, V) in float32.
+
+    Raises:
+        ValueError: they are not finite, as when the model overflows in float16; every search would still return a text.
+    """
+    if not logits.amax().isfinite():  # NaN if one of them is; minus infinity excludes a token
+        raise ValueError("the model's logits are not finite")
+    return logits.float()
 
 
 def keep_rows(cache: Cache, rows: Sequence[int], count: int) -> None:

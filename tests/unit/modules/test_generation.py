@@ -255,3 +255,21 @@ def test_two_hypotheses_find_a_text_that_greedy_search_misses():
     model = Bigrams(torch.tensor(table).log())
     greedy, two = (generate(model, prompts, rules, Search(beam=beam, length_penalty=0)) for beam in (1, 2))
     assert (greedy, two) == ([[2]], [[3]])
+
+
+@pytest.mark.parametrize(
+    "search", [Search(), Search(temperature=1.0), Search(beam=2)], ids=["greedy", "sampled", "beam"]
+)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("step", [0, 2])
+def test_logits_that_are_not_finite_are_an_error_in_every_search(search, value, step):
+    model = Model()
+    right = model.output_layer
+
+    def output_layer(features):
+        logits = right(features).index_fill(-1, torch.tensor([END]), -torch.inf)  # no text ends
+        return logits if len(model.rows) <= step else logits.index_fill(-1, torch.tensor([3]), value)
+
+    model.output_layer = output_layer
+    with pytest.raises(ValueError, match="not finite"):
+        generate(model, prompts_of(3, 5), Constraints(END, 6), search)
