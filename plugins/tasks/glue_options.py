@@ -9,6 +9,7 @@ from typing import Any, Optional  # fairseq's parser does not read `str | None`
 from omegaconf import II, MISSING, open_dict
 
 from plugins import checkpoints
+from plugins.compat.optimizers import GROUPED
 from plugins.data.glue import folds, specs
 from plugins.errors import UserError
 from plugins.options import START, BestConfig, option
@@ -73,9 +74,11 @@ def check(cfg: GlueConfig, run: Any) -> None:
     if cfg.reinit_layers < 0 or cfg.pad_to_multiple < 1:
         raise UserError("--reinit-layers must be at least 0, --pad-to-multiple at least 1")
     if cfg.layer_lr_decay != 1 and run is not None:
-        name = (run.get("optimizer") or {}).get("_name")
-        if name != "fused_adamw":
-            raise UserError(f"--layer-lr-decay needs --optimizer fused_adamw, not {name}")
+        optimizer = run.get("optimizer") or {}
+        if optimizer.get("_name") not in GROUPED:
+            raise UserError(f"--layer-lr-decay needs --optimizer {', '.join(GROUPED)}, not {optimizer.get('_name')}")
+        if optimizer.get("relative_step"):
+            raise UserError("--layer-lr-decay scales --lr, which --relative-step replaces; leave one out")
 
 
 def choose_spec(cfg: GlueConfig, from_checkpoint: bool) -> specs.GlueSpec:

@@ -36,15 +36,23 @@ def test_options_at_their_limits_pass():
 
 
 @pytest.mark.parametrize(
-    "optimizer, passes", [({"_name": "fused_adamw"}, True), ({"_name": "adam"}, False), (None, False)]
+    "optimizer, named",
+    [
+        ({"_name": "fused_adamw"}, None),
+        ({"_name": "adamw_8bit"}, None),
+        ({"_name": "adafactor", "relative_step": False}, None),
+        ({"_name": "adafactor", "relative_step": True}, "--relative-step"),
+        ({"_name": "adam"}, "--optimizer fused_adamw"),
+        (None, "--optimizer fused_adamw"),
+    ],
 )
-def test_rates_by_layer_need_an_optimizer_with_groups(optimizer, passes):
+def test_rates_by_layer_need_an_optimizer_with_groups(optimizer, named):
     run = OmegaConf.create({"optimizer": optimizer})
     glue_options.check(options(), run)
-    if passes:
+    if named is None:
         glue_options.check(options(layer_lr_decay=0.5), run)
     else:
-        with toy.refused("--layer-lr-decay", "--optimizer fused_adamw"):
+        with toy.refused("--layer-lr-decay", named):
             glue_options.check(options(layer_lr_decay=0.5), run)
 
 
