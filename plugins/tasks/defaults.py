@@ -222,12 +222,12 @@ def of_checkpoint(program: str, given: Mapping[str, str]) -> Defaults:
     if task not in BY_TASK or given.get("task") not in (None, task):
         return Defaults({}, "")
     options = {name: saved[name] for name in INHERITED if saved.get(name) is not None}
-    has_test = given.get("test_data") or float(given.get("test_fraction", options.get("test_fraction", 0)))
+    has_test = given.get("test_data") or number(given.get("test_fraction"), options.get("test_fraction", 0))
     return Defaults(options | {"task": task, "gen_subset": "test" if has_test else "valid"}, f"the task of {path}")
 
 
 def number(text: str | None, default: float) -> float:
-    """Return the number, or the first of a list, that an option has; the default if it is none."""
+    """Return the number, or the first of a list, that an option has; the default if it is neither."""
     if text is None:
         return default
     try:

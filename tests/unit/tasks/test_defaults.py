@@ -256,3 +256,8 @@ def test_a_named_task_that_is_not_the_checkpoints_gets_no_options(tmp_path):
     assert defaults.complete("eval_lm", {"task": "causal_lm", "path": path}).options == {}
     found = defaults.complete("eval_lm", {"task": "char_lm", "path": f"{path}:gone.pt", "test_fraction": "0.5"}).options
     assert found == {"unit": "byte", "valid_fraction": 0.2, "gen_subset": "test"}
+
+
+def test_a_fraction_that_is_no_number_is_left_to_the_parser(tmp_path):
+    found = defaults.complete("eval_lm", {"path": save(tmp_path / "x.pt"), "test_fraction": "half"}).options
+    assert found["gen_subset"] == "valid"
