@@ -9,7 +9,6 @@ the console. With ``--log-format json`` or ``simple`` fairseq's own output is le
 import functools
 import logging
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,7 +23,6 @@ from plugins.files import write_text
 from .patching import repaired, wrap
 
 FORMAT = logging.Formatter("%(asctime)s | %(levelname)s | %(name)s | %(message)s", "%Y-%m-%d %H:%M:%S")
-QUIET = ("fairseq", "train", "valid")  # loggers whose INFO goes only to the file; "train_inner" and subsets, too
 NOISE = (  # (category, message): each concerns internals of another package and appears in every run
     (FutureWarning, r"`torch\.cuda\.amp\.\w+\(args\.\.\.\)` is deprecated"),
     (UserWarning, r"'pin_memory' argument is set as true but no accelerator is found"),
@@ -63,9 +61,8 @@ class Console:
             return False
         self.cfg, folder = cfg, Path(cfg.checkpoint.save_dir)
         self.began, self.has_header = time.monotonic(), False
-        minimum = min(cfg.optimization.max_update or sys.maxsize, sys.maxsize)
         self.display = self.make_display(
-            updates=minimum if minimum < sys.maxsize else None,
+            updates=cfg.optimization.max_update or None,
             on_cpu=cfg.common.cpu or not torch.cuda.is_available(),
             metric=cfg.checkpoint.best_checkpoint_metric,
             maximize=cfg.checkpoint.maximize_best_checkpoint_metric,

@@ -1,8 +1,7 @@
 """Runs of ``fairseq-hydra-train``.
 
 Defects: hydra changes to its output folder before the plugin is imported, so relative paths of the command line would
-be resolved there. Several runs in one process (``-m``) share a save directory, and the best value of the previous run,
-which fairseq keeps in attributes of its functions.
+be resolved there. Several runs in one process (``-m``) share a save directory.
 
 Reported: https://github.com/facebookresearch/fairseq/pull/4189 and
 https://github.com/hydra-ecosystem/hydra/issues/922 (relative paths).
@@ -33,17 +32,7 @@ def leave_output_folder() -> None:
 
 
 def begin_run(cfg: DictConfig) -> None:
-    """Reset the state of an earlier run in this process, and give each job of a multirun its own save directory."""
-    from fairseq import checkpoint_utils
-
-    train = sys.modules.get("fairseq_cli.train")
-    for function, names in (
-        (checkpoint_utils.save_checkpoint, ("best",)),
-        (getattr(train, "should_stop_early", None), ("best", "num_runs")),
-    ):
-        for name in names:
-            if hasattr(function, name):
-                delattr(function, name)
+    """Give each job of a multirun its own save directory."""
     folder = multirun_folder()
     if folder is not None:
         shared = cfg.checkpoint.save_dir

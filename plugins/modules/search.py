@@ -84,7 +84,7 @@ def begin(model: Model, cache: Cache, prompts: Sequence[Tensor]) -> Tensor:
 
 
 def advance(stepper: Stepper, cache: Cache, tokens: Sequence[int]) -> Tensor:
-    """Append a token to each of the first R rows of a cache; return the logits (R, V) of the next, see :func:`checked`."""
+    """Append a token to each of the first R rows of a cache; return the :func:`checked` logits (R, V) after it."""
     repeated = len(cache.keys[0]) - len(tokens)  # rows at the end, see :attr:`.Cache.rows`
     step = torch.tensor([*tokens, *[tokens[0]] * repeated], device=cache.keys[0].device)[:, None]
     return checked(stepper.next_logits(step, cache)[: len(tokens)])

@@ -5,7 +5,6 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from fairseq import checkpoint_utils
 from omegaconf import OmegaConf
 
 from plugins.compat import hydra
@@ -55,20 +54,14 @@ def test_each_job_of_a_multirun_has_a_folder_unless_the_command_names_them(start
     assert hydra.multirun_folder() is None
 
 
-def test_a_job_saves_in_its_own_folder_and_forgets_the_scores_of_the_one_before(monkeypatch, tmp_path):
-    shared, program = str(tmp_path / "runs"), SimpleNamespace(should_stop_early=lambda: None)
-    program.should_stop_early.best, program.should_stop_early.num_runs = 5.0, 2
-    monkeypatch.setitem(sys.modules, "fairseq_cli.train", program)
+def test_a_job_saves_in_its_own_folder(monkeypatch, tmp_path):
+    shared = str(tmp_path / "runs")
     monkeypatch.setattr(hydra, "multirun_folder", lambda: "job_1")
-    vars(checkpoint_utils.save_checkpoint)["best"] = 5.0
     cfg = OmegaConf.create({"checkpoint": {"save_dir": shared}, "model": {"save_dir": shared}, "task": None})
     hydra.begin_run(cfg)
     assert cfg.checkpoint.save_dir == cfg.model.save_dir == str(tmp_path / "runs" / "job_1")
     assert os.path.isdir(cfg.checkpoint.save_dir)
     hydra.begin_run(cfg)  # the folder may exist
-    assert not {"best", "num_runs"} & (
-        vars(checkpoint_utils.save_checkpoint).keys() | vars(program.should_stop_early).keys()
-    )
 
 
 def test_a_single_run_keeps_its_folder(monkeypatch, tmp_path):
@@ -88,7 +81,6 @@ def test_an_output_folder_that_hydra_does_not_name_is_the_present_one(started, t
 
 def test_only_a_part_that_shares_the_folder_follows_it(monkeypatch, tmp_path):
     monkeypatch.setattr(hydra, "multirun_folder", lambda: "job_0")
-    monkeypatch.delitem(sys.modules, "fairseq_cli.train", raising=False)
     cfg = OmegaConf.create({"checkpoint": {"save_dir": str(tmp_path)}, "model": {"save_dir": "other"},
                             "task": {"save_dir": str(tmp_path), "data": "x"}})  # fmt: skip
     hydra.begin_run(cfg)
