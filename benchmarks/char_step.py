@@ -88,8 +88,10 @@ def main():
     from measure import interleaved, matrix_rate, ratios, save, summary, times
 
     import plugins  # noqa: F401
+    from plugins.compat.allocator import keep_freed_memory
     from plugins.compat.precision import cpu_has_bfloat16
 
+    keep_freed_memory()  # as in training; the peer profits as much
     batch, block = BATCHES[args.size]
     x, y = torch.randint(4, CHARACTERS, (2, args.batch_size or batch, block))
     suffixes = ["", BF16] if cpu_has_bfloat16() else [""]

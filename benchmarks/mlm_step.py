@@ -208,11 +208,13 @@ def main():
     from measure import matrix_rate, save
 
     import plugins  # noqa: F401
+    from plugins.compat.allocator import keep_freed_memory
     from plugins.compat.precision import cpu_has_bfloat16
 
     if args.memory_of:
         print(json.dumps(measure_memory(args)))
         return
+    keep_freed_memory()  # as in training; the peer profits as much
     types = {"": torch.bfloat16 if args.bf16 else torch.float32}
     if args.autocast and (args.device == "cuda" or cpu_has_bfloat16()):
         types[BF16] = torch.bfloat16
