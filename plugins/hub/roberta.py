@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from fairseq import utils
@@ -168,8 +169,7 @@ class RobertaInterface(RobertaHubInterface):
         """
         if MASK not in sentence:
             raise UserError(f"no {MASK} in {sentence!r}; put one where a word is to be predicted")
-        spans = [self.bpe.encode(span.rstrip()) for span in sentence.split(MASK)]
-        line = f"<s> {f' {MASK} '.join(spans).strip()} </s>"
+        line = f"<s> {masked_symbols(self.bpe, sentence)} </s>"
         tokens = self.dictionary.encode_line(line, append_eos=False, add_if_not_exist=False).long()
         limit = self.model.max_positions()
         if len(tokens) > limit:
@@ -205,6 +205,11 @@ class RobertaInterface(RobertaHubInterface):
             answer = " " + answer
         before, after = MASK.join(sentence.split(MASK)[: mask + 1]), MASK.join(sentence.split(MASK)[mask + 1 :])
         return before.removesuffix(" ") + answer + after, probability, answer
+
+
+def masked_symbols(bpe: Any, sentence: str) -> str:
+    """Return the symbols of a sentence with masks, joined by blanks; white space before a mask is left out."""
+    return f" {MASK} ".join(bpe.encode(span.rstrip()) for span in sentence.split(MASK)).strip()
 
 
 def texts_of(name: str, values: Iterable[str]) -> list[str]:

@@ -5,6 +5,7 @@ text file is a document, and so is each record of a JSON file.
 """
 
 import itertools
+import logging
 import os
 import re
 from collections import defaultdict
@@ -25,6 +26,8 @@ from plugins.data.text.splits import TextSplit
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.data.text.tokenizers import SentencePieceTokenizer
 from plugins.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 2  # version of the cache files
 _AT_ONCE = 1 << 20  # characters
@@ -79,9 +82,10 @@ def encode(spec: CorpusSpec, sources: Sources, dictionary: TokenDictionary, fold
     with tqdm(desc="encoding the text", total=total, unit="B", unit_scale=True, leave=False, disable=None) as bar:
         characters = count_characters(spec, sources, bar.update)
         files = {split: open(os.path.join(folder, split + ".bin"), "wb") for split in SPLITS}
+        ends = {dictionary[dictionary.bos()], dictionary[dictionary.eos()]}
         try:
             for split, place, text in documents(pieces(spec, sources, characters, bar.update)):
-                for ids in encoded(text, place, dictionary):
+                for ids in encoded(warned(text, place, ends), place, dictionary):
                     np.array(ids, dtype).tofile(files[split])
                     lengths[split] += len(ids)
         finally:
@@ -162,6 +166,24 @@ def documents(parts: Iterator[Piece]) -> Iterator[tuple[str, str, Iterator[str]]
 
     while piece is not None:
         yield piece.split, piece.document.place, text()
+
+
+def warned(text: Iterable[str], place: str, ends: set[str]) -> Iterator[str]:
+    """Yield a text as it is, with a warning at the first end of a document that is written in it.
+
+    Args:
+        text: in pieces; an end that two of them share is not found.
+        place: named in the warning.
+        ends: the symbols that end documents and have not been found; found ones are removed.
+    """
+    for part in text:
+        for symbol in [symbol for symbol in ends if symbol in part]:
+            ends.remove(symbol)
+            logger.warning(
+                "%s: %s in the text is encoded as its characters and ends no document; to divide the text into "
+                "documents, make each a file or a record of a .jsonl file", place, symbol
+            )  # fmt: skip
+        yield part
 
 
 def encoded(text: Iterable[str], place: str, dictionary: TokenDictionary) -> Iterator[list[int]]:

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from plugins.data.dictionaries import MaskDictionary
+from plugins.data.dictionaries import MASK, MaskDictionary
 from plugins.data.text import bpe
 from plugins.data.text.tokenizers import DICTIONARY_FILE
 from plugins.errors import UserError
+
+from ..roberta import masked_symbols
 
 TEXTS = ("hello world", "Hello World", "It's 12.5 (naïve) été!")  # plain: stacked marks and the like may differ
 AROUND = ("{}", "a {} b", "a{}b", "a {}b", "a{} b")
@@ -20,18 +22,19 @@ def check(files: dict[str, bytes], rows: Sequence[int], theirs: Any, added: Sequ
 
     Args:
         files: {name: content} of fairseq's tokenizer and its dictionary.
-        rows: for each word of the dictionary, its index for transformers.
-        theirs: the tokenizer of transformers.
+        rows: for each word of the dictionary, ``<mask>`` last, its index for transformers.
+        theirs: the tokenizer of transformers; texts with its mask are encoded too.
         added: tokens that were added to its vocabulary; texts with each of them are encoded too.
         source: its folder, named in errors.
 
     Raises:
-        UserError: the indices of a text differ; the text, or the added token in it, is named.
+        UserError: the indices of a text differ; the text, or the mask or added token in it, is named.
     """
     with tempfile.TemporaryDirectory() as place:
         for name, content in files.items():
             Path(place, name).write_bytes(content)
         dictionary = MaskDictionary.load(str(Path(place, DICTIONARY_FILE)))
+        dictionary.add_mask()
         options = bpe.find(place)
         if options is None:
             raise UserError(f"{source}: no tokenizer for fairseq")
@@ -39,10 +42,11 @@ def check(files: dict[str, bytes], rows: Sequence[int], theirs: Any, added: Sequ
 
     def same(text: str) -> bool:
         try:
-            encoded = ours.encode(text)
+            encoded = masked_symbols(ours, text) if MASK in text else ours.encode(text)
         except KeyError:  # the vocabulary lacks a letter, so fairseq's BPE encodes no text with it
             return True
         line = dictionary.encode_line(encoded, append_eos=False, add_if_not_exist=False)
+        text = text.replace(MASK, theirs.mask_token)
         return [rows[i] for i in line.tolist()] == theirs(text, add_special_tokens=False).input_ids
 
     for token in added:
@@ -53,3 +57,7 @@ def check(files: dict[str, bytes], rows: Sequence[int], theirs: Any, added: Sequ
     if text is not None:
         raise UserError(f"{source}: transformers encodes {text!r} in another way than fairseq's {options['_name']} "
                         "tokenizer; a step of its tokenizer has no counterpart")  # fmt: skip
+    if not all(same(around.format(MASK)) for around in AROUND):
+        raise UserError(f"{source}: transformers encodes text next to {theirs.mask_token} in another way than fairseq, "
+                        "which drops white space before it: in tokenizer.json and tokenizer_config.json, "
+                        "set lstrip of this token to true, rstrip and single_word to false")  # fmt: skip

@@ -95,6 +95,16 @@ def test_boundaries_across_chunks_are_found(chunk):
     assert parts == ["ab", " cd  ef", " gh"]
 
 
+def test_the_first_end_of_a_document_in_a_text_is_named(tmp_path, characters, cache, caplog):
+    path = tmp_path / "records.jsonl"
+    records = ["the <end>", "<|endoftext|>", "the <|endoftext|> the"]
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in records))
+    dictionary = TokenDictionary(Characters(sorted({*"".join(records)})))
+    TokenCorpus(CorpusSpec((str(path),), valid_fraction=0.0), dictionary, cache)
+    (message,) = caplog.messages
+    assert "records.jsonl:2" in message and "<|endoftext|>" in message
+
+
 def test_opening_again_does_not_read_the_file(text, characters, cache, monkeypatch):
     spec = CorpusSpec((text,))
     first = tokens(TokenCorpus(spec, characters, cache), "train")

@@ -244,6 +244,19 @@ def test_an_added_token_that_our_tokenizer_finds_too_is_kept(transformers, tmp_p
     assert "'" in ours and ours == tokenizer.tokenize(TEXT[1])
 
 
+@pytest.mark.parametrize("flags", [{"lstrip": False}, {"rstrip": True}, {"single_word": True}], ids=str)
+def test_a_mask_that_takes_other_white_space_is_named(transformers, bpe, tmp_path, flags):
+    other = shutil.copytree(bpe, tmp_path / "other")
+    mask = transformers.AddedToken("<mask>", special=True, **({"lstrip": True} | flags))
+    (other / "tokenizer.json").unlink()
+    (other / "tokenizer_config.json").unlink()
+    transformers.RobertaTokenizer.from_pretrained(other, mask_token=mask).save_pretrained(other)
+    save(transformers, tmp_path / "hf", other)
+    with toy.refused(tmp_path / "hf", "<mask>", "lstrip"):
+        roberta_in.convert(tmp_path / "hf", tmp_path / "ours" / "model.pt")
+    assert not (tmp_path / "ours").exists()
+
+
 LOWER = {"type": "Lowercase"}
 BLANK = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
 
