@@ -4,6 +4,9 @@ Defect: a run of 300 updates prints 112 lines, of which ten matter: the configur
 "detected shared parameter" lines for absent biases, and warnings about internals of fairseq, torch and hydra. Here
 they go to ``train.log`` in the save directory, the configuration to ``config.yaml``, and a :class:`Display` writes to
 the console. With ``--log-format json`` or ``simple`` fairseq's own output is left as it is.
+
+A run that ends before its first update with an error of the user (a bad row, too little text) leaves neither file, and
+the configuration of an earlier run in the folder as it was.
 """
 
 import functools
@@ -18,6 +21,8 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from plugins.atomic import make_folder, missing_parents, remove_empty
+from plugins.errors import find_user_error
 from plugins.files import write_text
 
 from .patching import repaired, wrap
@@ -52,6 +57,7 @@ class Console:
         self.cfg: Any = None
         self.trainer: Any = None
         self.log: logging.Handler | None = None
+        self.config = ""  # of the run, until it is written
         self.began, self.has_header = time.monotonic(), False
 
     def begin(self, cfg: DictConfig) -> bool:
@@ -67,7 +73,8 @@ class Console:
             metric=cfg.checkpoint.best_checkpoint_metric,
             maximize=cfg.checkpoint.maximize_best_checkpoint_metric,
         )
-        write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
+        self.config = OmegaConf.to_yaml(cfg)
+        make_folder(folder)
         self.log = logging.FileHandler(folder / "train.log", encoding="utf-8")
         self.log.setFormatter(FORMAT)
         for handler in logging.root.handlers:
@@ -84,6 +91,13 @@ class Console:
             logging.root.removeHandler(self.log)
             self.log.close()
         self.log = self.display = self.cfg = self.trainer = None
+        self.config = ""
+
+    def write_config(self) -> None:
+        """Write the configuration of the run, once."""
+        if self.config:
+            write_text(Path(self.cfg.checkpoint.save_dir, "config.yaml"), self.config)
+            self.config = ""
 
     def header(self, size: int) -> None:
         """Print the header once, at the first update, when data is loaded and a checkpoint restored.
@@ -94,6 +108,7 @@ class Console:
         if self.has_header:
             return
         self.has_header = True
+        self.write_config()
         cfg, trainer, model = self.cfg, self.trainer, self.trainer.get_model()
         if self.display.updates is None and cfg.optimization.max_epoch:
             self.display.updates = size * cfg.optimization.max_epoch
@@ -114,6 +129,7 @@ class Console:
 
     def finish(self) -> None:
         """Show the end of a run: best value, files, and the command that usually follows."""
+        self.write_config()
         folder = self.cfg.checkpoint.save_dir
         names = [n for n in ("checkpoint_best.pt", "checkpoint_last.pt") if os.path.exists(os.path.join(folder, n))]
         following = NEXT.get(str(self.cfg.task._name))
@@ -135,6 +151,7 @@ def install(make_display: Callable, separate: Callable[[DictConfig], None]) -> N
         separate: called with the configuration of each run before anything is written.
     """
     from fairseq import trainer
+    from fairseq.distributed import utils as distributed_utils
     from fairseq.logging import progress_bar
 
     for category, message in NOISE:
@@ -145,6 +162,7 @@ def install(make_display: Callable, separate: Callable[[DictConfig], None]) -> N
     logging.getLogger("fairseq_cli.train").addFilter(lambda record: watch(record, console, separate))
     wrap(progress_bar, "progress_bar", functools.partial(new_bar, console))
     wrap(trainer.Trainer, "__init__", functools.partial(note_trainer, console))
+    wrap(distributed_utils, "call_main", functools.partial(leave_nothing, console))
     repaired("console", "fairseq-train prints a summary; the full log goes to train.log in the save directory")
 
 
@@ -156,6 +174,24 @@ def watch(record: logging.LogRecord, console: Console, separate: Callable[[DictC
     if console.display is not None and str(record.msg).startswith("done training in"):
         console.finish()
     return True
+
+
+def leave_nothing(console: Console, original: Callable, cfg: Any, main: Callable, **kwargs: Any) -> Any:
+    """Run ``main``; after an error of the user before the first update, remove a new log and new empty folders."""
+    if main.__module__ != "fairseq_cli.train":  # other programs save nothing
+        return original(cfg, main, **kwargs)
+    log = Path(cfg.checkpoint.save_dir, "train.log")
+    missing, is_new = missing_parents(log), not log.exists()
+    console.has_header = False  # of an earlier run of this process
+    try:
+        return original(cfg, main, **kwargs)
+    except Exception as error:
+        if find_user_error(error) and not console.has_header:
+            if console.log is not None and is_new:
+                log.unlink(missing_ok=True)
+            console.end()
+            remove_empty(missing)
+        raise
 
 
 def note_trainer(console: Console, original: Callable, self: Any, *args: Any, **kwargs: Any) -> None:

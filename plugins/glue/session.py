@@ -12,7 +12,7 @@ from plugins.checkpoints import find_checkpoint
 from plugins.data.glue import dataset
 from plugins.data.glue import specs as glue_specs
 from plugins.errors import UserError
-from plugins.files import make_folder, staging, write_json, write_text
+from plugins.files import staging, write_json, write_text
 from plugins.jobs import Resources
 
 from . import cards, hyperparameters, plan, predict, report, runs
@@ -96,7 +96,6 @@ def prepare(request: GlueRequest, resources: Resources) -> tuple[list[plan.FineT
         Path(request.glue_dir).resolve(), Path(checkpoint).resolve(), Path(request.output), specs, flags,
         resources.on_cpu, None if cache == "none" else cache, request.skip_bad_rows,
     )  # fmt: skip
-    make_folder(setting.output)
     return planned, setting
 
 

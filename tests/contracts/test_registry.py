@@ -32,7 +32,7 @@ ALLOWED = {  # importer: the parts of ours that it may import
     "user_dir": {"errors"},
     "tables": {"errors"},
     "jobs": {"checkpoints", "jobs", "analysis", "tables", "errors", "files", "atomic", "locks"},
-    "compat": {"compat", "checkpoints", "errors", "files", "locks"},
+    "compat": {"compat", "checkpoints", "errors", "files", "atomic", "locks"},
     "checkpoints": {"checkpoints", "models", "data", "errors", "files", "options"},  # models: the configs
     "data": {"data", "errors", "files", "numpy_files", "plain_data", "atomic", "locks", "compat"},
     "peft": {"peft", "modules", "errors", "options"},

@@ -1,5 +1,6 @@
 """The console output of a run: what is shown, what goes to the file, and the command suggested at its end."""
 
+import contextlib
 import logging
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ from omegaconf import OmegaConf
 
 from plugins.compat import console as module
 from plugins.compat.console import Console
+from plugins.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,6 @@ def test_the_log_and_the_configuration_go_to_files_and_the_rest_to_people(begun,
     console, shown = begun(distributed_training__distributed_rank=rank, optimization__max_update=9)
     assert shown and (console.display.updates, console.display.on_cpu) == (9, True)
     assert (console.display.metric, console.display.maximize) == ("loss", False)
-    assert OmegaConf.load(tmp_path / "run" / "config.yaml").optimization.max_update == 9
     stream = logging.root.handlers[0]
     for name in ("fairseq.trainer", "plugins.tasks"):
         logging.getLogger(name).info("of %s", name)
@@ -91,6 +92,9 @@ def test_the_log_and_the_configuration_go_to_files_and_the_rest_to_people(begun,
     records = [logging.LogRecord(*kind, "", 1, "m", (), None) for kind in kinds]
     assert [bool(stream.filter(record)) for record in records] == [False, True, True]
     assert stream.format(records[0]) == "m"
+    console.trainer = trainer_of()
+    console.header(1)
+    assert OmegaConf.load(tmp_path / "run" / "config.yaml").optimization.max_update == 9
     console.end()
     assert not any(isinstance(each, logging.FileHandler) for each in logging.root.handlers) and not console.display
 
@@ -200,6 +204,46 @@ def test_the_folder_of_a_run_is_made_or_used_again(begun, tmp_path):
     for _ in range(2):
         assert begun(checkpoint__save_dir=str(tmp_path / "a" / "b"))[1]
     assert (tmp_path / "a" / "b" / "train.log").exists()
+
+
+@pytest.fixture
+def train(begun, tmp_path):
+    """A function that begins a run, updates or not, and raises an error: as fairseq's ``main`` does."""
+
+    def run(error, updates, program="fairseq_cli.train"):
+        def main(cfg):
+            (tmp_path / "new" / "run").mkdir(parents=True, exist_ok=True)
+            other, _ = begun(checkpoint__save_dir=str(tmp_path / "new" / "run"), common__seed=2 if error else 1)
+            console.__dict__ = other.__dict__
+            console.trainer = trainer_of()
+            if updates:
+                console.header(3)
+            if error:
+                raise error
+
+        main.__module__ = program
+        console, cfg = Console(Display), SimpleNamespace(checkpoint=SimpleNamespace(save_dir=tmp_path / "new" / "run"))
+        with contextlib.suppress(ValueError, RuntimeError):
+            module.leave_nothing(console, lambda cfg, main: main(cfg), cfg, main)
+
+    return run
+
+
+@pytest.mark.parametrize("error, updates, kept", [
+    (UserError("a.csv:3: bad row"), False, False), (UserError("no space left"), True, True),
+    (RuntimeError("a bug"), False, True),
+])  # fmt: skip
+def test_a_run_that_is_refused_before_its_first_update_leaves_no_folder(train, tmp_path, error, updates, kept):
+    train(error, updates)
+    assert (tmp_path / "new" / "run" / "train.log").exists() == (tmp_path / "new").exists() == kept
+
+
+def test_a_refused_run_keeps_the_log_and_the_configuration_of_an_earlier_one(train, tmp_path):
+    train(None, True)
+    before = (tmp_path / "new" / "run" / "config.yaml").read_text()
+    train(UserError("a.csv:3: bad row"), False)
+    assert (tmp_path / "new" / "run" / "train.log").exists()
+    assert (tmp_path / "new" / "run" / "config.yaml").read_text() == before
 
 
 @pytest.mark.parametrize("gpu, cpu, expected", [(True, False, False), (True, True, True), (False, False, True)])

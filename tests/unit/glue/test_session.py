@@ -35,6 +35,13 @@ def test_the_folder_of_a_checkpoint_means_its_best(tmp_path, request_of):
     assert run.task == "RTE" and setting.checkpoint == tmp_path / "model" / "checkpoint_best.pt"
 
 
+def test_a_refused_call_leaves_no_folder(tmp_path, request_of):
+    (tmp_path / "model.pt").touch()
+    with toy.refused("dict.txt"):
+        session.run(request_of(tmp_path / "model.pt"), Resources(cpu=True))
+    assert not (tmp_path / "out").exists()
+
+
 # After training
 
 
@@ -63,7 +70,7 @@ def test_seeds_are_the_requests_the_files_or_one_to_three(request_of, tmp_path):
     request = replace(request_of(tmp_path / "model"), seeds=None)
     planned, setting = session.prepare(request, Resources(cpu=True))
     assert [run.seed for run in planned] == [1, 2, 3]
-    assert setting.cache is None and setting.output.is_dir() and setting.glue_dir.is_absolute()
+    assert setting.cache is None and setting.glue_dir.is_absolute()
     planned, _ = session.prepare(replace(request, config=str(tmp_path / "r.yaml")), Resources(cpu=True))
     assert [(run.seed, run.hyperparameters["epochs"]) for run in planned] == [(7, 2)]
     planned, setting = session.prepare(replace(request, seeds=[4], cache_dir="kept"), Resources(cpu=True))
