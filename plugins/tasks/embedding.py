@@ -97,7 +97,16 @@ class EmbeddingTask(TextsTask):
     # Hard triplets, made from the model before its first update
 
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:
-        """Build the criterion, and keep it for :meth:`begin_epoch`."""
+        """Build the criterion, and keep it for :meth:`begin_epoch`.
+
+        Raises:
+            UserError: in ``fairseq-validate``, to which checkpoints do not give their rows.
+        """
+        if self.spec is None:
+            raise UserError(
+                f"{self.cfg.data}: fairseq-validate does not read the rows of --task embedding; use "
+                "scripts/evaluate_embeddings.py"
+            )
         self.criterion = super().build_criterion(cfg, from_checkpoint)
         return self.criterion
 

@@ -17,7 +17,6 @@ from plugins.data.preference.dataset import LISTWISE, OBJECTIVES, PAIRWISE, POIN
 from plugins.errors import UserError
 from plugins.options import option
 
-from .glue import tokenizer_folder
 from .texts import TextsConfig, TextsTask, choose_metric, find_encoder
 
 logger = logging.getLogger(__name__)
@@ -67,7 +66,7 @@ class PreferenceTask(TextsTask):
         """
         run = cfg._get_parent()
         if from_checkpoint:
-            return cls(cfg, encoding.masked(tokenizer_folder(cfg, run, True)))
+            return cls(cfg, *find_encoder(cfg, run, True))
         name = (run.get("criterion") or {}).get("_name")
         if name != "preference":
             raise UserError(f"--task preference needs --criterion preference, not {name}")
@@ -83,6 +82,11 @@ class PreferenceTask(TextsTask):
         """Return the options that checkpoints store to load the model as a scorer."""
         return {"pooling": str(self.cfg.pooling), "objective": str(self.cfg.objective), "longest": self.longest,
                 "scale": list(self.scale)} | ({"rows": self.row_kind} if self.row_kind else {})  # fmt: skip
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See :meth:`.TextsTask.load_state_dict`; also adopt the scale of the ratings in training."""
+        super().load_state_dict(state_dict)
+        self.scale = tuple((state_dict.get(self.key) or {}).get("scale") or self.scale)
 
     # Data
 

@@ -199,13 +199,19 @@ def choose_metric(run: Any, name: str | None, better_higher: Collection[str]) ->
     logger.info("checkpoint_best.pt is chosen by %s", checkpoint.best_checkpoint_metric)
 
 
-def find_encoder(cfg: TextsConfig, run: Any) -> tuple[encoding.TextEncoder, list[str]]:
+def find_encoder(cfg: TextsConfig, run: Any, from_checkpoint: bool = False) -> tuple[encoding.TextEncoder, list[str]]:
     """Return the encoder of the model that training starts from, and the names of its styles.
+
+    Args:
+        cfg: options of the task.
+        run: the configuration of the run.
+        from_checkpoint: it is that of a finished checkpoint, whose encoder is returned.
 
     Raises:
         UserError: the tokenizer is missing, or it needs the checkpoint of a model and none is given.
     """
-    name, source = str(run.model._name), checkpoints.starting_checkpoint(*(cfg.get(name) for name in START))
+    start = checkpoints.starting_checkpoint(*(cfg.get(name) for name in START))
+    name, source = str(run.model._name), run.common_eval.path if from_checkpoint else start
     if cfg.finetune_from_model and not source:
         raise UserError(f"--finetune-from {cfg.finetune_from_model}: no such checkpoint")
     if "char_lm" in name:
@@ -215,8 +221,9 @@ def find_encoder(cfg: TextsConfig, run: Any) -> tuple[encoding.TextEncoder, list
             raise UserError(f"{start}: no characters; start from a character LM: --finetune-from CKPT")
         return encoding.characters(CharDictionary.from_state(state["dictionary"])), state.get("styles") or []
     if name.startswith("causal_lm"):
-        folder = cfg.tokenizer_dir or (source and os.path.dirname(os.path.abspath(source)))
+        folder = None if from_checkpoint else cfg.tokenizer_dir
+        folder = folder or (source and os.path.dirname(os.path.abspath(source)))
         if not folder:
             raise UserError("name a model to start from (--finetune-from CKPT), or a tokenizer: --tokenizer-dir")
         return encoding.causal(TokenDictionary.from_files(folder)), []
-    return encoding.masked(tokenizer_folder(cfg, run, False)), []
+    return encoding.masked(tokenizer_folder(cfg, run, from_checkpoint)), []

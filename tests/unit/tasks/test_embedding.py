@@ -395,3 +395,10 @@ def test_a_split_is_loaded_with_the_options(monkeypatch, split, loss, kind, expe
     assert (encoder, longest, more.pop("teacher")) == ("encoder", 50, ("v.npz", ["x", "y", "z"]))
     assert more == expected | {"name": f"nowhere ({split})"}
     assert read.labels.tolist() == ([0, 1, 0.25] if kind == "scored pairs" else [1, 5, 2]) and read.skipped == 7
+
+
+def test_a_checkpoint_without_its_rows_is_not_validated():
+    task = object.__new__(task_module.EmbeddingTask)
+    task.cfg, task.spec = SimpleNamespace(data="nowhere"), None
+    with toy.refused("nowhere", "scripts/evaluate_embeddings.py"):
+        task.build_criterion({})

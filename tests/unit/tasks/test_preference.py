@@ -262,6 +262,15 @@ def test_negative_ratings_have_no_gains_for_lambdarank(monkeypatch, split):
     loaded(monkeypatch, preferences([0.0, 2.0, 60.0]), split, objective="listwise")
 
 
+def test_a_finished_checkpoint_is_validated_with_the_scale_of_its_training(monkeypatch):
+    monkeypatch.setattr(task_module.TextsTask, "load_state_dict", lambda self, state: None)
+    trained, _ = loaded(monkeypatch, preferences([1.0, 2.0, 6.0]), "train", objective="pointwise")
+    task, _ = loaded(monkeypatch, preferences([1.0, 2.0, 9.0]), "valid", objective="pointwise")
+    task.load_state_dict(trained.state_dict())
+    task.load_dataset("valid")
+    assert task.scale == trained.scale != (0.0, 1.0)
+
+
 def test_equal_ratings_have_a_deviation_of_one(monkeypatch):
     task, _ = loaded(monkeypatch, preferences([2.0, 2.0, 2.0]), "train", objective="pointwise")
     assert task.scale == (2.0, 1.0)

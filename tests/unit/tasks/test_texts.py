@@ -69,6 +69,16 @@ def test_a_causal_lm_brings_its_tokenizer_or_gets_one(tmp_path):
         encoder_of("causal_lm")
 
 
+def test_a_finished_checkpoint_brings_the_tokenizer_next_to_it(tmp_path):
+    """Not that of the model that its training started from, which may be gone."""
+    TokenDictionary(Characters("abc")).save_files(tmp_path)
+    cfg = OmegaConf.create({**NO_START, "tokenizer_dir": "gone", "data": "nowhere", "finetune_from_model": "gone.pt"})
+    run = run_of(model="causal_lm")
+    run.common_eval.path = str(tmp_path / "x.pt")
+    encoder, styles = find_encoder(cfg, run, from_checkpoint=True)
+    assert "c" in encoder.dictionary.symbols and styles == []
+
+
 def test_a_masked_lm_brings_its_dictionary(toy_data):
     encoder, styles = encoder_of("clap_roberta_tiny", str(toy_data))
     assert (
