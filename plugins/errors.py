@@ -45,6 +45,11 @@ def located(place: object) -> Iterator[None]:
         raise UserError(f"{place}: {error}") from error
 
 
+def flag(name: str) -> str:
+    """Return how an option is written on the command line."""
+    return "--" + name.replace("_", "-")
+
+
 def shown(value: object, limit: int = LONGEST_VALUE) -> str:
     """Return the ``repr`` of a value for an error message, at most ``limit`` characters long."""
     text = repr(value[: limit + 1] if isinstance(value, str | bytes) else value)

@@ -8,6 +8,7 @@ from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 
 from plugins.errors import UserError
+from plugins.errors import flag as flag  # for all that have options
 
 MOST_LAYERS = 10_000
 
@@ -60,11 +61,6 @@ class BestConfig(FairseqDataclass):
 ADJUSTABLE = ("position_scaling", "position_scaling_factor", "trained_length")
 START = tuple(f.name for f in fields(StartConfig) if not f.name.startswith("_"))
 NO_START = dict.fromkeys(START)  # their values outside of training: nothing to start from
-
-
-def flag(name: str) -> str:
-    """Return how an option is written on the command line."""
-    return "--" + name.replace("_", "-")
 
 
 def architecture(help: str) -> Any:

@@ -1,18 +1,26 @@
-"""Write checkpoints of causal LMs, with the files of their tokenizer next to them."""
+"""Write checkpoints without training: their content, and causal LMs with the files of their tokenizer."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from fairseq.data import Dictionary
 from fairseq.models import FairseqLanguageModel
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from plugins.data import dictionaries
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.files import replacing
 from plugins.options import NO_START
+
+# An entry of the history of optimizers without training; fairseq reads these keys
+BLANK_HISTORY: dict[str, Any] = {
+    "criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0
+}  # fmt: skip
 
 
 def check_place(path: str | os.PathLike, dictionary: TokenDictionary) -> None:
@@ -31,6 +39,37 @@ def check_place(path: str | os.PathLike, dictionary: TokenDictionary) -> None:
         raise UserError(f"{path}: {others[0].name} in this folder has another tokenizer; write to another folder")
 
 
+def content(
+    name: str, model: nn.Module, cfg: DictConfig, task: Mapping[str, Any], dictionary: Dictionary
+) -> dict[str, Any]:
+    """Return the content of a checkpoint of a model that this package has not trained.
+
+    Args:
+        name: the registered name of the model.
+        model: the model.
+        cfg: its options.
+        task: options of its task, whose name the criterion shares.
+        dictionary: the dictionary of the task.
+    """
+    options = cast(dict[str, Any], OmegaConf.to_container(cfg, enum_to_str=True))
+    return {
+        "args": None,
+        "cfg": {
+            "model": options | NO_START | {"_name": name},
+            "task": dict(task),
+            "criterion": {"_name": task["_name"]},
+            "bpe": None,
+            "tokenizer": None,
+            **{part: {} for part in ("common", "common_eval", "checkpoint")},
+        },
+        "model": model.state_dict(),
+        "task_state": {"dictionary_sha256": dictionaries.fingerprint(dictionary)},
+        "optimizer_history": [dict(BLANK_HISTORY)],
+        "last_optimizer_state": None,
+        "extra_state": {"train_iterator": {"epoch": 1}},
+    }
+
+
 def write_causal_lm(path: str | os.PathLike, model: FairseqLanguageModel) -> None:
     """Write a causal LM as a checkpoint that fairseq can start from and :class:`plugins.hub.CausalLM` reads.
 
@@ -43,23 +82,9 @@ def write_causal_lm(path: str | os.PathLike, model: FairseqLanguageModel) -> Non
     Raises:
         UserError: it cannot be written there, or checkpoints with another tokenizer are there.
     """
-    cfg: Any = OmegaConf.to_container(model.cfg, enum_to_str=True)
     dictionary = model.decoder.dictionary
-    history = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
-    state = {
-        "args": None,
-        "cfg": {
-            "model": cfg | NO_START | {"_name": "causal_lm"},
-            "task": {"_name": "causal_lm", "data": "", "path": None, **NO_START},
-            "criterion": {"_name": "causal_lm"},
-            **{part: {} for part in ("common", "common_eval", "checkpoint")},
-        },
-        "model": model.state_dict(),
-        "task_state": {"dictionary_sha256": dictionaries.fingerprint(dictionary)},
-        "optimizer_history": [history],
-        "last_optimizer_state": None,
-        "extra_state": {"train_iterator": {"epoch": 1}},
-    }
+    task = {"_name": "causal_lm", "data": "", "path": None, **NO_START}
+    state = content("causal_lm", model, model.cfg, task, dictionary)
     check_place(path, dictionary)
     with replacing(Path(path)) as part, part.open("wb") as file:
         dictionary.save_files(os.path.dirname(os.path.abspath(path)))

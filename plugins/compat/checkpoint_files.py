@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from plugins.checkpoints import allowed, reading, schema
+from plugins.checkpoints import allowed, reading, schema, writing
 from plugins.errors import UserError, find_in_chain
 from plugins.files import replacing
 
@@ -75,7 +75,7 @@ def load_checkpoint(adopt: Callable, path: str, arg_overrides: dict | None = Non
         reading.check_integrity(path)
         schema.check_finite(state["model"], path)
         allowed.check(state, path)
-        state.setdefault("optimizer_history", [BLANK_HISTORY | {"optimizer_name": ""}])
+        state.setdefault("optimizer_history", [dict(writing.BLANK_HISTORY)])
         state.setdefault("extra_state", {})
         if state.get("cfg") is not None:
             state["cfg"] = OmegaConf.create(state["cfg"], flags={"allow_objects": True})
@@ -86,10 +86,6 @@ def load_checkpoint(adopt: Callable, path: str, arg_overrides: dict | None = Non
         if state.get("cfg") is not None:
             overwrite_args_by_name(state["cfg"], overrides)
     return state
-
-
-# Keys that a file with only weights and options lacks
-BLANK_HISTORY = {"criterion_name": "", "lr_scheduler_state": {}, "num_updates": 0}
 
 
 def load_models(original: Callable, filenames: Iterable[str], *args: Any, **kwargs: Any) -> Any:

@@ -19,7 +19,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from plugins.errors import printable
+from plugins.errors import flag, printable
 
 from . import precision, preflight
 from .patching import repaired, wrap
@@ -120,17 +120,17 @@ def program_of(parser: ArgumentParser) -> str | None:
     """Return which of fairseq's programs a parser belongs to, since parsers have no name."""
     flags = parser._option_string_actions
     programs = {"--arch": "train", "--context-window": "eval_lm", "--valid-subset": "validate"}
-    return next((program for flag, program in programs.items() if flag in flags), None)
+    return next((program for given, program in programs.items() if given in flags), None)
 
 
 def options_given(parser: ArgumentParser, arguments: Sequence[str]) -> dict[str, str]:
     """Return {option: its last value, as text} of a command line, also of options that the parser does not know yet."""
     given = {}
     for argument, following in itertools.pairwise([*arguments, ""]):
-        flag, equals, value = argument.partition("=")
-        if flag.startswith("--") or flag in parser._option_string_actions:
-            action = parser._option_string_actions.get(flag)
-            name = action.dest if action else flag.lstrip("-").replace("-", "_")
+        name, equals, value = argument.partition("=")
+        if name.startswith("--") or name in parser._option_string_actions:
+            action = parser._option_string_actions.get(name)
+            name = action.dest if action else name.lstrip("-").replace("-", "_")
             given[name] = value if equals else following
     return given
 
@@ -138,8 +138,7 @@ def options_given(parser: ArgumentParser, arguments: Sequence[str]) -> dict[str,
 def as_arguments(options: Mapping[str, Any]) -> Iterator[str]:
     """Yield options as arguments of a command line; True is a switch."""
     for name, value in options.items():
-        flag = "--" + name.replace("_", "-")
-        yield flag if value is True else f"{flag}={value}"
+        yield flag(name) if value is True else f"{flag(name)}={value}"
 
 
 def look_for_subsets(original: Callable, cfg: Any) -> None:
@@ -161,9 +160,9 @@ def print_help_when_complete() -> Callable[[ArgumentParser], None]:
     def modify(parser):
         parsers.append(parser)
         if len(parsers) == 2:
-            for flag, text in precision.HELP.items():
-                if flag in parser._option_string_actions:
-                    parser._option_string_actions[flag].help = text
+            for name, text in precision.HELP.items():
+                if name in parser._option_string_actions:
+                    parser._option_string_actions[name].help = text
             parser.print_help()
             parser.exit()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from plugins.errors import UserError
+from plugins.errors import UserError, flag
 
 from .patching import repaired, wrap
 
@@ -98,13 +98,13 @@ def check_memory_efficient(name: str, implied: bool, optimizer: Any) -> None:
     Raises:
         UserError: names the option.
     """
-    base, flag = MEMORY_EFFICIENT[name], "--" + name.replace("_", "-")
+    base = MEMORY_EFFICIENT[name]
     if not implied:
         raise UserError(f"common.{name}=true has no effect without common.{base}=true; set both")
     kind = getattr(optimizer, "_name", None)
     if kind in NOT_MEMORY_EFFICIENT:
         raise UserError(
-            f"{flag}: --optimizer {kind} has no memory-efficient form; use --{base}, or --mixed-precision bf16"
+            f"{flag(name)}: --optimizer {kind} has no memory-efficient form; use --{base}, or --mixed-precision bf16"
         )
 
 

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from plugins.errors import UserError, shown
+from plugins.errors import UserError, flag, shown
 
 from . import precision, unavailable
 from .patching import repaired, wrap
@@ -138,14 +138,14 @@ def check_names(task: str | None, model: str | None, criterion: str | None) -> N
     known = registries()
     # vars: a user's task inherits the methods of its parent, not these names
     own = vars(known["task"].get(task or "", object))
-    for kind, flag, name in (("model", "--arch", model), ("criterion", "--criterion", criterion)):
+    for kind, given, name in (("model", "--arch", model), ("criterion", "--criterion", criterion)):
         names = own.get("takes", {}).get(kind, ())
         found = known[kind].get(name or "")
         checked = ("plugins", "fairseq") if kind in own.get("strict", ()) else ("plugins",)
         if found is None or not names or found.__module__.partition(".")[0] not in checked:
             continue
         if not issubclass(found, tuple(known[kind][other] for other in names)):
-            raise UserError(f"{flag} {name} is not for --task {task}, which takes {' or '.join(names)}")
+            raise UserError(f"{given} {name} is not for --task {task}, which takes {' or '.join(names)}")
     used, arch = known["task"].get(task or ""), known["model"].get(model or "")
     if used is None or arch is None or arch.__module__.partition(".")[0] != "plugins":
         return
@@ -176,12 +176,12 @@ def check_numbers(cfg: Any) -> None:
         for name, least in options.items():
             value = OmegaConf.select(cfg, f"{section}.{name}")
             if isinstance(value, int | float) and value < least:
-                raise UserError(f"{flag_of(name)} must be at least {least}, but is {value}")
+                raise UserError(f"{flag(name)} must be at least {least}, but is {value}")
     for section, options in MOST.items():
         for name, most in options.items():
             value = OmegaConf.select(cfg, f"{section}.{name}")
             if isinstance(value, int | float) and value > most:
-                raise UserError(f"{flag_of(name)} must be at most {most}, but is {value}")
+                raise UserError(f"{flag(name)} must be at most {most}, but is {value}")
     if OmegaConf.select(cfg, "common.seed", default=0) > LARGEST_SEED:
         raise UserError(f"--seed must be at most {LARGEST_SEED}, but is {cfg.common.seed}")
     for number in cfg.optimization.update_freq:
@@ -191,7 +191,7 @@ def check_numbers(cfg: Any) -> None:
     for section in (part for part in cfg.values() if isinstance(part, DictConfig)):
         for name, value in cast(dict[str, Any], OmegaConf.to_container(section, resolve=False)).items():
             if isinstance(value, float) and not math.isfinite(value):
-                raise UserError(f"{flag_of(name)} must be a finite number, but is {value}")
+                raise UserError(f"{flag(name)} must be a finite number, but is {value}")
     if not all(math.isfinite(rate) and rate >= 0 for rate in cfg.optimization.lr):
         raise UserError(f"--lr {list(cfg.optimization.lr)}: learning rates are finite numbers of at least 0")
 
@@ -208,11 +208,6 @@ def check_schedule(scheduler: Any, updates: int | None) -> None:
             raise UserError("--max-update 0: --lr-scheduler cosine needs a number of updates; fixed needs none")
         if updates is not None and updates == warmup:
             raise UserError(f"--warmup-updates {warmup}: --lr-scheduler cosine needs fewer than --max-update {updates}")
-
-
-def flag_of(name: str) -> str:
-    """Return the flag of an option on the command line."""
-    return "--" + name.replace("_", "-")
 
 
 def check_start(checkpoint: Any) -> None:
@@ -265,5 +260,5 @@ def check_lists(given: Mapping[str, str]) -> None:
             [kind(number) for number in (value if isinstance(value, (list, tuple)) else [value])]
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             raise UserError(
-                f"{flag_of(name)} {shown(given[name])}: a number or a list is expected, for example 2,1"
+                f"{flag(name)} {shown(given[name])}: a number or a list is expected, for example 2,1"
             ) from None

@@ -14,7 +14,7 @@ from omegaconf import open_dict
 from torch import Tensor, nn
 from torch.distributed import DeviceMesh
 
-from plugins.errors import UserError
+from plugins.errors import UserError, flag
 
 from .optimizers import MARKS, mark_embeddings
 from .patching import repaired, wrap
@@ -45,10 +45,9 @@ def prepare(cfg: Any) -> None:
     """
     if not getattr(cfg.model, "shard", False):
         return
-    for flag in ("fp16", "bf16", "amp", "memory_efficient_fp16", "memory_efficient_bf16"):
-        if getattr(cfg.common, flag, False):
-            half = "--" + flag.replace("_", "-")
-            raise UserError(f"--shard trains float32 parameters: use --mixed-precision bf16 instead of {half}")
+    for half in ("fp16", "bf16", "amp", "memory_efficient_fp16", "memory_efficient_bf16"):
+        if getattr(cfg.common, half, False):
+            raise UserError(f"--shard trains float32 parameters: use --mixed-precision bf16 instead of {flag(half)}")
     name = getattr(cfg.optimizer, "_name", None)
     if name not in OPTIMIZERS:
         raise UserError(f"--shard works with --optimizer {', '.join(OPTIMIZERS)}, not {name}")

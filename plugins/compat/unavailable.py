@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from plugins.errors import UserError
+from plugins.errors import UserError, flag
 
 from .optimizers import GROUPED
 
@@ -84,11 +84,6 @@ def check_dependent(options: Any) -> None:
             if options[name] != getattr(defaults, name):
                 missing = flag(other) if value is True else f"{flag(other)} {value}"
                 raise UserError(f"{flag(name)} has no effect without {missing}; leave it out")
-
-
-def flag(name: str) -> str:
-    """Return an option as it is written on the command line."""
-    return "--" + name.replace("_", "-")
 
 
 def needed(cfg: Any) -> Iterator[tuple[str, str]]:

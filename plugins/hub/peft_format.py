@@ -14,7 +14,7 @@ from torch import Tensor
 from plugins import checkpoints, peft
 from plugins.checkpoints import find_checkpoint, new_model, registered_model, stored_options, write_causal_lm
 from plugins.data.text.token_dictionary import TokenDictionary
-from plugins.errors import UserError
+from plugins.errors import UserError, shortened
 from plugins.files import read_json
 from plugins.models.causal_lm import CausalLanguageModel
 
@@ -168,7 +168,7 @@ def read(folder: str | Path, base: str | Path) -> CausalLanguageModel:
     try:
         model.load_state_dict(tensors | {peft.IDENTITY: model.peft.base})
     except RuntimeError as error:
-        raise UserError(f"{weights}: not an adapter of {base}: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"{weights}: not an adapter of {base}: {shortened(str(error))}") from error
     return model
 
 

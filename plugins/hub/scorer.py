@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from plugins import checkpoints
-from plugins.errors import UserError, check
+from plugins.errors import UserError, check, shortened
 
 from .embedder import Embedder, encoder_of
 
@@ -79,5 +79,5 @@ def load_head(state: dict, saved: dict, path: str, model: Any) -> "ScoreHead":
     try:
         head.load_state_dict(weights)
     except RuntimeError as error:
-        raise UserError(f"{path}: its score_head does not fit: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"{path}: its score_head does not fit: {shortened(str(error))}") from None
     return head

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from plugins import checkpoints, peft
 from plugins.checkpoints import inherit, stored_options
 from plugins.data.text import bpe
-from plugins.errors import UserError
+from plugins.errors import UserError, shortened
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def tune(model: Any, cfg: DictConfig, task: Any) -> Any:
     try:
         model.load_state_dict(dict(state["model"]), model_cfg=cfg)
     except RuntimeError as error:
-        raise UserError(f"{cfg.peft_base}: not the base of this model: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"{cfg.peft_base}: not the base of this model: {shortened(str(error))}") from error
     words = None
     if cfg.peft == "prompt":
         words = tokens_of(cfg.prompt_words, task) if cfg.prompt_words else None

@@ -212,7 +212,7 @@ def check_probabilities(cfg: ClapMaskedLMConfig) -> None:
     """Raise a UserError unless the probabilities of masking are in range."""
     for name in ("mask_prob", "leave_unmasked_prob", "random_token_prob"):
         if not 0 <= getattr(cfg, name) <= 1:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(cfg, name)} is not a probability")
+            raise UserError(f"{flag(name)} {getattr(cfg, name)} is not a probability")
     if cfg.leave_unmasked_prob + cfg.random_token_prob > 1:
         raise UserError("--leave-unmasked-prob and --random-token-prob add up to more than 1")
 

@@ -14,7 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from plugins.data.text.records import BadRow, string_under
-from plugins.errors import UserError, shown
+from plugins.errors import UserError, shortened, shown
 
 SUFFIXES = (".parquet", ".arrow")
 PART = re.compile(  # some have a hash: train-00000-of-00002-1a2b3c.parquet
@@ -166,8 +166,7 @@ def opened_by_pyarrow(path: Path) -> Iterator[Any]:
     try:
         yield pyarrow
     except (pyarrow.lib.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: cannot be read as {path.suffix[1:]} ({reason})") from None
+        raise UserError(f"{path}: cannot be read as {path.suffix[1:]} ({shortened(str(error))})") from None
 
 
 def class_names(path: str | Path) -> dict[str, list[str]]:

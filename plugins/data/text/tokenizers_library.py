@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from plugins.errors import UserError, check
+from plugins.errors import UserError, check, shortened
 from plugins.files import read_json
 
 TOKENIZERS_FILE = "tokenizer.json"
@@ -56,7 +56,7 @@ class LibraryTokenizer:
         try:
             self._tokenizer = Tokenizer.from_str(json.dumps(content))
         except Exception as error:  # the library raises plain Exception
-            raise UserError(f"{source}: refused by the tokenizers library ({_one_line(error)})") from None
+            raise UserError(f"{source}: refused by the tokenizers library ({shortened(str(error))})") from None
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
@@ -80,7 +80,8 @@ class LibraryTokenizer:
         except BaseException as error:
             if type(error).__name__ != "PanicException":  # of the library; not an Exception
                 raise
-            raise UserError(f"{self.source}: the tokenizers library fails on a text ({_one_line(error)})") from None
+            reason = shortened(str(error))
+            raise UserError(f"{self.source}: the tokenizers library fails on a text ({reason})") from None
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of indices."""
@@ -197,7 +198,3 @@ def may_be_empty(regex: Any) -> bool:
 def content_of(token: str | Mapping | None) -> str | None:
     """Return the text of a token in a tokenizer's files, which is written as a string or as an object."""
     return token.get("content") if isinstance(token, Mapping) else token
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

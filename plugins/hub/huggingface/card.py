@@ -13,7 +13,7 @@ from plugins.data.glue import reader, specs
 from plugins.data.mlm.folder import MANIFEST
 from plugins.data.text import columnar
 from plugins.errors import UserError
-from plugins.files import read_json
+from plugins.files import read_json, split_paths
 from plugins.tables import markdown
 
 from .command_line import command_of
@@ -117,7 +117,7 @@ def data_hashes(state: Mapping[str, Any]) -> dict[str, str]:
     """
     task = as_dict(as_dict(state.get("cfg") or {}).get("task") or {})
     found: dict[str, str] = {}
-    for place in map(Path, filter(None, str(task.get("data") or "").split(":"))):
+    for place in map(Path, split_paths(str(task.get("data") or ""))):
         if place.is_file():
             found[place.name] = sha256(place)
             continue

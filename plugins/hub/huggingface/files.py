@@ -183,8 +183,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except Exception as error:  # raised by a class of the library
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: damaged, or not in safetensors' format ({reason})") from None
+        raise UserError(f"{path}: damaged, or not in safetensors' format ({shortened(str(error))})") from None
     return dict(schema.check_tensors(tensors, path))
 
 

@@ -5,16 +5,16 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from plugins.data import dictionaries
+from plugins.checkpoints.writing import content
 from plugins.data.dictionaries import MaskDictionary
 from plugins.data.text.tokenizers import DICTIONARY_FILE
-from plugins.errors import UserError
+from plugins.errors import UserError, shortened
 from plugins.files import replacing
 from plugins.models.clap_roberta import ClapRobertaModel
 from plugins.models.clap_roberta_config import ClapRobertaConfig
@@ -75,30 +75,13 @@ def build(
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:
-        raise UserError(f"{source}: the weights next to it differ: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"{source}: the weights next to it differ: {shortened(str(error))}") from error
     return model.eval()
 
 
 def state_of(model: ClapRobertaModel, dictionary: MaskDictionary) -> dict[str, Any]:
     """Return the content of a checkpoint."""
-    cfg = cast(dict[str, Any], OmegaConf.to_container(model.args, enum_to_str=True))
     task: dict[str, Any] = {"_name": "clap_masked_lm", "data": "", "omit_mask": False}
     if model.args.max_positions:
         task["tokens_per_sample"] = model.args.max_positions
-    history = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
-    return {
-        "args": None,
-        "cfg": {
-            "model": cfg | NO_START | {"_name": "clap_roberta"},
-            "task": task,
-            "criterion": {"_name": "clap_masked_lm"},
-            "bpe": None,
-            "tokenizer": None,
-            **{part: {} for part in ("common", "common_eval", "checkpoint")},
-        },
-        "model": model.state_dict(),
-        "task_state": {"dictionary_sha256": dictionaries.fingerprint(dictionary)},
-        "optimizer_history": [history],
-        "last_optimizer_state": None,
-        "extra_state": {"train_iterator": {"epoch": 1}},
-    }
+    return content("clap_roberta", model, model.args, task, dictionary)

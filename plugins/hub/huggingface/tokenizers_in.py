@@ -16,7 +16,7 @@ from plugins.data.text.causal_tokenizers import (
 from plugins.data.text.token_dictionary import ADDED_FILE, TokenDictionary
 from plugins.data.text.tokenizers import SENTENCEPIECE_FILE
 from plugins.data.text.tokenizers_library import CONFIG_FILE, LibraryTokenizer, content_of, read_content
-from plugins.errors import UserError, check
+from plugins.errors import UserError, check, shortened
 from plugins.files import read_json
 
 from . import added_tokens
@@ -131,8 +131,7 @@ def load(source: Path) -> Any:
         theirs = AutoTokenizer.from_pretrained(str(source), local_files_only=True, trust_remote_code=False)
         theirs.backend_tokenizer.to_str()
     except Exception as error:  # nearly anything
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{source}: transformers cannot read its tokenizer ({reason})") from None
+        raise UserError(f"{source}: transformers cannot read its tokenizer ({shortened(str(error))})") from None
     names = [name for name in theirs.vocab_files_names.values() if name != TOKENIZERS_FILE]
     missing = [name for name in names if not (source / name).exists()]
     if not (source / TOKENIZERS_FILE).exists() and (missing or not names):  # transformers then makes an empty one

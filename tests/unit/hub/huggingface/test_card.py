@@ -130,3 +130,9 @@ def test_the_front_matter_is_that_of_the_hub():
     assert found.startswith("---\nlicense: #") and found.endswith("\n---\n")
     for line in ("library_name: transformers", "pipeline_tag: fill-mask", "- fairseq", "- name: mine"):
         assert f"\n{line}\n" in found
+
+
+def test_a_colon_in_the_name_of_a_file_does_not_split_it(tmp_path):
+    (tmp_path / "a:b.txt").write_bytes(b"text")
+    state = {"cfg": {"task": {"data": f"{tmp_path / 'a:b.txt'}:gone"}}}
+    assert card.data_hashes(state) == {"a:b.txt": hashlib.sha256(b"text").hexdigest()}
