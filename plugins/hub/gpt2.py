@@ -17,7 +17,7 @@ from plugins.models.causal_lm import CausalLanguageModel
 from plugins.models.causal_lm_config import DEFAULTS
 from plugins.modules.int8 import Int8Linear
 
-from .huggingface import files, opt_in, tokenizers_out
+from .huggingface import files, opt_in, roberta_in, tokenizers_out
 from .huggingface.contents import Contents, check_ours
 from .huggingface.files import CONFIG, is_folder
 from .huggingface.tokenizers_in import read_dictionary
@@ -64,6 +64,10 @@ def read(folder: str | os.PathLike, tokenizer: str | Path | None = None) -> Caus
     folder = Path(folder)
     config = read_json(folder / CONFIG, dict)
     theirs, opt = config, config.get("model_type") == "opt"
+    if (kind := config.get("model_type", "gpt2")) not in ("gpt2", "opt"):
+        others = ", ".join(roberta_in.MODEL_TYPES)
+        raise UserError(f"{folder / CONFIG}: model_type {files.shown(kind)} is not supported; gpt2 and opt are, "
+                        f"and scripts/import_hf.py converts masked LMs of {others}")  # fmt: skip
     config = opt_in.config_of(theirs, folder / CONFIG) if opt else theirs
     options = options_of(config, folder / CONFIG)  # first: the kind of another model says more than a missing file
     stored = files.check_finite(files.read_weights(folder) if opt else read_weights(folder))

@@ -38,7 +38,8 @@ def largest_difference(model: Any, folder: str | Path, head: str | None = None) 
     least = 4 if isinstance(lm, RobertaInterface) else 0  # no padding, which the two represent differently
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(least, len(lm.dictionary), (TEXTS, longest), generator=generator)  # (B, T)
-    return (logits_of(model, tokens, kind, head) - theirs(tokens).logits.float()).abs().max().item()
+    ours, others = logits_of(model, tokens, kind, head), theirs(tokens).logits.float()
+    return torch.where(ours == others, 0.0, ours - others).abs().max().item()  # words that are never predicted: -inf
 
 
 def logits_of(model: Any, tokens: Tensor, kind: str, head: str | None) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from plugins.data import dictionaries
-from plugins.data.text.tokenizers import TOKENIZER_FILES
+from plugins.data.text.tokenizers import DICTIONARY_FILE, TOKENIZER_FILES
 from plugins.errors import UserError
 from plugins.models.embedding_head import NAME, SCORE_HEAD
 from plugins.models.position_options import scaling_of
@@ -224,9 +224,18 @@ def tensors_of(model: Any, classifier: Any, stock: bool) -> dict[str, Tensor]:
 
 
 def original_files(interface: Any) -> dict[str, bytes]:
-    """Return the dictionary and tokenizer next to the checkpoint, for ``scripts/import_hf.py``."""
+    """Return the dictionary and tokenizer next to the checkpoint, for ``scripts/import_hf.py``.
+
+    The dictionary also has the fillers of ``--vocab-multiple``, so that it has a word for every row.
+    """
     path = (interface.cfg.get("common_eval") or {}).get("path")
     folder = Path(os.path.dirname(path)) if path else None
     if folder is None:
         return {}
-    return {name: (folder / name).read_bytes() for name in TOKENIZER_FILES if (folder / name).exists()}
+    files = {name: (folder / name).read_bytes() for name in TOKENIZER_FILES if (folder / name).exists()}
+    dictionary = interface.task.source_dictionary
+    fillers = [dictionary[i] for i in getattr(dictionary, "padding", ())]
+    if fillers and DICTIONARY_FILE in files:
+        lines = [files[DICTIONARY_FILE].decode().removesuffix("\n"), *(f"{word} 0" for word in fillers)]
+        files[DICTIONARY_FILE] = ("\n".join(lines) + "\n").encode()
+    return files

@@ -168,7 +168,7 @@ def change_weights(folder, change):
 
 
 NAMED = {
-    "model type": (lambda d: change_config(d, model_type="gptj"), "config.json", "model_type gptj"),
+    "model type": (lambda d: change_config(d, model_type="gptj"), "config.json", "model_type gptj", "xlm-roberta"),
     "scale": (lambda d: change_config(d, scale_attn_by_inverse_layer_idx=True), "scale_attn_by_inverse_layer_idx true"),
     "activation": (lambda d: change_config(d, activation_function="silu"), "activation_function silu"),
     "layers": (lambda d: change_config(d, n_layer=10**9), "config.json", "n_layer 1000000000"),

@@ -5,6 +5,7 @@ import torch
 import toy
 
 from plugins.hub import load
+from plugins.hub.huggingface import roberta_in
 from plugins.hub.huggingface.export import export
 
 MULTIPLE = 64
@@ -90,3 +91,17 @@ def test_an_exported_model_has_equal_probabilities_and_token_ids(toy_data, tmp_p
     with torch.no_grad():
         found, expected = theirs(ids).logits.softmax(-1), ours.model(ids)[0].softmax(-1)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.slow
+def test_an_exported_model_is_imported_with_its_unused_rows(toy_data, tmp_path):
+    pytest.importorskip("transformers")
+    (tmp_path / "checkpoint").mkdir()
+    toy.save_masked_lm(tmp_path / "checkpoint", toy_data, vocab_multiple=MULTIPLE, **toy.VARIANTS["baseline"])
+    export(tmp_path / "checkpoint", tmp_path / "exported")
+    roberta_in.convert(tmp_path / "exported", tmp_path / "again" / "model.pt")
+    ours, again = load(tmp_path / "checkpoint"), load(tmp_path / "again" / "model.pt")
+    assert again.dictionary.symbols == ours.dictionary.symbols and len(again.dictionary) % MULTIPLE == 0
+    ids = ours.encode("the river <mask> a garden .")
+    with torch.no_grad():
+        torch.testing.assert_close(again.model(ids[None])[0], ours.model(ids[None])[0])

@@ -201,6 +201,14 @@ def test_the_check_knows_other_models(transformers, toy_data, tmp_path, kind):
     assert check.largest_difference(lm, tmp_path / "exported", head) <= 1e-5
 
 
+def test_the_check_compares_words_that_are_never_predicted(transformers, toy_data, tmp_path):
+    """Their logits are minus infinity in both models."""
+    lm = hub.load(toy.save_masked_lm(made(tmp_path / "ours"), toy_data, head="clap", vocab_multiple=64))
+    assert len(lm.dictionary.padding)
+    hub.export(lm, tmp_path / "exported")
+    assert check.largest_difference(lm, tmp_path / "exported") <= 1e-5
+
+
 def test_a_classifier_has_its_labels(transformers, toy_data, tmp_path):
     options = {"head": "clap", "positions": "alibi", "pooler_type": "mean"}
     toy.save_masked_lm(made(tmp_path / "ours"), toy_data, heads={"pair": 3}, **options)
