@@ -8,7 +8,7 @@ from typing import IO
 
 import numpy as np
 
-from plugins.errors import UserError
+from plugins.errors import UserError, shortened
 from plugins.files import check_readable
 
 KINDS = "biufU"  # booleans, integers, floats and text: kinds that contain no Python objects
@@ -86,4 +86,4 @@ def check_header(file: IO[bytes], size: int, what: str) -> None:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:100] or type(error).__name__
+    return shortened(str(error), 100) or type(error).__name__

@@ -8,7 +8,7 @@ from typing import Any
 
 from fairseq.data import Dictionary
 
-from plugins.errors import UserError
+from plugins.errors import UserError, shortened
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class MaskDictionary(Dictionary):
         try:
             return super().load(path, add_special_symbols)
         except Exception as error:  # fairseq raises plain Exception on a file that is not UTF-8
-            reason = " ".join(str(error).split())
+            reason = shortened(str(error))
             raise UserError(f"{path}: not a fairseq dictionary of lines 'word count' ({reason})") from error
 
     def add_mask(self) -> None:

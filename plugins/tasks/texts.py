@@ -121,6 +121,9 @@ class TextsTask(MixedPrecisionTask):
         self.longest = min(self.longest or limit, limit, DEFAULT_POSITIONS) if asked is None else asked
         if self.longest > limit:
             raise UserError(f"--max-positions {self.longest}: the model has {limit} positions")
+        least = len(self.encoder.before) + len(self.encoder.after) + 1
+        if self.longest < least:
+            raise UserError(f"--max-positions {self.longest}: no room for a token of a text; it takes at least {least}")
         if "decoder_layers" in cfg and str(self.cfg.pooling) not in CAUSAL_POOLERS:
             raise UserError(f"--pooling {self.cfg.pooling}: a causal model takes {', '.join(CAUSAL_POOLERS)}")
         self.add_head(model)

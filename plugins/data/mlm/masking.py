@@ -186,7 +186,8 @@ def choose(draw: np.ndarray, count: np.ndarray, prob: float, rounding: np.ndarra
 
 def sample_words(draw: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Map uniform numbers to indices of words, with probabilities proportional to the weights (V,)."""
-    return np.searchsorted(np.cumsum(weights) / np.sum(weights), draw, side="right")
+    ends = np.cumsum(weights)
+    return np.searchsorted(ends / ends[-1], draw, side="right")  # the last end is exactly 1, above any draw
 
 
 def uniform(seed: int, epoch: int, ids: np.ndarray, length: int, stream: int) -> np.ndarray:

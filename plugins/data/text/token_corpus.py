@@ -146,9 +146,12 @@ def count_characters(
     """
     counts: dict[tuple[str, str | None], int] = defaultdict(int)
     for source in (source for files in sources.values() for source in files):
+        found = 0
         for document in read_documents(source, spec.reading, progress):
-            counts[source.path, document.style] += sum(map(len, document.chunks))
-        if not any(count for (path, _), count in counts.items() if path == source.path):
+            size = sum(map(len, document.chunks))
+            counts[source.path, document.style] += size
+            found += size
+        if not found:
             raise UserError(f"{source.path}: no text in this file")
     return counts
 

@@ -106,7 +106,7 @@ def test_the_tokenizer_is_written_next_to_checkpoints_and_outputs_of_a_split_are
 class Encoder:
     """Stands for the encoder of a model."""
 
-    dictionary = MaskDictionary()
+    dictionary, before, after = MaskDictionary(), (0,), (2,)
 
     def identity(self):
         return {"dictionary_sha256": fingerprint(self.dictionary)}
@@ -166,6 +166,13 @@ def test_a_model_of_a_checkpoint_keeps_its_number_of_positions(built):
 def test_more_positions_than_the_model_has_are_refused(built):
     with toy.refused("--max-positions 301", 300):
         built(300, positions="learned", max_positions=301)
+
+
+@pytest.mark.parametrize("positions", [1, 2])
+def test_a_text_needs_room_between_the_symbols_around_it(built, positions):
+    with toy.refused(f"--max-positions {positions}", "3"):
+        built(300, positions="learned", max_positions=positions)
+    assert built(300, positions="learned", max_positions=3)[0].longest == 3
 
 
 @pytest.mark.parametrize("pooling, causal", [("bos", False), ("attention", False), ("mean", True), ("last", True)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from plugins.data.mlm.masking import MaskedBlocks, Masking, mask_batch, mix, uniform
+from plugins.data.mlm.masking import MaskedBlocks, Masking, mask_batch, mix, sample_words, uniform
 
 BOS, PAD, MASK, WORDS = 0, 1, 99, 100
 
@@ -258,3 +258,9 @@ def test_sizes_are_reported_to_fairseq():
     assert dataset.supports_prefetch
     dataset.prefetch([3, 1])
     assert fetched == [3, 1]
+
+
+def test_the_largest_draw_is_a_word_with_a_weight():
+    """Cumulative sums of weights are rounded, and the last words, fillers, have none."""
+    weights = np.array([0.1] * 57 + [0.0, 0.0])
+    assert sample_words(np.array([0.0, 1 - 2.0**-53]), weights).tolist() == [0, 56]
