@@ -4,10 +4,11 @@ import functools
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from plugins.errors import UserError
+from plugins.errors import UserError, printable
 from plugins.files import split_paths
 
 WRITTEN = frozenset(
@@ -20,13 +21,15 @@ NAMES = frozenset(
     "--valid-subset --gen-subset --wandb-project --distributed-init-method".split()
 )
 """Options of ``fairseq-train`` whose values are names, also where a folder has the same name, or code."""
+LARGE = 1_000_000_000  # bytes, which take about a second to read
 NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
 
 
 def digest(*paths: str | Path | None, without: Sequence[str | Path] = ()) -> str:
     """Return a SHA-256 of the contents of files, and of the files in folders with their names; None is skipped.
 
-    As a part of :attr:`Job.identity` it keeps a finished job from being taken for one with other data.
+    As a part of :attr:`Job.identity` it keeps a finished job from being taken for one with other data. A line on stderr
+    names what is read if it is :data:`LARGE`.
 
     Args:
         paths: files and folders.
@@ -37,7 +40,11 @@ def digest(*paths: str | Path | None, without: Sequence[str | Path] = ()) -> str
     """
     total, left_out = hashlib.sha256(), frozenset(os.path.realpath(path) for path in without)
     for path in (Path(path) for path in paths if path is not None):
-        for file in sorted(_within(path, left_out)) if path.is_dir() else [path]:
+        files = sorted(_within(path, left_out)) if path.is_dir() else [path]
+        if (size := sum(file.stat().st_size for file in files if file.is_file())) >= LARGE:
+            print(f"reading {printable(str(path))} ({size / 1e9:,.1f} GB), to find runs of the same content",
+                  file=sys.stderr, flush=True)  # fmt: skip
+        for file in files:
             name = file.relative_to(path).as_posix()  # "." for a file that was named itself
             try:
                 with open(file, "rb") as opened:

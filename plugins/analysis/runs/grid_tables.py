@@ -79,7 +79,10 @@ def over_seeds(values: Sequence[float]) -> dict:
 
 
 def markdown(entries: Sequence[Mapping], axes: Sequence[str], columns: Sequence[str] = DEFAULT_COLUMNS) -> str:
-    """Return a Markdown table of aggregated cells: mean ± standard error over seeds."""
+    """Return a Markdown table of aggregated cells: mean ± standard error over seeds, – if a log lacks the number.
+
+    The speed, for example, of a run that ends before its second ``--log-interval``.
+    """
     head = [*axes, *(COLUMNS[name][0] for name in columns)]
     rows = []
     for entry in entries:
@@ -89,6 +92,8 @@ def markdown(entries: Sequence[Mapping], axes: Sequence[str], columns: Sequence[
 
 
 def _shown(number: Mapping, decimals: int) -> str:
+    if math.isnan(number["mean"]):
+        return "–"
     mean = f"{number['mean']:,.{decimals}f}"
     same = len(set(number["values"])) == 1  # the number of parameters does not vary
     if math.isnan(number["standard_error"]) or (same and not decimals):

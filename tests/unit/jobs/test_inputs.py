@@ -79,3 +79,13 @@ def test_what_one_command_writes_is_not_read_by_another(texts, tmp_path):
     before = inputs.of_commands(commands)
     (tmp_path / "data" / "cache" / "x.bin").write_text("other")
     assert inputs.of_commands(commands) == before and before[0] == before[1]
+
+
+@pytest.mark.parametrize("limit, named", [(3, True), (4, False)])
+def test_a_large_folder_is_named_while_it_is_read(texts, tmp_path, monkeypatch, capsys, limit, named):
+    (tmp_path / "large").mkdir()
+    for name in ("a", "b", "c"):
+        (tmp_path / "large" / name).write_text("x")
+    monkeypatch.setattr(inputs, "LARGE", limit)
+    inputs.digest(tmp_path / "large")
+    assert (str(tmp_path / "large") in capsys.readouterr().err) == named

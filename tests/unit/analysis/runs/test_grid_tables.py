@@ -59,6 +59,12 @@ def test_the_table_leaves_absent_axes_empty(results):
     assert lines[6] == "|  |  | no residual | 3.5000 ± 0.5000 | 0 |"
 
 
+def test_a_number_that_a_log_lacks_is_a_dash_in_the_table(read):
+    (run, *_) = read(data="d").runs
+    table = grid_tables.markdown(grid_tables.aggregate([(run, grid_tables.numbers([], 100))]), [])
+    assert "nan" not in table and table.splitlines()[-1].split(" | ")[-1] == "– |"
+
+
 def test_csv_has_a_line_a_run(results):
     lines = grid_tables.csv(results, ("decoder-layers", "head", "row")).splitlines()
     assert len(lines) == 11 and lines[1].startswith("5,a,,1,2.0,0.0")
