@@ -20,6 +20,7 @@ from plugins.modules.int8 import Int8Linear
 from .huggingface import files, opt_in, roberta_in, tokenizers_out
 from .huggingface.contents import Contents, check_ours
 from .huggingface.files import CONFIG, is_folder
+from .huggingface.roberta_in import MODEL_TYPES
 from .huggingface.tokenizers_in import read_dictionary
 
 __all__ = ["CONFIG", "contents", "is_folder", "is_gpt2", "read", "write"]
@@ -31,6 +32,7 @@ FIXED = {  # values that are fixed in the model
     "add_cross_attention": False,
     "quantization_config": None,
 }
+OWN = ("clap_roberta", "decoder_lm")  # exported with code; the checkpoint has more, such as the data's digest
 SIZE_KEYS = {
     "vocab_size": "vocab_size",
     "n_positions": "block_size",
@@ -89,6 +91,7 @@ def options_of(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     Raises:
         UserError: the config lacks a size, or requires what ``causal_lm`` does not support.
     """
+    check_kind(config.get("model_type", FIXED["model_type"]), path)
     files.check_fixed(config, FIXED, path, "causal_lm")
     sizes = files.sizes_of(config, SIZE_KEYS, path)
     width, heads = sizes["decoder_embed_dim"], sizes["decoder_attention_heads"]
@@ -111,6 +114,15 @@ def options_of(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
             "tie_embeddings": files.flag_of(config, "tie_word_embeddings", True, path),
         }
     )
+
+
+def check_kind(kind: Any, path: Path) -> None:
+    """Raise a UserError unless the type of a model that is not a RoBERTa or an OPT is GPT-2's."""
+    if kind in OWN:
+        raise UserError(f"{path}: model_type {kind} is an export of this package: use the checkpoint it was made from")
+    if kind != FIXED["model_type"]:
+        known = ", ".join((*MODEL_TYPES, "opt", FIXED["model_type"]))
+        raise UserError(f"{path}: model_type {files.shown(kind)} cannot be imported, only {known}")
 
 
 def read_weights(folder: Path) -> dict[str, tuple[Tensor, Path]]:

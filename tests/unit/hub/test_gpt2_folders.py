@@ -42,6 +42,8 @@ def test_options_of_a_config():
     ("change", "named"),
     [
         ({"model_type": "gptj"}, "model_type gptj"),
+        ({"model_type": ["gpt2"]}, "model_type"),
+        ({"model_type": "clap_roberta"}, "use the checkpoint"),
         ({"scale_attn_weights": False}, "scale_attn_weights false"),
         ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx true"),
         ({"add_cross_attention": True}, "add_cross_attention true"),
