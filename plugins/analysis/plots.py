@@ -71,6 +71,9 @@ def bands(path: str | Path, curves: Mapping[str, Band], title: str, ylabel: str,
     figure, axes = new_figure()
     draw_bands(axes, curves, list(curves))
     axes.set(xlabel=xlabel, ylabel=ylabel)
+    places = {float(place) for x, _, _ in curves.values() for place in x}
+    if len(places) == 1:
+        axes.set_xticks(list(places))  # others would be fractions of an update
     head(figure, title, "", axes.get_position().x0)
     label_ends(axes, ends_of(curves, list(curves)))
     save(figure, path, bbox_inches="tight")
@@ -78,6 +81,7 @@ def bands(path: str | Path, curves: Mapping[str, Band], title: str, ylabel: str,
 
 def draw_bands(axes: "Axes", curves: Mapping[str, Band], names: Sequence[str]) -> None:
     """Draw curves with their bands, in the color and dashes of each name's place among all ``names``."""
+    opacity = min(0.2, 0.6 / len(names))  # where many bands overlap, each is to be seen through the others
     for name, (x, mean, error) in curves.items():
         look: dict[str, Any] = {"color": look_of(names)[name], "label": name}
         if len(x) == 1:  # a line or band with a single point would be invisible
@@ -87,7 +91,7 @@ def draw_bands(axes: "Axes", curves: Mapping[str, Band], names: Sequence[str]) -
         marker = markers_of(names)[name] if len(x) <= FEW_POINTS else None
         axes.plot(x, mean, linestyle=dashes, linewidth=1.6, marker=marker, markersize=4, **look)
         below, above = error if np.ndim(error) == 2 else (error, error)
-        axes.fill_between(x, mean - below, mean + above, color=look["color"], alpha=0.2, linewidth=0)
+        axes.fill_between(x, mean - below, mean + above, color=look["color"], alpha=opacity, linewidth=0)
     axes.grid(axis="y", color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

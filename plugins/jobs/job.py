@@ -3,14 +3,15 @@
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
 from plugins import checkpoints
 from plugins.analysis.runs import logs
-from plugins.errors import UserError
+from plugins.errors import UserError, shortened
 from plugins.files import read_json_if_any, replacing, write_json
 
 FAIRSEQ_TRAIN = "fairseq-train"
@@ -96,8 +97,8 @@ class Note:
 def changes(known: Any, identity: Any) -> str:
     """Return which parts of an identity differ from the known one, for example "options and data".
 
-    Of a part that maps names to values, such as paths to digests, those that differ are named; a part that the
-    version which wrote ``run.json`` did not record is named as such.
+    Of a part that maps names to values, such as paths to digests, those that differ are named; of a list, such as a
+    command, the first difference; a part that the version which wrote ``run.json`` did not record is named as such.
     """
     if not (isinstance(known, dict) and isinstance(identity, dict)):
         return "options"
@@ -106,9 +107,20 @@ def changes(known: Any, identity: Any) -> str:
         before, now = known.get(name), identity.get(name)
         if isinstance(before, dict) and isinstance(now, dict) and before != now:
             found.append(f"{name} ({', '.join(key for key in {**before, **now} if before.get(key) != now.get(key))})")
+        elif isinstance(before, list) and isinstance(now, list) and before != now:
+            found.append(f"{name} ({difference(before, now)})")
         elif before != now:
             found.append(name if name in known else f"{name} (not recorded before)")
     return " and ".join(found) or "files"
+
+
+def difference(before: Sequence[Any], now: Sequence[Any]) -> str:
+    """Return the first difference of two lists of arguments, for example "--lr 1e-3, now 2e-3"."""
+    parts = SequenceMatcher(None, before, now, autojunk=False).get_opcodes()
+    first = next(part for part in parts if part[0] != "equal")
+    old, new = (" ".join(map(str, part)) or "nothing" for part in (before[slice(*first[1:3])], now[slice(*first[3:])]))
+    flag = str(before[first[1] - 1]) if first[1] else ""
+    return shortened(f"{flag + ' ' if flag.startswith('-') and old != 'nothing' else ''}{old}, now {new}", 80)
 
 
 # Completeness of files

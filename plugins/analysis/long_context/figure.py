@@ -11,7 +11,9 @@ KINDS = {
     "sliding": "same tokens, each with the whole length as context",
     "windows": "windows that do not overlap; early tokens have little context",
 }
+UNCHANGED = "unchanged"
 SMALL = 0.005  # nats, rounded to none
+WIDE = 0.05  # nats: an interval that includes 0 and reaches farther does not show that a loss is unchanged
 Series = Mapping[str, Sequence[Mapping]]
 """The results of :func:`.pooling.pool` by the name of the model."""
 
@@ -19,8 +21,8 @@ Series = Mapping[str, Sequence[Mapping]]
 def conclusion(series: Series) -> str:
     """Return for which models the loss changes least and most from the trained length to the longest input.
 
-    The loss of the same tokens counts. A change is one if its interval excludes 0. Models whose position table ends
-    before are named only if all do.
+    The loss of the same tokens counts. A change is one if its interval excludes 0; if it includes 0, the loss is
+    unchanged only where the interval is narrow. Models whose position table ends before are named only if all do.
     """
     longest = max(row["times"] for rows in series.values() for row in rows)
     where = "At the trained length" if longest == 1 else f"At {longest:g} times the trained length"
@@ -33,6 +35,8 @@ def conclusion(series: Series) -> str:
         best = min(lasts, key=lambda name: lasts[name]["sliding"]["mean"])
         return f"{where}, {best} has the lowest loss, {lasts[best]['sliding']['mean']:.2f} nats"
     first, *others = sorted(lasts, key=lambda name: lasts[name]["change"]["mean"])
+    if all(verdict(row["change"]) == UNCHANGED for row in lasts.values()) and others:
+        return f"{where}, the loss of {'both' if len(lasts) == 2 else f'all {len(lasts)}'} models is {UNCHANGED}"
     text = f"{where}, the loss of {first} is {verdict(lasts[first]['change'])}"
     return f"{text}, that of {others[-1]} {verdict(lasts[others[-1]]['change'])}" if others else text
 
@@ -44,9 +48,11 @@ def ended(series: Series) -> list[str]:
 
 def verdict(change: Mapping) -> str:
     """Return a difference of losses in words."""
-    uncertain = change["low"] is not None and change["low"] <= 0 <= change["high"]
-    if uncertain or abs(change["mean"]) < SMALL:
-        return "unchanged"
+    if change["low"] is not None and change["low"] <= 0 <= change["high"]:
+        reach = max(-change["low"], change["high"])
+        return UNCHANGED if reach < WIDE else f"uncertain by {reach:.2f} nats"
+    if abs(change["mean"]) < SMALL:
+        return UNCHANGED
     return f"{abs(change['mean']):.2f} nats {'higher' if change['mean'] > 0 else 'lower'}"
 
 

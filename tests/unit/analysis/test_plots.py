@@ -32,6 +32,15 @@ def test_a_curve_of_one_point_can_be_seen(tmp_path):
     assert (tmp_path / "0.1.png").read_bytes() != (tmp_path / "0.4.png").read_bytes()
 
 
+def test_points_at_a_single_update_have_its_tick_alone(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    figures = []
+    monkeypatch.setattr(plots, "save", lambda figure, *rest, **more: figures.append(figure))
+    one = np.array([200]), np.array([3.0]), np.zeros(1)
+    plots.bands(tmp_path / "b.png", {"a": one, "b": one}, "title", "loss")
+    assert [label.get_text() for label in figures[0].axes[0].get_xticklabels()] == ["200"]
+
+
 @pytest.mark.parametrize("name", ["$\\frac{$"])
 def test_drawings_of_runs_and_styles_accept_any_name(tmp_path, name):
     pytest.importorskip("matplotlib")

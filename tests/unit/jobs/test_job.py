@@ -55,6 +55,10 @@ def test_run_json_is_written_without_what_is_missing(tmp_path):
         ({"a": 1, "b": {"c": 1, "d": 2}}, {"a": 2, "b": {"c": 1, "d": 3}}, "a and b (d)"),
         ({"a": 1}, {"a": 1}, "files"),
         (["a"], {"a": 1}, "options"),
+        ({"a": ["x", "--lr", "1", "--b"]}, {"a": ["x", "--lr", "2", "--b"]}, "a (--lr 1, now 2)"),
+        ({"a": ["x", "--lr", "1"]}, {"a": ["x"]}, "a (--lr 1, now nothing)"),
+        ({"a": ["x"]}, {"a": ["x", "--lr", "1"]}, "a (nothing, now --lr 1)"),
+        ({"a": ["x"]}, {"a": ["y", "--lr", "1"]}, "a (x, now y --lr 1)"),
     ],
 )
 def test_the_changed_parts_of_an_identity_are_named(known, new, named):

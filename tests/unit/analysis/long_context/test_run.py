@@ -176,10 +176,19 @@ def test_the_title_names_the_best_and_the_worst_of_those_with_positions():
     assert "a is 0.10 nats lower" in title and "b 1.50 nats higher" in title
 
 
-@pytest.mark.parametrize("low, high, word", [(-0.1, 0.2, "unchanged"), (0.01, 0.2, "higher"), (None, None, "higher")])
-def test_a_change_is_one_if_its_interval_excludes_zero(low, high, word):
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(-0.04, 0.03, "unchanged"), (-0.1, 0.2, "uncertain by 0.20 nats"), (0.01, 0.2, "0.10 nats higher"),
+     (None, None, "0.10 nats higher")],
+)  # fmt: skip
+def test_a_change_is_one_if_its_interval_excludes_zero(low, high, words):
     title = conclusion({"a": series(2.0, 2.1, low, high)})
-    assert f"a is {'0.10 nats ' * (word != 'unchanged')}{word}" in title and "that of" not in title
+    assert title.endswith(f"a is {words}")
+
+
+def test_the_title_does_not_name_models_that_are_all_unchanged():
+    same = series(2.0, 2.01, -0.01, 0.03)
+    assert conclusion({"a": same, "b": same, "c": same}).endswith("the loss of all 3 models is unchanged")
 
 
 def test_the_title_of_a_single_length_names_the_lowest_loss():
@@ -252,7 +261,7 @@ def test_the_shortest_lengths_are_accepted(length):
 
 
 @pytest.mark.parametrize(("low", "high", "mean", "words"), [
-    (-0.1, 0.0, -0.05, "unchanged"), (0.0, 0.1, 0.05, "unchanged"), (0.001, 0.008, 0.0049, "unchanged"),
+    (-0.1, 0.0, -0.05, "uncertain by 0.10 nats"), (0.0, 0.04, 0.02, "unchanged"), (0.001, 0.008, 0.0049, "unchanged"),
     (0.001, 0.009, 0.0051, "0.01 nats higher"), (-0.4, -0.2, -0.3, "0.30 nats lower"),
 ])  # fmt: skip
 def test_a_change_is_in_words(low, high, mean, words):
