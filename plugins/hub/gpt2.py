@@ -121,7 +121,7 @@ def check_kind(kind: Any, path: Path) -> None:
     if kind in OWN:
         raise UserError(f"{path}: model_type {kind} is an export of this package: use the checkpoint it was made from")
     if kind != FIXED["model_type"]:
-        known = ", ".join((*MODEL_TYPES, "opt", FIXED["model_type"]))
+        known = ", ".join((*MODEL_TYPES, "opt", "gpt2"))
         raise UserError(f"{path}: model_type {files.shown(kind)} cannot be imported, only {known}")
 
 
