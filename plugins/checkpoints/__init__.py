@@ -9,7 +9,7 @@ content; :mod:`~plugins.checkpoints.allowed` lists the classes that a file may n
 from .allowed import check as check_names
 from .building import build_model, new_model
 from .decoders import read_causal_lm, read_char_lm
-from .finding import IN_A_FOLDER, by_update, find_checkpoint, starting_checkpoint
+from .finding import IN_A_FOLDER, by_update, find_checkpoint, starting_checkpoint, tokenizer_files
 from .kinds import kind_of, load, loads
 from .nanogpt import read_multi_style, read_nanogpt
 from .options import architecture, as_dict, check_kind, inherit, model_name, record, registered_model, stored_options
@@ -43,5 +43,6 @@ __all__ = [
     "registered_model",
     "starting_checkpoint",
     "stored_options",
+    "tokenizer_files",
     "write_causal_lm",
 ]

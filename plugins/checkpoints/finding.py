@@ -4,8 +4,13 @@ import os
 import re
 from pathlib import Path
 
+from plugins.data.text.causal_tokenizers import BPE_FILES, CHARACTERS_FILE
+from plugins.data.text.token_dictionary import ADDED_FILE
+from plugins.data.text.tokenizers import TOKENIZER_FILES
+from plugins.data.text.tokenizers_library import CONFIG_FILE, TOKENIZERS_FILE
 from plugins.errors import UserError
 
+ENCODING_FILES = (*TOKENIZER_FILES, *BPE_FILES, CHARACTERS_FILE, ADDED_FILE, TOKENIZERS_FILE, CONFIG_FILE)
 IN_A_FOLDER = ("checkpoint_best.pt", "checkpoint_last.pt")
 NUMBERED = re.compile(r"checkpoint_(\d{1,9})_(\d{1,12})\.pt")
 
@@ -25,6 +30,11 @@ def find_checkpoint(path: str | os.PathLike) -> str:
         if os.path.exists(os.path.join(path, name)):
             return os.path.join(path, name)
     raise UserError(f"{path}: neither {' nor '.join(IN_A_FOLDER)} in this folder; name the checkpoint file")
+
+
+def tokenizer_files(path: str | os.PathLike) -> list[Path]:
+    """Return the files next to a checkpoint that decide how texts are encoded for it."""
+    return [file for name in ENCODING_FILES if (file := Path(path).parent / name).is_file()]
 
 
 def by_update(folder: str | os.PathLike) -> list[Path]:

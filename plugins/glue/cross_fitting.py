@@ -123,7 +123,7 @@ def jobs_of(cell: Cell, setting: Setting) -> list[Job]:
         roberta.of_checkpoint(state).get("max_positions"),
         checkpoints.architecture(state, setting.checkpoint),
     )
-    content = {"data": hashlib.sha256(path.read_bytes()).hexdigest()}
+    content = {"data": hashlib.sha256(path.read_bytes()).hexdigest(), "tokenizer": tokenizer.fingerprint()}
     if (cell.rows.splits == 1).any():
         content["valid"] = hashlib.sha256((folder / spec.files["valid"]).read_bytes()).hexdigest()
     jobs = []

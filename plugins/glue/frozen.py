@@ -17,11 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from plugins.checkpoints import tokenizer_files
 from plugins.data.glue.logits import load
 from plugins.diagnostics.datasets import Rows
 from plugins.errors import check
 from plugins.files import make_folder
 from plugins.hub.embedder import Embedder
+from plugins.jobs import digest
 
 from .cross_fitting import Cell, Recorded, Setting, save
 
@@ -55,11 +57,12 @@ def encoded(embedder: Embedder, parts: Sequence[Rows], setting: Setting) -> dict
     """Return the vector (D,) of each distinct nonempty text; blocks of vectors are cached in the output folder."""
     texts = list(dict.fromkeys(text for rows in parts for column in rows.texts for text in column if text.strip()))
     folder, stat = setting.output / "features", os.stat(setting.checkpoint)
+    model = [stat.st_size, stat.st_mtime_ns, digest(*tokenizer_files(setting.checkpoint))]
     make_folder(folder)
     found: dict[str, np.ndarray] = {}
     for start in tqdm(range(0, len(texts), BLOCK), f"blocks of {BLOCK} texts", disable=None, leave=False):
         block = texts[start : start + BLOCK]
-        key = hashlib.sha256(json.dumps([stat.st_size, stat.st_mtime_ns, block]).encode()).hexdigest()[:32]
+        key = hashlib.sha256(json.dumps([*model, block]).encode()).hexdigest()[:32]
         path = folder / f"{key}.npy"
         if not path.exists():
             save(path, embedder.encode(block, progress=False))

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from plugins.checkpoints import tokenizer_files
 from plugins.errors import UserError, printable
 from plugins.files import split_paths
 
@@ -21,12 +22,15 @@ NAMES = frozenset(
     "--valid-subset --gen-subset --wandb-project --distributed-init-method".split()
 )
 """Options of ``fairseq-train`` whose values are names, also where a folder has the same name, or code."""
+CHECKPOINT = ".pt"
 LARGE = 1_000_000_000  # bytes, which take about a second to read
 NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
 
 
 def digest(*paths: str | Path | None, without: Sequence[str | Path] = ()) -> str:
     """Return a SHA-256 of the contents of files, and of the files in folders with their names; None is skipped.
+
+    To a checkpoint belong the files of its tokenizer, which are next to it.
 
     As a part of :attr:`Job.identity` it keeps a finished job from being taken for one with other data. A line on stderr
     names what is read if it is :data:`LARGE`.
@@ -41,11 +45,12 @@ def digest(*paths: str | Path | None, without: Sequence[str | Path] = ()) -> str
     total, left_out = hashlib.sha256(), frozenset(os.path.realpath(path) for path in without)
     for path in (Path(path) for path in paths if path is not None):
         files = sorted(_within(path, left_out)) if path.is_dir() else [path]
+        files += tokenizer_files(path) if path.suffix == CHECKPOINT and not path.is_dir() else []
         if (size := sum(file.stat().st_size for file in files if file.is_file())) >= LARGE:
             print(f"reading {printable(str(path))} ({size / 1e9:,.1f} GB), to find runs of the same content",
                   file=sys.stderr, flush=True)  # fmt: skip
         for file in files:
-            name = file.relative_to(path).as_posix()  # "." for a file that was named itself
+            name = file.relative_to(path).as_posix() if path in (file, *file.parents) else file.name
             try:
                 with open(file, "rb") as opened:
                     content = hashlib.file_digest(opened, "sha256").digest()

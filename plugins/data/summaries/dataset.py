@@ -16,7 +16,6 @@ import torch
 from tqdm import tqdm
 
 from plugins.data.by_length import ByLength
-from plugins.data.dictionaries import fingerprint
 from plugins.data.predicted import predicted
 from plugins.data.summaries.reader import Columns, Record, read, share
 from plugins.data.text import columnar
@@ -117,7 +116,7 @@ def load(
         "blank": layout.blank,
         "part": part,
         "skip": skip_bad_rows,
-        "dictionary": fingerprint(dictionary),
+        "dictionary": dictionary.fingerprint(),
     }
     folder, _ = cached(cache, key, write)
     tokens, offsets, lines = (np.load(os.path.join(folder, f"{name}.npy"), mmap_mode="r") for name in NAMES)

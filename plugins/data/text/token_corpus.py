@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from plugins.data.dictionaries import fingerprint
 from plugins.data.text.cache import cached, describe_sources
 from plugins.data.text.causal_tokenizers import Characters, SentencePieceVocabulary
 from plugins.data.text.encoding import SPLITS, Piece, Sources, pieces
@@ -48,7 +47,7 @@ class TokenCorpus:
 
     def __init__(self, spec: CorpusSpec, dictionary: TokenDictionary, cache: str):
         self._sources = spec.sources()
-        key = {"format": FORMAT, **describe_sources(spec, self._sources), "dictionary": fingerprint(dictionary)}
+        key = {"format": FORMAT, **describe_sources(spec, self._sources), "dictionary": dictionary.fingerprint()}
         self._folder, self._content = cached(cache, key, lambda part: encode(spec, self._sources, dictionary, part))
 
     def split(self, name: str, window: int) -> TextSplit:

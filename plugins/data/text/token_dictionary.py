@@ -1,5 +1,6 @@
 """The dictionary of a causal language model: exactly the rows of its embedding table, in the tokenizer's order."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -97,6 +98,13 @@ class TokenDictionary(Dictionary):
         added = {symbol: first + i for i, symbol in enumerate(self.added)}
         more = {ADDED_FILE: json.dumps(added, ensure_ascii=False).encode()} if added else {}
         return self.tokenizer.files() | more
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of everything that determines the indices of a text, such as merges and scores of pieces."""
+        total = hashlib.sha256()
+        for name, content in sorted(self.files().items()):
+            total.update(name.encode() + hashlib.sha256(content).digest())
+        return total.hexdigest()
 
     def save_files(self, folder: str | os.PathLike) -> None:
         """Write the files to a folder, each atomically; identical files are not rewritten."""

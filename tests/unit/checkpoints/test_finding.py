@@ -46,6 +46,13 @@ def test_a_folder_means_its_best_checkpoint_else_its_last(tmp_path):
     assert checkpoints.find_checkpoint(tmp_path / "checkpoint_last.pt") == str(tmp_path / "checkpoint_last.pt")
 
 
+def test_files_that_encode_texts_are_those_next_to_a_checkpoint(tmp_path):
+    for name in ("model.pt", "dict.txt", "merges.txt", "tokenizer.json", "train.log", "config.json"):
+        (tmp_path / name).touch()
+    found = {path.name for path in checkpoints.tokenizer_files(tmp_path / "model.pt")}
+    assert found == {"dict.txt", "merges.txt", "tokenizer.json"}
+
+
 def test_equal_numbers_of_updates_are_ordered_by_epoch(tmp_path):
     for name in ("checkpoint_2_90.pt", "checkpoint_10_90.pt"):
         (tmp_path / name).touch()

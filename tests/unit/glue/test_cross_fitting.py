@@ -48,6 +48,18 @@ def setting(tmp_path, **given):
     return cross_fitting.Setting(**options | {"from_yaml": {}, "cpu": True, "cache": None} | given)
 
 
+class Tokenizer:
+    """The tokenizer of a folder, as the identity of a run sees it."""
+
+    content = "a"
+
+    def __init__(self, folder):
+        pass
+
+    def fingerprint(self):
+        return self.content
+
+
 @pytest.fixture
 def planned(monkeypatch):
     """What each run is planned with; nothing is read."""
@@ -57,7 +69,7 @@ def planned(monkeypatch):
         calls.append((run.seed, save_dir.name, train, longest, named["arch"], cpu))
         return [str(folder), "--lr", "1", str(checkpoint)], 7
 
-    monkeypatch.setattr(cross_fitting.dataset, "FolderTokenizer", lambda folder: None)
+    monkeypatch.setattr(cross_fitting.dataset, "FolderTokenizer", Tokenizer)
     monkeypatch.setattr(cross_fitting.dataset, "load", lambda *_: "data")
     monkeypatch.setattr(cross_fitting.dataset, "part", lambda data, chosen: chosen.tolist())
     monkeypatch.setattr(cross_fitting.checkpoints, "read_state", lambda path: {})
@@ -99,6 +111,15 @@ def test_runs_are_identified_by_the_validation_rows_too(planned, tmp_path):
     assert identities("a") == before
     changed = [{key for key in old if old[key] != new[key]} for old, new in zip(before, other, strict=True)]
     assert changed == [{"valid"}] * 4
+
+
+def test_runs_are_identified_by_the_tokenizer_too(planned, tmp_path, monkeypatch):
+    def identities():
+        return [job.identity for job in cross_fitting.jobs_of(cell([0, 1]), setting(tmp_path))]
+
+    before = identities()
+    monkeypatch.setattr(Tokenizer, "content", "b")
+    assert all(old["tokenizer"] != new["tokenizer"] for old, new in zip(before, identities(), strict=True))
 
 
 def test_a_second_command_is_refused_before_it_replaces_the_data(planned, tmp_path):

@@ -202,6 +202,9 @@ def test_texts_are_encoded_once_and_kept(tmp_path, monkeypatch):
         found = frozen.encoded(Embedder(), [rows, rows], setting)
         assert {text: vector.tolist() for text, vector in found.items()} == {"a": [1], "bb": [2], "ccc": [3]}
     assert calls == [(["a", "bb"], False), (["ccc"], False)] and len(list((tmp_path / "features").iterdir())) == 2
+    (tmp_path / "dict.txt").write_text("a 1\n")
+    frozen.encoded(Embedder(), [rows, rows], setting)
+    assert len(calls) == 4, "another tokenizer"
 
 
 def test_features_of_pairs_are_both_their_distance_and_their_product():

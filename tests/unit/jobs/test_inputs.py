@@ -42,6 +42,20 @@ def test_hidden_files_and_those_that_are_written_are_not_part_of_a_folder(texts,
     assert now() != before
 
 
+def test_to_a_checkpoint_belongs_its_tokenizer(tmp_path):
+    def now():
+        return inputs.digest(tmp_path / "model.pt")
+
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    (tmp_path / "dict.txt").write_text("a 1\n")
+    (tmp_path / "merges.txt").write_text("a b\n")
+    before = now()
+    (tmp_path / "train.log").write_text("log")
+    assert now() == before
+    (tmp_path / "merges.txt").write_text("b a\n")
+    assert now() != before
+
+
 def test_linked_folders_belong_to_a_folder_also_if_they_lead_back(texts, tmp_path):
     other = tmp_path / "other"
     other.mkdir()

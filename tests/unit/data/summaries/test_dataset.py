@@ -6,7 +6,7 @@ import toy
 
 from plugins.data.summaries.dataset import Layout, SummaryDataset, describe, encode, load
 from plugins.data.summaries.reader import Columns, Record
-from plugins.data.text.causal_tokenizers import Characters
+from plugins.data.text.causal_tokenizers import ByteLevelBPE, Characters
 from plugins.data.text.token_dictionary import TokenDictionary
 
 RECORDS = [("abcabc", "ab"), ("ca", "c"), ("bbbbbbbbbbbb", "abc"), ("a", "b"), ("cab", "ba")]
@@ -139,6 +139,18 @@ def test_a_file_is_encoded_once_and_again_when_it_changes(tmp_path, make, monkey
     make()  # from the cache
     monkeypatch.undo()
     assert dictionary.decode(make([("cc", "a")])[0]["tokens"]) == "cc<|sep|>a<|endoftext|>"
+
+
+def test_records_are_encoded_again_for_other_merges_of_the_same_symbols(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("article,highlights\nabc,abc\n")
+    symbols = ["a", "b", "c", "ab", "bc", "Ġ", "Ċ", *"TLDR;:"]
+    found = []
+    for merges in ([("a", "b"), ("b", "c")], [("b", "c"), ("a", "b")]):
+        dictionary = TokenDictionary(ByteLevelBPE({symbol: i for i, symbol in enumerate(symbols)}, merges))
+        records = load(path, Columns(), Layout.of("<|sep|>", dictionary), dictionary, str(tmp_path / "cache"))
+        found.append(records.tokens.tolist())
+    assert found[0] != found[1]
 
 
 def test_encodings_of_a_changed_file_are_removed(tmp_path, dictionary):

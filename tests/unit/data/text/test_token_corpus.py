@@ -10,7 +10,7 @@ import pytest
 import toy
 
 from plugins.data.text import encoding, token_corpus
-from plugins.data.text.causal_tokenizers import Characters
+from plugins.data.text.causal_tokenizers import ByteLevelBPE, Characters
 from plugins.data.text.sources import CorpusSpec
 from plugins.data.text.token_corpus import TokenCorpus, cut, learn
 from plugins.data.text.token_dictionary import TokenDictionary
@@ -110,6 +110,16 @@ def test_opening_again_does_not_read_the_file(text, characters, cache, monkeypat
     first = tokens(TokenCorpus(spec, characters, cache), "train")
     monkeypatch.setattr(token_corpus, "encode", None)
     assert tokens(TokenCorpus(spec, characters, cache), "train") == first
+
+
+def test_other_merges_of_the_same_symbols_are_another_array(tmp_path, cache):
+    path = tmp_path / "abc.txt"
+    path.write_text("abc")
+    vocabulary = {symbol: i for i, symbol in enumerate(["a", "b", "c", "ab", "bc"])}
+    for merges, expected in (([("a", "b"), ("b", "c")], ["ab", "c"]), ([("b", "c"), ("a", "b")], ["a", "bc"])):
+        dictionary = TokenDictionary(ByteLevelBPE(vocabulary, merges))
+        ids = tokens(TokenCorpus(CorpusSpec((str(path),), valid_fraction=0.0), dictionary, cache), "train")
+        assert [dictionary[i] for i in ids[1:]] == expected
 
 
 def test_another_vocabulary_is_another_array(text, characters, cache):
