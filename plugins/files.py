@@ -5,7 +5,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -230,12 +230,29 @@ def check_not_read(written: Iterable[str | Path | None], read: Iterable[str | Pa
     for path in (path for path in written if path and (os.path.isfile(path) or not os.path.exists(path))):
         source = sources.get(os.path.realpath(path))
         if source is None:
-            source = next((s for s in sources.values() if os.path.exists(path) and _same(path, s)), None)
+            source = next((s for s in sources.values() if os.path.exists(path) and same_file(path, s)), None)
         if source is not None:
             raise UserError(f"{path}: would be written over {source}, which is read; name another output")
 
 
-def _same(one: str | Path, two: str | Path) -> bool:
+def check_distinct(files: Mapping[str, str | Path | None]) -> None:
+    """Check that files with different roles, for example training and validation, are different; None is skipped.
+
+    Args:
+        files: {role: file}; the role is named in the error.
+
+    Raises:
+        UserError: two are one file, possibly through a link.
+    """
+    named = [(role, path) for role, path in files.items() if path is not None]
+    for i, (role, path) in enumerate(named):
+        for other, earlier in named[:i]:
+            if same_file(path, earlier):
+                raise UserError(f"{role} {path}: the same file as {other} {earlier}; give another one")
+
+
+def same_file(one: str | Path, two: str | Path) -> bool:
+    """Return whether two paths name one file, possibly through a link."""
     try:
         return os.path.samefile(one, two) and os.path.isfile(one)
     except OSError:

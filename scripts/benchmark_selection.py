@@ -62,12 +62,13 @@ def main():
     from plugins.data.glue import dataset
     from plugins.diagnostics import datasets, specifications
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read, staging
+    from plugins.files import check_distinct, check_not_read, staging
     from plugins.glue import augmentation, cross_fitting
 
     report_in_one_line()
     names = ("results.md", "results.csv", "summary.json")
     check_not_read([args.output, *(args.output / name for name in names)], [*files, args.checkpoint])
+    check_distinct({"TRAIN": args.train, "--pool": args.pool})
     user_dir.load(args.user_dir)
     resources = job_options.resources(args, args.cpu)
     rows = datasets.read_files([args.train, args.pool], [args.text] if args.text else [], args.label)

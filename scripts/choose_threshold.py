@@ -59,9 +59,11 @@ def main() -> None:
     from plugins.checkpoints import find_checkpoint
     from plugins.embeddings.deployment import labeled_scores, store_threshold
     from plugins.errors import report_in_one_line
+    from plugins.files import check_distinct
     from plugins.hub import Scorer
 
     report_in_one_line()
+    check_distinct({"FILE": args.data, "--test": args.test})
     user_dir.load(args.user_dir)
     path = find_checkpoint(args.checkpoint)
     scorer = Scorer.from_pretrained(path)

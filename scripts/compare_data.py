@@ -41,9 +41,10 @@ def main():
 
     from plugins.diagnostics import comparison, comparison_report, datasets
     from plugins.errors import check, report_in_one_line
-    from plugins.files import check_not_read, read_yaml, staging
+    from plugins.files import check_distinct, check_not_read, read_yaml, staging
 
     report_in_one_line()
+    check_distinct({"A": args.first, "B": args.second})
     written = [args.output / name for name in ("conflicts.csv", "disagreements.csv", "summary.json", "summary.md")]
     check_not_read([args.output, *written], [args.first, args.second, args.map])
     rows = [datasets.read_files([path], args.text, args.label) for path in (args.first, args.second)]

@@ -105,13 +105,14 @@ def main():
     headers.check(next(iter(tables), None), args.slices, "--slices")
     from plugins import user_dir
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read
+    from plugins.files import check_distinct, check_not_read
     from plugins.glue import diagnose
 
     report_in_one_line()
     names = ("diagnosis.csv", "probabilities.npz", "summary.json", "summary.md")
     read = [*tables, task, args.probabilities, args.logits, args.checkpoint, args.config]
     check_not_read([args.output, *(args.output / name for name in names)], read)
+    check_distinct({f"file {number} of --data,": path for number, path in enumerate(tables, 1)})
     user_dir.load(args.user_dir)
     if args.probabilities or args.logits:
         kind = "probabilities" if args.probabilities else "logits"

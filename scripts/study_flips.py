@@ -48,12 +48,13 @@ def main() -> None:
     from plugins.checkpoints import architecture, read_state
     from plugins.embeddings import evaluation, flips
     from plugins.errors import report_in_one_line
-    from plugins.files import check_not_read, staging, write_text
+    from plugins.files import check_distinct, check_not_read, staging, write_text
     from plugins.jobs import Runner, digest, exclusive
 
     report_in_one_line()
     written = [args.output / name for name in ("flips.csv", "table.md", "flips.png")]
     check_not_read([args.output, *written], [args.checkpoint, args.data, args.valid])
+    check_distinct({"DATA": args.data, "--valid": args.valid})
     user_dir.load(args.user_dir)
     path = plugins.hub.find_checkpoint(args.checkpoint)
     common = [*options(args), "--arch", architecture(read_state(path), path), "--finetune-from-model", path]

@@ -1,5 +1,6 @@
 """Text embeddings: train any model of this package on rows of one to three texts with a contrastive or other loss."""
 
+import contextlib
 import logging
 import os
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from omegaconf import MISSING
 from plugins.data.embedding import encoding, losses, rows, specs, triplets, vectors
 from plugins.data.embedding.dataset import EmbeddingRows
 from plugins.data.glue import specs as glue_specs
+from plugins.data.text.sources import warn_if_trained_on
 from plugins.errors import UserError
 from plugins.options import option
 
@@ -136,6 +138,10 @@ class EmbeddingTask(TextsTask):
         """
         cfg, training = self.cfg, split == "train"
         found = rows.load(cfg.data, self.spec, split, cfg.passage_words, cfg.skip_bad_rows)
+        if training and {"train", "valid"} <= self.spec.files.keys():
+            with contextlib.suppress(UserError):  # the validation file may be absent
+                valid, train = (rows.locate(cfg.data, self.spec, name) for name in ("valid", "train"))
+                warn_if_trained_on(valid, train, "valid")
         if self.spec.kind == specs.SCORED_PAIRS:
             low, high = self.spec.scale
             found = rows.TextRows(found.texts, (found.labels - low) / (high - low), [], found.index, found.skipped)

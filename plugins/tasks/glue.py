@@ -1,5 +1,6 @@
 """Fine-tune on GLUE, and on sentence tasks of the user's own, directly from their files."""
 
+import contextlib
 import logging
 import os
 from typing import Any  # fairseq's parser does not read `str | None`
@@ -16,6 +17,7 @@ from plugins.data import dictionaries
 from plugins.data.glue import dataset as glue_dataset
 from plugins.data.glue import folds, reader, specs
 from plugins.data.text import bpe
+from plugins.data.text.sources import warn_if_trained_on
 from plugins.errors import UserError
 from plugins.options import START
 
@@ -128,6 +130,9 @@ class GlueTask(MixedPrecisionTask):
         """
         source = specs.TRAIN if split == folds.HELD_OUT else split
         path = reader.locate(self.cfg.data, self.spec, source)
+        for other in self.spec.valid_splits if split == specs.TRAIN else ():
+            with contextlib.suppress(UserError):  # it may be absent
+                warn_if_trained_on(reader.locate(self.cfg.data, self.spec, other), path, other)
         cache = self.cfg.cache_dir or glue_dataset.default_cache()
         data = glue_dataset.load(
             path, self.spec, source, self.tokenizer, None if cache == NO_CACHE else cache, self.cfg.skip_bad_rows

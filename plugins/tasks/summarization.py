@@ -1,5 +1,6 @@
 """Summarization with a causal language model, directly from files of documents and summaries."""
 
+import contextlib
 import importlib.metadata
 import logging
 import os
@@ -21,6 +22,7 @@ from plugins.data.summaries import docstrings
 from plugins.data.summaries.reader import Columns, locate
 from plugins.data.text import prose_sources
 from plugins.data.text.cache import cached
+from plugins.data.text.sources import warn_if_trained_on
 from plugins.data.text.token_dictionary import TokenDictionary
 from plugins.errors import UserError
 from plugins.options import option
@@ -147,6 +149,9 @@ class SummarizationTask(WithVocabulary, MixedPrecisionTask):
         """
         cfg, cache = self.cfg, cache_folder(self.cfg)
         path = locate(embedded(cache) if cfg.data == EMBEDDED else cfg.data, split)
+        if split == "train" and path != Path(cfg.data):
+            with contextlib.suppress(UserError):  # the validation file may be absent
+                warn_if_trained_on(locate(cfg.data, "valid"), path, "valid")
         encoded = summary_dataset.load(
             path, Columns(cfg.document_column, cfg.summary_column), self.layout, self.dictionary, cache,
             skip_bad_rows=cfg.skip_bad_rows, part=self.part(path, split),

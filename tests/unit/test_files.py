@@ -221,3 +221,13 @@ def test_a_pipe_is_no_regular_file(tmp_path):
         with toy.refused(path):
             files.check_regular(path)
     os.close(read), os.close(write)
+
+
+def test_files_of_two_roles_are_different_also_through_a_link(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    files.check_distinct({"TRAIN": tmp_path / "a", "--valid": tmp_path / "b", "--test": None})
+    for other in ("a", "link"):
+        with toy.refused(f"--valid {tmp_path / other}", "TRAIN"):
+            files.check_distinct({"TRAIN": tmp_path / "a", "--valid": tmp_path / other})

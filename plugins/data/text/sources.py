@@ -1,6 +1,7 @@
 """A user's files as documents of characters or bytes, each with its style, read in chunks."""
 
 import codecs
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +14,14 @@ from plugins.data.text.documents import text_of
 from plugins.data.text.packed import PackedFile, packing, without_suffix
 from plugins.data.text.records import BadRow, check_name, is_json, json_records
 from plugins.errors import UserError
-from plugins.files import check_regular, not_utf8, packed_error
+from plugins.files import check_regular, not_utf8, packed_error, same_file
 
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".jsonl", ".ndjson")  # read in a folder; a named file may end in any
 CHUNK = 1 << 22  # bytes read at once: 16 MiB as code points
 Progress = Callable[[int], object]  # called with a number of bytes
 STYLE_SOURCES = ("none", "file", "folder", "jsonl")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -126,8 +129,10 @@ def files_in(folder: str) -> list[str]:
 def check_outside(training: Iterable[str | Path], held_out: Mapping[str, Iterable[str | Path]]) -> None:
     """Check that no file of another split lies in a folder of training text, where it would be trained on, too.
 
+    A file that is named for both is only warned of.
+
     Args:
-        training: files and folders of training text; a file that is named here may also be that of another split.
+        training: files and folders of training text.
         held_out: the files of each other split.
 
     Raises:
@@ -139,11 +144,21 @@ def check_outside(training: Iterable[str | Path], held_out: Mapping[str, Iterabl
     for split, files in held_out.items():
         for file in files:
             real = os.path.realpath(file)
-            if real in within and real not in named:
+            if real in named:
+                warn_if_trained_on(file, real, split)
+            elif real in within:
                 raise UserError(
                     f"{file}: the {split} split would be trained on, too, because it is in {within[real]}; move it out "
                     "of that folder, or name the files to train on"
                 )
+
+
+def warn_if_trained_on(file: str | Path, training: str | Path, split: str) -> None:
+    """Log a warning if the file of another split is that of the training split."""
+    if same_file(file, training):
+        logger.warning(
+            "%s: both the training and the %s split, whose scores are then of text seen in training", file, split
+        )
 
 
 def _check(file: str, reading: Reading) -> None:

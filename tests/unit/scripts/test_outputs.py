@@ -1,4 +1,4 @@
-"""No script overwrites its input: refused before any work, with the file intact."""
+"""No script overwrites its input, or takes one file in two roles: refused before any work, with the file intact."""
 
 import pytest
 import toy
@@ -74,3 +74,19 @@ def test_an_output_over_an_input_is_refused(tmp_path, run_script, case):
         run_script(case.split(",")[0], *arguments)
     assert any(str(path) in str(error.value) for path in (*files, tmp_path / "link"))
     assert {path.read_text() for path in files} == {"content"}
+
+
+@pytest.mark.parametrize("script, words", [
+    ("study_flips", ["IN", "--valid", "LINK", "--checkpoint", "IN", "-o", "OUT"]),
+    ("choose_threshold", ["IN", "IN", "--test", "LINK"]),
+    ("benchmark_selection", ["IN", "--pool", "LINK", "--specs", "IN", "--number", "1", "-o", "OUT"]),
+    ("diagnose", ["--data", "IN", "LINK", "--checkpoint", "IN", "-o", "OUT"]),
+    ("compare_data", ["IN", "LINK", "-o", "OUT"]),
+])  # fmt: skip
+def test_one_file_in_two_roles_is_refused(tmp_path, run_script, script, words):
+    places = {"IN": tmp_path / "in.csv", "LINK": tmp_path / "link.csv", "OUT": tmp_path / "out"}
+    places["IN"].write_text("content")
+    places["LINK"].symlink_to("in.csv")
+    with toy.refused(str(places["LINK"]), error=(UserError, SystemExit)):
+        run_script(script, *(str(places.get(word, word)) for word in words))
+    assert not places["OUT"].exists()

@@ -131,11 +131,12 @@ def test_a_split_is_loaded_with_the_options(monkeypatch, split, given, expected)
     )
     monkeypatch.setattr(glue.folds, "rows", lambda fold, file, total: ("others", "own") if total == 3 else None)
     task = object.__new__(glue.GlueTask)
-    task.spec, task.tokenizer, task.dictionary, task.longest, task.datasets = "spec", "tokenizer", "words", 99, {}
+    spec = SimpleNamespace(valid_splits=())
+    task.spec, task.tokenizer, task.dictionary, task.longest, task.datasets = spec, "tokenizer", "words", 99, {}
     options = {"cache_dir": None, "skip_bad_rows": True, "pad_to_multiple": 8, "fold": "1/2", "fold_file": "f.npy"}
     task.cfg = SimpleNamespace(data="data", **options | given)
     assert task.load_dataset(split) == task.datasets[split] == "pairs"
-    assert loads == [(f"data/{source}.tsv", "spec", source, "tokenizer", cache, True)]
+    assert loads == [(f"data/{source}.tsv", spec, source, "tokenizer", cache, True)]
     assert pairs == [(([1, 2, 3], "words", 99, 8), {"shuffle": shuffle, "rows": rows, "split": split})]
 
 
@@ -220,3 +221,18 @@ def test_a_head_of_the_checkpoint_is_kept_if_its_labels_are_the_same(prepared, t
     torch.save({"model": {}, "task_state": state}, tmp_path / "rte.pt")
     with toy.refused(tmp_path / "rte.pt", "RTE"):
         prepared(finetune_from_model=str(tmp_path / "rte.pt"))
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_one_file_for_training_and_validation_is_warned_of(monkeypatch, tmp_path, caplog, same):
+    (tmp_path / "own.yaml").write_text(SPEC)
+    (tmp_path / "train.csv").touch()
+    (tmp_path / "dev.csv").symlink_to("train.csv") if same else (tmp_path / "dev.csv").touch()
+    monkeypatch.setattr(glue.glue_dataset, "load", lambda *_: [])
+    monkeypatch.setattr(glue.glue_dataset, "SentencePairs", lambda *_, **__: [])
+    task = object.__new__(glue.GlueTask)
+    task.spec, task.tokenizer, task.dictionary, task.longest, task.datasets = (
+        specs.read(str(tmp_path / "own.yaml")), None, None, 9, {})  # fmt: skip
+    task.cfg = SimpleNamespace(data=str(tmp_path), cache_dir=None, skip_bad_rows=False, pad_to_multiple=1, fold=None)
+    task.load_dataset("train")
+    assert (str(tmp_path / "dev.csv") in caplog.text) == same

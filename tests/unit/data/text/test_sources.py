@@ -257,3 +257,12 @@ def test_a_split_in_a_folder_of_training_text_is_refused(tmp_path, split):
         sources.CorpusSpec(data=(str(tmp_path),), **{split: (str(files[1]),)}).sources()
     found = sources.CorpusSpec(data=(str(tmp_path), str(files[1])), **{split: (str(files[1]),)}).sources()
     assert len(found["train"]) == 3  # it is named, so this is wanted
+
+
+def test_one_file_for_training_and_validation_is_warned_of_also_through_a_link(tmp_path, caplog):
+    write(tmp_path, a_txt="a", b_txt="b")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "a.txt")
+    for name, same in (("a.txt", True), ("link.txt", True), ("b.txt", False)):
+        caplog.clear()
+        CorpusSpec((str(tmp_path / "a.txt"),), valid_data=(str(tmp_path / name),)).sources()
+        assert (str(tmp_path / name) in caplog.text) == same
