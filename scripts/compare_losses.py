@@ -86,7 +86,7 @@ def main() -> None:
             hard.unlink(missing_ok=True)  # of a search that was deleted, perhaps of other texts
         embedder, (texts, labels) = plugins.hub.Embedder.from_pretrained(path), finish.rows()
         untuned = embedder.encode(texts)
-        triplets = evaluation.frozen_triplets(hard, untuned[1::2], labels[1::2])
+        triplets = evaluation.frozen_triplets(hard, untuned[1::2], texts[1::2], labels[1::2])
         others = {"untuned": untuned, **representations.baselines(texts, embedder)}
         scores = {name: [finish.score(vectors, labels, triplets)] for name, vectors in others.items()}
         found, best = comparison.search(runner, settings, args.seeds, common, args.updates, finish, origin)

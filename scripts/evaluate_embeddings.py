@@ -80,7 +80,8 @@ def main() -> None:
     with staging(args.output) as folder:
         if spec.kind == specs.LABELED:
             kept, new = args.output / triplets.HARD, folder / triplets.HARD
-            hard = evaluation.frozen_triplets(kept if kept.exists() else new, next(iter(shown.values())), labels)
+            place, first = kept if kept.exists() else new, next(iter(shown.values()))
+            hard = evaluation.frozen_triplets(place, first, words, labels)
             found = {name: evaluation.evaluate(rows, labels, hard) for name, rows in everything.items()}
             figures.maps(folder / "map.png", shown, labels, rows.names, args.map)
             figures.pair_distances(folder / "distances.png", shown, labels)

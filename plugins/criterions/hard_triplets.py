@@ -63,10 +63,10 @@ def freeze(model: BaseFairseqModel, rows: EmbeddingRows, path: str, resumed: boo
             raise UserError(
                 f"--best-checkpoint-metric {specs.HARD_ACCURACY}: of the validation rows, {error}"
             ) from None
-        triplets.write(path, found)
+        triplets.write(path, found, rows.rows.texts[0])
         logger.info("%s: %d triplets, made from the model before training", path, len(found))
     elif Path(path).exists():
-        found = triplets.read(path, rows.labels)
+        found = triplets.read(path, rows.rows.texts[0], rows.labels)
     else:
         raise UserError(
             f"{path}: no such file; only the start of a run can write it: choose another --save-dir or "

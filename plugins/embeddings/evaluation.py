@@ -76,16 +76,16 @@ def tfidf(texts: Sequence[str]) -> np.ndarray:
     return TruncatedSVD(size, random_state=0).fit_transform(sparse) if size > 0 else sparse.toarray()
 
 
-def frozen_triplets(path: Path, vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def frozen_triplets(path: Path, vectors: np.ndarray, texts: Sequence[str], labels: np.ndarray) -> np.ndarray:
     """Read hard triplets from a file; create it from the vectors if it is missing.
 
     Raises:
         UserError: the file is damaged, or contains triplets of other rows.
     """
     if path.exists():
-        return triplets.read(path, labels)
+        return triplets.read(path, texts, labels)
     found = retrieval.hard_triplets(vectors, labels)
-    triplets.write(path, found)
+    triplets.write(path, found, texts)
     return found
 
 

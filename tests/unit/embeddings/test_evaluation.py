@@ -10,13 +10,14 @@ import toy
 from plugins.embeddings import evaluation
 
 LABELS = np.array([0, 0, 1, 1, 1])
+TEXTS = ["a", "b", "c", "d", "e"]
 VECTORS = np.array([[1, 0], [0.9, 0.1], [0.5, 0.5], [0.1, 0.9], [0, 1.0]])
 
 
 def test_hard_triplets_are_written_once_and_read_afterwards(tmp_path):
     path = tmp_path / "hard.npy"
-    found = evaluation.frozen_triplets(path, VECTORS, LABELS)
-    assert (evaluation.frozen_triplets(path, VECTORS[::-1], LABELS) == found).all()  # not from the new vectors
+    found = evaluation.frozen_triplets(path, VECTORS, TEXTS, LABELS)
+    assert (evaluation.frozen_triplets(path, VECTORS[::-1], TEXTS, LABELS) == found).all()  # not from the new vectors
     assert (np.load(path) == found).all() and found.shape == (5, 3)
 
 
@@ -29,7 +30,16 @@ def test_triplets_of_other_rows_are_refused(tmp_path, content):
     path = tmp_path / "hard.npy"
     path.write_bytes(content) if isinstance(content, bytes) else np.save(path, content)
     with toy.refused("hard.npy"):
-        evaluation.frozen_triplets(path, VECTORS, LABELS)
+        evaluation.frozen_triplets(path, VECTORS, TEXTS, LABELS)
+
+
+def test_triplets_of_other_texts_with_the_same_labels_are_refused(tmp_path):
+    path = tmp_path / "hard.npy"
+    found = evaluation.frozen_triplets(path, VECTORS, TEXTS, LABELS)
+    with toy.refused("hard.npy"):
+        evaluation.frozen_triplets(path, VECTORS, [*TEXTS[1::-1], *TEXTS[2:]], LABELS)
+    (tmp_path / "hard.json").unlink()  # as version 0.2.0 writes it
+    assert (evaluation.frozen_triplets(path, VECTORS, TEXTS, LABELS) == found).all()
 
 
 def test_all_metrics_of_vectors():
