@@ -17,7 +17,7 @@ from plugins.models.causal_lm import CausalLanguageModel
 from plugins.models.causal_lm_config import DEFAULTS
 from plugins.modules.int8 import Int8Linear
 
-from .huggingface import files, opt_in, roberta_in, tokenizers_out
+from .huggingface import files, opt_in, tensor_names, tokenizers_out
 from .huggingface.contents import Contents, check_ours
 from .huggingface.files import CONFIG, is_folder
 from .huggingface.roberta_in import MODEL_TYPES
@@ -66,10 +66,6 @@ def read(folder: str | os.PathLike, tokenizer: str | Path | None = None) -> Caus
     folder = Path(folder)
     config = read_json(folder / CONFIG, dict)
     theirs, opt = config, config.get("model_type") == "opt"
-    if (kind := config.get("model_type", "gpt2")) not in ("gpt2", "opt"):
-        others = ", ".join(roberta_in.MODEL_TYPES)
-        raise UserError(f"{folder / CONFIG}: model_type {files.shown(kind)} is not supported; gpt2 and opt are, "
-                        f"and scripts/import_hf.py converts masked LMs of {others}")  # fmt: skip
     config = opt_in.config_of(theirs, folder / CONFIG) if opt else theirs
     options = options_of(config, folder / CONFIG)  # first: the kind of another model says more than a missing file
     stored = files.check_finite(files.read_weights(folder) if opt else read_weights(folder))
@@ -127,12 +123,11 @@ def check_kind(kind: Any, path: Path) -> None:
 
 def read_weights(folder: Path) -> dict[str, tuple[Tensor, Path]]:
     """Return {name without ``transformer.``: (tensor, its file)}, without the causal masks of older files."""
-    found = {}
-    for name, value in files.read_weights(folder).items():
-        name = name.removeprefix("transformer.")
-        if not name.endswith(BUFFERS):
-            found[name] = value
-    return found
+
+    def name_of(name: str) -> str | None:
+        return None if name.endswith(BUFFERS) else name.removeprefix("transformer.")
+
+    return tensor_names.renamed(files.read_weights(folder), name_of)
 
 
 def check_sizes(options: Mapping[str, Any], found: Mapping[str, tuple[Tensor, Path]], path: Path) -> None:
@@ -141,7 +136,7 @@ def check_sizes(options: Mapping[str, Any], found: Mapping[str, tuple[Tensor, Pa
     Raises:
         UserError: they differ.
     """
-    files.check_size(path, "n_layer", options["decoder_layers"], files.count_layers(found, "h."))
+    tensor_names.check_layers(path, "n_layer", options["decoder_layers"], found, "h.")
     tables = ((TABLE, "vocab_size", options["vocab_size"]), (POSITIONS, "n_positions", options["block_size"]))
     for name, key, rows in tables:
         if name in found:  # a missing one is reported with the other tensors

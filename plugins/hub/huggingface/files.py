@@ -153,18 +153,26 @@ def read_weights(folder: Path) -> dict[str, tuple[Tensor, Path]]:
     """Return {name: (tensor, its file)} of a folder; see also :func:`check_finite`.
 
     Raises:
-        UserError: a file is missing or damaged, or contains more than tensors of floating-point numbers.
+        UserError: a file is missing or damaged, contains more than tensors of floating-point numbers, or has a tensor
+            that another file has, too.
     """
-    return {name: (tensor, file) for file in weight_files(folder) for name, tensor in read_tensors(file).items()}
+    found: dict[str, tuple[Tensor, Path]] = {}
+    for file in weight_files(folder):
+        for name, tensor in read_tensors(file).items():
+            if found.setdefault(name, (tensor, file))[1] != file:
+                raise UserError(f"{file}: contains {name}, which {found[name][1].name} contains, too")
+    return found
 
 
 def check_finite(found: dict[str, tuple[Tensor, Path]]) -> dict[str, tuple[Tensor, Path]]:
     """Return the tensors of :func:`read_weights` that a model takes over, after reading them all.
 
     Raises:
-        UserError: a value is NaN or infinite.
+        UserError: a value is NaN or infinite, or a tensor is a single number without dimensions.
     """
     for name, (tensor, file) in found.items():
+        if tensor.ndim == 0:
+            raise UserError(f"{file}: {name} is a single number; a vector or a matrix is expected")
         schema.check_finite({name: tensor}, file, "download the folder again, or take another version of the model")
     return found
 

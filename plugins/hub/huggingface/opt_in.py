@@ -13,7 +13,7 @@ from torch import Tensor
 
 from plugins.errors import UserError
 
-from . import files
+from . import files, tensor_names
 
 FIXED = {  # values that are fixed in the model
     "do_layer_norm_before": True,
@@ -87,7 +87,7 @@ def weights_of(found: Found, config: Mapping[str, Any], path: Path) -> dict[str,
     Raises:
         UserError: one of the three projections of an attention layer is missing, or a size is not that of the config.
     """
-    found = {name.removeprefix("model.").removeprefix("decoder."): value for name, value in found.items()}
+    found = tensor_names.renamed(found, lambda name: name.removeprefix("model.").removeprefix("decoder."))
     check_sizes(config, found, path)
     renamed: dict[str, tuple[Tensor, Path]] = {}
     for short, (tensor, file) in found.items():
@@ -117,7 +117,7 @@ def check_sizes(config: Mapping[str, Any], found: Found, path: Path) -> None:
     Raises:
         UserError: they differ.
     """
-    files.check_size(path, "num_hidden_layers", config["num_hidden_layers"], files.count_layers(found, LAYERS))
+    tensor_names.check_layers(path, "num_hidden_layers", config["num_hidden_layers"], found, LAYERS)
     shapes = {name: tuple(found[name][0].shape) for name in (WORDS, PLACES, INNER) if name in found}
     rows = ((WORDS, "vocab_size", 0), (PLACES, "max_position_embeddings", OFFSET), (INNER, "ffn_dim", 0))
     for name, key, offset in rows:

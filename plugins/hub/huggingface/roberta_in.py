@@ -16,7 +16,7 @@ from plugins.errors import UserError
 from plugins.files import read_json
 from plugins.models.clap_roberta_config import DEFAULTS
 
-from . import files, masked_checkpoint, roberta_vocabulary
+from . import files, masked_checkpoint, roberta_vocabulary, tensor_names
 from .files import CONFIG
 from .roberta_names import BERT, THEIRS, our_name
 
@@ -85,14 +85,16 @@ def convert(folder: str | Path, output: str | Path, tokenizer: str | Path | None
     found = files.check_finite(read_weights(folder))
     check_sizes(config, found, path)
     named = "ForMaskedLM" in str(config.get("architectures"))  # and a head is missing from a truncated file
-    if not named and not any(name.startswith(HEAD) for name in found):
-        logger.warning("%s: no %s; it starts from random weights, so train it before filling masks", folder, HEAD)
+    headless = not named and not any(name.startswith(HEAD) for name in found)
+    if headless:
         found |= new_head(options, found[WORDS])
     vocabulary = roberta_vocabulary.read(Path(tokenizer or folder), config, options["vocab_size"])
     pad = vocabulary.rows[PAD]
     if not is_bert(config) and first_position(config, path) != pad + 1:  # positions count tokens other than this one
         raise UserError(f"{path}: pad_token_id {config['pad_token_id']} is not that of the tokenizer's <pad>, {pad}")
     weights = translate(found, config, vocabulary.rows, options["untie_weights_roberta"], folder)
+    if headless:
+        logger.warning("%s: no %s; it starts from random weights, so train it before filling masks", folder, HEAD)
     return masked_checkpoint.write(output, options, weights, vocabulary.files, path)
 
 
@@ -152,15 +154,15 @@ def is_bert(config: Mapping[str, Any]) -> bool:
 
 def read_weights(folder: Path) -> dict[str, tuple[Tensor, Path]]:
     """Return {name: (tensor, its file)} by RoBERTa's names, with ``roberta.`` where a bare model leaves it out."""
-    found = {}
-    for name, value in files.read_weights(folder).items():
+
+    def name_of(name: str) -> str | None:
         name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
         name = f"roberta.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name
         start = next((start for start in BERT if name.startswith(start)), "")
         name = BERT.get(start, "") + name.removeprefix(start)
-        if not name.startswith(IGNORED):
-            found[name] = value
-    return found
+        return None if name.startswith(IGNORED) else name
+
+    return tensor_names.renamed(files.read_weights(folder), name_of)
 
 
 def new_head(options: Mapping[str, Any], words: tuple[Tensor, Path]) -> dict[str, tuple[Tensor, Path]]:
@@ -185,15 +187,25 @@ def check_sizes(config: Mapping[str, Any], found: Found, path: Path) -> None:
     """Compare the sizes of a config with the stored tensors, before anything is built.
 
     Raises:
-        UserError: they differ, or a table is missing.
+        UserError: they differ, or a table is missing or of another shape.
     """
+    tensor_names.check_layers(path, "num_hidden_layers", config["num_hidden_layers"], found, THEIRS)
     missing = next((name for name in (WORDS, PLACES, TYPES) if name not in found), None)
     if missing is not None:
         raise UserError(f"{files.weight_files(path.parent)[-1]}: no tensor {missing}; the file may be truncated")
-    files.check_size(path, "num_hidden_layers", config["num_hidden_layers"], files.count_layers(found, THEIRS))
-    files.check_size(path, "vocab_size", config["vocab_size"], found[WORDS][0].shape[0])
-    files.check_size(path, "hidden_size", config["hidden_size"], found[WORDS][0].shape[-1])
-    files.check_size(path, "max_position_embeddings", config["max_position_embeddings"], found[PLACES][0].shape[0])
+    words, places, types = (found[name][0].shape for name in (WORDS, PLACES, TYPES))
+    rows, width, length = config["vocab_size"], config["hidden_size"], config["max_position_embeddings"]
+    files.check_size(path, "vocab_size", rows, words[0])
+    files.check_size(path, "hidden_size", width, words[-1])
+    files.check_size(path, "max_position_embeddings", length, places[0])
+    files.check_size(path, "type_vocab_size", config.get("type_vocab_size", types[0]), types[0])
+    segments = types[0] or 1  # no model has none
+    tables = {WORDS: (rows, width), PLACES: (length, width), TYPES: (segments, width), DECODER: (rows, width)}
+    shapes = tables | {BIAS: (rows,), DECODER_BIAS: (rows,)}
+    for name, wanted in shapes.items():
+        if name in found and found[name][0].shape != wanted:  # a missing one is reported with the other tensors
+            stored, file = list(found[name][0].shape), found[name][1]
+            raise UserError(f"{file}: {name} has the shape {stored}, but {CONFIG} makes it {list(wanted)}")
     inner = found.get(f"{THEIRS}0.intermediate.dense.weight")
     if inner is not None:
         files.check_size(path, "intermediate_size", config["intermediate_size"], len(inner[0]))

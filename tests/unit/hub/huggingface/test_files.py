@@ -185,6 +185,20 @@ def test_weights_are_finite_floating_point_numbers(tmp_path, tensor):
         files.check_finite(files.read_weights(tmp_path))
 
 
+def test_a_tensor_has_dimensions(tmp_path):
+    with toy.refused("model.safetensors", "wte"):
+        files.check_finite({"wte": (torch.tensor(1.0), tmp_path / "model.safetensors")})
+
+
+def test_a_tensor_in_two_parts_is_named(tmp_path):
+    for number in "12":
+        torch.save({"a": torch.zeros(2), f"b{number}": torch.zeros(2)}, tmp_path / f"{number}.bin")
+    index = {"weight_map": {"a": "1.bin", "b1": "1.bin", "b2": "2.bin"}}
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    with toy.refused(tmp_path / "2.bin", "contains a", "1.bin"):
+        files.read_weights(tmp_path)
+
+
 def test_only_tensors_that_a_model_takes_over_are_finite(tmp_path):
     unused = {"roberta.pooler.dense.weight": torch.tensor([float("nan")])}
     mask = {"h.0.attn.bias": torch.tensor([float("-inf")])}

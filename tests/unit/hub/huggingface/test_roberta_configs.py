@@ -139,13 +139,24 @@ def test_an_unknown_tensor_is_named():
 @pytest.mark.parametrize(
     "change",
     [{"num_hidden_layers": 2}, {"vocab_size": 7}, {"hidden_size": 2}, {"max_position_embeddings": 6},
-     {"intermediate_size": 4}],
+     {"intermediate_size": 4}, {"type_vocab_size": 2}],
 )  # fmt: skip
 def test_sizes_are_those_of_the_tensors(change):
     roberta_in.check_sizes(CONFIG, tensors(), PATH)
     ((key, value),) = change.items()
     with toy.refused(PATH, f"{key} {value}"):
         roberta_in.check_sizes(CONFIG | change, tensors(), PATH)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [(roberta_in.PLACES, (7,)), (roberta_in.PLACES, (7, 1)), (roberta_in.TYPES, (1, 1)), (roberta_in.TYPES, (0, 4)),
+     (roberta_in.BIAS, (7,)), (roberta_in.BIAS, (5,)), (roberta_in.DECODER, (6, 4, 1)),
+     (roberta_in.DECODER_BIAS, (1,))],
+)  # fmt: skip
+def test_a_table_of_another_shape_is_named(name, shape):
+    with toy.refused(FILE, name, str(list(shape))):
+        roberta_in.check_sizes(CONFIG, tensors(**{name: torch.zeros(shape)}), PATH)
 
 
 @pytest.mark.parametrize("name", [roberta_in.WORDS, roberta_in.PLACES, roberta_in.TYPES])
