@@ -53,7 +53,7 @@ def main():
     flags.check_columns(args.files, args)
     from plugins.data.glue import specs
     from plugins.diagnostics import datasets, inspection, inspection_figures, inspection_report
-    from plugins.errors import report_in_one_line
+    from plugins.errors import located, report_in_one_line
     from plugins.files import check_not_read, staging
 
     report_in_one_line()
@@ -73,7 +73,8 @@ def main():
         spec = specs.read(args.spec) if args.spec else specs.find(args.glue_task)
         rows = datasets.read_task(args.glue_dir, spec, bins=args.bins, skip_bad_rows=args.skip_bad_rows)
     with staging(args.output) as folder:
-        found = inspection.inspect(rows, args.similarity, args.draws, args.seed, args.recipe)
+        with located(args.files[0] if args.files else args.glue_dir):
+            found = inspection.inspect(rows, args.similarity, args.draws, args.seed, args.recipe)
         summary = inspection_report.write(found, folder)
         if not args.no_figures:
             inspection_figures.draw(found, folder / "figures")

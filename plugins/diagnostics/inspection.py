@@ -30,8 +30,11 @@ def inspect(rows: Rows, threshold: float = 0.8, draws: int = 20, seed: int = 0, 
     """
     train = np.flatnonzero((rows.splits == 0) & (rows.labels != UNLABELED))
     present, labels = np.unique(rows.labels[train], return_inverse=True)
-    check(len(present) > 1, f"{rows.split_names[0]}: only one class occurs; a diagnosis needs two")
-    check(len(train) >= SMALLEST, f"{rows.split_names[0]}: {len(train)} labeled rows; {SMALLEST} or more are needed")
+    check(len(present) > 1, f"the split {rows.split_names[0]} has only one class; a diagnosis needs two")
+    check(
+        len(train) >= SMALLEST,
+        f"the split {rows.split_names[0]} has {len(train)} labeled rows; {SMALLEST} or more are needed",
+    )
     classes = [rows.classes[k] for k in present]
     found: dict[str, Any] = {
         "rows": rows,
@@ -51,7 +54,7 @@ def inspect(rows: Rows, threshold: float = 0.8, draws: int = 20, seed: int = 0, 
         together = WordCounts((parts[0] + parts[1]).tocsr(), vocabulary)
         found["words"] = lexical.presence_by_side(*sides)
     found["vocabulary"] = together.vocabulary
-    check(together.vocabulary, f"{rows.split_names[0]}: the texts contain no words")
+    check(together.vocabulary, f"the texts of the split {rows.split_names[0]} contain no words")
     steps = tqdm(total=3, desc="words and labels", leave=False, disable=None)
     found["divergence"] = divergence.class_divergence(together, labels, draws=draws, seed=seed)
     steps.update()

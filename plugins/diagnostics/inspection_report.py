@@ -167,13 +167,11 @@ def markdown(summary: dict) -> str:
          f"{r['jsd_equal']:.4f}", f"{r['floor_equal']:.4f}", f"{r['above_floor']:.4f}") for r in summary["divergence"]
     ])  # fmt: skip
     w = summary["words"]
-    lines += ["", "## Words that give labels away", "",
-              f"{w['significant_pairs']:,} pairs of word and label have a false discovery rate below 5 %, among "
-              f"{w['judged']:,} words in at least {lexical.MIN_COUNT} texts.", ""]  # fmt: skip
-    lines += table(("word", "label", "texts", "p(label given word)", "z", "q"), [
+    lines += ["", "## Words that give labels away", "", words_sentence(w)]
+    lines += [] if not w["top"] else ["", *table(("word", "label", "texts", "p(label given word)", "z", "q"), [
         (f"`{r['word']}`", r["label"], f"{r['count']:,}", f"{r['p']:.2f}", f"{r['z']:.1f}", f"{r['q']:.2g}")
         for r in w["top"]
-    ])  # fmt: skip
+    ])]  # fmt: skip
     p = summary["probe"]
     lines += ["", "## Linear probe", "", probe_sentence(p), ""]
     lines += table(("words", "bits", "share", "accuracy", "bits of random words", "accuracy of random words"), [
@@ -181,6 +179,15 @@ def markdown(summary: dict) -> str:
          f"{r['random_bits']:.3f}", f"{r['random_accuracy']:.3f}") for r in p["by_words"]
     ])  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def words_sentence(words: dict) -> str:
+    """Describe the association of words and labels in one sentence."""
+    least = f"at least {lexical.MIN_COUNT} texts"
+    if not words["judged"]:
+        return f"No word occurs in {least}; rarer words are not judged, because chance associates them with labels."
+    return (f"{words['significant_pairs']:,} pairs of word and label have a false discovery rate below 5 %, among "
+            f"{words['judged']:,} words in {least}.")  # fmt: skip
 
 
 def probe_sentence(probe: dict) -> str:

@@ -138,13 +138,6 @@ class Probe:
     rows: int
     prior: float
 
-    def words_for(self, share: float) -> int | None:
-        """Return the smallest tried number of words that provides a fraction of the bits of all words, or None."""
-        if self.all_bits <= 0:
-            return None
-        reached = self.sizes[self.bits >= share * self.all_bits]
-        return int(reached[0]) if len(reached) else None
-
 
 def probe(
     presence: sparse.csr_matrix, labels: np.ndarray, num_classes: int, sizes: tuple[int, ...] = (10, 40, 160, 640),
@@ -217,14 +210,20 @@ def held_out_logits(
         train, test = fold != k, fold == k
         null[test] = usable_information.prior_log2(labels[train], num_classes)
         every[test] = linear(presence[:, often], labels, train, test, num_classes)
-        z = associations(presence[train], labels[train], num_classes, 5).z
-        order = np.argsort(-np.nan_to_num(np.abs(z)).max(1), kind="stable")
+        order = strongest(presence[train], labels[train], num_classes)
         for place, size in enumerate(sizes):
             words = order[:size]
             others = same_frequency(words, total, random)
             strong[place, test] = linear(presence[:, words], labels, train, test, num_classes)
             matched[place, test] = linear(presence[:, others], labels, train, test, num_classes)
     return strong, matched, every, null
+
+
+def strongest(presence: sparse.csr_matrix, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return the words, (V,), by their largest \\|z\\|: those in at least five texts, in two, others."""
+    z = associations(presence, labels, num_classes, 1).z
+    count = np.asarray(presence.sum(0)).ravel()
+    return np.lexsort((-np.nan_to_num(np.abs(z)).max(1), -np.digitize(count, (2, 5))))
 
 
 def linear(

@@ -64,11 +64,8 @@ def evaluate(lm: LanguageModel, tokens: Tensor, settings: WindowSettings, scalin
         position table.
 
     Raises:
-        UserError: the text is shorter than the longest length, an input does not fit into memory, or the scheme does
-            not support the scaling.
+        UserError: an input does not fit into memory, or the scheme does not support the scaling.
     """
-    if len(tokens) <= max(settings.lengths):
-        raise UserError(f"the text has {len(tokens)} tokens: --lengths up to {max(settings.lengths)} need more")
     scheme, trained = scheme_of(lm), trained_length(lm)
     if scaling not in scheme.scalings:
         raise UserError(f"--scaling {scaling}: {type(scheme).__name__} supports {', '.join(scheme.scalings)}")

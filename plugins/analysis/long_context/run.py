@@ -69,6 +69,9 @@ def run(
         device = next(lm.model.parameters()).device
         tokens, trained = tokens_of(lm, content, text).to(device), trained_length(lm)
         wanted = WindowSettings(tuple(sorted({tokens_in(length, trained) for length in lengths})), **settings)
+        if len(tokens) <= max(wanted.lengths):
+            need = f"--lengths up to {max(wanted.lengths):,} need more; give a longer text, or smaller lengths"
+            raise UserError(f"{text}: {len(tokens):,} tokens with the tokenizer of {name}, but {need}")
         supported = [kind for kind in scalings if kind in scheme_of(lm).scalings]
         for kind in tqdm(supported, desc=name, unit=" evaluations", disable=not bar):
             label = name if kind == "none" else f"{name}, {kind}"

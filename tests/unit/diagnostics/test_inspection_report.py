@@ -186,3 +186,9 @@ def test_the_summary_has_the_probe_and_unlabeled_splits_without_entropy(found):
     assert any(line.startswith(f"| n - p | {row['jsd']:.4f} | {row['floor']:.4f} (") for line in lines)
     least = inspection_report.probe_sentence(probe(0.005))
     assert "40 words" in least
+
+
+def test_a_summary_says_why_no_word_is_judged():
+    words = {"judged": 0, "significant_pairs": 0}
+    assert "No word" in inspection_report.words_sentence(words)
+    assert "3 words" in inspection_report.words_sentence(words | {"judged": 3})

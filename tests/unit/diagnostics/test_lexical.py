@@ -1,7 +1,5 @@
 """Words and labels, against values computed by hand, and a probe of planted words."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import toy
@@ -54,7 +52,7 @@ def test_the_probe_scores_the_information_in_few_words():
     words, labels = planted(3000)
     found = lexical.probe(words.counts, labels, 2, sizes=(1, 10))
     assert found.accuracy[0] > 0.6 > 0.56 > found.random_accuracy[0]
-    assert found.bits[0] > 0.8 * found.all_bits > 0 and found.words_for(0.8) == 1
+    assert found.bits[0] > 0.8 * found.all_bits > 0
 
 
 def test_the_probe_of_meaningless_labels_learns_nothing():
@@ -172,12 +170,13 @@ def test_a_class_of_one_row_does_not_affect_a_probe():
     assert found.rows == 60 and found.all_bits == pytest.approx(1, abs=0.15) and found.all_accuracy == 1
 
 
-def test_the_least_number_of_words_for_a_share():
-    nothing = np.zeros(2)
-    found = lexical.Probe(np.array([10, 40]), np.array([0.3, 0.5]), nothing, nothing, nothing, 0.6, 0.9, 99, 0.5)
-    assert [found.words_for(share) for share in (0.1, 0.5, 0.51, 0.9)] == [10, 10, 40, None]
-    assert dataclasses.replace(found, all_bits=0.0).words_for(0.5) is None
-    assert dataclasses.replace(found, all_bits=-0.1).words_for(0.5) is None
+def test_words_in_five_texts_come_first_and_rarer_ones_by_their_association():
+    presence = np.zeros((12, 5), int)
+    presence[[0, 2, 4, 6, 8], 0] = presence[[0, 1, 2, 3, 4], 1] = 1  # in five texts: of one class, and of both
+    presence[[0, 1, 2, 3], 2] = presence[[0, 2, 4, 6], 3] = 1  # in four texts: of both classes, and of one
+    presence[0, 4] = 1
+    labels = np.array([0, 1] * 6)
+    assert lexical.strongest(sparse.csr_matrix(presence), labels, 2).tolist() == [0, 1, 3, 2, 4]
 
 
 def test_words_of_similar_frequency_are_near_in_the_order_and_far_if_none_is_left():

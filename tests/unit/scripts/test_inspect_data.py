@@ -6,6 +6,7 @@ import random
 import sys
 
 import pytest
+import toy
 
 
 @pytest.fixture
@@ -57,3 +58,9 @@ def test_contradicting_options_are_refused(words, load_script, capsys):
     with pytest.raises(SystemExit) as ended:
         load_script("inspect_data").parse_args([*words, "-o", "out"])
     assert ended.value.code == 2 and "--" in capsys.readouterr().err
+
+
+def test_too_few_rows_are_named_with_their_file(tmp_path, load_script, monkeypatch):
+    (tmp_path / "few.tsv").write_text("text\tlabel\ngood\ta\nbad\tb\n")
+    with toy.refused(tmp_path / "few.tsv", 2, 10):
+        call(load_script, monkeypatch, tmp_path / "few.tsv", "-o", tmp_path / "out")

@@ -103,8 +103,6 @@ def test_what_a_model_does_not_support_is_named(make_char_lm):
     lm = make_char_lm(positions="alibi")
     with toy.refused("--scaling yarn"):
         evaluate(lm, text(lm), SETTINGS, "yarn")
-    with toy.refused(50, 64):
-        evaluate(lm, text(lm, 50), SETTINGS)
 
 
 def test_speed_and_memory_are_reported(make_char_lm):
@@ -197,8 +195,6 @@ def test_the_speed_is_of_the_windows_alone(make_char_lm, monkeypatch):
 def test_a_text_one_token_longer_than_the_longest_window_is_enough(make_char_lm):
     lm = make_char_lm(positions="alibi")
     assert evaluate(lm, text(lm, 65), SETTINGS)[0]["windows"]["n"] == 1
-    with toy.refused(64):
-        evaluate(lm, text(lm, 64), SETTINGS)
 
 
 def test_a_model_without_positions_of_this_package_is_named():

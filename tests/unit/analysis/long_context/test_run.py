@@ -136,6 +136,13 @@ def test_an_empty_text_is_refused(run_script, checkpoints, tmp_path):
         run_script("long_context", checkpoints[1], "--text", tmp_path / "empty.txt", "-o", tmp_path / "long")
 
 
+def test_a_text_shorter_than_a_length_is_named_with_its_tokens(run_script, checkpoints, tmp_path):
+    (tmp_path / "short.txt").write_text("ab" * 8)
+    with toy.refused(tmp_path / "short.txt", "16 tokens", "--lengths"):
+        run_script("long_context", checkpoints[0], "--text", tmp_path / "short.txt", "--lengths", "8", "16", "-o",
+                   tmp_path)  # fmt: skip
+
+
 def test_an_input_that_does_not_fit_into_memory_is_refused(run_script, checkpoints, text, tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "free_memory", lambda device: 1e5)
     with toy.refused("--lengths", "64"):
