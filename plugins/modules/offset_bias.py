@@ -26,18 +26,29 @@ class Grown:
     Args:
         build: from a length to the tensor, float32, on the CPU.
         dtype: data type of the tensor that is kept.
+        keep: False for a function that also depends on parameters: it is computed in each call.
     """
 
-    def __init__(self, build: Callable[[int], Tensor], dtype: torch.dtype = torch.float32):
-        self.build, self.dtype, self.length = build, dtype, 0
+    def __init__(self, build: Callable[[int], Tensor], dtype: torch.dtype = torch.float32, keep: bool = True):
+        self.build, self.dtype, self.keep, self.length = build, dtype, keep, 0
         self.value: Tensor | None = None
 
     def __call__(self, length: int, device: torch.device) -> Tensor:
-        """Return the tensor of a length of at least ``length``, on ``device``."""
+        """Return the tensor of a length of at least ``length``, on ``device``.
+
+        Raises:
+            ValueError: it depends on parameters, and would stay as it is when they change.
+        """
+        if not self.keep:
+            self.length = power_of_two(max(length, 1))
+            return self.build(self.length).to(device, self.dtype)
         if self.value is None or self.length < length or self.value.device != device:
             self.length = power_of_two(max(length, self.length, 1))
-            with torch.inference_mode(False):  # else it could not be used in training later
-                self.value = self.build(self.length).to(device, self.dtype)
+            with torch.inference_mode(False), torch.enable_grad():  # else it could not be used in training later
+                value = self.build(self.length)
+            if value.requires_grad:
+                raise ValueError("the score depends on parameters: set learned_score = True in the class")
+            self.value = value.to(device, self.dtype)
         return self.value
 
 
@@ -47,11 +58,12 @@ class OffsetBias:
     Args:
         function: from offsets (N,), float32 whole numbers, to biases (H, N).
         dtype: data type of the bias.
+        keep: as for :class:`Grown`.
     """
 
-    def __init__(self, function: Callable[[Tensor], Tensor], dtype: torch.dtype = torch.float32):
+    def __init__(self, function: Callable[[Tensor], Tensor], dtype: torch.dtype = torch.float32, keep: bool = True):
         self.function = function
-        self._vector, self._matrix = Grown(self._build_vector, dtype), Grown(self._build_matrix, dtype)
+        self._vector, self._matrix = (Grown(build, dtype, keep) for build in (self._build_vector, self._build_matrix))
 
     def rows(self, queries: slice | Tensor, keys: int, device: torch.device) -> Tensor:
         """Return the bias of some queries for the keys at 0 to ``keys`` - 1.

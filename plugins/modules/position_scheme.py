@@ -54,6 +54,7 @@ class Positions(nn.Module):
             only on differences of positions, so that a cache can drop its oldest tokens.
         limit: the number of positions, or None for a scheme that takes inputs of any length.
         scalings: the kinds of scaling that the scheme supports.
+        learned_score: :meth:`score` depends on parameters of the scheme, so it is computed in each pass.
 
     Raises:
         ValueError: another kind of scaling.
@@ -63,6 +64,7 @@ class Positions(nn.Module):
     embeds = False
     limit: int | None = None
     scalings: tuple[str, ...] = ("none",)
+    learned_score = False
 
     def __init__(self, spec: Spec, **table: Any) -> None:
         super().__init__(**table)
@@ -105,7 +107,15 @@ class Positions(nn.Module):
         return x
 
     def score(self, offset: Tensor) -> Tensor | None:
-        """Return (H, N) float32, added to the scores of N offsets (N,), key position minus query position."""
+        """Return what is added to the attention scores of N offsets.
+
+        Args:
+            offset: (N,) key position minus query position, whole numbers in float32, on the device of the parameters
+                (``learned_score``) or the CPU.
+
+        Returns:
+            (H, N) float32, or None for zeros.
+        """
         return None
 
     def channels(self, keys: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
@@ -166,7 +176,8 @@ class Positions(nn.Module):
         if key not in self._offsets:
             if len(self._offsets) == MOST_OFFSETS:
                 self._offsets.clear()
-            self._offsets[key] = OffsetBias(functools.partial(self._masked_score, window=window, scale=key[1]), dtype)
+            score = functools.partial(self._masked_score, window=window, scale=key[1])
+            self._offsets[key] = OffsetBias(score, dtype, keep=not self.learned_score)
         return self.adjust(self._offsets[key].rows(queries, keys, device), queries)
 
     def bias_type(self, dtype: torch.dtype) -> torch.dtype:
@@ -178,6 +189,7 @@ class Positions(nn.Module):
         return bias
 
     def _masked_score(self, offset: Tensor, window: int | None, scale: float) -> Tensor:
+        offset = offset.to(next(self.parameters()).device) if self.learned_score else offset
         score = self.score(offset)
         score = torch.zeros(1, len(offset)) if score is None else score * scale
         score = score.masked_fill(offset > 0, -math.inf) if self.causal else score

@@ -140,6 +140,38 @@ def test_a_new_scheme_serves_a_decoder_with_a_cache(monkeypatch):
         torch.testing.assert_close(torch.cat(parts, 1), decoder(tokens), atol=1e-5, rtol=0)
 
 
+class Learned(Positions):
+    """The scores are a learned multiple of the offset."""
+
+    learned_score = True
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.slope = torch.nn.Parameter(torch.ones(spec.heads, 1))
+
+    def score(self, offset):
+        return self.slope * offset
+
+
+def test_a_score_of_parameters_changes_with_them_and_is_differentiated():
+    scheme = Learned(Spec(WIDTH, HEADS, 64))
+    with torch.no_grad():
+        assert scheme.bias(slice(0, 3), 3, CPU)[0, 0, 0].tolist() == [0, 1, 2]
+    for _ in range(2):
+        scheme.bias(slice(0, 3), 3, CPU)[0, :, 0].sum().backward()
+    assert scheme.slope.grad.tolist() == [[6.0], [6.0]]  # twice 0 + 1 + 2
+    with torch.no_grad():
+        scheme.slope.fill_(3.0)
+        assert scheme.bias(slice(0, 3), 3, CPU)[0, 0, 0].tolist() == [0, 3, 6]
+
+
+def test_a_score_of_parameters_that_would_be_kept_is_refused(monkeypatch):
+    monkeypatch.setattr(Learned, "learned_score", False)
+    scheme = Learned(Spec(WIDTH, HEADS, 64))
+    with torch.no_grad(), toy.refused("learned_score", error=ValueError):
+        scheme.bias(slice(0, 3), 3, CPU)
+
+
 @pytest.mark.parametrize("name", ["learned", "sinusoidal"])
 @pytest.mark.parametrize("padding_row, first", [(None, 0), (0, 1), (1, 2)])
 def test_the_first_position_has_the_row_after_that_of_padding(name, padding_row, first):
