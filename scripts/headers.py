@@ -35,7 +35,9 @@ def check(path: str | Path | None, columns: Iterable[str | None], flag: str) -> 
     except (OSError, UnicodeDecodeError):  # compressed, or in another encoding: the reader reports it
         return
     if there is not None:
-        missing = next(name for name in wanted if name.casefold() not in {key.casefold() for key in there})
+        known = {key.casefold() for key in there}
+        of_table = suffix in (".csv", ".tsv")
+        missing = next(name for name in wanted if not ({name.casefold()} if of_table else names_of(name)) & known)
         command.stop(f"{flag} {missing}: {path} has no such column; there are {', '.join(there)[:200]}")
 
 
@@ -65,4 +67,9 @@ def keys_of(text: str, wanted: Iterable[str]) -> list[str] | None:
             return None
         keys |= dict.fromkeys(record)
     there = {key.casefold() for key in keys}
-    return list(keys) if keys and any(name.casefold() not in there for name in wanted) else None
+    return list(keys) if keys and not all(names_of(name) & there for name in wanted) else None
+
+
+def names_of(name: str) -> set[str]:
+    """Return the keys that a name of a JSON record may stand for: itself, or the first key of a path (``a.b``)."""
+    return {name.casefold(), name.casefold().partition(".")[0]}

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from plugins.data.text.json_record import JsonRecord
 from plugins.data.text.packed import PackedFile
 from plugins.data.text.records import BadRow, begins_array, is_json, json_records
 from plugins.data.text.tables import is_csv
@@ -157,9 +158,9 @@ def _json_cells(path: Path, content: bytes, texts: Sequence[str], label: str) ->
     for number, line in enumerate(content[start:].split(b"\n"), start=1):
         if line.strip():
             try:
-                row = json.loads(line)
+                row = JsonRecord(json.loads(line))
                 columns = tuple(row[name] for name in texts)
-                value = row[label]
+                value = dict(row)[label]  # a path would name a label within another value
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise UserError(f"{path}:{number}: {error}; JSON lines with the columns are expected") from None
             spot = _value(line.decode("utf-8"), label)

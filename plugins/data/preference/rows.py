@@ -2,6 +2,8 @@
 
 Columns are trl's, ``chosen``, ``rejected`` and optionally ``prompt``, ``margin``, ``weight``; or ``text_a``, ``text_b``
 and ``preference`` (a, b or tie); or ``text``, ``score`` and optionally ``query``, which groups texts into lists.
+
+In JSON a text may also be a chat, a list of messages ``{"role": ..., "content": ...}``, as in trl.
 """
 
 import logging
@@ -15,7 +17,7 @@ from tqdm import tqdm
 
 from plugins.data.embedding.vectors import LARGEST, text_hash
 from plugins.data.text.packed import find_text
-from plugins.data.text.records import BadRow, is_json, json_records, string_under, usable_rows
+from plugins.data.text.records import BadRow, check_whole, is_json, json_records, string_under, usable_rows
 from plugins.data.text.tables import check_delimiter, table_rows
 from plugins.errors import UserError
 from plugins.files import check_regular
@@ -196,10 +198,30 @@ def _parsed(row: dict, texts: dict) -> dict:
 
 
 def _text(row: dict, name: str, texts: dict) -> int:
-    if row.get(name) is None or not str(row[name]).strip():
+    if row.get(name) in (None, []) or not str(row[name]).strip():
         raise BadRow(f"no text in the column {name!r}")
-    value, prompt = string_under(row, name), row.get("prompt") and string_under(row, "prompt")
+    value, prompt = _said(row, name), _said(row, "prompt") if row.get("prompt") else ""
+    if prompt and value.startswith(f"{prompt}\n") and isinstance(row[name], list):
+        prompt = ""  # the chat begins with it, as in UltraFeedback
     return texts.setdefault(f"{prompt}\n{value}" if prompt else value, len(texts))
+
+
+def _said(row: dict, name: str) -> str:
+    """Return the text of a column, or the contents of its messages, a line break between them.
+
+    Raises:
+        BadRow: it is neither a text nor a list of messages with a text.
+    """
+    if not isinstance(row[name], list):
+        return string_under(row, name)
+    contents = []
+    for number, message in enumerate(row[name], 1):
+        content = message.get("content") if isinstance(message, dict) else None
+        if not isinstance(content, str) or not content.strip():
+            raise BadRow(f"message {number} under {name!r} has no text under 'content'")
+        check_whole(content, name)
+        contents.append(content)
+    return "\n".join(contents)
 
 
 def _number(row: dict[str, Any], name: str, default: float | None = None) -> float:

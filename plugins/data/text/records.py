@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from plugins.data.text.json_record import JsonRecord
 from plugins.data.text.packed import PackedFile, without_suffix
 from plugins.errors import UserError, shown
 from plugins.files import not_utf8
@@ -175,12 +176,12 @@ def _first_record(path: str | Path) -> Any:
             return None
         with PackedFile(path) as file:
             line = file.read(_FIRST_LINE).split(b"\n")[0].decode("utf-8-sig").strip()
-        return parse_json(line) if line.startswith("{") else None
+        return parsed_record(line) if line.startswith("{") else None
     except (OSError, ValueError):  # a UserError too: it is reported when the file is read
         return None
 
 
-def json_records(path: str | Path) -> Iterator[tuple[int, dict | BadRow]]:
+def json_records(path: str | Path) -> Iterator[tuple[int, JsonRecord | BadRow]]:
     """Yield (line number, object) of JSON lines or of a JSON array, a :class:`BadRow` where it is not an object.
 
     Raises:
@@ -203,16 +204,20 @@ def begins_array(line: str) -> bool:
     return line.startswith("[") and line[1:].lstrip(_BLANKS)[:1] in ("", "{", "]")
 
 
-def parsed_record(line: str) -> dict | BadRow:
+def parsed_record(line: str) -> JsonRecord | BadRow:
     """Return the object in a line, or a :class:`BadRow` if it is not one."""
     try:
         record = parse_json(line)
     except BadData as error:
         return BadRow(str(error))
-    return record if isinstance(record, dict) else BadRow(f"not a JSON object but {shown(line.strip(), 40)}")
+    return _as_record(record, line.strip())
 
 
-def _array_records(path: str | Path) -> Iterator[tuple[int, dict | BadRow]]:
+def _as_record(value: Any, written: object) -> JsonRecord | BadRow:
+    return JsonRecord(value) if isinstance(value, dict) else BadRow(f"not a JSON object but {shown(written, 40)}")
+
+
+def _array_records(path: str | Path) -> Iterator[tuple[int, JsonRecord | BadRow]]:
     text = "".join(f"{line}\n" for _, line in lines(path))
     position, line, counted = text.index("[") + 1, 1, 0  # ``counted``: line feeds before it are in ``line``
     first = True
@@ -230,7 +235,7 @@ def _array_records(path: str | Path) -> Iterator[tuple[int, dict | BadRow]]:
             value, position = parse_json_at(text, position)
         except BadData as error:
             raise UserError(f"{path}:{error.line or line}: {error}") from None
-        yield line, value if isinstance(value, dict) else BadRow(f"not a JSON object but {shown(value, 40)}")
+        yield line, _as_record(value, value)
         first = False
     if text[position + 1 :].strip(_BLANKS):
         raise UserError(f"{path}:{line}: not JSON (more text after the array)")

@@ -1,5 +1,7 @@
 """scripts/headers.py: a column that a file does not have is refused before the heavy imports."""
 
+import contextlib
+
 import pytest
 import toy
 
@@ -50,3 +52,13 @@ def test_a_key_that_no_record_has_is_refused(headers, tmp_path, lines, refused):
             headers.check(path, ["body"], "--text")
     else:
         headers.check(path, ["body"], "--text")
+
+
+@pytest.mark.parametrize("name, refused", [("meta.text", False), ("text.meta", True)])
+def test_a_path_begins_with_a_key_of_a_record_and_a_column_of_a_table_is_no_path(headers, tmp_path, name, refused):
+    (tmp_path / "data.jsonl").write_text('{"meta": {"text": "a"}}\n')
+    (tmp_path / "data.csv").write_text("meta,label\na,b\n")
+    with toy.refused("data.csv", name, error=SystemExit):
+        headers.check(tmp_path / "data.csv", [name], "--text")
+    with toy.refused("data.jsonl", name, error=SystemExit) if refused else contextlib.nullcontext():
+        headers.check(tmp_path / "data.jsonl", [name], "--text")

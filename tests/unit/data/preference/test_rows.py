@@ -24,6 +24,24 @@ def test_trl_columns(tmp_path):
     assert found.margins.tolist() == [2, 0] and found.weights.tolist() == [0.5, 1]
 
 
+CHAT = [{"role": "user", "content": "Q?"}, {"role": "assistant", "content": "good"}]
+
+
+@pytest.mark.parametrize("prompt", [{}, {"prompt": "Q?"}, {"prompt": CHAT[:1]}])
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_chat_is_its_contents_after_its_prompt_which_it_may_repeat(tmp_path, prompt, first):
+    if first and not prompt:
+        prompt = {"prompt": "Q?"}
+    record = {"chosen": CHAT[first:], "rejected": [*CHAT[first:1], {"role": "assistant", "content": "bad"}]} | prompt
+    assert rows.read(write(tmp_path / "p.jsonl", [record])).texts == ["Q?\ngood", "Q?\nbad"]
+
+
+@pytest.mark.parametrize("chat", [[], ["a"], [{"role": "user"}], [*CHAT, {"content": " "}], [{"content": ["a"]}]])
+def test_a_chat_without_a_text_is_refused(tmp_path, chat):
+    with toy.refused("p.jsonl:1", "rejected"):
+        rows.read(write(tmp_path / "p.jsonl", [{"chosen": CHAT, "rejected": chat}]))
+
+
 def test_sides_and_ties(tmp_path):
     (tmp_path / "p.tsv").write_text("text_a\ttext_b\tpreference\nx\ty\tb\ny\tz\tTie\n")
     assert rows.read(tmp_path / "p.tsv").outcomes.tolist() == [1, 2]
@@ -66,7 +84,7 @@ def test_a_single_file_is_split_by_text(tmp_path):
         ({"chosen": "x", "rejected": "y", "margin": -1e16}, "margin"),
         ({"question": "x"}, "chosen"),
         ({"chosen": "x\ud800", "rejected": "y"}, "'chosen'"),
-        ({"chosen": [{"role": "user", "content": "x"}], "rejected": "y"}, "an array"),
+        ({"chosen": {"role": "user", "content": "x"}, "rejected": "y"}, "an object"),
         ({"chosen": "x", "rejected": "y", "prompt": "\udfff"}, "surrogate"),
     ],
 )

@@ -195,3 +195,11 @@ def test_a_name_that_would_break_a_table_is_refused(name):
 @pytest.mark.parametrize("name", ["", "a b", "\xa0", "-1.5", "+2", "-inf", "~", "a=b", "é"])
 def test_other_names_are_accepted(name):
     records.check_name(name, "style")
+
+
+def test_texts_of_records_are_found_by_paths_in_lines_and_arrays(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"x": {"y": "one"}}\n')
+    (tmp_path / "b.json").write_text('[{"x": {"y": "one"}}]\n')
+    for name in ("a.jsonl", "b.json"):
+        [(_, record)] = records.json_records(tmp_path / name)
+        assert records.string_under(record, "x.y") == "one" and records.is_json(tmp_path / name, "x.y")
