@@ -153,9 +153,9 @@ def check_values(part: object, where: str, path: str | os.PathLike) -> None:
             raise UserError(f"{path}: {shortened(place)} is {value}")
 
 
-def walk(value: Any, place: str, depth: int = 0) -> Iterator[tuple[str, int, object]]:
+def walk(value: Any, place: str) -> Iterator[tuple[str, int, object]]:
     """Yield (place, depth, value) of everything under a value, without resolving interpolations."""
-    stack = [(place, depth, value)]
+    stack = [(place, 0, value)]
     while stack:
         place, depth, value = stack.pop()
         yield place, depth, value

@@ -29,7 +29,6 @@ from . import plan, predict
 
 BEST, LAST, RESULTS = "checkpoint_best.pt", "checkpoint_last.pt", "results.json"
 LOG = "train.log"
-COLLAPSED = 0.99  # a run has collapsed if one class has this share of its predictions
 
 
 @dataclass(frozen=True)
@@ -233,7 +232,7 @@ def evaluate(run: plan.FineTuning, setting: RunSetting, train: TrainingRows, fol
         baseline[split] = baseline_of(spec, train.labels, given.targets)
         collapsed |= given.collapsed()
     logged = from_log((folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines())
-    collapsed |= logged.pop("last_share") >= COLLAPSED
+    collapsed |= logged.pop("last_share") >= glue_metrics.COLLAPSED
     slim(folder)
     return {
         "score": valid[glue_specs.VALID][spec.best],

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
+TICKS = (0, 0.05, 0.2, 0.5, 1)  # of the bar of colors
 LABELED = 16  # up to this many tokens, the panels of a grid are labeled with them
 SHOWN_AS = str.maketrans({" ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍"})
 SIDES = ("labelleft", "labelright")
@@ -199,10 +200,7 @@ def new_figure(width: float, height: float, title: str) -> "Figure":
     return figure
 
 
-def color_bar(
-    figure: "Figure", image: "AxesImage", axes: "Axes | np.ndarray", name: str,
-    ticks: Sequence[float] = (0, 0.05, 0.2, 0.5, 1),
-) -> None:  # fmt: skip
+def color_bar(figure: "Figure", image: "AxesImage", axes: "Axes | np.ndarray", name: str) -> None:
     """Add a color bar to axes.
 
     Args:
@@ -210,8 +208,7 @@ def color_bar(
         image: the image whose colors are explained.
         axes: one or several axes that share the bar.
         name: its label.
-        ticks: labeled values.
     """
-    bar = figure.colorbar(image, ax=axes, ticks=ticks, shrink=0.5, aspect=25, fraction=0.05)
+    bar = figure.colorbar(image, ax=axes, ticks=TICKS, shrink=0.5, aspect=25, fraction=0.05)
     bar.set_label(name, fontsize=8, color=GRAY)
     bar.ax.tick_params(labelsize=7)

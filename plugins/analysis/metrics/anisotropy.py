@@ -99,11 +99,6 @@ def _split(indices: np.ndarray) -> list[np.ndarray]:
     return np.array_split(indices, max(1, len(indices) // 50_000))
 
 
-def alignment(x: np.ndarray, y: np.ndarray) -> float:
-    """Return E |u - v|^2 of normalized positive pairs, (N, d) each (Wang and Isola, 2020, eq. 1)."""
-    return float(((unit(x).astype(np.float64) - unit(y)) ** 2).sum(1).mean())
-
-
 def whiten(vectors: np.ndarray, components: int = 1) -> np.ndarray:
     """Return vectors (N, d) without their mean and top principal components (Mu and Viswanath, 2018, algorithm 1).
 

@@ -70,6 +70,7 @@ def ranks(values: np.ndarray) -> np.ndarray:
     return (last - (count - 1) / 2)[code]
 
 
+COLLAPSED = 0.99  # share of the most frequent class from which on a classifier has collapsed
 FUNCTIONS = {
     "accuracy": accuracy,
     "f1": f1,
@@ -123,15 +124,14 @@ def top_share(predictions: np.ndarray) -> float:
     return float(np.unique(predictions, return_counts=True)[1].max() / len(predictions))
 
 
-def collapsed(predictions: np.ndarray, scale: Sequence[float] = (), share: float = 0.99) -> bool:
+def collapsed(predictions: np.ndarray, scale: Sequence[float] = ()) -> bool:
     """Return whether nearly all predictions are the same.
 
     Args:
         predictions: (N,) class ids, or numbers for a regression.
         scale: (lowest, highest) label of a regression, which has collapsed if the standard deviation of its
             predictions is below a hundredth of the scale; empty for classes.
-        share: fraction of the most frequent class above which a classifier counts as collapsed.
     """
     if scale:
         return bool(np.std(predictions) < 0.01 * (scale[1] - scale[0]))
-    return top_share(predictions) >= share
+    return top_share(predictions) >= COLLAPSED

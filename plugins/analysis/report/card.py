@@ -98,7 +98,7 @@ def training(state: Mapping) -> list[tuple[str, str]]:
     history, extra = state.get("optimizer_history") or [{}], state.get("extra_state") or {}
     optimization, dataset, common = (cfg.get(name, {}) for name in ("optimization", "dataset", "common"))
     optimizer, schedule = cfg.get("optimizer", {}), cfg.get("lr_scheduler", {})
-    seconds, tokens = extra.get("previous_training_time"), _meter(state, "train", "wpb")
+    seconds, tokens = extra.get("previous_training_time"), _meter(state, "wpb")
     known = {
         "Updates": history[-1].get("num_updates"),
         "Epoch": (extra.get("train_iterator") or {}).get("epoch"),
@@ -123,7 +123,7 @@ def losses(state: Mapping) -> list[tuple[str, str]]:
     """Return the losses that fairseq stores, in bits because its losses are to base 2."""
     cfg, extra = _sections(state), state.get("extra_state") or {}
     metric = as_dict(cfg.get("checkpoint")).get("best_checkpoint_metric", "loss")
-    trained, valid, best = _meter(state, "train", "loss"), extra.get("val_loss"), extra.get("best")
+    trained, valid, best = _meter(state, "loss"), extra.get("val_loss"), extra.get("best")
     facts = []
     if valid is not None and metric == "loss":
         facts += [("Validation", f"{valid:.3f} bits"), ("Validation, in nats", f"{valid * math.log(2):.3f}")]
@@ -155,9 +155,9 @@ def _sections(state: Mapping) -> dict:
     )
 
 
-def _meter(state: Mapping, stage: str, name: str) -> dict | None:
-    """Return the ``mean`` of a fairseq average meter, or None."""
-    meters = ((state.get("extra_state") or {}).get("metrics") or {}).get(stage) or []
+def _meter(state: Mapping, name: str) -> dict | None:
+    """Return the ``mean`` of a fairseq average meter of training, or None."""
+    meters = ((state.get("extra_state") or {}).get("metrics") or {}).get("train") or []
     for _, meter, kind, values in meters:
         if (meter, kind) == (name, "AverageMeter") and values["count"]:
             return {"mean": float(values["sum"]) / float(values["count"])}

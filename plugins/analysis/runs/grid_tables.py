@@ -113,9 +113,9 @@ def csv(results: Iterable[tuple[GridRun, Mapping]], axes: Sequence[str]) -> str:
 
 
 def matrices(
-    entries: Sequence[Mapping], axes: Sequence[str], name: str = "nats"
+    entries: Sequence[Mapping], axes: Sequence[str]
 ) -> tuple[dict[str, tuple[np.ndarray, list[str], list[str]]], tuple[str, ...]]:
-    """Return heat maps, if exactly two axes have several numeric levels.
+    """Return heat maps of the mean nats, if exactly two axes have several numeric levels.
 
     Returns:
         {title: (values (R, C), row labels, column labels)}, one for each combination of the other axes' levels, and
@@ -133,7 +133,7 @@ def matrices(
             continue
         others = " ".join(f"{axis}={cell[axis]}" for axis in axes if axis in cell and axis not in numeric)
         values = made.setdefault(others, np.full((len(first), len(second)), np.nan))
-        values[first[cell[numeric[0]]], second[cell[numeric[1]]]] = entry[name]["mean"]
+        values[first[cell[numeric[0]]], second[cell[numeric[1]]]] = entry["nats"]["mean"]
     return {title: (values, list(first), list(second)) for title, values in made.items()}, tuple(numeric)
 
 

@@ -14,11 +14,6 @@ from torch import Tensor, nn
 JOIN = 60  # k of reciprocal rank fusion (Cormack et al., 2009)
 
 
-def text_embedding(vectors: np.ndarray) -> np.ndarray:
-    """Return the mean (d,) of vectors (N, d)."""
-    return np.asarray(vectors, np.float64).mean(0)
-
-
 def fisher_diagonal(
     parameters: Mapping[str, nn.Parameter], losses: Iterable[Callable[[], Tensor]]
 ) -> dict[str, np.ndarray]:

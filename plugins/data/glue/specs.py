@@ -96,12 +96,13 @@ class GlueSpec:
         return asdict(self)
 
 
-def from_plain(row: dict[str, Any], source: str = "the checkpoint's task") -> GlueSpec:
-    """Rebuild a spec from :meth:`GlueSpec.plain`'s data, as read back from a file.
+def from_plain(row: dict[str, Any]) -> GlueSpec:
+    """Rebuild a spec from :meth:`GlueSpec.plain`'s data in a checkpoint.
 
     Raises:
-        UserError: it is not a spec, or a path is outside the data folder; ``source`` names where it comes from.
+        UserError: it is not a spec, or a path is outside the data folder.
     """
+    source = "the checkpoint's task"
     check(isinstance(row, dict), f"{source}: no task specification")
     row = {name: value for name, value in row.items() if value is not None}
     _check_keys(source, row, ("name", "files", "text", "label", "metrics", "best"))

@@ -115,13 +115,12 @@ class SentencePieceTokenizer:
             raise UserError(_training_error(str(error), vocab_size)) from None
 
     @classmethod
-    def train_lossless(cls, lines: Sequence[str], size: int, *, seed: int = 1) -> "SentencePieceTokenizer":
+    def train_lossless(cls, lines: Sequence[str], size: int) -> "SentencePieceTokenizer":
         """Train a unigram model that encodes without loss: a line break is a piece, a rare character is its bytes.
 
         Args:
             lines: text, without line breaks. Of more than 20 MB a random sample is used.
             size: largest number of pieces; little text gives fewer.
-            seed: seed of the sample.
 
         Raises:
             UserError: there are too few pieces for the bytes and the characters of the text.
@@ -136,7 +135,7 @@ class SentencePieceTokenizer:
             "hard_vocab_limit": False,
         }
         try:
-            return cls(_train([line for line in lines if line.strip()], size, seed, options))
+            return cls(_train([line for line in lines if line.strip()], size, 1, options))
         except RuntimeError as error:
             message = " ".join(str(error).split())
             if too_low := re.search(_TOO_LOW, message):

@@ -62,10 +62,8 @@ def sizes_of(config: Mapping, names: Mapping[str, str], path: Path) -> dict[str,
     return sizes
 
 
-def number_of(
-    config: Mapping, name: str, default: float, path: Path, most: float = 1.0, positive: bool = False
-) -> float:
-    """Return a number from 0 to ``most`` that a config states; with ``positive`` it is not 0.
+def number_of(config: Mapping, name: str, default: float, path: Path, positive: bool = False) -> float:
+    """Return a number from 0 to 1 that a config states; with ``positive`` it is not 0.
 
     Raises:
         UserError: it is not such a number.
@@ -73,8 +71,8 @@ def number_of(
     value = config.get(name, default)
     if positive and value == 0:
         raise UserError(f"{path}: {name} {shown(value)} is not positive")
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= most:
-        raise UserError(f"{path}: {name} {shown(value)} is not a number from 0 to {most:g}")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise UserError(f"{path}: {name} {shown(value)} is not a number from 0 to 1")
     return float(value)
 
 

@@ -31,11 +31,6 @@ def test_effective_rank_counts_even_dimensions():
     assert anisotropy.effective_rank(np.outer(np.arange(5.0), np.ones(3))) == pytest.approx(1)
 
 
-def test_alignment_is_zero_for_equal_pairs_and_four_for_opposite_ones():
-    assert anisotropy.alignment(E, 2 * E) == pytest.approx(0, abs=1e-12)
-    assert anisotropy.alignment(E, -E) == pytest.approx(4)
-
-
 def test_whitening_removes_the_mean_and_the_first_component():
     loud = GAUSSIAN * np.where(np.arange(16) == 0, 100, 1) + 3
     white = anisotropy.whiten(loud, 1)

@@ -83,4 +83,3 @@ def test_no_rows_have_no_information_and_unused_parameters_none_either():
 def test_zeros_are_similar_to_nothing_and_equal_arrays_to_each_other():
     assert task_embeddings.cosine(np.zeros(2), np.ones(2)) == 0
     assert task_embeddings.cosine(np.array([[3.0], [4]]), np.array([[6.0], [8]])) == pytest.approx(1)
-    assert task_embeddings.text_embedding(np.array([[1, 2], [3, 6]])).tolist() == [2, 4]

@@ -27,7 +27,6 @@ def test_sizes_are_positive_integers():
 def test_numbers_have_a_range_and_a_default():
     assert files.number_of({}, "a", 0.5, PATH) == 0.5
     assert [files.number_of({"a": value}, "a", 0.5, PATH) for value in (0, 1, 0.25)] == [0, 1, 0.25]
-    assert files.number_of({"a": 3}, "a", 0.5, PATH, most=3) == 3
     for value, shown in ((-0.1, "-0.1"), (1.1, "1.1"), (True, "true"), ("1", "1"), (float("nan"), "NaN")):
         with toy.refused(PATH, f"a {shown}"):
             files.number_of({"a": value}, "a", 0.5, PATH)
