@@ -53,15 +53,20 @@ def labeled(vectors: np.ndarray, labels: np.ndarray, seed: int = 1) -> dict[str,
 
 
 def found_partners(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
-    """Return how often the partner (in b, (N, d)) of a row (of a) is the nearest, and the mean of 1 / its rank."""
+    """Return how often the partner (in b, (N, d)) of a row (of a) is the nearest, and the mean of 1 / its rank.
+
+    Of equally near rows each may be the first: the values are expected ones, 1 / N where all vectors are equal.
+    """
     a, b = retrieval.unit(a), retrieval.unit(b)
-    ranks = []
+    harmonic = np.concatenate([[0], np.cumsum(1 / np.arange(1, len(b) + 1))])  # sums of 1 / rank
+    first, inverse = 0.0, 0.0
     for start in range(0, len(a), retrieval.BLOCK):
         scores = a[start : start + retrieval.BLOCK] @ b.T
-        own = scores[np.arange(len(scores)), start + np.arange(len(scores))]
-        ranks.append((scores > own[:, None]).sum(1) + 1)
-    ranks = np.concatenate(ranks)
-    return {"accuracy_at_1": float((ranks == 1).mean()), "mrr": float((1 / ranks).mean())}
+        above = scores - scores[np.arange(len(scores)), start + np.arange(len(scores))][:, None]
+        nearer, equal = (above > ROUNDING).sum(1), (np.abs(above) <= ROUNDING).sum(1)  # the partner is equal to itself
+        first += ((nearer == 0) / equal).sum()
+        inverse += ((harmonic[nearer + equal] - harmonic[nearer]) / equal).sum()
+    return {"accuracy_at_1": float(first / len(a)), "mrr": float(inverse / len(a))}
 
 
 def similar_pairs(cosines: np.ndarray, labels: np.ndarray) -> dict[str, float]:

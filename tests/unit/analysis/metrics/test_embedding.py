@@ -13,8 +13,17 @@ B = np.array([[1.0, 0], [1, 0], [0, 1]])  # the second partner is found after th
 @pytest.mark.parametrize("block", [2, 1024])
 def test_partners_are_ranked_among_all_rows(monkeypatch, block):
     monkeypatch.setattr(retrieval, "BLOCK", block)
-    found = embedding.scores(specs.PAIRS, np.stack([A, B]), None)
-    assert found == pytest.approx({"accuracy_at_1": 2 / 3, "mrr": (1 + 0.5 + 1) / 3})
+    found = embedding.scores(specs.PAIRS, np.stack([A, [[1.0, -0.05], [1, 0.1], [0, 1]]]), None)
+    assert found == pytest.approx({"accuracy_at_1": 1 / 3, "mrr": (1 + 1 / 2 + 1 / 2) / 3})
+
+
+def test_equally_near_rows_are_in_any_order():
+    """So a model that has collapsed finds a partner by chance."""
+    found = embedding.scores(specs.PAIRS, np.stack([A, B]), None)  # two equal rows, then the third, then all three
+    expected = {"accuracy_at_1": (1 / 2 + 1 / 3) / 3, "mrr": (3 / 4 + 5 / 12 + 11 / 18) / 3}
+    assert found == pytest.approx(expected)
+    same = embedding.scores(specs.PAIRS, np.full((2, 50, 7), 0.3), None)
+    assert same == pytest.approx({"accuracy_at_1": 1 / 50, "mrr": sum(1 / rank for rank in range(1, 51)) / 50})
 
 
 def test_pairs_of_the_last_class_come_first():
