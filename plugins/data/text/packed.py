@@ -1,9 +1,11 @@
 """Files that may be compressed with gzip or zstd, decompressed while they are read."""
 
+import functools
 import gzip
 import hashlib
 import importlib
 import io
+import logging
 import os
 import stat
 import zlib
@@ -18,6 +20,7 @@ from plugins.files import check_readable, packed_error
 SUFFIXES = (".gz", ".zst")
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _LARGEST_WINDOW = 1 << 27  # bytes that the decompression keeps, as `zstd --long` writes
+logger = logging.getLogger(__name__)
 _ZSTD = ("compression.zstd", "backports.zstd")  # the first is part of Python 3.14
 
 
@@ -30,12 +33,15 @@ class PackedFile:
         name: the name of the file in errors (default: ``path``).
         binary: accept any other format and return its bytes; by default those of a known format are an error.
 
+    Null characters in a file that is not read as ``binary`` are warned of once: UTF-16 without a byte-order mark is
+    valid UTF-8 with one after each letter.
+
     Raises:
         UserError: it cannot be read, or is compressed in another way.
     """
 
     def __init__(self, path: str | Path, start: int = 0, name: str | Path | None = None, binary: bool = False):
-        self.name = str(name or path)
+        self.name, self._binary = str(name or path), binary
         check_readable(path)
         self._kind = packing(path)
         if self._kind is None and not binary and (error := packed_error(path)):
@@ -67,7 +73,10 @@ class PackedFile:
             if type(error).__name__ != "ZstdError":  # compared by name: the module is optional
                 raise
             raise self._damaged(f"damaged ({error})") from None
-        return b"".join(parts)
+        content = b"".join(parts)
+        if not self._binary and b"\0" in content:
+            _warn_of_null(self.name)
+        return content
 
     def _damaged(self, how: str) -> UserError:
         test = {"gzip": "gunzip -t", "zstd": "unzstd -t"}[str(self._kind)]
@@ -94,6 +103,12 @@ class PackedFile:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+@functools.cache
+def _warn_of_null(name: str) -> None:
+    remedy = f"iconv -f utf-16le -t utf-8 {name}"
+    logger.warning("%s: null characters, which text seldom has; if it is UTF-16: %s", name, remedy)
 
 
 def packing(path: str | Path) -> str | None:

@@ -164,3 +164,15 @@ def test_a_module_of_python_is_preferred(monkeypatch):
 
     monkeypatch.setattr(packed.importlib, "import_module", found)
     assert packed._zstd_reader("a") == "reader" and asked == ["compression.zstd", "backports.zstd"]
+
+
+@pytest.mark.parametrize("content, binary, times", [
+    ("ab\n".encode("utf-16le"), False, 1), (b"ab\0\n", True, 0), (b"ab\n", False, 0),
+])  # fmt: skip
+def test_null_characters_are_warned_of_once_unless_the_file_is_binary(tmp_path, caplog, content, binary, times):
+    for _ in range(2):
+        (tmp_path / "a.txt").write_bytes(content)
+        with PackedFile(tmp_path / "a.txt", binary=binary) as file:
+            while file.read(2):
+                pass
+    assert caplog.text.count(f"{tmp_path / 'a.txt'}: null") == times
