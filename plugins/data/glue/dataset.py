@@ -1,5 +1,6 @@
 """Tokenized sentences and pairs: cached by content, truncated, and batched by length."""
 
+import functools
 import hashlib
 import logging
 import os
@@ -108,7 +109,7 @@ def load(
     cache: str | Path | None = None,
     skip_bad_rows: bool = False,
 ) -> Tokenized:
-    """Read and tokenize a split, or load it from the cache.
+    """Read and tokenize a split, or load it from the cache; log a warning, once, if all its labels are the same.
 
     Args:
         path: the file.
@@ -120,13 +121,22 @@ def load(
     place = cache and Path(cache, f"{spec.name}-{split}-{key(path, spec, split, tokenizer, skip_bad_rows)[:32]}.npz")
     found = place and read_cache(place)
     if found:
-        logger.info("%s: %d rows from %s", path, len(found), place)
-        return found
-    data = tokenize(reader.read(path, spec, split, skip_bad_rows), tokenizer)
-    logger.info("%s: %d rows", path, len(data))
-    if place:
-        write_cache(place, data)
+        data = found
+        logger.info("%s: %d rows from %s", path, len(data), place)
+    else:
+        data = tokenize(reader.read(path, spec, split, skip_bad_rows), tokenizer)
+        logger.info("%s: %d rows", path, len(data))
+        if place:
+            write_cache(place, data)
+    if data.labels is not None and len(data) > 1 and (data.labels == data.labels[0]).all():
+        label = data.labels[0] if spec.is_regression else spec.labels[int(data.labels[0])]
+        _warn_of_one_label(str(path), len(data), str(label))
     return data
+
+
+@functools.cache  # a split is loaded for each run
+def _warn_of_one_label(path: str, count: int, label: str) -> None:
+    logger.warning("%s: all %d rows have the same label, %s; is it the right column?", path, count, label)
 
 
 def key(path: str | Path, spec: GlueSpec, split: str, tokenizer: FolderTokenizer, skip_bad_rows: bool) -> str:

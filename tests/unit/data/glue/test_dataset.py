@@ -330,3 +330,13 @@ def test_without_a_cache_nothing_is_written(train, tokenizer):
     before = sorted(train.parent.iterdir())
     dataset.load(train, RTE, "train", tokenizer)
     assert sorted(train.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("labels, times", [(("entailment",) * 3, 1), (("entailment", "not_entailment") * 2, 0)])
+def test_rows_with_one_label_are_warned_of_once(tokenizer, tmp_path, caplog, labels, times):
+    path = tmp_path / "train.tsv"
+    rows = "".join(f"{i}\ta\tb\t{label}\n" for i, label in enumerate(labels))
+    path.write_text("index\tsentence1\tsentence2\tlabel\n" + rows)
+    for _ in range(2):
+        dataset.load(path, RTE, "train", tokenizer, tmp_path / "cache")
+    assert caplog.text.count("label, entailment") == times
