@@ -79,6 +79,8 @@ def main():
         if not args.no_figures:
             inspection_figures.draw(found, folder / "figures")
     print(f"{len(rows):,} rows. {inspection_report.probe_sentence(summary['probe'])}")
+    for line in inspection_report.duplicate_sentences(summary["duplicates"]):
+        print(line)
     print(f"everything is in {args.output}/; begin with {args.output}/summary.md")
 
 

@@ -13,6 +13,7 @@ from plugins.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 
@@ -77,17 +78,22 @@ def save(figure: "Figure", path: str | Path, **options: Any) -> None:
 
 def logarithmic(axes: "Axes") -> None:
     """Make the y axis logarithmic, with round numbers as ticks."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
     axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    # Over less than a decade, only powers of ten would leave the axis without ticks.
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7) if high / low < 30 else (1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    round_ticks(axes.yaxis)
     axes.grid(axis="y", color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def round_ticks(axis: "Axis") -> None:
+    """Set round numbers as the ticks of a logarithmic axis; matplotlib's powers are formulas, which are not drawn."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    # Over less than a decade, only powers of ten would leave the axis without ticks.
+    axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7) if high / low < 30 else (1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def label_ends(axes: "Axes", ends: Mapping[str, tuple[float, str]], size: float = 9.5) -> None:

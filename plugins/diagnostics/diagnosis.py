@@ -13,12 +13,10 @@ from scipy.stats import rankdata
 from plugins.analysis.metrics.bootstrap import interval
 from plugins.errors import check
 
-from . import confident, dynamics, folds, usable_information
+from . import confident, dynamics, notes, usable_information
 from .predictions import checked_labels, checked_logits
 
 HARDEST = 0.01  # fraction of the rows for which stability over seeds is reported
-COLLAPSED = 0.99  # minimum fraction of identical predictions of a collapsed run
-SMALLEST = 20  # rows of a fold in which identical predictions mean anything
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def diagnose(
     if row_folds is not None:
         row_folds = np.asarray(row_folds)
         check(row_folds.shape == (rows,), f"folds: {len(row_folds)} rows, but the predictions have {rows}")
-    notes = notes_on(logits, labels, classes, row_folds)
+    warnings = notes.on_runs(logits, labels, classes, row_folds)
     row_folds = np.zeros(rows, np.int16) if row_folds is None else row_folds
     groups = np.arange(rows) if groups is None else groups
     null = prior_by_fold(labels, row_folds, num_classes) if null_log2 is None else null_log2
@@ -118,12 +116,12 @@ def diagnose(
     log_probabilities = log_softmax(log_softmax(np.stack(scaled), axis=-1).mean(0), axis=-1)
     probabilities = np.exp(log_probabilities)
     margin = confident.scores(probabilities, labels, "normalized_margin")
-    notes += notes_on_bits(pvi, calibrated)
+    warnings += notes.on_bits(pvi, calibrated) + notes.on_share(calibrated, h_yb)
     return Diagnosis(
         labels, list(classes), row_folds, groups, h_yb, h_yx, pvi, calibrated, np.array(temperatures), logits,
         log_probabilities, {name: confident.issues(probabilities, labels, name) for name in confident.FILTERS}, margin,
         ranked_together(margin, calibrated.mean(0)), confident.joint(probabilities, labels, calibrate=True),
-        logits.argmax(-1) == labels, notes,
+        logits.argmax(-1) == labels, warnings,
     )  # fmt: skip
 
 
@@ -145,7 +143,7 @@ def diagnose_scores(
     return Diagnosis(
         np.asarray(targets, np.float64), [], row_folds, groups, without, without - bits, bits, bits,
         np.ones((len(predictions), 1)), np.asarray(predictions)[..., None], rank_score=ranked_together(bits.mean(0)),
-        warnings=notes_on_bits(bits, bits),
+        warnings=notes.on_bits(bits, bits),
     )  # fmt: skip
 
 
@@ -164,53 +162,13 @@ def diagnose_bits(
         labels, list(classes), np.zeros(rows, np.int16), np.arange(rows), bits[0], bits[1][None], pvi, pvi,
         np.ones((1, 1)), None, rank_score=ranked_together(pvi[0]),
         correct=None if correct is None else correct[None],
-        warnings=["a table of bits cannot be calibrated, and names no folds", *notes_on_bits(pvi, pvi)],
+        warnings=["a table of bits cannot be calibrated, and names no folds", *notes.on_bits(pvi, pvi)],
     )  # fmt: skip
 
 
 def ranked_together(*scores: np.ndarray) -> np.ndarray:
     """Return the mean normalized rank of several scores, 0 to 1; ties share a rank."""
     return np.mean([rankdata(score) / len(score) for score in scores], axis=0)
-
-
-# Warnings
-
-
-def notes_on(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], row_folds: np.ndarray | None) -> list[str]:
-    """Return warnings about collapsed runs and classes that are too small."""
-    notes = []
-    counts = np.bincount(labels, minlength=len(classes))
-    notes += [f"no row is labeled {classes[k]!r}" for k in np.flatnonzero(counts == 0).tolist()]
-    if row_folds is None:
-        notes.append("the predictions have no folds; they are invalid if the models were trained on these rows")
-        row_folds = np.zeros(len(labels), int)
-    else:
-        small = folds.small_classes(labels, len(np.unique(row_folds)))
-        for k in small:
-            alone = len(np.unique(row_folds[labels == k])) == 1
-            rest = "all in one fold, whose models never saw it" if alone else "fewer than folds"
-            notes.append(f"class {classes[k]!r} has {counts[k]} row{'' if counts[k] == 1 else 's'}, {rest}")
-    for seed, answers in enumerate(logits.argmax(-1), start=1):
-        for fold in np.unique(row_folds):
-            own = answers[row_folds == fold]
-            share = np.bincount(own).max() / len(own)
-            if share >= COLLAPSED and len(own) >= SMALLEST and counts.max() < COLLAPSED * len(labels):
-                notes.append(f"seed number {seed}, fold {fold + 1}: {100 * share:.1f} % of the answers are "
-                             f"{classes[int(np.bincount(own).argmax())]!r}; the run collapsed")  # fmt: skip
-    return notes
-
-
-def notes_on_bits(pvi: np.ndarray, calibrated: np.ndarray) -> list[str]:
-    """Return warnings about constant PVI, and about models worse than the prediction without the input."""
-    notes = []
-    for seed, (raw, better) in enumerate(zip(pvi, calibrated, strict=True), start=1):
-        if np.ptp(raw) == 0:
-            notes.append(f"seed number {seed}: all rows have the same PVI; the model ignores its input")
-        elif raw.mean() < 0 < better.mean():
-            notes.append(f"seed number {seed}: V is below 0, but {better.mean():.3f} bits calibrated: over-confident")
-        elif better.mean() < -0.005:
-            notes.append(f"seed number {seed}: the prediction without the input is better than the model")
-    return notes
 
 
 # Means with intervals

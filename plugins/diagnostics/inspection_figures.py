@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from plugins.analysis.canvas import new_canvas, put_title, save
+from plugins.analysis.canvas import new_canvas, put_title, round_ticks, save
 from plugins.analysis.palette import COLORS, FAINT, GRAY, GRID
 from plugins.analysis.plots import heat_map
 
@@ -72,7 +72,7 @@ def words(path: Path, found: Association, vocabulary: list[str], names: list[str
                       label=f"|z| = {least:.1f}" if k == len(prior) - 1 else None)  # fmt: skip
     if len(judged):  # of no values, there is no logarithm
         axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        round_ticks(axes.xaxis)
     axes.set(xlabel="texts with the word (log scale)", ylabel="share of the label among these texts minus its prior")
     score = np.where(strong, found.z[judged, kind], -np.inf)
     name_strongest(axes, count, share, score, kind, [vocabulary[i] for i in judged], len(names))
@@ -88,6 +88,8 @@ def name_strongest(axes: "Axes", count: np.ndarray, share: np.ndarray, score: np
                    vocabulary: Sequence[str], classes: int) -> None:  # fmt: skip
     """Write the words with the highest scores next to their points, where these are far enough apart.
 
+    Of words with the same score, one with a letter comes before marks.
+
     Args:
         axes: the plot.
         count, share: (W,) positions of the points.
@@ -98,14 +100,15 @@ def name_strongest(axes: "Axes", count: np.ndarray, share: np.ndarray, score: np
     """
     placed: list[np.ndarray] = []
     named = np.zeros(classes, int)  # of each class, so that a frequent one does not take all
-    for place in np.argsort(-score, kind="stable").tolist():
+    marks = [not re.search(r"\w", word) for word in vocabulary]
+    for place in np.lexsort((np.array(marks), -score)).tolist():
         spot = axes.transAxes.inverted().transform(axes.transData.transform((count[place], share[place])))
         if (np.isfinite(score[place]) and named[kind[place]] < max(2, NAMED // classes)
                 and all((np.abs(spot - other) > (0.13, 0.035)).any() for other in placed)):  # fmt: skip
             placed.append(spot)
             named[kind[place]] += 1
             word = vocabulary[place]
-            word = word if re.search(r"\w", word) else repr(word)  # a mark would look like a point
+            word = repr(word) if marks[place] else word  # a mark would look like a point
             axes.annotate(word, (count[place], share[place]), (3, 3), fontsize=8,
                           textcoords="offset points")  # fmt: skip
         if len(placed) == NAMED or not np.isfinite(score[place]):

@@ -181,6 +181,17 @@ def markdown(summary: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
+def duplicate_sentences(duplicates: dict) -> list[str]:
+    """Return a sentence for each split with rows of an earlier one, and one for texts with several labels."""
+    lines = [
+        f"{row['leaked']:,} of {row['rows']:,} rows of {row['to']} are also in {row['from']}, exactly or nearly."
+        for row in duplicates["across"]
+        if row["kind"] == "near" and row["leaked"]
+    ]
+    conflicts = duplicates["near_conflicts"]
+    return lines + ([f"Groups of equal or similar texts with different labels: {conflicts:,}."] if conflicts else [])
+
+
 def words_sentence(words: dict) -> str:
     """Describe the association of words and labels in one sentence."""
     least = f"at least {lexical.MIN_COUNT} texts"

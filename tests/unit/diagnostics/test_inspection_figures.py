@@ -72,6 +72,23 @@ def test_each_class_names_its_strongest_words_if_they_have_room(drawn):
     assert named(crowded) == ["w0"]
 
 
+def test_counts_of_less_than_a_decade_have_numbers_as_ticks(drawn):
+    p, z, q = np.array([[0.9, 0.1], [0.1, 0.9]]), np.array([[4.0, -4], [-6, 6]]), np.full((2, 2), 0.01)
+    axis = drawn([20, 90], p, z, q, (0.5, 0.5)).xaxis
+    labels = [axis.get_major_formatter()(place) for place in axis.get_majorticklocs() if 20 <= place <= 90]
+    assert labels == ["20", "30", "40", "50", "70"]
+    assert not any(axis.get_minor_formatter()(place) for place in axis.get_minorticklocs())
+
+
+def test_of_words_in_the_same_texts_one_with_letters_is_named(monkeypatch):
+    figures = []
+    monkeypatch.setattr(inspection_figures, "save", lambda figure, path, **options: figures.append(figure))
+    z, q = np.array([[4.0, -4]] * 3), np.full((3, 2), 0.01)
+    found = Association(np.array([50] * 3), np.array([[0.9, 0.1]] * 3), z, q, z, z, z)
+    inspection_figures.words("x.png", found, ["[", "ref", "]"], ["n", "p"], np.array([0.5, 0.5]))
+    assert named(figures[0].axes[0]) == ["ref"]
+
+
 def test_without_a_judged_word_the_figure_is_empty(tmp_path):
     none = np.full((1, 2), np.nan)
     found = Association(np.array([2]), none, none, none, none, none, none)

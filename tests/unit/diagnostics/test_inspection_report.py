@@ -192,3 +192,12 @@ def test_a_summary_says_why_no_word_is_judged():
     words = {"judged": 0, "significant_pairs": 0}
     assert "No word" in inspection_report.words_sentence(words)
     assert "3 words" in inspection_report.words_sentence(words | {"judged": 3})
+
+
+def test_rows_in_two_splits_and_labels_in_conflict_have_a_sentence():
+    across = [{"from": "train", "to": "dev", "kind": kind, "rows": 210, "leaked": n}
+              for kind, n in (("exact", 7), ("near", 10))]  # fmt: skip
+    leaks, conflicts = inspection_report.duplicate_sentences({"across": across, "near_conflicts": 3})
+    assert leaks.startswith("10 of 210 rows of dev") and conflicts.endswith(": 3.")
+    across[1]["leaked"] = 0
+    assert inspection_report.duplicate_sentences({"across": across, "near_conflicts": 0}) == []
