@@ -10,7 +10,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import choices
 
@@ -23,6 +23,7 @@ WEIGHTS = ("*.safetensors", "*.bin", "model.pt")
 PICTURES = (".eps", ".jpeg", ".jpg", ".pdf", ".pgf", ".png", ".ps", ".svg", ".svgz", ".tif", ".tiff", ".webp", "")
 MAY_BE_EMPTY = ("TEXT", "SENTENCE", "'--FLAG ...'")  # metavars
 TEXTS = ("TEXT", "SENTENCE", "WORD", "COLUMN", "NAME", "KEY", "S")  # metavars of values that are no paths
+NEGATIVE = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")  # argparse takes -1e-3 for an option
 CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt")  # as plugins.checkpoints.find_checkpoint
 
 Paths = Iterable[str | Path | None]
@@ -33,6 +34,10 @@ class Parser(argparse.ArgumentParser):
 
     Empty values, except of :data:`MAY_BE_EMPTY`, and numbers that are not finite are errors.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._negative_number_matcher = NEGATIVE
 
     def _get_value(self, action: argparse.Action, text: str) -> object:
         if text == "" and action.metavar not in MAY_BE_EMPTY and action.default != "":

@@ -1,7 +1,8 @@
 """The command line of fairseq's programs.
 
 Defects: ``--help`` prints before the options of the model, task, criterion and optimizer are known; ``--bf16`` sets
-``args.tpu``; ``data`` is listed for subsets as a folder even if it is a file; an unknown option prints 130 lines.
+``args.tpu``; ``data`` is listed for subsets as a folder even if it is a file; an unknown option prints 130 lines; a
+value such as ``-1e-3`` is taken for an option, by argparse until Python 3.13.
 
 Reported: https://github.com/facebookresearch/fairseq/issues/701 (``--help``),
 https://github.com/facebookresearch/fairseq/issues/4696 (``--bf16``).
@@ -13,6 +14,7 @@ import importlib.util
 import itertools
 import logging
 import os
+import re
 import shlex
 import sys
 from argparse import ArgumentParser
@@ -26,6 +28,7 @@ from .patching import repaired, wrap
 
 ALIASES = {"--finetune-from": "--finetune-from-model"}
 NO_DEFAULTS = "--no-recipe"
+NEGATIVE = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 logger = logging.getLogger(__name__)
 
 
@@ -71,6 +74,7 @@ def parse_args(
     preflight.check_lists(options_given(parser, given))
     if complete_options:
         given = [*fill_in(complete_options, parser, given, quiet=kwargs.get("suppress_defaults", False)), *given]
+    setattr(parser, "_negative_number_matcher", NEGATIVE)  # noqa: B010 (private)
     setattr(parser, "error", functools.partial(report, parser))  # noqa: B010 (a method)
     parsed = original(parser, given, *args, modify_parser=modify_parser, **kwargs)
     namespace = parsed[0] if isinstance(parsed, tuple) else parsed

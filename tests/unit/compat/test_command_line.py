@@ -228,3 +228,10 @@ def test_a_parser_without_tasks_and_criterions_passes():
     parsed = argparse.Namespace(arch="clap_roberta_tiny")
     found = command_line.parse_args(None, lambda *_, **__: parsed, argparse.ArgumentParser(), [])
     assert found is parsed
+
+
+@pytest.mark.parametrize("text", ["-1e-3", "-1.5E+4", "-.5e1", "-2.", "-7"])
+def test_a_negative_number_with_an_exponent_is_a_value(toy_data, text):
+    words = [str(toy_data), "--task", "clap_masked_lm", "--arch", "clap_roberta_tiny", "--min-loss-scale", text]
+    parsed = options.parse_args_and_arch(options.get_training_parser(), words)
+    assert parsed.min_loss_scale == float(text)

@@ -266,3 +266,10 @@ def test_a_closed_output_ends_a_command_without_a_traceback(main):
     done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(writing)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize("text", ["-1e-3", "-1.5E+4", "-.5e1", "-2.", "-7"])
+def test_a_negative_number_with_an_exponent_is_a_value(command, text):
+    parser = command.Parser()
+    parser.add_argument("--margins", nargs="+", type=float)
+    assert parser.parse_args(["--margins", "1", text]).margins == [1, float(text)]
