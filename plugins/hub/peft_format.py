@@ -20,7 +20,7 @@ from plugins.models.causal_lm import CausalLanguageModel
 
 from . import peft_config
 from .adapters import adapter_state
-from .huggingface import files
+from .huggingface import files, tensor_names
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 OLD_WEIGHTS = "adapter_model.bin"
@@ -154,7 +154,8 @@ def read(folder: str | Path, base: str | Path) -> CausalLanguageModel:
     peft_config.check_keys(config, path)  # before the tensors, of which a key may be the cause
     if not weights.exists() and (Path(folder) / OLD_WEIGHTS).exists():
         weights = Path(folder) / OLD_WEIGHTS
-    tensors = {our_name(name): tensor for name, tensor in files.read_tensors(weights).items()}
+    found = {name: (tensor, weights) for name, tensor in files.read_tensors(weights).items()}
+    tensors = {name: tensor for name, (tensor, _) in tensor_names.renamed(files.check_finite(found), our_name).items()}
     base = find_checkpoint(base)
     options, _ = stored_options(checkpoints.read_state(base))
     if not str(options.get("_name")).startswith("causal_lm"):

@@ -9,6 +9,7 @@ from torch import Tensor
 from plugins.checkpoints import read_state, roberta
 from plugins.data.text.tokenizers import DICTIONARY_FILE, SENTENCEPIECE_FILE
 from plugins.errors import UserError
+from plugins.files import read_bytes
 
 from . import masked_checkpoint
 
@@ -47,8 +48,8 @@ def convert(folder: str | Path, output: str | Path, tokenizer: str | Path | None
         names = (SENTENCEPIECE_FILE,)
     else:
         raise UserError(f"{source}: no {' and '.join(GPT2)}; name their folder with --tokenizer ({FETCH})")
-    files = {name: (source / name).read_bytes() for name in names}
-    files[DICTIONARY_FILE] = (folder / DICTIONARY_FILE).read_bytes()
+    files = {name: read_bytes(source / name) for name in names}
+    files[DICTIONARY_FILE] = read_bytes(folder / DICTIONARY_FILE)
     weights = {name: tensor.float() for name, tensor in state["model"].items() if "classification_heads" not in name}
     weights.setdefault("encoder.sentence_encoder.version", torch.tensor([3.0]))
     if "encoder.lm_head.weight" not in weights:

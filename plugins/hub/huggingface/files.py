@@ -19,7 +19,7 @@ from plugins import checkpoints
 from plugins.atomic import rename_new, temporary_folder
 from plugins.checkpoints import schema
 from plugins.errors import UserError, shortened
-from plugins.files import read_json
+from plugins.files import check_readable, read_json
 
 CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
@@ -184,10 +184,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".bin":
         return checkpoints.read_tensors(path)
     load_file = safetensors().load_file
+    check_readable(path)  # the library would wait for the writer of a pipe
     try:
         tensors = load_file(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
     except Exception as error:  # raised by a class of the library
         raise UserError(f"{path}: damaged, or not in safetensors' format ({shortened(str(error))})") from None
     return dict(schema.check_tensors(tensors, path))

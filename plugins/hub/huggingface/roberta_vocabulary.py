@@ -11,6 +11,7 @@ from plugins.data.text.causal_tokenizers import BPE_FILES
 from plugins.data.text.tokenizers import DICTIONARY_FILE, GPT2_FILES, SENTENCEPIECE_FILE, WORD_PIECE_FILES
 from plugins.data.text.tokenizers_library import CONFIG_FILE, TOKENIZERS_FILE
 from plugins.errors import UserError
+from plugins.files import read_bytes
 
 from . import added_tokens, encoding_check
 from .tokenizers_in import load, optional_json
@@ -44,11 +45,11 @@ def read(source: Path, config: Mapping[str, Any], count: int) -> Vocabulary:
     """
     bert = config.get("model_type") == "bert"
     if not bert and (names := exported(source)):
-        stored = len((source / DICTIONARY_FILE).read_bytes().splitlines()) + len(SPECIAL) + 1
+        stored = len(read_bytes(source / DICTIONARY_FILE).splitlines()) + len(SPECIAL) + 1
         if stored != count:
             raise UserError(f"{source / DICTIONARY_FILE}: {stored} symbols with the special ones, but the table has "
                             f"{count} rows; it must be the one that was exported with the model")  # fmt: skip
-        return Vocabulary(list(range(count)), {name: (source / name).read_bytes() for name in names})
+        return Vocabulary(list(range(count)), {name: read_bytes(source / name) for name in names})
     if not source.is_dir():
         raise UserError(f"{source}: no such folder")
     stated = added_tokens.read(source)
@@ -59,7 +60,7 @@ def read(source: Path, config: Mapping[str, Any], count: int) -> Vocabulary:
         files = {word_piece_file(theirs, source): "".join(f"{symbols[i]}\n" for i in range(len(symbols))).encode()}
         words = {i: symbol for i, symbol in symbols.items() if i not in special.values()}
     elif (source / SENTENCEPIECE_FILE).exists():
-        files = {SENTENCEPIECE_FILE: (source / SENTENCEPIECE_FILE).read_bytes()}
+        files = {SENTENCEPIECE_FILE: read_bytes(source / SENTENCEPIECE_FILE)}
         words = {i: symbol for i, symbol in symbols.items() if i not in special.values()}
     else:
         vocabulary, merges = bpe_of(theirs, source)

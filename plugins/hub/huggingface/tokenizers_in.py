@@ -17,7 +17,7 @@ from plugins.data.text.token_dictionary import ADDED_FILE, TokenDictionary
 from plugins.data.text.tokenizers import SENTENCEPIECE_FILE
 from plugins.data.text.tokenizers_library import CONFIG_FILE, LibraryTokenizer, content_of, read_content
 from plugins.errors import UserError, check, shortened
-from plugins.files import read_json
+from plugins.files import check_readable, read_json
 
 from . import added_tokens
 from .files import CONFIG, GENERATION_CONFIG, shown
@@ -121,12 +121,16 @@ def load(source: Path) -> Any:
     """Return the tokenizer of a folder as transformers reads it, with a backend of the tokenizers library.
 
     Raises:
-        UserError: transformers is missing or cannot read the tokenizer, or a file of its class is missing.
+        UserError: transformers is missing or cannot read the tokenizer, a file of its class is missing, or one is a
+            pipe or a device.
     """
     try:
         from transformers import AutoTokenizer
     except ImportError:
         raise UserError(f"{source}: its tokenizer is read by transformers: {TRANSFORMERS}") from None
+    for file in source.glob("*"):  # any of them may be read, and a pipe would block
+        if file.exists() and not file.is_dir():
+            check_readable(file)
     try:
         theirs = AutoTokenizer.from_pretrained(str(source), local_files_only=True, trust_remote_code=False)
         theirs.backend_tokenizer.to_str()

@@ -240,6 +240,18 @@ def test_an_adapter_that_does_not_fit_is_named(base, tmp_path, change, words):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("tensor", [torch.full((2, 16), torch.nan), torch.tensor(1.0)], ids=["NaN", "a number"])
+def test_tensors_that_are_no_finite_matrices_are_named_before_anything_is_written(base, tmp_path, tensor):
+    peft_format.export(untrained_adapter(base, tmp_path), tmp_path / "folder")
+    file = tmp_path / "folder" / peft_format.WEIGHTS
+    tensors = files.read_tensors(file)
+    name = next(name for name in tensors if name.endswith("lora_A.weight"))
+    files.safetensors().save_file({**tensors, name: tensor}, file)
+    with toy.refused(file, "lora_A.weight"):
+        peft_format.convert(tmp_path / "folder", base[1], tmp_path / "out" / "x.pt")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_base_of_another_kind_is_named(base, tmp_path):
     peft_format.export(untrained_adapter(base, tmp_path), tmp_path / "folder")
     other = toy.save_char_lm(toy.make_char_lm(), tmp_path / "char.pt")

@@ -1,6 +1,7 @@
 """Files of a Hugging Face folder: read with checks, written atomically."""
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -182,6 +183,13 @@ def test_weights_are_finite_floating_point_numbers(tmp_path, tensor):
     save_file({"w": tensor}, tmp_path / "model.safetensors")
     with toy.refused(tmp_path / "model.safetensors", "weight w"):
         files.check_finite(files.read_weights(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with toy.refused(tmp_path / name):
+        files.read_weights(tmp_path)
 
 
 def test_a_tensor_has_dimensions(tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 
 import pytest
@@ -11,7 +12,7 @@ import toy
 from plugins import checkpoints, hub
 from plugins.errors import UserError
 from plugins.hub import gpt2
-from plugins.hub.huggingface.tokenizers_in import read_dictionary
+from plugins.hub.huggingface.tokenizers_in import load, read_dictionary
 
 pytestmark = pytest.mark.slow  # transformers takes seconds to import
 TEXTS = [
@@ -202,6 +203,13 @@ def test_the_class_may_be_named_by_the_model(transformers, plain, tmp_path):
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world"]
     (tmp_path / "vocab.txt").write_text("\n".join(words))
     assert read_dictionary(tmp_path, None, 310).symbols[:7] == words
+
+
+def test_a_pipe_next_to_a_tokenizer_is_not_waited_for(transformers, plain, tmp_path):
+    folder = shutil.copytree(plain, tmp_path / "hf")
+    os.mkfifo(folder / "sentencepiece.bpe.model")
+    with toy.refused(folder / "sentencepiece.bpe.model"):
+        load(folder)
 
 
 def test_code_next_to_a_tokenizer_is_not_run(plain, tmp_path):
