@@ -184,6 +184,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".bin":
         return checkpoints.read_tensors(path)
     load_file = safetensors().load_file
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
     check_readable(path)  # the library would wait for the writer of a pipe
     try:
         tensors = load_file(path)
