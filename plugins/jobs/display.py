@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from plugins.tables import significant
 
 ESTIMATE_AFTER = 10  # updates
+RECENT = 200  # updates of which the later half determines the speed
 LONG = 3600.0  # seconds after which a CPU run is reported as long
 
 
@@ -51,6 +53,7 @@ class Display:
     best: tuple[float, int] | None = None  # (value, update)
     done: int = 0
     _first: tuple[int, float] | None = None
+    _recent: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=RECENT))
     _estimated: bool = False
     _bar: tqdm | None = None
 
@@ -70,6 +73,7 @@ class Display:
         """Note that the run has made ``done`` updates; after ten, print how long it will take."""
         if self._first is None:
             self._first = (done, self.clock())
+        self._recent.append((done, self.clock()))
         if self._bar is None and sys.stderr.isatty():
             self._bar = tqdm(total=self.updates, initial=done, unit=" updates", desc="training", leave=False)
         if self._bar is not None:
@@ -91,8 +95,10 @@ class Display:
         return text
 
     def speed(self) -> float:
-        """Return updates per second since the first."""
-        first, began = self._first or (self.done, self.clock())
+        """Return updates per second over the later half of the last updates: the first of a run may take seconds."""
+        if not self._recent:
+            return 1e-9
+        first, began = self._recent[(len(self._recent) - 1) // 2]
         return max(1e-9, (self.done - first) / max(1e-9, self.clock() - began))
 
     def train(self, stats: Mapping[str, object], done: int) -> None:

@@ -41,6 +41,20 @@ def test_the_estimate_comes_once_after_ten_updates():
     assert lines() == ["about 2 min for 90 more updates (1 updates/s)"]
 
 
+def test_slow_first_updates_do_not_count_in_the_estimate():
+    shown, lines = display()
+    run(shown, 1, seconds_each=100.0)
+    run(shown, 11, start=1)
+    assert lines() == ["about 2 min for 90 more updates (1 updates/s)"]
+
+
+def test_the_speed_is_that_of_recent_updates():
+    shown, lines = display(updates=1000)
+    run(shown, 250, seconds_each=9.0)
+    run(shown, 250, start=250)
+    assert shown.speed() == pytest.approx(1.0, rel=0.02)
+
+
 def test_a_resumed_run_is_timed_from_where_it_starts():
     shown, lines = display(updates=1000)
     run(shown, 12, start=500)
