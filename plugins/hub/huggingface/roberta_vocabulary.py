@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
+
 from plugins.data.dictionaries import FILLER, MASK
 from plugins.data.text.causal_tokenizers import BPE_FILES
 from plugins.data.text.tokenizers import DICTIONARY_FILE, GPT2_FILES, SENTENCEPIECE_FILE, WORD_PIECE_FILES
@@ -64,6 +66,7 @@ def read(source: Path, config: Mapping[str, Any], count: int) -> Vocabulary:
         words = {i: symbol for i, symbol in symbols.items() if i not in special.values()}
     else:
         vocabulary, merges = bpe_of(theirs, source)
+        check_special(special, symbols, merges, source)
         encoder = {symbol: i for symbol, i in vocabulary.items() if i not in special.values()}
         files = {"encoder.json": json.dumps(encoder).encode(), "vocab.bpe": ("\n".join(merges) + "\n").encode()}
         words = {i: str(i) for i in encoder.values() if i < count}
@@ -135,6 +138,19 @@ def word_piece_file(theirs: Any, source: Path) -> str:
     if sorted(theirs.get_vocab().values()) != list(range(len(theirs))):
         raise UserError(f"{source}: an index below {len(theirs)} has no symbol, but fairseq's tokenizer needs all")
     return WORD_PIECE_FILES[0 if lower else 1]
+
+
+def check_special(special: Mapping[str, int], symbols: Mapping[int, str], merges: Sequence[str], source: Path) -> None:
+    """Check that no special symbol of a byte-level BPE is one that a text becomes: such a text could not be encoded.
+
+    Raises:
+        UserError: one is.
+    """
+    of_texts = {*bytes_to_unicode().values(), *(merge.replace(" ", "") for merge in merges[1:])}
+    for name, index in special.items():
+        if symbols[index] in of_texts:
+            raise UserError(f"{source}: its {name} is {symbols[index]!r}, which ordinary text contains, too; name "
+                            "another in tokenizer_config.json")  # fmt: skip
 
 
 def bpe_of(theirs: Any, source: Path) -> tuple[dict[str, int], list[str]]:

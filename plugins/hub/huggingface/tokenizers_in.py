@@ -30,6 +30,7 @@ NEUTRAL = (  # classes with GPT-2's encoding
     "PreTrainedTokenizerFast",
     "TokenizersBackend",
 )
+LARGEST_INDEX = 10_000_000  # ten times that of the largest published vocabularies
 TRANSFORMERS = "pip install transformers (or pip install -e '.[hf]')"
 
 
@@ -131,9 +132,11 @@ def load(source: Path) -> Any:
     for file in source.glob("*"):  # any of them may be read, and a pipe would block
         if file.exists() and not file.is_dir():
             check_readable(file)
+    check_vocabulary(source)
     try:
         theirs = AutoTokenizer.from_pretrained(str(source), local_files_only=True, trust_remote_code=False)
         theirs.backend_tokenizer.to_str()
+        theirs("")
     except Exception as error:  # nearly anything
         raise UserError(f"{source}: transformers cannot read its tokenizer ({shortened(str(error))})") from None
     names = [name for name in theirs.vocab_files_names.values() if name != TOKENIZERS_FILE]
@@ -141,6 +144,27 @@ def load(source: Path) -> Any:
     if not (source / TOKENIZERS_FILE).exists() and (missing or not names):  # transformers then makes an empty one
         raise UserError(f"{source}: no {' and no '.join([*missing, TOKENIZERS_FILE])}, and so no tokenizer")
     return theirs
+
+
+def check_vocabulary(source: Path) -> None:
+    """Check the indices of the symbols in a folder before the tokenizers library reads them.
+
+    It keeps one of two symbols with the same index, and lists all indices without a symbol.
+
+    Raises:
+        UserError: an index is not an integer from 0 to :data:`LARGEST_INDEX`, or two symbols have the same.
+    """
+    model = optional_json(source / TOKENIZERS_FILE).get("model")
+    vocabularies = {TOKENIZERS_FILE: model.get("vocab") if isinstance(model, dict) else None}
+    vocabularies |= {name: optional_json(source / name) for name in (BPE_FILES[0], FAIRSEQ_BPE_FILES[0])}
+    for name, vocabulary in vocabularies.items():
+        owners: dict[int, str] = {}
+        for symbol, index in vocabulary.items() if isinstance(vocabulary, dict) else ():
+            if type(index) is not int or not 0 <= index <= LARGEST_INDEX:
+                raise UserError(f"{source / name}: {symbol!r} has the index {shown(index)}; an integer from 0 to "
+                                f"{LARGEST_INDEX} is expected")  # fmt: skip
+            if owners.setdefault(index, symbol) != symbol:
+                raise UserError(f"{source / name}: {owners[index]!r} and {symbol!r} have the same index {index}")
 
 
 def ends_of(folder: Path, symbols: list[str]) -> tuple[str, str] | None:

@@ -257,6 +257,17 @@ def test_a_mask_that_takes_other_white_space_is_named(transformers, bpe, tmp_pat
     assert not (tmp_path / "ours").exists()
 
 
+@pytest.mark.parametrize("token", ["x", "the"])
+def test_a_special_symbol_that_a_text_becomes_is_named(transformers, bpe, tmp_path, token):
+    folder = tmp_path / "hf"
+    save(transformers, folder, bpe)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"unk_token": token}), encoding="utf-8")
+    with toy.refused(folder, f"<unk> is '{token}'"):
+        roberta_in.convert(folder, tmp_path / "ours" / "model.pt")
+    assert not (tmp_path / "ours").exists()
+
+
 LOWER = {"type": "Lowercase"}
 BLANK = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
 

@@ -205,6 +205,33 @@ def test_the_class_may_be_named_by_the_model(transformers, plain, tmp_path):
     assert read_dictionary(tmp_path, None, 310).symbols[:7] == words
 
 
+def saved(transformers, plain, folder):
+    """Write a folder with all files of transformers; return it."""
+    shutil.copytree(plain, folder)
+    vocabulary = (folder / "vocab.json").read_bytes()
+    transformers.GPT2Tokenizer.from_pretrained(folder).save_pretrained(folder)
+    (folder / "vocab.json").write_bytes(vocabulary)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json"])
+@pytest.mark.parametrize("index", [10**9, -1, "1", 5], ids=str)
+def test_an_index_of_a_symbol_is_one_of_a_row_and_its_own(transformers, plain, tmp_path, name, index):
+    folder = saved(transformers, plain, tmp_path / "hf")
+    content = json.loads((folder / name).read_text(encoding="utf-8"))
+    (content if name == "vocab.json" else content["model"]["vocab"])["zzz"] = index
+    (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    with toy.refused(folder / name, "'zzz'", f"index {index}"):
+        load(folder)
+
+
+def test_a_setting_with_which_no_text_is_encoded_names_the_folder(transformers, plain, tmp_path):
+    folder = saved(transformers, plain, tmp_path / "hf")
+    edit(folder, "tokenizer_config.json", model_max_length="x")
+    with toy.refused(folder):
+        load(folder)
+
+
 def test_a_pipe_next_to_a_tokenizer_is_not_waited_for(transformers, plain, tmp_path):
     folder = shutil.copytree(plain, tmp_path / "hf")
     os.mkfifo(folder / "sentencepiece.bpe.model")
