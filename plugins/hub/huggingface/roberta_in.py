@@ -16,7 +16,7 @@ from plugins.errors import UserError
 from plugins.files import read_json
 from plugins.models.clap_roberta_config import DEFAULTS
 
-from . import files, masked_checkpoint, roberta_vocabulary, tensor_names
+from . import files, masked_checkpoint, roberta_vocabulary, sentence_in, tensor_names
 from .files import CONFIG
 from .roberta_names import BERT, THEIRS, our_name
 
@@ -95,6 +95,7 @@ def convert(folder: str | Path, output: str | Path, tokenizer: str | Path | None
     weights = translate(found, config, vocabulary.rows, options["untie_weights_roberta"], folder)
     if headless:
         logger.warning("%s: no %s; it starts from random weights, so train it before filling masks", folder, HEAD)
+    sentence_in.warn(folder)
     return masked_checkpoint.write(output, options, weights, vocabulary.files, path)
 
 

@@ -10,9 +10,8 @@ from ..embedder import Embedder
 from ..roberta import RobertaInterface
 from . import masked_lm, tokenizers_out
 from .contents import Contents
+from .sentence_in import POOLING
 
-POOLING = {"mean": "pooling_mode_mean_tokens", "max": "pooling_mode_max_tokens", "bos": "pooling_mode_cls_token",
-           "last": "pooling_mode_lasttoken"}  # fmt: skip
 MODULES = ("Transformer", "Pooling", "Normalize")
 NORMALIZE = "2_Normalize/config.json"
 
