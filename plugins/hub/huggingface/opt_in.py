@@ -85,16 +85,23 @@ def weights_of(found: Found, config: Mapping[str, Any], path: Path) -> dict[str,
         path: path of the config, named in errors.
 
     Raises:
-        UserError: one of the three projections of an attention layer is missing, or a size is not that of the config.
+        UserError: one of the three projections of an attention layer is missing, a size is not that of the config, or
+            two tensors have the same name in GPT-2.
     """
     found = tensor_names.renamed(found, lambda name: name.removeprefix("model.").removeprefix("decoder."))
     check_sizes(config, found, path)
     renamed: dict[str, tuple[Tensor, Path]] = {}
+
+    def add(new: str, tensor: Tensor, file: Path) -> None:
+        if new in renamed:
+            raise UserError(f"{file}: two of its tensors are {new} of a GPT-2; a name among them is not one of an OPT")
+        renamed[new] = (tensor, file)
+
     for short, (tensor, file) in found.items():
         name = short
         if not short.startswith(LAYERS):
             tensor = tensor[OFFSET:] if short == PLACES else tensor
-            renamed[REST.get(short, name)] = (tensor, file)
+            add(REST.get(short, name), tensor, file)
             continue
         number, _, rest = short.removeprefix(LAYERS).partition(".")
         part, _, kind = rest.rpartition(".")
@@ -104,10 +111,10 @@ def weights_of(found: Found, config: Mapping[str, Any], path: Path) -> dict[str,
                 if None in parts or len({each[0].shape for each in parts if each}) > 1:
                     raise UserError(f"{file}: {name} has no k_proj and v_proj of its shape; the file may be truncated")
                 whole = torch.cat([each[0] for each in parts if each])  # (3 C, C), or (3 C,)
-                renamed[f"h.{number}.attn.c_attn.{kind}"] = (whole.t() if whole.ndim == 2 else whole, file)
+                add(f"h.{number}.attn.c_attn.{kind}", whole.t() if whole.ndim == 2 else whole, file)
             continue
         transposed = tensor.ndim == 2  # GPT-2 stores linear layers as (in, out)
-        renamed[f"h.{number}.{LAYER.get(part, part)}.{kind}"] = (tensor.t() if transposed else tensor, file)
+        add(f"h.{number}.{LAYER.get(part, part)}.{kind}", tensor.t() if transposed else tensor, file)
     return renamed
 
 

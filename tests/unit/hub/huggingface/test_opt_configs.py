@@ -98,6 +98,15 @@ def test_a_missing_projection_is_named(other):
         opt_in.weights_of(found, CONFIG, PATH)
 
 
+@pytest.mark.parametrize(
+    ("name", "gpt2s"),
+    [("wte.weight", "wte.weight"), ("layers.0.ln_2.bias", "h.0.ln_2.bias"), ("h.0.ln_1.bias", "h.0.ln_1.bias")],
+)
+def test_a_tensor_with_gpt2s_name_does_not_replace_that_of_the_opt(name, gpt2s):
+    with toy.refused(FILE, gpt2s):
+        opt_in.weights_of(tensors() | {name: (torch.ones(2), FILE)}, CONFIG, PATH)
+
+
 def test_projections_of_different_shapes_are_refused():
     found = tensors()
     found["model.decoder.layers.0.self_attn.k_proj.weight"] = (torch.zeros(3, 2), FILE)
