@@ -35,22 +35,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     flags.add_output(parser, "FILE", "JSON file with all numbers")
     add("--tables", action="store_true", help="print all numbers as Markdown tables, too")
     flags.add_seeds(parser, [1, 2, 3], " of judges and samples")
-    add("--samples", type=int, default=4, help="texts per style and seed (default: %(default)s)")
-    add("--sample-length", type=int, default=2000, help="characters per text (default: %(default)s)")
-    add("--lengths", type=int, nargs="+", default=[50, 100, 200, 500, 1000], help="windows (default: 50 ... 1000)")
-    add("--window", type=int, default=200, help="window of transfer and confusion (default: %(default)s)")
-    add("--temperature", type=float, default=0.8, help="default: %(default)s")
-    add("--top-k", type=int, default=200, help="default: %(default)s")
-    add("--cost-windows", type=int, default=128, help="blocks per style to predict (default: %(default)s)")
-    add("--honest-tokens", type=int, default=8192, help="characters predicted only from their prefix; 0: none "
-        "(default: %(default)s)")  # fmt: skip
+    add("--samples", type=flags.positive, default=4, help="texts per style and seed (default: %(default)s)")
+    add("--sample-length", type=flags.positive, default=2000, help="characters per text (default: %(default)s)")
+    add("--lengths", type=flags.positive, nargs="+", default=[50, 100, 200, 500, 1000],
+        help="windows (default: 50 ... 1000)")  # fmt: skip
+    add("--window", type=flags.positive, default=200, help="window of transfer and confusion (default: %(default)s)")
+    add("--temperature", type=flags.not_negative, default=0.8, help="default: %(default)s")
+    add("--top-k", type=flags.positive, default=200, help="default: %(default)s")
+    add("--cost-windows", type=flags.positive, default=128, help="blocks per style to predict (default: %(default)s)")
+    add("--honest-tokens", type=flags.natural, default=8192,
+        help="characters predicted only from their prefix; 0: none (default: %(default)s)")  # fmt: skip
     flags.add_device(parser)
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
     if args.sample_length < 2 * max(args.lengths) or args.window > args.sample_length:
         parser.error("--sample-length is at least twice the longest of --lengths, and no less than --window")
-    if min(args.samples, args.cost_windows, *args.lengths) < 1 or args.honest_tokens < 0:
-        parser.error("--samples, --cost-windows and --lengths are at least 1, --honest-tokens at least 0")
     return args
 
 

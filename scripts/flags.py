@@ -16,37 +16,65 @@ MOST_SEED = 2**31 - 1
 MOST_PROCESSES = 1024  # as the workers of fairseq-train
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, but is {text!r}") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, but is {text!r}") from None
+
+
 def positive(text: str) -> int:
     """Convert an argument to a whole number of at least 1."""
-    if (number := int(text)) < 1:
+    if (number := _whole(text)) < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, but is {number}")
+    return number
+
+
+def natural(text: str) -> int:
+    """Convert an argument to a whole number of at least 0."""
+    if (number := _whole(text)) < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, but is {number}")
     return number
 
 
 def seed(text: str) -> int:
     """Convert an argument to a random seed, with fairseq's limits."""
-    if not 0 <= (number := int(text)) <= MOST_SEED:
+    if not 0 <= (number := _whole(text)) <= MOST_SEED:
         raise argparse.ArgumentTypeError(f"must be from 0 to {MOST_SEED}, but is {number}")
     return number
 
 
 def processes(text: str) -> int:
     """Convert an argument to a number of processes or threads; millions of them would fill the machine first."""
-    if not 1 <= (number := int(text)) <= MOST_PROCESSES:
+    if not 1 <= (number := _whole(text)) <= MOST_PROCESSES:
         raise argparse.ArgumentTypeError(f"must be at least 1 and at most {MOST_PROCESSES}, but is {number}")
     return number
 
 
 def rate(text: str) -> float:
     """Convert an argument to a finite number above 0."""
-    if not 0 < (number := float(text)) < float("inf"):
+    if not 0 < (number := _number(text)) < float("inf"):
         raise argparse.ArgumentTypeError(f"must be above 0 and finite, but is {number:g}")
+    return number
+
+
+def not_negative(text: str) -> float:
+    """Convert an argument to a finite number of at least 0."""
+    if not 0 <= (number := _number(text)) < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be at least 0 and finite, but is {number:g}")
     return number
 
 
 def fraction(text: str) -> float:
     """Convert an argument to a number above 0 and at most 1."""
-    if not 0 < (number := float(text)) <= 1:
+    if not 0 < (number := _number(text)) <= 1:
         raise argparse.ArgumentTypeError(f"must be above 0 and at most 1, but is {number:g}")
     return number
 
@@ -77,11 +105,13 @@ def add_compile(parser: Any, otherwise: str) -> None:
 def add_sampling(parser: Any, temperature: float, top_k: int | None) -> None:
     """Add ``--temperature``, ``--top-k`` and ``--top-p`` with these defaults."""
     add = parser.add_argument
-    add("--temperature", type=float, default=temperature, metavar="X",
+    add("--temperature", type=not_negative, default=temperature, metavar="X",
         help="sampling temperature; 0: greedy (%(default)s)")  # fmt: skip
     everything = "all" if top_k is None else "0: all; %(default)s"
-    add("--top-k", type=int, default=top_k, metavar="K", help=f"sample from the K most likely tokens ({everything})")
-    add("--top-p", type=float, metavar="P", help="sample from the most likely tokens with total probability P (all)")
+    add(
+        "--top-k", type=natural, default=top_k, metavar="K", help=f"sample from the K most likely tokens ({everything})"
+    )
+    add("--top-p", type=fraction, metavar="P", help="sample from the most likely tokens with total probability P (all)")
 
 
 def add_seed(parser: Any, default: int = 1, of: str = "") -> None:

@@ -30,7 +30,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="X",
         help="minimum difference of two ratings to compare (%(default)s)",
     )
-    add("--pairs-per-text", type=int, default=4, metavar="N", help="comparisons per rated text (%(default)s)")
+    add(
+        "--pairs-per-text", type=flags.positive, default=4, metavar="N", help="comparisons per rated text (%(default)s)"
+    )
     flags.add_seed(parser)
     flags.add_output(parser, "FILE", "output file, .jsonl")
     command.add_user_dir(parser)

@@ -29,16 +29,17 @@ def parse_args(argv=None):
     add("--variants", nargs="+", default=["baseline"], metavar="NAME", help="baseline mixed bf16 fp16 checkpoint "
         "accumulate4 adam adafactor adamw_8bit lora (baseline)")  # fmt: skip
     add(
-        "--updates", type=int, default=6, metavar="N", help="updates of each run, the first of which is not counted (6)"
+        "--updates",
+        type=flags.positive,
+        default=6,
+        metavar="N",
+        help="updates of each run, the first of which is not counted (6)",
     )
-    add("--repeats", type=int, default=1, metavar="N", help="runs of each variant; the median counts (1)")
+    add("--repeats", type=flags.positive, default=1, metavar="N", help="runs of each variant; the median counts (1)")
     flags.add_output(parser, "DIR", "folder of memory.md, memory.csv, memory.json")
     arguments = list(sys.argv[1:] if argv is None else argv)
     at = arguments.index("--") if "--" in arguments else len(arguments)
-    args = parser.parse_args(arguments[:at])
-    if args.repeats < 1:
-        parser.error(f"--repeats {args.repeats} is not positive")
-    return args, arguments[at + 1 :]
+    return parser.parse_args(arguments[:at]), arguments[at + 1 :]
 
 
 def main():
@@ -52,10 +53,8 @@ def main():
     from plugins.errors import report_in_one_line
 
     report_in_one_line()
-    from plugins.atomic import make_folder
     from plugins.planning import measuring
 
-    make_folder(args.output)
     rows = measuring.measure(train, variants, args.updates, args.repeats, args.output)
     measuring.write(rows, {"command": shlex.join(train), "updates": args.updates}, args.output)
     print(measuring.markdown(rows))

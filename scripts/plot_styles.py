@@ -40,10 +40,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     flags.add_output(parser, "DIR", "output folder", "plots")
     add("--evaluation", type=Path, metavar="JSON", help="file of scripts/evaluate_style.py for the checkpoint")
     add("--judge", choices=("svm", "bayes"), default="svm", help="judge whose results are drawn (default: %(default)s)")
-    add("--windows", type=int, default=100, metavar="N", help="blocks of each text to read (default: %(default)s)")
+    add(
+        "--windows",
+        type=flags.positive,
+        default=100,
+        metavar="N",
+        help="blocks of each text to read (default: %(default)s)",
+    )
     add(
         "--characters",
-        type=int,
+        type=flags.positive,
         default=360,
         metavar="N",
         help="characters of each text in its ribbon (default: %(default)s)",
@@ -51,8 +57,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     flags.add_device(parser)
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
-    if args.windows < 1 or args.characters < 1:
-        parser.error("--windows and --characters are at least 1")
     names = [path.stem for path in args.text]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

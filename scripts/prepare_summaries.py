@@ -12,6 +12,8 @@ import argparse
 import command
 import flags
 
+LARGEST = 1_000_000  # megabytes, a terabyte
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line, before anything slow is imported."""
@@ -19,12 +21,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     flags.add_output(parser, "DIR", "folder to create")
-    parser.add_argument("--megabytes", type=float, default=12.0, help="size of pretrain.txt (default: %(default)s)")
+    parser.add_argument(
+        "--megabytes", type=flags.rate, default=12.0, help="size of pretrain.txt (default: %(default)s)"
+    )
     args = parser.parse_args(argv)
     if args.output.exists():
         parser.error(f"{args.output} exists: remove it, or name another folder")
-    if args.megabytes <= 0:
-        parser.error(f"--megabytes {args.megabytes} is not a positive number")
+    if args.megabytes > LARGEST:
+        parser.error(f"--megabytes {args.megabytes:g}: at most {LARGEST:,}")
     return args
 
 

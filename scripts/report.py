@@ -27,28 +27,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--title", help="heading of the page (default: folder and name of the checkpoint)")
     add(
         "--tokens",
-        type=int,
+        type=flags.positive,
         default=64,
         metavar="N",
         help="tokens of the text to show; the file grows with their square (64)",
     )
-    add("--pattern-texts", type=int, default=100, metavar="N", help="stretches of the text to read for the patterns of "
-        "the heads; 0 omits them, and so does a tuned prompt (%(default)s)")  # fmt: skip
+    add("--pattern-texts", type=flags.natural, default=100, metavar="N", help="stretches of the text to read for the "
+        "patterns of the heads; 0 omits them, and so does a tuned prompt (%(default)s)")  # fmt: skip
     add("--prompt", default="", metavar="TEXT", help="text that samples continue (default: a line break)")
-    add("--temperatures", type=float, nargs="+", default=[0.2, 0.5, 0.8, 1.0, 1.2], metavar="X", help="of samples "
-        "(0.2 0.5 0.8 1 1.2)")  # fmt: skip
-    add("--sample-length", type=int, default=400, metavar="N", help="tokens per sample, characters of a character LM; "
-        "0: none (%(default)s)")  # fmt: skip
+    add("--temperatures", type=flags.not_negative, nargs="+", default=[0.2, 0.5, 0.8, 1.0, 1.2], metavar="X",
+        help="of samples (0.2 0.5 0.8 1 1.2)")  # fmt: skip
+    add("--sample-length", type=flags.natural, default=400, metavar="N", help="tokens per sample, characters of a "
+        "character LM; 0: none (%(default)s)")  # fmt: skip
     flags.add_seed(parser, of=" of samples and intervals")
     add("--mask", action="append", default=[], metavar="SENTENCE", help="sentence with <mask> for a masked LM to fill; "
         "may be repeated (default: words of the text are masked)")  # fmt: skip
     command.add_user_dir(parser)
-    args = parser.parse_args(argv)
-    if args.tokens < 1:
-        parser.error(f"--tokens must be at least 1, but is {args.tokens}")
-    if args.sample_length < 0 or args.pattern_texts < 0:
-        parser.error("--sample-length and --pattern-texts must be at least 0")
-    return args
+    return parser.parse_args(argv)
 
 
 def main() -> None:

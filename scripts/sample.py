@@ -28,25 +28,22 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     flags.add_checkpoint(parser)
     add("--prompt", "--start", default="", metavar="TEXT", help="text to continue, or FILE:prompt.txt (a line break)")
-    add("--length", "--max-new-tokens", type=int, default=500, metavar="N",
+    add("--length", "--max-new-tokens", type=flags.natural, default=500, metavar="N",
         help="number of characters (char_lm) or tokens to generate (%(default)s)")  # fmt: skip
-    add("--num-samples", type=int, default=1, metavar="N",
+    add("--num-samples", type=flags.positive, default=1, metavar="N",
         help="number of samples; a single one is printed while it is generated (%(default)s)")  # fmt: skip
     flags.add_sampling(parser, 0.8, 200)
     flags.add_seed(parser, 1337)
     add("--style", metavar="S", help="NAME, NAME:WEIGHT,NAME:WEIGHT,... or none (inferred from the text)")
     refresh = "past the block, start the cache anew every N characters; 1: exact, but slow (an eighth of the block)"
-    add("--refresh", type=int, metavar="N", help=refresh)
+    add("--refresh", type=flags.positive, metavar="N", help=refresh)
     add("--slide", action="store_true", help="past the block, let the cache slide: fastest; alibi and rotary positions")
     flags.add_dtype(parser, "bfloat16", "int8")
     flags.add_compile(parser, "for long texts")
     flags.add_device(parser, "; random numbers differ by device")
     given = sys.argv[1:] if argv is None else argv
     command.add_user_dir(parser)
-    args = parser.parse_args([re.sub(r"^--\w+", lambda m: m[0].replace("_", "-"), argument) for argument in given])
-    if args.num_samples < 1:
-        parser.error(f"--num-samples must be at least 1, but is {args.num_samples}")
-    return args
+    return parser.parse_args([re.sub(r"^--\w+", lambda m: m[0].replace("_", "-"), argument) for argument in given])
 
 
 def main() -> None:

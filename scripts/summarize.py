@@ -41,21 +41,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--document-column", metavar="NAME", help="column of the documents (article, document or text)")
     add("--summary-column", metavar="NAME", help="column of the summaries (highlights or summary)")
     add("--split", default="test", help="file of a folder: train, valid or test (default: %(default)s)")
-    add("--limit", type=int, metavar="N", help="stop after N documents (all)")
+    add("--limit", type=flags.positive, metavar="N", help="stop after N documents (all)")
     add("--skip-bad-rows", action="store_true", help="skip records without a document, and count them")
     add("--separator", metavar="TEXT", help="text before a summary: <|token|> or words (the checkpoint's)")
     add("--peft-base", metavar="CKPT", help="checkpoint of an adapter's base, if it was moved")
     add_search(parser.add_argument_group("search"))
     add_rules(parser.add_argument_group("rules"))
     speed = parser.add_argument_group("speed")
-    speed.add_argument("--batch-size", type=int, default=8, metavar="N", help="documents per batch (%(default)s)")
+    speed.add_argument(
+        "--batch-size", type=flags.positive, default=8, metavar="N", help="documents per batch (%(default)s)"
+    )
     flags.add_compile(speed, "for many summaries")
     flags.add_dtype(speed, "bfloat16", "int8")
     flags.add_device(speed)
     command.add_user_dir(parser)
     args = parser.parse_args(argv)
-    if args.limit is not None and args.limit < 1:
-        parser.error(f"--limit {args.limit}: at least one document")
     for name in (*SEARCH, "separator", "peft_base", "dtype", "device", "compile") if lead(args.checkpoint) else ():
         if getattr(args, name) != parser.get_default(name):
             parser.error(f"--{name.replace('_', '-')} has no effect on {args.checkpoint}, which copies sentences")
@@ -66,7 +66,7 @@ def add_search(group) -> None:
     """Add the options of :class:`plugins.modules.generation.Search`."""
     flags.add_sampling(group, 0.0, None)
     add = group.add_argument
-    add("--beam", type=int, default=1, metavar="N", help="beam search with N hypotheses (%(default)s)")
+    add("--beam", type=flags.positive, default=1, metavar="N", help="beam search with N hypotheses (%(default)s)")
     add("--length-penalty", type=float, default=1.0, metavar="X",
         help="length penalty of beam search; values above 1 favor longer summaries (%(default)s)")  # fmt: skip
     flags.add_seed(group, of="; each document has its own stream")
@@ -75,12 +75,30 @@ def add_search(group) -> None:
 def add_rules(group) -> None:
     """Add the options of the lengths and words of summaries."""
     add = group.add_argument
-    add("--max-length", type=int, default=64, metavar="N", help="maximum number of tokens of a summary (%(default)s)")
-    add("--min-length", type=int, default=0, metavar="N", help="minimum number of tokens of a summary (%(default)s)")
-    add("--no-repeat-ngram", type=int, default=0, metavar="N", help="no N tokens in a row occur twice (off: 0)")
+    add(
+        "--max-length",
+        type=flags.positive,
+        default=64,
+        metavar="N",
+        help="maximum number of tokens of a summary (%(default)s)",
+    )
+    add(
+        "--min-length",
+        type=flags.natural,
+        default=0,
+        metavar="N",
+        help="minimum number of tokens of a summary (%(default)s)",
+    )
+    add(
+        "--no-repeat-ngram",
+        type=flags.natural,
+        default=0,
+        metavar="N",
+        help="no N tokens in a row occur twice (off: 0)",
+    )
     add("--force", nargs="+", default=[], metavar="WORD", help="words that every summary contains")
     add("--forbid", nargs="+", default=[], metavar="WORD", help="texts that no summary contains, even within words")
-    add("--document-tokens", type=int, metavar="N", help="truncate documents to N tokens (as many as fit)")
+    add("--document-tokens", type=flags.positive, metavar="N", help="truncate documents to N tokens (as many as fit)")
 
 
 def lead(checkpoint: str) -> int:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from plugins import tables
 from plugins.errors import UserError, shortened
-from plugins.files import read_json, staging, write_json, write_text
+from plugins.files import make_folder, read_json, staging, write_json, write_text
 
 from .worker import TRACED
 
@@ -71,6 +71,7 @@ def measure(command: Sequence[str], variants: Sequence[str], updates: int, repea
     for name in variants:
         if name not in VARIANTS:
             raise UserError(f"--variants {name}: the choices are {', '.join(VARIANTS)}")
+    make_folder(folder)
     rows = []
     for name in tqdm(variants, desc="variants", file=sys.stderr):
         saves = name == BASELINE and "lora" in variants

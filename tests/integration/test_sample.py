@@ -70,7 +70,6 @@ def test_the_text_is_the_same_with_compiled_steps(folder):
         (["--style", "drama:x"], ["--style", "drama:x"]),
         (["--style", "drama:1,drama:2"], ["--style", "drama", "two weights"]),
         (["--start", "FILE:none.txt"], ["none.txt"]),
-        (["--temperature", "-1"], ["temperature"]),
     ],
 )
 def test_bad_arguments_are_one_line(folder, arguments, named):

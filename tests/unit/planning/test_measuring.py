@@ -85,7 +85,8 @@ def test_an_impossible_request_is_refused_before_anything_runs(
 ):
     monkeypatch.setattr(measuring, "run", None)
     with toy.refused(named):
-        measuring.measure(command, variants, updates, 1, tmp_path)
+        measuring.measure(command, variants, updates, 1, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_each_variant_has_its_median_run_or_its_reason(tmp_path, monkeypatch):
