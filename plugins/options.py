@@ -1,6 +1,7 @@
 """Fields of configs, options for the starting checkpoint of training, and optional on/off flags."""
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, Optional  # fairseq's parser does not read `bool | None`
 
@@ -83,6 +84,20 @@ def add_tristate_flags(group: argparse._ActionsContainer, config: type) -> None:
     for f in fields(config):
         if f.type == Optional[bool]:
             group.add_argument(flag(f.name), action=argparse.BooleanOptionalAction, help=f.metadata["help"])
+
+
+def check_ranges(cfg: Any, positive: Iterable[str], probabilities: Iterable[str]) -> None:
+    """Check the values of options by name.
+
+    Raises:
+        UserError: names the flag.
+    """
+    for name in positive:
+        if not cfg[name] > 0:
+            raise UserError(f"{flag(name)} {cfg[name]} is not positive")
+    for name in probabilities:
+        if not 0 <= cfg[name] <= 1:
+            raise UserError(f"{flag(name)} {cfg[name]} is not between 0 and 1")
 
 
 def check_depth(layers: int, option: str) -> None:

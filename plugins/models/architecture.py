@@ -11,12 +11,14 @@ from torch import Tensor
 from plugins.checkpoints import inherit, roberta
 from plugins.errors import UserError
 from plugins.modules.activations import ACTIVATIONS
-from plugins.options import check_depth, flag
+from plugins.options import check_depth, check_ranges, flag
 
 from .clap_roberta_config import DEFAULTS
 from .position_options import check_positions
 
 MOST_MULTIPLE = 1024  # maximum of --vocab-multiple
+SIZES = ("encoder_layers", "encoder_embed_dim", "encoder_attention_heads", "encoder_ffn_embed_dim")
+PROBABILITIES = ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout", "encoder_layerdrop")
 
 
 def resolve(cfg: DictConfig, state: dict | None = None, source: str | None = None) -> None:
@@ -41,12 +43,13 @@ def resolve(cfg: DictConfig, state: dict | None = None, source: str | None = Non
 
 
 def validate(cfg: DictConfig) -> None:
-    """Check that the options agree with each other.
+    """Check the values of options, and that they agree with each other.
 
     Raises:
-        UserError: names the flags that contradict each other.
+        UserError: names the flags.
     """
     width, heads = cfg.encoder_embed_dim, cfg.encoder_attention_heads
+    check_ranges(cfg, SIZES, PROBABILITIES)
     check_depth(cfg.encoder_layers, "encoder_layers")
     if not 1 <= cfg.vocab_multiple <= MOST_MULTIPLE:
         raise UserError(f"--vocab-multiple {cfg.vocab_multiple} is not between 1 and {MOST_MULTIPLE}; 64 is usual")

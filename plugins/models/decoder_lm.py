@@ -24,7 +24,7 @@ from plugins.modules.cache import Cache
 from plugins.modules.decoder import Decoder, initialize
 from plugins.modules.linear import DecodingLinear
 from plugins.modules.linear_cross_entropy import linear_cross_entropy
-from plugins.options import add_tristate_flags, architecture_names, check_depth, flag
+from plugins.options import add_tristate_flags, architecture_names, check_depth, check_ranges
 from plugins.peft import Parts
 
 from . import tuning
@@ -261,9 +261,8 @@ def validate(cfg: DictConfig, positive: Iterable[str] = (), probabilities: Itera
         UserError: names the flag.
     """
     width, heads = cfg.decoder_embed_dim, cfg.decoder_attention_heads
-    for name in (*SIZE_OPTIONS, "norm_eps", *positive):
-        if not cfg[name] > 0:
-            raise UserError(f"{flag(name)} {cfg[name]} is not positive")
+    probabilities = ("dropout", "embedding_dropout", "attention_dropout", *probabilities)
+    check_ranges(cfg, (*SIZE_OPTIONS, "norm_eps", *positive), probabilities)
     check_depth(cfg.decoder_layers, "decoder_layers")
     if width % heads:
         raise UserError(f"--decoder-attention-heads {heads} does not divide --decoder-embed-dim {width}")
@@ -271,6 +270,3 @@ def validate(cfg: DictConfig, positive: Iterable[str] = (), probabilities: Itera
         raise UserError("--positions alibi_symmetric is for encoders; use alibi, which is the same in a causal model")
     check_positions(cfg, "decoder")
     check_compilation(cfg, "--compile" if cfg.compile else None)
-    for name in ("dropout", "embedding_dropout", "attention_dropout", *probabilities):
-        if not 0 <= cfg[name] <= 1:
-            raise UserError(f"{flag(name)} {cfg[name]} is not between 0 and 1")

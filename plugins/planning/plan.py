@@ -74,6 +74,8 @@ def make(shape: Shape, request: PlanRequest) -> Plan:
     gpu = hardware.find(request.gpu)
     if min(request.tokens, request.batch, request.length, request.gpus, request.mfu) <= 0 or request.mfu > 1:
         raise UserError("--tokens, --batch, --length and --gpus are positive, and --mfu is at most 1")
+    if request.link is not None and request.link <= 0:
+        raise UserError(f"--link {request.link:g} is not positive")
     each = max(1, round(request.batch / request.length / request.gpus))  # sequences of a GPU in an update
     budget = (gpu.memory - CONTEXT) * USABLE
     largest = largest_batch(shape, request, budget, accumulate=False)
@@ -163,7 +165,7 @@ def report(plan: Plan) -> str:
         ("FLOPs", f"{plan.flops_per_token / 1e6:,.0f} M a token, {plan.flops_per_token * request.tokens:.2e} in all"),
         ("an update", f"{plan.compute:.3f} s at an MFU of {request.mfu:.0%}"),
         ("transfers of an update", f"{plan.ddp:.3f} s data parallel, {plan.fsdp:.3f} s with --shard"),
-        ("time", f"{plan.hours:,.1f} hours, {plan.hours * request.gpus:,.0f} GPU hours"),
+        ("time", f"{plan.hours:,.1f} hours, {plan.hours * request.gpus:,.1f} GPU hours"),
         ("limited by", plan.limit),
     ]
     return tables.markdown([f"{shape.arch}, {request.gpus} x {request.gpu}", ""], rows)

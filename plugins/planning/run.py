@@ -20,25 +20,27 @@ def run(args: Any) -> str:
     Raises:
         UserError: an architecture, option or GPU is unknown, or a number is out of range.
     """
-    model, cfg = build(args.arch, args.vocabulary, args.model_options, length=args.length)
+    options = [*args.model_options, *["--checkpoint-activations"] * args.checkpoint_activations]
+    model, cfg = build(args.arch, args.vocabulary, options, length=args.length)
     shape = shape_of(model, cfg, args.arch)
-    precision = args.precision or ("fp32" if args.gpu == "cpu" else "mixed")
+    gpu = args.gpu.lower()
+    precision = args.precision or ("fp32" if gpu == "cpu" else "mixed")
     request = plan.PlanRequest(
-        args.tokens, args.batch, args.length, args.gpu, args.gpus, args.mfu, args.optimizer, precision,
-        args.checkpoint_activations or bool(cfg.get("checkpoint_activations")), args.shard, args.link,
+        args.tokens, args.batch, args.length, gpu, args.gpus, args.mfu, args.optimizer, precision,
+        bool(cfg.get("checkpoint_activations")), args.shard, args.link,
     )  # fmt: skip
-    if args.gpu == "cpu":
-        return on_cpu(args, shape, request)
+    if gpu == "cpu":
+        return on_cpu(args, options, shape, request)
     made = plan.make(shape, request)
     return json.dumps(plan.as_dict(made), indent=1) if args.json else plan.report(made)
 
 
-def on_cpu(args: Any, shape: Any, request: plan.PlanRequest) -> str:
+def on_cpu(args: Any, options: list[str], shape: Any, request: plan.PlanRequest) -> str:
     """Return the plan of a run on this machine, as text."""
     sequences = max(1, round(request.batch / request.length))
     run = plan.run_of(request, sequences, accumulate=False, gpu=False)
     memory = predict(shape, run)
-    seconds = timing.seconds_of_update(args.arch, args.vocabulary, args.model_options, sequences, request.length)
+    seconds = timing.seconds_of_update(args.arch, args.vocabulary, options, sequences, request.length)
     hours = seconds * request.tokens / request.batch / plan.HOUR
     found = {"parameters": shape.parameters, "peak_bytes": memory.peak, "seconds": seconds, "hours": hours}
     if args.json:

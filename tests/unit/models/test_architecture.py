@@ -75,9 +75,15 @@ def test_embeddings_are_not_normalized_under_robertas_head():
             ["--position-scaling dynamic", "sinusoidal"],
         ),
         ({"self_mask_prob": 1.5}, ["--self-mask-prob 1.5"]),
+        ({"encoder_layers": 0}, ["--encoder-layers 0 is not positive"]),
+        ({"encoder_embed_dim": -768}, ["--encoder-embed-dim -768"]),
+        ({"encoder_attention_heads": 0}, ["--encoder-attention-heads 0"]),
+        ({"encoder_ffn_embed_dim": 0}, ["--encoder-ffn-embed-dim 0"]),
+        ({"activation_dropout": 1.5}, ["--activation-dropout 1.5"]),
+        ({"encoder_layerdrop": -0.1}, ["--encoder-layerdrop -0.1"]),
     ],
 )
-def test_options_that_contradict_each_other_are_refused_by_their_flags(options, named):
+def test_options_out_of_range_or_in_contradiction_are_refused_by_their_flags(options, named):
     with toy.refused(*named):
         resolved(**options)
 

@@ -77,7 +77,8 @@ def test_a_ring_sends_nearly_twice_the_gradients_and_sharding_half_as_much_again
 
 
 @pytest.mark.parametrize(
-    ("options", "named"), [({"gpu": "abacus"}, "--gpu abacus"), ({"mfu": 1.5}, "--mfu"), ({"gpus": 0}, "--gpus")]
+    ("options", "named"),
+    [({"gpu": "abacus"}, "--gpu abacus"), ({"mfu": 1.5}, "--mfu"), ({"gpus": 0}, "--gpus"), ({"link": 0}, "--link 0")],
 )
 def test_impossible_requests_are_refused(options, named):
     with toy.refused(named):
@@ -149,7 +150,7 @@ def test_a_report_has_the_numbers_of_the_plan():
                  "| 5.50 GB of 73.05 GB usable |", "| - weights | 1.00 GB |", "| - gradients | 2.00 GB |",
                  "| - optimizer state | 3.00 GB |", "| - activations and loss | 4.00 GB |", "| 7 sequences |",
                  "| updates | 10 |", "6.55e+07 in all |", "at an MFU of 50% |",
-                 "| 2.5 hours, 10 GPU hours |"):  # fmt: skip
+                 "| 2.5 hours, 10.0 GPU hours |"):  # fmt: skip
         assert line in text, line
     assert "not even one sequence" in plan.report(dataclasses.replace(made, largest=0))
     assert plan.as_dict(made)["request"]["gpus"] == 4
@@ -184,8 +185,16 @@ def test_a_plan_for_this_machine_is_measured(monkeypatch):
     assert found["parameters"] == 804_096
     in_float32 = plan.predict(shape("char_lm_nano", 65), Run(640, 64, "adam"))
     assert found["peak_bytes"] == in_float32.peak
-    text = run.run(arguments(gpu="cpu", json=False))
+    text = run.run(arguments(gpu="CPU", json=False))
     assert "| 0.500 s, 1,280 tokens/s |" in text and "| 0.22 hours |" in text
+
+
+def test_the_time_of_recomputed_activations_is_measured(monkeypatch):
+    """The flag of the script is an option of the measured model."""
+    given = []
+    monkeypatch.setattr(run.timing, "seconds_of_update", lambda *found: given.append(found[2]) or 1.0)
+    run.run(arguments(gpu="cpu", checkpoint_activations=True, model_options=["--dropout", "0"]))
+    assert given == [["--dropout", "0", "--checkpoint-activations"]]
 
 
 @pytest.mark.slow
