@@ -10,9 +10,11 @@ class Table:
     """
 
     def __init__(self, first: Sequence[Hashable], second: Sequence[Hashable]):
-        matches: dict[Hashable, int] = {}  # bit j of matches[item]: second[j] is that item
-        for j, item in enumerate(second):
-            matches[item] = matches.get(item, 0) | 1 << j
+        bits = {item: bytearray(len(second) // 8 + 1) for item in set(first).intersection(second)}
+        for j, item in enumerate(second):  # of bytes, because changing a bit of an integer copies it
+            if item in bits:
+                bits[item][j // 8] |= 1 << j % 8
+        matches = {item: int.from_bytes(own, "little") for item, own in bits.items()}  # bit j: second[j] is that item
         every = (1 << len(second)) - 1
         row = every
         self._rows = [row]  # bit j of row i is 0 where the length grows from (i, j) to (i, j + 1)

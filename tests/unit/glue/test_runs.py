@@ -93,14 +93,15 @@ def test_a_run_with_other_inputs_is_repeated_and_logged(setting, trained, capsys
     change(setting)
     do(setting)
     assert len(trained) == 2
-    assert capsys.readouterr().err.splitlines()[-2] == f"RTE/lr2e-05_b16_s1 is run again: other {what} than before"
+    line = capsys.readouterr().err.splitlines()[-2]
+    assert line.startswith(f"RTE/lr2e-05_b16_s1 is run again: other {what} (") and line.endswith(") than before")
 
 
 def test_a_run_with_changed_options_is_repeated(setting, trained, capsys):
     do(setting)
     do(setting, epochs=3)
     assert len(trained) == 2
-    assert "other options than before" in capsys.readouterr().err
+    assert "other options (--max-epoch 10, now 3) than before" in capsys.readouterr().err
 
 
 def finished(setting, task, seed):

@@ -107,7 +107,7 @@ def test_modules_are_named_by_package_and_path():
         assert name.startswith("numpy/") and path.as_posix().endswith("/" + name)
 
 
-@pytest.mark.parametrize("size", ["nan", "inf", "0"])
+@pytest.mark.parametrize("size", ["nan", "inf", "0", "1e30"])
 def test_a_size_that_is_not_a_number_is_refused_before_reading(size, tmp_path, monkeypatch, capsys):
     script = Path(__file__).parents[4] / "scripts" / "prepare_summaries.py"
     monkeypatch.setattr("sys.argv", [str(script), "-o", str(tmp_path / "out"), "--megabytes", size])
