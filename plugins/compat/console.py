@@ -129,8 +129,9 @@ class Console:
 
     def finish(self) -> None:
         """Show the end of a run: best value, files, and the command that usually follows."""
-        self.write_config()
         folder = self.cfg.checkpoint.save_dir
+        if not os.path.exists(os.path.join(folder, "config.yaml")):
+            self.write_config()  # a run without an update, whose options were not used, keeps that of an earlier one
         names = [n for n in ("checkpoint_best.pt", "checkpoint_last.pt") if os.path.exists(os.path.join(folder, n))]
         following = NEXT.get(str(self.cfg.task._name))
         best = os.path.join(folder, names[0]) if names else folder
@@ -178,15 +179,17 @@ def watch(record: logging.LogRecord, console: Console, separate: Callable[[DictC
 
 def leave_nothing(console: Console, original: Callable, cfg: Any, main: Callable, **kwargs: Any) -> Any:
     """Run ``main``; after an error of the user before the first update, remove a new log and new empty folders."""
-    if main.__module__ != "fairseq_cli.train":  # other programs save nothing
+    if main.__module__ not in ("fairseq_cli.train", "__main__"):  # other programs save nothing
         return original(cfg, main, **kwargs)
     log = Path(cfg.checkpoint.save_dir, "train.log")
     missing, is_new = missing_parents(log), not log.exists()
     console.has_header = False  # of an earlier run of this process
     try:
         return original(cfg, main, **kwargs)
-    except Exception as error:
-        if find_user_error(error) and not console.has_header:
+    except BaseException as error:
+        if not find_user_error(error):
+            console.write_config()  # it is needed to find out why the run ended
+        elif not console.has_header:
             if console.log is not None and is_new:
                 log.unlink(missing_ok=True)
             console.end()

@@ -2,7 +2,7 @@
 
 Defects: a process that does not find the checkpoint that the others resume from starts anew; with the training set
 among ``--valid-subset``, validation and training share one iterator, which validation exhausts.
-A finished run makes another update, and writes its checkpoint, whenever its command is repeated.
+A run that reached ``--max-update`` makes another update, and writes its checkpoint, whenever its command is repeated.
 Diverged training, and a checkpoint of another model, end in tracebacks.
 """
 
@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -36,13 +37,20 @@ def install() -> None:
     wrap(Trainer, "load_checkpoint", load_checkpoint)
     # Its backward hooks fail on modules that return None besides tensors
     setattr(trainer, "NanDetector", functools.partial(trainer.NanDetector, backward=False))  # noqa: B010
-    program = sys.modules.get("fairseq_cli.train")  # importing it would configure logging
+    program = training_program()
     if program is not None:
         wrap(program, "train", train)
-    repaired("finished runs", "make no further update when their command is repeated")
+        repaired("finished runs", "with --max-update make no further update when their command is repeated")
     repaired("divergence", "loss or gradients that are not finite end a run with one line")
     repaired("--valid-subset train", "reads the training set through a separate iterator")
     repaired("several workers", "each reads the checkpoint; fairseq would send options that the safe reader refuses")
+
+
+def training_program() -> ModuleType | None:
+    """Return the module of ``fairseq-train`` if that runs, also as ``python -m``; an import would configure logging."""
+    main = sys.modules.get("__main__")
+    runs = getattr(getattr(main, "__spec__", None), "name", None) == "fairseq_cli.train"
+    return main if runs else sys.modules.get("fairseq_cli.train")
 
 
 def checked_trainer(

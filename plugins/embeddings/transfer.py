@@ -104,7 +104,7 @@ def features(embedder: Embedder, task: Task, rows: int, seed: int = 1) -> Featur
 
 
 def check_classes(task: Task, found: Features) -> None:
-    """Check, before anything slow, that every class has the rows that the cross-validated probe needs.
+    """Check, before any training, that every class has the rows that the cross-validated probe needs.
 
     Raises:
         UserError: a class has too few.

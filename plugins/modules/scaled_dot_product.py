@@ -13,8 +13,9 @@ from .placement import Placement
 from .products import matmul
 
 PADDING_CHANNELS = 8  # one is used; GPU kernels want the head dimension to be a multiple of eight
-# Keys up to which the CPU's fused kernel is slower in half precision. More would be faster without AMX, which the
-# kernel needs to multiply bfloat16, but scores of 1,024 keys take as much memory as all other activations.
+# The largest number of keys for which scores are written in half precision. The CPU's fused kernel multiplies bfloat16
+# with AMX only. Without it, writing is faster for more keys, too, but scores of 1,024 keys take as much memory as all
+# other activations.
 MOST_WRITTEN = 256 if torch.cpu.get_capabilities().get("amx_bf16") else 512
 HALF = (torch.bfloat16, torch.float16)
 PADDED_KEY = -3e4  # within half precision, and divided by sqrt(D) still far below any real score

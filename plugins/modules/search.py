@@ -96,7 +96,7 @@ def checked(logits: Tensor) -> Tensor:
     Raises:
         ValueError: they are not finite, as when the model overflows in float16; every search would still return a text.
     """
-    if not logits.amax().isfinite():  # NaN if one of them is; minus infinity excludes a token
+    if not logits.amax(-1).isfinite().all():  # NaN if one of a row is; minus infinity excludes a token
         raise ValueError("the model's logits are not finite")
     return logits.float()
 

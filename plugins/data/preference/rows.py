@@ -200,28 +200,36 @@ def _parsed(row: dict, texts: dict) -> dict:
 def _text(row: dict, name: str, texts: dict) -> int:
     if row.get(name) in (None, []) or not str(row[name]).strip():
         raise BadRow(f"no text in the column {name!r}")
-    value, prompt = _said(row, name), _said(row, "prompt") if row.get("prompt") else ""
-    if prompt and value.startswith(f"{prompt}\n") and isinstance(row[name], list):
-        prompt = ""  # the chat begins with it, as in UltraFeedback
-    return texts.setdefault(f"{prompt}\n{value}" if prompt else value, len(texts))
+    said, prompt = _said(row, name), _said(row, "prompt") if row.get("prompt") else []
+    if isinstance(row[name], list) and {each.strip() for each in prompt} <= {each.strip() for each in said}:
+        prompt = []  # the chat contains it, as in UltraFeedback
+    return texts.setdefault("\n".join([*prompt, *said]), len(texts))
 
 
-def _said(row: dict, name: str) -> str:
-    """Return the text of a column, or the contents of its messages, a line break between them.
+def _said(row: dict, name: str) -> list[str]:
+    """Return the text of a column, or the texts of its messages; a message without one, as a tool call, is left out.
 
     Raises:
-        BadRow: it is neither a text nor a list of messages with a text.
+        BadRow: it is neither a text nor a list of messages of which one has a text.
     """
     if not isinstance(row[name], list):
-        return string_under(row, name)
+        return [string_under(row, name)]
     contents = []
     for number, message in enumerate(row[name], 1):
-        content = message.get("content") if isinstance(message, dict) else None
-        if not isinstance(content, str) or not content.strip():
-            raise BadRow(f"message {number} under {name!r} has no text under 'content'")
-        check_whole(content, name)
-        contents.append(content)
-    return "\n".join(contents)
+        if not isinstance(message, dict) or "content" not in message:
+            raise BadRow(f"message {number} under {name!r} has no 'content'")
+        content = message["content"]
+        parts = content if isinstance(content, list) else [{"text": content}]
+        for part in parts:
+            text = part.get("text") if isinstance(part, dict) else part
+            if not isinstance(part, dict) or not isinstance(text, str | None):
+                raise BadRow(f"message {number} under {name!r} has no text under 'content'")
+            if text and text.strip():
+                check_whole(text, name)
+                contents.append(text)
+    if not contents:
+        raise BadRow(f"no message under {name!r} has a text under 'content'")
+    return contents
 
 
 def _number(row: dict[str, Any], name: str, default: float | None = None) -> float:

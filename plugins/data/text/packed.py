@@ -107,8 +107,8 @@ class PackedFile:
 
 @functools.cache
 def _warn_of_null(name: str) -> None:
-    remedy = f"iconv -f utf-16le -t utf-8 {name}"
-    logger.warning("%s: null characters, which text seldom has; if it is UTF-16: %s", name, remedy)
+    remedy = "convert it to UTF-8 (iconv -f UTF-16LE -t UTF-8, or UTF-16BE)"
+    logger.warning("%s: null characters, which text seldom has; if it is UTF-16, %s", name, remedy)
 
 
 def packing(path: str | Path) -> str | None:

@@ -19,7 +19,7 @@ def faults():
 
 before = [faults() for _ in range(3)][-1]
 kept = keep_freed_memory()
-print(kept, before, [faults() for _ in range(3)][-1])
+print(kept, before, min(faults() for _ in range(5)))  # the kernel may move pages meanwhile
 """
 
 

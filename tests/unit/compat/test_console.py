@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -244,6 +245,22 @@ def test_a_refused_run_keeps_the_log_and_the_configuration_of_an_earlier_one(tra
     train(UserError("a.csv:3: bad row"), False)
     assert (tmp_path / "new" / "run" / "train.log").exists()
     assert (tmp_path / "new" / "run" / "config.yaml").read_text() == before
+
+
+def test_a_run_that_fails_by_a_bug_before_its_first_update_leaves_its_configuration(train, tmp_path):
+    train(RuntimeError("a bug"), False)
+    assert (tmp_path / "new" / "run" / "config.yaml").exists()
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_run_without_an_update_writes_its_configuration_only_where_none_is(begun, tmp_path, earlier):
+    console, _ = begun()
+    console.trainer = trainer_of()
+    path = Path(console.cfg.checkpoint.save_dir, "config.yaml")
+    if earlier:
+        path.write_text("lr: 1\n")
+    console.finish()
+    assert (path.read_text() == "lr: 1\n") is earlier
 
 
 @pytest.mark.parametrize("gpu, cpu, expected", [(True, False, False), (True, True, True), (False, False, True)])

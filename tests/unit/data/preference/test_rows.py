@@ -36,7 +36,17 @@ def test_a_chat_is_its_contents_after_its_prompt_which_it_may_repeat(tmp_path, p
     assert rows.read(write(tmp_path / "p.jsonl", [record])).texts == ["Q?\ngood", "Q?\nbad"]
 
 
-@pytest.mark.parametrize("chat", [[], ["a"], [{"role": "user"}], [*CHAT, {"content": " "}], [{"content": ["a"]}]])
+@pytest.mark.parametrize("prompt", ["Q?", "Q? "])
+def test_a_chat_may_begin_with_instructions_and_have_parts_and_messages_without_text(tmp_path, prompt):
+    system, call = {"role": "system", "content": "Help"}, {"role": "assistant", "content": None, "tool_calls": []}
+    answer = {"role": "assistant", "content": [{"type": "text", "text": "good"}, {"type": "image"}]}
+    record = {"prompt": prompt, "chosen": [system, CHAT[0], call, answer], "rejected": [system, CHAT[0]]}
+    assert rows.read(write(tmp_path / "p.jsonl", [record])).texts == ["Help\nQ?\ngood", "Help\nQ?"]
+
+
+@pytest.mark.parametrize(
+    "chat", [[], ["a"], [{"role": "user"}], [{"content": " "}], [{"content": ["a"]}], [{"content": 1}]]
+)
 def test_a_chat_without_a_text_is_refused(tmp_path, chat):
     with toy.refused("p.jsonl:1", "rejected"):
         rows.read(write(tmp_path / "p.jsonl", [{"chosen": CHAT, "rejected": chat}]))
