@@ -4,7 +4,8 @@ Defects: the daemon thread of ``fairseq.data.iterators.BufferedIterator`` is sti
 which aborts the process ("terminate called without an active exception") although its work is done. And the iterator
 of an epoch and its ``FrozenBatchSampler`` refer to each other, so that the iterators of finished epochs and the
 processes of their ``DataLoader`` live until the next garbage collection. That closes the queues of the processes before
-they are told to end, and torch waits 5 seconds for each. And the processes of a ``DataLoader`` that is reused for all
+they are told to end, and torch waits 5 seconds for each, or prints an error in the processes of another loader. The
+traceback of a caught error may keep them as long. And the processes of a ``DataLoader`` that is reused for all
 epochs have copies of the dataset that stay in the first: masked LMs would predict the same tokens in each.
 """
 
@@ -28,6 +29,7 @@ def install() -> None:
     wrap(iterators.BufferedIterator, "_create_consumer", note_reader)
     wrap(iterators.FrozenBatchSampler, "__init__", refer_weakly)
     wrap(iterators.EpochBatchIterator, "next_epoch_itr", next_epoch)
+    wrap(iterators.CountingIterator, "__next__", end_workers)
     atexit.register(stop_reading_ahead)
     repaired("reading ahead", "its threads end before the program; otherwise they could abort it")
     repaired("workers", "those of finished epochs end at once; otherwise each costs 5 seconds later")
@@ -49,10 +51,27 @@ def refer_weakly(original: Callable, self: Any, ordered_batches: Any, *args: Any
 
 
 def next_epoch(original: Callable, self: Any, *args: Any, set_dataset_epoch: bool = True, **kwargs: Any) -> Any:
-    """Return the iterator of the next epoch, with new worker processes unless the epoch of the dataset stays."""
+    """Return the iterator of the next epoch, with new worker processes unless the epoch of the dataset stays.
+
+    Those of the epoch before are ended.
+    """
     if self.num_workers and set_dataset_epoch and self._next_epoch_itr is None:
+        reading = getattr(self.dataloader, "_iterator", None)
+        if reading is not None:
+            reading._shutdown_workers()
         self.dataloader = None  # that of a resumed run has not started its processes
-    return original(self, *args, set_dataset_epoch=set_dataset_epoch, **kwargs)
+    batches = original(self, *args, set_dataset_epoch=set_dataset_epoch, **kwargs)
+    if not self.reuse_dataloader:
+        batches.is_last_use = True  # of its worker processes
+    return batches
+
+
+def end_workers(original: Callable, self: Any) -> Any:
+    """Return the next batch; after the last one, end worker processes that no other epoch uses."""
+    batch = original(self)
+    if not self.has_next() and getattr(self, "is_last_use", False):
+        getattr(self._itr, "_shutdown_workers", bool)()
+    return batch
 
 
 def stop_reading_ahead(patience: float = 5.0) -> None:

@@ -55,6 +55,35 @@ def test_worker_processes_are_new_in_each_epoch_of_a_dataset(workers, moves, new
     assert (loaders[0] is not loaders[1]) == new
 
 
+@pytest.mark.parametrize("reuse", [False, True])
+def test_processes_that_no_other_epoch_uses_end_with_the_last_batch(reuse):
+    batches = iterators.EpochBatchIterator(Numbers(), list, [[0, 1], [2]], reuse_dataloader=reuse)
+    loaded, ended = batches.next_epoch_itr(shuffle=False), []
+    loaded._itr._shutdown_workers = lambda: ended.append(True)  # as torch's iterator with processes has
+    assert (next(loaded), ended) == ([0, 1], [])
+    assert (next(loaded), ended) == ([2], [] if reuse else [True])
+
+
+def test_processes_of_the_epoch_before_end_before_new_ones_start():
+    class Reading:
+        _shutdown_workers = staticmethod(lambda: ended.append(True))
+        _reset = staticmethod(lambda loader: None)
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            raise StopIteration
+
+    batches, ended = iterators.EpochBatchIterator(Numbers(), list, [[0]], num_workers=1, reuse_dataloader=True), []
+    batches.next_epoch_itr()
+    batches.dataloader._iterator = Reading()
+    batches.next_epoch_itr(set_dataset_epoch=False)
+    assert not ended
+    batches.next_epoch_itr()
+    assert ended
+
+
 def test_a_thread_that_does_not_end_is_not_waited_for_longer_than_the_patience(monkeypatch):
     class Stuck:
         _queue = SimpleNamespace(get=lambda timeout: (_ for _ in ()).throw(queue.Empty))

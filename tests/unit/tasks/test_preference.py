@@ -116,8 +116,9 @@ def test_training_orders_texts_and_scores_do_not_depend_on_the_batch(tmp_path, b
     assert together[0] > together[1]
     with toy.refused("choose_threshold"):
         scorer.decide(texts)
-    labels = write(tmp_path / "labels.jsonl", [{"text": t, "score": int(s > 3)} for t, s in rated(seed=2).items()])
-    run_script("choose_threshold", path, labels, "--test", labels, "--resamples", 50)
+    labeled = [{"text": t, "score": int(s > 3)} for t, s in rated(seed=2).items()]
+    labels, test = (write(tmp_path / name, labeled) for name in ("labels.jsonl", "test.jsonl"))
+    run_script("choose_threshold", path, labels, "--test", test, "--resamples", 50)
     assert "stored in" in capsys.readouterr().out
     scorer = plugins.hub.load(path)
     assert scorer.threshold["low"] <= scorer.threshold["threshold"] <= scorer.threshold["high"]
