@@ -1,12 +1,14 @@
 """Threads and processes that read batches ahead.
 
-Defects: the daemon thread of ``fairseq.data.iterators.BufferedIterator`` is still handling tensors when Python exits,
-which aborts the process ("terminate called without an active exception") although its work is done. And the iterator
-of an epoch and its ``FrozenBatchSampler`` refer to each other, so that the iterators of finished epochs and the
-processes of their ``DataLoader`` live until the next garbage collection. That closes the queues of the processes before
-they are told to end, and torch waits 5 seconds for each, or prints an error in the processes of another loader. The
-traceback of a caught error may keep them as long. And the processes of a ``DataLoader`` that is reused for all
-epochs have copies of the dataset that stay in the first: masked LMs would predict the same tokens in each.
+Defects of fairseq:
+
+- The daemon thread of ``fairseq.data.iterators.BufferedIterator`` may still handle tensors when Python exits, which
+  aborts the process ("terminate called without an active exception") although its work is done.
+- Worker processes of finished epochs live until a garbage collection, because the iterator of an epoch and its
+  ``FrozenBatchSampler`` refer to each other, and tracebacks of caught errors refer to both. The collection takes 5
+  seconds per process, or prints an error if it runs in a worker of another ``DataLoader``.
+- Workers of a ``DataLoader`` that is reused for all epochs have copies of the dataset that stay in the first epoch, so
+  that masked LMs predict the same tokens in each.
 """
 
 import atexit
@@ -69,8 +71,8 @@ def next_epoch(original: Callable, self: Any, *args: Any, set_dataset_epoch: boo
 def end_workers(original: Callable, self: Any) -> Any:
     """Return the next batch; after the last one, end worker processes that no other epoch uses."""
     batch = original(self)
-    if not self.has_next() and getattr(self, "is_last_use", False):
-        getattr(self._itr, "_shutdown_workers", bool)()
+    if not self.has_next() and getattr(self, "is_last_use", False) and hasattr(self._itr, "_shutdown_workers"):
+        self._itr._shutdown_workers()
     return batch
 
 

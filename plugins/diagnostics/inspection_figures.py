@@ -86,7 +86,7 @@ def words(path: Path, found: Association, vocabulary: list[str], names: list[str
 
 def name_strongest(axes: "Axes", count: np.ndarray, share: np.ndarray, score: np.ndarray, kind: np.ndarray,
                    vocabulary: Sequence[str], classes: int) -> None:  # fmt: skip
-    """Write the words with the highest scores next to their points, where these are far enough apart.
+    """Label the points of the words with the highest scores, without labels that would overlap.
 
     Of words with the same score, one with a letter comes before marks.
 

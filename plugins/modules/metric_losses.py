@@ -20,11 +20,8 @@ Loss = tuple[Tensor, int]
 
 
 def average(terms: Tensor, like: Tensor) -> Loss:
-    """Return the mean of terms (N,) and N; without terms, a zero that keeps the graphs of both arguments.
-
-    Distributed workers wait for the gradients of all parameters, those of a classifier of the terms included.
-    """
-    if not terms.numel():
+    """Return the mean of terms (N,) and N; without terms, a zero that keeps the graphs of both arguments."""
+    if not terms.numel():  # distributed workers wait for the gradients of all parameters, a classifier's included
         return like.sum() * 0 + terms.sum().to(like.dtype), 0
     return terms.mean().to(like.dtype), terms.numel()
 
